@@ -1,0 +1,216 @@
+"""The configuration: one frozen dataclass, each knob written once.
+
+Flags, widgets, `config.json` and the table in the docs derive from the fields and their metadata. A new knob is
+one field here and its words (`knob.<name>.label`, `knob.<name>.hint`). No torch, no gradio.
+
+`None` means "chosen for you": `resolve` fills it in from the mode and the backbone, and the run keeps what was
+chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_type_hints
+
+from ftlab import backbones
+from ftlab.errors import ConfigError
+
+MODES = ("frozen", "full", "scratch")
+SAMPLES = ("shapes", "shortcut")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What is known of a knob beside its type and default.
+
+    Attributes:
+        group: where the form shows it: `data`, `model`, `main` (in view), `more` or `machine` (folded).
+        low, high: inclusive bounds of a number.
+        choices: the values a choice can take.
+        unit: for people, empty for a bare number.
+        step: of the widget.
+    """
+
+    group: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    step: float | None = None
+
+
+def _knob(default: Any, group: str, **facts: Any) -> Any:
+    return field(default=default, metadata={"knob": Knob(group, **facts)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All that decides a training.
+
+    Raises:
+        ConfigError: on construction, when a value is outside its bounds or two contradict each other.
+    """
+
+    data: str = _knob("", "data")
+    sample: str = _knob("", "data", choices=("", *SAMPLES))
+    val_share: float = _knob(0.15, "data", low=0.01, high=0.9, step=0.01)
+    test_share: float = _knob(0.15, "data", low=0.0, high=0.9, step=0.01)
+
+    backbone: str = _knob(backbones.DEFAULT, "model", choices=tuple(backbones.TABLE))
+    mode: str = _knob("frozen", "model", choices=MODES)
+
+    epochs: int | None = _knob(None, "main", low=1, high=10_000, step=1)
+    batch_size: int | None = _knob(None, "main", low=1, high=4096, step=1, unit="pictures")
+    learning_rate: float | None = _knob(None, "main", low=1e-8, high=100.0)
+
+    head_multiplier: float = _knob(10.0, "more", low=0.01, high=1000.0)
+    optimizer: str = _knob("adamw", "more", choices=("adamw", "sgd"))
+    momentum: float = _knob(0.9, "more", low=0.0, high=0.999, step=0.01)
+    weight_decay: float | None = _knob(None, "more", low=0.0, high=10.0)
+    schedule: str = _knob("cosine", "more", choices=("cosine", "constant", "step"))
+    warmup: float = _knob(0.05, "more", low=0.0, high=0.9, step=0.01)
+    label_smoothing: float = _knob(0.0, "more", low=0.0, high=0.9, step=0.01)
+    augment: str | None = _knob(None, "more", choices=("none", "flip", "crop"))
+    features: str = _knob("cached", "more", choices=("cached", "fresh"))
+    feature_views: int = _knob(2, "more", low=1, high=64, step=1)
+    max_minutes: float = _knob(0.0, "more", low=0.0, high=100_000.0, unit="minutes")
+    seed: int = _knob(0, "more", low=0, high=2**31 - 1, step=1)
+
+    device: str = _knob("auto", "machine", choices=("auto", "cpu", "cuda", "mps", "xpu"))
+    precision: str = _knob("auto", "machine", choices=("auto", "fp32", "bf16", "fp16"))
+    workers: int | None = _knob(None, "machine", low=1, high=256, step=1, unit="threads")
+    threads: int | None = _knob(None, "machine", low=1, high=1024, step=1, unit="threads")
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            _check(f.name, getattr(self, f.name))
+        backbones.get(self.backbone)
+        if self.data and self.sample:
+            raise ConfigError("config.two_sources")
+        if self.val_share + self.test_share > 0.95:
+            raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
+
+    @property
+    def caches_features(self) -> bool:
+        """Whether the backbone runs over the pictures once only, and the head is trained on what it gave."""
+        return self.mode == "frozen" and self.features == "cached"
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `TrainConfig(**it)` gives the same configuration back."""
+        return dataclasses.asdict(self)
+
+
+def from_json(values: dict[str, Any]) -> TrainConfig:
+    """The configuration of a dict as `to_json` makes it; missing knobs take their defaults.
+
+    Raises:
+        ConfigError: an unknown knob, or a value that does not fit.
+    """
+    unknown = sorted(set(values) - set(KNOBS))
+    if unknown:
+        raise ConfigError("config.unknown", name=unknown[0], names=", ".join(KNOBS))
+    return TrainConfig(**values)
+
+
+def load(path: str) -> TrainConfig:
+    """The configuration in a JSON file: a bare one, or a run's `config.json`.
+
+    Raises:
+        ConfigError: the file is missing, is no JSON, or does not fit.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except (OSError, ValueError) as cause:
+        raise ConfigError("config.file", file=path, cause=cause) from cause
+    if isinstance(values, dict) and isinstance(values.get("config"), dict):
+        values = values["config"]
+    if not isinstance(values, dict):
+        raise ConfigError("config.file", file=path, cause="not a JSON object")
+    return from_json(values)
+
+
+def kind(name: str) -> type:
+    """The plain type of a knob: str, int or float."""
+    hint = get_type_hints(TrainConfig)[name]
+    return next(t for t in (*get_args(hint), hint) if t in (str, int, float))
+
+
+def optional(name: str) -> bool:
+    """Whether `None`, "chosen for you", is a value of the knob."""
+    return type(None) in get_args(get_type_hints(TrainConfig)[name])
+
+
+def defaults(backbone: str, mode: str) -> dict[str, Any]:
+    """What "chosen for you" comes to for a backbone and a mode, on any data."""
+    row = backbones.get(backbone)
+    return {
+        "frozen": {
+            "epochs": 30,
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+            "weight_decay": 0.05,
+            "augment": "flip",
+        },
+        "full": {
+            "epochs": 8,
+            "batch_size": 16,
+            "learning_rate": row.full_rate,
+            "weight_decay": 0.01,
+            "augment": "crop",
+        },
+        "scratch": {
+            "epochs": 30,
+            "batch_size": 16,
+            "learning_rate": row.scratch_rate,
+            "weight_decay": 0.05,
+            "augment": "crop",
+        },
+    }[mode]
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """The same configuration with each "chosen for you" filled in, but for what only the machine can tell."""
+    chosen = defaults(config.backbone, config.mode)
+    return dataclasses.replace(
+        config, **{name: value for name, value in chosen.items() if getattr(config, name) is None}
+    )
+
+
+def argv(config: TrainConfig) -> list[str]:
+    """The flags that give this configuration on the command line; what is at its default is left out."""
+    words: list[str] = []
+    chosen = defaults(config.backbone, config.mode)
+    for name in KNOBS:
+        value = getattr(config, name)
+        if value in (KNOBS[name][1], chosen.get(name)) and name not in ("backbone", "mode"):
+            continue
+        words += [flag(name), f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
+
+
+def flag(name: str) -> str:
+    """The command line's name of a knob."""
+    return "--" + name.replace("_", "-")
+
+
+def _check(name: str, value: Any) -> None:
+    knob, _ = KNOBS[name]
+    if value is None and optional(name):
+        return
+    wanted = kind(name)
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (isinstance(value, wanted) or (wanted is float and numeric)):
+        raise ConfigError("config.type", name=flag(name), value=repr(value), wanted=wanted.__name__)
+    if knob.choices and value not in knob.choices and name != "backbone":
+        raise ConfigError("config.choice", name=flag(name), value=value, choices=", ".join(filter(None, knob.choices)))
+    if knob.low is not None and not (knob.low <= value <= (knob.high or value)):
+        raise ConfigError("config.bounds", name=flag(name), value=value, low=knob.low, high=knob.high)
+
+
+KNOBS: dict[str, tuple[Knob, Any]] = {
+    f.name: (f.metadata["knob"], f.default) for f in dataclasses.fields(TrainConfig)
+}
+"""Each knob's facts and its default, by name, in the order of the form."""

@@ -1,0 +1,59 @@
+"""The errors a person can mend. Each holds a code and values; the sentence stands in `ftlab/words`.
+
+FtlabError
+├── ConfigError    a knob outside its bounds, or two that contradict each other
+├── DataError      a folder that cannot be used
+├── PictureError   one file that cannot be read as a picture
+├── WeightsError   weights that are neither here nor to be had
+└── RunError       a run that does not exist, is busy, or has nothing to give
+
+Everything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from ftlab import words
+
+
+class FtlabError(Exception):
+    """A mistake with a remedy.
+
+    Args:
+        code: key below `error.` in the words, for example `data.missing`.
+        values: what the sentence names (file, limit, suggestion …).
+    """
+
+    def __init__(self, code: str, **values: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.values = values
+
+    def __str__(self) -> str:
+        return words.text(f"error.{self.code}", **self.values)
+
+
+class ConfigError(FtlabError):
+    """A knob outside its bounds, or two that contradict each other."""
+
+
+class DataError(FtlabError):
+    """A folder that cannot be used."""
+
+
+class PictureError(FtlabError):
+    """One file that cannot be read as a picture.
+
+    `code` is also the code of the problem that a scan lists: `problem.<code>` says what is wrong and
+    `remedy.<code>` what to do.
+    """
+
+    def __str__(self) -> str:
+        return words.text(f"problem.{self.code}", **self.values)
+
+
+class WeightsError(FtlabError):
+    """Weights that are neither here nor to be had."""
+
+
+class RunError(FtlabError):
+    """A run that does not exist, is busy, or has nothing to give."""

@@ -1,0 +1,143 @@
+"""What a training says: frozen dataclasses, each one JSON line in `metrics.jsonl`.
+
+The line is the dataclass's fields beside `event` (its kind) and `time` (seconds since 1970, when it was
+measured). Losses are mean cross-entropies in nats, accuracies fractions in [0, 1], rates per optimizer step.
+A figure that is not known is null, never NaN: the lines stay JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time as clock
+from dataclasses import dataclass, field
+from typing import ClassVar, cast
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events."""
+
+    kind: ClassVar[str]
+    time: float = field(default_factory=clock.time)
+
+    def to_line(self) -> str:
+        """One line of JSON, without the newline."""
+        values = {key: _finite(value) for key, value in dataclasses.asdict(self).items()}
+        return json.dumps({"event": self.kind, **values}, ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Event):
+    """A process began, or went on from `step` (0 on a fresh start)."""
+
+    kind: ClassVar[str] = "started"
+    step: int
+    epochs: int
+    steps_per_epoch: int
+    device: str
+    train_images: int
+    val_images: int
+    trainable: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note(Event):
+    """A sentence for the log: key `log.<code>` of the words, and its values."""
+
+    kind: ClassVar[str] = "note"
+    code: str
+    values: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """How far work that comes before or between epochs is: `stage` is `features` or `validation`."""
+
+    kind: ClassVar[str] = "progress"
+    stage: str
+    done: int
+    total: int
+    images_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Event):
+    """Means over the optimizer steps since the last such event; `step` counts from 1 over the whole run."""
+
+    kind: ClassVar[str] = "step"
+    step: int
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+    learning_rate: float
+    images_per_second: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch(Event):
+    """An epoch and its validation. Epoch 0 is the untrained network: its training figures are null."""
+
+    kind: ClassVar[str] = "epoch"
+    epoch: int
+    step: int
+    train_loss: float | None
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float | None
+    images_per_second: float | None
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved(Event):
+    """A checkpoint is on the disk: `what` is `best` or `last`."""
+
+    kind: ClassVar[str] = "saved"
+    what: str
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended(Event):
+    """The end of a process: `reason` is finished, stopped, time, early or failed (then `message` says why)."""
+
+    kind: ClassVar[str] = "ended"
+    reason: str
+    epoch: int
+    step: int
+    best_epoch: int | None
+    best_val_accuracy: float | None
+    seconds: float
+    message: str | None = None
+
+
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in (Started, Note, Progress, Step, Epoch, Saved, Ended)}
+
+
+def from_line(line: str) -> Event | None:
+    """The event of a line; None for a kind, or a whole line, that this version does not know.
+
+    Fields that a newer version added are passed over, so that an old page can show a new run.
+    """
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    cls = KINDS.get(values.pop("event", "")) if isinstance(values, dict) else None
+    if cls is None:
+        return None
+    known = {f.name for f in dataclasses.fields(cls)}
+    try:
+        return cls(**{key: value for key, value in values.items() if key in known})
+    except TypeError:  # a line that lacks a field was written by a version too old to be read
+        return None
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(cast(float, value)) else value

@@ -1,0 +1,55 @@
+"""Every sentence a person reads, one TOML file a language, by key.
+
+`text("error.data.missing", folder=x)` looks up table `error`, then the key `data.missing`, and fills in the
+values. Another language is another file with the same keys; a key that it lacks falls back to English.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+
+_FALLBACK = "en"
+
+
+def languages() -> list[str]:
+    """Codes of the languages there are, English first."""
+    found = sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
+    return [_FALLBACK, *(code for code in found if code != _FALLBACK)]
+
+
+def language() -> str:
+    """The language in use: `FTLAB_LANGUAGE` where it names a file of words, else English."""
+    wanted = os.environ.get("FTLAB_LANGUAGE", _FALLBACK)
+    return wanted if wanted in languages() else _FALLBACK
+
+
+@cache
+def table(code: str) -> dict[str, str]:
+    """All sentences of one language, flat: `{"error.data.missing": "…", …}`."""
+    with open(Path(__file__).parent / f"{code}.toml", "rb") as file:
+        return dict(_flatten("", tomllib.load(file)))
+
+
+def text(key: str, /, **values: object) -> str:
+    """The sentence of that key with its values filled in.
+
+    Raises:
+        KeyError: no language has the key, or a value that the sentence names is missing: a bug.
+    """
+    own = table(language())
+    sentence = own[key] if key in own else table(_FALLBACK)[key]
+    return sentence.format(**values) if values else sentence
+
+
+def _flatten(prefix: str, node: dict[str, object]) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in node.items():
+        key = f"{prefix}.{name}" if prefix else name
+        if isinstance(value, dict):
+            rows += _flatten(key, value)
+        else:
+            rows.append((key, str(value).strip()))
+    return rows
