@@ -1,0 +1,48 @@
+# make app     makes .venv, installs what is needed, opens the app
+# make test    the same for the tests, gets a browser for those of the page, runs them
+# make check   format, lint, types, architecture
+#
+# PYTHON=python3.12 picks another Python, VENV=folder another place, ARGS="…" goes to the app or to pytest.
+
+VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+  BIN := $(VENV)/Scripts
+  PYTHON ?= python
+else
+  BIN := $(VENV)/bin
+  # The first Python that is new enough, else whichever there is: it then says that it is too old.
+  NEW = import sys; sys.exit(sys.version_info < (3, 11))
+  PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+    $$p -c "$(NEW)" 2>/dev/null && { echo $$p; exit; }; done; echo python3)
+endif
+RUN := "$(BIN)/python"
+
+.PHONY: app test check format clean
+
+app: $(VENV)/.app
+	$(RUN) app.py $(ARGS)
+
+test: $(VENV)/.test
+	$(RUN) tests/browser.py
+	$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/.test
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -q tests/test_architecture.py
+
+format: $(VENV)/.test
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+# Caches only: neither runs/ nor the virtual environment.
+clean:
+	$(PYTHON) tools/environment.py clean
+
+# A stamp is written when an installation is complete, and is out of date when its requirements change.
+$(VENV)/.app: requirements.txt
+	$(PYTHON) tools/environment.py install "$(VENV)" app
+
+$(VENV)/.test: requirements.txt requirements-dev.txt
+	$(PYTHON) tools/environment.py install "$(VENV)" test

@@ -1,0 +1,186 @@
+"""What every test stands on: a home of its own, no network, nothing left behind; and the fixtures they share."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import browser as browsers
+import network_guard as network
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+OFFLINE = ROOT / "tests" / "offline"
+SHARED = ("data/hymenoptera/train/ants", "data/hymenoptera/val/bees", "torch_home/hub/checkpoints")
+"""What must be in the folder that FTLAB_TEST_DATA names."""
+MARK = "FTLAB_TEST_SESSION"
+"""Environment variable that all processes started by this session inherit."""
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module, and so gradio, is imported."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for name in [name for name in os.environ if name.startswith(("FTLAB_", "GRADIO_SERVER_", "SPACE_"))]:
+        if name not in ("FTLAB_TEST_DATA", "FTLAB_BROWSER"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder `FTLAB_HOME` names in fixtures wider than a test. A test that wants what another one rendered
+    sets `FTLAB_HOME` to it. At the end of the session no process that a test started may still be there."""
+    home = tmp_path_factory.mktemp("home")
+    attempts = home / "network.txt"
+    attempts.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        _own_places(patch, home)
+        patch.setenv("MPLCONFIGDIR", str(home / "matplotlib"))
+        patch.setenv(MARK, str(home))
+        patch.setenv(network.LOG, str(attempts))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(OFFLINE), str(ROOT)]))
+        sys.addaudithook(network.refuse)
+        yield home
+        left = _processes_left(str(home), patience=10.0)
+        for process in left:
+            process.kill()
+        assert not left, f"processes that a test started and left behind, now ended: {left}"
+
+
+@pytest.fixture(autouse=True)
+def isolated(session_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has its own home, cache of weights, uploads and working directory."""
+    place = tmp_path / "isolated"
+    place.mkdir()
+    _own_places(monkeypatch, place)
+    monkeypatch.chdir(place)
+
+
+@pytest.fixture
+def network_attempts(session_home: Path) -> Path:
+    """For a test whose subject is the missing network: the file that lists refused connections, a line each.
+    Such a test does not fail by what stands there."""
+    return session_home / "network.txt"
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, session_home: Path) -> Iterator[None]:
+    """Fails a test in which this process, or one it started, reached for another machine."""
+    log = session_home / "network.txt"
+    before = log.stat().st_size
+    yield
+    attempts = log.read_bytes()[before:].decode("utf-8")
+    if attempts and "network_attempts" not in request.fixturenames:
+        pytest.fail(f"reached for the network:\n{attempts}")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real pictures and weights that `FTLAB_TEST_DATA` names: `data/`, `torch_home/`."""
+    named = os.environ.get("FTLAB_TEST_DATA")
+    if not named:
+        pytest.skip("FTLAB_TEST_DATA is not set")
+    folder = Path(named).absolute()
+    missing = [name for name in SHARED if not (folder / name).is_dir()]
+    if missing:
+        pytest.fail(f"FTLAB_TEST_DATA is {folder}, where there is no {', '.join(missing)}")
+    return folder
+
+
+@pytest.fixture
+def tiny_folder(tmp_path: Path) -> Path:
+    """A folder of drawn pictures, a sub-folder a class: amber, blue, green; 8 each, JPEG and PNG, 64 to 120 px."""
+    colours = {"amber": (200, 140, 40), "blue": (40, 80, 200), "green": (50, 170, 70)}
+    random = np.random.default_rng(0)
+    for name, colour in colours.items():
+        (tmp_path / "tiny" / name).mkdir(parents=True)
+        for index in range(8):
+            height, width = random.integers(64, 121, size=2)
+            noise = random.normal(0, 40, size=(height, width, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            suffix = "png" if index % 4 == 0 else "jpg"
+            Image.fromarray(pixels).save(tmp_path / "tiny" / name / f"{name}_{index}.{suffix}")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """A browser for the page. None here: a failure where FTLAB_TEST_DATA promises a whole run, else not run."""
+    found = browsers.find()
+    if found is None:
+        reason = f"no browser was found. To mend it: {browsers.REMEDY}"
+        if os.environ.get("FTLAB_TEST_DATA"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(browser_path: str) -> Iterator[Browser]:
+    """A running browser, for the tests of one module."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=browser_path, args=[*browsers.ARGUMENTS])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page, 1280 × 800, as a new visitor has it. Fails a test whose page asked another machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(20_000)
+    foreign: list[str] = []
+    context.on("request", lambda request: None if _own(request.url) else foreign.append(request.url))
+    yield context.new_page()
+    context.close()
+    assert not foreign, f"the page asked other machines for {foreign}"
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where the page's tests keep what they saw, for people to look at."""
+    folder = ROOT / "test-screenshots"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _own_places(patch: pytest.MonkeyPatch, place: Path) -> None:
+    patch.setenv("FTLAB_HOME", str(place / "home"))
+    patch.setenv("TORCH_HOME", str(place / "torch"))
+    patch.setenv("HF_HOME", str(place / "hub"))
+    patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+
+
+def _own(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:", "about:"))
+
+
+def _processes_left(mark: str, patience: float) -> list[psutil.Process]:
+    """Processes that carry the mark of this session, after as many seconds as are needed, at most `patience`."""
+    until = time.monotonic() + patience
+    while True:
+        left = [process for process in psutil.process_iter(["cmdline"]) if _marked(process, mark)]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.2)
+
+
+def _marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        helper = "multiprocessing.resource_tracker" in " ".join(process.info["cmdline"] or [])
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and not helper and process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):
+        return False

@@ -1,0 +1,85 @@
+"""What the Makefile needs on every system: a virtual environment with the right packages, and a clean-up.
+
+    python tools/environment.py install .venv app     what the app needs
+    python tools/environment.py install .venv test    what the tests need too
+    python tools/environment.py clean                 remove caches
+
+Runs before anything is installed, and on a Python that may be too old: standard library only, and no syntax
+newer than Python 3.7.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = {"app": "requirements.txt", "test": "requirements-dev.txt"}
+OLDEST = (3, 11)
+
+
+def install(venv: Path, what: str) -> None:
+    """Make the virtual environment if it is missing or broken, install into it, and leave the stamp that make reads.
+
+    Args:
+        venv: its folder; an environment made by other means is used as it is.
+        what: `app` or `test`.
+    """
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not _works(python):
+        if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
+            sys.exit(f"ftlab: {venv} holds other things than a virtual environment. Name another folder.")
+        _say(f"Making a virtual environment in {venv} with Python {sys.version.split()[0]}")
+        _run(sys.executable, "-m", "venv", "--clear", str(venv))
+    _say(f"Installing {REQUIREMENTS[what]} (torch is large: the first time takes a few minutes)")
+    _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS[what])
+    for stamp in {"app": [".app"], "test": [".app", ".test"]}[what]:
+        (venv / stamp).touch()
+
+
+def clean() -> None:
+    """Remove caches and build products; runs and the virtual environment stay."""
+    for name in (".mypy_cache", ".pytest_cache", ".ruff_cache", ".gradio", "build", "dist", "test-screenshots"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    for folder in ("ftlab", "tests", "tools", "benchmarks"):
+        for cache in list((ROOT / folder).rglob("__pycache__")):
+            shutil.rmtree(cache, ignore_errors=True)
+
+
+def _works(python: Path) -> bool:
+    try:
+        return subprocess.run([str(python), "-m", "pip", "--version"], stdout=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
+def _run(*words: str) -> None:
+    status = subprocess.run(words, cwd=ROOT).returncode
+    if status:
+        sys.exit(f"ftlab: this failed: {' '.join(words)}")
+
+
+def _say(text: str) -> None:
+    print(f"ftlab: {text}", flush=True)
+
+
+def main(words: list[str]) -> None:
+    """Do what the command line asks."""
+    if sys.version_info < OLDEST:
+        sys.exit(
+            f"ftlab needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. "
+            "Install a newer one, or name it: make app PYTHON=python3.12"
+        )
+    if words[:1] == ["install"] and len(words) == 3 and words[2] in REQUIREMENTS:
+        install(Path(words[1]).absolute(), words[2])
+    elif words == ["clean"]:
+        clean()
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
