@@ -44,11 +44,21 @@ class PictureError(FtlabError):
     """One file that cannot be read as a picture.
 
     `code` is also the code of the problem that a scan lists: `problem.<code>` says what is wrong and
-    `remedy.<code>` what to do.
+    `remedy.<code>` what to do. The values name at least the file.
     """
 
-    def __str__(self) -> str:
+    @property
+    def problem(self) -> str:
+        """What is wrong, without the file's name."""
         return words.text(f"problem.{self.code}", **self.values)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return words.text(f"remedy.{self.code}", **self.values)
+
+    def __str__(self) -> str:
+        return words.text("error.picture.line", file=self.values["file"], problem=self.problem, remedy=self.remedy)
 
 
 class WeightsError(FtlabError):

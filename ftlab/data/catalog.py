@@ -1,0 +1,283 @@
+"""A folder of pictures → classes, which picture is whose, what trains and what measures, and what is in the way.
+
+Three layouts: `train/` and `val/` (and `test/`) with a folder a class in each; `train/` and `test/` only, where
+validation is carved from `train/`; plain class folders, dealt by the seed. The folder is never written to. No torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftlab.data.checking import Progress, sieve
+from ftlab.data.listing import Folder, Pictures, Problem, below, join, look, natural, top
+from ftlab.data.split import stratified
+from ftlab.errors import ConfigError, DataError
+
+SPLITS = ("train", "val", "test")
+
+_TRAIN = ("train", "training")
+_VAL = ("val", "valid", "validation", "dev")
+_TEST = ("test", "testing")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture.
+
+    Attributes:
+        path: posix, relative to the catalog's root.
+        label: index of its class.
+        size: of the file, in bytes.
+    """
+
+    path: str
+    label: int
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Width and height in pixels of three pictures: those of the smallest, the median and the largest area."""
+
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What a training knows of its data.
+
+    Attributes:
+        root: absolute path of the folder where the layout begins.
+        layout: `split`, `train_test` or `flat`.
+        classes: names in natural order (class2 before class10); a label is an index into them.
+        splits: items by `train`, `val`, `test`, each sorted by label and name.
+        problems: what is skipped or amiss, sorted by name.
+        bytes: of all items' files together.
+        sizes: None where the pictures were not checked.
+    """
+
+    root: Path
+    layout: str
+    classes: tuple[str, ...]
+    splits: dict[str, tuple[Item, ...]]
+    problems: tuple[Problem, ...]
+    bytes: int
+    sizes: Sizes | None = None
+
+    def path(self, item: Item) -> Path:
+        """Where the picture is."""
+        return self.root / item.path
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Pictures by class and split: `{"ants": {"train": 124, "val": 70, "test": 0}, …}`."""
+        table = {name: dict.fromkeys(SPLITS, 0) for name in self.classes}
+        for split, items in self.splits.items():
+            for item in items:
+                table[self.classes[item.label]][split] += 1
+        return table
+
+    def manifest(self) -> str:
+        """SHA-256 in hex over split, path, label and size of every item: two equal ones mean the same pictures used
+        the same way, as far as a listing can tell."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            for item in self.splits[split]:
+                digest.update(f"{split}\0{item.path}\0{item.label}\0{item.size}\0".encode())
+        return digest.hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for `split.json`; paths and their sizes in bytes stand below split and class."""
+        return {
+            "root": str(self.root),
+            "layout": self.layout,
+            "manifest": self.manifest(),
+            "classes": list(self.classes),
+            "bytes": self.bytes,
+            "sizes": self.sizes and {name: list(wh) for name, wh in vars(self.sizes).items()},
+            "problems": [{**one.to_json(), "code": one.code, "values": one.values} for one in self.problems],
+            "splits": {
+                split: {
+                    name: {item.path: item.size for item in items if item.label == label}
+                    for label, name in enumerate(self.classes)
+                }
+                for split, items in self.splits.items()
+            },
+        }
+
+
+def from_json(values: dict[str, Any]) -> Catalog:
+    """The catalog that `to_json` was asked of; the folder need not be there any more."""
+    classes = tuple(values["classes"])
+    sizes = values["sizes"]
+    return Catalog(
+        root=Path(values["root"]),
+        layout=values["layout"],
+        classes=classes,
+        splits={
+            split: tuple(
+                Item(path, label, size)
+                for label, name in enumerate(classes)
+                for path, size in values["splits"][split].get(name, {}).items()
+            )
+            for split in SPLITS
+        },
+        problems=tuple(Problem(one["file"], one["code"], one["values"]) for one in values["problems"]),
+        bytes=values["bytes"],
+        sizes=sizes and Sizes(**{name: (wh[0], wh[1]) for name, wh in sizes.items()}),
+    )
+
+
+def scan(
+    folder: Path | str,
+    *,
+    val_share: float = 0.15,
+    test_share: float = 0.15,
+    seed: int = 0,
+    check: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Catalog:
+    """Look through a folder of pictures.
+
+    Args:
+        folder: laid out in one of the three ways; one lone wrapping folder inside is entered.
+        val_share: fraction for validation, of all pictures (plain class folders) or of `train/` (`train/` + `test/`).
+        test_share: fraction for test, of all pictures (plain class folders).
+        seed: of the dealing.
+        check: decode each file cheaply, so that damaged ones are named and left out before they are dealt.
+        workers: threads of the check; None: one a core, at most 8.
+        progress: called in this thread with files checked and files in all.
+
+    Returns:
+        The catalog. Files and folders that cannot be used are among its problems and stop nothing.
+
+    Raises:
+        DataError: the folder is missing, unreadable, or has no two classes with usable pictures.
+        ConfigError: the shares leave nothing to train on.
+    """
+    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+        raise ConfigError("config.shares", val=val_share, test=test_share)
+    root = top(folder)
+    problems: list[Problem] = []
+    layout, tops = _layout(root, problems)
+    found = {split: _classes(root, path, problems) for split, path in tops.items()}
+    total = sum(len(pictures) for classes in found.values() for pictures in classes.values())
+    if not total:
+        loose = next((one for one in problems if one.code == "loose"), None)
+        if loose:
+            raise DataError("data.loose", folder=root / loose.file, count=loose.values["count"])
+        raise DataError("data.no_pictures", folder=root)
+
+    sizes = None
+    if check:
+        measured, bad = sieve(root, found, workers, progress)
+        problems += bad
+        if not measured:
+            first = bad[0]
+            raise DataError(
+                "data.all_bad", folder=root, count=total, file=first.file, problem=first.problem, remedy=first.remedy
+            )
+        by_area = sorted(measured, key=lambda wh: (wh[0] * wh[1], wh))
+        sizes = Sizes(by_area[0], by_area[len(by_area) // 2], by_area[-1])
+
+    classes = _learnt(root, tops, found, problems)
+    dealt = found
+    if layout != "split":
+        dealt = _deal(found["train"], val_share, test_share if layout == "flat" else 0.0, seed)
+        dealt["test"].update(found.get("test", {}))
+    splits = {
+        split: tuple(
+            Item(path, label, pictures[path])
+            for label, name in enumerate(classes)
+            if (pictures := dealt.get(split, {}).get(name, {}))
+            for path in sorted(pictures, key=natural)
+        )
+        for split in SPLITS
+    }
+    return Catalog(
+        root=root,
+        layout=layout,
+        classes=classes,
+        splits=splits,
+        problems=tuple(sorted(problems, key=lambda one: natural(one.file))),
+        bytes=sum(item.size for items in splits.values() for item in items),
+        sizes=sizes,
+    )
+
+
+def _layout(root: Path, problems: list[Problem]) -> tuple[str, dict[str, str]]:
+    """The layout's name, and the folder that holds the class folders of each split."""
+    inside = look(root, "")
+    named = {
+        split: min((one for one in inside.folders if one.casefold() in names), key=_rank(names), default=None)
+        for split, names in zip(SPLITS, (_TRAIN, _VAL, _TEST), strict=True)
+    }
+    tops = {split: name for split, name in named.items() if name is not None}
+    if "train" not in tops or len(tops) == 1:
+        return "flat", {"train": ""}
+    problems += inside.problems
+    problems += _loose(inside)
+    for name in inside.folders:
+        if name not in tops.values() and below(root, name).pictures:
+            problems.append(Problem(name, "beside", {"train": tops["train"]}))
+    return ("split" if "val" in tops else "train_test"), tops
+
+
+def _rank(names: tuple[str, ...]) -> Callable[[str], int]:
+    return lambda one: names.index(one.casefold())
+
+
+def _classes(root: Path, path: str, problems: list[Problem]) -> Pictures:
+    """The pictures below the class folders of one folder, empty ones too."""
+    inside = look(root, path)
+    problems += inside.problems
+    problems += _loose(inside)
+    found: Pictures = {}
+    for name in inside.folders:
+        folder = below(root, join(path, name))
+        problems += folder.problems
+        found[name] = {join(folder.path, one): size for one, size in folder.pictures.items()}
+    return found
+
+
+def _loose(inside: Folder) -> list[Problem]:
+    count = len(inside.pictures)
+    return [Problem(inside.path or ".", "loose", {"count": count})] if count else []
+
+
+def _learnt(root: Path, tops: dict[str, str], found: dict[str, Pictures], problems: list[Problem]) -> tuple[str, ...]:
+    """The classes that can be learnt: those with a picture to train on. What is amiss with the others is named."""
+    learnt = tuple(sorted((name for name, pictures in found["train"].items() if pictures), key=natural))
+    if not learnt:
+        raise DataError("data.no_train", folder=root / tops["train"])
+    if len(learnt) == 1:
+        raise DataError("data.one_class", folder=root / tops["train"], name=learnt[0])
+    if "val" in tops and not any(found["val"].get(name) for name in learnt):
+        raise DataError("data.no_val", folder=root / tops["val"])
+    for split, classes in found.items():
+        for name, pictures in classes.items():
+            folder = join(tops[split], name)
+            if pictures and name not in learnt:
+                problems.append(Problem(folder, "not_in_train", {"train": tops["train"]}))
+            elif not pictures and not (split == "val" and name in learnt):
+                problems.append(Problem(folder, "empty_class"))
+            elif split == "train" and len(pictures) == 1:
+                problems.append(Problem(folder, "few"))
+    if "val" in tops:
+        problems += [Problem(join(tops["val"], name), "not_in_val") for name in learnt if not found["val"].get(name)]
+    return learnt
+
+
+def _deal(found: Pictures, val_share: float, test_share: float, seed: int) -> dict[str, Pictures]:
+    dealt: dict[str, Pictures] = {split: {} for split in SPLITS}
+    for name, pictures in found.items():
+        hands = stratified(pictures, val_share=val_share, test_share=test_share, seed=seed)
+        for split, paths in hands.items():
+            dealt[split][name] = {path: pictures[path] for path in paths}
+    return dealt
