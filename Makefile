@@ -40,6 +40,11 @@ format: $(VENV)/.test
 clean:
 	$(PYTHON) tools/environment.py clean
 
+# An environment whose Python is gone, as after an upgrade of the system, is made anew.
+ifeq ($(realpath $(BIN)/python $(BIN)/python.exe),)
+.PHONY: $(VENV)/.app $(VENV)/.test
+endif
+
 # A stamp is written when an installation is complete, and is out of date when its requirements change.
 $(VENV)/.app: requirements.txt
 	$(PYTHON) tools/environment.py install "$(VENV)" app

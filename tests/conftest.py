@@ -137,15 +137,20 @@ def browser(browser_path: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def foreign_requests() -> list[str]:
+    """What the test's page asked other machines for."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, foreign_requests: list[str]) -> Iterator[Page]:
     """A fresh page, 1280 × 800, as a new visitor has it. Fails a test whose page asked another machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(20_000)
-    foreign: list[str] = []
-    context.on("request", lambda request: None if _own(request.url) else foreign.append(request.url))
+    context.on("request", lambda request: None if _own(request.url) else foreign_requests.append(request.url))
     yield context.new_page()
     context.close()
-    assert not foreign, f"the page asked other machines for {foreign}"
+    assert not foreign_requests, "the page asked other machines"
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ FLOORS = (
     ("inference",),
     ("inspection", "export"),
     ("curves", "plots"),
+    ("console",),
     ("cli", "ui", "__main__"),
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.

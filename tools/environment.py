@@ -4,11 +4,8 @@
     python tools/environment.py install .venv test    what the tests need too
     python tools/environment.py clean                 remove caches
 
-Runs before anything is installed, and on a Python that may be too old: standard library only, and no syntax
-newer than Python 3.7.
+Runs before anything is installed, and on a Python that may be too old: standard library only.
 """
-
-from __future__ import annotations
 
 import os
 import shutil
@@ -20,12 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = {"app": "requirements.txt", "test": "requirements-dev.txt"}
 OLDEST = (3, 11)
 
+if sys.version_info < OLDEST:
+    found = f"{sys.executable} is {sys.version.split()[0]}"
+    sys.exit(f"ftlab needs Python 3.11 or newer; {found}. Install a newer one, or name it: make app PYTHON=python3.12")
+
 
 def install(venv: Path, what: str) -> None:
     """Make the virtual environment if it is missing or broken, install into it, and leave the stamp that make reads.
 
     Args:
-        venv: its folder; an environment made by other means is used as it is.
+        venv: its folder; an environment that is there and new enough is used as it is.
         what: `app` or `test`.
     """
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -50,8 +51,9 @@ def clean() -> None:
 
 
 def _works(python: Path) -> bool:
+    probe = f"import pip, sys; sys.exit(sys.version_info < {OLDEST})"
     try:
-        return subprocess.run([str(python), "-m", "pip", "--version"], stdout=subprocess.DEVNULL).returncode == 0
+        return subprocess.run([str(python), "-c", probe], stderr=subprocess.DEVNULL).returncode == 0
     except OSError:
         return False
 
@@ -68,11 +70,6 @@ def _say(text: str) -> None:
 
 def main(words: list[str]) -> None:
     """Do what the command line asks."""
-    if sys.version_info < OLDEST:
-        sys.exit(
-            f"ftlab needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. "
-            "Install a newer one, or name it: make app PYTHON=python3.12"
-        )
     if words[:1] == ["install"] and len(words) == 3 and words[2] in REQUIREMENTS:
         install(Path(words[1]).absolute(), words[2])
     elif words == ["clean"]:

@@ -1,0 +1,85 @@
+"""What conftest.py promises to every other test: no network, a place of its own, pictures, a browser."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ELSEWHERE = "192.0.2.1"  # set aside for documentation (RFC 5737): nobody answers there
+
+
+class Teapot(http.server.BaseHTTPRequestHandler):
+    """Answers whatever is asked with 418, and says nothing about it."""
+
+    def do_GET(self) -> None:
+        self.send_error(418)
+
+    def log_message(self, format: str, *values: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[int]:
+    """Port of a web server on this machine."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Teapot) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running.server_address[1]
+        running.shutdown()
+        thread.join()
+
+
+def test_this_machine_can_be_reached(server: int) -> None:
+    socket.create_connection(("localhost", server), timeout=5).close()
+
+
+@pytest.mark.parametrize("host", [ELSEWHERE, "example.org"])
+def test_no_other_machine_can_be_reached(host: str, network_attempts: Path) -> None:
+    with pytest.raises(OSError, match="the tests have no network"):
+        socket.create_connection((host, 80), timeout=5)
+    assert host in network_attempts.read_text().splitlines()[-1]
+
+
+def test_no_process_that_a_test_starts_can_reach_one(network_attempts: Path) -> None:
+    code = f"import urllib.request as r; r.urlopen('http://{ELSEWHERE}/child', timeout=5)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the tests have no network" in done.stderr
+    assert f"http://{ELSEWHERE}/child" in network_attempts.read_text().splitlines()[-1]
+
+
+def test_each_test_has_places_of_its_own(tmp_path: Path) -> None:
+    own = [Path.cwd(), *(Path(os.environ[name]) for name in ("FTLAB_HOME", "TORCH_HOME", "GRADIO_TEMP_DIR"))]
+    assert all(place.is_relative_to(tmp_path) for place in own)
+
+
+def test_the_tiny_folder_holds_three_classes_of_eight(tiny_folder: Path) -> None:
+    counts = {folder.name: len(list(folder.iterdir())) for folder in tiny_folder.iterdir()}
+    assert counts == {"amber": 8, "blue": 8, "green": 8}
+    sides: list[int] = []
+    for file in tiny_folder.glob("*/*"):
+        with Image.open(file) as picture:
+            sides += picture.size
+    assert 64 <= min(sides) < max(sides) <= 120
+
+
+def test_a_page_reaches_this_machine_and_no_other(page: Page, server: int, foreign_requests: list[str]) -> None:
+    answer = page.goto(f"http://127.0.0.1:{server}/")
+    assert answer is not None
+    assert answer.status == 418
+    assert page.evaluate("fetch('http://example.org/').catch(error => error.message)") == "Failed to fetch"
+    assert foreign_requests == ["http://example.org/"]
+    foreign_requests.clear()
