@@ -54,7 +54,8 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         left = _processes_left(str(home), patience=10.0)
         for process in left:
             process.kill()
-        assert not left, f"processes that a test started and left behind, now ended: {left}"
+        commands = [" ".join(process.info["cmdline"] or []) for process in left]
+        assert not commands, "tests left these processes behind (they are ended now)"
 
 
 @pytest.fixture(autouse=True)
