@@ -25,7 +25,7 @@ FLOORS = (
     ("inspection", "export"),
     ("curves", "plots"),
     ("console",),
-    ("cli", "ui", "__main__"),
+    ("cli", "commands", "ui", "__main__"),
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = ("errors", "events", "words", "backbones", "places", "config", "history", "recipes", "runs", "jobs", "cli")

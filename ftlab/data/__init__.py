@@ -1,0 +1,1 @@
+"""From a folder, or a sample set, to batches of pictures and labels."""

@@ -1,0 +1,1 @@
+"""From a trained run to answers, and to maps of what they rest on."""

@@ -1,0 +1,1 @@
+"""The process of a run, seen from outside: started, resumed, stopped, estimated. No torch."""
