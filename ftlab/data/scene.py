@@ -1,0 +1,239 @@
+"""A small renderer: surfaces before a ground, under one lamp and a sky, to a picture and the object's mask.
+
+A visibility buffer holds for each sample which triangle is seen there; position, normal and place on the surface are
+interpolated from its corners, painted and lit. Shadows and the dimming of hollows come from the picture's height
+field, ground included. Samples lie twice as dense as pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ftlab.data.grounds import Ground
+from ftlab.data.surfaces import Array, Surface, normals
+
+_DENSE = 2
+_EYE = 5.0
+_FRACTION = 4
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """The light of a scene.
+
+    Attributes:
+        towards: [3] unit vector from the scene to the lamp (x right, y up, z to the viewer).
+        tint: [3] linear RGB of its light; 1 is plain white.
+        sky: [3] linear RGB of the light from everywhere else.
+    """
+
+    towards: Array
+    tint: Array
+    sky: Array
+
+
+@dataclass(frozen=True)
+class _Mesh:
+    """Triangles in pixels of the dense grid, farthest first.
+
+    corners [T, 3, 3] (x right, y down, z to the viewer), normal [T, 3, 3], place [T, 3, 5] (u, v, object's x, y, z),
+    surface [T] index.
+    """
+
+    corners: Array
+    normal: Array
+    place: Array
+    surface: Array
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> Array:
+    """The matrix [3, 3] that turns about y, then x, then z; angles in degrees."""
+    a, b, c = np.deg2rad([yaw, pitch, roll])
+    about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return (about_z @ about_x @ about_y).astype(np.float32)
+
+
+def render(
+    surfaces: list[Surface], turn: Array, span: float, place: tuple[float, float], ground: Ground, lamp: Lamp
+) -> tuple[Array, Array]:
+    """The picture of an object before a ground.
+
+    Args:
+        surfaces: the object.
+        turn: its rotation, [3, 3].
+        span: side in pixels of the square as large as the object's bounding box; its longer side is at most
+            1.3 times that.
+        place: where its bounding box lies in what is left of the central square, (x, y) in [0, 1].
+        ground: what is behind it, [S, S].
+        lamp: the light.
+
+    Returns:
+        picture [S, S, 3] float32 linear RGB, not clipped, and coverage [S, S] float32 in [0, 1].
+    """
+    side = ground.albedo.shape[0]
+    mesh = _project(surfaces, turn, span, place, side)
+    seen = _visible(mesh, side * _DENSE)
+    rows, columns = np.nonzero(seen)
+    which = seen[rows, columns] - 1
+    normal, spot, depth = _interpolate(mesh, which, columns, rows)
+    owner = mesh.surface[which]
+    albedo = np.empty((3, len(which)), np.float32)
+    for i, surface in enumerate(surfaces):
+        own = np.flatnonzero(owner == i)
+        u, v, *position = (row[own] for row in spot)
+        albedo[:, own] = surface.paint(u, v, np.stack(position, axis=1)).T
+    gloss = np.array([surface.gloss for surface in surfaces], np.float32)[owner]
+
+    cover = _reduce((seen > 0).astype(np.float32), side)
+    relief = np.zeros(seen.shape, np.float32)
+    relief[rows, columns] = depth / _DENSE
+    relief = _reduce(relief, side)
+    shadow = _shadow(relief, lamp.towards)
+    hollow = _hollow(relief)
+
+    row, column = rows // _DENSE, columns // _DENSE
+    bounce = ground.albedo.mean(axis=(0, 1)) * 0.5
+    lit = _shade(albedo, normal, gloss, shadow[row, column], hollow[row, column], lamp, bounce)
+    dense = np.zeros((*seen.shape, 3), np.float32)
+    dense[rows, columns] = lit.T
+    behind = _shade_ground(ground, shadow, hollow, lamp)
+    return _reduce(dense, side) + behind * (1 - cover[..., None]), cover
+
+
+def _project(surfaces: list[Surface], turn: Array, span: float, place: tuple[float, float], side: int) -> _Mesh:
+    corners, normal, spot, owner, culled = [], [], [], [], []
+    for i, surface in enumerate(surfaces):
+        m, n = surface.points.shape[:2]
+        v, u = np.meshgrid(np.linspace(0, 1, m), np.linspace(0, 1, n), indexing="ij")
+        about = np.concatenate([u[..., None], v[..., None], surface.points], axis=-1).astype(np.float32).reshape(-1, 5)
+        at = np.arange(m * n).reshape(m, n)
+        a, b, c, d = (x.ravel() for x in (at[:-1, :-1], at[:-1, 1:], at[1:, 1:], at[1:, :-1]))
+        triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+        spot.append(about[triangles])
+        corners.append((surface.points.reshape(-1, 3) @ turn.T)[triangles])
+        normal.append((normals(surface.points).reshape(-1, 3) @ turn.T)[triangles])
+        owner.append(np.full(len(triangles), i))
+        culled.append(np.full(len(triangles), surface.solid))
+    points, facing = np.concatenate(corners), np.concatenate(normal)
+    points = points * (_EYE / (_EYE - points[..., 2:]))
+    points[..., 1] *= -1
+    low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))
+    box = (high - low)[:2]
+    inner = side * 0.875 - 4
+    scale = min(span / np.sqrt(box[0] * box[1]), 1.3 * span / box.max(), inner / box.max())
+    rest = inner - box * scale
+    origin = (side - inner) / 2 + rest * np.array(place) - low[:2] * scale
+    points[..., :2] = points[..., :2] * scale + origin
+    points[..., 2] = (points[..., 2] - low[2]) * scale
+    keep = ~(np.concatenate(culled) & (facing[..., 2].mean(axis=1) < -0.05))
+    order = np.flatnonzero(keep)[np.argsort(points[keep][..., 2].mean(axis=1), kind="stable")]
+    return _Mesh(
+        (points[order] * _DENSE).astype(np.float32),
+        facing[order],
+        np.concatenate(spot)[order],
+        np.concatenate(owner)[order],
+    )
+
+
+def _visible(mesh: _Mesh, side: int) -> Array:
+    """Number of the triangle seen at each sample, from 1; 0 where there is none. [side, side] int32."""
+    seen = np.zeros((side, side), np.int32)
+    fixed = np.round((mesh.corners[..., :2] - 0.5) * (1 << _FRACTION)).astype(np.int32)
+    for i, triangle in enumerate(fixed, start=1):
+        cv2.fillConvexPoly(seen, triangle, i, cv2.LINE_8, _FRACTION)
+    return seen
+
+
+def _interpolate(mesh: _Mesh, which: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """Unit normal facing the viewer [3, n], place [5, n] as a mesh has it, and depth [n] of the samples."""
+    a, b, c = (mesh.corners[:, k, :2] for k in range(3))
+    ab, ac = b - a, c - a
+    twice = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    twice = np.where(np.abs(twice) < 1e-4, np.float32(1e-4), twice)
+    dx = x.astype(np.float32) + np.float32(0.5) - a[:, 0][which]
+    dy = y.astype(np.float32) + np.float32(0.5) - a[:, 1][which]
+    s = dx * (ac[:, 1] / twice)[which] - dy * (ac[:, 0] / twice)[which]
+    t = dy * (ab[:, 0] / twice)[which] - dx * (ab[:, 1] / twice)[which]
+    # A filled triangle reaches half a sample over its edges: there, take the nearest place on it.
+    s, t = np.clip(s, 0, 1), np.clip(t, 0, 1)
+    over = np.maximum(s + t, 1)
+    s, t = s / over, t / over
+    table = np.concatenate([mesh.normal, mesh.place, mesh.corners[..., 2:]], axis=-1).transpose(2, 1, 0)
+    mixed = np.stack([p[which] + s * (q - p)[which] + t * (r - p)[which] for p, q, r in table])
+    length = np.sqrt((mixed[:3] ** 2).sum(axis=0)) + np.float32(1e-9)
+    return mixed[:3] / np.copysign(length, mixed[2]), mixed[3:8], mixed[8]
+
+
+def _shadow(relief: Array, towards: Array) -> Array:
+    """How much of the lamp each pixel sees, [S, S] in [0, 1]: a march over the height field (in pixels)."""
+    side = relief.shape[0]
+    reach = relief.max()
+    step = np.hypot(towards[0], towards[1]) / towards[2]
+    blocked = np.zeros_like(relief)
+    count = 20
+    for k in range(1, count + 1):
+        up = reach * k / count
+        shift = up * step
+        dx, dy = shift * towards[0], -shift * towards[1]
+        dx, dy = dx / np.hypot(*towards[:2]), dy / np.hypot(*towards[:2])
+        move = np.array([[1, 0, -dx], [0, 1, -dy]], np.float32)
+        height = cv2.warpAffine(relief, move, (side, side), flags=cv2.INTER_LINEAR)
+        # Right at the surface its own roughness would shade it: blockers count from a few pixels up.
+        blocked = np.maximum(blocked, np.clip((height - relief - up - 2.5) / 10, 0, 1))
+    return 1 - cv2.GaussianBlur(blocked, (0, 0), side / 110)
+
+
+def _hollow(relief: Array) -> Array:
+    """Dimming [S, S] in [0.45, 1] where the surroundings stand higher (Luft, Colditz, Deussen, 2006)."""
+    side = relief.shape[0]
+    dim = np.zeros_like(relief)
+    for sigma in (side / 80, side / 24):
+        dim += np.clip((cv2.GaussianBlur(relief, (0, 0), sigma) - relief) / (sigma * 4), 0, 1)
+    return 1 - 0.55 * np.clip(dim, 0, 1)
+
+
+def _shade(
+    albedo: Array, normal: Array, gloss: Array | float, sun: Array, hollow: Array, lamp: Lamp, bounce: Array
+) -> Array:
+    """Linear light that samples send to the viewer: wrapped diffuse, sky and ground, highlight, sheen.
+
+    Args:
+        albedo, normal: [3, ...], channels first so that numpy runs along the samples.
+        gloss, sun, hollow: [...], in [0, 1].
+        lamp: the light.
+        bounce: [3], light that comes back from the ground.
+    """
+    sky, tint, back = (np.expand_dims(c, tuple(range(1, albedo.ndim))) for c in (lamp.sky, lamp.tint, bounce))
+    direct = np.clip(_along(normal, lamp.towards) * 0.9 + 0.1, 0, 1) * sun
+    upward = normal[1] * 0.5 + 0.5
+    around = (back + sky * 0.25 + (sky * 0.75 - back) * upward) * hollow
+    half = lamp.towards + np.array([0, 0, 1], np.float32)
+    glint = np.clip(_along(normal, half / np.linalg.norm(half)), 0, 1) - 1
+    glow = gloss * (0.9 * np.exp((20 + 160 * gloss) * glint) + 0.12 * np.exp(12 * glint)) * sun
+    sheen = np.square(np.square(1 - np.clip(normal[2], 0, 1))) * (0.12 + 0.3 * gloss) * upward * hollow
+    return albedo * (direct * tint + around) + glow * tint + sheen * sky
+
+
+def _along(normal: Array, way: Array) -> Array:
+    return normal[0] * way[0] + normal[1] * way[1] + normal[2] * way[2]
+
+
+def _shade_ground(ground: Ground, shadow: Array, hollow: Array, lamp: Lamp) -> Array:
+    """Linear light [S, S, 3] of the ground; one that is far away neither takes a shadow nor has relief."""
+    if ground.far:
+        return ground.albedo
+    slope_x, slope_y = cv2.Sobel(ground.relief, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(ground.relief, cv2.CV_32F, 0, 1) / 8
+    length = np.sqrt(slope_x * slope_x + slope_y * slope_y + 1)
+    normal = np.stack([-slope_x / length, slope_y / length, 1 / length])
+    albedo = ground.albedo.transpose(2, 0, 1)
+    lit = _shade(albedo, normal, ground.gloss, shadow, hollow, lamp, albedo.mean(axis=(1, 2)) * 0.3)
+    return lit.transpose(1, 2, 0)
+
+
+def _reduce(dense: Array, side: int) -> Array:
+    return cv2.resize(dense, (side, side), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,121 @@
+"""Surfaces in space, as grids of points, and the paint on them: what the rendered objects are made of.
+
+An object's own frame: x to the right, y up, z towards the viewer; an object fills about [-1, 1] on each axis.
+Colours are linear RGB in [0, 1], float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+Paint = Callable[[Array, Array, Array], Array]
+"""(u [n], v [n], position [n, 3]) -> colour [n, 3]: u runs along a grid's columns, v along its rows, both in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A grid of points and its paint.
+
+    Attributes:
+        points: [M, N, 3] float32.
+        paint: colour at any place of it.
+        gloss: 0 (cloth) to 1 (glazed).
+        solid: only its outer side can be seen: the side to which rows upwards × columns anticlockwise point.
+    """
+
+    points: Array
+    paint: Paint
+    gloss: float = 0.3
+    solid: bool = True
+
+
+def colour(code: str) -> Array:
+    """Linear RGB [3] of a colour written as six hexadecimal digits of sRGB (its curve taken as a power of 2.2)."""
+    return (np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255) ** np.float32(2.2)
+
+
+def spline(knots: list[tuple[float, ...]], count: int) -> Array:
+    """`count` points [count, D] along the Catmull-Rom spline through the knots (Catmull and Rom, 1974)."""
+    k = np.asarray(knots, np.float32)
+    k = np.concatenate([2 * k[:1] - k[1:2], k, 2 * k[-1:] - k[-2:-1]])
+    at = np.linspace(0, len(knots) - 1, count, dtype=np.float32)
+    i = np.minimum(at.astype(int), len(knots) - 2)
+    t = (at - i)[:, None]
+    a, b, c, d = k[i], k[i + 1], k[i + 2], k[i + 3]
+    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+
+
+def revolve(profile: Array, paint: Paint, gloss: float = 0.3, *, sides: int = 48, solid: bool = True) -> Surface:
+    """The surface that a profile [M, 2] of (radius, height) sweeps around the y axis, outside from bottom to top."""
+    angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)
+    radius, height = np.maximum(profile[:, :1], 1e-4), profile[:, 1:]
+    points = np.stack(
+        [radius * np.cos(angle), np.broadcast_to(height, (len(profile), sides + 1)), -radius * np.sin(angle)], axis=-1
+    )
+    return Surface(points.astype(np.float32), paint, gloss, solid)
+
+
+def tube(path: Array, radius: float | Array, paint: Paint, gloss: float = 0.3, *, sides: int = 12) -> Surface:
+    """A round bar along a path [M, 3]; `radius` is one number or one for each point."""
+    along = np.gradient(path, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+    side = np.cross(along, np.array([0.31, 0.17, 0.94], np.float32))
+    side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
+    other = np.cross(side, along)
+    angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)[None, :, None]
+    reach = np.broadcast_to(np.asarray(radius, np.float32), (len(path),))[:, None, None]
+    points = path[:, None] + reach * (np.cos(angle) * side[:, None] + np.sin(angle) * other[:, None])
+    return Surface(points.astype(np.float32), paint, gloss)
+
+
+def ball(centre: tuple[float, float, float], radii: tuple[float, float, float], paint: Paint, gloss: float) -> Surface:
+    """An ellipsoid with its axes along x, y and z."""
+    turn = np.linspace(-np.pi / 2, np.pi / 2, 13, dtype=np.float32)
+    round_ = revolve(np.stack([np.cos(turn), np.sin(turn)], axis=1), paint, gloss, sides=20)
+    points = round_.points * np.array(radii, np.float32) + np.array(centre, np.float32)
+    return Surface(points, paint, gloss)
+
+
+def normals(points: Array) -> Array:
+    """Unit normals [M, N, 3] of a grid of points; the seam of a closed grid is smoothed."""
+    columns = np.gradient(points, axis=1)
+    if np.allclose(points[:, 0], points[:, -1], atol=1e-5):
+        seam = (points[:, 1] - points[:, -2]) / 2
+        columns[:, 0] = columns[:, -1] = seam
+    across = np.cross(columns, np.gradient(points, axis=0))
+    return across / (np.linalg.norm(across, axis=-1, keepdims=True) + 1e-12)
+
+
+def plain(tint: Array) -> Paint:
+    """One colour all over."""
+    return lambda u, v, p: np.broadcast_to(tint, (len(u), 3))
+
+
+def bands(tints: list[Array], count: float, *, rows: bool = False, wave: float = 0.0, teeth: int = 0) -> Paint:
+    """Stripes in turn, `count` of them along the columns, or along the rows; waved by `teeth` zigzags."""
+
+    def paint(u: Array, v: Array, p: Array) -> Array:
+        main, cross = (v, u) if rows else (u, v)
+        zigzag = np.abs((cross * teeth) % 1 - 0.5) * wave if teeth else 0
+        return np.stack(tints)[(np.floor((main + zigzag) * count + 1e-4)).astype(int) % len(tints)]
+
+    return paint
+
+
+def dots(under: Array, over: Array, centres: Array, radius: Array) -> Paint:
+    """Round spots of another colour about centres [K, 3], with a radius [K] each, in the object's frame."""
+
+    def paint(u: Array, v: Array, p: Array) -> Array:
+        square = (p * p).sum(axis=1, keepdims=True) - 2 * p @ centres.T + (centres * centres).sum(axis=1)
+        return np.where((square < radius**2).any(axis=1)[:, None], over, under)
+
+    return paint
+
+
+def between(v: Array, low: float, high: float) -> Array:
+    """Where low <= v < high, as a column [n, 1] that `np.where` spreads over colours."""
+    return ((v >= low) & (v < high))[:, None]
