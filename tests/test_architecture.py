@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,18 @@ def test_imports_go_in_no_circle(unit: str) -> None:
 
 def test_only_the_page_knows_gradio() -> None:
     assert not [name for name in FILES if room(name) != "ui" and packages(name) & {"gradio", "gradio_client"}]
+
+
+def test_what_is_imported_is_in_the_requirements() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
+    homes = packages_distributions()
+    foreign = {name for module in FILES for name in packages(module)} - {
+        "ftlab",
+        "__future__",
+        *sys.stdlib_module_names,
+    }
+    assert not [name for name in foreign if not pinned & {home.lower() for home in homes.get(name, [])}]
 
 
 def test_light_rooms_start_without_torch_and_gradio() -> None:
