@@ -110,7 +110,7 @@ def _root() -> bool:
 def _run(*words: str) -> None:
     """Run to the end or not: whether a browser is there afterwards is what counts."""
     try:
-        subprocess.run(words, check=False, timeout=600, stdin=subprocess.DEVNULL)
+        subprocess.run(words, check=False, timeout=300, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as cause:
         print(f"ftlab: {words[0]}: {cause}", flush=True)
 
