@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import browser
 import pytest
 from PIL import Image
 
@@ -74,6 +75,23 @@ def test_the_tiny_folder_holds_three_classes_of_eight(tiny_folder: Path) -> None
         with Image.open(file) as picture:
             sides += picture.size
     assert 64 <= min(sides) < max(sides) <= 120
+
+
+def test_the_browser_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTLAB_BROWSER", sys.executable)
+    assert browser.find() == sys.executable
+    monkeypatch.setenv("FTLAB_BROWSER", str(tmp_path / "none"))
+    assert browser.find() is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no snaps on Windows")
+def test_a_confined_browser_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = {"chromium-browser": "exec /snap/bin/chromium", "google-chrome": "exec /opt/google/chrome/chrome"}
+    for name, line in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert browser.find() == str(tmp_path / "google-chrome")
 
 
 def test_a_page_reaches_this_machine_and_no_other(page: Page, server: int, foreign_requests: list[str]) -> None:
