@@ -89,7 +89,7 @@ def _install_package() -> None:
 
 
 def _confined(path: str) -> bool:
-    """Whether it is a snap, or Ubuntu's script that starts one: a snap has a /tmp of its own, which tests cannot see."""
+    """Whether it is a snap, or Ubuntu's script that starts one: a snap has its own /tmp, not the tests'."""
     file = Path(path)
     if file.is_relative_to("/snap") or file.resolve().is_relative_to("/snap"):
         return True
