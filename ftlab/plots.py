@@ -1,0 +1,88 @@
+"""Figures for files: training curves, and a prediction with its heat map. No gradio, and no pyplot.
+
+`matplotlib.figure.Figure` alone keeps no state outside the figure, so several threads may draw at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftlab import words
+from ftlab.curves import accuracy_floor, curves, loss_top
+from ftlab.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def curves_figure(history: History) -> Figure:
+    """The same curves as a matplotlib figure (9 × 7 inches), to be saved as a file. Loss, accuracy, learning rate."""
+    from matplotlib.figure import Figure
+
+    data = curves(history, points=4000)
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1))
+    train, val = "#2f6fde", "#e0662a"
+    panels = (
+        ("loss", data.loss, data.loss_smooth, data.val_loss, 1.0),
+        ("accuracy", data.accuracy, data.accuracy_smooth, data.val_accuracy, 100.0),
+    )
+    for axis, (name, raw, smooth, held, scale) in zip(axes, panels, strict=False):
+        axis.plot(raw.x / data.per_epoch, raw.y * scale, color=train, alpha=0.3, linewidth=0.8)
+        axis.plot(
+            smooth.x / data.per_epoch, smooth.y * scale, color=train, linewidth=1.8, label=words.text("curve.train")
+        )
+        axis.plot(held.x / data.per_epoch, held.y * scale, "o-", color=val, markersize=4, label=words.text("curve.val"))
+        axis.set_ylabel(words.text(f"curve.{name}") + (" [%]" if scale > 1 else ""))
+        axis.grid(alpha=0.25)
+    axes[0].set_ylim(0, loss_top(data))
+    axes[1].set_ylim(100 * accuracy_floor(data), 100)
+    axes[2].plot(data.rate.x / data.per_epoch, data.rate.y, color="#667085", linewidth=1.5)
+    axes[2].set_ylabel(words.text("curve.rate"))
+    axes[2].set_xlabel(words.text("curve.epoch"))
+    if data.best:
+        step, epoch, value = data.best
+        label = words.text("curve.best", epoch=epoch, accuracy=f"{100 * value:.1f} %")
+        for axis in axes:
+            axis.axvline(step / data.per_epoch, color=val, linestyle=":", label=label)
+    axes[1].legend(loc="lower right")
+    return figure
+
+
+def explanation_figure(
+    picture: np.ndarray[Any, Any],
+    overlay: np.ndarray[Any, Any],
+    heat: np.ndarray[Any, Any],
+    scores: Sequence[tuple[str, float]],
+) -> Figure:
+    """A prediction on one sheet (12 × 3.6 inches): picture, heat map, overlay, and the classes as bars.
+
+    Args:
+        picture, overlay: uint8 `[H, W, 3]`.
+        heat: float `[h, w]` in [0, 1].
+        scores: (class, probability), the best first.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    shown = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.2))
+    shown[0].imshow(picture)
+    shown[1].imshow(heat, cmap="inferno", vmin=0.0, vmax=1.0)
+    shown[2].imshow(overlay)
+    for axis, name in zip(shown[:3], ("picture", "heat", "overlay"), strict=True):
+        axis.set_title(words.text(f"curve.explain.{name}"), fontsize=11)
+        axis.set_axis_off()
+    names = [name for name, _ in scores][::-1]
+    values = [100 * value for _, value in scores][::-1]
+    bars = shown[3].barh(range(len(names)), values, color="#2f6fde")
+    shown[3].bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3, fontsize=9)
+    # A class's name is a folder's name: a dollar sign in it is no mathematics.
+    shown[3].set_yticks(range(len(names)), [name.replace("$", r"\$") for name in names])
+    shown[3].set_xlim(0, 118)
+    shown[3].set_xticks([])
+    for side in ("top", "right", "bottom"):
+        shown[3].spines[side].set_visible(False)
+    return figure

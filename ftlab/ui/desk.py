@@ -1,0 +1,188 @@
+"""What the Train tab does, without its components: whose runs are shown, what starts, and what is said before.
+
+What a page keeps (`store`, in the browser) is `{"run": name, "mine": [names]}`. It comes from outside and is checked
+like anything else: on a public Space it can open no run but one whose whole name, with its 48 random bits, is known.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ftlab import backbones, runs, words
+from ftlab.config import TrainConfig
+from ftlab.data.catalog import Catalog
+from ftlab.errors import FtlabError, RunError
+from ftlab.jobs import worker
+from ftlab.models import weights
+from ftlab.runs import Run
+from ftlab.ui import form, live, sources
+from ftlab.ui.guard import Profile
+from ftlab.ui.live import Look
+from ftlab.ui.markup import Markup, join, tag, trouble
+from ftlab.ui.sources import Source
+
+try:
+    from ftlab.jobs import estimate
+except ImportError:  # until it lands
+    estimate = None  # type: ignore[assignment]
+
+LISTED = 50
+"""Runs that the chooser offers, the newest first."""
+_AGAIN = 2.0
+"""Seconds in which one listing serves every page."""
+
+
+class Desk:
+    """One a server: the folder of runs and who may do what in it."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._lock = threading.Lock()
+        self._titles: dict[str, tuple[float, str]] = {}
+
+    # --- which run
+
+    def names(self, store: object) -> list[str]:
+        """Runs that this page may see, the newest first."""
+        there = runs.names(self.profile.runs)
+        if self.profile.space:
+            mine = _mine(store)
+            there = [name for name in there if name in mine]
+        return there[:LISTED]
+
+    def chosen(self, store: object) -> Run | None:
+        """The run that this page looks at: its own, else, where there are no strangers, the one at work."""
+        name = store.get("run") if isinstance(store, dict) else None
+        if isinstance(name, str) and name in runs.names(self.profile.runs):
+            return Run(self.profile.runs / name)
+        return None if self.profile.space else self.at_work()
+
+    def at_work(self) -> Run | None:
+        """The run that a process works on."""
+        return next(iter(runs.busy(self.profile.runs)), None)
+
+    def look(self, store: object) -> Look:
+        """What is to be seen of that run."""
+        run = self.chosen(store)
+        return live.watch(run).look() if run else live.nothing()
+
+    def remember(self, store: object, run: Run) -> dict[str, Any]:
+        """What the page keeps once it looks at a run."""
+        mine = [name for name in _mine(store) if name != run.name]
+        return {"run": run.name, "mine": [run.name, *mine][:LISTED]}
+
+    def choices(self, store: object) -> list[tuple[str, str]]:
+        """(one line, name) of the runs to choose from; a line is at most two seconds old."""
+        now, found = time.monotonic(), []
+        for name in self.names(store):
+            made, line = self._titles.get(name, (-_AGAIN, ""))
+            if now - made >= _AGAIN:
+                line = live.title(Run(self.profile.runs / name))
+                self._titles[name] = (now, line)
+            found.append((line, name))
+        return found
+
+    # --- start, stop, resume
+
+    def start(self, settings: TrainConfig) -> Run:
+        """Start a training. Raises `RunError` when one is under way on this machine."""
+        with self._lock:
+            self._free()
+            return worker.start(settings, self.profile.runs)
+
+    def resume(self, run: Run) -> Run:
+        """Go on with a run that ended early. Raises `RunError` when that cannot be."""
+        with self._lock:
+            self._free()
+            return worker.resume(run)
+
+    def _free(self) -> None:
+        worker.reap()
+        busy = self.at_work()
+        if busy is not None:
+            raise RunError("run.other_busy_space" if self.profile.space else "run.other_busy", run=live.title(busy))
+
+    # --- before the start
+
+    def source(self, given: Sequence[Any]) -> Source:
+        """The pictures that the Dataset tab names: sample, folder, share for validation, share for test."""
+        sample, folder, val_share, test_share = given
+        return sources.choose(self.profile, sample, folder, val_share, test_share)
+
+    def settings(self, widgets: form.Form, given: Sequence[Any]) -> tuple[Source, TrainConfig]:
+        """Pictures and configuration of all inputs: the four of the Dataset tab, then the form's.
+
+        Raises:
+            FtlabError: one of them does not do; `form.sentence` says which.
+        """
+        source = self.source(given[:4])
+        return source, widgets.read(given[4:], **source.config())
+
+    def prepare(self, source: Source, settings: TrainConfig) -> None:
+        """Count the pictures, and measure how fast this machine trains so; takes seconds the first time.
+
+        A folder is looked through only when the person asks for it in the Dataset tab: what is being typed may be
+        the beginning of another one.
+        """
+        catalog = sources.known(source) if source.folder else sources.scan(source)
+        if catalog is None or estimate is None:
+            return
+        if estimate.known(settings, *_images(catalog)) is None and self.at_work() is None:
+            estimate.measure(settings, catalog.root, *_images(catalog))
+
+    def facts(self, source: Source, settings: TrainConfig) -> Markup:
+        """What is to be known before Start, as far as it is known at once."""
+        row, mode = backbones.get(settings.backbone), settings.mode
+        catalog = sources.known(source)
+        found = weights.locate(row)
+        if mode == "scratch":
+            where = words.text("train.facts.weights_none")
+        else:
+            key = "train.facts.weights_here" if found.ready else "train.facts.weights_download"
+            where = words.text(key, megabytes=f"{found.megabytes:.0f}")
+        unknown = "train.facts.not_looked" if source.folder else "train.facts.counting"
+        pictures, parameters = words.text(unknown), words.text("train.facts.unknown")
+        span = words.text("train.facts.unknown" if source.folder and not catalog else "train.facts.measuring")
+        if catalog:
+            train, val = _images(catalog)
+            pictures = words.text("train.facts.pictures", classes=len(catalog.classes), train=train, val=val)
+            learning, total = backbones.count(row, len(catalog.classes), mode)
+            parameters = words.text("train.facts.parameters", learning=_many(learning), total=_many(total))
+            known = estimate and estimate.known(settings, train, val)
+            if known:
+                pace = f"{known.images_per_second:,.0f}"
+                span = words.text("train.facts.time", time=live.duration(known.seconds), pace=pace)
+            elif self.at_work():
+                span = words.text("train.facts.time_busy")
+        return _list(pictures=pictures, parameters=parameters, weights=where, time=span)
+
+    def said_before(self, widgets: form.Form, given: Sequence[Any]) -> tuple[str, str]:
+        """Facts or the one sentence that stands in their way, as HTML; and the command that Start runs."""
+        try:
+            source, settings = self.settings(widgets, given)
+            return self.facts(source, settings), worker.shown(worker.command(settings, self.profile.runs))
+        except FtlabError as error:
+            return trouble(form.sentence(error)), ""
+
+
+def _images(catalog: Catalog) -> tuple[int, int]:
+    return len(catalog.splits["train"]), len(catalog.splits["val"])
+
+
+def _mine(store: object) -> list[str]:
+    mine = store.get("mine") if isinstance(store, dict) else None
+    return [name for name in mine if isinstance(name, str)][:LISTED] if isinstance(mine, list) else []
+
+
+def _list(**facts: str) -> Markup:
+    rows = [
+        tag("div", tag("dt", words.text(f"train.facts.{key}_label")), tag("dd", text)) for key, text in facts.items()
+    ]
+    return tag("dl", join(rows), class_="ftlab-facts")
+
+
+def _many(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count:,}"

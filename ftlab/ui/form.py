@@ -1,0 +1,237 @@
+"""The form: each knob of the configuration becomes a widget, and the widgets' values a configuration again.
+
+Nothing here knows a knob by name but the backbone, which is shown as cards: label, hint, bounds, choices, unit and
+place come from the knob, so a new one appears by itself. The widgets' own limits are a convenience; `read` checks
+everything again, in `TrainConfig`, because any program can send any value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ftlab import backbones, config, words
+from ftlab.config import KNOBS, TrainConfig
+from ftlab.errors import ConfigError, FtlabError
+from ftlab.models import weights
+
+IN_VIEW = ("main",)
+FOLDED = ("more", "machine")
+PUBLIC_BATCH = 64
+"""Largest batch that a visitor of a public Space may ask for: its memory is everybody's."""
+SLIDER_STOPS = 200
+"""A knob with more values than these between its bounds is typed, not slid."""
+
+
+def names(space: bool = False) -> list[str]:
+    """Knobs that have a widget here, in the order of the form; a public Space leaves out those of the machine."""
+    groups = ("model", *IN_VIEW, *(group for group in FOLDED if not (space and group == "machine")))
+    return [name for group in groups for name, (knob, _) in KNOBS.items() if knob.group == group]
+
+
+def shown(settings: TrainConfig, space: bool = False) -> dict[str, Any]:
+    """What the widgets show of a configuration: what is "chosen for you" shows what it comes to."""
+    resolved = config.resolve(settings)
+    return {name: getattr(resolved, name) for name in names(space)}
+
+
+def defaults(backbone: str, mode: str) -> dict[str, Any]:
+    """What the widgets that depend on backbone and mode show after a change of one of them."""
+    return config.defaults(backbone, mode)
+
+
+def read(values: Mapping[str, Any], *, space: bool = False, minutes: float = 0.0, **data: Any) -> TrainConfig:
+    """The configuration that the widgets' values stand for.
+
+    A value that is what would be chosen anyway becomes `None` again, so that the command stays short.
+
+    Args:
+        values: by knob; a knob that is left out, or whose field is empty, takes its default.
+        space: whether limits for strangers hold.
+        minutes: upper bound of the time limit, 0 for none.
+        data: knobs of the group `data`.
+
+    Raises:
+        ConfigError: a value does not fit, or two contradict each other.
+    """
+    given = {name: _typed(name, value) for name, value in values.items() if name in names(space)}
+    given = {name: value for name, value in given.items() if value is not None or config.optional(name)}
+    backbone, mode = given.get("backbone", backbones.DEFAULT), given.get("mode", TrainConfig().mode)
+    if mode not in config.MODES:
+        raise ConfigError("config.choice", name="--mode", value=mode, choices=", ".join(config.MODES))
+    chosen = config.defaults(backbone, mode)
+    given |= {name: None for name, value in chosen.items() if given.get(name) == value}
+    settings = TrainConfig(**given, **data)
+    if space and (config.resolve(settings).batch_size or 0) > PUBLIC_BATCH:
+        raise ConfigError("config.bounds", name="--batch-size", value=settings.batch_size, low=1, high=PUBLIC_BATCH)
+    if minutes and not 0 < settings.max_minutes <= minutes:
+        settings = config.from_json(settings.to_json() | {"max_minutes": minutes})
+    return settings
+
+
+def sentence(error: FtlabError) -> str:
+    """An error's sentence with the names that stand in the form instead of the command line's flags."""
+    flags = {config.flag(name): f'"{words.text(f"knob.{name}.label")}"' for name in KNOBS}
+    values = {key: flags.get(value, value) if isinstance(value, str) else value for key, value in error.values.items()}
+    return str(type(error)(error.code, **values))
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A widget's value as the knob's type; an empty field is None."""
+    if value is None or (value == "" and "" not in KNOBS[name][0].choices):
+        return None
+    wanted = config.kind(name)
+    if wanted is str or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    if not math.isfinite(value):
+        raise ConfigError("config.number", name=config.flag(name))
+    if wanted is int and value != int(value):
+        raise ConfigError("config.whole", name=config.flag(name), value=value)
+    return wanted(value)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The widgets.
+
+    Attributes:
+        fields: by knob, in the order of `names`.
+        rest: menu of the backbones that have no card; None when all have one.
+        space, minutes: limits, as `read` takes them.
+    """
+
+    fields: dict[str, gr.components.Component]
+    rest: gr.Dropdown | None
+    space: bool
+    minutes: float
+
+    def inputs(self) -> list[gr.components.Component]:
+        """Components whose values `values` takes, in its order."""
+        return [*self.fields.values(), *([self.rest] if self.rest else [])]
+
+    def values(self, given: Sequence[Any]) -> dict[str, Any]:
+        """The widgets' values by knob."""
+        values = dict(zip(self.fields, given, strict=False))
+        if self.rest and given[len(self.fields)]:
+            values["backbone"] = given[len(self.fields)]
+        return values
+
+    def read(self, given: Sequence[Any], **data: Any) -> TrainConfig:
+        """The configuration of the widgets' values. Raises `ConfigError` as `read` does."""
+        return read(self.values(given), space=self.space, minutes=self.minutes, **data)
+
+    def dependents(self) -> list[str]:
+        """Knobs whose default depends on backbone and mode."""
+        chosen = defaults(backbones.DEFAULT, TrainConfig().mode)
+        return [name for name in self.fields if name in chosen]
+
+    def wire(self) -> None:
+        """A change of backbone or mode puts the defaults of the pair into the fields."""
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        changing = [self.fields["backbone"], self.fields["mode"], *([self.rest] if self.rest else [])]
+        outputs = [self.fields[name] for name in self.dependents()]
+
+        def apply(*given: Any) -> list[Any]:
+            values = self.values(given)
+            if values["backbone"] not in backbones.TABLE or values["mode"] not in config.MODES:
+                return [gr.skip()] * len(outputs)
+            chosen = defaults(values["backbone"], values["mode"])
+            return [chosen[name] for name in self.dependents()]
+
+        if self.rest:
+            # A card and the menu are one choice: taking one lets go of the other.
+            self.fields["backbone"].input(lambda: None, None, self.rest, **light)
+            self.rest.input(lambda name: None if name else gr.skip(), self.rest, self.fields["backbone"], **light)
+        gr.on([one.change for one in changing], apply, self.inputs(), outputs, **light)
+
+
+def build(*, space: bool = False, minutes: float = 0.0) -> Form:
+    """Lay out the form where the page stands."""
+    settings = TrainConfig(max_minutes=minutes)
+    values = shown(settings, space)
+    rest = None
+    fields: dict[str, gr.components.Component] = {}
+    for name in (one for one in values if KNOBS[one][0].group == "model"):
+        fields[name] = _cards() if name == "backbone" else widget(name, values[name])
+        folded = [row for row in backbones.TABLE.values() if not row.featured]
+        if name == "backbone" and folded:
+            with gr.Accordion(words.text("train.backbones.rest"), open=False):
+                rest = gr.Dropdown(
+                    [(card(row, " · "), row.name) for row in folded],
+                    value=None,
+                    label=words.text("train.backbones.rest_label"),
+                    elem_id="train-backbone-rest",
+                )
+    with gr.Row(elem_classes="ftlab-fields"):
+        fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group in IN_VIEW}
+    with gr.Accordion(words.text("train.more"), open=False, elem_id="train-more"):
+        for group in FOLDED:
+            with gr.Row(elem_classes="ftlab-fields"):
+                fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
+    return Form({name: fields[name] for name in values}, rest, space, minutes)
+
+
+def widget(name: str, value: Any) -> gr.components.Component:
+    """The widget of a knob, from what the configuration knows of it."""
+    knob, _ = KNOBS[name]
+    unit = f" ({knob.unit})" if knob.unit else ""
+    about: dict[str, Any] = {
+        "label": words.text(f"knob.{name}.label") + unit,
+        "info": words.text(f"knob.{name}.hint"),
+        "value": value,
+        "elem_id": _ids.get(name, f"train-{name.replace('_', '-')}"),
+        "min_width": 150,
+        "interactive": True,
+    }
+    if knob.choices:
+        choices = [(_choice(name, choice), choice) for choice in knob.choices]
+        return gr.Radio(choices, elem_classes="ftlab-choice", **about)
+    if config.kind(name) is str:
+        return gr.Textbox(**about)
+    bounded = knob.low is not None and knob.high is not None and knob.step is not None
+    if bounded and not config.optional(name) and (knob.high - knob.low) / knob.step <= SLIDER_STOPS:
+        return gr.Slider(knob.low, knob.high, step=knob.step, **about)
+    # Bounds are not given to the field: Gradio would answer a slip with an error box over the whole page.
+    return gr.Number(step=knob.step or 1e-4, placeholder=words.text("train.chosen"), **about)
+
+
+_ids = {"batch_size": "train-batch", "learning_rate": "train-rate"}
+
+
+def _choice(name: str, value: str) -> str:
+    try:
+        return words.text(f"choice.{name}.{value}")
+    except KeyError:  # a choice without words of its own stands for itself
+        return value
+
+
+def _cards() -> gr.Radio:
+    return gr.Radio(
+        cards(),
+        value=backbones.DEFAULT,
+        label=words.text("knob.backbone.label"),
+        info=words.text("knob.backbone.hint"),
+        elem_id="train-backbone",
+        elem_classes="ftlab-cards",
+        interactive=True,
+    )
+
+
+def cards() -> list[tuple[str, str]]:
+    """Labels and names of the backbones in view; whether their weights are here is looked up anew."""
+    return [(card(row, "\n"), row.name) for row in backbones.TABLE.values() if row.featured]
+
+
+def card(row: backbones.Backbone, between: str) -> str:
+    """Title, size, and whether the weights are here, of a backbone."""
+    found = weights.locate(row)
+    key = "train.card.ready" if found.ready else "train.card.download"
+    return (
+        row.title
+        + between
+        + words.text(key, millions=f"{row.parameters / 1e6:.1f}", megabytes=f"{found.megabytes:.0f}")
+    )

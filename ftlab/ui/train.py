@@ -1,0 +1,242 @@
+"""The Train tab: the form, what is to be known before Start, and the run as it goes. Layout and wiring only.
+
+Nothing of a run lives here: every second the page asks `Desk.look`, which reads the run directory, and is sent the
+parts that changed. So a reload, a second page and a restarted server find the run as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import gradio as gr
+from gradio.context import Context
+
+from ftlab import words
+from ftlab.errors import FtlabError
+from ftlab.runs import Run
+from ftlab.ui import form, live
+from ftlab.ui.desk import Desk
+from ftlab.ui.guard import Profile
+from ftlab.ui.live import Look
+
+LIVE_EVERY, IDLE_EVERY = 1.0, 4.0
+"""Seconds between two looks of a page while its run goes on, and when it does not."""
+_LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_BUTTON: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+
+
+class DatasetTab(Protocol):
+    """What this tab needs of the Dataset tab."""
+
+    sample: gr.Radio
+    folder: Any
+    val_share: gr.Slider
+    test_share: gr.Slider
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """What other tabs need of this one.
+
+    Attributes:
+        run: `{"run": name or None, "mine": [names]}`, kept in the browser.
+    """
+
+    run: gr.BrowserState
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """The components that show a run, in the order in which `_view` fills them."""
+
+    store: gr.BrowserState
+    head: gr.HTML
+    curves: gr.HTML
+    log: gr.HTML
+    start: gr.Button
+    stop: gr.Button
+    resume: gr.Button
+    go: gr.Button
+    chooser: gr.Dropdown
+    timer: gr.Timer
+    seen: gr.JSON
+
+    def outputs(self) -> list[Any]:
+        return list(vars(self).values())
+
+
+def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs) -> TrainTab:
+    """Lay out the tab where the page stands, and wire it."""
+    desk = Desk(profile)
+    store = gr.BrowserState({"run": None}, storage_key="ftlab-run", secret="ftlab")
+    with gr.Row(elem_classes="ftlab-train"):
+        with gr.Column(scale=5, min_width=340, elem_classes="ftlab-form"):
+            widgets = form.build(space=profile.space, minutes=profile.max_minutes)
+            facts = gr.HTML(elem_id="train-facts", apply_default_css=False)
+            with gr.Row(elem_classes="ftlab-buttons"):
+                start = gr.Button(words.text("train.start"), variant="primary", elem_id="train-start", min_width=90)
+                stop = gr.Button(words.text("train.stop"), elem_id="train-stop", interactive=False, min_width=90)
+                resume = gr.Button(words.text("train.resume"), elem_id="train-resume", interactive=False, min_width=90)
+            command = gr.Textbox(
+                label=words.text("train.command"),
+                info=words.text("train.command_hint"),
+                lines=2,
+                interactive=False,
+                buttons=["copy"],
+                elem_id="train-command",
+            )
+        with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
+            chooser = gr.Dropdown(
+                [],
+                value=None,
+                label=words.text("train.runs"),
+                info=words.text("train.runs_space" if profile.space else "train.runs_hint"),
+                elem_id="train-runs",
+            )
+            empty = live.nothing()
+            head = gr.HTML(empty.head, elem_id="train-progress", apply_default_css=False)
+            go = gr.Button(words.text("train.go"), variant="primary", visible=False, elem_id="train-go")
+            curves = gr.HTML(
+                empty.curves,
+                elem_id="train-curves",
+                apply_default_css=False,
+                js_on_load=(Path(__file__).parent / "static" / "live.js").read_text(encoding="utf-8"),
+            )
+            with gr.Accordion(words.text("train.log"), open=True, elem_id="train-log-fold"):
+                log = gr.HTML(empty.log, elem_id="train-log", apply_default_css=False)
+    timer = gr.Timer(IDLE_EVERY)
+    seen = gr.JSON({}, visible=False, elem_id="train-seen")
+    panel = _Panel(store, head, curves, log, start, stop, resume, go, chooser, timer, seen)
+    _wire_form(desk, widgets, dataset_tab, panel, facts, command)
+    _wire_run(desk, panel)
+    go.click(lambda: gr.Tabs(selected="predict"), None, tabs, **_LIGHT)
+    return TrainTab(store)
+
+
+def _wire_form(
+    desk: Desk, widgets: form.Form, dataset_tab: DatasetTab, panel: _Panel, facts: gr.HTML, command: gr.Textbox
+) -> None:
+    data = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
+    inputs = [*data, *widgets.inputs()]
+    widgets.wire()
+
+    def say(*given: Any) -> tuple[str, str]:
+        return desk.said_before(widgets, given)
+
+    def prepare(*given: Any) -> None:
+        try:
+            desk.prepare(*desk.settings(widgets, given))
+        except FtlabError:
+            return  # `say` puts the same sentence on the page
+
+    def start(store: object, *given: Any) -> list[Any]:
+        try:
+            _, settings = desk.settings(widgets, given)
+            run = desk.start(settings)
+        except FtlabError as error:
+            gr.Warning(form.sentence(error))
+            return [gr.skip()] * len(panel.outputs())
+        return _show(desk, desk.remember(store, run), {}, keep=True)
+
+    changes = [one.change for one in inputs]
+    said = gr.on(changes, say, inputs, [facts, command], trigger_mode="always_last", **_LIGHT)
+    first = _page().load(say, inputs, [facts, command], **_LIGHT)
+    for event in (said, first):
+        # Measuring takes seconds, and the form may have moved on by then: it fills no field, `say` asks again.
+        measured = event.then(
+            prepare,
+            inputs,
+            None,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_id="measure",
+            concurrency_limit=1,
+        )
+        measured.then(say, inputs, [facts, command], **_LIGHT)
+
+    _page().load(lambda: gr.Radio(choices=form.cards()), None, widgets.fields["backbone"], **_LIGHT)
+    started = panel.start.click(start, [panel.store, *inputs], panel.outputs(), **_BUTTON)
+    started.then(None, None, None, js=_TO_PROGRESS)
+
+
+def _wire_run(desk: Desk, panel: _Panel) -> None:
+    outputs = panel.outputs()
+
+    def stop(store: object, seen: object) -> list[Any]:
+        run = desk.chosen(store)
+        if run is not None and run.live():
+            run.ask_stop()
+        return _show(desk, store, seen)
+
+    def resume(store: object) -> list[Any]:
+        run = desk.chosen(store)
+        try:
+            if run is not None:
+                desk.resume(run)
+        except FtlabError as error:
+            gr.Warning(form.sentence(error))
+        return _show(desk, store, {})
+
+    def choose(name: object, store: object) -> list[Any]:
+        if not isinstance(name, str) or name not in desk.names(store):
+            return [gr.skip()] * len(outputs)
+        return _show(desk, desk.remember(store, Run(desk.profile.runs / name)), {}, keep=True)
+
+    panel.timer.tick(lambda store, seen: _show(desk, store, seen), [panel.store, panel.seen], outputs, **_LIGHT)
+    _page().load(lambda store: _show(desk, store, {}), panel.store, outputs, **_LIGHT)
+    panel.stop.click(stop, [panel.store, panel.seen], outputs, **_BUTTON)
+    panel.resume.click(resume, panel.store, outputs, **_BUTTON)
+    panel.chooser.input(choose, [panel.chooser, panel.store], outputs, **_LIGHT)
+
+
+def _show(desk: Desk, store: object, seen: object, keep: bool = False) -> list[Any]:
+    """Values for the panel's components: what is new since `seen`. Never raises.
+
+    Args:
+        store: what the page keeps.
+        seen: marks of what it shows.
+        keep: the store changed and is to be written to the browser.
+    """
+    try:
+        look = desk.look(store)
+        run = store.get("run") if isinstance(store, dict) else None
+        if look.run and look.run != run:  # found at work, by a page that had no run of its own
+            store, keep = {**(store if isinstance(store, dict) else {}), "run": look.run}, True
+        choices = desk.choices(store)
+    except Exception as cause:  # a tick that raises is invisible on the page
+        logging.getLogger(__name__).exception("the runs cannot be shown")
+        look, choices = live.broken("", cause), []
+    return _changes(look, choices, store if keep else None, seen if isinstance(seen, dict) else {})
+
+
+def _changes(look: Look, choices: list[tuple[str, str]], store: object, seen: dict[str, Any]) -> list[Any]:
+    marks = {"run": look.run, **look.marks(), "runs": live.mark(repr(choices)), "live": look.live}
+    new = {key: marks[key] != seen.get(key) for key in marks}
+    skip = gr.skip()
+    buttons = new["buttons"] or new["run"]
+    return [
+        skip if store is None else store,
+        look.head if new["head"] else skip,
+        look.curves if new["curves"] else skip,
+        look.log if new["log"] else skip,
+        gr.Button(interactive=not look.live) if buttons else skip,
+        gr.Button(interactive=look.live and look.state != "stopping") if new["head"] or buttons else skip,
+        gr.Button(interactive=look.resumable) if buttons else skip,
+        gr.Button(visible=look.best and not look.live) if buttons else skip,
+        gr.Dropdown(choices=choices, value=look.run or None) if new["runs"] or new["run"] else skip,
+        gr.Timer(value=LIVE_EVERY if look.live else IDLE_EVERY) if new["live"] else skip,
+        marks if any(new.values()) else skip,
+    ]
+
+
+def _page() -> gr.Blocks:
+    page = Context.root_block
+    assert isinstance(page, gr.Blocks), "the tab is laid out inside a page"
+    return page
+
+
+_TO_PROGRESS = "() => document.getElementById('train-progress')?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"
