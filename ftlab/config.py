@@ -187,7 +187,7 @@ def argv(config: TrainConfig) -> list[str]:
         value = getattr(config, name)
         if value in (KNOBS[name][1], chosen.get(name)) and name not in ("backbone", "mode"):
             continue
-        words += [flag(name), f"{value:g}" if isinstance(value, float) else str(value)]
+        words += [flag(name), _written(value)]
     return words
 
 
@@ -196,13 +196,19 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def _written(value: Any) -> str:
+    """A value as a person would type it; a number so that it is read back to the bit."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
 def _check(name: str, value: Any) -> None:
     knob, _ = KNOBS[name]
     if value is None and optional(name):
         return
     wanted = kind(name)
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (isinstance(value, wanted) or (wanted is float and numeric)):
+    if not (isinstance(value, str) if wanted is str else numeric and isinstance(value, (wanted, int))):
         raise ConfigError("config.type", name=flag(name), value=repr(value), wanted=wanted.__name__)
     if knob.choices and value not in knob.choices and name != "backbone":
         raise ConfigError("config.choice", name=flag(name), value=value, choices=", ".join(filter(None, knob.choices)))
@@ -210,7 +216,5 @@ def _check(name: str, value: Any) -> None:
         raise ConfigError("config.bounds", name=flag(name), value=value, low=knob.low, high=knob.high)
 
 
-KNOBS: dict[str, tuple[Knob, Any]] = {
-    f.name: (f.metadata["knob"], f.default) for f in dataclasses.fields(TrainConfig)
-}
+KNOBS: dict[str, tuple[Knob, Any]] = {f.name: (f.metadata["knob"], f.default) for f in dataclasses.fields(TrainConfig)}
 """Each knob's facts and its default, by name, in the order of the form."""

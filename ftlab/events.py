@@ -12,7 +12,7 @@ import json
 import math
 import time as clock
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class Event:
 
     def to_line(self) -> str:
         """One line of JSON, without the newline."""
-        values = {key: _finite(value) for key, value in dataclasses.asdict(self).items()}
-        return json.dumps({"event": self.kind, **values}, ensure_ascii=False, allow_nan=False)
+        values = _finite({"event": self.kind, **dataclasses.asdict(self)})
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,8 @@ def from_line(line: str) -> Event | None:
         values = json.loads(line)
     except ValueError:
         return None
-    cls = KINDS.get(values.pop("event", "")) if isinstance(values, dict) else None
+    kind = values.pop("event", None) if isinstance(values, dict) else None
+    cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return None
     known = {f.name for f in dataclasses.fields(cls)}
@@ -140,4 +141,9 @@ def from_line(line: str) -> Event | None:
 
 
 def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(cast(float, value)) else value
+    """The same value with null for every number in it that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

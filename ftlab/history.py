@@ -11,7 +11,7 @@ class History:
     """Events in, rows out.
 
     A resumed run measures again what came after its last checkpoint; the rows of the first try are dropped when
-    the new `Started` arrives, so that each step and each epoch stands here once.
+    the new `Started` or what is measured again arrives, so that each step and each epoch stands here once.
     """
 
     def __init__(self) -> None:
@@ -32,9 +32,13 @@ class History:
                 self.steps = [row for row in self.steps if row.step <= event.step]
                 self.epochs = [row for row in self.epochs if row.step <= event.step]
             elif isinstance(event, Step):
+                while self.steps and self.steps[-1].step >= event.step:
+                    self.steps.pop()
                 self.steps.append(event)
                 self.progress = None
             elif isinstance(event, Epoch):
+                while self.epochs and self.epochs[-1].epoch >= event.epoch:
+                    self.epochs.pop()
                 self.epochs.append(event)
                 self.progress = None
             elif isinstance(event, Note):
@@ -52,7 +56,7 @@ class History:
     @property
     def step(self) -> int:
         """Optimizer steps done, as far as was told."""
-        return max([row.step for row in (*self.steps[-1:], *self.epochs[-1:])], default=0)
+        return max([*(row.step for row in self.steps[-1:]), *(row.step for row in self.epochs[-1:])], default=0)
 
     @property
     def steps_total(self) -> int:
@@ -61,7 +65,9 @@ class History:
 
     def seconds_left(self, window: int = 50) -> float | None:
         """Time to the end by the pace of the last `window` steps, validation included; None before two are known."""
-        rows = self.steps[-window:]
+        # What lies before a resume would count the pause as work.
+        since = self.started.time if self.started else 0.0
+        rows = [row for row in self.steps[-window:] if row.time >= since]
         if len(rows) < 2 or self.ended:
             return None
         elapsed, done = rows[-1].time - rows[0].time, rows[-1].step - rows[0].step

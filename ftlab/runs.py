@@ -31,6 +31,8 @@ from ftlab.history import History
 
 _NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-(frozen|full|scratch)-[0-9a-f]{12}")
 LIVE = ("waiting", "running")
+_PATIENCE = 60.0
+"""Seconds after which a run that no process took up counts as died, so that it can be resumed."""
 
 
 class Run:
@@ -73,7 +75,7 @@ class Run:
         try:
             with open(self.path / file, encoding="utf-8") as stream:
                 return dict(json.load(stream))
-        except (OSError, ValueError) as cause:
+        except (OSError, ValueError, TypeError) as cause:
             raise RunError("run.file", run=self.name, file=file) from cause
 
     def write(self, file: str, values: dict[str, Any]) -> None:
@@ -87,9 +89,16 @@ class Run:
         os.replace(part, target)
 
     def append(self, event: Event) -> None:
-        """Add an event to `metrics.jsonl`; a reader sees it at once."""
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as stream:
-            stream.write(event.to_line() + "\n")
+        """Add an event to `metrics.jsonl`; a reader sees it at once.
+
+        A line that a killed process left unfinished is ended first, so that it spoils no other.
+        """
+        with open(self.path / "metrics.jsonl", "a+b") as stream:
+            if stream.seek(0, os.SEEK_END):
+                stream.seek(-1, os.SEEK_END)
+                if stream.read(1) != b"\n":
+                    stream.write(b"\n")
+            stream.write(event.to_line().encode() + b"\n")
 
     def tail(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events after a byte offset, and the offset to ask from next. A line still being written waits."""
@@ -100,7 +109,8 @@ class Run:
         except FileNotFoundError:
             return [], offset
         whole = chunk.rfind(b"\n") + 1
-        lines = chunk[:whole].decode("utf-8", "replace").splitlines()
+        # Not splitlines, which also breaks at characters that a file's name or a message may hold.
+        lines = chunk[:whole].decode("utf-8", "replace").split("\n")
         return [event for event in map(from_line, lines) if event is not None], offset + whole
 
     def history(self) -> History:
@@ -113,22 +123,34 @@ class Run:
         """The end that the last process told, None while one is at work or when it died without a word."""
         try:
             with open(self.path / "metrics.jsonl", "rb") as stream:
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8192))
-                lines = stream.read().decode("utf-8", "replace").splitlines()
+                size = stream.seek(0, os.SEEK_END)
+                start, last = size, b""
+                while start and b"\n" not in last:  # a failure's message may be long
+                    start = max(0, start - 8192)
+                    stream.seek(start)
+                    last = stream.read().removesuffix(b"\n")
         except FileNotFoundError:
             return None
-        event = from_line(lines[-1]) if lines else None
+        event = from_line(last.rpartition(b"\n")[2].decode("utf-8", "replace"))
         return event if isinstance(event, Ended) else None
 
     def status(self) -> str:
-        """waiting, running, finished, stopped, failed, or died (ended without a word)."""
+        """waiting (for its process to start), running, finished, stopped, failed, or died (ended without a word)."""
         if self.alive():
             return "running"
         ended = self.ended()
         if ended is None:
-            fresh = not (self.path / "pid").exists() and not (self.path / "metrics.jsonl").exists()
-            return "waiting" if fresh else "died"
+            return "waiting" if self._fresh() else "died"
         return {"time": "finished", "early": "finished"}.get(ended.reason, ended.reason)
+
+    def _fresh(self) -> bool:
+        """Whether no process has touched it yet, and it is not too late for one to come."""
+        if (self.path / "pid").exists() or (self.path / "metrics.jsonl").exists():
+            return False
+        try:
+            return time.time() - (self.path / "config.json").stat().st_mtime < _PATIENCE
+        except OSError:
+            return False
 
     def live(self) -> bool:
         """Whether a process works on it, or is about to."""

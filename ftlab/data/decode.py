@@ -54,7 +54,7 @@ FOREIGN = {
 
 Pixels = npt.NDArray[np.uint8]
 
-_OWN_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+_OWN_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 _FOREIGN_STARTS = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -174,9 +174,9 @@ def _diagnose(cause: Exception, stream: BinaryIO | None) -> tuple[str, dict[str,
         return "memory", {}
     if isinstance(cause, Image.DecompressionBombError):
         return "too_large", {"limit": LIMIT_PIXELS // 1_000_000}
-    if isinstance(cause, EOFError) or "truncated" in str(cause):
-        return "truncated", {}
-    return _name_content(stream) if isinstance(cause, UnidentifiedImageError) else ("unreadable", {})
+    if isinstance(cause, UnidentifiedImageError):
+        return _name_content(stream)
+    return ("truncated" if isinstance(cause, EOFError) or "truncated" in str(cause).lower() else "unreadable"), {}
 
 
 def _name_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int]]:
@@ -190,7 +190,7 @@ def _name_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int]]:
                 return "empty", {}
     except (OSError, ValueError):
         return "unreadable", {}
-    if head.startswith(_OWN_STARTS) or head[4:12] == b"ftypavif":
+    if head.startswith(_OWN_STARTS) or head[8:12] == b"WEBP" or head[4:12] == b"ftypavif":
         return "unreadable", {}
     if head[4:8] == b"ftyp":
         heic = head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")

@@ -23,7 +23,7 @@ def languages() -> list[str]:
 def language() -> str:
     """The language in use: `FTLAB_LANGUAGE` where it names a file of words, else English."""
     wanted = os.environ.get("FTLAB_LANGUAGE", _FALLBACK)
-    return wanted if wanted in languages() else _FALLBACK
+    return wanted if wanted != _FALLBACK and wanted in languages() else _FALLBACK
 
 
 @cache
