@@ -1,0 +1,103 @@
+"""The command line: all that the page does.
+
+Results go to standard output (`--json`: as JSON), progress to standard error. Exit status 0; 2 for a person's
+mistake, told in one line; 1 for a bug, with its traceback. What a command needs is imported when it runs, so that
+`--help` and `runs` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ftlab import __version__, commands, config, words
+from ftlab.errors import FtlabError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    if argv is None:
+        argv = sys.argv[1:]
+    if argv[:1] == ["ui"]:
+        from ftlab.ui.serve import serve
+
+        return serve(list(argv[1:]))
+    options = parser().parse_args(argv)
+    try:
+        return int(options.command(options) or 0)
+    except FtlabError as mistake:
+        print(f"ftlab: {mistake}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their flags; those of `train` derive from the configuration's knobs."""
+    top = argparse.ArgumentParser(prog="ftlab", description=words.text("cli.about"))
+    top.add_argument("--version", action="version", version=__version__)
+    verbs = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def verb(name: str, *places: str) -> argparse.ArgumentParser:
+        about = words.text(f"cli.{name}")
+        made = verbs.add_parser(name, help=about, description=about)
+        made.set_defaults(command=getattr(commands, name))
+        made.add_argument("--json", action="store_true", help=words.text("cli.json"))
+        if "runs" in places:
+            made.add_argument("--runs", default="runs", metavar="DIR", help=words.text("cli.runs_folder"))
+        if "run" in places:
+            made.add_argument("run", metavar="RUN", help=words.text("cli.run"))
+        return made
+
+    scan = verb("scan")
+    scan.add_argument("folder", metavar="DIR", help=words.text("knob.data.hint"))
+    for name in ("val_share", "test_share", "seed"):
+        _knob_flag(scan, name, config.KNOBS[name][1])
+
+    train = verb("train", "runs")
+    train.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    for name in config.KNOBS:
+        _knob_flag(train, name)
+
+    verb("runs", "runs")
+    verb("stop", "runs", "run")
+    verb("resume", "runs", "run")
+
+    evaluate = verb("evaluate", "runs", "run")
+    evaluate.add_argument("--split", choices=("train", "val", "test"), default="test", help=words.text("cli.split"))
+
+    predict = verb("predict", "runs", "run")
+    predict.add_argument("files", nargs="+", metavar="FILE|DIR", help=words.text("cli.files"))
+    predict.add_argument("--top", type=int, default=5, metavar="K", help=words.text("cli.top"))
+
+    explain = verb("explain", "runs", "run")
+    explain.add_argument("files", nargs="+", metavar="FILE|DIR", help=words.text("cli.files"))
+    explain.add_argument("--class", dest="of", metavar="NAME", help=words.text("cli.class"))
+    explain.add_argument("--out", required=True, metavar="PNG|DIR", help=words.text("cli.out"))
+    explain.add_argument("--opacity", type=float, default=0.6, metavar="0…1", help=words.text("cli.opacity"))
+
+    measure = verb("measure")
+    measure.add_argument("--config", required=True, metavar="FILE", help=words.text("cli.config"))
+
+    ui = verbs.add_parser("ui", help=words.text("cli.ui"), add_help=False)
+    ui.set_defaults(command=None)
+    return top
+
+
+def _knob_flag(to: argparse.ArgumentParser, name: str, default: Any = argparse.SUPPRESS) -> None:
+    """The flag of a knob. One that is not given is left out of the result, so that `--config` can fill it."""
+    knob, standard = config.KNOBS[name]
+    hint = words.text(f"knob.{name}.hint").replace("%", "%%")
+    shown = f" [{standard}]" if standard not in (None, "") else ""
+    choices = [choice for choice in knob.choices if choice] or None
+    to.add_argument(
+        config.flag(name),
+        type=config.kind(name),
+        choices=choices,
+        default=default,
+        metavar=None if choices else config.kind(name).__name__.upper(),
+        help=hint + shown,
+    )

@@ -1,0 +1,313 @@
+"""What each command does. Its result goes to standard output, a table for people or JSON lines for programs."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ftlab import config, console, words
+from ftlab import runs as directory
+from ftlab.config import TrainConfig
+from ftlab.errors import ConfigError, DataError, FtlabError, RunError
+from ftlab.events import Ended, Event
+from ftlab.jobs import worker
+from ftlab.runs import Run
+
+
+def scan(options: Namespace) -> None:
+    """Classes, splits and problems of a folder."""
+    from ftlab.data.catalog import SPLITS
+    from ftlab.data.catalog import scan as look
+
+    with _bar("console.checking") as progress:
+        found = look(
+            options.folder,
+            val_share=options.val_share,
+            test_share=options.test_share,
+            seed=options.seed,
+            progress=progress,
+        )
+    problems = [problem.to_json() for problem in found.problems]
+    counts = found.counts()
+    if options.json:
+        splits = {split: len(found.splits[split]) for split in SPLITS}
+        _as_json({"classes": counts, "splits": splits, "layout": found.layout, "problems": problems})
+        return
+    print(words.text(f"cli.layout.{found.layout}", folder=found.root))
+    _table(["class", *SPLITS], [[name, *(counts[name][split] for split in SPLITS)] for name in found.classes])
+    for problem in problems:
+        print(words.text("cli.problem", **problem))
+
+
+def train(options: Namespace) -> int:
+    """A new run, trained by this process."""
+    settings = given(options)
+    if not (settings.data or settings.sample):
+        raise ConfigError("config.no_source")
+    if settings.data:
+        settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
+    adopted = os.environ.pop(worker.ADOPT, None)
+    run = Run(adopted) if adopted else _shared(settings, lambda: directory.create(options.runs, settings))
+    return _follow(run, settings, options)
+
+
+def resume(options: Namespace) -> int:
+    """Go on with a run that was stopped, has failed or died."""
+    adopted = os.environ.pop(worker.ADOPT, None)
+    run = Run(adopted) if adopted else directory.find(options.runs, options.run)
+    if not adopted and run.status() == "finished":
+        raise RunError("run.finished", run=run.name)
+    return _follow(run, run.config(), options)
+
+
+def runs(options: Namespace) -> None:
+    """All runs, the newest first."""
+    rows = []
+    for run in (Run(Path(options.runs) / name) for name in directory.names(options.runs)):
+        ended = run.ended()
+        settings = run.config()
+        rows.append(
+            {
+                "run": run.name,
+                "status": run.status(),
+                "backbone": settings.backbone,
+                "mode": settings.mode,
+                "data": settings.sample or settings.data,
+                "best_epoch": ended.best_epoch if ended else None,
+                "best_val_accuracy": ended.best_val_accuracy if ended else None,
+            }
+        )
+    if options.json:
+        for row in rows:
+            _as_json(row)
+    elif rows:
+        shown = [{**row, "best_val_accuracy": _percent(row["best_val_accuracy"])} for row in rows]
+        _table(["run", "status", "best", "data"], [[r["run"], r["status"], r["best_val_accuracy"], r["data"]] for r in shown])
+    else:
+        print(words.text("cli.no_runs", folder=options.runs))
+
+
+def stop(options: Namespace) -> None:
+    """Ask a run to end at its next step."""
+    run = directory.find(options.runs, options.run)
+    if not run.live():
+        raise RunError("run.idle", run=run.name)
+    run.ask_stop()
+    if options.json:
+        _as_json({"run": run.name, "stop": "asked"})
+    else:
+        print(words.text("cli.stopping", run=run.name))
+
+
+def evaluate(options: Namespace) -> None:
+    """Score a run's best model on a split."""
+    from ftlab.inference.scoring import score
+
+    run = directory.find(options.runs, options.run)
+    with _bar("console.validation") as progress:
+        found = score(run, options.split, progress)
+    if options.json:
+        _as_json(asdict(found))
+    else:
+        print(words.text("cli.score", split=options.split, **asdict(found)))
+
+
+def predict(options: Namespace) -> int:
+    """The top classes of each file, a line each."""
+    model, files = _model(options), pictures(options.files)
+    mistakes = 0
+    table = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    for file in files:
+        try:
+            top = model.top(file, options.top)
+        except FtlabError as mistake:
+            mistakes += 1
+            print(f"ftlab: {file}: {mistake}", file=sys.stderr)
+            continue
+        if options.json:
+            _as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
+        else:
+            table.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top)])
+    return 2 if mistakes == len(files) else 0
+
+
+def explain(options: Namespace) -> int:
+    """A figure of each file: the picture, the heat map of a class, the overlay, the top classes."""
+    from ftlab import plots
+    from ftlab.inference import cam
+
+    model, files = _model(options), pictures(options.files)
+    index = None
+    if options.of is not None:
+        if options.of not in model.classes:
+            raise ConfigError("config.class", name=options.of, names=", ".join(model.classes[:20]))
+        index = model.classes.index(options.of)
+    out = Path(options.out)
+    many = len(files) > 1 or out.is_dir() or not out.suffix
+    mistakes = 0
+    for file in files:
+        try:
+            scores, found = model.look(file, index)
+        except FtlabError as mistake:
+            mistakes += 1
+            print(f"ftlab: {file}: {mistake}", file=sys.stderr)
+            continue
+        target = out / f"{file.stem}-{model.classes[found.index]}.png".replace("/", "_") if many else out
+        target.parent.mkdir(parents=True, exist_ok=True)
+        name = model.classes[found.index]
+        shown = cam.overlay(found.picture, found.heat, found.box, options.opacity)
+        bars = [(score.name, score.probability) for score in scores]
+        plots.explanation_figure(found.picture, shown, found.heat, bars).savefig(target, dpi=120)
+        if options.json:
+            _as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
+        else:
+            print(words.text("cli.explained" if found.evidence else "cli.no_evidence", file=file, name=name, out=target))
+    return 2 if mistakes == len(files) else 0
+
+
+def measure(options: Namespace) -> None:
+    """How fast this machine trains with a configuration, in pictures per second. The page asks for it."""
+    from ftlab.training.speed import measure as run_measure
+
+    speed = run_measure(config.load(options.config))
+    _as_json(asdict(speed))
+
+
+def given(options: Namespace) -> TrainConfig:
+    """The configuration of `--config` and flags; a flag wins."""
+    base = config.load(options.config).to_json() if options.config else {}
+    flags = {name: getattr(options, name) for name in config.KNOBS if hasattr(options, name)}
+    if flags.get("data") or flags.get("sample"):
+        base |= {"data": "", "sample": ""}
+    return config.from_json({**base, **flags})
+
+
+def pictures(named: list[str]) -> list[Path]:
+    """Files as they are, folders as the pictures below them, sorted.
+
+    Raises:
+        DataError: a name is neither, or no picture is found.
+    """
+    from ftlab.data.decode import EXTENSIONS
+
+    found: list[Path] = []
+    for name in map(Path, named):
+        if name.is_dir():
+            found += sorted(p for p in name.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        elif name.is_file():
+            found.append(name)
+        else:
+            raise DataError("data.no_file", file=name)
+    if not found:
+        raise DataError("data.no_pictures_named", files=", ".join(named))
+    return found
+
+
+def _follow(run: Run, settings: TrainConfig, options: Namespace) -> int:
+    """Train in this process, write and tell what happens, and say how it ended."""
+    from ftlab.training.engine import train as events
+
+    main = int(os.environ.get("RANK", "0")) == 0
+    if main:
+        run.claim()
+        if not os.environ.get("PYTHONUNBUFFERED"):
+            print(words.text("console.run", run=run.path), file=sys.stderr)
+    previous = {one: signal.signal(one, lambda *_: run.ask_stop()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ended = console.show(_recorded(events(settings, run), run, main), sys.stderr if main else open(os.devnull, "w"))
+    finally:
+        for one, handler in previous.items():
+            signal.signal(one, handler)
+        if main:
+            run.release()
+    if main and options.json:
+        _as_json({"run": run.name, "path": str(run.path), **(_facts(ended) if ended else {})})
+    return 2 if ended and ended.reason == "failed" else 0
+
+
+def _recorded(events: Iterator[Event], run: Run, main: bool) -> Iterator[Event]:
+    """Each event is on the disk before it is told; an error becomes the run's last word."""
+    try:
+        for event in events:
+            if main:
+                run.append(event)
+            yield event
+    except Exception as cause:
+        known = isinstance(cause, FtlabError)
+        message = str(cause) if known else "".join(traceback.format_exception_only(cause)).strip()
+        if main:
+            run.append(_failed(run, message))
+        raise
+
+
+def _failed(run: Run, message: str) -> Ended:
+    history = run.history()
+    best = history.best
+    return Ended(
+        reason="failed",
+        epoch=history.epochs[-1].epoch if history.epochs else 0,
+        step=history.step,
+        best_epoch=best.epoch if best else None,
+        best_val_accuracy=best.val_accuracy if best else None,
+        seconds=0.0,
+        message=message,
+    )
+
+
+def _facts(ended: Ended) -> dict[str, Any]:
+    facts = asdict(ended)
+    return {key: facts[key] for key in ("reason", "best_epoch", "best_val_accuracy", "epoch", "seconds", "message")}
+
+
+def _shared(settings: TrainConfig, make: Any) -> Run:
+    """One run for all the processes that torchrun started."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return make()
+    from ftlab.training import devices
+
+    return Run(devices.first_says(settings, lambda: str(make().path)))
+
+
+def _model(options: Namespace) -> Any:
+    from ftlab.inference.predictor import load
+
+    return load(None if options.run == "default" else directory.find(options.runs, options.run))
+
+
+@contextmanager
+def _bar(key: str) -> Iterator[Any]:
+    """A progress bar on a terminal, as a function (done, total)."""
+    with tqdm(desc=words.text(key), file=sys.stderr, leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield move
+
+
+def _as_json(value: Any) -> None:
+    print(dumps(value, ensure_ascii=False), flush=True)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _table(head: list[str], rows: list[list[Any]]) -> None:
+    cells = [head, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

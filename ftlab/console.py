@@ -1,0 +1,92 @@
+"""Events on a terminal: a progress bar where there is one, a line an epoch everywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from tqdm import tqdm
+
+from ftlab import words
+from ftlab.events import Ended, Epoch, Event, Note, Progress, Started, Step
+
+
+def show(events: Iterable[Event], stream: TextIO | None = None) -> Ended | None:
+    """Tell events as they come; the last one, if it was the end."""
+    stream = stream or sys.stderr
+    ended = None
+    with _Bar(stream) as bar:
+        for event in events:
+            bar.take(event)
+            if isinstance(event, Ended):
+                ended = event
+    return ended
+
+
+def line(event: Event) -> str | None:
+    """The sentence of an event; None for those that only move the bar."""
+    if isinstance(event, Note):
+        return words.text(f"log.{event.code}", **event.values)
+    if isinstance(event, Started):
+        key = "console.resumed" if event.step else "console.started"
+        return words.text(key, **vars(event))
+    if isinstance(event, Epoch):
+        values = {name: _figure(getattr(event, name)) for name in ("train_loss", "val_loss")}
+        shares = {name: _percent(getattr(event, name)) for name in ("train_accuracy", "val_accuracy")}
+        mark = words.text("console.best") if event.best else ""
+        return words.text("console.epoch", epoch=event.epoch, seconds=event.seconds, mark=mark, **values, **shares)
+    if isinstance(event, Ended):
+        if event.message:
+            return event.message
+        best = _percent(event.best_val_accuracy)
+        return words.text(f"console.{event.reason}", epoch=event.best_epoch, best=best, seconds=event.seconds)
+    return None
+
+
+class _Bar:
+    """tqdm's bar on a terminal, plain lines in a file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.bar: tqdm[None] | None = None
+        self.steps = 0
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.steps = event.epochs * event.steps_per_epoch
+        if isinstance(event, Progress):
+            self._move(words.text(f"console.{event.stage}"), event.done, event.total)
+        elif isinstance(event, Step):
+            self._move(words.text("console.training"), event.step, self.steps)
+        text = line(event)
+        if text is not None:
+            tqdm.write(text, file=self.stream)
+            self.stream.flush()
+
+    def _move(self, title: str, done: int, total: int) -> None:
+        if not self.stream.isatty():
+            return
+        if self.bar is None or self.bar.desc != f"{title}: " or self.bar.total != total:
+            self._close()
+            self.bar = tqdm(total=total, desc=title, file=self.stream, leave=False, dynamic_ncols=True)
+        self.bar.update(done - self.bar.n)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

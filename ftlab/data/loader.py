@@ -1,0 +1,90 @@
+"""Pictures in batches: threads decode ahead while the network computes.
+
+Threads, not processes: Pillow and torch's resize release the interpreter's lock, a process costs seconds to start,
+and nothing has to be pickled (so Windows and macOS behave as Linux does). What comes out does not depend on the
+number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ftlab.errors import PictureError
+
+_AHEAD = 3
+"""Batches being prepared while one is used."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one step.
+
+    Attributes:
+        indices: positions in the split, of the pictures that could be read.
+        pixels: uint8 [B, 3, side, side]; B may be less than planned, or 0.
+        skipped: positions that could not be read, and why.
+    """
+
+    indices: list[int]
+    pixels: Tensor
+    skipped: list[tuple[int, PictureError]]
+
+
+def order(seed: int, epoch: int, count: int) -> list[int]:
+    """The order of an epoch: a permutation of `range(count)` that depends on seed and epoch alone."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    return torch.randperm(count, generator=generator).tolist()
+
+
+def plan(indices: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Consecutive pieces of at most `batch_size`. A last piece of one picture joins its neighbour: BatchNorm has no
+    variance to learn from a single one."""
+    pieces = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+    if len(pieces) > 1 and len(pieces[-1]) == 1:
+        pieces[-2] += pieces.pop()
+    return pieces
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def batches(pieces: Sequence[Sequence[int]], read: Callable[[int], Tensor], workers: int) -> Iterator[Batch]:
+    """Each piece as a batch, in order; `read(index)` gives one picture, uint8 [3, side, side].
+
+    A picture that `read` refuses with a `PictureError` is left out and named in `skipped`.
+    """
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode") as pool:
+        waiting: deque[list[tuple[int, Future[Tensor]]]] = deque()
+        try:
+            todo = iter(pieces)
+            for piece in todo:
+                waiting.append([(index, pool.submit(read, index)) for index in piece])
+                if len(waiting) > _AHEAD:
+                    yield _gather(waiting.popleft())
+            while waiting:
+                yield _gather(waiting.popleft())
+        finally:
+            for piece_futures in waiting:
+                for _, future in piece_futures:
+                    future.cancel()
+
+
+def _gather(futures: list[tuple[int, Future[Tensor]]]) -> Batch:
+    indices, pictures, skipped = [], [], []
+    for index, future in futures:
+        try:
+            pictures.append(future.result())
+            indices.append(index)
+        except PictureError as refusal:
+            skipped.append((index, refusal))
+    pixels = torch.stack(pictures) if pictures else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+    return Batch(indices, pixels, skipped)

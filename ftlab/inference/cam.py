@@ -1,0 +1,109 @@
+"""Grad-CAM: where in a picture the evidence for a class lies; and how to show it.
+
+Selvaraju et al., 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+arXiv:1610.02391, equations 1 and 2 (page 5).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ftlab.backbones import Backbone
+from ftlab.models.network import Network
+
+Pixels = npt.NDArray[np.uint8]
+Heat = npt.NDArray[np.float32]
+
+
+def grad_cam(net: Network, row: Backbone, picture: Tensor, index: int | None = None) -> tuple[Tensor, Tensor]:
+    """Logits and the class's map from one forward pass and a backward pass that ends at the map's layer.
+
+    Args:
+        net: a network of `row`, left as found: training flags, gradients, hooks.
+        picture: float32 [1, 3, side, side], normalised, on the network's device.
+        index: of the class; None takes the one with the largest logit.
+
+    Returns:
+        Logits, float32 [K], and the map before the ReLU, float32 [h, w]: positive where there is evidence for the
+        class, in units of the logit times the activation.
+    """
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        # Cut here: frozen parameters leave no graph, and nothing below this layer needs a gradient. What goes on is
+        # a copy, because later layers may work in place.
+        kept.append(output.detach().requires_grad_())
+        return kept[0].clone()
+
+    flags = {module: module.training for module in net.modules()}
+    net.eval()
+    handle = net.backbone.get_submodule(row.cam).register_forward_hook(keep)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            logits = net(picture)[0]
+            chosen = int(logits.argmax()) if index is None else index
+            (gradient,) = torch.autograd.grad(logits[chosen], kept[0])
+    finally:
+        handle.remove()
+        for module, training in flags.items():
+            module.training = training
+    activation, slope = (_as_map(x.detach().float(), row.cam_layout) for x in (kept[0], gradient))
+    weights = slope.mean(dim=(1, 2), keepdim=True)
+    return logits.detach().float(), (weights * activation).sum(0)
+
+
+def _as_map(values: Tensor, layout: str) -> Tensor:
+    """[1, …] as the layer gives it -> [C, h, w]."""
+    first = values[0]
+    if layout == "tokens":
+        patches = first[1:]
+        side = round(len(patches) ** 0.5)
+        return patches.T.reshape(-1, side, side)
+    return first.permute(2, 0, 1) if layout == "hwc" else first
+
+
+def heat(evidence: Tensor, width: int, height: int, box: tuple[int, int, int, int]) -> Heat:
+    """The map of a class laid over a picture: float32 [height, width] in [0, 1].
+
+    Its positive part is scaled so that its maximum is 1, enlarged bilinearly into `box` (x0, y0, x1, y1 in pixels, the
+    part that the network saw) and zero elsewhere. A map without any positive value stays all zero: no evidence is
+    not stretched into some.
+    """
+    positive = evidence.clamp(min=0).cpu().numpy()
+    peak = float(positive.max())
+    scaled = positive / peak if peak > 0 else positive
+    x0, y0, x1, y1 = box
+    laid = np.zeros((height, width), np.float32)
+    laid[y0:y1, x0:x1] = cv2.resize(scaled, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    return laid
+
+
+def colour(values: Heat) -> Pixels:
+    """Heat float32 [H, W] in [0, 1] -> uint8 [H, W, 3] RGB, from dark violet (none) to yellow (most)."""
+    levels = (np.clip(values, 0.0, 1.0) * 255).round().astype(np.uint8)
+    return np.asarray(cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB))
+
+
+def layer(values: Heat, box: tuple[int, int, int, int]) -> Pixels:
+    """Heat float32 [H, W] as a layer to lay over its picture: uint8 [H, W, 4] RGBA.
+
+    Transparent where there is no evidence, so that the picture stays readable; a grey veil outside `box` (x0, y0, x1,
+    y1), which the network did not see.
+    """
+    made = np.full((*values.shape, 4), (96, 96, 104, 110), np.uint8)
+    x0, y0, x1, y1 = box
+    seen = values[y0:y1, x0:x1]
+    made[y0:y1, x0:x1, :3] = colour(seen)
+    made[y0:y1, x0:x1, 3] = (np.sqrt(np.clip(seen, 0.0, 1.0)) * 255).round()
+    return made
+
+
+def overlay(picture: Pixels, values: Heat, box: tuple[int, int, int, int], opacity: float = 0.6) -> Pixels:
+    """The picture, uint8 [H, W, 3], under the layer of its heat at an opacity in [0, 1]."""
+    over = layer(values, box)
+    alpha = over[..., 3:].astype(np.float32) / 255.0 * opacity
+    return (picture * (1.0 - alpha) + over[..., :3] * alpha).round().astype(np.uint8)

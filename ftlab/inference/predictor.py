@@ -1,0 +1,168 @@
+"""From a run to answers: the top classes of a picture, and where the evidence for each lies."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ftlab import backbones, words
+from ftlab.backbones import Backbone
+from ftlab.data import transforms
+from ftlab.data.decode import read
+from ftlab.data.transforms import Preprocessing
+from ftlab.errors import RunError
+from ftlab.inference import cam
+from ftlab.inference.cam import Heat, Pixels
+from ftlab.models import network
+from ftlab.models.network import Network
+from ftlab.runs import Run
+from ftlab.training import checkpoint
+
+_SHOWN = 1024
+"""Pixels of the longer side of a picture as it is shown."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A class and its probability in [0, 1]."""
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where the evidence for a class lies.
+
+    Attributes:
+        index: of the class.
+        picture: uint8 [H, W, 3], for showing.
+        heat: float32 [H, W] in [0, 1], aligned with it; its maximum is 1, or it is all zero.
+        evidence: whether there is any.
+        box: x0, y0, x1, y1 in pixels of the picture: what the network saw.
+    """
+
+    index: int
+    picture: Pixels
+    heat: Heat
+    evidence: bool
+    box: tuple[int, int, int, int]
+
+
+class Predictor:
+    """A network with the names of its classes and the preparation of its pictures. Any number of threads may use one.
+
+    Each picture goes through the network alone: its answer and its map are the same bits whatever else is asked.
+    """
+
+    def __init__(self, net: Network, row: Backbone, prep: Preprocessing, classes: tuple[str, ...], title: str) -> None:
+        self.network = net.eval().requires_grad_(False)
+        self.row, self.prep, self.classes, self.title = row, prep, classes, title
+        self._lock = threading.Lock()  # a hook sits on the shared network while a map is computed
+
+    def top(self, file: Path | str, k: int = 5) -> list[Score]:
+        """The k most probable classes of a picture, all when there are fewer.
+
+        Raises:
+            PictureError: the file is no picture that can be read.
+        """
+        batch, _ = self._prepare(file)
+        with self._lock, torch.inference_mode():
+            logits = self.network(batch)[0].float()
+        return self._ranked(logits, k)
+
+    def look(self, file: Path | str, index: int | None = None, k: int = 5) -> tuple[list[Score], Explanation]:
+        """The top classes and the map of one of them (None: the first), from one forward pass.
+
+        Raises:
+            PictureError: the file is no picture that can be read.
+        """
+        batch, pixels = self._prepare(file)
+        with self._lock:
+            logits, evidence = cam.grad_cam(self.network, self.row, batch, index)
+        scores = self._ranked(logits, k)
+        picture = _shown(pixels)
+        height, width = picture.shape[:2]
+        x0, y0, x1, y1 = transforms.seen_box(pixels.shape[1], pixels.shape[0], self.prep)
+        box = (round(x0 * width), round(y0 * height), round(x1 * width), round(y1 * height))
+        chosen = scores[0].index if index is None else index
+        heat = cam.heat(evidence, width, height, box)
+        return scores, Explanation(chosen, picture, heat, bool(evidence.max() > 0), box)
+
+    def explain(self, file: Path | str, index: int) -> Explanation:
+        """The map of one class.
+
+        Raises:
+            PictureError: the file is no picture that can be read.
+        """
+        return self.look(file, index)[1]
+
+    def _prepare(self, file: Path | str) -> tuple[Tensor, Pixels]:
+        pixels = read(file)
+        picture = transforms.evaluation(pixels, self.prep)
+        return transforms.normalise(picture[None], self.prep), pixels
+
+    def _ranked(self, logits: Tensor, k: int) -> list[Score]:
+        # In float64, so that the probabilities of all classes add up to one to the last shown digit.
+        probabilities = logits.double().softmax(0)
+        values, indices = probabilities.topk(min(k, len(self.classes)))
+        return [Score(i, self.classes[i], p) for p, i in zip(values.tolist(), indices.tolist(), strict=True)]
+
+
+def load(run: Run | None) -> Predictor:
+    """The best model of a run so far; None gives the untrained default with the 1000 classes of ImageNet.
+
+    Models are kept in memory and loaded anew when the run has a better one.
+
+    Raises:
+        RunError: the run has no weights yet, or they are damaged.
+        WeightsError: the default's weights are not here.
+    """
+    if run is None:
+        return _untrained()
+    try:
+        changed = run.best.stat().st_mtime_ns
+    except OSError as cause:
+        raise RunError("run.no_weights", run=run.name) from cause
+    return _trained(run.path, changed)
+
+
+@lru_cache(maxsize=1)
+def _untrained() -> Predictor:
+    from torchvision.models import ResNet18_Weights
+
+    row = backbones.get(backbones.DEFAULT)
+    names = tuple(str(name) for name in ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+    net = network.build(row, None, pretrained=True)
+    return Predictor(net, row, transforms.of(row), names, words.text("model.untrained", title=row.title))
+
+
+@lru_cache(maxsize=3)
+def _trained(path: Path, _changed: int) -> Predictor:
+    run = Run(path)
+    model = run.read("model.json")
+    row = backbones.get(model["backbone"])
+    net = network.build(row, len(model["classes"]), pretrained=False)
+    try:
+        tensors, header = checkpoint.load(run.best)
+        net.load_state_dict(tensors)
+    except (SafetensorError, OSError, RuntimeError) as cause:
+        raise RunError("run.damaged", run=run.name, file=run.best, cause=cause) from cause
+    title = words.text("model.trained", title=row.title, mode=run.config().mode, **header)
+    return Predictor(net, row, transforms.from_json(model["preprocessing"]), tuple(model["classes"]), title)
+
+
+def _shown(pixels: Pixels) -> Pixels:
+    scale = _SHOWN / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]

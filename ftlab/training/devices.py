@@ -1,0 +1,79 @@
+"""Where the arithmetic happens: device, precision, threads and processes, by `accelerate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+
+from ftlab.config import TrainConfig
+from ftlab.data.loader import cores
+from ftlab.errors import ConfigError
+
+
+def available() -> str:
+    """The device that `auto` takes: cuda, mps, xpu or cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        return "xpu"
+    return "cpu"
+
+
+def open_device(config: TrainConfig) -> Accelerator:
+    """An accelerator for the device, precision and threads of the configuration, alone or as one of the processes
+    that torchrun started.
+
+    Raises:
+        ConfigError: the device or the precision is not to be had here.
+    """
+    found = available()
+    if config.device not in ("auto", "cpu", found):
+        raise ConfigError("config.device", device=config.device, found=found)
+    device = found if config.device == "auto" else config.device
+    if device == "cpu" and config.precision == "fp16":
+        raise ConfigError("config.precision", precision="fp16", device=device)
+    torch.set_num_threads(config.threads or cores())
+    return Accelerator(cpu=device == "cpu", mixed_precision=_precision(config.precision, device))
+
+
+def _precision(wanted: str, device: str) -> str:
+    if wanted == "auto":
+        # Without matrix units for it, bfloat16 is slower than float32 on a processor.
+        wanted = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return {"fp32": "no"}.get(wanted, wanted)
+
+
+def name(device: torch.device) -> str:
+    """The device for people, such as `NVIDIA A10 (cuda)` or `processor, 2 threads`."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} (cuda)"
+    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def total(accelerator: Accelerator, sums: Tensor) -> Tensor:
+    """Sums over all processes."""
+    if accelerator.num_processes == 1:
+        return sums
+    reduced: Tensor = accelerator.reduce(sums, "sum")
+    return reduced
+
+
+def agree(accelerator: Accelerator, wish: bool) -> bool:
+    """Whether any process wishes it: all must leave a loop at the same step."""
+    if accelerator.num_processes == 1:
+        return wish
+    return bool(accelerator.reduce(torch.tensor([float(wish)], device=accelerator.device), "sum").item())
+
+
+def first_says(config: TrainConfig, say: Callable[[], str]) -> str:
+    """What the first process says, told to all of them."""
+    accelerator = open_device(config)
+    told = [say() if accelerator.is_main_process else ""]
+    broadcast_object_list(told)
+    return told[0]

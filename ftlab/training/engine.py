@@ -1,0 +1,267 @@
+"""The training: one loop that yields what happens. Reads a folder and a configuration, writes a run directory.
+
+    for event in train(config, run):
+        run.append(event)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ftlab import backbones, words
+from ftlab.config import TrainConfig
+from ftlab.data import transforms
+from ftlab.data.catalog import Catalog
+from ftlab.events import Ended, Epoch, Event, Progress, Saved, Started, Step
+from ftlab.models import network
+from ftlab.runs import Run
+from ftlab.training import devices, optim, schedules, setup
+from ftlab.training.checkpoint import Keeper, Position
+from ftlab.training.feeds import Feed, FeatureFeed, PictureFeed, Share
+from ftlab.training.metrics import Score, Tally
+
+_POINTS = 2000
+"""Step events of a whole run, at most about this many."""
+
+
+def train(config: TrainConfig, run: Run) -> Iterator[Event]:
+    """Train to the end, or until a stop is asked for or the time is up; go on from the last checkpoint if there is one.
+
+    Args:
+        config: as the person gave it; what was chosen is written to the run.
+        run: its directory, claimed by this process. Of several processes only the first writes to it.
+
+    Raises:
+        ConfigError, DataError, WeightsError, RunError: with what to do, in one sentence.
+    """
+    clock = time.monotonic()
+    accelerator = devices.open_device(config)
+    config = setup.fix(config, run, accelerator)
+    catalog = setup.catalog(config, run, accelerator)
+    net = setup.build(config, run, catalog, accelerator)
+    pictures = PictureFeed(catalog, transforms.of(backbones.get(config.backbone)), config, accelerator)
+    ending = _Ending(run, config, accelerator, clock)
+    yield _started(config, catalog, accelerator, net, pictures.steps, step=0)
+
+    feed: Feed = pictures
+    module: nn.Module = net
+    if config.caches_features:
+        features = None
+        for part in setup.compute_features(net, pictures, accelerator, ending.asked):
+            if isinstance(part, Event):
+                yield part
+            else:
+                features = part
+        if features is None:
+            yield ending.event("stopped", Position())
+            return
+        feed, module = FeatureFeed(pictures, features), net.head
+        torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
+
+    raw = optim.make(network.groups(module, config), config)
+    module, optimizer = accelerator.prepare(module, raw)
+    keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, raw)
+    position = keeper.restore() or Position()
+    tally, recent = Tally(accelerator.device, position.sums[:4]), Tally(accelerator.device, position.sums[4:])
+    epochs, steps = config.epochs or 1, (config.epochs or 1) * feed.steps
+    every = math.ceil(steps / _POINTS)
+    if position.step:
+        yield _started(config, catalog, accelerator, net, feed.steps, position.step)
+
+    for epoch in range(position.epoch, epochs + 1):
+        position.epoch, rate, pace = epoch, 0.0, _Pace()
+        network.train_flags(module, config.mode)
+        for share in feed.train(epoch, position.done) if epoch else ():
+            yield from setup.skipped(share.skipped, catalog, "train")
+            rate = schedules.set_rates(raw, schedules.factor(config, position.step, steps))
+            if len(share.labels):
+                _seed(config, position.step, accelerator)
+                optimizer.zero_grad(set_to_none=True)
+                with accelerator.autocast():
+                    logits = module(share.inputs)
+                accelerator.backward(_loss(logits, share, config, accelerator))
+                optimizer.step()
+                tally.add(logits.detach(), share.labels, share.weight)
+                recent.add(logits.detach(), share.labels, share.weight)
+                pace.add(share.count)
+            position.step, position.done = position.step + 1, position.done + 1
+            if position.step % every == 0 or position.done == feed.steps:
+                score, recent = recent.total(accelerator), Tally(accelerator.device)
+                yield Step(
+                    step=position.step, epoch=epoch, loss=score.loss, accuracy=score.top1,
+                    learning_rate=rate, images_per_second=pace.recent(),
+                )  # fmt: skip
+                ending.judge(score.loss, position.step, rate)
+            if ending.due() and position.done < feed.steps:
+                break
+        if ending.due() and epoch and position.done < feed.steps:
+            break
+
+        rhythm = pace.whole()
+        bare = accelerator.unwrap_model(module)
+        checked = yield from evaluate(bare, feed, "val", catalog, accelerator, ending.asked)
+        if checked is None:
+            break
+        learned, tally = tally.total(accelerator), Tally(accelerator.device)
+        best = keeper.improves(position, checked.top1, checked.loss)
+        yield Epoch(
+            epoch=epoch, step=position.step, train_loss=learned.loss, train_accuracy=learned.top1,
+            val_loss=checked.loss, val_accuracy=checked.top1, learning_rate=rate if epoch else None,
+            images_per_second=rhythm, seconds=pace.seconds(), best=best,
+        )  # fmt: skip
+        position.epoch, position.done = epoch + 1, 0
+        if ending.due():
+            break
+        if accelerator.is_main_process and keeper.due():
+            yield from _saved(keeper, position)
+
+    if ending.reason != "failed":
+        position.sums = [*tally.sums.tolist(), *recent.sums.tolist()]
+        if accelerator.is_main_process:
+            yield from _saved(keeper, position)
+        accelerator.wait_for_everyone()
+    done = position.epoch > epochs and ending.reason != "failed"
+    yield ending.event("finished" if done else ending.reason or "stopped", position)
+
+
+def evaluate(
+    module: nn.Module,
+    feed: Feed,
+    split: str,
+    catalog: Catalog,
+    accelerator: Accelerator,
+    stop: Callable[[], bool] = lambda: False,
+) -> Generator[Event, None, Score | None]:
+    """Score a module over a split: progress events, and the score as the generator's value; None when `stop` said so
+    on the way. Training flags are left as they were found."""
+    was = {name: part.training for name, part in module.named_modules()}
+    tally, done, told = Tally(accelerator.device), 0, time.monotonic()
+    began = told
+    module.eval()
+    try:
+        for share in feed.evaluate(split):
+            yield from setup.skipped(share.skipped, catalog, split)
+            if len(share.labels):
+                tally.add(_infer(module, share, accelerator), share.labels, share.weight)
+            done += share.count
+            if stop():
+                return None
+            if time.monotonic() - told > 0.5:
+                told = time.monotonic()
+                pace = done / (told - began)
+                total = len(catalog.splits[split])
+                yield Progress(stage="validation", done=done, total=total, images_per_second=pace)
+    finally:
+        for name, part in module.named_modules():
+            part.training = was[name]
+    return tally.total(accelerator)
+
+
+def _infer(module: nn.Module, share: Share, accelerator: Accelerator) -> Tensor:
+    with torch.inference_mode(), accelerator.autocast():
+        logits: Tensor = module(share.inputs)
+        return logits
+
+
+def _loss(logits: Tensor, share: Share, config: TrainConfig, accelerator: Accelerator) -> Tensor:
+    """Mean cross-entropy over the pictures of all processes: gradients are averaged over processes afterwards."""
+    losses = F.cross_entropy(logits.float(), share.labels, reduction="none", label_smoothing=config.label_smoothing)
+    return (losses * share.weight).sum() * (accelerator.num_processes / share.count)
+
+
+def _seed(config: TrainConfig, step: int, accelerator: Accelerator) -> None:
+    """Dropout becomes a function of (seed, step, process): a resumed run draws what an undisturbed one would."""
+    torch.manual_seed((config.seed * 1_000_003 + step) * 64 + accelerator.process_index)
+
+
+def _started(
+    config: TrainConfig, catalog: Catalog, accelerator: Accelerator, net: nn.Module, steps: int, step: int
+) -> Started:
+    return Started(
+        step=step,
+        epochs=config.epochs or 1,
+        steps_per_epoch=steps,
+        device=devices.name(accelerator.device),
+        train_images=len(catalog.splits["train"]),
+        val_images=len(catalog.splits["val"]),
+        trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
+        total=sum(p.numel() for p in net.parameters()),
+    )
+
+
+def _saved(keeper: Keeper, position: Position) -> Iterator[Saved]:
+    for what in keeper.save(position):
+        epoch = position.best_epoch if what == "best" else position.epoch
+        yield Saved(what=what, epoch=epoch or 0, step=position.step)
+
+
+class _Ending:
+    """Why and when a training ends before its last epoch: asked to, out of time, or a loss that is no number."""
+
+    def __init__(self, run: Run, config: TrainConfig, accelerator: Accelerator, clock: float) -> None:
+        self.run, self.config, self.accelerator, self.clock = run, config, accelerator, clock
+        self.reason = ""
+        self.message: str | None = None
+
+    def asked(self) -> bool:
+        """Whether a stop is asked for; all processes are told the same."""
+        return devices.agree(self.accelerator, self.run.stop_asked())
+
+    def judge(self, loss: float | None, step: int, rate: float) -> None:
+        if loss is not None and not math.isfinite(loss):
+            self.reason = "failed"
+            self.message = words.text("log.diverged", step=step, rate=f"{rate:.2g}")
+
+    def due(self) -> bool:
+        """Whether to end now; all processes are told the same."""
+        if not self.reason:
+            limit = self.config.max_minutes * 60
+            late = bool(limit) and time.monotonic() - self.clock > limit
+            if self.asked():
+                self.reason = "stopped"
+            elif devices.agree(self.accelerator, late):
+                self.reason = "time"
+        return bool(self.reason)
+
+    def event(self, reason: str, position: Position) -> Ended:
+        return Ended(
+            reason=reason,
+            epoch=position.epoch,
+            step=position.step,
+            best_epoch=position.best_epoch,
+            best_val_accuracy=position.best_accuracy,
+            seconds=time.monotonic() - self.clock,
+            message=self.message,
+        )
+
+
+class _Pace:
+    """Pictures per second over an epoch's training, and since it was last asked."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+        self.images = self.since = 0
+
+    def add(self, images: int) -> None:
+        self.images += images
+        self.since += images
+
+    def recent(self) -> float | None:
+        now = time.monotonic()
+        rate = self.since / (now - self.last) if now > self.last else None
+        self.last, self.since = now, 0
+        return rate
+
+    def whole(self) -> float | None:
+        return self.images / self.seconds() if self.images else None
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+

@@ -1,0 +1,140 @@
+"""Where the loop's batches come from: pictures decoded anew, or features computed once. Both speak alike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ftlab.config import TrainConfig
+from ftlab.data import transforms
+from ftlab.data.catalog import Catalog
+from ftlab.data.decode import read
+from ftlab.data.loader import batches, cores, order, plan
+from ftlab.data.transforms import Preprocessing
+from ftlab.errors import PictureError
+from ftlab.models.features import Features
+
+_EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's part of one step, on its device.
+
+    Attributes:
+        inputs: float32 [b, 3, side, side], or features [b, D].
+        labels: int64 [b].
+        weight: float32 [b], 0 for a picture that only keeps an otherwise idle process in step.
+        count: pictures of the step over all processes.
+        skipped: positions in the split that could not be read, and why.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    weight: Tensor
+    count: int
+    skipped: list[tuple[int, PictureError]]
+
+
+class PictureFeed:
+    """Decodes, varies and normalises pictures, each epoch anew."""
+
+    def __init__(self, catalog: Catalog, prep: Preprocessing, config: TrainConfig, accelerator: Accelerator) -> None:
+        self.catalog, self.prep, self.config = catalog, prep, config
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.device = accelerator.device
+        self.workers = config.workers or cores()
+        self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of an epoch."""
+        return len(plan(range(len(self.catalog.splits["train"])), self.config.batch_size or 1))
+
+    def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
+        """The steps of an epoch from number `skip` on."""
+        shuffled = order(self.config.seed, epoch, len(self.catalog.splits["train"]))
+        pieces = plan(shuffled, self.config.batch_size or 1)[skip:]
+        yield from self._shares("train", pieces, partial(self._varied, epoch))
+
+    def evaluate(self, split: str) -> Iterator[Share]:
+        """The pictures of a split in order, each once over all processes."""
+        pieces = plan(range(len(self.catalog.splits[split])), _EVALUATION_BATCH)
+        yield from self._shares(split, pieces, partial(self._plain, split))
+
+    def view(self, split: str, index: int, number: int) -> Tensor:
+        """View `number` of a picture for cached features, uint8 [3, side, side]."""
+        pixels = read(self.catalog.path(self.catalog.splits[split][index]))
+        return transforms.view(pixels, self.prep, number, random.Random(f"{self.config.seed}/view {number}/{index}"))
+
+    def _varied(self, epoch: int, index: int) -> Tensor:
+        pixels = read(self.catalog.path(self.catalog.splits["train"][index]))
+        rng = transforms.randomness(self.config.seed, epoch, index)
+        return transforms.augmented(pixels, self.prep, self.config.augment or "none", rng)
+
+    def _plain(self, split: str, index: int) -> Tensor:
+        return self.view(split, index, 0)
+
+    def _shares(self, split: str, pieces: Sequence[list[int]], picture: partial[Tensor]) -> Iterator[Share]:
+        mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
+        for piece, batch in zip(pieces, batches(mine, picture, self.workers), strict=True):
+            idle = self.rank >= len(piece)
+            yield Share(
+                transforms.normalise(batch.pixels.to(self.device, non_blocking=True), self.prep),
+                self.labels[split][batch.indices].to(self.device),
+                torch.full((len(batch.indices),), 0.0 if idle else 1.0, device=self.device),
+                len(piece) if self.world > 1 else len(batch.indices),
+                batch.skipped,
+            )
+
+
+class FeatureFeed:
+    """Hands out features that were computed once; a picture's view is drawn anew each epoch."""
+
+    def __init__(self, pictures: PictureFeed, features: dict[str, Features]) -> None:
+        self.config, self.rank, self.world = pictures.config, pictures.rank, pictures.world
+        self.vectors = {split: found.vectors.to(pictures.device) for split, found in features.items()}
+        self.labels = {s: pictures.labels[s][found.indices].to(pictures.device) for s, found in features.items()}
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of an epoch."""
+        return len(plan(range(len(self.labels["train"])), self.config.batch_size or 1))
+
+    def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
+        """The steps of an epoch from number `skip` on."""
+        vectors = self.vectors["train"]
+        views, count = vectors.shape[:2]
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + epoch) * 97 % 2**63)
+        chosen = torch.randint(views, (count,), generator=generator).to(vectors.device)
+        pieces = plan(order(self.config.seed, epoch, count), self.config.batch_size or 1)[skip:]
+        for piece in pieces:
+            yield self._share("train", piece, chosen)
+
+    def evaluate(self, split: str) -> Iterator[Share]:
+        """The pictures of a split in order, each once over all processes."""
+        vectors = self.vectors[split]
+        first = torch.zeros(vectors.shape[1], dtype=torch.int64, device=vectors.device)
+        for piece in plan(range(vectors.shape[1]), 1024):
+            yield self._share(split, piece, first)
+
+    def _share(self, split: str, piece: list[int], chosen: Tensor) -> Share:
+        mine = piece[self.rank :: self.world] or piece[:1]
+        rows = torch.tensor(mine, device=chosen.device)
+        idle = self.rank >= len(piece)
+        return Share(
+            self.vectors[split][chosen[rows], rows],
+            self.labels[split][rows],
+            torch.full((len(mine),), 0.0 if idle else 1.0, device=chosen.device),
+            len(piece),
+            [],
+        )
+
+
+Feed = PictureFeed | FeatureFeed
