@@ -167,22 +167,15 @@ def scan(
     problems: list[Problem] = []
     layout, tops = _layout(root, problems)
     found = {split: _classes(root, path, problems) for split, path in tops.items()}
-    total = sum(len(pictures) for classes in found.values() for pictures in classes.values())
-    if not total:
-        loose = next((one for one in problems if one.code == "loose"), None)
-        if loose:
-            raise DataError("data.loose", folder=root / loose.file, count=loose.values["count"])
-        raise DataError("data.no_pictures", folder=root)
+    if not any(pictures for classes in found.values() for pictures in classes.values()):
+        raise _nothing(root, problems)
 
     sizes = None
     if check:
         measured, bad = sieve(root, found, workers, progress)
         problems += bad
         if not measured:
-            first = bad[0]
-            raise DataError(
-                "data.all_bad", folder=root, count=total, file=first.file, problem=first.problem, remedy=first.remedy
-            )
+            raise _nothing(root, problems)
         by_area = sorted(measured, key=lambda wh: (wh[0] * wh[1], wh))
         sizes = Sizes(by_area[0], by_area[len(by_area) // 2], by_area[-1])
 
@@ -251,13 +244,25 @@ def _loose(inside: Folder) -> list[Problem]:
     return [Problem(inside.path or ".", "loose", {"count": count})] if count else []
 
 
+def _nothing(root: Path, problems: list[Problem]) -> DataError:
+    """Why there is no picture to use, by what is most likely in the way."""
+    loose = next((one for one in problems if one.code == "loose"), None)
+    if loose:
+        return DataError("data.loose", folder=root / loose.file, count=loose.values["count"])
+    if problems:
+        first = min(problems, key=lambda one: natural(one.file))
+        told = {"file": first.file, "problem": first.problem, "remedy": first.remedy}
+        return DataError("data.all_bad", folder=root, count=len(problems), **told)
+    return DataError("data.no_pictures", folder=root)
+
+
 def _learnt(root: Path, tops: dict[str, str], found: dict[str, Pictures], problems: list[Problem]) -> tuple[str, ...]:
     """The classes that can be learnt: those with a picture to train on. What is amiss with the others is named."""
     learnt = tuple(sorted((name for name, pictures in found["train"].items() if pictures), key=natural))
     if not learnt:
         raise DataError("data.no_train", folder=root / tops["train"])
     if len(learnt) == 1:
-        raise DataError("data.one_class", folder=root / tops["train"], name=learnt[0])
+        raise DataError("data.one_class", folder=root / tops["train"], name=learnt[0], skipped=len(problems))
     if "val" in tops and not any(found["val"].get(name) for name in learnt):
         raise DataError("data.no_val", folder=root / tops["val"])
     for split, classes in found.items():
