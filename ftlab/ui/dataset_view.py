@@ -1,0 +1,256 @@
+"""A catalogue as the Dataset tab shows it: figures, bars, pictures, problems. HTML in which all text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ftlab import words
+from ftlab.data.catalog import SPLITS, Catalog, Item
+from ftlab.ui.folders import Shelf
+from ftlab.ui.markup import Markup, escape, join, tag
+from ftlab.ui.sources import Source
+from ftlab.ui.thumbnails import thumbnails
+
+EACH = 8
+"""Pictures a class where all classes are shown."""
+CLASSES = 12
+"""Classes shown at a time where all are."""
+PAGE = 48
+"""Pictures of a single class at a time."""
+PROBLEMS = 200
+"""Problems listed; the rest is counted."""
+
+ALL = ""
+"""The choice of all classes, and of all splits."""
+
+
+def summary(catalog: Catalog, source: Source) -> Markup:
+    """The figures of a catalogue, and a row a class with its pictures by split."""
+    counts = catalog.counts()
+    totals = {split: len(catalog.splits[split]) for split in SPLITS}
+    shown = [split for split in SPLITS if totals[split]]
+    widest = max(sum(row.values()) for row in counts.values())
+    rows = [
+        tag(
+            "tr",
+            tag("th", name, scope="row", title=name),
+            tag("td", _bar(row, shown, widest), class_="bar"),
+            *(tag("td", _number(row[split])) for split in shown),
+        )
+        for name, row in counts.items()
+    ]
+    head = tag(
+        "tr",
+        tag("th", words.text("dataset.class"), scope="col"),
+        tag("th", class_="bar", aria_hidden="true"),
+        *(
+            tag("th", tag("i", class_=f"dot {split}"), words.text(f"dataset.split.{split}"), scope="col")
+            for split in shown
+        ),
+    )
+    foot = tag(
+        "tr",
+        tag("th", words.text("dataset.total"), scope="row"),
+        tag("td", class_="bar"),
+        *(tag("td", _number(totals[split])) for split in shown),
+    )
+    title = words.text(f"dataset.sample.{source.sample}") if source.folder is None else catalog.root.name
+    return tag(
+        "section",
+        tag("h3", title),
+        tag("p", tag("code", str(catalog.root)), class_="sub path") if source.folder else "",
+        tag("p", _how(catalog, source, totals), class_="sub"),
+        _figures(catalog, sum(totals.values())),
+        tag(
+            "div",
+            tag("table", tag("thead", head), tag("tbody", *rows), tag("tfoot", foot), class_="ftlab-classes"),
+            class_="ftlab-scroll",
+            tabindex="0",
+            role="region",
+            aria_label=words.text("dataset.table"),
+        ),
+        class_="ftlab-card",
+    )
+
+
+def _figures(catalog: Catalog, total: int) -> Markup:
+    facts = [
+        (_number(total), "pictures"),
+        (_number(len(catalog.classes)), "classes"),
+        (_megabytes(catalog.bytes), "bytes"),
+    ]
+    if catalog.sizes:
+        low, middle, high = catalog.sizes.smallest, catalog.sizes.median, catalog.sizes.largest
+        if low == high:
+            facts.append((_size(middle), "size"))
+        else:
+            facts.append((f"{_size(low)} – {_size(high)}", "sizes"))
+    bad = len(catalog.problems)
+    facts.append((_number(bad), "problems" if bad else "no_problems"))
+    cells = (tag("div", tag("dd", value), tag("dt", words.text(f"dataset.figure.{key}"))) for value, key in facts)
+    return tag("dl", *cells, class_="ftlab-figures")
+
+
+def _how(catalog: Catalog, source: Source, totals: dict[str, int]) -> str:
+    """How the splits came about."""
+    values = {"val": source.val_share, "test": source.test_share, "train": 1 - source.val_share - source.test_share}
+    key = catalog.layout
+    if key == "split" and not totals["test"]:
+        key = "split_no_test"
+    if key == "flat" and not source.test_share:
+        key = "flat_no_test"
+    return words.text(f"dataset.layout.{key}", **values)
+
+
+def _bar(row: dict[str, int], shown: Sequence[str], widest: int) -> Markup:
+    parts = (
+        tag("i", class_=split, style=f"width:{100 * row[split] / max(widest, 1):.3f}%") for split in shown if row[split]
+    )
+    return tag("span", *parts, class_="ftlab-bar", aria_hidden="true")
+
+
+def splits_of(catalog: Catalog) -> list[str]:
+    """The splits that have pictures."""
+    return [split for split in SPLITS if catalog.splits[split]]
+
+
+def gallery(catalog: Catalog, name: str, split: str, page: int) -> Markup:
+    """Pictures, evenly taken from what there is.
+
+    Args:
+        catalog: of the pictures.
+        name: class to show, `ALL` for a row each.
+        split: split to show, `ALL` for each.
+        page: 0, 1 …; it begins again behind the last one.
+    """
+    chosen = [(part, item) for part in splits_of(catalog) if split in (ALL, part) for item in catalog.splits[part]]
+    if name in catalog.classes:
+        label = catalog.classes.index(name)
+        return _rows(catalog, [label], [one for one in chosen if one[1].label == label], PAGE, page, wide=True)
+    pages = -(-len(catalog.classes) // CLASSES)
+    first = page % pages * CLASSES
+    labels = list(range(first, min(first + CLASSES, len(catalog.classes))))
+    rows = _rows(catalog, labels, chosen, EACH, page // pages, wide=False)
+    if pages == 1:
+        return rows
+    note = words.text("dataset.gallery.some", first=first + 1, last=labels[-1] + 1, count=len(catalog.classes))
+    return join([rows, tag("p", note, class_="sub")])
+
+
+def _rows(
+    catalog: Catalog, labels: Sequence[int], chosen: Sequence[tuple[str, Item]], each: int, page: int, *, wide: bool
+) -> Markup:
+    picked = {label: _spread([one for one in chosen if one[1].label == label], each, page) for label in labels}
+    flat = [catalog.path(item) for label in labels for _, item in picked[label]]
+    made = dict(zip(flat, thumbnails(flat), strict=True))
+    rows = []
+    for label in labels:
+        total = sum(item.label == label for _, item in chosen)
+        figures = [_figure(catalog, split, item, made[catalog.path(item)]) for split, item in picked[label]]
+        shown = words.text("dataset.gallery.shown", shown=len(figures), total=_number(total))
+        body = (
+            tag("div", *figures, class_="ftlab-thumbs")
+            if figures
+            else tag("p", words.text("dataset.gallery.none"), class_="sub")
+        )
+        rows.append(tag("section", tag("h4", catalog.classes[label], " ", tag("small", shown)), body))
+    return tag("div", *rows, class_="ftlab-gallery wide" if wide else "ftlab-gallery")
+
+
+def _spread(items: list[tuple[str, Item]], count: int, page: int) -> list[tuple[str, Item]]:
+    """`count` of the items, evenly taken; each page takes others, until all were seen and it begins again."""
+    if len(items) <= count:
+        return items
+    pages = -(-len(items) // count)
+    return items[page % pages :: pages][:count]
+
+
+def _figure(catalog: Catalog, split: str, item: Item, uri: str | None) -> Markup:
+    file = item.path
+    said = f"{words.text(f'dataset.split.{split}')}: {file}"
+    if uri is None:
+        return tag("figure", tag("span", words.text("dataset.gallery.unreadable"), class_="gone"), title=said)
+    picture = tag("img", src=uri, alt=f"{catalog.classes[item.label]}, {file}", width="160", height="160")
+    return tag("figure", picture, tag("i", class_=f"dot {split}"), title=said)
+
+
+def problems(catalog: Catalog) -> Markup:
+    """The list of problems; equal ones stand together under one sentence and its remedy."""
+    if not catalog.problems:
+        return tag("p", words.text("dataset.problems.none"), class_="ftlab-good")
+    together: dict[tuple[str, str], list[str]] = {}
+    for one in catalog.problems[:PROBLEMS]:
+        together.setdefault((one.problem, one.remedy), []).append(one.file)
+    left = len(catalog.problems) - PROBLEMS
+    parts = [
+        tag(
+            "li",
+            tag("p", tag("b", problem), " ", remedy),
+            _files(files),
+        )
+        for (problem, remedy), files in together.items()
+    ]
+    more = tag("p", words.text("dataset.problems.more", count=_number(left)), class_="sub") if left > 0 else ""
+    title = words.text("dataset.problems.title", count=_number(len(catalog.problems)))
+    return tag("section", tag("h3", title), tag("ul", *parts), more, class_="ftlab-card ftlab-problems")
+
+
+def _files(files: Sequence[str]) -> Markup:
+    few, rest = files[:3], files[3:]
+    shown = tag("p", join(tag("code", file) for file in few), class_="files")
+    if not rest:
+        return shown
+    folded = tag(
+        "details",
+        tag("summary", words.text("dataset.problems.others", count=_number(len(rest)))),
+        tag("p", join(tag("code", file) for file in rest), class_="files"),
+    )
+    return join([shown, folded])
+
+
+def shelf(found: Shelf, root: Path) -> Markup:
+    """Sub-folders to go into, with the way back up."""
+    trail = [
+        _step(place, place.name if place != root else words.text("dataset.folder.top"), current=place == found.here)
+        for place in found.trail
+    ]
+    folders = [
+        tag(
+            "li",
+            tag(
+                "button",
+                tag("span", one.path.name, class_="name"),
+                tag("small", words.text(f"dataset.folder.{one.pictures}")) if one.pictures else "",
+                type="button",
+                data_path=str(one.path),
+            ),
+        )
+        for one in found.folders
+    ]
+    more = tag("p", words.text("dataset.folder.more", count=_number(found.more)), class_="sub") if found.more else ""
+    body = tag("ul", *folders) if folders else tag("p", words.text("dataset.folder.none"), class_="sub")
+    return tag(
+        "nav",
+        tag("p", *trail, class_="trail"),
+        body,
+        more,
+        class_="ftlab-shelf",
+        aria_label=words.text("dataset.folder.shelf"),
+    )
+
+
+def _step(place: Path, name: str, *, current: bool) -> Markup:
+    return tag("button", name, type="button", data_path=str(place), aria_current="true" if current else None)
+
+
+def _number(value: int) -> Markup:
+    return escape(f"{value:,}")
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} × {size[1]}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"

@@ -1,0 +1,60 @@
+"""Pieces of HTML in which text is escaped: the only way by which a person's words get into the page.
+
+A `Markup` is a string that is HTML already; all else is text and is escaped on its way in. Class names, file names
+and messages are text. They may go into the *value* of a `gr.HTML` whose template is the plain `${value}`, and
+nowhere else: Gradio compiles what a `{{…}}` template gives as a JavaScript template string, so that a class called
+`${alert(1)}` would run.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+from ftlab import words
+
+_VOID = ("br", "img", "input")
+
+
+class Markup(str):
+    """A string that is HTML already."""
+
+    __slots__ = ()
+
+
+def escape(text: object) -> Markup:
+    """Text as HTML, ready for an element's content or a quoted attribute; what is `Markup` already stays."""
+    return text if isinstance(text, Markup) else Markup(html.escape(str(text), quote=True))
+
+
+def join(parts: Iterable[object]) -> Markup:
+    """Parts one after the other, each escaped unless it is `Markup`."""
+    return Markup("".join(escape(part) for part in parts))
+
+
+def tag(name: str, *content: object, **attributes: object) -> Markup:
+    """An element. `class_` writes `class`, `data_x` writes `data-x`; None and False leave an attribute out, True
+    writes it without a value."""
+    written = []
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        key = key.rstrip("_").replace("_", "-")
+        written.append(f" {key}" if value is True else f' {key}="{escape(value)}"')
+    opening = f"<{name}{''.join(written)}>"
+    return Markup(opening if name in _VOID else f"{opening}{join(content)}</{name}>")
+
+
+def empty(title: str, step: str) -> Markup:
+    """What stands where nothing is yet: what is missing, and the next step. Both are keys of the words."""
+    return tag(
+        "div",
+        tag("p", words.text(title), class_="ftlab-empty-title"),
+        tag("p", words.text(step)),
+        class_="ftlab-empty",
+    )
+
+
+def trouble(*sentences: object) -> Markup:
+    """A mistake and its remedy, one clear line."""
+    return tag("div", *sentences, class_="ftlab-trouble", role="alert")

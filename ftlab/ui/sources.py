@@ -1,0 +1,130 @@
+"""Which pictures the person chose, and what a scan of them gave. Shared by the tabs; knows no gradio."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftlab.config import KNOBS, SAMPLES
+from ftlab.data import catalog, rendered
+from ftlab.data.catalog import Catalog
+from ftlab.errors import DataError
+from ftlab.ui.guard import Profile, inside
+
+FOLDER = "folder"
+"""The choice beside the sample sets: a folder of the person's own."""
+_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """A choice of pictures, checked.
+
+    Attributes:
+        sample: `shapes`, `shortcut`, or `folder`.
+        folder: where the pictures are; for a sample set None, until they are rendered.
+        val_share, test_share: fractions set aside where the layout leaves it to us.
+    """
+
+    sample: str
+    folder: Path | None
+    val_share: float
+    test_share: float
+
+    def config(self) -> dict[str, object]:
+        """The knobs of a training that say the same."""
+        shares = {"val_share": self.val_share, "test_share": self.test_share}
+        return {"data": str(self.folder), **shares} if self.folder else {"sample": self.sample, **shares}
+
+
+def choose(profile: Profile, sample: str, folder: str, val_share: float, test_share: float) -> Source:
+    """The source that a page's widgets name, whoever sent their values.
+
+    Raises:
+        DataError: no folder is named, it does not exist, or it lies where this server must not look.
+    """
+    shares = _share("val_share", val_share), _share("test_share", test_share)
+    if sample in SAMPLES:
+        return Source(sample, None, *shares)
+    if profile.data_root is None:
+        raise DataError("page.no_folders")
+    if not str(folder or "").strip():
+        raise DataError("page.no_folder")
+    place = inside(profile.data_root, folder)
+    if not place.is_dir():
+        raise DataError("page.no_such_folder", folder=place, near=_nearest(place))
+    return Source(FOLDER, place, *shares)
+
+
+def scan(source: Source, *, fresh: bool = False, progress: Callable[[int, int], None] | None = None) -> Catalog:
+    """The catalogue of a source; kept, and made once when several ask at the same time.
+
+    Args:
+        source: as `choose` gives it.
+        fresh: look again, the files may have changed.
+        progress: called with files done and files in all.
+
+    Raises:
+        DataError: the folder cannot be used.
+    """
+    key = _key(source)
+    with _lock:
+        future = None if fresh else _scans.get(key)
+        mine = future is None
+        if future is None:
+            future = _scans[key] = Future()
+        _scans.move_to_end(key)
+        while len(_scans) > _KEPT:
+            _scans.popitem(last=False)
+    if mine:
+        try:
+            folder = source.folder or rendered.ensure(source.sample, progress=progress)
+            future.set_result(
+                catalog.scan(
+                    folder,
+                    val_share=source.val_share,
+                    test_share=source.test_share,
+                    seed=SEED,
+                    progress=progress,
+                )
+            )
+        except BaseException as error:
+            with _lock:
+                if _scans.get(key) is future:
+                    del _scans[key]
+            future.set_exception(error)
+    return future.result()
+
+
+def known(source: Source) -> Catalog | None:
+    """The catalogue of a source if it was scanned already, without waiting."""
+    with _lock:
+        future = _scans.get(_key(source))
+    return future.result() if future is not None and future.done() and future.exception() is None else None
+
+
+SEED = int(KNOBS["seed"][1])
+"""The seed of the split that the page shows: the default of a training."""
+_scans: OrderedDict[tuple[object, ...], Future[Catalog]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _key(source: Source) -> tuple[object, ...]:
+    return source.sample, source.folder, source.val_share, source.test_share
+
+
+def _share(name: str, value: object) -> float:
+    """A share within its knob's bounds: what a slider sends is trusted no more than anything else."""
+    knob, default = KNOBS[name]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return min(max(float(value), knob.low or 0.0), knob.high or 1.0)
+    return float(default)
+
+
+def _nearest(folder: Path) -> Path:
+    """The part of a path that does exist: it shows where the typing went wrong."""
+    return next(parent for parent in folder.parents if parent.is_dir())
