@@ -121,16 +121,21 @@ class Desk:
         source = self.source(given[:4])
         return source, widgets.read(given[4:], **source.config())
 
-    def prepare(self, source: Source, settings: TrainConfig) -> None:
-        """Count the pictures, and measure how fast this machine trains so; takes seconds the first time.
+    def count(self, source: Source, settings: TrainConfig) -> None:
+        """Count a sample set's pictures; it is rendered the first time, which takes seconds.
 
         A folder is looked through only when the person asks for it in the Dataset tab: what is being typed may be
         the beginning of another one.
         """
-        catalog = sources.known(source) if source.folder else sources.scan(source)
-        if catalog is None or estimate is None:
+        if source.folder is None:
+            sources.scan(source)
+
+    def measure(self, source: Source, settings: TrainConfig) -> None:
+        """Measure how fast this machine trains so, unless that is known; takes seconds, and no time while it trains."""
+        catalog = sources.known(source)
+        if catalog is None or estimate is None or self.at_work():
             return
-        if estimate.known(settings, *_images(catalog)) is None and self.at_work() is None:
+        if estimate.known(settings, *_images(catalog)) is None:
             estimate.measure(settings, catalog.root, *_images(catalog))
 
     def facts(self, source: Source, settings: TrainConfig) -> Markup:

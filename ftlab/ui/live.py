@@ -151,7 +151,7 @@ def watch(run: Run) -> Watch:
 def nothing() -> Look:
     """What stands there when no run is looked at."""
     history = History()
-    return Look("", "none", "none", head_html(history, "none"), curves_svg(history), log_html(history), False)
+    return Look("", "none", "none", head_html(history, "none"), guide_html(), log_html(history), False)
 
 
 def broken(name: str, cause: Exception) -> Look:
@@ -160,6 +160,18 @@ def broken(name: str, cause: Exception) -> Look:
     detail = words.text("status.detail.unreadable", cause=text)
     head = _frame("failed", words.text("status.failed"), detail, None, [])
     return Look(name, "failed", "failed", head, curves_svg(History()), log_html(History()), False)
+
+
+def guide_html() -> str:
+    """What the curves will tell, where there are none yet."""
+    told = ("loss", "accuracy", "untrained", "gap")
+    points = [
+        f"<li><b>{html.escape(words.text(f'curve.guide.{key}_name'))}</b>"
+        f"{html.escape(words.text(f'curve.guide.{key}'))}</li>"
+        for key in told
+    ]
+    title = html.escape(words.text("curve.guide.title"))
+    return f'<div class="ftlab-guide"><p>{title}</p><ul>{"".join(points)}</ul></div>'
 
 
 def state_of(history: History, status: str, stop_asked: bool) -> str:
@@ -221,7 +233,7 @@ def _tiles(history: History, state: str) -> list[tuple[str, str, str]]:
         ),
         (
             words.text("status.tile.speed"),
-            words.text("status.tile.per_second", count=f"{rate:,.0f}") if rate else "–",
+            f"{rate:,.0f}" if rate else "–",
             words.text("status.tile.device", device=started.device),
         ),
     ]
@@ -263,7 +275,7 @@ def _frame(state: str, word: str, detail: str, share: float | None, tiles: list[
 def log_html(history: History, last_words: str = "") -> str:
     """The notes and the epochs of a run in the order of time, and what the process wrote last when it broke off."""
     rows: list[tuple[float, str, str]] = [(row.time, "note", _note(row)) for row in history.log]
-    rows += [(row.time, "best" if row.best else "epoch", _epoch(row)) for row in history.epochs]
+    rows += [(row.time, "best" if row.best and row.epoch else "epoch", _epoch(row)) for row in history.epochs]
     lines = [
         f'<li class="{css}"><time>{time.strftime("%H:%M:%S", time.localtime(at))}</time>{html.escape(text)}</li>'
         for at, css, text in sorted(rows)[-LOG_LINES:]
@@ -287,7 +299,7 @@ def _epoch(row: Epoch) -> str:
     accuracy = _percent(row.val_accuracy) or "–"
     loss = "–" if row.val_loss is None else f"{row.val_loss:.3f}"
     key = "status.log.untrained" if row.epoch == 0 else "status.log.best" if row.best else "status.log.epoch"
-    return words.text(key, epoch=row.epoch, accuracy=accuracy, loss=loss, seconds=duration(row.seconds))
+    return words.text(key, epoch=row.epoch, accuracy=accuracy, loss=loss)
 
 
 def _last_words(path: Path) -> str:

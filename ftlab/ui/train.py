@@ -7,6 +7,7 @@ parts that changed. So a reload, a second page and a restarted server find the r
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +16,14 @@ import gradio as gr
 from gradio.context import Context
 
 from ftlab import words
+from ftlab.config import TrainConfig
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
 from ftlab.ui import form, live
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 from ftlab.ui.live import Look
+from ftlab.ui.sources import Source
 
 LIVE_EVERY, IDLE_EVERY = 1.0, 4.0
 """Seconds between two looks of a page while its run goes on, and when it does not."""
@@ -68,18 +71,26 @@ class _Panel:
         return list(vars(self).values())
 
 
-def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs) -> TrainTab:
-    """Lay out the tab where the page stands, and wire it."""
+def remembered() -> gr.BrowserState:
+    """What the page keeps in the browser: `{"run": name or None, "mine": [names]}`. To be made outside the tabs: in
+    a tab that was not opened yet, it would not be read."""
+    return gr.BrowserState({"run": None}, storage_key="ftlab-run", secret="ftlab")
+
+
+def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.BrowserState) -> TrainTab:
+    """Lay out the tab where the page stands, and wire it.
+
+    Args:
+        profile: what this server is for.
+        dataset_tab: whose choice of pictures is trained on.
+        tabs: of the page; the ids are `dataset`, `train`, `predict`.
+        store: as `remembered` makes it.
+    """
     desk = Desk(profile)
-    store = gr.BrowserState({"run": None}, storage_key="ftlab-run", secret="ftlab")
     with gr.Row(elem_classes="ftlab-train"):
-        with gr.Column(scale=5, min_width=340, elem_classes="ftlab-form"):
+        with gr.Column(scale=6, min_width=340, elem_classes="ftlab-form"):
             widgets = form.build(space=profile.space, minutes=profile.max_minutes)
             facts = gr.HTML(elem_id="train-facts", apply_default_css=False)
-            with gr.Row(elem_classes="ftlab-buttons"):
-                start = gr.Button(words.text("train.start"), variant="primary", elem_id="train-start", min_width=90)
-                stop = gr.Button(words.text("train.stop"), elem_id="train-stop", interactive=False, min_width=90)
-                resume = gr.Button(words.text("train.resume"), elem_id="train-resume", interactive=False, min_width=90)
             command = gr.Textbox(
                 label=words.text("train.command"),
                 info=words.text("train.command_hint"),
@@ -89,13 +100,10 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs) -> TrainTab:
                 elem_id="train-command",
             )
         with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
-            chooser = gr.Dropdown(
-                [],
-                value=None,
-                label=words.text("train.runs"),
-                info=words.text("train.runs_space" if profile.space else "train.runs_hint"),
-                elem_id="train-runs",
-            )
+            with gr.Row(elem_classes="ftlab-buttons"):
+                start = gr.Button(words.text("train.start"), variant="primary", elem_id="train-start", min_width=90)
+                stop = gr.Button(words.text("train.stop"), elem_id="train-stop", interactive=False, min_width=90)
+                resume = gr.Button(words.text("train.resume"), elem_id="train-resume", interactive=False, min_width=90)
             empty = live.nothing()
             head = gr.HTML(empty.head, elem_id="train-progress", apply_default_css=False)
             go = gr.Button(words.text("train.go"), variant="primary", visible=False, elem_id="train-go")
@@ -104,6 +112,13 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs) -> TrainTab:
                 elem_id="train-curves",
                 apply_default_css=False,
                 js_on_load=(Path(__file__).parent / "static" / "live.js").read_text(encoding="utf-8"),
+            )
+            chooser = gr.Dropdown(
+                [],
+                value=None,
+                label=words.text("train.runs"),
+                info=words.text("train.runs_space" if profile.space else "train.runs_hint"),
+                elem_id="train-runs",
             )
             with gr.Accordion(words.text("train.log"), open=True, elem_id="train-log-fold"):
                 log = gr.HTML(empty.log, elem_id="train-log", apply_default_css=False)
@@ -126,11 +141,11 @@ def _wire_form(
     def say(*given: Any) -> tuple[str, str]:
         return desk.said_before(widgets, given)
 
-    def prepare(*given: Any) -> None:
-        try:
-            desk.prepare(*desk.settings(widgets, given))
-        except FtlabError:
-            return  # `say` puts the same sentence on the page
+    def count(*given: Any) -> None:
+        _quietly(desk.count, desk, widgets, given)
+
+    def measure(*given: Any) -> None:
+        _quietly(desk.measure, desk, widgets, given)
 
     def start(store: object, *given: Any) -> list[Any]:
         try:
@@ -144,23 +159,22 @@ def _wire_form(
     changes = [one.change for one in inputs]
     said = gr.on(changes, say, inputs, [facts, command], trigger_mode="always_last", **_LIGHT)
     first = _page().load(say, inputs, [facts, command], **_LIGHT)
+    # Counting and measuring take seconds, and the form may have moved on by then: they fill no field, `say` asks again.
+    slow: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
     for event in (said, first):
-        # Measuring takes seconds, and the form may have moved on by then: it fills no field, `say` asks again.
-        measured = event.then(
-            prepare,
-            inputs,
-            None,
-            trigger_mode="always_last",
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_id="measure",
-            concurrency_limit=1,
-        )
-        measured.then(say, inputs, [facts, command], **_LIGHT)
-
+        for work, queue in ((count, "count"), (measure, "measure")):
+            done = event.then(work, inputs, None, concurrency_id=queue, concurrency_limit=1, **slow)
+            event = done.then(say, inputs, [facts, command], **_LIGHT)
     _page().load(lambda: gr.Radio(choices=form.cards()), None, widgets.fields["backbone"], **_LIGHT)
     started = panel.start.click(start, [panel.store, *inputs], panel.outputs(), **_BUTTON)
     started.then(None, None, None, js=_TO_PROGRESS)
+
+
+def _quietly(work: Callable[[Source, TrainConfig], None], desk: Desk, widgets: form.Form, given: Sequence[Any]) -> None:
+    try:
+        work(*desk.settings(widgets, given))
+    except FtlabError:
+        return  # the same sentence already stands where the facts are shown
 
 
 def _wire_run(desk: Desk, panel: _Panel) -> None:
