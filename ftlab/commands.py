@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
 import sys
-import traceback
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +14,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ftlab import config, console, words
+from ftlab import config, session, words
 from ftlab import runs as directory
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError, FtlabError, RunError
-from ftlab.events import Ended, Event
-from ftlab.jobs import worker
 from ftlab.runs import Run
 
 
@@ -58,45 +53,42 @@ def train(options: Namespace) -> int:
         raise ConfigError("config.no_source")
     if settings.data:
         settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
-    adopted = os.environ.pop(worker.ADOPT, None)
-    run = Run(adopted) if adopted else _shared(settings, lambda: directory.create(options.runs, settings))
-    return _follow(run, settings, options)
+    return _trained(session.create(settings, options.runs), settings, options)
 
 
 def resume(options: Namespace) -> int:
     """Go on with a run that was stopped, has failed or died."""
-    adopted = os.environ.pop(worker.ADOPT, None)
-    run = Run(adopted) if adopted else directory.find(options.runs, options.run)
-    if not adopted and run.status() == "finished":
-        raise RunError("run.finished", run=run.name)
-    return _follow(run, run.config(), options)
+    run = session.adoptable()
+    if run is None:
+        run = directory.find(options.runs, options.run)
+        if run.status() == "finished":
+            raise RunError("run.finished", run=run.name)
+    return _trained(run, run.config(), options)
 
 
 def runs(options: Namespace) -> None:
     """All runs, the newest first."""
-    rows = []
-    for run in (Run(Path(options.runs) / name) for name in directory.names(options.runs)):
-        ended = run.ended()
-        settings = run.config()
-        rows.append(
-            {
-                "run": run.name,
-                "status": run.status(),
-                "backbone": settings.backbone,
-                "mode": settings.mode,
-                "data": settings.sample or settings.data,
-                "best_epoch": ended.best_epoch if ended else None,
-                "best_val_accuracy": ended.best_val_accuracy if ended else None,
-            }
-        )
-    if options.json:
-        for row in rows:
-            _as_json(row)
-    elif rows:
-        shown = [{**row, "best_val_accuracy": _percent(row["best_val_accuracy"])} for row in rows]
-        _table(["run", "status", "best", "data"], [[r["run"], r["status"], r["best_val_accuracy"], r["data"]] for r in shown])
-    else:
+    found = [Run(Path(options.runs) / name) for name in directory.names(options.runs)]
+    if not found and not options.json:
         print(words.text("cli.no_runs", folder=options.runs))
+    rows = []
+    for run in found:
+        ended, settings = run.ended(), run.config()
+        best = ended.best_val_accuracy if ended else None
+        facts = {
+            "run": run.name,
+            "status": run.status(),
+            "backbone": settings.backbone,
+            "mode": settings.mode,
+            "data": settings.sample or settings.data,
+            "best_epoch": ended.best_epoch if ended else None,
+            "best_val_accuracy": best,
+        }
+        if options.json:
+            _as_json(facts)
+        rows.append([run.name, facts["status"], "–" if best is None else f"{best:.1%}", facts["data"]])
+    if rows and not options.json:
+        _table(["run", "status", "best", "data"], rows)
 
 
 def stop(options: Namespace) -> None:
@@ -173,7 +165,9 @@ def explain(options: Namespace) -> int:
         if options.json:
             _as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
         else:
-            print(words.text("cli.explained" if found.evidence else "cli.no_evidence", file=file, name=name, out=target))
+            print(
+                words.text("cli.explained" if found.evidence else "cli.no_evidence", file=file, name=name, out=target)
+            )
     return 2 if mistakes == len(files) else 0
 
 
@@ -215,69 +209,17 @@ def pictures(named: list[str]) -> list[Path]:
     return found
 
 
-def _follow(run: Run, settings: TrainConfig, options: Namespace) -> int:
-    """Train in this process, write and tell what happens, and say how it ended."""
-    from ftlab.training.engine import train as events
-
-    main = int(os.environ.get("RANK", "0")) == 0
-    if main:
-        run.claim()
-        if not os.environ.get("PYTHONUNBUFFERED"):
-            print(words.text("console.run", run=run.path), file=sys.stderr)
-    previous = {one: signal.signal(one, lambda *_: run.ask_stop()) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        ended = console.show(_recorded(events(settings, run), run, main), sys.stderr if main else open(os.devnull, "w"))
-    finally:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
-        if main:
-            run.release()
-    if main and options.json:
-        _as_json({"run": run.name, "path": str(run.path), **(_facts(ended) if ended else {})})
-    return 2 if ended and ended.reason == "failed" else 0
-
-
-def _recorded(events: Iterator[Event], run: Run, main: bool) -> Iterator[Event]:
-    """Each event is on the disk before it is told; an error becomes the run's last word."""
-    try:
-        for event in events:
-            if main:
-                run.append(event)
-            yield event
-    except Exception as cause:
-        known = isinstance(cause, FtlabError)
-        message = str(cause) if known else "".join(traceback.format_exception_only(cause)).strip()
-        if main:
-            run.append(_failed(run, message))
-        raise
-
-
-def _failed(run: Run, message: str) -> Ended:
-    history = run.history()
-    best = history.best
-    return Ended(
-        reason="failed",
-        epoch=history.epochs[-1].epoch if history.epochs else 0,
-        step=history.step,
-        best_epoch=best.epoch if best else None,
-        best_val_accuracy=best.val_accuracy if best else None,
-        seconds=0.0,
-        message=message,
-    )
-
-
-def _facts(ended: Ended) -> dict[str, Any]:
-    facts = asdict(ended)
-    return {key: facts[key] for key in ("reason", "best_epoch", "best_val_accuracy", "epoch", "seconds", "message")}
-
-
-def _shared(settings: TrainConfig, make: Any) -> Run:
-    """One run for all the processes that torchrun started."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return make()
-    from ftlab.training import devices
-
-    return Run(devices.first_says(settings, lambda: str(make().path)))
+def _trained(run: Run, settings: TrainConfig, options: Namespace) -> int:
+    if session.first():
+        print(words.text("console.run", run=run.path), file=sys.stderr)
+    ended = session.follow(run, settings)
+    if ended is None or not session.first():
+        return 0
+    if options.json:
+        facts = asdict(ended)
+        kept = ("reason", "best_epoch", "best_val_accuracy", "epoch", "seconds", "message")
+        _as_json({"run": run.name, "path": str(run.path), **{key: facts[key] for key in kept}})
+    return 2 if ended.reason == "failed" else 0
 
 
 def _model(options: Namespace) -> Any:
@@ -300,10 +242,6 @@ def _bar(key: str) -> Iterator[Any]:
 
 def _as_json(value: Any) -> None:
     print(dumps(value, ensure_ascii=False), flush=True)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> None:

@@ -12,13 +12,13 @@ from ftlab import words
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Started, Step
 
 
-def show(events: Iterable[Event], stream: TextIO | None = None) -> Ended | None:
-    """Tell events as they come; the last one, if it was the end."""
-    stream = stream or sys.stderr
+def show(events: Iterable[Event], stream: TextIO | None = None, *, quiet: bool = False) -> Ended | None:
+    """Tell events as they come, unless quiet; the last one, if it was the end."""
     ended = None
-    with _Bar(stream) as bar:
+    with _Bar(stream or sys.stderr) as bar:
         for event in events:
-            bar.take(event)
+            if not quiet:
+                bar.take(event)
             if isinstance(event, Ended):
                 ended = event
     return ended

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ftlab import config, runs
 from ftlab.config import TrainConfig
@@ -55,23 +56,26 @@ def resume(run: Run) -> Run:
     return _spawn(["python", "-m", "ftlab", "resume", run.name, "--runs", str(run.path.parent)], run)
 
 
-def _spawn(words: list[str], run: Run) -> Run:
-    """The process outlives this one: it has a session of its own, and its output goes to a file."""
-    detached = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-        if sys.platform == "win32"
-        else {"start_new_session": True}
-    )
+def environment(**more: str) -> dict[str, str]:
+    """The environment in which `python -m ftlab` finds this very ftlab, wherever it was started."""
     here = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": paths, **more}
+
+
+def _spawn(words: list[str], run: Run) -> Run:
+    """The process outlives this one: it has a session of its own, and its output goes to a file."""
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     with open(run.log, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, *words[1:]],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, ADOPT: str(run.path), "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
-            **detached,
+            env=environment(**{ADOPT: str(run.path), "PYTHONUNBUFFERED": "1"}),
+            **apart,
         )
     run.hand_to(process.pid)
     _CHILDREN.append(process)

@@ -62,7 +62,7 @@ def compute(
         workers: threads.
     """
     layout = torch.channels_last if _has_convolutions(backbone) else torch.contiguous_format
-    engine = fold(backbone).to(device, memory_format=layout)
+    engine = fold(backbone).to(device).to(memory_format=layout)
 
     def run(pixels: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -84,9 +84,7 @@ def compute(
 Part = tuple[list[int], Tensor, list[tuple[int, PictureError]]]
 
 
-def _on_processor(
-    count: int, views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int
-) -> Iterator[Part]:
+def _on_processor(count: int, views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int) -> Iterator[Part]:
     def work(piece: list[int]) -> Part:
         rows, indices, refused = [], [], []
         for index in piece:

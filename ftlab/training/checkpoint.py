@@ -154,5 +154,3 @@ def _unpack(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, A
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-

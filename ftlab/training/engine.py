@@ -1,7 +1,7 @@
 """The training: one loop that yields what happens. Reads a folder and a configuration, writes a run directory.
 
-    for event in train(config, run):
-        run.append(event)
+for event in train(config, run):
+    run.append(event)
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from ftlab.models import network
 from ftlab.runs import Run
 from ftlab.training import devices, optim, schedules, setup
 from ftlab.training.checkpoint import Keeper, Position
-from ftlab.training.feeds import Feed, FeatureFeed, PictureFeed, Share
+from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed, Share
 from ftlab.training.metrics import Score, Tally
 
 _POINTS = 2000
 """Step events of a whole run, at most about this many."""
 
 
-def train(config: TrainConfig, run: Run) -> Iterator[Event]:
+def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Event]:
     """Train to the end, or until a stop is asked for or the time is up; go on from the last checkpoint if there is one.
 
     Args:
         config: as the person gave it; what was chosen is written to the run.
         run: its directory, claimed by this process. Of several processes only the first writes to it.
+        weights: False puts random weights in place of pretrained ones, where only the speed matters.
 
     Raises:
         ConfigError, DataError, WeightsError, RunError: with what to do, in one sentence.
@@ -45,7 +46,7 @@ def train(config: TrainConfig, run: Run) -> Iterator[Event]:
     accelerator = devices.open_device(config)
     config = setup.fix(config, run, accelerator)
     catalog = setup.catalog(config, run, accelerator)
-    net = setup.build(config, run, catalog, accelerator)
+    net = setup.build(config, run, catalog, accelerator, weights)
     pictures = PictureFeed(catalog, transforms.of(backbones.get(config.backbone)), config, accelerator)
     ending = _Ending(run, config, accelerator, clock)
     yield _started(config, catalog, accelerator, net, pictures.steps, step=0)
@@ -264,4 +265,3 @@ class _Pace:
 
     def seconds(self) -> float:
         return time.monotonic() - self.began
-

@@ -66,20 +66,20 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     return found
 
 
-def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator) -> Network:
+def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, weights: bool) -> Network:
     """The network on its device, frozen as the mode says, described in `model.json` for whoever predicts with it.
 
     Raises:
         WeightsError: pretrained weights are neither here nor to be had.
     """
     row = backbones.get(config.backbone)
-    net = network.build(row, len(pictures.classes), pretrained=config.mode != "scratch", seed=config.seed)
+    net = network.build(row, len(pictures.classes), pretrained=weights and config.mode != "scratch", seed=config.seed)
     network.freeze(net, config.mode)
     if accelerator.is_main_process:
         prep = transforms.of(row).to_json()
         run.write("model.json", {"backbone": row.name, "classes": list(pictures.classes), "preprocessing": prep})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
-    return net.to(accelerator.device, memory_format=layout)
+    return net.to(accelerator.device).to(memory_format=layout)
 
 
 def compute_features(
@@ -113,7 +113,9 @@ def compute_features(
                 yield Progress(stage="features", done=before + part, total=sum(counts.values()), images_per_second=pace)
         before += count
     seconds = time.monotonic() - began
-    yield Note(code="features", values={"images": before, "seconds": round(seconds, 1), "rate": round(before / seconds)})
+    yield Note(
+        code="features", values={"images": before, "seconds": round(seconds, 1), "rate": round(before / seconds)}
+    )
     yield found
 
 

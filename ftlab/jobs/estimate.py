@@ -1,0 +1,131 @@
+"""How long a training will take on this machine, from a few measured seconds of it. No torch.
+
+The first time a configuration is asked for, a process of its own trains on a handful of the person's own pictures
+(`python -m ftlab measure`); what it measured is kept, and later questions are answered at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ftlab import places
+from ftlab.config import TrainConfig, resolve
+from ftlab.errors import RunError
+from ftlab.jobs.worker import environment
+
+_LIMIT = 240.0
+"""Seconds after which a measurement is given up."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured, on an otherwise idle machine.
+
+    Attributes:
+        startup: seconds from the start of the process to the first picture.
+        features: pictures (times views) per second through a frozen backbone, 0 where features are not cached.
+        training: pictures per second while learning.
+        validation: pictures per second while scoring.
+        step: seconds of one optimizer step, with all that is done around it.
+        saving: seconds to write a checkpoint.
+    """
+
+    startup: float
+    features: float
+    training: float
+    validation: float
+    step: float
+    saving: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of the whole process, and the pictures per second at which its main part goes."""
+
+    seconds: float
+    images_per_second: float
+
+
+def known(config: TrainConfig, train_images: int, val_images: int) -> Estimate | None:
+    """The estimate, if this machine was measured for such a configuration."""
+    stored = _stored().get(_key(config))
+    return estimate(config, Speed(**stored), train_images, val_images) if stored else None
+
+
+def measure(config: TrainConfig, folder: Path | str, train_images: int, val_images: int) -> Estimate:
+    """The estimate after measuring, which takes up to about twenty seconds.
+
+    Args:
+        config: its `data` or `sample` names the pictures.
+        folder: where those pictures are.
+
+    Raises:
+        RunError: the measurement failed; the message has its last line.
+    """
+    wanted = replace(resolve(config), data=str(folder), sample="")
+    with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as scratch:
+        file = Path(scratch) / "config.json"
+        file.write_text(json.dumps(wanted.to_json()), encoding="utf-8")
+        words = [sys.executable, "-m", "ftlab", "measure", "--config", str(file), "--json"]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=_LIMIT, check=True)
+            speed = Speed(**json.loads(done.stdout.splitlines()[-1]))
+        except (subprocess.SubprocessError, ValueError, TypeError, IndexError) as cause:
+            said = (getattr(cause, "stderr", "") or str(cause)).strip().splitlines()
+            raise RunError("run.measure", cause=said[-1] if said else cause) from cause
+    _keep(_key(config), speed)
+    return estimate(config, speed, train_images, val_images)
+
+
+def estimate(config: TrainConfig, speed: Speed, train_images: int, val_images: int) -> Estimate:
+    """The arithmetic: start, then features once and small steps, or training and validation every epoch."""
+    config = resolve(config)
+    epochs, batch = config.epochs or 1, config.batch_size or 1
+    steps = epochs * math.ceil(train_images / batch)
+    if config.caches_features:
+        looking = (train_images * config.feature_views + val_images) / speed.features
+        return Estimate(speed.startup + looking + steps * speed.step + 2 * speed.saving, speed.features)
+    checking = (epochs + 1) * val_images / speed.validation
+    learning = epochs * train_images / speed.training
+    seconds = speed.startup + learning + checking + 2 * speed.saving
+    # Checkpoints may take a tenth of the time: see training/checkpoint.py.
+    return Estimate(seconds + min(epochs * speed.saving, 0.1 * seconds), speed.training)
+
+
+def _key(config: TrainConfig) -> str:
+    """What the speed depends on. Decoding is part of it, so the pictures are too."""
+    config = resolve(config)
+    kind = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
+    facts = (
+        kind, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
+        config.workers, config.threads, config.sample or config.data,
+    )  # fmt: skip
+    return "|".join(map(str, facts))
+
+
+def _file() -> Path:
+    return places.home() / "speeds.json"
+
+
+def _stored() -> dict[str, dict[str, float]]:
+    """What was measured so far; a file that cannot be read counts as nothing measured."""
+    try:
+        stored = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _keep(key: str, speed: Speed) -> None:
+    stored = {**_stored(), key: asdict(speed)}
+    _file().parent.mkdir(parents=True, exist_ok=True)
+    part = _file().with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+    os.replace(part, _file())

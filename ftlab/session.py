@@ -1,0 +1,88 @@
+"""One training in this process: events written to the run and told on the terminal, an orderly end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from collections.abc import Iterator
+
+from ftlab import console, runs
+from ftlab.config import TrainConfig
+from ftlab.errors import FtlabError
+from ftlab.events import Ended, Event
+from ftlab.jobs import worker
+from ftlab.runs import Run
+
+
+def follow(run: Run, settings: TrainConfig) -> Ended | None:
+    """Train in this process; write and tell what happens. Ctrl+C and SIGTERM end it as Stop does."""
+    from ftlab.training.engine import train as events
+
+    if first():
+        run.claim()
+    previous = {one: signal.signal(one, lambda *_: run.ask_stop()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return console.show(_recorded(events(settings, run), run), quiet=not first())
+    finally:
+        for one, handler in previous.items():
+            signal.signal(one, handler)
+        if first():
+            run.release()
+
+
+def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
+    """Each event is on the disk before it is told; an error becomes the run's last word."""
+    try:
+        for event in events:
+            if first():
+                run.append(event)
+            yield event
+    except Exception as cause:
+        known = isinstance(cause, FtlabError)
+        message = str(cause) if known else "".join(traceback.format_exception_only(cause)).strip()
+        if first():
+            run.append(_failed(run, message))
+        raise
+
+
+def _failed(run: Run, message: str) -> Ended:
+    history = run.history()
+    best = history.best
+    return Ended(
+        reason="failed",
+        epoch=history.epochs[-1].epoch if history.epochs else 0,
+        step=history.step,
+        best_epoch=best.epoch if best else None,
+        best_val_accuracy=best.val_accuracy if best else None,
+        seconds=0.0,
+        message=message,
+    )
+
+
+def create(settings: TrainConfig, root: str) -> Run:
+    """A new run: the one that whoever started this process has made for it, or one of its own. The processes that
+    torchrun started share one.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    adopted = adoptable()
+    if adopted is not None:
+        return adopted
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return runs.create(root, settings)
+    from ftlab.training import devices
+
+    return Run(devices.first_says(settings, lambda: str(runs.create(root, settings).path)))
+
+
+def adoptable() -> Run | None:
+    """The run that this process was started for, by the page."""
+    path = os.environ.pop(worker.ADOPT, None)
+    return Run(path) if path else None
+
+
+def first() -> bool:
+    """Whether this is the first, or only, of the processes of a training: the one that writes and speaks."""
+    return int(os.environ.get("RANK", "0")) == 0

@@ -1,0 +1,79 @@
+"""Measure how fast this machine trains: a tiny real training, read from its events."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from ftlab import backbones, runs
+from ftlab.config import TrainConfig, resolve
+from ftlab.data.catalog import Catalog, Item, scan
+from ftlab.events import Ended, Epoch, Event, Progress, Started
+from ftlab.jobs.estimate import Speed
+from ftlab.training.engine import train
+
+_SECONDS = 3.0
+"""Of a forward pass over the pictures chosen, about."""
+
+
+def measure(config: TrainConfig) -> Speed:
+    """Train two epochs on a few pictures of `config.data` with random weights of the same shape.
+
+    Raises:
+        DataError: the folder cannot be used.
+    """
+    config = replace(resolve(config), epochs=2, seed=0, max_minutes=0.0)
+    born = psutil.Process().create_time()
+    pictures = _few(config)
+    counts = {split: len(items) for split, items in pictures.splits.items()}
+    with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as scratch:
+        run = runs.create(Path(scratch), config)
+        run.write("split.json", pictures.to_json())
+        events = list(train(config, run, weights=False))
+    return _read(events, born, counts, config)
+
+
+def _few(config: TrainConfig) -> Catalog:
+    """Pictures spread over the folder, more for a fast backbone. Features are measured on many, because the first few
+    of them also pay for warming up."""
+    rate = backbones.get(config.backbone).speed * _SECONDS
+    batch = config.batch_size or 1
+    train_count = int(max(32, rate)) if config.caches_features else max(2 * batch, int(rate / 4))
+    found = scan(config.data, val_share=config.val_share, test_share=config.test_share, check=False)
+
+    def spread(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
+        return items[:: max(1, len(items) // count)][:count]
+
+    splits = {
+        "train": spread(found.splits["train"], train_count),
+        "val": spread(found.splits["val"], max(8, int(rate / 6))),
+        "test": (),
+    }
+    return replace(found, splits=splits)
+
+
+def _read(events: list[Event], born: float, counts: dict[str, int], config: TrainConfig) -> Speed:
+    started = next(event for event in events if isinstance(event, Started))
+    epochs = [event for event in events if isinstance(event, Epoch)]
+    ended = next(event for event in events if isinstance(event, Ended))
+    marks = [event for event in events if isinstance(event, Progress) and event.stage == "features"]
+    training = epochs[2].images_per_second or 1.0
+    learning = counts["train"] / training
+    checking = max(epochs[2].seconds - learning, 1e-4)
+    features = 0.0
+    if config.caches_features:
+        first = next(event for event in events if event.kind == "note")
+        features = counts["train"] * config.feature_views / max(first.time - started.time, 1e-3)
+        if len(marks) > 1:  # without the warm-up
+            features = (marks[-1].done - marks[0].done) / (marks[-1].time - marks[0].time)
+    return Speed(
+        startup=started.time - born,
+        features=features,
+        training=training,
+        validation=counts["val"] / checking,
+        step=epochs[2].seconds / max(1, started.steps_per_epoch),
+        saving=ended.time - epochs[2].time,
+    )
