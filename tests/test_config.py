@@ -1,0 +1,199 @@
+"""The configuration: each knob once, its words, its bounds, and the way there and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftlab import backbones, config, words
+from ftlab.config import KNOBS, MODES, TrainConfig
+from ftlab.errors import ConfigError
+
+
+def changed() -> TrainConfig:
+    """A configuration in which no knob has its default."""
+    return TrainConfig(
+        data="pictures of cats",
+        val_share=0.2,
+        test_share=0.1,
+        backbone="resnet18",
+        mode="full",
+        epochs=3,
+        batch_size=7,
+        learning_rate=1 / 3000,
+        head_multiplier=2.5,
+        optimizer="sgd",
+        momentum=0.8,
+        weight_decay=0.123456789,
+        schedule="step",
+        warmup=0.2,
+        label_smoothing=0.1,
+        augment="none",
+        features="fresh",
+        feature_views=5,
+        max_minutes=12.5,
+        seed=17,
+        device="cpu",
+        precision="fp32",
+        workers=3,
+        threads=2,
+    )
+
+
+def refused(**knobs: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(**knobs)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", list(KNOBS))
+def test_every_knob_has_a_label_and_a_hint(name: str) -> None:
+    assert words.text(f"knob.{name}.label")
+    assert words.text(f"knob.{name}.hint").endswith((".", "?"))
+
+
+@pytest.mark.parametrize("name", list(KNOBS))
+def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
+    knob, default = KNOBS[name]
+    assert knob.group in ("data", "model", "main", "more", "machine")
+    assert config.kind(name) in (str, int, float)
+    assert config.optional(name) == (default is None)
+    assert (config.kind(name) is str and name != "data") == bool(knob.choices)
+    if default is not None and knob.choices:
+        assert default in knob.choices
+
+
+def test_untouched_it_is_the_default_backbone_frozen() -> None:
+    untouched = TrainConfig()
+    assert (untouched.backbone, untouched.mode) == (backbones.DEFAULT, "frozen")
+    assert untouched.caches_features
+
+
+@pytest.mark.parametrize(
+    ("mode", "features", "caches"),
+    [("frozen", "cached", True), ("frozen", "fresh", False), ("full", "cached", False), ("scratch", "cached", False)],
+)
+def test_features_are_kept_in_frozen_mode_only(mode: str, features: str, caches: bool) -> None:
+    assert TrainConfig(mode=mode, features=features).caches_features is caches
+
+
+@pytest.mark.parametrize("name", [name for name, (knob, _) in KNOBS.items() if knob.low is not None])
+def test_bounds_are_inclusive_and_kept(name: str) -> None:
+    knob, _ = KNOBS[name]
+    kind = config.kind(name)
+    assert knob.low is not None
+    assert knob.high is not None
+    free = {"test_share": 0.0} if name == "val_share" else {"val_share": 0.01} if name == "test_share" else {}
+    for bound in (knob.low, knob.high):
+        assert getattr(TrainConfig(**{**free, name: kind(bound)}), name) == bound
+    beyond = (knob.low - 1, knob.high + 1) if kind is int else (math.nextafter(knob.low, -9e9), knob.high * 1.01)
+    for value in beyond:
+        error = refused(**{name: kind(value)})
+        assert error.code == "config.bounds"
+        assert config.flag(name) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "code"),
+    [
+        ({"learning_rate": math.nan}, "config.bounds"),
+        ({"learning_rate": math.inf}, "config.bounds"),
+        ({"epochs": "3"}, "config.type"),
+        ({"epochs": 3.0}, "config.type"),
+        ({"epochs": True}, "config.type"),
+        ({"warmup": True}, "config.type"),
+        ({"data": 3}, "config.type"),
+        ({"mode": None}, "config.type"),
+        ({"mode": "froze"}, "config.choice"),
+        ({"optimizer": "adam"}, "config.choice"),
+        ({"backbone": "resnet19"}, "config.backbone"),
+        ({"data": "x", "sample": "shapes"}, "config.two_sources"),
+        ({"val_share": 0.5, "test_share": 0.5}, "config.shares"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: str) -> None:
+    error = refused(**knobs)
+    assert error.code == code
+    assert "\n" not in str(error)
+
+
+def test_a_wrong_choice_is_answered_with_the_right_ones() -> None:
+    assert all(mode in str(refused(mode="froze")) for mode in MODES)
+    assert all(name in str(refused(backbone="resnet19")) for name in backbones.TABLE)
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert TrainConfig(max_minutes=3).max_minutes == 3
+
+
+@pytest.mark.parametrize("original", [TrainConfig(), changed()], ids=["untouched", "changed"])
+def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
+    assert config.from_json(json.loads(json.dumps(original.to_json()))) == original
+
+
+def test_the_example_changes_every_knob() -> None:
+    same = [name for name, (_, default) in KNOBS.items() if getattr(changed(), name) == default]
+    assert same == ["sample"]
+
+
+def test_missing_knobs_take_their_defaults_and_unknown_ones_are_named() -> None:
+    assert config.from_json({"epochs": 4}) == TrainConfig(epochs=4)
+    with pytest.raises(ConfigError, match="epoch_count"):
+        config.from_json({"epoch_count": 4})
+
+
+def test_a_file_is_a_bare_configuration_or_that_of_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    for stored in (changed().to_json(), {"config": changed().to_json(), "created": 1.0}):
+        file.write_text(json.dumps(stored), encoding="utf-8")
+        assert config.load(str(file)) == changed()
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]", "nonsense", b"\xff\xfe\x00"])
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str | bytes | None) -> None:
+    file = tmp_path / "c.json"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=r"c\.json") as caught:
+        config.load(str(file))
+    assert caught.value.code == "config.file"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("backbone", list(backbones.TABLE))
+def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
+    resolved = config.resolve(TrainConfig(backbone=backbone, mode=mode))
+    chosen = config.defaults(backbone, mode)
+    assert {name: getattr(resolved, name) for name in chosen} == chosen
+    assert [name for name in KNOBS if getattr(resolved, name) is None] == ["workers", "threads"]
+    assert config.resolve(resolved) == resolved
+
+
+def test_what_a_person_chose_stays() -> None:
+    assert config.resolve(changed()) == changed()
+
+
+@pytest.mark.parametrize("original", [TrainConfig(), changed()], ids=["untouched", "changed"])
+def test_the_flags_say_what_was_changed_to_the_last_bit(original: TrainConfig) -> None:
+    said = config.argv(original)
+    names = {config.flag(name): name for name in KNOBS}
+    read = {names[flag]: config.kind(names[flag])(value) for flag, value in zip(said[::2], said[1::2], strict=True)}
+    assert TrainConfig(**read) == original
+
+
+def test_flags_at_their_default_are_left_out_but_backbone_and_mode_are_always_said() -> None:
+    assert config.argv(TrainConfig()) == ["--backbone", backbones.DEFAULT, "--mode", "frozen"]
+    assert config.argv(TrainConfig(sample="shapes", learning_rate=0.01, epochs=5)) == [
+        *("--sample", "shapes", "--backbone", backbones.DEFAULT, "--mode", "frozen"),
+        *("--epochs", "5", "--learning-rate", "0.01"),
+    ]
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().epochs = 3  # type: ignore[misc]

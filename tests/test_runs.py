@@ -1,0 +1,258 @@
+"""The run directory: what one process writes, any other reads, whole or not yet."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ftlab import runs
+from ftlab.config import TrainConfig
+from ftlab.errors import RunError
+from ftlab.events import Ended, Event, Note, Saved, Started
+from ftlab.runs import Run
+
+STARTED = Started(
+    step=0, epochs=1, steps_per_epoch=1, device="cpu", train_images=1, val_images=1, trainable=1, total=1, time=1.0
+)
+
+
+def ended(reason: str, message: str | None = None) -> Ended:
+    return Ended(
+        reason=reason, epoch=1, step=1, best_epoch=1, best_val_accuracy=1.0, seconds=1.0, message=message, time=2.0
+    )
+
+
+def named(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).mkdir(parents=True)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return runs.create(tmp_path / "runs", TrainConfig(sample="shapes", epochs=2))
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does nothing until it is ended."""
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+# Making, finding
+
+
+def test_a_new_run_holds_its_configuration(tmp_path: Path, run: Run) -> None:
+    assert run.path.parent == tmp_path / "runs"
+    assert runs._NAME.fullmatch(run.name)
+    assert run.config() == run.resolved() == TrainConfig(sample="shapes", epochs=2)
+    assert run.history().count == 0
+    run.write("config.json", {**run.read("config.json"), "resolved": {"sample": "shapes", "epochs": 2, "threads": 3}})
+    assert run.config().threads is None
+    assert run.resolved().threads == 3
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="file") as caught:
+        runs.create(tmp_path / "file", TrainConfig())
+    assert caught.value.code == "run.write"
+
+
+def test_runs_are_listed_newest_first_and_nothing_else_is(tmp_path: Path) -> None:
+    old, new = "20250101-120000-resnet18-full-00000000000a", "20260101-120000-vit_b_16-frozen-00000000000b"
+    named(tmp_path, old, new, "notes", ".hidden", "20250101-120000-resnet18-other-00000000000a")
+    (tmp_path / "20250101-120000-resnet18-full-00000000000c").write_text("a file")
+    assert runs.names(tmp_path) == [new, old]
+    assert runs.names(tmp_path / "none") == []
+
+
+def test_a_run_is_found_by_its_name_its_beginning_its_end_or_as_the_latest(tmp_path: Path) -> None:
+    old, new = "20250101-120000-resnet18-full-00000000000a", "20260101-120000-vit_b_16-frozen-00000000000b"
+    named(tmp_path, old, new)
+    for wanted in (old, "2025", "00a"):
+        assert runs.find(tmp_path, wanted).path == tmp_path / old
+    assert runs.find(tmp_path, "latest").path == tmp_path / new
+
+
+def test_several_that_fit_are_named_and_none_is_told(tmp_path: Path) -> None:
+    one, two = "20250101-120000-resnet18-full-00000000000a", "20250101-120001-resnet18-full-00000000000b"
+    named(tmp_path, one, two)
+    with pytest.raises(RunError, match=one) as several:
+        runs.find(tmp_path, "2025")
+    assert several.value.code == "run.several"
+    for wanted in ("", "1999", "resnet18"):
+        with pytest.raises(RunError) as caught:
+            runs.find(tmp_path, wanted)
+        assert caught.value.code == "run.missing"
+    with pytest.raises(RunError):
+        runs.find(tmp_path / "empty", "latest")
+
+
+def test_find_never_leaves_the_root(tmp_path: Path) -> None:
+    secret = "20250101-120000-resnet18-full-00000000000a"
+    named(tmp_path, f"outside/{secret}", "root")
+    if os.name == "posix":
+        (tmp_path / "root" / secret).symlink_to(tmp_path / "outside" / secret, target_is_directory=True)
+    for wanted in (secret, f"../outside/{secret}", str(tmp_path / "outside" / secret), "..", ".", "latest", "*", "/"):
+        with pytest.raises(RunError):
+            runs.find(tmp_path / "root", wanted)
+
+
+# Writing, reading
+
+
+def test_what_was_appended_is_read_once_from_each_offset(run: Run) -> None:
+    assert run.tail() == ([], 0)
+    run.append(STARTED)
+    events, offset = run.tail()
+    assert events == [STARTED]
+    run.append(ended("finished"))
+    assert run.tail(offset)[0] == [ended("finished")]
+    assert run.tail(run.tail()[1]) == ([], run.tail()[1])
+
+
+def test_a_half_written_line_waits(run: Run) -> None:
+    line = STARTED.to_line().encode()
+    file = run.path / "metrics.jsonl"
+    file.write_bytes(line + b"\n" + line[:20])
+    assert run.tail() == ([STARTED], len(line) + 1)
+    with open(file, "ab") as stream:
+        stream.write(line[20:] + b"\n")
+    assert run.tail(len(line) + 1) == ([STARTED], 2 * len(line) + 2)
+
+
+def test_a_line_that_a_killed_process_left_unfinished_spoils_no_other(run: Run) -> None:
+    run.append(STARTED)
+    with open(run.path / "metrics.jsonl", "ab") as stream:
+        stream.write(b'{"event": "step", "st')
+    run.append(ended("finished"))
+    assert run.tail()[0] == [STARTED, ended("finished")]
+    assert run.ended() == ended("finished")
+
+
+def test_an_event_may_hold_any_character(run: Run) -> None:
+    odd = Note(code="skipped", values={"file": "a\u2028b\x85c\x0bd\ne\r\U0001f41d.jpg"})
+    events: list[Event] = [STARTED, odd, Saved(what="best", epoch=1, step=1)]
+    for event in events:
+        run.append(event)
+    assert run.tail()[0] == events
+
+
+def test_a_json_file_is_replaced_in_one_go_and_leaves_nothing_beside(run: Run) -> None:
+    run.write("split.json", {"classes": ["ä", "b"]})
+    run.write("split.json", {"classes": ["ä"]})
+    assert run.read("split.json") == {"classes": ["ä"]}
+    assert sorted(path.name for path in run.path.iterdir()) == ["config.json", "last", "split.json"]
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1, 2]", "3"])
+def test_a_file_that_cannot_be_read_is_named(run: Run, content: str | None) -> None:
+    if content is not None:
+        (run.path / "model.json").write_text(content)
+    with pytest.raises(RunError, match=r"model\.json"):
+        run.read("model.json")
+
+
+# How it stands
+
+
+def test_a_new_run_waits_for_its_process_but_not_for_ever(run: Run) -> None:
+    assert run.status() == "waiting"
+    assert run.live()
+    long_ago = time.time() - 3600
+    os.utime(run.path / "config.json", (long_ago, long_ago))
+    assert run.status() == "died"
+    assert not run.live()
+
+
+def test_it_runs_as_long_as_its_process_lives(run: Run, other: subprocess.Popen[bytes]) -> None:
+    run.hand_to(other.pid)
+    run.append(STARTED)
+    assert run.status() == "running"
+    assert [one.name for one in runs.busy(run.path.parent)] == [run.name]
+    other.kill()
+    if os.name == "posix":
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, but nobody asked yet: a zombie
+        assert run.status() == "died"
+    other.wait()
+    assert run.status() == "died"
+    assert runs.busy(run.path.parent) == []
+
+
+def test_a_number_that_another_process_got_later_is_not_the_process(run: Run, other: subprocess.Popen[bytes]) -> None:
+    run.append(STARTED)
+    run.write("pid", {"pid": other.pid, "created": psutil.Process(other.pid).create_time() - 1000})
+    assert run.status() == "died"
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"pid": -4, "created": 0}'])
+def test_a_pid_file_that_says_nothing_is_no_process(run: Run, content: str) -> None:
+    run.append(STARTED)
+    (run.path / "pid").write_text(content)
+    assert run.status() == "died"
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        ("finished", "finished"),
+        ("time", "finished"),
+        ("early", "finished"),
+        ("stopped", "stopped"),
+        ("failed", "failed"),
+    ],
+)
+@pytest.mark.parametrize("message", [None, "x" * 50_000], ids=["short", "long"])
+def test_the_last_word_tells_how_it_ended(run: Run, reason: str, status: str, message: str | None) -> None:
+    run.append(STARTED)
+    run.append(ended(reason, message))
+    assert run.ended() == ended(reason, message)
+    assert run.status() == status
+
+
+def test_an_end_before_a_resume_is_not_the_end(run: Run) -> None:
+    run.append(ended("stopped"))
+    run.append(STARTED)
+    assert run.ended() is None
+    assert run.status() == "died"
+
+
+# Whose it is
+
+
+def test_only_one_process_trains_a_run(run: Run, other: subprocess.Popen[bytes]) -> None:
+    run.hand_to(other.pid)
+    with pytest.raises(RunError) as caught:
+        run.claim()
+    assert caught.value.code == "run.busy"
+    other.kill()
+    other.wait()
+    run.claim()
+    assert json.loads((run.path / "pid").read_text())["pid"] == os.getpid()
+    run.claim()
+    run.release()
+    run.release()
+    assert not run.alive()
+
+
+def test_a_wish_to_stop_is_heard_and_forgotten_by_the_next_process(run: Run) -> None:
+    assert not run.stop_asked()
+    run.ask_stop()
+    run.ask_stop()
+    assert run.stop_asked()
+    run.claim()
+    assert not run.stop_asked()
+    run.ask_stop()
+    run.claim()
+    assert run.stop_asked()
