@@ -104,6 +104,17 @@ class Keeper:
         return Position(**header["position"])
 
 
+def reached(run: Run) -> int:
+    """The step from which a resumed run goes on; 0 for a new one. Reads the header only."""
+    if not run.last.is_file():
+        return 0
+    try:
+        with safe_open(run.last, framework="pt") as file:
+            return int(json.loads((file.metadata() or {})[_OWN_KEY])["position"]["step"])
+    except (SafetensorError, OSError, KeyError, ValueError) as cause:
+        raise RunError("run.damaged", run=run.name, file=run.last, cause=cause) from cause
+
+
 def write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Put tensors and a JSON header into a safetensors file in one go.
 

@@ -22,7 +22,7 @@ from ftlab.data.catalog import Catalog
 from ftlab.events import Ended, Epoch, Event, Progress, Saved, Started, Step
 from ftlab.models import network
 from ftlab.runs import Run
-from ftlab.training import devices, optim, schedules, setup
+from ftlab.training import checkpoint, devices, optim, schedules, setup
 from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed, Share
 from ftlab.training.metrics import Score, Tally
@@ -49,7 +49,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     net = setup.build(config, run, catalog, accelerator, weights)
     pictures = PictureFeed(catalog, transforms.of(backbones.get(config.backbone)), config, accelerator)
     ending = _Ending(run, config, accelerator, clock)
-    yield _started(config, catalog, accelerator, net, pictures.steps, step=0)
+    yield _started(config, catalog, accelerator, net, pictures.steps, checkpoint.reached(run))
 
     feed: Feed = pictures
     module: nn.Module = net
@@ -73,7 +73,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     tally, recent = Tally(accelerator.device, position.sums[:4]), Tally(accelerator.device, position.sums[4:])
     epochs, steps = config.epochs or 1, (config.epochs or 1) * feed.steps
     every = math.ceil(steps / _POINTS)
-    if position.step:
+    if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
         yield _started(config, catalog, accelerator, net, feed.steps, position.step)
 
     for epoch in range(position.epoch, epochs + 1):
