@@ -243,6 +243,23 @@ def test_of_several_frames_it_is_the_first(kind: str) -> None:
     assert pixels[16, 16].tolist() == pytest.approx([250, 0, 0], abs=12)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(scenery(), "PNG"),
+        encoded(scenery().convert("RGBA"), "PNG"),
+        encoded(scenery().quantize(16), "PNG", transparency=3),
+        encoded(Image.fromarray(np.arange(900, dtype=np.uint16).reshape(30, 30)), "PNG"),
+        encoded(Image.fromarray(np.arange(900, dtype=np.float32).reshape(30, 30) - 450), "TIFF"),
+    ],
+    ids=["RGB", "RGBA", "palette", "16-bit", "float"],
+)
+def test_a_large_picture_converted_in_bands_is_the_same(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = opened(data)
+    monkeypatch.setattr(decode, "_BAND", 1000)
+    np.testing.assert_array_equal(opened(data), whole)
+
+
 # What is not let in
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ftlab.data.diagnosis import diagnose
 from ftlab.errors import PictureError
 
 LIMIT_PIXELS = 50_000_000
@@ -34,38 +35,11 @@ EXTENSIONS = frozenset(
 )
 """Names that pictures of these formats carry, lower case. What a file is, its content decides."""
 
-FOREIGN = {
-    ".heic": "HEIC",
-    ".heif": "HEIC",
-    ".jp2": "JPEG 2000",
-    ".jxl": "JPEG XL",
-    ".psd": "Photoshop",
-    ".svg": "SVG",
-    ".ico": "icon",
-    ".tga": "TGA",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-    ".dng": "camera raw",
-    ".nef": "camera raw",
-    ".cr2": "camera raw",
-    ".arw": "camera raw",
-}
-"""Names that pictures of other formats carry, and what people call the format."""
+_BAND = 4_000_000
+"""Pixels that are converted at a time."""
 
 Pixels = npt.NDArray[np.uint8]
 
-_OWN_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*")
-_FOREIGN_STARTS = (
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"8BPS", "Photoshop"),
-    (b"\0\0\x01\0", "icon"),
-    (b"%PDF", "PDF"),
-    (b"<svg", "SVG"),
-    (b"PK\x03\x04", "ZIP"),
-)
 _SIXTEEN_TO_EIGHT = ((np.arange(65536, dtype=np.uint32) * 2 + 257) // 514).astype(np.uint8)
 
 
@@ -73,7 +47,7 @@ def read(source: Path | str | BinaryIO, *, at_least: int = 512) -> Pixels:
     """The pixels of a picture, upright.
 
     EXIF orientation is applied; transparency lies on white; of an animation it is the first frame. 16-bit grey
-    is divided by 257, so that black stays black and white white; other wide greys see `_wide`. Colour profiles
+    is divided by 257, so that black stays black and white white; of wider greys see `_levels`. Colour profiles
     are not applied.
 
     Args:
@@ -140,7 +114,7 @@ def _opened(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
         raise
     # Decoders raise nearly anything: SyntaxError, struct.error, MemoryError … It is the file's fault, not ours.
     except Exception as cause:
-        code, values = _diagnose(cause, stream)
+        code, values = diagnose(cause, stream, LIMIT_PIXELS)
         raise PictureError(code, file=name, **values) from cause
     finally:
         if path is not None and stream is not None:
@@ -162,46 +136,6 @@ def _limit(image: Image.Image, name: str) -> None:
         raise PictureError("too_large", file=name, limit=LIMIT_PIXELS // 1_000_000)
     if max(width, height) > LIMIT_ASPECT * min(width, height):
         raise PictureError("too_long", file=name, width=width, height=height, limit=LIMIT_ASPECT)
-
-
-def _diagnose(cause: Exception, stream: BinaryIO | None) -> tuple[str, dict[str, str | int]]:
-    """The code and values that say what was wrong with a file, from the exception and the file's first bytes."""
-    if isinstance(cause, FileNotFoundError):
-        return "missing", {}
-    if isinstance(cause, PermissionError):
-        return "permission", {}
-    if isinstance(cause, MemoryError):
-        return "memory", {}
-    if isinstance(cause, Image.DecompressionBombError):
-        return "too_large", {"limit": LIMIT_PIXELS // 1_000_000}
-    if isinstance(cause, UnidentifiedImageError):
-        return _name_content(stream)
-    return ("truncated" if isinstance(cause, EOFError) or "truncated" in str(cause).lower() else "unreadable"), {}
-
-
-def _name_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int]]:
-    """What a file is that does not open as a picture."""
-    try:
-        head = b""
-        if stream is not None:
-            stream.seek(0)
-            head = stream.read(256)
-            if not head:
-                return "empty", {}
-    except (OSError, ValueError):
-        return "unreadable", {}
-    if head.startswith(_OWN_STARTS) or head[8:12] == b"WEBP" or head[4:12] == b"ftypavif":
-        return "unreadable", {}
-    if head[4:8] == b"ftyp":
-        heic = head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-        return ("format", {"kind": "HEIC"}) if heic else ("not_a_picture", {})
-    for start, kind in _FOREIGN_STARTS:
-        if head.startswith(start):
-            return "format", {"kind": kind}
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "web_page", {}
-    return "not_a_picture", {}
 
 
 def _swaps(method: Image.Transpose | None) -> bool:
@@ -237,40 +171,63 @@ _ORIENTATIONS: dict[object, Image.Transpose] = {
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """uint8 [H, W, 3] of an image in any of Pillow's modes."""
-    if image.mode.startswith("I;16"):
-        return _grey(_SIXTEEN_TO_EIGHT[np.asarray(image)])
-    if image.mode in ("I", "F"):
-        return _grey(_wide(np.asarray(image)))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGB", layer.size, "white")
-        white.paste(layer, mask=layer.getchannel("A"))
-        return np.array(white)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    """uint8 [H, W, 3] of an image in any of Pillow's modes.
 
-
-def _grey(values: Pixels) -> Pixels:
-    return np.repeat(values[..., None], 3, axis=2)
-
-
-def _wide(values: npt.NDArray[np.generic]) -> Pixels:
-    """uint8 [H, W] of grey kept in 32-bit integers or floats [H, W].
-
-    Such files do not say what is white. Floats in [0, 1] and integers in [0, 255] or [0, 65535] are taken for what
-    they seem; anything else is stretched from its least to its greatest value. What is not finite is black.
+    A large one goes through in bands of rows, so that no copy on the way is ever there whole.
     """
-    grey = np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0), -1e30, 1e30)
-    low, high = float(grey.min()), float(grey.max())
+    width, height = image.size
+    rows = max(1, _BAND // width)
+    edges = [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+    def band(top: int, bottom: int) -> Image.Image:
+        return image if height <= rows else image.crop((0, top, width, bottom))
+
+    black, span = 0.0, 1.0
+    if image.mode in ("I", "F"):
+        black, span = _levels([_extremes(_finite(band(*edge))) for edge in edges], image.mode)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top, bottom in edges:
+        pixels[top:bottom] = _convert(band(top, bottom), black, span)
+    return pixels
+
+
+def _convert(image: Image.Image, black: float, span: float) -> Pixels:
+    """uint8 [H, W, 3], or [H, W, 1] of grey; of wide grey, `black` becomes 0 and `black + span` 255."""
+    if image.mode.startswith("I;16"):
+        return _SIXTEEN_TO_EIGHT[np.asarray(image)][..., None]
+    if image.mode in ("I", "F"):
+        grey = (_finite(image) - np.float32(black)) * np.float32(255.0 / span)
+        return np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None]
+    if image.has_transparency_data:
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        opaque = Image.new("RGB", layer.size, "white")
+        opaque.paste(layer, mask=layer.getchannel("A"))
+        return np.asarray(opaque)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _finite(image: Image.Image) -> npt.NDArray[np.float32]:
+    """float32 [H, W] of a mode I or F, with 0 for what is no number and a range that subtraction cannot leave."""
+    values = np.asarray(image).astype(np.float32)
+    return np.clip(np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0), -1e30, 1e30)
+
+
+def _extremes(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _levels(extremes: list[tuple[float, float]], mode: str) -> tuple[float, float]:
+    """Black, and how far it is to white, in grey kept as 32-bit integers (I) or floats (F), which does not say so.
+
+    Floats in [0, 1] and numbers in [0, 255] or [0, 65535] are taken for what they seem; anything else is stretched
+    from its least to its greatest value.
+    """
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     if low < 0 or high > 65535:
-        grey -= np.float32(low)
-        white = max(high - low, 1e-30)
-    elif values.dtype.kind == "f" and high <= 1:
-        white = 1.0
-    else:
-        white = 255.0 if high <= 255 else 65535.0
-    grey *= np.float32(255.0 / white)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        return low, max(high - low, 1e-30)
+    if mode == "F" and high <= 1:
+        return 0.0, 1.0
+    return 0.0, 255.0 if high <= 255 else 65535.0
 
 
 def _silence_pillow() -> None:

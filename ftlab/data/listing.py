@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftlab import words
-from ftlab.data.decode import EXTENSIONS, FOREIGN
+from ftlab.data.decode import EXTENSIONS
+from ftlab.data.diagnosis import FOREIGN
 from ftlab.errors import DataError
 
 _IGNORED = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"))
