@@ -164,7 +164,7 @@ def curves_svg(history: History) -> str:
         f'<div class="ftlab-curves" data-per-epoch="{data.per_epoch}" data-steps="{data.steps}" '
         f'data-words="{html.escape(words.text("curve.at"))}" role="group">'
         f"{_legend(data)}{''.join(panels)}"
-        f'<div class="readout" hidden></div></div>'
+        f'<div class="readout" hidden=""></div></div>'
     )
 
 
@@ -259,13 +259,13 @@ def _epoch_ticks(data: Curves) -> list[float]:
 
 
 def loss_top(data: Curves) -> float:
-    """Upper end of the loss axis: all validation points and the smooth line fit; single wild steps may be cut off."""
-    highs = [series.known().y.max() for series in (data.val_loss, data.loss_smooth) if len(series.known().y)]
-    raw = data.loss.known().y
-    if len(raw):
-        highs.append(float(np.quantile(raw, 0.98)))
+    """Upper end of the loss axis: all of validation fits, and all of training but the wildest fiftieth."""
+    validation, training = data.val_loss.known().y, data.loss.known().y
+    highs = [float(validation.max())] if len(validation) else []
+    if len(training):
+        highs.append(float(np.quantile(training, 0.98, method="lower")))
     top = max(highs, default=1.0) * 1.08
-    return float(top) if top > 1e-9 else 1.0
+    return top if top > 1e-9 else 1.0
 
 
 def accuracy_floor(data: Curves) -> float:

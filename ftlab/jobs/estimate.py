@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -59,29 +61,65 @@ def known(config: TrainConfig, train_images: int, val_images: int) -> Estimate |
     return estimate(config, Speed(**stored), train_images, val_images) if stored else None
 
 
-def measure(config: TrainConfig, folder: Path | str, train_images: int, val_images: int) -> Estimate:
+def measure(
+    config: TrainConfig,
+    folder: Path | str,
+    train_images: int,
+    val_images: int,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Estimate | None:
     """The estimate after measuring, which takes up to about twenty seconds.
 
     Args:
         config: its `data` or `sample` names the pictures.
         folder: where those pictures are.
+        train_images, val_images: how many the training will see.
+        wanted: asked again and again; once it says no, the measurement is given up and nothing is kept: a training
+            that starts meanwhile would falsify it, and be slowed down by it.
+
+    Returns:
+        The estimate, None if it was given up.
 
     Raises:
         RunError: the measurement failed; the message has its last line.
     """
-    wanted = replace(resolve(config), data=str(folder), sample="")
+    settings = replace(resolve(config), data=str(folder), sample="")
     with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as scratch:
         file = Path(scratch) / "config.json"
-        file.write_text(json.dumps(wanted.to_json()), encoding="utf-8")
+        file.write_text(json.dumps(settings.to_json()), encoding="utf-8")
         words = [sys.executable, "-m", "ftlab", "measure", "--config", str(file), "--json"]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=_LIMIT, check=True)
-            speed = Speed(**json.loads(done.stdout.splitlines()[-1]))
+            told = _output(words, wanted)
+            if told is None:
+                return None
+            speed = Speed(**json.loads(told.splitlines()[-1]))
         except (subprocess.SubprocessError, ValueError, TypeError, IndexError) as cause:
             said = (getattr(cause, "stderr", "") or str(cause)).strip().splitlines()
             raise RunError("run.measure", cause=said[-1] if said else cause) from cause
     _keep(_key(config), speed)
     return estimate(config, speed, train_images, val_images)
+
+
+def _output(words: list[str], wanted: Callable[[], bool]) -> str | None:
+    """What a command prints; None if it was ended because it was no longer wanted."""
+    deadline = time.monotonic() + _LIMIT
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        while True:
+            try:
+                told, said = process.communicate(timeout=0.3)
+            except subprocess.TimeoutExpired:
+                if wanted() and time.monotonic() < deadline:
+                    continue
+                process.kill()
+                process.communicate()
+                if time.monotonic() < deadline:
+                    return None
+                raise
+            if process.returncode:
+                raise subprocess.CalledProcessError(process.returncode, words, told, said)
+            return told
 
 
 def estimate(config: TrainConfig, speed: Speed, train_images: int, val_images: int) -> Estimate:

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ftlab import backbones, runs, words
 from ftlab.config import TrainConfig
 from ftlab.data.catalog import Catalog
 from ftlab.errors import FtlabError, RunError
-from ftlab.jobs import worker
+from ftlab.jobs import estimate, worker
 from ftlab.models import weights
 from ftlab.runs import Run
-from ftlab.ui import form, live, sources
+from ftlab.ui import form, live, live_view, sources
 from ftlab.ui.guard import Profile
 from ftlab.ui.live import Look
 from ftlab.ui.markup import Markup, join, tag, trouble
 from ftlab.ui.sources import Source
-
-try:
-    from ftlab.jobs import estimate
-except ImportError:  # until it lands
-    estimate = None  # type: ignore[assignment]
 
 LISTED = 50
 """Runs that the chooser offers, the newest first."""
@@ -42,6 +38,7 @@ class Desk:
         self.profile = profile
         self._lock = threading.Lock()
         self._titles: dict[str, tuple[float, str]] = {}
+        self._unmeasured: OrderedDict[tuple[Source, TrainConfig], str] = OrderedDict()
 
     # --- which run
 
@@ -80,7 +77,7 @@ class Desk:
         for name in self.names(store):
             made, line = self._titles.get(name, (-_AGAIN, ""))
             if now - made >= _AGAIN:
-                line = live.title(Run(self.profile.runs / name))
+                line = live_view.title(Run(self.profile.runs / name))
                 self._titles[name] = (now, line)
             found.append((line, name))
         return found
@@ -103,7 +100,9 @@ class Desk:
         worker.reap()
         busy = self.at_work()
         if busy is not None:
-            raise RunError("run.other_busy_space" if self.profile.space else "run.other_busy", run=live.title(busy))
+            raise RunError(
+                "run.other_busy_space" if self.profile.space else "run.other_busy", run=live_view.title(busy)
+            )
 
     # --- before the start
 
@@ -130,13 +129,21 @@ class Desk:
         if source.folder is None:
             sources.scan(source)
 
-    def measure(self, source: Source, settings: TrainConfig) -> None:
-        """Measure how fast this machine trains so, unless that is known; takes seconds, and no time while it trains."""
+    def measure(self, source: Source, settings: TrainConfig, wanted: Callable[[], bool]) -> None:
+        """Measure how fast this machine trains so, unless that is known; takes seconds, and is given up when a
+        training starts or `wanted` says no."""
         catalog = sources.known(source)
-        if catalog is None or estimate is None or self.at_work():
+        if catalog is None or (source, settings) in self._unmeasured or self.at_work():
             return
         if estimate.known(settings, *_images(catalog)) is None:
-            estimate.measure(settings, catalog.root, *_images(catalog))
+            try:
+                estimate.measure(
+                    settings, catalog.root, *_images(catalog), wanted=lambda: wanted() and not self.at_work()
+                )
+            except RunError as error:
+                self._unmeasured[source, settings] = form.sentence(error)
+                while len(self._unmeasured) > LISTED:
+                    self._unmeasured.popitem(last=False)
 
     def facts(self, source: Source, settings: TrainConfig) -> Markup:
         """What is to be known before Start, as far as it is known at once."""
@@ -156,10 +163,12 @@ class Desk:
             pictures = words.text("train.facts.pictures", classes=len(catalog.classes), train=train, val=val)
             learning, total = backbones.count(row, len(catalog.classes), mode)
             parameters = words.text("train.facts.parameters", learning=_many(learning), total=_many(total))
-            known = estimate and estimate.known(settings, train, val)
+            known = estimate.known(settings, train, val)
             if known:
                 pace = f"{known.images_per_second:,.0f}"
-                span = words.text("train.facts.time", time=live.duration(known.seconds), pace=pace)
+                span = words.text("train.facts.time", time=live_view.duration(known.seconds), pace=pace)
+            elif (source, settings) in self._unmeasured:
+                span = self._unmeasured[source, settings]
             elif self.at_work():
                 span = words.text("train.facts.time_busy")
         return _list(pictures=pictures, parameters=parameters, weights=where, time=span)

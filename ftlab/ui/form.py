@@ -26,6 +26,8 @@ PUBLIC_BATCH = 64
 SLIDER_STOPS = 200
 """A knob with more values than these between its bounds is typed, not slid."""
 
+Field = gr.Radio | gr.Slider | gr.Number | gr.Textbox | gr.Dropdown
+
 
 def names(space: bool = False) -> list[str]:
     """Knobs that have a widget here, in the order of the form; a public Space leaves out those of the machine."""
@@ -104,12 +106,12 @@ class Form:
         space, minutes: limits, as `read` takes them.
     """
 
-    fields: dict[str, gr.components.Component]
+    fields: dict[str, Field]
     rest: gr.Dropdown | None
     space: bool
     minutes: float
 
-    def inputs(self) -> list[gr.components.Component]:
+    def inputs(self) -> list[Field]:
         """Components whose values `values` takes, in its order."""
         return [*self.fields.values(), *([self.rest] if self.rest else [])]
 
@@ -154,7 +156,7 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
     settings = TrainConfig(max_minutes=minutes)
     values = shown(settings, space)
     rest = None
-    fields: dict[str, gr.components.Component] = {}
+    fields: dict[str, Field] = {}
     for name in (one for one in values if KNOBS[one][0].group == "model"):
         fields[name] = _cards() if name == "backbone" else widget(name, values[name])
         folded = [row for row in backbones.TABLE.values() if not row.featured]
@@ -175,7 +177,7 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
     return Form({name: fields[name] for name in values}, rest, space, minutes)
 
 
-def widget(name: str, value: Any) -> gr.components.Component:
+def widget(name: str, value: Any) -> Field:
     """The widget of a knob, from what the configuration knows of it."""
     knob, _ = KNOBS[name]
     unit = f" ({knob.unit})" if knob.unit else ""
@@ -192,9 +194,10 @@ def widget(name: str, value: Any) -> gr.components.Component:
         return gr.Radio(choices, elem_classes="ftlab-choice", **about)
     if config.kind(name) is str:
         return gr.Textbox(**about)
-    bounded = knob.low is not None and knob.high is not None and knob.step is not None
-    if bounded and not config.optional(name) and (knob.high - knob.low) / knob.step <= SLIDER_STOPS:
-        return gr.Slider(knob.low, knob.high, step=knob.step, **about)
+    low, high, step = knob.low, knob.high, knob.step
+    few = low is not None and high is not None and step is not None and (high - low) / step <= SLIDER_STOPS
+    if few and not config.optional(name):
+        return gr.Slider(low or 0.0, high or 0.0, step=step, **about)
     # Bounds are not given to the field: Gradio would answer a slip with an error box over the whole page.
     return gr.Number(step=knob.step or 1e-4, placeholder=words.text("train.chosen"), **about)
 

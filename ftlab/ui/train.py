@@ -7,37 +7,32 @@ parts that changed. So a reload, a second page and a restarted server find the r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import gradio as gr
 from gradio.context import Context
 
 from ftlab import words
-from ftlab.config import TrainConfig
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
 from ftlab.ui import form, live
+from ftlab.ui.dataset import DatasetTab
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 from ftlab.ui.live import Look
-from ftlab.ui.sources import Source
 
 LIVE_EVERY, IDLE_EVERY = 1.0, 4.0
 """Seconds between two looks of a page while its run goes on, and when it does not."""
+PATIENCE = 0.8
+"""Seconds in which nothing in the form changes before its speed is measured."""
+PAGES = 500
+"""Pages whose last question is remembered."""
 _LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _BUTTON: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-
-
-class DatasetTab(Protocol):
-    """What this tab needs of the Dataset tab."""
-
-    sample: gr.Radio
-    folder: Any
-    val_share: gr.Slider
-    test_share: gr.Slider
 
 
 @dataclass(frozen=True)
@@ -134,18 +129,35 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
 def _wire_form(
     desk: Desk, widgets: form.Form, dataset_tab: DatasetTab, panel: _Panel, facts: gr.HTML, command: gr.Textbox
 ) -> None:
-    data = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
+    data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
     inputs = [*data, *widgets.inputs()]
     widgets.wire()
 
-    def say(*given: Any) -> tuple[str, str]:
+    # What each page asks about now, by its session: work for what it no longer asks about is left.
+    asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
+
+    def say(request: gr.Request, *given: Any) -> tuple[str, str]:
+        asked[str(request.session_hash)] = given
+        while len(asked) > PAGES:
+            asked.popitem(last=False)
         return desk.said_before(widgets, given)
 
     def count(*given: Any) -> None:
-        _quietly(desk.count, desk, widgets, given)
+        try:
+            desk.count(*desk.settings(widgets, given))
+        except FtlabError:
+            return  # the same sentence already stands where the facts are shown
 
-    def measure(*given: Any) -> None:
-        _quietly(desk.measure, desk, widgets, given)
+    def measure(request: gr.Request, *given: Any) -> None:
+        def wanted() -> bool:
+            return asked.get(str(request.session_hash)) == given
+
+        time.sleep(PATIENCE)
+        try:
+            if wanted():
+                desk.measure(*desk.settings(widgets, given), wanted)
+        except FtlabError:
+            return  # as above
 
     def start(store: object, *given: Any) -> list[Any]:
         try:
@@ -156,7 +168,7 @@ def _wire_form(
             return [gr.skip()] * len(panel.outputs())
         return _show(desk, desk.remember(store, run), {}, keep=True)
 
-    changes = [one.change for one in inputs]
+    changes = [one.change for one in (*data, *widgets.inputs())]
     said = gr.on(changes, say, inputs, [facts, command], trigger_mode="always_last", **_LIGHT)
     first = _page().load(say, inputs, [facts, command], **_LIGHT)
     # Counting and measuring take seconds, and the form may have moved on by then: they fill no field, `say` asks again.
@@ -168,13 +180,6 @@ def _wire_form(
     _page().load(lambda: gr.Radio(choices=form.cards()), None, widgets.fields["backbone"], **_LIGHT)
     started = panel.start.click(start, [panel.store, *inputs], panel.outputs(), **_BUTTON)
     started.then(None, None, None, js=_TO_PROGRESS)
-
-
-def _quietly(work: Callable[[Source, TrainConfig], None], desk: Desk, widgets: form.Form, given: Sequence[Any]) -> None:
-    try:
-        work(*desk.settings(widgets, given))
-    except FtlabError:
-        return  # the same sentence already stands where the facts are shown
 
 
 def _wire_run(desk: Desk, panel: _Panel) -> None:

@@ -1,0 +1,186 @@
+"""A run's state, figures and log as HTML: pure functions of its history."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ftlab import words
+from ftlab.backbones import TABLE
+from ftlab.events import Epoch, Note, Step
+from ftlab.history import History
+from ftlab.runs import Run
+from ftlab.ui.markup import Markup, join, tag
+
+LOG_LINES = 80
+LAST_WORDS = 4000
+"""Bytes of the worker's own output that are shown when it broke off."""
+
+
+def guide() -> Markup:
+    """What the curves will tell, where there are none yet."""
+    told = ("loss", "accuracy", "untrained", "gap")
+    points = [
+        tag("li", tag("b", words.text(f"curve.guide.{key}_name")), tag("span", words.text(f"curve.guide.{key}")))
+        for key in told
+    ]
+    return tag("div", tag("p", words.text("curve.guide.title")), tag("ul", *points), class_="ftlab-guide")
+
+
+def state(history: History, now: str) -> Markup:
+    """State in words, progress bar and figures of a run that does `now` (see `live.state_of`)."""
+    best, ended = history.best, history.ended
+    accuracy = percent(best.val_accuracy) if best else None
+    detail = f"status.detail.{now}"
+    if now in ("finished", "time", "early"):
+        detail = "status.detail.finished" if accuracy else "status.detail.finished_bare"
+    elif now == "stopped" and accuracy:
+        detail = "status.detail.stopped_best"
+    message = (ended.message if ended and ended.message else "") or words.text("status.failed")
+    values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message}
+    share: float | None = None
+    if now in ("waiting", "preparing"):
+        share = -1.0
+    elif now in ("features", "validation") and history.progress:
+        share = history.progress.done / max(1, history.progress.total)
+    elif history.steps_total:
+        share = history.step / history.steps_total
+    return frame(now, words.text(f"status.{now}"), words.text(detail, **values), share, _tiles(history, now))
+
+
+def frame(
+    css: str, word: str, detail: str, share: float | None = None, tiles: list[tuple[str, str, str]] | None = None
+) -> Markup:
+    """The card: a word, a sentence, a bar (`share` in [0, 1], below 0 for unknown, None for no bar), and figures as
+    (what, figure, remark)."""
+    parts = [tag("div", tag("i"), word, class_="word"), tag("div", detail, class_="detail")]
+    if share is not None:
+        known = share >= 0
+        done = min(100.0, max(0.0, 100 * share))
+        parts.append(
+            tag(
+                "div",
+                tag("i", style=f"width:{done:.1f}%" if known else None),
+                class_="bar" if known else "bar unknown",
+                role="progressbar",
+                aria_label=words.text("status.bar"),
+                aria_valuemin="0",
+                aria_valuemax="100",
+                aria_valuenow=f"{done:.0f}" if known else None,
+            )
+        )
+    cells = [
+        tag(
+            "div",
+            tag("span", what, class_="what"),
+            tag("b", figure),
+            tag("span", remark, class_="remark"),
+            class_="tile",
+        )
+        for what, figure, remark in tiles or []
+    ]
+    if cells:
+        parts.append(tag("div", *cells, class_="tiles"))
+    return tag("div", *parts, class_=f"ftlab-state {css}")
+
+
+def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
+    started, best, progress = history.started, history.best, history.progress
+    if started is None:
+        return []
+    untrained = next((row for row in history.epochs if row.epoch == 0), None)
+    last: list[Step | Epoch] = [*history.steps[-1:], *history.epochs[-1:]]
+    epoch = min(started.epochs, max([row.epoch for row in last], default=0))
+    rate = progress.images_per_second if progress else next((row.images_per_second for row in last), None)
+    figures = [
+        (
+            "best",
+            percent(best.val_accuracy) or "–" if best else "–",
+            words.text("status.tile.untrained", accuracy=percent(untrained.val_accuracy) or "–") if untrained else "",
+        ),
+        (
+            "epoch",
+            words.text("status.tile.of", now=epoch, all=started.epochs),
+            words.text("status.tile.step", now=history.step, all=history.steps_total),
+        ),
+        ("speed", f"{rate:,.0f}" if rate else "–", words.text("status.tile.device", device=started.device)),
+    ]
+    images = words.text("status.tile.images", train=started.train_images, val=started.val_images)
+    if history.ended and now != "waiting":
+        figures.append(("took", duration(history.ended.seconds), images))
+    elif now == "features" and progress:
+        seconds = (progress.total - progress.done) / rate if rate else None
+        done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
+        figures.append(("left", duration(seconds), done))
+    else:
+        figures.append(("left", duration(history.seconds_left()), images))
+    return [(words.text(f"status.tile.{key}"), figure, remark) for key, figure, remark in figures]
+
+
+def log(history: History, last_words: str = "") -> Markup:
+    """The notes and the epochs of a run, the newest first, and what the process wrote last when it broke off."""
+    rows: list[tuple[float, str, str]] = [(row.time, "note", _note(row)) for row in history.log]
+    rows += [(row.time, "best" if row.best and row.epoch else "epoch", _epoch(row)) for row in history.epochs]
+    lines = [
+        tag("li", tag("time", time.strftime("%H:%M:%S", time.localtime(at))), text, class_=css)
+        for at, css, text in sorted(rows)[-LOG_LINES:]
+    ]
+    listed = tag("ol", *reversed(lines)) if lines else tag("p", words.text("status.log.empty"))
+    broken_off = join([tag("p", words.text("status.log.last")), tag("pre", last_words)]) if last_words else ""
+    return tag("div", broken_off, listed, class_="ftlab-log")
+
+
+def _note(note: Note) -> str:
+    try:
+        return words.text(f"log.{note.code}", **note.values)
+    except (KeyError, IndexError, ValueError):  # written by another version: its code is better than nothing
+        return " ".join([str(note.code), *(f"{key}={value}" for key, value in note.values.items())])
+
+
+def _epoch(row: Epoch) -> str:
+    key = "status.log.untrained" if row.epoch == 0 else "status.log.best" if row.best else "status.log.epoch"
+    loss = "–" if row.val_loss is None else f"{row.val_loss:.3f}"
+    return words.text(key, epoch=row.epoch, accuracy=percent(row.val_accuracy) or "–", loss=loss)
+
+
+def last_words(path: Path) -> str:
+    """The last lines of a file, a few kilobytes at most; empty when there is none."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - LAST_WORDS))
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-15:])
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time for people: 4 s, 3 min 20 s, 1 h 05 min; a dash when it is not known."""
+    if seconds is None:
+        return "–"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return words.text("status.lasts.seconds", s=whole)
+    if whole < 3600:
+        return words.text("status.lasts.minutes", m=whole // 60, s=whole % 60)
+    return words.text("status.lasts.hours", h=whole // 3600, m=whole % 3600 // 60)
+
+
+def percent(value: float | None) -> str | None:
+    """A fraction as people read it: 93.8 %."""
+    return None if value is None else f"{100 * value:.1f} %"
+
+
+def title(run: Run) -> str:
+    """One line that tells a run from the others: when, what, how it stands, how good it got."""
+    stamp, clock, backbone, mode, _ = run.name.split("-", 4)
+    ended = run.ended()
+    return words.text(
+        "status.run" if ended is None or ended.best_val_accuracy is None else "status.run_best",
+        day=f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}",
+        clock=f"{clock[:2]}:{clock[2:4]}",
+        backbone=TABLE[backbone].title if backbone in TABLE else backbone,
+        mode=mode,
+        status=words.text(f"status.short.{run.status()}"),
+        accuracy=percent(ended.best_val_accuracy if ended else None),
+    )

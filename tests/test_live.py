@@ -1,0 +1,231 @@
+"""What the page shows of a run, read from runs that were written down by hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from html import unescape
+from pathlib import Path
+
+import fabricated
+import pytest
+
+from ftlab.errors import FtlabError
+from ftlab.events import Event, Note, Progress
+from ftlab.runs import Run
+from ftlab.ui import live, live_view
+from ftlab.ui.live import Look, Watch
+
+
+def look(run: Run) -> Look:
+    return Watch(run).look(0)
+
+
+def at_work(run: Run) -> Run:
+    """As if this process trained it."""
+    run.hand_to(os.getpid())
+    return run
+
+
+def read(text: str) -> str:
+    """What a person reads of a piece of HTML."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+@pytest.mark.parametrize(
+    ("events", "state", "says"),
+    [
+        ([], "waiting", "Starting"),
+        ([fabricated.started()], "preparing", "Preparing"),
+        ([fabricated.started(), Progress(stage="features", done=30, total=120)], "features", "30 of 120 pictures"),
+        (fabricated.story(epochs=2), "training", "Epoch 2 of 4"),
+        ([*fabricated.story(), Progress(stage="validation", done=8, total=80)], "validation", "Validating"),
+    ],
+)
+def test_a_run_at_work_says_what_it_does(tmp_path: Path, events: list[Event], state: str, says: str) -> None:
+    seen = look(at_work(fabricated.make(tmp_path, events)))
+    assert (seen.state, seen.live, seen.resumable) == (state, True, False)
+    assert says in read(seen.head)
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "resumable", "says"),
+    [
+        ("finished", "finished", False, "Best: 93.8 % on validation, in epoch 2. Try it in Predict."),
+        ("time", "time", False, "Finished: the time limit was reached"),
+        ("stopped", "stopped", True, "Try it in Predict, or Resume."),
+        ("failed", "failed", True, "The loss is no number any more."),
+    ],
+)
+def test_a_run_that_ended_says_why_and_what_next(
+    tmp_path: Path, reason: str, state: str, resumable: bool, says: str
+) -> None:
+    message = "The loss is no number any more." if reason == "failed" else None
+    seen = look(fabricated.make(tmp_path, [*fabricated.story(), fabricated.ended(reason, message)]))
+    assert (seen.state, seen.live, seen.resumable, seen.best) == (state, False, resumable, True)
+    assert says in read(seen.head)
+
+
+def test_the_figures_are_those_of_the_events(tmp_path: Path) -> None:
+    text = read(look(at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))).head)
+    assert "Best accuracy 93.8 % untrained: 12.5 %" in text
+    assert "Epoch 2 of 4 step 20 of 40" in text
+    assert "Pictures per second 321 on CPU" in text
+    # 19 steps in 1.9 s, 20 more to go
+    assert "Time left 2 s 320 to learn from, 80 to check" in text
+
+
+def test_the_bar_is_as_long_as_the_share_of_steps_done(tmp_path: Path) -> None:
+    assert 'style="width:50.0%"' in look(at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))).head
+
+
+def test_a_wish_to_stop_shows_at_once(tmp_path: Path) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    watch = Watch(run)
+    assert watch.look(0).state == "training"
+    run.ask_stop()
+    assert watch.look(0).state == "stopping"
+
+
+def test_a_process_that_died_leaves_its_last_lines_and_can_be_resumed(tmp_path: Path) -> None:
+    run = fabricated.make(tmp_path, fabricated.story(epochs=2))
+    run.log.write_text("Traceback\n  <b>MemoryError</b>: no more\n", encoding="utf-8")
+    seen = look(run)
+    assert (seen.state, seen.resumable) == ("died", True)
+    assert "&lt;b&gt;MemoryError&lt;/b&gt;: no more" in seen.log
+
+
+def test_the_log_tells_the_notes_and_the_epochs_the_newest_first(tmp_path: Path) -> None:
+    skipped = Note(time=1003.05, code="skipped", values={"file": "<i>x</i>.jpg", "problem": "It is empty."})
+    text = look(fabricated.make(tmp_path, [*fabricated.story(epochs=3), skipped])).log
+    told = re.findall(r"</time>(.*?)</li>", text)
+    assert [line[:8] for line in told if line.startswith("Epoch")] == ["Epoch 3:", "Epoch 2:", "Epoch 1:"]
+    assert told[-1] == "Untrained: validation accuracy 12.5 %, loss 2.250."
+    assert "Epoch 2: validation accuracy 93.8 %, loss 0.500. The best so far." in told
+    assert "&lt;i&gt;x&lt;/i&gt;.jpg" in text
+    assert "<i>x</i>" not in text
+
+
+def test_a_note_of_another_version_is_shown_by_its_code(tmp_path: Path) -> None:
+    note = Note(time=1.0, code="brand_new", values={"what": "<script>"})
+    assert "brand_new what=&lt;script&gt;" in look(fabricated.make(tmp_path, [fabricated.started(), note])).log
+
+
+def test_only_what_was_appended_is_read_and_an_unchanged_run_is_not_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    asked: list[int] = []
+    tail = Run.tail
+
+    def heard(self: Run, offset: int = 0) -> tuple[list[Event], int]:
+        asked.append(offset)
+        return tail(self, offset)
+
+    monkeypatch.setattr(Run, "tail", heard)
+    watch = Watch(run)
+    first = watch.look(0)
+    assert watch.look(0) is first
+    fabricated.write(run, [fabricated.step(21)])
+    second = watch.look(0)
+    assert second is not first
+    assert "step 21 of 40" in read(second.head)
+    size = (run.path / "metrics.jsonl").stat().st_size
+    assert asked[0] == 0
+    assert asked[2] == asked[1] < size
+
+
+def test_marks_change_only_where_the_page_does(tmp_path: Path) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    watch = Watch(run)
+    before = watch.look(0).marks()
+    fabricated.write(run, [fabricated.step(21)])
+    after = watch.look(0).marks()
+    assert {key for key in before if before[key] != after[key]} == {"head", "curves"}
+
+
+def test_all_pages_that_look_at_a_run_share_one_watch(tmp_path: Path) -> None:
+    run = fabricated.make(tmp_path, fabricated.story())
+    assert live.watch(Run(run.path)) is live.watch(Run(run.path))
+
+
+def test_watches_are_given_up_when_there_are_many(tmp_path: Path) -> None:
+    first = live.watch(Run(tmp_path / "first"))
+    for index in range(live.KEEP):
+        live.watch(Run(tmp_path / str(index)))
+    assert live.watch(Run(tmp_path / "first")) is not first
+
+
+def test_many_pages_at_once_read_each_event_once(tmp_path: Path) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    watch = Watch(run)
+    threads = [threading.Thread(target=lambda: [watch.look(0) for _ in range(5)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for number in range(21, 41):
+        fabricated.write(run, [fabricated.step(number)])
+    for thread in threads:
+        thread.join()
+    watch.look(0)
+    assert [row.step for row in watch.history().steps] == list(range(1, 41))
+
+
+def test_a_replaced_file_is_read_from_its_beginning(tmp_path: Path) -> None:
+    run = fabricated.make(tmp_path, fabricated.story())
+    watch = Watch(run)
+    watch.look(0)
+    (run.path / "metrics.jsonl").unlink()
+    fabricated.write(run, fabricated.story(epochs=1))
+    watch.look(0)
+    assert len(watch.history().epochs) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nonsense",
+        '{"event": "step"}',
+        '{"event": "unheard of", "x": 1}',
+        '{"event": "note", "code": 3, "values": {}, "time": 1}',
+    ],
+)
+def test_lines_that_mean_nothing_are_passed_over(tmp_path: Path, line: str) -> None:
+    run = fabricated.make(tmp_path, fabricated.story())
+    with open(run.path / "metrics.jsonl", "a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+    assert "93.8 %" in look(run).head
+
+
+def test_a_run_that_cannot_be_read_says_so_on_the_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = fabricated.make(tmp_path, fabricated.story())
+    with open(run.path / "metrics.jsonl", "a", encoding="utf-8") as stream:
+        stream.write(fabricated.step(41).to_line().replace('"step": 41', '"step": "<b>much</b>"') + "\n")
+    seen = look(run)
+    assert "This run cannot be shown" in read(seen.head)
+    assert "<b>much" not in seen.head
+    assert "cannot be shown" in caplog.text
+
+
+def test_a_missing_run_can_be_looked_at(tmp_path: Path) -> None:
+    assert isinstance(look(Run(tmp_path / "gone")), Look)
+
+
+def test_errors_of_ours_are_told_in_their_own_words() -> None:
+    error = FtlabError("run.busy", run="<x>")
+    assert "Run &lt;x&gt; is being trained right now." in live.broken("x", error).head
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "–"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
+)
+def test_lengths_of_time_are_told_as_people_do(seconds: float | None, text: str) -> None:
+    assert live_view.duration(seconds) == text
+
+
+def test_a_runs_title_tells_it_from_the_others(tmp_path: Path) -> None:
+    run = fabricated.make(tmp_path, [*fabricated.story(), fabricated.ended()], backbone="resnet18", mode="full")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d · ResNet-18, full · 93\.8 % · finished", live_view.title(run)), (
+        live_view.title(run)
+    )
