@@ -26,6 +26,7 @@ FLOORS = (
     ("inspection", "export"),
     ("curves", "plots"),
     ("console",),
+    ("session",),
     ("cli", "commands", "ui", "__main__"),
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.

@@ -234,7 +234,7 @@ class _Ending:
     def event(self, reason: str, position: Position) -> Ended:
         return Ended(
             reason=reason,
-            epoch=position.epoch,
+            epoch=position.epoch if position.done else max(0, position.epoch - 1),
             step=position.step,
             best_epoch=position.best_epoch,
             best_val_accuracy=position.best_accuracy,
