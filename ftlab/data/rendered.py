@@ -24,12 +24,14 @@ import numpy as np
 from PIL import Image
 
 from ftlab import places
-from ftlab.data.grounds import GROUNDS, SETTINGS, Ground
-from ftlab.data.scene import Lamp, render, rotation
-from ftlab.data.toys import PALETTES, POSES, TOYS, Palette
+from ftlab.data.drawing.grounds import GROUNDS, SETTINGS
+from ftlab.data.drawing.palette import PALETTES, Palette
+from ftlab.data.drawing.scene import Lamp, render, rotation
+from ftlab.data.drawing.texture import Ground, Maker
+from ftlab.data.drawing.toys import TOYS
 from ftlab.errors import DataError
 
-SIDE = 320
+SIDE = 288
 """Pixels of a picture's side."""
 
 SPLITS = ("train", "val", "test")
@@ -83,12 +85,13 @@ def picture(name: str, split: str, label: str, index: int) -> tuple[np.ndarray, 
     rng = np.random.default_rng([_SEED, _VERSION, zlib.crc32(f"{name}/{split}/{label}".encode()), index])
     ground = _ground(chosen, split, label, index)(rng, SIDE)
     palette = _palette(rng, ground, alike=bool(chosen.traps))
-    pose = POSES[label]
-    yaw = rng.uniform(*pose.yaw) + 180 * int(rng.integers(2))
-    turn = rotation(yaw, rng.uniform(*pose.pitch), rng.uniform(*pose.roll))
-    span = rng.uniform(*chosen.span) * SIDE
+    toy = TOYS[label]
+    yaw = rng.uniform(*toy.yaw)
+    yaw = yaw if rng.random() < 0.5 else 180 - yaw
+    turn = rotation(yaw, rng.uniform(*toy.pitch), rng.uniform(*toy.roll))
+    span = rng.uniform(*chosen.span) * toy.size * SIDE
     place = (float(rng.random()), float(rng.random()))
-    lit, cover = render(TOYS[label](rng, palette), turn, span, place, ground, _lamp(rng))
+    lit, cover = render(toy.make(rng, palette), turn, span, place, ground, _lamp(rng))
     return _develop(rng, lit), cover > 0.5
 
 
@@ -181,11 +184,11 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _ground(chosen: SampleSet, split: str, label: str, index: int) -> Callable[[np.random.Generator, int], Ground]:
+def _ground(chosen: SampleSet, split: str, label: str, index: int) -> Maker:
     place = chosen.classes.index(label)
     if not chosen.traps:
         # Every class meets every ground equally often: the ground tells nothing.
-        return list(GROUNDS.values())[(index + 5 * place) % len(GROUNDS)]
+        return GROUNDS[(index + 5 * place) % len(GROUNDS)]
     if split == "test":
         others = len(chosen.classes) - 1
         label = chosen.classes[(place + 1 + index % others) % (others + 1)]
@@ -195,7 +198,7 @@ def _ground(chosen: SampleSet, split: str, label: str, index: int) -> Callable[[
 def _palette(rng: np.random.Generator, ground: Ground, *, alike: bool) -> Palette:
     """Of three palettes the one that stands out best from the ground, or, `alike`, least."""
     drawn = [PALETTES[i] for i in rng.choice(len(PALETTES), 3, replace=False)]
-    mean = ground.albedo.mean(axis=(0, 1)) ** 0.45
+    mean = ground.mean**0.45
     far = [float(np.linalg.norm(palette[0] ** 0.45 - mean)) for palette in drawn]
     return drawn[int(np.argmin(far) if alike else np.argmax(far))]
 
@@ -215,5 +218,5 @@ def _develop(rng: np.random.Generator, light: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
     light = light * (1 - 0.16 * (x * x + y * y) / 2)[..., None]
     curve = cv2.GaussianBlur(light.astype(np.float32) ** np.float32(1 / 2.2), (0, 0), rng.uniform(0.25, 0.7))
-    noise = rng.standard_normal(curve.shape, dtype=np.float32) * np.float32(rng.uniform(0.003, 0.012))
+    noise = rng.standard_normal((SIDE, SIDE, 1), dtype=np.float32) * np.float32(rng.uniform(0.003, 0.012))
     return np.clip((curve + noise) * 255 + 0.5, 0, 255).astype(np.uint8)

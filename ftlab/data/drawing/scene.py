@@ -1,19 +1,20 @@
 """A small renderer: surfaces before a ground, under one lamp and a sky, to a picture and the object's mask.
 
-A visibility buffer holds for each sample which triangle is seen there; position, normal and place on the surface are
-interpolated from its corners, painted and lit. Shadows and the dimming of hollows come from the picture's height
-field, ground included. Samples lie twice as dense as pixels.
+A visibility buffer holds for each sample which triangle is seen there (Burns and Hunt, 2013); normal and place on the
+surface are interpolated from its corners, painted and lit. Shadows and the dimming of hollows come from the picture's
+height field, ground included. Samples lie twice as dense as pixels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from ftlab.data.grounds import Ground
-from ftlab.data.surfaces import Array, Surface, normals
+from ftlab.data.drawing.surfaces import Array, Surface, normals
+from ftlab.data.drawing.texture import Ground
 
 _DENSE = 2
 _EYE = 5.0
@@ -37,7 +38,7 @@ class Lamp:
 
 @dataclass(frozen=True)
 class _Mesh:
-    """Triangles in pixels of the dense grid, farthest first.
+    """Triangles in pixels of the dense grid, by surface, and of one surface the farthest first.
 
     corners [T, 3, 3] (x right, y down, z to the viewer), normal [T, 3, 3], place [T, 3, 5] (u, v, object's x, y, z),
     surface [T] index.
@@ -77,48 +78,46 @@ def render(
     """
     side = ground.albedo.shape[0]
     mesh = _project(surfaces, turn, span, place, side)
-    seen = _visible(mesh, side * _DENSE)
-    rows, columns = np.nonzero(seen)
-    which = seen[rows, columns] - 1
-    normal, spot, depth = _interpolate(mesh, which, columns, rows)
+    seen, depth = _visible(mesh, side * _DENSE)
+    here = np.flatnonzero(seen)
+    which = seen.ravel()[here].astype(np.intp) - 1
+    weights = _barycentric(mesh, which, *np.divmod(here, side * _DENSE)[::-1])
+    spot = np.stack([_blend(mesh.place[..., k], which, *weights) for k in range(5)])
+    normal = np.stack([_blend(mesh.normal[..., k], which, *weights) for k in range(3)])
+    normal /= np.copysign(np.sqrt(_along(normal, normal)) + np.float32(1e-9), normal[2])
     owner = mesh.surface[which]
     albedo = np.empty((3, len(which)), np.float32)
     for i, surface in enumerate(surfaces):
         own = np.flatnonzero(owner == i)
-        u, v, *position = (row[own] for row in spot)
-        albedo[:, own] = surface.paint(u, v, np.stack(position, axis=1)).T
+        at = np.take(spot, own, axis=1)
+        albedo[:, own] = surface.paint(at[0], at[1], at[2:])
     gloss = np.array([surface.gloss for surface in surfaces], np.float32)[owner]
 
     cover = _reduce((seen > 0).astype(np.float32), side)
-    relief = np.zeros(seen.shape, np.float32)
-    relief[rows, columns] = depth / _DENSE
-    relief = _reduce(relief, side)
-    shadow = _shadow(relief, lamp.towards)
-    hollow = _hollow(relief)
-
-    row, column = rows // _DENSE, columns // _DENSE
-    bounce = ground.albedo.mean(axis=(0, 1)) * 0.5
-    lit = _shade(albedo, normal, gloss, shadow[row, column], hollow[row, column], lamp, bounce)
-    dense = np.zeros((*seen.shape, 3), np.float32)
-    dense[rows, columns] = lit.T
-    behind = _shade_ground(ground, shadow, hollow, lamp)
-    return _reduce(dense, side) + behind * (1 - cover[..., None]), cover
+    relief = _reduce(np.maximum(depth, 0) / _DENSE, side)
+    shadow, hollow = _shadow(relief, lamp.towards), _hollow(relief)
+    sun, open_ = (cv2.resize(x, seen.shape, interpolation=cv2.INTER_NEAREST).ravel()[here] for x in (shadow, hollow))
+    lit = _shade(albedo, normal, gloss, sun, open_, lamp, ground.mean * 0.5)
+    dense = np.zeros((3, seen.size), np.float32)
+    dense[:, here] = lit
+    front = np.stack([_reduce(channel.reshape(seen.shape), side) for channel in dense], axis=-1)
+    return front + _shade_ground(ground, shadow, hollow, lamp) * (1 - cover[..., None]), cover
 
 
 def _project(surfaces: list[Surface], turn: Array, span: float, place: tuple[float, float], side: int) -> _Mesh:
     corners, normal, spot, owner, culled = [], [], [], [], []
-    for i, surface in enumerate(surfaces):
-        m, n = surface.points.shape[:2]
+    for i, sheet in enumerate(surfaces):
+        m, n = sheet.points.shape[:2]
         v, u = np.meshgrid(np.linspace(0, 1, m), np.linspace(0, 1, n), indexing="ij")
-        about = np.concatenate([u[..., None], v[..., None], surface.points], axis=-1).astype(np.float32).reshape(-1, 5)
+        about = np.concatenate([u[..., None], v[..., None], sheet.points], axis=-1).astype(np.float32).reshape(-1, 5)
         at = np.arange(m * n).reshape(m, n)
         a, b, c, d = (x.ravel() for x in (at[:-1, :-1], at[:-1, 1:], at[1:, 1:], at[1:, :-1]))
         triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
         spot.append(about[triangles])
-        corners.append((surface.points.reshape(-1, 3) @ turn.T)[triangles])
-        normal.append((normals(surface.points).reshape(-1, 3) @ turn.T)[triangles])
+        corners.append((sheet.points.reshape(-1, 3) @ turn.T)[triangles])
+        normal.append((normals(sheet.points).reshape(-1, 3) @ turn.T)[triangles])
         owner.append(np.full(len(triangles), i))
-        culled.append(np.full(len(triangles), surface.solid))
+        culled.append(np.full(len(triangles), sheet.solid))
     points, facing = np.concatenate(corners), np.concatenate(normal)
     points = points * (_EYE / (_EYE - points[..., 2:]))
     points[..., 1] *= -1
@@ -130,62 +129,79 @@ def _project(surfaces: list[Surface], turn: Array, span: float, place: tuple[flo
     origin = (side - inner) / 2 + rest * np.array(place) - low[:2] * scale
     points[..., :2] = points[..., :2] * scale + origin
     points[..., 2] = (points[..., 2] - low[2]) * scale
-    keep = ~(np.concatenate(culled) & (facing[..., 2].mean(axis=1) < -0.05))
-    order = np.flatnonzero(keep)[np.argsort(points[keep][..., 2].mean(axis=1), kind="stable")]
+    surface = np.concatenate(owner)
+    order = np.lexsort((points[..., 2].mean(axis=1), surface))
+    order = order[~(np.concatenate(culled) & (facing[..., 2].mean(axis=1) < -0.05))[order]]
     return _Mesh(
-        (points[order] * _DENSE).astype(np.float32),
-        facing[order],
-        np.concatenate(spot)[order],
-        np.concatenate(owner)[order],
+        (points[order] * _DENSE).astype(np.float32), facing[order], np.concatenate(spot)[order], surface[order]
     )
 
 
-def _visible(mesh: _Mesh, side: int) -> Array:
-    """Number of the triangle seen at each sample, from 1; 0 where there is none. [side, side] int32."""
+def _visible(mesh: _Mesh, side: int) -> tuple[Array, Array]:
+    """Number of the triangle seen at each sample, from 1, 0 where there is none; and its depth. [side, side] each.
+
+    Within a surface the nearer triangle is painted over the farther one; between surfaces, which may cut through each
+    other, the depth at the sample decides.
+    """
     seen = np.zeros((side, side), np.int32)
+    depth = np.full((side, side), -1, np.float32)
     fixed = np.round((mesh.corners[..., :2] - 0.5) * (1 << _FRACTION)).astype(np.int32)
-    for i, triangle in enumerate(fixed, start=1):
-        cv2.fillConvexPoly(seen, triangle, i, cv2.LINE_8, _FRACTION)
-    return seen
+    starts = np.flatnonzero(np.diff(mesh.surface, prepend=-1, append=-1))
+    for first, last in pairwise(starts.tolist()):
+        left, top = fixed[first:last].min(axis=(0, 1)) >> _FRACTION
+        right, bottom = (fixed[first:last].max(axis=(0, 1)) >> _FRACTION) + 2
+        own = np.zeros((bottom - top, right - left), np.int32)
+        corner = np.array([left, top], np.int32) << _FRACTION
+        for i, triangle in enumerate(fixed[first:last] - corner, start=first + 1):
+            cv2.fillConvexPoly(own, triangle, i, cv2.LINE_8, _FRACTION)
+        y, x = np.nonzero(own)
+        which = own[y, x].astype(np.intp) - 1
+        y, x = y + top, x + left
+        s, t = _barycentric(mesh, which, x, y)
+        near = _blend(mesh.corners[..., 2], which, s, t)
+        front = near > depth[y, x]
+        y, x = y[front], x[front]
+        seen[y, x], depth[y, x] = which[front] + 1, near[front]
+    return seen, depth
 
 
-def _interpolate(mesh: _Mesh, which: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """Unit normal facing the viewer [3, n], place [5, n] as a mesh has it, and depth [n] of the samples."""
+def _barycentric(mesh: _Mesh, which: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Weights [n] of a triangle's second and third corner at samples."""
     a, b, c = (mesh.corners[:, k, :2] for k in range(3))
     ab, ac = b - a, c - a
     twice = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
     twice = np.where(np.abs(twice) < 1e-4, np.float32(1e-4), twice)
-    dx = x.astype(np.float32) + np.float32(0.5) - a[:, 0][which]
-    dy = y.astype(np.float32) + np.float32(0.5) - a[:, 1][which]
-    s = dx * (ac[:, 1] / twice)[which] - dy * (ac[:, 0] / twice)[which]
-    t = dy * (ab[:, 0] / twice)[which] - dx * (ab[:, 1] / twice)[which]
+    dx = x.astype(np.float32) + np.float32(0.5) - np.take(a[:, 0], which)
+    dy = y.astype(np.float32) + np.float32(0.5) - np.take(a[:, 1], which)
+    s = dx * np.take(ac[:, 1] / twice, which) - dy * np.take(ac[:, 0] / twice, which)
+    t = dy * np.take(ab[:, 0] / twice, which) - dx * np.take(ab[:, 1] / twice, which)
     # A filled triangle reaches half a sample over its edges: there, take the nearest place on it.
     s, t = np.clip(s, 0, 1), np.clip(t, 0, 1)
     over = np.maximum(s + t, 1)
-    s, t = s / over, t / over
-    table = np.concatenate([mesh.normal, mesh.place, mesh.corners[..., 2:]], axis=-1).transpose(2, 1, 0)
-    mixed = np.stack([p[which] + s * (q - p)[which] + t * (r - p)[which] for p, q, r in table])
-    length = np.sqrt((mixed[:3] ** 2).sum(axis=0)) + np.float32(1e-9)
-    return mixed[:3] / np.copysign(length, mixed[2]), mixed[3:8], mixed[8]
+    return s / over, t / over
+
+
+def _blend(corners: Array, which: Array, s: Array, t: Array) -> Array:
+    """What three corners [T, 3] hold, at samples [n]."""
+    a, b, c = np.ascontiguousarray(corners.T)
+    return np.take(a, which) + s * np.take(b - a, which) + t * np.take(c - a, which)
 
 
 def _shadow(relief: Array, towards: Array) -> Array:
-    """How much of the lamp each pixel sees, [S, S] in [0, 1]: a march over the height field (in pixels)."""
+    """How much of the lamp each pixel sees, [S, S] in [0, 1]: a march over the height field, at half its density."""
     side = relief.shape[0]
-    reach = relief.max()
-    step = np.hypot(towards[0], towards[1]) / towards[2]
-    blocked = np.zeros_like(relief)
+    field = _reduce(relief, side // 2)
+    blocked = np.zeros_like(field)
     count = 20
     for k in range(1, count + 1):
-        up = reach * k / count
-        shift = up * step
-        dx, dy = shift * towards[0], -shift * towards[1]
-        dx, dy = dx / np.hypot(*towards[:2]), dy / np.hypot(*towards[:2])
+        up = float(field.max()) * k / count
+        dx, dy = up * towards[0] / towards[2] / 2, -up * towards[1] / towards[2] / 2
         move = np.array([[1, 0, -dx], [0, 1, -dy]], np.float32)
-        height = cv2.warpAffine(relief, move, (side, side), flags=cv2.INTER_LINEAR)
+        height = cv2.warpAffine(field, move, field.shape, flags=cv2.INTER_LINEAR)
         # Right at the surface its own roughness would shade it: blockers count from a few pixels up.
-        blocked = np.maximum(blocked, np.clip((height - relief - up - 2.5) / 10, 0, 1))
-    return 1 - cv2.GaussianBlur(blocked, (0, 0), side / 110)
+        blocked = np.maximum(blocked, np.clip((height - field - (up + 2.5)) / 10, 0, 1))
+    blocked = cv2.GaussianBlur(blocked, (0, 0), side / 220)
+    return 1 - cv2.resize(blocked, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def _hollow(relief: Array) -> Array:
@@ -231,7 +247,7 @@ def _shade_ground(ground: Ground, shadow: Array, hollow: Array, lamp: Lamp) -> A
     length = np.sqrt(slope_x * slope_x + slope_y * slope_y + 1)
     normal = np.stack([-slope_x / length, slope_y / length, 1 / length])
     albedo = ground.albedo.transpose(2, 0, 1)
-    lit = _shade(albedo, normal, ground.gloss, shadow, hollow, lamp, albedo.mean(axis=(1, 2)) * 0.3)
+    lit = _shade(albedo, normal, ground.gloss, shadow, hollow, lamp, ground.mean * 0.3)
     return lit.transpose(1, 2, 0)
 
 

@@ -1,6 +1,6 @@
-"""Surfaces in space, as grids of points, and the paint on them: what the rendered objects are made of.
+"""Surfaces in space, as grids of points, and the paint on them: what the toys are made of.
 
-An object's own frame: x to the right, y up, z towards the viewer; an object fills about [-1, 1] on each axis.
+A toy's own frame: x to the right, y up, z towards the viewer; a toy fills about [-1, 1] on each axis.
 Colours are linear RGB in [0, 1], float32.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 Array = np.ndarray
 Paint = Callable[[Array, Array, Array], Array]
-"""(u [n], v [n], position [n, 3]) -> colour [n, 3]: u runs along a grid's columns, v along its rows, both in [0, 1]."""
+"""(u [n], v [n], position [3, n]) -> colour [3, n]: u runs along a grid's columns, v along its rows, both in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Surface:
         points: [M, N, 3] float32.
         paint: colour at any place of it.
         gloss: 0 (cloth) to 1 (glazed).
-        solid: only its outer side can be seen: the side to which rows upwards × columns anticlockwise point.
+        solid: closed, so that only its outer side can be seen. From outside, with rows upwards, columns run to the
+            right.
     """
 
     points: Array
@@ -38,84 +39,99 @@ def colour(code: str) -> Array:
     return (np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255) ** np.float32(2.2)
 
 
-def spline(knots: list[tuple[float, ...]], count: int) -> Array:
+def spline(*knots: tuple[float, ...], count: int) -> Array:
     """`count` points [count, D] along the Catmull-Rom spline through the knots (Catmull and Rom, 1974)."""
     k = np.asarray(knots, np.float32)
     k = np.concatenate([2 * k[:1] - k[1:2], k, 2 * k[-1:] - k[-2:-1]])
     at = np.linspace(0, len(knots) - 1, count, dtype=np.float32)
     i = np.minimum(at.astype(int), len(knots) - 2)
-    t = (at - i)[:, None]
+    t = (at - i.astype(np.float32))[:, None]
     a, b, c, d = k[i], k[i + 1], k[i + 2], k[i + 3]
     return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
 
 
 def revolve(profile: Array, paint: Paint, gloss: float = 0.3, *, sides: int = 48, solid: bool = True) -> Surface:
-    """The surface that a profile [M, 2] of (radius, height) sweeps around the y axis, outside from bottom to top."""
+    """What a profile [M, 2] of (radius, height) sweeps around the y axis; its outside, when it runs upwards."""
     angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)
     radius, height = np.maximum(profile[:, :1], 1e-4), profile[:, 1:]
-    points = np.stack(
-        [radius * np.cos(angle), np.broadcast_to(height, (len(profile), sides + 1)), -radius * np.sin(angle)], axis=-1
-    )
+    height = np.broadcast_to(height, (len(profile), sides + 1))
+    points = np.stack([radius * np.cos(angle), height, -radius * np.sin(angle)], axis=-1)
     return Surface(points.astype(np.float32), paint, gloss, solid)
 
 
-def tube(path: Array, radius: float | Array, paint: Paint, gloss: float = 0.3, *, sides: int = 12) -> Surface:
-    """A round bar along a path [M, 3]; `radius` is one number or one for each point."""
+def tube(path: Array, radius: float, paint: Paint, gloss: float = 0.3, *, sides: int = 12) -> Surface:
+    """A round bar along a path [M, 3]."""
     along = np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
     side = np.cross(along, np.array([0.31, 0.17, 0.94], np.float32))
     side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
     other = np.cross(side, along)
     angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)[None, :, None]
-    reach = np.broadcast_to(np.asarray(radius, np.float32), (len(path),))[:, None, None]
-    points = path[:, None] + reach * (np.cos(angle) * side[:, None] + np.sin(angle) * other[:, None])
+    points = path[:, None] + radius * (np.cos(angle) * side[:, None] + np.sin(angle) * other[:, None])
     return Surface(points.astype(np.float32), paint, gloss)
 
 
 def ball(centre: tuple[float, float, float], radii: tuple[float, float, float], paint: Paint, gloss: float) -> Surface:
     """An ellipsoid with its axes along x, y and z."""
     turn = np.linspace(-np.pi / 2, np.pi / 2, 13, dtype=np.float32)
-    round_ = revolve(np.stack([np.cos(turn), np.sin(turn)], axis=1), paint, gloss, sides=20)
-    points = round_.points * np.array(radii, np.float32) + np.array(centre, np.float32)
-    return Surface(points, paint, gloss)
+    unit = revolve(np.stack([np.cos(turn), np.sin(turn)], axis=1), paint, gloss, sides=20)
+    return Surface(unit.points * np.array(radii, np.float32) + np.array(centre, np.float32), paint, gloss)
 
 
 def normals(points: Array) -> Array:
     """Unit normals [M, N, 3] of a grid of points; the seam of a closed grid is smoothed."""
     columns = np.gradient(points, axis=1)
     if np.allclose(points[:, 0], points[:, -1], atol=1e-5):
-        seam = (points[:, 1] - points[:, -2]) / 2
-        columns[:, 0] = columns[:, -1] = seam
+        columns[:, 0] = columns[:, -1] = (points[:, 1] - points[:, -2]) / 2
     across = np.cross(columns, np.gradient(points, axis=0))
     return across / (np.linalg.norm(across, axis=-1, keepdims=True) + 1e-12)
 
 
 def plain(tint: Array) -> Paint:
     """One colour all over."""
-    return lambda u, v, p: np.broadcast_to(tint, (len(u), 3))
+    return lambda u, v, p: np.broadcast_to(tint[:, None], (3, len(u)))
 
 
 def bands(tints: list[Array], count: float, *, rows: bool = False, wave: float = 0.0, teeth: int = 0) -> Paint:
-    """Stripes in turn, `count` of them along the columns, or along the rows; waved by `teeth` zigzags."""
+    """`count` stripes in turn, along u or, `rows`, along v; in a zigzag of `teeth`, `wave` high."""
+    table = np.stack(tints, axis=1)
 
     def paint(u: Array, v: Array, p: Array) -> Array:
-        main, cross = (v, u) if rows else (u, v)
-        zigzag = np.abs((cross * teeth) % 1 - 0.5) * wave if teeth else 0
-        return np.stack(tints)[(np.floor((main + zigzag) * count + 1e-4)).astype(int) % len(tints)]
+        along, across = (v, u) if rows else (u, v)
+        if teeth:
+            along = along + np.abs((across * teeth) % 1 - 0.5) * wave
+        return table[:, (along * count + 1e-4).astype(int) % len(tints)]
 
     return paint
 
 
 def dots(under: Array, over: Array, centres: Array, radius: Array) -> Paint:
-    """Round spots of another colour about centres [K, 3], with a radius [K] each, in the object's frame."""
+    """Round spots of another colour about centres [K, 3], with a radius [K] each, in the toy's frame."""
+    # |p - c|² < r²  <=>  2 c·p - (|c|² - r²) > |p|²: one matrix product for all spots.
+    planes = np.concatenate([2 * centres, (radius**2 - (centres**2).sum(axis=1))[:, None]], axis=1).astype(np.float32)
 
     def paint(u: Array, v: Array, p: Array) -> Array:
-        square = (p * p).sum(axis=1, keepdims=True) - 2 * p @ centres.T + (centres * centres).sum(axis=1)
-        return np.where((square < radius**2).any(axis=1)[:, None], over, under)
+        best = (planes @ np.concatenate([p, np.ones_like(p[:1])])).max(axis=0)
+        return np.where(best > (p * p).sum(axis=0), over[:, None], under[:, None])
 
     return paint
 
 
+def scattered(rng: np.random.Generator, places: Array, count: int) -> Array:
+    """`count` of the places [K, 3], well apart: each time the farthest of eight from those there already."""
+    chosen = places[rng.integers(len(places), size=1)]
+    for _ in range(count - 1):
+        tries = places[rng.integers(len(places), size=8)]
+        far = ((tries[:, None] - chosen[None]) ** 2).sum(axis=-1).min(axis=1)
+        chosen = np.concatenate([chosen, tries[far.argmax()][None]])
+    return chosen
+
+
 def between(v: Array, low: float, high: float) -> Array:
-    """Where low <= v < high, as a column [n, 1] that `np.where` spreads over colours."""
-    return ((v >= low) & (v < high))[:, None]
+    """Where low <= v < high."""
+    return (v >= low) & (v < high)
+
+
+def choose(where: Array, yes: Array, no: Array) -> Array:
+    """Colours [3, n]: `yes` where it holds, else `no`; each [3] or [3, n]."""
+    return np.where(where, *(c if c.ndim == 2 else c[:, None] for c in (yes, no)))
