@@ -73,7 +73,7 @@ def test_the_figures_are_those_of_the_events(tmp_path: Path) -> None:
     assert "Epoch 2 of 4 step 20 of 40" in text
     assert "Pictures per second 321 on CPU" in text
     # 19 steps in 1.9 s, 20 more to go
-    assert "Time left 2 s 320 to learn from, 80 to check" in text
+    assert "Time left 2 s 320 + 80 pictures" in text
 
 
 def test_the_bar_is_as_long_as_the_share_of_steps_done(tmp_path: Path) -> None:

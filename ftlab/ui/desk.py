@@ -38,6 +38,7 @@ class Desk:
         self.profile = profile
         self._lock = threading.Lock()
         self._titles: dict[str, tuple[float, str]] = {}
+        self._statuses: dict[str, str] = {}
         self._unmeasured: OrderedDict[tuple[Source, TrainConfig], str] = OrderedDict()
 
     # --- which run
@@ -71,14 +72,17 @@ class Desk:
         mine = [name for name in _mine(store) if name != run.name]
         return {"run": run.name, "mine": [run.name, *mine][:LISTED]}
 
-    def choices(self, store: object) -> list[tuple[str, str]]:
-        """(one line, name) of the runs to choose from; a line is at most two seconds old."""
+    def choices(self, store: object, look: Look | None = None) -> list[tuple[str, str]]:
+        """(one line, name) of the runs to choose from; that of `look` tells what it tells, others what was true two
+        seconds ago at most."""
         now, found = time.monotonic(), []
         for name in self.names(store):
             made, line = self._titles.get(name, (-_AGAIN, ""))
-            if now - made >= _AGAIN:
+            if now - made >= _AGAIN or (look and name == look.run and look.status != self._statuses.get(name)):
                 line = live_view.title(Run(self.profile.runs / name))
                 self._titles[name] = (now, line)
+                if look and name == look.run:
+                    self._statuses[name] = look.status
             found.append((line, name))
         return found
 

@@ -15,11 +15,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ftlab import runs, words
-from ftlab.curves import curves_svg
 from ftlab.errors import FtlabError
 from ftlab.history import History
 from ftlab.runs import Run
 from ftlab.ui import live_view as view
+from ftlab.ui.curves_view import drawing
 
 KEEP = 32
 """Runs whose folded history stays in memory."""
@@ -110,7 +110,7 @@ class Watch:
             status=status,
             state=state,
             head=view.state(history, state),
-            curves=curves_svg(history),
+            curves=drawing(history),
             log=view.log(history, view.last_words(run.log) if status in ("failed", "died") else ""),
             best=run.best.exists(),
         )
@@ -153,7 +153,7 @@ def broken(name: str, cause: Exception) -> Look:
     text = str(cause) if isinstance(cause, FtlabError | OSError) else f"{type(cause).__name__}: {cause}"
     detail = words.text("status.detail.unreadable", cause=text)
     head = view.frame("failed", words.text("status.failed"), detail)
-    return Look(name, "failed", "failed", head, curves_svg(History()), view.log(History()), False)
+    return Look(name, "failed", "failed", head, drawing(History()), view.log(History()), False)
 
 
 def state_of(history: History, status: str, stop_asked: bool) -> str:

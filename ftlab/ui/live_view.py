@@ -109,7 +109,8 @@ def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
     if history.ended and now != "waiting":
         figures.append(("took", duration(history.ended.seconds), images))
     elif now == "features" and progress:
-        seconds = (progress.total - progress.done) / rate if rate else None
+        # The first few are slow, and would promise too long a wait.
+        seconds = (progress.total - progress.done) / rate if rate and progress.done > 0.1 * progress.total else None
         done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
         figures.append(("left", duration(seconds), done))
     else:

@@ -225,7 +225,7 @@ def _show(desk: Desk, store: object, seen: object, keep: bool = False) -> list[A
         run = store.get("run") if isinstance(store, dict) else None
         if look.run and look.run != run:  # found at work, by a page that had no run of its own
             store, keep = {**(store if isinstance(store, dict) else {}), "run": look.run}, True
-        choices = desk.choices(store)
+        choices = desk.choices(store, look)
     except Exception as cause:  # a tick that raises is invisible on the page
         logging.getLogger(__name__).exception("the runs cannot be shown")
         look, choices = live.broken("", cause), []

@@ -29,9 +29,10 @@ const draw = () => {
   const box = frames.map((one) => one.getBoundingClientRect())
     .find((one) => pointer.x >= one.left - 8 && pointer.x <= one.right + 8 && pointer.y >= one.top && pointer.y <= one.bottom);
   if (!box) return;
-  const share = Math.min(1, Math.max(0, (pointer.x - box.left) / box.width));
-  const total = Number(root.dataset.steps), epoch = Number(root.dataset.perEpoch);
-  const step = Math.round(share * total);
+  const total = Number(root.dataset.steps), epoch = Number(root.dataset.perEpoch), margin = Number(root.dataset.margin);
+  const across = (pointer.x - box.left) / box.width * (1 + 2 * margin) - margin;
+  const step = Math.round(Math.min(1, Math.max(0, across)) * total);
+  const share = (step / total + margin) / (1 + 2 * margin);
   const rows = [];
   let any = false;
   for (const figure of root.querySelectorAll(".panel")) {
