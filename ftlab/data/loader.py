@@ -48,7 +48,8 @@ def plan(indices: Sequence[int], batch_size: int) -> list[list[int]]:
     variance to learn from a single one."""
     pieces = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
     if len(pieces) > 1 and len(pieces[-1]) == 1:
-        pieces[-2] += pieces.pop()
+        alone = pieces.pop()
+        pieces[-1] += alone
     return pieces
 
 

@@ -1,0 +1,95 @@
+"""Batches: in order, the same with any number of threads, and no picture that cannot be read ends them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+from torch import Tensor
+
+from ftlab.data import loader
+from ftlab.data.loader import batches, order, plan
+from ftlab.errors import PictureError
+
+
+def read(index: int) -> Tensor:
+    """A picture that is its number; every second one takes a little longer."""
+    time.sleep(0.002 * (index % 2))
+    return torch.full((3, 2, 2), index, dtype=torch.uint8)
+
+
+def test_an_epochs_order_is_a_permutation_that_depends_on_seed_and_epoch_alone() -> None:
+    first = order(7, 1, 100)
+    assert sorted(first) == list(range(100))
+    torch.manual_seed(99)
+    assert order(7, 1, 100) == first
+    assert len({tuple(order(seed, epoch, 100)) for seed in (0, 1, 7) for epoch in (1, 2, 3)}) == 9
+
+
+def test_asking_for_an_order_does_not_touch_the_process_generator() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    order(0, 1, 10)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "lengths"),
+    [(8, 4, [4, 4]), (9, 4, [4, 5]), (10, 4, [4, 4, 2]), (3, 4, [3]), (1, 4, [1]), (0, 4, []), (5, 1, [1, 1, 1, 2])],
+)
+def test_a_last_picture_alone_joins_its_neighbours(count: int, size: int, lengths: list[int]) -> None:
+    pieces = plan(range(count), size)
+    assert [len(piece) for piece in pieces] == lengths
+    assert [index for piece in pieces for index in piece] == list(range(count))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_what_comes_out_does_not_depend_on_the_threads(workers: int) -> None:
+    pieces = plan(order(0, 1, 23), 4)
+    made = list(batches(pieces, read, workers))
+    assert [batch.indices for batch in made] == pieces
+    assert [batch.pixels[:, 0, 0, 0].tolist() for batch in made] == pieces
+    assert all(batch.pixels.dtype == torch.uint8 for batch in made)
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_named() -> None:
+    def fussy(index: int) -> Tensor:
+        if index in (1, 4, 5):
+            raise PictureError("truncated", file=f"{index}.jpg")
+        return read(index)
+
+    first, second, third = batches([[0, 1], [2, 3], [4, 5]], fussy, 2)
+    assert (first.indices, [index for index, _ in first.skipped]) == ([0], [1])
+    assert first.skipped[0][1].values == {"file": "1.jpg"}
+    assert (second.indices, second.skipped) == ([2, 3], [])
+    assert (third.indices, len(third.pixels), len(third.skipped)) == ([], 0, 2)
+
+
+def test_a_bug_is_not_taken_for_a_bad_picture() -> None:
+    def broken(index: int) -> Tensor:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(batches([[0]], broken, 1))
+
+
+def test_only_a_few_batches_are_prepared_ahead() -> None:
+    asked: list[int] = []
+
+    def watched(index: int) -> Tensor:
+        asked.append(index)
+        return read(index)
+
+    source = batches([[index] for index in range(50)], watched, 2)
+    next(source)
+    assert len(asked) <= 1 + loader._AHEAD
+    source.close()  # type: ignore[attr-defined]
+    assert len(asked) <= 1 + loader._AHEAD
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_there_is_a_core() -> None:
+    assert loader.cores() >= 1
