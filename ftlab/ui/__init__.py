@@ -26,7 +26,7 @@ def build_app(profile: Profile, notice: str = "") -> gr.Blocks:
     """
     import gradio as gr
 
-    from ftlab.ui import dataset, theme, train
+    from ftlab.ui import dataset, predict, theme, train
 
     with gr.Blocks(title=words.text("page.title"), delete_cache=(3600, 86400)) as demo:
         theme.header(notice)
@@ -35,6 +35,8 @@ def build_app(profile: Profile, notice: str = "") -> gr.Blocks:
             with gr.Tab(words.text("dataset.title"), id="dataset"):
                 data = dataset.build(profile, tabs)
             with gr.Tab(words.text("train.title"), id="train"):
-                train.build(profile, data, tabs, run)
+                training = train.build(profile, data, tabs, run)
+            with gr.Tab(words.text("predict.title"), id="predict") as tab:
+                predict.build(profile, training, tab)
     demo.queue(default_concurrency_limit=4, max_size=64)
     return demo

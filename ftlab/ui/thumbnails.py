@@ -22,9 +22,9 @@ SIDE = 160
 
 
 def uri(pixels: npt.NDArray[np.uint8], *, form: str = "JPEG", quality: int = 82) -> str:
-    """A `data:` address of a picture, uint8 [H, W, 3] or [H, W, 4] (then `form` must be PNG)."""
+    """A `data:` address of a picture, uint8 [H, W, 3], or [H, W, 4] where `form` is WEBP."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, form, **({"quality": quality} if form == "JPEG" else {"compress_level": 3}))
+    Image.fromarray(pixels).save(stream, form, quality=quality, **({"method": 2} if form == "WEBP" else {}))
     return f"data:image/{form.lower()};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 

@@ -1,0 +1,193 @@
+"""What the Predict tab does, without its components: which models a page may ask, and what they answer.
+
+torch is imported by the first question, not by the page.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.media import get_image
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
+
+from ftlab import words
+from ftlab.data import catalog
+from ftlab.errors import FtlabError, PictureError, RunError
+from ftlab.runs import Run
+from ftlab.ui import predict_view as view
+from ftlab.ui.desk import Desk
+from ftlab.ui.guard import Profile
+from ftlab.ui.markup import Markup, empty, trouble
+
+if TYPE_CHECKING:
+    from ftlab.inference.predictor import Predictor
+
+UNTRAINED = "untrained"
+"""The model that is always there: the default backbone with its 1000 classes."""
+EXAMPLES = 8
+SEVERAL = 200
+"""Pictures that are answered at a time."""
+
+
+class Lab:
+    """The handlers. One a server: it holds the profile and nothing of any visitor."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.desk = Desk(profile)
+
+    # --- which model
+
+    def models(self, store: object, model: str, shown: object) -> list[Any]:
+        """The models to choose from, for the chooser, its examples, and a note of the run that was chosen last.
+
+        The page's own run is chosen when it is new to this tab; else the person's choice stays.
+        """
+        offered = [(line, name) for line, name in self.desk.choices(store) if self._run(name).best.exists()]
+        names = [name for _, name in offered]
+        own = store.get("run") if isinstance(store, dict) else None
+        seen = shown.get("run") if isinstance(shown, dict) else None
+        if own in names and own != seen:
+            model, seen = own, own
+        elif model not in names:
+            model = UNTRAINED
+        choices = [*offered, (words.text("predict.untrained"), UNTRAINED)]
+        return [gr.Dropdown(choices=choices, value=model), self.examples(store, model), {"run": seen}]
+
+    def warm(self, store: object, model: str) -> None:
+        """Load a model before it is asked: the first one takes seconds, for torch is imported too."""
+        try:
+            self._predictor(store, model)
+        except FtlabError:
+            return  # the first question will say so
+
+    def _run(self, name: str) -> Run:
+        return Run(self.desk.profile.runs / name)
+
+    def _chosen(self, store: object, model: object) -> Run | None:
+        """The run of a model's name, if this page may see it; None for the untrained one."""
+        if model == UNTRAINED:
+            return None
+        if not isinstance(model, str) or model not in self.desk.names(store):
+            raise RunError("run.missing", run=model, folder=self.desk.profile.runs)
+        return self._run(model)
+
+    def _predictor(self, store: object, model: object) -> Predictor:
+        from ftlab.inference import predictor
+
+        return predictor.load(self._chosen(store, model))
+
+    # --- a picture
+
+    def predict(self, store: object, model: str, picture: str | None) -> list[Any]:
+        """Top classes and heat of the first: for scores, evidence, overlay, class chooser."""
+        return self._look(store, model, picture, None)
+
+    def explain(self, store: object, model: str, picture: str | None, index: object) -> list[Any]:
+        """The same with the heat of a chosen class."""
+        return self._look(store, model, picture, index if isinstance(index, int) else None)
+
+    def explain_row(self, store: object, model: str, picture: str | None, event: gr.EventData) -> list[Any]:
+        """The same with the heat of the class whose bar was pressed."""
+        return self.explain(store, model, picture, event._data.get("index"))
+
+    def _look(self, store: object, model: str, picture: str | None, index: int | None) -> list[Any]:
+        if not picture:
+            return _nothing(empty("predict.nothing", "predict.nothing_step"))
+        try:
+            predictor = self._predictor(store, model)
+            classes = predictor.classes
+            if index is not None and not 0 <= index < len(classes):
+                index = None  # of a model that was chosen before
+            ranked, found = predictor.look(picture, index, k=len(classes))
+        except PictureError as error:
+            return _nothing(trouble(view.wrong(error)))
+        except FtlabError as error:
+            return _nothing(trouble(str(error)))
+        return [
+            view.scores(ranked, found.index, predictor.title),
+            gr.Column(visible=True),
+            view.overlay(found, classes[found.index], Path(picture).stem),
+            gr.Dropdown(choices=[(name, number) for number, name in enumerate(classes)], value=found.index),
+        ]
+
+    # --- examples
+
+    def examples(self, store: object, model: str) -> Markup:
+        """Pictures to try with a model."""
+        try:
+            return view.examples(examples_of(self._chosen(store, model)))
+        except FtlabError:
+            return Markup("")
+
+    def take_example(self, store: object, model: str, event: gr.EventData) -> Any:
+        """The example that was pressed, as if it had been uploaded."""
+        try:
+            offered = examples_of(self._chosen(store, model))
+            file = offered[event._data["index"]][0]
+            return save_file_to_cache(file, get_upload_folder())
+        except (FtlabError, IndexError, KeyError, TypeError, OSError):
+            return gr.skip()
+
+    # --- several pictures
+
+    def predict_several(
+        self,
+        store: object,
+        model: str,
+        files: list[str] | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Markup:
+        """A gallery of answers."""
+        if not files:
+            return Markup("")
+        if len(files) > SEVERAL:
+            return trouble(words.text("predict.too_many", count=len(files), limit=SEVERAL))
+        try:
+            predictor = self._predictor(store, model)
+        except FtlabError as error:
+            return trouble(str(error))
+        answers = []
+        for number, file in enumerate(files):
+            progress((number, len(files)), desc=words.text("predict.progress", done=number, total=len(files)))
+            try:
+                answers.append(view.Answer(Path(file), tuple(predictor.top(file, view.TOP))))
+            except PictureError as error:
+                answers.append(view.Answer(Path(file), (), view.wrong(error)))
+        return view.gallery(answers)
+
+    def take_file(self, files: list[str] | None, event: gr.EventData) -> Any:
+        """The picture of the gallery that was pressed, to look at alone."""
+        number = event._data.get("index")
+        return files[number] if files and isinstance(number, int) and 0 <= number < len(files) else gr.skip()
+
+
+def examples_of(run: Run | None) -> list[tuple[Path, str]]:
+    """Pictures that the training has not seen, with their classes; for the untrained default some that gradio ships.
+
+    Raises:
+        RunError: the run has no readable split.
+    """
+    if run is None:
+        return [(Path(get_image(name)), "") for name in ("cheetah1.jpg", "lion.jpg", "tower.jpg")]
+    split = run.path / "split.json"
+    return _unseen(run.path, split.stat().st_mtime_ns if split.exists() else 0)
+
+
+@lru_cache(maxsize=16)
+def _unseen(path: Path, _changed: int) -> list[tuple[Path, str]]:
+    pictures = catalog.from_json(Run(path).read("split.json"))
+    items = list(pictures.splits["test"] or pictures.splits["val"])
+    random.Random(0).shuffle(items)
+    rows = zip_longest(*([item for item in items if item.label == label] for label in range(len(pictures.classes))))
+    in_turn = [item for row in rows for item in row if item is not None]
+    return [(pictures.path(item), pictures.classes[item.label]) for item in in_turn[:EXAMPLES]]
+
+
+def _nothing(said: Markup) -> list[Any]:
+    return [said, gr.Column(visible=False), "", gr.skip()]

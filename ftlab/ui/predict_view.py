@@ -1,0 +1,190 @@
+"""Answers as the Predict tab shows them: bars, heat over the picture, galleries. HTML in which all text is escaped."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftlab import words
+from ftlab.errors import PictureError
+from ftlab.ui.markup import Markup, join, tag
+from ftlab.ui.thumbnails import thumbnails, uri
+
+if TYPE_CHECKING:  # torch is imported by the first question, not by the page
+    from ftlab.inference.predictor import Explanation, Score
+
+TOP = 5
+"""Classes shown, or all where there are fewer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of several pictures: its top classes, or what is wrong with it."""
+
+    file: Path
+    top: tuple[Score, ...]
+    problem: str = ""
+
+
+def scores(ranked: Sequence[Score], chosen: int, title: str) -> Markup:
+    """The top classes as bars to choose from; the chosen class too where it is not among them.
+
+    Args:
+        ranked: all classes, the most probable first.
+        chosen: index of the class whose heat is shown.
+        title: the model's name.
+    """
+    rows = [*ranked[:TOP], *(score for score in ranked[TOP:] if score.index == chosen)]
+    count = len(ranked)
+    key = "predict.top" if count > TOP else "predict.all"
+    return tag(
+        "section",
+        tag("h3", ranked[0].name),
+        tag("p", words.text(key, top=TOP, count=f"{count:,}", model=title), class_="sub"),
+        tag("ol", *(tag("li", _row(score, chosen)) for score in rows)),
+        tag("p", words.text("predict.choose_class"), class_="sub"),
+        class_="ftlab-card ftlab-scores",
+    )
+
+
+def _row(score: Score, chosen: int) -> Markup:
+    return tag(
+        "button",
+        tag("span", score.name, class_="name"),
+        tag("span", percent(score.probability), class_="share"),
+        tag("span", tag("i", style=f"width:{100 * score.probability:.2f}%"), class_="track", aria_hidden="true"),
+        type="button",
+        data_index=score.index,
+        aria_pressed="true" if score.index == chosen else "false",
+    )
+
+
+def overlay(found: Explanation, name: str, stem: str) -> Markup:
+    """The picture under its heat, and what can be downloaded. The browser blends the two.
+
+    Args:
+        found: picture and heat.
+        name: of the class.
+        stem: beginning of the downloads' file names.
+    """
+    from ftlab.inference import cam
+
+    height, width = found.picture.shape[:2]
+    picture = uri(found.picture, quality=90)
+    parts = [tag("img", src=picture, alt=words.text("predict.picture"), class_="under", width=width, height=height)]
+    links = [_download(words.text("predict.download_picture"), picture, f"{stem}-picture.jpg")]
+    if found.evidence:
+        layer = uri(cam.layer(found.heat, found.box), form="WEBP", quality=85)
+        heat = uri(cam.colour(found.heat), quality=92)
+        said = words.text("predict.heat_alt", name=name)
+        parts.append(tag("img", src=layer, alt=said, class_="over", width=width, height=height))
+        links += [
+            _download(words.text("predict.download_heat"), heat, f"{stem}-heat.jpg"),
+            _download(words.text("predict.download_overlay"), "#", f"{stem}-overlay.png", data_blend=True),
+        ]
+        caption = join([words.text("predict.evidence"), " ", tag("b", name)])
+        legend = tag("p", words.text("predict.little"), tag("i"), words.text("predict.much"), class_="legend")
+        x0, y0, x1, y1 = found.box
+        whole = (x1 - x0) * (y1 - y0) >= 0.995 * width * height
+        note = "" if whole else tag("p", words.text("predict.unseen"), class_="sub")
+    else:
+        caption = join([words.text("predict.no_evidence"), " ", tag("b", name)])
+        legend, note = "", tag("p", words.text("predict.no_evidence_why"), class_="sub")
+    return tag(
+        "section",
+        tag("div", tag("p", caption, class_="caption"), legend, class_="line"),
+        tag("div", *parts, class_="stack"),
+        note,
+        tag("p", *links, class_="downloads"),
+        class_="ftlab-card ftlab-overlay",
+    )
+
+
+def examples(files: Sequence[tuple[Path, str]]) -> Markup:
+    """Pictures to try, each with its true class where it is known."""
+    made = thumbnails([file for file, _ in files])
+    buttons = [
+        tag(
+            "button",
+            tag("img", src=source, alt=words.text("predict.example", number=number + 1)),
+            tag("span", name) if name else "",
+            type="button",
+            data_index=number,
+            title=name or None,
+        )
+        for number, ((_, name), source) in enumerate(zip(files, made, strict=True))
+        if source
+    ]
+    if not buttons:
+        return Markup("")
+    return tag(
+        "div", tag("p", words.text("predict.examples")), tag("div", *buttons, class_="strip"), class_="ftlab-examples"
+    )
+
+
+def gallery(answers: Sequence[Answer]) -> Markup:
+    """Several pictures with their answers, and the same as a table to download."""
+    made = thumbnails([answer.file for answer in answers])
+    figures = [
+        _figure(number, answer, source) for number, (answer, source) in enumerate(zip(answers, made, strict=True))
+    ]
+    link = _download(words.text("predict.download_csv"), table(answers), "predictions.csv")
+    bad = sum(bool(answer.problem) for answer in answers)
+    said = words.text("predict.several_bad" if bad else "predict.several_done", count=len(answers), bad=bad)
+    head = tag("div", tag("p", said, class_="caption"), tag("p", link, class_="downloads"), class_="line")
+    return tag("section", head, tag("div", *figures, class_="grid"), class_="ftlab-card ftlab-answers")
+
+
+def _figure(number: int, answer: Answer, source: str | None) -> Markup:
+    name = answer.file.name
+    if answer.problem:
+        return tag("div", tag("span", "!", class_="gone"), tag("b", name), tag("small", answer.problem), class_="bad")
+    best = answer.top[0]
+    return tag(
+        "button",
+        tag("img", src=source, alt="") if source else "",
+        tag("b", best.name),
+        tag("small", percent(best.probability)),
+        type="button",
+        data_index=number,
+        title=name,
+    )
+
+
+def table(answers: Sequence[Answer]) -> str:
+    """The answers as CSV, as a `data:` address: file, then class and probability of each of the top classes."""
+    width = max((len(answer.top) for answer in answers), default=0)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\r\n")
+    places = range(1, width + 1)
+    writer.writerow(["file", *(f"{what}_{place}" for place in places for what in ("class", "probability")), "problem"])
+    for answer in answers:
+        cells = [cell for score in answer.top for cell in (score.name, f"{score.probability:.6f}")]
+        writer.writerow([answer.file.name, *cells, *[""] * (2 * width - len(cells)), answer.problem])
+    # the mark at the beginning tells spreadsheets that it is UTF-8
+    return (
+        f"data:text/csv;charset=utf-8;base64,{base64.b64encode(stream.getvalue().encode('utf-8-sig')).decode('ascii')}"
+    )
+
+
+def wrong(error: PictureError) -> str:
+    """What is wrong with a picture, and its remedy."""
+    return f"{error} {words.text(f'remedy.{error.code}', **error.values)}"
+
+
+def percent(probability: float) -> str:
+    """A probability in [0, 1] for people: never 0 % or 100 % where it is not."""
+    if 0 < probability < 0.001:
+        return "< 0.1 %"
+    if 0.999 < probability < 1:
+        return "> 99.9 %"
+    return f"{100 * probability:.1f} %"
+
+
+def _download(label: str, address: str, name: str, **attributes: object) -> Markup:
+    return tag("a", label, href=address, download=name, **attributes)

@@ -1,0 +1,15 @@
+// The heat over the picture is blended by the browser, so that the slider follows the hand; "Overlay" saves what is seen.
+element.addEventListener('click', (event) => {
+  const link = event.target.closest('a[data-blend]');
+  if (!link) return;
+  const under = element.querySelector('img.under');
+  const over = element.querySelector('img.over');
+  const canvas = document.createElement('canvas');
+  canvas.width = under.naturalWidth;
+  canvas.height = under.naturalHeight;
+  const context = canvas.getContext('2d');
+  context.drawImage(under, 0, 0);
+  context.globalAlpha = Number(getComputedStyle(over).opacity);
+  context.drawImage(over, 0, 0, canvas.width, canvas.height);
+  link.href = canvas.toDataURL('image/png');
+});
