@@ -1,0 +1,239 @@
+"""The story in a real browser: pictures, Start, live curves, a reload in mid-run, the end, a picture, its evidence.
+
+Each test is what one person does; what they see is kept in `test-screenshots/` for people to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect
+
+from ftlab import runs
+from ftlab.data import rendered
+from ftlab.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+SOON, LATER = 30_000, 120_000
+"""Milliseconds for what needs a server's answer, and for what needs a training."""
+
+
+class Server:
+    """`python app.py` on a port of its own, which can be ended and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runs, self.data, self.log = folder / "runs", folder / "data", folder / "server.log"
+        self.data.mkdir(parents=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.environment = {**os.environ, "FTLAB_HOME": str(folder / "home")}
+
+    def start(self) -> None:
+        words = ["app.py", "--no-browser", "--port", str(self.port), "--runs", self.runs, "--data-root", self.data]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *words], cwd=ROOT, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+            time.sleep(0.1)
+        raise AssertionError(f"no server after a minute: {self.log.read_text(encoding='utf-8')}")
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=20)
+
+    def newest(self) -> Run:
+        return runs.find(self.runs, "latest")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, session_home: Path) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("app"))
+    server.start()
+    yield server
+    server.end()
+    for run in runs.busy(server.runs):
+        psutil.Process(run.read("pid")["pid"]).kill()
+
+
+def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
+    server: Server, page: Page, screenshots: Path
+) -> None:
+    page.goto(server.url)
+    expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
+    expect(page.locator("#dataset-gallery img").first).to_be_visible(timeout=LATER)
+    keep(page, screenshots, "1-dataset")
+
+    page.locator("#dataset-go").click()
+    expect(page.locator("#train-facts")).to_contain_text("7,686 of 3.4 M")
+    command = page.locator("#train-command textarea")
+    expect(command).to_have_value(re.compile(r"^python -m ftlab train --sample shapes"))
+    keep(page, screenshots, "2-train-before")
+
+    page.locator("#train-epochs input").fill("400")
+    typed = page.locator("#train-command textarea")
+    expect(typed).to_have_value(re.compile("--epochs 400"), timeout=SOON)
+    shown = typed.input_value()
+    page.locator("#train-start").click()
+    expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=LATER)
+    run = server.newest()
+    assert typed_words(run) == shown.split()[1:], "Start runs the command that was shown"
+    few = points(page)
+    page.wait_for_function(
+        "few => document.querySelector('#train-curves polyline.val').points.numberOfItems > few", arg=few
+    )
+    keep(page, screenshots, "3-train-running")
+
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
+    assert points(page) > few, "the reloaded page shows the run from its beginning"
+    expect(page.locator("#train-start")).to_be_enabled(timeout=LATER)
+    assert run.status() == "finished"
+    assert (run.history().best or pytest.fail("no best epoch")).val_accuracy >= 0.95
+    expect(page.locator("#train-progress")).to_contain_text("%")
+    keep(page, screenshots, "4-train-done")
+
+    page.locator("#train-go").click()
+    expect(page.locator("#predict-model input")).to_have_value(re.compile("EfficientNet-Lite0"), timeout=SOON)
+    picture = sorted((sample(server) / "test" / "fish").iterdir())[0]
+    page.locator("#predict-image input[type=file]").set_input_files(picture)
+    rows = page.locator("#predict-scores button[data-index]")
+    expect(rows).to_have_count(5, timeout=LATER)
+    expect(rows.first).to_contain_text("fish")
+    first = overlay(page)
+    rows.nth(1).click()
+    page.wait_for_function("old => document.querySelector('#predict-overlay img:last-of-type').src !== old", arg=first)
+    keep(page, screenshots, "5-predict")
+
+
+def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_restarted(
+    server: Server, page: Page, screenshots: Path
+) -> None:
+    page.goto(server.url)
+    expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#train-epochs input").fill("5000")
+    expect(page.locator("#train-command textarea")).to_have_value(re.compile("--epochs 5000"), timeout=SOON)
+    page.locator("#train-start").click()
+    expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=LATER)
+    run = server.newest()
+
+    server.end()
+    assert run.live(), "a training goes on without its page's server"
+    server.start()
+    page.goto(server.url)
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
+    page.locator("#train-stop").click()
+    expect(page.locator("#train-resume")).to_be_enabled(timeout=SOON)
+    assert run.status() == "stopped"
+    assert run.best.is_file()
+    keep(page, screenshots, "6-train-stopped")
+
+    reached = run.history().step
+    page.locator("#train-resume").click()
+    expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
+    page.wait_for_function("() => document.querySelector('#train-curves polyline.val')")
+    until = time.monotonic() + 120
+    while run.history().step <= reached and time.monotonic() < until:
+        time.sleep(0.2)
+    assert run.history().step > reached
+    page.locator("#train-stop").click()
+    expect(page.locator("#train-resume")).to_be_enabled(timeout=SOON)
+    steps = [row.step for row in run.history().steps]
+    assert steps == sorted(set(steps)), "each step stands once in the history"
+
+
+def test_a_second_page_finds_the_same_run(server: Server, page: Page) -> None:
+    second = page.context.new_page()
+    for one in (page, second):
+        one.goto(server.url)
+        one.get_by_role("tab", name="Train").click()
+    name = server.newest().name
+    page.locator("#train-runs input").click()
+    page.get_by_role("option").first.click()
+    expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
+    second.reload()
+    second.get_by_role("tab", name="Train").click()
+    expect(second.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
+    assert name in server.newest().name
+
+
+def test_the_untrained_default_answers_at_once_and_a_broken_picture_gives_one_line(
+    server: Server, page: Page, tmp_path: Path
+) -> None:
+    page.goto(server.url)
+    page.get_by_role("tab", name="Predict").click()
+    page.locator("#predict-examples button").nth(1).click()
+    rows = page.locator("#predict-scores button[data-index]")
+    expect(rows).to_have_count(5, timeout=LATER)
+    expect(rows.first).to_contain_text("lion")
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"this is no picture")
+    page.locator("#predict-image button[aria-label='Clear']").click()
+    page.locator("#predict-image input[type=file]").set_input_files(broken)
+    expect(page.locator("#predict-scores")).to_contain_text("broken.jpg", timeout=SOON)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_tab_is_wider_than_the_window(server: Server, page: Page, screenshots: Path, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(server.url)
+    expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
+    for name in ("Dataset", "Train", "Predict"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(700)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} overflows"
+        keep(page, screenshots, f"7-{name.lower()}-{width}")
+
+
+def test_a_folder_that_cannot_be_used_is_refused_with_what_to_fix(server: Server, page: Page) -> None:
+    (server.data / "empty").mkdir()
+    page.goto(server.url)
+    page.locator("#dataset-source label").last.click()
+    field = page.locator("#dataset-folder input")
+    field.fill(str(server.data / "empty"))
+    field.press("Enter")
+    expect(page.locator("#dataset-summary")).to_contain_text("no pictures", timeout=SOON)
+    field.fill("/etc")
+    field.press("Enter")
+    expect(page.locator("#dataset-summary")).to_contain_text(str(server.data), timeout=SOON)
+
+
+def keep(page: Page, folder: Path, name: str) -> None:
+    page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+def points(page: Page) -> int:
+    """Points of the validation curve as it is drawn."""
+    return int(page.evaluate("document.querySelector('#train-curves polyline.val').points.numberOfItems"))
+
+
+def overlay(page: Page) -> str:
+    return str(page.locator("#predict-overlay img").last.get_attribute("src"))
+
+
+def typed_words(run: Run) -> list[str]:
+    """The command that a run's process was started with, without the interpreter."""
+    return psutil.Process(run.read("pid")["pid"]).cmdline()[1:]
+
+
+def sample(server: Server) -> Path:
+    return rendered.ensure("shapes", Path(server.environment["FTLAB_HOME"]))
