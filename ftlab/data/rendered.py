@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -36,9 +37,10 @@ SIDE = 288
 
 SPLITS = ("train", "val", "test")
 
+# Whoever changes a single pixel raises the version: folders that were drawn before stay what they are.
 _VERSION = 1
 _SEED = 20
-_STALE = 3600.0
+_STALE = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,9 @@ def _publish(draft: Path, folder: Path) -> None:
 def _sweep(folder: Path) -> None:
     """Removes what a killed process left half drawn; one that draws right now is younger than that."""
     for draft in folder.parent.glob(f".{folder.name}-*"):
-        if time.time() - draft.stat().st_mtime > _STALE:
-            shutil.rmtree(draft, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its own process was faster
+            if time.time() - draft.stat().st_mtime > _STALE:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def _ground(chosen: SampleSet, split: str, label: str, index: int) -> Maker:
