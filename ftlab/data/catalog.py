@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,15 +184,7 @@ def scan(
     if layout != "split":
         dealt = _deal(found["train"], val_share, test_share if layout == "flat" else 0.0, seed)
         dealt["test"].update(found.get("test", {}))
-    splits = {
-        split: tuple(
-            Item(path, label, pictures[path])
-            for label, name in enumerate(classes)
-            if (pictures := dealt.get(split, {}).get(name, {}))
-            for path in sorted(pictures, key=natural)
-        )
-        for split in SPLITS
-    }
+    splits = _splits(classes, dealt)
     return Catalog(
         root=root,
         layout=layout,
@@ -202,6 +194,41 @@ def scan(
         bytes=sum(item.size for items in splits.values() for item in items),
         sizes=sizes,
     )
+
+
+def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: int) -> Catalog:
+    """The catalogue that a new scan with these shares and this seed would give, without looking at the files again.
+
+    Args:
+        catalog: of a scan with other shares.
+        val_share, test_share, seed: as for `scan`.
+
+    Raises:
+        ConfigError: the shares leave nothing to train on.
+    """
+    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+        raise ConfigError("config.shares", val=val_share, test=test_share)
+    if catalog.layout == "split":
+        return catalog
+    flat = catalog.layout == "flat"
+    found: dict[str, Pictures] = {name: {} for name in catalog.classes}
+    for split in SPLITS if flat else ("train", "val"):
+        for item in catalog.splits[split]:
+            found[catalog.classes[item.label]][item.path] = item.size
+    dealt = _deal(found, val_share, test_share if flat else 0.0, seed)
+    return replace(catalog, splits=_splits(catalog.classes, dealt) | ({} if flat else {"test": catalog.splits["test"]}))
+
+
+def _splits(classes: tuple[str, ...], dealt: dict[str, Pictures]) -> dict[str, tuple[Item, ...]]:
+    return {
+        split: tuple(
+            Item(path, label, pictures[path])
+            for label, name in enumerate(classes)
+            if (pictures := dealt.get(split, {}).get(name, {}))
+            for path in sorted(pictures, key=natural)
+        )
+        for split in SPLITS
+    }
 
 
 def _layout(root: Path, problems: list[Problem]) -> tuple[str, dict[str, str]]:

@@ -112,8 +112,10 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
     shown = [summary, problems, pictures, of_class, of_split, page, gallery, val_share, test_share, go, kept]
     scanning: dict[str, Any] = {"show_progress_on": summary, "concurrency_limit": 4, "trigger_mode": "always_last"}
     gr.on([look.click, folder.submit], shop.look_again, choice, shown, api_name="scan", **scanning)
-    changes = [sample.input, val_share.release, test_share.release]
-    gr.on(changes, shop.look, choice, shown, api_visibility="private", **scanning)
+    sample.input(shop.look, choice, shown, api_visibility="private", **scanning)
+    # `release` tells of the slider only, not of its number field
+    shares = [val_share.change, test_share.change]
+    gr.on(shares, shop.look, choice, shown, trigger_mode="always_last", **_PAINT)
     restored = _page().load(shop.restore, kept, [*choice, about, browse, shelf], **_QUICK)
     restored.then(shop.look, choice, shown, api_visibility="private", **scanning)
 

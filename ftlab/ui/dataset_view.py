@@ -94,7 +94,8 @@ def _figures(catalog: Catalog, total: int) -> Markup:
 
 def _how(catalog: Catalog, source: Source, totals: dict[str, int]) -> str:
     """How the splits came about."""
-    values = {"val": source.val_share, "test": source.test_share, "train": 1 - source.val_share - source.test_share}
+    shares = {"val": source.val_share, "test": source.test_share, "train": 1 - source.val_share - source.test_share}
+    values = {name: f"{100 * share:.0f} %" for name, share in shares.items()}
     key = catalog.layout
     if key == "split" and not totals["test"]:
         key = "split_no_test"
@@ -159,11 +160,13 @@ def _rows(
 
 
 def _spread(items: list[tuple[str, Item]], count: int, page: int) -> list[tuple[str, Item]]:
-    """`count` of the items, evenly taken; each page takes others, until all were seen and it begins again."""
+    """`count` of the items, evenly taken; each page takes the next ones, and behind the last it begins again."""
     if len(items) <= count:
         return items
     pages = -(-len(items) // count)
-    return items[page % pages :: pages][:count]
+    mixed = [place for first in range(pages) for place in range(first, len(items), pages)]
+    taken = {mixed[(page * count + place) % len(items)] for place in range(count)}
+    return [items[place] for place in sorted(taken)]
 
 
 def _figure(catalog: Catalog, split: str, item: Item, uri: str | None) -> Markup:

@@ -23,7 +23,7 @@ from ftlab.runs import Run
 from ftlab.ui import predict_view as view
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
-from ftlab.ui.markup import Markup, empty, trouble
+from ftlab.ui.markup import Markup, empty, tag, trouble
 
 if TYPE_CHECKING:
     from ftlab.inference.predictor import Predictor
@@ -106,7 +106,7 @@ class Lab:
                 index = None  # of a model that was chosen before
             ranked, found = predictor.look(picture, index, k=len(classes))
         except PictureError as error:
-            return _nothing(trouble(view.wrong(error)))
+            return _nothing(trouble(tag("b", Path(picture).name), ": ", view.wrong(error)))
         except FtlabError as error:
             return _nothing(trouble(str(error)))
         return [

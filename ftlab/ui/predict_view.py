@@ -173,8 +173,8 @@ def table(answers: Sequence[Answer]) -> str:
 
 
 def wrong(error: PictureError) -> str:
-    """What is wrong with a picture, and its remedy."""
-    return f"{error} {words.text(f'remedy.{error.code}', **error.values)}"
+    """What is wrong with a picture, and its remedy. Its place among the uploads is nobody's business."""
+    return f"{error.problem} {error.remedy}"
 
 
 def percent(probability: float) -> str:

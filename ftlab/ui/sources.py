@@ -61,7 +61,8 @@ def choose(profile: Profile, sample: str, folder: str, val_share: float, test_sh
 
 
 def scan(source: Source, *, fresh: bool = False, progress: Callable[[int, int], None] | None = None) -> Catalog:
-    """The catalogue of a source; kept, and made once when several ask at the same time.
+    """The catalogue of a source. The files are looked at once, also when several ask at the same time; with other
+    shares they are only dealt again.
 
     Args:
         source: as `choose` gives it.
@@ -70,8 +71,9 @@ def scan(source: Source, *, fresh: bool = False, progress: Callable[[int, int], 
 
     Raises:
         DataError: the folder cannot be used.
+        ConfigError: the shares leave nothing to train on.
     """
-    key = _key(source)
+    key = (source.sample, source.folder)
     with _lock:
         future = None if fresh else _scans.get(key)
         mine = future is None
@@ -83,38 +85,42 @@ def scan(source: Source, *, fresh: bool = False, progress: Callable[[int, int], 
     if mine:
         try:
             folder = source.folder or rendered.ensure(source.sample, progress=progress)
-            future.set_result(
-                catalog.scan(
-                    folder,
-                    val_share=source.val_share,
-                    test_share=source.test_share,
-                    seed=SEED,
-                    progress=progress,
-                )
-            )
+            future.set_result(catalog.scan(folder, seed=SEED, progress=progress))
         except BaseException as error:
             with _lock:
                 if _scans.get(key) is future:
                     del _scans[key]
             future.set_exception(error)
-    return future.result()
+    return _dealt(source, future.result())
 
 
 def known(source: Source) -> Catalog | None:
     """The catalogue of a source if it was scanned already, without waiting."""
     with _lock:
-        future = _scans.get(_key(source))
-    return future.result() if future is not None and future.done() and future.exception() is None else None
+        future = _scans.get((source.sample, source.folder))
+    done = future is not None and future.done() and future.exception() is None
+    return _dealt(source, future.result()) if future is not None and done else None
+
+
+def _dealt(source: Source, scanned: Catalog) -> Catalog:
+    """The scanned pictures with the source's shares; the last few are kept."""
+    with _lock:
+        base, found = _hands.get(source, (None, None))
+    if found is None or base is not scanned:
+        shares = {"val_share": source.val_share, "test_share": source.test_share}
+        found = catalog.deal_again(scanned, **shares, seed=SEED)
+        with _lock:
+            _hands[source] = scanned, found
+            while len(_hands) > _KEPT:
+                _hands.popitem(last=False)
+    return found
 
 
 SEED = int(KNOBS["seed"][1])
 """The seed of the split that the page shows: the default of a training."""
-_scans: OrderedDict[tuple[object, ...], Future[Catalog]] = OrderedDict()
+_scans: OrderedDict[tuple[str, Path | None], Future[Catalog]] = OrderedDict()
+_hands: OrderedDict[Source, tuple[Catalog, Catalog]] = OrderedDict()
 _lock = threading.Lock()
-
-
-def _key(source: Source) -> tuple[object, ...]:
-    return source.sample, source.folder, source.val_share, source.test_share
 
 
 def _share(name: str, value: object) -> float:
