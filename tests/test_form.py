@@ -99,8 +99,14 @@ def test_an_empty_field_is_chosen_for_you() -> None:
     assert form.read(shown) == TrainConfig()
 
 
-def test_whole_numbers_may_come_as_floats() -> None:
+def test_numbers_may_come_as_the_page_sends_them() -> None:
     assert form.read({"epochs": 12.0}).epochs == 12
+    assert form.read({"threads": " 2 ", "workers": ""}) == TrainConfig(threads=2)
+
+
+def test_no_number_field_starts_empty(built: form.Form) -> None:
+    """An empty one turns to 0 when it is first shown (gradio 6.31)."""
+    assert [name for name, field in built.fields.items() if isinstance(field, gr.Number) and field.value is None] == []
 
 
 @pytest.mark.parametrize(

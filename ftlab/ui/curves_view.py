@@ -17,7 +17,7 @@ from ftlab.ui.markup import Markup, join, tag
 
 HEIGHT, STRIP = 190, 44
 """Heights of the drawings of loss and accuracy, and of the learning rate's strip, in CSS pixels."""
-_MARGIN = 0.02
+_MARGIN = 0.035
 """Room beyond the data on each side, as a share of the axis, so that dots at the edge are whole."""
 _DOTTED = 60
 """A curve of more points than these is a line without dots."""

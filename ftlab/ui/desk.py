@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ftlab import backbones, runs, words
@@ -18,6 +19,7 @@ from ftlab.data.catalog import Catalog
 from ftlab.errors import FtlabError, RunError
 from ftlab.jobs import estimate, worker
 from ftlab.models import weights
+from ftlab.plots import curves_figure
 from ftlab.runs import Run
 from ftlab.ui import form, live, live_view, sources
 from ftlab.ui.guard import Profile
@@ -85,6 +87,17 @@ class Desk:
                     self._statuses[name] = look.status
             found.append((line, name))
         return found
+
+    def picture(self, store: object, folder: Path) -> Path:
+        """The curves of the page's run as a PNG file below `folder`. Raises `RunError` when there is no run."""
+        run = self.chosen(store)
+        if run is None:
+            raise RunError("run.none")
+        place = folder / "curves" / run.name
+        place.mkdir(parents=True, exist_ok=True)
+        file = place / f"{run.name}.png"
+        curves_figure(live.watch(run).history()).savefig(file, dpi=150)
+        return file
 
     # --- start, stop, resume
 

@@ -84,9 +84,14 @@ def sentence(error: FtlabError) -> str:
 
 def _typed(name: str, value: Any) -> Any:
     """A widget's value as the knob's type; an empty field is None."""
-    if value is None or (value == "" and "" not in KNOBS[name][0].choices):
+    if value is None or (isinstance(value, str) and not value.strip() and "" not in KNOBS[name][0].choices):
         return None
     wanted = config.kind(name)
+    if wanted is not str and isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:  # `TrainConfig` says what it must be
+            return value
     if wanted is str or isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
     if not math.isfinite(value):
@@ -180,20 +185,22 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
 def widget(name: str, value: Any) -> Field:
     """The widget of a knob, from what the configuration knows of it."""
     knob, _ = KNOBS[name]
-    unit = f" ({knob.unit})" if knob.unit else ""
+    label = words.text(f"knob.{name}.label")
+    unit = f" ({knob.unit})" if knob.unit and knob.unit not in label else ""
     about: dict[str, Any] = {
-        "label": words.text(f"knob.{name}.label") + unit,
+        "label": label + unit,
         "info": words.text(f"knob.{name}.hint"),
         "value": value,
         "elem_id": _ids.get(name, f"train-{name.replace('_', '-')}"),
-        "min_width": 150,
+        "min_width": 200 if knob.group in FOLDED else 130,
         "interactive": True,
     }
     if knob.choices:
         choices = [(_choice(name, choice), choice) for choice in knob.choices]
         return gr.Radio(choices, elem_classes="ftlab-choice", **about)
-    if config.kind(name) is str:
-        return gr.Textbox(**about)
+    if config.kind(name) is str or value is None:
+        # A gr.Number that is empty turns to 0 when it is first shown (gradio 6.31).
+        return gr.Textbox(placeholder=words.text("train.chosen"), max_lines=1, **about)
     low, high, step = knob.low, knob.high, knob.step
     few = low is not None and high is not None and step is not None and (high - low) / step <= SLIDER_STOPS
     if few and not config.optional(name):

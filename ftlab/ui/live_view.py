@@ -35,7 +35,7 @@ def state(history: History, now: str) -> Markup:
     if now in ("finished", "time", "early"):
         detail = "status.detail.finished" if accuracy else "status.detail.finished_bare"
     elif now == "stopped" and accuracy:
-        detail = "status.detail.stopped_best"
+        detail = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
     message = (ended.message if ended and ended.message else "") or words.text("status.failed")
     values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message}
     share: float | None = None

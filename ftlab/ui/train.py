@@ -15,6 +15,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.context import Context
+from gradio.utils import get_upload_folder
 
 from ftlab import words
 from ftlab.errors import FtlabError
@@ -57,9 +58,10 @@ class _Panel:
     start: gr.Button
     stop: gr.Button
     resume: gr.Button
-    go: gr.Button
+    kept: gr.Row
     chooser: gr.Dropdown
     timer: gr.Timer
+    phase: gr.Textbox
     seen: gr.JSON
 
     def outputs(self) -> list[Any]:
@@ -101,7 +103,9 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
                 resume = gr.Button(words.text("train.resume"), elem_id="train-resume", interactive=False, min_width=90)
             empty = live.nothing()
             head = gr.HTML(empty.head, elem_id="train-progress", apply_default_css=False)
-            go = gr.Button(words.text("train.go"), variant="primary", visible=False, elem_id="train-go")
+            with gr.Row(visible=False, elem_classes="ftlab-buttons") as kept:
+                go = gr.Button(words.text("train.go"), variant="primary", elem_id="train-go", scale=2, min_width=160)
+                save = gr.Button(words.text("train.save"), elem_id="train-save", scale=1, min_width=120)
             curves = gr.HTML(
                 empty.curves,
                 elem_id="train-curves",
@@ -114,20 +118,26 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
                 label=words.text("train.runs"),
                 info=words.text("train.runs_space" if profile.space else "train.runs_hint"),
                 elem_id="train-runs",
+                visible=False,
             )
             with gr.Accordion(words.text("train.log"), open=True, elem_id="train-log-fold"):
                 log = gr.HTML(empty.log, elem_id="train-log", apply_default_css=False)
     timer = gr.Timer(IDLE_EVERY)
     seen = gr.JSON({}, visible=False, elem_id="train-seen")
-    panel = _Panel(store, head, curves, log, start, stop, resume, go, chooser, timer, seen)
-    _wire_form(desk, widgets, dataset_tab, panel, facts, command)
-    _wire_run(desk, panel)
+    phase = gr.Textbox(visible="hidden", elem_id="train-phase")
+    panel = _Panel(store, head, curves, log, start, stop, resume, kept, chooser, timer, phase, seen)
+    _wire_form(desk, widgets, dataset_tab, tabs, panel, (facts, command))
+    _wire_run(desk, panel, tabs)
     go.click(lambda: gr.Tabs(selected="predict"), None, tabs, **_LIGHT)
+    file = gr.DownloadButton(visible="hidden", elem_id="train-file")
+    save.click(lambda kept: str(desk.picture(kept, Path(get_upload_folder()))), store, file, **_BUTTON).success(
+        None, None, None, js=_DOWNLOAD
+    )
     return TrainTab(store)
 
 
 def _wire_form(
-    desk: Desk, widgets: form.Form, dataset_tab: DatasetTab, panel: _Panel, facts: gr.HTML, command: gr.Textbox
+    desk: Desk, widgets: form.Form, dataset_tab: DatasetTab, tabs: gr.Tabs, panel: _Panel, said_in: tuple[Any, Any]
 ) -> None:
     data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
     inputs = [*data, *widgets.inputs()]
@@ -168,21 +178,22 @@ def _wire_form(
             return [gr.skip()] * len(panel.outputs())
         return _show(desk, desk.remember(store, run), {}, keep=True)
 
-    changes = [one.change for one in (*data, *widgets.inputs())]
-    said = gr.on(changes, say, inputs, [facts, command], trigger_mode="always_last", **_LIGHT)
-    first = _page().load(say, inputs, [facts, command], **_LIGHT)
+    # A scan in the Dataset tab and the end of a training change what can be said, too.
+    changes = [one.change for one in (*data, *widgets.inputs(), panel.phase)]
+    said = gr.on([*changes, tabs.change], say, inputs, [*said_in], trigger_mode="always_last", **_LIGHT)
+    first = _page().load(say, inputs, [*said_in], **_LIGHT)
     # Counting and measuring take seconds, and the form may have moved on by then: they fill no field, `say` asks again.
     slow: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
     for event in (said, first):
         for work, queue in ((count, "count"), (measure, "measure")):
             done = event.then(work, inputs, None, concurrency_id=queue, concurrency_limit=1, **slow)
-            event = done.then(say, inputs, [facts, command], **_LIGHT)
+            event = done.then(say, inputs, [*said_in], **_LIGHT)
     _page().load(lambda: gr.Radio(choices=form.cards()), None, widgets.fields["backbone"], **_LIGHT)
     started = panel.start.click(start, [panel.store, *inputs], panel.outputs(), **_BUTTON)
     started.then(None, None, None, js=_TO_PROGRESS)
 
 
-def _wire_run(desk: Desk, panel: _Panel) -> None:
+def _wire_run(desk: Desk, panel: _Panel, tabs: gr.Tabs) -> None:
     outputs = panel.outputs()
 
     def stop(store: object, seen: object) -> list[Any]:
@@ -205,6 +216,11 @@ def _wire_run(desk: Desk, panel: _Panel) -> None:
             return [gr.skip()] * len(outputs)
         return _show(desk, desk.remember(store, Run(desk.profile.runs / name)), {}, keep=True)
 
+    def back(store: object) -> Any:
+        own = store.get("run") if isinstance(store, dict) else None
+        return gr.Tabs(selected="train") if own and desk.look(store).live else gr.skip()
+
+    _page().load(back, panel.store, tabs, **_LIGHT)
     panel.timer.tick(lambda store, seen: _show(desk, store, seen), [panel.store, panel.seen], outputs, **_LIGHT)
     _page().load(lambda store: _show(desk, store, {}), panel.store, outputs, **_LIGHT)
     panel.stop.click(stop, [panel.store, panel.seen], outputs, **_BUTTON)
@@ -245,9 +261,12 @@ def _changes(look: Look, choices: list[tuple[str, str]], store: object, seen: di
         gr.Button(interactive=not look.live) if buttons else skip,
         gr.Button(interactive=look.live and look.state != "stopping") if new["head"] or buttons else skip,
         gr.Button(interactive=look.resumable) if buttons else skip,
-        gr.Button(visible=look.best and not look.live) if buttons else skip,
-        gr.Dropdown(choices=choices, value=look.run or None) if new["runs"] or new["run"] else skip,
+        gr.Row(visible=look.best and not look.live) if buttons else skip,
+        gr.Dropdown(choices=choices, value=look.run or None, visible=bool(choices))
+        if new["runs"] or new["run"]
+        else skip,
         gr.Timer(value=LIVE_EVERY if look.live else IDLE_EVERY) if new["live"] else skip,
+        look.status if buttons else skip,
         marks if any(new.values()) else skip,
     ]
 
@@ -258,4 +277,5 @@ def _page() -> gr.Blocks:
     return page
 
 
+_DOWNLOAD = "() => document.querySelector('#train-file a, a#train-file, #train-file')?.click()"
 _TO_PROGRESS = "() => document.getElementById('train-progress')?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"
