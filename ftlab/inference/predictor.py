@@ -155,7 +155,7 @@ def _trained(path: Path, _changed: int) -> Predictor:
         tensors, header = checkpoint.load(run.best)
         net.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as cause:
-        raise RunError("run.damaged", run=run.name, file=run.best, cause=cause) from cause
+        raise checkpoint.damaged(run, run.best, cause) from cause
     title = words.text("model.trained", title=row.title, mode=run.config().mode, **header)
     return Predictor(net, row, transforms.from_json(model["preprocessing"]), tuple(model["classes"]), title)
 

@@ -41,7 +41,6 @@ class Position:
     best_accuracy: float | None = None
     best_loss: float | None = None
     sums: list[float] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 class Keeper:
@@ -70,21 +69,40 @@ class Keeper:
         return time.monotonic() - self._saved_at >= _COST_SHARE * self._cost
 
     def save(self, position: Position) -> list[str]:
-        """Write what has changed: the best weights first, so that the state never tells of a best that is not there."""
+        """Write what has changed: the best weights first, so that the state never tells of a best that is not there.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
         began = time.monotonic()
-        written = ["last"]
-        if self._pending is not None:
-            tensors = self.network.state_dict()
-            prefix = "head." if self.learning is self.network.head else ""
-            tensors.update({prefix + key: value for key, value in self._pending.items()})
-            write(self.run.best, tensors, {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy})
-            self._pending, written = None, ["best", "last"]
+        written = [*self.save_best(position), "last"]
         state, settings = _pack(self.optimizer)
         state.update({f"module.{k}": v for k, v in self.learning.state_dict().items()})
-        write(self.run.last, state, {"position": asdict(position), "optimizer": settings})
+        self._write(self.run.last, state, {"position": asdict(position), "optimizer": settings})
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - began
         return written
+
+    def save_best(self, position: Position) -> list[str]:
+        """Write the best weights if the disk does not have them yet.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
+        if self._pending is None:
+            return []
+        tensors = self.network.state_dict()
+        prefix = "head." if self.learning is self.network.head else ""
+        tensors.update({prefix + key: value for key, value in self._pending.items()})
+        self._write(self.run.best, tensors, {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy})
+        self._pending = None
+        return ["best"]
+
+    def _write(self, path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        try:
+            write(path, tensors, header)
+        except (OSError, SafetensorError) as cause:
+            raise RunError("run.write", folder=self.run.path.parent, cause=cause) from cause
 
     def restore(self) -> Position | None:
         """Put back what `save` wrote; None where nothing was.
@@ -99,20 +117,30 @@ class Keeper:
             own = {k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")}
             self.learning.load_state_dict(own)
             _unpack(self.optimizer, tensors, header["optimizer"])
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as cause:
-            raise RunError("run.damaged", run=self.run.name, file=self.run.last, cause=cause) from cause
-        return Position(**header["position"])
+            return Position(**header["position"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as cause:
+            raise damaged(self.run, self.run.last, cause) from cause
 
 
-def reached(run: Run) -> int:
-    """The step from which a resumed run goes on; 0 for a new one. Reads the header only."""
+def reached(run: Run) -> Position:
+    """From where a resumed run goes on; the very beginning for a new one. Reads the header only.
+
+    Raises:
+        RunError: the file is damaged.
+    """
     if not run.last.is_file():
-        return 0
+        return Position()
     try:
         with safe_open(run.last, framework="pt") as file:
-            return int(json.loads((file.metadata() or {})[_OWN_KEY])["position"]["step"])
-    except (SafetensorError, OSError, KeyError, ValueError) as cause:
-        raise RunError("run.damaged", run=run.name, file=run.last, cause=cause) from cause
+            return Position(**json.loads((file.metadata() or {})[_OWN_KEY])["position"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as cause:
+        raise damaged(run, run.last, cause) from cause
+
+
+def damaged(run: Run, file: Path, cause: Exception) -> RunError:
+    """The error for a file of a run that cannot be read. Of the many lines in which torch tells a misfit, the first."""
+    first = (str(cause).splitlines() or [""])[0].rstrip(":")
+    return RunError("run.damaged", run=run.name, file=file, cause=first or type(cause).__name__)
 
 
 def write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:

@@ -43,13 +43,14 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         ConfigError, DataError, WeightsError, RunError: with what to do, in one sentence.
     """
     clock = time.monotonic()
-    accelerator = devices.open_device(config)
+    accelerator = devices.open_device(setup.as_begun(config, run))
     config = setup.fix(config, run, accelerator)
     catalog = setup.catalog(config, run, accelerator)
     net = setup.build(config, run, catalog, accelerator, weights)
     pictures = PictureFeed(catalog, transforms.of(backbones.get(config.backbone)), config, accelerator)
     ending = _Ending(run, config, accelerator, clock)
-    yield _started(config, catalog, accelerator, net, pictures.steps, checkpoint.reached(run))
+    reached = checkpoint.reached(run)
+    yield _started(config, catalog, accelerator, net, pictures.steps, reached.step)
 
     feed: Feed = pictures
     module: nn.Module = net
@@ -61,24 +62,27 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             else:
                 features = part
         if features is None:
-            yield ending.event("stopped", Position())
+            yield ending.event("stopped", reached)
             return
         feed, module = FeatureFeed(pictures, features), net.head
         torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
 
     raw = optim.make(network.groups(module, config), config)
     module, optimizer = accelerator.prepare(module, raw)
+    bare = accelerator.unwrap_model(module)
     keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, raw)
     position = keeper.restore() or Position()
-    tally, recent = Tally(accelerator.device, position.sums[:4]), Tally(accelerator.device, position.sums[4:])
+    sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
+    tally, recent = Tally(accelerator.device, sums[:4]), Tally(accelerator.device, sums[4:])
     epochs, steps = config.epochs or 1, (config.epochs or 1) * feed.steps
     every = math.ceil(steps / _POINTS)
     if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
         yield _started(config, catalog, accelerator, net, feed.steps, position.step)
 
     for epoch in range(position.epoch, epochs + 1):
-        position.epoch, rate, pace = epoch, 0.0, _Pace()
-        network.train_flags(module, config.mode)
+        position.epoch, pace = epoch, _Pace()
+        rate = schedules.set_rates(raw, schedules.factor(config, max(0, position.step - 1), steps))
+        network.train_flags(bare, config.mode)
         for share in feed.train(epoch, position.done) if epoch else ():
             yield from setup.skipped(share.skipped, catalog, "train")
             rate = schedules.set_rates(raw, schedules.factor(config, position.step, steps))
@@ -106,7 +110,6 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             break
 
         rhythm = pace.whole()
-        bare = accelerator.unwrap_model(module)
         checked = yield from evaluate(bare, feed, "val", catalog, accelerator, ending.asked)
         if checked is None:
             break
@@ -117,17 +120,20 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             val_loss=checked.loss, val_accuracy=checked.top1, learning_rate=rate if epoch else None,
             images_per_second=rhythm, seconds=pace.seconds(), best=best,
         )  # fmt: skip
-        position.epoch, position.done = epoch + 1, 0
+        position.epoch, position.done, position.sums = epoch + 1, 0, []
         if ending.due():
             break
         if accelerator.is_main_process and keeper.due():
-            yield from _saved(keeper, position)
+            yield from _saved(keeper.save(position), position)
 
-    if ending.reason != "failed":
-        position.sums = [*tally.sums.tolist(), *recent.sums.tolist()]
+    if ending.reason == "failed":  # what was learnt since the last checkpoint is spoilt, but not what was set aside
         if accelerator.is_main_process:
-            yield from _saved(keeper, position)
-        accelerator.wait_for_everyone()
+            yield from _saved(keeper.save_best(position), position)
+    else:
+        position.sums = [x for one in (tally, recent) for x in devices.total(accelerator, one.sums).tolist()]
+        if accelerator.is_main_process:
+            yield from _saved(keeper.save(position), position)
+    accelerator.wait_for_everyone()
     done = position.epoch > epochs and ending.reason != "failed"
     yield ending.event("finished" if done else ending.reason or "stopped", position)
 
@@ -197,8 +203,8 @@ def _started(
     )
 
 
-def _saved(keeper: Keeper, position: Position) -> Iterator[Saved]:
-    for what in keeper.save(position):
+def _saved(written: list[str], position: Position) -> Iterator[Saved]:
+    for what in written:
         epoch = position.best_epoch if what == "best" else position.epoch
         yield Saved(what=what, epoch=epoch or 0, step=position.step)
 

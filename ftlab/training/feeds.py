@@ -85,10 +85,13 @@ class PictureFeed:
         mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
         for piece, batch in zip(pieces, batches(mine, picture, self.workers), strict=True):
             idle = self.rank >= len(piece)
+            pixels, labels = batch.pixels, self.labels[split][batch.indices]
+            if self.world > 1 and not batch.indices:  # none could be read: the others still wait for this process
+                idle, pixels, labels = True, torch.zeros(1, 3, self.prep.side, self.prep.side), torch.tensor([0])
             yield Share(
-                transforms.normalise(batch.pixels.to(self.device, non_blocking=True), self.prep),
-                self.labels[split][batch.indices].to(self.device),
-                torch.full((len(batch.indices),), 0.0 if idle else 1.0, device=self.device),
+                transforms.normalise(pixels.to(self.device, non_blocking=True), self.prep),
+                labels.to(self.device),
+                torch.full((len(labels),), 0.0 if idle else 1.0, device=self.device),
                 len(piece) if self.world > 1 else len(batch.indices),
                 batch.skipped,
             )

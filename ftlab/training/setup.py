@@ -28,6 +28,12 @@ from ftlab.training.feeds import PictureFeed
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
 
 
+def as_begun(config: TrainConfig, run: Run) -> TrainConfig:
+    """The configuration with the threads and the precision that the run began with: others would give other bits."""
+    begun = run.resolved()
+    return dataclasses.replace(config, threads=begun.threads, precision=begun.precision)
+
+
 def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> TrainConfig:
     """The configuration with everything chosen, written to `config.json`; a resumed run keeps what was chosen first."""
     stored = run.read("config.json")

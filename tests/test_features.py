@@ -1,0 +1,127 @@
+"""Features of a frozen backbone: each view of each picture once, in the pictures' order, whatever the threads do."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ftlab import backbones
+from ftlab.errors import PictureError
+from ftlab.models import features, network
+from ftlab.models.features import Features
+
+CPU = torch.device("cpu")
+
+
+class Mean(nn.Module):
+    """The mean of each channel: [B, 3, h, w] -> [B, 3]."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return pictures.mean(dim=(2, 3))
+
+
+def read(index: int, view: int) -> Tensor:
+    """Channels (index, view, 7); some take longer."""
+    time.sleep(0.002 * (index % 3))
+    return torch.tensor([index, view, 7], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4).contiguous()
+
+
+def computed(
+    backbone: nn.Module, count: int, views: int = 2, workers: int = 2, reader: features.Read = read
+) -> tuple[list[int], Features]:
+    work = features.compute(backbone, count, views, reader, Tensor.float, CPU, workers)
+    *told, last = work
+    assert isinstance(last, Features)
+    return [done for done in told if isinstance(done, int)], last
+
+
+@pytest.fixture
+def mobilenet() -> nn.Module:
+    return network.build(backbones.get("mobilenet_v2"), 2, pretrained=False).backbone
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_view_of_every_picture_in_order(workers: int) -> None:
+    told, found = computed(Mean(), 11, views=3, workers=workers)
+    assert told == [4, 8, 11]
+    assert found.vectors.shape == (3, 11, 3)
+    assert found.vectors.dtype == torch.float32
+    assert found.indices == list(range(11))
+    assert found.vectors[2, 9].tolist() == [9, 2, 7]
+    assert found.vectors[..., 0].tolist() == [[float(index) for index in range(11)]] * 3
+    assert found.skipped == []
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named() -> None:
+    def fussy(index: int, view: int) -> Tensor:
+        if index in (0, 4, 5, 6, 7) and view == 1:
+            raise PictureError("empty", file=f"{index}.jpg")
+        return read(index, view)
+
+    told, found = computed(Mean(), 9, reader=fussy)
+    assert told[-1] == 9
+    assert found.indices == [1, 2, 3, 8]
+    assert found.vectors[0, :, 0].tolist() == [1, 2, 3, 8]
+    assert [(index, refusal.values["file"]) for index, refusal in found.skipped] == [
+        (index, f"{index}.jpg") for index in (0, 4, 5, 6, 7)
+    ]
+
+
+def test_no_picture_at_all_is_no_features() -> None:
+    def none(index: int, view: int) -> Tensor:
+        raise PictureError("empty", file="x")
+
+    assert computed(Mean(), 3, reader=none)[1].vectors.shape == (2, 0, 0)
+    assert computed(Mean(), 0)[1].indices == []
+
+
+def test_the_bits_do_not_depend_on_the_threads(mobilenet: nn.Module) -> None:
+    def noisy(index: int, view: int) -> Tensor:
+        generator = torch.Generator().manual_seed(10 * index + view)
+        return torch.randint(0, 256, (3, 48, 48), dtype=torch.uint8, generator=generator)
+
+    one, three = (computed(mobilenet, 9, workers=workers, reader=noisy)[1] for workers in (1, 3))
+    assert torch.equal(one.vectors, three.vectors)
+    assert len(one.vectors.flatten(0, 1).unique(dim=0)) == 18
+
+
+def test_the_backbone_and_the_threads_are_left_as_they_were(mobilenet: nn.Module) -> None:
+    mobilenet.train()
+    before = {key: value.clone() for key, value in mobilenet.state_dict().items()}
+    threads = torch.get_num_threads()
+    computed(mobilenet, 4, reader=lambda index, view: torch.zeros(3, 32, 32, dtype=torch.uint8))
+    assert all(torch.equal(before[key], value) for key, value in mobilenet.state_dict().items())
+    assert mobilenet.training
+    assert torch.get_num_threads() == threads
+
+
+def test_giving_up_on_the_way_stops_the_reading() -> None:
+    asked: list[int] = []
+
+    def counted(index: int, view: int) -> Tensor:
+        asked.append(index)
+        return read(index, view)
+
+    threads = torch.get_num_threads()
+    work = features.compute(Mean(), 4000, 1, counted, Tensor.float, CPU, 2)
+    assert next(work) == 4
+    work.close()  # type: ignore[attr-defined]
+    assert len(asked) < 400
+    assert torch.get_num_threads() == threads
+
+
+def test_a_card_gets_the_same_features_in_whole_batches() -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def run(pixels: Tensor) -> Tensor:
+        shapes.append(tuple(pixels.shape))
+        return pixels.float().mean(dim=(2, 3))
+
+    parts = list(features._on_card(70, 2, read, run, 2))
+    assert shapes == [(64, 3, 4, 4)] * 2 + [(6, 3, 4, 4)] * 2
+    indices, vectors, _ = parts[1]
+    assert indices == list(range(64, 70))
+    assert vectors[1, 0].tolist() == [64, 1, 7]

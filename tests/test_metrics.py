@@ -1,0 +1,86 @@
+"""Sums and counts, divided once."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+
+from ftlab.training.metrics import Score, Tally
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def alone() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def test_by_hand(alone: Accelerator) -> None:
+    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, math.log(2)]])
+    tally = Tally(CPU)
+    tally.add(logits, torch.tensor([1, 2]))
+    score = tally.total(alone)
+    first = math.log(math.exp(2) + math.exp(1) + 1) - 1
+    assert score.loss == pytest.approx((first + math.log(2)) / 2)
+    assert (score.top1, score.top5, score.n) == (0.5, 1.0, 2)
+
+
+def test_the_true_class_among_five() -> None:
+    logits = torch.arange(8.0).flip(0).repeat(3, 1)  # class 0 first, class 7 last
+    tally = Tally(CPU)
+    tally.add(logits, torch.tensor([0, 4, 5]))
+    assert tally.sums.tolist()[1:] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("pieces", [[12], [1, 11], [5, 5, 2], [1] * 12])
+def test_the_figures_do_not_depend_on_the_batches(alone: Accelerator, pieces: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(12, 7, generator=generator), torch.randint(7, (12,), generator=generator)
+    tally = Tally(CPU)
+    for rows, truth in zip(logits.split(pieces), labels.split(pieces), strict=True):
+        tally.add(rows, truth)
+    score = tally.total(alone)
+    assert score.loss == pytest.approx(float(F.cross_entropy(logits, labels)), abs=1e-6)
+    assert score.top1 == float((logits.argmax(1) == labels).float().mean())
+    assert score.n == 12
+
+
+def test_a_repeated_picture_does_not_count(alone: Accelerator) -> None:
+    logits, labels = torch.tensor([[3.0, 0.0], [0.0, 3.0]]), torch.tensor([0, 0])
+    tally = Tally(CPU)
+    tally.add(logits, labels, torch.tensor([1.0, 0.0]))
+    assert (tally.total(alone).top1, tally.total(alone).n) == (1.0, 1)
+
+
+def test_no_picture_is_no_figure_and_no_division(alone: Accelerator) -> None:
+    assert Tally(CPU).total(alone) == Score(None, None, None, 0)
+
+
+def test_sums_go_on_from_what_was_kept(alone: Accelerator) -> None:
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    whole, first = Tally(CPU), Tally(CPU)
+    for tally in (whole, first):
+        tally.add(logits[:2], labels[:2])
+    second = Tally(CPU, first.sums.tolist())
+    for tally in (whole, second):
+        tally.add(logits[2:], labels[2:])
+    assert whole.total(alone) == second.total(alone)
+
+
+def test_a_loss_that_is_no_number_is_told_as_it_is(alone: Accelerator) -> None:
+    tally = Tally(CPU)
+    tally.add(torch.tensor([[math.nan, 0.0]]), torch.tensor([0]))
+    loss = tally.total(alone).loss
+    assert loss is not None
+    assert math.isnan(loss)
+
+
+def test_adding_leaves_no_graph() -> None:
+    logits = torch.zeros(1, 2, requires_grad=True)
+    tally = Tally(CPU)
+    tally.add(logits, torch.tensor([0]))
+    assert not tally.sums.requires_grad

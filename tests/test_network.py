@@ -1,0 +1,168 @@
+"""Every backbone of the table, without its weights: what is built, what each mode trains, where Grad-CAM looks."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ftlab import backbones
+from ftlab.backbones import Backbone
+from ftlab.config import MODES, TrainConfig
+from ftlab.inference import cam
+from ftlab.models import network
+from ftlab.models.network import Network
+from ftlab.training import checkpoint, optim
+
+CLASSES = 4
+RATE, DECAY = 0.01, 0.1
+
+
+@pytest.fixture(scope="module", params=list(backbones.TABLE))
+def row(request: pytest.FixtureRequest) -> Backbone:
+    return backbones.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def net(row: Backbone) -> Network:
+    return network.build(row, CLASSES, pretrained=False, seed=3).eval()
+
+
+def pictures(row: Backbone, count: int = 1) -> torch.Tensor:
+    return torch.randn(count, 3, row.side, row.side, generator=torch.Generator().manual_seed(0))
+
+
+def settings(row: Backbone, mode: str, **more: Any) -> TrainConfig:
+    return TrainConfig(backbone=row.name, mode=mode, learning_rate=RATE, weight_decay=DECAY, **more)
+
+
+def groups(net: Network, config: TrainConfig) -> list[dict[str, Any]]:
+    """The parameter groups of a network as the mode freezes it; it is left with all parameters learning."""
+    network.freeze(net, config.mode)
+    made = network.groups(net, config)
+    net.requires_grad_(True)
+    return made
+
+
+def test_parameters_are_as_many_as_the_table_says(row: Backbone, net: Network) -> None:
+    assert sum(p.numel() for p in net.backbone.parameters()) == row.parameters
+    total = sum(p.numel() for p in net.parameters())
+    for mode in MODES:
+        learning = sum(p.numel() for group in groups(net, settings(row, mode)) for p in group["params"])
+        assert (learning, total) == backbones.count(row, CLASSES, mode)
+
+
+def test_the_head_is_replaced_by_one_for_the_classes(row: Backbone, net: Network) -> None:
+    assert isinstance(net.backbone.get_submodule(row.head), nn.Identity)
+    assert (net.head.in_features, net.head.out_features) == (row.width, CLASSES)
+    assert not net.head.bias.any()
+    assert 0.005 < float(net.head.weight.detach().std()) < 0.02
+
+
+def test_a_forward_pass_at_its_side(row: Backbone, net: Network) -> None:
+    batch = pictures(row, 2)
+    with torch.inference_mode():
+        features, logits = net.backbone(batch), net(batch)
+        assert torch.equal(logits, net.head(features))
+    assert (features.shape, features.dtype) == ((2, row.width), torch.float32)
+    assert logits.shape == (2, CLASSES)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_each_mode_trains(row: Backbone, net: Network, mode: str) -> None:
+    network.freeze(net, mode)
+    try:
+        assert {p.requires_grad for p in net.backbone.parameters()} == {mode != "frozen"}
+        assert {p.requires_grad for p in net.head.parameters()} == {True}
+        network.train_flags(net, mode)
+        assert {part.training for part in net.backbone.modules()} == {mode != "frozen"}
+        assert net.head.training
+    finally:
+        net.requires_grad_(True).eval()
+
+
+@pytest.mark.parametrize(("mode", "factor"), [("frozen", 1.0), ("full", 10.0), ("scratch", 1.0)])
+def test_the_new_head_learns_ten_times_faster_in_full_mode_only(
+    row: Backbone, net: Network, mode: str, factor: float
+) -> None:
+    made = groups(net, settings(row, mode))
+    rates = {id(p): group["lr"] for group in made for p in group["params"]}
+    assert {rates[id(p)] for p in net.head.parameters()} == {RATE * factor}
+    assert {rates.get(id(p)) for p in net.backbone.parameters()} == ({None} if mode == "frozen" else {RATE})
+    assert all(group["peak"] == group["lr"] for group in made)
+    assert sum(len(group["params"]) for group in made) == len(rates)
+
+
+def test_biases_and_norms_are_not_decayed(row: Backbone, net: Network) -> None:
+    made = groups(net, settings(row, "full"))
+    decays = {id(p): group["weight_decay"] for group in made for p in group["params"]}
+    assert {(p.ndim > 1, decays[id(p)]) for p in net.parameters()} == {(True, DECAY), (False, 0.0)}
+    for module in net.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
+            assert decays[id(module.weight)] == decays[id(module.bias)] == 0.0
+
+
+def test_grad_cam_finds_its_layer(row: Backbone, net: Network) -> None:
+    logits, evidence = cam.grad_cam(net, row, pictures(row), 1)
+    assert logits.shape == (CLASSES,)
+    side = math.ceil(row.side / (16 if row.cam_layout == "tokens" else 32))
+    assert evidence.shape == (side, side)
+    assert evidence.isfinite().all()
+    assert float(evidence.max() - evidence.min()) > 0
+    with torch.inference_mode():
+        assert torch.allclose(net(pictures(row))[0], logits, atol=1e-5)
+
+
+def test_it_is_saved_and_read_back_to_the_same_answer(row: Backbone, net: Network, tmp_path: Path) -> None:
+    checkpoint.write(tmp_path / "net.safetensors", net.state_dict(), {"epoch": 3})
+    other = copy.deepcopy(net)
+    for tensor in other.state_dict().values():
+        tensor.zero_()
+    tensors, header = checkpoint.load(tmp_path / "net.safetensors")
+    with torch.inference_mode():
+        other.load_state_dict(tensors)
+        assert torch.equal(other(pictures(row)), net(pictures(row)))
+    assert header == {"epoch": 3}
+
+
+# Any backbone will do
+
+
+def test_random_weights_are_a_function_of_the_seed_and_the_generator_is_left_alone() -> None:
+    row = backbones.get("mobilenet_v2")
+    torch.manual_seed(11)
+    expected = torch.rand(1)
+    torch.manual_seed(11)
+    one, same, other = (network.build(row, 2, pretrained=False, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+    assert not torch.equal(one["backbone.features.0.0.weight"], other["backbone.features.0.0.weight"])
+
+
+def test_the_sources_own_classifier_can_be_kept() -> None:
+    net = network.build(backbones.get("mobilenet_v2"), None, pretrained=False)
+    assert net.head.out_features == 1000
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_optimizers_by_name(name: str, kind: type[torch.optim.Optimizer]) -> None:
+    row = backbones.get("mobilenet_v2")
+    config = settings(row, "full", optimizer=name, momentum=0.8)
+    made = optim.make(groups(network.build(row, 2, pretrained=False), config), config)
+    assert type(made) is kind
+    assert {group["weight_decay"] for group in made.param_groups} == {0.0, DECAY}
+    if name == "sgd":
+        assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.8, True)}
+
+
+def test_sgd_without_momentum_is_plain() -> None:
+    config = TrainConfig(optimizer="sgd", momentum=0.0, learning_rate=RATE)
+    made = optim.make([{"params": [nn.Parameter(torch.zeros(1))], "lr": RATE, "peak": RATE}], config)
+    assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.0, False)}
