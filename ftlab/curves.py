@@ -64,7 +64,7 @@ def curves(history: History, points: int = POINTS) -> Curves:
     # Over: the axis ends with the data. Under way: it spans the whole run and shows what is to come.
     span = history.step if history.ended else history.steps_total
     window = max(5, max(span, history.step) // 30)
-    rows, epochs = history.steps, history.epochs
+    rows, epochs = list(history.steps), list(history.epochs)  # both may grow meanwhile
     x = _column([row.step for row in rows])
     at = _column([row.step for row in epochs])
     loss, accuracy = _column([row.loss for row in rows]), _column([row.accuracy for row in rows])

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def curves_figure(history: History) -> Figure:
-    """The same curves as a matplotlib figure (9 × 7 inches), to be saved as a file. Loss, accuracy, learning rate."""
+def curves_figure(history: History, title: str = "") -> Figure:
+    """Loss, accuracy and learning rate of a run (9 × 7 inches), to be saved as a file."""
     from matplotlib.figure import Figure
 
     data = curves(history, points=4000)
@@ -39,7 +39,7 @@ def curves_figure(history: History) -> Figure:
         axis.set_ylabel(words.text(f"curve.{name}") + (" [%]" if scale > 1 else ""))
         axis.grid(alpha=0.25)
     axes[0].set_ylim(0, loss_top(data))
-    axes[1].set_ylim(100 * accuracy_floor(data), 100)
+    axes[1].set_ylim(100 * accuracy_floor(data), 101)
     axes[2].plot(data.rate.x / data.per_epoch, data.rate.y, color="#667085", linewidth=1.5)
     axes[2].set_ylabel(words.text("curve.rate"))
     axes[2].set_xlabel(words.text("curve.epoch"))
@@ -49,6 +49,7 @@ def curves_figure(history: History) -> Figure:
         for axis in axes:
             axis.axvline(step / data.per_epoch, color=val, linestyle=":", label=label)
     axes[1].legend(loc="lower right")
+    axes[0].set_title(title, fontsize=11)
     return figure
 
 

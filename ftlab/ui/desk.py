@@ -29,7 +29,7 @@ from ftlab.ui.sources import Source
 
 LISTED = 50
 """Runs that the chooser offers, the newest first."""
-_AGAIN = 2.0
+AGAIN = 2.0
 """Seconds in which one listing serves every page."""
 
 
@@ -79,8 +79,8 @@ class Desk:
         seconds ago at most."""
         now, found = time.monotonic(), []
         for name in self.names(store):
-            made, line = self._titles.get(name, (-_AGAIN, ""))
-            if now - made >= _AGAIN or (look and name == look.run and look.status != self._statuses.get(name)):
+            made, line = self._titles.get(name, (-AGAIN, ""))
+            if now - made >= AGAIN or (look and name == look.run and look.status != self._statuses.get(name)):
                 line = live_view.title(Run(self.profile.runs / name))
                 self._titles[name] = (now, line)
                 if look and name == look.run:
@@ -96,7 +96,7 @@ class Desk:
         place = folder / "curves" / run.name
         place.mkdir(parents=True, exist_ok=True)
         file = place / f"{run.name}.png"
-        curves_figure(live.watch(run).history()).savefig(file, dpi=150)
+        curves_figure(live.watch(run).history(), live_view.title(run)).savefig(file, dpi=150)
         return file
 
     # --- start, stop, resume

@@ -77,17 +77,22 @@ class Watch:
         self._history, self._offset = History(), 0
         self._look: Look | None = None
         self._key: tuple[object, ...] = ()
-        self._read = -AGAIN
+        self._read = 0.0
 
-    def look(self, again: float = AGAIN) -> Look:
-        """The run as it is now, or was less than `again` seconds ago. Never raises: what cannot be read is said so."""
+    def look(self, again: float | None = None) -> Look:
+        """The run as it is now, or was less than `again` seconds ago (None: `AGAIN`).
+
+        Never raises: that it cannot be read is said on the page, where an error of a tick would not be seen.
+        """
         with self._lock:
-            if self._look is None or time.monotonic() - self._read >= again:
+            if self._look is None or time.monotonic() - self._read >= (AGAIN if again is None else again):
                 try:
                     self._look = self._fresh()
-                except Exception as cause:  # a tick that raises is invisible on the page (and this one is logged)
-                    logging.getLogger(__name__).exception("run %s cannot be shown", self._run.name)
-                    self._look, self._key = broken(self._run.name, cause), ()
+                except Exception as cause:
+                    seen, self._key = broken(self._run.name, cause), ()
+                    if seen != self._look:
+                        logging.getLogger(__name__).exception("run %s cannot be shown", self._run.name)
+                    self._look = seen
                 self._read = time.monotonic()
             return self._look
 

@@ -1,0 +1,407 @@
+"""The Train tab: who sees which run, what Start does, what is said before it; and the tab in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fabricated
+import gradio as gr
+import pytest
+from playwright.sync_api import Page, expect
+
+from ftlab import runs
+from ftlab.config import TrainConfig
+from ftlab.errors import DataError, RunError
+from ftlab.jobs import estimate, worker
+from ftlab.jobs.estimate import Estimate
+from ftlab.runs import Run
+from ftlab.ui import build_app, form, live, sources, train
+from ftlab.ui import desk as desk_module
+from ftlab.ui.desk import Desk
+from ftlab.ui.guard import Profile
+
+DATA = ["folder", "pictures", 0.15, 0.15]
+"""What the Dataset tab's components say of the folder of the tests."""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A local start whose data root holds `pictures`; nothing is started or measured for real."""
+    tiny_folder.rename(tmp_path / "pictures")
+    monkeypatch.setattr(worker, "_spawn", lambda words, run: run)
+    monkeypatch.setattr(estimate, "known", lambda *_: None)
+    return Desk(Profile(tmp_path, tmp_path / "runs"))
+
+
+@pytest.fixture
+def space(desk: Desk) -> Desk:
+    return Desk(Profile(None, desk.profile.runs, space=True, max_minutes=10.0))
+
+
+@pytest.fixture
+def widgets() -> form.Form:
+    with gr.Blocks():
+        return form.build()
+
+
+def inputs(**changed: object) -> list[Any]:
+    """What the form's widgets send."""
+    return list((form.shown(TrainConfig()) | changed).values())
+
+
+def at_work(root: Path) -> Run:
+    run = fabricated.make(root, fabricated.story(epochs=2))
+    run.hand_to(os.getpid())
+    return run
+
+
+# --- whose runs
+
+
+def test_where_there_are_no_strangers_every_run_is_offered_the_newest_first(desk: Desk) -> None:
+    older, newer = (fabricated.make(desk.profile.runs, []) for _ in range(2))
+    os.rename(older.path, older.path.with_name("20200101-000000-resnet18-full-0123456789ab"))
+    assert desk.names({"run": None}) == [newer.name, "20200101-000000-resnet18-full-0123456789ab"]
+
+
+def test_on_a_space_a_visitor_sees_own_runs_only(space: Desk) -> None:
+    mine, other = (fabricated.make(space.profile.runs, fabricated.story()) for _ in range(2))
+    assert space.names({"run": None}) == []
+    assert space.names({"run": mine.name, "mine": [mine.name]}) == [mine.name]
+    assert other.name not in str(space.choices({"mine": [mine.name]}))
+    assert space.look({"run": None}).status == "none"
+
+
+@pytest.mark.parametrize("name", ["latest", "", "2026", "../secret", "/etc", None, 3, ["a"], {"run": 1}])
+def test_only_a_whole_name_opens_a_run(space: Desk, name: object) -> None:
+    fabricated.make(space.profile.runs, fabricated.story())
+    assert space.chosen({"run": name}) is None
+    assert space.names({"mine": name}) == []
+    assert space.chosen(name) is None
+
+
+def test_a_page_without_a_run_finds_the_one_at_work_on_a_local_start_only(desk: Desk, space: Desk) -> None:
+    run = at_work(desk.profile.runs)
+    assert desk.look({"run": None}).run == run.name
+    assert space.look({"run": None}).run == ""
+
+
+# --- start, stop, resume
+
+
+def test_start_runs_the_command_that_was_shown(desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    spawned: list[list[str]] = []
+
+    def spawn(words: list[str], run: Run) -> Run:
+        spawned.append(words)
+        return run
+
+    monkeypatch.setattr(worker, "_spawn", spawn)
+    given = [*DATA, *form.shown(TrainConfig(mode="full", epochs=3)).values()]
+    _, shown = desk.said_before(widgets, given)
+    run = desk.start(desk.settings(widgets, given)[1])
+    assert shlex.split(shown) == spawned[0]
+    assert spawned[0][3:] == [
+        *("train", "--data", str(desk.profile.data_root / "pictures")),  # type: ignore[operator]
+        *("--backbone", "tf_efficientnet_lite0", "--mode", "full", "--epochs", "3"),
+        *("--runs", str(desk.profile.runs)),
+    ]
+    assert run.config().epochs == 3
+
+
+def test_one_training_at_a_time(desk: Desk, space: Desk) -> None:
+    run = at_work(desk.profile.runs)
+    with pytest.raises(RunError) as caught:
+        desk.start(TrainConfig(sample="shapes"))
+    assert re.match(r"One training at a time: .*EfficientNet-Lite0, frozen · training is under way", str(caught.value))
+    with pytest.raises(RunError, match="Somebody else") as caught:
+        space.start(TrainConfig(sample="shapes"))
+    assert run.name[:8] not in str(caught.value), "nothing of another visitor's run is told"
+    with pytest.raises(RunError):
+        desk.resume(fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended("stopped")]))
+
+
+def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: Desk) -> None:
+    stopped = fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended("stopped")])
+    finished = fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended("finished")])
+    assert desk.resume(stopped) is stopped
+    with pytest.raises(RunError, match="finished"):
+        desk.resume(finished)
+
+
+def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: Desk) -> None:
+    with gr.Blocks():
+        widgets = form.build(space=True, minutes=10.0)
+    values = form.shown(TrainConfig(), space=True) | {"max_minutes": 600}
+    _, settings = space.settings(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values()])
+    assert (settings.max_minutes, settings.data, settings.sample) == (10.0, "", "shapes")
+    with pytest.raises(DataError):
+        space.settings(widgets, ["folder", "/etc", 0.15, 0.15, *values.values()])
+
+
+# --- before the start
+
+
+def test_facts_tell_pictures_parameters_weights_and_time(
+    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [*DATA, *inputs()]
+    assert "not looked at yet" in desk.said_before(widgets, given)[0]
+    sources.scan(desk.source(DATA))
+    text = desk.said_before(widgets, given)[0]
+    assert "3 classes, 18 pictures to learn from, 3 to check" in text
+    assert "3,843 of 3.4 M learn" in text
+    assert "here, nothing to download" in text
+    assert "being measured" in text
+    monkeypatch.setattr(estimate, "known", lambda *_: Estimate(seconds=83.0, images_per_second=190.4))
+    assert "about 1 min 23 s on this machine (190 pictures/s)" in desk.said_before(widgets, given)[0]
+
+
+def test_weights_that_are_not_here_are_announced_with_their_size(desk: Desk, widgets: form.Form) -> None:
+    assert "14 MB, once" in desk.said_before(widgets, [*DATA, *inputs(backbone="mobilenet_v2")])[0]
+    scratch = desk.said_before(widgets, [*DATA, *inputs(backbone="mobilenet_v2", mode="scratch")])[0]
+    assert "random, nothing to download" in scratch
+
+
+@pytest.mark.parametrize(
+    ("data", "changed", "says"),
+    [
+        (DATA, {"epochs": 0}, "&quot;Epochs&quot; is 0: it must lie between 1 and 10000."),
+        (["folder", "../..", 0.1, 0.1], {}, "lies outside"),
+        (["folder", "<b>gone</b>", 0.1, 0.1], {}, "&lt;b&gt;gone&lt;/b&gt;"),
+    ],
+)
+def test_what_stands_in_the_way_is_told_in_one_sentence_and_no_command_is_shown(
+    desk: Desk, widgets: form.Form, data: list[Any], changed: dict[str, Any], says: str
+) -> None:
+    text, command = desk.said_before(widgets, [*data, *inputs(**changed)])
+    assert says in text
+    assert command == ""
+
+
+def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
+    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def fail(*facts: object, wanted: object) -> None:
+        asked.append(facts[1:])
+        raise RunError("run.measure", cause="no memory")
+
+    monkeypatch.setattr(estimate, "measure", fail)
+    given = [*DATA, *inputs()]
+    sources.scan(desk.source(DATA))
+    for _ in range(2):
+        desk.measure(*desk.settings(widgets, given), lambda: True)
+    assert asked == [(desk.source(DATA).folder, 18, 3)]
+    assert "no memory" in desk.said_before(widgets, given)[0]
+
+
+def test_nothing_is_measured_while_a_training_is_under_way(
+    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources.scan(desk.source(DATA))
+    settings = desk.settings(widgets, [*DATA, *inputs()])
+    went_on: list[bool] = []
+
+    def measure(*_: object, wanted: Any) -> None:
+        went_on.append(wanted())
+        at_work(desk.profile.runs)
+        went_on.append(wanted())
+
+    monkeypatch.setattr(estimate, "measure", measure)
+    desk.measure(*settings, lambda: True)
+    assert went_on == [True, False], "a start ends the measurement"
+    desk.measure(*settings, lambda: True)
+    assert len(went_on) == 2
+
+
+# --- what a page is sent
+
+
+def sent(desk: Desk, store: object, seen: object) -> tuple[list[Any], object]:
+    """What is sent to a page that shows `seen`, and what it shows then."""
+    values = train._show(desk, store, seen)
+    skip = gr.skip()
+    return [value for value in values if value != skip], values[-1] if values[-1] != skip else seen
+
+
+def test_a_page_is_sent_what_is_new_and_nothing_else(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "AGAIN", 0.0)
+    monkeypatch.setattr(desk_module, "AGAIN", 0.0)
+    run = at_work(desk.profile.runs)
+    store = {"run": run.name}
+    everything, seen = sent(desk, store, {})
+    assert len(everything) > 8
+    assert sent(desk, store, seen)[0] == []
+    fabricated.write(run, [fabricated.step(21)])
+    new, _ = sent(desk, store, seen)
+    assert len([value for value in new if "ftlab-curves" in str(value)]) == 1
+    assert not [value for value in new if "ftlab-log" in str(value)]
+
+
+@pytest.mark.parametrize("seen", [None, 3, "x", {"head": 1}])
+def test_a_page_may_say_anything_of_what_it_shows(desk: Desk, seen: object) -> None:
+    fabricated.make(desk.profile.runs, fabricated.story())
+    assert sent(desk, {"run": None}, seen)[0]
+
+
+def test_a_folder_of_runs_that_cannot_be_read_is_told_on_the_page(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object) -> list[str]:
+        raise PermissionError(13, "not <yours>")
+
+    monkeypatch.setattr(runs, "names", refuse)
+    assert "not &lt;yours&gt;" in str(sent(desk, {"run": "x"}, {})[0])
+    assert "cannot be shown" in caplog.text
+
+
+def test_the_curves_are_given_as_a_picture(desk: Desk, tmp_path: Path) -> None:
+    run = fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended()])
+    file = desk.picture({"run": run.name}, tmp_path / "cache")
+    assert (file.name, file.read_bytes()[:4]) == (f"{run.name}.png", b"\x89PNG")
+    with pytest.raises(RunError, match="No run"):
+        desk.picture({"run": None}, tmp_path)
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """A page with a finished run, and one that is written to as the test goes on."""
+    from ftlab.data import rendered
+    from ftlab.ui import serve
+
+    place = tmp_path_factory.mktemp("lab")
+    root = place / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+        patch.setattr(rendered, "ensure", lambda name, **_: _pictures(place / name))
+        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        demo = build_app(Profile(place, root))
+        options = serve.launch_options(Profile(place, root))
+        _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
+        yield SimpleNamespace(url=url, runs=root)
+        demo.close(verbose=False)
+
+
+def _pictures(folder: Path) -> Path:
+    from PIL import Image
+
+    for split, name in ((split, name) for split in ("train", "val") for name in ("cube", "ring")):
+        (folder / split / name).mkdir(parents=True, exist_ok=True)
+        for index in range(3):
+            Image.new("RGB", (64, 64), (40 * index, 80, 120)).save(folder / split / name / f"{index}.png")
+    return folder
+
+
+def open_train(page: Page, lab: SimpleNamespace) -> None:
+    page.goto(lab.url)
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-facts")).to_contain_text("2 classes, 6 pictures to learn from, 6 to check")
+
+
+def test_the_form_follows_backbone_and_mode_and_loses_nothing_over_a_slip(page: Page, lab: SimpleNamespace) -> None:
+    open_train(page, lab)
+    expect(page.locator("#train-facts")).to_contain_text("about 12 s")
+    epochs, rate = page.locator("#train-epochs input"), page.locator("#train-rate input")
+    expect(epochs).to_have_value("30")
+    page.locator("#train-backbone").get_by_text("ConvNeXt-Tiny").click()
+    page.locator("#train-mode").get_by_text("Full fine-tune").click()
+    expect(epochs).to_have_value("8")
+    expect(rate).to_have_value("0.00005")
+    command = page.locator("#train-command textarea")
+    expect(command).to_have_value(re.compile("--backbone convnext_tiny --mode full --runs"))
+    page.get_by_text("More", exact=True).click()
+    page.locator("#train-seed input").fill("7")
+    expect(command).to_have_value(re.compile("--seed 7 --runs"))
+    epochs.fill("0")
+    expect(page.locator("#train-facts")).to_contain_text('"Epochs" is 0: it must lie between 1 and 10000.')
+    page.locator("#train-start").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text('"Epochs" is 0')
+    assert runs.names(lab.runs) == []
+    epochs.fill("2")
+    expect(command).to_have_value(re.compile("--mode full --epochs 2 --seed 7 --runs"))
+
+
+def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: SimpleNamespace, screenshots: Path) -> None:
+    older = fabricated.make(lab.runs, [*fabricated.story(), fabricated.ended()], backbone="resnet18")
+    run = at_work(lab.runs)
+    open_train(page, lab)
+
+    # A page without a run of its own finds the one at work; its curves grow, and no drawing is ever replaced.
+    validation = page.locator("#train-curves .accuracy polyline.val")
+    expect(validation).to_have_attribute("points", "0,0.125 10,0.75 20,0.9375")
+    page.evaluate(
+        """() => {
+            window.replaced = 0;
+            new MutationObserver((seen) => seen.forEach((one) => one.addedNodes.forEach((node) => {
+                if (node.querySelector && (node.matches('svg, figure') || node.querySelector('svg'))) window.replaced++;
+            }))).observe(document.querySelector('#train-curves'), {childList: true, subtree: true});
+        }"""
+    )
+    fabricated.write(run, [fabricated.step(number) for number in range(21, 31)])
+    fabricated.write(run, [fabricated.epoch(3, 0.8125, best=False)])
+    expect(validation).to_have_attribute("points", re.compile(r"20,0.9375 30,0.8125$"))
+    assert page.evaluate("window.replaced") == 0
+    expect(page.locator("#train-progress")).to_contain_text("step 30 of 40")
+    expect(page.locator("#train-start")).to_be_disabled()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+    # The pointer reads the values; they stay while the curves go on.
+    frame = page.locator("#train-curves .loss .frame").bounding_box()
+    assert frame is not None
+    page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+    readout = page.locator("#train-curves .readout")
+    expect(readout).to_contain_text("Epoch 2.00 · step 20")
+    expect(readout.locator("div", has_text="Accuracy").locator(".val")).to_have_text("93.8 %")
+    page.screenshot(path=screenshots / "train-live.png")
+    page.mouse.move(5, 5)
+    expect(readout).to_be_hidden()
+
+    # A reload finds the run, and opens the tab by itself.
+    page.reload()
+    expect(validation).to_have_attribute("points", re.compile(r"30,0.8125$"))
+
+    # Stop is a wish until the process heeds it.
+    page.locator("#train-stop").click()
+    expect(page.locator("#train-progress .word")).to_have_text("Stopping")
+    assert run.stop_asked()
+    fabricated.write(run, [fabricated.ended("stopped")])
+    run.release()
+    expect(page.locator("#train-progress .word")).to_have_text("Stopped")
+    expect(page.locator("#train-resume")).to_be_enabled()
+    expect(page.locator("#train-start")).to_be_enabled()
+
+    # Another run is chosen, and still is after a reload.
+    page.locator("#train-runs input").click()
+    page.get_by_role("option").filter(has_text="ResNet-18").click()
+    expect(page.locator("#train-progress .word")).to_have_text("Finished")
+    expect(page.locator("#train-resume")).to_be_disabled()
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-progress .word")).to_have_text("Finished")
+    with page.expect_download() as download:
+        page.locator("#train-save").click()
+    assert download.value.suggested_filename == f"{older.name}.png"
+    page.locator("#train-go").click()
+    expect(page.get_by_role("tab", name="Predict")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_tab_fits_the_screen(page: Page, lab: SimpleNamespace, screenshots: Path, width: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{lab.url}?__theme={theme}")
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-facts")).to_contain_text("about 12 s")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=screenshots / f"train-{width}-{theme}.png", full_page=True)
