@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,5 +53,9 @@ def test_an_explanation_shows_picture_heat_overlay_and_scores(tmp_path: Path) ->
 
 
 def test_no_window_system_is_touched() -> None:
-    curves_figure(History())
-    assert "matplotlib.pyplot" not in sys.modules
+    code = (
+        "import sys; from ftlab.plots import curves_figure; from ftlab.history import History;"
+        "curves_figure(History()); print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
