@@ -138,6 +138,24 @@ def test_the_same_picture_in_another_process() -> None:
     assert done.stdout.strip() == hashlib.sha256(drawn("shortcut", "test", "fish", 0)[0].tobytes()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("job", "colour", "pixels_of_object"),
+    [
+        (("shapes", "train", "umbrella", 0), (165.2, 136.3, 103.1), 24410),
+        (("shapes", "test", "mug", 7), (134.9, 144.4, 96.7), 19696),
+        (("shortcut", "train", "fish", 5), (91.2, 170.9, 171.8), 4371),
+        (("shortcut", "test", "balloon", 1), (164.9, 120.6, 75.3), 4112),
+    ],
+)
+def test_a_picture_changes_only_with_the_version(
+    job: tuple[str, str, str, int], colour: tuple[float, ...], pixels_of_object: int
+) -> None:
+    """Recorded for version 1: mean colour, and size of the object. Other builds of OpenCV may round otherwise."""
+    pixels, mask = drawn(*job)
+    assert pixels.mean(axis=(0, 1)) == pytest.approx(colour, abs=1.0)
+    assert mask.sum() == pytest.approx(pixels_of_object, rel=0.01)
+
+
 def test_no_two_pictures_are_alike() -> None:
     sums = {
         picture[0].tobytes()

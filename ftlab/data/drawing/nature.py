@@ -108,7 +108,7 @@ def leaves(rng: np.random.Generator, side: int) -> Ground:
     bulge = 0.42 * (1 - t**2) * (1 + 0.3 * t)
     halves = ((np.stack([t, bulge], axis=1), 1.0), (np.stack([t, -bulge], axis=1), 0.82))
     rib = np.array([[-1.15, 0], [0.95, 0]])
-    for k in range(170):
+    for k in range(230):
         angle, long = rng.uniform(0, 2 * np.pi), side * rng.uniform(0.06, 0.11)
         turn = long * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         place = rng.uniform(-0.05, 1.05, 2) * side
@@ -116,7 +116,7 @@ def leaves(rng: np.random.Generator, side: int) -> Ground:
         for half, dim in halves:
             points = _fixed(half @ turn + place)
             cv2.fillPoly(picture, [points], (hue * dim).tolist(), cv2.LINE_8, _FRACTION)
-            cv2.fillPoly(relief, [points], 4 + k / 9 + 2 * dim, cv2.LINE_8, _FRACTION)
+            cv2.fillPoly(relief, [points], 4 + k / 12 + 2 * dim, cv2.LINE_8, _FRACTION)
         cv2.polylines(picture, [_fixed(rib @ turn + place)], False, (hue * 0.55).tolist(), 1, cv2.LINE_8, _FRACTION)
     return Ground(cv2.GaussianBlur(picture, (0, 0), 0.8), cv2.GaussianBlur(relief, (0, 0), 1.2) * 0.9, 0.1)
 

@@ -65,7 +65,7 @@ def tube(path: Array, radius: float, paint: Paint, gloss: float = 0.3, *, sides:
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
     side = np.cross(along, np.array([0.31, 0.17, 0.94], np.float32))
     side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
-    other = np.cross(side, along)
+    other = np.cross(along, side)
     angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)[None, :, None]
     points = path[:, None] + radius * (np.cos(angle) * side[:, None] + np.sin(angle) * other[:, None])
     return Surface(points.astype(np.float32), paint, gloss)
