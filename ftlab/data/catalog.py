@@ -211,7 +211,7 @@ def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: i
     if catalog.layout == "split":
         return catalog
     flat = catalog.layout == "flat"
-    found: dict[str, Pictures] = {name: {} for name in catalog.classes}
+    found: Pictures = {name: {} for name in catalog.classes}
     for split in SPLITS if flat else ("train", "val"):
         for item in catalog.splits[split]:
             found[catalog.classes[item.label]][item.path] = item.size

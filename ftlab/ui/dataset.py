@@ -55,7 +55,7 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
     root = profile.data_root
     names = [*SAMPLES, sources.FOLDER] if root else [*SAMPLES]
     with gr.Row(elem_classes="ftlab-split"):
-        with gr.Column(scale=4, min_width=320, elem_classes="ftlab-form"):
+        with gr.Column(scale=4, min_width=320):
             sample = gr.Radio(
                 [(words.text(f"dataset.choice.{name}"), name) for name in names],
                 value=SAMPLES[0],

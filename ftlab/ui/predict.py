@@ -37,7 +37,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
         tab: this one; the models are listed anew when it is opened.
     """
     with gr.Row(elem_classes="ftlab-split"):
-        with gr.Column(scale=5, min_width=320, elem_classes="ftlab-form"):
+        with gr.Column(scale=5, min_width=320, elem_classes="ftlab-stays"):
             model = gr.Dropdown(
                 [(words.text("predict.untrained"), UNTRAINED)],
                 value=UNTRAINED,
@@ -88,6 +88,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
                         step=0.05,
                         label=words.text("predict.opacity"),
                         info=words.text("predict.opacity_hint"),
+                        min_width=260,
                         buttons=[],
                         elem_id="predict-opacity",
                     )
@@ -95,6 +96,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
                         [],
                         label=words.text("predict.class"),
                         info=words.text("predict.class_hint"),
+                        min_width=260,
                         elem_id="predict-classes",
                     )
     gallery = gr.HTML(elem_id="predict-gallery", js_on_load=_CHOICE, apply_default_css=False)

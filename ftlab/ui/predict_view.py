@@ -91,10 +91,10 @@ def overlay(found: Explanation, name: str, stem: str) -> Markup:
         legend = tag("p", words.text("predict.little"), tag("i"), words.text("predict.much"), class_="legend")
         x0, y0, x1, y1 = found.box
         whole = (x1 - x0) * (y1 - y0) >= 0.995 * width * height
-        note = "" if whole else tag("p", words.text("predict.unseen"), class_="sub")
+        note = Markup("") if whole else tag("p", words.text("predict.unseen"), class_="sub")
     else:
         caption = join([words.text("predict.no_evidence"), " ", tag("b", name)])
-        legend, note = "", tag("p", words.text("predict.no_evidence_why"), class_="sub")
+        legend, note = Markup(""), tag("p", words.text("predict.no_evidence_why"), class_="sub")
     return tag(
         "section",
         tag("div", tag("p", caption, class_="caption"), legend, class_="line"),

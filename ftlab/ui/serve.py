@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -64,7 +65,12 @@ def serve(argv: Sequence[str] | None = None) -> int:
         **launch_options(allowed),
     )
     _say("server.ready", url=url, runs=allowed.runs)
-    demo.block_thread()
+    try:
+        while demo.is_running:
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        _say("server.ended")
+        demo.close(verbose=False)
     return 0
 
 

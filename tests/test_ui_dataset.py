@@ -1,0 +1,356 @@
+"""The Dataset tab: what a choice of pictures shows, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from ftlab.data import catalog
+from ftlab.errors import DataError, FtlabError
+from ftlab.ui import dataset_view as view
+from ftlab.ui import folders, sources
+from ftlab.ui.dataset import _Shop
+from ftlab.ui.guard import Profile
+from ftlab.ui.thumbnails import square, thumbnails
+
+EVIL = "<img src=x onerror=alert(1)>"
+SHOWN = ["summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_scanned() -> Iterator[None]:
+    sources._scans.clear()
+    sources._hands.clear()
+    yield
+    sources._scans.clear()
+    sources._hands.clear()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> _Shop:
+    return _Shop(Profile(tmp_path, tmp_path / "runs"))
+
+
+def look(shop: _Shop, folder: Path | str, val: float = 0.25, test: float = 0.25) -> dict[str, Any]:
+    return dict(zip(SHOWN, shop.look("folder", str(folder), val, test), strict=True))
+
+
+def add_class(folder: Path, name: str, count: int = 8, colour: tuple[int, int, int] = (90, 90, 90)) -> None:
+    (folder / name).mkdir(parents=True)
+    for index in range(count):
+        Image.new("RGB", (40, 30), colour).save(folder / name / f"{index}.jpg")
+
+
+def text(markup: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", markup)).strip()
+
+
+# --- a folder that can be used
+
+
+def test_a_folder_shows_classes_and_counts_by_split_sizes_and_layout(shop: _Shop, tiny_folder: Path) -> None:
+    shown = look(shop, tiny_folder)
+    rows = re.findall(r"<tr><th scope=\"row\".*?</tr>", shown["summary"])
+    assert [text(row) for row in rows] == ["amber 4 2 2", "blue 4 2 2", "green 4 2 2", "All 12 6 6"]
+    said = text(shown["summary"])
+    assert "24 pictures 3 classes" in said
+    assert "50 % train, 25 % validate and 25 % are kept for the test" in said
+    assert str(tiny_folder) in said
+    assert shown["problems"].count("Every file can be used") == 1
+
+
+def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(shop: _Shop, tiny_folder: Path) -> None:
+    gallery = look(shop, tiny_folder)["gallery"]
+    assert re.findall(r"<h4>(\w+)", gallery) == ["amber", "blue", "green"]
+    assert gallery.count("<img") == 24
+    assert gallery.count('class="dot val"') == 6
+
+
+def test_shares_are_asked_for_only_where_the_layout_leaves_them_open(shop: _Shop, tmp_path: Path) -> None:
+    def asked(*parts: str) -> tuple[bool, bool]:
+        folder = tmp_path / "-".join(parts or ("flat",))
+        for part in parts or ("",):
+            add_class(folder / part, "ants")
+            add_class(folder / part, "bees")
+        shown = look(shop, folder)
+        return shown["val"].visible, shown["test"].visible
+
+    assert asked() == (True, True)
+    assert asked("train", "test") == (True, False)
+    assert asked("train", "val") == (False, False)
+
+
+def test_other_shares_deal_the_same_pictures_again_as_a_new_scan_would(tiny_folder: Path) -> None:
+    first = catalog.scan(tiny_folder, val_share=0.15, test_share=0.15)
+    for val, test in ((0.25, 0.25), (0.5, 0.0), (0.1, 0.6)):
+        again = catalog.deal_again(first, val_share=val, test_share=test, seed=3)
+        assert again == catalog.scan(tiny_folder, val_share=val, test_share=test, seed=3)
+
+
+def test_test_pictures_stay_test_pictures_when_validation_is_dealt_again(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        add_class(tmp_path / "set" / part, "ants")
+        add_class(tmp_path / "set" / part, "bees")
+    first = catalog.scan(tmp_path / "set", val_share=0.15)
+    again = catalog.deal_again(first, val_share=0.5, test_share=0.4, seed=0)
+    assert again == catalog.scan(tmp_path / "set", val_share=0.5, test_share=0.4)
+    assert again.splits["test"] == first.splits["test"]
+
+
+def test_files_are_looked_at_once_whoever_asks_and_again_when_asked_to(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = []
+    real = catalog.scan
+
+    def counted(*given: Any, **named: Any) -> catalog.Catalog:
+        scans.append(given)
+        return real(*given, **named)
+
+    monkeypatch.setattr(catalog, "scan", counted)
+    one = sources.Source("folder", tiny_folder, 0.15, 0.15)
+    threads = [threading.Thread(target=sources.scan, args=(one,)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sources.scan(sources.Source("folder", tiny_folder, 0.3, 0.3))
+    assert len(scans) == 1
+    sources.scan(one, fresh=True)
+    assert len(scans) == 2
+
+
+def test_a_scan_that_failed_is_tried_again(tmp_path: Path) -> None:
+    source = sources.Source("folder", tmp_path / "pets", 0.15, 0.15)
+    with pytest.raises(DataError):
+        sources.scan(source)
+    assert sources.known(source) is None
+    add_class(tmp_path / "pets", "ants")
+    add_class(tmp_path / "pets", "bees")
+    assert len(sources.scan(source).classes) == 2
+    assert sources.known(source) is not None
+
+
+def test_the_choice_is_kept_for_a_reload(shop: _Shop, tiny_folder: Path) -> None:
+    kept = look(shop, tiny_folder)["kept"]
+    sample, folder, val, test, _, browse, shelf = shop.restore(kept)
+    assert (sample, folder, val, test) == ("folder", str(tiny_folder), 0.25, 0.25)
+    assert browse.visible
+    assert "amber" in shelf
+
+
+@pytest.mark.parametrize(
+    "kept", [None, [], {"sample": "../x"}, {"sample": "folder", "folder": 3, "val": "x"}, "folder"]
+)
+def test_what_a_browser_kept_is_not_trusted(shop: _Shop, kept: object) -> None:
+    assert len(shop.restore(kept)) == 7
+
+
+# --- a folder that cannot
+
+
+def test_a_folder_that_cannot_be_used_gives_one_sentence_and_nothing_is_lost(shop: _Shop, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    shown = look(shop, tmp_path / "empty")
+    assert 'role="alert"' in shown["summary"]
+    assert str(tmp_path / "empty") in shown["summary"]
+    assert shown["go"].interactive is False
+    for left in ("val", "test", "kept"):
+        assert "value" not in shown[left]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("", "No folder is named yet"),
+        ("/etc", "lies outside"),
+        ("nowhere/at/all", "There is no folder"),
+        ("a\0b", "no path"),
+    ],
+)
+def test_what_is_typed_wrong_is_said(shop: _Shop, tmp_path: Path, typed: str, said: str) -> None:
+    with pytest.raises(FtlabError, match=said):
+        sources.choose(shop.profile, "folder", typed, 0.15, 0.15)
+
+
+def test_the_nearest_folder_that_exists_is_named(shop: _Shop, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match=rf"nearest one that exists is {re.escape(str(tmp_path.resolve() / 'photos'))}"):
+        sources.choose(shop.profile, "folder", "photos/pets/ants", 0.15, 0.15)
+
+
+def test_nobody_scans_the_whole_root_by_choosing_folder(shop: _Shop, tmp_path: Path) -> None:
+    add_class(tmp_path, "ants")
+    add_class(tmp_path, "bees")
+    assert "Which folder?" in look(shop, f"{tmp_path}{os.sep}")["summary"]
+
+
+def test_a_space_refuses_a_folder_whatever_is_sent(tmp_path: Path) -> None:
+    closed = _Shop(Profile(None, tmp_path, space=True))
+    add_class(tmp_path / "pets", "ants")
+    assert "sample sets only" in look(closed, tmp_path / "pets")["summary"]
+    assert closed.shelf(str(tmp_path)) == ""
+    assert closed.pick(SimpleNamespace(_data={"folder": str(tmp_path)})) == [gr.skip(), ""]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("share", [-1, 7, float("inf"), "x", None, True])
+def test_a_share_stays_within_its_bounds_whatever_is_sent(tmp_path: Path, share: Any) -> None:
+    source = sources.choose(Profile(None, tmp_path), "shapes", "", share, share)
+    assert 0.01 <= source.val_share <= 0.9
+    assert 0.0 <= source.test_share <= 0.9
+
+
+# --- words of a person
+
+
+def test_class_and_file_names_are_escaped_wherever_they_land(shop: _Shop, tmp_path: Path) -> None:
+    add_class(tmp_path / "pets", EVIL)
+    add_class(tmp_path / "pets", "${alert(1)}`")
+    (tmp_path / "pets" / EVIL / "<b>bad.jpg").write_bytes(b"\xff\xd8\xff")
+    shown = look(shop, tmp_path / "pets")
+    for part in ("summary", "problems", "gallery"):
+        assert "<img src=x" not in shown[part]
+        assert "<b>bad" not in shown[part]
+    assert "&lt;img src=x onerror=alert(1)&gt;" in shown["summary"]
+    assert "&lt;img src=x" in shop.shelf(str(tmp_path / "pets"))
+    assert "<img" not in shop.shelf(str(tmp_path / "pets"))
+
+
+# --- problems
+
+
+def test_problems_are_listed_with_file_reason_and_remedy_and_equal_ones_stand_together(
+    shop: _Shop, tiny_folder: Path
+) -> None:
+    for index in range(9):
+        (tiny_folder / "amber" / f"empty{index}.png").touch()
+    (tiny_folder / "blue" / "page.jpg").write_text("<html>")
+    said = look(shop, tiny_folder)["problems"]
+    assert "Problems: 10" in text(said)
+    assert said.count("The file is empty.") == 1
+    assert "Copy or download it again." in said
+    assert all(f"amber/empty{index}.png" in said for index in range(9))
+    assert "6 more files" in said
+    assert "blue/page.jpg" in said
+
+
+def test_a_long_list_of_problems_is_counted(shop: _Shop, tiny_folder: Path) -> None:
+    for index in range(view.PROBLEMS + 17):
+        (tiny_folder / "amber" / f"empty{index}.png").touch()
+    assert "… and 17 more." in text(look(shop, tiny_folder)["problems"])
+
+
+# --- pictures
+
+
+def test_pages_of_a_class_show_every_picture_and_begin_again(shop: _Shop, tmp_path: Path) -> None:
+    add_class(tmp_path / "pets", "ants", count=100)
+    add_class(tmp_path / "pets", "bees", count=3)
+    given = ("folder", str(tmp_path / "pets"), 0.25, 0.25, "ants", view.ALL)
+    page, first = shop.first(*given)
+    seen = set(re.findall(r"ants/\d+\.jpg", first))
+    assert len(seen) == view.PAGE
+    for turned in (1, 2, 3):
+        page, gallery = shop.turn(*given, page)
+        assert page == turned
+        assert gallery.count("<img") == view.PAGE
+        seen |= set(re.findall(r"ants/\d+\.jpg", gallery))
+    assert len(seen) == 100
+
+
+def test_a_split_shows_its_pictures_only(shop: _Shop, tiny_folder: Path) -> None:
+    _, gallery = shop.first("folder", str(tiny_folder), 0.25, 0.25, view.ALL, "val")
+    assert gallery.count("<img") == 6
+    assert set(re.findall(r'class="dot (\w+)"', gallery)) == {"val"}
+
+
+def test_many_classes_are_shown_a_dozen_at_a_time(shop: _Shop, tmp_path: Path) -> None:
+    for index in range(15):
+        add_class(tmp_path / "pets", f"class{index}", count=2)
+    gallery = look(shop, tmp_path / "pets", test=0.0)["gallery"]
+    assert re.findall(r"<h4>(\w+)", gallery) == [f"class{index}" for index in range(12)]
+    assert "Classes 1 to 12 of 15" in text(gallery)
+    _, gallery = shop.turn("folder", str(tmp_path / "pets"), 0.25, 0.0, view.ALL, view.ALL, 0)
+    assert re.findall(r"<h4>(\w+)", gallery) == ["class12", "class13", "class14"]
+
+
+def test_a_thumbnail_is_the_middle_square() -> None:
+    pixels = np.zeros((20, 60, 3), np.uint8)
+    pixels[:, 20:40] = 255
+    assert square(pixels, 10).shape == (10, 10, 3)
+    assert square(pixels, 10)[:, 1:-1].min() == 255
+
+
+def test_a_picture_that_has_gone_leaves_a_note_and_one_that_is_mended_appears(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    assert thumbnails([file]) == [None]
+    Image.new("RGB", (9, 9)).save(file)
+    assert str(thumbnails([file])[0]).startswith("data:image/jpeg;base64,")
+
+
+# --- finding a folder
+
+
+def test_the_shelf_lists_what_begins_like_what_is_typed(tmp_path: Path) -> None:
+    root = (tmp_path / "home").resolve()
+    for name in ("Pets", "pears", "photos", ".hidden"):
+        (root / name).mkdir(parents=True)
+    (root / "people.txt").touch()
+
+    def names(typed: str) -> list[str]:
+        return [one.path.name for one in folders.look(root, typed).folders]
+
+    assert names(f"{root}/") == ["pears", "Pets", "photos"]
+    assert names(f"{root}/pe") == ["pears", "Pets"]
+    assert names("ph") == ["photos"]
+    assert names(".h") == [".hidden"]
+    assert names(f"{root}/Pets") == []
+    assert names("photos/no/such/thing") == []
+    assert names("ph/no/such/thing") == ["photos"]
+
+
+def test_the_shelf_leads_back_up_to_the_root_and_no_further(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "a" / "b").mkdir(parents=True)
+    assert folders.look(root, "a/b/").trail == (root, root / "a", root / "a" / "b")
+    with pytest.raises(DataError):
+        folders.look(root, "..")
+
+
+def test_the_shelf_says_where_pictures_are(tiny_folder: Path) -> None:
+    root = tiny_folder.parent.resolve()
+    (root / "notes").mkdir(exist_ok=True)
+    assert {
+        one.path.name: one.pictures for one in folders.look(root, "").folders if one.path.name in ("tiny", "notes")
+    } == {
+        "tiny": "classes",
+        "notes": "",
+    }
+    assert {one.pictures for one in folders.look(root, "tiny/").folders} == {"own"}
+
+
+def test_the_shelf_shows_no_link_that_leads_out(tmp_path: Path) -> None:
+    root = (tmp_path / "root").resolve()
+    (root / "pets").mkdir(parents=True)
+    (root / "out").symlink_to("/")
+    assert [one.path.name for one in folders.look(root, "").folders] == ["pets"]
+
+
+def test_pressing_a_folder_goes_in_and_pressing_one_outside_does_not(shop: _Shop, tmp_path: Path) -> None:
+    (tmp_path / "pets" / "ants").mkdir(parents=True)
+    typed, shelf = shop.pick(SimpleNamespace(_data={"folder": str(tmp_path / "pets")}))  # type: ignore[arg-type]
+    assert typed == f"{tmp_path.resolve() / 'pets'}{os.sep}"
+    assert "ants" in shelf
+    typed, shelf = shop.pick(SimpleNamespace(_data={"folder": "/etc"}))  # type: ignore[arg-type]
+    assert typed == gr.skip()
+    assert "pets" in shelf

@@ -1,0 +1,312 @@
+"""The Predict tab: which models a page may ask, and how their answers are shown."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio.data_classes import ImageData
+from gradio.media import get_image
+from PIL import Image
+
+from ftlab import runs
+from ftlab.config import TrainConfig
+from ftlab.data import catalog
+from ftlab.errors import PictureError
+from ftlab.inference.predictor import Explanation, Score
+from ftlab.runs import Run
+from ftlab.ui import lab as labs
+from ftlab.ui import predict_view as view
+from ftlab.ui.guard import Profile
+from ftlab.ui.lab import UNTRAINED, Lab
+from ftlab.ui.predict import _as_sent
+
+EVIL = "<img src=x onerror=alert(1)>${alert(2)}"
+PARTS = ("scores", "evidence", "overlay", "classes")
+
+
+class Stub:
+    """A model whose answer is known: class i gets a probability in proportion to 2^-i; class 1 has no evidence."""
+
+    title = "A model"
+    classes = ("ant", "bee", EVIL, "dog", "elk", "fox", "gnu")
+
+    def look(self, file: str, index: int | None = None, k: int = 5) -> tuple[list[Score], Explanation]:
+        chosen = 0 if index is None else index
+        pixels = np.full((30, 40, 3), 100, np.uint8)
+        heat = np.zeros((30, 40), np.float32)
+        if chosen != 1:
+            heat[5:10, 10:20] = 1
+        return self.top(file, k), Explanation(chosen, pixels, heat, chosen != 1, (5, 0, 35, 30))
+
+    def top(self, file: str, k: int = 5) -> list[Score]:
+        if "bad" in Path(file).name:
+            raise PictureError("empty", file=file)
+        whole = sum(0.5**place for place in range(len(self.classes)))
+        return [Score(i, name, 0.5**i / whole) for i, name in enumerate(self.classes)][:k]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    made = Lab(Profile(tmp_path, tmp_path / "runs"))
+    monkeypatch.setattr(made, "_predictor", lambda store, model: Stub())
+    return made
+
+
+def asked(answer: list[Any]) -> dict[str, Any]:
+    return dict(zip(PARTS, answer, strict=True))
+
+
+def bars(scores: str) -> list[tuple[str, str, str]]:
+    """Name, probability and whether it is pressed, of each bar."""
+    found = re.findall(r'aria-pressed="(\w+)"><span class="name">(.*?)</span><span class="share">(.*?)</span>', scores)
+    return [(name, share, pressed) for pressed, name, share in found]
+
+
+def text(markup: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", markup)).strip()
+
+
+def trained(root: Path, folder: Path | None = None, *, best: bool = True) -> Run:
+    run = runs.create(root, TrainConfig(sample="shapes"))
+    if best:
+        run.best.touch()
+    if folder:
+        run.write("split.json", catalog.scan(folder, val_share=0.25, test_share=0.25).to_json())
+    return run
+
+
+# --- one picture
+
+
+def test_the_five_likeliest_classes_are_bars_and_the_first_is_chosen(lab: Lab) -> None:
+    scores = asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
+    assert [name for name, _, _ in bars(scores)] == [
+        "ant",
+        "bee",
+        "&lt;img src=x onerror=alert(1)&gt;${alert(2)}",
+        "dog",
+        "elk",
+    ]
+    assert [pressed for _, _, pressed in bars(scores)] == ["true", "false", "false", "false", "false"]
+    assert bars(scores)[0][1] == "50.4 %"
+    assert "The 5 likeliest of 7 classes · A model" in text(scores)
+
+
+def test_all_classes_are_shown_where_there_are_fewer_than_five() -> None:
+    scores = view.scores([Score(0, "ant", 0.9), Score(1, "bee", 0.1)], 0, "A model")
+    assert [name for name, _, _ in bars(scores)] == ["ant", "bee"]
+    assert "All 2 classes" in text(scores)
+
+
+def test_pressing_a_bar_shows_the_evidence_for_that_class(lab: Lab) -> None:
+    event: Any = SimpleNamespace(_data={"index": 3})
+    shown = asked(lab.explain_row({}, UNTRAINED, "a.jpg", event))
+    assert [pressed for _, _, pressed in bars(shown["scores"])] == ["false", "false", "false", "true", "false"]
+    assert "Evidence for dog" in text(shown["overlay"])
+    assert shown["classes"].value == 3
+
+
+def test_a_chosen_class_that_is_not_among_the_first_gets_a_bar_of_its_own(lab: Lab) -> None:
+    scores = asked(lab.explain({}, UNTRAINED, "a.jpg", 6))["scores"]
+    assert [name for name, _, _ in bars(scores)][-1] == "gnu"
+    assert len(bars(scores)) == 6
+
+
+@pytest.mark.parametrize("index", [-1, 7, "3", None, 2.5])
+def test_a_class_that_the_model_does_not_have_gives_the_first(lab: Lab, index: object) -> None:
+    assert asked(lab.explain({}, UNTRAINED, "a.jpg", index))["classes"].value == 0
+
+
+def test_no_picture_gives_the_next_step(lab: Lab) -> None:
+    shown = asked(lab.predict({}, UNTRAINED, None))
+    assert "No picture yet" in shown["scores"]
+    assert shown["evidence"].visible is False
+
+
+def test_a_bad_picture_is_told_by_its_name_in_one_line(lab: Lab, tmp_path: Path) -> None:
+    shown = asked(lab.predict({}, UNTRAINED, str(tmp_path / "secret" / "<b>bad.jpg")))
+    assert text(shown["scores"]) == "&lt;b&gt;bad.jpg : The file is empty. Copy or download it again."
+    assert "secret" not in shown["scores"]
+    assert shown["evidence"].visible is False
+
+
+def test_a_picture_reaches_the_model_as_it_was_sent() -> None:
+    assert _as_sent(ImageData(path="/uploads/a.tiff")) == "/uploads/a.tiff"
+    assert _as_sent(None) is None
+
+
+# --- the heat
+
+
+def test_picture_and_heat_lie_on_each_other_and_can_be_downloaded(lab: Lab) -> None:
+    overlay = asked(lab.predict({}, UNTRAINED, "/uploads/my ant.jpg"))["overlay"]
+    assert re.findall(r'class="(under|over)" width="(\d+)" height="(\d+)"', overlay) == [
+        ("under", "40", "30"),
+        ("over", "40", "30"),
+    ]
+    assert re.findall(r'download="(.*?)"', overlay) == ["my ant-picture.jpg", "my ant-heat.jpg", "my ant-overlay.png"]
+    assert "The grey border was cut off" in overlay
+
+
+def test_the_layer_is_transparent_where_there_is_no_evidence(lab: Lab) -> None:
+    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg"))["overlay"]
+    code = re.findall(r'src="data:image/webp;base64,(.*?)"', overlay)[0]
+    alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))).convert("RGBA"))[..., 3]
+    assert alpha[7, 15] == 255
+    assert alpha[25, 15] == 0
+    assert 0 < alpha[15, 2] < 255
+
+
+def test_no_evidence_is_said_and_not_stretched_into_some(lab: Lab) -> None:
+    overlay = asked(lab.explain({}, UNTRAINED, "a.jpg", 1))["overlay"]
+    assert "No evidence for this class: bee" in text(overlay)
+    assert 'class="over"' not in overlay
+    assert re.findall(r'download="(.*?)"', overlay) == ["a-picture.jpg"]
+
+
+def test_class_names_are_escaped_in_the_overlay(lab: Lab) -> None:
+    overlay = asked(lab.explain({}, UNTRAINED, "a.jpg", 2))["overlay"]
+    assert "<img src=x" not in overlay
+    assert "&lt;img src=x" in overlay
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.0, "0.0 %"), (1e-5, "< 0.1 %"), (0.1234, "12.3 %"), (0.99951, "> 99.9 %"), (1.0, "100.0 %")],
+)
+def test_a_probability_is_never_rounded_to_certainty(probability: float, said: str) -> None:
+    assert view.percent(probability) == said
+
+
+# --- several pictures
+
+
+def test_several_pictures_give_a_gallery_and_a_table(lab: Lab, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.jpg", "two.jpg", "<b>bad.jpg")]
+    for file in files:
+        Image.new("RGB", (30, 20), "teal").save(file)
+    gallery = lab.predict_several({}, UNTRAINED, [str(file) for file in files], lambda *given, **named: None)  # type: ignore[arg-type]
+    assert "3 pictures, 1 of them unreadable" in text(gallery)
+    assert gallery.count("<img") == 2
+    assert "<b>bad" not in gallery
+    assert "ant 50.4 %" in text(gallery)
+    code = re.findall(r'href="data:text/csv;charset=utf-8;base64,(.*?)"', gallery)[0]
+    rows = list(csv.reader(io.StringIO(base64.b64decode(code).decode("utf-8-sig"))))
+    assert rows[0][:5] == ["file", "class_1", "probability_1", "class_2", "probability_2"]
+    assert rows[1][:3] == ["one.jpg", "ant", "0.503937"]
+    assert rows[3][0] == "<b>bad.jpg"
+    assert rows[3][-1] == "The file is empty. Copy or download it again."
+    assert {len(row) for row in rows} == {12}
+
+
+def test_too_many_pictures_are_refused_in_one_line(lab: Lab) -> None:
+    said = lab.predict_several({}, UNTRAINED, ["a.jpg"] * (labs.SEVERAL + 1))
+    assert 'role="alert"' in said
+    assert "at most 200" in said
+
+
+def test_pressing_one_of_several_looks_at_it_alone(lab: Lab) -> None:
+    def pressed(index: object) -> Any:
+        event: Any = SimpleNamespace(_data={"index": index})
+        return lab.take_file(["a.jpg", "b.jpg"], event)
+
+    assert pressed(1) == "b.jpg"
+    for index in (2, -1, None, "1"):
+        assert pressed(index) == gr.skip()
+
+
+# --- models
+
+
+def test_runs_with_a_model_are_offered_the_newest_first_and_the_untrained_one_always(tmp_path: Path) -> None:
+    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    older = tmp_path / "runs" / "20250101-000000-resnet18-full-0123456789ab"
+    trained(tmp_path / "runs").path.rename(older)
+    newest = trained(tmp_path / "runs")
+    trained(tmp_path / "runs", best=False)
+    chooser, _, _ = lab.models({}, UNTRAINED, {})
+    assert [name for _, name in chooser.choices] == [newest.name, older.name, UNTRAINED]
+    assert chooser.value == UNTRAINED
+
+
+def test_the_pages_own_run_is_chosen_once_and_then_the_persons_choice_stays(tmp_path: Path) -> None:
+    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    run = trained(tmp_path / "runs")
+    chooser, _, seen = lab.models({"run": run.name}, UNTRAINED, {})
+    assert chooser.value == run.name
+    chooser, _, _ = lab.models({"run": run.name}, UNTRAINED, seen)
+    assert chooser.value == UNTRAINED
+
+
+def test_on_a_space_only_a_visitors_own_run_can_be_asked(tmp_path: Path) -> None:
+    lab = Lab(Profile(None, tmp_path / "runs", space=True))
+    run = trained(tmp_path / "runs")
+    chooser, _, _ = lab.models({"run": None}, UNTRAINED, {})
+    assert [name for _, name in chooser.choices] == [UNTRAINED]
+    shown = asked(lab.predict({"run": None}, run.name, "a.jpg"))
+    assert "There is no run" in shown["scores"]
+    chooser, _, _ = lab.models({"run": run.name, "mine": [run.name]}, UNTRAINED, {})
+    assert chooser.value == run.name
+
+
+@pytest.mark.parametrize("model", ["../../etc", "", None, 7, ["x"]])
+def test_a_model_that_is_not_offered_is_refused(tmp_path: Path, model: Any) -> None:
+    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    assert "There is no run" in asked(lab.predict({}, model, "a.jpg"))["scores"]
+
+
+# --- examples
+
+
+def test_examples_of_a_run_are_pictures_that_it_has_not_seen_one_of_each_class_first(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    run = trained(tmp_path / "runs", tiny_folder)
+    examples = labs.examples_of(run)
+    kept = {item.path for item in catalog.from_json(run.read("split.json")).splits["test"]}
+    assert {str(file.relative_to(tiny_folder)) for file, _ in examples} <= kept
+    assert [name for _, name in examples[:3]] == ["amber", "blue", "green"]
+
+
+def test_the_untrained_model_has_examples_too(tmp_path: Path) -> None:
+    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    assert lab.examples({}, UNTRAINED).count("<img") == 3
+
+
+def test_a_run_without_a_split_has_no_examples_and_no_error(tmp_path: Path) -> None:
+    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    assert lab.examples({}, trained(tmp_path / "runs").name) == ""
+
+
+def test_pressing_an_example_puts_a_copy_among_the_uploads(tmp_path: Path) -> None:
+    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+
+    def pressed(index: object) -> Any:
+        event: Any = SimpleNamespace(_data={"index": index})
+        return lab.take_example({}, UNTRAINED, event)
+
+    taken = Path(pressed(1))
+    assert taken.name == "lion.jpg"
+    assert taken.is_relative_to(tmp_path)
+    assert taken.read_bytes() == Path(get_image("lion.jpg")).read_bytes()
+    for index in (3, None, "x"):
+        assert pressed(index) == gr.skip()
+
+
+# --- for real
+
+
+def test_the_untrained_default_knows_a_lion(tmp_path: Path) -> None:
+    shown = asked(Lab(Profile(tmp_path, tmp_path)).predict({}, UNTRAINED, get_image("lion.jpg")))
+    assert bars(shown["scores"])[0][0] == "lion"
+    assert len(shown["classes"].choices) == 1000
+    assert "Evidence for lion" in text(shown["overlay"])
