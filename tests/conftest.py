@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import browser as browsers
+import drawn
 import network_guard as network
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = ROOT / "tests" / "offline"
@@ -101,17 +100,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def tiny_folder(tmp_path: Path) -> Path:
     """A folder of drawn pictures, a sub-folder a class: amber, blue, green; 8 each, JPEG and PNG, 64 to 120 px."""
-    colours = {"amber": (200, 140, 40), "blue": (40, 80, 200), "green": (50, 170, 70)}
-    random = np.random.default_rng(0)
-    for name, colour in colours.items():
-        (tmp_path / "tiny" / name).mkdir(parents=True)
-        for index in range(8):
-            height, width = random.integers(64, 121, size=2)
-            noise = random.normal(0, 40, size=(height, width, 3))
-            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-            suffix = "png" if index % 4 == 0 else "jpg"
-            Image.fromarray(pixels).save(tmp_path / "tiny" / name / f"{name}_{index}.{suffix}")
-    return tmp_path / "tiny"
+    return drawn.tiny(tmp_path / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from ftlab import backbones, words
 from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
+from ftlab.errors import DataError
 from ftlab.events import Ended, Epoch, Event, Progress, Saved, Started, Step
 from ftlab.models import network
 from ftlab.runs import Run
@@ -114,6 +115,8 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         if checked is None:
             break
         learned, tally = tally.total(accelerator), Tally(accelerator.device)
+        if not checked.n or (epoch and not learned.n):
+            raise DataError("data.gone", folder=catalog.root)
         best = keeper.improves(position, checked.top1, checked.loss)
         yield Epoch(
             epoch=epoch, step=position.step, train_loss=learned.loss, train_accuracy=learned.top1,

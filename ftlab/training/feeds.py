@@ -32,7 +32,7 @@ class Share:
         labels: int64 [b].
         weight: float32 [b], 0 for a picture that only keeps an otherwise idle process in step.
         count: pictures of the step over all processes.
-        skipped: positions in the split that could not be read, and why.
+        skipped: positions in the split that could not be read, and why; each is told once.
     """
 
     inputs: Tensor
@@ -50,6 +50,7 @@ class PictureFeed:
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device = accelerator.device
         self.workers = config.workers or cores()
+        self._told: set[tuple[str, int]] = set()
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
 
     @property
@@ -93,8 +94,9 @@ class PictureFeed:
                 labels.to(self.device),
                 torch.full((len(labels),), 0.0 if idle else 1.0, device=self.device),
                 len(piece) if self.world > 1 else len(batch.indices),
-                batch.skipped,
+                [one for one in batch.skipped if (split, one[0]) not in self._told],
             )
+            self._told.update((split, index) for index, _ in batch.skipped)
 
 
 class FeatureFeed:

@@ -129,4 +129,4 @@ def skipped(refused: list[tuple[int, PictureError]], pictures: Catalog, split: s
     """A sentence for each picture that could not be read."""
     for index, refusal in refused:
         file = pictures.splits[split][index].path
-        yield Note(code="skipped", values={"file": file, "problem": str(refusal)})
+        yield Note(code="skipped", values={"file": file, "problem": refusal.problem})

@@ -1,0 +1,24 @@
+"""Pictures drawn for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"amber": (200, 140, 40), "blue": (40, 80, 200), "green": (50, 170, 70)}
+
+
+def tiny(folder: Path) -> Path:
+    """A folder with a sub-folder a class: amber, blue, green; 8 pictures each, JPEG and PNG, 64 to 120 px a side."""
+    random = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(8):
+            height, width = random.integers(64, 121, size=2)
+            noise = random.normal(0, 40, size=(height, width, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            suffix = "png" if index % 4 == 0 else "jpg"
+            Image.fromarray(pixels).save(folder / name / f"{name}_{index}.{suffix}")
+    return folder

@@ -1,0 +1,494 @@
+"""The loop: what it tells and in what order, what stays frozen, what a stop and a resume leave as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ftlab import backbones, runs, words
+from ftlab.config import TrainConfig
+from ftlab.data.catalog import from_json
+from ftlab.errors import ConfigError, DataError, RunError
+from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
+from ftlab.history import History
+from ftlab.models import network
+from ftlab.models.network import Network
+from ftlab.runs import Run
+from ftlab.training import checkpoint, devices, engine, optim
+from ftlab.training.engine import train
+
+BACKBONE = "mobilenet_v2"
+STEPS = 5
+"""Of an epoch: 18 of the tiny folder's pictures, four at a time."""
+CACHED, FRESH = {"mode": "frozen"}, {"mode": "frozen", "features": "fresh"}
+FULL, SCRATCH = {"mode": "full", "learning_rate": 1e-3}, {"mode": "scratch"}
+WAYS = pytest.mark.parametrize("way", [CACHED, FRESH, FULL, SCRATCH], ids=["cached", "fresh", "full", "scratch"])
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backbone looks at 64 × 64 pixels: all that is told here is as true there, and ten times faster."""
+    row = backbones.get(BACKBONE)
+    monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
+
+
+@pytest.fixture
+def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
+    """A new run on the tiny folder: three epochs of five steps, unless told otherwise. One thread computes: where
+    the machine is busy, two wait for each other at each of thousands of small operations."""
+    few = {"epochs": 3, "batch_size": 4, "data": str(tiny_folder), "backbone": BACKBONE, "threads": 1}
+
+    def new(**knobs: Any) -> Run:
+        return runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+
+    return new
+
+
+def go(run: Run, stop_at: int | None = None) -> list[Event]:
+    """Train to the end, or ask to stop at a step; what was told is also in the run."""
+    run.withdraw_stop()
+    events = []
+    for event in train(run.config(), run, weights=False):
+        run.append(event)
+        events.append(event)
+        if isinstance(event, Step) and event.step == stop_at:
+            run.ask_stop()
+    return events
+
+
+def only(events: list[Event], kind: type[Any]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def end(events: list[Event]) -> Ended:
+    assert len(only(events, Ended)) == 1
+    assert isinstance(events[-1], Ended)
+    return events[-1]
+
+
+def figures(history: History) -> list[dict[str, object]]:
+    """All that was measured, but for what depends on the clock."""
+    told = [dataclasses.asdict(event) for event in [*history.epochs, *history.steps]]
+    return [{k: v for k, v in one.items() if k not in ("time", "seconds", "images_per_second")} for one in told]
+
+
+# The story
+
+
+@WAYS
+def test_the_story_of_a_training(begin: Callable[..., Run], way: dict[str, Any]) -> None:
+    run = begin(**way)
+    events = go(run)
+    first = events[0]
+    assert isinstance(first, Started)
+    assert (first.step, first.epochs, first.steps_per_epoch) == (0, 3, STEPS)
+    assert (first.train_images, first.val_images) == (18, 3)
+    assert (first.trainable, first.total) == backbones.count(backbones.get(BACKBONE), 3, run.config().mode)
+
+    epochs = only(events, Epoch)
+    assert [(epoch.epoch, epoch.step) for epoch in epochs] == [(0, 0), (1, 5), (2, 10), (3, 15)]
+    untrained = epochs[0]
+    assert untrained.train_loss is untrained.train_accuracy is untrained.learning_rate is None
+    assert untrained.val_loss == pytest.approx(math.log(3), abs=0.3)
+    assert untrained.best
+    for epoch in epochs[1:]:
+        assert 0 <= epoch.train_accuracy <= 1
+        assert 0 <= epoch.val_accuracy <= 1
+        assert epoch.train_loss > 0
+        assert epoch.val_loss > 0
+        assert epoch.images_per_second > 0
+        assert epoch.seconds > 0
+    # The running mean of an epoch is that of its steps, weighted by their pictures.
+    steps = [step for step in only(events, Step) if step.epoch == 1]
+    weighted = sum(step.loss * size for step, size in zip(steps, (4, 4, 4, 4, 2), strict=True)) / 18
+    assert epochs[1].train_loss == pytest.approx(weighted)
+
+    assert [step.step for step in only(events, Step)] == list(range(1, 16))
+    assert 0 < only(events, Step)[-1].learning_rate < max(step.learning_rate for step in only(events, Step))
+    best = [epoch for epoch in epochs if epoch.best][-1]
+    last = end(events)
+    assert (last.reason, last.epoch, last.step, last.message) == ("finished", 3, 15, None)
+    assert (last.best_epoch, last.best_val_accuracy) == (best.epoch, best.val_accuracy)
+    assert run.status() == "finished"
+    assert [saved.what for saved in only(events, Saved)][-1] == "last"
+    assert {saved.what for saved in only(events, Saved)} == {"best", "last"}
+
+
+def test_what_the_run_directory_holds_afterwards(begin: Callable[..., Run], tiny_folder: Path) -> None:
+    run = begin()
+    events = go(run)
+    held = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    assert held == {
+        *("config.json", "split.json", "model.json", "metrics.jsonl", "best.safetensors"),
+        str(Path("last", "state.safetensors")),
+    }
+    stored = run.read("config.json")
+    assert stored["processes"] == 1
+    assert set(stored["versions"]) >= {"torch", "torchvision", "timm", "python"}
+    resolved = run.resolved()
+    assert None not in dataclasses.asdict(resolved).values()
+    assert (resolved.device, resolved.precision, resolved.learning_rate) == ("cpu", "fp32", 1e-3)
+    assert run.config().workers is None
+
+    model = run.read("model.json")
+    assert (model["backbone"], model["classes"]) == (BACKBONE, ["amber", "blue", "green"])
+    assert (model["preprocessing"]["resize"], model["preprocessing"]["side"]) == (72, 64)
+    pictures = from_json(run.read("split.json"))
+    assert {split: len(items) for split, items in pictures.splits.items()} == {"train": 18, "val": 3, "test": 3}
+    assert run.read("split.json")["manifest"] == pictures.manifest()
+    assert pictures.root == tiny_folder
+
+    best = max((e for e in only(events, Epoch)), key=lambda e: (e.val_accuracy, -e.val_loss))
+    assert checkpoint.load(run.best)[1] == {"epoch": best.epoch, "val_accuracy": best.val_accuracy}
+
+
+def test_an_epochs_line_has_the_names_that_are_fixed(begin: Callable[..., Run]) -> None:
+    run = begin(epochs=1)
+    go(run)
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    epochs = [line for line in lines if line["event"] == "epoch"]
+    fixed = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "images_per_second", "seconds")
+    assert all(name in epoch for epoch in epochs for name in fixed)
+    assert epochs[0]["train_loss"] is epochs[0]["train_accuracy"] is None
+
+
+def test_the_consumer_is_never_left_in_inference_or_without_gradients(begin: Callable[..., Run]) -> None:
+    run = begin(epochs=1, **FULL)
+    for _ in train(run.config(), run, weights=False):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_long_run_tells_about_as_many_steps_as_a_curve_can_show(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_POINTS", 4)
+    events = go(begin(epochs=2))
+    assert [step.step for step in only(events, Step)] == [3, 5, 6, 9, 10]  # every third, and each epoch's last
+    assert len(only(events, Epoch)) == 3
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_another(begin: Callable[..., Run]) -> None:
+    one, same, other = (begin(seed=seed, **FRESH) for seed in (5, 5, 6))
+    for run in (one, same, other):
+        go(run)
+    assert one.best.read_bytes() == same.best.read_bytes()
+    assert one.best.read_bytes() != other.best.read_bytes()
+    assert figures(one.history()) == figures(same.history())
+
+
+# Frozen means frozen
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The network and the optimizer that the engine makes, and the network's state before."""
+    caught: dict[str, Any] = {}
+    build, make = network.build, optim.make
+
+    def building(*arguments: Any, **more: Any) -> Network:
+        caught["net"] = build(*arguments, **more)
+        caught["before"] = {key: value.clone() for key, value in caught["net"].state_dict().items()}
+        return caught["net"]
+
+    def making(*arguments: Any) -> torch.optim.Optimizer:
+        caught["optimizer"] = make(*arguments)
+        return caught["optimizer"]
+
+    monkeypatch.setattr(network, "build", building)
+    monkeypatch.setattr(optim, "make", making)
+    return caught
+
+
+def changed(caught: dict[str, Any]) -> set[str]:
+    after: dict[str, Tensor] = caught["net"].state_dict()
+    return {key for key, value in after.items() if not torch.equal(value, caught["before"][key])}
+
+
+@pytest.mark.parametrize("way", [CACHED, FRESH], ids=["cached", "fresh"])
+def test_a_frozen_backbone_keeps_every_bit(
+    begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, str]
+) -> None:
+    run = begin(**way)
+    go(run)
+    assert changed(seen) == {"head.weight", "head.bias"}
+    net = seen["net"]
+    learning = [p for group in seen["optimizer"].param_groups for p in group["params"]]
+    assert {id(p) for p in learning} == {id(net.head.weight), id(net.head.bias)}
+    assert all(p.grad is None for p in net.backbone.parameters())
+    best = checkpoint.load(run.best)[0]
+    assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
+
+
+@pytest.mark.parametrize("way", [FULL, SCRATCH], ids=["full", "scratch"])
+def test_otherwise_everything_learns(begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, Any]) -> None:
+    go(begin(epochs=1, **way))
+    assert changed(seen) == set(seen["before"])
+
+
+# Stop and resume
+
+
+@WAYS
+@pytest.mark.parametrize("stop_at", [7, 10], ids=["mid-epoch", "between epochs"])
+def test_a_stopped_and_resumed_run_is_the_undisturbed_one_to_the_bit(
+    begin: Callable[..., Run], way: dict[str, Any], stop_at: int
+) -> None:
+    whole = begin(workers=1, **way)
+    go(whole)
+    parted = begin(workers=3, **way)
+    first = go(parted, stop_at)
+    assert (end(first).reason, end(first).step) == ("stopped", stop_at)
+    assert parted.status() == "stopped"
+    torch.manual_seed(99)  # nothing hangs on what another process would find
+    second = go(parted)
+    assert isinstance(second[0], Started)
+    assert second[0].step == stop_at
+    assert end(second).reason == "finished"
+
+    assert parted.best.read_bytes() == whole.best.read_bytes()
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert figures(parted.history()) == figures(whole.history())
+    assert len(parted.history().epochs) == 4
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_COST_SHARE", 0)
+    whole, killed = begin(**FULL), begin(**FULL)
+    go(whole)
+    go(killed, stop_at=3)  # the sums of a part of epoch 1 are kept …
+    killed.withdraw_stop()
+    for event in train(killed.config(), killed, weights=False):
+        killed.append(event)
+        if isinstance(event, Step) and event.step == 7:
+            break  # … and no later epoch counts them again
+    assert end(go(killed)).reason == "finished"
+    assert killed.last.read_bytes() == whole.last.read_bytes()
+    assert figures(killed.history()) == figures(whole.history())
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 14])
+def test_a_stop_ends_at_the_next_step_and_keeps_the_best_model(begin: Callable[..., Run], stop_at: int) -> None:
+    run = begin()
+    events = go(run, stop_at)
+    last = end(events)
+    assert (last.reason, last.step) == ("stopped", stop_at)
+    assert only(events, Step)[-1].step == stop_at
+    header = checkpoint.load(run.best)[1]
+    assert (header["epoch"], header["val_accuracy"]) == (last.best_epoch, last.best_val_accuracy)
+
+
+def test_a_stop_while_features_are_computed(begin: Callable[..., Run]) -> None:
+    run = begin()
+    run.ask_stop()
+    events = list(train(run.config(), run, weights=False))
+    assert end(events).reason == "stopped"
+    assert (end(events).step, end(events).best_epoch) == (0, None)
+    assert not run.best.exists()
+    assert end(go(run)).reason == "finished"
+
+
+def test_a_resume_that_is_stopped_at_once_forgets_nothing(begin: Callable[..., Run]) -> None:
+    whole, run = begin(), begin()
+    go(whole)
+    before = end(go(run, 12))
+    run.ask_stop()
+    events = list(train(run.config(), run, weights=False))
+    for event in events:
+        run.append(event)
+    assert (end(events).step, end(events).best_epoch) == (12, before.best_epoch)
+    assert end(events).best_val_accuracy == before.best_val_accuracy
+    assert len(run.history().epochs) == 3
+    go(run)
+    assert figures(run.history()) == figures(whole.history())
+
+
+def test_a_stop_during_validation_is_measured_anew_by_the_resume(begin: Callable[..., Run]) -> None:
+    whole, run = begin(**FRESH), begin(**FRESH)
+    go(whole)
+    real, rounds = engine.evaluate, itertools.count()
+
+    def late(*arguments: Any) -> Generator[Event, None, Any]:
+        if next(rounds) == 2:  # epoch 2's steps are done, its validation begins
+            run.ask_stop()
+        return (yield from real(*arguments))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "evaluate", late)
+        events = go(run)
+    assert end(events).reason == "stopped"
+    assert (end(events).step, only(events, Epoch)[-1].epoch) == (10, 1)
+    go(run)
+    assert figures(run.history()) == figures(whole.history())
+    assert run.last.read_bytes() == whole.last.read_bytes()
+
+
+def test_a_resume_computes_with_the_threads_of_the_first_try(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(threads=None, epochs=1, **FRESH)
+    monkeypatch.setattr(devices, "cores", lambda: 3)
+    go(run, 2)
+    monkeypatch.setattr(devices, "cores", lambda: 1)
+    run.withdraw_stop()
+    assert {torch.get_num_threads() for _ in train(run.config(), run, weights=False)} == {3}
+    assert run.resolved().threads == 3
+
+
+def test_a_damaged_state_stops_a_resume_with_one_line(begin: Callable[..., Run]) -> None:
+    run = begin()
+    go(run, 2)
+    run.last.write_bytes(run.last.read_bytes()[:100])
+    with pytest.raises(RunError) as caught:
+        go(run)
+    assert caught.value.code == "run.damaged"
+    assert "\n" not in str(caught.value)
+
+
+# Other ends
+
+
+def test_the_time_is_up(begin: Callable[..., Run]) -> None:
+    run = begin(max_minutes=1e-6, epochs=1000)
+    events = go(run)
+    assert end(events).reason == "time"
+    assert end(events).best_epoch == 0
+    assert run.best.is_file()
+    assert run.status() == "finished"
+
+
+@pytest.mark.parametrize("way", [FRESH, FULL], ids=["fresh", "full"])
+def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., Run], way: dict[str, Any]) -> None:
+    run = begin(**{**way, "learning_rate": 100.0, "optimizer": "sgd", "warmup": 0.0, "epochs": 20})
+    events = go(run)
+    last = end(events)
+    assert last.reason == "failed"
+    assert last.message is not None
+    assert "learning rate" in last.message
+    assert "\n" not in last.message
+    assert run.status() == "failed"
+    for line in (run.path / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert all(math.isfinite(epoch.val_loss) for epoch in only(events, Epoch) if epoch.best)
+    assert last.best_val_accuracy is not None
+    tensors, header = checkpoint.load(run.best)
+    assert header == {"epoch": last.best_epoch, "val_accuracy": last.best_val_accuracy}
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_a_best_that_was_not_written_yet_survives_a_failure(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_COST_SHARE", 1e12)  # nothing is due after the first time
+    run = begin(mode="full", learning_rate=1e-3)
+    real = engine._loss
+
+    def breaking(logits: Tensor, *more: Any) -> Tensor:
+        loss = real(logits, *more)
+        spoil = run.history().epochs[-1].epoch == 2
+        return loss * (math.nan if spoil else 1.0)
+
+    monkeypatch.setattr(engine, "_loss", breaking)
+    last = end(go(run))
+    assert last.reason == "failed"
+    assert checkpoint.load(run.best)[1]["epoch"] == last.best_epoch
+
+
+@pytest.mark.parametrize(
+    ("knobs", "error", "code"),
+    [
+        ({"data": ""}, ConfigError, "config.no_source"),
+        ({"data": "/nowhere/at/all"}, DataError, "data.missing"),
+        ({"precision": "fp16"}, ConfigError, "config.precision"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    begin: Callable[..., Run], knobs: dict[str, str], error: type[Exception], code: str
+) -> None:
+    run = begin(**{"device": "cpu", **knobs})
+    with pytest.raises(error) as caught:
+        go(run)
+    assert getattr(caught.value, "code", None) == code
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_that_is_not_here_is_refused(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftlab.training.devices.available", lambda: "cpu")
+    with pytest.raises(ConfigError, match="cuda") as caught:
+        go(begin(device="cuda"))
+    assert caught.value.code == "config.device"
+
+
+# Pictures that go bad after they were listed
+
+
+@pytest.mark.parametrize("way", [CACHED, FRESH], ids=["cached", "fresh"])
+def test_a_picture_lost_or_spoilt_on_the_way_is_named_and_training_goes_on(
+    begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any]
+) -> None:
+    run = begin(**way)
+    told = train(run.config(), run, weights=False)
+    run.append(next(told))
+    splits = from_json(run.read("split.json")).splits
+    lost, spoilt, unseen = splits["train"][2].path, splits["train"][9].path, splits["val"][0].path
+    (tiny_folder / lost).unlink()
+    for file in (spoilt, unseen):
+        (tiny_folder / file).write_bytes(b"\xff\xd8\xff\xe0 no more")
+    for event in told:
+        run.append(event)
+    history = run.history()
+    assert history.ended is not None
+    assert history.ended.reason == "finished"
+    assert [epoch.val_loss is None for epoch in history.epochs] == [False] * 4
+    notes = {
+        str(note.values["file"]): words.text("log.skipped", **note.values)
+        for note in history.log
+        if note.code == "skipped"
+    }
+    assert notes.keys() == {lost, spoilt, unseen}
+    assert len([note for note in history.log if note.code == "skipped"]) == 3, "each is named once"
+    assert notes[lost] == f"{lost} was skipped: The file is not there."
+
+
+@pytest.mark.parametrize("way", [CACHED, FRESH], ids=["cached", "fresh"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_pictures_that_are_gone_altogether_are_no_training(
+    begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any], split: str
+) -> None:
+    run = begin(**way)
+    told = train(run.config(), run, weights=False)
+    assert isinstance(next(told), Started)
+    for item in from_json(run.read("split.json")).splits[split]:
+        (tiny_folder / item.path).unlink()
+    with pytest.raises(DataError, match="tiny") as caught:
+        list(told)
+    assert caught.value.code == "data.gone"
+
+
+def test_progress_is_told_while_features_are_computed(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftlab.training.setup.time.monotonic", iter(range(1000)).__next__)
+    events = go(begin(epochs=1))
+    told = [event for event in only(events, Progress) if event.stage == "features"]
+    assert [event.total for event in told] == [21] * len(told)
+    assert [event.done for event in told] == sorted({event.done for event in told})
+    notes = [note for note in only(events, Note) if note.code == "features"]
+    assert [note.values["images"] for note in notes] == [21]
