@@ -286,7 +286,7 @@ def _told(progress: gr.Progress) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last > 0.1:
             last = time.monotonic()
-            progress((done, total), desc=words.text("dataset.progress", done=f"{done:,}", total=f"{total:,}"))
+            progress(done / max(total, 1), desc=words.text("dataset.progress", done=f"{done:,}", total=f"{total:,}"))
 
     return tell
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from ftlab.data import decode
+from ftlab.data.listing import natural
 from ftlab.errors import DataError
 from ftlab.ui.guard import inside
 
@@ -78,7 +79,7 @@ def look(root: Path, typed: str) -> Shelf:
 def _sub_folders(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name for entry in entries if entry.is_dir()), key=str.lower)
+            return sorted((entry.name for entry in entries if entry.is_dir()), key=natural)
     except OSError:
         return []
 

@@ -154,7 +154,7 @@ class Lab:
             return trouble(str(error))
         answers = []
         for number, file in enumerate(files):
-            progress((number, len(files)), desc=words.text("predict.progress", done=number, total=len(files)))
+            progress(number / len(files), desc=words.text("predict.progress", done=number, total=len(files)))
             try:
                 answers.append(view.Answer(Path(file), tuple(predictor.top(file, view.TOP))))
             except PictureError as error:
