@@ -93,6 +93,7 @@ def test_a_process_that_died_leaves_its_last_lines_and_can_be_resumed(tmp_path: 
     run.log.write_text("Traceback\n  <b>MemoryError</b>: no more\n", encoding="utf-8")
     seen = look(run)
     assert (seen.state, seen.resumable) == ("died", True)
+    assert "Time left" not in seen.head
     assert "&lt;b&gt;MemoryError&lt;/b&gt;: no more" in seen.log
 
 

@@ -113,7 +113,7 @@ def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
         seconds = (progress.total - progress.done) / rate if rate and progress.done > 0.1 * progress.total else None
         done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
         figures.append(("left", duration(seconds), done))
-    else:
+    elif now != "died":
         figures.append(("left", duration(history.seconds_left()), images))
     return [(words.text(f"status.tile.{key}"), figure, remark) for key, figure, remark in figures]
 

@@ -49,7 +49,7 @@ class TrainTab:
 
 @dataclass(frozen=True)
 class _Panel:
-    """The components that show a run, in the order in which `_view` fills them."""
+    """The components that show a run, in the order in which `_changes` fills them."""
 
     store: gr.BrowserState
     head: gr.HTML
@@ -129,10 +129,7 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
     _wire_form(desk, widgets, dataset_tab, tabs, panel, (facts, command))
     _wire_run(desk, panel, tabs)
     go.click(lambda: gr.Tabs(selected="predict"), None, tabs, **_LIGHT)
-    file = gr.DownloadButton(visible="hidden", elem_id="train-file")
-    save.click(lambda kept: str(desk.picture(kept, Path(get_upload_folder()))), store, file, **_BUTTON).success(
-        None, None, None, js=_DOWNLOAD
-    )
+    _wire_picture(desk, store, save)
     return TrainTab(store)
 
 
@@ -226,6 +223,21 @@ def _wire_run(desk: Desk, panel: _Panel, tabs: gr.Tabs) -> None:
     panel.stop.click(stop, [panel.store, panel.seen], outputs, **_BUTTON)
     panel.resume.click(resume, panel.store, outputs, **_BUTTON)
     panel.chooser.input(choose, [panel.chooser, panel.store], outputs, **_LIGHT)
+
+
+def _wire_picture(desk: Desk, store: gr.BrowserState, save: gr.Button) -> None:
+    file = gr.DownloadButton(visible="hidden", elem_id="train-file")
+
+    def draw(kept: object) -> Any:
+        try:
+            return str(desk.picture(kept, Path(get_upload_folder())))
+        except FtlabError as error:
+            gr.Warning(str(error))
+            return None
+
+    # A download button gives the file it had before the click; so another one makes the file, and clicks it.
+    drawn = save.click(draw, store, file, **_BUTTON)
+    drawn.success(None, None, None, js=_DOWNLOAD)
 
 
 def _show(desk: Desk, store: object, seen: object, keep: bool = False) -> list[Any]:
