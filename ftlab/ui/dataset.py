@@ -220,11 +220,11 @@ class _Shop:
         if sample not in offered:
             return [gr.skip()] * 7
         typed = folder if isinstance(folder, str) and folder and self.profile.data_root else None
-        shares = [stored.get(key) for key in ("val", "test")]
         return [
             sample,
             typed if typed else gr.skip(),
-            *(share if isinstance(share, (int, float)) else gr.skip() for share in shares),
+            sources.share("val_share", stored.get("val")),
+            sources.share("test_share", stored.get("test")),
             *self.open_shelf(sample, typed or ""),
         ]
 

@@ -47,7 +47,7 @@ def choose(profile: Profile, sample: str, folder: str, val_share: float, test_sh
     Raises:
         DataError: no folder is named, it does not exist, or it lies where this server must not look.
     """
-    shares = _share("val_share", val_share), _share("test_share", test_share)
+    shares = share("val_share", val_share), share("test_share", test_share)
     if sample in SAMPLES:
         return Source(sample, None, *shares)
     if profile.data_root is None:
@@ -123,7 +123,7 @@ _hands: OrderedDict[Source, tuple[Catalog, Catalog]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _share(name: str, value: object) -> float:
+def share(name: str, value: object) -> float:
     """A share within its knob's bounds: what a slider sends is trusted no more than anything else."""
     knob, default = KNOBS[name]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
