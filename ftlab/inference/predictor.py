@@ -156,7 +156,13 @@ def _trained(path: Path, _changed: int) -> Predictor:
         net.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as cause:
         raise checkpoint.damaged(run, run.best, cause) from cause
-    title = words.text("model.trained", title=row.title, mode=run.config().mode, **header)
+    title = words.text(
+        "model.trained",
+        title=row.title,
+        mode=run.config().mode,
+        epoch=header["epoch"],
+        percent=f"{100 * header['val_accuracy']:.1f}",
+    )
     return Predictor(net, row, transforms.from_json(model["preprocessing"]), tuple(model["classes"]), title)
 
 
