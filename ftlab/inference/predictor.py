@@ -92,7 +92,9 @@ class Predictor:
         picture = _shown(pixels)
         height, width = picture.shape[:2]
         x0, y0, x1, y1 = transforms.seen_box(pixels.shape[1], pixels.shape[0], self.prep)
-        box = (round(x0 * width), round(y0 * height), round(x1 * width), round(y1 * height))
+        left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
+        # Of a strip a pixel wide, the network sees less than a pixel.
+        box = (left, top, max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height)))
         chosen = scores[0].index if index is None else index
         heat = cam.heat(evidence, width, height, box)
         return scores, Explanation(chosen, picture, heat, bool(evidence.max() > 0), box)

@@ -1,0 +1,301 @@
+"""From a run to answers: the same pixels as in training, the same bits from any thread, the best model there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ftlab import backbones, runs
+from ftlab.config import TrainConfig
+from ftlab.data import catalog, decode, loader, transforms
+from ftlab.errors import DataError, PictureError, RunError
+from ftlab.inference import predictor, scoring
+from ftlab.inference.predictor import Predictor
+from ftlab.models import network
+from ftlab.models.network import Network
+from ftlab.runs import Run
+from ftlab.training import checkpoint
+from ftlab.training.feeds import PictureFeed
+
+NAMES = ("amber", "blue", "green")
+ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
+    monkeypatch.setattr("ftlab.training.devices.cores", lambda: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def untrained(seed: int, classes: int = 3) -> Network:
+    """Random weights whose head speaks up."""
+    net = network.build(ROW, classes, pretrained=False, seed=seed)
+    net.head.weight.data.mul_(30.0)
+    return net.eval()
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_folder: Path) -> Run:
+    """A run with its pictures listed, and no weights yet."""
+    made = runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), backbone=ROW.name, threads=1))
+    made.write("split.json", catalog.scan(tiny_folder).to_json())
+    prep = transforms.of(ROW).to_json()
+    made.write("model.json", {"backbone": ROW.name, "classes": list(NAMES), "preprocessing": prep})
+    return made
+
+
+def keep(run: Run, seed: int, epoch: int = 1) -> Network:
+    net = untrained(seed)
+    checkpoint.write(run.best, net.state_dict(), {"epoch": epoch, "val_accuracy": 0.5})
+    return net
+
+
+@pytest.fixture
+def pictures(tiny_folder: Path) -> list[Path]:
+    return sorted(tiny_folder.glob("*/*"))
+
+
+@pytest.fixture
+def model(run: Run) -> Predictor:
+    keep(run, 1)
+    return predictor.load(run)
+
+
+# Answers
+
+
+def test_the_top_is_the_softmax_in_falling_order(run: Run, pictures: list[Path]) -> None:
+    net = keep(run, 1)
+    top = predictor.load(run).top(pictures[0])
+    prep = transforms.of(ROW)
+    seen = transforms.evaluation(decode.read(pictures[0]), prep)
+    with torch.inference_mode():
+        expected = net(transforms.normalise(seen[None], prep))[0].double().softmax(0)
+    assert {score.index: score.probability for score in top} == pytest.approx(dict(enumerate(expected.tolist())))
+    assert [score.probability for score in top] == sorted((score.probability for score in top), reverse=True)
+    assert all(score.name == NAMES[score.index] for score in top)
+
+
+def test_all_classes_when_there_are_fewer_than_five(model: Predictor, pictures: list[Path]) -> None:
+    for file in pictures[::6]:
+        top = model.top(file)
+        assert {score.name for score in top} == set(NAMES)
+        assert sum(score.probability for score in top) == pytest.approx(1, abs=1e-12)
+        assert [score.name for score in model.top(file, 2)] == [score.name for score in top][:2]
+
+
+def test_of_many_classes_five() -> None:
+    model = Predictor(untrained(0, 9), ROW, transforms.of(ROW), tuple("abcdefghi"), "")
+    assert len(model._ranked(torch.randn(9), 5)) == 5
+
+
+def test_thirty_threads_get_the_bits_of_one(model: Predictor, pictures: list[Path]) -> None:
+    files = (pictures * 3)[:60]
+
+    def ask(file: Path) -> tuple[Any, ...]:
+        scores, found = model.look(file, 2)
+        return model.top(file), scores, found.heat.tobytes(), found.box
+
+    serial = [ask(file) for file in files]
+    with ThreadPoolExecutor(30) as pool:
+        assert list(pool.map(ask, files)) == serial
+    assert all(top == scores for top, scores, *_ in serial)
+
+
+def test_a_file_that_is_no_picture_is_named(model: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_text("no picture")
+    for ask in (model.top, model.look):
+        with pytest.raises(PictureError, match=r"x\.jpg"):
+            ask(tmp_path / "x.jpg")
+
+
+# Pixels
+
+
+class Recorder(nn.Module):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+        self.conv = nn.Conv2d(3, 2, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        self.seen.append(pictures.clone())
+        seen: Tensor = self.conv(pictures).mean(dim=(2, 3))
+        return seen
+
+
+@pytest.mark.parametrize("name", list(backbones.TABLE))
+def test_prediction_evaluation_and_training_see_the_same_bits(tiny_folder: Path, name: str) -> None:
+    row = dataclasses.replace(backbones.get(name), cam="conv", cam_layout="chw")
+    prep = transforms.of(row)
+    found = catalog.scan(tiny_folder)
+    process: Any = SimpleNamespace(process_index=0, num_processes=1, device=torch.device("cpu"))
+    feed = PictureFeed(found, prep, TrainConfig(batch_size=3, augment="none", workers=2), process)
+    evaluated = torch.cat([share.inputs for share in feed.evaluate("train")])
+
+    recorder = Recorder()
+    model = Predictor(Network(recorder, nn.Linear(2, 2)), row, prep, ("a", "b"), "")
+    for item in found.splits["train"]:
+        model.top(found.path(item))
+        model.look(found.path(item))
+    predicted, looked = torch.cat(recorder.seen[::2]), torch.cat(recorder.seen[1::2])
+    assert torch.equal(predicted, evaluated)
+    assert torch.equal(looked, evaluated)
+
+    order = loader.order(0, 1, len(evaluated))
+    trained = torch.cat([share.inputs for share in feed.train(1)])
+    assert torch.equal(trained, evaluated[order])
+    cached = torch.stack([feed.view("train", index, 0) for index in range(len(evaluated))])
+    assert torch.equal(transforms.normalise(cached, prep), evaluated)
+
+
+# Maps
+
+
+def test_a_map_is_aligned_with_the_picture_as_it_is_shown(model: Predictor, tmp_path: Path) -> None:
+    file = tmp_path / "wide.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)).save(file)
+    scores, found = model.look(file)
+    assert found.index == scores[0].index
+    assert found.picture.shape == (90, 160, 3)
+    assert found.heat.shape == (90, 160)
+    assert found.box == (40, 5, 120, 85)  # 64 of the 72 pixels of the short side
+    if found.evidence:
+        assert found.heat.max() == 1
+    outside = found.heat.copy()
+    outside[5:85, 40:120] = 0
+    assert not outside.any()
+
+
+def test_large_pictures_are_shown_at_a_handy_size(model: Predictor, tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 1500), "red").save(tmp_path / "large.png")
+    found = model.explain(tmp_path / "large.png", 0)
+    assert found.picture.shape == (512, 1024, 3)
+    assert found.heat.shape == (512, 1024)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (200, 1), (2, 300), (2000, 10)])
+def test_no_picture_is_too_thin_for_a_map(model: Predictor, tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, "red").save(tmp_path / "thin.png")
+    found = model.explain(tmp_path / "thin.png", 0)
+    x0, y0, x1, y1 = found.box
+    height, width = found.heat.shape
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+
+
+def test_every_class_has_its_map_and_no_evidence_is_said(pictures: list[Path]) -> None:
+    net = untrained(3)
+    net.head.weight.data[2] = 0.0  # this class listens to nothing
+    model = Predictor(net, ROW, transforms.of(ROW), NAMES, "")
+    maps = [model.explain(pictures[0], index) for index in range(3)]
+    assert [one.index for one in maps] == [0, 1, 2]
+    assert not np.array_equal(maps[0].heat, maps[1].heat)
+    assert maps[2].evidence is False
+    assert not maps[2].heat.any()
+
+
+# Runs
+
+
+def test_a_run_without_weights_says_so(run: Run) -> None:
+    with pytest.raises(RunError) as caught:
+        predictor.load(run)
+    assert caught.value.code == "run.no_weights"
+
+
+def test_a_better_best_is_taken_up(run: Run, pictures: list[Path]) -> None:
+    keep(run, 1)
+    first = predictor.load(run)
+    assert predictor.load(run) is first
+    assert first.title.startswith("MobileNetV2, frozen, epoch 1, validation 50.0")
+    before = first.top(pictures[0])
+    keep(run, 2, epoch=7)
+    later = os.stat(run.best).st_mtime_ns + 1_000_000
+    os.utime(run.best, ns=(later, later))
+    second = predictor.load(run)
+    assert "epoch 7" in second.title
+    assert second.top(pictures[0]) != before
+    assert first.top(pictures[0]) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "text", "other network"])
+def test_damaged_weights_are_named_in_one_line(run: Run, content: bytes | None) -> None:
+    if content is None:
+        checkpoint.write(run.best, {"head.weight": torch.zeros(3, 7)}, {"epoch": 1, "val_accuracy": 0.5})
+    else:
+        run.best.write_bytes(content)
+    with pytest.raises(RunError, match=r"best\.safetensors") as caught:
+        predictor.load(run)
+    assert caught.value.code == "run.damaged"
+    assert "\n" not in str(caught.value)
+
+
+def test_a_prediction_needs_nothing_but_the_weights_and_what_travels_with_them(
+    run: Run, tiny_folder: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(run, 1)
+    expected = predictor.load(run).top(pictures[0])
+    (run.path / "split.json").unlink()
+    moved = run.path.rename(tmp_path / "elsewhere")
+    other = dataclasses.replace(ROW, side=96, mean=(0.0, 0.0, 0.0))  # what a later version's table may say
+    monkeypatch.setitem(backbones.TABLE, ROW.name, other)
+    assert predictor.load(Run(moved)).top(pictures[0]) == expected
+
+
+# Scores
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 18), ("val", 3), ("test", 3)])
+def test_a_split_is_scored_as_its_pictures_are_predicted(run: Run, split: str, count: int) -> None:
+    keep(run, 1)
+    told: list[tuple[int, int]] = []
+    score = scoring.score(run, split, lambda done, total: told.append((done, total)))
+    found = catalog.from_json(run.read("split.json"))
+    tops = [(item.label, predictor.load(run).top(found.path(item))) for item in found.splits[split]]
+    assert score.n == count
+    assert score.top1 == pytest.approx(sum(top[0].index == label for label, top in tops) / count)
+    assert score.top5 == 1
+    losses = [-np.log(next(one.probability for one in top if one.index == label)) for label, top in tops]
+    assert score.loss == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_a_split_without_pictures_says_so(run: Run) -> None:
+    keep(run, 1)
+    listed = run.read("split.json")
+    listed["splits"]["test"] = {}
+    run.write("split.json", listed)
+    with pytest.raises(DataError) as caught:
+        scoring.score(run, "test")
+    assert caught.value.code == "data.empty_split"
+
+
+# The untrained default
+
+
+def test_the_untrained_default_knows_a_thousand_classes_and_keeps_its_network(pictures: list[Path]) -> None:
+    model = predictor.load(None)
+    assert predictor.load(None) is model
+    assert len(model.classes) == 1000
+    assert (model.classes[310], model.classes[309]) == ("ant", "bee")
+    assert "1000" in model.title
+    top = model.top(pictures[0])
+    assert len(top) == 5
+    assert model.explain(pictures[0], 309).heat.shape == np.array(Image.open(pictures[0])).shape[:2]
