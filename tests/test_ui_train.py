@@ -26,6 +26,8 @@ from ftlab.ui import desk as desk_module
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 
+expect.set_options(timeout=20_000)
+
 DATA = ["folder", "pictures", 0.15, 0.15]
 """What the Dataset tab's components say of the folder of the tests."""
 
@@ -323,6 +325,11 @@ def test_the_form_follows_backbone_and_mode_and_loses_nothing_over_a_slip(page: 
     page.get_by_text("More", exact=True).click()
     page.locator("#train-seed input").fill("7")
     expect(command).to_have_value(re.compile("--seed 7 --runs"))
+    page.locator("#train-warmup").get_by_role("button", name="Reset to default value").click()
+    page.locator("#train-warmup input[type=number]").fill("0.2")
+    expect(command).to_have_value(re.compile("--warmup 0.2 --seed 7 --runs"))
+    page.locator("#train-warmup").get_by_role("button", name="Reset to default value").click()
+    expect(command).to_have_value(re.compile("--mode full --seed 7 --runs"))
     epochs.fill("0")
     expect(page.locator("#train-facts")).to_contain_text('"Epochs" is 0: it must lie between 1 and 10000.')
     page.locator("#train-start").click()

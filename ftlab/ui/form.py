@@ -136,8 +136,17 @@ class Form:
         chosen = defaults(backbones.DEFAULT, TrainConfig().mode)
         return [name for name in self.fields if name in chosen]
 
-    def wire(self) -> None:
-        """A change of backbone or mode puts the defaults of the pair into the fields."""
+    def edits(self) -> list[Any]:
+        """Events of a person changing a field; what this program puts into fields is none."""
+        # A slider's reset button tells of a change, not of an input.
+        return [one.change if isinstance(one, gr.Slider) else one.input for one in self.inputs()]
+
+    def wire(self) -> Any:
+        """A change of backbone or mode puts the defaults of the pair into the fields.
+
+        Returns:
+            The event after which they stand there.
+        """
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         changing = [self.fields["backbone"], self.fields["mode"], *([self.rest] if self.rest else [])]
         outputs = [self.fields[name] for name in self.dependents()]
@@ -153,7 +162,10 @@ class Form:
             # A card and the menu are one choice: taking one lets go of the other.
             self.fields["backbone"].input(lambda: None, None, self.rest, **light)
             self.rest.input(lambda name: None if name else gr.skip(), self.rest, self.fields["backbone"], **light)
-        gr.on([one.change for one in changing], apply, self.inputs(), outputs, **light)
+        # Not `change`, which also fires late and for no person: what was typed meanwhile would be overwritten.
+        return gr.on(
+            [one.input for one in changing], apply, self.inputs(), outputs, trigger_mode="always_last", **light
+        )
 
 
 def build(*, space: bool = False, minutes: float = 0.0) -> Form:

@@ -138,7 +138,7 @@ def _wire_form(
 ) -> None:
     data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
     inputs = [*data, *widgets.inputs()]
-    widgets.wire()
+    filled = widgets.wire()
 
     # What each page asks about now, by its session: work for what it no longer asks about is left.
     asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
@@ -176,12 +176,13 @@ def _wire_form(
         return _show(desk, desk.remember(store, run), {}, keep=True)
 
     # A scan in the Dataset tab and the end of a training change what can be said, too.
-    changes = [one.change for one in (*data, *widgets.inputs(), panel.phase)]
-    said = gr.on([*changes, tabs.change], say, inputs, [*said_in], trigger_mode="always_last", **_LIGHT)
+    changes = [*widgets.edits(), *(one.change for one in (*data, panel.phase, tabs))]
+    said = gr.on(changes, say, inputs, [*said_in], trigger_mode="always_last", **_LIGHT)
+    after = filled.then(say, inputs, [*said_in], **_LIGHT)
     first = _page().load(say, inputs, [*said_in], **_LIGHT)
     # Counting and measuring take seconds, and the form may have moved on by then: they fill no field, `say` asks again.
     slow: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
-    for event in (said, first):
+    for event in (said, after, first):
         for work, queue in ((count, "count"), (measure, "measure")):
             done = event.then(work, inputs, None, concurrency_id=queue, concurrency_limit=1, **slow)
             event = done.then(say, inputs, [*said_in], **_LIGHT)
