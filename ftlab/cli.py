@@ -8,9 +8,10 @@ mistake, told in one line; 1 for a bug, with its traceback. What a command needs
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ftlab import __version__, commands, config, words
 from ftlab.errors import FtlabError
@@ -26,18 +27,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return serve(list(argv[1:]))
     options = parser().parse_args(argv)
     try:
-        return int(options.command(options) or 0)
+        status = int(options.command(options) or 0)
+        sys.stdout.flush()
+        return status
     except FtlabError as mistake:
         print(f"ftlab: {mistake}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader (`| head`) has seen enough
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader (`| head`) has seen enough; what Python flushes at its end has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, without all the flags before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their flags; those of `train` derive from the configuration's knobs."""
-    top = argparse.ArgumentParser(prog="ftlab", description=words.text("cli.about"))
+    top = _Parser(prog="ftlab", description=words.text("cli.about"))
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(metavar="COMMAND", required=True)
 
@@ -92,12 +102,7 @@ def _knob_flag(to: argparse.ArgumentParser, name: str, default: Any = argparse.S
     knob, standard = config.KNOBS[name]
     hint = words.text(f"knob.{name}.hint").replace("%", "%%")
     shown = f" [{standard}]" if standard not in (None, "") else ""
-    choices = [choice for choice in knob.choices if choice] or None
-    to.add_argument(
-        config.flag(name),
-        type=config.kind(name),
-        choices=choices,
-        default=default,
-        metavar=None if choices else config.kind(name).__name__.upper(),
-        help=hint + shown,
-    )
+    choices = ",".join(filter(None, knob.choices))
+    # The configuration itself refuses what is no choice, in its own words.
+    metavar = f"{{{choices}}}" if choices else config.kind(name).__name__.upper()
+    to.add_argument(config.flag(name), type=config.kind(name), default=default, metavar=metavar, help=hint + shown)

@@ -26,12 +26,13 @@ def scan(options: Namespace) -> None:
     from ftlab.data.catalog import SPLITS
     from ftlab.data.catalog import scan as look
 
+    shares = TrainConfig(val_share=options.val_share, test_share=options.test_share, seed=options.seed)
     with _bar("console.checking") as progress:
         found = look(
             options.folder,
-            val_share=options.val_share,
-            test_share=options.test_share,
-            seed=options.seed,
+            val_share=shares.val_share,
+            test_share=shares.test_share,
+            seed=shares.seed,
             progress=progress,
         )
     problems = [problem.to_json() for problem in found.problems]
@@ -73,7 +74,11 @@ def runs(options: Namespace) -> None:
         print(words.text("cli.no_runs", folder=options.runs))
     rows = []
     for run in found:
-        ended, settings = run.ended(), run.config()
+        try:
+            ended, settings = run.ended(), run.config()
+        except FtlabError as mistake:  # one that is damaged hides no other
+            print(f"ftlab: {mistake}", file=sys.stderr)
+            continue
         best = ended.best_val_accuracy if ended else None
         facts = {
             "run": run.name,
@@ -118,6 +123,7 @@ def evaluate(options: Namespace) -> None:
 
 def predict(options: Namespace) -> int:
     """The top classes of each file, a line each."""
+    _within("--top", options.top, 1, 1000)
     model, files = _model(options), pictures(options.files)
     mistakes = 0
     table = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
@@ -126,7 +132,7 @@ def predict(options: Namespace) -> int:
             top = model.top(file, options.top)
         except FtlabError as mistake:
             mistakes += 1
-            print(f"ftlab: {file}: {mistake}", file=sys.stderr)
+            print(f"ftlab: {mistake}", file=sys.stderr)
             continue
         if options.json:
             _as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
@@ -140,28 +146,34 @@ def explain(options: Namespace) -> int:
     from ftlab import plots
     from ftlab.inference import cam
 
+    _within("--opacity", options.opacity, 0, 1)
     model, files = _model(options), pictures(options.files)
     index = None
     if options.of is not None:
         if options.of not in model.classes:
             raise ConfigError("config.class", name=options.of, names=", ".join(model.classes[:20]))
         index = model.classes.index(options.of)
-    out = Path(options.out)
-    many = len(files) > 1 or out.is_dir() or not out.suffix
-    mistakes = 0
-    for file in files:
+    out, mistakes = Path(options.out), 0
+    alone = len(files) == 1 and bool(out.suffix) and not out.is_dir()
+    if alone and out.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg", ".jpeg"):
+        raise ConfigError("config.figure", file=out)
+    for number, file in enumerate(files):
         try:
             scores, found = model.look(file, index)
         except FtlabError as mistake:
             mistakes += 1
-            print(f"ftlab: {file}: {mistake}", file=sys.stderr)
+            print(f"ftlab: {mistake}", file=sys.stderr)
             continue
-        target = out / f"{file.stem}-{model.classes[found.index]}.png".replace("/", "_") if many else out
-        target.parent.mkdir(parents=True, exist_ok=True)
         name = model.classes[found.index]
+        target = out if alone else _figure(out, files, number, name)
         shown = cam.overlay(found.picture, found.heat, found.box, options.opacity)
         bars = [(score.name, score.probability) for score in scores]
-        plots.explanation_figure(found.picture, shown, found.heat, bars).savefig(target, dpi=120)
+        figure = plots.explanation_figure(found.picture, shown, found.heat, bars)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(target, dpi=120)
+        except OSError as cause:
+            raise ConfigError("config.out", file=target, cause=cause.strerror or cause) from cause
         if options.json:
             _as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
         else:
@@ -207,6 +219,19 @@ def pictures(named: list[str]) -> list[Path]:
     if not found:
         raise DataError("data.no_pictures_named", files=", ".join(named))
     return found
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError("config.bounds", name=name, value=value, low=low, high=high)
+
+
+def _figure(out: Path, files: list[Path], number: int, name: str) -> Path:
+    """Where the figure of one of several pictures goes: a file of its own in the folder `out`."""
+    folder = out if out.is_dir() else out.with_suffix("")
+    same = sum(other.stem == files[number].stem for other in files[:number])
+    stem = f"{files[number].stem}-{same + 1}" if same else files[number].stem
+    return folder / f"{stem}-{name}.png".replace("/", "_")
 
 
 def _trained(run: Run, settings: TrainConfig, options: Namespace) -> int:

@@ -39,6 +39,8 @@ def line(event: Event) -> str | None:
     if isinstance(event, Ended):
         if event.message:
             return event.message
+        if event.best_epoch is None:
+            return words.text("console.nothing")
         best = _percent(event.best_val_accuracy)
         return words.text(f"console.{event.reason}", epoch=event.best_epoch, best=best, seconds=event.seconds)
     return None

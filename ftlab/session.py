@@ -65,11 +65,16 @@ def create(settings: TrainConfig, root: str) -> Run:
     torchrun started share one.
 
     Raises:
+        DataError: there is no such folder of pictures.
         RunError: the folder cannot be written.
     """
     adopted = adoptable()
     if adopted is not None:
         return adopted
+    if settings.data:
+        from ftlab.data.listing import top
+
+        top(settings.data)  # no run is made for a folder that is not there
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return runs.create(root, settings)
     from ftlab.training import devices

@@ -58,7 +58,10 @@ class Estimate:
 def known(config: TrainConfig, train_images: int, val_images: int) -> Estimate | None:
     """The estimate, if this machine was measured for such a configuration."""
     stored = _stored().get(_key(config))
-    return estimate(config, Speed(**stored), train_images, val_images) if stored else None
+    try:
+        return estimate(config, Speed(**stored), train_images, val_images) if stored else None
+    except TypeError:  # another version measured other things
+        return None
 
 
 def measure(

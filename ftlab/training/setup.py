@@ -17,7 +17,7 @@ from ftlab.data import rendered, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
-from ftlab.errors import ConfigError, PictureError
+from ftlab.errors import ConfigError, DataError, PictureError
 from ftlab.events import Event, Note, Progress
 from ftlab.models import features, network
 from ftlab.models.features import Features
@@ -66,6 +66,8 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
         raise ConfigError("config.no_source")
     folder = rendered.ensure(config.sample) if config.sample else config.data
     found = scan(folder, val_share=config.val_share, test_share=config.test_share, seed=config.seed)
+    if not found.splits["val"]:
+        raise DataError("data.too_few", folder=folder)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         run.write("split.json", found.to_json())

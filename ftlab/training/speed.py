@@ -11,7 +11,7 @@ import psutil
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig, resolve
 from ftlab.data.catalog import Catalog, Item, scan
-from ftlab.events import Ended, Epoch, Event, Progress, Started
+from ftlab.events import Ended, Epoch, Event, Note, Progress, Started
 from ftlab.jobs.estimate import Speed
 from ftlab.training.engine import train
 
@@ -65,7 +65,7 @@ def _read(events: list[Event], born: float, counts: dict[str, int], config: Trai
     checking = max(epochs[2].seconds - learning, 1e-4)
     features = 0.0
     if config.caches_features:
-        first = next(event for event in events if event.kind == "note")
+        first = next(event for event in events if isinstance(event, Note) and event.code == "features")
         features = counts["train"] * config.feature_views / max(first.time - started.time, 1e-3)
         if len(marks) > 1:  # without the warm-up
             features = (marks[-1].done - marks[0].done) / (marks[-1].time - marks[0].time)
