@@ -1,0 +1,92 @@
+"""What a terminal shows: a line an epoch everywhere, and a bar where somebody looks at it."""
+
+from __future__ import annotations
+
+import io
+
+import fabricated
+import pytest
+
+from ftlab import console
+from ftlab.events import Ended, Event, Note, Progress, Saved
+
+FEATURES = Progress(stage="features", done=30, total=120, images_per_second=60.0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def story() -> list[Event]:
+    return [
+        fabricated.started(),
+        FEATURES,
+        Note(code="skipped", values={"file": "ants/a.jpg", "problem": "The file is empty."}),
+        *fabricated.story()[1:],
+        Saved(what="best", epoch=2, step=20),
+        fabricated.ended(),
+    ]
+
+
+def test_a_file_gets_a_line_for_each_thing_to_know() -> None:
+    stream = io.StringIO()
+    assert console.show(iter(story()), stream) == fabricated.ended()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + 1 + 5 + 1
+    assert lines[0].startswith("Training on 320 pictures, validating on 80; 7,686 of 3,378,694 parameters learn")
+    assert lines[1] == "ants/a.jpg was skipped: The file is empty."
+    assert [line.split()[:2] for line in lines[2:7]] == [["Epoch", str(number)] for number in range(5)]
+    assert [line.endswith("best") for line in lines[2:7]] == [True, True, True, False, False]
+    assert "–" in lines[2]
+    assert "93.8" in lines[4]
+    assert lines[-1].startswith("Finished: the best model is from epoch 2, validation 93.8")
+    assert "\r" not in stream.getvalue()
+
+
+def test_a_terminal_also_gets_a_bar_that_moves() -> None:
+    stream = Terminal()
+    console.show(iter(story()), stream)
+    told = stream.getvalue()
+    assert "Features" in told
+    assert "30/120" in told
+    assert "Training" in told
+    assert "/40" in told
+    assert "\rFinished" in told
+    assert told.split("\r")[-1].strip() == "", "at the end the bar is wiped away"
+
+
+def test_of_several_processes_only_one_speaks() -> None:
+    stream = Terminal()
+    assert console.show(iter(story()), stream, quiet=True) == fabricated.ended()
+    assert stream.getvalue() == ""
+
+
+def test_an_end_that_never_came_is_none() -> None:
+    assert console.show(iter(story()[:-1]), io.StringIO()) is None
+
+
+def test_a_resume_says_from_where() -> None:
+    assert str(console.line(fabricated.started(step=15))).startswith("Going on from step 15")
+
+
+@pytest.mark.parametrize("reason", ["finished", "stopped", "time", "early"])
+def test_every_end_names_the_best_or_that_there_is_none(reason: str) -> None:
+    told = str(console.line(fabricated.ended(reason)))
+    assert "epoch 2" in told
+    assert "93.8" in told
+    none = Ended(reason=reason, epoch=0, step=0, best_epoch=None, best_val_accuracy=None, seconds=1.0)
+    assert "no model" in str(console.line(none))
+    assert "None" not in str(console.line(none))
+
+
+def test_a_failure_says_why() -> None:
+    assert (
+        console.line(fabricated.ended("failed", "The loss is no longer a number.")) == "The loss is no longer a number."
+    )
+
+
+def test_what_only_moves_the_bar_has_no_line() -> None:
+    assert [console.line(event) for event in (FEATURES, fabricated.step(3), Saved(what="last", epoch=1, step=3))] == [
+        None
+    ] * 3

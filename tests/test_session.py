@@ -1,0 +1,135 @@
+"""One training in this process: what is told is on the disk first, and there is always a last word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fabricated
+import pytest
+
+from ftlab import runs, session
+from ftlab.config import TrainConfig
+from ftlab.errors import DataError, RunError
+from ftlab.events import Ended, Event
+from ftlab.jobs import worker
+from ftlab.runs import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return runs.create(tmp_path / "runs", TrainConfig(sample="shapes"))
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], Iterator[Event]]], None]:
+    """Puts another loop in the place of the engine's."""
+
+    def instead(loop: Callable[[Run], Iterator[Event]]) -> None:
+        monkeypatch.setattr("ftlab.training.engine.train", lambda settings, run: loop(run))
+
+    return instead
+
+
+def follow(run: Run) -> Ended | None:
+    return session.follow(run, run.config())
+
+
+def test_each_event_is_on_the_disk_before_it_is_told(
+    run: Run, training: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[int] = []
+
+    def loop(run: Run) -> Iterator[Event]:
+        for number, event in enumerate([*fabricated.story(), fabricated.ended()]):
+            assert run.history().count == number
+            assert run.alive()
+            yield event
+            written.append(run.history().count)
+
+    training(loop)
+    assert follow(run) == fabricated.ended()
+    assert written == list(range(1, len(written) + 1))
+    assert run.status() == "finished"
+    assert not (run.path / "pid").exists()
+    assert "Finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (DataError("data.missing", folder="x"), "There is no folder x."),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_error_is_the_last_word(run: Run, training: Any, error: Exception, message: str) -> None:
+    def loop(run: Run) -> Iterator[Event]:
+        yield from fabricated.story()[:-3]
+        raise error
+
+    training(loop)
+    with pytest.raises(type(error)):
+        follow(run)
+    ended = run.ended()
+    assert ended is not None
+    assert (ended.reason, ended.best_epoch, ended.best_val_accuracy) == ("failed", 2, 0.9375)
+    assert str(ended.message).startswith(message)
+    assert run.status() == "failed"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there, a signal to oneself ends the process")
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_a_wish_to_stop(run: Run, training: Any, which: signal.Signals) -> None:
+    before = signal.getsignal(which)
+
+    def loop(run: Run) -> Iterator[Event]:
+        yield fabricated.started()
+        os.kill(os.getpid(), which)
+        assert run.stop_asked()
+        yield fabricated.ended("stopped")
+
+    training(loop)
+    assert follow(run) == fabricated.ended("stopped")
+    assert signal.getsignal(which) is before
+
+
+def test_a_run_that_another_process_trains_is_left_alone(run: Run, training: Any) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        run.hand_to(other.pid)
+        with pytest.raises(RunError) as caught:
+            follow(run)
+        assert run.alive()
+        other.communicate(b"\n")
+    assert caught.value.code == "run.busy"
+    assert run.history().count == 0
+
+
+def test_others_than_the_first_process_write_nothing(
+    run: Run, training: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    training(lambda run: iter([*fabricated.story(), fabricated.ended()]))
+    assert follow(run) == fabricated.ended()
+    assert run.history().count == 0
+    assert capsys.readouterr().err == ""
+
+
+# Whose run it is
+
+
+def test_the_run_that_the_page_made_is_taken_up_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(worker.ADOPT, str(run.path))
+    settings = TrainConfig(sample="shapes")
+    assert session.create(settings, str(tmp_path / "runs")).path == run.path
+    assert session.create(settings, str(tmp_path / "runs")).path != run.path
+
+
+def test_no_run_is_made_for_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        session.create(TrainConfig(data=str(tmp_path / "none")), str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
