@@ -86,12 +86,12 @@ def test_the_sets_are_those_of_the_configuration_and_have_words() -> None:
 
 def test_shapes_has_six_classes_of_eighty_pictures() -> None:
     assert SETS["shapes"].classes == ("balloon", "fish", "mug", "mushroom", "sailboat", "umbrella")
-    assert SETS["shapes"].counts == (52, 14, 14)
+    assert SETS["shapes"].counts == (32, 24, 24)
 
 
 @pytest.mark.parametrize(("name", "label"), EVERY)
 def test_the_object_is_whole_and_large_enough_in_the_square_that_networks_see(name: str, label: str) -> None:
-    low, high = {"shapes": (0.15, 0.45), "shortcut": (0.025, 0.09)}[name]
+    low, high = {"shapes": (0.12, 0.45), "shortcut": (0.025, 0.09)}[name]
     margin = SIDE // 16  # a resize to 256 and a crop of 224 cut away a sixteenth on each side
     for index in range(3):
         pixels, mask = drawn(name, "test", label, index)
@@ -141,10 +141,10 @@ def test_the_same_picture_in_another_process() -> None:
 @pytest.mark.parametrize(
     ("job", "colour", "pixels_of_object"),
     [
-        (("shapes", "train", "umbrella", 0), (165.2, 136.3, 103.1), 24410),
-        (("shapes", "test", "mug", 7), (134.9, 144.4, 96.7), 19696),
-        (("shortcut", "train", "fish", 5), (91.2, 170.9, 171.8), 4371),
-        (("shortcut", "test", "balloon", 1), (164.9, 120.6, 75.3), 4112),
+        (("shapes", "train", "umbrella", 0), (165.0, 135.7, 102.8), 25408),
+        (("shapes", "test", "mug", 7), (135.8, 147.6, 95.6), 16918),
+        (("shortcut", "train", "fish", 5), (91.1, 170.8, 171.8), 4294),
+        (("shortcut", "test", "balloon", 1), (164.9, 120.6, 75.3), 4215),
     ],
 )
 def test_a_picture_changes_only_with_the_version(
@@ -169,7 +169,7 @@ def test_no_two_pictures_are_alike() -> None:
 def test_in_shapes_the_ground_does_not_tell_the_class() -> None:
     """Six classes: by chance one sixth is right. Every class meets every ground."""
     kinds = len(GROUNDS)
-    train, test = several("shapes", "train", kinds), several("shapes", "test", kinds)
+    train, test = several("shapes", "train", kinds), several("shapes", "test", kinds // 2)
     assert read_by_ground(train, test) < 1 / 6 + 0.15
 
 

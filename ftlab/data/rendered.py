@@ -61,7 +61,7 @@ class SampleSet:
 
 
 SETS: dict[str, SampleSet] = {
-    "shapes": SampleSet(tuple(TOYS), (52, 14, 14), (0.62, 0.8), {}),
+    "shapes": SampleSet(tuple(TOYS), (32, 24, 24), (0.56, 0.78), {}),
     "shortcut": SampleSet(
         ("balloon", "fish", "mug", "mushroom"),
         (40, 16, 18),

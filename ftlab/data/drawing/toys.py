@@ -37,10 +37,10 @@ class Toy:
 
 
 TOYS: dict[str, Toy] = {
-    "balloon": Toy(balloon, (0, 180), (-22, 12), (-28, 28)),
-    "fish": Toy(fish, (-38, 38), (-18, 18), (-28, 28)),
-    "mug": Toy(mug, (-60, 30), (12, 38), (-24, 24), 0.92),
-    "mushroom": Toy(mushroom, (0, 180), (-16, 26), (-28, 28)),
-    "sailboat": Toy(sailboat, (-42, 42), (-4, 22), (-24, 24), 1.05),
-    "umbrella": Toy(umbrella, (0, 180), (-22, 24), (-40, 40), 1.15),
+    "balloon": Toy(balloon, (0, 180), (-24, 14), (-45, 45)),
+    "fish": Toy(fish, (-38, 38), (-20, 20), (-45, 45)),
+    "mug": Toy(mug, (-60, 30), (10, 40), (-40, 40), 0.95),
+    "mushroom": Toy(mushroom, (0, 180), (-18, 28), (-45, 45)),
+    "sailboat": Toy(sailboat, (-42, 42), (-6, 24), (-40, 40), 1.05),
+    "umbrella": Toy(umbrella, (0, 180), (-24, 26), (-60, 60), 1.15),
 }
