@@ -1,0 +1,502 @@
+"""The command line: what each command prints, and how a mistake is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import drawn
+import fabricated
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ftlab import backbones, cli, commands, config, runs
+from ftlab.config import KNOBS, TrainConfig
+from ftlab.errors import ConfigError
+from ftlab.runs import Run
+
+FTLAB = [sys.executable, "-m", "ftlab"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
+    monkeypatch.setattr("ftlab.training.devices.cores", lambda: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit status, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        try:
+            status = cli.main([str(word) for word in words])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def read(*words: str) -> TrainConfig:
+    return commands.given(cli.parser().parse_args(["train", *words]))
+
+
+# One training, by a process of its own, for all that follows
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The folder of the runs, and what the training of the only one in it said."""
+    root = tmp_path_factory.mktemp("trained") / "runs"
+    command = [
+        *FTLAB,
+        "train",
+        "--data",
+        str(pictures),
+        "--epochs",
+        "12",
+        "--threads",
+        "1",
+        "--runs",
+        str(root),
+        "--json",
+    ]
+    return root, subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def root(trained: tuple[Path, object]) -> Path:
+    return trained[0]
+
+
+def test_a_training_says_its_end_on_standard_output_and_its_way_on_standard_error(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    root, done = trained
+    assert done.returncode == 0, done.stderr
+    (end,) = lines(done.stdout)
+    run = runs.find(root, "latest")
+    assert (end["run"], end["path"]) == (run.name, str(run.path))
+    assert (end["reason"], end["epoch"], end["message"]) == ("finished", 12, None)
+    assert end["best_val_accuracy"] >= 2 / 3
+    assert end["best_epoch"] >= 1
+    assert end["seconds"] > 0
+    told = done.stderr.splitlines()
+    assert len([line for line in told if line.startswith("Epoch")]) == 13
+    assert str(run.path) in told[0]
+    assert "warn" not in done.stderr.lower()
+    assert run.status() == "finished"
+    assert not (run.path / "pid").exists()
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 18), ("val", 3), ("test", 3)])
+def test_evaluate(say: Any, root: Path, split: str, count: int) -> None:
+    status, out, err = say("evaluate", "latest", "--split", split, "--runs", root, "--json")
+    assert (status, err) == (0, "")
+    (score,) = lines(out)
+    assert score.keys() == {"top1", "top5", "loss", "n"}
+    assert score["n"] == count
+    assert 2 / 3 <= score["top1"] <= score["top5"] == 1
+    best = runs.find(root, "latest").history().best
+    assert best is not None
+    if split == "val":
+        assert score["top1"] == best.val_accuracy
+        assert score["loss"] == pytest.approx(best.val_loss, rel=1e-3)  # folded, its convolutions round otherwise
+    status, out, _ = say("evaluate", "latest", "--split", split, "--runs", root)
+    assert f"{count} pictures" in out
+
+
+def test_predict_prints_a_line_a_file(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no picture")
+    status, out, err = say(
+        "predict", "latest", pictures / "blue", bad, pictures / "green" / "green_0.png", "--runs", root, "--json"
+    )
+    told = lines(out)
+    assert status == 0
+    assert [line["file"] for line in told] == [
+        *(str(p) for p in sorted((pictures / "blue").iterdir())),
+        str(pictures / "green" / "green_0.png"),
+    ]
+    for line in told:
+        assert line.keys() == {"file", "top"}
+        assert [one.keys() for one in line["top"]] == [{"class", "probability"}] * 3
+        assert sum(one["probability"] for one in line["top"]) == pytest.approx(1)
+    right = [line["top"][0]["class"] == Path(line["file"]).parent.name for line in told]
+    assert sum(right) >= 7
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"ftlab: {bad}: The content is no picture")
+
+    status, out, _ = say("predict", "latest", pictures / "blue", "--runs", root, "--top", 1)
+    assert status == 0
+    assert all(row.count("\t") == 1 and "blue" in row for row in out.splitlines())
+
+
+def test_predict_with_nothing_but_bad_files_is_a_mistake(say: Any, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    assert say("predict", "latest", tmp_path / "bad.jpg", "--runs", root)[:2] == (2, "")
+    assert say("explain", "latest", tmp_path / "bad.jpg", "--out", "x.png", "--runs", root)[:2] == (2, "")
+
+
+def test_the_untrained_default_predicts_too(say: Any, pictures: Path) -> None:
+    status, out, _ = say("predict", "default", pictures / "blue" / "blue_0.png", "--json")
+    assert status == 0
+    assert len(lines(out)[0]["top"]) == 5
+
+
+def test_explain_writes_a_figure(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "figure.png"
+    file = pictures / "blue" / "blue_1.jpg"
+    status, told, err = say("explain", "latest", file, "--class", "green", "--out", out, "--runs", root, "--json")
+    assert (status, err) == (0, "")
+    (line,) = lines(told)
+    assert (line["file"], line["class"], line["out"]) == (str(file), "green", str(out))
+    assert isinstance(line["evidence"], bool)
+    with Image.open(out) as figure:
+        assert figure.size == (1440, 432)
+        assert len(np.unique(np.asarray(figure))) > 50
+
+
+def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        shutil.copy(pictures / "blue" / "blue_1.jpg", tmp_path / "in" / name / "same.jpg")
+    for out in ("folder", "folder.png"):
+        status, told, _ = say(
+            "explain", "latest", tmp_path / "in", "--class", "blue", "--out", tmp_path / out, "--runs", root
+        )
+        assert status == 0
+        assert len(told.splitlines()) == 2
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["same-2-blue.png", "same-blue.png"]
+
+
+def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "runs"
+    shutil.copytree(root, copy)
+    damaged = copy / "20990101-000000-resnet18-full-00000000000a"
+    damaged.mkdir()
+    fabricated.make(copy, fabricated.story(), mode="full")
+    status, out, err = say("runs", "--runs", copy, "--json")
+    assert status == 0
+    newest, trained = lines(out)
+    assert (newest["mode"], newest["data"], newest["best_val_accuracy"]) == ("full", "shapes", None)
+    assert (trained["status"], trained["backbone"], trained["mode"]) == ("finished", backbones.DEFAULT, "frozen")
+    assert trained["best_val_accuracy"] >= 2 / 3
+    assert trained.keys() == {"run", "status", "backbone", "mode", "data", "best_epoch", "best_val_accuracy"}
+    assert damaged.name in err
+    assert len(err.splitlines()) == 1
+    assert trained["run"] in say("runs", "--runs", copy)[1]
+    assert "No runs" in say("runs", "--runs", tmp_path / "none")[1]
+    assert say("runs", "--runs", tmp_path / "none", "--json")[:2] == (0, "")
+
+
+def until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_stop_and_resume(say: Any, pictures: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    long = [
+        *FTLAB,
+        "train",
+        "--data",
+        str(pictures),
+        "--epochs",
+        "10000",
+        "--threads",
+        "1",
+        "--runs",
+        str(root),
+        "--json",
+    ]
+    with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: runs.names(root) and runs.find(root, "latest").history().steps, process)
+        run = runs.find(root, "latest")
+        assert lines(say("runs", "--runs", root, "--json")[1])[0]["status"] == "running"
+        status, _, err = say("resume", "latest", "--runs", root)
+        assert (status, "being trained" in err) == (2, True)
+        status, out, _ = say("stop", "latest", "--runs", root, "--json")
+        assert (status, lines(out)) == (0, [{"run": run.name, "stop": "asked"}])
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+    (end,) = lines(out)
+    assert end["reason"] == "stopped"
+    assert 0 < run.history().step < 50_000
+    assert run.status() == "stopped"
+
+    reached = run.history().step
+    again = [*FTLAB, "resume", run.name, "--runs", str(root), "--json"]
+    with subprocess.Popen(again, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: run.history().step > reached, process)
+        process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)  # as Ctrl+C does
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+    assert lines(out)[0]["reason"] == "stopped"
+    assert f"Going on from step {reached}" in err
+    assert "Traceback" not in err
+    epochs = [epoch.epoch for epoch in run.history().epochs]
+    assert epochs == list(range(len(epochs)))
+
+
+# Looking at a folder
+
+
+def test_scan(say: Any, tiny_folder: Path) -> None:
+    (tiny_folder / "amber" / "broken.jpg").write_text("<html>not found</html>")
+    status, out, err = say("scan", tiny_folder, "--json")
+    assert (status, err) == (0, "")
+    (found,) = lines(out)
+    assert found["classes"] == {name: {"train": 6, "val": 1, "test": 1} for name in ("amber", "blue", "green")}
+    assert found["splits"] == {"train": 18, "val": 3, "test": 3}
+    (problem,) = found["problems"]
+    assert problem.keys() == {"file", "problem", "remedy"}
+    assert problem["file"] == "amber/broken.jpg"
+    assert "web page" in problem["problem"]
+    status, out, _ = say("scan", tiny_folder)
+    assert status == 0
+    assert "amber/broken.jpg: " in out
+    assert out.splitlines()[2].split() == ["amber", "6", "1", "1"]
+
+
+def test_scan_deals_with_the_shares_that_are_given(say: Any, tiny_folder: Path) -> None:
+    (found,) = lines(say("scan", tiny_folder, "--json", "--val-share", 0.25, "--test-share", 0.25)[1])
+    assert found["splits"] == {"train": 12, "val": 6, "test": 6}
+
+
+# Mistakes
+
+
+MISTAKES = [
+    ("train --backbone resnet19 --data TINY", "resnet19"),
+    ("train --mode froze --data TINY", "frozen, full, scratch"),
+    ("train --data TINY/none", "TINY/none"),
+    ("train --data TINY/amber/amber_0.png", "is a file"),
+    ("train --data TINY --epochs 0", "--epochs is 0"),
+    ("train --data TINY --epochs many", "--epochs"),
+    ("train --data TINY --learning-rate nan", "--learning-rate"),
+    ("train --data TINY --sample shapes", "not both"),
+    ("train --data TINY --val-share 0.5 --test-share 0.5", "too little"),
+    ("train --data TINY --colour red", "--colour"),
+    ("train --data TINY --config none.json", "none.json"),
+    ("train", "--data DIR"),
+    ("scan TINY/none", "TINY/none"),
+    ("scan TINY --val-share nan", "--val-share"),
+    ("scan TINY --val-share 0.5 --test-share 0.5", "too little"),
+    ("scan", "DIR"),
+    ("resume 2020", "2020"),
+    ("resume latest", "finished"),
+    ("stop 2020", "2020"),
+    ("stop latest", "nothing to stop"),
+    ("evaluate 2020", "2020"),
+    ("evaluate ../latest", "../latest"),
+    ("evaluate latest --split all", "all"),
+    ("predict 2020 TINY", "2020"),
+    ("predict latest TINY/none.jpg", "TINY/none.jpg"),
+    ("predict latest EMPTY", "EMPTY"),
+    ("predict latest TINY --top 0", "--top is 0"),
+    ("explain latest TINY --class grey --out x.png", "amber, blue, green"),
+    ("explain latest TINY --opacity 60 --out x.png", "--opacity is 60"),
+    ("explain latest TINY/amber/amber_0.png --out x.exe", "x.exe"),
+    ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),
+    ("explain latest TINY", "--out"),
+    ("measure --config none.json", "none.json"),
+    ("fly", "fly"),
+    ("", "COMMAND"),
+]
+
+
+@pytest.mark.parametrize(("command", "named"), MISTAKES, ids=[command for command, _ in MISTAKES])
+def test_a_mistake_is_told_in_one_line_with_status_two(
+    say: Any, root: Path, pictures: Path, tmp_path: Path, command: str, named: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    words = [word.replace("TINY", str(pictures)).replace("EMPTY", str(tmp_path / "empty")) for word in command.split()]
+    known = command.split(" ")[0] in ("train", "runs", "stop", "resume", "evaluate", "predict", "explain")
+    before = sorted(root.iterdir())
+    status, out, err = say(*words, *(("--runs", root) if known else ()))
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("ftlab")
+    assert named.replace("TINY", str(pictures)).replace("EMPTY", str(tmp_path / "empty")) in err
+    assert sorted(root.iterdir()) == before, "a mistake leaves no run behind"
+
+
+def test_a_folder_that_cannot_be_learnt_is_the_runs_last_word(say: Any, tiny_folder: Path, tmp_path: Path) -> None:
+    for name in ("blue", "green"):
+        shutil.rmtree(tiny_folder / name)
+    status, out, err = say("train", "--data", tiny_folder, "--runs", tmp_path / "runs", "--json")
+    assert (status, out) == (2, "")
+    run = runs.find(tmp_path / "runs", "latest")
+    assert run.status() == "failed"
+    ended = run.ended()
+    assert ended is not None
+    assert err.splitlines()[-1] == f"ftlab: {ended.message}"
+    assert "one class only" in str(ended.message)
+
+
+def test_a_class_with_one_picture_leaves_nothing_to_validate_on(say: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / "few" / name / "x.png")
+    status, _, err = say("train", "--data", tmp_path / "few", "--runs", tmp_path / "runs")
+    assert status == 2
+    assert "too few pictures" in err
+
+
+def test_a_bug_has_a_traceback_and_status_one() -> None:
+    code = "from ftlab import cli, commands\ncommands.runs = lambda options: 1 / 0\ncli.main(['runs'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise there")
+def test_a_reader_who_has_seen_enough_is_no_bug(tiny_folder: Path) -> None:
+    with subprocess.Popen(
+        [*FTLAB, "scan", str(tiny_folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+# Starting at once
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["runs"], ["stop", "x"], ["--version"]], ids=" ".join
+)
+def test_what_needs_no_torch_does_not_load_it(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom ftlab.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print({'torch', 'torchvision', 'timm', 'gradio', 'matplotlib', 'cv2'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
+def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> None:
+    status, out, _ = say("--help")
+    assert status == 0
+    for verb in ("scan", "train", "runs", "stop", "resume", "evaluate", "predict", "explain", "ui"):
+        assert f"\n    {verb} " in out
+    flat = " ".join(say("train", "--help")[1].split())
+    for name, (knob, _) in KNOBS.items():
+        assert config.flag(name) in flat
+        assert all(choice in flat for choice in knob.choices)
+
+
+def test_ui_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftlab.ui.serve.serve", lambda words: 7 if words == ["--port", "7999"] else 1)
+    assert cli.main(["ui", "--port", "7999"]) == 7
+
+
+# The configuration on the command line
+
+
+def drawn_config(seed: int) -> TrainConfig:
+    """A configuration with about half of its knobs turned to something."""
+    dice = random.Random(seed)
+    values: dict[str, Any] = {}
+    for name, (knob, _) in KNOBS.items():
+        if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
+            continue
+        if knob.choices:
+            values[name] = dice.choice([choice for choice in knob.choices if choice])
+        elif config.kind(name) is int:
+            values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
+        else:
+            values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
+    if "sample" not in values:
+        values["data"] = dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])
+    return TrainConfig(**values, val_share=dice.uniform(0.01, 0.4), test_share=dice.choice([0.0, 1 / 3]))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_command_line_gives_the_configuration_back(seed: int) -> None:
+    original = drawn_config(seed)
+    assert config.resolve(read(*config.argv(original))) == config.resolve(original)
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"data": "a", "epochs": 7, "seed": 3, "mode": "full"}))
+    merged = read("--config", str(file), "--seed", "0", "--epochs", "9")
+    assert merged == TrainConfig(data="a", epochs=9, seed=0, mode="full")
+
+
+def test_another_source_of_pictures_replaces_that_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"data": "a", "epochs": 7}))
+    assert read("--config", str(file), "--sample", "shapes") == TrainConfig(sample="shapes", epochs=7)
+    file.write_text(json.dumps({"sample": "shapes"}))
+    assert read("--config", str(file), "--data", "b") == TrainConfig(data="b")
+    with pytest.raises(ConfigError):
+        read("--config", str(file), "--data", "b", "--sample", "shortcut")
+
+
+def test_a_runs_own_file_repeats_it(root: Path) -> None:
+    run = runs.find(root, "latest")
+    assert read("--config", str(run.path / "config.json")) == run.config()
+
+
+def test_a_relative_folder_is_kept_whole(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[TrainConfig] = []
+
+    def noted(run: Run, settings: TrainConfig, options: object) -> int:
+        started.append(settings)
+        return 0
+
+    monkeypatch.setattr(commands, "_trained", noted)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--data", "tiny"]) == 0
+    assert started[0].data == str(tmp_path / "tiny")
+    assert runs.find(tmp_path / "runs", "latest").config() == started[0]
+
+
+def test_progress_is_a_bar_on_a_terminal_only(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    seen = Terminal()
+    monkeypatch.setattr(sys, "stderr", seen)
+    assert cli.main(["scan", str(tiny_folder), "--json"]) == 0
+    assert "Checking pictures" in seen.getvalue()
+    assert lines(capsys.readouterr().out)[0]["splits"]["train"] == 18
