@@ -108,11 +108,13 @@ class Form:
     Attributes:
         fields: by knob, in the order of `names`.
         rest: menu of the backbones that have no card; None when all have one.
+        pair: backbone and mode whose defaults were put into the fields; hidden.
         space, minutes: limits, as `read` takes them.
     """
 
     fields: dict[str, Field]
     rest: gr.Dropdown | None
+    pair: gr.JSON
     space: bool
     minutes: float
 
@@ -151,21 +153,22 @@ class Form:
         changing = [self.fields["backbone"], self.fields["mode"], *([self.rest] if self.rest else [])]
         outputs = [self.fields[name] for name in self.dependents()]
 
-        def apply(*given: Any) -> list[Any]:
+        def apply(filled: object, *given: Any) -> list[Any]:
             values = self.values(given)
-            if values["backbone"] not in backbones.TABLE or values["mode"] not in config.MODES:
-                return [gr.skip()] * len(outputs)
-            chosen = defaults(values["backbone"], values["mode"])
-            return [chosen[name] for name in self.dependents()]
+            pair = [values["backbone"], values["mode"]]
+            # The page tells of one choice more than once, and late: what was typed since must stay.
+            if pair == filled or pair[0] not in backbones.TABLE or pair[1] not in config.MODES:
+                return [gr.skip()] * (1 + len(outputs))
+            chosen = defaults(*pair)
+            return [pair, *(chosen[name] for name in self.dependents())]
 
         if self.rest:
             # A card and the menu are one choice: taking one lets go of the other.
             self.fields["backbone"].input(lambda: None, None, self.rest, **light)
             self.rest.input(lambda name: None if name else gr.skip(), self.rest, self.fields["backbone"], **light)
-        # Not `change`, which also fires late and for no person: what was typed meanwhile would be overwritten.
-        return gr.on(
-            [one.input for one in changing], apply, self.inputs(), outputs, trigger_mode="always_last", **light
-        )
+        told = [one.input for one in changing]
+        inputs, filled = [self.pair, *self.inputs()], [self.pair, *outputs]
+        return gr.on(told, apply, inputs, filled, trigger_mode="always_last", **light)
 
 
 def build(*, space: bool = False, minutes: float = 0.0) -> Form:
@@ -191,7 +194,8 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
         for group in FOLDED:
             with gr.Row(elem_classes="ftlab-fields"):
                 fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
-    return Form({name: fields[name] for name in values}, rest, space, minutes)
+    pair = gr.JSON([settings.backbone, settings.mode], visible=False)
+    return Form({name: fields[name] for name in values}, rest, pair, space, minutes)
 
 
 def widget(name: str, value: Any) -> Field:

@@ -143,11 +143,13 @@ def _wire_form(
     # What each page asks about now, by its session: work for what it no longer asks about is left.
     asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
 
-    def say(request: gr.Request, *given: Any) -> tuple[str, str]:
+    def say(request: gr.Request, *given: Any) -> tuple[Any, Any]:
         asked[str(request.session_hash)] = given
         while len(asked) > PAGES:
             asked.popitem(last=False)
-        return desk.said_before(widgets, given)
+        said = desk.said_before(widgets, given)
+        # Answers may overtake each other: one to an older question is not given.
+        return said if asked.get(str(request.session_hash)) == given else (gr.skip(), gr.skip())
 
     def count(*given: Any) -> None:
         try:
