@@ -16,9 +16,11 @@ import numpy as np
 from ftlab.data.drawing.surfaces import Array, Surface, normals
 from ftlab.data.drawing.texture import Ground
 
-_DENSE = 2
-_EYE = 5.0
-_FRACTION = 4
+_DENSE = 2  # samples along a pixel's side
+_EYE = 5.0  # from the viewer to the toy's middle, in the toy's own units
+_FRACTION = 4  # bits after the point, of the corners that OpenCV fills between
+_CENTRE = 224 / 256  # of the shorter side: what networks see
+_AIR = 2  # pixels that stay free within it on each side, for the lens's blur
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _project(surfaces: list[Surface], turn: Array, span: float, place: tuple[flo
     points[..., 1] *= -1
     low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))
     box = (high - low)[:2]
-    inner = side * 0.875 - 4
+    inner = side * _CENTRE - 2 * _AIR
     scale = min(span / np.sqrt(box[0] * box[1]), 1.3 * span / box.max(), inner / box.max())
     rest = inner - box * scale
     origin = (side - inner) / 2 + rest * np.array(place) - low[:2] * scale
