@@ -54,6 +54,11 @@ def train(options: Namespace) -> int:
         raise ConfigError("config.no_source")
     if settings.data:
         settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
+    else:
+        from ftlab.data import rendered
+
+        with _bar("console.drawing") as progress:  # seconds, the first time
+            rendered.ensure(settings.sample, progress=progress)
     return _trained(session.create(settings, options.runs), settings, options)
 
 
