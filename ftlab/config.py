@@ -209,7 +209,9 @@ def _check(name: str, value: Any) -> None:
     wanted = kind(name)
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (isinstance(value, str) if wanted is str else numeric and isinstance(value, (wanted, int))):
-        raise ConfigError("config.type", name=flag(name), value=repr(value), wanted=words.text(f"type.{wanted.__name__}"))
+        raise ConfigError(
+            "config.type", name=flag(name), value=repr(value), wanted=words.text(f"type.{wanted.__name__}")
+        )
     if knob.choices and value not in knob.choices and name != "backbone":
         raise ConfigError("config.choice", name=flag(name), value=value, choices=", ".join(filter(None, knob.choices)))
     if knob.low is not None and not (knob.low <= value <= (knob.high or value)):
