@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before any test module, and so gradio, is imported."""
+    """Before any test module, and so gradio and torch, is imported."""
+    importlib.import_module("ftlab")  # says how torch's threads wait for each other
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
     for name in [name for name in os.environ if name.startswith(("FTLAB_", "GRADIO_SERVER_", "SPACE_"))]:
