@@ -194,7 +194,7 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
         for group in FOLDED:
             with gr.Row(elem_classes="ftlab-fields"):
                 fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
-    pair = gr.JSON([settings.backbone, settings.mode], visible=False)
+    pair = gr.JSON([settings.backbone, settings.mode], visible=False, elem_id="train-pair")
     return Form({name: fields[name] for name in values}, rest, pair, space, minutes)
 
 
