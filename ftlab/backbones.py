@@ -1,7 +1,7 @@
 """The backbones: one row an architecture. No torch here, so that the page and the command line start at once.
 
 A row says where the architecture and its ImageNet weights come from, how a picture must be prepared for them,
-where the classifier sits and which layer Grad-CAM looks at. A new backbone is a new row; `tests/test_backbones.py`
+where the classifier sits and which layer Grad-CAM looks at. A new backbone is a new row; `tests/test_network.py`
 visits each. Parameter counts and sizes are checked there against the built module.
 """
 

@@ -11,13 +11,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
 
 from ftlab.backbones import Backbone
 from ftlab.errors import WeightsError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -54,25 +53,36 @@ def load(row: Backbone) -> nn.Module:
     Raises:
         WeightsError: the file is not here and cannot be downloaded, or is damaged.
     """
-    import torch
-
     found = locate(row)
+    module = build(row)
     try:
+        stored = _stored(row, found.file)
         if row.weights_package:
-            module = build(row)
-            stored = torch.load(found.file, map_location="cpu", weights_only=True)
             # The package's names differ from timm's; the tensors are the same, one to one, in the same order.
-            own = module.state_dict()
-            module.load_state_dict(dict(zip(own, stored.values(), strict=True)))
-            return module
-        from torchvision.models import get_model, get_model_weights
-
-        return get_model(row.name, weights=get_model_weights(row.name)[row.weights])
-    except (OSError, URLError, RuntimeError) as cause:
+            stored = dict(zip(module.state_dict(), stored.values(), strict=True))
+        module.load_state_dict(stored)
+    # torch raises nearly anything for a damaged file: EOFError, KeyError, its own kinds … It is the file's fault.
+    except Exception as cause:
         code = "weights.damaged" if found.ready else "weights.missing"
+        said = str(cause).splitlines() if isinstance(cause, (OSError, RuntimeError)) else []
+        why = said[0] if said else type(cause).__name__
         raise WeightsError(
-            code, title=row.title, file=found.file, megabytes=f"{row.megabytes:.0f}", cause=cause
+            code, title=row.title, file=found.file, megabytes=f"{row.megabytes:.0f}", cause=why
         ) from cause
+    return module
+
+
+def _stored(row: Backbone, file: Path) -> dict[str, Tensor]:
+    """What a row's file of weights holds; downloaded first where it is torchvision's and not here."""
+    if row.weights_package:
+        import torch
+
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
+    from torchvision.models import get_model_weights
+
+    # Not `get_model(weights=…)`: it would run whatever code the file holds.
+    member = get_model_weights(row.name)[row.weights]
+    return dict(member.get_state_dict(check_hash=True, weights_only=True))
 
 
 def build(row: Backbone) -> nn.Module:

@@ -1,0 +1,136 @@
+"""Pretrained weights: found where they are, and a sentence where they are not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ftlab import backbones
+from ftlab.errors import WeightsError
+from ftlab.models import network, weights
+
+DEFAULT = backbones.get(backbones.DEFAULT)
+DOWNLOADED = [row for row in backbones.TABLE.values() if not row.weights_package]
+
+
+def test_the_defaults_weights_come_with_a_package() -> None:
+    found = weights.locate(DEFAULT)
+    assert found.ready
+    assert hashlib.sha256(found.file.read_bytes()).hexdigest().startswith(DEFAULT.sha256)
+    assert found.file.stat().st_size / 1e6 == pytest.approx(found.megabytes, abs=0.1)
+
+
+def test_they_fit_one_to_one() -> None:
+    stored = torch.load(weights.locate(DEFAULT).file, map_location="cpu", weights_only=True)
+    loaded = weights.load(DEFAULT).state_dict()
+    assert len(stored) == len(loaded) == 296
+    assert all(torch.equal(a, b) for a, b in zip(stored.values(), loaded.values(), strict=True))
+
+
+def test_a_pretrained_network_has_them_and_a_new_head() -> None:
+    net = network.build(DEFAULT, 3, pretrained=True, seed=1)
+    whole = weights.load(DEFAULT).state_dict()
+    assert all(torch.equal(value, whole[key]) for key, value in net.backbone.state_dict().items())
+    assert net.head.weight.shape == (3, 1280)
+
+
+@pytest.mark.parametrize("row", DOWNLOADED, ids=lambda row: row.name)
+def test_the_others_are_looked_for_where_torchvision_puts_them(
+    row: backbones.Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.models import get_model_weights
+
+    member = get_model_weights(row.name)[row.weights]
+    assert member.url.rpartition("/")[2] == row.weights_file
+    assert row.sha256 in row.weights_file
+    assert member.meta["num_params"] - 1000 * (row.width + 1) == row.parameters
+    assert member.meta["_file_size"] * 1.048576 == pytest.approx(row.megabytes, abs=0.1)
+    preset = member.transforms()
+    assert (preset.crop_size, preset.resize_size) == ([row.side], [row.resize])
+    assert (tuple(preset.mean), tuple(preset.std)) == (row.mean, row.std)
+    assert preset.interpolation.value == row.interpolation
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    found = weights.locate(row)
+    assert found.file == tmp_path / "hub" / "checkpoints" / row.weights_file
+    assert not found.ready
+    found.file.parent.mkdir(parents=True)
+    found.file.touch()
+    assert weights.locate(row).ready
+
+
+def test_without_torch_home_it_is_the_cache_of_the_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    expected = tmp_path / "torch" / "hub" / "checkpoints"
+    assert weights.locate(DOWNLOADED[0]).file.parent == expected == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_with_no_network_the_sentence_says_where_to_put_them(network_attempts: Path) -> None:
+    row = backbones.get("mobilenet_v2")
+    with pytest.raises(WeightsError, match="14 MB") as caught:
+        weights.load(row)
+    assert caught.value.code == "weights.missing"
+    assert str(weights.locate(row).file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not weights.locate(row).ready, "no half a file is left behind"
+
+
+def test_a_damaged_file_is_named_and_not_downloaded_over() -> None:
+    row = backbones.get("mobilenet_v2")
+    file = weights.locate(row).file
+    file.parent.mkdir(parents=True)
+    for content in (b"", b"PK\x03\x04 no more", b"nothing of the kind"):
+        file.write_bytes(content)
+        with pytest.raises(WeightsError, match=file.name) as caught:
+            weights.load(row)
+        assert caught.value.code == "weights.damaged"
+        assert "\n" not in str(caught.value)
+
+
+class Trap:
+    """Unpickled, it would make a folder."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("sprung",)
+
+
+def test_a_file_with_code_in_it_is_refused_and_not_run() -> None:
+    row = backbones.get("mobilenet_v2")
+    file = weights.locate(row).file
+    file.parent.mkdir(parents=True)
+    torch.save({"weight": Trap()}, file)
+    with pytest.raises(WeightsError) as caught:
+        weights.load(row)
+    assert caught.value.code == "weights.damaged"
+    assert "weights_only" not in str(caught.value), "torch's advice is to run it"
+    assert not Path("sprung").exists()
+
+
+def test_a_package_that_is_not_installed_is_weights_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not weights.locate(DEFAULT).ready
+
+
+def test_to_know_where_they_are_takes_no_torch() -> None:
+    code = (
+        "import sys\nfrom ftlab import backbones\nfrom ftlab.models import weights\n"
+        "[weights.locate(row) for row in backbones.TABLE.values()]\nprint({'torch', 'torchvision'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_shared_mobilenet_is_taken_from_torch_home(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(shared_data / "torch_home"))
+    row = backbones.get("mobilenet_v2")
+    assert weights.locate(row).ready
+    random = network.build(row, 2, pretrained=False).state_dict()
+    loaded = network.build(row, 2, pretrained=True).state_dict()
+    assert not torch.equal(random["backbone.features.0.0.weight"], loaded["backbone.features.0.0.weight"])
