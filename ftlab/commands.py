@@ -20,6 +20,9 @@ from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError, FtlabError, RunError
 from ftlab.runs import Run
 
+_FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+"""Names of the files that a figure can be written to."""
+
 
 def scan(options: Namespace) -> None:
     """Classes, splits and problems of a folder."""
@@ -160,7 +163,7 @@ def explain(options: Namespace) -> int:
         index = model.classes.index(options.of)
     out, mistakes = Path(options.out), 0
     alone = len(files) == 1 and bool(out.suffix) and not out.is_dir()
-    if alone and out.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg", ".jpeg"):
+    if alone and out.suffix.lower() not in _FIGURES:
         raise ConfigError("config.figure", file=out)
     for number, file in enumerate(files):
         try:
@@ -233,7 +236,7 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 def _figure(out: Path, files: list[Path], number: int, name: str) -> Path:
     """Where the figure of one of several pictures goes: a file of its own in the folder `out`."""
-    folder = out if out.is_dir() else out.with_suffix("")
+    folder = out.with_suffix("") if out.suffix.lower() in _FIGURES and not out.is_dir() else out
     same = sum(other.stem == files[number].stem for other in files[:number])
     stem = f"{files[number].stem}-{same + 1}" if same else files[number].stem
     return folder / f"{stem}-{name}.png".replace("/", "_")

@@ -30,7 +30,10 @@ FLOORS = (
     ("cli", "commands", "ui", "__main__"),
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
-LIGHT = ("errors", "events", "words", "backbones", "places", "config", "history", "recipes", "runs", "jobs", "cli")
+LIGHT = (
+    *("errors", "events", "words", "backbones", "places", "config", "history", "recipes", "runs", "jobs", "console"),
+    *("session", "cli", "commands"),
+)
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 REGISTRIES = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]

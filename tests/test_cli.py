@@ -188,13 +188,13 @@ def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pic
     for name in ("a", "b"):
         (tmp_path / "in" / name).mkdir(parents=True)
         shutil.copy(pictures / "blue" / "blue_1.jpg", tmp_path / "in" / name / "same.jpg")
-    for out in ("folder", "folder.png"):
+    for out, folder in (("folder", "folder"), ("folder.png", "folder"), ("v1.2", "v1.2")):
         status, told, _ = say(
             "explain", "latest", tmp_path / "in", "--class", "blue", "--out", tmp_path / out, "--runs", root
         )
         assert status == 0
         assert len(told.splitlines()) == 2
-    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["same-2-blue.png", "same-blue.png"]
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["same-2-blue.png", "same-blue.png"]
 
 
 def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, root: Path, tmp_path: Path) -> None:
