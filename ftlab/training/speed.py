@@ -65,10 +65,15 @@ def _read(events: list[Event], born: float, counts: dict[str, int], config: Trai
     checking = max(epochs[2].seconds - learning, 1e-4)
     features = 0.0
     if config.caches_features:
-        first = next(event for event in events if isinstance(event, Note) and event.code == "features")
-        features = counts["train"] * config.feature_views / max(first.time - started.time, 1e-3)
-        if len(marks) > 1:  # without the warm-up
-            features = (marks[-1].done - marks[0].done) / (marks[-1].time - marks[0].time)
+        note = next(event for event in events if isinstance(event, Note) and event.code == "features")
+        points = [(mark.time, _looks(mark.done, counts, config)) for mark in marks]
+        points = (
+            points
+            if len(points) > 1
+            else [(started.time, 0), (note.time, _looks(sum(counts.values()), counts, config))]
+        )
+        (begun, few), (over, many) = points[0], points[-1]  # from the first mark on: warming up is not counted
+        features = (many - few) / max(over - begun, 1e-3)
     return Speed(
         startup=started.time - born,
         features=features,
@@ -77,3 +82,8 @@ def _read(events: list[Event], born: float, counts: dict[str, int], config: Trai
         step=epochs[2].seconds / max(1, started.steps_per_epoch),
         saving=ended.time - epochs[2].time,
     )
+
+
+def _looks(done: int, counts: dict[str, int], config: TrainConfig) -> int:
+    """Passes through the backbone for the first `done` pictures: training pictures come first, in several views."""
+    return min(done, counts["train"]) * config.feature_views + max(0, done - counts["train"])
