@@ -12,6 +12,8 @@ Everything else that is raised is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ftlab import words
 
 
@@ -26,7 +28,7 @@ class FtlabError(Exception):
     def __init__(self, code: str, **values: object) -> None:
         super().__init__(code)
         self.code = code
-        self.values = values
+        self.values: Mapping[str, object] = values
 
     def __str__(self) -> str:
         return words.text(f"error.{self.code}", **self.values)
@@ -40,12 +42,16 @@ class DataError(FtlabError):
     """A folder that cannot be used."""
 
 
-class PictureError(FtlabError):
-    """One file that cannot be read as a picture.
+class Amiss:
+    """What is wrong with one file, in two sentences: for an error that is raised, and for a problem that is listed.
 
-    `code` is also the code of the problem that a scan lists: `problem.<code>` says what is wrong and
-    `remedy.<code>` what to do. The values name at least the file.
+    Attributes:
+        code: `problem.<code>` and `remedy.<code>` in the words.
+        values: what the sentences name.
     """
+
+    code: str
+    values: Mapping[str, object]
 
     @property
     def problem(self) -> str:
@@ -56,6 +62,14 @@ class PictureError(FtlabError):
     def remedy(self) -> str:
         """What to do about it."""
         return words.text(f"remedy.{self.code}", **self.values)
+
+
+class PictureError(Amiss, FtlabError):
+    """One file that cannot be read as a picture.
+
+    `code` is also the code of the problem that a scan lists: `problem.<code>` says what is wrong and
+    `remedy.<code>` what to do. The values name at least the file.
+    """
 
     def __str__(self) -> str:
         return words.text("error.picture.line", file=self.values["file"], problem=self.problem, remedy=self.remedy)

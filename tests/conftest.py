@@ -86,6 +86,18 @@ def no_network(request: pytest.FixtureRequest, session_home: Path) -> Iterator[N
         pytest.fail(f"reached for the network:\n{attempts}")
 
 
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
+    import torch
+
+    monkeypatch.setattr("ftlab.training.devices.cores", lambda: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real pictures and weights that `FTLAB_TEST_DATA` names: `data/`, `torch_home/`."""

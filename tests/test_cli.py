@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import drawn
 import fabricated
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from ftlab import backbones, cli, commands, config, runs
@@ -30,14 +29,7 @@ from ftlab.runs import Run
 FTLAB = [sys.executable, "-m", "ftlab"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
-    monkeypatch.setattr("ftlab.training.devices.cores", lambda: 1)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

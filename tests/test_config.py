@@ -9,40 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unusual import changed
 
 from ftlab import backbones, config, words
 from ftlab.config import KNOBS, MODES, TrainConfig
 from ftlab.errors import ConfigError
-
-
-def changed() -> TrainConfig:
-    """A configuration in which no knob has its default."""
-    return TrainConfig(
-        data="pictures of cats",
-        val_share=0.2,
-        test_share=0.1,
-        backbone="resnet18",
-        mode="full",
-        epochs=3,
-        batch_size=7,
-        learning_rate=1 / 3000,
-        head_multiplier=2.5,
-        optimizer="sgd",
-        momentum=0.8,
-        weight_decay=0.123456789,
-        schedule="step",
-        warmup=0.2,
-        label_smoothing=0.1,
-        augment="none",
-        features="fresh",
-        feature_views=5,
-        max_minutes=12.5,
-        seed=17,
-        device="cpu",
-        precision="fp32",
-        workers=3,
-        threads=2,
-    )
 
 
 def refused(**knobs: Any) -> ConfigError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,14 +31,7 @@ NAMES = ("amber", "blue", "green")
 ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
-    monkeypatch.setattr("ftlab.training.devices.cores", lambda: 1)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def untrained(seed: int, classes: int = 3) -> Network:

@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftlab import words
 from ftlab.data.decode import EXTENSIONS
 from ftlab.data.diagnosis import FOREIGN
-from ftlab.errors import DataError
+from ftlab.errors import Amiss, DataError
 
 _IGNORED = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"))
 
@@ -19,7 +18,7 @@ Pictures = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Amiss):
     """Something in the folder that is not used, or not as the person may think.
 
     Attributes:
@@ -31,16 +30,6 @@ class Problem:
     file: str
     code: str
     values: dict[str, str | int] = field(default_factory=dict)
-
-    @property
-    def problem(self) -> str:
-        """What is wrong, without the file's name."""
-        return words.text(f"problem.{self.code}", **self.values)
-
-    @property
-    def remedy(self) -> str:
-        """What to do about it."""
-        return words.text(f"remedy.{self.code}", **self.values)
 
     def to_json(self) -> dict[str, str]:
         """`file`, `problem` and `remedy`, for people."""
