@@ -138,6 +138,7 @@ def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_rest
     expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=LATER)
     run = server.newest()
 
+    page.goto("about:blank")  # a page that is open reloads by itself when its server is back
     server.end()
     assert run.live(), "a training goes on without its page's server"
     server.start()
