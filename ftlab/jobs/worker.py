@@ -46,7 +46,7 @@ def resume(run: Run) -> Run:
     """Go on with a run that ended early.
 
     Raises:
-        RunError: it is at work already, or there is nothing to go on from.
+        RunError: it is at work already, or it is finished.
     """
     status = run.status()
     if status in runs.LIVE:
