@@ -55,7 +55,7 @@ class Catalog:
         layout: `split`, `train_test` or `flat`; of a list `list_split`, `list_train_test` or `list`.
         classes: names in natural order (class2 before class10); a label is an index into them.
         splits: items by `train`, `val`, `test`, each sorted by label and name.
-        problems: what is skipped or amiss, sorted by name.
+        problems: what is skipped or amiss, sorted by name; that of a list by line.
         bytes: of all items' files together.
         sizes: None where the pictures were not checked.
     """
@@ -199,7 +199,7 @@ def scan(
         layout=found.name,
         classes=classes,
         splits=splits,
-        problems=tuple(sorted(found.problems, key=lambda one: natural(one.where))),
+        problems=tuple(sorted(found.problems, key=lambda one: (one.values.get("line", 0), natural(one.file)))),
         bytes=sum(item.size for items in splits.values() for item in items),
         sizes=sizes,
     )

@@ -11,6 +11,7 @@ import re
 import stat
 import unicodedata
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,7 @@ def plan(archive: zipfile.ZipFile) -> Plan:
     _no_overlap(entries, archive.start_dir)
     found, spelt = Plan(), _Spelling()
     names = _names(entries)
+    named: set[str] = set()
     for info, name in zip(entries, names, strict=True):
         _harmless(info, name)
         parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -109,11 +111,19 @@ def plan(archive: zipfile.ZipFile) -> Plan:
             _readable(info, name)
             spelt.add(path, name)
             found.files.append(Entry(info, path))
-            if path != unicodedata.normalize("NFC", "/".join(parts)):
-                found.problems.append(Problem(path, "renamed", {"name": name}))
+            found.problems += _renamed(path.split("/"), parts, named)
         else:
             found.others += 1
     return found
+
+
+def _renamed(safe: list[str], parts: list[str], named: set[str]) -> Iterator[Problem]:
+    """The folders and the file of a path that are written under another name; each is named once."""
+    for depth, (new, old) in enumerate(zip(safe, parts, strict=True), 1):
+        path = "/".join(safe[:depth])
+        if new != unicodedata.normalize("NFC", old) and path not in named:
+            named.add(path)
+            yield Problem(path, "renamed")
 
 
 def _names(entries: list[zipfile.ZipInfo]) -> list[str]:

@@ -22,7 +22,7 @@ from ftlab.errors import FtlabError
 from ftlab.ui import dataset_view as view
 from ftlab.ui import folders, sources, uploads
 from ftlab.ui.guard import UPLOAD, Profile, inside
-from ftlab.ui.markup import Markup, empty, tag, trouble
+from ftlab.ui.markup import Markup, empty, join, tag, trouble
 
 
 class Shop:
@@ -70,17 +70,27 @@ class Shop:
     ) -> list[Any]:
         """A zip that was sent, unpacked and looked at; the zip itself is not kept. For `sent`, `place`, and `shown` in
         `dataset.build`."""
+        before = str(before or "")
         if not file:
             return [gr.skip()] * (2 + len(_nothing(Markup(""))))
         try:
             name, told = Path(file).stem, _told(progress, "dataset.send.progress")
             token = uploads.take(self.profile, Path(file), before, name=name, progress=told)
         except FtlabError as mistake:
-            return [gr.skip(), gr.skip(), *_nothing(trouble(str(mistake)))]
+            return [gr.skip(), gr.skip(), *self._beside(trouble(str(mistake)), before, val, test)]
         finally:
             if Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
                 Path(file).unlink(missing_ok=True)
         return [token, token, *self.look(sources.UPLOAD, token, val, test, progress)]
+
+    def _beside(self, said: Markup, before: str, val: float, test: float) -> list[Any]:
+        """A refusal above what was sent before it and is still chosen, if that is there. Values for `shown`."""
+        try:
+            uploads.find(before)
+        except FtlabError:
+            return _nothing(said)
+        summary, *rest = self._scanned(sources.UPLOAD, before, val, test, lambda *_: None, fresh=False)
+        return [join([said, summary]), *rest]
 
     def _scanned(
         self, sample: str, folder: str, val: float, test: float, progress: Callable[[int, int], None], *, fresh: bool
