@@ -6,7 +6,7 @@
     metrics.jsonl       every event, append-only
     model.json          what a prediction needs beside the weights
     best.safetensors    weights of the best epoch by validation accuracy
-    last/               what a resume needs
+    last/               what a resume needs, in two generations
     worker.log          standard output and error of the process
     pid                 the process that trains
     stop                asks it to end, by existing
@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from ftlab import disk
 from ftlab.config import TrainConfig, from_json
 from ftlab.errors import RunError
 from ftlab.events import Ended, Event, from_line
@@ -54,6 +55,11 @@ class Run:
         return self.path / "last" / "state.safetensors"
 
     @property
+    def before(self) -> Path:
+        """The generation before `last`."""
+        return self.path / "last" / "before.safetensors"
+
+    @property
     def log(self) -> Path:
         return self.path / "worker.log"
 
@@ -80,13 +86,8 @@ class Run:
 
     def write(self, file: str, values: dict[str, Any]) -> None:
         """Replace one of its JSON files in one go: a reader sees the old one or the new one, never half."""
-        target = self.path / file
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-        with open(part, "w", encoding="utf-8") as stream:
-            json.dump(values, stream, indent=1, ensure_ascii=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, target)
+        with disk.fresh(self.path / file) as part:
+            part.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def append(self, event: Event) -> None:
         """Add an event to `metrics.jsonl`; a reader sees it at once.
@@ -99,6 +100,14 @@ class Run:
                 if stream.read(1) != b"\n":
                     stream.write(b"\n")
             stream.write(event.to_line().encode() + b"\n")
+
+    def settle(self) -> None:
+        """What was appended is on the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        disk.sync(self.path / "metrics.jsonl")
 
     def tail(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events after a byte offset, and the offset to ask from next. A line still being written waits."""

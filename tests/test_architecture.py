@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Imports only go down: a room may import from its own floor and from those above it in this list.
 FLOORS = (
-    ("errors", "events", "words", "backbones", "places"),
+    ("errors", "events", "words", "backbones", "places", "disk"),
     ("config",),
     ("history", "recipes", "runs"),
     ("data", "models", "jobs"),
@@ -31,7 +31,7 @@ FLOORS = (
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
-    *("errors", "events", "words", "backbones", "places", "config", "history", "recipes", "runs", "jobs", "console"),
+    *("errors", "events", "words", "backbones", "places", "disk", "config", "history", "recipes", "runs", "jobs", "console"),
     *("session", "cli", "commands"),
 )
 LONGEST = 320  # lines of a module

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from ftlab import backbones, words
@@ -23,7 +22,7 @@ from ftlab.inference.cam import Heat, Pixels
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import checkpoint
+from ftlab.training import checkpoint, sealed
 
 _SHOWN = 1024
 """Pixels of the longer side of a picture as it is shown."""
@@ -154,9 +153,9 @@ def _trained(path: Path, _changed: int) -> Predictor:
     row = backbones.get(model["backbone"])
     net = network.build(row, len(model["classes"]), pretrained=False)
     try:
-        tensors, header = checkpoint.load(run.best)
+        tensors, header = sealed.load(run.best)
         net.load_state_dict(tensors)
-    except (SafetensorError, OSError, RuntimeError) as cause:
+    except (sealed.Broken, OSError, RuntimeError) as cause:
         raise checkpoint.damaged(run, run.best, cause) from cause
     title = words.text(
         "model.trained",

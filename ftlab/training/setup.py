@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,9 +22,9 @@ from ftlab.models import features, network
 from ftlab.models.features import Features
 from ftlab.models.network import Network
 from ftlab.runs import Run
+from ftlab.training import devices
+from ftlab.training.checkpoint import State
 from ftlab.training.feeds import PictureFeed
-
-_PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
 
 
 def as_begun(config: TrainConfig, run: Run) -> TrainConfig:
@@ -34,11 +33,17 @@ def as_begun(config: TrainConfig, run: Run) -> TrainConfig:
     return dataclasses.replace(config, threads=begun.threads, precision=begun.precision)
 
 
-def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> TrainConfig:
-    """The configuration with everything chosen, written to `config.json`; a resumed run keeps what was chosen first."""
+def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainConfig, list[Note]]:
+    """The configuration with everything chosen, written to `config.json`; a resumed run keeps what was chosen first.
+
+    Returns:
+        It, and what a person should know: whether something is not as it was when the run began.
+    """
     stored = run.read("config.json")
+    now = devices.facts(accelerator)
     if "resolved" in stored:
-        return run.resolved()
+        other = differences(stored, now)
+        return run.resolved(), [_warning("not_identical", what="; ".join(other))] if other else []
     chosen = dataclasses.replace(
         resolve(config),
         device=accelerator.device.type,
@@ -47,10 +52,21 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> TrainConfig:
         threads=torch.get_num_threads(),
     )
     if accelerator.is_main_process:
-        versions = {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
-        facts = {"versions": versions, "processes": accelerator.num_processes, "machine": platform.platform()}
-        run.write("config.json", {**stored, "resolved": chosen.to_json(), **facts})
-    return chosen
+        run.write("config.json", {**stored, "resolved": chosen.to_json(), **now, "engine": features.ENGINE})
+    return chosen, []
+
+
+def differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What is not as it was: of `devices.facts` as a run keeps them and as they are, each as `name: was → is`."""
+    said = []
+    for key, value in now.items():
+        was = begun.get(key)
+        pairs = value.items() if isinstance(value, dict) else [(key, value)]
+        for name, here in pairs:
+            there = was.get(name) if isinstance(was, dict) else was
+            if here != there:
+                said.append(f"{name}: {there} → {here}")
+    return said
 
 
 def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
@@ -71,7 +87,44 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         run.write("split.json", found.to_json())
+        skipped = [problem.file for problem in found.problems]
+        run.write("config.json", {**run.read("config.json"), "manifest": found.manifest(), "skipped": skipped})
     return found
+
+
+def restored(saved: State | None) -> Iterator[Note]:
+    """What a person should know of the state that a training goes on from."""
+    if saved and saved.damaged:
+        yield _warning("fell_back", cause=saved.damaged, step=saved.position.step)
+
+
+def changed(pictures: PictureFeed) -> Iterator[Note]:
+    """What happened to the pictures since they were listed; those that are not there any more are left out.
+
+    Raises:
+        DataError: none of them is there.
+    """
+    catalog = pictures.catalog
+    if gone(catalog):
+        raise DataError("data.gone", folder=catalog.root)
+    missing, other = [], []
+    for split, items in catalog.splits.items():
+        for index, item in enumerate(items):
+            try:
+                if catalog.path(item).stat().st_size != item.size:
+                    other.append(item.path)
+            except OSError:
+                missing.append(item.path)
+                pictures.lost[split].add(index)
+    for code, files in (("data_missing", missing), ("data_changed", other)):
+        if files:
+            yield _warning(code, count=len(files), file=files[0])
+
+
+def gone(catalog: Catalog) -> bool:
+    """Whether the pictures as a whole are out of reach, by a few of them: moved, or on a disk that was taken out."""
+    probes = [items[i] for items in catalog.splits.values() if items for i in (0, len(items) // 2, -1)]
+    return not any(catalog.path(item).exists() for item in probes)
 
 
 def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, weights: bool) -> Network:
@@ -93,7 +146,11 @@ def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Acceler
 def compute_features(
     net: Network, pictures: PictureFeed, accelerator: Accelerator, stop: Callable[[], bool]
 ) -> Iterator[Event | dict[str, Features]]:
-    """Progress, then the features of training and validation pictures; ends without them when `stop` says so."""
+    """Progress, then the features of training and validation pictures; ends without them when `stop` says so.
+
+    Raises:
+        DataError: no picture can be read any more.
+    """
     found: dict[str, Features] = {}
     counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
     wanted = {"train": pictures.config.feature_views, "val": 1}
@@ -111,8 +168,11 @@ def compute_features(
         )
         for part in work:
             if isinstance(part, Features):
+                # All at once is no matter of single files.
+                if not part.indices or (part.skipped and gone(pictures.catalog)):
+                    raise DataError("data.gone", folder=pictures.catalog.root)
                 found[split] = part
-                yield from skipped(part.skipped, pictures.catalog, split)
+                yield from skipped(pictures.lose(split, part.skipped), pictures.catalog, split)
             elif stop():
                 return
             elif time.monotonic() - told > 0.5:
@@ -130,5 +190,8 @@ def compute_features(
 def skipped(refused: list[tuple[int, PictureError]], pictures: Catalog, split: str) -> Iterator[Note]:
     """A sentence for each picture that could not be read."""
     for index, refusal in refused:
-        file = pictures.splits[split][index].path
-        yield Note(code="skipped", values={"file": file, "problem": refusal.problem})
+        yield _warning("skipped", file=pictures.splits[split][index].path, problem=refusal.problem)
+
+
+def _warning(code: str, **values: object) -> Note:
+    return Note(code=code, values=values, level="warning")
