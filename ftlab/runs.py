@@ -9,6 +9,7 @@
     last/               what a resume needs
     worker.log          standard output and error of the process
     pid                 the process that trains
+    heartbeat           its last sign of life
     stop                asks it to end, by existing
 """
 
@@ -27,10 +28,11 @@ import psutil
 from ftlab.config import TrainConfig, from_json
 from ftlab.errors import RunError
 from ftlab.events import Ended, Event, from_line
+from ftlab.heart import Heart, Pulse, pulse
 from ftlab.history import History
 
 _NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-(frozen|full|scratch)-[0-9a-f]{12}")
-LIVE = ("waiting", "running")
+LIVE = ("waiting", "running", "hanging")
 _PATIENCE = 60.0
 """Seconds after which a run that no process took up counts as died, so that it can be resumed."""
 
@@ -135,9 +137,10 @@ class Run:
         return event if isinstance(event, Ended) else None
 
     def status(self) -> str:
-        """waiting (for its process to start), running, finished, stopped, failed, or died (ended without a word)."""
+        """waiting (for its process to start), running, hanging (its process lives and is silent), finished, stopped,
+        failed, or died (ended without a word)."""
         if self.alive():
-            return "running"
+            return "hanging" if self.hanging() else "running"
         ended = self.ended()
         if ended is None:
             return "waiting" if self._fresh() else "died"
@@ -156,9 +159,23 @@ class Run:
         """Whether a process works on it, or is about to."""
         return self.status() in LIVE
 
+    def heart(self) -> Heart:
+        """For the process that trains here: its `beat` says that work goes on."""
+        return Heart(self.path / "heartbeat")
+
+    def pulse(self) -> Pulse | None:
+        """The last sign of life of the process, None where there never was one."""
+        return pulse(self.path / "heartbeat")
+
+    def hanging(self) -> bool:
+        """Whether the last sign of life is too long ago."""
+        heard = self.pulse()
+        return heard is not None and heard.hanging
+
     def hand_to(self, pid: int) -> None:
-        """Name the process that trains here; an older wish to stop no longer counts."""
+        """Name the process that trains here; an older wish to stop no longer counts, and its silence begins now."""
         self.withdraw_stop()
+        Heart(self.path / "heartbeat", pid).beat()
         self.write("pid", {"pid": pid, "created": psutil.Process(pid).create_time()})
 
     def claim(self) -> None:

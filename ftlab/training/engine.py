@@ -217,6 +217,7 @@ class _Ending:
 
     def __init__(self, run: Run, config: TrainConfig, accelerator: Accelerator, clock: float) -> None:
         self.run, self.config, self.accelerator, self.clock = run, config, accelerator, clock
+        self.heart = run.heart()
         self.reason = ""
         self.message: str | None = None
 
@@ -231,6 +232,7 @@ class _Ending:
 
     def due(self) -> bool:
         """Whether to end now; all processes are told the same."""
+        self.heart.beat()
         if not self.reason:
             limit = self.config.max_minutes * 60
             late = bool(limit) and time.monotonic() - self.clock > limit
