@@ -45,11 +45,13 @@ class Started(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Note(Event):
-    """A sentence for the log: key `log.<code>` of the words, and its values."""
+    """A sentence for the log: key `log.<code>` of the words, and its values. `level` is info, or warning for what a
+    person should not overlook."""
 
     kind: ClassVar[str] = "note"
     code: str
     values: dict[str, object] = field(default_factory=dict)
+    level: str = "info"
 
 
 @dataclass(frozen=True, kw_only=True)

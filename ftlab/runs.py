@@ -9,6 +9,7 @@
     last/               what a resume needs, in two generations
     worker.log          standard output and error of the process
     pid                 the process that trains
+    heartbeat           its last sign of life
     stop                asks it to end, by existing
 """
 
@@ -19,6 +20,8 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +31,11 @@ from ftlab import disk
 from ftlab.config import TrainConfig, from_json
 from ftlab.errors import RunError
 from ftlab.events import Ended, Event, from_line
+from ftlab.heart import Heart, Pulse, pulse
 from ftlab.history import History
 
 _NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-(frozen|full|scratch)-[0-9a-f]{12}")
-LIVE = ("waiting", "running")
+LIVE = ("waiting", "running", "hanging")
 _PATIENCE = 60.0
 """Seconds after which a run that no process took up counts as died, so that it can be resumed."""
 
@@ -85,16 +89,23 @@ class Run:
             raise RunError("run.file", run=self.name, file=file) from cause
 
     def write(self, file: str, values: dict[str, Any]) -> None:
-        """Replace one of its JSON files in one go: a reader sees the old one or the new one, never half."""
-        with disk.fresh(self.path / file) as part:
+        """Replace one of its JSON files in one go: a reader sees the old one or the new one, never half.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
+        with self.writing(), disk.fresh(self.path / file) as part:
             part.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def append(self, event: Event) -> None:
         """Add an event to `metrics.jsonl`; a reader sees it at once.
 
         A line that a killed process left unfinished is ended first, so that it spoils no other.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
         """
-        with open(self.path / "metrics.jsonl", "a+b") as stream:
+        with self.writing(), open(self.path / "metrics.jsonl", "a+b") as stream:
             if stream.seek(0, os.SEEK_END):
                 stream.seek(-1, os.SEEK_END)
                 if stream.read(1) != b"\n":
@@ -102,12 +113,21 @@ class Run:
             stream.write(event.to_line().encode() + b"\n")
 
     def settle(self) -> None:
-        """What was appended is on the disk.
+        """Make sure that what was appended is on the disk.
 
         Raises:
-            OSError: it could not be written.
+            RunError: it could not be written.
         """
-        disk.sync(self.path / "metrics.jsonl")
+        with self.writing():
+            disk.sync(self.path / "metrics.jsonl")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What the system says when it cannot write here becomes a RunError, in one line."""
+        try:
+            yield
+        except OSError as cause:
+            raise RunError("run.write", folder=self.path.parent, cause=cause.strerror or cause) from cause
 
     def tail(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events after a byte offset, and the offset to ask from next. A line still being written waits."""
@@ -144,9 +164,10 @@ class Run:
         return event if isinstance(event, Ended) else None
 
     def status(self) -> str:
-        """waiting (for its process to start), running, finished, stopped, failed, or died (ended without a word)."""
+        """waiting (for its process to start), running, hanging (its process lives and is silent), finished, stopped,
+        failed, or died (ended without a word)."""
         if self.alive():
-            return "running"
+            return "hanging" if self.hanging() else "running"
         ended = self.ended()
         if ended is None:
             return "waiting" if self._fresh() else "died"
@@ -165,9 +186,23 @@ class Run:
         """Whether a process works on it, or is about to."""
         return self.status() in LIVE
 
+    def heart(self) -> Heart:
+        """For the process that trains here: its `beat` says that work goes on."""
+        return Heart(self.path / "heartbeat")
+
+    def pulse(self) -> Pulse | None:
+        """The last sign of life of the process, None where there never was one."""
+        return pulse(self.path / "heartbeat")
+
+    def hanging(self) -> bool:
+        """Whether the last sign of life is too long ago."""
+        heard = self.pulse()
+        return heard is not None and heard.hanging
+
     def hand_to(self, pid: int) -> None:
-        """Name the process that trains here; an older wish to stop no longer counts."""
+        """Name the process that trains here; an older wish to stop no longer counts, and its silence begins now."""
         self.withdraw_stop()
+        Heart(self.path / "heartbeat", pid).beat()
         self.write("pid", {"pid": pid, "created": psutil.Process(pid).create_time()})
 
     def claim(self) -> None:
@@ -215,11 +250,9 @@ def create(root: Path | str, config: TrainConfig) -> Run:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run = Run(Path(root).absolute() / f"{stamp}-{config.backbone}-{config.mode}-{secrets.token_hex(6)}")
-    try:
+    with run.writing():
         (run.path / "last").mkdir(parents=True)
-        run.write("config.json", {"config": config.to_json(), "created": time.time()})
-    except OSError as cause:
-        raise RunError("run.write", folder=root, cause=cause.strerror or cause) from cause
+    run.write("config.json", {"config": config.to_json(), "created": time.time()})
     return run
 
 

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Imports only go down: a room may import from its own floor and from those above it in this list.
 FLOORS = (
-    ("errors", "events", "words", "backbones", "places", "disk"),
+    ("disk", "errors", "events", "words", "backbones", "places", "machine"),
     ("config",),
-    ("history", "recipes", "runs"),
+    ("heart", "history", "recipes", "runs"),
     ("data", "models", "jobs"),
     ("training",),
     ("inference",),
@@ -31,8 +31,8 @@ FLOORS = (
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
-    *("errors", "events", "words", "backbones", "places", "disk", "config", "history", "recipes", "runs", "jobs", "console"),
-    *("session", "cli", "commands"),
+    *("disk", "errors", "events", "words", "backbones", "places", "machine", "config", "heart", "history", "recipes"),
+    *("runs", "jobs", "console", "session", "cli", "commands"),
 )
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -17,7 +17,7 @@ from ftlab.config import MODES, TrainConfig
 from ftlab.inference import cam
 from ftlab.models import network
 from ftlab.models.network import Network
-from ftlab.training import checkpoint, optim
+from ftlab.training import optim, sealed
 
 CLASSES = 4
 RATE, DECAY = 0.01, 0.1
@@ -120,11 +120,11 @@ def test_grad_cam_finds_its_layer(row: Backbone, net: Network) -> None:
 
 
 def test_it_is_saved_and_read_back_to_the_same_answer(row: Backbone, net: Network, tmp_path: Path) -> None:
-    checkpoint.write(tmp_path / "net.safetensors", net.state_dict(), {"epoch": 3})
+    sealed.write(tmp_path / "net.safetensors", net.state_dict(), {"epoch": 3})
     other = copy.deepcopy(net)
     for tensor in other.state_dict().values():
         tensor.zero_()
-    tensors, header = checkpoint.load(tmp_path / "net.safetensors")
+    tensors, header = sealed.load(tmp_path / "net.safetensors")
     with torch.inference_mode():
         other.load_state_dict(tensors)
         assert torch.equal(other(pictures(row)), net(pictures(row)))

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -99,18 +97,14 @@ class Keeper:
         wait = _COST_SHARE * self._cost
         return time.monotonic() - self._saved_at >= (max(wait, _WITHIN_EPOCH) if within_epoch else wait)
 
-    def room(self, steps: bool = True) -> None:
+    def room(self) -> None:
         """Make sure that the disk has room for all that will be written.
-
-        Args:
-            steps: whether the optimizer will still get its state, so that it must be counted beforehand.
 
         Raises:
             RunError: it has not.
         """
-        learning = _bytes(self.learning)
-        # AdamW keeps two numbers beside each parameter, SGD with momentum one.
-        state, best = learning * (3 if steps else 1), _bytes(self.network)
+        # AdamW keeps two numbers beside each parameter.
+        state, best = 3 * _bytes(self.learning), _bytes(self.network)
         there = sum(file.stat().st_size for file in (self.run.best, self.run.last, self.run.before) if file.is_file())
         # Both generations and the best stay while another state, or another best, is written beside them.
         needed = best + 2 * state + max(best, state) + _REST - there
@@ -130,8 +124,8 @@ class Keeper:
         state.update({f"module.{k}": v for k, v in self.learning.state_dict().items()})
         scale = self.scaler.state_dict() if self.scaler is not None else {}
         header = {"position": asdict(position), "optimizer": plain, "scale": scale}
-        with _told(self.run):
-            self.run.settle()  # the state must not know of events that the disk does not
+        self.run.settle()  # the state must not know of events that the disk does not
+        with self.run.writing():
             # A damaged one must not take the place of the whole one before it.
             sealed.write(self.run.last, state, header, before=self.run.before if self._last_is_whole else None)
         self._last_is_whole = True
@@ -150,7 +144,7 @@ class Keeper:
         tensors = self.network.state_dict()
         prefix = "head." if self.learning is self.network.head else ""
         tensors.update({prefix + key: value for key, value in self._pending.items()})
-        with _told(self.run):
+        with self.run.writing():
             sealed.write(self.run.best, tensors, {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy})
         self._pending = None
         return ["best"]
@@ -162,6 +156,7 @@ class Keeper:
             RunError: it does not fit this network or this optimizer.
         """
         self._last_is_whole = state.file == self.run.last
+        self._saved_at = time.monotonic()
         try:
             own = {k.removeprefix("module."): v for k, v in state.tensors.items() if k.startswith("module.")}
             self.learning.load_state_dict(own)
@@ -189,8 +184,8 @@ def read(run: Run) -> State | None:
         except (sealed.Broken, OSError, KeyError, TypeError) as cause:
             wrong[file] = cause
     if wrong:
-        file, cause = next(iter(wrong.items()))
-        raise damaged(run, file, cause) from cause
+        newest, reason = next(iter(wrong.items()))
+        raise damaged(run, newest, reason) from reason
     return None
 
 
@@ -198,15 +193,6 @@ def damaged(run: Run, file: Path, cause: Exception) -> RunError:
     """The error for a file of a run that cannot be read. Of the many lines in which torch tells a misfit, the first."""
     first = (str(cause).splitlines() or [""])[0].rstrip(":")
     return RunError("run.damaged", run=run.name, file=file, cause=first or type(cause).__name__)
-
-
-@contextmanager
-def _told(run: Run) -> Iterator[None]:
-    """Makes one line of what the system says when it cannot write."""
-    try:
-        yield
-    except (OSError, SafetensorError) as cause:
-        raise RunError("run.write", folder=run.path.parent, cause=cause) from cause
 
 
 def _bytes(module: nn.Module) -> int:

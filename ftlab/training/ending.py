@@ -27,13 +27,17 @@ class Ending:
 
     def __init__(self, run: Run, config: TrainConfig, accelerator: Accelerator, clock: float) -> None:
         self.run, self.config, self.accelerator, self.clock = run, config, accelerator, clock
+        self.heart, self._worked = run.heart(), time.monotonic()
         self.reason = ""
         self.message: str | None = None
         self._doubt: tuple[Tensor, int, float] | None = None
         self._at = (0, 0.0)
 
     def asked(self) -> bool:
-        """Whether a stop is asked for; all processes are told the same."""
+        """Whether a stop is asked for; all processes are told the same. To be called now and then during any work that
+        takes long: it also says that the work goes on."""
+        self.heart.beat()
+        self._worked = time.monotonic()
         return any(devices.agree(self.accelerator, [self.run.stop_asked()]))
 
     def sound(self, loss: Tensor, step: int, rate: float) -> bool:
@@ -65,11 +69,13 @@ class Ending:
         self.message = words.text("log.diverged", step=step, rate=f"{rate:.2g}")
 
     def pause(self, save: bool) -> bool:
-        """Whether to end or to save now. All processes are told the same; call it in all of them at the same step.
+        """Whether to end or to save now. All processes are told the same; call it in all of them after the same step.
 
         Args:
             save: whether this process finds that it is time to save; the first one decides.
         """
+        before, self._worked = self._worked, time.monotonic()
+        self.heart.beat(self._worked - before)
         limit = self.config.max_minutes * 60
         late = bool(limit) and time.monotonic() - self.clock > limit
         wishes = [self.reason == "failed", self.run.stop_asked(), late, save and self.accelerator.is_main_process]

@@ -37,11 +37,14 @@ def write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any], before
         before: where a file that is there already moves; None replaces it.
 
     Raises:
-        OSError, SafetensorError: the file cannot be written; what stood there before still does.
+        OSError: the file cannot be written; what stood there before still does.
     """
     with disk.fresh(path, before) as part:
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        save_file(plain, part, {_OWN_KEY: json.dumps({"sha256": _BLANK, **header})})
+        try:
+            save_file(plain, part, {_OWN_KEY: json.dumps({"sha256": _BLANK, **header})})
+        except SafetensorError as cause:  # what the system said is in its text alone
+            raise OSError(str(cause)) from cause
         seal, place = _digest(part)
         with open(part, "rb+") as file:
             file.seek(place)

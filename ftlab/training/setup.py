@@ -81,7 +81,14 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
     folder = rendered.ensure(config.sample) if config.sample else config.data
-    found = scan(folder, val_share=config.val_share, test_share=config.test_share, seed=config.seed)
+    heart = run.heart()
+    found = scan(
+        folder,
+        val_share=config.val_share,
+        test_share=config.test_share,
+        seed=config.seed,
+        progress=lambda done, total: heart.beat(),
+    )
     if not found.splits["val"]:
         raise DataError("data.too_few", folder=folder)
     accelerator.wait_for_everyone()
