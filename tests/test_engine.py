@@ -440,6 +440,30 @@ def test_on_another_machine_it_goes_on_and_says_that_the_bits_may_differ(
     assert "not bit-identical" in words.text("log.not_identical", **note.values)
 
 
+def test_a_run_begun_on_a_card_goes_on_without_one(begin: Callable[..., Run]) -> None:
+    run = begin(**FRESH)
+    go(run, 7)
+    stored = run.read("config.json")
+    card = {"device": "cuda", "precision": "fp16"}
+    machine = {**stored["machine"], "device": "NVIDIA A10 (cuda)"}
+    resolved, given = ({**stored[key], **card} for key in ("resolved", "config"))
+    run.write("config.json", {**stored, "resolved": resolved, "config": given, "machine": machine})
+    events = go(run)
+    assert end(events).reason == "finished"
+    assert only(events, Started)[0].device.startswith("cpu")
+    assert [note.code for note in only(events, Note) if note.level == "warning"] == ["not_identical"]
+
+
+def test_a_split_that_was_changed_is_not_trained_on(begin: Callable[..., Run]) -> None:
+    run = begin(**FRESH)
+    go(run, 7)
+    text = (run.path / "split.json").read_text(encoding="utf-8")
+    (run.path / "split.json").write_text(text.replace("amber", "umber"), encoding="utf-8")
+    with pytest.raises(RunError) as caught:
+        go(run)
+    assert caught.value.code == "run.split"
+
+
 def test_on_the_same_machine_nothing_of_the_kind_is_said(begin: Callable[..., Run]) -> None:
     run = begin()
     go(run, 7)
@@ -531,7 +555,7 @@ def test_a_validation_loss_that_is_no_number_is_never_the_best(
     real, rounds = engine.evaluate, itertools.count()
 
     def spoilt(*arguments: Any) -> Generator[Event, None, Any]:
-        score = yield from real(*arguments)
+        score: Any = yield from real(*arguments)
         return dataclasses.replace(score, loss=math.inf, top1=1.0) if next(rounds) == 2 else score
 
     monkeypatch.setattr(engine, "evaluate", spoilt)
@@ -701,13 +725,16 @@ def test_pictures_that_are_out_of_reach_for_a_while_cost_nothing(
 ) -> None:
     whole, run = begin(workers=1, **way), begin(workers=1, **way)
     go(whole)
-    told = train(run.config(), run, weights=False)
     away = tiny_folder.with_name("unplugged")
-    with pytest.raises(DataError) as caught:
-        for event in told:
+
+    def unplugged() -> None:
+        for event in train(run.config(), run, weights=False):
             run.append(event)
             if isinstance(event, Step) and event.step == 6:
                 tiny_folder.rename(away)
+
+    with pytest.raises(DataError) as caught:
+        unplugged()
     assert caught.value.code == "data.gone"
     assert str(tiny_folder) in str(caught.value)
     assert not [note for note in run.history().log if note.code == "skipped"], "no picture is blamed"

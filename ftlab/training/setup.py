@@ -16,7 +16,7 @@ from ftlab.data import rendered, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
-from ftlab.errors import ConfigError, DataError, PictureError
+from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
 from ftlab.models import features, network
 from ftlab.models.features import Features
@@ -28,9 +28,14 @@ from ftlab.training.feeds import PictureFeed
 
 
 def as_begun(config: TrainConfig, run: Run) -> TrainConfig:
-    """The configuration with the threads and the precision that the run began with: others would give other bits."""
+    """The configuration with the device, threads and precision that the run began with: others would give other bits.
+    Where the device is not to be had, one that is: `fix` says so."""
+    if "resolved" not in run.read("config.json"):
+        return config
     begun = run.resolved()
-    return dataclasses.replace(config, threads=begun.threads, precision=begun.precision)
+    if begun.device not in ("cpu", devices.available()):
+        return dataclasses.replace(config, threads=begun.threads, device="auto", precision="auto")
+    return dataclasses.replace(config, threads=begun.threads, device=begun.device, precision=begun.precision)
 
 
 def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainConfig, list[Note]]:
@@ -75,9 +80,13 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     Raises:
         ConfigError: neither a folder nor a sample set is named.
         DataError: the folder cannot be used.
+        RunError: `split.json` is not what the run began with.
     """
     if (run.path / "split.json").is_file():
-        return catalog_from_json(run.read("split.json"))
+        begun = catalog_from_json(run.read("split.json"))
+        if begun.manifest() != run.read("config.json").get("manifest", begun.manifest()):
+            raise RunError("run.split", run=run.name)
+        return begun
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
     folder = rendered.ensure(config.sample) if config.sample else config.data
