@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ def write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any], before
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         try:
             save_file(plain, part, {_OWN_KEY: json.dumps({"sha256": _BLANK, **header})})
-        except SafetensorError as cause:  # what the system said is in its text alone
-            raise OSError(str(cause)) from cause
+        except SafetensorError as cause:
+            raise _system(cause) from cause
         seal, place = _digest(part)
         with open(part, "rb+") as file:
             file.seek(place)
@@ -82,6 +83,12 @@ def check(path: Path) -> dict[str, Any]:
     header: dict[str, Any] = json.loads(json.loads(head)["__metadata__"][_OWN_KEY])
     del header["sha256"]
     return header
+
+
+def _system(cause: SafetensorError) -> OSError:
+    """The system's own error, whose number stands only in the text of this one."""
+    number = re.search(r"\(os error (\d+)\)", str(cause))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number and os.name != "nt" else OSError(str(cause))
 
 
 def _digest(path: Path) -> tuple[str, int]:
