@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
 from collections.abc import Iterator
 
 from ftlab import console, runs
 from ftlab.config import TrainConfig
-from ftlab.errors import FtlabError
 from ftlab.events import Ended, Event
-from ftlab.jobs import worker
+from ftlab.jobs import autopsy, worker
 from ftlab.runs import Run
 
 
@@ -39,10 +37,8 @@ def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
                 run.append(event)
             yield event
     except Exception as cause:
-        known = isinstance(cause, FtlabError)
-        message = str(cause) if known else "".join(traceback.format_exception_only(cause)).strip()
         if first():
-            run.append(_failed(run, message))
+            run.append(_failed(run, autopsy.told(cause)))
         raise
 
 
