@@ -60,10 +60,13 @@ def test_a_signal_is_told_by_its_name(tmp_path: Path, stage: Stage, name: str, w
 
 @posix
 def test_a_crash_leaves_the_lines_that_led_there(tmp_path: Path, stage: Stage) -> None:
-    run = stage.gone(tmp_path, "import ctypes\ndef decode():\n    ctypes.string_at(0)\ndecode()")
+    deep = "import ctypes\ndef decode(depth):\n    decode(depth - 1) if depth else ctypes.string_at(0)\n"
+    run = stage.gone(tmp_path, f"print('looking')\n{deep}decode(30)")
     assert autopsy.cause(run).word == "Crashed"
-    assert "Segmentation fault" in autopsy.last_words(run)
-    assert "in decode" in autopsy.last_words(run)
+    lines = autopsy.last_words(run).splitlines()
+    assert lines[0] == "Fatal Python error: Segmentation fault"
+    assert [line.rpartition(" ")[2] for line in lines[2:5]] == ["string_at", "decode", "decode"]
+    assert len(lines) == autopsy.LINES
 
 
 def test_an_error_that_nobody_caught_is_told_by_its_last_line(tmp_path: Path, stage: Stage) -> None:
@@ -130,7 +133,7 @@ def test_a_kill_while_the_kernel_freed_memory_was_for_want_of_it(tmp_path: Path)
     run = dead(tmp_path, code=-9, starved=True)
     assert autopsy.cause(run).word == "Out of memory"
     heart.overwrite(run.path / "heartbeat", {"awake": 1.0, "time": 1.0, "step": 0.1, "memory": 7_430_000_000}, 256)
-    assert "it held 7.4 GB" in autopsy.cause(run).why
+    assert "It held 7.4 GB" in autopsy.cause(run).why
 
 
 @pytest.mark.parametrize(("later", "starved"), [(2, False), (3, True)])
@@ -249,9 +252,10 @@ def test_an_error_is_told_in_our_own_words_where_there_are_some(error: Exception
         ("turned \u202egnp.exe\u202c".encode(), "turned gnp.exe"),
         (b"not text: \xff\xfe", "not text: \ufffd\ufffd"),
         (b"a  \n\n\nb\n\n", "a\n\n\nb"),
+        (b"    1 / 0\n    ~~^~~\nZeroDivisionError\n", "1 / 0\nZeroDivisionError"),
         (b"", ""),
     ],
-    ids=["colours", "progress", "control", "direction", "bytes", "blanks", "empty"],
+    ids=["colours", "progress", "control", "direction", "bytes", "blanks", "underlined", "empty"],
 )
 def test_last_words_are_as_a_terminal_would_show_them(tmp_path: Path, written: bytes, shown: str) -> None:
     run = fabricated.make(tmp_path, [])

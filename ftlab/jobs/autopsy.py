@@ -59,6 +59,7 @@ _WINDOWS = {
     0xC000013A: ("closed", "Ctrl+C"),
 }
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
+_UNDERLINE = re.compile(r" +[~^]+")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -121,12 +122,20 @@ def silence(run: Run) -> str:
 
 
 def last_words(run: Run) -> str:
-    """The last lines of the last process's own output, as a terminal would show them; empty when there are none."""
-    return "\n".join(_output(run, BYTES).splitlines()[-LINES:])
+    """The last lines of the last process's own output, as a terminal would show them; empty when there are none. Where
+    the interpreter crashed they are the innermost ones of the thread that did."""
+    output = _output(run, _FAR)
+    crash = _FATAL.search(output)
+    if crash is None:
+        return "\n".join(output[-BYTES:].strip().splitlines()[-LINES:])
+    thread = output.find("Current thread", crash.end())
+    lines = [crash[0], *output[max(thread, crash.end()) :].strip().splitlines()]
+    return "\n".join(lines[:LINES])[:BYTES]
 
 
 def _output(run: Run, limit: int) -> str:
-    """The end of what the last process wrote: no colours, of a progress bar its last state, no control characters."""
+    """The end of what the last process wrote, without colours and control characters, without the underlining of a
+    traceback, and of a progress bar its last state only."""
     record = run.record()
     try:
         with open(run.log, "rb") as stream:
@@ -136,9 +145,9 @@ def _output(run: Run, limit: int) -> str:
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    text = _ANSI.sub("", text).replace("\r\n", "\n")
-    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-    return "\n".join(_INVISIBLE.sub("", line).rstrip() for line in lines).strip()
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in _ANSI.sub("", text).split("\n")]
+    shown = [_INVISIBLE.sub("", line).rstrip() for line in lines]
+    return "\n".join(line for line in shown if not _UNDERLINE.fullmatch(line)).strip()
 
 
 def _said(run: Run, record: Record) -> str:

@@ -28,6 +28,8 @@ AGAIN = 0.4
 """Seconds in which one look serves every page."""
 STOPPED = ("stopped", "failed", "died")
 """States from which a run can be resumed."""
+BROKEN = ("failed", "died", "ended", "hanging", "overdue")
+"""States in which the process's own last lines may tell more."""
 DEAF, SLOW = 5.0, 30.0
 """Seconds after which a process that was asked to stop may be ended by force: one that is silent, and one that works.
 The latter gets two of its longest steps more."""
@@ -124,30 +126,31 @@ class Watch:
         key = (history.count, status, state, record, run.best.exists(), run.pulse() if silent else None)
         if self._look is not None and key == self._key:
             return self._look
-        broken_off = status in ("failed", "died", "hanging") or state in ("ended", "overdue")
+        last_words = autopsy.last_words(run) if state in BROKEN else ""
+        over = status not in runs.LIVE
         look = Look(
             run=run.name,
             status=status,
             state=state,
-            head=self._head(status, state),
+            head=self._head(status, state, last_words if over else ""),
             curves=drawing(history),
-            log=view.log(history, autopsy.last_words(run) if broken_off else ""),
+            log=view.log(history, "" if over else last_words),  # the head of one at work is drawn anew every second
             best=run.best.exists(),
-            stop={"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop" if status in runs.LIVE else ""),
+            stop="" if over else {"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop"),
         )
         self._key = key
         return look
 
-    def _head(self, status: str, state: str) -> str:
+    def _head(self, status: str, state: str, last_words: str) -> str:
         run, history = self._run, self._history
         if state in ("died", "ended"):
             found = autopsy.cause(run)
             resume = words.text("death.next.saved" if run.last.exists() else "death.next.nothing")
             again = "" if found.code == "unclaimed" else resume
-            return view.state(history, state, found.word, f"{found.why} {again}".strip())
+            return view.state(history, state, found.word, f"{found.why} {again}".strip(), last_words)
         heard = run.pulse()
         if state not in ("hanging", "overdue"):
-            return view.state(history, state)
+            return view.state(history, state, last_words=last_words)
         values = {
             "asked": view.duration(run.asked_since()),
             "silence": view.duration(heard.silence if heard else 0.0),

@@ -9,7 +9,7 @@ from ftlab.backbones import TABLE
 from ftlab.events import Epoch, Note, Step
 from ftlab.history import History
 from ftlab.runs import Run
-from ftlab.ui.markup import Markup, join, tag
+from ftlab.ui.markup import Markup, tag
 
 LOG_LINES = 80
 
@@ -24,11 +24,12 @@ def guide() -> Markup:
     return tag("div", tag("p", words.text("curve.guide.title")), tag("ul", *points), class_="ftlab-guide")
 
 
-def state(history: History, now: str, word: str = "", detail: str = "") -> Markup:
+def state(history: History, now: str, word: str = "", detail: str = "", last_words: str = "") -> Markup:
     """State in words, progress bar and figures of a run that does `now` (see `live.state_of`).
 
     Args:
         word, detail: in place of those that `now` has by itself.
+        last_words: what the process wrote last when it broke off.
     """
     share: float | None = None
     if now in ("waiting", "preparing"):
@@ -38,7 +39,7 @@ def state(history: History, now: str, word: str = "", detail: str = "") -> Marku
     elif history.steps_total:
         share = history.step / history.steps_total
     word, detail = word or words.text(f"status.{now}"), detail or _detail(history, now)
-    return frame(now, word, detail, share, _tiles(history, now))
+    return frame(now, word, detail, share, _tiles(history, now), _last_words(last_words))
 
 
 def _detail(history: History, now: str) -> str:
@@ -66,10 +67,15 @@ def doing(history: History, work: str) -> str:
 
 
 def frame(
-    css: str, word: str, detail: str, share: float | None = None, tiles: list[tuple[str, str, str]] | None = None
+    css: str,
+    word: str,
+    detail: str,
+    share: float | None = None,
+    tiles: list[tuple[str, str, str]] | None = None,
+    foot: Markup | str = "",
 ) -> Markup:
-    """The card: a word, a sentence, a bar (`share` in [0, 1], below 0 for unknown, None for no bar), and figures as
-    (what, figure, remark)."""
+    """The card: a word, a sentence, a bar (`share` in [0, 1], below 0 for unknown, None for no bar), figures as (what,
+    figure, remark), and what stands below them."""
     parts = [tag("div", tag("i"), word, class_="word"), tag("div", detail, class_="detail")]
     if share is not None:
         known = share >= 0
@@ -98,7 +104,7 @@ def frame(
     ]
     if cells:
         parts.append(tag("div", *cells, class_="tiles"))
-    return tag("div", *parts, class_=f"ftlab-state {css}")
+    return tag("div", *parts, foot, class_=f"ftlab-state {css}")
 
 
 def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
@@ -123,20 +129,20 @@ def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
         ("speed", f"{rate:,.0f}" if rate else "–", words.text("status.tile.device", device=started.device)),
     ]
     images = words.text("status.tile.images", train=started.train_images, val=started.val_images)
-    if history.ended and now != "waiting":
+    if history.ended and history.ended.seconds and now != "waiting":
         figures.append(("took", duration(history.ended.seconds), images))
     elif now == "features" and progress:
         # The first few are slow, and would promise too long a wait.
         seconds = (progress.total - progress.done) / rate if rate and progress.done > 0.1 * progress.total else None
         done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
         figures.append(("left", duration(seconds), done))
-    elif now not in ("died", "ended"):
+    elif now not in ("died", "ended", "failed"):
         figures.append(("left", duration(history.seconds_left()), images))
     return [(words.text(f"status.tile.{key}"), figure, remark) for key, figure, remark in figures]
 
 
 def log(history: History, last_words: str = "") -> Markup:
-    """The notes and the epochs of a run, the newest first, and what the process wrote last when it broke off."""
+    """The notes and the epochs of a run, the newest first, and what the process wrote last when it is silent."""
     rows: list[tuple[float, str, str]] = [
         (row.time, "note warning" if row.level == "warning" else "note", _note(row)) for row in history.log
     ]
@@ -146,8 +152,12 @@ def log(history: History, last_words: str = "") -> Markup:
         for at, css, text in sorted(rows)[-LOG_LINES:]
     ]
     listed = tag("ol", *reversed(lines)) if lines else tag("p", words.text("status.log.empty"))
-    broken_off = join([tag("p", words.text("status.log.last")), tag("pre", last_words)]) if last_words else ""
-    return tag("div", broken_off, listed, class_="ftlab-log")
+    return tag("div", _last_words(last_words), listed, class_="ftlab-log")
+
+
+def _last_words(text: str) -> Markup | str:
+    title = tag("p", words.text("status.log.last"))
+    return tag("div", title, tag("pre", text), class_="ftlab-last") if text else ""
 
 
 def _note(note: Note) -> str:
