@@ -172,7 +172,7 @@ def test_one_that_is_silent_and_does_not_obey_may_be_ended_by_force(
     seen = watch.look(0)
     assert (seen.state, seen.stop) == ("overdue", "end")
     assert "asked to stop 6 s ago, and nothing was heard for 3 min 26 s" in read(seen.head)
-    assert "“End it now”" in seen.head
+    assert "“End now”" in seen.head
     run.ask_end()
     assert (watch.look(0).state, watch.look(0).stop) == ("ending", "")
     clock.go(10)

@@ -17,7 +17,7 @@ from ftlab import runs
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError
 from ftlab.events import Saved
-from ftlab.jobs import worker
+from ftlab.jobs import autopsy, worker
 
 
 def settings() -> TrainConfig:
@@ -228,3 +228,24 @@ def test_a_process_that_is_silent_is_at_work_still(
     with pytest.raises(RunError) as caught:
         worker.resume(run)
     assert caught.value.code == "run.busy"
+
+
+def test_a_real_training_that_is_killed_says_so_and_goes_on(tmp_path: Path, tiny_folder: Path) -> None:
+    run = worker.start(TrainConfig(data=str(tiny_folder), epochs=10_000, threads=1), tmp_path / "runs")
+    until(lambda: run.history().steps or ended(run))
+    pulse = run.pulse()
+    assert pulse is not None
+    assert pulse.memory > 1e8
+    process = run.process()
+    assert process is not None, run.log.read_text()
+    process.kill()
+    until(lambda: ended(run))
+    assert run.status() == "died"
+    assert autopsy.cause(run).word == ("Killed" if os.name == "posix" else "Ended without a word")
+
+    reached = run.history().count
+    worker.resume(run)
+    until(lambda: run.history().count > reached + 5 or ended(run))
+    run.ask_stop()
+    until(lambda: not run.alive())
+    assert run.status() == "stopped", run.log.read_text()

@@ -12,6 +12,8 @@ from ftlab.runs import Run
 from ftlab.ui.markup import Markup, tag
 
 LOG_LINES = 80
+_GOING_NOWHERE = ("died", "ended", "failed", "hanging", "overdue", "ending")
+"""States without a time that is left."""
 
 
 def guide() -> Markup:
@@ -136,7 +138,7 @@ def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
         seconds = (progress.total - progress.done) / rate if rate and progress.done > 0.1 * progress.total else None
         done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
         figures.append(("left", duration(seconds), done))
-    elif now not in ("died", "ended", "failed"):
+    elif now not in _GOING_NOWHERE:
         figures.append(("left", duration(history.seconds_left()), images))
     return [(words.text(f"status.tile.{key}"), figure, remark) for key, figure, remark in figures]
 
