@@ -73,7 +73,8 @@ def parser() -> argparse.ArgumentParser:
         _knob_flag(train, name)
 
     verb("runs", "runs")
-    verb("stop", "runs", "run")
+    stop = verb("stop", "runs", "run")
+    stop.add_argument("--now", action="store_true", help=words.text("cli.now"))
     verb("resume", "runs", "run")
 
     evaluate = verb("evaluate", "runs", "run")

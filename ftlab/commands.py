@@ -18,6 +18,7 @@ from ftlab import config, session, words
 from ftlab import runs as directory
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError, FtlabError, RunError
+from ftlab.jobs import autopsy, worker
 from ftlab.runs import Run
 
 _FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -97,23 +98,33 @@ def runs(options: Namespace) -> None:
             "best_epoch": ended.best_epoch if ended else None,
             "best_val_accuracy": best,
         }
+        gone = autopsy.cause(run) if facts["status"] == "died" else None
         if options.json:
-            _as_json(facts)
-        rows.append([run.name, facts["status"], "–" if best is None else f"{best:.1%}", facts["data"]])
+            _as_json({**facts, "cause": gone.why if gone else ended.message if ended else None})
+        standing = words.text("status.short.died_why", cause=gone.word) if gone else facts["status"]
+        rows.append([run.name, standing, "–" if best is None else f"{best:.1%}", facts["data"]])
     if rows and not options.json:
         _table(["run", "status", "best", "data"], rows)
 
 
 def stop(options: Namespace) -> None:
-    """Ask a run to end at its next step."""
+    """Ask a run to end at its next step, or end its process now."""
     run = directory.find(options.runs, options.run)
-    if not run.live():
+    status, heard = run.status(), run.pulse()
+    if status not in directory.LIVE:
         raise RunError("run.idle", run=run.name)
-    run.ask_stop()
-    if options.json:
-        _as_json({"run": run.name, "stop": "asked"})
+    if options.now:
+        worker.end(run)
+        said = words.text("cli.ended_now", run=run.name)
     else:
-        print(words.text("cli.stopping", run=run.name))
+        run.ask_stop()
+        said = words.text("cli.stopping", run=run.name)
+        if status == "hanging" and heard:
+            said = words.text("cli.stopping_silent", run=run.name, silence=f"{heard.silence:.0f}")
+    if options.json:
+        _as_json({"run": run.name, "stop": "ended" if options.now else "asked"})
+    else:
+        print(said)
 
 
 def evaluate(options: Namespace) -> None:

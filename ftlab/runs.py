@@ -10,7 +10,8 @@
     worker.log          standard output and error of the process
     pid                 the process that trains
     heartbeat           its last sign of life
-    stop                asks it to end, by existing
+    process.json        what is known of it from outside, and of its end
+    stop                asks it to end, by existing; `now` in it: it was ended by force
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ from typing import Any
 
 import psutil
 
-from ftlab import disk
+from ftlab import disk, process
 from ftlab.config import TrainConfig, from_json
 from ftlab.errors import RunError
 from ftlab.events import Ended, Event, from_line
 from ftlab.heart import Heart, Pulse, pulse
 from ftlab.history import History
+from ftlab.process import Record
 
 _NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-(frozen|full|scratch)-[0-9a-f]{12}")
 LIVE = ("waiting", "running", "hanging")
 _PATIENCE = 60.0
 """Seconds after which a run that no process took up counts as died, so that it can be resumed."""
+_NOW = "now"
+"""What stands in `stop` when the process is ended by force."""
 
 
 class Run:
@@ -150,9 +154,12 @@ class Run:
 
     def ended(self) -> Ended | None:
         """The end that the last process told, None while one is at work or when it died without a word."""
+        record = self.record()
         try:
             with open(self.path / "metrics.jsonl", "rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
+                if record is not None and size <= record.told:
+                    return None  # what stands there was told by an earlier process
                 start, last = size, b""
                 while start and b"\n" not in last:  # a failure's message may be long
                     start = max(0, start - 8192)
@@ -165,12 +172,12 @@ class Run:
 
     def status(self) -> str:
         """waiting (for its process to start), running, hanging (its process lives and is silent), finished, stopped,
-        failed, or died (ended without a word)."""
+        failed, or died (gone without a word: `jobs.autopsy` finds the cause)."""
         if self.alive():
             return "hanging" if self.hanging() else "running"
         ended = self.ended()
         if ended is None:
-            return "waiting" if self._fresh() else "died"
+            return "stopped" if self.end_asked() else "waiting" if self._fresh() else "died"
         return {"time": "finished", "early": "finished"}.get(ended.reason, ended.reason)
 
     def _fresh(self) -> bool:
@@ -199,11 +206,26 @@ class Run:
         heard = self.pulse()
         return heard is not None and heard.hanging
 
-    def hand_to(self, pid: int) -> None:
-        """Name the process that trains here; an older wish to stop no longer counts, and its silence begins now."""
+    def hand_to(self, pid: int, log: int = 0) -> None:
+        """Name the process that trains here. An older wish to stop and an older end no longer count, and its silence
+        begins now.
+
+        Args:
+            pid: of the process.
+            log: byte of `worker.log` at which its own output begins.
+        """
         self.withdraw_stop()
         Heart(self.path / "heartbeat", pid).beat()
-        self.write("pid", {"pid": pid, "created": psutil.Process(pid).create_time()})
+        record = process.begin(self.path / "process.json", pid, log, self.tail()[1])
+        self.write("pid", {"pid": pid, "created": record.created})
+
+    def record(self) -> Record | None:
+        """What is known of the last process that it was handed to."""
+        return process.read(self.path / "process.json")
+
+    def witness(self, pid: int, code: int) -> None:
+        """Write down how a process ended (its exit status), unless another one trains here by now."""
+        process.end(self.path / "process.json", pid, code)
 
     def claim(self) -> None:
         """Make this process the one that trains here, unless whoever started it said so already.
@@ -221,22 +243,42 @@ class Run:
         """This process is done with it."""
         (self.path / "pid").unlink(missing_ok=True)
 
+    def process(self) -> psutil.Process | None:
+        """The process in `pid`, None when it is gone or another one has its number by now."""
+        try:
+            owner = json.loads((self.path / "pid").read_text(encoding="utf-8"))
+            return process.find(owner["pid"], owner["created"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def alive(self) -> bool:
         """Whether the process in `pid` is still the one that wrote it."""
-        try:
-            stored = json.loads((self.path / "pid").read_text(encoding="utf-8"))
-            process = psutil.Process(stored["pid"])
-            same = abs(process.create_time() - stored["created"]) < 1.0
-            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-        except (OSError, ValueError, KeyError, psutil.Error):
-            return False
+        return self.process() is not None
 
     def ask_stop(self) -> None:
         """Ask the process to end at its next step."""
-        (self.path / "stop").touch()
+        if not self.stop_asked():  # when it was asked first is to be known
+            (self.path / "stop").touch()
+
+    def ask_end(self) -> None:
+        """Say that the process is ended by force, at a person's wish."""
+        (self.path / "stop").write_text(_NOW, encoding="utf-8")
 
     def stop_asked(self) -> bool:
         return (self.path / "stop").exists()
+
+    def end_asked(self) -> bool:
+        try:
+            return (self.path / "stop").read_text(encoding="utf-8", errors="replace") == _NOW
+        except OSError:
+            return False
+
+    def asked_since(self) -> float:
+        """Seconds since the process was asked to stop, or ended by force; 0 when it was not."""
+        try:
+            return max(0.0, time.time() - (self.path / "stop").stat().st_mtime)
+        except OSError:
+            return 0.0
 
     def withdraw_stop(self) -> None:
         (self.path / "stop").unlink(missing_ok=True)

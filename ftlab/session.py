@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 
 from ftlab import console, disk, runs
 from ftlab.config import TrainConfig
-from ftlab.errors import FtlabError, RunError
+from ftlab.errors import RunError
 from ftlab.events import Ended, Event
-from ftlab.jobs import worker
+from ftlab.jobs import autopsy, worker
 from ftlab.runs import Run
 
 
@@ -45,11 +44,9 @@ def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
                 run.append(event)
             yield event
     except Exception as cause:
-        known = isinstance(cause, FtlabError)
-        message = str(cause) if known else "".join(traceback.format_exception_only(cause)).strip()
         if first():
             with suppress(RunError):  # the error on its way up is told on the terminal, and in the log
-                run.append(_failed(run, message))
+                run.append(_failed(run, autopsy.told(cause)))
         raise
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("disk", "errors", "events", "words", "backbones", "places", "machine"),
     ("config",),
-    ("heart", "history", "recipes", "runs"),
+    ("heart", "history", "process", "recipes", "runs"),
     ("data", "models", "jobs"),
     ("training",),
     ("inference",),
@@ -31,8 +31,8 @@ FLOORS = (
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
-    *("disk", "errors", "events", "words", "backbones", "places", "machine", "config", "heart", "history", "recipes"),
-    *("runs", "jobs", "console", "session", "cli", "commands"),
+    *("disk", "errors", "events", "words", "backbones", "places", "machine", "config", "heart", "history", "process"),
+    *("recipes", "runs", "jobs", "console", "session", "cli", "commands"),
 )
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -1,1 +1,4 @@
-"""The process of a run, seen from outside: started, resumed, stopped, estimated. No torch."""
+"""The process of a run, seen from outside: started, resumed, ended, its death explained, its time estimated.
+
+No torch.
+"""
