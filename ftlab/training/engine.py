@@ -48,7 +48,8 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     config = setup.fix(config, run, accelerator)
     catalog = setup.catalog(config, run, accelerator)
     net = setup.build(config, run, catalog, accelerator, weights)
-    pictures = PictureFeed(catalog, transforms.of(backbones.get(config.backbone)), config, accelerator)
+    row = backbones.get(config.backbone)
+    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator)
     ending = _Ending(run, config, accelerator, clock)
     reached = checkpoint.reached(run)
     yield _started(config, catalog, accelerator, net, pictures.steps, reached.step)
@@ -91,8 +92,11 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
                 _seed(config, position.step, accelerator)
                 optimizer.zero_grad(set_to_none=True)
                 with accelerator.autocast():
-                    logits = module(share.inputs)
-                accelerator.backward(_loss(logits, share, config, accelerator))
+                    logits, *inner = network.answers(module(share.inputs))
+                loss = _loss(logits, share, config, accelerator)
+                for one in inner:
+                    loss = loss + row.auxiliary_weight * _loss(one, share, config, accelerator)
+                accelerator.backward(loss)
                 optimizer.step()
                 tally.add(logits.detach(), share.labels, share.weight)
                 recent.add(logits.detach(), share.labels, share.weight)

@@ -85,7 +85,8 @@ def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Acceler
     network.freeze(net, config.mode)
     if accelerator.is_main_process:
         prep = transforms.of(row).to_json()
-        run.write("model.json", {"backbone": row.name, "classes": list(pictures.classes), "preprocessing": prep})
+        facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
+        run.write("model.json", {**facts, "preprocessing": prep})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=layout)
 

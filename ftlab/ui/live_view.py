@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ftlab import words
-from ftlab.backbones import TABLE
+from ftlab.backbones import TABLE, TIMM
 from ftlab.events import Epoch, Note, Step
 from ftlab.history import History
 from ftlab.runs import Run
@@ -180,7 +180,7 @@ def title(run: Run) -> str:
         "status.run" if ended is None or ended.best_val_accuracy is None else "status.run_best",
         day=f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}",
         clock=f"{clock[:2]}:{clock[2:4]}",
-        backbone=TABLE[backbone].title if backbone in TABLE else backbone,
+        backbone=TABLE[backbone].title if backbone in TABLE else backbone.replace("timm.", TIMM, 1),
         mode=mode,
         status=words.text(f"status.short.{run.status()}"),
         accuracy=percent(ended.best_val_accuracy if ended else None),
