@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -34,6 +35,13 @@ class Network(nn.Module):
             return cast(Tensor, self.head(features))
         heads = (self.head, *self.auxiliary)
         return tuple(head(vector) for head, vector in zip(heads, features, strict=True))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As for any module. A file of ours has no place for the versions of its modules, and some (MNASNet's)
+        insist on one: what has none is of today's."""
+        told = OrderedDict(state_dict)
+        told._metadata = getattr(state_dict, "_metadata", None) or self.state_dict()._metadata  # type: ignore[attr-defined]
+        return super().load_state_dict(told, strict, assign)
 
 
 def build(row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0) -> Network:

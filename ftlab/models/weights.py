@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,12 +149,14 @@ def _stored(file: Path) -> dict[str, Tensor]:
     return dict(load_state_dict(str(file), use_ema=False, weights_only=True))
 
 
-def _torchvisions(row: Backbone) -> dict[str, Tensor]:
+def _torchvisions(row: Backbone) -> Mapping[str, Any]:
     from torchvision.models import get_model_weights
 
     # Not `get_model(weights=…)`: it would run whatever code the file holds.
     member = get_model_weights(row.name)[row.weights]
-    return dict(member.get_state_dict(check_hash=True, weights_only=True))
+    # No copy as a plain dict: the versions of the modules hang on it.
+    stored: Mapping[str, Any] = member.get_state_dict(check_hash=True, weights_only=True)
+    return stored
 
 
 def _timms(row: Backbone, stored: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -47,11 +47,15 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     accelerator = devices.open_device(setup.as_begun(config, run))
     config = setup.fix(config, run, accelerator)
     catalog = setup.catalog(config, run, accelerator)
-    net = setup.build(config, run, catalog, accelerator, weights)
-    row = backbones.get(config.backbone)
-    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator)
     ending = _Ending(run, config, accelerator, clock)
     reached = checkpoint.reached(run)
+    pretrained = weights and config.mode != "scratch"
+    if pretrained and not (yield from setup.download(config, accelerator, run.stop_asked)):
+        yield ending.event("stopped", reached)
+        return
+    net = setup.build(config, run, catalog, accelerator, pretrained)
+    row = backbones.get(config.backbone)
+    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator)
     yield _started(config, catalog, accelerator, net, pictures.steps, reached.step)
 
     feed: Feed = pictures

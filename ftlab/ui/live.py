@@ -165,6 +165,8 @@ def state_of(history: History, status: str, stop_asked: bool) -> str:
     """What it is doing, as a key of the words in `status`."""
     if status == "finished" and history.ended:
         return history.ended.reason
+    if status == "running" and history.progress and history.progress.stage == "download":  # before it is started
+        return "stopping" if stop_asked else "download"
     if status == "waiting" or (status == "running" and (history.started is None or history.ended)):
         return "waiting"
     if status != "running":

@@ -37,15 +37,20 @@ def state(history: History, now: str) -> Markup:
     elif now == "stopped" and accuracy:
         detail = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
     message = (ended.message if ended and ended.message else "") or words.text("status.failed")
-    values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message}
+    values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message, **_megabytes(history)}
     share: float | None = None
     if now in ("waiting", "preparing"):
         share = -1.0
-    elif now in ("features", "validation") and history.progress:
+    elif now in ("download", "features", "validation") and history.progress:
         share = history.progress.done / max(1, history.progress.total)
     elif history.steps_total:
         share = history.step / history.steps_total
     return frame(now, words.text(f"status.{now}"), words.text(detail, **values), share, _tiles(history, now))
+
+
+def _megabytes(history: History) -> dict[str, str]:
+    done, total = (history.progress.done, history.progress.total) if history.progress else (0, 0)
+    return {"done": f"{done / 1e6:.0f}", "total": f"{total / 1e6:.0f}"}
 
 
 def frame(
