@@ -291,7 +291,8 @@ def create(root: Path | str, config: TrainConfig) -> Run:
         RunError: the folder cannot be written.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    run = Run(Path(root).absolute() / f"{stamp}-{config.backbone}-{config.mode}-{secrets.token_hex(6)}")
+    backbone = config.backbone.replace("/", ".")  # timm/…: a name is one folder
+    run = Run(Path(root).absolute() / f"{stamp}-{backbone}-{config.mode}-{secrets.token_hex(6)}")
     with run.writing():
         (run.path / "last").mkdir(parents=True)
     run.write("config.json", {"config": config.to_json(), "created": time.time()})

@@ -25,14 +25,14 @@ FLOORS = (
     ("inference",),
     ("inspection", "export"),
     ("curves", "plots"),
-    ("console",),
+    ("console", "printing"),
     ("session",),
-    ("cli", "commands", "ui", "__main__"),
+    ("architectures", "cli", "commands", "ui", "__main__"),
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
     *("disk", "errors", "events", "words", "backbones", "places", "machine", "config", "heart", "history", "process"),
-    *("recipes", "runs", "jobs", "console", "session", "cli", "commands"),
+    *("recipes", "runs", "jobs", "console", "session", "printing", "architectures", "cli", "commands"),
 )
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -576,7 +576,7 @@ class Card:
         self.seen: list[int] = []
         forward = Network.forward
 
-        def limited(net: Network, pictures: Tensor) -> Tensor:
+        def limited(net: Network, pictures: Tensor) -> Any:
             if net.training and len(self.seen) >= after and len(pictures) > holds:
                 forward(net, pictures)  # BatchNorm has moved when the memory runs out
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -47,6 +47,7 @@ class Explanation:
         heat: float32 [H, W] in [0, 1], aligned with it; its maximum is 1, or it is all zero.
         evidence: whether there is any.
         box: x0, y0, x1, y1 in pixels of the picture: what the network saw.
+        mapped: whether the architecture gives a map at all.
     """
 
     index: int
@@ -54,6 +55,7 @@ class Explanation:
     heat: Heat
     evidence: bool
     box: tuple[int, int, int, int]
+    mapped: bool = True
 
 
 class Predictor:
@@ -96,7 +98,8 @@ class Predictor:
         box = (left, top, max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height)))
         chosen = scores[0].index if index is None else index
         heat = cam.heat(evidence, width, height, box)
-        return scores, Explanation(chosen, picture, heat, bool(evidence.max() > 0), box)
+        mapped = evidence.numel() > 0
+        return scores, Explanation(chosen, picture, heat, bool((evidence > 0).any()), box, mapped)
 
     def explain(self, file: Path | str, index: int) -> Explanation:
         """The map of one class.
@@ -150,7 +153,10 @@ def _untrained() -> Predictor:
 def _trained(path: Path, _changed: int) -> Predictor:
     run = Run(path)
     model = run.read("model.json")
-    row = backbones.get(model["backbone"])
+    try:
+        row = backbones.from_json(model["row"]) if "row" in model else backbones.get(model["backbone"])
+    except ValueError as cause:
+        raise RunError("run.file", run=run.name, file="model.json") from cause
     net = network.build(row, len(model["classes"]), pretrained=False)
     try:
         tensors, header = sealed.load(run.best)

@@ -33,12 +33,16 @@ class Ending:
         self._doubt: tuple[Tensor, int, float] | None = None
         self._at = (0, 0.0)
 
-    def asked(self) -> bool:
-        """Whether a stop is asked for; all processes are told the same. To be called now and then during any work that
-        takes long: it also says that the work goes on."""
+    def wished(self) -> bool:
+        """Whether somebody asks for a stop. To be called now and then during any work that takes long: it also says
+        that the work goes on."""
         self.heart.beat()
         self._worked = time.monotonic()
-        return any(devices.agree(self.accelerator, [self.run.stop_asked()]))
+        return self.run.stop_asked()
+
+    def asked(self) -> bool:
+        """The same, where all processes work at the same and are to be told the same."""
+        return any(devices.agree(self.accelerator, [self.wished()]))
 
     def sound(self, loss: Tensor, step: int, rate: float) -> bool:
         """Whether a step may be taken: the loss is a number.

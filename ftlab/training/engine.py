@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ftlab import backbones
+from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
@@ -52,9 +53,14 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     saved, resumed = checkpoint.read(run), (run.path / "split.json").is_file()
     position = saved.position if saved else Position()
     catalog = setup.catalog(config, run, accelerator)
-    net = setup.build(config, run, catalog, accelerator, weights)
-    pictures = PictureFeed(catalog, transforms.of(backbones.get(config.backbone)), config, accelerator, position.lost)
     ending = Ending(run, config, accelerator, clock)
+    pretrained = weights and config.mode != "scratch"
+    if pretrained and not (yield from setup.download(config, accelerator, ending.wished)):
+        yield ending.event("stopped", position)
+        return
+    net = setup.build(config, run, catalog, accelerator, pretrained)
+    row = backbones.get(config.backbone)
+    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator, position.lost)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
     yield from (*remarks, *setup.restored(saved), *(setup.changed(pictures) if resumed else ()))
 
@@ -106,7 +112,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             yield from setup.skipped(share.skipped, catalog, "train")
             rate = schedules.set_rates(raw, schedules.factor(config, position.step, steps))
             if len(share.labels):
-                logits, loss = _gradients(module, optimizer, share, position.step, config, accelerator, portions)
+                logits, loss = _gradients(module, optimizer, row, share, position.step, config, accelerator, portions)
                 if ending.sound(loss, position.step + 1, rate):
                     optimizer.step()
                 tally.add(logits, share.labels, share.weight)
@@ -214,6 +220,7 @@ def _logits(module: nn.Module, inputs: Tensor, accelerator: Accelerator, portion
 def _gradients(
     module: nn.Module,
     optimizer: Optimizer,
+    row: Backbone,
     share: Share,
     step: int,
     config: TrainConfig,
@@ -236,14 +243,19 @@ def _gradients(
             buffer.copy_(kept)
         begin()
 
-    def learn(some: slice) -> tuple[Tensor, Tensor]:
-        with accelerator.autocast():
-            logits = module(share.inputs[some])
-        # Mean cross-entropy over the pictures of all processes: gradients are averaged over processes afterwards.
+    def part(logits: Tensor, some: slice) -> Tensor:
+        """Of the mean cross-entropy over the pictures of all processes: gradients are averaged over them afterwards."""
         losses = F.cross_entropy(
             logits.float(), share.labels[some], reduction="none", label_smoothing=config.label_smoothing
         )
-        loss = (losses * share.weight[some]).sum() * (accelerator.num_processes / share.count)
+        return (losses * share.weight[some]).sum() * (accelerator.num_processes / share.count)
+
+    def learn(some: slice) -> tuple[Tensor, Tensor]:
+        with accelerator.autocast():
+            logits, *inner = network.answers(module(share.inputs[some]))
+        loss = part(logits, some)
+        for one in inner:
+            loss = loss + row.auxiliary_weight * part(one, some)
         accelerator.backward(loss)
         return logits.detach(), loss.detach()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
-from ftlab.models import features, network
+from ftlab.models import features, network, weights
 from ftlab.models.features import Features
 from ftlab.models.network import Network
 from ftlab.runs import Run
@@ -143,18 +143,37 @@ def gone(catalog: Catalog) -> bool:
     return not any(catalog.path(item).exists() for item in probes)
 
 
-def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, weights: bool) -> Network:
+def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
+    """Fetch the pretrained weights that are not here yet, by one process of each machine. The generator's value:
+    whether to go on; no when `stop` said so on the way.
+
+    Raises:
+        WeightsError: they are not to be had.
+    """
+    row, stopped = backbones.get(config.backbone), False
+    if accelerator.is_local_main_process:
+        for number, (done, total) in enumerate(weights.fetch(row)):
+            if not number:
+                yield Note(code="download", values={"title": row.title, "megabytes": round(total / 1e6)})
+            yield Progress(stage="download", done=done, total=total)
+            if stopped := stop():
+                break
+    return not any(devices.agree(accelerator, [stopped]))
+
+
+def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, pretrained: bool) -> Network:
     """The network on its device, frozen as the mode says, described in `model.json` for whoever predicts with it.
 
     Raises:
         WeightsError: pretrained weights are neither here nor to be had.
     """
     row = backbones.get(config.backbone)
-    net = network.build(row, len(pictures.classes), pretrained=weights and config.mode != "scratch", seed=config.seed)
+    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed)
     network.freeze(net, config.mode)
     if accelerator.is_main_process:
         prep = transforms.of(row).to_json()
-        run.write("model.json", {"backbone": row.name, "classes": list(pictures.classes), "preprocessing": prep})
+        facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
+        run.write("model.json", {**facts, "preprocessing": prep})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=layout)
 
