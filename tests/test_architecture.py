@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("disk", "errors", "events", "words", "backbones", "places", "machine"),
     ("config",),
-    ("heart", "history", "process", "recipes", "runs"),
+    ("heart", "history", "process", "recipes", "run", "runs"),
     ("data", "models", "jobs"),
     ("training",),
     ("inference",),
@@ -32,7 +32,7 @@ FLOORS = (
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
     *("disk", "errors", "events", "words", "backbones", "places", "machine", "config", "heart", "history", "process"),
-    *("recipes", "runs", "jobs", "console", "session", "printing", "architectures", "cli", "commands"),
+    *("recipes", "run", "runs", "jobs", "console", "session", "printing", "architectures", "cli", "commands"),
 )
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
