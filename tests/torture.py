@@ -38,7 +38,6 @@ from ftlab import backbones, runs, session
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.errors import FtlabError
-from ftlab.models import network, weights
 from ftlab.runs import Run
 from ftlab.training import checkpoint, engine, sealed
 
@@ -238,8 +237,7 @@ class Bench:
 def prepare(save_often: Callable[[str, float], None]) -> None:
     """The tiny network, random weights in place of pretrained ones, and a state saved after each step."""
     backbones.TABLE[TINY.name] = TINY
-    real = network.build
-    network.build = lambda row, classes, *, pretrained, seed=0: real(row, classes, pretrained=False, seed=seed)
+    engine.train = functools.partial(engine.train, weights=False)
     save_often("_COST_SHARE", 0.0)
     save_often("_WITHIN_EPOCH", 0.0)
 
@@ -281,8 +279,6 @@ def main() -> int:
             print(f"{group}: {faults[:3]}", file=sys.stderr)
     return int(bool(wrong))
 
-
-_WARM: tuple[object, ...] = (engine, weights)
 
 if __name__ == "__main__":
     sys.exit(main())
