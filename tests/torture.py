@@ -21,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from ftlab.training import checkpoint, engine, sealed
 
 TINY = Backbone(
     name="test_resnet", title="Tiny", source="timm", weights="", weights_file="", megabytes=0, licence="", resize=40,
-    side=32, head="fc", width=320, parameters=468_024, cam="layer4", speed=1000,
+    side=32, head="fc", width=96, parameters=373_360, cam="layer4", speed=1000,
 )  # fmt: skip
 """A network of real layers that takes milliseconds."""
 WAYS: dict[str, dict[str, Any]] = {
@@ -148,7 +149,10 @@ def child(run: Run, point: Point | None = None, told: int | None = None) -> int:
     except FtlabError as mistake:
         print(f"ftlab: {mistake}", file=sys.stderr, flush=True)
         status = 2
+    except Exception:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(status)
 
 
