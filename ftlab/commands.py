@@ -8,17 +8,17 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ftlab import config, session, words
+from ftlab import backbones, config, session, words
 from ftlab import runs as directory
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError, FtlabError, RunError
 from ftlab.jobs import autopsy, worker
+from ftlab.printing import as_json, table
 from ftlab.runs import Run
 
 _FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -43,10 +43,10 @@ def scan(options: Namespace) -> None:
     counts = found.counts()
     if options.json:
         splits = {split: len(found.splits[split]) for split in SPLITS}
-        _as_json({"classes": counts, "splits": splits, "layout": found.layout, "problems": problems})
+        as_json({"classes": counts, "splits": splits, "layout": found.layout, "problems": problems})
         return
     print(words.text(f"cli.layout.{found.layout}", folder=found.root))
-    _table(["class", *SPLITS], [[name, *(counts[name][split] for split in SPLITS)] for name in found.classes])
+    table(["class", *SPLITS], [[name, *(counts[name][split] for split in SPLITS)] for name in found.classes])
     for problem in problems:
         print(words.text("cli.problem", **problem))
 
@@ -56,6 +56,7 @@ def train(options: Namespace) -> int:
     settings = given(options)
     if not (settings.data or settings.sample):
         raise ConfigError("config.no_source")
+    backbones.get(settings.backbone)  # no run is made for one that is not there
     if settings.data:
         settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
     else:
@@ -100,11 +101,11 @@ def runs(options: Namespace) -> None:
         }
         gone = autopsy.cause(run) if facts["status"] == "died" else None
         if options.json:
-            _as_json({**facts, "cause": gone.why if gone else ended.message if ended else None})
+            as_json({**facts, "cause": gone.why if gone else ended.message if ended else None})
         standing = words.text("status.short.died_why", cause=gone.word) if gone else facts["status"]
         rows.append([run.name, standing, "–" if best is None else f"{best:.1%}", facts["data"]])
     if rows and not options.json:
-        _table(["run", "status", "best", "data"], rows)
+        table(["run", "status", "best", "data"], rows)
 
 
 def stop(options: Namespace) -> None:
@@ -122,7 +123,7 @@ def stop(options: Namespace) -> None:
         if status == "hanging" and heard:
             said = words.text("cli.stopping_silent", run=run.name, silence=f"{heard.silence:.0f}")
     if options.json:
-        _as_json({"run": run.name, "stop": "ended" if options.now else "asked"})
+        as_json({"run": run.name, "stop": "ended" if options.now else "asked"})
     else:
         print(said)
 
@@ -135,7 +136,7 @@ def evaluate(options: Namespace) -> None:
     with _bar("console.validation") as progress:
         found = score(run, options.split, progress)
     if options.json:
-        _as_json(asdict(found))
+        as_json(asdict(found))
     else:
         print(words.text("cli.score", split=options.split, **asdict(found)))
 
@@ -145,7 +146,7 @@ def predict(options: Namespace) -> int:
     _within("--top", options.top, 1, 1000)
     model, files = _model(options), pictures(options.files)
     mistakes = 0
-    table = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    lines = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
     for file in files:
         try:
             top = model.top(file, options.top)
@@ -154,9 +155,9 @@ def predict(options: Namespace) -> int:
             print(f"ftlab: {mistake}", file=sys.stderr)
             continue
         if options.json:
-            _as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
+            as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
         else:
-            table.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top)])
+            lines.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top)])
     return 2 if mistakes == len(files) else 0
 
 
@@ -194,11 +195,10 @@ def explain(options: Namespace) -> int:
         except OSError as cause:
             raise ConfigError("config.out", file=target, cause=cause.strerror or cause) from cause
         if options.json:
-            _as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
+            as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
         else:
-            print(
-                words.text("cli.explained" if found.evidence else "cli.no_evidence", file=file, name=name, out=target)
-            )
+            key = "cli.explained" if found.evidence else "cli.no_evidence" if found.mapped else "cli.no_map"
+            print(words.text(key, file=file, name=name, out=target))
     return 2 if mistakes == len(files) else 0
 
 
@@ -207,7 +207,7 @@ def measure(options: Namespace) -> None:
     from ftlab.training.speed import measure as run_measure
 
     speed = run_measure(config.load(options.config))
-    _as_json(asdict(speed))
+    as_json(asdict(speed))
 
 
 def given(options: Namespace) -> TrainConfig:
@@ -262,7 +262,7 @@ def _trained(run: Run, settings: TrainConfig, options: Namespace) -> int:
     if options.json:
         facts = asdict(ended)
         kept = ("reason", "best_epoch", "best_val_accuracy", "epoch", "seconds", "message")
-        _as_json({"run": run.name, "path": str(run.path), **{key: facts[key] for key in kept}})
+        as_json({"run": run.name, "path": str(run.path), **{key: facts[key] for key in kept}})
     return 2 if ended.reason == "failed" else 0
 
 
@@ -282,14 +282,3 @@ def _bar(key: str) -> Iterator[Any]:
             bar.update(done - bar.n)
 
         yield move
-
-
-def _as_json(value: Any) -> None:
-    print(dumps(value, ensure_ascii=False), flush=True)
-
-
-def _table(head: list[str], rows: list[list[Any]]) -> None:
-    cells = [head, *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

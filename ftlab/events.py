@@ -56,7 +56,8 @@ class Note(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """How far work that comes before or between epochs is: `stage` is `features` or `validation`."""
+    """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `features` or
+    `validation` (in pictures)."""
 
     kind: ClassVar[str] = "progress"
     stage: str

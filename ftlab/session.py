@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
-from ftlab import console, runs
+from ftlab import console, disk, runs
 from ftlab.config import TrainConfig
+from ftlab.errors import RunError
 from ftlab.events import Ended, Event
 from ftlab.jobs import autopsy, worker
 from ftlab.runs import Run
@@ -19,6 +21,7 @@ def follow(run: Run, settings: TrainConfig) -> Ended | None:
 
     if first():
         run.claim()
+        disk.sweep(run.path)
     previous = {one: signal.signal(one, lambda *_: run.ask_stop()) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         return console.show(_recorded(events(settings, run), run), quiet=not first())
@@ -30,7 +33,11 @@ def follow(run: Run, settings: TrainConfig) -> Ended | None:
 
 
 def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
-    """Each event is on the disk before it is told; an error becomes the run's last word."""
+    """Each event is on the disk before it is told; an error becomes the run's last word.
+
+    Raises:
+        RunError: an event cannot be written. The last checkpoint stands.
+    """
     try:
         for event in events:
             if first():
@@ -38,7 +45,8 @@ def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
             yield event
     except Exception as cause:
         if first():
-            run.append(_failed(run, autopsy.told(cause)))
+            with suppress(RunError):  # the error on its way up is told on the terminal, and in the log
+                run.append(_failed(run, autopsy.told(cause)))
         raise
 
 

@@ -24,7 +24,7 @@ from ftlab.inference.predictor import Predictor
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import checkpoint
+from ftlab.training import sealed
 from ftlab.training.feeds import PictureFeed
 
 NAMES = ("amber", "blue", "green")
@@ -53,7 +53,7 @@ def run(tmp_path: Path, tiny_folder: Path) -> Run:
 
 def keep(run: Run, seed: int, epoch: int = 1) -> Network:
     net = untrained(seed)
-    checkpoint.write(run.best, net.state_dict(), {"epoch": epoch, "val_accuracy": 0.5})
+    sealed.write(run.best, net.state_dict(), {"epoch": epoch, "val_accuracy": 0.5})
     return net
 
 
@@ -231,7 +231,7 @@ def test_a_better_best_is_taken_up(run: Run, pictures: list[Path]) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "text", "other network"])
 def test_damaged_weights_are_named_in_one_line(run: Run, content: bytes | None) -> None:
     if content is None:
-        checkpoint.write(run.best, {"head.weight": torch.zeros(3, 7)}, {"epoch": 1, "val_accuracy": 0.5})
+        sealed.write(run.best, {"head.weight": torch.zeros(3, 7)}, {"epoch": 1, "val_accuracy": 0.5})
     else:
         run.best.write_bytes(content)
     with pytest.raises(RunError, match=r"best\.safetensors") as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ftlab import words
-from ftlab.backbones import TABLE
+from ftlab.backbones import TABLE, TIMM
 from ftlab.events import Epoch, Note, Step
 from ftlab.history import History
 from ftlab.runs import Run
@@ -36,7 +36,7 @@ def state(history: History, now: str, word: str = "", detail: str = "", last_wor
     share: float | None = None
     if now in ("waiting", "preparing"):
         share = -1.0
-    elif now in ("features", "validation") and history.progress:
+    elif now in ("download", "features", "validation") and history.progress:
         share = history.progress.done / max(1, history.progress.total)
     elif history.steps_total:
         share = history.step / history.steps_total
@@ -53,7 +53,8 @@ def _detail(history: History, now: str) -> str:
     elif now == "stopped" and accuracy:
         key = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
     message = (ended.message if ended and ended.message else "") or words.text("status.failed")
-    return words.text(key, accuracy=accuracy, epoch=best.epoch if best else 0, message=message)
+    values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message, **_megabytes(history)}
+    return words.text(key, **values)
 
 
 def doing(history: History, work: str) -> str:
@@ -66,6 +67,11 @@ def doing(history: History, work: str) -> str:
     else:
         return word
     return words.text("status.doing", work=word, done=done)
+
+
+def _megabytes(history: History) -> dict[str, str]:
+    done, total = (history.progress.done, history.progress.total) if history.progress else (0, 0)
+    return {"done": f"{done / 1e6:.0f}", "total": f"{total / 1e6:.0f}"}
 
 
 def frame(
@@ -200,7 +206,7 @@ def title(run: Run) -> str:
         "status.run" if ended is None or ended.best_val_accuracy is None else "status.run_best",
         day=f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}",
         clock=f"{clock[:2]}:{clock[2:4]}",
-        backbone=TABLE[backbone].title if backbone in TABLE else backbone,
+        backbone=TABLE[backbone].title if backbone in TABLE else backbone.replace("timm.", TIMM, 1),
         mode=mode,
         status=words.text(f"status.short.{run.status()}"),
         accuracy=percent(ended.best_val_accuracy if ended else None),
