@@ -6,6 +6,7 @@ import ctypes
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,14 @@ def awake() -> float:
         ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(ticks))
         return ticks.value / 1e7
     return time.monotonic()
+
+
+def started() -> float:
+    """When this machine, or the container that this process is in, was started; seconds since 1970."""
+    begin = float(psutil.boot_time())
+    with suppress(psutil.Error):  # no such process on Windows; in a container, the first
+        begin = max(begin, float(psutil.Process(1).create_time()))
+    return begin
 
 
 def born(process: psutil.Process) -> float:

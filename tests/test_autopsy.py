@@ -199,9 +199,18 @@ def test_nobody_saw_it_but_it_crashed(tmp_path: Path) -> None:
     assert (found.word, "Segmentation fault" in found.why) == ("Crashed", True)
 
 
+def test_a_fault_that_a_library_mended_is_not_the_end(tmp_path: Path) -> None:
+    log = "Windows fatal exception: code 0xe06d7363\n\nCurrent thread 0x1\n  File x\nready\nlast\n"
+    assert autopsy.last_words(dead(tmp_path, code=1, log=log)).endswith("ready\nlast")
+    assert autopsy.last_words(dead(tmp_path, code=1, log=log)).startswith("Windows fatal")
+    crashed = "Windows fatal exception: access violation\n\nCurrent thread 0x2\n  File y\n"
+    assert autopsy.last_words(dead(tmp_path, code=0xC0000005, log=log + crashed)).endswith("thread 0x2\n  File y")
+    assert "File x" not in autopsy.last_words(dead(tmp_path, code=0xC0000005, log=log + crashed))
+
+
 def test_nobody_saw_it_since_the_machine_was_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = dead(tmp_path)
-    monkeypatch.setattr(psutil, "boot_time", lambda: time.time() + 60)
+    monkeypatch.setattr(machine, "started", lambda: time.time() + 60)
     assert autopsy.cause(run).word == "The machine was restarted"
 
 

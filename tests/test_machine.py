@@ -51,6 +51,10 @@ def test_the_count_nearest_to_the_process_is_taken(
     assert machine.kills(found) == 2
 
 
+def test_the_machine_was_started_before_this_process() -> None:
+    assert psutil.boot_time() <= machine.started() <= psutil.Process().create_time() + 1.0
+
+
 def test_where_nothing_is_counted_nothing_is_told(tmp_path: Path) -> None:
     assert machine.kill_counter(42, tmp_path) == ""
     assert machine.kills(str(tmp_path / "gone")) is None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from ftlab import process, words
+from ftlab import machine, process, words
 from ftlab.errors import FtlabError
 from ftlab.process import Record
 from ftlab.runs import Run
@@ -47,6 +47,8 @@ _SIGNALS = {
     "SIGILL": "instruction",
     "SIGBUS": "bus",
 }
+_NTSTATUS = 0xC0000000
+"""Exit statuses from here on are errors of Windows itself."""
 _WINDOWS = {
     0xC0000005: ("crash", "access violation"),
     0xC000001D: ("instruction", "illegal instruction"),
@@ -90,7 +92,7 @@ def cause(run: Run) -> Cause:
     if run.end_asked():
         return Cause("ended")
     if record is None:
-        return Cause("gone" if run.history().count else "unclaimed")
+        return Cause("gone" if (run.path / "metrics.jsonl").exists() else "unclaimed")
     said = _said(run, record)
     found = _of_words(said) if said else None
     if found is not None:
@@ -124,8 +126,10 @@ def silence(run: Run) -> str:
 def last_words(run: Run) -> str:
     """The last lines of the last process's own output, as a terminal would show them; empty when there are none. Where
     the interpreter crashed they are the innermost ones of the thread that did."""
-    output = _output(run, _FAR)
-    crash = _FATAL.search(output)
+    output, record = _output(run), run.record()
+    # Windows tells faults by the same words that a library then mended: they count only where one was the end.
+    orderly = record is not None and record.code is not None and 0 <= record.code < _NTSTATUS
+    crash = None if orderly else _crash(output)
     if crash is None:
         return "\n".join(output[-BYTES:].strip().splitlines()[-LINES:])
     thread = output.find("Current thread", crash.end())
@@ -133,7 +137,12 @@ def last_words(run: Run) -> str:
     return "\n".join(lines[:LINES])[:BYTES]
 
 
-def _output(run: Run, limit: int) -> str:
+def _crash(output: str) -> re.Match[str] | None:
+    """Where the interpreter tells that it crashed, the last time it does."""
+    return next(reversed([*_FATAL.finditer(output)]), None)
+
+
+def _output(run: Run) -> str:
     """The end of what the last process wrote, without colours and control characters, without the underlining of a
     traceback, and of a progress bar its last state only."""
     record = run.record()
@@ -141,7 +150,7 @@ def _output(run: Run, limit: int) -> str:
         with open(run.log, "rb") as stream:
             size = stream.seek(0, 2)
             begin = record.log if record and record.log <= size else 0
-            stream.seek(max(begin, size - limit))
+            stream.seek(max(begin, size - _FAR))
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
@@ -152,7 +161,7 @@ def _output(run: Run, limit: int) -> str:
 
 def _said(run: Run, record: Record) -> str:
     """The line in which its output says what went wrong: of an exception, of the interpreter's end, of ours; or ''."""
-    lines = _output(run, _FAR).splitlines()
+    lines = _output(run).splitlines()
     heads = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     after = lines[heads[-1] + 1 :] if heads else []
     raised = next((line for line in after if _EXCEPTION.match(line)), "")
@@ -169,7 +178,7 @@ def _of_words(line: str) -> Cause | None:
 def _of_status(code: int, said: str, run: Run, record: Record) -> Cause:
     if code < 0:
         return _of_signal(-code, run, record)
-    if code >= 0xC0000000:
+    if code >= _NTSTATUS:
         kind, what = _WINDOWS.get(code, ("crash", f"0x{code:08X}"))
         return _out_of_memory(run) if kind == "memory" else Cause(kind, {"signal": what})
     if code and said:
@@ -193,13 +202,13 @@ def _of_signal(number: int, run: Run, record: Record) -> Cause:
 
 def _of_traces(said: str, run: Run, record: Record) -> Cause:
     """Nobody saw it end: the page was closed, or it was started on a terminal."""
-    fatal = _FATAL.search(_output(run, _FAR))
+    fatal = _crash(_output(run))
     if fatal:
         return Cause("crash", {"signal": fatal[1]})
     if said:
         return Cause("failed", {"message": said})
     heard = run.pulse()
-    if max(record.since, heard.time if heard else 0.0) < psutil.boot_time() - _BOOT:
+    if max(record.since, heard.time if heard else 0.0) < machine.started() - _BOOT:
         return Cause("restart")
     if record.starved_since():
         return _out_of_memory(run)
