@@ -609,7 +609,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
 def test_what_a_failed_pass_moved_is_put_back(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run, other = begin(epochs=1, **FULL), begin(epochs=1, **FULL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "Portions", lambda most: Portions(2))  # in twos from the beginning
+        patch.setattr(engine, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
         go(other)
     Card(monkeypatch, holds=2)
     go(run)

@@ -63,6 +63,14 @@ def test_a_memory_that_holds_no_picture_is_the_persons_to_mend() -> None:
     assert caught.value.code == "run.memory"
 
 
+def test_a_batch_that_must_stay_whole_is_not_divided() -> None:
+    memory, portions = Memory(16), Portions(whole=True)
+    assert portions.over(16, memory.work) == [(0, 16)]
+    with pytest.raises(RunError, match="32 pictures") as caught:
+        portions.over(32, memory.work)
+    assert caught.value.code == "run.memory_batch"
+
+
 def test_an_empty_batch_is_done_once() -> None:
     assert Portions().over(0, lambda some: some.start) == [0]
 

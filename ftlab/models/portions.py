@@ -17,9 +17,13 @@ _SAID = ("out of memory", "can't allocate memory", "not enough memory")
 class Portions:
     """How many pictures go through a device at once: any number, until its memory was too small for some."""
 
-    def __init__(self, most: int = 0) -> None:
-        """`most` is the largest portion, 0 for a whole batch whatever its size."""
-        self.most = most
+    def __init__(self, most: int = 0, *, whole: bool = False) -> None:
+        """
+        Args:
+            most: the largest portion, 0 for a whole batch whatever its size.
+            whole: batches must not be divided: other processes wait for one exchange of gradients a step.
+        """
+        self.most, self.whole = most, whole
 
     def over(self, count: int, work: Callable[[slice], T], undo: Callable[[], object] = lambda: None) -> list[T]:
         """What `work` gives for each portion of `count` pictures, in order.
@@ -28,7 +32,7 @@ class Portions:
         large, now and from then on.
 
         Raises:
-            RunError: the memory does not hold a single picture.
+            RunError: the memory does not hold a single picture, or not a batch that must stay whole.
         """
         while True:
             size = self.most or max(1, count)
@@ -39,6 +43,8 @@ class Portions:
                     raise
                 if size == 1:
                     raise RunError("run.memory") from error
+                if self.whole:
+                    raise RunError("run.memory_batch", count=count) from error
             # Outside the handler: what the failed pass holds is let go only there.
             self.most = -(-min(size, count) // 2)
             undo()

@@ -89,7 +89,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         keeper.room()
     sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
     tally, recent = Tally(accelerator.device, sums[:4]), Tally(accelerator.device, sums[4:])
-    portions = Portions(position.portion)
+    portions = Portions(position.portion, whole=accelerator.num_processes > 1)
     epochs, steps = config.epochs or 1, (config.epochs or 1) * feed.steps
     every = math.ceil(steps / _POINTS)
     if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
