@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     scan = verb("scan")
-    scan.add_argument("folder", metavar="DIR", help=words.text("knob.data.hint"))
+    scan.add_argument("folder", metavar="DIR|ZIP|LIST", help=words.text("knob.data.hint"))
     for name in ("val_share", "test_share", "seed"):
         _knob_flag(scan, name, config.KNOBS[name][1])
 

@@ -26,7 +26,7 @@ _FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
 def scan(options: Namespace) -> None:
-    """Classes, splits and problems of a folder."""
+    """Classes, splits and problems of a folder, a zip or a list."""
     from ftlab.data.catalog import SPLITS
     from ftlab.data.catalog import scan as look
 
@@ -39,16 +39,17 @@ def scan(options: Namespace) -> None:
             seed=shares.seed,
             progress=progress,
         )
-    problems = [problem.to_json() for problem in found.problems]
     counts = found.counts()
     if options.json:
         splits = {split: len(found.splits[split]) for split in SPLITS}
+        problems = [problem.to_json() for problem in found.problems]
         as_json({"classes": counts, "splits": splits, "layout": found.layout, "problems": problems})
         return
-    print(words.text(f"cli.layout.{found.layout}", folder=found.root))
-    table(["class", *SPLITS], [[name, *(counts[name][split] for split in SPLITS)] for name in found.classes])
-    for problem in problems:
-        print(words.text("cli.problem", **problem))
+    print(words.text(f"cli.layout.{found.layout}", folder=words.one_line(found.root)))
+    rows = [[words.one_line(name), *(counts[name][split] for split in SPLITS)] for name in found.classes]
+    table(["class", *SPLITS], rows)
+    for one in found.problems:
+        print(words.text("cli.problem", file=one.where, problem=one.problem, remedy=one.remedy))
 
 
 def train(options: Namespace) -> int:
@@ -59,6 +60,11 @@ def train(options: Namespace) -> int:
     backbones.get(settings.backbone)  # no run is made for one that is not there
     if settings.data:
         settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
+        if not session.adopting():  # else a run is there already, and the training says in it what is amiss
+            from ftlab.data import origin
+
+            with _bar("console.unpacking") as progress:
+                origin.find(settings.data, progress)
     else:
         from ftlab.data import rendered
 

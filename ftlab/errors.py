@@ -2,7 +2,7 @@
 
 FtlabError
 ├── ConfigError    a knob outside its bounds, or two that contradict each other
-├── DataError      a folder that cannot be used
+├── DataError      a folder, a zip or a list that cannot be used
 ├── PictureError   one file that cannot be read as a picture
 ├── WeightsError   weights that are neither here nor to be had
 └── RunError       a run that does not exist, is busy, or has nothing to give
@@ -31,7 +31,12 @@ class FtlabError(Exception):
         self.values: Mapping[str, object] = values
 
     def __str__(self) -> str:
-        return words.text(f"error.{self.code}", **self.values)
+        return words.text(f"error.{self.code}", **_lines(self.values))
+
+
+def _lines(values: Mapping[str, object]) -> dict[str, object]:
+    """Values as a sentence takes them: numbers as they are, so that it can format them; all else held to one line."""
+    return {name: value if isinstance(value, (int, float)) else words.one_line(value) for name, value in values.items()}
 
 
 class ConfigError(FtlabError):
@@ -39,7 +44,7 @@ class ConfigError(FtlabError):
 
 
 class DataError(FtlabError):
-    """A folder that cannot be used."""
+    """A folder, a zip or a list that cannot be used."""
 
 
 class Amiss:
@@ -56,12 +61,12 @@ class Amiss:
     @property
     def problem(self) -> str:
         """What is wrong, without the file's name."""
-        return words.text(f"problem.{self.code}", **self.values)
+        return words.text(f"problem.{self.code}", **_lines(self.values))
 
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return words.text(f"remedy.{self.code}", **self.values)
+        return words.text(f"remedy.{self.code}", **_lines(self.values))
 
 
 class PictureError(Amiss, FtlabError):
@@ -72,7 +77,8 @@ class PictureError(Amiss, FtlabError):
     """
 
     def __str__(self) -> str:
-        return words.text("error.picture.line", file=self.values["file"], problem=self.problem, remedy=self.remedy)
+        file = words.one_line(self.values["file"])
+        return words.text("error.picture.line", file=file, problem=self.problem, remedy=self.remedy)
 
 
 class WeightsError(FtlabError):

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -88,6 +89,11 @@ class Run:
                 return dict(json.load(stream))
         except (OSError, ValueError, TypeError) as cause:
             raise RunError("run.file", run=self.name, file=file) from cause
+
+    def fingerprint(self, file: str) -> str:
+        """SHA-256 in hex of one of its files; empty where it is not there."""
+        path = self.path / file
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
     def write(self, file: str, values: dict[str, Any]) -> None:
         """Replace one of its JSON files in one go: a reader sees the old one or the new one, never half.

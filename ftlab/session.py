@@ -69,21 +69,26 @@ def create(settings: TrainConfig, root: str) -> Run:
     torchrun started share one.
 
     Raises:
-        DataError: there is no such folder of pictures.
+        DataError: there is no such folder, zip or list of pictures.
         RunError: the folder cannot be written.
     """
     adopted = adoptable()
     if adopted is not None:
         return adopted
     if settings.data:
-        from ftlab.data.listing import top
+        from ftlab.data.origin import find
 
-        top(settings.data)  # no run is made for a folder that is not there
+        find(settings.data)  # no run is made for a folder that is not there
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return runs.create(root, settings)
     from ftlab.training import devices
 
     return Run(devices.first_says(settings, lambda: str(runs.create(root, settings).path)))
+
+
+def adopting() -> bool:
+    """Whether this process was started for a run that is there already."""
+    return worker.ADOPT in os.environ
 
 
 def adoptable() -> Run | None:

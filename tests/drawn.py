@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 COLOURS = {"amber": (200, 140, 40), "blue": (40, 80, 200), "green": (50, 170, 70)}
+
+
+def png(width: int = 12, height: int = 8) -> bytes:
+    """A small PNG of one colour."""
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 120, 60)).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def tiny(folder: Path) -> Path:

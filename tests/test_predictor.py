@@ -240,6 +240,21 @@ def test_damaged_weights_are_named_in_one_line(run: Run, content: bytes | None) 
     assert "\n" not in str(caught.value)
 
 
+def test_classes_that_were_changed_under_the_weights_are_not_believed(run: Run) -> None:
+    sealed.write(
+        run.best,
+        untrained(1).state_dict(),
+        {"epoch": 1, "val_accuracy": 0.5, "model": run.fingerprint("model.json")},
+    )
+    assert predictor.load(run).classes == NAMES
+    model = run.path / "model.json"
+    model.write_text(model.read_text(encoding="utf-8").replace("amber", "umber"), encoding="utf-8")
+    os.utime(run.best)  # looked at anew
+    with pytest.raises(RunError) as caught:
+        predictor.load(run)
+    assert caught.value.code == "run.model"
+
+
 def test_a_prediction_needs_nothing_but_the_weights_and_what_travels_with_them(
     run: Run, tiny_folder: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,8 +19,8 @@ from ftlab.data import catalog
 from ftlab.errors import DataError, FtlabError
 from ftlab.ui import dataset_view as view
 from ftlab.ui import folders, sources
-from ftlab.ui.dataset import _Shop
 from ftlab.ui.guard import Profile
+from ftlab.ui.shop import Shop
 from ftlab.ui.thumbnails import square, thumbnails
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -37,11 +37,11 @@ def nothing_scanned() -> Iterator[None]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> _Shop:
-    return _Shop(Profile(tmp_path, tmp_path / "runs"))
+def shop(tmp_path: Path) -> Shop:
+    return Shop(Profile(tmp_path, tmp_path / "runs"))
 
 
-def look(shop: _Shop, folder: Path | str, val: float = 0.25, test: float = 0.25) -> dict[str, Any]:
+def look(shop: Shop, folder: Path | str, val: float = 0.25, test: float = 0.25) -> dict[str, Any]:
     return dict(zip(SHOWN, shop.look("folder", str(folder), val, test), strict=True))
 
 
@@ -58,7 +58,7 @@ def text(markup: str) -> str:
 # --- a folder that can be used
 
 
-def test_a_folder_shows_classes_and_counts_by_split_sizes_and_layout(shop: _Shop, tiny_folder: Path) -> None:
+def test_a_folder_shows_classes_and_counts_by_split_sizes_and_layout(shop: Shop, tiny_folder: Path) -> None:
     shown = look(shop, tiny_folder)
     rows = re.findall(r"<tr><th scope=\"row\".*?</tr>", shown["summary"])
     assert [text(row) for row in rows] == ["amber 4 2 2", "blue 4 2 2", "green 4 2 2", "All 12 6 6"]
@@ -69,14 +69,14 @@ def test_a_folder_shows_classes_and_counts_by_split_sizes_and_layout(shop: _Shop
     assert shown["problems"].count("Every file can be used") == 1
 
 
-def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(shop: _Shop, tiny_folder: Path) -> None:
+def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(shop: Shop, tiny_folder: Path) -> None:
     gallery = look(shop, tiny_folder)["gallery"]
-    assert re.findall(r"<h4>(\w+)", gallery) == ["amber", "blue", "green"]
+    assert re.findall(r"<h4><bdi>(\w+)", gallery) == ["amber", "blue", "green"]
     assert gallery.count("<img") == 24
     assert gallery.count('class="dot val"') == 6
 
 
-def test_shares_are_asked_for_only_where_the_layout_leaves_them_open(shop: _Shop, tmp_path: Path) -> None:
+def test_shares_are_asked_for_only_where_the_layout_leaves_them_open(shop: Shop, tmp_path: Path) -> None:
     def asked(*parts: str) -> tuple[bool, bool]:
         folder = tmp_path / "-".join(parts or ("flat",))
         for part in parts or ("",):
@@ -141,9 +141,9 @@ def test_a_scan_that_failed_is_tried_again(tmp_path: Path) -> None:
     assert sources.known(source) is not None
 
 
-def test_the_choice_is_kept_for_a_reload(shop: _Shop, tiny_folder: Path) -> None:
+def test_the_choice_is_kept_for_a_reload(shop: Shop, tiny_folder: Path) -> None:
     kept = look(shop, tiny_folder)["kept"]
-    sample, folder, val, test, _, browse, shelf = shop.restore(kept)
+    sample, folder, _, val, test, _, browse, shelf, _ = shop.restore(kept)
     assert (sample, folder, val, test) == ("folder", str(tiny_folder), 0.25, 0.25)
     assert browse.visible
     assert "amber" in shelf
@@ -160,8 +160,8 @@ def test_the_choice_is_kept_for_a_reload(shop: _Shop, tiny_folder: Path) -> None
         "folder",
     ],
 )
-def test_what_a_browser_kept_is_not_trusted(shop: _Shop, kept: object) -> None:
-    _, folder, val, test, *_ = shop.restore(kept)
+def test_what_a_browser_kept_is_not_trusted(shop: Shop, kept: object) -> None:
+    _, folder, _, val, test, *_ = shop.restore(kept)
     assert folder == gr.skip()
     assert (val, test) in [(0.15, 0.15), (gr.skip(), gr.skip()), (0.9, 0.0)]
 
@@ -169,7 +169,7 @@ def test_what_a_browser_kept_is_not_trusted(shop: _Shop, kept: object) -> None:
 # --- a folder that cannot
 
 
-def test_a_folder_that_cannot_be_used_gives_one_sentence_and_nothing_is_lost(shop: _Shop, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_gives_one_sentence_and_nothing_is_lost(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     shown = look(shop, tmp_path / "empty")
     assert 'role="alert"' in shown["summary"]
@@ -188,27 +188,27 @@ def test_a_folder_that_cannot_be_used_gives_one_sentence_and_nothing_is_lost(sho
         ("a\0b", "no path"),
     ],
 )
-def test_what_is_typed_wrong_is_said(shop: _Shop, tmp_path: Path, typed: str, said: str) -> None:
+def test_what_is_typed_wrong_is_said(shop: Shop, tmp_path: Path, typed: str, said: str) -> None:
     with pytest.raises(FtlabError, match=said):
         sources.choose(shop.profile, "folder", typed, 0.15, 0.15)
 
 
-def test_the_nearest_folder_that_exists_is_named(shop: _Shop, tmp_path: Path) -> None:
+def test_the_nearest_folder_that_exists_is_named(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError, match=rf"nearest one that exists is {re.escape(str(tmp_path.resolve() / 'photos'))}"):
         sources.choose(shop.profile, "folder", "photos/pets/ants", 0.15, 0.15)
 
 
-def test_nobody_scans_the_whole_root_by_choosing_folder(shop: _Shop, tmp_path: Path) -> None:
+def test_nobody_scans_the_whole_root_by_choosing_folder(shop: Shop, tmp_path: Path) -> None:
     add_class(tmp_path, "ants")
     add_class(tmp_path, "bees")
     assert "Which folder?" in look(shop, f"{tmp_path}{os.sep}")["summary"]
 
 
 def test_a_space_refuses_a_folder_whatever_is_sent(tmp_path: Path) -> None:
-    closed = _Shop(Profile(None, tmp_path, space=True))
+    closed = Shop(Profile(None, tmp_path, space=True))
     add_class(tmp_path / "pets", "ants")
-    assert "sample sets only" in look(closed, tmp_path / "pets")["summary"]
+    assert "looks into no folders" in look(closed, tmp_path / "pets")["summary"]
     assert closed.shelf(str(tmp_path)) == ""
     assert closed.pick(SimpleNamespace(_data={"folder": str(tmp_path)})) == [gr.skip(), ""]  # type: ignore[arg-type]
 
@@ -223,7 +223,7 @@ def test_a_share_stays_within_its_bounds_whatever_is_sent(tmp_path: Path, share:
 # --- words of a person
 
 
-def test_class_and_file_names_are_escaped_wherever_they_land(shop: _Shop, tmp_path: Path) -> None:
+def test_class_and_file_names_are_escaped_wherever_they_land(shop: Shop, tmp_path: Path) -> None:
     add_class(tmp_path / "pets", EVIL)
     add_class(tmp_path / "pets", "${alert(1)}`")
     (tmp_path / "pets" / EVIL / "<b>bad.jpg").write_bytes(b"\xff\xd8\xff")
@@ -240,7 +240,7 @@ def test_class_and_file_names_are_escaped_wherever_they_land(shop: _Shop, tmp_pa
 
 
 def test_problems_are_listed_with_file_reason_and_remedy_and_equal_ones_stand_together(
-    shop: _Shop, tiny_folder: Path
+    shop: Shop, tiny_folder: Path
 ) -> None:
     for index in range(9):
         (tiny_folder / "amber" / f"empty{index}.png").touch()
@@ -254,7 +254,7 @@ def test_problems_are_listed_with_file_reason_and_remedy_and_equal_ones_stand_to
     assert "blue/page.jpg" in said
 
 
-def test_a_long_list_of_problems_is_counted(shop: _Shop, tiny_folder: Path) -> None:
+def test_a_long_list_of_problems_is_counted(shop: Shop, tiny_folder: Path) -> None:
     for index in range(view.PROBLEMS + 17):
         (tiny_folder / "amber" / f"empty{index}.png").touch()
     assert "… and 17 more." in text(look(shop, tiny_folder)["problems"])
@@ -263,7 +263,7 @@ def test_a_long_list_of_problems_is_counted(shop: _Shop, tiny_folder: Path) -> N
 # --- pictures
 
 
-def test_pages_of_a_class_show_every_picture_and_begin_again(shop: _Shop, tmp_path: Path) -> None:
+def test_pages_of_a_class_show_every_picture_and_begin_again(shop: Shop, tmp_path: Path) -> None:
     add_class(tmp_path / "pets", "ants", count=100)
     add_class(tmp_path / "pets", "bees", count=3)
     given = ("folder", str(tmp_path / "pets"), 0.25, 0.25, "ants", view.ALL)
@@ -278,20 +278,20 @@ def test_pages_of_a_class_show_every_picture_and_begin_again(shop: _Shop, tmp_pa
     assert len(seen) == 100
 
 
-def test_a_split_shows_its_pictures_only(shop: _Shop, tiny_folder: Path) -> None:
+def test_a_split_shows_its_pictures_only(shop: Shop, tiny_folder: Path) -> None:
     _, gallery = shop.first("folder", str(tiny_folder), 0.25, 0.25, view.ALL, "val")
     assert gallery.count("<img") == 6
     assert set(re.findall(r'class="dot (\w+)"', gallery)) == {"val"}
 
 
-def test_many_classes_are_shown_a_dozen_at_a_time(shop: _Shop, tmp_path: Path) -> None:
+def test_many_classes_are_shown_a_dozen_at_a_time(shop: Shop, tmp_path: Path) -> None:
     for index in range(15):
         add_class(tmp_path / "pets", f"class{index}", count=2)
     gallery = look(shop, tmp_path / "pets", test=0.0)["gallery"]
-    assert re.findall(r"<h4>(\w+)", gallery) == [f"class{index}" for index in range(12)]
+    assert re.findall(r"<h4><bdi>(\w+)", gallery) == [f"class{index}" for index in range(12)]
     assert "Classes 1 to 12 of 15" in text(gallery)
     _, gallery = shop.turn("folder", str(tmp_path / "pets"), 0.25, 0.0, view.ALL, view.ALL, 0)
-    assert re.findall(r"<h4>(\w+)", gallery) == ["class12", "class13", "class14"]
+    assert re.findall(r"<h4><bdi>(\w+)", gallery) == ["class12", "class13", "class14"]
 
 
 def test_a_thumbnail_is_the_middle_square() -> None:
@@ -356,7 +356,7 @@ def test_the_shelf_shows_no_link_that_leads_out(tmp_path: Path) -> None:
     assert [one.path.name for one in folders.look(root, "").folders] == ["pets"]
 
 
-def test_pressing_a_folder_goes_in_and_pressing_one_outside_does_not(shop: _Shop, tmp_path: Path) -> None:
+def test_pressing_a_folder_goes_in_and_pressing_one_outside_does_not(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "pets" / "ants").mkdir(parents=True)
     typed, shelf = shop.pick(SimpleNamespace(_data={"folder": str(tmp_path / "pets")}))  # type: ignore[arg-type]
     assert typed == f"{tmp_path.resolve() / 'pets'}{os.sep}"

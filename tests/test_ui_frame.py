@@ -18,7 +18,7 @@ from gradio.themes.utils.fonts import LocalFont, local_font_available
 from ftlab import words
 from ftlab.errors import FtlabError
 from ftlab.ui import build_app, serve, theme
-from ftlab.ui.guard import Profile
+from ftlab.ui.guard import UPLOAD, Profile
 from ftlab.ui.markup import Markup, empty, escape, join, tag, trouble
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,11 +97,12 @@ def test_what_runs_long_or_needs_words_is_queued_and_what_ticks_is_not(local: di
 
 def test_a_space_has_no_path_field(space: dict[str, Any]) -> None:
     assert named(space, "dataset-folder")["visible"] is False
-    assert [value for _, value in named(space, "dataset-source")["choices"]] == ["shapes", "shortcut"]
+    assert [value for _, value in named(space, "dataset-source")["choices"]] == ["shapes", "shortcut", "upload"]
 
 
 def test_a_local_page_offers_a_folder_and_starts_at_the_root(local: dict[str, Any], tmp_path: Path) -> None:
-    assert [value for _, value in named(local, "dataset-source")["choices"]] == ["shapes", "shortcut", "folder"]
+    offered = [value for _, value in named(local, "dataset-source")["choices"]]
+    assert offered == ["shapes", "shortcut", "folder", "upload"]
     assert named(local, "dataset-folder")["value"] == f"{tmp_path}{os.sep}"
 
 
@@ -161,7 +162,7 @@ def test_the_page_is_served_without_what_a_visitor_has_no_business_with(tmp_path
     options = serve.launch_options(Profile(None, tmp_path))
     for switch in ("share", "ssr_mode", "run_history", "enable_monitoring", "show_error", "pwa", "mcp_server"):
         assert options[switch] is False
-    assert options["max_file_size"] < 100 << 20
+    assert options["max_file_size"] <= UPLOAD
     assert "allowed_paths" not in options
 
 

@@ -21,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,13 +39,12 @@ from ftlab import backbones, runs, session
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.errors import FtlabError
-from ftlab.models import network, weights
 from ftlab.runs import Run
 from ftlab.training import checkpoint, engine, sealed
 
 TINY = Backbone(
     name="test_resnet", title="Tiny", source="timm", weights="", weights_file="", megabytes=0, licence="", resize=40,
-    side=32, head="fc", width=320, parameters=468_024, cam="layer4", speed=1000,
+    side=32, head="fc", width=96, parameters=373_360, cam="layer4", speed=1000,
 )  # fmt: skip
 """A network of real layers that takes milliseconds."""
 WAYS: dict[str, dict[str, Any]] = {
@@ -149,7 +149,10 @@ def child(run: Run, point: Point | None = None, told: int | None = None) -> int:
     except FtlabError as mistake:
         print(f"ftlab: {mistake}", file=sys.stderr, flush=True)
         status = 2
+    except Exception:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(status)
 
 
@@ -238,8 +241,7 @@ class Bench:
 def prepare(save_often: Callable[[str, float], None]) -> None:
     """The tiny network, random weights in place of pretrained ones, and a state saved after each step."""
     backbones.TABLE[TINY.name] = TINY
-    real = network.build
-    network.build = lambda row, classes, *, pretrained, seed=0: real(row, classes, pretrained=False, seed=seed)
+    engine.train = functools.partial(engine.train, weights=False)
     save_often("_COST_SHARE", 0.0)
     save_often("_WITHIN_EPOCH", 0.0)
 
@@ -281,8 +283,6 @@ def main() -> int:
             print(f"{group}: {faults[:3]}", file=sys.stderr)
     return int(bool(wrong))
 
-
-_WARM: tuple[object, ...] = (engine, weights)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,27 +1,25 @@
 """A folder of pictures → classes, which picture is whose, what trains and what measures, and what is in the way.
 
 Three layouts: `train/` and `val/` (and `test/`) with a folder a class in each; `train/` and `test/` only, where
-validation is carved from `train/`; plain class folders, dealt by the seed. The folder is never written to. No torch.
+validation is carved from `train/`; plain class folders, dealt by the seed. A list (CSV, JSON lines) says the same in
+its three ways; a zip is unpacked elsewhere first. The folder is never written to. No torch.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ftlab.data import archive, layout
 from ftlab.data.checking import Progress, sieve
-from ftlab.data.listing import Folder, Pictures, Problem, below, join, look, natural, top
-from ftlab.data.split import stratified
-from ftlab.errors import ConfigError, DataError
+from ftlab.data.listing import Pictures, Problem, natural
+from ftlab.data.origin import find
+from ftlab.data.split import SPLITS, stratified
+from ftlab.errors import ConfigError
 
-SPLITS = ("train", "val", "test")
-
-_TRAIN = ("train", "training")
-_VAL = ("val", "valid", "validation", "dev")
-_TEST = ("test", "testing")
+_DEALT = {"flat": ("val", "test"), "list": ("val", "test"), "train_test": ("val",), "list_train_test": ("val",)}
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,11 @@ class Catalog:
     """What a training knows of its data.
 
     Attributes:
-        root: absolute path of the folder where the layout begins.
-        layout: `split`, `train_test` or `flat`.
+        root: absolute path of the folder where the layout begins; that of a list, where one says what is what.
+        layout: `split`, `train_test` or `flat`; of a list `list_split`, `list_train_test` or `list`.
         classes: names in natural order (class2 before class10); a label is an index into them.
         splits: items by `train`, `val`, `test`, each sorted by label and name.
-        problems: what is skipped or amiss, sorted by name.
+        problems: what is skipped or amiss, sorted by name; that of a list by line.
         bytes: of all items' files together.
         sizes: None where the pictures were not checked.
     """
@@ -69,6 +67,11 @@ class Catalog:
     problems: tuple[Problem, ...]
     bytes: int
     sizes: Sizes | None = None
+
+    @property
+    def dealt(self) -> tuple[str, ...]:
+        """The splits that the shares and the seed decide: `val`, `test`, both or none."""
+        return _DEALT.get(self.layout, ())
 
     def path(self, item: Item) -> Path:
         """Where the picture is."""
@@ -146,7 +149,8 @@ def scan(
     """Look through a folder of pictures.
 
     Args:
-        folder: laid out in one of the three ways; one lone wrapping folder inside is entered.
+        folder: laid out in one of the three ways, one lone wrapping folder inside is entered; or a zip of such a
+            folder; or a list.
         val_share: fraction for validation, of all pictures (plain class folders) or of `train/` (`train/` + `test/`).
         test_share: fraction for test, of all pictures (plain class folders).
         seed: of the dealing.
@@ -158,39 +162,44 @@ def scan(
         The catalog. Files and folders that cannot be used are among its problems and stop nothing.
 
     Raises:
-        DataError: the folder is missing, unreadable, or has no two classes with usable pictures.
+        DataError: the folder is missing, unreadable, or has no two classes with usable pictures; the zip or the list
+            cannot be used.
         ConfigError: the shares leave nothing to train on.
     """
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise ConfigError("config.shares", val=val_share, test=test_share)
-    root = top(folder)
-    problems: list[Problem] = []
-    layout, tops = _layout(root, problems)
-    found = {split: _classes(root, path, problems) for split, path in tops.items()}
-    if not any(pictures for classes in found.values() for pictures in classes.values()):
-        raise _nothing(root, problems)
+    origin = find(folder, progress)
+    root, found = layout.find(origin)
+    found.problems += archive.left_out(root)
+    if not any(pictures for classes in found.found.values() for pictures in classes.values()):
+        raise layout.nothing(root, found)
 
     sizes = None
     if check:
-        measured, bad = sieve(root, found, workers, progress)
-        problems += bad
+        measured, bad = sieve(root, found.found, workers, progress)
+        lines = found.lines
+        found.problems += [
+            Problem(one.file, one.code, one.values | ({"line": lines[one.file]} if one.file in lines else {}))
+            for one in bad
+        ]
         if not measured:
-            raise _nothing(root, problems)
+            raise layout.nothing(root, found)
         by_area = sorted(measured, key=lambda wh: (wh[0] * wh[1], wh))
         sizes = Sizes(by_area[0], by_area[len(by_area) // 2], by_area[-1])
 
-    classes = _learnt(root, tops, found, problems)
-    dealt = found
-    if layout != "split":
-        dealt = _deal(found["train"], val_share, test_share if layout == "flat" else 0.0, seed)
-        dealt["test"].update(found.get("test", {}))
+    classes = layout.learnt(root, found)
+    dealt = found.found
+    left_open = _DEALT.get(found.name, ())
+    if left_open:
+        dealt = _deal(found.found["train"], val_share, test_share if "test" in left_open else 0.0, seed)
+        dealt["test"].update(found.found.get("test", {}))
     splits = _splits(classes, dealt)
     return Catalog(
         root=root,
-        layout=layout,
+        layout=found.name,
         classes=classes,
         splits=splits,
-        problems=tuple(sorted(problems, key=lambda one: natural(one.file))),
+        problems=tuple(sorted(found.problems, key=lambda one: (one.values.get("line", 0), natural(one.file)))),
         bytes=sum(item.size for items in splits.values() for item in items),
         sizes=sizes,
     )
@@ -208,9 +217,9 @@ def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: i
     """
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise ConfigError("config.shares", val=val_share, test=test_share)
-    if catalog.layout == "split":
+    if not catalog.dealt:
         return catalog
-    flat = catalog.layout == "flat"
+    flat = "test" in catalog.dealt
     found: Pictures = {name: {} for name in catalog.classes}
     for split in SPLITS if flat else ("train", "val"):
         for item in catalog.splits[split]:
@@ -229,81 +238,6 @@ def _splits(classes: tuple[str, ...], dealt: dict[str, Pictures]) -> dict[str, t
         )
         for split in SPLITS
     }
-
-
-def _layout(root: Path, problems: list[Problem]) -> tuple[str, dict[str, str]]:
-    """The layout's name, and the folder that holds the class folders of each split."""
-    inside = look(root, "")
-    named = {
-        split: min((one for one in inside.folders if one.casefold() in names), key=_rank(names), default=None)
-        for split, names in zip(SPLITS, (_TRAIN, _VAL, _TEST), strict=True)
-    }
-    tops = {split: name for split, name in named.items() if name is not None}
-    if "train" not in tops or len(tops) == 1:
-        return "flat", {"train": ""}
-    problems += inside.problems
-    problems += _loose(inside)
-    for name in inside.folders:
-        if name not in tops.values() and below(root, name).pictures:
-            problems.append(Problem(name, "beside", {"train": tops["train"]}))
-    return ("split" if "val" in tops else "train_test"), tops
-
-
-def _rank(names: tuple[str, ...]) -> Callable[[str], int]:
-    return lambda one: names.index(one.casefold())
-
-
-def _classes(root: Path, path: str, problems: list[Problem]) -> Pictures:
-    """The pictures below the class folders of one folder, empty ones too."""
-    inside = look(root, path)
-    problems += inside.problems
-    problems += _loose(inside)
-    found: Pictures = {}
-    for name in inside.folders:
-        folder = below(root, join(path, name))
-        problems += folder.problems
-        found[name] = {join(folder.path, one): size for one, size in folder.pictures.items()}
-    return found
-
-
-def _loose(inside: Folder) -> list[Problem]:
-    count = len(inside.pictures)
-    return [Problem(inside.path or ".", "loose", {"count": count})] if count else []
-
-
-def _nothing(root: Path, problems: list[Problem]) -> DataError:
-    """Why there is no picture to use, by what is most likely in the way."""
-    loose = next((one for one in problems if one.code == "loose"), None)
-    if loose:
-        return DataError("data.loose", folder=root / loose.file, count=loose.values["count"])
-    if problems:
-        first = min(problems, key=lambda one: natural(one.file))
-        told = {"file": first.file, "problem": first.problem, "remedy": first.remedy}
-        return DataError("data.all_bad", folder=root, count=len(problems), **told)
-    return DataError("data.no_pictures", folder=root)
-
-
-def _learnt(root: Path, tops: dict[str, str], found: dict[str, Pictures], problems: list[Problem]) -> tuple[str, ...]:
-    """The classes that can be learnt: those with a picture to train on. What is amiss with the others is named."""
-    learnt = tuple(sorted((name for name, pictures in found["train"].items() if pictures), key=natural))
-    if not learnt:
-        raise DataError("data.no_train", folder=root / tops["train"])
-    if len(learnt) == 1:
-        raise DataError("data.one_class", folder=root / tops["train"], name=learnt[0], skipped=len(problems))
-    if "val" in tops and not any(found["val"].get(name) for name in learnt):
-        raise DataError("data.no_val", folder=root / tops["val"])
-    for split, classes in found.items():
-        for name, pictures in classes.items():
-            folder = join(tops[split], name)
-            if pictures and name not in learnt:
-                problems.append(Problem(folder, "not_in_train", {"train": tops["train"]}))
-            elif not pictures and not (split == "val" and name in learnt):
-                problems.append(Problem(folder, "empty_class"))
-            elif split == "train" and len(pictures) == 1:
-                problems.append(Problem(folder, "few"))
-    if "val" in tops:
-        problems += [Problem(join(tops["val"], name), "not_in_val") for name in learnt if not found["val"].get(name)]
-    return learnt
 
 
 def _deal(found: Pictures, val_share: float, test_share: float, seed: int) -> dict[str, Pictures]:

@@ -7,9 +7,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ftlab import words
 from ftlab.data.decode import EXTENSIONS
 from ftlab.data.diagnosis import FOREIGN
 from ftlab.errors import Amiss, DataError
+
+LISTS = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))
+"""Names that lists of pictures and labels carry, lower case."""
 
 _IGNORED = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"))
 
@@ -22,18 +26,25 @@ class Problem(Amiss):
     """Something in the folder that is not used, or not as the person may think.
 
     Attributes:
-        file: posix path relative to the catalog's root, of a file or a folder.
+        file: posix path relative to the catalog's root, of a file or a folder; or a class of a list.
         code: `problem.<code>` and `remedy.<code>` in the words.
-        values: what the sentences name; plain JSON.
+        values: what the sentences name; plain JSON. `line`, from 1: where a list says so.
     """
 
     file: str
     code: str
     values: dict[str, str | int] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, str]:
-        """`file`, `problem` and `remedy`, for people."""
-        return {"file": self.file, "problem": self.problem, "remedy": self.remedy}
+    @property
+    def where(self) -> str:
+        """The file as a person reads it, in one line, with the line of the list."""
+        file, line = words.one_line(self.file), self.values.get("line")
+        return words.text("problem_at", file=file, line=line) if line else file
+
+    def to_json(self) -> dict[str, str | int]:
+        """`file`, `problem` and `remedy`, for people; and `line` where there is one."""
+        line = {"line": self.values["line"]} if "line" in self.values else {}
+        return {"file": self.file, **line, "problem": self.problem, "remedy": self.remedy}
 
 
 @dataclass
@@ -44,13 +55,20 @@ class Folder:
         path: posix path relative to the root; "" is the root.
         folders: names of sub-folders.
         pictures: names of files with a picture's extension, and their sizes in bytes.
+        lists: names of files that may list pictures and labels.
         problems: entries that are named and skipped.
     """
 
     path: str
     folders: list[str] = field(default_factory=list)
     pictures: dict[str, int] = field(default_factory=dict)
+    lists: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+
+def ignored(name: str) -> bool:
+    """Whether an entry is hidden or something that operating systems leave behind."""
+    return name.startswith(".") or name.casefold() in _IGNORED
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -113,7 +131,7 @@ def look(root: Path, path: str) -> Folder:
         found.problems.append(Problem(path, "folder_unreadable", {"cause": cause.strerror or type(cause).__name__}))
         return found
     for entry in listed:
-        if not entry.name.startswith(".") and entry.name.casefold() not in _IGNORED:
+        if not ignored(entry.name):
             _sort_in(entry, root, found)
     return found
 
@@ -149,6 +167,8 @@ def _sort_in(entry: os.DirEntry[str], root: Path, found: Folder) -> None:
             found.problems.append(Problem(path, "link_out" if outside else "link_folder"))
         elif suffix in FOREIGN:
             found.problems.append(Problem(path, "format", {"kind": FOREIGN[suffix]}))
+        elif suffix in LISTS and entry.is_file():
+            found.lists.append(entry.name)
         elif suffix not in EXTENSIONS:
             return
         elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):

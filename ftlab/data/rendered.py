@@ -10,15 +10,11 @@ threads.
 from __future__ import annotations
 
 import os
-import shutil
-import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 import cv2
 import numpy as np
@@ -40,7 +36,6 @@ SPLITS = ("train", "val", "test")
 # Whoever changes a single pixel raises the version: folders that were drawn before stay what they are.
 _VERSION = 1
 _SEED = 20
-_STALE = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -100,8 +95,7 @@ def picture(name: str, split: str, label: str, index: int) -> tuple[np.ndarray, 
 def ensure(name: str, home: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
     """The folder of a sample set's pictures, laid out `train|val|test/<class>/NNN.jpg`; drawn when it is not there.
 
-    The set appears at once and whole: it is drawn beside its place and renamed. Of two processes that draw it at the
-    same time the first one to end gives it, the other one's work is dropped.
+    The set appears at once and whole (`places.fresh`).
 
     Args:
         name: a key of `SETS`.
@@ -115,14 +109,8 @@ def ensure(name: str, home: Path | None = None, progress: Callable[[int, int], N
     if folder.is_dir():
         return folder / "pictures"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        draft = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with places.fresh(folder) as draft:
             _draw(name, draft, progress)
-            _publish(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as cause:
         raise DataError("sample.write", folder=folder.parent, cause=cause) from cause
     return folder / "pictures"
@@ -168,23 +156,6 @@ def _draw(name: str, folder: Path, progress: Callable[[int, int], None] | None) 
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _publish(draft: Path, folder: Path) -> None:
-    try:
-        os.replace(draft, folder)
-    except OSError:
-        # A folder with something in it is never replaced: another process was first, and its set is the same.
-        if not folder.is_dir():
-            raise
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what a killed process left half drawn; one that draws right now is younger than that."""
-    for draft in folder.parent.glob(f".{folder.name}-*"):
-        with suppress(FileNotFoundError):  # its own process was faster
-            if time.time() - draft.stat().st_mtime > _STALE:
-                shutil.rmtree(draft, ignore_errors=True)
 
 
 def _ground(chosen: SampleSet, split: str, label: str, index: int) -> Maker:

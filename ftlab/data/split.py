@@ -5,6 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+SPLITS = ("train", "val", "test")
+NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What people call each split, lower case; the first one is taken first."""
+
 
 def stratified(paths: Iterable[str], *, val_share: float, test_share: float, seed: int) -> dict[str, list[str]]:
     """The pictures of one class, dealt to `train`, `val` and `test`.

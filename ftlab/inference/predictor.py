@@ -163,6 +163,8 @@ def _trained(path: Path, _changed: int) -> Predictor:
         net.load_state_dict(tensors)
     except (sealed.Broken, OSError, RuntimeError) as cause:
         raise checkpoint.damaged(run, run.best, cause) from cause
+    if header.get("model", "") not in ("", run.fingerprint("model.json")):
+        raise RunError("run.model", run=run.name)
     title = words.text(
         "model.trained",
         title=row.title,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,9 @@ def describe(name: str) -> Backbone:
         head="",
         width=tried.width,
         parameters=parameters,
-        cam=tried.cam,
-        cam_layout=tried.layout,
-        cam_tokens=tried.tokens,
+        cam=tried.cam.path,
+        cam_layout=tried.cam.layout,
+        cam_tokens=tried.cam.tokens,
         convolutional=sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1,
         full_rate=full,
         scratch_rate=scratch,
@@ -78,13 +78,20 @@ def describe(name: str) -> Backbone:
 
 
 @dataclass(frozen=True)
+class _Layer:
+    """One whose output tells places apart; layout and tokens as in a row. No path: there is none."""
+
+    path: str
+    layout: str
+    tokens: int
+
+
+@dataclass(frozen=True)
 class _Trial:
     """What letting a picture through showed: length of its features, where Grad-CAM looks, pictures per second."""
 
     width: int
-    cam: str
-    layout: str
-    tokens: int
+    cam: _Layer
     speed: float
 
 
@@ -116,16 +123,6 @@ def _paper(ids: Any) -> str:
     return ids if isinstance(ids, str) else ", ".join(ids or ())
 
 
-@dataclass
-class _Seen:
-    """A layer's output, as a tensor on the way to the features."""
-
-    path: str
-    output: Tensor
-    layout: str
-    tokens: int
-
-
 def _try(module: nn.Module, side: int) -> _Trial:
     """Let a picture through in evaluation, and two in training.
 
@@ -139,29 +136,52 @@ def _try(module: nn.Module, side: int) -> _Trial:
         for parameter in module.parameters():
             if not parameter.any():  # what starts at zero lets nothing through, and every map would be the same
                 parameter.normal_(generator=generator)
-        answer = module.train()(picture)
+        _check(module.train()(picture))
         module.eval()
-        _check(answer)
+        telling: list[_Layer] = []
         began = time.perf_counter()
-        module(picture[:1])
+        _pass(module, picture[:1], {}, lambda path, output: _list(telling, path, output))
         seconds = time.perf_counter() - began
-    found: list[_Seen] = []
+    outputs: dict[str, Tensor] = {}
+    tried = {layer.path: layer for layer in telling[-_TRIED:]}
+    module.requires_grad_(False)
+    features = _pass(module, picture[:1], tried, lambda path, output: _keep(outputs, path, output))
+    _check(features)
+    found = next(_mapped(features, [tried[path] for path in outputs][::-1], outputs), None)
+    return _Trial(features.shape[1], found or _Layer("", "chw", 0), 1 / max(seconds, 1e-4))
+
+
+def _pass(
+    module: nn.Module, picture: Tensor, only: Container[str], take: Callable[[str, Tensor], Tensor | None]
+) -> Any:
+    """Let a picture through, and `take` what comes out of each layer, in order; of these alone if there are any. What
+    it gives back goes on instead."""
     handles = [
-        part.register_forward_hook(lambda _m, _i, output, path=path: _note(found, path, output))
+        part.register_forward_hook(lambda _m, _i, output, path=path: take(path, output))
         for path, part in module.named_modules()
-        if path and "att" not in path and "qkv" not in path and not isinstance(part, nn.Identity)
+        # Inside of attention, and at its gates, values are mixed anew: what differs there is no feature of a place.
+        if path and not isinstance(part, nn.Identity) and "att" not in path and "qkv" not in path
+        if path in only or not only
     ]
     try:
-        features = module.requires_grad_(False)(picture[:1])
+        return module(picture)
     finally:
         for handle in handles:
             handle.remove()
-    _check(features)
-    best = next(_telling(features, found[::-1][:_TRIED]), None)
-    width, speed = features.shape[1], 1 / max(seconds, 1e-4)
-    if best is None:
-        return _Trial(width, "", "chw", 0, speed)
-    return _Trial(width, best.path, best.layout, best.tokens, speed)
+
+
+def _list(layers: list[_Layer], path: str, output: Any) -> None:
+    form = _form(output)
+    layers[:] = [layer for layer in layers if layer.path != path]  # one that runs twice stands where it ran last
+    if form is not None:
+        layers.append(_Layer(path, *form))
+
+
+def _keep(outputs: dict[str, Tensor], path: str, output: Tensor) -> Tensor:
+    """What goes on is a copy, since later layers may work in place."""
+    outputs.pop(path, None)
+    outputs[path] = output if output.requires_grad else output.detach().requires_grad_()
+    return outputs[path].clone()
 
 
 def _check(features: Any) -> None:
@@ -169,16 +189,6 @@ def _check(features: Any) -> None:
         raise ValueError(f"a {type(features).__name__}")
     if features.ndim != 2:
         raise ValueError(" × ".join(map(str, features.shape)))
-
-
-def _note(found: list[_Seen], path: str, output: Any) -> Tensor | None:
-    """Keep an output that tells places apart; what goes on is a copy, since later layers may work in place."""
-    form = _form(output)
-    if form is None:
-        return None
-    kept = output if output.requires_grad else output.detach().requires_grad_()
-    found.append(_Seen(path, kept, *form))
-    return kept.clone()
 
 
 def _form(output: Any) -> tuple[str, int] | None:
@@ -198,16 +208,16 @@ def _form(output: Any) -> tuple[str, int] | None:
     return None
 
 
-def _telling(features: Tensor, candidates: list[_Seen]) -> Iterator[_Seen]:
+def _mapped(features: Tensor, layers: list[_Layer], outputs: dict[str, Tensor]) -> Iterator[_Layer]:
     """Those on which the features depend by places: the map of a random mixture of features is not the same
     everywhere."""
     mixture = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
-    outputs = [one.output for one in candidates]
-    slopes = torch.autograd.grad((features * mixture).sum(), outputs, allow_unused=True)
-    for one, slope in zip(candidates, slopes, strict=True):
+    kept = [outputs[layer.path] for layer in layers]
+    slopes = torch.autograd.grad((features * mixture).sum(), kept, allow_unused=True) if kept else ()
+    for layer, output, slope in zip(layers, kept, slopes, strict=True):
         if slope is None:
             continue
-        activation, gradient = (as_map(x.detach(), one.layout, one.tokens) for x in (one.output, slope))
+        activation, gradient = (as_map(x.detach(), layer.layout, layer.tokens) for x in (output, slope))
         evidence = (gradient.mean(dim=(1, 2), keepdim=True) * activation).sum(0)
         if evidence.isfinite().all() and float(evidence.max() - evidence.min()) > 1e-4 * float(evidence.abs().max()):
-            yield one
+            yield layer

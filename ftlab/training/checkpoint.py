@@ -144,8 +144,10 @@ class Keeper:
         tensors = self.network.state_dict()
         prefix = "head." if self.learning is self.network.head else ""
         tensors.update({prefix + key: value for key, value in self._pending.items()})
+        header = {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy}
         with self.run.writing():
-            sealed.write(self.run.best, tensors, {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy})
+            # Weights say nothing without the names of their classes.
+            sealed.write(self.run.best, tensors, {**header, "model": self.run.fingerprint("model.json")})
         self._pending = None
         return ["best"]
 

@@ -170,7 +170,8 @@ def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Acceler
     row = backbones.get(config.backbone)
     net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed)
     network.freeze(net, config.mode)
-    if accelerator.is_main_process:
+    # A resumed run keeps what its best weights are sealed with.
+    if accelerator.is_main_process and not (run.path / "model.json").exists():
         prep = transforms.of(row).to_json()
         facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
         run.write("model.json", {**facts, "preprocessing": prep})

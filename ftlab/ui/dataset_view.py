@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ftlab import words
 from ftlab.data.catalog import SPLITS, Catalog, Item
+from ftlab.ui import sources
 from ftlab.ui.folders import Shelf
-from ftlab.ui.markup import Markup, escape, join, tag
+from ftlab.ui.markup import Markup, escape, isolated, join, tag
 from ftlab.ui.sources import Source
 from ftlab.ui.thumbnails import thumbnails
 
@@ -34,7 +35,7 @@ def summary(catalog: Catalog, source: Source) -> Markup:
     rows = [
         tag(
             "tr",
-            tag("th", name, scope="row", title=name),
+            tag("th", isolated(name), scope="row", title=words.one_line(name)),
             tag("td", _bar(row, shown, widest), class_="bar"),
             *(tag("td", _number(row[split])) for split in shown),
         )
@@ -55,11 +56,11 @@ def summary(catalog: Catalog, source: Source) -> Markup:
         tag("td", class_="bar"),
         *(tag("td", _number(totals[split])) for split in shown),
     )
-    title = words.text(f"dataset.sample.{source.sample}") if source.folder is None else catalog.root.name
+    title = words.text(f"dataset.sample.{source.sample}") if source.folder is None else _title(catalog, source.folder)
     return tag(
         "section",
         tag("h3", title),
-        tag("p", tag("code", str(catalog.root)), class_="sub path") if source.folder else "",
+        tag("p", tag("code", isolated(catalog.root)), class_="sub path") if source.sample == sources.FOLDER else "",
         tag("p", _how(catalog, source, totals), class_="sub"),
         _figures(catalog, sum(totals.values())),
         tag(
@@ -72,6 +73,11 @@ def summary(catalog: Catalog, source: Source) -> Markup:
         ),
         class_="ftlab-card",
     )
+
+
+def _title(catalog: Catalog, asked: Path) -> Markup:
+    """What the person calls it: the list, where one was chosen, else the folder."""
+    return isolated(asked.name if catalog.root == asked.parent else catalog.root.name)
 
 
 def _figures(catalog: Catalog, total: int) -> Markup:
@@ -96,11 +102,8 @@ def _how(catalog: Catalog, source: Source, totals: dict[str, int]) -> str:
     """How the splits came about."""
     shares = {"val": source.val_share, "test": source.test_share, "train": 1 - source.val_share - source.test_share}
     values = {name: f"{100 * share:.0f} %" for name, share in shares.items()}
-    key = catalog.layout
-    if key == "split" and not totals["test"]:
-        key = "split_no_test"
-    if key == "flat" and not source.test_share:
-        key = "flat_no_test"
+    without = not totals["test"] if not catalog.dealt else "test" in catalog.dealt and not source.test_share
+    key = f"{catalog.layout}_no_test" if without else catalog.layout
     return words.text(f"dataset.layout.{key}", **values)
 
 
@@ -155,7 +158,7 @@ def _rows(
             if figures
             else tag("p", words.text("dataset.gallery.none"), class_="sub")
         )
-        rows.append(tag("section", tag("h4", catalog.classes[label], " ", tag("small", shown)), body))
+        rows.append(tag("section", tag("h4", isolated(catalog.classes[label]), " ", tag("small", shown)), body))
     return tag("div", *rows, class_="ftlab-gallery wide" if wide else "ftlab-gallery")
 
 
@@ -170,11 +173,13 @@ def _spread(items: list[tuple[str, Item]], count: int, page: int) -> list[tuple[
 
 
 def _figure(catalog: Catalog, split: str, item: Item, uri: str | None) -> Markup:
-    file = item.path
+    file = words.one_line(item.path)
     said = f"{words.text(f'dataset.split.{split}')}: {file}"
     if uri is None:
         return tag("figure", tag("span", words.text("dataset.gallery.unreadable"), class_="gone"), title=said)
-    picture = tag("img", src=uri, alt=f"{catalog.classes[item.label]}, {file}", width="160", height="160")
+    picture = tag(
+        "img", src=uri, alt=f"{words.one_line(catalog.classes[item.label])}, {file}", width="160", height="160"
+    )
     return tag("figure", picture, tag("i", class_=f"dot {split}"), title=said)
 
 
@@ -184,7 +189,7 @@ def problems(catalog: Catalog) -> Markup:
         return tag("p", words.text("dataset.problems.none"), class_="ftlab-good")
     together: dict[tuple[str, str], list[str]] = {}
     for one in catalog.problems[:PROBLEMS]:
-        together.setdefault((one.problem, one.remedy), []).append(one.file)
+        together.setdefault((one.problem, one.remedy), []).append(one.where)
     left = len(catalog.problems) - PROBLEMS
     parts = [
         tag(
@@ -201,13 +206,13 @@ def problems(catalog: Catalog) -> Markup:
 
 def _files(files: Sequence[str]) -> Markup:
     few, rest = files[:3], files[3:]
-    shown = tag("p", join(tag("code", file) for file in few), class_="files")
+    shown = tag("p", join(tag("code", isolated(file)) for file in few), class_="files")
     if not rest:
         return shown
     folded = tag(
         "details",
         tag("summary", words.text("dataset.problems.others", count=_number(len(rest)))),
-        tag("p", join(tag("code", file) for file in rest), class_="files"),
+        tag("p", join(tag("code", isolated(file)) for file in rest), class_="files"),
     )
     return join([shown, folded])
 
@@ -223,7 +228,7 @@ def shelf(found: Shelf, root: Path) -> Markup:
             "li",
             tag(
                 "button",
-                tag("span", one.path.name, class_="name"),
+                tag("span", isolated(one.path.name), class_="name"),
                 tag("small", words.text(f"dataset.folder.{one.pictures}")) if one.pictures else "",
                 type="button",
                 data_path=str(one.path),
@@ -244,7 +249,7 @@ def shelf(found: Shelf, root: Path) -> Markup:
 
 
 def _step(place: Path, name: str, *, current: bool) -> Markup:
-    return tag("button", name, type="button", data_path=str(place), aria_current="true" if current else None)
+    return tag("button", isolated(name), type="button", data_path=str(place), aria_current="true" if current else None)
 
 
 def _number(value: int) -> Markup:

@@ -1,4 +1,4 @@
-"""Looking for a folder: what the person typed, and the sub-folders that it could become."""
+"""Looking for a folder, a zip or a list: what the person typed, and what it could become."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ftlab.data import decode
+from ftlab.data import archive, decode, origin
 from ftlab.data.listing import natural
 from ftlab.errors import DataError
 from ftlab.ui.guard import inside
@@ -24,7 +24,8 @@ class Folder:
 
     Attributes:
         path: absolute.
-        pictures: `own` pictures lie in it, `classes`: they lie in its sub-folders, empty: none were seen.
+        pictures: `own` pictures lie in it, `classes`: they lie in its sub-folders, empty: none were seen. Of a file,
+            what it is: `zip` or `list`.
     """
 
     path: Path
@@ -38,7 +39,7 @@ class Shelf:
     Attributes:
         here: the folder whose sub-folders these are.
         trail: the folders from the root down to `here`.
-        folders: sub-folders, by name; those that begin with what was typed.
+        folders: sub-folders by name, then zips and lists; those that begin with what was typed.
         more: how many were left out.
     """
 
@@ -61,27 +62,41 @@ def look(root: Path, typed: str) -> Shelf:
     here, beginning = (wanted, "") if whole else (wanted.parent, wanted.name)
     while not here.is_dir() and here != root:
         here, beginning = here.parent, here.name
-    names = [
-        name
-        for name in _sub_folders(here)
-        if name.lower().startswith(beginning.lower()) and (beginning.startswith(".") or not name.startswith("."))
-    ]
-    inner = [path for path in (here / name for name in names) if _stays(root, path)]
+    folders, files = _entries(here)
+
+    def offered(names: list[str]) -> list[Path]:
+        begin = [name for name in names if name.lower().startswith(beginning.lower())]
+        shown = [here / name for name in begin if beginning.startswith(".") or not name.startswith(".")]
+        return [path for path in shown if _stays(root, path)]
+
+    inner = offered(folders)
+    all_of_it = [*((path, _pictures) for path in inner), *((path, _kind) for path in offered(files))]
     trail = [here, *here.parents]
     return Shelf(
         here,
         tuple(reversed(trail[: trail.index(root) + 1])) if root in trail else (here,),
-        tuple(Folder(path, _pictures(path)) for path in inner[:SHOWN]),
-        max(0, len(inner) - SHOWN),
+        tuple(Folder(path, look_at(path)) for path, look_at in all_of_it[:SHOWN]),
+        max(0, len(all_of_it) - SHOWN),
     )
 
 
-def _sub_folders(folder: Path) -> list[str]:
+def _entries(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the sub-folders, and of the zips and lists."""
+    folders, files = [], []
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name for entry in entries if entry.is_dir()), key=natural)
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif origin.is_file(Path(entry.path)):
+                    files.append(entry.name)
     except OSError:
-        return []
+        return [], []
+    return sorted(folders, key=natural), sorted(files, key=natural)
+
+
+def _kind(file: Path) -> str:
+    return "zip" if archive.is_archive(file) else "list"
 
 
 def _stays(root: Path, path: Path) -> bool:

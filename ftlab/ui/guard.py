@@ -11,7 +11,8 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ftlab import words
+from ftlab import places, words
 from ftlab.errors import DataError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -30,7 +31,7 @@ SPACE_MINUTES = 10.0
 QUOTA = 4 << 30
 """Bytes that uploads and what is made from them may take on the disk, over all visitors."""
 UPLOAD = 256 << 20
-"""Bytes of one upload request, all of its files together."""
+"""Bytes of one upload request, all of its files together: of one zip, or of some pictures."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,15 @@ def inside(root: Path | None, path: str | Path) -> Path:
         real = (root / Path(typed).expanduser()).resolve()
     except (OSError, ValueError, RuntimeError) as cause:  # a NUL byte, a loop of links, "~nobody"
         raise DataError("page.no_path", folder=typed) from cause
-    if not real.is_relative_to(root.resolve()):
+    if not real.is_relative_to(root.resolve()) or real.is_relative_to(visitors().resolve()):
         raise DataError("page.outside", folder=typed, root=root)
     return real
+
+
+def visitors() -> Path:
+    """Where the unpacked uploads of all visitors lie: each finds its own by a name that nobody else is told, so no
+    path that is typed leads there."""
+    return places.home() / "visitors"
 
 
 class Gate:
@@ -116,6 +123,7 @@ class Gate:
         app: what comes behind.
         hosts: names to answer to beside addresses, `localhost` and the machine's own name; `*` for any.
         uploads: folder of Gradio's uploads and cache, which the quota counts.
+        unpacked: folder of what was made from them, which it counts too.
         framed: other sites may show the page in a frame (a Space needs it).
         quota: bytes that `uploads` may hold.
         upload: bytes of one upload request.
@@ -127,6 +135,7 @@ class Gate:
         *,
         hosts: tuple[str, ...] = (),
         uploads: Path | None = None,
+        unpacked: Path | None = None,
         framed: bool = False,
         quota: int = QUOTA,
         upload: int = UPLOAD,
@@ -134,7 +143,7 @@ class Gate:
         self.app = app
         self.named = {name.lower() for name in (*hosts, os.environ.get("SPACE_HOST", "")) if name}
         self.hosts = self.named | {"localhost", *_own_names()}
-        self.uploads, self.framed, self.quota, self.upload = uploads, framed, quota, upload
+        self.uploads, self.unpacked, self.framed, self.quota, self.upload = uploads, unpacked, framed, quota, upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -181,7 +190,8 @@ class Gate:
             return 411, "length"
         if int(length) > self.upload:
             return 413, "large"
-        if self.uploads is not None and sweep(self.uploads) + int(length) > self.quota:
+        there = (sweep(self.uploads) if self.uploads else 0) + (size(self.unpacked) if self.unpacked else 0)
+        if there + int(length) > self.quota:
             return 507, "full"
         return None
 
@@ -197,6 +207,11 @@ class Gate:
         return wrapped
 
 
+def size(folder: Path) -> int:
+    """Bytes of the files below a folder; 0 where there is none."""
+    return sum(facts.st_size for _, facts in _files(folder))
+
+
 def sweep(folder: Path, *, older_than: float = 60.0) -> int:
     """Remove the empty files that Gradio's file components leave behind, and count what is there.
 
@@ -208,17 +223,21 @@ def sweep(folder: Path, *, older_than: float = 60.0) -> int:
         Bytes below the folder.
     """
     total, now = 0, time.time()
-    for place, _, files in os.walk(folder):
-        for name in files:
-            path = os.path.join(place, name)
-            try:
-                facts = os.stat(path, follow_symlinks=False)
-                if facts.st_size == 0 and name.startswith("tmp") and now - facts.st_mtime > older_than:
-                    os.unlink(path)
-            except OSError:  # gone in the meantime
-                continue
-            total += facts.st_size
+    for path, facts in _files(folder):
+        if facts.st_size == 0 and os.path.basename(path).startswith("tmp") and now - facts.st_mtime > older_than:
+            with suppress(OSError):  # gone in the meantime
+                os.unlink(path)
+        total += facts.st_size
     return total
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Files below a folder, links not followed."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            with suppress(OSError):  # gone in the meantime
+                yield path, os.stat(path, follow_symlinks=False)
 
 
 def _own_names() -> list[str]:

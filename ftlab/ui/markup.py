@@ -9,6 +9,7 @@ nowhere else: Gradio compiles what a `{{…}}` template gives as a JavaScript te
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 
 from ftlab import words
@@ -23,13 +24,24 @@ class Markup(str):
 
 
 def escape(text: object) -> Markup:
-    """Text as HTML, ready for an element's content or a quoted attribute; what is `Markup` already stays."""
-    return text if isinstance(text, Markup) else Markup(html.escape(str(text), quote=True))
+    """Text as HTML, ready for an element's content or a quoted attribute; what is `Markup` already stays.
+
+    Characters that turn the reading direction, of this text and of what follows, are written out.
+    """
+    if isinstance(text, Markup):
+        return text
+    steady = re.sub(r"[^\n\t]+", lambda part: words.one_line(part[0]), str(text))
+    return Markup(html.escape(steady, quote=True))
 
 
 def join(parts: Iterable[object]) -> Markup:
     """Parts one after the other, each escaped unless it is `Markup`."""
     return Markup("".join(escape(part) for part in parts))
+
+
+def isolated(text: object) -> Markup:
+    """A name from outside, of a class or a file: in one line, and its reading direction stays its own."""
+    return tag("bdi", words.one_line(text))
 
 
 def tag(name: str, *content: object, **attributes: object) -> Markup:

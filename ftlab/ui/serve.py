@@ -25,8 +25,8 @@ from starlette.middleware import Middleware
 
 from ftlab import words
 from ftlab.errors import FtlabError
-from ftlab.ui import build_app
-from ftlab.ui.guard import LOOPBACK, UPLOAD, Gate, Profile, profile
+from ftlab.ui import build_app, uploads
+from ftlab.ui.guard import LOOPBACK, UPLOAD, Gate, Profile, profile, visitors
 
 PORT = 7860
 TRIES = 100
@@ -56,6 +56,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
         print(notice, flush=True)
     if allowed.data_root is None and not allowed.space:
         _say("server.no_data_root")
+    uploads.clear(allowed)
     demo = build_app(allowed, notice)
     _, url, _ = demo.launch(
         server_name=flags.host,
@@ -99,7 +100,8 @@ def launch_options(allowed: Profile) -> dict[str, Any]:
 
     # gradio's own statistics of finished events, with a pandas newer than they were written for
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
-    gate = Middleware(Gate, hosts=allowed.hosts, uploads=Path(get_upload_folder()), framed=allowed.space)
+    sent = Path(get_upload_folder())
+    gate = Middleware(Gate, hosts=allowed.hosts, uploads=sent, unpacked=visitors(), framed=allowed.space)
     return {
         "theme": theme.theme(),
         "css_paths": theme.style_sheets(),
@@ -110,7 +112,7 @@ def launch_options(allowed: Profile) -> dict[str, Any]:
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,
-        "max_file_size": UPLOAD // 4,
+        "max_file_size": UPLOAD,
         "show_error": False,
         "pwa": False,
         "mcp_server": False,

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.config import KNOBS, SAMPLES
-from ftlab.data import catalog, rendered
+from ftlab.data import catalog, origin, rendered
 from ftlab.data.catalog import Catalog
+from ftlab.data.listing import ignored
 from ftlab.errors import DataError
-from ftlab.ui.guard import Profile, inside
+from ftlab.ui import uploads
+from ftlab.ui.guard import Profile, inside, visitors
 
 FOLDER = "folder"
-"""The choice beside the sample sets: a folder of the person's own."""
-_KEPT = 8
+"""A choice beside the sample sets: a folder of the person's own, or a zip or a list there."""
+UPLOAD = "upload"
+"""Another one: a zip that the person sends."""
+_KEPT = 32
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class Source:
     """A choice of pictures, checked.
 
     Attributes:
-        sample: `shapes`, `shortcut`, or `folder`.
-        folder: where the pictures are; for a sample set None, until they are rendered.
+        sample: `shapes`, `shortcut`, `folder`, or `upload`.
+        folder: where the pictures are, or the zip or the list; for a sample set None, until it is rendered.
         val_share, test_share: fractions set aside where the layout leaves it to us.
     """
 
@@ -44,19 +48,30 @@ class Source:
 def choose(profile: Profile, sample: str, folder: str, val_share: float, test_share: float) -> Source:
     """The source that a page's widgets name, whoever sent their values.
 
+    Args:
+        profile: of this server.
+        sample: as in `Source`.
+        folder: as typed; of an upload, the name that `uploads.take` gave it.
+        val_share, test_share: fractions.
+
     Raises:
-        DataError: no folder is named, it does not exist, or it lies where this server must not look.
+        DataError: no folder is named, it does not exist, or it lies where this server must not look; the upload is
+            not there any more.
     """
     shares = share("val_share", val_share), share("test_share", test_share)
     if sample in SAMPLES:
         return Source(sample, None, *shares)
+    if sample == UPLOAD:
+        return Source(UPLOAD, uploads.find(str(folder or "")), *shares)
     if profile.data_root is None:
         raise DataError("page.no_folders")
     if not str(folder or "").strip():
         raise DataError("page.no_folder")
     place = inside(profile.data_root, folder)
-    if not place.is_dir():
+    if not place.is_dir() and not origin.is_file(place):
         raise DataError("page.no_such_folder", folder=place, near=_nearest(place))
+    if visitors().is_relative_to(place) and not any(map(ignored, visitors().relative_to(place).parts)):
+        raise DataError("page.outside", folder=place, root=profile.data_root)  # other people's uploads lie in it
     return Source(FOLDER, place, *shares)
 
 

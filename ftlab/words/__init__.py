@@ -7,11 +7,14 @@ values. Another language is another file with the same keys; a key that it lacks
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
 
 _FALLBACK = "en"
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+"""Characters that steer the terminal or the page: controls, line ends, turns of the reading direction, halves."""
 
 
 def languages() -> list[str]:
@@ -42,6 +45,14 @@ def text(key: str, /, **values: object) -> str:
     own = table(language())
     sentence = own[key] if key in own else table(_FALLBACK)[key]
     return sentence.format(**values) if values else sentence
+
+
+def one_line(value: object) -> str:
+    """A name or a message as text that stays in its line and in its place: what would steer the terminal, end the
+    line or turn the reading direction is written out (a newline as \\x0a)."""
+    return _UNSEEN.sub(
+        lambda one: f"\\x{ord(one[0]):02x}" if ord(one[0]) < 256 else f"\\u{ord(one[0]):04x}", str(value)
+    )
 
 
 def _flatten(prefix: str, node: dict[str, object]) -> list[tuple[str, str]]:

@@ -1,0 +1,247 @@
+"""What the Dataset tab does, without its components: look at pictures, take a zip, find a folder.
+
+Every event sends the choice along and gets what it shows from the scan of that choice, which the server keeps: so
+nothing of it lives in a session, and a restarted server only looks again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from ftlab import words
+from ftlab.config import SAMPLES
+from ftlab.data import origin
+from ftlab.errors import FtlabError
+from ftlab.ui import dataset_view as view
+from ftlab.ui import folders, sources, uploads
+from ftlab.ui.guard import UPLOAD, Profile, inside
+from ftlab.ui.markup import Markup, empty, join, tag, trouble
+
+
+class Shop:
+    """The handlers. One a server: it holds the profile and nothing of any visitor."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    # --- looking at the pictures
+
+    def look(
+        self,
+        sample: str,
+        folder: str,
+        val: float,
+        test: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        """What the tab shows of a choice, as scanned before if it was. Values for `shown` in `dataset.build`."""
+        root = self.profile.data_root
+        if sample == sources.UPLOAD and not folder:
+            return _nothing(empty("dataset.send.choose", "dataset.send.choose_step"))
+        if sample == sources.FOLDER and root is not None and folder.strip().rstrip("/\\") in ("", str(root)):
+            return _nothing(empty("dataset.choose", "dataset.choose_step"))  # nobody wants the home folder scanned
+        return self._scanned(sample, folder, val, test, _told(progress), fresh=False)
+
+    def look_again(
+        self,
+        sample: str,
+        folder: str,
+        val: float,
+        test: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        """The same, the files looked at again: they may have been mended."""
+        return self._scanned(sample, folder, val, test, _told(progress), fresh=True)
+
+    def receive(
+        self,
+        file: str | None,
+        before: str,
+        val: float,
+        test: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        """A zip that was sent, unpacked and looked at; the zip itself is not kept. For `sent`, `place`, and `shown` in
+        `dataset.build`."""
+        before = str(before or "")
+        if not file:
+            return [gr.skip()] * (2 + len(_nothing(Markup(""))))
+        try:
+            name, told = Path(file).stem, _told(progress, "dataset.send.progress")
+            token = uploads.take(self.profile, Path(file), before, name=name, progress=told)
+        except FtlabError as mistake:
+            return [gr.skip(), gr.skip(), *self._beside(trouble(str(mistake)), before, val, test)]
+        finally:
+            if Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+                Path(file).unlink(missing_ok=True)
+        return [token, token, *self.look(sources.UPLOAD, token, val, test, progress)]
+
+    def _beside(self, said: Markup, before: str, val: float, test: float) -> list[Any]:
+        """A refusal above what was sent before it and is still chosen, if that is there. Values for `shown`."""
+        try:
+            uploads.find(before)
+        except FtlabError:
+            return _nothing(said)
+        summary, *rest = self._scanned(sources.UPLOAD, before, val, test, lambda *_: None, fresh=False)
+        return [join([said, summary]), *rest]
+
+    def _scanned(
+        self, sample: str, folder: str, val: float, test: float, progress: Callable[[int, int], None], *, fresh: bool
+    ) -> list[Any]:
+        try:
+            source = sources.choose(self.profile, sample, folder, val, test)
+            catalog = sources.scan(source, fresh=fresh, progress=progress)
+        except FtlabError as mistake:
+            return _nothing(trouble(str(mistake)))
+        splits = view.splits_of(catalog)
+        return [
+            view.summary(catalog, source),
+            view.problems(catalog),
+            gr.Column(visible=True),
+            gr.Dropdown(
+                [
+                    (words.text("dataset.all_classes"), view.ALL),
+                    *((words.one_line(name), name) for name in catalog.classes),
+                ],
+                value=view.ALL,
+            ),
+            gr.Radio(
+                [
+                    (words.text("dataset.all_splits"), view.ALL),
+                    *((words.text(f"dataset.split.{split}"), split) for split in splits),
+                ],
+                value=view.ALL,
+            ),
+            0,
+            view.gallery(catalog, view.ALL, view.ALL, 0),
+            gr.Slider(visible="val" in catalog.dealt),
+            gr.Slider(visible="test" in catalog.dealt),
+            gr.Button(interactive=True),
+            {"sample": sample, "folder": folder, "val": val, "test": test},
+        ]
+
+    def first(self, sample: str, folder: str, val: float, test: float, name: str, split: str) -> list[Any]:
+        """The first page of a class and a split."""
+        return self._page(sample, folder, val, test, name, split, 0)
+
+    def turn(
+        self, sample: str, folder: str, val: float, test: float, name: str, split: str, page: float | None
+    ) -> list[Any]:
+        """The next page."""
+        return self._page(sample, folder, val, test, name, split, int(page or 0) + 1)
+
+    def _page(self, sample: str, folder: str, val: float, test: float, name: str, split: str, page: int) -> list[Any]:
+        try:
+            catalog = sources.scan(sources.choose(self.profile, sample, folder, val, test))
+        except FtlabError as mistake:
+            return [0, trouble(str(mistake))]
+        return [page, view.gallery(catalog, name, split, max(page, 0))]
+
+    # --- finding a folder
+
+    def restore(self, kept: object, sent: object = "") -> list[Any]:
+        """The choice that the browser kept, as far as it still makes sense: for sample, folder, place, shares, `ways`.
+
+        Args:
+            kept: what `_scanned` gave it.
+            sent: name of what was sent last.
+        """
+        stored = kept if isinstance(kept, dict) else {}
+        sample, folder = stored.get("sample"), stored.get("folder")
+        if sample not in offered(self.profile):
+            return [gr.skip()] * 9
+        typed = folder if isinstance(folder, str) and sample == sources.FOLDER else ""
+        return [
+            sample,
+            typed or gr.skip(),
+            str(sent or "") if sample == sources.UPLOAD else typed,
+            sources.share("val_share", stored.get("val")),
+            sources.share("test_share", stored.get("test")),
+            *self.open_way(sample, typed),
+        ]
+
+    def open_way(self, sample: str, folder: str) -> list[Any]:
+        """The way to a folder is shown where a folder is wanted, the field for a zip where a zip is: for `ways`."""
+        wanted = sample == sources.FOLDER and self.profile.data_root is not None
+        return [
+            about_of(sample, self.profile),
+            gr.Column(visible=wanted),
+            self.shelf(folder) if wanted else "",
+            gr.Column(visible=sample == sources.UPLOAD),
+        ]
+
+    def shelf(self, typed: str) -> Markup:
+        """Sub-folders that what is typed could become."""
+        root = self.profile.data_root
+        if root is None:
+            return Markup("")
+        try:
+            return view.shelf(folders.look(root, str(typed or "")), root)
+        except FtlabError:  # looking at the pictures says what is wrong; here is the way on
+            return view.shelf(folders.look(root, ""), root)
+
+    def pick(self, event: gr.EventData) -> list[Any]:
+        """A folder, a zip or a list of the shelf was chosen: for the path field and the shelf."""
+        root, path = self.profile.data_root, str(event._data.get("folder", ""))
+        if root is None:
+            return [gr.skip(), ""]
+        try:
+            if origin.is_file(inside(root, path)):
+                return [path, self.shelf(path)]
+            found = folders.look(root, path + os.sep)
+        except FtlabError:
+            return [gr.skip(), self.shelf("")]
+        return [f"{Path(found.here)}{os.sep}", view.shelf(found, root)]
+
+
+def offered(profile: Profile) -> list[str]:
+    """The kinds of pictures that can be chosen on this server."""
+    own = [sources.FOLDER, sources.UPLOAD] if profile.data_root else [sources.UPLOAD]
+    return [*SAMPLES, *own]
+
+
+def about_of(sample: str, profile: Profile) -> Markup:
+    """What the chosen set is good for, or what becomes of what is sent."""
+    hours = uploads.kept(profile) / 3600
+    unit = "hours" if hours < 48 else "days"
+    lasts = words.text(f"dataset.send.{unit}", count=f"{hours if hours < 48 else hours / 24:.0f}")
+    said = words.text(f"dataset.about.{sample}", lasts=lasts, limit=UPLOAD >> 20)
+    return tag("p", said, class_="ftlab-about")
+
+
+def _nothing(said: Markup) -> list[Any]:
+    """Nothing to show but a sentence; what the person chose and typed stays. Values for `shown` in `dataset.build`."""
+    hidden = gr.Column(visible=False)
+    return [
+        said,
+        "",
+        hidden,
+        gr.skip(),
+        gr.skip(),
+        0,
+        "",
+        gr.skip(),
+        gr.skip(),
+        gr.Button(interactive=False),
+        gr.skip(),
+    ]
+
+
+def _told(progress: gr.Progress, key: str = "dataset.progress") -> Callable[[int, int], None]:
+    """Progress on the page, ten times a second at most; `key` is the sentence's."""
+    last = 0.0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.1:
+            last = time.monotonic()
+            progress(done / max(total, 1), desc=words.text(key, done=f"{done:,}", total=f"{total:,}"))
+
+    return tell
