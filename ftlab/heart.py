@@ -94,8 +94,8 @@ def pulse(file: Path) -> Pulse | None:
 def overwrite(file: Path, values: dict[str, object], room: int) -> bool:
     """Write values over what stands in a file of `room` bytes, as JSON; whether that could be done.
 
-    No room is asked of the disk where the file is there already, so this works on a full disk too. A reader may, once
-    in a very long while, meet half of it, which is no JSON.
+    No room is asked of the disk where the file is there already and the values fit in it, so this works on a full disk
+    too. A reader may, once in a very long while, meet half of it, which is no JSON.
     """
     text = json.dumps(values).encode().ljust(room)
     try:
@@ -103,6 +103,7 @@ def overwrite(file: Path, values: dict[str, object], room: int) -> bool:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             os.write(handle, text)
+            os.ftruncate(handle, len(text))
         finally:
             os.close(handle)
     except OSError:

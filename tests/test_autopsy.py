@@ -12,7 +12,7 @@ import pytest
 from staged import DEAF, OBEDIENT, Stage, ended, until
 
 from ftlab import heart, machine, process
-from ftlab.errors import DataError
+from ftlab.errors import DataError, RunError
 from ftlab.jobs import autopsy, worker
 from ftlab.jobs.autopsy import Cause
 from ftlab.runs import Run
@@ -169,6 +169,12 @@ def test_a_full_disk_is_told_where_no_word_could_be_written_any_more(tmp_path: P
 def test_a_full_disk_is_told_by_the_error_that_it_gave(tmp_path: Path, error: str) -> None:
     log = f"Traceback (most recent call last):\n  File 'x', line 1, in <module>\n{error}\n"
     assert autopsy.cause(dead(tmp_path, code=1, log=log)).word == "The disk is full"
+
+
+def test_a_full_disk_that_was_told_in_our_own_words_is_told_in_them(tmp_path: Path) -> None:
+    sentence = str(RunError("run.write", folder="/runs", cause="No space left on device"))
+    found = autopsy.cause(dead(tmp_path, code=2, log=f"Epoch 1\nftlab: {sentence}\n"))
+    assert (found.word, found.why) == ("The disk is full", sentence)
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,9 @@ def test_what_is_overwritten_takes_no_more_room_and_leaves_nothing_of_what_stood
     after = os.stat(file)
     assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
     assert json.loads(file.read_bytes()) == {"word": "short"}
+
+
+def test_values_that_outgrow_their_room_leave_nothing_behind_for_the_next(file: Path) -> None:
+    assert overwrite(file, {"word": "long" * 100}, 128)
+    assert overwrite(file, {"word": "short"}, 128)
+    assert json.loads(file.read_bytes()) == {"word": "short"}

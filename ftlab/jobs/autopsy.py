@@ -23,7 +23,7 @@ LINES, BYTES = 15, 4000
 """How much of a process's own output is shown as its last words, at most."""
 _FAR = 64_000
 """Bytes from the end of the log in which an exception is looked for: its message may be long."""
-_LONG = 300
+_LONG = 600
 """Characters of a message that are told."""
 _FULL = 2**20
 """Bytes: with less than this free, a disk is full."""
@@ -47,6 +47,8 @@ _SIGNALS = {
     "SIGILL": "instruction",
     "SIGBUS": "bus",
 }
+_OURS = "ftlab: "
+"""How the command line begins a sentence of its own."""
 _NTSTATUS = 0xC0000000
 """Exit statuses from here on are errors of Windows itself."""
 _WINDOWS = {
@@ -93,8 +95,8 @@ def cause(run: Run) -> Cause:
         return Cause("ended")
     if record is None:
         return Cause("gone" if (run.path / "metrics.jsonl").exists() else "unclaimed")
-    said = _said(run, record)
-    found = _of_words(said) if said else None
+    said, ours = _said(run)
+    found = _of_words(said, "told" if ours else "said")
     if found is not None:
         return found
     if record.code is not None:
@@ -159,20 +161,22 @@ def _output(run: Run) -> str:
     return "\n".join(line for line in shown if not _UNDERLINE.fullmatch(line)).strip()
 
 
-def _said(run: Run, record: Record) -> str:
-    """The line in which its output says what went wrong: of an exception, of the interpreter's end, of ours; or ''."""
+def _said(run: Run) -> tuple[str, bool]:
+    """The line in which its output says what went wrong, empty where there is none; and whether the words are ours."""
     lines = _output(run).splitlines()
     heads = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     after = lines[heads[-1] + 1 :] if heads else []
     raised = next((line for line in after if _EXCEPTION.match(line)), "")
-    other = [line for line in lines if line.startswith("ftlab: ") or "what():" in line or "std::bad_alloc" in line]
-    return (raised or (other[-1].removeprefix("ftlab: ").strip() if other else ""))[:_LONG]
+    if raised:
+        return raised[:_LONG], False
+    ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]
+    library = [line.strip() for line in lines if "what():" in line or "std::bad_alloc" in line]
+    return (ours or library or [""])[-1][:_LONG], bool(ours)
 
 
-def _of_words(line: str) -> Cause | None:
-    if _MEMORY.search(line):
-        return Cause("memory_said", {"said": line})
-    return Cause("disk_said", {"said": line}) if _DISK.search(line) else None
+def _of_words(line: str, how: str = "said") -> Cause | None:
+    kind = "memory" if _MEMORY.search(line) else "disk" if _DISK.search(line) else ""
+    return Cause(f"{kind}_{how}", {"said": line}) if kind else None
 
 
 def _of_status(code: int, said: str, run: Run, record: Record) -> Cause:

@@ -60,7 +60,9 @@ def _detail(history: History, now: str) -> str:
 def doing(history: History, work: str) -> str:
     """What a run was at when it was heard last: `work` as `live.work_of` gives it, and how far that was."""
     word, progress = words.text(f"status.{work}"), history.progress
-    if progress:
+    if work == "download":
+        done = words.text("status.tile.megabytes", **_megabytes(history))
+    elif progress:
         done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
     elif work == "training":
         done = words.text("status.tile.step", now=history.step, all=history.steps_total)
