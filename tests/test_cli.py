@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import staged
 from PIL import Image
 from staged import DEAF, Stage
 
-from ftlab import backbones, cli, commands, config, machine, runs
+from ftlab import backbones, cli, commands, config, machine, places, runs
 from ftlab.config import KNOBS, TrainConfig
 from ftlab.errors import ConfigError
 from ftlab.jobs import worker
@@ -312,6 +313,52 @@ def test_scan(say: Any, tiny_folder: Path) -> None:
 def test_scan_deals_with_the_shares_that_are_given(say: Any, tiny_folder: Path) -> None:
     (found,) = lines(say("scan", tiny_folder, "--json", "--val-share", 0.25, "--test-share", 0.25)[1])
     assert found["splits"] == {"train": 12, "val": 6, "test": 6}
+
+
+def test_a_zip_and_a_list_are_looked_at_like_a_folder(say: Any, tiny_folder: Path, tmp_path: Path) -> None:
+    file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", tiny_folder))
+    (found,) = lines(say("scan", file, "--json")[1])
+    assert found["splits"] == {"train": 18, "val": 3, "test": 3}
+    rows = [f"{path.relative_to(tiny_folder).as_posix()};{path.parent.name}" for path in tiny_folder.glob("*/*.jpg")]
+    (tiny_folder / "pets.csv").write_text("\n".join(["path;label", *rows, "gone.jpg;amber"]))
+    (found,) = lines(say("scan", tiny_folder / "pets.csv", "--json")[1])
+    assert found["layout"] == "list"
+    assert found["problems"][0]["line"] == 20
+    out = say("scan", tiny_folder / "pets.csv")[1]
+    assert "gone.jpg (line 20): The file is not there." in out
+    assert "classes as the list says" in out
+
+
+def test_a_training_takes_a_zip_and_unpacks_it_once(say: Any, pictures: Path, tmp_path: Path) -> None:
+    file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", pictures))
+    command = ["train", "--data", file, "--epochs", 1, "--threads", 1, "--runs", tmp_path / "runs"]
+    assert say(*command)[0] == 0
+    run = runs.find(tmp_path / "runs", "latest")
+    assert run.config().data == str(file)
+    assert Path(run.read("split.json")["root"]).is_relative_to(places.home() / "archives")
+    assert say("evaluate", "latest", "--runs", tmp_path / "runs")[0] == 0
+    assert len(list((places.home() / "archives").iterdir())) == 1
+
+
+def test_a_zip_that_is_refused_makes_no_run(say: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as out:
+        out.writestr("../\nevil.png", b"x")
+    status, out_text, err = say("train", "--data", tmp_path / "evil.zip", "--runs", tmp_path / "runs")
+    assert (status, out_text) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert r"../\x0aevil.png leads out" in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such names on Windows")
+def test_no_name_of_a_class_or_a_file_breaks_a_line_of_the_table(say: Any, tiny_folder: Path) -> None:
+    (tiny_folder / "amber").rename(tiny_folder / "am\nber\x1b[31m")
+    (tiny_folder / "blue" / "x\ny.png").touch()
+    status, out, _ = say("scan", tiny_folder)
+    assert status == 0
+    assert len(out.splitlines()) == 6
+    assert r"am\x0aber\x1b[31m" in out
+    assert "\x1b" not in out
 
 
 # Mistakes
