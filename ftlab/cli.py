@@ -11,9 +11,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
-from ftlab import __version__, commands, config, words
+from ftlab import __version__, architectures, commands, config, words
 from ftlab.errors import FtlabError
 
 
@@ -51,10 +52,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(metavar="COMMAND", required=True)
 
-    def verb(name: str, *places: str) -> argparse.ArgumentParser:
+    def verb(name: str, *places: str, room: ModuleType = commands) -> argparse.ArgumentParser:
         about = words.text(f"cli.{name}")
         made = verbs.add_parser(name, help=about, description=about)
-        made.set_defaults(command=getattr(commands, name))
+        made.set_defaults(command=getattr(room, name))
         made.add_argument("--json", action="store_true", help=words.text("cli.json"))
         if "runs" in places:
             made.add_argument("--runs", default="runs", metavar="DIR", help=words.text("cli.runs_folder"))
@@ -73,7 +74,8 @@ def parser() -> argparse.ArgumentParser:
         _knob_flag(train, name)
 
     verb("runs", "runs")
-    verb("stop", "runs", "run")
+    stop = verb("stop", "runs", "run")
+    stop.add_argument("--now", action="store_true", help=words.text("cli.now"))
     verb("resume", "runs", "run")
 
     evaluate = verb("evaluate", "runs", "run")
@@ -88,6 +90,15 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--class", dest="of", metavar="NAME", help=words.text("cli.class"))
     explain.add_argument("--out", required=True, metavar="PNG|DIR", help=words.text("cli.out"))
     explain.add_argument("--opacity", type=float, default=0.6, metavar="0…1", help=words.text("cli.opacity"))
+
+    backbones = verb("backbones", room=architectures)
+    backbones.add_argument("backbone", nargs="?", metavar="BACKBONE", help=words.text("cli.one_backbone"))
+
+    layers = verb("layers", room=architectures)
+    layers.add_argument("backbone", metavar="BACKBONE", help=words.text("cli.backbone"))
+    layers.add_argument("--mode", choices=config.MODES, default="frozen", help=words.text("cli.layers_mode"))
+    layers.add_argument("--classes", type=int, default=10, metavar="K", help=words.text("cli.classes"))
+    layers.add_argument("--depth", type=int, metavar="N", help=words.text("cli.depth"))
 
     measure = verb("measure")
     measure.add_argument("--config", required=True, metavar="FILE", help=words.text("cli.config"))

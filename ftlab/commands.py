@@ -8,16 +8,17 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ftlab import config, session, words
+from ftlab import backbones, config, session, words
 from ftlab import runs as directory
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError, FtlabError, RunError
+from ftlab.jobs import autopsy, worker
+from ftlab.printing import as_json, table
 from ftlab.runs import Run
 
 _FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -42,11 +43,11 @@ def scan(options: Namespace) -> None:
     if options.json:
         splits = {split: len(found.splits[split]) for split in SPLITS}
         problems = [problem.to_json() for problem in found.problems]
-        _as_json({"classes": counts, "splits": splits, "layout": found.layout, "problems": problems})
+        as_json({"classes": counts, "splits": splits, "layout": found.layout, "problems": problems})
         return
     print(words.text(f"cli.layout.{found.layout}", folder=words.one_line(found.root)))
     rows = [[words.one_line(name), *(counts[name][split] for split in SPLITS)] for name in found.classes]
-    _table(["class", *SPLITS], rows)
+    table(["class", *SPLITS], rows)
     for one in found.problems:
         print(words.text("cli.problem", file=one.where, problem=one.problem, remedy=one.remedy))
 
@@ -56,6 +57,7 @@ def train(options: Namespace) -> int:
     settings = given(options)
     if not (settings.data or settings.sample):
         raise ConfigError("config.no_source")
+    backbones.get(settings.backbone)  # no run is made for one that is not there
     if settings.data:
         settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
         if not session.adopting():  # else a run is there already, and the training says in it what is amiss
@@ -103,23 +105,33 @@ def runs(options: Namespace) -> None:
             "best_epoch": ended.best_epoch if ended else None,
             "best_val_accuracy": best,
         }
+        gone = autopsy.cause(run) if facts["status"] == "died" else None
         if options.json:
-            _as_json(facts)
-        rows.append([run.name, facts["status"], "–" if best is None else f"{best:.1%}", facts["data"]])
+            as_json({**facts, "cause": gone.why if gone else ended.message if ended else None})
+        standing = words.text("status.short.died_why", cause=gone.word) if gone else facts["status"]
+        rows.append([run.name, standing, "–" if best is None else f"{best:.1%}", facts["data"]])
     if rows and not options.json:
-        _table(["run", "status", "best", "data"], rows)
+        table(["run", "status", "best", "data"], rows)
 
 
 def stop(options: Namespace) -> None:
-    """Ask a run to end at its next step."""
+    """Ask a run to end at its next step, or end its process now."""
     run = directory.find(options.runs, options.run)
-    if not run.live():
+    status, heard = run.status(), run.pulse()
+    if status not in directory.LIVE:
         raise RunError("run.idle", run=run.name)
-    run.ask_stop()
-    if options.json:
-        _as_json({"run": run.name, "stop": "asked"})
+    if options.now:
+        worker.end(run)
+        said = words.text("cli.ended_now", run=run.name)
     else:
-        print(words.text("cli.stopping", run=run.name))
+        run.ask_stop()
+        said = words.text("cli.stopping", run=run.name)
+        if status == "hanging" and heard:
+            said = words.text("cli.stopping_silent", run=run.name, silence=f"{heard.silence:.0f}")
+    if options.json:
+        as_json({"run": run.name, "stop": "ended" if options.now else "asked"})
+    else:
+        print(said)
 
 
 def evaluate(options: Namespace) -> None:
@@ -130,7 +142,7 @@ def evaluate(options: Namespace) -> None:
     with _bar("console.validation") as progress:
         found = score(run, options.split, progress)
     if options.json:
-        _as_json(asdict(found))
+        as_json(asdict(found))
     else:
         print(words.text("cli.score", split=options.split, **asdict(found)))
 
@@ -140,7 +152,7 @@ def predict(options: Namespace) -> int:
     _within("--top", options.top, 1, 1000)
     model, files = _model(options), pictures(options.files)
     mistakes = 0
-    table = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    lines = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
     for file in files:
         try:
             top = model.top(file, options.top)
@@ -149,9 +161,9 @@ def predict(options: Namespace) -> int:
             print(f"ftlab: {mistake}", file=sys.stderr)
             continue
         if options.json:
-            _as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
+            as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
         else:
-            table.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top)])
+            lines.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top)])
     return 2 if mistakes == len(files) else 0
 
 
@@ -189,11 +201,10 @@ def explain(options: Namespace) -> int:
         except OSError as cause:
             raise ConfigError("config.out", file=target, cause=cause.strerror or cause) from cause
         if options.json:
-            _as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
+            as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
         else:
-            print(
-                words.text("cli.explained" if found.evidence else "cli.no_evidence", file=file, name=name, out=target)
-            )
+            key = "cli.explained" if found.evidence else "cli.no_evidence" if found.mapped else "cli.no_map"
+            print(words.text(key, file=file, name=name, out=target))
     return 2 if mistakes == len(files) else 0
 
 
@@ -202,7 +213,7 @@ def measure(options: Namespace) -> None:
     from ftlab.training.speed import measure as run_measure
 
     speed = run_measure(config.load(options.config))
-    _as_json(asdict(speed))
+    as_json(asdict(speed))
 
 
 def given(options: Namespace) -> TrainConfig:
@@ -257,7 +268,7 @@ def _trained(run: Run, settings: TrainConfig, options: Namespace) -> int:
     if options.json:
         facts = asdict(ended)
         kept = ("reason", "best_epoch", "best_val_accuracy", "epoch", "seconds", "message")
-        _as_json({"run": run.name, "path": str(run.path), **{key: facts[key] for key in kept}})
+        as_json({"run": run.name, "path": str(run.path), **{key: facts[key] for key in kept}})
     return 2 if ended.reason == "failed" else 0
 
 
@@ -277,14 +288,3 @@ def _bar(key: str) -> Iterator[Any]:
             bar.update(done - bar.n)
 
         yield move
-
-
-def _as_json(value: Any) -> None:
-    print(dumps(value, ensure_ascii=False), flush=True)
-
-
-def _table(head: list[str], rows: list[list[Any]]) -> None:
-    cells = [head, *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

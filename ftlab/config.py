@@ -58,7 +58,7 @@ class TrainConfig:
     val_share: float = _knob(0.15, "data", low=0.01, high=0.9, step=0.01)
     test_share: float = _knob(0.15, "data", low=0.0, high=0.9, step=0.01)
 
-    backbone: str = _knob(backbones.DEFAULT, "model", choices=tuple(backbones.TABLE))
+    backbone: str = _knob(backbones.DEFAULT, "model")
     mode: str = _knob("frozen", "model", choices=MODES)
 
     epochs: int | None = _knob(None, "main", low=1, high=10_000, step=1)
@@ -86,7 +86,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             _check(f.name, getattr(self, f.name))
-        backbones.get(self.backbone)
+        backbones.check(self.backbone)
         if self.data and self.sample:
             raise ConfigError("config.two_sources")
         if self.val_share + self.test_share > 0.95:
@@ -145,7 +145,7 @@ def optional(name: str) -> bool:
 
 def defaults(backbone: str, mode: str) -> dict[str, Any]:
     """What "chosen for you" comes to for a backbone and a mode, on any data."""
-    row = backbones.get(backbone)
+    full_rate, scratch_rate = backbones.rates(backbone)
     return {
         "frozen": {
             "epochs": 30,
@@ -157,14 +157,14 @@ def defaults(backbone: str, mode: str) -> dict[str, Any]:
         "full": {
             "epochs": 8,
             "batch_size": 16,
-            "learning_rate": row.full_rate,
+            "learning_rate": full_rate,
             "weight_decay": 0.01,
             "augment": "crop",
         },
         "scratch": {
             "epochs": 30,
             "batch_size": 16,
-            "learning_rate": row.scratch_rate,
+            "learning_rate": scratch_rate,
             "weight_decay": 0.05,
             "augment": "crop",
         },
@@ -212,7 +212,7 @@ def _check(name: str, value: Any) -> None:
         raise ConfigError(
             "config.type", name=flag(name), value=repr(value), wanted=words.text(f"type.{wanted.__name__}")
         )
-    if knob.choices and value not in knob.choices and name != "backbone":
+    if knob.choices and value not in knob.choices:
         raise ConfigError("config.choice", name=flag(name), value=value, choices=", ".join(filter(None, knob.choices)))
     if knob.low is not None and not (knob.low <= value <= (knob.high or value)):
         raise ConfigError("config.bounds", name=flag(name), value=value, low=knob.low, high=knob.high)

@@ -64,7 +64,7 @@ class _Bar:
         if isinstance(event, Started):
             self.steps = event.epochs * event.steps_per_epoch
         if isinstance(event, Progress):
-            self._move(words.text(f"console.{event.stage}"), event.done, event.total)
+            self._move(words.text(f"console.{event.stage}"), event.done, event.total, event.stage == "download")
         elif isinstance(event, Step):
             self._move(words.text("console.training"), event.step, self.steps)
         text = line(event)
@@ -72,12 +72,13 @@ class _Bar:
             tqdm.write(text, file=self.stream)
             self.stream.flush()
 
-    def _move(self, title: str, done: int, total: int) -> None:
+    def _move(self, title: str, done: int, total: int, bytes_: bool = False) -> None:
         if not self.stream.isatty():
             return
         if self.bar is None or self.bar.desc != f"{title}: " or self.bar.total != total:
             self._close()
-            self.bar = tqdm(total=total, desc=title, file=self.stream, leave=False, dynamic_ncols=True)
+            unit = {"unit": "B", "unit_scale": True} if bytes_ else {}
+            self.bar = tqdm(total=total, desc=title, file=self.stream, leave=False, dynamic_ncols=True, **unit)
         self.bar.update(done - self.bar.n)
 
     def _close(self) -> None:

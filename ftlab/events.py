@@ -45,16 +45,19 @@ class Started(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Note(Event):
-    """A sentence for the log: key `log.<code>` of the words, and its values."""
+    """A sentence for the log: key `log.<code>` of the words, and its values. `level` is info, or warning for what a
+    person should not overlook."""
 
     kind: ClassVar[str] = "note"
     code: str
     values: dict[str, object] = field(default_factory=dict)
+    level: str = "info"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """How far work that comes before or between epochs is: `stage` is `features` or `validation`."""
+    """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `features` or
+    `validation` (in pictures)."""
 
     kind: ClassVar[str] = "progress"
     stage: str

@@ -1,201 +1,20 @@
-"""The run directory: the only protocol between a training and whoever watches it. No torch.
-
-`<root>/<stamp>-<backbone>-<mode>-<id>/`
-    config.json         the configuration, written before the process exists; and what was resolved at its start
-    split.json          which file went where, what was skipped, the manifest's hash
-    metrics.jsonl       every event, append-only
-    model.json          what a prediction needs beside the weights
-    best.safetensors    weights of the best epoch by validation accuracy
-    last/               what a resume needs
-    worker.log          standard output and error of the process
-    pid                 the process that trains
-    stop                asks it to end, by existing
-"""
+"""The folder of all runs: a new one, one by its name, those at work. No torch."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import time
 from pathlib import Path
-from typing import Any
 
-import psutil
-
-from ftlab.config import TrainConfig, from_json
+from ftlab.config import TrainConfig
 from ftlab.errors import RunError
-from ftlab.events import Ended, Event, from_line
-from ftlab.history import History
+from ftlab.run import LIVE, Run
+
+__all__ = ["LIVE", "Run", "busy", "create", "find", "names"]
 
 _NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-(frozen|full|scratch)-[0-9a-f]{12}")
-LIVE = ("waiting", "running")
-_PATIENCE = 60.0
-"""Seconds after which a run that no process took up counts as died, so that it can be resumed."""
-
-
-class Run:
-    """One run directory. Holds nothing in memory: any number of objects and processes may look at one."""
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best.safetensors"
-
-    @property
-    def last(self) -> Path:
-        return self.path / "last" / "state.safetensors"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "worker.log"
-
-    def config(self) -> TrainConfig:
-        """The configuration it was started with."""
-        return from_json(self.read("config.json")["config"])
-
-    def resolved(self) -> TrainConfig:
-        """The configuration with what was chosen at the start; the bare one before that."""
-        stored = self.read("config.json")
-        return from_json(stored.get("resolved") or stored["config"])
-
-    def read(self, file: str) -> dict[str, Any]:
-        """One of its JSON files.
-
-        Raises:
-            RunError: it is not there or cannot be read.
-        """
-        try:
-            with open(self.path / file, encoding="utf-8") as stream:
-                return dict(json.load(stream))
-        except (OSError, ValueError, TypeError) as cause:
-            raise RunError("run.file", run=self.name, file=file) from cause
-
-    def write(self, file: str, values: dict[str, Any]) -> None:
-        """Replace one of its JSON files in one go: a reader sees the old one or the new one, never half."""
-        target = self.path / file
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-        with open(part, "w", encoding="utf-8") as stream:
-            json.dump(values, stream, indent=1, ensure_ascii=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, target)
-
-    def append(self, event: Event) -> None:
-        """Add an event to `metrics.jsonl`; a reader sees it at once.
-
-        A line that a killed process left unfinished is ended first, so that it spoils no other.
-        """
-        with open(self.path / "metrics.jsonl", "a+b") as stream:
-            if stream.seek(0, os.SEEK_END):
-                stream.seek(-1, os.SEEK_END)
-                if stream.read(1) != b"\n":
-                    stream.write(b"\n")
-            stream.write(event.to_line().encode() + b"\n")
-
-    def tail(self, offset: int = 0) -> tuple[list[Event], int]:
-        """Events after a byte offset, and the offset to ask from next. A line still being written waits."""
-        try:
-            with open(self.path / "metrics.jsonl", "rb") as stream:
-                stream.seek(offset)
-                chunk = stream.read()
-        except FileNotFoundError:
-            return [], offset
-        whole = chunk.rfind(b"\n") + 1
-        # Not splitlines, which also breaks at characters that a file's name or a message may hold.
-        lines = chunk[:whole].decode("utf-8", "replace").split("\n")
-        return [event for event in map(from_line, lines) if event is not None], offset + whole
-
-    def history(self) -> History:
-        """All of its events, folded."""
-        history = History()
-        history.add(self.tail()[0])
-        return history
-
-    def ended(self) -> Ended | None:
-        """The end that the last process told, None while one is at work or when it died without a word."""
-        try:
-            with open(self.path / "metrics.jsonl", "rb") as stream:
-                size = stream.seek(0, os.SEEK_END)
-                start, last = size, b""
-                while start and b"\n" not in last:  # a failure's message may be long
-                    start = max(0, start - 8192)
-                    stream.seek(start)
-                    last = stream.read().removesuffix(b"\n")
-        except FileNotFoundError:
-            return None
-        event = from_line(last.rpartition(b"\n")[2].decode("utf-8", "replace"))
-        return event if isinstance(event, Ended) else None
-
-    def status(self) -> str:
-        """waiting (for its process to start), running, finished, stopped, failed, or died (ended without a word)."""
-        if self.alive():
-            return "running"
-        ended = self.ended()
-        if ended is None:
-            return "waiting" if self._fresh() else "died"
-        return {"time": "finished", "early": "finished"}.get(ended.reason, ended.reason)
-
-    def _fresh(self) -> bool:
-        """Whether no process has touched it yet, and it is not too late for one to come."""
-        if (self.path / "pid").exists() or (self.path / "metrics.jsonl").exists():
-            return False
-        try:
-            return time.time() - (self.path / "config.json").stat().st_mtime < _PATIENCE
-        except OSError:
-            return False
-
-    def live(self) -> bool:
-        """Whether a process works on it, or is about to."""
-        return self.status() in LIVE
-
-    def hand_to(self, pid: int) -> None:
-        """Name the process that trains here; an older wish to stop no longer counts."""
-        self.withdraw_stop()
-        self.write("pid", {"pid": pid, "created": psutil.Process(pid).create_time()})
-
-    def claim(self) -> None:
-        """Make this process the one that trains here, unless whoever started it said so already.
-
-        Raises:
-            RunError: another one does.
-        """
-        if not self.alive():
-            self.hand_to(os.getpid())
-        # A virtual environment's python on Windows is a launcher: what was started is then our parent.
-        elif self.read("pid")["pid"] not in (os.getpid(), os.getppid()):
-            raise RunError("run.busy", run=self.name)
-
-    def release(self) -> None:
-        """This process is done with it."""
-        (self.path / "pid").unlink(missing_ok=True)
-
-    def alive(self) -> bool:
-        """Whether the process in `pid` is still the one that wrote it."""
-        try:
-            stored = json.loads((self.path / "pid").read_text(encoding="utf-8"))
-            process = psutil.Process(stored["pid"])
-            same = abs(process.create_time() - stored["created"]) < 1.0
-            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-        except (OSError, ValueError, KeyError, psutil.Error):
-            return False
-
-    def ask_stop(self) -> None:
-        """Ask the process to end at its next step."""
-        (self.path / "stop").touch()
-
-    def stop_asked(self) -> bool:
-        return (self.path / "stop").exists()
-
-    def withdraw_stop(self) -> None:
-        (self.path / "stop").unlink(missing_ok=True)
 
 
 def create(root: Path | str, config: TrainConfig) -> Run:
@@ -205,12 +24,11 @@ def create(root: Path | str, config: TrainConfig) -> Run:
         RunError: the folder cannot be written.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    run = Run(Path(root).absolute() / f"{stamp}-{config.backbone}-{config.mode}-{secrets.token_hex(6)}")
-    try:
+    backbone = config.backbone.replace("/", ".")  # timm/…: a name is one folder
+    run = Run(Path(root).absolute() / f"{stamp}-{backbone}-{config.mode}-{secrets.token_hex(6)}")
+    with run.writing():
         (run.path / "last").mkdir(parents=True)
-        run.write("config.json", {"config": config.to_json(), "created": time.time()})
-    except OSError as cause:
-        raise RunError("run.write", folder=root, cause=cause.strerror or cause) from cause
+    run.write("config.json", {"config": config.to_json(), "created": time.time()})
     return run
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 
-from ftlab import console, runs
+from ftlab import console, disk, runs
 from ftlab.config import TrainConfig
-from ftlab.errors import FtlabError
+from ftlab.errors import RunError
 from ftlab.events import Ended, Event
-from ftlab.jobs import worker
+from ftlab.jobs import autopsy, worker
 from ftlab.runs import Run
 
 
@@ -21,6 +21,7 @@ def follow(run: Run, settings: TrainConfig) -> Ended | None:
 
     if first():
         run.claim()
+        disk.sweep(run.path)
     previous = {one: signal.signal(one, lambda *_: run.ask_stop()) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         return console.show(_recorded(events(settings, run), run), quiet=not first())
@@ -32,17 +33,20 @@ def follow(run: Run, settings: TrainConfig) -> Ended | None:
 
 
 def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
-    """Each event is on the disk before it is told; an error becomes the run's last word."""
+    """Each event is on the disk before it is told; an error becomes the run's last word.
+
+    Raises:
+        RunError: an event cannot be written. The last checkpoint stands.
+    """
     try:
         for event in events:
             if first():
                 run.append(event)
             yield event
     except Exception as cause:
-        known = isinstance(cause, FtlabError)
-        message = str(cause) if known else "".join(traceback.format_exception_only(cause)).strip()
         if first():
-            run.append(_failed(run, message))
+            with suppress(RunError):  # the error on its way up is told on the terminal, and in the log
+                run.append(_failed(run, autopsy.told(cause)))
         raise
 
 

@@ -15,6 +15,7 @@ import drawn
 import network_guard as network
 import psutil
 import pytest
+import staged
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = ROOT / "tests" / "offline"
@@ -115,6 +116,15 @@ def shared_data() -> Path:
 def tiny_folder(tmp_path: Path) -> Path:
     """A folder of drawn pictures, a sub-folder a class: amber, blue, green; 8 each, JPEG and PNG, 64 to 120 px."""
     return drawn.tiny(tmp_path / "tiny")
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[staged.Stage]:
+    """Where `ftlab.jobs.worker` starts its processes during a test: a few lines run in the place of a training."""
+    stage = staged.Stage()
+    monkeypatch.setattr("ftlab.jobs.worker.subprocess.Popen", stage.popen)
+    yield stage
+    stage.clear()
 
 
 @pytest.fixture(scope="session")

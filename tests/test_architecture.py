@@ -17,22 +17,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Imports only go down: a room may import from its own floor and from those above it in this list.
 FLOORS = (
-    ("errors", "events", "words", "backbones", "places"),
+    ("disk", "errors", "events", "words", "backbones", "places", "machine"),
     ("config",),
-    ("history", "recipes", "runs"),
+    ("heart", "history", "process", "recipes", "run", "runs"),
     ("data", "models", "jobs"),
     ("training",),
     ("inference",),
     ("inspection", "export"),
     ("curves", "plots"),
-    ("console",),
+    ("console", "printing"),
     ("session",),
-    ("cli", "commands", "ui", "__main__"),
+    ("architectures", "cli", "commands", "ui", "__main__"),
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
-    *("errors", "events", "words", "backbones", "places", "config", "history", "recipes", "runs", "jobs", "console"),
-    *("session", "cli", "commands"),
+    *("disk", "errors", "events", "words", "backbones", "places", "machine", "config", "heart", "history", "process"),
+    *("recipes", "run", "runs", "jobs", "console", "session", "printing", "architectures", "cli", "commands"),
 )
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ftlab import backbones
 from ftlab.inference import cam
+from ftlab.models.cam_layout import as_map
 from ftlab.models.network import Network
 
 ROW = dataclasses.replace(backbones.get("resnet18"), cam="conv")
@@ -71,9 +72,9 @@ def test_what_follows_in_place_does_not_spoil_the_map(picture: Tensor) -> None:
 
 def test_tokens_and_channels_last_become_maps() -> None:
     tokens = torch.arange(10.0).view(1, 5, 2)  # a class token, then four patches row by row; two channels
-    assert cam._as_map(tokens, "tokens").tolist() == [[[2, 4], [6, 8]], [[3, 5], [7, 9]]]
-    assert cam._as_map(torch.arange(8.0).view(1, 2, 2, 2), "hwc").tolist() == [[[0, 2], [4, 6]], [[1, 3], [5, 7]]]
-    assert cam._as_map(torch.arange(4.0).view(1, 1, 2, 2), "chw").tolist() == [[[0, 1], [2, 3]]]
+    assert as_map(tokens, "tokens", 1).tolist() == [[[2, 4], [6, 8]], [[3, 5], [7, 9]]]
+    assert as_map(torch.arange(8.0).view(1, 2, 2, 2), "hwc", 0).tolist() == [[[0, 2], [4, 6]], [[1, 3], [5, 7]]]
+    assert as_map(torch.arange(4.0).view(1, 1, 2, 2), "chw", 0).tolist() == [[[0, 1], [2, 3]]]
 
 
 # Left as found

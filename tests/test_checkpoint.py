@@ -17,10 +17,8 @@ from ftlab.config import TrainConfig
 from ftlab.errors import RunError
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import checkpoint
+from ftlab.training import checkpoint, sealed
 from ftlab.training.checkpoint import Keeper, Position
-
-OLD, NEW = {"x": torch.arange(3)}, {"x": torch.zeros(1000)}
 
 
 def full_disk(*_: object, **__: object) -> None:
@@ -60,56 +58,6 @@ def optimizers(net: nn.Module, kind: str) -> torch.optim.Optimizer:
     )  # fmt: skip
 
 
-# Files
-
-
-def test_tensors_and_header_come_back(tmp_path: Path) -> None:
-    tensors = {
-        "a": torch.randn(2, 3).t(),
-        "b": torch.tensor(7),
-        "c": torch.zeros(1, 3, 2, 2).to(memory_format=torch.channels_last),
-    }
-    checkpoint.write(tmp_path / "x", tensors, {"epoch": 3, "name": "ü"})
-    found, header = checkpoint.load(tmp_path / "x")
-    assert header == {"epoch": 3, "name": "ü"}
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[key], tensors[key]) for key in tensors)
-    assert files(tmp_path) == ["x"]
-
-
-@pytest.mark.parametrize(
-    ("where", "what"),
-    [("os.replace", full_disk), ("os.fsync", full_disk), ("ftlab.training.checkpoint.save_file", refusing)],
-)
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, what: Any
-) -> None:
-    checkpoint.write(tmp_path / "x", OLD, {"epoch": 1})
-    monkeypatch.setattr(where, what)
-    with pytest.raises((OSError, SafetensorError)):
-        checkpoint.write(tmp_path / "x", NEW, {"epoch": 2})
-    assert checkpoint.load(tmp_path / "x")[1] == {"epoch": 1}
-    assert files(tmp_path) == ["x"]
-
-
-def test_nothing_is_in_place_before_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-
-    def noted(name: str) -> Any:
-        real = getattr(os, name)
-
-        def call(*arguments: Any) -> Any:
-            told.append(name)
-            return real(*arguments)
-
-        return call
-
-    for name in ("fsync", "replace"):
-        monkeypatch.setattr(os, name, noted(name))
-    checkpoint.write(tmp_path / "x", OLD, {})
-    assert told == ["fsync", "replace"]
-
-
 # Going on
 
 
@@ -125,16 +73,17 @@ def test_network_optimizer_and_position_are_put_back(run: Run, kind: str) -> Non
 
     other = network(seed=9)
     again = optimizers(other, kind)
-    assert Keeper(run, other, other, again).restore() == position == checkpoint.reached(run)
+    state = checkpoint.read(run)
+    assert state is not None
+    assert (state.position, state.damaged) == (position, "")
+    Keeper(run, other, other, again).restore(state)
     for one, two in ((net, optimizer), (other, again)):
         learn(one, two)
     assert all(torch.equal(net.state_dict()[key], other.state_dict()[key]) for key in net.state_dict())
 
 
 def test_a_new_run_has_nothing_to_go_on_from(run: Run) -> None:
-    net = network()
-    assert Keeper(run, net, net, optimizers(net, "sgd")).restore() is None
-    assert checkpoint.reached(run) == Position()
+    assert checkpoint.read(run) is None
 
 
 def test_of_a_frozen_network_the_state_holds_the_head_and_the_best_the_whole(run: Run) -> None:
@@ -149,8 +98,8 @@ def test_of_a_frozen_network_the_state_holds_the_head_and_the_best_the_whole(run
     learn(net, optimizer)
     keeper.save(position)
 
-    best, header = checkpoint.load(run.best)
-    assert header == {"epoch": 1, "val_accuracy": 0.5}
+    best, header = sealed.load(run.best)
+    assert header == {"epoch": 1, "val_accuracy": 0.5, "model": ""}
     assert best.keys() == aside.keys()
     assert all(torch.equal(best[key], aside[key]) for key in aside)
     with safe_open(run.last, framework="pt") as file:
@@ -192,19 +141,30 @@ def test_saving_takes_a_small_share_of_the_time(run: Run, monkeypatch: pytest.Mo
     now = 100.0
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
 
-    def slow(*_: object) -> None:
+    def slow(*_: object, **__: object) -> None:
         nonlocal now
         now += 2.0
 
-    monkeypatch.setattr(checkpoint, "write", slow)
+    monkeypatch.setattr(sealed, "write", slow)
     assert keeper.due()
     keeper.save(Position())
-    for passed, due in ((0, False), (19, False), (20, True)):
+    for passed, at_its_end, within in ((0, False, False), (19, False, False), (20, True, False), (60, True, True)):
         now = 102.0 + passed
-        assert keeper.due() is due
+        assert (keeper.due(), keeper.due(within_epoch=True)) == (at_its_end, within)
 
 
-# What goes wrong
+# Two generations
+
+
+def saved(run: Run, *steps: int) -> Keeper:
+    """States of these steps, one after the other."""
+    net = network()
+    optimizer = optimizers(net, "adamw")
+    keeper = Keeper(run, net, net, optimizer)
+    for step in steps:
+        learn(net, optimizer)
+        keeper.save(Position(epoch=1, step=step))
+    return keeper
 
 
 def spoilt(file: Path, how: str) -> None:
@@ -215,39 +175,113 @@ def spoilt(file: Path, how: str) -> None:
         file.write_bytes(b"")
     elif how == "text":
         file.write_text("nothing of the kind\n" * 10)
+    elif how == "a bit":
+        file.write_bytes(whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:])
     elif how == "bare":
-        checkpoint.write(file, {"module.0.weight": torch.zeros(1)}, {})
+        sealed.write(file, {"module.0.weight": torch.zeros(1)}, {})
     elif how == "other fields":
-        checkpoint.write(file, checkpoint.load(file)[0], {"position": {"epoche": 3}, "optimizer": {}})
-    elif how == "other network":
-        tensors, header = checkpoint.load(file)
-        checkpoint.write(file, {key: torch.zeros(7) for key in tensors}, header)
+        sealed.write(file, sealed.load(file)[0], {"position": {"epoche": 3}, "optimizer": {}})
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "text", "bare", "other fields", "other network"])
-def test_a_damaged_state_is_named_in_one_line(run: Run, how: str) -> None:
-    net = network()
-    optimizer = optimizers(net, "adamw")
-    learn(net, optimizer)
-    keeper = Keeper(run, net, net, optimizer)
-    keeper.save(Position(epoch=1))
+HOW = pytest.mark.parametrize("how", ["cut", "empty", "text", "a bit", "bare", "other fields"])
+
+
+def test_the_one_before_stays(run: Run) -> None:
+    saved(run, 4, 8)
+    assert [sealed.load(file)[1]["position"]["step"] for file in (run.before, run.last)] == [4, 8]
+    assert files(run.path / "last") == ["before.safetensors", "state.safetensors"]
+
+
+@HOW
+def test_a_damaged_state_gives_way_to_the_one_before(run: Run, how: str) -> None:
+    saved(run, 4, 8)
     spoilt(run.last, how)
-    asked = [keeper.restore] if how == "other network" else [keeper.restore, lambda: checkpoint.reached(run)]
-    for ask in asked:
-        with pytest.raises(RunError, match=r"state\.safetensors is damaged") as caught:
-            ask()
-        assert caught.value.code == "run.damaged"
-        assert "\n" not in str(caught.value)
+    state = checkpoint.read(run)
+    assert state is not None
+    assert (state.position.step, state.file) == (4, run.before)
+    assert state.damaged
+    assert "\n" not in state.damaged
+
+
+@HOW
+def test_a_damaged_state_without_one_before_is_named_in_one_line(run: Run, how: str) -> None:
+    saved(run, 4)
+    spoilt(run.last, how)
+    with pytest.raises(RunError, match=r"state\.safetensors is damaged") as caught:
+        checkpoint.read(run)
+    assert caught.value.code == "run.damaged"
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_that_was_only_moved_aside_is_found(run: Run) -> None:
+    saved(run, 4)
+    os.replace(run.last, run.before)  # killed between the two moves
+    state = checkpoint.read(run)
+    assert state is not None
+    assert (state.position.step, state.damaged) == (4, "")
+
+
+def test_a_damaged_state_never_takes_the_place_of_the_one_before(run: Run) -> None:
+    saved(run, 4, 8)
+    good = run.before.read_bytes()
+    spoilt(run.last, "a bit")
+    state = checkpoint.read(run)
+    assert state is not None
+    net = network(seed=9)
+    keeper = Keeper(run, net, net, optimizers(net, "adamw"))
+    keeper.restore(state)
+    keeper.save(Position(epoch=1, step=8))
+    assert run.before.read_bytes() == good
+    keeper.save(Position(epoch=1, step=12))
+    assert [sealed.load(file)[1]["position"]["step"] for file in (run.before, run.last)] == [8, 12]
+
+
+def test_a_state_of_another_network_is_named_in_one_line(run: Run) -> None:
+    saved(run, 4)
+    state = checkpoint.read(run)
+    assert state is not None
+    net = nn.Sequential(nn.Linear(7, 7))
+    with pytest.raises(RunError, match=r"state\.safetensors is damaged") as caught:
+        Keeper(run, network(), net, optimizers(net, "adamw")).restore(state)
+    assert "\n" not in str(caught.value)
+
+
+# The disk
 
 
 @pytest.mark.parametrize("what", [full_disk, refusing])
 def test_a_full_disk_is_the_persons_to_mend(run: Run, monkeypatch: pytest.MonkeyPatch, what: Any) -> None:
-    net = network()
-    monkeypatch.setattr(checkpoint, "save_file", what)
+    monkeypatch.setattr(sealed, "save_file", what)
     with pytest.raises(RunError, match="No space left on device") as caught:
-        Keeper(run, net, net, optimizers(net, "sgd")).save(Position())
+        saved(run, 4)
     assert caught.value.code == "run.write"
     assert files(run.path) == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    ("frozen", "there", "needed"),
+    [
+        # 1,000,000 weights of four bytes: the best, and three states of three times that.
+        (False, 0, 40),
+        # A head of 20,000: the best twice, two states.
+        (True, 0, 8),
+        (False, 12, 28),
+    ],
+)
+def test_room_for_all_that_will_be_written_is_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, frozen: bool, there: int, needed: int
+) -> None:
+    net = Network(nn.Linear(980, 1000, bias=False), nn.Linear(20, 1000, bias=False))
+    keeper = Keeper(run, net, net.head if frozen else net, optimizers(net, "adamw"))
+    if there:
+        run.last.write_bytes(bytes(there * 1_000_000))
+    limit = needed * 1_000_000 + 16_000_000 + (480_000 if frozen else 0)
+    monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit - 160_000)
+    with pytest.raises(RunError) as caught:
+        keeper.room()
+    assert caught.value.code == "run.space"
+    monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit)
+    keeper.room()
 
 
 def test_the_header_is_readable_json_for_anyone(run: Run) -> None:

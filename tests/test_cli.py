@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,11 +21,14 @@ import drawn
 import fabricated
 import numpy as np
 import pytest
+import staged
 from PIL import Image
+from staged import DEAF, Stage
 
-from ftlab import backbones, cli, commands, config, places, runs
+from ftlab import backbones, cli, commands, config, machine, places, runs
 from ftlab.config import KNOBS, TrainConfig
 from ftlab.errors import ConfigError
+from ftlab.jobs import worker
 from ftlab.runs import Run
 
 FTLAB = [sys.executable, "-m", "ftlab"]
@@ -202,12 +206,36 @@ def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, 
     assert (newest["mode"], newest["data"], newest["best_val_accuracy"]) == ("full", "shapes", None)
     assert (trained["status"], trained["backbone"], trained["mode"]) == ("finished", backbones.DEFAULT, "frozen")
     assert trained["best_val_accuracy"] >= 2 / 3
-    assert trained.keys() == {"run", "status", "backbone", "mode", "data", "best_epoch", "best_val_accuracy"}
+    assert trained.keys() == {"run", "status", "backbone", "mode", "data", "best_epoch", "best_val_accuracy", "cause"}
+    assert (trained["cause"], newest["status"]) == (None, "died")
+    assert "nobody saw how" in newest["cause"]
     assert damaged.name in err
     assert len(err.splitlines()) == 1
-    assert trained["run"] in say("runs", "--runs", copy)[1]
+    table = say("runs", "--runs", copy)[1]
+    assert trained["run"] in table
+    assert "died: Ended without a word" in table
     assert "No runs" in say("runs", "--runs", tmp_path / "none")[1]
     assert say("runs", "--runs", tmp_path / "none", "--json")[:2] == (0, "")
+
+
+def test_a_run_that_does_not_listen_is_ended_now(
+    say: Any, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PATIENCE", 0.3)
+    run = stage.start(tmp_path, DEAF)
+    staged.until(lambda: run.tail()[0])
+    later = machine.awake() + 200
+    monkeypatch.setattr(machine, "awake", lambda: later)
+    assert lines(say("runs", "--runs", tmp_path, "--json")[1])[0]["status"] == "hanging"
+    assert "being trained" in say("resume", "latest", "--runs", tmp_path)[2]
+    status, out, _ = say("stop", "latest", "--runs", tmp_path)
+    assert status == 0
+    assert re.search(r"Nothing was heard of it for \d+ s: if it does not end, add --now", out)
+    status, out, _ = say("stop", "latest", "--runs", tmp_path, "--now")
+    assert (status, "was ended" in out) == (0, True)
+    assert run.status() == "stopped"
+    status, _, err = say("stop", "latest", "--runs", tmp_path, "--now")
+    assert (status, "nothing to stop" in err) == (2, True)
 
 
 def until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:

@@ -34,7 +34,7 @@ def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> Non
     assert knob.group in ("data", "model", "main", "more", "machine")
     assert config.kind(name) in (str, int, float)
     assert config.optional(name) == (default is None)
-    assert (config.kind(name) is str and name != "data") == bool(knob.choices)
+    assert (config.kind(name) is str and name not in ("data", "backbone")) == bool(knob.choices)
     if default is not None and knob.choices:
         assert default in knob.choices
 
@@ -95,7 +95,16 @@ def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: s
 
 def test_a_wrong_choice_is_answered_with_the_right_ones() -> None:
     assert all(mode in str(refused(mode="froze")) for mode in MODES)
-    assert all(name in str(refused(backbone="resnet19")) for name in backbones.TABLE)
+    assert all(name in str(refused(backbone="resnet19")) for name in ("resnet18", "resnet34", "resnet50", "timm/"))
+    assert all(name in str(refused(backbone="?")) for name in backbones.TABLE)
+
+
+def test_any_model_of_timm_is_a_backbone_and_costs_no_look_at_it() -> None:
+    one = TrainConfig(backbone="timm/resnet10t.c3_in1k")
+    assert config.argv(one)[:2] == ["--backbone", "timm/resnet10t.c3_in1k"]
+    assert config.resolve(TrainConfig(backbone="timm/anything", mode="full")).learning_rate == 5e-5
+    for name in ("timm/", "timm/../x", "timm/a/b", "timm/a b", "hf-hub:timm/a", "timm/a.b.c"):
+        assert refused(backbone=name).code == "config.backbone"
 
 
 def test_a_whole_number_is_a_number() -> None:

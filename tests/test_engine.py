@@ -22,8 +22,9 @@ from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, St
 from ftlab.history import History
 from ftlab.models import network
 from ftlab.models.network import Network
+from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, engine, optim
+from ftlab.training import checkpoint, devices, engine, optim, sealed
 from ftlab.training.engine import train
 
 BACKBONE = "mobilenet_v2"
@@ -136,10 +137,15 @@ def test_what_the_run_directory_holds_afterwards(begin: Callable[..., Run], tiny
     held = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert held == {
         *("config.json", "split.json", "model.json", "metrics.jsonl", "best.safetensors"),
-        str(Path("last", "state.safetensors")),
+        *(str(Path("last", name)) for name in ("state.safetensors", "before.safetensors")),
+        "heartbeat",
     }
     stored = run.read("config.json")
     assert stored["processes"] == 1
+    assert stored["engine"]
+    assert stored["manifest"] == run.read("split.json")["manifest"]
+    assert stored["skipped"] == []
+    assert stored["machine"].keys() == {"system", "processor", "device"}
     assert set(stored["versions"]) >= {"torch", "torchvision", "timm", "python"}
     resolved = run.resolved()
     assert None not in dataclasses.asdict(resolved).values()
@@ -155,7 +161,8 @@ def test_what_the_run_directory_holds_afterwards(begin: Callable[..., Run], tiny
     assert pictures.root == tiny_folder
 
     best = max((e for e in only(events, Epoch)), key=lambda e: (e.val_accuracy, -e.val_loss))
-    assert checkpoint.load(run.best)[1] == {"epoch": best.epoch, "val_accuracy": best.val_accuracy}
+    kept = {"epoch": best.epoch, "val_accuracy": best.val_accuracy, "model": run.fingerprint("model.json")}
+    assert sealed.load(run.best)[1] == kept
 
 
 def test_an_epochs_line_has_the_names_that_are_fixed(begin: Callable[..., Run]) -> None:
@@ -233,7 +240,7 @@ def test_a_frozen_backbone_keeps_every_bit(
     learning = [p for group in seen["optimizer"].param_groups for p in group["params"]]
     assert {id(p) for p in learning} == {id(net.head.weight), id(net.head.bias)}
     assert all(p.grad is None for p in net.backbone.parameters())
-    best = checkpoint.load(run.best)[0]
+    best = sealed.load(run.best)[0]
     assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
 
 
@@ -291,7 +298,7 @@ def test_a_stop_ends_at_the_next_step_and_keeps_the_best_model(begin: Callable[.
     last = end(events)
     assert (last.reason, last.step) == ("stopped", stop_at)
     assert only(events, Step)[-1].step == stop_at
-    header = checkpoint.load(run.best)[1]
+    header = sealed.load(run.best)[1]
     assert (header["epoch"], header["val_accuracy"]) == (last.best_epoch, last.best_val_accuracy)
 
 
@@ -352,14 +359,116 @@ def test_a_resume_computes_with_the_threads_of_the_first_try(
     assert run.resolved().threads == 3
 
 
-def test_a_damaged_state_stops_a_resume_with_one_line(begin: Callable[..., Run]) -> None:
+@pytest.mark.parametrize("cut", [100, -1], ids=["cut short", "one byte less"])
+def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(begin: Callable[..., Run], cut: int) -> None:
+    whole, run = begin(**FRESH), begin(**FRESH)
+    go(whole)
+    go(run, 7)
+    go(run, 9)
+    run.last.write_bytes(run.last.read_bytes()[:cut])
+    events = go(run)
+    assert only(events, Started)[0].step == 7
+    (note,) = (note for note in only(events, Note) if note.code == "fell_back")
+    assert note.level == "warning"
+    assert "at step 7" in words.text("log.fell_back", **note.values)
+    assert run.last.read_bytes() == whole.last.read_bytes()
+    assert run.best.read_bytes() == whole.best.read_bytes()
+    assert figures(run.history()) == figures(whole.history())
+
+
+def test_the_one_before_is_never_replaced_by_a_damaged_one(begin: Callable[..., Run]) -> None:
+    run = begin(**FRESH)
+    go(run, 7)
+    go(run, 9)
+    good = run.before.read_bytes()
+    run.last.write_bytes(run.last.read_bytes()[:-1])
+    go(run, 8)  # from step 7 on
+    assert run.before.read_bytes() == good
+    assert checkpoint.read(run).position.step == 8  # type: ignore[union-attr]
+
+
+def test_without_a_whole_state_a_resume_says_so_in_one_line(begin: Callable[..., Run]) -> None:
     run = begin()
     go(run, 2)
-    run.last.write_bytes(run.last.read_bytes()[:100])
+    for file in (run.last, run.before):
+        file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(RunError) as caught:
         go(run)
     assert caught.value.code == "run.damaged"
     assert "\n" not in str(caught.value)
+
+
+@WAYS
+def test_the_middle_of_an_epoch_is_saved_too(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(checkpoint, "_WITHIN_EPOCH", 0.0)
+    monkeypatch.setattr(checkpoint, "_COST_SHARE", 0.0)
+    whole, killed = begin(**way), begin(**way)
+    go(whole)
+    for event in train(killed.config(), killed, weights=False):
+        killed.append(event)
+        if isinstance(event, Saved) and event.step == 8:
+            break
+    second = go(killed)
+    assert only(second, Started)[0].step == 8
+    assert killed.last.read_bytes() == whole.last.read_bytes()
+    assert killed.best.read_bytes() == whole.best.read_bytes()
+    assert figures(killed.history()) == figures(whole.history())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("versions", {"torch": "1.0"}, "torch: 1.0 → "),
+        ("processes", 4, "processes: 4 → 1"),
+        ("machine", {"processor": "Z80"}, "processor: Z80 → "),
+        ("machine", {"device": "NVIDIA A10 (cuda)"}, "device: NVIDIA A10 (cuda) → cpu"),
+    ],
+)
+def test_on_another_machine_it_goes_on_and_says_that_the_bits_may_differ(
+    begin: Callable[..., Run], key: str, value: Any, said: str
+) -> None:
+    run = begin()
+    go(run, 7)
+    stored = run.read("config.json")
+    was = {**stored[key], **value} if isinstance(value, dict) else value
+    run.write("config.json", {**stored, key: was})
+    events = go(run)
+    assert end(events).reason == "finished"
+    (note,) = (note for note in only(events, Note) if note.code == "not_identical")
+    assert said in note.values["what"]
+    assert "not bit-identical" in words.text("log.not_identical", **note.values)
+
+
+def test_a_run_begun_on_a_card_goes_on_without_one(begin: Callable[..., Run]) -> None:
+    run = begin(**FRESH)
+    go(run, 7)
+    stored = run.read("config.json")
+    card = {"device": "cuda", "precision": "fp16"}
+    machine = {**stored["machine"], "device": "NVIDIA A10 (cuda)"}
+    resolved, given = ({**stored[key], **card} for key in ("resolved", "config"))
+    run.write("config.json", {**stored, "resolved": resolved, "config": given, "machine": machine})
+    events = go(run)
+    assert end(events).reason == "finished"
+    assert only(events, Started)[0].device.startswith("cpu")
+    assert [note.code for note in only(events, Note) if note.level == "warning"] == ["not_identical"]
+
+
+def test_a_split_that_was_changed_is_not_trained_on(begin: Callable[..., Run]) -> None:
+    run = begin(**FRESH)
+    go(run, 7)
+    text = (run.path / "split.json").read_text(encoding="utf-8")
+    (run.path / "split.json").write_text(text.replace("amber", "umber"), encoding="utf-8")
+    with pytest.raises(RunError) as caught:
+        go(run)
+    assert caught.value.code == "run.split"
+
+
+def test_on_the_same_machine_nothing_of_the_kind_is_said(begin: Callable[..., Run]) -> None:
+    run = begin()
+    go(run, 7)
+    assert not [note for note in only(go(run), Note) if note.level == "warning"]
 
 
 # Other ends
@@ -388,27 +497,144 @@ def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., 
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert all(math.isfinite(epoch.val_loss) for epoch in only(events, Epoch) if epoch.best)
     assert last.best_val_accuracy is not None
-    tensors, header = checkpoint.load(run.best)
-    assert header == {"epoch": last.best_epoch, "val_accuracy": last.best_val_accuracy}
+    tensors, header = sealed.load(run.best)
+    assert (header["epoch"], header["val_accuracy"]) == (last.best_epoch, last.best_val_accuracy)
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
+@pytest.fixture
+def loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Tensor]], None]:
+    """Has the loss of each step go through a function."""
+    real = engine.F.cross_entropy
+
+    def put(change: Callable[[Tensor], Tensor]) -> None:
+        monkeypatch.setattr(engine.F, "cross_entropy", lambda *given, **more: change(real(*given, **more)))
+
+    return put
+
+
 def test_a_best_that_was_not_written_yet_survives_a_failure(
-    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, loss: Any
 ) -> None:
     monkeypatch.setattr(checkpoint, "_COST_SHARE", 1e12)  # nothing is due after the first time
     run = begin(mode="full", learning_rate=1e-3)
-    real = engine._loss
-
-    def breaking(logits: Tensor, *more: Any) -> Tensor:
-        loss = real(logits, *more)
-        spoil = run.history().epochs[-1].epoch == 2
-        return loss * (math.nan if spoil else 1.0)
-
-    monkeypatch.setattr(engine, "_loss", breaking)
+    loss(lambda value: value * (math.nan if value.requires_grad and run.history().epochs[-1].epoch == 2 else 1.0))
     last = end(go(run))
     assert last.reason == "failed"
-    assert checkpoint.load(run.best)[1]["epoch"] == last.best_epoch
+    assert sealed.load(run.best)[1]["epoch"] == last.best_epoch
+
+
+@pytest.mark.parametrize("what", [math.nan, math.inf], ids=["not a number", "infinite"])
+def test_a_loss_that_is_no_number_ends_the_training_before_its_step_is_taken(
+    begin: Callable[..., Run], seen: dict[str, Any], loss: Any, monkeypatch: pytest.MonkeyPatch, what: float
+) -> None:
+    monkeypatch.setattr(engine, "_POINTS", 1)  # it does not wait for the next point of the curve
+    monkeypatch.setattr(checkpoint, "_COST_SHARE", 0)
+    run = begin(**FRESH)
+    steps = itertools.count(1)
+
+    def spoil(value: Tensor) -> Tensor:
+        if not value.requires_grad or next(steps) < 7:
+            return value
+        monkeypatch.setattr(seen["optimizer"], "step", lambda: pytest.fail("a step was taken"))
+        return value * what
+
+    loss(spoil)
+    last = end(go(run))
+    assert (last.reason, last.step) == ("failed", 7)
+    assert "step 7, learning rate 0.0006" in str(last.message)
+    assert "Try a learning rate" in str(last.message)
+    assert last.best_epoch is not None
+    assert last.best_epoch < 2
+    assert checkpoint.read(run).position.step == 5  # type: ignore[union-attr]
+
+
+def test_a_validation_loss_that_is_no_number_is_never_the_best(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(**FRESH)
+    real, rounds = engine.evaluate, itertools.count()
+
+    def spoilt(*arguments: Any) -> Generator[Event, None, Any]:
+        score: Any = yield from real(*arguments)
+        return dataclasses.replace(score, loss=math.inf, top1=1.0) if next(rounds) == 2 else score
+
+    monkeypatch.setattr(engine, "evaluate", spoilt)
+    events = go(run)
+    assert end(events).reason == "failed"
+    assert [epoch.best for epoch in only(events, Epoch)][-1] is False
+    assert only(events, Epoch)[-1].epoch == 2
+    assert end(events).best_epoch != 2
+
+
+# A device whose memory is too small
+
+
+class Card:
+    """Counts what goes through a network at once, and refuses what is more than it holds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, holds: int, after: int = 0) -> None:
+        self.seen: list[int] = []
+        forward = Network.forward
+
+        def limited(net: Network, pictures: Tensor) -> Any:
+            if net.training and len(self.seen) >= after and len(pictures) > holds:
+                forward(net, pictures)  # BatchNorm has moved when the memory runs out
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            self.seen += [len(pictures)] if net.training else []
+            return forward(net, pictures)
+
+        monkeypatch.setattr(Network, "forward", limited)
+
+
+def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few: dict[str, Any] = {**FRESH, "batch_size": 8, "augment": "none"}
+    whole = begin(**few)
+    go(whole)
+    card = Card(monkeypatch, holds=3)
+    run = begin(**few)
+    events = go(run)
+    assert max(card.seen) == 2
+    (note,) = (note for note in only(events, Note) if note.code == "portions")
+    assert (note.values, note.level) == ({"most": 2, "step": 1}, "warning")
+    # A frozen backbone has no BatchNorm that would see fewer pictures: the gradients are those of the whole batch.
+    assert [step.step for step in only(events, Step)] == list(range(1, 10))
+    one, two = sealed.load(whole.last)[0], sealed.load(run.last)[0]
+    for key in ("module.weight", "module.bias"):
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-4)
+
+
+def test_what_a_failed_pass_moved_is_put_back(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    run, other = begin(epochs=1, **FULL), begin(epochs=1, **FULL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
+        go(other)
+    Card(monkeypatch, holds=2)
+    go(run)
+    one, two = (sealed.load(each.best)[0] for each in (run, other))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_resume_keeps_to_what_the_memory_held(begin: Callable[..., Run]) -> None:
+    whole, parted = begin(**FULL), begin(**FULL)
+    for run, stop_at in ((whole, None), (parted, 9)):
+        with pytest.MonkeyPatch.context() as patch:
+            Card(patch, holds=2, after=6)
+            go(run, stop_at)
+    # Now the memory is as large as ever, and the bits are the same.
+    assert not [note for note in only(go(parted), Note) if note.code == "portions"]
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+
+
+def test_a_memory_that_holds_no_picture_at_all_is_the_persons_to_mend(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Card(monkeypatch, holds=0)
+    with pytest.raises(RunError) as caught:
+        go(begin(**FRESH))
+    assert caught.value.code == "run.memory"
 
 
 @pytest.mark.parametrize(
@@ -492,3 +718,95 @@ def test_progress_is_told_while_features_are_computed(
     assert [event.done for event in told] == sorted({event.done for event in told})
     notes = [note for note in only(events, Note) if note.code == "features"]
     assert [note.values["images"] for note in notes] == [21]
+
+
+@pytest.mark.parametrize("way", [FRESH, FULL], ids=["fresh", "full"])
+def test_pictures_that_are_out_of_reach_for_a_while_cost_nothing(
+    begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any]
+) -> None:
+    whole, run = begin(workers=1, **way), begin(workers=1, **way)
+    go(whole)
+    away = tiny_folder.with_name("unplugged")
+
+    def unplugged() -> None:
+        for event in train(run.config(), run, weights=False):
+            run.append(event)
+            if isinstance(event, Step) and event.step == 6:
+                tiny_folder.rename(away)
+
+    with pytest.raises(DataError) as caught:
+        unplugged()
+    assert caught.value.code == "data.gone"
+    assert str(tiny_folder) in str(caught.value)
+    assert not [note for note in run.history().log if note.code == "skipped"], "no picture is blamed"
+    with pytest.raises(DataError) as still:
+        go(run)
+    assert still.value.code == "data.gone"
+    away.rename(tiny_folder)
+    assert end(go(run)).reason == "finished"
+    assert run.last.read_bytes() == whole.last.read_bytes()
+    assert figures(run.history()) == figures(whole.history())
+
+
+def test_a_resume_names_what_happened_to_the_pictures(begin: Callable[..., Run], tiny_folder: Path) -> None:
+    run = begin(**FRESH)
+    go(run, 6)
+    splits = from_json(run.read("split.json")).splits
+    lost, other = splits["train"][2].path, splits["train"][9].path
+    (tiny_folder / lost).unlink()
+    (tiny_folder / other).write_bytes((tiny_folder / splits["train"][0].path).read_bytes() + b" ")
+    events = go(run)
+    notes = {note.code: note.values for note in only(events, Note)}
+    assert notes == {"data_missing": {"count": 1, "file": lost}, "data_changed": {"count": 1, "file": other}}
+    assert end(events).reason == "finished"
+
+
+@pytest.mark.parametrize("way", [CACHED, FRESH], ids=["cached", "fresh"])
+def test_a_picture_that_was_left_out_stays_out_after_a_resume(
+    begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any]
+) -> None:
+    run, parted = begin(**way), begin(**way)
+    go(begin(**way))
+
+    def spoil(run: Run, stop_at: int | None) -> Path:
+        told = train(run.config(), run, weights=False)
+        run.append(next(told))
+        file = tiny_folder / from_json(run.read("split.json")).splits["train"][4].path
+        kept = file.read_bytes()
+        file.unlink()
+        for event in told:
+            run.append(event)
+            if isinstance(event, Step) and event.step == stop_at:
+                run.ask_stop()
+        file.write_bytes(kept)
+        return file
+
+    spoil(run, None)
+    spoil(parted, 8)
+    go(parted)
+    assert parted.last.read_bytes() == run.last.read_bytes()
+    assert len([note for note in parted.history().log if note.code == "skipped"]) == 1
+    assert not [note for note in parted.history().log if note.code.startswith("data_")]
+
+
+# Room on the disk
+
+
+def test_a_training_that_the_disk_has_no_room_for_is_not_begun(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(**FULL)
+    monkeypatch.setattr("ftlab.training.checkpoint.disk.free", lambda folder: 40_000_000)
+    with pytest.raises(RunError) as caught:
+        go(run)
+    assert caught.value.code == "run.space"
+    said = str(caught.value)
+    # MobileNetV2 with three classes takes 9 MB: the best, three states of three times that, and 16 MB for the rest.
+    assert "writes up to 106 MB" in said
+    assert "40 MB are free" in said
+    assert not run.best.exists()
+
+
+def test_a_frozen_training_needs_little_room(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftlab.training.checkpoint.disk.free", lambda folder: 40_000_000)
+    assert end(go(begin(epochs=1))).reason == "finished"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from html import unescape
 from pathlib import Path
 
 import fabricated
 import pytest
 
+from ftlab import machine
 from ftlab.errors import FtlabError
 from ftlab.events import Event, Note, Progress
 from ftlab.runs import Run
@@ -88,13 +90,118 @@ def test_a_wish_to_stop_shows_at_once(tmp_path: Path) -> None:
     assert watch.look(0).state == "stopping"
 
 
-def test_a_process_that_died_leaves_its_last_lines_and_can_be_resumed(tmp_path: Path) -> None:
+def test_a_process_that_died_says_why_and_leaves_its_last_lines(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, fabricated.story(epochs=2))
-    run.log.write_text("Traceback\n  <b>MemoryError</b>: no more\n", encoding="utf-8")
+    run.log.write_text("Traceback (most recent call last):\n  <b>\nMemoryError: no <more>\n", encoding="utf-8")
+    run.hand_to(2**22 + 1)
+    fabricated.write(run, [fabricated.started(step=20)])
     seen = look(run)
-    assert (seen.state, seen.resumable) == ("died", True)
+    assert (seen.state, seen.live, seen.resumable, seen.stop) == ("died", False, True, "")
     assert "Time left" not in seen.head
-    assert "&lt;b&gt;MemoryError&lt;/b&gt;: no more" in seen.log
+    assert "Out of memory The memory ran out (MemoryError: no <more>). Close other programs" in read(seen.head)
+    assert "Nothing was saved yet: Resume begins again." in read(seen.head)
+    assert "  &lt;b&gt;\nMemoryError: no &lt;more&gt;" in seen.head
+    run.last.touch()
+    assert "Resume goes on from its last save." in read(look(run).head)
+
+
+def test_who_waits_for_the_process_may_write_down_how_it_ended_a_moment_later(tmp_path: Path) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    watch = Watch(run)
+    at_work_still = watch.look(0)
+    (run.path / "pid").unlink()
+    assert watch.look(0) is at_work_still
+    run.witness(os.getpid(), 7)
+    assert "status 7" in read(watch.look(0).head)
+
+
+def test_an_end_that_nobody_saw_is_told_at_the_second_look(tmp_path: Path) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    watch = Watch(run)
+    watch.look(0)
+    (run.path / "pid").unlink()
+    watch.look(0)
+    assert "nobody saw how" in read(watch.look(0).head)
+
+
+class Clock:
+    """Both clocks, moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+        self.run, self.now = run, machine.awake()
+        monkeypatch.setattr(machine, "awake", lambda: self.now)
+
+    def go(self, seconds: float) -> None:
+        self.now += seconds
+        if self.run.stop_asked():
+            asked = time.time() - self.run.asked_since() - seconds
+            os.utime(self.run.path / "stop", (asked, asked))
+
+
+def test_a_silent_process_is_told_with_what_it_did_last_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    run.log.write_text("waiting for <the> drive\n", encoding="utf-8")
+    clock, watch = Clock(monkeypatch, run), Watch(run)
+    clock.go(100)
+    assert watch.look(0).state == "training"
+    clock.go(100)
+    seen = watch.look(0)
+    assert (seen.status, seen.state, seen.live, seen.stop) == ("hanging", "hanging", True, "stop")
+    assert "No sign of life Nothing was heard for 3 min 20 s. The last it did: Training, step 20 of 40." in read(
+        seen.head
+    )
+    assert "waiting for &lt;the&gt; drive" in seen.log
+    clock.go(1)
+    assert "3 min 21 s" in watch.look(0).head
+    run.heart().beat()
+    assert watch.look(0).state == "training"
+
+
+def test_one_that_is_silent_and_does_not_obey_may_be_ended_by_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    clock, watch = Clock(monkeypatch, run), Watch(run)
+    clock.go(200)
+    run.ask_stop()
+    seen = watch.look(0)
+    assert (seen.state, seen.stop) == ("stopping", "")
+    clock.go(6)
+    seen = watch.look(0)
+    assert (seen.state, seen.stop) == ("overdue", "end")
+    assert "asked to stop 6 s ago, and nothing was heard for 3 min 26 s" in read(seen.head)
+    assert "“End now”" in seen.head
+    run.ask_end()
+    assert (watch.look(0).state, watch.look(0).stop) == ("ending", "")
+    clock.go(10)
+    assert watch.look(0).stop == "end", "whoever wanted to end it is gone: it can be tried again"
+    run.release()
+    seen = watch.look(0)
+    assert (seen.status, seen.state, seen.resumable) == ("stopped", "ended", True)
+    assert "Ended by force" in read(seen.head)
+
+
+def test_one_that_works_is_given_more_time_to_obey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
+    clock, watch = Clock(monkeypatch, run), Watch(run)
+    heart = run.heart()
+    heart.beat(20.0)
+    run.ask_stop()
+    clock.go(60)
+    assert (watch.look(0).state, watch.look(0).stop) == ("stopping", "")
+    clock.go(20)
+    seen = watch.look(0)
+    assert (seen.status, seen.state, seen.stop) == ("running", "overdue", "end")
+    assert "the work since then is lost" in seen.head
+
+
+def test_a_warning_stands_out_in_the_log(tmp_path: Path) -> None:
+    said = {"code": "skipped", "values": {"file": "x.jpg", "problem": "It is empty."}}
+    notes = [Note(time=1.0, **said), Note(time=2.0, level="warning", **said), Note(time=3.0, level='"><b>', **said)]  # type: ignore[arg-type]
+    text = look(fabricated.make(tmp_path, [fabricated.started(), *notes])).log
+    assert re.findall(r'<li class="(.*?)">', text) == ["note", "note warning", "note"]
 
 
 def test_the_log_tells_the_notes_and_the_epochs_the_newest_first(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ftlab.inference.predictor import Predictor
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import checkpoint
+from ftlab.training import sealed
 from ftlab.training.feeds import PictureFeed
 
 NAMES = ("amber", "blue", "green")
@@ -53,7 +53,7 @@ def run(tmp_path: Path, tiny_folder: Path) -> Run:
 
 def keep(run: Run, seed: int, epoch: int = 1) -> Network:
     net = untrained(seed)
-    checkpoint.write(run.best, net.state_dict(), {"epoch": epoch, "val_accuracy": 0.5})
+    sealed.write(run.best, net.state_dict(), {"epoch": epoch, "val_accuracy": 0.5})
     return net
 
 
@@ -231,13 +231,28 @@ def test_a_better_best_is_taken_up(run: Run, pictures: list[Path]) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "text", "other network"])
 def test_damaged_weights_are_named_in_one_line(run: Run, content: bytes | None) -> None:
     if content is None:
-        checkpoint.write(run.best, {"head.weight": torch.zeros(3, 7)}, {"epoch": 1, "val_accuracy": 0.5})
+        sealed.write(run.best, {"head.weight": torch.zeros(3, 7)}, {"epoch": 1, "val_accuracy": 0.5})
     else:
         run.best.write_bytes(content)
     with pytest.raises(RunError, match=r"best\.safetensors") as caught:
         predictor.load(run)
     assert caught.value.code == "run.damaged"
     assert "\n" not in str(caught.value)
+
+
+def test_classes_that_were_changed_under_the_weights_are_not_believed(run: Run) -> None:
+    sealed.write(
+        run.best,
+        untrained(1).state_dict(),
+        {"epoch": 1, "val_accuracy": 0.5, "model": run.fingerprint("model.json")},
+    )
+    assert predictor.load(run).classes == NAMES
+    model = run.path / "model.json"
+    model.write_text(model.read_text(encoding="utf-8").replace("amber", "umber"), encoding="utf-8")
+    os.utime(run.best)  # looked at anew
+    with pytest.raises(RunError) as caught:
+        predictor.load(run)
+    assert caught.value.code == "run.model"
 
 
 def test_a_prediction_needs_nothing_but_the_weights_and_what_travels_with_them(

@@ -12,7 +12,7 @@ from ftlab import runs
 from ftlab.events import Started
 from ftlab.jobs.worker import environment
 from ftlab.runs import Run
-from ftlab.training import checkpoint
+from ftlab.training import sealed
 
 TRAIN = ("-m", "ftlab", "train", "--features", "fresh", "--epochs", "2", "--batch-size", "4", "--threads", "1")
 RENDEZVOUS = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")  # a free port
@@ -32,10 +32,10 @@ def test_two_processes_learn_what_one_does(tiny_folder: Path, tmp_path: Path) ->
     alone = trained(tiny_folder, tmp_path / "alone")
     both = trained(tiny_folder, tmp_path / "both", *torchrun)
     assert (alone.read("config.json")["processes"], both.read("config.json")["processes"]) == (1, 2)
-    one, two = (checkpoint.load(run.last)[0] for run in (alone, both))
+    one, two = (sealed.load(run.last)[0] for run in (alone, both))
     for key in ("module.weight", "module.bias"):
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
-    best = checkpoint.load(alone.best)[0], checkpoint.load(both.best)[0]
+    best = sealed.load(alone.best)[0], sealed.load(both.best)[0]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0] if key.startswith("backbone."))
 
     assert not both.alive()

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ftlab import runs
+from ftlab import machine, runs
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError
 from ftlab.events import Ended, Event, Note, Saved, Started
@@ -228,6 +228,65 @@ def test_an_end_before_a_resume_is_not_the_end(run: Run) -> None:
     assert run.status() == "died"
 
 
+def test_what_an_earlier_process_told_is_not_the_end_of_the_next(run: Run, other: subprocess.Popen[bytes]) -> None:
+    run.append(STARTED)
+    run.append(ended("stopped"))
+    assert run.status() == "stopped"
+    run.hand_to(other.pid)
+    other.kill()
+    other.wait()
+    assert run.ended() is None
+    assert run.status() == "died"
+    run.append(ended("failed"))
+    assert run.status() == "failed"
+
+
+def test_it_hangs_when_its_process_lives_and_is_silent(
+    run: Run, other: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [machine.awake()]
+    monkeypatch.setattr(machine, "awake", lambda: now[0])
+    run.hand_to(other.pid)
+    now[0] += 119
+    assert run.status() == "running"
+    now[0] += 2
+    assert run.status() == "hanging"
+    assert run.live()
+    assert [one.name for one in runs.busy(run.path.parent)] == [run.name]
+    run.heart().beat()
+    assert run.status() == "running"
+    now[0] += 1000
+    other.kill()
+    other.wait()
+    assert run.status() == "died"
+
+
+def test_a_machine_that_slept_is_not_taken_for_a_process_that_hangs(
+    run: Run, other: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.hand_to(other.pid)
+    tomorrow = time.time() + 86400
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
+    assert run.status() == "running"
+
+
+def test_a_run_without_a_sign_of_life_is_not_said_to_hang(run: Run, other: subprocess.Popen[bytes]) -> None:
+    run.hand_to(other.pid)
+    (run.path / "heartbeat").unlink()
+    assert run.status() == "running"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a birth does not depend on the clock")
+def test_a_clock_that_is_set_kills_nobody(
+    run: Run, other: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.hand_to(other.pid)
+    boot = psutil.boot_time() + 3600
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot)
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot)
+    assert run.status() == "running"
+
+
 # Whose it is
 
 
@@ -248,9 +307,18 @@ def test_only_one_process_trains_a_run(run: Run, other: subprocess.Popen[bytes])
 
 def test_a_wish_to_stop_is_heard_and_forgotten_by_the_next_process(run: Run) -> None:
     assert not run.stop_asked()
+    assert run.asked_since() == 0
     run.ask_stop()
+    long_ago = time.time() - 100
+    os.utime(run.path / "stop", (long_ago, long_ago))
     run.ask_stop()
+    assert run.asked_since() > 90, "the first time counts"
     assert run.stop_asked()
+    assert not run.end_asked()
+    run.ask_end()
+    assert run.stop_asked()
+    assert run.end_asked()
+    assert run.asked_since() < 90
     run.claim()
     assert not run.stop_asked()
     run.ask_stop()

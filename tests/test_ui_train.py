@@ -14,8 +14,9 @@ import fabricated
 import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
+from staged import DEAF, Stage, until
 
-from ftlab import runs
+from ftlab import machine, runs
 from ftlab.config import TrainConfig
 from ftlab.errors import DataError, RunError
 from ftlab.jobs import estimate, worker
@@ -135,6 +136,24 @@ def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: Desk) -> None:
     assert desk.resume(stopped) is stopped
     with pytest.raises(RunError, match="finished"):
         desk.resume(finished)
+
+
+def test_a_run_is_asked_to_stop_or_ended_now(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = at_work(desk.profile.runs)
+    ended: list[Run] = []
+    monkeypatch.setattr(worker, "end", ended.append)
+    desk.stop(run, now=False)
+    assert (run.stop_asked(), ended) == (True, [])
+    desk.stop(run, now=True)
+    assert ended == [run]
+
+
+def test_nothing_else_starts_while_one_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work(desk.profile.runs)
+    later = machine.awake() + 200
+    monkeypatch.setattr(machine, "awake", lambda: later)
+    with pytest.raises(RunError, match="no sign of life is under way"):
+        desk.start(TrainConfig(sample="shapes"))
 
 
 def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: Desk) -> None:
@@ -401,6 +420,52 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
     assert download.value.suggested_filename == f"{older.name}.png"
     page.locator("#train-go").click()
     expect(page.get_by_role("tab", name="Predict")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are a thing of POSIX")
+def test_one_that_hangs_is_ended_by_force_and_one_that_is_killed_says_so(
+    page: Page, lab: SimpleNamespace, stage: Stage, monkeypatch: pytest.MonkeyPatch, screenshots: Path
+) -> None:
+    monkeypatch.setattr(worker, "PATIENCE", 1.5)
+    monkeypatch.setattr(live, "DEAF", 1.0)
+    clock = SimpleNamespace(ahead=0.0, awake=machine.awake)
+    monkeypatch.setattr(machine, "awake", lambda: clock.awake() + clock.ahead)
+    run = stage.start(lab.runs, DEAF)
+    until(lambda: run.tail()[0])
+    fabricated.write(run, fabricated.story(epochs=2))
+    open_train(page, lab)
+    word, detail = page.locator("#train-progress .word"), page.locator("#train-progress .detail")
+    expect(word).to_have_text("Training")
+
+    clock.ahead = 200.0
+    expect(word).to_have_text("No sign of life")
+    expect(detail).to_contain_text("Nothing was heard for 3 min 2")
+    stop = page.locator("#train-stop")
+    stop.click()
+    expect(word).to_have_text("Stopping")
+    expect(stop).to_be_disabled()
+    expect(word).to_have_text("Does not stop")
+    expect(stop).to_have_text("End now")
+    expect(page.locator("#train-resume")).to_be_disabled()
+    page.screenshot(path=screenshots / "train-hangs.png")
+    stop.click()
+    expect(word).to_have_text("Ended by force")
+    expect(stop).to_have_text("Stop")
+    expect(stop).to_be_disabled()
+    expect(page.locator("#train-resume")).to_be_enabled()
+    assert not run.alive()
+
+    clock.ahead = 0.0
+    stage.code = DEAF.replace("time.sleep", "print('reading <b>', flush=True); time.sleep")
+    page.locator("#train-resume").click()
+    expect(stop).to_be_enabled()
+    until(lambda: "reading" in run.log.read_text())
+    stage.processes[-1].kill()
+    expect(word).to_have_text("Killed")
+    expect(detail).to_contain_text("The process was killed (SIGKILL)")
+    expect(page.locator("#train-progress pre")).to_have_text("reading <b>")
+    expect(page.locator("#train-resume")).to_be_enabled()
+    page.screenshot(path=screenshots / "train-killed.png")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

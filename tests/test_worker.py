@@ -4,71 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from staged import DEAF, FAILING, OBEDIENT, Stage, ended, until
 
 from ftlab import runs
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError
 from ftlab.events import Saved
-from ftlab.jobs import worker
-
-OBEDIENT = """
-import os, time
-from ftlab.events import Ended, Saved
-from ftlab.runs import Run
-run = Run(os.environ["FTLAB_RUN"])
-run.claim()
-print("at work in", run.name)
-run.append(Saved(what="last", epoch=0, step=0))
-deadline = time.monotonic() + 60
-while not run.stop_asked() and time.monotonic() < deadline:
-    time.sleep(0.01)
-run.append(Ended(reason="stopped", epoch=0, step=0, best_epoch=None, best_val_accuracy=None, seconds=0.0))
-run.release()
-"""
-FAILING = "raise SystemExit('no room left on the disk')"
-
-
-class Stage:
-    """Where `worker` starts its processes during a test: the words it said, and what is run in their place."""
-
-    def __init__(self) -> None:
-        self.code = OBEDIENT
-        self.words: list[str] = []
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    stage = Stage()
-    real = subprocess.Popen
-
-    def popen(words: list[str], **options: object) -> subprocess.Popen[bytes]:
-        stage.words = words
-        process: subprocess.Popen[bytes] = real([sys.executable, "-c", stage.code], **options)  # type: ignore[call-overload]
-        stage.processes.append(process)
-        return process
-
-    monkeypatch.setattr(worker.subprocess, "Popen", popen)
-    yield stage
-    for process in stage.processes:
-        process.kill()
-        process.wait()
-    worker.reap()
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for something that comes soon, or fail."""
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from ftlab.jobs import autopsy, worker
 
 
 def settings() -> TrainConfig:
@@ -155,10 +104,148 @@ def test_a_process_that_dies_without_a_word_leaves_its_last_ones_in_the_log(tmp_
     assert run.log.read_text().startswith("no room left")
 
 
-def test_processes_that_ended_are_collected(tmp_path: Path, stage: Stage) -> None:
+def test_it_is_written_down_how_a_process_ended_and_none_stays_a_zombie(tmp_path: Path, stage: Stage) -> None:
+    run = stage.gone(tmp_path / "runs", FAILING)
+    record = run.record()
+    assert record is not None
+    assert (record.pid, record.code) == (stage.processes[0].pid, 1)
+    assert not psutil.pid_exists(record.pid)
+
+
+def test_an_end_that_is_told_late_is_not_taken_for_that_of_the_next_process(tmp_path: Path, stage: Stage) -> None:
+    run = stage.gone(tmp_path / "runs", FAILING)
+    first = stage.processes[0].pid
+    stage.code = OBEDIENT
+    worker.resume(run)
+    run.witness(first, 1)
+    record = run.record()
+    assert record is not None
+    assert (record.pid, record.code) == (stage.processes[1].pid, None)
+    assert run.status() == "running"
+
+
+def test_a_process_that_dies_before_its_first_word_is_not_taken_for_stopped(tmp_path: Path, stage: Stage) -> None:
+    run = stage.start(tmp_path / "runs", OBEDIENT)
+    until(lambda: run.tail()[0])
+    run.ask_stop()
+    until(lambda: run.status() == "stopped")
     stage.code = FAILING
-    run = worker.start(settings(), tmp_path / "runs")
-    until(lambda: run.status() == "died")
-    worker.reap()
-    assert worker._CHILDREN == []
-    assert stage.processes[0].returncode == 1
+    worker.resume(run)
+    until(lambda: ended(run))
+    assert run.status() == "died"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are a thing of POSIX")
+def test_one_that_does_not_listen_is_ended_by_force_with_all_that_it_started(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PATIENCE", 0.3)
+    child = (
+        "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1).pid, flush=True)"
+    )
+    run = stage.start(tmp_path / "runs", child + DEAF)
+    until(lambda: run.tail()[0])
+    children = psutil.Process(stage.processes[0].pid).children()
+    assert len(children) == 1
+    run.ask_stop()
+    worker.end(run)
+    assert not run.alive()
+    assert not worker._lives(children[0])
+    assert run.status() == "stopped"
+    until(lambda: ended(run))
+    record = run.record()
+    assert record is not None
+    assert record.code == -signal.SIGKILL
+    stage.code = OBEDIENT
+    worker.resume(run)
+    assert run.status() == "running"
+    assert not run.stop_asked()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process cannot be asked to end there")
+def test_one_that_listens_after_all_ends_in_order(tmp_path: Path, stage: Stage) -> None:
+    listening = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: run.ask_stop())\n"
+    run = stage.start(tmp_path / "runs", listening + OBEDIENT)
+    until(lambda: run.tail()[0])
+    worker.end(run)
+    last = run.ended()
+    assert last is not None
+    assert last.reason == "stopped"
+
+
+def test_what_is_not_at_work_cannot_be_ended(tmp_path: Path, stage: Stage) -> None:
+    run = stage.gone(tmp_path / "runs", FAILING)
+    with pytest.raises(RunError) as caught:
+        worker.end(run)
+    assert caught.value.code == "run.idle"
+    assert run.status() == "died"
+
+
+def test_a_process_of_the_same_number_is_left_alone(tmp_path: Path, stage: Stage) -> None:
+    run = stage.start(tmp_path / "runs")
+    until(lambda: run.tail()[0])
+    pid = stage.processes[0].pid
+    run.write("pid", {"pid": pid, "created": run.read("pid")["created"] - 1000})
+    with pytest.raises(RunError):
+        worker.end(run)
+    assert psutil.pid_exists(pid)
+
+
+def test_what_the_system_does_not_let_go_of_is_told(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stage.start(tmp_path / "runs", DEAF)
+    until(lambda: run.tail()[0])
+    monkeypatch.setattr(worker, "PATIENCE", 0.05)
+    monkeypatch.setattr(psutil.Process, "terminate", lambda _: None)
+    monkeypatch.setattr(psutil.Process, "kill", lambda _: None)
+    with pytest.raises(RunError, match=f"does not let go of process {stage.processes[0].pid}"):
+        worker.end(run)
+
+
+def test_a_folder_that_cannot_be_written_any_more_is_told_and_no_process_is_left(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs.Run, "write", full)
+    run = runs.Run(tmp_path)
+    with pytest.raises(RunError, match="No space left on device"):
+        worker._spawn(["python"], run)
+    assert stage.processes[0].poll() is not None
+
+
+def test_a_process_that_is_silent_is_at_work_still(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stage.start(tmp_path / "runs", DEAF)
+    until(lambda: run.tail()[0])
+    later = time.monotonic() + 130
+    monkeypatch.setattr("ftlab.machine.awake", lambda: later)
+    assert run.status() == "hanging"
+    assert run.live()
+    with pytest.raises(RunError) as caught:
+        worker.resume(run)
+    assert caught.value.code == "run.busy"
+
+
+def test_a_real_training_that_is_killed_says_so_and_goes_on(tmp_path: Path, tiny_folder: Path) -> None:
+    run = worker.start(TrainConfig(data=str(tiny_folder), epochs=10_000, threads=1), tmp_path / "runs")
+    until(lambda: run.history().steps or ended(run))
+    pulse = run.pulse()
+    assert pulse is not None
+    assert pulse.memory > 1e8
+    process = run.process()
+    assert process is not None, run.log.read_text()
+    process.kill()
+    until(lambda: ended(run))
+    assert run.status() == "died"
+    assert autopsy.cause(run).word == ("Killed" if os.name == "posix" else "Ended without a word")
+
+    reached = run.history().count
+    worker.resume(run)
+    until(lambda: run.history().count > reached + 5 or ended(run))
+    run.ask_stop()
+    until(lambda: not run.alive())
+    assert run.status() == "stopped", run.log.read_text()

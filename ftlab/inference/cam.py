@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.backbones import Backbone
+from ftlab.models.cam_layout import as_map
 from ftlab.models.network import Network
 
 Pixels = npt.NDArray[np.uint8]
@@ -29,7 +30,7 @@ def grad_cam(net: Network, row: Backbone, picture: Tensor, index: int | None = N
 
     Returns:
         Logits, float32 [K], and the map before the ReLU, float32 [h, w]: positive where there is evidence for the
-        class, in units of the logit times the activation.
+        class, in units of the logit times the activation. Where the architecture has no layer for it: [0, 0].
     """
     kept: list[Tensor] = []
 
@@ -37,47 +38,42 @@ def grad_cam(net: Network, row: Backbone, picture: Tensor, index: int | None = N
         # Cut here: frozen parameters leave no graph, and nothing below this layer needs a gradient. What goes on is
         # a copy, because later layers may work in place.
         kept.append(output.detach().requires_grad_())
-        return kept[0].clone()
+        return kept[-1].clone()
 
     flags = {module: module.training for module in net.modules()}
     net.eval()
-    handle = net.backbone.get_submodule(row.cam).register_forward_hook(keep)
+    handle = net.backbone.get_submodule(row.cam).register_forward_hook(keep) if row.cam else None
     try:
         with torch.inference_mode(False), torch.enable_grad():
             logits = net(picture)[0]
             chosen = int(logits.argmax()) if index is None else index
-            (gradient,) = torch.autograd.grad(logits[chosen], kept[0])
+            slope = torch.autograd.grad(logits[chosen], kept[-1])[0] if handle else None
     finally:
-        handle.remove()
+        if handle:
+            handle.remove()
         for module, training in flags.items():
             module.training = training
-    activation, slope = (_as_map(x.detach().float(), row.cam_layout) for x in (kept[0], gradient))
-    weights = slope.mean(dim=(1, 2), keepdim=True)
+    if slope is None:
+        return logits.detach().float(), torch.zeros(0, 0)
+    activation, gradient = (as_map(x.detach().float(), row.cam_layout, row.cam_tokens) for x in (kept[-1], slope))
+    weights = gradient.mean(dim=(1, 2), keepdim=True)
     return logits.detach().float(), (weights * activation).sum(0)
-
-
-def _as_map(values: Tensor, layout: str) -> Tensor:
-    """[1, …] as the layer gives it -> [C, h, w]."""
-    first = values[0]
-    if layout == "tokens":
-        patches = first[1:]
-        side = round(len(patches) ** 0.5)
-        return patches.T.reshape(-1, side, side)
-    return first.permute(2, 0, 1) if layout == "hwc" else first
 
 
 def heat(evidence: Tensor, width: int, height: int, box: tuple[int, int, int, int]) -> Heat:
     """The map of a class laid over a picture: float32 [height, width] in [0, 1].
 
     Its positive part is scaled so that its maximum is 1, enlarged bilinearly into `box` (x0, y0, x1, y1 in pixels, the
-    part that the network saw) and zero elsewhere. A map without any positive value stays all zero: no evidence is
-    not stretched into some.
+    part that the network saw) and zero elsewhere. A map without any positive value stays all zero, and so does one
+    without any place: no evidence is not stretched into some.
     """
-    positive = evidence.clamp(min=0).cpu().numpy()
-    peak = float(positive.max())
-    scaled = positive / peak if peak > 0 else positive
-    x0, y0, x1, y1 = box
     laid = np.zeros((height, width), np.float32)
+    positive = evidence.clamp(min=0).cpu().numpy()
+    peak = float(positive.max(initial=0))
+    if not peak:
+        return laid
+    scaled = positive / peak
+    x0, y0, x1, y1 = box
     laid[y0:y1, x0:x1] = cv2.resize(scaled, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     return laid
 

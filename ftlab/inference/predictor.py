@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from ftlab import backbones, words
@@ -23,7 +22,7 @@ from ftlab.inference.cam import Heat, Pixels
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import checkpoint
+from ftlab.training import checkpoint, sealed
 
 _SHOWN = 1024
 """Pixels of the longer side of a picture as it is shown."""
@@ -48,6 +47,7 @@ class Explanation:
         heat: float32 [H, W] in [0, 1], aligned with it; its maximum is 1, or it is all zero.
         evidence: whether there is any.
         box: x0, y0, x1, y1 in pixels of the picture: what the network saw.
+        mapped: whether the architecture gives a map at all.
     """
 
     index: int
@@ -55,6 +55,7 @@ class Explanation:
     heat: Heat
     evidence: bool
     box: tuple[int, int, int, int]
+    mapped: bool = True
 
 
 class Predictor:
@@ -97,7 +98,8 @@ class Predictor:
         box = (left, top, max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height)))
         chosen = scores[0].index if index is None else index
         heat = cam.heat(evidence, width, height, box)
-        return scores, Explanation(chosen, picture, heat, bool(evidence.max() > 0), box)
+        mapped = evidence.numel() > 0
+        return scores, Explanation(chosen, picture, heat, bool((evidence > 0).any()), box, mapped)
 
     def explain(self, file: Path | str, index: int) -> Explanation:
         """The map of one class.
@@ -151,13 +153,18 @@ def _untrained() -> Predictor:
 def _trained(path: Path, _changed: int) -> Predictor:
     run = Run(path)
     model = run.read("model.json")
-    row = backbones.get(model["backbone"])
+    try:
+        row = backbones.from_json(model["row"]) if "row" in model else backbones.get(model["backbone"])
+    except ValueError as cause:
+        raise RunError("run.file", run=run.name, file="model.json") from cause
     net = network.build(row, len(model["classes"]), pretrained=False)
     try:
-        tensors, header = checkpoint.load(run.best)
+        tensors, header = sealed.load(run.best)
         net.load_state_dict(tensors)
-    except (SafetensorError, OSError, RuntimeError) as cause:
+    except (sealed.Broken, OSError, RuntimeError) as cause:
         raise checkpoint.damaged(run, run.best, cause) from cause
+    if header.get("model", "") not in ("", run.fingerprint("model.json")):
+        raise RunError("run.model", run=run.name)
     title = words.text(
         "model.trained",
         title=row.title,

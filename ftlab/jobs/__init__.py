@@ -1,1 +1,1 @@
-"""The process of a run, seen from outside: started, resumed, stopped, estimated. No torch."""
+"""The process of a run, seen from outside: started, resumed, ended, estimated, and why it died. No torch."""

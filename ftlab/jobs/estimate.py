@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ftlab import places
+from ftlab import disk, places
 from ftlab.config import TrainConfig, resolve
 from ftlab.errors import RunError
 from ftlab.jobs.worker import environment
@@ -167,6 +166,5 @@ def _stored() -> dict[str, dict[str, float]]:
 def _keep(key: str, speed: Speed) -> None:
     stored = {**_stored(), key: asdict(speed)}
     _file().parent.mkdir(parents=True, exist_ok=True)
-    part = _file().with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(stored, indent=1), encoding="utf-8")
-    os.replace(part, _file())
+    with disk.fresh(_file()) as part:
+        part.write_text(json.dumps(stored, indent=1), encoding="utf-8")

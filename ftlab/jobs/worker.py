@@ -1,7 +1,8 @@
-"""Start, resume and stop the process of a run. No torch.
+"""Start, resume and end the process of a run. No torch.
 
 The process runs the very command that the page shows; the run directory that was made for it travels in the
-environment (`FTLAB_RUN`), so that the command stays what a person would type.
+environment (`FTLAB_RUN`), so that the command stays what a person would type. As long as this process lives, it waits
+for the end of those that it started, and writes down how they ended: nobody else is told their exit status.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ftlab import config, runs
 from ftlab.config import TrainConfig
@@ -20,6 +26,8 @@ from ftlab.runs import Run
 
 ADOPT = "FTLAB_RUN"
 """Environment variable: the run directory, already made, that `train` shall use."""
+PATIENCE = 3.0
+"""Seconds that a process is given to end in order before it is ended by force."""
 
 
 def command(settings: TrainConfig, root: Path | str) -> list[str]:
@@ -63,29 +71,71 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, **more}
 
 
+def end(run: Run) -> None:
+    """End the process of a run and all that it started, whether it listens or not. What it saved stays.
+
+    Raises:
+        RunError: no process trains it, or the system does not let go of it.
+    """
+    process = run.process()
+    if process is None:
+        raise RunError("run.idle", run=run.name)
+    family = [process]
+    with suppress(psutil.Error):
+        family += process.children(recursive=True)
+    run.ask_end()
+    for how in (psutil.Process.terminate, psutil.Process.kill):
+        for one in family:
+            with suppress(psutil.Error):
+                how(one)
+        if _gone(family):
+            return
+    raise RunError("run.undead", run=run.name, pid=process.pid)
+
+
+def _gone(processes: list[psutil.Process]) -> bool:
+    """Whether all are gone, as soon as they are or at the end of the patience. Not by waiting for them: their exit
+    status belongs to whoever started them."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if not any(map(_lives, processes)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def _spawn(words: list[str], run: Run) -> Run:
     """The process outlives this one: it has a session of its own, and its output goes to a file."""
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    with open(run.log, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, *words[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment(**{ADOPT: str(run.path), "PYTHONUNBUFFERED": "1"}),
-            **apart,
-        )
-    run.hand_to(process.pid)
-    _CHILDREN.append(process)
-    reap()
+    # A crash inside a library leaves the lines of Python that led there.
+    told = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    try:
+        with open(run.log, "ab") as log:
+            begin = log.seek(0, os.SEEK_END)
+            process = subprocess.Popen(
+                [sys.executable, *words[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(**{ADOPT: str(run.path)}, **told),
+                **apart,
+            )
+    except OSError as cause:
+        raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
+    try:
+        run.hand_to(process.pid, begin)
+    except OSError as cause:
+        process.kill()
+        process.wait()
+        raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
+    threading.Thread(target=lambda: run.witness(process.pid, process.wait()), daemon=True).start()
     return run
-
-
-_CHILDREN: list[subprocess.Popen[bytes]] = []
-
-
-def reap() -> None:
-    """Collect processes of ours that have ended, so that none stays a zombie."""
-    _CHILDREN[:] = [process for process in _CHILDREN if process.poll() is None]

@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from ftlab.data.loader import batches, plan
 from ftlab.errors import PictureError
 from ftlab.models.folding import fold
+from ftlab.models.portions import Portions
 
+ENGINE = "torch, BatchNorm folded"
+"""What runs the frozen backbone; another one gives other bits."""
 _PIECE = 4
 """Pictures a thread takes at once: small enough that a layer's output stays in a core's cache."""
 _CARD_BATCH = 64
@@ -64,10 +67,15 @@ def compute(
     layout = torch.channels_last if _has_convolutions(backbone) else torch.contiguous_format
     engine = fold(backbone).to(device).to(memory_format=layout)
 
-    def run(pixels: Tensor) -> Tensor:
+    portions = Portions()
+
+    def look(pixels: Tensor) -> Tensor:
         with torch.inference_mode():
             batch = normalise(pixels.to(device, non_blocking=True)).contiguous(memory_format=layout)
             return engine(batch).float().cpu()
+
+    def run(pixels: Tensor) -> Tensor:
+        return torch.cat(portions.over(len(pixels), lambda some: look(pixels[some])))
 
     found: dict[int, Tensor] = {}
     skipped: list[tuple[int, PictureError]] = []

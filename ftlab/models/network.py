@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,23 +18,37 @@ class Network(nn.Module):
     """`backbone` maps pictures to feature vectors, `head` maps those to logits.
 
     Shapes: float32 [B, 3, side, side] -> [B, D] -> [B, K].
+
+    A backbone with auxiliary classifiers gives, while it trains, the vectors of its inner layers too, and
+    `auxiliary` maps those: the network's answer is then a tuple of logits [B, K], its own first.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Linear) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Linear, auxiliary: Iterable[nn.Linear] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.auxiliary = nn.ModuleList(auxiliary)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(pictures))
-        return logits
+    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, ...]:
+        features = self.backbone(pictures)
+        if isinstance(features, Tensor):
+            return cast(Tensor, self.head(features))
+        heads = (self.head, *self.auxiliary)
+        return tuple(head(vector) for head, vector in zip(heads, features, strict=True))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As for any module. A file of ours has no place for the versions of its modules, and some (MNASNet's)
+        insist on one: what has none is of today's."""
+        told = OrderedDict(state_dict)
+        told._metadata = getattr(state_dict, "_metadata", None) or self.state_dict()._metadata  # type: ignore[attr-defined]
+        return super().load_state_dict(told, strict, assign)
 
 
 def build(row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0) -> Network:
     """The network of a row.
 
     Args:
-        classes: K; None keeps the source's own classifier of 1000 ImageNet classes.
+        classes: K; None keeps the source's own linear classifier of 1000 ImageNet classes.
         pretrained: load the row's weights; else random ones.
         seed: of the random weights; the process's own generator is left as it was.
 
@@ -43,22 +58,43 @@ def build(row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = weights.load(row) if pretrained else weights.build(row)
-        path, _, name = row.head.rpartition(".")
-        parent = module.get_submodule(path)
-        head = parent.get_submodule(name)
-        assert isinstance(head, nn.Linear)
-        setattr(parent, name, nn.Identity())
-        if classes is not None:
-            head = nn.Linear(head.in_features, classes)
-            # Small and without bias: the untrained network says "all alike", and no class starts with a lead.
-            nn.init.normal_(head.weight, std=0.01)
-            nn.init.zeros_(head.bias)
-    return Network(module, head)
+        own = _take(module, row.head) if row.head else None
+        for path in row.auxiliary:
+            _take(module, path)
+        if classes is None:
+            assert isinstance(own, nn.Linear)
+            return Network(module, own)
+        return Network(module, _new(row.width, classes), [_new(width, classes) for width in row.auxiliary_widths])
+
+
+def _take(module: nn.Module, path: str) -> nn.Module:
+    """Take a classifier out: what it read comes out instead. Where it is a convolution before the average over
+    places (SqueezeNet), that average is then all that follows: the ReLU between changes nothing, since what it
+    read is a ReLU's output. A linear layer on the average is the same classifier, but without that ReLU at its
+    end, which would leave a class that is below zero everywhere without a gradient."""
+    classifier = module.get_submodule(path)
+    assert isinstance(classifier, (nn.Linear, nn.Conv2d))
+    module.set_submodule(path, nn.Identity())
+    return classifier
+
+
+def _new(width: int, classes: int) -> nn.Linear:
+    """A classifier that says "all alike": small, and without bias, so that no class starts with a lead."""
+    head = nn.Linear(width, classes)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def answers(given: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a network gave, as logits [B, K]: its own, then those of its auxiliary classifiers while it trains."""
+    return (given,) if isinstance(given, Tensor) else given
 
 
 def freeze(network: Network, mode: str) -> None:
     """Mark what the mode trains: in frozen mode the head alone."""
     network.backbone.requires_grad_(mode != "frozen")
+    network.auxiliary.requires_grad_(mode != "frozen")
     network.head.requires_grad_(True)
 
 
@@ -68,12 +104,13 @@ def train_flags(network: nn.Module, mode: str) -> None:
     network.train()
     if mode == "frozen" and isinstance(network, Network):
         network.backbone.eval()
+        network.auxiliary.eval()
 
 
 def groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Parameter groups for the optimizer, with the peak `lr` of each.
 
-    In full mode the new head learns `head_multiplier` times faster than the pretrained backbone. Biases and
+    In full mode the new heads learn `head_multiplier` times faster than the pretrained backbone. Biases and
     normalisation weights are not decayed: they have one dimension, and shrinking them is no regularisation.
     """
     rate, decay = config.learning_rate or 0.0, config.weight_decay or 0.0
@@ -91,4 +128,6 @@ def _parts(network: nn.Module, config: TrainConfig) -> Iterator[tuple[nn.Module,
         yield network, 1.0
         return
     yield network.backbone, 1.0
-    yield network.head, config.head_multiplier if config.mode == "full" else 1.0
+    factor = config.head_multiplier if config.mode == "full" else 1.0
+    yield network.head, factor
+    yield network.auxiliary, factor

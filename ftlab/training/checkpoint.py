@@ -1,38 +1,41 @@
-"""Checkpoints: safetensors files that are there whole or not at all.
+"""What a run keeps on the disk: its best weights, and the state to go on from, in two generations.
 
-A file is written beside its target, flushed to the disk and put in place by one rename. What belongs together is in
-one file: the progress travels as JSON in the header of the tensors it belongs to.
+Each is one sealed safetensors file (`sealed.py`), so weights, optimizer and position can never be of different moments.
+The state's older generation stays until a newer one is whole and in place.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ftlab import disk
 from ftlab.errors import RunError
 from ftlab.models.network import Network
 from ftlab.runs import Run
+from ftlab.training import sealed
 
-_OWN_KEY = "ftlab"
 _COST_SHARE = 10
 """Saving may take one part in this many of the time, so that a training of milliseconds an epoch is not spent on the
 disk. What a crash loses in between is trained again on a resume."""
+_WITHIN_EPOCH = 60.0
+"""Seconds after which the middle of an epoch is worth saving."""
+_REST = 16_000_000
+"""Bytes for everything beside the weights: events, log, configuration."""
 
 
 @dataclass
 class Position:
     """How far a training is. `epoch` is the one at work (0: the untrained network is still to be scored), `done` its
-    steps, `step` the steps of the whole run, `sums` the epoch's tally so far."""
+    steps, `step` the steps of the whole run, `sums` the epoch's tally so far, `portion` the most pictures that the
+    device takes at once (0: any number), `lost` the pictures by split that could not be read."""
 
     epoch: int = 0
     done: int = 0
@@ -41,15 +44,40 @@ class Position:
     best_accuracy: float | None = None
     best_loss: float | None = None
     sums: list[float] = field(default_factory=list)
+    portion: int = 0
+    lost: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """A state as it was read.
+
+    Attributes:
+        position: how far it is.
+        tensors: of what learns, and of the optimizer.
+        plain: the optimizer's bare numbers, and the loss scale of mixed precision.
+        file: where it was read from.
+        damaged: what is wrong with the newer generation, if that was passed over; else empty.
+    """
+
+    position: Position
+    tensors: dict[str, Tensor]
+    plain: dict[str, Any]
+    file: Path
+    damaged: str = ""
 
 
 class Keeper:
     """Keeps the best weights and the state to resume from, on the disk as often as it costs little."""
 
-    def __init__(self, run: Run, network: Network, learning: nn.Module, optimizer: Optimizer) -> None:
-        """`learning` is what the optimizer may change: the network, or its head alone."""
-        self.run, self.network, self.learning, self.optimizer = run, network, learning, optimizer
+    def __init__(
+        self, run: Run, network: Network, learning: nn.Module, optimizer: Optimizer, scaler: Any | None = None
+    ) -> None:
+        """`learning` is what the optimizer may change: the network, or its head alone; `scaler` the loss scale of
+        mixed precision in float16."""
+        self.run, self.network, self.learning, self.optimizer, self.scaler = run, network, learning, optimizer, scaler
         self._pending: dict[str, Tensor] | None = None
+        self._last_is_whole = True
         self._saved_at, self._cost = -1e9, 0.0
 
     def improves(self, position: Position, accuracy: float | None, loss: float | None) -> bool:
@@ -64,9 +92,25 @@ class Keeper:
         self._pending = {k: v.detach().to("cpu", copy=True) for k, v in self.learning.state_dict().items()}
         return True
 
-    def due(self) -> bool:
-        """Whether enough time has passed since the last saving."""
-        return time.monotonic() - self._saved_at >= _COST_SHARE * self._cost
+    def due(self, *, within_epoch: bool = False) -> bool:
+        """Whether enough time has passed since the last saving; the middle of an epoch has more of it."""
+        wait = _COST_SHARE * self._cost
+        return time.monotonic() - self._saved_at >= (max(wait, _WITHIN_EPOCH) if within_epoch else wait)
+
+    def room(self) -> None:
+        """Make sure that the disk has room for all that will be written.
+
+        Raises:
+            RunError: it has not.
+        """
+        # AdamW keeps two numbers beside each parameter.
+        state, best = 3 * _bytes(self.learning), _bytes(self.network)
+        there = sum(file.stat().st_size for file in (self.run.best, self.run.last, self.run.before) if file.is_file())
+        # Both generations and the best stay while another state, or another best, is written beside them.
+        needed = best + 2 * state + max(best, state) + _REST - there
+        free = disk.free(self.run.path)
+        if free < needed:
+            raise RunError("run.space", folder=self.run.path.parent, needed=_mega(needed), free=_mega(free))
 
     def save(self, position: Position) -> list[str]:
         """Write what has changed: the best weights first, so that the state never tells of a best that is not there.
@@ -76,9 +120,15 @@ class Keeper:
         """
         began = time.monotonic()
         written = [*self.save_best(position), "last"]
-        state, settings = _pack(self.optimizer)
+        state, plain = _pack(self.optimizer)
         state.update({f"module.{k}": v for k, v in self.learning.state_dict().items()})
-        self._write(self.run.last, state, {"position": asdict(position), "optimizer": settings})
+        scale = self.scaler.state_dict() if self.scaler is not None else {}
+        header = {"position": asdict(position), "optimizer": plain, "scale": scale}
+        self.run.settle()  # the state must not know of events that the disk does not
+        with self.run.writing():
+            # A damaged one must not take the place of the whole one before it.
+            sealed.write(self.run.last, state, header, before=self.run.before if self._last_is_whole else None)
+        self._last_is_whole = True
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - began
         return written
@@ -94,47 +144,51 @@ class Keeper:
         tensors = self.network.state_dict()
         prefix = "head." if self.learning is self.network.head else ""
         tensors.update({prefix + key: value for key, value in self._pending.items()})
-        self._write(self.run.best, tensors, {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy})
+        header = {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy}
+        with self.run.writing():
+            # Weights say nothing without the names of their classes.
+            sealed.write(self.run.best, tensors, {**header, "model": self.run.fingerprint("model.json")})
         self._pending = None
         return ["best"]
 
-    def _write(self, path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        try:
-            write(path, tensors, header)
-        except (OSError, SafetensorError) as cause:
-            raise RunError("run.write", folder=self.run.path.parent, cause=cause) from cause
-
-    def restore(self) -> Position | None:
-        """Put back what `save` wrote; None where nothing was.
+    def restore(self, state: State) -> None:
+        """Put back what `save` wrote, as `read` found it.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: it does not fit this network or this optimizer.
         """
-        if not self.run.last.is_file():
-            return None
+        self._last_is_whole = state.file == self.run.last
+        self._saved_at = time.monotonic()
         try:
-            tensors, header = load(self.run.last)
-            own = {k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")}
+            own = {k.removeprefix("module."): v for k, v in state.tensors.items() if k.startswith("module.")}
             self.learning.load_state_dict(own)
-            _unpack(self.optimizer, tensors, header["optimizer"])
-            return Position(**header["position"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as cause:
-            raise damaged(self.run, self.run.last, cause) from cause
+            _unpack(self.optimizer, state.tensors, state.plain["optimizer"])
+            if self.scaler is not None and state.plain["scale"]:
+                self.scaler.load_state_dict(state.plain["scale"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as cause:
+            raise damaged(self.run, state.file, cause) from cause
 
 
-def reached(run: Run) -> Position:
-    """From where a resumed run goes on; the very beginning for a new one. Reads the header only.
+def read(run: Run) -> State | None:
+    """The newest state of a run that is whole; None where none was written.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: there are states, and none is whole.
     """
-    if not run.last.is_file():
-        return Position()
-    try:
-        with safe_open(run.last, framework="pt") as file:
-            return Position(**json.loads((file.metadata() or {})[_OWN_KEY])["position"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as cause:
-        raise damaged(run, run.last, cause) from cause
+    wrong: dict[Path, Exception] = {}
+    for file in (run.last, run.before):
+        if not file.is_file():
+            continue
+        try:
+            tensors, header = sealed.load(file)
+            passed_over = str(next(iter(wrong.values()), ""))
+            return State(Position(**header.pop("position")), tensors, header, file, passed_over)
+        except (sealed.Broken, OSError, KeyError, TypeError) as cause:
+            wrong[file] = cause
+    if wrong:
+        newest, reason = next(iter(wrong.items()))
+        raise damaged(run, newest, reason) from reason
+    return None
 
 
 def damaged(run: Run, file: Path, cause: Exception) -> RunError:
@@ -143,53 +197,36 @@ def damaged(run: Run, file: Path, cause: Exception) -> RunError:
     return RunError("run.damaged", run=run.name, file=file, cause=first or type(cause).__name__)
 
 
-def write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Put tensors and a JSON header into a safetensors file in one go.
-
-    Raises:
-        OSError: the file cannot be written; what stood there before still does.
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {_OWN_KEY: json.dumps(header)})
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+def _bytes(module: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on the processor, and the header of a file as `write` makes it.
-
-    Raises:
-        SafetensorError, OSError: it is missing or damaged.
-    """
-    with safe_open(path, framework="pt") as file:
-        header = json.loads((file.metadata() or {}).get(_OWN_KEY, "{}"))
-        return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (it is no dict)
+def _mega(count: int) -> str:
+    return f"{max(0, count) / 1e6:,.0f}"
 
 
 def _pack(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state as tensors, and the plain numbers beside them. Rates are functions of the step."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
-    for index, values in optimizer.state_dict()["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value
-            else:
-                plain[f"{index}.{name}"] = value
+    for key, value in _entries(optimizer):
+        if isinstance(value, Tensor):
+            tensors[f"optimizer.{key}"] = value
+        else:
+            plain[key] = value
     return tensors, plain
 
 
+def _entries(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
+    for index, values in optimizer.state_dict()["state"].items():
+        yield from ((f"{index}.{name}", value) for name, value in values.items())
+
+
 def _unpack(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    prefix = "optimizer."
+    entries = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)} | plain
     state: dict[int, dict[str, Any]] = {}
-    for key, tensor in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = tensor
-    for key, value in plain.items():
+    for key, value in entries.items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from ftlab.config import TrainConfig
 from ftlab.data.loader import cores
 from ftlab.errors import ConfigError
+
+_PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
+"""Whose versions may change the bits."""
 
 
 def available() -> str:
@@ -39,6 +45,8 @@ def open_device(config: TrainConfig) -> Accelerator:
     if device == "cpu" and config.precision == "fp16":
         raise ConfigError("config.precision", precision="fp16", device=device)
     torch.set_num_threads(config.threads or cores())
+    # The same sums in the same order each time, so that a resume gives the same bits on a card too.
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     return Accelerator(cpu=device == "cpu", mixed_precision=_precision(config.precision, device))
 
 
@@ -56,6 +64,29 @@ def name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
 
 
+def facts(accelerator: Accelerator) -> dict[str, Any]:
+    """All that the bits of a training depend on beside its configuration and its pictures: plain JSON."""
+    return {
+        "versions": {package: version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
+            "device": name(accelerator.device),
+        },
+        "processes": accelerator.num_processes,
+    }
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            told = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
+    except OSError:
+        told = ""
+    return told or platform.processor() or platform.machine()
+
+
 def total(accelerator: Accelerator, sums: Tensor) -> Tensor:
     """Sums over all processes."""
     if accelerator.num_processes == 1:
@@ -64,11 +95,18 @@ def total(accelerator: Accelerator, sums: Tensor) -> Tensor:
     return reduced
 
 
-def agree(accelerator: Accelerator, wish: bool) -> bool:
-    """Whether any process wishes it: all must leave a loop at the same step."""
+def agree(accelerator: Accelerator, wishes: list[bool]) -> list[bool]:
+    """Of each wish, whether any process has it: all must leave a loop at the same step."""
     if accelerator.num_processes == 1:
-        return wish
-    return bool(accelerator.reduce(torch.tensor([float(wish)], device=accelerator.device), "sum").item())
+        return wishes
+    votes = torch.tensor(wishes, dtype=torch.float32, device=accelerator.device)
+    return [count > 0 for count in accelerator.reduce(votes, "sum").tolist()]
+
+
+def union(accelerator: Accelerator, found: dict[str, set[int]]) -> dict[str, list[int]]:
+    """Sets by name, over all processes, each sorted."""
+    everyones = gather_object([found]) if accelerator.num_processes > 1 else [found]
+    return {name: sorted(set().union(*(one.get(name, ()) for one in everyones))) for name in found}
 
 
 def first_says(config: TrainConfig, say: Callable[[], str]) -> str:

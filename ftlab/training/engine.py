@@ -14,17 +14,21 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from ftlab import backbones, words
+from ftlab import backbones
+from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
-from ftlab.events import Ended, Epoch, Event, Progress, Saved, Started, Step
+from ftlab.events import Epoch, Event, Note, Progress, Saved, Started, Step
 from ftlab.models import network
+from ftlab.models.portions import Portions
 from ftlab.runs import Run
 from ftlab.training import checkpoint, devices, optim, schedules, setup
 from ftlab.training.checkpoint import Keeper, Position
+from ftlab.training.ending import Ending, Pace
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed, Share
 from ftlab.training.metrics import Score, Tally
 
@@ -45,13 +49,20 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     """
     clock = time.monotonic()
     accelerator = devices.open_device(setup.as_begun(config, run))
-    config = setup.fix(config, run, accelerator)
+    config, remarks = setup.fix(config, run, accelerator)
+    saved, resumed = checkpoint.read(run), (run.path / "split.json").is_file()
+    position = saved.position if saved else Position()
     catalog = setup.catalog(config, run, accelerator)
-    net = setup.build(config, run, catalog, accelerator, weights)
-    pictures = PictureFeed(catalog, transforms.of(backbones.get(config.backbone)), config, accelerator)
-    ending = _Ending(run, config, accelerator, clock)
-    reached = checkpoint.reached(run)
-    yield _started(config, catalog, accelerator, net, pictures.steps, reached.step)
+    ending = Ending(run, config, accelerator, clock)
+    pretrained = weights and config.mode != "scratch"
+    if pretrained and not (yield from setup.download(config, accelerator, ending.wished)):
+        yield ending.event("stopped", position)
+        return
+    net = setup.build(config, run, catalog, accelerator, pretrained)
+    row = backbones.get(config.backbone)
+    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator, position.lost)
+    yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
+    yield from (*remarks, *setup.restored(saved), *(setup.changed(pictures) if resumed else ()))
 
     feed: Feed = pictures
     module: nn.Module = net
@@ -63,7 +74,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             else:
                 features = part
         if features is None:
-            yield ending.event("stopped", reached)
+            yield ending.event("stopped", position)
             return
         feed, module = FeatureFeed(pictures, features), net.head
         torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
@@ -71,32 +82,43 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     raw = optim.make(network.groups(module, config), config)
     module, optimizer = accelerator.prepare(module, raw)
     bare = accelerator.unwrap_model(module)
-    keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, raw)
-    position = keeper.restore() or Position()
+    keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, raw, accelerator.scaler)
+    if saved:
+        keeper.restore(saved)
+    if accelerator.is_main_process:
+        keeper.room()
     sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
     tally, recent = Tally(accelerator.device, sums[:4]), Tally(accelerator.device, sums[4:])
+    portions = Portions(position.portion, whole=accelerator.num_processes > 1)
     epochs, steps = config.epochs or 1, (config.epochs or 1) * feed.steps
     every = math.ceil(steps / _POINTS)
     if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
         yield _started(config, catalog, accelerator, net, feed.steps, position.step)
 
+    def save() -> Iterator[Saved]:
+        position.sums = [x for one in (tally, recent) for x in devices.total(accelerator, one.sums).tolist()]
+        position.lost = devices.union(accelerator, pictures.lost)
+        if accelerator.is_main_process:
+            yield from _saved(keeper.save(position), position)
+
     for epoch in range(position.epoch, epochs + 1):
-        position.epoch, pace = epoch, _Pace()
+        position.epoch, pace = epoch, Pace()
         rate = schedules.set_rates(raw, schedules.factor(config, max(0, position.step - 1), steps))
         network.train_flags(bare, config.mode)
         for share in feed.train(epoch, position.done) if epoch else ():
+            if share.skipped and setup.gone(catalog):
+                yield from save()
+                raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, "train")
             rate = schedules.set_rates(raw, schedules.factor(config, position.step, steps))
             if len(share.labels):
-                _seed(config, position.step, accelerator)
-                optimizer.zero_grad(set_to_none=True)
-                with accelerator.autocast():
-                    logits = module(share.inputs)
-                accelerator.backward(_loss(logits, share, config, accelerator))
-                optimizer.step()
-                tally.add(logits.detach(), share.labels, share.weight)
-                recent.add(logits.detach(), share.labels, share.weight)
+                logits, loss = _gradients(module, optimizer, row, share, position.step, config, accelerator, portions)
+                if ending.sound(loss, position.step + 1, rate):
+                    optimizer.step()
+                tally.add(logits, share.labels, share.weight)
+                recent.add(logits, share.labels, share.weight)
                 pace.add(share.count)
+                yield from _smaller(portions, position)
             position.step, position.done = position.step + 1, position.done + 1
             if position.step % every == 0 or position.done == feed.steps:
                 score, recent = recent.total(accelerator), Tally(accelerator.device)
@@ -104,14 +126,19 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
                     step=position.step, epoch=epoch, loss=score.loss, accuracy=score.top1,
                     learning_rate=rate, images_per_second=pace.recent(),
                 )  # fmt: skip
-                ending.judge(score.loss, position.step, rate)
-            if ending.due() and position.done < feed.steps:
-                break
-        if ending.due() and epoch and position.done < feed.steps:
+            if ending.pause(keeper.due(within_epoch=True)) and position.done < feed.steps:
+                if ending.reason:
+                    break
+                yield from save()
+        if ending.reason == "failed" or (ending.reason and epoch and position.done < feed.steps):
             break
 
         rhythm = pace.whole()
-        checked = yield from evaluate(bare, feed, "val", catalog, accelerator, ending.asked)
+        try:
+            checked = yield from evaluate(bare, feed, "val", catalog, accelerator, ending.asked, portions)
+        except DataError:
+            yield from save()
+            raise
         if checked is None:
             break
         learned, tally = tally.total(accelerator), Tally(accelerator.device)
@@ -123,19 +150,18 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             val_loss=checked.loss, val_accuracy=checked.top1, learning_rate=rate if epoch else None,
             images_per_second=rhythm, seconds=pace.seconds(), best=best,
         )  # fmt: skip
-        position.epoch, position.done, position.sums = epoch + 1, 0, []
-        if ending.due():
-            break
-        if accelerator.is_main_process and keeper.due():
-            yield from _saved(keeper.save(position), position)
+        position.epoch, position.done = epoch + 1, 0
+        ending.judge(checked.loss, position.step, rate)
+        if ending.pause(keeper.due()):
+            if ending.reason:
+                break
+            yield from save()
 
     if ending.reason == "failed":  # what was learnt since the last checkpoint is spoilt, but not what was set aside
         if accelerator.is_main_process:
             yield from _saved(keeper.save_best(position), position)
     else:
-        position.sums = [x for one in (tally, recent) for x in devices.total(accelerator, one.sums).tolist()]
-        if accelerator.is_main_process:
-            yield from _saved(keeper.save(position), position)
+        yield from save()
     accelerator.wait_for_everyone()
     done = position.epoch > epochs and ending.reason != "failed"
     yield ending.event("finished" if done else ending.reason or "stopped", position)
@@ -148,18 +174,26 @@ def evaluate(
     catalog: Catalog,
     accelerator: Accelerator,
     stop: Callable[[], bool] = lambda: False,
+    portions: Portions | None = None,
 ) -> Generator[Event, None, Score | None]:
     """Score a module over a split: progress events, and the score as the generator's value; None when `stop` said so
-    on the way. Training flags are left as they were found."""
+    on the way. Training flags are left as they were found.
+
+    Raises:
+        DataError: the folder is gone.
+    """
+    portions = portions or Portions()
     was = {name: part.training for name, part in module.named_modules()}
     tally, done, told = Tally(accelerator.device), 0, time.monotonic()
     began = told
     module.eval()
     try:
         for share in feed.evaluate(split):
+            if share.skipped and setup.gone(catalog):
+                raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, split)
             if len(share.labels):
-                tally.add(_infer(module, share, accelerator), share.labels, share.weight)
+                tally.add(_logits(module, share.inputs, accelerator, portions), share.labels, share.weight)
             done += share.count
             if stop():
                 return None
@@ -174,16 +208,67 @@ def evaluate(
     return tally.total(accelerator)
 
 
-def _infer(module: nn.Module, share: Share, accelerator: Accelerator) -> Tensor:
-    with torch.inference_mode(), accelerator.autocast():
-        logits: Tensor = module(share.inputs)
-        return logits
+def _logits(module: nn.Module, inputs: Tensor, accelerator: Accelerator, portions: Portions) -> Tensor:
+    def infer(some: slice) -> Tensor:
+        with torch.inference_mode(), accelerator.autocast():
+            logits: Tensor = module(inputs[some])
+            return logits
+
+    return torch.cat(portions.over(len(inputs), infer))
 
 
-def _loss(logits: Tensor, share: Share, config: TrainConfig, accelerator: Accelerator) -> Tensor:
-    """Mean cross-entropy over the pictures of all processes: gradients are averaged over processes afterwards."""
-    losses = F.cross_entropy(logits.float(), share.labels, reduction="none", label_smoothing=config.label_smoothing)
-    return (losses * share.weight).sum() * (accelerator.num_processes / share.count)
+def _gradients(
+    module: nn.Module,
+    optimizer: Optimizer,
+    row: Backbone,
+    share: Share,
+    step: int,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    portions: Portions,
+) -> tuple[Tensor, Tensor]:
+    """Leave the gradients of a step in the parameters; its logits [b, K], and its loss as a scalar.
+
+    In portions, the gradients add up to those of the whole step; only BatchNorm sees fewer pictures at a time.
+    """
+    moving = [buffer for part in module.modules() if part.training for buffer in part.buffers(recurse=False)]
+    before = [buffer.clone() for buffer in moving]
+
+    def begin() -> None:
+        _seed(config, step, accelerator)
+        optimizer.zero_grad(set_to_none=True)
+
+    def undo() -> None:
+        for buffer, kept in zip(moving, before, strict=True):
+            buffer.copy_(kept)
+        begin()
+
+    def part(logits: Tensor, some: slice) -> Tensor:
+        """Of the mean cross-entropy over the pictures of all processes: gradients are averaged over them afterwards."""
+        losses = F.cross_entropy(
+            logits.float(), share.labels[some], reduction="none", label_smoothing=config.label_smoothing
+        )
+        return (losses * share.weight[some]).sum() * (accelerator.num_processes / share.count)
+
+    def learn(some: slice) -> tuple[Tensor, Tensor]:
+        with accelerator.autocast():
+            logits, *inner = network.answers(module(share.inputs[some]))
+        loss = part(logits, some)
+        for one in inner:
+            loss = loss + row.auxiliary_weight * part(one, some)
+        accelerator.backward(loss)
+        return logits.detach(), loss.detach()
+
+    begin()
+    parts = portions.over(len(share.labels), learn, undo)
+    return torch.cat([logits for logits, _ in parts]), torch.stack([loss for _, loss in parts]).sum()
+
+
+def _smaller(portions: Portions, position: Position) -> Iterator[Note]:
+    """Told when the device's memory turned out to be too small for what went through it so far."""
+    if portions.most != position.portion:
+        position.portion = portions.most
+        yield Note(code="portions", values={"most": portions.most, "step": position.step + 1}, level="warning")
 
 
 def _seed(config: TrainConfig, step: int, accelerator: Accelerator) -> None:
@@ -210,67 +295,3 @@ def _saved(written: list[str], position: Position) -> Iterator[Saved]:
     for what in written:
         epoch = position.best_epoch if what == "best" else position.epoch
         yield Saved(what=what, epoch=epoch or 0, step=position.step)
-
-
-class _Ending:
-    """Why and when a training ends before its last epoch: asked to, out of time, or a loss that is no number."""
-
-    def __init__(self, run: Run, config: TrainConfig, accelerator: Accelerator, clock: float) -> None:
-        self.run, self.config, self.accelerator, self.clock = run, config, accelerator, clock
-        self.reason = ""
-        self.message: str | None = None
-
-    def asked(self) -> bool:
-        """Whether a stop is asked for; all processes are told the same."""
-        return devices.agree(self.accelerator, self.run.stop_asked())
-
-    def judge(self, loss: float | None, step: int, rate: float) -> None:
-        if loss is not None and not math.isfinite(loss):
-            self.reason = "failed"
-            self.message = words.text("log.diverged", step=step, rate=f"{rate:.2g}")
-
-    def due(self) -> bool:
-        """Whether to end now; all processes are told the same."""
-        if not self.reason:
-            limit = self.config.max_minutes * 60
-            late = bool(limit) and time.monotonic() - self.clock > limit
-            if self.asked():
-                self.reason = "stopped"
-            elif devices.agree(self.accelerator, late):
-                self.reason = "time"
-        return bool(self.reason)
-
-    def event(self, reason: str, position: Position) -> Ended:
-        return Ended(
-            reason=reason,
-            epoch=position.epoch if position.done else max(0, position.epoch - 1),
-            step=position.step,
-            best_epoch=position.best_epoch,
-            best_val_accuracy=position.best_accuracy,
-            seconds=time.monotonic() - self.clock,
-            message=self.message,
-        )
-
-
-class _Pace:
-    """Pictures per second over an epoch's training, and since it was last asked."""
-
-    def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-        self.images = self.since = 0
-
-    def add(self, images: int) -> None:
-        self.images += images
-        self.since += images
-
-    def recent(self) -> float | None:
-        now = time.monotonic()
-        rate = self.since / (now - self.last) if now > self.last else None
-        self.last, self.since = now, 0
-        return rate
-
-    def whole(self) -> float | None:
-        return self.images / self.seconds() if self.images else None
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.began

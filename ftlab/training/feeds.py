@@ -14,7 +14,7 @@ from torch import Tensor
 from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
-from ftlab.data.decode import read
+from ftlab.data.decode import Pixels, read
 from ftlab.data.loader import batches, cores, order, plan
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
@@ -32,7 +32,7 @@ class Share:
         labels: int64 [b].
         weight: float32 [b], 0 for a picture that only keeps an otherwise idle process in step.
         count: pictures of the step over all processes.
-        skipped: positions in the split that could not be read, and why; each is told once.
+        skipped: positions in the split that could not be read, and why; each is told once, and left out from then on.
     """
 
     inputs: Tensor
@@ -45,12 +45,20 @@ class Share:
 class PictureFeed:
     """Decodes, varies and normalises pictures, each epoch anew."""
 
-    def __init__(self, catalog: Catalog, prep: Preprocessing, config: TrainConfig, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        prep: Preprocessing,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        lost: dict[str, list[int]] | None = None,
+    ) -> None:
+        """`lost` are pictures by split that are left out, see `lose`."""
         self.catalog, self.prep, self.config = catalog, prep, config
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device = accelerator.device
         self.workers = config.workers or cores()
-        self._told: set[tuple[str, int]] = set()
+        self.lost: dict[str, set[int]] = {split: set((lost or {}).get(split, ())) for split in catalog.splits}
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
 
     @property
@@ -71,13 +79,26 @@ class PictureFeed:
 
     def view(self, split: str, index: int, number: int) -> Tensor:
         """View `number` of a picture for cached features, uint8 [3, side, side]."""
-        pixels = read(self.catalog.path(self.catalog.splits[split][index]))
+        pixels = self._read(split, index)
         return transforms.view(pixels, self.prep, number, random.Random(f"{self.config.seed}/view {number}/{index}"))
 
     def _varied(self, epoch: int, index: int) -> Tensor:
-        pixels = read(self.catalog.path(self.catalog.splits["train"][index]))
+        pixels = self._read("train", index)
         rng = transforms.randomness(self.config.seed, epoch, index)
         return transforms.augmented(pixels, self.prep, self.config.augment or "none", rng)
+
+    def lose(self, split: str, refused: list[tuple[int, PictureError]]) -> list[tuple[int, PictureError]]:
+        """Leave pictures out from now on, also when they can be read again: a resumed training must not see what the
+        one before it did not. Those that were not left out before are given back."""
+        new = [one for one in refused if one[0] not in self.lost[split]]
+        self.lost[split].update(index for index, _ in new)
+        return new
+
+    def _read(self, split: str, index: int) -> Pixels:
+        path = self.catalog.path(self.catalog.splits[split][index])
+        if index in self.lost[split]:
+            raise PictureError("left_out", file=path)
+        return read(path)
 
     def _plain(self, split: str, index: int) -> Tensor:
         return self.view(split, index, 0)
@@ -94,9 +115,9 @@ class PictureFeed:
                 labels.to(self.device),
                 torch.full((len(labels),), 0.0 if idle else 1.0, device=self.device),
                 len(piece) if self.world > 1 else len(batch.indices),
-                [one for one in batch.skipped if (split, one[0]) not in self._told],
+                [one for one in batch.skipped if one[0] not in self.lost[split]],
             )
-            self._told.update((split, index) for index, _ in batch.skipped)
+            self.lose(split, batch.skipped)
 
 
 class FeatureFeed:

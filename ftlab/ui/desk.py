@@ -113,8 +113,14 @@ class Desk:
             self._free()
             return worker.resume(run)
 
+    def stop(self, run: Run, now: bool) -> None:
+        """Ask a run to stop, or end its process `now`. Raises `RunError` when the system does not let go of it."""
+        if now:
+            worker.end(run)
+        else:
+            run.ask_stop()
+
     def _free(self) -> None:
-        worker.reap()
         busy = self.at_work()
         if busy is not None:
             raise RunError(

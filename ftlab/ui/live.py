@@ -17,6 +17,7 @@ from pathlib import Path
 from ftlab import runs, words
 from ftlab.errors import FtlabError
 from ftlab.history import History
+from ftlab.jobs import autopsy, worker
 from ftlab.runs import Run
 from ftlab.ui import live_view as view
 from ftlab.ui.curves_view import drawing
@@ -27,6 +28,11 @@ AGAIN = 0.4
 """Seconds in which one look serves every page."""
 STOPPED = ("stopped", "failed", "died")
 """States from which a run can be resumed."""
+BROKEN = ("failed", "died", "ended", "hanging", "overdue")
+"""States in which the process's own last lines may tell more."""
+DEAF, SLOW = 5.0, 30.0
+"""Seconds after which a process that was asked to stop may be ended by force: one that is silent, and one that works.
+The latter gets two of its longest steps more."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Look:
         state: key of its words in `status`: finer than the status.
         head, curves, log: HTML; all text in it is escaped.
         best: whether it has a model that can be tried.
+        stop: what can be done to a run at work: `stop`, `end` (by force), or nothing but wait.
     """
 
     run: str
@@ -48,6 +55,7 @@ class Look:
     curves: str
     log: str
     best: bool
+    stop: str = ""
 
     @property
     def live(self) -> bool:
@@ -59,7 +67,8 @@ class Look:
 
     def marks(self) -> dict[str, str]:
         """A short mark of each part: equal marks, equal parts."""
-        parts = {"head": self.head, "curves": self.curves, "log": self.log, "buttons": f"{self.status} {self.best}"}
+        buttons = f"{self.status} {self.best} {self.stop}"
+        parts = {"head": self.head, "curves": self.curves, "log": self.log, "buttons": buttons}
         return {key: mark(text) for key, text in parts.items()}
 
 
@@ -78,6 +87,7 @@ class Watch:
         self._look: Look | None = None
         self._key: tuple[object, ...] = ()
         self._read = 0.0
+        self._late = False
 
     def look(self, again: float | None = None) -> Look:
         """The run as it is now, or was less than `again` seconds ago (None: `AGAIN`).
@@ -103,24 +113,52 @@ class Watch:
 
     def _fresh(self) -> Look:
         run = self._run
-        status = run.status()
+        status, record = run.status(), run.record()
+        unseen = status == "died" and record is not None and record.code is None
+        if unseen and self._look is not None and self._look.live and not self._late:
+            self._late = True  # whoever waits for the process may be writing down how it ended
+            return self._look
+        self._late = False
         self._poll()
         history = self._history
-        key = (history.count, status, run.stop_asked(), run.best.exists())
+        state = state_of(history, status, run)
+        silent = state in ("hanging", "overdue")
+        key = (history.count, status, state, record, run.best.exists(), run.pulse() if silent else None)
         if self._look is not None and key == self._key:
             return self._look
-        state = state_of(history, status, run.stop_asked())
+        last_words = autopsy.last_words(run) if state in BROKEN else ""
+        over = status not in runs.LIVE
         look = Look(
             run=run.name,
             status=status,
             state=state,
-            head=view.state(history, state),
+            head=self._head(status, state, last_words if over else ""),
             curves=drawing(history),
-            log=view.log(history, view.last_words(run.log) if status in ("failed", "died") else ""),
+            log=view.log(history, "" if over else last_words),  # the head of one at work is drawn anew every second
             best=run.best.exists(),
+            stop="" if over else {"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop"),
         )
         self._key = key
         return look
+
+    def _head(self, status: str, state: str, last_words: str) -> str:
+        run, history = self._run, self._history
+        if state in ("died", "ended"):
+            found = autopsy.cause(run)
+            resume = words.text("death.next.saved" if run.last.exists() else "death.next.nothing")
+            again = "" if found.code == "unclaimed" else resume
+            return view.state(history, state, found.word, f"{found.why} {again}".strip(), last_words)
+        heard = run.pulse()
+        if state not in ("hanging", "overdue"):
+            return view.state(history, state, last_words=last_words)
+        values = {
+            "asked": view.duration(run.asked_since()),
+            "silence": view.duration(heard.silence if heard else 0.0),
+            "doing": view.doing(history, work_of(history)),
+            "waits": autopsy.silence(run),
+        }
+        key = "overdue_silent" if state == "overdue" and status == "hanging" else state
+        return view.state(history, state, detail=words.text(f"status.detail.{key}", **values).replace("  ", " "))
 
     def _poll(self) -> None:
         try:
@@ -161,16 +199,30 @@ def broken(name: str, cause: Exception) -> Look:
     return Look(name, "failed", "failed", head, drawing(History()), view.log(History()), False)
 
 
-def state_of(history: History, status: str, stop_asked: bool) -> str:
+def state_of(history: History, status: str, run: Run) -> str:
     """What it is doing, as a key of the words in `status`."""
     if status == "finished" and history.ended:
         return history.ended.reason
-    if status == "waiting" or (status == "running" and (history.started is None or history.ended)):
-        return "waiting"
-    if status != "running":
+    if status == "stopped" and run.ended() is None:
+        return "ended"
+    if status not in ("running", "hanging"):
         return status
-    if stop_asked:
-        return "stopping"
+    asked = run.asked_since() if run.stop_asked() else None
+    if asked is not None:
+        heard = run.pulse()
+        patience = DEAF if status == "hanging" else SLOW + 2 * (heard.step if heard else 0.0)
+        if run.end_asked() and asked < 3 * worker.PATIENCE:
+            return "ending"
+        return "overdue" if asked > patience else "stopping"
+    return "hanging" if status == "hanging" else work_of(history)
+
+
+def work_of(history: History) -> str:
+    """What a process does that works, by what it told last."""
+    if history.progress and history.progress.stage == "download":  # before it is started
+        return "download"
+    if history.started is None or history.ended:
+        return "waiting"
     if history.progress:
         return history.progress.stage if history.progress.stage in ("features", "validation") else "training"
     return "training" if history.steps or history.epochs else "preparing"

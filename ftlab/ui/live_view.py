@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from ftlab import words
-from ftlab.backbones import TABLE
+from ftlab.backbones import TABLE, TIMM
 from ftlab.events import Epoch, Note, Step
 from ftlab.history import History
 from ftlab.runs import Run
-from ftlab.ui.markup import Markup, join, tag
+from ftlab.ui.markup import Markup, tag
 
 LOG_LINES = 80
-LAST_WORDS = 4000
-"""Bytes of the worker's own output that are shown when it broke off."""
+_GOING_NOWHERE = ("died", "ended", "failed", "hanging", "overdue", "ending")
+"""States without a time that is left."""
 
 
 def guide() -> Markup:
@@ -27,32 +26,66 @@ def guide() -> Markup:
     return tag("div", tag("p", words.text("curve.guide.title")), tag("ul", *points), class_="ftlab-guide")
 
 
-def state(history: History, now: str) -> Markup:
-    """State in words, progress bar and figures of a run that does `now` (see `live.state_of`)."""
-    best, ended = history.best, history.ended
-    accuracy = percent(best.val_accuracy) if best else None
-    detail = f"status.detail.{now}"
-    if now in ("finished", "time", "early"):
-        detail = "status.detail.finished" if accuracy else "status.detail.finished_bare"
-    elif now == "stopped" and accuracy:
-        detail = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
-    message = (ended.message if ended and ended.message else "") or words.text("status.failed")
-    values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message}
+def state(history: History, now: str, word: str = "", detail: str = "", last_words: str = "") -> Markup:
+    """State in words, progress bar and figures of a run that does `now` (see `live.state_of`).
+
+    Args:
+        word, detail: in place of those that `now` has by itself.
+        last_words: what the process wrote last when it broke off.
+    """
     share: float | None = None
     if now in ("waiting", "preparing"):
         share = -1.0
-    elif now in ("features", "validation") and history.progress:
+    elif now in ("download", "features", "validation") and history.progress:
         share = history.progress.done / max(1, history.progress.total)
     elif history.steps_total:
         share = history.step / history.steps_total
-    return frame(now, words.text(f"status.{now}"), words.text(detail, **values), share, _tiles(history, now))
+    word, detail = word or words.text(f"status.{now}"), detail or _detail(history, now)
+    return frame(now, word, detail, share, _tiles(history, now), _last_words(last_words))
+
+
+def _detail(history: History, now: str) -> str:
+    best, ended = history.best, history.ended
+    accuracy = percent(best.val_accuracy) if best else None
+    key = f"status.detail.{now}"
+    if now in ("finished", "time", "early"):
+        key = "status.detail.finished" if accuracy else "status.detail.finished_bare"
+    elif now == "stopped" and accuracy:
+        key = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
+    message = (ended.message if ended and ended.message else "") or words.text("status.failed")
+    values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message, **_megabytes(history)}
+    return words.text(key, **values)
+
+
+def doing(history: History, work: str) -> str:
+    """What a run was at when it was heard last: `work` as `live.work_of` gives it, and how far that was."""
+    word, progress = words.text(f"status.{work}"), history.progress
+    if work == "download":
+        done = words.text("status.tile.megabytes", **_megabytes(history))
+    elif progress:
+        done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
+    elif work == "training":
+        done = words.text("status.tile.step", now=history.step, all=history.steps_total)
+    else:
+        return word
+    return words.text("status.doing", work=word, done=done)
+
+
+def _megabytes(history: History) -> dict[str, str]:
+    done, total = (history.progress.done, history.progress.total) if history.progress else (0, 0)
+    return {"done": f"{done / 1e6:.0f}", "total": f"{total / 1e6:.0f}"}
 
 
 def frame(
-    css: str, word: str, detail: str, share: float | None = None, tiles: list[tuple[str, str, str]] | None = None
+    css: str,
+    word: str,
+    detail: str,
+    share: float | None = None,
+    tiles: list[tuple[str, str, str]] | None = None,
+    foot: Markup | str = "",
 ) -> Markup:
-    """The card: a word, a sentence, a bar (`share` in [0, 1], below 0 for unknown, None for no bar), and figures as
-    (what, figure, remark)."""
+    """The card: a word, a sentence, a bar (`share` in [0, 1], below 0 for unknown, None for no bar), figures as (what,
+    figure, remark), and what stands below them."""
     parts = [tag("div", tag("i"), word, class_="word"), tag("div", detail, class_="detail")]
     if share is not None:
         known = share >= 0
@@ -81,7 +114,7 @@ def frame(
     ]
     if cells:
         parts.append(tag("div", *cells, class_="tiles"))
-    return tag("div", *parts, class_=f"ftlab-state {css}")
+    return tag("div", *parts, foot, class_=f"ftlab-state {css}")
 
 
 def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
@@ -106,29 +139,35 @@ def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
         ("speed", f"{rate:,.0f}" if rate else "–", words.text("status.tile.device", device=started.device)),
     ]
     images = words.text("status.tile.images", train=started.train_images, val=started.val_images)
-    if history.ended and now != "waiting":
+    if history.ended and history.ended.seconds and now != "waiting":
         figures.append(("took", duration(history.ended.seconds), images))
     elif now == "features" and progress:
         # The first few are slow, and would promise too long a wait.
         seconds = (progress.total - progress.done) / rate if rate and progress.done > 0.1 * progress.total else None
         done = words.text("status.tile.pictures", done=progress.done, total=progress.total)
         figures.append(("left", duration(seconds), done))
-    elif now != "died":
+    elif now not in _GOING_NOWHERE:
         figures.append(("left", duration(history.seconds_left()), images))
     return [(words.text(f"status.tile.{key}"), figure, remark) for key, figure, remark in figures]
 
 
 def log(history: History, last_words: str = "") -> Markup:
-    """The notes and the epochs of a run, the newest first, and what the process wrote last when it broke off."""
-    rows: list[tuple[float, str, str]] = [(row.time, "note", _note(row)) for row in history.log]
+    """The notes and the epochs of a run, the newest first, and what the process wrote last when it is silent."""
+    rows: list[tuple[float, str, str]] = [
+        (row.time, "note warning" if row.level == "warning" else "note", _note(row)) for row in history.log
+    ]
     rows += [(row.time, "best" if row.best and row.epoch else "epoch", _epoch(row)) for row in history.epochs]
     lines = [
         tag("li", tag("time", time.strftime("%H:%M:%S", time.localtime(at))), text, class_=css)
         for at, css, text in sorted(rows)[-LOG_LINES:]
     ]
     listed = tag("ol", *reversed(lines)) if lines else tag("p", words.text("status.log.empty"))
-    broken_off = join([tag("p", words.text("status.log.last")), tag("pre", last_words)]) if last_words else ""
-    return tag("div", broken_off, listed, class_="ftlab-log")
+    return tag("div", _last_words(last_words), listed, class_="ftlab-log")
+
+
+def _last_words(text: str) -> Markup | str:
+    title = tag("p", words.text("status.log.last"))
+    return tag("div", title, tag("pre", text), class_="ftlab-last") if text else ""
 
 
 def _note(note: Note) -> str:
@@ -142,17 +181,6 @@ def _epoch(row: Epoch) -> str:
     key = "status.log.untrained" if row.epoch == 0 else "status.log.best" if row.best else "status.log.epoch"
     loss = "–" if row.val_loss is None else f"{row.val_loss:.3f}"
     return words.text(key, epoch=row.epoch, accuracy=percent(row.val_accuracy) or "–", loss=loss)
-
-
-def last_words(path: Path) -> str:
-    """The last lines of a file, a few kilobytes at most; empty when there is none."""
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(max(0, stream.seek(0, 2) - LAST_WORDS))
-            text = stream.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return "\n".join(text.strip().splitlines()[-15:])
 
 
 def duration(seconds: float | None) -> str:
@@ -180,7 +208,7 @@ def title(run: Run) -> str:
         "status.run" if ended is None or ended.best_val_accuracy is None else "status.run_best",
         day=f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}",
         clock=f"{clock[:2]}:{clock[2:4]}",
-        backbone=TABLE[backbone].title if backbone in TABLE else backbone,
+        backbone=TABLE[backbone].title if backbone in TABLE else backbone.replace("timm.", TIMM, 1),
         mode=mode,
         status=words.text(f"status.short.{run.status()}"),
         accuracy=percent(ended.best_val_accuracy if ended else None),

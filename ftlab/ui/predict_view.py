@@ -94,7 +94,8 @@ def overlay(found: Explanation, name: str, stem: str) -> Markup:
         note = Markup("") if whole else tag("p", words.text("predict.unseen"), class_="sub")
     else:
         caption = join([words.text("predict.no_evidence"), " ", tag("b", name)])
-        legend, note = Markup(""), tag("p", words.text("predict.no_evidence_why"), class_="sub")
+        why = words.text("predict.no_evidence_why" if found.mapped else "predict.no_map")
+        legend, note = Markup(""), tag("p", why, class_="sub")
     return tag(
         "section",
         tag("div", tag("p", caption, class_="caption"), legend, class_="line"),

@@ -198,8 +198,12 @@ def _wire_run(desk: Desk, panel: _Panel, tabs: gr.Tabs) -> None:
 
     def stop(store: object, seen: object) -> list[Any]:
         run = desk.chosen(store)
-        if run is not None and run.live():
-            run.ask_stop()
+        try:
+            if run is not None and run.live():
+                # What the button said when it was pressed counts, not what it would say by now.
+                desk.stop(run, now=isinstance(seen, dict) and seen.get("stop") == "end")
+        except FtlabError as error:
+            gr.Warning(form.sentence(error))
         return _show(desk, store, seen)
 
     def resume(store: object) -> list[Any]:
@@ -264,7 +268,13 @@ def _show(desk: Desk, store: object, seen: object, keep: bool = False) -> list[A
 
 
 def _changes(look: Look, choices: list[tuple[str, str]], store: object, seen: dict[str, Any]) -> list[Any]:
-    marks = {"run": look.run, **look.marks(), "runs": live.mark(repr(choices)), "live": look.live}
+    marks = {
+        "run": look.run,
+        **look.marks(),
+        "runs": live.mark(repr(choices)),
+        "live": look.live,
+        "stop": look.stop,
+    }
     new = {key: marks[key] != seen.get(key) for key in marks}
     skip = gr.skip()
     buttons = new["buttons"] or new["run"]
@@ -274,7 +284,7 @@ def _changes(look: Look, choices: list[tuple[str, str]], store: object, seen: di
         look.curves if new["curves"] else skip,
         look.log if new["log"] else skip,
         gr.Button(interactive=not look.live) if buttons else skip,
-        gr.Button(interactive=look.live and look.state != "stopping") if new["head"] or buttons else skip,
+        _stop_button(look) if buttons else skip,
         gr.Button(interactive=look.resumable) if buttons else skip,
         gr.Row(visible=look.best and not look.live) if buttons else skip,
         gr.Dropdown(choices=choices, value=look.run or None, visible=bool(choices))
@@ -284,6 +294,12 @@ def _changes(look: Look, choices: list[tuple[str, str]], store: object, seen: di
         look.status if buttons else skip,
         marks if any(new.values()) else skip,
     ]
+
+
+def _stop_button(look: Look) -> gr.Button:
+    by_force = look.stop == "end"
+    word = words.text("train.end" if by_force else "train.stop")
+    return gr.Button(word, variant="stop" if by_force else "secondary", interactive=bool(look.stop))
 
 
 def _page() -> gr.Blocks:

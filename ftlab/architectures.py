@@ -1,0 +1,73 @@
+"""The commands about backbones: list them, and show the layers of one."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+
+from ftlab import backbones as known
+from ftlab import words
+from ftlab.errors import ConfigError
+from ftlab.models import weights
+from ftlab.printing import as_json, table
+
+
+def backbones(options: Namespace) -> None:
+    """All backbones and whether their weights are here; or the row of one, looked up anew if it is timm's."""
+    if options.backbone is None:
+        rows = list(known.TABLE.values())
+    else:
+        known.check(options.backbone)
+        rows = [_row(options.backbone)]
+    if options.json:
+        for row in rows:
+            as_json(row.to_json())
+        return
+    lines = []
+    for row in rows:
+        found = weights.locate(row)
+        where = "here" if found.ready else "download" if row.weights else "none"
+        size = words.text(f"cli.weights.{where}", megabytes=f"{found.megabytes:.0f}")
+        lines.append([row.name, row.title, f"{row.parameters / 1e6:.1f} M", row.side, size, row.licence, row.source])
+    table(["backbone", "title", "parameters", "side", "weights", "licence", "source"], lines)
+    if options.backbone is None:
+        print(words.text("cli.any_timm"))
+
+
+def layers(options: Namespace) -> None:
+    """The layers of a backbone with a head for some classes, and what a mode trains of them."""
+    row = known.get(options.backbone)
+    for name, low in (("classes", 1), ("depth", 1)):
+        value = getattr(options, name)
+        if value is not None and value < low:
+            raise ConfigError("config.bounds", name=f"--{name}", value=value, low=low, high=1_000_000)
+    from ftlab.models.layers import table as compute
+
+    found = compute(row, options.classes, options.mode, options.depth)
+    if options.json:
+        for layer in found:
+            as_json(asdict(layer))
+        return
+    lines = [
+        [one.name, one.kind, " × ".join(map(str, one.shape)) or "–", f"{one.parameters:,}", f"{one.trainable:,}"]
+        for one in found
+    ]
+    table(["layer", "kind", "output", "parameters", "trainable"], lines)
+    print(
+        words.text(
+            "cli.layers_total",
+            total=sum(one.parameters for one in found),
+            trainable=sum(one.trainable for one in found),
+            side=row.side,
+            mode=options.mode,
+        )
+    )
+
+
+def _row(name: str) -> known.Backbone:
+    """This is the process that others start to look one up."""
+    if name in known.TABLE:
+        return known.TABLE[name]
+    from ftlab.models.timm_row import describe
+
+    return describe(name)

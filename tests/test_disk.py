@@ -1,0 +1,108 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftlab import disk
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "folder"
+    made.mkdir()
+    return made
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_takes_the_place_of_the_old(folder: Path) -> None:
+    file = folder / "x"
+    file.write_text("old")
+    with disk.fresh(file) as part:
+        part.write_text("new")
+        assert file.read_text() == "old"
+        assert part.parent == folder, "on the same disk"
+    assert file.read_text() == "new"
+    assert names(folder) == ["x"]
+
+
+def test_the_old_can_move_aside(folder: Path) -> None:
+    file, before = folder / "x", folder / "y"
+    for text in ("one", "two", "three"):
+        with disk.fresh(file, before) as part:
+            part.write_text(text)
+    assert (file.read_text(), before.read_text()) == ("three", "two")
+
+
+def test_an_error_leaves_the_old_and_nothing_beside_it(folder: Path) -> None:
+    file = folder / "x"
+    file.write_text("old")
+
+    def interrupted() -> None:
+        with disk.fresh(file) as part:
+            part.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
+    assert file.read_text() == "old"
+    assert names(folder) == ["x"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_so_does_a_disk_that_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = folder / "x"
+    file.write_text("old")
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left"), disk.fresh(file) as part:
+        part.write_text("new")
+    assert file.read_text() == "old"
+    assert names(folder) == ["x"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no call that settles a folder")
+def test_nothing_is_in_place_before_it_is_on_the_disk_and_the_move_is_settled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def noted(name: str) -> Any:
+        real = getattr(os, name)
+
+        def call(*given: Any) -> Any:
+            told.append(name)
+            return real(*given)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, noted(name))
+    with disk.fresh(folder / "x") as part:
+        part.write_text("new")
+    assert told == ["fsync", "replace", "fsync"]
+
+
+def test_what_killed_processes_left_is_swept_away_and_what_is_being_written_is_not(folder: Path) -> None:
+    inner = folder / "last"
+    inner.mkdir()
+    gone = 2**22 + 1  # no process has such a number
+    for name in (f"x.{gone}-1.part", f"x.{os.getpid()}-1.part", "x.part"):
+        (inner / name).touch()
+    (folder / "kept").touch()
+    disk.sweep(folder)
+    assert names(inner) == [f"x.{os.getpid()}-1.part"]
+    assert (folder / "kept").exists()
+
+
+def test_free_room_is_told_in_bytes(folder: Path) -> None:
+    assert disk.free(folder) > 1_000_000

@@ -1,0 +1,70 @@
+"""What the machine tells of a process stays the same whatever is done to the clock, and is read where it stands."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ftlab import machine
+
+
+def written(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
+V1 = "10:cpu:/a\n4:memory:/box/7\n0::/\n"
+V2 = "0::/user.slice/app.scope\n"
+COUNTED = "low 0\noom 3\noom_kill 2\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "counter"),
+    [
+        (V2, {"sys/fs/cgroup/user.slice/app.scope/memory.events": COUNTED}, "app.scope/memory.events"),
+        (V2, {"sys/fs/cgroup/memory.events": COUNTED, "proc/vmstat": COUNTED}, "cgroup/memory.events"),
+        (V1, {"sys/fs/cgroup/memory/box/7/memory.oom_control": COUNTED}, "box/7/memory.oom_control"),
+        (V1, {"sys/fs/cgroup/memory/memory.oom_control": COUNTED}, "memory/memory.oom_control"),
+        (V2, {"proc/vmstat": f"nr_free_pages 7\n{COUNTED}"}, "proc/vmstat"),
+        (V2, {"sys/fs/cgroup/memory.events": "low 0\n", "proc/vmstat": COUNTED}, "proc/vmstat"),
+    ],
+    ids=[
+        "group",
+        "group of a container",
+        "old group",
+        "old group of a container",
+        "machine",
+        "group that tells nothing",
+    ],
+)
+def test_the_count_nearest_to_the_process_is_taken(
+    tmp_path: Path, groups: str, files: dict[str, str], counter: str
+) -> None:
+    root = written(tmp_path, {"proc/42/cgroup": groups, **files})
+    found = machine.kill_counter(42, root)
+    assert Path(found).as_posix().endswith(counter)
+    assert machine.kills(found) == 2
+
+
+def test_the_machine_was_started_before_this_process() -> None:
+    assert psutil.boot_time() <= machine.started() <= psutil.Process().create_time() + 1.0
+
+
+def test_where_nothing_is_counted_nothing_is_told(tmp_path: Path) -> None:
+    assert machine.kill_counter(42, tmp_path) == ""
+    assert machine.kills(str(tmp_path / "gone")) is None
+    assert machine.kills(str(written(tmp_path, {"odd": "oom_kill many\n"}) / "odd")) is None
+
+
+def test_a_birth_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine.born(psutil.Process())
+    if hasattr(psutil, "LINUX") and psutil.LINUX:
+        boot = psutil.boot_time()
+        monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
+        monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + 3600)
+    assert abs(machine.born(psutil.Process(os.getpid())) - before) < 0.01
