@@ -137,8 +137,8 @@ def _oriented(scene: Pixels) -> Iterator[Good]:
         exif = Image.Exif()
         exif[0x0112] = orientation
         image = Image.fromarray(np.ascontiguousarray(pixels))
-        yield Good(f"JPEG, EXIF orientation {orientation}", encoded(image, "JPEG", quality=95, exif=exif), scene, 3)
-        yield Good(f"TIFF, EXIF orientation {orientation}", encoded(image, "TIFF", exif=exif), scene)
+        yield Good(f"JPEG, EXIF orientations {orientation}", encoded(image, "JPEG", quality=95, exif=exif), scene, 3)
+        yield Good(f"TIFF, EXIF orientations {orientation}", encoded(image, "TIFF", exif=exif), scene)
 
 
 def _exif_in_pieces(image: Image.Image, exif: bytes) -> bytes:
@@ -218,6 +218,8 @@ def tangled(size: int) -> Iterator[Bad]:
     image = noise(32, 32)
     content = encoded(image, "PNG")
     yield Bad("PNG of empty chunks", content[:33] + chunk(b"teST", b"") * (size // 12) + content[33:], "tangled")
+    text = chunk(b"iTXt", b"k\0\0\0\0\0" + bytes(4 * size + 16))
+    yield Bad("PNG of one long text", content[:33] + text + content[33:], "tangled")
     content = encoded(image, "JPEG")
     yield Bad("JPEG of empty segments", content[:2] + b"\xff\xe5\0\2" * (size // 4) + content[2:], "tangled")
     yield Bad("JPEG of fill bytes", content[:2] + b"\xff" * size + content[2:], "tangled")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from typing import IO, Any, BinaryIO
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -20,6 +21,9 @@ GIF_READS = 6_000
 
 PASSES = 600
 """Megapixels × passes over them, above which a JPEG is refused. 50 megapixels in the usual 10 passes make 500."""
+
+PNG_PIECE = 16_000_000
+"""Bytes of a text or a profile in a PNG, which Pillow reads as a whole and copies four times; pixels come in pieces."""
 
 STRIPS = 100_000
 """Strips or tiles of a TIFF, above which it is refused."""
@@ -49,13 +53,15 @@ class Metered:
         self.stream, self.name = stream, name
         self.seek, self.tell = stream.seek, stream.tell
         stream.seek(0)
-        self.left = GIF_READS if stream.read(4) == b"GIF8" else READS
+        head = stream.read(4)
         stream.seek(0)
+        self.left = GIF_READS if head == b"GIF8" else READS
+        self.most = PNG_PIECE if head == b"\x89PNG" else sys.maxsize
 
     def read(self, size: int = -1, /) -> bytes:
-        """As of any file. Raises `PictureError` when that was once too often."""
+        """As of any file. Raises `PictureError` when that was once too often, or too much."""
         self.left -= 1
-        if self.left < 0:
+        if self.left < 0 or size > self.most:
             raise PictureError("tangled", file=self.name)
         return self.stream.read(size)
 
@@ -110,7 +116,9 @@ def _load(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
     rows = list(struct.iter_unpack(entry, table[: len(table) // struct.calcsize(entry) * struct.calcsize(entry)]))
     if any(tag in _STRIPS and many > STRIPS for tag, _, many in rows):
         raise Tangled
-    if sum(many * _UNITS.get(kind, 0) for _, kind, many in rows) > end + _SLACK:
+    sizes = (many * _UNITS.get(kind, 0) for _, kind, many in rows)
+    # One that is longer than the file ends the reading by itself, as the damage that it is.
+    if sum(size for size in sizes if size <= end) > end + _SLACK:
         raise Tangled
     fp.seek(place)
     _plain_load(self, fp)
