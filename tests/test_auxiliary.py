@@ -17,7 +17,7 @@ from ftlab.events import Ended, Started, Step
 from ftlab.inference import predictor
 from ftlab.models import network
 from ftlab.runs import Run
-from ftlab.training import checkpoint
+from ftlab.training import sealed
 from ftlab.training.engine import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,7 +44,7 @@ def trained(root: Path, config: TrainConfig) -> tuple[Run, dict[str, Tensor]]:
     run = runs.create(root, config)
     for event in train(config, run, weights=False):
         run.append(event)
-    tensors, _ = checkpoint.load(run.last)
+    tensors, _ = sealed.load(run.last)
     return run, {key.removeprefix("module."): value for key, value in tensors.items()}
 
 
@@ -131,7 +131,7 @@ def test_they_are_kept_for_a_resume_and_a_prediction_does_without(
                 part.ask_stop()
         part.withdraw_stop()
     assert [event.reason for event in part.tail()[0] if isinstance(event, Ended)] == ["stopped", "finished"]
-    found, _ = checkpoint.load(part.last)
+    found, _ = sealed.load(part.last)
     keys = [key for key in expected if key.startswith("auxiliary.")]
     assert keys == ["auxiliary.0.bias", "auxiliary.0.weight", "auxiliary.1.bias", "auxiliary.1.weight"]
     assert all(torch.equal(found[f"module.{key}"], expected[key]) for key in keys)
@@ -147,7 +147,7 @@ def test_in_frozen_mode_they_do_not_learn(tiny_folder: Path, tmp_path: Path, mon
     run, _ = trained(tmp_path / "runs", settings(tiny_folder, row.name, "frozen", features="fresh"))
     started = next(event for event in run.tail()[0] if isinstance(event, Started))
     assert (started.trainable, started.total) == backbones.count(row, 3, "frozen")
-    kept, _ = checkpoint.load(run.best)
+    kept, _ = sealed.load(run.best)
     fresh = network.build(backbones.get(row.name), 3, pretrained=False, seed=0).state_dict()
     inner = [key for key in fresh if key.startswith(("auxiliary.", "backbone.aux"))]
     assert len(inner) > 10
