@@ -502,7 +502,11 @@ def drawn_config(seed: int) -> TrainConfig:
     for name, (knob, _) in KNOBS.items():
         if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
             continue
-        if knob.choices:
+        if name == "backbone":
+            values[name] = dice.choice(
+                [*backbones.TABLE, "timm/convnextv2_atto", "timm/vit_tiny_patch16_224.augreg_in21k"]
+            )
+        elif knob.choices:
             values[name] = dice.choice([choice for choice in knob.choices if choice])
         elif config.kind(name) is int:
             values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))

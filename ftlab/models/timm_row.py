@@ -140,7 +140,7 @@ def _try(module: nn.Module, side: int) -> _Trial:
         module.eval()
         telling: list[_Layer] = []
         began = time.perf_counter()
-        _pass(module, picture[:1], {}, lambda path, output: _list(telling, path, output))
+        _pass(module, picture[:1], None, lambda path, output: _list(telling, path, output))
         seconds = time.perf_counter() - began
     outputs: dict[str, Tensor] = {}
     tried = {layer.path: layer for layer in telling[-_TRIED:]}
@@ -152,16 +152,16 @@ def _try(module: nn.Module, side: int) -> _Trial:
 
 
 def _pass(
-    module: nn.Module, picture: Tensor, only: Container[str], take: Callable[[str, Tensor], Tensor | None]
+    module: nn.Module, picture: Tensor, only: Container[str] | None, take: Callable[[str, Tensor], Tensor | None]
 ) -> Any:
-    """Let a picture through, and `take` what comes out of each layer, in order; of these alone if there are any. What
+    """Let a picture through, and `take` what comes out of each layer, in order; of `only` these if they are named. What
     it gives back goes on instead."""
     handles = [
         part.register_forward_hook(lambda _m, _i, output, path=path: take(path, output))
         for path, part in module.named_modules()
         # Inside of attention, and at its gates, values are mixed anew: what differs there is no feature of a place.
         if path and not isinstance(part, nn.Identity) and "att" not in path and "qkv" not in path
-        if path in only or not only
+        if only is None or path in only
     ]
     try:
         return module(picture)

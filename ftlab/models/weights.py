@@ -84,8 +84,7 @@ def fetch(row: Backbone) -> Iterator[tuple[int, int]]:
             work = download.from_url(address(row), found.file, row.sha256)
         for count in work:
             yield count.done, max(count.done, count.total or round(row.megabytes * 1e6))
-    # The loaders raise nearly anything: of urllib, of httpx, of the hub, RuntimeError for a false checksum …
-    except Exception as cause:
+    except (OSError, RuntimeError) as cause:
         raise WeightsError(
             "weights.missing",
             title=row.title,
