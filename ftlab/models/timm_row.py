@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import timm
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,7 @@ def describe(name: str) -> Backbone:
     channels, side, width = facts.input_size
     if channels != 3 or side != width:
         raise ConfigError("config.timm_input", name=name, shape=f"{channels} × {side} × {width}")
+    _hold_in_memory(name)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -102,6 +104,18 @@ def _there(model: str, tag: str) -> None:
     tags = [one.partition(".")[2] for one in list_pretrained(f"{model}.*")]
     if tag and tag not in tags:
         raise ConfigError("config.timm_tag", name=model, tag=tag, names=", ".join(tags) or "none")
+
+
+def _hold_in_memory(name: str) -> None:
+    """Whether there is room for the model, before there is none left for anything else."""
+    try:
+        with torch.device("meta"):
+            module = timm.create_model(name.removeprefix(TIMM), pretrained=False, num_classes=0)
+    except (RuntimeError, NotImplementedError):  # its code looks at numbers: it must be built to be known
+        return
+    parameters = sum(p.numel() for p in module.parameters())
+    if 8 * parameters > psutil.virtual_memory().available:  # float32, and as much again for what goes through
+        raise ConfigError("config.timm_memory", name=name, millions=f"{parameters / 1e6:,.0f}")
 
 
 def _file(facts: Any) -> str:
