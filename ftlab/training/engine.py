@@ -163,7 +163,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             yield from _saved(keeper.save_best(position), position)
     else:
         yield from save()
-    accelerator.wait_for_everyone()
+    devices.part(accelerator)
     done = position.epoch > epochs and ending.reason != "failed"
     yield ending.event("finished" if done else ending.reason or "stopped", position)
 
