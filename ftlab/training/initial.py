@@ -14,7 +14,7 @@ from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError, WeightsError
 from ftlab.events import Note
-from ftlab.models import foreign, matching, network
+from ftlab.models import foreign, imagenet, matching, network
 from ftlab.models.foreign import Stored
 from ftlab.models.matching import Plan
 from ftlab.models.network import Network
@@ -23,6 +23,8 @@ from ftlab.training import checkpoint, sealed
 
 _KEPT = "start.safetensors"
 """The network as it started, in a run that saves its head alone."""
+_SHOWN = 10
+"""Classes named in a sentence."""
 _WARNING = ("init_missing", "init_mismatched", "init_head_out", "init_names")
 
 
@@ -48,16 +50,26 @@ class Start:
         Raises:
             RunError: the run's folder cannot be written.
         """
-        net.load_state_dict({**net.state_dict(), **self.tensors})
+        if self.tensors:
+            net.load_state_dict({**net.state_dict(), **self.tensors})
         if self.keep and accelerator.is_main_process:
             with run.writing():
                 sealed.write(run.path / _KEPT, net.state_dict(), {})
 
 
+def _matches(classes: tuple[str, ...]) -> Note:
+    """Which classes start as one of ImageNet's."""
+    found = imagenet.match(classes)
+    shown = [f"{classes[mine]} → {imagenet.categories()[theirs]} ({theirs})" for mine, theirs in found.items()]
+    names = ", ".join(shown[:_SHOWN]) + (" …" if len(shown) > _SHOWN else "")
+    values = {"count": len(found), "classes": len(classes), "names": names}
+    return Note(code="imagenet", values=values) if found else Note(code="imagenet_none", level="warning")
+
+
 def prepare(
     config: TrainConfig, run: Run, classes: tuple[str, ...], resumed: bool, accelerator: Accelerator
 ) -> Start | None:
-    """What `config.init` gives; None where it names nothing.
+    """What `config.init` gives, or what `config.head_init` finds; None where the start is the usual one.
 
     The file is needed until the run has a state of its own: a resumed run does not look at it.
 
@@ -69,6 +81,8 @@ def prepare(
         WeightsError: the file cannot be read, has changed since the run began, or gives too little.
         RunError: the run it names has no weights, or they are damaged.
     """
+    if config.head_init == "imagenet":
+        return Start(notes=() if resumed else (_matches(classes),))
     if not config.init:
         return None
     kept = run.path / _KEPT
