@@ -26,7 +26,7 @@ class Knob:
     """What is known of a knob beside its type and default.
 
     Attributes:
-        group: where the form shows it: `data`, `model`, `main` (in view), `more` or `machine` (folded).
+        group: where the form shows it: `data`, `model`, `main` (in view), `start`, `more` or `machine` (folded).
         low, high: inclusive bounds of a number.
         choices: the values a choice can take.
         unit: for people, empty for a bare number.
@@ -65,6 +65,11 @@ class TrainConfig:
     batch_size: int | None = _knob(None, "main", low=1, high=4096, step=1, unit="pictures")
     learning_rate: float | None = _knob(None, "main", low=1e-8, high=100.0)
 
+    init: str = _knob("", "start")
+    init_part: str = _knob("all", "start", choices=("all", "backbone", "head"))
+    rename: str = _knob("", "start")
+    head_init: str = _knob("small", "start", choices=("small", "imagenet"))
+
     head_multiplier: float = _knob(10.0, "more", low=0.01, high=1000.0)
     optimizer: str = _knob("adamw", "more", choices=("adamw", "sgd"))
     momentum: float = _knob(0.9, "more", low=0.0, high=0.999, step=0.01)
@@ -89,6 +94,10 @@ class TrainConfig:
         backbones.check(self.backbone)
         if self.data and self.sample:
             raise ConfigError("config.two_sources")
+        if self.init and self.mode == "scratch":
+            raise ConfigError("config.init_scratch")
+        if self.head_init == "imagenet" and (self.init or self.mode == "scratch"):
+            raise ConfigError("config.head_imagenet")
         if self.val_share + self.test_share > 0.95:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
 

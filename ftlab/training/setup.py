@@ -18,7 +18,7 @@ from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
-from ftlab.models import features, network, weights
+from ftlab.models import features, imagenet, network, weights
 from ftlab.models.features import Features
 from ftlab.models.network import Network
 from ftlab.runs import Run
@@ -168,7 +168,8 @@ def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Acceler
         WeightsError: pretrained weights are neither here nor to be had.
     """
     row = backbones.get(config.backbone)
-    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed)
+    inherit = imagenet.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
+    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, inherit=inherit)
     network.freeze(net, config.mode)
     # A resumed run keeps what its best weights are sealed with.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
