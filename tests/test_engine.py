@@ -24,7 +24,7 @@ from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, engine, optim, sealed
+from ftlab.training import checkpoint, devices, engine, learner, losses, optim, sealed
 from ftlab.training.engine import train
 
 BACKBONE = "mobilenet_v2"
@@ -505,10 +505,10 @@ def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., 
 @pytest.fixture
 def loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Tensor]], None]:
     """Has the loss of each step go through a function."""
-    real = engine.F.cross_entropy
+    real = losses.F.cross_entropy
 
     def put(change: Callable[[Tensor], Tensor]) -> None:
-        monkeypatch.setattr(engine.F, "cross_entropy", lambda *given, **more: change(real(*given, **more)))
+        monkeypatch.setattr(losses.F, "cross_entropy", lambda *given, **more: change(real(*given, **more)))
 
     return put
 
@@ -609,7 +609,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
 def test_what_a_failed_pass_moved_is_put_back(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run, other = begin(epochs=1, **FULL), begin(epochs=1, **FULL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
+        patch.setattr(learner, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
         go(other)
     Card(monkeypatch, holds=2)
     go(run)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.models import weights
+from ftlab.models.blocks import blocks
 
 
 class Network(nn.Module):
@@ -110,24 +111,35 @@ def train_flags(network: nn.Module, mode: str) -> None:
 def groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Parameter groups for the optimizer, with the peak `lr` of each.
 
-    In full mode the new heads learn `head_multiplier` times faster than the pretrained backbone. Biases and
-    normalisation weights are not decayed: they have one dimension, and shrinking them is no regularisation.
+    The heads learn at `learning_rate` times `head_multiplier`, the backbone at `backbone_rate`, which 0 makes the
+    learning rate; with `layer_decay` d, the rate of block l of L (1 at the pixels) is that times d^(L + 1 - l) (Bao et
+    al., 2022, BEiT, arXiv:2106.08254, appendix). Biases and normalisation weights are not decayed unless `decay_norms`
+    says so: they have one dimension, and shrinking them is no regularisation.
     """
-    rate, decay = config.learning_rate or 0.0, config.weight_decay or 0.0
+    decay, bare = config.weight_decay or 0.0, config.weight_decay or 0.0 if config.decay_norms == "yes" else 0.0
     made: list[dict[str, Any]] = []
-    for part, factor in _parts(network, config):
-        learning = [p for p in part.parameters() if p.requires_grad]
-        for params, share in (([p for p in learning if p.ndim > 1], decay), ([p for p in learning if p.ndim < 2], 0.0)):
-            if params:
-                made.append({"params": params, "lr": rate * factor, "peak": rate * factor, "weight_decay": share})
+    for params, rate in _parts(network, config):
+        learning = [p for p in params if p.requires_grad]
+        for some, share in (([p for p in learning if p.ndim > 1], decay), ([p for p in learning if p.ndim < 2], bare)):
+            if some:
+                made.append({"params": some, "lr": rate, "peak": rate, "weight_decay": share})
     return made
 
 
-def _parts(network: nn.Module, config: TrainConfig) -> Iterator[tuple[nn.Module, float]]:
+def _parts(network: nn.Module, config: TrainConfig) -> Iterator[tuple[list[nn.Parameter], float]]:
+    """Parameters that share a rate, and it."""
+    rate = config.learning_rate or 0.0
+    head = rate * (config.head_multiplier or 1.0)
     if not isinstance(network, Network):
-        yield network, 1.0
+        yield list(network.parameters()), head
         return
-    yield network.backbone, 1.0
-    factor = config.head_multiplier if config.mode == "full" else 1.0
-    yield network.head, factor
-    yield network.auxiliary, factor
+    below = config.backbone_rate or rate
+    if config.layer_decay < 1:
+        depths = blocks(network.backbone)
+        for level, names in enumerate(depths):
+            own = [network.backbone.get_parameter(name) for name in names]
+            yield own, below * config.layer_decay ** (len(depths) - level)
+    else:
+        yield list(network.backbone.parameters()), below
+    yield list(network.head.parameters()), head
+    yield list(network.auxiliary.parameters()), head
