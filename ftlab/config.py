@@ -19,6 +19,7 @@ from ftlab.errors import ConfigError
 
 MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
+SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
 FOLDED = ("rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
 
@@ -74,8 +75,13 @@ class TrainConfig:
     head_multiplier: float | None = _knob(None, "rates", low=0.01, high=1000.0)
     backbone_rate: float = _knob(0.0, "rates", low=0.0, high=100.0)
     layer_decay: float = _knob(1.0, "rates", low=0.01, high=1.0, step=0.01)
-    schedule: str = _knob("cosine", "rates", choices=("cosine", "constant", "step"))
+    schedule: str = _knob("cosine", "rates", choices=SCHEDULES)
     warmup: float = _knob(0.05, "rates", low=0.0, high=0.9, step=0.01)
+    step_epochs: int = _knob(0, "rates", low=0, high=10_000, step=1, unit="epochs")
+    step_factor: float = _knob(0.1, "rates", low=0.001, high=0.999)
+    plateau_mode: str = _knob("best", "rates", choices=("best", "previous"))
+    plateau_patience: int = _knob(2, "rates", low=0, high=10_000, step=1, unit="epochs")
+    plateau_cuts: int = _knob(0, "rates", low=0, high=100, step=1)
     loss_reduction: str = _knob("mean", "rates", choices=("mean", "sum"))
 
     weight_decay: float | None = _knob(None, "guard", low=0.0, high=10.0)
@@ -86,6 +92,8 @@ class TrainConfig:
     features: str = _knob("cached", "pixels", choices=("cached", "fresh"))
     feature_views: int = _knob(2, "pixels", low=1, high=64, step=1)
 
+    best_by: str = _knob("accuracy", "end", choices=("accuracy", "loss"))
+    early_stop: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")
     max_minutes: float = _knob(0.0, "end", low=0.0, high=100_000.0, unit="minutes")
     seed: int = _knob(0, "end", low=0, high=2**31 - 1, step=1)
 

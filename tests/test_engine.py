@@ -483,6 +483,54 @@ def test_the_time_is_up(begin: Callable[..., Run]) -> None:
     assert run.status() == "finished"
 
 
+PLATEAU = {"schedule": "plateau", "plateau_mode": "previous", "plateau_patience": 0, "step_factor": 0.2}
+
+
+def scored(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
+    """Has each validation find these accuracies, epoch 0 first; the losses are as they are."""
+    real, rounds = engine.evaluate, iter(accuracies)
+
+    def told(*arguments: Any) -> Generator[Event, None, Any]:
+        score: Any = yield from real(*arguments)
+        return dataclasses.replace(score, top1=next(rounds))
+
+    monkeypatch.setattr(engine, "evaluate", told)
+
+
+def test_the_rate_falls_when_validation_gets_worse_and_the_last_fall_allowed_is_the_end(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(epochs=9, warmup=0.0, plateau_cuts=2, **PLATEAU)
+    scored(monkeypatch, [0.9, 0.3, 0.5, 0.4, 0.6, 0.5, 0.7])
+    events = go(run)
+    assert [epoch.learning_rate for epoch in only(events, Epoch)][1:] == pytest.approx([1e-3] * 3 + [2e-4] * 2)
+    assert (end(events).reason, end(events).epoch) == ("early", 5)
+    assert run.status() == "finished"
+
+
+def test_it_ends_when_so_many_epochs_brought_nothing_better(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(epochs=9, early_stop=2)
+    scored(monkeypatch, [0.1, 0.3, 0.2, 0.4, 0.1, 0.2, 0.5])
+    events = go(run)
+    assert (end(events).reason, end(events).epoch, end(events).best_epoch) == ("early", 5, 3)
+    assert sealed.load(run.best)[1]["epoch"] == 3
+
+
+def test_what_the_plateau_remembers_survives_a_stop(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parted = begin(epochs=5, **PLATEAU, **FRESH), begin(epochs=5, **PLATEAU, **FRESH)
+    accuracies = [0.5, 0.6, 0.4, 0.5, 0.3, 0.4]
+    for run, stops in ((whole, (None,)), (parted, (13, 21, None))):
+        with pytest.MonkeyPatch.context() as patch:
+            scored(patch, list(accuracies))
+            for stop_at in stops:
+                go(run, stop_at)
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert figures(parted.history()) == figures(whole.history())
+    assert sealed.load(whole.last)[1]["position"]["plateau"]["cuts"] == 2
+
+
 @pytest.mark.parametrize("way", [FRESH, FULL], ids=["fresh", "full"])
 def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., Run], way: dict[str, Any]) -> None:
     run = begin(**{**way, "learning_rate": 100.0, "optimizer": "sgd", "warmup": 0.0, "epochs": 20})

@@ -61,8 +61,8 @@ def batch(count: int = 6, classes: int = 3) -> Share:
 
 def stepped(net: Network, share: Share, accelerator: Accelerator, **knobs: Any) -> Tensor:
     """Take a step; the loss that it followed."""
-    learner = Learner(net, ROW, TrainConfig(**{**PLAIN, **knobs}), accelerator, Position())
-    learner.set_rates(0, 1)
+    learner = Learner(net, ROW, TrainConfig(**{**PLAIN, **knobs}), accelerator, Position(), 1)
+    learner.set_rates(0, Position())
     net.train()
     _, loss = learner.gradients(share, 0)
     learner.step()
@@ -90,8 +90,8 @@ def test_a_step_is_plain_pytorchs_with_the_mean_or_the_sum_of_the_batch(alone: A
 def test_the_sum_of_a_batch_in_portions_is_that_of_the_whole(alone: Accelerator) -> None:
     whole, parted = tiny(), tiny()
     stepped(whole, batch(), alone, loss_reduction="sum")
-    learner = Learner(parted, ROW, TrainConfig(**PLAIN, loss_reduction="sum"), alone, Position(portion=2))
-    learner.set_rates(0, 1)
+    learner = Learner(parted, ROW, TrainConfig(**PLAIN, loss_reduction="sum"), alone, Position(portion=2), 1)
+    learner.set_rates(0, Position())
     learner.gradients(batch(), 0)
     learner.step()
     assert same(whole, parted)
@@ -102,10 +102,10 @@ def test_momentum_is_nesterovs_or_plain(alone: Accelerator, nesterov: str) -> No
     net, share = tiny(), batch()
     plain = copy.deepcopy(net)
     config = TrainConfig(**{**PLAIN, "momentum": 0.9, "nesterov": nesterov})
-    learner = Learner(net, ROW, config, alone, Position())
+    learner = Learner(net, ROW, config, alone, Position(), 1)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, nesterov=nesterov == "yes")
     for step in range(3):
-        learner.set_rates(step, 3)
+        learner.set_rates(step, Position())
         learner.gradients(share, step)
         learner.step()
         optimizer.zero_grad()

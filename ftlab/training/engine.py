@@ -77,7 +77,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         feed, module = FeatureFeed(pictures, features), net.head
         torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
 
-    learner = Learner(module, row, config, accelerator, position)
+    learner = Learner(module, row, config, accelerator, position, feed.steps)
     keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, learner.raw, accelerator.scaler)
     if saved:
         keeper.restore(saved)
@@ -85,8 +85,8 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         keeper.room()
     sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
     tally, recent = Tally(accelerator.device, sums[:4]), Tally(accelerator.device, sums[4:])
-    epochs, steps = config.epochs or 1, (config.epochs or 1) * feed.steps
-    every = math.ceil(steps / _POINTS)
+    epochs = config.epochs or 1
+    every = math.ceil(epochs * feed.steps / _POINTS)
     if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
         yield _started(config, catalog, accelerator, net, feed.steps, position.step)
 
@@ -98,14 +98,14 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
 
     for epoch in range(position.epoch, epochs + 1):
         position.epoch, pace = epoch, Pace()
-        rate = learner.set_rates(max(0, position.step - 1), steps)
+        rate = learner.set_rates(max(0, position.step - 1), position)
         network.train_flags(learner.bare, config.mode)
         for share in feed.train(epoch, position.done) if epoch else ():
             if share.skipped and setup.gone(catalog):
                 yield from save()
                 raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, "train")
-            rate = learner.set_rates(position.step, steps)
+            rate = learner.set_rates(position.step, position)
             if len(share.labels):
                 logits, loss = learner.gradients(share, position.step)
                 if ending.sound(loss, position.step + 1, rate):
@@ -141,7 +141,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         learned, tally = tally.total(accelerator), Tally(accelerator.device)
         if not checked.n or (epoch and not learned.n):
             raise DataError("data.gone", folder=catalog.root)
-        best = keeper.improves(position, checked.top1, checked.loss)
+        best = keeper.improves(position, checked.top1, checked.loss, config.best_by)
         yield Epoch(
             epoch=epoch, step=position.step, train_loss=learned.loss, train_accuracy=learned.top1,
             val_loss=checked.loss, val_accuracy=checked.top1, learning_rate=rate if epoch else None,
@@ -149,6 +149,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         )  # fmt: skip
         position.epoch, position.done = epoch + 1, 0
         ending.judge(checked.loss, position.step, rate)
+        ending.tire(epoch, checked.top1, checked.loss, position)
         if ending.pause(keeper.due()):
             if ending.reason:
                 break

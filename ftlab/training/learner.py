@@ -30,18 +30,26 @@ class Learner:
     """
 
     def __init__(
-        self, module: nn.Module, row: Backbone, config: TrainConfig, accelerator: Accelerator, position: Position
+        self,
+        module: nn.Module,
+        row: Backbone,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        position: Position,
+        per_epoch: int,
     ) -> None:
-        self.row, self.config, self.accelerator = row, config, accelerator
+        """`per_epoch` are the optimizer steps of an epoch."""
+        self.row, self.config, self.accelerator, self.per_epoch = row, config, accelerator, per_epoch
         self.criterion = Criterion(config)
         self.portions = Portions(position.portion, whole=accelerator.num_processes > 1)
         self.raw = optim.make(network.groups(module, config), config)
         self.module, self.optimizer = accelerator.prepare(module, self.raw)
         self.bare: nn.Module = accelerator.unwrap_model(self.module)
 
-    def set_rates(self, step: int, steps: int) -> float:
-        """Give each group of parameters its rate for a step (0-based) of so many; the largest."""
-        return schedules.set_rates(self.raw, schedules.factor(self.config, step, steps))
+    def set_rates(self, step: int, position: Position) -> float:
+        """Give each group of parameters its rate for a step (0-based); the largest."""
+        share = schedules.factor(self.config, step, (self.config.epochs or 1) * self.per_epoch, self.per_epoch)
+        return schedules.set_rates(self.raw, share * position.plateau.share)
 
     def gradients(self, share: Share, step: int) -> tuple[Tensor, Tensor]:
         """Leave the gradients of a step in the parameters; its logits [b, K], and its loss as a scalar.
