@@ -84,6 +84,11 @@ class TrainConfig:
     plateau_cuts: int = _knob(0, "rates", low=0, high=100, step=1)
     loss_reduction: str = _knob("mean", "rates", choices=("mean", "sum"))
 
+    head_kind: str = _knob("softmax", "head", choices=("softmax", "logit"))
+    head_hidden: int = _knob(0, "head", low=0, high=65_536, step=1)
+    head_init: str = _knob("small", "head", choices=("small", "default", "xavier"))
+
+    dropout: float = _knob(0.0, "guard", low=0.0, high=0.95, step=0.01)
     weight_decay: float | None = _knob(None, "guard", low=0.0, high=10.0)
     decay_norms: str = _knob("no", "guard", choices=("yes", "no"))
     label_smoothing: float = _knob(0.0, "guard", low=0.0, high=0.9, step=0.01)

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ftlab.data.catalog import from_json
 from ftlab.errors import ConfigError, DataError, RunError
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
 from ftlab.history import History
+from ftlab.inference import predictor
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
@@ -248,6 +250,44 @@ def test_a_frozen_backbone_keeps_every_bit(
 def test_otherwise_everything_learns(begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, Any]) -> None:
     go(begin(epochs=1, **way))
     assert changed(seen) == set(seen["before"])
+
+
+# Heads
+
+HEAD = {"head_hidden": 16, "dropout": 0.4, "head_init": "default"}
+
+
+@pytest.mark.parametrize("way", [CACHED, FULL], ids=["cached", "full"])
+def test_a_head_with_layers_and_dropout_learns_resumes_to_the_bit_and_predicts(
+    begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any]
+) -> None:
+    whole, parted = begin(**way, **HEAD), begin(**way, **HEAD)
+    go(whole)
+    go(parted, 7)
+    go(parted)
+    assert parted.best.read_bytes() == whole.best.read_bytes()
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert whole.read("model.json")["head"] == {"kind": "softmax", "hidden": 16, "dropout": 0.4, "init": "default"}
+    top = predictor.load(whole).top(next((tiny_folder / "amber").iterdir()))
+    assert sum(score.probability for score in top) == pytest.approx(1.0)
+
+
+def test_one_logit_learns_two_classes_and_predicts_them(begin: Callable[..., Run], tiny_folder: Path) -> None:
+    shutil.rmtree(tiny_folder / "green")
+    run = begin(epochs=20, learning_rate=1e-2, head_kind="logit")
+    events = go(run)
+    assert only(events, Epoch)[0].val_loss == pytest.approx(math.log(2), abs=0.1)
+    assert only(events, Epoch)[-1].train_loss < only(events, Epoch)[1].train_loss
+    assert sealed.load(run.best)[0]["head.classifier.weight"].shape[0] == 1
+    top = predictor.load(run).top(next((tiny_folder / "blue").iterdir()))
+    assert {score.name for score in top} == {"amber", "blue"}
+    assert sum(score.probability for score in top) == pytest.approx(1.0)
+
+
+def test_one_logit_for_three_classes_is_refused(begin: Callable[..., Run]) -> None:
+    with pytest.raises(ConfigError, match="there are 3") as caught:
+        go(begin(head_kind="logit"))
+    assert caught.value.code == "config.logit"
 
 
 # Stop and resume

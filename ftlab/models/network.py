@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
-from ftlab.models import weights
+from ftlab.models import heads, weights
 from ftlab.models.blocks import blocks
+from ftlab.models.heads import Plan
 
 
 class Network(nn.Module):
@@ -24,7 +25,7 @@ class Network(nn.Module):
     `auxiliary` maps those: the network's answer is then a tuple of logits [B, K], its own first.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Linear, auxiliary: Iterable[nn.Linear] = ()) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module, auxiliary: Iterable[nn.Module] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -45,13 +46,21 @@ class Network(nn.Module):
         return super().load_state_dict(told, strict, assign)
 
 
-def build(row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0) -> Network:
+def build(
+    row: Backbone,
+    classes: int | None,
+    *,
+    pretrained: bool,
+    seed: int = 0,
+    head: Plan = Plan(),  # noqa: B008 (it is frozen)
+) -> Network:
     """The network of a row.
 
     Args:
         classes: K; None keeps the source's own linear classifier of 1000 ImageNet classes.
         pretrained: load the row's weights; else random ones.
         seed: of the random weights; the process's own generator is left as it was.
+        head: what the new head is made of.
 
     Raises:
         WeightsError: pretrained weights are neither here nor to be had.
@@ -65,7 +74,8 @@ def build(row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0
         if classes is None:
             assert isinstance(own, nn.Linear)
             return Network(module, own)
-        return Network(module, _new(row.width, classes), [_new(width, classes) for width in row.auxiliary_widths])
+        new = heads.build(row.width, classes, head)
+        return Network(module, new, [heads.build(width, classes, head) for width in row.auxiliary_widths])
 
 
 def _take(module: nn.Module, path: str) -> nn.Module:
@@ -77,14 +87,6 @@ def _take(module: nn.Module, path: str) -> nn.Module:
     assert isinstance(classifier, (nn.Linear, nn.Conv2d))
     module.set_submodule(path, nn.Identity())
     return classifier
-
-
-def _new(width: int, classes: int) -> nn.Linear:
-    """A classifier that says "all alike": small, and without bias, so that no class starts with a lead."""
-    head = nn.Linear(width, classes)
-    nn.init.normal_(head.weight, std=0.01)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def answers(given: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
