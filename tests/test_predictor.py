@@ -21,7 +21,7 @@ from ftlab.data import catalog, decode, loader, transforms
 from ftlab.errors import DataError, PictureError, RunError
 from ftlab.inference import predictor, scoring
 from ftlab.inference.predictor import Predictor
-from ftlab.models import network
+from ftlab.models import heads, network
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import sealed
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def untrained(seed: int, classes: int = 3) -> Network:
     """Random weights whose head speaks up."""
     net = network.build(ROW, classes, pretrained=False, seed=seed)
-    net.head.weight.data.mul_(30.0)
+    heads.classifier(net.head).weight.data.mul_(30.0)
     return net.eval()
 
 
@@ -195,7 +195,7 @@ def test_no_picture_is_too_thin_for_a_map(model: Predictor, tmp_path: Path, size
 
 def test_every_class_has_its_map_and_no_evidence_is_said(pictures: list[Path]) -> None:
     net = untrained(3)
-    net.head.weight.data[2] = 0.0  # this class listens to nothing
+    heads.classifier(net.head).weight.data[2] = 0.0  # this class listens to nothing
     model = Predictor(net, ROW, transforms.of(ROW), NAMES, "")
     maps = [model.explain(pictures[0], index) for index in range(3)]
     assert [one.index for one in maps] == [0, 1, 2]
