@@ -188,7 +188,7 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
             continue
         with (
             gr.Accordion(
-                words.text(f"theme.{theme}"), open=False, elem_id=f"train-{theme}", elem_classes="ftlab-theme"
+                words.text(f"theme.{theme}"), open=False, elem_id=f"train-theme-{theme}", elem_classes="ftlab-theme"
             ),
             gr.Row(elem_classes="ftlab-fields"),
         ):
