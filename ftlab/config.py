@@ -86,6 +86,8 @@ class TrainConfig:
     plateau_mode: str = _knob("best", "rates", choices=("best", "previous"))
     plateau_patience: int = _knob(2, "rates", low=0, high=10_000, step=1, unit="epochs")
     plateau_cuts: int = _knob(0, "rates", low=0, high=100, step=1)
+    accumulate: int = _knob(1, "rates", low=1, high=1024, step=1, unit="batches")
+    clip_norm: float = _knob(0.0, "rates", low=0.0, high=1e6)
     loss_reduction: str = _knob("mean", "rates", choices=("mean", "sum"))
 
     head_kind: str = _knob("softmax", "head", choices=("softmax", "logit"))
@@ -97,12 +99,19 @@ class TrainConfig:
     decay_norms: str = _knob("no", "guard", choices=("yes", "no"))
     label_smoothing: float = _knob(0.0, "guard", low=0.0, high=0.9, step=0.01)
 
+    class_weights: str = _knob("none", "guard", choices=("none", "balanced"))
+    sampling: str = _knob("shuffled", "guard", choices=("shuffled", "balanced"))
+    mixup: float = _knob(0.0, "guard", low=0.0, high=10.0, step=0.1)
+    cutmix: float = _knob(0.0, "guard", low=0.0, high=10.0, step=0.1)
+    ema: float = _knob(0.0, "guard", low=0.0, high=0.99999)
+
     augment: str | None = _knob(None, "pixels", choices=("none", "flip", "crop"))
     features: str = _knob("cached", "pixels", choices=("cached", "fresh"))
     feature_views: int = _knob(2, "pixels", low=1, high=64, step=1)
 
     best_by: str = _knob("accuracy", "end", choices=("accuracy", "loss"))
     early_stop: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")
+    keep_every: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")
     max_minutes: float = _knob(0.0, "end", low=0.0, high=100_000.0, unit="minutes")
     seed: int = _knob(0, "end", low=0, high=2**31 - 1, step=1)
 
@@ -129,6 +138,11 @@ class TrainConfig:
     def caches_features(self) -> bool:
         """Whether the backbone runs over the pictures once only, and the head is trained on what it gave."""
         return self.mode == "frozen" and self.features == "cached"
+
+    @property
+    def step_size(self) -> int:
+        """Pictures of an optimizer step, over all processes."""
+        return (self.batch_size or 1) * self.accumulate
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; `TrainConfig(**it)` gives the same configuration back."""

@@ -20,6 +20,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "test_share": {"val_share": 0.01},
     "backbone_rate": {"mode": "full"},
     "layer_decay": {"mode": "full"},
+    "cutmix": {"features": "fresh"},
 }
 """What must be chosen beside a knob so that each of its values fits."""
 
@@ -108,6 +109,8 @@ def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: s
         ("frozen_decay", {"layer_decay": 0.7}),
         ("hidden_imagenet", {"head_init": "imagenet", "head_hidden": 64}),
         ("logit_imagenet", {"head_init": "imagenet", "head_kind": "logit"}),
+        ("cutmix_cached", {"cutmix": 1.0}),
+        ("balanced_twice", {"class_weights": "balanced", "sampling": "balanced"}),
     ],
 )
 def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str, knobs: dict[str, Any]) -> None:
@@ -143,7 +146,7 @@ def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
 
 def test_the_example_changes_every_knob() -> None:
     same = [name for name, (_, default) in KNOBS.items() if getattr(changed(), name) == default]
-    assert same == ["sample", "head_init"]  # they contradict others that are changed
+    assert same == ["sample", "class_weights"], "which contradict the folder, and balanced sampling"
 
 
 def test_missing_knobs_take_their_defaults_and_unknown_ones_are_named() -> None:

@@ -6,7 +6,7 @@ from ftlab.config import TrainConfig
 
 
 def changed() -> TrainConfig:
-    """A configuration in which no knob has its default."""
+    """A configuration in which no knob has its default, but for those that would contradict another."""
     return TrainConfig(
         data="pictures of cats",
         val_share=0.2,
@@ -30,6 +30,13 @@ def changed() -> TrainConfig:
         head_hidden=64,
         head_init="xavier",
         dropout=0.3,
+        sampling="balanced",
+        mixup=0.2,
+        cutmix=1.0,
+        ema=0.99,
+        accumulate=2,
+        clip_norm=1.5,
+        keep_every=2,
         loss_reduction="sum",
         weight_decay=0.123456789,
         schedule="step",
