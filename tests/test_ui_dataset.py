@@ -76,6 +76,18 @@ def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(s
     assert gallery.count('class="dot val"') == 6
 
 
+def test_classes_have_their_names_in_the_pages_language(
+    shop: Shop, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny_folder / "labels.csv").write_text("class,en,zh\namber,warm,琥珀<b>\n", encoding="utf-8")
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
+    shown = look(shop, tiny_folder)
+    for part in ("summary", "gallery"):
+        assert "<bdi>琥珀&lt;b&gt;</bdi>" in shown[part]
+        assert "<bdi>blue</bdi>" in shown[part]
+    assert ("琥珀<b>", "amber") in shown["classes"].choices
+
+
 def test_shares_are_asked_for_only_where_the_layout_leaves_them_open(shop: Shop, tmp_path: Path) -> None:
     def asked(*parts: str) -> tuple[bool, bool]:
         folder = tmp_path / "-".join(parts or ("flat",))

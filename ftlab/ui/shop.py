@@ -17,7 +17,7 @@ from gradio.utils import get_upload_folder
 
 from ftlab import words
 from ftlab.config import SAMPLES
-from ftlab.data import origin
+from ftlab.data import names, origin
 from ftlab.errors import FtlabError
 from ftlab.ui import dataset_view as view
 from ftlab.ui import folders, sources, uploads
@@ -101,6 +101,7 @@ class Shop:
         except FtlabError as mistake:
             return _nothing(trouble(str(mistake)))
         splits = view.splits_of(catalog)
+        known = names.of(catalog.root, catalog.classes)
         return [
             view.summary(catalog, source),
             view.problems(catalog),
@@ -108,7 +109,7 @@ class Shop:
             gr.Dropdown(
                 [
                     (words.text("dataset.all_classes"), view.ALL),
-                    *((words.one_line(name), name) for name in catalog.classes),
+                    *((words.one_line(names.say(name, known)), name) for name in catalog.classes),
                 ],
                 value=view.ALL,
             ),
