@@ -155,7 +155,7 @@ def test_a_scan_that_failed_is_tried_again(tmp_path: Path) -> None:
 
 def test_the_choice_is_kept_for_a_reload(shop: Shop, tiny_folder: Path) -> None:
     kept = look(shop, tiny_folder)["kept"]
-    sample, folder, _, val, test, _, browse, shelf, _ = shop.restore(kept)
+    sample, folder, _, val, test, _, browse, shelf, *_ = shop.restore(kept)
     assert (sample, folder, val, test) == ("folder", str(tiny_folder), 0.25, 0.25)
     assert browse.visible
     assert "amber" in shelf

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftlab import words
-from ftlab.data import names
+from ftlab.data import fetch, names
 from ftlab.data.catalog import SPLITS, Catalog, Item
 from ftlab.ui import sources
 from ftlab.ui.folders import Shelf
@@ -58,11 +58,14 @@ def summary(catalog: Catalog, source: Source) -> Markup:
         tag("td", class_="bar"),
         *(tag("td", _number(totals[split])) for split in shown),
     )
+    row = fetch.TABLE.get(source.folder.name) if source.sample == sources.TUTORIAL and source.folder else None
     title = words.text(f"dataset.sample.{source.sample}") if source.folder is None else _title(catalog, source.folder)
     return tag(
         "section",
-        tag("h3", title),
-        tag("p", tag("code", isolated(catalog.root)), class_="sub path") if source.sample == sources.FOLDER else "",
+        tag("h3", row.title if row else title),
+        tag("p", tag("code", isolated(catalog.root)), class_="sub path")
+        if source.sample in (sources.FOLDER, sources.TUTORIAL)
+        else "",
         tag("p", _how(catalog, source, totals), class_="sub"),
         _figures(catalog, sum(totals.values())),
         tag(
