@@ -330,3 +330,18 @@ def test_the_untrained_default_knows_a_thousand_classes_and_keeps_its_network(pi
     top = model.top(pictures[0])
     assert len(top) == 5
     assert model.explain(pictures[0], 309).heat.shape == np.array(Image.open(pictures[0])).shape[:2]
+
+
+def test_names_for_people_travel_with_the_run_and_a_list_in_it_wins(run: Run) -> None:
+    keep(run, 1)
+    assert predictor.load(run).names == {}
+    model = run.read("model.json")
+    run.write("model.json", {**model, "names": {"blue": {"zh": "蓝"}}})
+    os.utime(run.best, ns=(1, 1))
+    assert predictor.load(run).names == {"blue": {"zh": "蓝"}}
+    (run.path / "labels.csv").write_text("class,zh\nblue,蓝色\n", encoding="utf-8")
+    assert predictor.load(run).names == {"blue": {"zh": "蓝色"}}
+    (run.path / "labels.csv").write_text("blue,蓝色\n", encoding="utf-8")
+    os.utime(run.path / "labels.csv", ns=(1, 1))
+    with pytest.raises(DataError, match=r"labels\.csv"):
+        predictor.load(run)

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from ftlab import backbones
 from ftlab.config import TrainConfig, flag, resolve
-from ftlab.data import rendered, transforms
+from ftlab.data import names, rendered, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
@@ -179,7 +179,8 @@ def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Acceler
     if accelerator.is_main_process and not (run.path / "model.json").exists():
         prep = transforms.of(row).to_json()
         facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
-        run.write("model.json", {**facts, "head": head.to_json(), "preprocessing": prep})
+        shown = names.kept(names.of(pictures.root, pictures.classes), pictures.classes)
+        run.write("model.json", {**facts, "head": head.to_json(), "names": shown, "preprocessing": prep})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=layout)
 

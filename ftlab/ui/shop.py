@@ -1,4 +1,4 @@
-"""What the Dataset tab does, without its components: look at pictures, take a zip, find a folder.
+"""What the Dataset tab does, without its components: look at pictures, take a zip, fetch a set, find a folder.
 
 Every event sends the choice along and gets what it shows from the scan of that choice, which the server keeps: so
 nothing of it lives in a session, and a restarted server only looks again.
@@ -19,10 +19,10 @@ from gradio.utils import get_upload_folder
 
 from ftlab import words
 from ftlab.config import SAMPLES
-from ftlab.data import origin
-from ftlab.errors import FtlabError
+from ftlab.data import fetch, names, origin
+from ftlab.errors import DataError, FtlabError
 from ftlab.ui import dataset_view as view
-from ftlab.ui import folders, sources, uploads
+from ftlab.ui import folders, sources, tutorials, uploads
 from ftlab.ui.guard import UPLOAD, Profile, inside
 from ftlab.ui.markup import Markup, empty, join, tag, trouble
 
@@ -58,6 +58,8 @@ class Shop:
             return _nothing(empty("dataset.send.choose", "dataset.send.choose_step"))
         if sample == sources.FOLDER and root is not None and folder.strip().rstrip("/\\") in ("", str(root)):
             return _nothing(empty("dataset.choose", "dataset.choose_step"))  # nobody wants the home folder scanned
+        if sample == sources.TUTORIAL and folder in fetch.TABLE and not fetch.find(fetch.get(folder)):
+            return _nothing(empty("dataset.tutorial.choose", "dataset.tutorial.choose_step"))
         return self._scanned(sample, folder, val, test, _told(progress), fresh=False)
 
     def look_again(
@@ -107,6 +109,39 @@ class Shop:
                 Path(file).unlink(missing_ok=True)
         return [token, token, *self.look(sources.UPLOAD, token, val, test, progress, request)]
 
+    def fetch(
+        self,
+        which: str,
+        val: float,
+        test: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        """A tutorial's data set, downloaded unless it is here, and looked at. For the menu, its button, `place`, and
+        `shown` in `dataset.build`."""
+        telling: dict[str, Callable[[int, int], None]] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            scale = 1 if stage == "unpack" else 1_000_000
+            told = telling.setdefault(stage, _told(progress, f"dataset.tutorial.{stage}"))
+            told(done // scale, max(1, total // scale))
+
+        try:
+            row = fetch.get(str(which))
+            if not self.profile.local and not fetch.find(row):
+                raise DataError("page.no_fetch")
+            fetch.fetch(row, progress=tell)
+        except FtlabError as mistake:
+            return [gr.skip(), gr.skip(), gr.skip(), *_nothing(trouble(str(mistake)))]
+        shown = self.look(sources.TUTORIAL, row.name, val, test, progress)
+        menu = gr.Dropdown(choices=tutorials.choices(self.profile), value=row.name)
+        return [menu, gr.Button(tutorials.button(row.name)), row.name, *shown]
+
+    def choose_set(self, which: str) -> list[Any]:
+        """A set of the menu was chosen: what it is, and what its button does."""
+        if which not in fetch.TABLE:
+            return [gr.skip(), gr.skip()]
+        return [tutorials.about(which), gr.Button(tutorials.button(which))]
+
     def _beside(self, said: Markup, before: str, val: float, test: float) -> list[Any]:
         """A refusal above what was sent before it and is still chosen, if that is there. Values for `shown`."""
         try:
@@ -125,6 +160,7 @@ class Shop:
         except FtlabError as mistake:
             return _nothing(trouble(str(mistake)))
         splits = view.splits_of(catalog)
+        known = names.of(catalog.root, catalog.classes)
         return [
             view.summary(catalog, source),
             view.problems(catalog),
@@ -132,7 +168,7 @@ class Shop:
             gr.Dropdown(
                 [
                     (words.text("dataset.all_classes"), view.ALL),
-                    *((words.one_line(name), name) for name in catalog.classes),
+                    *((words.one_line(names.say(name, known)), name) for name in catalog.classes),
                 ],
                 value=view.ALL,
             ),
@@ -171,7 +207,8 @@ class Shop:
     # --- finding a folder
 
     def restore(self, kept: object, sent: object = "") -> list[Any]:
-        """The choice that the browser kept, as far as it still makes sense: for sample, folder, place, shares, `ways`.
+        """The choice that the browser kept, as far as it still makes sense: for sample, folder, place, shares, `ways`,
+        set.
 
         Args:
             kept: what `_scanned` gave it.
@@ -180,15 +217,17 @@ class Shop:
         stored = kept if isinstance(kept, dict) else {}
         sample, folder = stored.get("sample"), stored.get("folder")
         if sample not in offered(self.profile):
-            return [gr.skip()] * 9
+            return [gr.skip()] * 11
         typed = folder if isinstance(folder, str) and sample == sources.FOLDER else ""
+        named = folder if isinstance(folder, str) and sample == sources.TUTORIAL and folder in fetch.TABLE else ""
         return [
             sample,
             typed or gr.skip(),
-            str(sent or "") if sample == sources.UPLOAD else typed,
+            str(sent or "") if sample == sources.UPLOAD else named or typed,
             sources.share("val_share", stored.get("val")),
             sources.share("test_share", stored.get("test")),
             *self.open_way(sample, typed),
+            named or gr.skip(),
         ]
 
     def open_way(self, sample: str, folder: str) -> list[Any]:
@@ -199,6 +238,7 @@ class Shop:
             gr.Column(visible=wanted),
             self.shelf(folder) if wanted else "",
             gr.Column(visible=sample == sources.UPLOAD),
+            gr.Column(visible=sample == sources.TUTORIAL),
         ]
 
     def shelf(self, typed: str) -> Markup:
@@ -227,8 +267,9 @@ class Shop:
 
 def offered(profile: Profile) -> list[str]:
     """The kinds of pictures that can be chosen on this server."""
+    sets = [sources.TUTORIAL] if tutorials.offered(profile) else []
     own = [sources.FOLDER, sources.UPLOAD] if profile.data_root else [sources.UPLOAD]
-    return [*SAMPLES, *own]
+    return [*SAMPLES, *sets, *own]
 
 
 def about_of(sample: str, profile: Profile) -> Markup:
