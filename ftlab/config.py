@@ -19,6 +19,8 @@ from ftlab.errors import ConfigError
 
 MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
+EFFECTS = (*("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase"),)
+"""Knobs that vary training pictures once they are above 0."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Knob:
     """What is known of a knob beside its type and default.
 
     Attributes:
-        group: where the form shows it: `data`, `model`, `main` (in view), `more` or `machine` (folded).
+        group: where the form shows it: `data`, `model`, `main` (in view), `more`, `pixels` or `machine` (folded).
         low, high: inclusive bounds of a number.
         choices: the values a choice can take.
         unit: for people, empty for a bare number.
@@ -72,11 +74,30 @@ class TrainConfig:
     schedule: str = _knob("cosine", "more", choices=("cosine", "constant", "step"))
     warmup: float = _knob(0.05, "more", low=0.0, high=0.9, step=0.01)
     label_smoothing: float = _knob(0.0, "more", low=0.0, high=0.9, step=0.01)
-    augment: str | None = _knob(None, "more", choices=("none", "flip", "crop"))
     features: str = _knob("cached", "more", choices=("cached", "fresh"))
     feature_views: int = _knob(2, "more", low=1, high=64, step=1)
     max_minutes: float = _knob(0.0, "more", low=0.0, high=100_000.0, unit="minutes")
     seed: int = _knob(0, "more", low=0, high=2**31 - 1, step=1)
+
+    side: int | None = _knob(None, "pixels", low=32, high=1024, step=1, unit="pixels")
+    resize: int | None = _knob(None, "pixels", low=32, high=2048, step=1, unit="pixels")
+    resize_mode: str = _knob("short", "pixels", choices=("short", "squash"))
+    normalise: str = _knob("weights", "pixels", choices=("weights", "estimated", "unit"))
+    augment: str | None = _knob(None, "pixels", choices=("none", "flip", "crop"))
+    crop_scale: float = _knob(0.35, "pixels", low=0.01, high=1.0, step=0.01)
+    crop_ratio: float | None = _knob(None, "pixels", low=1.0, high=4.0)
+    crop_side: int | None = _knob(None, "pixels", low=32, high=2048, step=1, unit="pixels")
+    flip: float = _knob(0.5, "pixels", low=0.0, high=1.0, step=0.05)
+    flip_vertical: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    rotate: float = _knob(0.0, "pixels", low=0.0, high=180.0, step=1.0, unit="degrees")
+    rotate_border: str = _knob("black", "pixels", choices=("black", "reflect"))
+    brightness: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    contrast: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    saturation: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    hue: float = _knob(0.0, "pixels", low=0.0, high=0.5, step=0.01)
+    grayscale: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    blur: float = _knob(0.0, "pixels", low=0.0, high=5.0, step=0.1, unit="pixels")
+    erase: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
 
     device: str = _knob("auto", "machine", choices=("auto", "cpu", "cuda", "mps", "xpu"))
     precision: str = _knob("auto", "machine", choices=("auto", "fp32", "bf16", "fp16"))
@@ -91,6 +112,20 @@ class TrainConfig:
             raise ConfigError("config.two_sources")
         if self.val_share + self.test_share > 0.95:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
+        check_sides(self.side, self.resize, self.crop_side)
+        if self.augment == "none" and self.effects:
+            raise ConfigError("config.no_augment", name=flag(self.effects[0]))
+
+    @property
+    def effects(self) -> list[str]:
+        """What varies a training picture beside crop and mirror: the knobs of `EFFECTS` that are above 0."""
+        return [name for name in EFFECTS if getattr(self, name) > 0]
+
+    @property
+    def cached_views(self) -> int:
+        """Views of a training picture that a frozen backbone looks at: one where nothing varies it."""
+        varied = self.augment != "none" and (self.augment == "crop" or self.flip > 0 or bool(self.effects))
+        return self.feature_views if varied else 1
 
     @property
     def caches_features(self) -> bool:
@@ -216,6 +251,17 @@ def _check(name: str, value: Any) -> None:
         raise ConfigError("config.choice", name=flag(name), value=value, choices=", ".join(filter(None, knob.choices)))
     if knob.low is not None and not (knob.low <= value <= (knob.high or value)):
         raise ConfigError("config.bounds", name=flag(name), value=value, low=knob.low, high=knob.high)
+
+
+def check_sides(side: int | None, resize: int | None, crop_side: int | None) -> None:
+    """What is cut out must not be larger than what it is cut from; None is not known yet, and fits.
+
+    Raises:
+        ConfigError: it is larger.
+    """
+    for name, given in (("resize", resize), ("crop_side", crop_side)):
+        if side is not None and given is not None and given < side:
+            raise ConfigError("config.side_larger", name=flag(name), value=given, side=side)
 
 
 KNOBS: dict[str, tuple[Knob, Any]] = {f.name: (f.metadata["knob"], f.default) for f in dataclasses.fields(TrainConfig)}

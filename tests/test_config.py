@@ -31,7 +31,7 @@ def test_every_knob_has_a_label_and_a_hint(name: str) -> None:
 @pytest.mark.parametrize("name", list(KNOBS))
 def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
     knob, default = KNOBS[name]
-    assert knob.group in ("data", "model", "main", "more", "machine")
+    assert knob.group in ("data", "model", "main", "more", "pixels", "machine")
     assert config.kind(name) in (str, int, float)
     assert config.optional(name) == (default is None)
     assert (config.kind(name) is str and name not in ("data", "backbone")) == bool(knob.choices)
@@ -85,12 +85,30 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
         ({"backbone": "resnet19"}, "config.backbone"),
         ({"data": "x", "sample": "shapes"}, "config.two_sources"),
         ({"val_share": 0.5, "test_share": 0.5}, "config.shares"),
+        ({"side": 224, "resize": 160}, "config.side_larger"),
+        ({"side": 224, "crop_side": 160}, "config.side_larger"),
+        ({"augment": "none", "rotate": 15.0}, "config.no_augment"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: str) -> None:
     error = refused(**knobs)
     assert error.code == code
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "views"),
+    [
+        ({}, 4),
+        ({"augment": "none"}, 1),
+        ({"augment": "flip", "flip": 0.0}, 1),
+        ({"flip": 0.0}, 1),
+        ({"flip": 0.0, "blur": 1.0}, 4),
+        ({"flip": 0.0, "augment": "crop"}, 4),
+    ],
+)
+def test_a_frozen_backbone_looks_once_at_pictures_that_nothing_varies(knobs: dict[str, Any], views: int) -> None:
+    assert TrainConfig(feature_views=4, **knobs).cached_views == views
 
 
 def test_a_wrong_choice_is_answered_with_the_right_ones() -> None:
@@ -150,7 +168,8 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
     resolved = config.resolve(TrainConfig(backbone=backbone, mode=mode))
     chosen = config.defaults(backbone, mode)
     assert {name: getattr(resolved, name) for name in chosen} == chosen
-    assert [name for name in KNOBS if getattr(resolved, name) is None] == ["workers", "threads"]
+    left = ["side", "resize", "crop_ratio", "crop_side", "workers", "threads"]  # the backbone's, none, the machine's
+    assert [name for name in KNOBS if getattr(resolved, name) is None] == left
     assert config.resolve(resolved) == resolved
 
 

@@ -19,7 +19,6 @@ from torch.optim import Optimizer
 from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
-from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Note, Progress, Saved, Started, Step
@@ -58,9 +57,13 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     if pretrained and not (yield from setup.download(config, accelerator, ending.wished)):
         yield ending.event("stopped", position)
         return
-    net = setup.build(config, run, catalog, accelerator, pretrained)
+    prep = yield from setup.preparation(config, run, catalog, accelerator, ending.wished)
+    if prep is None:
+        yield ending.event("stopped", position)
+        return
+    net = setup.build(config, run, catalog, prep, accelerator, pretrained)
     row = backbones.get(config.backbone)
-    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator, position.lost)
+    pictures = PictureFeed(catalog, prep, config, accelerator, position.lost)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
     yield from (*remarks, *setup.restored(saved), *(setup.changed(pictures) if resumed else ()))
 

@@ -20,9 +20,11 @@ from ftlab.errors import ConfigError, FtlabError
 from ftlab.models import weights
 
 IN_VIEW = ("main",)
-FOLDED = ("more", "machine")
+FOLDED = ("more", "pixels", "machine")
 PUBLIC_BATCH = 64
 """Largest batch that a visitor of a public Space may ask for: its memory is everybody's."""
+PUBLIC_SIDE = 320
+"""Largest side of the square that the network sees, for the same reason."""
 SLIDER_STOPS = 200
 """A knob with more values than these between its bounds is typed, not slid."""
 
@@ -70,6 +72,8 @@ def read(values: Mapping[str, Any], *, space: bool = False, minutes: float = 0.0
     settings = TrainConfig(**given, **data)
     if space and (config.resolve(settings).batch_size or 0) > PUBLIC_BATCH:
         raise ConfigError("config.bounds", name="--batch-size", value=settings.batch_size, low=1, high=PUBLIC_BATCH)
+    if space and (settings.side or 0) > PUBLIC_SIDE:
+        raise ConfigError("config.bounds", name="--side", value=settings.side, low=32, high=PUBLIC_SIDE)
     if minutes and not 0 < settings.max_minutes <= minutes:
         settings = config.from_json(settings.to_json() | {"max_minutes": minutes})
     return settings
@@ -190,10 +194,11 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
                 )
     with gr.Row(elem_classes="ftlab-fields"):
         fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group in IN_VIEW}
-    with gr.Accordion(words.text("train.more"), open=False, elem_id="train-more"):
-        for group in FOLDED:
-            with gr.Row(elem_classes="ftlab-fields"):
-                fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
+    for fold, groups in (("more", ("more", "machine")), ("pixels", ("pixels",))):
+        with gr.Accordion(words.text(f"train.{fold}"), open=False, elem_id=f"train-{fold}"):
+            for group in groups:
+                with gr.Row(elem_classes="ftlab-fields"):
+                    fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
     pair = gr.JSON([settings.backbone, settings.mode], visible=False, elem_id="train-pair")
     return Form({name: fields[name] for name in values}, rest, pair, space, minutes)
 
