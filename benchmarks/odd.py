@@ -115,6 +115,10 @@ def good() -> Iterator[Good]:
     yield Good("TIFF, 16-bit RGB", cv2.imencode(".tiff", scene[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), scene)
     yield Good("TIFF, 16-bit grey", encoded(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "TIFF"), greys)
     yield Good("TIFF, CMYK", encoded(image.convert("CMYK"), "TIFF"), scene, 1)
+    exif = overlapping(1000, 200_000, picture=False)
+    yield Good("PNG whose EXIF tags share their bytes", encoded(image, "PNG", exif=exif), scene)
+    yield Good("WEBP whose EXIF tags share their bytes", encoded(image, "WEBP", lossless=True, exif=exif), scene)
+    yield Good("JPEG whose EXIF tags share their bytes", _exif_in_pieces(image, exif), scene, 3)
     yield Good("TIFF, 32-bit float grey", encoded(Image.fromarray(np.asarray(grey).astype(np.float32)), "TIFF"), greys)
 
 
@@ -133,8 +137,16 @@ def _oriented(scene: Pixels) -> Iterator[Good]:
         exif = Image.Exif()
         exif[0x0112] = orientation
         image = Image.fromarray(np.ascontiguousarray(pixels))
-        yield Good(f"JPEG, EXIF orientation {orientation}", encoded(image, "JPEG", quality=95, exif=exif), scene, 3)
-        yield Good(f"TIFF, EXIF orientation {orientation}", encoded(image, "TIFF", exif=exif), scene)
+        yield Good(f"JPEG, EXIF orientations {orientation}", encoded(image, "JPEG", quality=95, exif=exif), scene, 3)
+        yield Good(f"TIFF, EXIF orientations {orientation}", encoded(image, "TIFF", exif=exif), scene)
+
+
+def _exif_in_pieces(image: Image.Image, exif: bytes) -> bytes:
+    """A JPEG without JFIF, in which Pillow looks for EXIF at once, and joins its pieces."""
+    content = encoded(image, "JPEG", quality=95)
+    pieces = [b"Exif\0\0" + exif[start : start + 65_000] for start in range(0, len(exif), 65_000)]
+    segments = b"".join(b"\xff\xe1" + struct.pack(">H", len(piece) + 2) + piece for piece in pieces)
+    return content[:2] + segments + content[20:]
 
 
 def _transparent(image: Image.Image, scene: Pixels) -> Iterator[Good]:
@@ -198,6 +210,30 @@ def bad() -> Iterator[Bad]:
         extra = chunk(kind.encode(), head + bomb)
         yield Bad(f"PNG whose {kind} grows to 100 MB", png(16, 16, zlib.compress(row), extra=extra), "unreadable")
 
+    yield from tangled(4_000_000)
+
+
+def tangled(size: int) -> Iterator[Bad]:
+    """Files of about so many bytes, in pieces that cost far more time than they have bytes."""
+    image = noise(32, 32)
+    content = encoded(image, "PNG")
+    yield Bad("PNG of empty chunks", content[:33] + chunk(b"teST", b"") * (size // 12) + content[33:], "tangled")
+    text = chunk(b"iTXt", b"k\0\0\0\0\0" + bytes(4 * size + 16))
+    yield Bad("PNG of one long text", content[:33] + text + content[33:], "tangled")
+    content = encoded(image, "JPEG")
+    yield Bad("JPEG of empty segments", content[:2] + b"\xff\xe5\0\2" * (size // 4) + content[2:], "tangled")
+    yield Bad("JPEG of fill bytes", content[:2] + b"\xff" * size + content[2:], "tangled")
+    content = encoded(image.convert("P"), "GIF")
+    head = 13 + 768  # with the palette
+    yield Bad("GIF of comments", content[:head] + b"!\xfe\1x\0" * (size // 5) + content[head:], "tangled")
+    text = (b"\xff" + bytes(255)) * (size // 256)
+    yield Bad("GIF of one long comment", content[:head] + b"!\xfe" + text + b"\0" + content[head:], "tangled")
+    yield Bad("TIFF of a million strips", _strips(1_000_000), "tangled")
+    yield Bad("TIFF whose tags share their bytes", overlapping(2000, 1_000_000, picture=True), "tangled")
+    content = encoded(Image.new("L", (4000, 4000), 130), "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    yield Bad("JPEG of 1000 empty passes", content[:-2] + last * 1000 + b"\xff\xd9", "tangled")
+
 
 def _claims(content: bytes, place: int, form: str, side: int) -> bytes:
     """The file with another width and height in its header."""
@@ -223,6 +259,22 @@ def _tiff(width: int, height: int, strip: int) -> bytes:
     tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: strip}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<I", 16) + bytes(8) + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def _strips(count: int) -> bytes:
+    tags = {256: (1, 32), 257: (1, 32), 258: (1, 8), 259: (1, 1), 262: (1, 1), 277: (1, 1), 278: (1, 1)}
+    tags |= {273: (count, 200), 279: (count, 200)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, *value) for tag, value in sorted(tags.items()))
+    start = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries
+    return start.ljust(200, b"\0") + struct.pack("<I", 200) * count
+
+
+def overlapping(count: int, size: int, *, picture: bool) -> bytes:
+    """A TIFF, or EXIF where it is no picture, of so many tags, each of which holds the same `size` bytes."""
+    sound = {256: 32, 257: 32, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 32, 279: 1024} if picture else {}
+    tags = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in sound.items()]
+    tags += [struct.pack("<HHII", 40_000 + number, 1, size, 100) for number in range(count)]
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(tags) + bytes(4) + bytes(size)
 
 
 def damaged(seed: int, each: int) -> Iterator[tuple[str, bytes]]:

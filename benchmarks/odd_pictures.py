@@ -1,8 +1,8 @@
 """How long odd pictures take, and how much memory: `python -m benchmarks.odd_pictures`.
 
 Each kind is looked at (`decode.check`, as a scan does) and read (`decode.read`, as a training does) in a process of its
-own. Prints a table in Markdown: kind, files, the worst time of one file, what the process held at most beyond what it
-started with, and what came of it.
+own. Prints a table in Markdown: kind, files, the most processor time that one file took, what the process held at most
+beyond what it started with, and what came of it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def kinds() -> Iterator[Kind]:
     by_kind: dict[str, list[bytes]] = {}
     made: list[odd.Good | odd.Bad] = [*odd.good(), *odd.bad()]
     for one in made:
-        by_kind.setdefault(one.kind.rstrip("12345678") if "orientation" in one.kind else one.kind, []).append(
-            one.content
-        )
+        kind = f"{one.kind[:-1]}1 to 8" if "orientation" in one.kind else one.kind
+        by_kind.setdefault(kind, []).append(one.content)
     for kind, contents in by_kind.items():
         yield kind, lambda contents=contents: contents  # type: ignore[misc]
     for form in dict(odd.damaged(0, 1)):
         yield f"{form}, damaged", lambda form=form: [data for one, data in odd.damaged(0, EACH) if one == form]  # type: ignore[misc]
     yield "GIF of 3000 frames", lambda: [_animated(3000, "GIF")]
-    yield "PNG with 50 MB of text", lambda: [_talkative(50_000_000)]
+    for size in (15_000_000, 150_000_000):
+        yield f"PNG with {size / 1e6:.0f} MB of text", lambda size=size: [_talkative(size)]  # type: ignore[misc]
     yield from largest()
 
 
@@ -83,20 +83,20 @@ def _talkative(size: int) -> bytes:
 
 
 def measure(files: list[Path]) -> dict[str, object]:
-    """In a process of its own: the worst time in seconds, the most memory in MB, and the outcomes."""
+    """In a process of its own: the most processor time in seconds, the most memory in MB, and the outcomes."""
     with open(files[0], "rb") as stream:
         stream.read(1)
     start = _peak()
     worst, outcomes = 0.0, Counter[str]()
     for file in files:
         for look in (decode.check, decode.read):
-            began = time.perf_counter()
+            began = time.process_time()
             try:
                 look(file)
                 outcome = "read"
             except PictureError as refusal:
                 outcome = refusal.code
-            worst = max(worst, time.perf_counter() - began)
+            worst = max(worst, time.process_time() - began)
         outcomes[outcome] += 1
     return {"seconds": worst, "megabytes": (_peak() - start) / 1e6, "outcomes": outcomes}
 
@@ -115,7 +115,7 @@ def _peak() -> float:
 
 
 def main() -> None:
-    print("| kind | files | worst time | peak memory | outcome |")
+    print("| kind | files | most time | peak memory | outcome |")
     print("|---|---:|---:|---:|---|")
     for kind, make in kinds():
         with TemporaryDirectory() as folder:

@@ -479,12 +479,60 @@ def test_what_needs_no_torch_does_not_load_it(words: list[str]) -> None:
 def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> None:
     status, out, _ = say("--help")
     assert status == 0
-    for verb in ("scan", "train", "runs", "stop", "resume", "evaluate", "predict", "explain", "ui"):
+    for verb in (
+        "scan",
+        "train",
+        "runs",
+        "stop",
+        "resume",
+        "evaluate",
+        "predict",
+        "explain",
+        "backbones",
+        "layers",
+        "ui",
+    ):
         assert f"\n    {verb} " in out
     flat = " ".join(say("train", "--help")[1].split())
     for name, (knob, _) in KNOBS.items():
         assert config.flag(name) in flat
         assert all(choice in flat for choice in knob.choices)
+
+
+def test_backbones_lists_what_the_readme_lists(say: Any) -> None:
+    status, out, _ = say("backbones")
+    assert status == 0
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for line, row in zip(out.splitlines()[1:], backbones.TABLE.values(), strict=False):
+        assert line.split()[0] == row.name
+        assert row.licence in line
+        megabytes = "no download" if row.weights_package else f"{row.megabytes:.0f} MB"
+        written = next(one for one in readme.splitlines() if f"| `{row.name}` |" in one)
+        assert all(part in written for part in (row.title, f"| {row.parameters / 1e6:.1f} M |", megabytes, row.source))
+    assert "timm/NAME" in out
+    rows = lines(say("backbones", "--json")[1])
+    assert [backbones.from_json(one) for one in rows] == list(backbones.TABLE.values())
+
+
+def test_layers_shows_a_table_that_adds_up(say: Any) -> None:
+    status, out, _ = say("layers", "squeezenet1_1", "--classes", "4", "--mode", "full")
+    assert status == 0
+    assert "features.12" in out
+    assert "512 × 13 × 13" in out
+    assert "724,548 parameters, 724,548 of them trained in full mode" in out
+    found = lines(say("layers", "squeezenet1_1", "--classes", "4", "--depth", "1", "--json")[1])
+    assert [one["name"] for one in found] == ["features", "classifier", "head"]
+    assert sum(one["trainable"] for one in found) == 4 * 513
+
+
+@pytest.mark.parametrize(
+    "words", ["layers resnet19", "layers resnet18 --depth 0", "backbones resnet19", "layers timm/a/b"]
+)
+def test_a_slip_about_backbones_is_one_line(say: Any, words: str) -> None:
+    status, out, err = say(*words.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("ftlab: ")
+    assert len(err.splitlines()) == 1
 
 
 def test_ui_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,7 +550,9 @@ def drawn_config(seed: int) -> TrainConfig:
     for name, (knob, _) in KNOBS.items():
         if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
             continue
-        if knob.choices:
+        if name == "backbone":
+            values[name] = dice.choice([*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"])
+        elif knob.choices:
             values[name] = dice.choice([choice for choice in knob.choices if choice])
         elif config.kind(name) is int:
             values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))

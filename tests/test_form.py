@@ -128,19 +128,28 @@ def test_a_visitors_batch_is_bounded() -> None:
     assert form.read({"batch_size": 512}).batch_size == 512
 
 
-def test_backbones_without_a_card_are_folded_and_one_choice_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {name: dataclasses.replace(row, featured=name != "vit_b_16") for name, row in backbones.TABLE.items()}
-    monkeypatch.setattr(backbones, "TABLE", table)
-    with gr.Blocks():
-        built = form.build()
-    assert built.rest is not None
-    assert [name for _, name in built.rest.choices] == ["vit_b_16"]
+def test_backbones_without_a_card_are_folded_and_one_choice_counts(built: form.Form) -> None:
     cards = built.fields["backbone"]
     assert isinstance(cards, gr.Radio)
-    assert "vit_b_16" not in [name for _, name in cards.choices]
+    assert len(cards.choices) == 6
+    assert [name for _, name in (*cards.choices, *built.rest.choices)] == list(backbones.TABLE)
     values = list(form.shown(TrainConfig()).values())
     assert built.read([*values, None]).backbone == backbones.DEFAULT
-    assert built.read([*values, "vit_b_16"]).backbone == "vit_b_16"
+    assert built.read([*values, "vgg16"]).backbone == "vgg16"
+
+
+def test_the_name_of_a_model_of_timm_may_be_typed_but_not_on_a_public_space(built: form.Form) -> None:
+    values = list(form.shown(TrainConfig()).values())
+    assert built.rest.allow_custom_value
+    assert built.read([*values, " timm/levit_128s "]).backbone == "timm/levit_128s"
+    with gr.Blocks():
+        space = form.build(space=True)
+    assert not space.rest.allow_custom_value
+    values = list(form.shown(TrainConfig(), space=True).values())
+    assert space.read([*values, "vgg16"]).backbone == "vgg16"
+    with pytest.raises(ConfigError) as caught:
+        space.read([*values, "timm/levit_128s"])
+    assert caught.value.code == "config.backbone_space"
 
 
 def test_a_card_says_whether_the_weights_are_here() -> None:

@@ -13,14 +13,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ftlab.data.diagnosis import diagnose
+from ftlab.data.effort import Metered, guard_tags, limit_passes
 from ftlab.errors import PictureError
+
+guard_tags()
 
 LIMIT_PIXELS = 50_000_000
 """Width × height above which a picture is refused; decoding one of this size takes about half a gigabyte."""
@@ -113,8 +116,10 @@ def _opened(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
     stream: BinaryIO | None = None
     try:
         stream = _stream(source)
-        with Image.open(stream, formats=FORMATS) as image:
+        with Image.open(cast(BinaryIO, Metered(stream, name)), formats=FORMATS) as image:
             _limit(image, name)
+            if image.format in ("JPEG", "MPO"):
+                limit_passes(stream, name, image.width * image.height)
             yield image
     except PictureError:
         raise

@@ -6,6 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from ftlab.data.effort import Tangled
+
 FOREIGN = {
     ".heic": "HEIC",
     ".heif": "HEIC",
@@ -55,6 +57,8 @@ def diagnose(cause: Exception, stream: BinaryIO | None, limit: int) -> tuple[str
         return "permission", {}
     if isinstance(cause, MemoryError):
         return "memory", {}
+    if isinstance(cause, Tangled):
+        return "tangled", {}
     if isinstance(cause, Image.DecompressionBombError):
         return "too_large", {"limit": limit // 1_000_000}
     if isinstance(cause, UnidentifiedImageError):

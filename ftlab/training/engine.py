@@ -88,6 +88,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, raw, accelerator.scaler)
     if saved:
         keeper.restore(saved)
+        saved = None  # its tensors are as many as the network's and the optimizer's together
     if accelerator.is_main_process:
         keeper.room()
     sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
