@@ -218,7 +218,7 @@ def tangled(size: int) -> Iterator[Bad]:
     image = noise(32, 32)
     content = encoded(image, "PNG")
     yield Bad("PNG of empty chunks", content[:33] + chunk(b"teST", b"") * (size // 12) + content[33:], "tangled")
-    text = chunk(b"iTXt", b"k\0\0\0\0\0" + bytes(4 * size + 16))
+    text = chunk(b"iTXt", b"k\0\0\0\0\0" + bytes(5 * size))
     yield Bad("PNG of one long text", content[:33] + text + content[33:], "tangled")
     content = encoded(image, "JPEG")
     yield Bad("JPEG of empty segments", content[:2] + b"\xff\xe5\0\2" * (size // 4) + content[2:], "tangled")

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -160,7 +161,8 @@ def get(name: str) -> Backbone:
     if found is None:
         try:
             found = _FOUND[name] = _looked_up(name)
-            _keep(found)
+            with suppress(OSError):  # not to be kept is no mistake: it is looked up again another time
+                _keep(found)
         except ConfigError as mistake:
             _FOUND[name] = mistake
             raise

@@ -22,15 +22,15 @@ GIF_READS = 6_000
 PASSES = 600
 """Megapixels × passes over them, above which a JPEG is refused. 50 megapixels in the usual 10 passes make 500."""
 
-PNG_PIECE = 16_000_000
-"""Bytes of a text or a profile in a PNG, which Pillow reads as a whole and copies four times; pixels come in pieces."""
+PNG_MEGABYTES = 16
+"""Of the texts and profiles in a PNG, as far as one of them has more than one: Pillow reads each as a whole, a megabyte
+at a time, and copies it four times. Pixels it reads in smaller pieces."""
 
 STRIPS = 100_000
 """Strips or tiles of a TIFF, above which it is refused."""
 
 _PASS = b"\xff\xda"
-_CHUNK = 1 << 20
-_SLACK = 1 << 20
+_MEGABYTE = 1 << 20
 _STRIPS = (273, 279, 324, 325)
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a value by the number of its type (TIFF 6.0, page 15; BigTIFF)."""
@@ -56,12 +56,13 @@ class Metered:
         head = stream.read(4)
         stream.seek(0)
         self.left = GIF_READS if head == b"GIF8" else READS
-        self.most = PNG_PIECE if head == b"\x89PNG" else sys.maxsize
+        self.megabytes = PNG_MEGABYTES if head == b"\x89PNG" else sys.maxsize
 
     def read(self, size: int = -1, /) -> bytes:
         """As of any file. Raises `PictureError` when that was once too often, or too much."""
         self.left -= 1
-        if self.left < 0 or size > self.most:
+        self.megabytes -= size >= _MEGABYTE
+        if self.left < 0 or self.megabytes < 0:
             raise PictureError("tangled", file=self.name)
         return self.stream.read(size)
 
@@ -85,7 +86,7 @@ def limit_passes(stream: BinaryIO, name: str, pixels: int) -> None:
     stream.seek(0)
     passes, last = 0, b""
     # In what is compressed 0xff is always followed by 0, so each hit is the start of a pass, or of one in a preview.
-    while data := stream.read(_CHUNK):
+    while data := stream.read(_MEGABYTE):
         passes += (last + data).count(_PASS)
         last = data[-1:]
         if passes * pixels > PASSES * 1_000_000:
@@ -118,7 +119,7 @@ def _load(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
         raise Tangled
     sizes = (many * _UNITS.get(kind, 0) for _, kind, many in rows)
     # One that is longer than the file ends the reading by itself, as the damage that it is.
-    if sum(size for size in sizes if size <= end) > end + _SLACK:
+    if sum(size for size in sizes if size <= end) > end + _MEGABYTE:
         raise Tangled
     fp.seek(place)
     _plain_load(self, fp)
