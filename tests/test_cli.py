@@ -490,6 +490,8 @@ def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> N
         "explain",
         "backbones",
         "layers",
+        "statistics",
+        "preview",
         "ui",
     ):
         assert re.search(rf"\n    {verb}\s", out)
@@ -558,6 +560,10 @@ def drawn_config(seed: int) -> TrainConfig:
             values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
         else:
             values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
+    if values.get("augment") == "none":  # contradicts whatever varies pictures
+        values["augment"] = "flip"
+    for name in {"resize", "crop_side"} & values.keys():
+        values[name] = max(values[name], values.get("side", 0))
     if "sample" not in values:
         values["data"] = dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])
     return TrainConfig(**values, val_share=dice.uniform(0.01, 0.4), test_share=dice.choice([0.0, 1 / 3]))
