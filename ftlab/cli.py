@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from ftlab import __version__, architectures, commands, config, pixels, words
+from ftlab import __version__, architectures, commands, config, pixels, tutorials, words
 from ftlab.errors import FtlabError
 
 
@@ -111,6 +111,10 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("--out", required=True, metavar="PNG", help=words.text("cli.preview_out"))
     for name in config.KNOBS:
         _knob_flag(preview, name)
+
+    fetch = verb("fetch", room=tutorials)
+    fetch.add_argument("name", nargs="?", metavar="NAME", help=words.text("cli.fetch_name"))
+    fetch.add_argument("--to", metavar="DIR", help=words.text("cli.fetch_to"))
 
     measure = verb("measure")
     measure.add_argument("--config", required=True, metavar="FILE", help=words.text("cli.config"))

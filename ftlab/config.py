@@ -28,7 +28,8 @@ class Knob:
     """What is known of a knob beside its type and default.
 
     Attributes:
-        group: where the form shows it: `data`, `model`, `main` (in view), `more`, `pixels` or `machine` (folded).
+        group: where the form shows it: `data`, `model`, `main` (in view), `start`, `more`, `pixels` or `machine`
+            (folded).
         low, high: inclusive bounds of a number.
         choices: the values a choice can take.
         unit: for people, empty for a bare number.
@@ -66,6 +67,11 @@ class TrainConfig:
     epochs: int | None = _knob(None, "main", low=1, high=10_000, step=1)
     batch_size: int | None = _knob(None, "main", low=1, high=4096, step=1, unit="pictures")
     learning_rate: float | None = _knob(None, "main", low=1e-8, high=100.0)
+
+    init: str = _knob("", "start")
+    init_part: str = _knob("all", "start", choices=("all", "backbone", "head"))
+    rename: str = _knob("", "start")
+    head_init: str = _knob("small", "start", choices=("small", "imagenet"))
 
     head_multiplier: float = _knob(10.0, "more", low=0.01, high=1000.0)
     optimizer: str = _knob("adamw", "more", choices=("adamw", "sgd"))
@@ -110,6 +116,10 @@ class TrainConfig:
         backbones.check(self.backbone)
         if self.data and self.sample:
             raise ConfigError("config.two_sources")
+        if self.init and self.mode == "scratch":
+            raise ConfigError("config.init_scratch")
+        if self.head_init == "imagenet" and (self.init or self.mode == "scratch"):
+            raise ConfigError("config.head_imagenet")
         if self.val_share + self.test_share > 0.95:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
         check_sides(self.side, self.resize, self.crop_side)

@@ -19,7 +19,7 @@ from ftlab.data.transforms import Preprocessing
 from ftlab.errors import RunError
 from ftlab.inference import cam
 from ftlab.inference.cam import Heat, Pixels
-from ftlab.models import network
+from ftlab.models import imagenet, network
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import checkpoint, sealed
@@ -141,12 +141,11 @@ def load(run: Run | None) -> Predictor:
 
 @lru_cache(maxsize=1)
 def _untrained() -> Predictor:
-    from torchvision.models import ResNet18_Weights
-
     row = backbones.get(backbones.DEFAULT)
-    names = tuple(str(name) for name in ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
     net = network.build(row, None, pretrained=True)
-    return Predictor(net, row, transforms.of(row), names, words.text("model.untrained", title=row.title))
+    return Predictor(
+        net, row, transforms.of(row), imagenet.categories(), words.text("model.untrained", title=row.title)
+    )
 
 
 @lru_cache(maxsize=3)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
-from ftlab.models import weights
+from ftlab.errors import ConfigError
+from ftlab.models import imagenet, weights
 
 
 class Network(nn.Module):
@@ -44,16 +45,20 @@ class Network(nn.Module):
         return super().load_state_dict(told, strict, assign)
 
 
-def build(row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0) -> Network:
+def build(
+    row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0, inherit: Mapping[int, int] | None = None
+) -> Network:
     """The network of a row.
 
     Args:
         classes: K; None keeps the source's own linear classifier of 1000 ImageNet classes.
         pretrained: load the row's weights; else random ones.
         seed: of the random weights; the process's own generator is left as it was.
+        inherit: classes that start as one of the source's: index of the class -> index there.
 
     Raises:
         WeightsError: pretrained weights are neither here nor to be had.
+        ConfigError: there is nothing to inherit, for the source's classifier is not that of ImageNet's 1000 classes.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -64,7 +69,10 @@ def build(row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0
         if classes is None:
             assert isinstance(own, nn.Linear)
             return Network(module, own)
-        return Network(module, _new(row.width, classes), [_new(width, classes) for width in row.auxiliary_widths])
+        net = Network(module, _new(row.width, classes), [_new(width, classes) for width in row.auxiliary_widths])
+        if inherit is not None:
+            _inherit(net.head, own, inherit, row)
+        return net
 
 
 def _take(module: nn.Module, path: str) -> nn.Module:
@@ -84,6 +92,17 @@ def _new(width: int, classes: int) -> nn.Linear:
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return head
+
+
+def _inherit(head: nn.Linear, own: nn.Module | None, inherit: Mapping[int, int], row: Backbone) -> None:
+    """Copy rows of the source's classifier, a linear layer or a 1 × 1 convolution, into the new one."""
+    if not isinstance(own, (nn.Linear, nn.Conv2d)) or len(own.weight) != len(imagenet.categories()):
+        raise ConfigError("config.no_imagenet", title=row.title)
+    with torch.no_grad():
+        for mine, theirs in inherit.items():
+            head.weight[mine] = own.weight[theirs].flatten()
+            if own.bias is not None:
+                head.bias[mine] = own.bias[theirs]
 
 
 def answers(given: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

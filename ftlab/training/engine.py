@@ -25,7 +25,7 @@ from ftlab.events import Epoch, Event, Note, Progress, Saved, Started, Step
 from ftlab.models import network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, optim, schedules, setup
+from ftlab.training import checkpoint, devices, initial, optim, schedules, setup
 from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.ending import Ending, Pace
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed, Share
@@ -53,7 +53,9 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     position = saved.position if saved else Position()
     catalog = setup.catalog(config, run, accelerator)
     ending = Ending(run, config, accelerator, clock)
-    pretrained = weights and config.mode != "scratch"
+    begin = initial.prepare(config, run, catalog.classes, saved is not None, accelerator) if weights else None
+    yield from begin.notes if begin else ()
+    pretrained = weights and config.mode != "scratch" and not (begin and begin.whole)
     if pretrained and not (yield from setup.download(config, accelerator, ending.wished)):
         yield ending.event("stopped", position)
         return
@@ -62,6 +64,8 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         yield ending.event("stopped", position)
         return
     net = setup.build(config, run, catalog, prep, accelerator, pretrained)
+    if begin:
+        begin.apply(net, run, accelerator)
     row = backbones.get(config.backbone)
     pictures = PictureFeed(catalog, prep, config, accelerator, position.lost)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
@@ -166,7 +170,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             yield from _saved(keeper.save_best(position), position)
     else:
         yield from save()
-    accelerator.wait_for_everyone()
+    devices.part(accelerator)
     done = position.epoch > epochs and ending.reason != "failed"
     yield ending.event("finished" if done else ending.reason or "stopped", position)
 

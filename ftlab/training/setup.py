@@ -21,7 +21,7 @@ from ftlab.data.statistics import Statistics
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
-from ftlab.models import features, network, weights
+from ftlab.models import features, imagenet, network, weights
 from ftlab.models.features import Features
 from ftlab.models.network import Network
 from ftlab.runs import Run
@@ -235,7 +235,8 @@ def build(
         ConfigError: it takes no pictures of the side that is asked for.
     """
     row = backbones.get(config.backbone)
-    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed)
+    inherit = imagenet.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
+    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, inherit=inherit)
     if prep.side != row.side:
         _try(net, row, prep.side)
     network.freeze(net, config.mode)

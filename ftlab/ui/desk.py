@@ -22,7 +22,7 @@ from ftlab.jobs import estimate, worker
 from ftlab.models import weights
 from ftlab.plots import curves_figure
 from ftlab.runs import Run
-from ftlab.ui import form, live, live_view, sources
+from ftlab.ui import form, live, live_view, sources, start_from
 from ftlab.ui.guard import Profile
 from ftlab.ui.live import Look
 from ftlab.ui.markup import Markup, join, tag, trouble
@@ -144,7 +144,7 @@ class Desk:
             FtlabError: one of them does not do; `form.sentence` says which.
         """
         source = self.source(given[:4])
-        return source, widgets.read(given[4:], **source.config())
+        return source, start_from.checked(self.profile, widgets.read(given[4:], **source.config()))
 
     def count(self, source: Source, settings: TrainConfig) -> None:
         """Count a sample set's pictures, and look a model of timm up; either takes seconds the first time.

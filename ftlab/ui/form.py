@@ -20,7 +20,7 @@ from ftlab.errors import ConfigError, FtlabError
 from ftlab.models import weights
 
 IN_VIEW = ("main",)
-FOLDED = ("more", "pixels", "machine")
+FOLDED = ("start", "more", "pixels", "machine")
 PUBLIC_BATCH = 64
 """Largest batch that a visitor of a public Space may ask for: its memory is everybody's."""
 PUBLIC_SIDE = 320
@@ -187,7 +187,7 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
     fields |= {name: widget(name, values[name]) for name in model}
     with gr.Row(elem_classes="ftlab-fields"):
         fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group in IN_VIEW}
-    for fold, groups in (("more", ("more", "machine")), ("pixels", ("pixels",))):
+    for fold, groups in (("more", ("start", "more", "machine")), ("pixels", ("pixels",))):
         with gr.Accordion(words.text(f"train.{fold}"), open=False, elem_id=f"train-{fold}"):
             for group in groups:
                 with gr.Row(elem_classes="ftlab-fields"):
@@ -214,7 +214,9 @@ def widget(name: str, value: Any) -> Field:
         return gr.Radio(choices, elem_classes="ftlab-choice", **about)
     if config.kind(name) is str or value is None:
         # A gr.Number that is empty turns to 0 when it is first shown (gradio 6.31).
-        return gr.Textbox(placeholder=words.text("train.chosen"), max_lines=1, **about)
+        return gr.Textbox(
+            placeholder=words.text("train.chosen") if config.optional(name) else None, max_lines=1, **about
+        )
     low, high, step = knob.low, knob.high, knob.step
     few = low is not None and high is not None and step is not None and (high - low) / step <= SLIDER_STOPS
     if few and not config.optional(name):
