@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from ftlab import words
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
-from ftlab.ui import form, layers, live
+from ftlab.ui import form, layers, live, preview
 from ftlab.ui.dataset import DatasetTab
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
@@ -97,6 +97,7 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
                 elem_id="train-command",
             )
             data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
+            preview.build(desk, widgets, [*data, *widgets.inputs()], tabs)
             layers.build(desk, widgets, [*data, *widgets.inputs()])
         with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
             with gr.Row(elem_classes="ftlab-buttons"):
