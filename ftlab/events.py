@@ -56,8 +56,8 @@ class Note(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `features` or
-    `validation` (in pictures)."""
+    """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `statistics`,
+    `features` or `validation` (in pictures)."""
 
     kind: ClassVar[str] = "progress"
     stage: str

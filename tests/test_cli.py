@@ -491,6 +491,8 @@ def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> N
         "explain",
         "backbones",
         "layers",
+        "statistics",
+        "preview",
         "ui",
     ):
         assert re.search(rf"\n    {verb}\s", out)

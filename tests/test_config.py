@@ -94,6 +94,9 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
         ({"backbone": "resnet19"}, "config.backbone"),
         ({"data": "x", "sample": "shapes"}, "config.two_sources"),
         ({"val_share": 0.5, "test_share": 0.5}, "config.shares"),
+        ({"side": 224, "resize": 160}, "config.side_larger"),
+        ({"side": 224, "crop_side": 160}, "config.side_larger"),
+        ({"augment": "none", "rotate": 15.0}, "config.no_augment"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: str) -> None:
@@ -119,6 +122,21 @@ def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str,
     rule = next(rule for rule in contradictions.RULES if rule[0] == reason)
     assert all(config.flag(name) in str(error) for name in rule[1])
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "views"),
+    [
+        ({}, 4),
+        ({"augment": "none"}, 1),
+        ({"augment": "flip", "flip": 0.0}, 1),
+        ({"flip": 0.0}, 1),
+        ({"flip": 0.0, "blur": 1.0}, 4),
+        ({"flip": 0.0, "augment": "crop"}, 4),
+    ],
+)
+def test_a_frozen_backbone_looks_once_at_pictures_that_nothing_varies(knobs: dict[str, Any], views: int) -> None:
+    assert TrainConfig(feature_views=4, **knobs).cached_views == views
 
 
 def test_a_wrong_choice_is_answered_with_the_right_ones() -> None:
@@ -178,7 +196,8 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
     resolved = config.resolve(TrainConfig(backbone=backbone, mode=mode))
     chosen = config.defaults(backbone, mode)
     assert {name: getattr(resolved, name) for name in chosen} == chosen
-    assert [name for name in KNOBS if getattr(resolved, name) is None] == ["workers", "threads"]
+    left = ["side", "resize", "crop_ratio", "crop_side", "workers", "threads"]  # the backbone's, none, the machine's
+    assert [name for name in KNOBS if getattr(resolved, name) is None] == left
     assert config.resolve(resolved) == resolved
 
 

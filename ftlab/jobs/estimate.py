@@ -130,7 +130,7 @@ def estimate(config: TrainConfig, speed: Speed, train_images: int, val_images: i
     epochs = config.epochs or 1
     steps = epochs * math.ceil(train_images / config.step_size)
     if config.caches_features:
-        looking = (train_images * config.feature_views + val_images) / speed.features
+        looking = (train_images * config.cached_views + val_images) / speed.features
         return Estimate(speed.startup + looking + steps * speed.step + 2 * speed.saving, speed.features)
     checking = (epochs + 1) * val_images / speed.validation
     learning = epochs * train_images / speed.training
@@ -146,6 +146,7 @@ def _key(config: TrainConfig) -> str:
     facts = (
         kind, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
         config.workers, config.threads, config.accumulate, config.sample or config.data,
+        config.side, config.resize, config.resize_mode, config.crop_side, *config.effects,
     )  # fmt: skip
     return "|".join(map(str, facts))
 

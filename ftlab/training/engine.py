@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from ftlab import backbones
 from ftlab.config import TrainConfig
-from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
 from ftlab.models import network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, initial, setup
+from ftlab.training import checkpoint, devices, initial, resumed, setup
 from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.ending import Ending, Pace
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed
@@ -48,7 +47,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     clock = time.monotonic()
     accelerator = devices.open_device(setup.as_begun(config, run))
     config, remarks = setup.fix(config, run, accelerator)
-    saved, resumed = checkpoint.read(run), (run.path / "split.json").is_file()
+    saved, again = checkpoint.read(run), (run.path / "split.json").is_file()
     position = saved.position if saved else Position()
     catalog = setup.catalog(config, run, accelerator)
     ending = Ending(run, config, accelerator, clock)
@@ -58,13 +57,17 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     if pretrained and not (yield from setup.download(config, accelerator, ending.wished)):
         yield ending.event("stopped", position)
         return
-    net = setup.build(config, run, catalog, accelerator, pretrained)
+    prep = yield from setup.preparation(config, run, catalog, accelerator, ending.wished)
+    if prep is None:
+        yield ending.event("stopped", position)
+        return
+    net = setup.build(config, run, catalog, prep, accelerator, pretrained)
     if begin:
         begin.apply(net, run, accelerator)
     row = backbones.get(config.backbone)
-    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator, position.lost)
+    pictures = PictureFeed(catalog, prep, config, accelerator, position.lost)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
-    yield from (*remarks, *setup.restored(saved), *(setup.changed(pictures) if resumed else ()))
+    yield from (*remarks, *resumed.restored(saved), *(resumed.changed(pictures) if again else ()))
 
     feed: Feed = pictures
     if config.caches_features:
@@ -106,7 +109,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         rate = learner.set_rates(max(0, position.step - 1), position)
         network.train_flags(learner.bare, config.mode)
         for share in feed.train(epoch, position.done) if epoch else ():
-            if share.skipped and setup.gone(catalog):
+            if share.skipped and resumed.gone(catalog):
                 yield from save()
                 raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, "train")
@@ -194,7 +197,7 @@ def evaluate(
     module.eval()
     try:
         for share in feed.evaluate(split):
-            if share.skipped and setup.gone(catalog):
+            if share.skipped and resumed.gone(catalog):
                 raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, split)
             if len(share.labels):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +11,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ftlab.config import TrainConfig
-from ftlab.data import transforms
+from ftlab.data import augment, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
-from ftlab.data.loader import batches, cores, plan
+from ftlab.data.loader import batches, cores, plan, views_of
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.models.features import Features
@@ -84,14 +83,12 @@ class PictureFeed:
 
     def view(self, split: str, index: int, number: int) -> Tensor:
         """View `number` of a picture for cached features, uint8 [3, side, side]."""
-        pixels = self._read(split, index)
-        return transforms.view(pixels, self.prep, number, random.Random(f"{self.config.seed}/view {number}/{index}"))
+        return augment.view(self._read(split, index), self.prep, self.config, number, index)
 
     def _varied(self, epoch: int, index: int) -> Tensor:
         """`index` as `sampling.order` has it: a picture's second time in an epoch is another variation of it."""
         pixels = self._read("train", index % len(self.labels["train"]))
-        rng = transforms.randomness(self.config.seed, epoch, index)
-        return transforms.augmented(pixels, self.prep, self.config.augment or "none", rng)
+        return augment.in_epoch(pixels, self.prep, self.config, epoch, index)
 
     def lose(self, split: str, refused: list[tuple[int, PictureError]]) -> list[tuple[int, PictureError]]:
         """Leave pictures out from now on, also when they can be read again: a resumed training must not see what the
@@ -104,7 +101,7 @@ class PictureFeed:
         path = self.catalog.path(self.catalog.splits[split][index])
         if index in self.lost[split]:
             raise PictureError("left_out", file=path)
-        return read(path)
+        return read(path, at_least=self.prep.detail)
 
     def _plain(self, split: str, index: int) -> Tensor:
         return self.view(split, index, 0)
@@ -145,8 +142,7 @@ class FeatureFeed:
         """The steps of an epoch from number `skip` on."""
         vectors = self.vectors["train"]
         views, count = vectors.shape[:2]
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + epoch) * 97 % 2**63)
-        chosen = torch.randint(views, (count,), generator=generator).to(vectors.device)
+        chosen = views_of(self.config.seed, epoch, views, count).to(vectors.device)
         pieces = plan(order(self.config, self.labels["train"].tolist(), epoch), self.config.step_size)[skip:]
         for piece in pieces:
             yield self._share("train", piece, chosen)

@@ -90,4 +90,4 @@ def _read(events: list[Event], born: float, counts: dict[str, int], config: Trai
 
 def _looks(done: int, counts: dict[str, int], config: TrainConfig) -> int:
     """Passes through the backbone for the first `done` pictures: training pictures come first, in several views."""
-    return min(done, counts["train"]) * config.feature_views + max(0, done - counts["train"])
+    return min(done, counts["train"]) * config.cached_views + max(0, done - counts["train"])
