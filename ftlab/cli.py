@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from ftlab import __version__, architectures, commands, config, words
+from ftlab import __version__, architectures, commands, config, tutorials, words
 from ftlab.errors import FtlabError
 
 
@@ -99,6 +99,10 @@ def parser() -> argparse.ArgumentParser:
     layers.add_argument("--mode", choices=config.MODES, default="frozen", help=words.text("cli.layers_mode"))
     layers.add_argument("--classes", type=int, default=10, metavar="K", help=words.text("cli.classes"))
     layers.add_argument("--depth", type=int, metavar="N", help=words.text("cli.depth"))
+
+    fetch = verb("fetch", room=tutorials)
+    fetch.add_argument("name", nargs="?", metavar="NAME", help=words.text("cli.fetch_name"))
+    fetch.add_argument("--to", metavar="DIR", help=words.text("cli.fetch_to"))
 
     measure = verb("measure")
     measure.add_argument("--config", required=True, metavar="FILE", help=words.text("cli.config"))

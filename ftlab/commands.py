@@ -58,6 +58,10 @@ def train(options: Namespace) -> int:
     if not (settings.data or settings.sample):
         raise ConfigError("config.no_source")
     backbones.get(settings.backbone)  # no run is made for one that is not there
+    if settings.init and not session.adopting():
+        from ftlab.models import foreign
+
+        settings = foreign.resolve(settings, options.runs)
     if settings.data:
         settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
         if not session.adopting():  # else a run is there already, and the training says in it what is amiss

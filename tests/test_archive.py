@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import drawn
@@ -19,6 +20,8 @@ from ftlab import places
 from ftlab.data import archive
 from ftlab.data.archive import Limits, unpack
 from ftlab.data.catalog import SPLITS, Catalog, scan
+from ftlab.data.entries import Entry
+from ftlab.data.zipped import Zip
 from ftlab.errors import DataError
 
 PICTURE = drawn.png()
@@ -306,15 +309,14 @@ def test_what_is_written_is_counted_whatever_the_zip_says(tmp_path: Path, monkey
     monkeypatch.setattr(archive, "_fits", lambda *_: None)
     bomb = zipped(tmp_path, pets(**{"pets/ants/bomb.bmp": bytes(200_000_000)}), zipfile.ZIP_DEFLATED)
     written: list[int] = []
-    monkeypatch.setattr(archive, "_CHUNK", 1 << 20)
-    real = archive._chunks
+    real = Zip._chunks
 
-    def counted(*given: object) -> object:
-        for chunk in real(*given):  # type: ignore[arg-type]
+    def counted(self: Zip, entry: Entry) -> Iterator[bytes]:
+        for chunk in real(self, entry):
             written.append(len(chunk))
             yield chunk
 
-    monkeypatch.setattr(archive, "_chunks", counted)
+    monkeypatch.setattr(Zip, "_chunks", counted)
     refused(tmp_path, bomb, "large", "50 MB")
     assert sum(written) <= SMALL.bytes + (1 << 21)
 
@@ -334,7 +336,7 @@ def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "utime", full)
-    monkeypatch.setattr(archive, "_chunks", full)
+    monkeypatch.setattr(Zip, "_chunks", full)
     refused(tmp_path, file, "space", "FTLAB_HOME")
 
 

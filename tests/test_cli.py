@@ -492,7 +492,7 @@ def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> N
         "layers",
         "ui",
     ):
-        assert f"\n    {verb} " in out
+        assert re.search(rf"\n    {verb}\s", out)
     flat = " ".join(say("train", "--help")[1].split())
     for name, (knob, _) in KNOBS.items():
         assert config.flag(name) in flat

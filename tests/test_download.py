@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import serving
+import torch
 
-from ftlab import backbones
+from ftlab import backbones, runs
 from ftlab.backbones import Backbone
+from ftlab.config import TrainConfig
 from ftlab.errors import WeightsError
+from ftlab.events import Ended, Note, Progress, Started
 from ftlab.models import download, weights
 from ftlab.models.download import Count
+from ftlab.runs import Run
+from ftlab.training.engine import train
 
 CONTENT = os.urandom(300_000)
 PREFIX = hashlib.sha256(CONTENT).hexdigest()[:8]
@@ -144,3 +151,57 @@ def test_torchs_own_name_for_half_a_file_is_the_one_that_is_watched(row: Backbon
             break
     source.enough.set()
     assert not weights.locate(row).ready
+
+
+# Before a training
+
+
+@pytest.fixture
+def run(tiny_folder: Path, tmp_path: Path) -> Run:
+    return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), backbone="mobilenet_v2", threads=1))
+
+
+@pytest.fixture
+def mobilenet(source: serving.Source, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A file of weights for MobileNetV2, that this server has."""
+    kept = io.BytesIO()
+    torch.save(weights.build(backbones.get("mobilenet_v2")).state_dict(), kept)
+    content = kept.getvalue()
+    known = dataclasses.replace(
+        backbones.get("mobilenet_v2"), sha256=hashlib.sha256(content).hexdigest(), side=64, resize=72
+    )
+    monkeypatch.setitem(backbones.TABLE, known.name, known)
+    monkeypatch.setattr(weights, "address", lambda _row: f"{source.url}/models/{known.weights_file}")
+    monkeypatch.setattr("torch.hub.HASH_REGEX", re.compile("$^"))  # the name tells torchvision's own checksum
+    source.files = {f"/models/{known.weights_file}": content}
+    return content
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_training_downloads_first_tells_of_it_and_goes_on(run: Run, mobilenet: bytes) -> None:
+    told = list(train(run.config(), run))
+    stages = [event.stage for event in told if isinstance(event, Progress)]
+    assert stages[0] == "download"
+    first = next(event for event in told if isinstance(event, Note))
+    assert (first.code, first.values["title"]) == ("download", "MobileNetV2")
+    kinds = [type(event) for event in told]
+    last = max(i for i, event in enumerate(told) if isinstance(event, Progress) and event.stage == "download")
+    assert last < kinds.index(Started)
+    ended = told[-1]
+    assert isinstance(ended, Ended)
+    assert ended.reason == "finished"
+    assert weights.locate(backbones.get("mobilenet_v2")).file.stat().st_size == len(mobilenet)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_it_can_be_stopped_while_it_downloads(run: Run, mobilenet: bytes, source: serving.Source) -> None:
+    source.manner = "silent"
+    told = []
+    for event in train(run.config(), run):
+        told.append(event)
+        run.ask_stop()
+    source.enough.set()
+    assert isinstance(told[-1], Ended)
+    assert told[-1].reason == "stopped"
+    assert not any(isinstance(event, Started) for event in told)
+    assert not weights.locate(backbones.get("mobilenet_v2")).ready

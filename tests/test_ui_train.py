@@ -107,7 +107,7 @@ def test_start_runs_the_command_that_was_shown(desk: Desk, widgets: form.Form, m
         return run
 
     monkeypatch.setattr(worker, "_spawn", spawn)
-    given = [*DATA, *form.shown(TrainConfig(mode="full", epochs=3)).values()]
+    given = [*DATA, *inputs(**form.shown(TrainConfig(mode="full", epochs=3)))]
     _, shown = desk.said_before(widgets, given)
     run = desk.start(desk.settings(widgets, given)[1])
     assert shlex.split(shown) == spawned[0]
@@ -161,10 +161,10 @@ def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: Desk) -> 
     with gr.Blocks():
         widgets = form.build(space=True, minutes=10.0)
     values = form.shown(TrainConfig(), space=True) | {"max_minutes": 600}
-    _, settings = space.settings(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values()])
+    _, settings = space.settings(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values(), None])
     assert (settings.max_minutes, settings.data, settings.sample) == (10.0, "", "shapes")
     with pytest.raises(DataError):
-        space.settings(widgets, ["folder", "/etc", 0.15, 0.15, *values.values()])
+        space.settings(widgets, ["folder", "/etc", 0.15, 0.15, *values.values(), None])
 
 
 # --- before the start

@@ -1,63 +1,44 @@
-"""A zip → a folder of its pictures, whole or not at all, within limits that are counted while writing. No torch.
+"""A zip or a tar file → a folder of its pictures, whole or not at all, within limits counted while writing. No torch.
 
-A stranger's zip is data, never a set of orders: every name is checked, links and the like are refused, nothing is
+A stranger's archive is data, never a set of orders: every name is checked, links and the like are refused, nothing is
 taken from a header's word. What a file system here or elsewhere would not hold (`CON`, `a:b`, a newline, a trailing
-dot) is written with `_` in its place, so that one zip gives the same classes on every system.
+dot) is written with `_` in its place, so that one archive gives the same classes on every system.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ftlab import places
-from ftlab.data.entries import Entry, Refused, plan
+from ftlab.data import tarred, zipped
+from ftlab.data.entries import Entry, Limits, Refused, plan
 from ftlab.data.listing import Problem
+from ftlab.data.tarred import Tar
+from ftlab.data.zipped import Zip
 from ftlab.errors import DataError
 
-SUFFIXES = frozenset((".zip",))
+__all__ = ["SUFFIXES", "Limits", "Progress", "content", "ensure", "is_archive", "left_out", "unpack"]
+
+SUFFIXES = (*zipped.SUFFIXES, *tarred.SUFFIXES)
+"""Endings of what can be unpacked."""
 
 Progress = Callable[[int, int], None]
 """Told how many files are unpacked, and how many there are."""
 
-_CHUNK = 1 << 20
 _REPORT = ".ftlab-archive.json"
-_SIGNATURE = b"PK\x01\x02"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a zip may hold.
-
-    Attributes:
-        entries: files and folders, of any kind.
-        bytes: of all files that are unpacked, together.
-        ratio: of those bytes to the size of the zip; counts above 100 MB only, for a small drawing can shrink a lot.
-        reserve: bytes that stay free on the disk.
-    """
-
-    entries: int = 1_000_000
-    bytes: int = 1 << 40
-    ratio: int = 200
-    reserve: int = 1 << 30
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path names a zip, by its ending: what it is, its content decides when it is unpacked."""
-    return path.suffix.lower() in SUFFIXES
+    """Whether a path names an archive, by its ending: what it is, its content decides when it is unpacked."""
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def ensure(file: Path, progress: Progress | None = None) -> Path:
@@ -93,6 +74,7 @@ def unpack(
     limits: Limits | None = None,
     *,
     name: str | None = None,
+    skip: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Path:
     """Unpack the pictures of a zip, and the lists at its top, into a new folder, which appears whole or not at all.
@@ -102,6 +84,7 @@ def unpack(
         home: the folder to make; it holds the folder of pictures, and a report of what was left out.
         limits: what is too much.
         name: of the folder of pictures; None: the zip's.
+        skip: names of files and folders that are left out, wherever they lie.
         progress: called with files written and files in all.
 
     Returns:
@@ -113,9 +96,10 @@ def unpack(
     """
     limits = limits or Limits()
     try:
-        with _opened(file, limits) as archive, places.fresh(home) as draft:
-            wanted = plan(archive)
-            report = {**wanted.report(), "folder": wanted.folder(name or file.stem)}
+        tar = file.name.lower().endswith(tarred.SUFFIXES)
+        with (tarred if tar else zipped).opened(file, limits) as archive, places.fresh(home) as draft:
+            wanted = plan(archive.members(), skip)
+            report = {**wanted.report(), "folder": wanted.folder(name or _stem(file))}
             _fits(wanted.files, file, limits, draft)
             place = draft / report["folder"]
             place.mkdir()
@@ -147,39 +131,11 @@ def left_out(folder: Path) -> list[Problem]:
     return []
 
 
-@contextmanager
-def _opened(file: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
-    with _Listed(file, limits.entries) as stream:
-        try:
-            archive = zipfile.ZipFile(stream)
-        except UnicodeDecodeError as cause:
-            raise Refused("names") from cause
-        except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as cause:
-            raise Refused("damaged", cause=_said(cause)) from cause
-        with archive:
-            yield archive
-
-
-class _Listed(io.FileIO):
-    """A zip that refuses to be listed when it has too many entries: before the list, a kilobyte each, is made."""
-
-    def __init__(self, file: Path, limit: int) -> None:
-        super().__init__(file, "rb")
-        self.limit = limit
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(-1 if size is None else size)
-        # The list of a zip is read in one go, whatever its head says of the number.
-        if data.count(_SIGNATURE) > self.limit:
-            raise Refused("many", limit=self.limit)
-        return data
-
-
 def _fits(files: list[Entry], file: Path, limits: Limits, draft: Path) -> None:
     """Refuse at once what the zip itself says is too much. It may lie: `_write` counts."""
     if not files:
         raise Refused("no_pictures")
-    said = sum(entry.info.file_size for entry in files)
+    said = sum(entry.member.size for entry in files)
     if said > limits.bytes:
         raise Refused("large", limit=_size(limits.bytes))
     if said + limits.reserve > shutil.disk_usage(draft).free:
@@ -193,7 +149,7 @@ def _in_ratio(total: int, file: Path, limits: Limits) -> None:
 
 
 def _write(
-    archive: zipfile.ZipFile,
+    archive: Zip | Tar,
     files: list[Entry],
     place: Path,
     file: Path,
@@ -202,33 +158,31 @@ def _write(
     progress: Progress | None,
 ) -> None:
     total = 0
-    for done, entry in enumerate(files, 1):
+    done = 0
+    for done, (entry, chunks) in enumerate(archive.contents(files), 1):
         target = place.joinpath(*entry.path.split("/"))
         target.parent.mkdir(parents=True, exist_ok=True)
         written = 0
         with open(target, "xb") as out:
-            for chunk in _chunks(archive, entry):
+            for chunk in chunks:
                 written += len(chunk)
                 total += len(chunk)
                 if total > limits.bytes:
                     raise Refused("large", limit=_size(limits.bytes))
                 _in_ratio(total, file, limits)
                 out.write(chunk)
-        if written != entry.info.file_size:
-            raise Refused("lies", entry=entry.info.filename)
+        if written != entry.member.size:
+            raise Refused("lies", entry=entry.member.name)
         if done % 256 == 0:
             os.utime(draft)  # still at work
         if progress:
             progress(done, len(files))
 
 
-def _chunks(archive: zipfile.ZipFile, entry: Entry) -> Iterator[bytes]:
-    try:
-        with archive.open(entry.info) as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as cause:
-        raise Refused("entry", entry=entry.info.filename, cause=_said(cause)) from cause
+def _stem(file: Path) -> str:
+    """The name of an archive without its ending."""
+    ending = next((one for one in SUFFIXES if file.name.lower().endswith(one)), "")
+    return file.name[: len(file.name) - len(ending)]
 
 
 def _read(report: Path) -> dict[str, Any]:

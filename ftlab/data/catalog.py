@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ftlab.data import archive, layout
+from ftlab.data import archive, layout, names
 from ftlab.data.checking import Progress, sieve
 from ftlab.data.listing import Pictures, Problem, natural
 from ftlab.data.origin import find
@@ -170,7 +170,7 @@ def scan(
         raise ConfigError("config.shares", val=val_share, test=test_share)
     origin = find(folder, progress)
     root, found = layout.find(origin)
-    found.problems += archive.left_out(root)
+    found.problems += archive.left_out(root) + names.amiss(root)
     if not any(pictures for classes in found.found.values() for pictures in classes.values()):
         raise layout.nothing(root, found)
 

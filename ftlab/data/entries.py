@@ -1,17 +1,11 @@
-"""What of a zip's entries is unpacked, under which name, and what makes the whole zip refused. Writes nothing.
-
-Names follow APPNOTE 6.3.10 (PKWARE): bit 11 says UTF-8, else the code page is 437; macOS writes UTF-8 and does not
-say so.
-"""
+"""What of an archive's entries is unpacked, under which name, and what makes all of it refused. Writes nothing."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 import unicodedata
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,22 +14,36 @@ from ftlab.data.diagnosis import FOREIGN
 from ftlab.data.listing import LISTS, Problem, ignored
 
 DEEP = 32
-"""Folders inside each other, above which a zip is refused."""
+"""Folders inside each other, above which an archive is refused."""
 LONG = 255
 """Bytes of a name, the most that common file systems hold."""
 
-_HEADER = 30
-"""Bytes that stand before the name of an entry, at least."""
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_UTF8, _ENCRYPTED = 0x800, 0x1 | 0x40 | 0x2000
 _INSIDE = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much an archive may hold.
+
+    Attributes:
+        entries: files and folders, of any kind.
+        bytes: of all files that are unpacked, together.
+        ratio: of those bytes to the size of the archive; counts above 100 MB only, for a small drawing can shrink a
+            lot.
+        reserve: bytes that stay free on the disk.
+    """
+
+    entries: int = 1_000_000
+    bytes: int = 1 << 40
+    ratio: int = 200
+    reserve: int = 1 << 30
+
+
 class Refused(Exception):
-    """The zip is not unpacked; `error.archive.<code>` says why.
+    """The archive is not unpacked; `error.archive.<code>` says why.
 
     Args:
         code: in the words.
@@ -48,21 +56,40 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
+class Member:
+    """One entry, as an archive lists it.
+
+    Attributes:
+        name: as it stands there, folders parted by `/`.
+        size: of its content in bytes, as the archive says.
+        kind: `file`, `folder`, `link` or `special`.
+        handle: what its archive knows it by.
+        closed: why its content cannot be read, as for `Refused`; None where it can.
+    """
+
+    name: str
+    size: int
+    kind: str
+    handle: Any
+    closed: Refused | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One file to write.
 
     Attributes:
-        info: what the zip says of it.
+        member: as the archive has it.
         path: posix, below the folder of pictures; safe on every system.
     """
 
-    info: zipfile.ZipInfo
+    member: Member
     path: str
 
 
 @dataclass
 class Plan:
-    """What is unpacked, in the zip's order, and what is left out.
+    """What is unpacked, in the archive's order, and what is left out.
 
     Attributes:
         files: to be written.
@@ -81,36 +108,41 @@ class Plan:
 
     @staticmethod
     def folder(name: str) -> str:
-        """A name for the folder of pictures: of a zip that came with any name."""
+        """A name for the folder of pictures: of an archive that came with any name."""
         return _part(name).lstrip(".")[:60].rstrip(". ") or "pictures"
 
 
-def plan(archive: zipfile.ZipFile) -> Plan:
+def plan(members: Iterable[Member], skip: Collection[str] = ()) -> Plan:
     """Look at every entry.
+
+    Args:
+        members: of the archive, in its order.
+        skip: names of files and folders that are passed over, wherever they lie.
 
     Raises:
         Refused: one of them must not be unpacked.
     """
-    entries = archive.infolist()
-    _no_overlap(entries, archive.start_dir)
     found, spelt = Plan(), _Spelling()
-    names = _names(entries)
     named: set[str] = set()
-    for info, name in zip(entries, names, strict=True):
-        _harmless(info, name)
+    for member in members:
+        _harmless(member)
+        name = member.name
         parts = [part for part in name.split("/") if part not in ("", ".")]
-        if not parts or name.endswith("/") or any(map(ignored, parts)):
+        if not parts or member.kind == "folder" or any(map(ignored, parts)):
             continue
         suffix = os.path.splitext(parts[-1])[1].lower()
         path = "/".join(map(_part, parts))
-        if suffix in FOREIGN:
+        if any(part in skip for part in parts):
+            found.others += 1
+        elif suffix in FOREIGN:
             found.problems.append(Problem(path, "format", {"kind": FOREIGN[suffix]}))
         elif suffix in _INSIDE:
             found.problems.append(Problem(path, "archive_inside"))
         elif suffix in EXTENSIONS or (suffix in LISTS and len(parts) <= 2):
-            _readable(info, name)
+            if member.closed:
+                raise member.closed
             spelt.add(path, name)
-            found.files.append(Entry(info, path))
+            found.files.append(Entry(member, path))
             found.problems += _renamed(path.split("/"), parts, named)
         else:
             found.others += 1
@@ -126,19 +158,9 @@ def _renamed(safe: list[str], parts: list[str], named: set[str]) -> Iterator[Pro
             yield Problem(path, "renamed")
 
 
-def _names(entries: list[zipfile.ZipInfo]) -> list[str]:
-    """The entries' names with `/` between folders, in the encoding that they seem to have."""
-    raw = [info.orig_filename.replace("\\", "/") for info in entries]
-    unmarked = [i for i, info in enumerate(entries) if not info.flag_bits & _UTF8 and not raw[i].isascii()]
-    try:
-        known = {i: raw[i].encode("cp437").decode("utf-8") for i in unmarked}
-    except UnicodeError:
-        return raw
-    return [known.get(i, name) for i, name in enumerate(raw)]
-
-
-def _harmless(info: zipfile.ZipInfo, name: str) -> None:
+def _harmless(member: Member) -> None:
     """Refuse names that lead elsewhere, and entries that are neither file nor folder."""
+    name = member.name
     parts = name.split("/")
     if "\0" in name or not name:
         raise Refused("name", entry=name)
@@ -150,25 +172,8 @@ def _harmless(info: zipfile.ZipInfo, name: str) -> None:
         raise Refused("deep", entry=name, limit=DEEP)
     if any(len(unicodedata.normalize("NFC", part).encode("utf-8", "replace")) > LONG for part in parts):
         raise Refused("long", entry=name, limit=LONG)
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise Refused("link" if kind == stat.S_IFLNK else "special", entry=name)
-
-
-def _readable(info: zipfile.ZipInfo, name: str) -> None:
-    if info.flag_bits & _ENCRYPTED:
-        raise Refused("encrypted", entry=name)
-    if info.compress_type not in _METHODS:
-        raise Refused("method", entry=name, method=info.compress_type)
-
-
-def _no_overlap(entries: list[zipfile.ZipInfo], end: int) -> None:
-    """Refuse entries that share bytes: so a few kilobytes are made to expand to petabytes (D. Fifield, A better zip
-    bomb, 2019). Pythons before 3.11.9 do not notice."""
-    ordered = sorted(entries, key=lambda one: one.header_offset)
-    for info, start in zip(ordered, [*(one.header_offset for one in ordered), end][1:], strict=True):
-        if info.header_offset + _HEADER + info.compress_size > start:
-            raise Refused("overlap", entry=info.filename)
+    if member.kind not in ("file", "folder"):
+        raise Refused(member.kind, entry=name)
 
 
 def _part(name: str) -> str:

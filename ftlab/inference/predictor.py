@@ -19,7 +19,8 @@ from ftlab.data.transforms import Preprocessing
 from ftlab.errors import RunError
 from ftlab.inference import cam
 from ftlab.inference.cam import Heat, Pixels
-from ftlab.models import network
+from ftlab.models import imagenet, network
+from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import checkpoint, sealed
@@ -141,12 +142,11 @@ def load(run: Run | None) -> Predictor:
 
 @lru_cache(maxsize=1)
 def _untrained() -> Predictor:
-    from torchvision.models import ResNet18_Weights
-
     row = backbones.get(backbones.DEFAULT)
-    names = tuple(str(name) for name in ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
     net = network.build(row, None, pretrained=True)
-    return Predictor(net, row, transforms.of(row), names, words.text("model.untrained", title=row.title))
+    return Predictor(
+        net, row, transforms.of(row), imagenet.categories(), words.text("model.untrained", title=row.title)
+    )
 
 
 @lru_cache(maxsize=3)
@@ -157,7 +157,8 @@ def _trained(path: Path, _changed: int) -> Predictor:
         row = backbones.from_json(model["row"]) if "row" in model else backbones.get(model["backbone"])
     except ValueError as cause:
         raise RunError("run.file", run=run.name, file="model.json") from cause
-    net = network.build(row, len(model["classes"]), pretrained=False)
+    head = Plan.from_json(model.get("head", {}))
+    net = network.build(row, len(model["classes"]), pretrained=False, head=head)
     try:
         tensors, header = sealed.load(run.best)
         net.load_state_dict(tensors)

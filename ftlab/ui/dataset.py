@@ -11,7 +11,7 @@ from gradio.context import Context
 
 from ftlab import words
 from ftlab.config import KNOBS, SAMPLES
-from ftlab.data import archive
+from ftlab.data import zipped
 from ftlab.ui import dataset_view as view
 from ftlab.ui.guard import Profile
 from ftlab.ui.markup import empty
@@ -72,7 +72,7 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
             with gr.Column(visible=False, elem_id="dataset-send", elem_classes="ftlab-tight") as sending:
                 file = gr.File(
                     label=words.text("dataset.send.label"),
-                    file_types=[*sorted(archive.SUFFIXES)],
+                    file_types=[*zipped.SUFFIXES],
                     height=170,
                     elem_id="dataset-zip",
                 )

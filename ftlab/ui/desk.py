@@ -22,7 +22,7 @@ from ftlab.jobs import estimate, worker
 from ftlab.models import weights
 from ftlab.plots import curves_figure
 from ftlab.runs import Run
-from ftlab.ui import form, live, live_view, sources
+from ftlab.ui import form, live, live_view, sources, start_from
 from ftlab.ui.guard import Profile
 from ftlab.ui.live import Look
 from ftlab.ui.markup import Markup, join, tag, trouble
@@ -144,7 +144,7 @@ class Desk:
             FtlabError: one of them does not do; `form.sentence` says which.
         """
         source = self.source(given[:4])
-        return source, widgets.read(given[4:], **source.config())
+        return source, start_from.checked(self.profile, widgets.read(given[4:], **source.config()))
 
     def count(self, source: Source, settings: TrainConfig) -> None:
         """Count a sample set's pictures, and look a model of timm up; either takes seconds the first time.
@@ -189,7 +189,8 @@ class Desk:
             train, val = _images(catalog)
             pictures = words.text("train.facts.pictures", classes=len(catalog.classes), train=train, val=val)
             if row:
-                learning, total = backbones.count(row, len(catalog.classes), mode)
+                outputs = 1 if settings.head_kind == "logit" else len(catalog.classes)
+                learning, total = backbones.count(row, outputs, mode, settings.head_hidden)
                 parameters = words.text("train.facts.parameters", learning=_many(learning), total=_many(total))
             known = estimate.known(settings, train, val)
             if known:

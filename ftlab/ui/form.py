@@ -15,12 +15,11 @@ from typing import Any
 import gradio as gr
 
 from ftlab import backbones, config, words
-from ftlab.config import KNOBS, TrainConfig
+from ftlab.config import FOLDED, KNOBS, TrainConfig
 from ftlab.errors import ConfigError, FtlabError
 from ftlab.models import weights
 
 IN_VIEW = ("main",)
-FOLDED = ("more", "machine")
 PUBLIC_BATCH = 64
 """Largest batch that a visitor of a public Space may ask for: its memory is everybody's."""
 SLIDER_STOPS = 200
@@ -183,10 +182,17 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
     fields |= {name: widget(name, values[name]) for name in model}
     with gr.Row(elem_classes="ftlab-fields"):
         fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group in IN_VIEW}
-    with gr.Accordion(words.text("train.more"), open=False, elem_id="train-more"):
-        for group in FOLDED:
-            with gr.Row(elem_classes="ftlab-fields"):
-                fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
+    for theme in FOLDED:
+        inside = [name for name in values if KNOBS[name][0].group == theme]
+        if not inside:
+            continue
+        with (
+            gr.Accordion(
+                words.text(f"theme.{theme}"), open=False, elem_id=f"train-{theme}", elem_classes="ftlab-theme"
+            ),
+            gr.Row(elem_classes="ftlab-fields"),
+        ):
+            fields |= {name: widget(name, values[name]) for name in inside}
     pair = gr.JSON([settings.backbone, settings.mode], visible=False, elem_id="train-pair")
     return Form({name: fields[name] for name in values}, rest, pair, space, minutes)
 
@@ -209,7 +215,9 @@ def widget(name: str, value: Any) -> Field:
         return gr.Radio(choices, elem_classes="ftlab-choice", **about)
     if config.kind(name) is str or value is None:
         # A gr.Number that is empty turns to 0 when it is first shown (gradio 6.31).
-        return gr.Textbox(placeholder=words.text("train.chosen"), max_lines=1, **about)
+        return gr.Textbox(
+            placeholder=words.text("train.chosen") if config.optional(name) else None, max_lines=1, **about
+        )
     low, high, step = knob.low, knob.high, knob.step
     few = low is not None and high is not None and step is not None and (high - low) / step <= SLIDER_STOPS
     if few and not config.optional(name):

@@ -44,6 +44,7 @@ class Profile:
         space: a public Space: strangers, and only a visitor's own run is shown to them.
         max_minutes: time limit of a training, in minutes; 0: none.
         hosts: host names that the server answers to beside addresses and its own; `*`: any.
+        local: only this machine reaches it.
     """
 
     data_root: Path | None
@@ -51,6 +52,7 @@ class Profile:
     space: bool = False
     max_minutes: float = 0.0
     hosts: tuple[str, ...] = ()
+    local: bool = False
 
 
 def profile(
@@ -84,7 +86,7 @@ def profile(
         root = Path(data_root).expanduser().resolve()
         if not root.is_dir():
             raise DataError("page.data_root", folder=data_root)
-    return Profile(root, Path(runs).absolute(), hosts=hosts)
+    return Profile(root, Path(runs).absolute(), hosts=hosts, local=host in LOOPBACK and not hosts)
 
 
 def inside(root: Path | None, path: str | Path) -> Path:
