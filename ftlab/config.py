@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
@@ -19,9 +20,12 @@ from ftlab.errors import ConfigError
 
 MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
 FOLDED = ("rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
+_LAYER = re.compile(r"|1(\.0*)?|0?\.\d*[1-9]\d*|[A-Za-z_][\w.-]*")
+"""A layer's path or a share of layers: above 0, at most 1."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class TrainConfig:
     batch_size: int | None = _knob(None, "main", low=1, high=4096, step=1, unit="pictures")
     learning_rate: float | None = _knob(None, "main", low=1e-8, high=100.0)
 
-    optimizer: str = _knob("adamw", "rates", choices=("adamw", "adam", "sgd", "rmsprop"))
+    optimizer: str = _knob("adamw", "rates", choices=OPTIMIZERS)
     momentum: float = _knob(0.9, "rates", low=0.0, high=0.999, step=0.01)
     nesterov: str = _knob("yes", "rates", choices=("yes", "no"))
     head_multiplier: float | None = _knob(None, "rates", low=0.01, high=1000.0)
@@ -89,6 +93,13 @@ class TrainConfig:
     head_kind: str = _knob("softmax", "head", choices=("softmax", "logit"))
     head_hidden: int = _knob(0, "head", low=0, high=65_536, step=1)
     head_init: str = _knob("small", "head", choices=("small", "default", "xavier"))
+
+    unfreeze_epoch: int = _knob(0, "phases", low=0, high=9_999, step=1, unit="epochs")
+    unfreeze_from: str = _knob("", "phases")
+    gradual: str = _knob("no", "phases", choices=("yes", "no"))
+    phase2_optimizer: str = _knob("same", "phases", choices=("same", *OPTIMIZERS))
+    phase2_rate: float = _knob(0.0, "phases", low=0.0, high=100.0)
+    batchnorm: str = _knob("auto", "phases", choices=("auto", "frozen", "train"))
 
     dropout: float = _knob(0.0, "guard", low=0.0, high=0.95, step=0.01)
     weight_decay: float | None = _knob(None, "guard", low=0.0, high=10.0)
@@ -124,7 +135,9 @@ class TrainConfig:
             raise ConfigError("config.two_sources")
         if self.val_share + self.test_share > 0.95:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
-        contradictions.refuse(dataclasses.asdict(self), flag)
+        if not _LAYER.fullmatch(self.unfreeze_from):
+            raise ConfigError("config.layer_form", name=flag("unfreeze_from"), value=self.unfreeze_from)
+        contradictions.refuse({**defaults(self.backbone, self.mode), **_given(self)}, flag)
 
     @property
     def caches_features(self) -> bool:
@@ -242,6 +255,11 @@ def _written(value: Any) -> str:
     """A value as a person would type it; a number so that it is read back to the bit."""
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def _given(config: TrainConfig) -> dict[str, Any]:
+    """What is not left to be chosen."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
 
 
 def _check(name: str, value: Any) -> None:

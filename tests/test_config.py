@@ -21,6 +21,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "backbone_rate": {"mode": "full"},
     "layer_decay": {"mode": "full"},
     "cutmix": {"features": "fresh"},
+    "unfreeze_epoch": {"mode": "full", "epochs": 10_000, "batchnorm": "frozen"},
+    "phase2_rate": {"mode": "full", "unfreeze_epoch": 1},
 }
 """What must be chosen beside a knob so that each of its values fits."""
 
@@ -43,7 +45,7 @@ def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> Non
     assert knob.group in ("data", "model", "main", *config.FOLDED)
     assert config.kind(name) in (str, int, float)
     assert config.optional(name) == (default is None)
-    assert (config.kind(name) is str and name not in ("data", "backbone")) == bool(knob.choices)
+    assert (config.kind(name) is str and name not in ("data", "backbone", "unfreeze_from")) == bool(knob.choices)
     if default is not None and knob.choices:
         assert default in knob.choices
 
@@ -94,6 +96,10 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
         ({"backbone": "resnet19"}, "config.backbone"),
         ({"data": "x", "sample": "shapes"}, "config.two_sources"),
         ({"val_share": 0.5, "test_share": 0.5}, "config.shares"),
+        *[
+            ({"mode": "full", "unfreeze_from": text}, "config.layer_form")
+            for text in ("0", "0.0", "1.5", "-0.3", "a b", ".", "x;y")
+        ],
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: str) -> None:
@@ -108,6 +114,17 @@ def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: s
         ("frozen_rate", {"backbone_rate": 1e-4}),
         ("frozen_decay", {"layer_decay": 0.7}),
         ("cutmix_cached", {"cutmix": 1.0}),
+        ("frozen_phases", {"unfreeze_epoch": 3}),
+        ("frozen_part", {"unfreeze_from": "layer4"}),
+        ("scratch_phases", {"mode": "scratch", "unfreeze_epoch": 3}),
+        ("scratch_part", {"mode": "scratch", "unfreeze_from": "0.5"}),
+        ("late_phase", {"mode": "full", "unfreeze_epoch": 5, "epochs": 5}),
+        ("late_phase", {"mode": "full", "unfreeze_epoch": 8}),
+        ("gradual_alone", {"mode": "full", "gradual": "yes"}),
+        ("rate_alone", {"mode": "full", "phase2_rate": 1e-5}),
+        ("optimizer_alone", {"mode": "full", "phase2_optimizer": "rmsprop"}),
+        ("statistics_cached", {"batchnorm": "train"}),
+        ("statistics_random", {"mode": "scratch", "batchnorm": "frozen"}),
         ("balanced_twice", {"class_weights": "balanced", "sampling": "balanced"}),
     ],
 )

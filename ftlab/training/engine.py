@@ -20,7 +20,6 @@ from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
-from ftlab.models import network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
 from ftlab.training import checkpoint, devices, setup
@@ -56,7 +55,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     if pretrained and not (yield from setup.download(config, accelerator, ending.wished)):
         yield ending.event("stopped", position)
         return
-    net = setup.build(config, run, catalog, accelerator, pretrained)
+    net = setup.build(config, run, catalog, accelerator, pretrained, position.epoch)
     row = backbones.get(config.backbone)
     pictures = PictureFeed(catalog, transforms.of(row), config, accelerator, position.lost)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
@@ -98,8 +97,9 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
 
     for epoch in range(position.epoch, epochs + 1):
         position.epoch, pace = epoch, Pace()
-        rate = learner.set_rates(max(0, position.step - 1), position)
-        network.train_flags(learner.bare, config.mode)
+        yield from learner.enter(epoch, position)
+        keeper.optimizer = learner.raw
+        rate = learner.set_rates(position.step - 1, position)
         for share in feed.train(epoch, position.done) if epoch else ():
             if share.skipped and setup.gone(catalog):
                 yield from save()

@@ -18,7 +18,7 @@ from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
-from ftlab.models import features, network, weights
+from ftlab.models import features, freezing, network, weights
 from ftlab.models.features import Features
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
@@ -162,18 +162,20 @@ def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], b
     return not any(devices.agree(accelerator, [stopped]))
 
 
-def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, pretrained: bool) -> Network:
-    """The network on its device, frozen as the mode says, described in `model.json` for whoever predicts with it.
+def build(
+    config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, pretrained: bool, epoch: int
+) -> Network:
+    """The network on its device, frozen as in that epoch, described in `model.json` for whoever predicts with it.
 
     Raises:
-        ConfigError: the head does not fit the classes.
+        ConfigError: the head does not fit the classes, or the backbone has no such layer.
         WeightsError: pretrained weights are neither here nor to be had.
     """
     row, head = backbones.get(config.backbone), Plan.of(config)
     if head.kind == "logit" and len(pictures.classes) != 2:
         raise ConfigError("config.logit", name=flag("head_kind"), count=len(pictures.classes))
     net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, head=head)
-    network.freeze(net, config.mode)
+    freezing.freeze(net, config, max(1, epoch))
     # A resumed run keeps what its best weights are sealed with.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
         prep = transforms.of(row).to_json()

@@ -222,7 +222,8 @@ def widget(name: str, value: Any) -> Field:
         return gr.Radio(choices, elem_classes="ftlab-choice", **about)
     if config.kind(name) is str or value is None:
         # A gr.Number that is empty turns to 0 when it is first shown (gradio 6.31).
-        return gr.Textbox(placeholder=words.text("train.chosen"), max_lines=1, **about)
+        empty = words.text("train.chosen") if config.optional(name) else ""
+        return gr.Textbox(placeholder=empty, max_lines=1, **about)
     low, high, step = knob.low, knob.high, knob.step
     few = low is not None and high is not None and step is not None and (high - low) / step <= SLIDER_STOPS
     if few and not config.optional(name):
