@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
@@ -19,11 +20,14 @@ from ftlab.errors import ConfigError
 
 MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
 FOLDED = ("start", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
 EFFECTS = (*("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase"),)
 """Knobs that vary training pictures once they are above 0."""
+_LAYER = re.compile(r"|1(\.0*)?|0?\.\d*[1-9]\d*|[A-Za-z_][\w.-]*")
+"""A layer's path or a share of layers: above 0, at most 1."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class TrainConfig:
     init_part: str = _knob("all", "start", choices=("all", "backbone", "head"))
     rename: str = _knob("", "start")
 
-    optimizer: str = _knob("adamw", "rates", choices=("adamw", "adam", "sgd", "rmsprop"))
+    optimizer: str = _knob("adamw", "rates", choices=OPTIMIZERS)
     momentum: float = _knob(0.9, "rates", low=0.0, high=0.999, step=0.01)
     nesterov: str = _knob("yes", "rates", choices=("yes", "no"))
     head_multiplier: float | None = _knob(None, "rates", low=0.01, high=1000.0)
@@ -95,6 +99,13 @@ class TrainConfig:
     head_kind: str = _knob("softmax", "head", choices=("softmax", "logit"))
     head_hidden: int = _knob(0, "head", low=0, high=65_536, step=1)
     head_init: str = _knob("small", "head", choices=("small", "default", "xavier", "imagenet"))
+
+    unfreeze_epoch: int = _knob(0, "phases", low=0, high=9_999, step=1, unit="epochs")
+    unfreeze_from: str = _knob("", "phases")
+    gradual: str = _knob("no", "phases", choices=("yes", "no"))
+    phase2_optimizer: str = _knob("same", "phases", choices=("same", *OPTIMIZERS))
+    phase2_rate: float = _knob(0.0, "phases", low=0.0, high=100.0)
+    batchnorm: str = _knob("auto", "phases", choices=("auto", "frozen", "train"))
 
     dropout: float = _knob(0.0, "guard", low=0.0, high=0.95, step=0.01)
     weight_decay: float | None = _knob(None, "guard", low=0.0, high=10.0)
@@ -152,7 +163,9 @@ class TrainConfig:
             raise ConfigError("config.head_imagenet")
         if self.val_share + self.test_share > 0.95:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
-        contradictions.refuse(dataclasses.asdict(self), flag)
+        if not _LAYER.fullmatch(self.unfreeze_from):
+            raise ConfigError("config.layer_form", name=flag("unfreeze_from"), value=self.unfreeze_from)
+        contradictions.refuse({**defaults(self.backbone, self.mode), **_given(self)}, flag)
         check_sides(self.side, self.resize, self.crop_side)
         if self.augment == "none" and self.effects:
             raise ConfigError("config.no_augment", name=flag(self.effects[0]))
@@ -227,32 +240,11 @@ def optional(name: str) -> bool:
 def defaults(backbone: str, mode: str) -> dict[str, Any]:
     """What "chosen for you" comes to for a backbone and a mode, on any data."""
     full_rate, scratch_rate = backbones.rates(backbone)
-    return {
-        "frozen": {
-            "epochs": 30,
-            "batch_size": 32,
-            "learning_rate": 1e-3,
-            "head_multiplier": 1.0,
-            "weight_decay": 0.05,
-            "augment": "flip",
-        },
-        "full": {
-            "epochs": 8,
-            "batch_size": 16,
-            "learning_rate": full_rate,
-            "head_multiplier": 10.0,
-            "weight_decay": 0.01,
-            "augment": "crop",
-        },
-        "scratch": {
-            "epochs": 30,
-            "batch_size": 16,
-            "learning_rate": scratch_rate,
-            "head_multiplier": 1.0,
-            "weight_decay": 0.05,
-            "augment": "crop",
-        },
-    }[mode]
+    usual = {"head_multiplier": 1.0, "weight_decay": 0.05, "augment": "crop"}
+    scratch = {"epochs": 30, "batch_size": 16, "learning_rate": scratch_rate, **usual}
+    full = {**scratch, "epochs": 8, "learning_rate": full_rate, "head_multiplier": 10.0, "weight_decay": 0.01}
+    frozen = {**scratch, "batch_size": 32, "learning_rate": 1e-3, "augment": "flip"}
+    return {"frozen": frozen, "full": full, "scratch": scratch}[mode]
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -284,6 +276,11 @@ def _written(value: Any) -> str:
     """A value as a person would type it; a number so that it is read back to the bit."""
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def _given(config: TrainConfig) -> dict[str, Any]:
+    """What is not left to be chosen."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
 
 
 def _check(name: str, value: Any) -> None:

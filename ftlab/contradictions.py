@@ -12,6 +12,11 @@ from ftlab.errors import ConfigError
 
 Values = Mapping[str, Any]
 
+
+def _cached(v: Values) -> bool:
+    return bool(v["mode"] == "frozen" and v["features"] == "cached")
+
+
 RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
     ("frozen_rate", ("backbone_rate", "mode"), lambda v: v["mode"] == "frozen" and v["backbone_rate"] > 0),
     ("hidden_imagenet", ("head_init", "head_hidden"), lambda v: v["head_init"] == "imagenet" and v["head_hidden"] > 0),
@@ -21,16 +26,22 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
         lambda v: v["head_init"] == "imagenet" and v["head_kind"] == "logit",
     ),
     ("frozen_decay", ("layer_decay", "mode"), lambda v: v["mode"] == "frozen" and v["layer_decay"] < 1),
+    ("frozen_phases", ("unfreeze_epoch", "mode"), lambda v: v["mode"] == "frozen" and v["unfreeze_epoch"] > 0),
+    ("frozen_part", ("unfreeze_from", "mode"), lambda v: v["mode"] == "frozen" and v["unfreeze_from"] != ""),
+    ("scratch_phases", ("unfreeze_epoch", "mode"), lambda v: v["mode"] == "scratch" and v["unfreeze_epoch"] > 0),
+    ("scratch_part", ("unfreeze_from", "mode"), lambda v: v["mode"] == "scratch" and v["unfreeze_from"] != ""),
+    ("late_phase", ("unfreeze_epoch", "epochs"), lambda v: v["unfreeze_epoch"] >= v["epochs"]),
+    ("gradual_alone", ("gradual", "unfreeze_epoch"), lambda v: not v["unfreeze_epoch"] and v["gradual"] == "yes"),
+    ("rate_alone", ("phase2_rate", "unfreeze_epoch"), lambda v: not v["unfreeze_epoch"] and v["phase2_rate"] > 0),
     (
-        "cutmix_cached",
-        ("cutmix", "features"),
-        lambda v: v["cutmix"] > 0 and v["mode"] == "frozen" and v["features"] == "cached",
+        "optimizer_alone",
+        ("phase2_optimizer", "unfreeze_epoch"),
+        lambda v: not v["unfreeze_epoch"] and v["phase2_optimizer"] != "same",
     ),
-    (
-        "balanced_twice",
-        ("class_weights", "sampling"),
-        lambda v: v["class_weights"] == "balanced" and v["sampling"] == "balanced",
-    ),
+    ("statistics_cached", ("batchnorm", "features"), lambda v: _cached(v) and v["batchnorm"] == "train"),
+    ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),
+    ("cutmix_cached", ("cutmix", "features"), lambda v: _cached(v) and v["cutmix"] > 0),
+    ("balanced_twice", ("class_weights", "sampling"), lambda v: v["class_weights"] == v["sampling"] == "balanced"),
 )
 """Each: its reason (`error.contradiction.<reason>` in the words), the knobs that its sentence names as {a}, {b} …, and
 whether it holds for the values of all knobs."""

@@ -43,6 +43,7 @@ class Curves:
         val_loss, val_accuracy: validation, one point an epoch, the untrained network at step 0.
         rate: learning rate.
         best: step, epoch, validation accuracy of the best epoch; None before there is one.
+        turn: steps after which fine-tuning starts, where the head learns alone before; None before that is told.
     """
 
     steps: int
@@ -55,6 +56,7 @@ class Curves:
     val_accuracy: Series
     rate: Series
     best: tuple[int, int, float] | None
+    turn: int | None = None
 
 
 def curves(history: History, points: int = POINTS) -> Curves:
@@ -74,6 +76,8 @@ def curves(history: History, points: int = POINTS) -> Curves:
         accuracy = _column([row.train_accuracy for row in epochs])
     rate = Series(_column([row.step for row in rows]), _column([row.learning_rate for row in rows]))
     best = history.best
+    turns = [note.values.get("step") for note in history.log if note.code == "fine_tuning"]
+    turn = next((step for step in reversed(turns) if isinstance(step, int)), None)
     return Curves(
         steps=max(1, span, history.step),
         per_epoch=per_epoch,
@@ -85,6 +89,7 @@ def curves(history: History, points: int = POINTS) -> Curves:
         val_accuracy=thin(Series(at, _column([row.val_accuracy for row in epochs])), points),
         rate=thin(rate, points // 3),
         best=(best.step, best.epoch, best.val_accuracy) if best and best.val_accuracy is not None else None,
+        turn=turn,
     )
 
 

@@ -64,6 +64,11 @@ def curves_figure(history: History, title: str = "") -> Figure:
     axes[2].plot(data.rate.x / data.per_epoch, data.rate.y, color="#667085", linewidth=1.5)
     axes[2].set_ylabel(words.text("curve.rate"))
     axes[2].set_xlabel(words.text("curve.epoch"))
+    if data.turn is not None:
+        for axis in axes:
+            axis.axvline(
+                data.turn / data.per_epoch, color="#667085", linewidth=1, label=words.text("curve.fine_tuning")
+            )
     if data.best:
         step, epoch, value = data.best
         label = words.text("curve.best", epoch=epoch, accuracy=f"{100 * value:.1f} %")

@@ -15,7 +15,7 @@ from ftlab import backbones, runs
 from ftlab.config import TrainConfig
 from ftlab.events import Ended, Started, Step
 from ftlab.inference import predictor
-from ftlab.models import network
+from ftlab.models import freezing, network
 from ftlab.runs import Run
 from ftlab.training import sealed
 from ftlab.training.engine import train
@@ -57,9 +57,10 @@ def test_while_it_trains_it_answers_with_each_and_else_with_its_own_alone(name: 
     row = backbones.get(name)
     net = network.build(row, 3, pretrained=False)
     batch = torch.randn(2, 3, row.side, row.side)
-    network.train_flags(net, "full")
+    freezing.train_flags(net)
     assert [tuple(one.shape) for one in network.answers(net(batch))] == [(2, 3)] * (1 + len(row.auxiliary))
-    network.train_flags(net, "frozen")
+    network.freeze(net, "frozen")
+    freezing.train_flags(net)
     assert tuple(net(batch).shape) == (2, 3)
     assert tuple(net.eval()(batch).shape) == (2, 3)
 
@@ -88,7 +89,7 @@ def test_a_step_follows_the_weighted_sum_of_the_losses(name: str, tiny_folder: P
     # The same step by hand, from the same weights, pictures and dropout.
     row = backbones.get(name)
     net = network.build(row, 3, pretrained=False, seed=0)
-    network.train_flags(net, "scratch")
+    freezing.train_flags(net)
     inputs, labels = only_batch(run, config)
     torch.manual_seed(0)
     own, *inner = [F.cross_entropy(one, labels) for one in network.answers(net(inputs))]

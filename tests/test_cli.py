@@ -550,6 +550,7 @@ TEXTS = {
     "backbone": [*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"],
     "init": ["weights of mine.safetensors", "latest"],
     "rename": ["encoder.=backbone.,old=new"],
+    "unfreeze_from": ["0.25", "features.7"],
 }
 
 

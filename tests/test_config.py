@@ -21,6 +21,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "backbone_rate": {"mode": "full"},
     "layer_decay": {"mode": "full"},
     "cutmix": {"features": "fresh"},
+    "unfreeze_epoch": {"mode": "full", "epochs": 10_000, "batchnorm": "frozen"},
+    "phase2_rate": {"mode": "full", "unfreeze_epoch": 1},
 }
 """What must be chosen beside a knob so that each of its values fits."""
 
@@ -43,7 +45,8 @@ def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> Non
     assert knob.group in ("data", "model", "main", *config.FOLDED)
     assert config.kind(name) in (str, int, float)
     assert config.optional(name) == (default is None)
-    assert (config.kind(name) is str and name not in ("data", "backbone", "init", "rename")) == bool(knob.choices)
+    free = ("data", "backbone", "init", "rename", "unfreeze_from")
+    assert (config.kind(name) is str and name not in free) == bool(knob.choices)
     if default is not None and knob.choices:
         assert default in knob.choices
 
@@ -97,6 +100,10 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
         ({"side": 224, "resize": 160}, "config.side_larger"),
         ({"side": 224, "crop_side": 160}, "config.side_larger"),
         ({"augment": "none", "rotate": 15.0}, "config.no_augment"),
+        *[
+            ({"mode": "full", "unfreeze_from": text}, "config.layer_form")
+            for text in ("0", "0.0", "1.5", "-0.3", "a b", ".", "x;y")
+        ],
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: str) -> None:
@@ -113,6 +120,17 @@ def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: s
         ("hidden_imagenet", {"head_init": "imagenet", "head_hidden": 64}),
         ("logit_imagenet", {"head_init": "imagenet", "head_kind": "logit"}),
         ("cutmix_cached", {"cutmix": 1.0}),
+        ("frozen_phases", {"unfreeze_epoch": 3}),
+        ("frozen_part", {"unfreeze_from": "layer4"}),
+        ("scratch_phases", {"mode": "scratch", "unfreeze_epoch": 3}),
+        ("scratch_part", {"mode": "scratch", "unfreeze_from": "0.5"}),
+        ("late_phase", {"mode": "full", "unfreeze_epoch": 5, "epochs": 5}),
+        ("late_phase", {"mode": "full", "unfreeze_epoch": 8}),
+        ("gradual_alone", {"mode": "full", "gradual": "yes"}),
+        ("rate_alone", {"mode": "full", "phase2_rate": 1e-5}),
+        ("optimizer_alone", {"mode": "full", "phase2_optimizer": "rmsprop"}),
+        ("statistics_cached", {"batchnorm": "train"}),
+        ("statistics_random", {"mode": "scratch", "batchnorm": "frozen"}),
         ("balanced_twice", {"class_weights": "balanced", "sampling": "balanced"}),
     ],
 )

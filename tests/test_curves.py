@@ -9,8 +9,9 @@ import fabricated
 import numpy as np
 import pytest
 
+from ftlab import words
 from ftlab.curves import POINTS, Series, curves, thin, ticks
-from ftlab.events import Event
+from ftlab.events import Event, Note
 from ftlab.history import History
 from ftlab.ui.curves_view import drawing
 
@@ -59,6 +60,15 @@ def test_the_best_epoch_is_marked_in_all_drawings_and_named() -> None:
     assert "best: epoch 2, 93.8 %" in text
     assert text.count('<line class="best" x1="50%" x2="50%"') == 3
     assert text.count('<path class="best-dot" d="M20 0.9375h0">') == 1
+
+
+def test_a_line_shows_where_fine_tuning_starts() -> None:
+    events = fabricated.story()
+    note = Note(code="fine_tuning", values={"epoch": 3, "step": 20, "learning": 5})
+    assert 'class="turn"' not in drawing(told(events))
+    text = drawing(told([*events[:-1], note, note, events[-1]]))
+    assert text.count('<line class="turn" x1="50%" x2="50%"') == 3
+    assert words.text("curve.fine_tuning") in text
 
 
 def test_the_axis_spans_the_whole_run_while_it_goes_on_and_what_was_done_when_it_is_over() -> None:

@@ -13,7 +13,7 @@ from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import MODES, TrainConfig, resolve
 from ftlab.inference import cam
-from ftlab.models import network, weights
+from ftlab.models import freezing, network, weights
 from ftlab.models.blocks import blocks
 from ftlab.models.folding import fold
 from ftlab.models.network import Network
@@ -99,7 +99,7 @@ def test_what_each_mode_trains(row: Backbone, net: Network, mode: str) -> None:
         assert {p.requires_grad for p in net.backbone.parameters()} == {mode != "frozen"}
         assert {p.requires_grad for p in net.head.parameters()} == {True}
         assert {p.requires_grad for p in net.auxiliary.parameters()} <= {mode != "frozen"}
-        network.train_flags(net, mode)
+        freezing.train_flags(net)
         assert {part.training for part in net.backbone.modules()} == {mode != "frozen"}
         assert {part.training for part in net.auxiliary} <= {mode != "frozen"}
         assert net.head.training

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from ftlab.events import Note
 from ftlab.history import History
 from ftlab.plots import curves_figure, explanation_figure
 
@@ -31,6 +32,14 @@ def test_the_figure_of_the_curves_shows_the_values_measured(tmp_path: Path) -> N
     assert "best: epoch 2, 93.8 %" in [line.get_label() for line in accuracy.lines]
     figure.savefig(tmp_path / "curves.png")
     assert size(tmp_path / "curves.png") == (900, 700)
+
+
+def test_a_figure_has_a_line_where_fine_tuning_starts() -> None:
+    history = History()
+    history.add([*fabricated.story(), Note(code="fine_tuning", values={"step": 20})])
+    for axis in curves_figure(history).axes:
+        (line,) = (one for one in axis.lines if one.get_label() == "fine-tuning starts")
+        assert np.array_equal(line.get_xdata(), [2, 2])
 
 
 def test_a_run_without_a_step_gives_a_figure_too(tmp_path: Path) -> None:

@@ -15,11 +15,19 @@ from ftlab.runs import Run
 from ftlab.training import sealed
 
 TRAIN = ("-m", "ftlab", "train", "--features", "fresh", "--epochs", "2", "--batch-size", "4", "--threads", "1")
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1")
+PHASES = (
+    *("--mode", "full", "--unfreeze-epoch", "1", "--accumulate", "2", "--batchnorm", "frozen", "--augment", "none"),
+    *("--optimizer", "sgd", "--learning-rate", "1e-4", "--head-multiplier", "1", "--ema", "0.5", "--clip-norm", "1"),
+)
+"""The backbone learns at last, slowly enough for rounding not to grow, and with statistics that do not depend on which
+pictures a process has."""
 RENDEZVOUS = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")  # a free port
 
 
-def trained(pictures: Path, folder: Path, *launcher: str) -> Run:
-    command = [sys.executable, *launcher, *TRAIN, "--device", "cpu", "--data", str(pictures), "--runs", str(folder)]
+def trained(pictures: Path, folder: Path, launcher: tuple[str, ...] = (), knobs: tuple[str, ...] = ()) -> Run:
+    places = ("--device", "cpu", "--data", str(pictures), "--runs", str(folder))
+    command = [sys.executable, *launcher, *TRAIN, *places, *knobs]
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Epoch   2 ") == 1, "one of them speaks"
@@ -28,9 +36,8 @@ def trained(pictures: Path, folder: Path, *launcher: str) -> Run:
 
 
 def test_two_processes_learn_what_one_does(tiny_folder: Path, tmp_path: Path) -> None:
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1", *RENDEZVOUS)
     alone = trained(tiny_folder, tmp_path / "alone")
-    both = trained(tiny_folder, tmp_path / "both", *torchrun)
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS))
     assert (alone.read("config.json")["processes"], both.read("config.json")["processes"]) == (1, 2)
     one, two = (sealed.load(run.last)[0] for run in (alone, both))
     for key in ("module.weight", "module.bias"):
@@ -44,3 +51,20 @@ def test_two_processes_learn_what_one_does(tiny_folder: Path, tmp_path: Path) ->
     for left, right in zip(alone.history().epochs, both.history().epochs, strict=True):
         assert (left.train_accuracy, left.val_accuracy) == (right.train_accuracy, right.val_accuracy)
         assert abs((left.val_loss or 0) - (right.val_loss or 0)) < 1e-6
+
+
+def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_was_added_up(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    alone = trained(tiny_folder, tmp_path / "alone", knobs=PHASES)
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), PHASES)
+    assert both.read("config.json")["processes"] == 2
+    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    learnt = [key for key in one if key.startswith(("module.", "average."))]
+    assert len(learnt) == 2 * 296
+    for key in learnt:
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
+    conv = "module.backbone.conv_stem.weight"
+    before, after = (sealed.load(run.best)[0]["backbone.conv_stem.weight"] for run in (alone, both))
+    assert not torch.equal(one[conv], one[conv.replace("module", "average")]), "it has moved"
+    assert before.shape == after.shape

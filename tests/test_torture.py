@@ -25,7 +25,7 @@ def test_killed_at_ten_random_moments_it_is_the_same() -> None:
     tried, wrong = tortured("--kills", "10", "--no-points")
     assert not wrong
     assert sum(tried.values()) == 10
-    assert len(tried) == 4, "in every way of training"
+    assert len(tried) == 5, "in every way of training"
 
 
 def test_disturbed_at_every_write_it_is_the_same() -> None:

@@ -52,6 +52,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "scratch": {"mode": "scratch"},
     "frozen": {"mode": "frozen"},
     "frozen, fresh pictures": {"mode": "frozen", "features": "fresh"},
+    "two phases with a memory": {
+        **{"mode": "full", "learning_rate": 1e-3, "unfreeze_epoch": 1, "gradual": "yes", "phase2_optimizer": "rmsprop"},
+        **{"schedule": "plateau", "plateau_mode": "previous", "plateau_patience": 0, "ema": 0.9, "mixup": 0.4},
+        **{"cutmix": 1.0, "accumulate": 2, "clip_norm": 1.0, "sampling": "balanced", "dropout": 0.2, "keep_every": 1},
+    },
 }
 CALLS = {
     "write_text": "a text file",

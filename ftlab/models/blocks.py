@@ -42,3 +42,10 @@ def _cut(backbone: nn.Module, names: list[str], depth: int) -> list[list[str]]:
         else:
             waiting = waiting + inside
     return made or [waiting]
+
+
+def title(block: list[str]) -> str:
+    """The path that the parameters of a block have in common; that of its first layer where there is none."""
+    paths = [name.split(".")[:-1] for name in block]
+    common = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
+    return ".".join(common or paths[0])

@@ -118,15 +118,6 @@ def freeze(network: Network, mode: str) -> None:
     network.head.requires_grad_(True)
 
 
-def train_flags(network: nn.Module, mode: str) -> None:
-    """Training behaviour for what learns. A frozen backbone stays in evaluation: its BatchNorm statistics do not
-    move, its dropout is off."""
-    network.train()
-    if mode == "frozen" and isinstance(network, Network):
-        network.backbone.eval()
-        network.auxiliary.eval()
-
-
 def groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Parameter groups for the optimizer, with the peak `lr` of each.
 

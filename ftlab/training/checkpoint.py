@@ -37,7 +37,7 @@ class Position:
     """How far a training is. `epoch` is the one at work (0: the untrained network is still to be scored), `done` its
     steps, `step` the steps of the whole run, `sums` the epoch's tally so far, `portion` the most pictures that the
     device takes at once (0: any number), `lost` the pictures by split that could not be read, `plateau` what that
-    schedule remembers."""
+    schedule remembers, `phase` the phase whose optimizer is at work."""
 
     epoch: int = 0
     done: int = 0
@@ -49,6 +49,7 @@ class Position:
     portion: int = 0
     lost: dict[str, list[int]] = field(default_factory=dict)
     plateau: Plateau = field(default_factory=Plateau)
+    phase: int = 1
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Position:

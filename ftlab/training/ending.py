@@ -70,12 +70,13 @@ class Ending:
 
     def tire(self, epoch: int, accuracy: float | None, loss: float | None, position: Position) -> None:
         """End where no more progress is to be expected, by the figures of an epoch's validation. The untrained network
-        is no epoch to compare with."""
+        is no epoch to compare with, and before the last phase there is always hope."""
         config = self.config
         over = bool(epoch) and config.schedule == "plateau" and position.plateau.watch(config, accuracy, loss)
-        if config.early_stop and epoch - (position.best_epoch or 0) >= config.early_stop:
+        since = max(position.best_epoch or 0, config.unfreeze_epoch)
+        if config.early_stop and epoch - since >= config.early_stop:
             over = True
-        if over and not self.reason:
+        if over and epoch > config.unfreeze_epoch and not self.reason:
             self.reason = "early"
 
     def _diverged(self, step: int, rate: float) -> None:

@@ -19,7 +19,6 @@ from ftlab.config import TrainConfig
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
-from ftlab.models import network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
 from ftlab.training import checkpoint, devices, initial, resumed, setup
@@ -61,7 +60,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     if prep is None:
         yield ending.event("stopped", position)
         return
-    net = setup.build(config, run, catalog, prep, accelerator, pretrained)
+    net = setup.build(config, run, catalog, prep, accelerator, pretrained, position.epoch)
     if begin:
         begin.apply(net, run, accelerator)
     row = backbones.get(config.backbone)
@@ -106,8 +105,9 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
 
     for epoch in range(position.epoch, epochs + 1):
         position.epoch, pace = epoch, Pace()
-        rate = learner.set_rates(max(0, position.step - 1), position)
-        network.train_flags(learner.bare, config.mode)
+        yield from learner.enter(epoch, position)
+        keeper.optimizer = learner.raw
+        rate = learner.set_rates(position.step - 1, position)
         for share in feed.train(epoch, position.done) if epoch else ():
             if share.skipped and resumed.gone(catalog):
                 yield from save()

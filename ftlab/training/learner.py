@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.events import Note
-from ftlab.models import network
+from ftlab.models import freezing, network
+from ftlab.models.blocks import title
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
-from ftlab.training import mixing, optim, schedules
+from ftlab.training import mixing, optim, phases, schedules
 from ftlab.training.checkpoint import Position
 from ftlab.training.ema import Average
 from ftlab.training.feeds import Feed, Share
 from ftlab.training.losses import Criterion
+from ftlab.training.phases import Phase
+from ftlab.training.plateau import Plateau
 
 
 class Learner:
@@ -38,15 +41,43 @@ class Learner:
         self, net: Network, row: Backbone, config: TrainConfig, accelerator: Accelerator, position: Position, feed: Feed
     ) -> None:
         """`feed` is what it will learn from: the labels of all that are there count, and the steps of an epoch."""
-        self.row, self.config, self.accelerator, self.per_epoch = row, config, accelerator, feed.steps
-        self.learning = net.head if config.mode == "frozen" else net
-        module = net.head if config.caches_features else net
+        self.net, self.row, self.config, self.accelerator, self.per_epoch = net, row, config, accelerator, feed.steps
+        kept = config.mode == "frozen" and config.batchnorm != "train"
+        self.learning: nn.Module = net.head if kept else net
+        self.bare: nn.Module = net.head if config.caches_features else net
         self.criterion = Criterion(config, feed.labels["train"].to(accelerator.device), feed.classes)
         self.portions = self._portions(position)
-        self.raw = optim.make(network.groups(module, config), config)
-        self.module, self.optimizer = accelerator.prepare(module, self.raw)
-        self.bare: nn.Module = accelerator.unwrap_model(self.module)
+        self.module: nn.Module = accelerator.prepare_model(self.bare)
+        self._begin(phases.of(config, position.phase))
         self.average = Average(config.ema, net, self.learning, self.bare) if config.ema else None
+
+    def _begin(self, phase: Phase) -> None:
+        """A phase has an optimizer of its own, for all that will learn in it."""
+        self.phase, settings = phase, phases.settings(self.config, phase)
+        freezing.freeze(self.net, self.config, phase.last)
+        self.raw = optim.make(network.groups(self.bare, settings), settings)
+        self.optimizer = self.accelerator.prepare_optimizer(self.raw)
+
+    def enter(self, epoch: int, position: Position) -> Iterator[Note]:
+        """Mark what learns in an epoch, and say so where it is more than before."""
+        epoch, phase = max(1, epoch), phases.at(self.config, epoch)
+        begins, grows = phase.number != position.phase, phase.number == 2 and self.config.gradual == "yes"
+        if begins:
+            position.phase, position.plateau = phase.number, Plateau()
+            self._begin(phase)
+        freezing.freeze(self.net, self.config, epoch)
+        freezing.train_flags(self.bare, self.config.batchnorm)
+        if self.accelerator.num_processes > 1 and (begins or grows):
+            # Whose gradients are exchanged is settled when a module is prepared.
+            self.module = self.accelerator.prepare_model(self.bare)
+        count = sum(p.numel() for p in self.net.parameters() if p.requires_grad)
+        values: dict[str, object] = {"epoch": epoch, "step": position.step, "learning": count}
+        if begins:
+            yield Note(code="fine_tuning", values=values)
+        elif grows and not position.done:
+            now, before = (freezing.learning(self.net.backbone, self.config, one) for one in (epoch, epoch - 1))
+            if new := [name for name in now if name not in set(before)]:
+                yield Note(code="unfrozen", values={**values, "block": title(new)})
 
     @property
     def judged(self) -> nn.Module:
@@ -62,7 +93,8 @@ class Learner:
 
     def set_rates(self, step: int, position: Position) -> float:
         """Give each group of parameters its rate for a step (0-based); the largest."""
-        share = schedules.factor(self.config, step, (self.config.epochs or 1) * self.per_epoch, self.per_epoch)
+        step = max(0, step - (self.phase.first - 1) * self.per_epoch)
+        share = schedules.factor(self.config, step, self.phase.epochs * self.per_epoch, self.per_epoch)
         return schedules.set_rates(self.raw, share * position.plateau.share)
 
     def gradients(self, share: Share, step: int) -> tuple[Tensor, Tensor]:

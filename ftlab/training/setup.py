@@ -20,7 +20,7 @@ from ftlab.data.statistics import Statistics
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
-from ftlab.models import features, imagenet, network, weights
+from ftlab.models import features, freezing, imagenet, network, weights
 from ftlab.models.features import Features
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
@@ -178,11 +178,12 @@ def build(
     prep: Preprocessing,
     accelerator: Accelerator,
     pretrained: bool,
+    epoch: int,
 ) -> Network:
-    """The network on its device, frozen as the mode says, described in `model.json` for whoever predicts with it.
+    """The network on its device, frozen as in that epoch, described in `model.json` for whoever predicts with it.
 
     Raises:
-        ConfigError: the head does not fit the classes.
+        ConfigError: the head does not fit the classes, or the backbone has no such layer.
         WeightsError: pretrained weights are neither here nor to be had.
         ConfigError: it takes no pictures of the side that is asked for.
     """
@@ -193,7 +194,7 @@ def build(
     net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, head=head, inherit=inherit)
     if prep.side != row.side:
         _try(net, row, prep.side)
-    network.freeze(net, config.mode)
+    freezing.freeze(net, config, max(1, epoch))
     # A resumed run keeps what its best weights are sealed with.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
         facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}

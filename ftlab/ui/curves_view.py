@@ -76,9 +76,10 @@ def _panel(name: str, data: Curves, bounds: tuple[float, float], lines: list[Lin
         marks.append(tag("line", class_="tick", x1=x, x2=x, y1=str(height), y2=str(height + 4)))
         if name != "rate":
             marks.append(tag("text", number(epoch), class_="x", x=x, y=str(height + 16)))
-    if data.best:
-        x = _across(data.best[0], data)
-        marks.append(tag("line", class_="best", x1=x, x2=x, y1="0", y2=str(height)))
+    for css, step in (("turn", data.turn), ("best", data.best[0] if data.best else None)):
+        if step is not None:
+            x = _across(step, data)
+            marks.append(tag("line", class_=css, x1=x, x2=x, y1="0", y2=str(height)))
     curves_drawn = [_draw(*line) for line in lines]
     if data.best and name != "rate":
         series = data.val_loss if name == "loss" else data.val_accuracy
@@ -130,6 +131,8 @@ def _draw(kind: str, whose: str, series: Series) -> Markup:
 def _legend(data: Curves) -> Markup:
     keys = [("line train", words.text("curve.train")), ("raw train", words.text("curve.raw"))]
     keys.append(("dots val", words.text("curve.val")))
+    if data.turn is not None:
+        keys.append(("turn", words.text("curve.fine_tuning")))
     if data.best:
         _, epoch, value = data.best
         keys.append(("best", words.text("curve.best", epoch=epoch, accuracy=f"{100 * value:.1f} %")))

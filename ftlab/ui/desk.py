@@ -191,7 +191,8 @@ class Desk:
             if row:
                 outputs = 1 if settings.head_kind == "logit" else len(catalog.classes)
                 learning, total = backbones.count(row, outputs, mode, settings.head_hidden)
-                parameters = words.text("train.facts.parameters", learning=_many(learning), total=_many(total))
+                key = "train.facts.parameters_part" if settings.unfreeze_from else "train.facts.parameters"
+                parameters = words.text(key, learning=_many(learning), total=_many(total))
             known = estimate.known(settings, train, val)
             if known:
                 pace = f"{known.images_per_second:,.0f}"
