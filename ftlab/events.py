@@ -98,7 +98,7 @@ class Epoch(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Event):
-    """A checkpoint is on the disk: `what` is `best` or `last`."""
+    """A checkpoint is on the disk: `what` is `best`, `last`, or `epoch` (one whose weights are kept)."""
 
     kind: ClassVar[str] = "saved"
     what: str

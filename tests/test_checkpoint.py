@@ -19,6 +19,7 @@ from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import checkpoint, sealed
 from ftlab.training.checkpoint import Keeper, Position
+from ftlab.training.plateau import Plateau
 
 
 def full_disk(*_: object, **__: object) -> None:
@@ -69,6 +70,7 @@ def test_network_optimizer_and_position_are_put_back(run: Run, kind: str) -> Non
     position = Position(
         epoch=3, done=2, step=22, best_epoch=1, best_accuracy=0.5, best_loss=1.25, sums=[0.1, 2, 3, 4] * 2
     )
+    position.plateau = Plateau(share=0.04, best=0.5, before=0.4, bad=1, cuts=2)
     Keeper(run, net, net, optimizer).save(position)
 
     other = network(seed=9)
@@ -80,6 +82,34 @@ def test_network_optimizer_and_position_are_put_back(run: Run, kind: str) -> Non
     for one, two in ((net, optimizer), (other, again)):
         learn(one, two)
     assert all(torch.equal(net.state_dict()[key], other.state_dict()[key]) for key in net.state_dict())
+
+
+def test_averaged_weights_are_the_ones_kept_as_the_best_and_are_put_back(run: Run) -> None:
+    net, averaged = network(), network(seed=5)
+    optimizer, position = optimizers(net, "adamw"), Position(epoch=1)
+    learn(net, optimizer)
+    keeper = Keeper(run, net, net, optimizer, average=averaged)
+    assert keeper.improves(position, 0.5, 1.0)
+    keeper.save(position)
+    best, wanted = sealed.load(run.best)[0], averaged.state_dict()
+    assert best.keys() == wanted.keys()
+    assert all(torch.equal(best[key], wanted[key]) for key in best)
+
+    other, restored = network(seed=9), network(seed=8)
+    state = checkpoint.read(run)
+    assert state is not None
+    Keeper(run, other, other, optimizers(other, "adamw"), average=restored).restore(state)
+    assert all(torch.equal(restored.state_dict()[key], wanted[key]) for key in wanted)
+    assert all(torch.equal(other.state_dict()[key], net.state_dict()[key]) for key in wanted)
+
+
+def test_the_weights_of_an_epoch_are_kept_whole_and_sealed(run: Run) -> None:
+    net = network()
+    keeper = Keeper(run, net, net.head, optimizers(net, "adamw"))
+    assert keeper.save_epoch(5, 0.75) == ["epoch"]
+    tensors, header = sealed.load(run.path / "epochs" / "0005.safetensors")
+    assert header == {"epoch": 5, "val_accuracy": 0.75, "model": ""}
+    assert all(torch.equal(tensors[key], value) for key, value in net.state_dict().items())
 
 
 def test_a_new_run_has_nothing_to_go_on_from(run: Run) -> None:
@@ -133,6 +163,28 @@ def test_the_best_is_the_most_accurate_then_the_surest_and_never_a_nan(
     assert position.best_epoch == best
     assert keeper.save_best(position) == ([] if best is None else ["best"])
     assert keeper.save_best(position) == []
+
+
+def test_the_best_by_loss_is_the_surest_whatever_its_accuracy(run: Run) -> None:
+    net = network()
+    keeper, position = Keeper(run, net, net, optimizers(net, "sgd")), Position()
+    better = []
+    for accuracy, loss in ((0.5, 1.0), (0.9, 1.1), (0.4, 0.8), (0.6, 0.8)):
+        position.epoch += 1
+        better.append(keeper.improves(position, accuracy, loss, "loss"))
+    assert better == [True, False, True, False]
+    assert (position.best_epoch, position.best_accuracy, position.best_loss) == (3, 0.4, 0.8)
+
+
+def test_a_state_of_before_the_schedule_with_a_memory_is_read(run: Run) -> None:
+    net = network()
+    Keeper(run, net, net, optimizers(net, "sgd")).save(Position(epoch=2))
+    tensors, header = sealed.load(run.last)
+    del header["position"]["plateau"]
+    sealed.write(run.last, tensors, header)
+    state = checkpoint.read(run)
+    assert state is not None
+    assert state.position == Position(epoch=2)
 
 
 def test_saving_takes_a_small_share_of_the_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,6 +334,10 @@ def test_room_for_all_that_will_be_written_is_asked_for(
     assert caught.value.code == "run.space"
     monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit)
     keeper.room()
+    with pytest.raises(RunError):
+        keeper.room(kept=1)
+    monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit + 3 * 4_100_000)
+    keeper.room(kept=3)
 
 
 def test_the_header_is_readable_json_for_anyone(run: Run) -> None:

@@ -42,7 +42,7 @@ def test_choices_are_the_knobs(built: form.Form) -> None:
 
 
 def test_a_new_knob_becomes_a_widget_by_what_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KNOBS, "momentum", (Knob("more", low=0, high=0.95, step=0.05, unit="parts"), 0.9))
+    monkeypatch.setitem(KNOBS, "momentum", (Knob("rates", low=0, high=0.95, step=0.05, unit="parts"), 0.9))
     with gr.Blocks():
         field = form.build().fields["momentum"]
     assert isinstance(field, gr.Slider)
@@ -97,7 +97,7 @@ def test_no_number_field_starts_empty(built: form.Form) -> None:
         ({"learning_rate": -1}, '"Learning rate" is -1.0: it must lie between 1e-08 and 100.0.'),
         ({"batch_size": "many"}, "\"Batch size\" must be a whole number, not 'many'."),
         ({"seed": True}, '"Seed" must be a whole number, not True.'),
-        ({"optimizer": "magic"}, '"Optimizer" cannot be "magic". Choose one of: adamw, sgd.'),
+        ({"optimizer": "magic"}, '"Optimizer" cannot be "magic". Choose one of: adamw, adam, sgd, rmsprop.'),
         ({"mode": "half"}, '"Mode" cannot be "half". Choose one of: frozen, full, scratch.'),
         ({"mode": ["full"]}, '"Mode" cannot be "[\'full\']". Choose one of: frozen, full, scratch.'),
         ({"backbone": "alexnet9"}, 'There is no backbone "alexnet9".'),

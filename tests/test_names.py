@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ftlab import words
 from ftlab.data import names
 from ftlab.data.catalog import scan
 from ftlab.data.rendered import SETS
@@ -15,7 +14,7 @@ from ftlab.errors import DataError
 
 @pytest.fixture
 def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "language", lambda: "zh")
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
 
 
 def listed(folder: Path, text: str) -> Path:

@@ -21,6 +21,7 @@ from ftlab.data.statistics import Statistics
 from ftlab.errors import ConfigError
 from ftlab.events import Event, Note, Progress, Step
 from ftlab.inference import predictor
+from ftlab.models import heads
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training.engine import train
@@ -117,7 +118,7 @@ def test_the_heat_of_a_squashed_picture_lies_where_the_network_saw_it(tmp_path: 
     backbone = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     net = Network(backbone, torch.nn.Linear(3, 2))
     with torch.no_grad():
-        net.head.weight.copy_(torch.tensor([[4.0, -4.0, 0.0], [0.0, 0.0, 4.0]]))
+        heads.classifier(net.head).weight.copy_(torch.tensor([[4.0, -4.0, 0.0], [0.0, 0.0, 4.0]]))
     pixels = np.zeros((100, 300, 3), np.uint8)
     pixels[60:90, 240:290, 0] = 255
     file = tmp_path / "wide.png"

@@ -21,7 +21,7 @@ from ftlab.data import catalog, decode, loader, transforms
 from ftlab.errors import DataError, PictureError, RunError
 from ftlab.inference import predictor, scoring
 from ftlab.inference.predictor import Predictor
-from ftlab.models import network
+from ftlab.models import heads, network
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import sealed
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def untrained(seed: int, classes: int = 3) -> Network:
     """Random weights whose head speaks up."""
     net = network.build(ROW, classes, pretrained=False, seed=seed)
-    net.head.weight.data.mul_(30.0)
+    heads.classifier(net.head).weight.data.mul_(30.0)
     return net.eval()
 
 
@@ -195,7 +195,7 @@ def test_no_picture_is_too_thin_for_a_map(model: Predictor, tmp_path: Path, size
 
 def test_every_class_has_its_map_and_no_evidence_is_said(pictures: list[Path]) -> None:
     net = untrained(3)
-    net.head.weight.data[2] = 0.0  # this class listens to nothing
+    heads.classifier(net.head).weight.data[2] = 0.0  # this class listens to nothing
     model = Predictor(net, ROW, transforms.of(ROW), NAMES, "")
     maps = [model.explain(pictures[0], index) for index in range(3)]
     assert [one.index for one in maps] == [0, 1, 2]
@@ -330,3 +330,18 @@ def test_the_untrained_default_knows_a_thousand_classes_and_keeps_its_network(pi
     top = model.top(pictures[0])
     assert len(top) == 5
     assert model.explain(pictures[0], 309).heat.shape == np.array(Image.open(pictures[0])).shape[:2]
+
+
+def test_names_for_people_travel_with_the_run_and_a_list_in_it_wins(run: Run) -> None:
+    keep(run, 1)
+    assert predictor.load(run).names == {}
+    model = run.read("model.json")
+    run.write("model.json", {**model, "names": {"blue": {"zh": "蓝"}}})
+    os.utime(run.best, ns=(1, 1))
+    assert predictor.load(run).names == {"blue": {"zh": "蓝"}}
+    (run.path / "labels.csv").write_text("class,zh\nblue,蓝色\n", encoding="utf-8")
+    assert predictor.load(run).names == {"blue": {"zh": "蓝色"}}
+    (run.path / "labels.csv").write_text("blue,蓝色\n", encoding="utf-8")
+    os.utime(run.path / "labels.csv", ns=(1, 1))
+    with pytest.raises(DataError, match=r"labels\.csv"):
+        predictor.load(run)

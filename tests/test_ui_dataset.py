@@ -76,6 +76,34 @@ def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(s
     assert gallery.count('class="dot val"') == 6
 
 
+def test_an_answer_that_was_overtaken_is_not_given(
+    shop: Shop, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page: Any = SimpleNamespace(session_hash="one page")
+    scan, overtaken = sources.scan, list[Any]()
+
+    def slow(*given: Any, **more: Any) -> Any:
+        overtaken.append(shop.look("folder", "", 0.25, 0.25, request=page))
+        return scan(*given, **more)
+
+    monkeypatch.setattr(sources, "scan", slow)
+    late = shop.look("folder", str(tiny_folder), 0.25, 0.25, request=page)
+    assert "Which folder?" in overtaken[0][0]
+    assert late == [gr.skip()] * len(SHOWN)
+
+
+def test_classes_have_their_names_in_the_pages_language(
+    shop: Shop, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny_folder / "labels.csv").write_text("class,en,zh\namber,warm,琥珀<b>\n", encoding="utf-8")
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
+    shown = look(shop, tiny_folder)
+    for part in ("summary", "gallery"):
+        assert "<bdi>琥珀&lt;b&gt;</bdi>" in shown[part]
+        assert "<bdi>blue</bdi>" in shown[part]
+    assert ("琥珀<b>", "amber") in shown["classes"].choices
+
+
 def test_shares_are_asked_for_only_where_the_layout_leaves_them_open(shop: Shop, tmp_path: Path) -> None:
     def asked(*parts: str) -> tuple[bool, bool]:
         folder = tmp_path / "-".join(parts or ("flat",))
@@ -143,7 +171,7 @@ def test_a_scan_that_failed_is_tried_again(tmp_path: Path) -> None:
 
 def test_the_choice_is_kept_for_a_reload(shop: Shop, tiny_folder: Path) -> None:
     kept = look(shop, tiny_folder)["kept"]
-    sample, folder, _, val, test, _, browse, shelf, _ = shop.restore(kept)
+    sample, folder, _, val, test, _, browse, shelf, *_ = shop.restore(kept)
     assert (sample, folder, val, test) == ("folder", str(tiny_folder), 0.25, 0.25)
     assert browse.visible
     assert "amber" in shelf

@@ -38,6 +38,7 @@ class Stub:
     """A model whose answer is known: class i gets a probability in proportion to 2^-i; class 1 has no evidence."""
 
     title = "A model"
+    names: dict[str, dict[str, str]] = {}  # noqa: RUF012
     classes = ("ant", "bee", EVIL, "dog", "elk", "fox", "gnu")
 
     def look(self, file: str, index: int | None = None, k: int = 5) -> tuple[list[Score], Explanation]:
@@ -100,6 +101,21 @@ def test_the_five_likeliest_classes_are_bars_and_the_first_is_chosen(lab: Lab) -
     assert [pressed for _, _, pressed in bars(scores)] == ["true", "false", "false", "false", "false"]
     assert bars(scores)[0][1] == "50.4 %"
     assert "The 5 likeliest of 7 classes · A model" in text(scores)
+
+
+def test_classes_have_their_names_in_the_pages_language_and_the_table_their_own(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
+    monkeypatch.setattr(Stub, "names", {"ant": {"en": "ant", "zh": "蚂蚁"}, "bee": {"en": "honey bee"}})
+    shown = asked(lab.predict({}, UNTRAINED, "a.jpg"))
+    assert [name for name, _, _ in bars(shown["scores"])][:2] == ["蚂蚁", "honey bee"]
+    assert "蚂蚁" in shown["overlay"]
+    assert shown["classes"].choices[:2] == [("蚂蚁", 0), ("honey bee", 1)]
+    several = lab.predict_several({}, UNTRAINED, [get_image("lion.jpg")])
+    assert "<b>蚂蚁</b>" in several
+    (address,) = re.findall(r'href="data:text/csv[^,]*,([^"]*)"', several)
+    assert "ant" in base64.b64decode(address).decode("utf-8-sig")
 
 
 def test_all_classes_are_shown_where_there_are_fewer_than_five() -> None:

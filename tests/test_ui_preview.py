@@ -156,7 +156,7 @@ def test_it_is_drawn_when_it_is_opened_and_follows_the_form(page: Page, url: str
     page.locator("#train-mode").get_by_text("Full fine-tune").click()
     expect(note).to_contain_text("Each epoch varies it anew")
     first, file = images.nth(1).get_attribute("src") or "", page.locator("#train-preview .file")
-    page.locator("#train-pixels > button").click()
+    page.locator("#train-theme-pixels > button").click()
     page.locator("#train-rotate input[type=number]").fill("90")
     expect(images.nth(1)).not_to_have_attribute("src", first)
     page.locator("#train-side input").fill("96")
@@ -177,7 +177,7 @@ def test_it_fits_the_screen(page: Page, url: str, screenshots: Path, width: int,
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{url}?__theme={theme}")
     page.get_by_role("tab", name="Train").click()
-    page.locator("#train-pixels > button").click()
+    page.locator("#train-theme-pixels > button").click()
     page.locator("#train-preview-fold > button").click()
     expect(page.locator("#train-preview img")).to_have_count(10)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

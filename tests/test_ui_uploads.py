@@ -168,7 +168,7 @@ def test_other_people_of_the_machine_cannot_look_into_it(space: Profile) -> None
 def test_the_browser_finds_it_again_after_a_reload(space: Profile) -> None:
     shop = Shop(space)
     sent, _, shown = send(shop, zipped())
-    sample, _, place, *_, sending = shop.restore(shown[10], sent)
+    sample, _, place, *_, sending, _, _ = shop.restore(shown[10], sent)
     assert (sample, place) == ("upload", sent)
     assert sending.visible
     assert "8</dd>" in shop.look(sample, place, 0.25, 0.25)[0]

@@ -6,7 +6,7 @@ from ftlab.config import TrainConfig
 
 
 def changed() -> TrainConfig:
-    """A configuration in which no knob has its default."""
+    """A configuration in which no knob has its default, but for those that would contradict another."""
     return TrainConfig(
         data="pictures of cats",
         val_share=0.2,
@@ -20,11 +20,34 @@ def changed() -> TrainConfig:
         init_part="backbone",
         rename="a.=b.",
         head_multiplier=2.5,
+        backbone_rate=0.0004,
+        layer_decay=0.75,
         optimizer="sgd",
         momentum=0.8,
+        nesterov="no",
+        decay_norms="yes",
+        head_kind="logit",
+        head_hidden=64,
+        head_init="xavier",
+        dropout=0.3,
+        sampling="balanced",
+        mixup=0.2,
+        cutmix=1.0,
+        ema=0.99,
+        accumulate=2,
+        clip_norm=1.5,
+        keep_every=2,
+        loss_reduction="sum",
         weight_decay=0.123456789,
         schedule="step",
         warmup=0.2,
+        step_epochs=7,
+        step_factor=0.2,
+        plateau_mode="previous",
+        plateau_patience=1,
+        plateau_cuts=3,
+        best_by="loss",
+        early_stop=4,
         label_smoothing=0.1,
         features="fresh",
         feature_views=5,

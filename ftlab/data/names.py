@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -78,9 +79,13 @@ def amiss(folder: Path) -> list[Problem]:
 
 
 def say(name: str, names: Names) -> str:
-    """What a person reads for a class: its name in the language of the page, else in English, else its own."""
+    """What a person reads for a class: its name in the language of the page, else in English, else its own.
+
+    `FTLAB_LANGUAGE` counts here also where ftlab's own sentences are not in that language yet.
+    """
     told = names.get(_composed(name), {})
-    return told.get(words.language()) or told.get("en") or name
+    wanted = os.environ.get("FTLAB_LANGUAGE") or words.language()
+    return told.get(wanted) or told.get("en") or name
 
 
 def kept(names: Names, classes: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from ftlab import backbones, words
 from ftlab.backbones import Backbone
-from ftlab.data import transforms
+from ftlab.data import names, transforms
 from ftlab.data.decode import read
+from ftlab.data.names import Names
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import RunError
 from ftlab.inference import cam
 from ftlab.inference.cam import Heat, Pixels
 from ftlab.models import imagenet, network
+from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import checkpoint, sealed
@@ -60,13 +62,22 @@ class Explanation:
 
 class Predictor:
     """A network with the names of its classes and the preparation of its pictures. Any number of threads may use one.
+    `names` has those for people, in their languages (`data.names.say`).
 
     Each picture goes through the network alone: its answer and its map are the same bits whatever else is asked.
     """
 
-    def __init__(self, net: Network, row: Backbone, prep: Preprocessing, classes: tuple[str, ...], title: str) -> None:
+    def __init__(
+        self,
+        net: Network,
+        row: Backbone,
+        prep: Preprocessing,
+        classes: tuple[str, ...],
+        title: str,
+        shown: Names | None = None,
+    ) -> None:
         self.network = net.eval().requires_grad_(False)
-        self.row, self.prep, self.classes, self.title = row, prep, classes, title
+        self.row, self.prep, self.classes, self.title, self.names = row, prep, classes, title, shown or {}
         self._lock = threading.Lock()  # a hook sits on the shared network while a map is computed
 
     def top(self, file: Path | str, k: int = 5) -> list[Score]:
@@ -124,9 +135,10 @@ class Predictor:
 def load(run: Run | None) -> Predictor:
     """The best model of a run so far; None gives the untrained default with the 1000 classes of ImageNet.
 
-    Models are kept in memory and loaded anew when the run has a better one.
+    Models are kept in memory and loaded anew when the run has a better one, or another `labels.csv`.
 
     Raises:
+        DataError: the run's `labels.csv` cannot be read.
         RunError: the run has no weights yet, or they are damaged.
         WeightsError: the default's weights are not here.
     """
@@ -136,7 +148,8 @@ def load(run: Run | None) -> Predictor:
         changed = run.best.stat().st_mtime_ns
     except OSError as cause:
         raise RunError("run.no_weights", run=run.name) from cause
-    return _trained(run.path, changed)
+    list_of_names = run.path / names.FILE
+    return _trained(run.path, changed, list_of_names.stat().st_mtime_ns if list_of_names.is_file() else 0)
 
 
 @lru_cache(maxsize=1)
@@ -149,14 +162,16 @@ def _untrained() -> Predictor:
 
 
 @lru_cache(maxsize=3)
-def _trained(path: Path, _changed: int) -> Predictor:
+def _trained(path: Path, _changed: int, listed: int) -> Predictor:
     run = Run(path)
+    shown = names.read(path / names.FILE) if listed else None
     model = run.read("model.json")
     try:
         row = backbones.from_json(model["row"]) if "row" in model else backbones.get(model["backbone"])
     except ValueError as cause:
         raise RunError("run.file", run=run.name, file="model.json") from cause
-    net = network.build(row, len(model["classes"]), pretrained=False)
+    head = Plan.from_json(model.get("head", {}))
+    net = network.build(row, len(model["classes"]), pretrained=False, head=head)
     try:
         tensors, header = sealed.load(run.best)
         net.load_state_dict(tensors)
@@ -171,7 +186,8 @@ def _trained(path: Path, _changed: int) -> Predictor:
         epoch=header["epoch"],
         percent=f"{100 * header['val_accuracy']:.1f}",
     )
-    return Predictor(net, row, transforms.from_json(model["preprocessing"]), tuple(model["classes"]), title)
+    prep = transforms.from_json(model["preprocessing"])
+    return Predictor(net, row, prep, tuple(model["classes"]), title, shown or model.get("names"))
 
 
 def _shown(pixels: Pixels) -> Pixels:

@@ -14,7 +14,7 @@ from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError, WeightsError
 from ftlab.events import Note
-from ftlab.models import foreign, imagenet, matching, network
+from ftlab.models import foreign, heads, imagenet, matching, network
 from ftlab.models.foreign import Stored
 from ftlab.models.matching import Plan
 from ftlab.models.network import Network
@@ -101,7 +101,9 @@ def prepare(
     if begun != digest:
         raise WeightsError("init.changed", file=file, run=run.name)
     part = config.init_part
-    plan = matching.plan(stored, _shapes(row, len(classes)), row.head, part, foreign.renames(config.rename))
+    plan = matching.plan(
+        stored, _shapes(row, len(classes), heads.Plan.of(config)), row.head, part, foreign.renames(config.rename)
+    )
     told = [(f"init_{key}", values) for key, values in plan.report(part)]
     if foreigners and part != "backbone":
         told.insert(1, ("init_names", {"names": foreigners}))
@@ -152,10 +154,10 @@ def _whole(plan: Plan, part: str) -> bool:
     )
 
 
-def _shapes(row: Backbone, classes: int) -> dict[str, Tensor]:
+def _shapes(row: Backbone, classes: int, head: heads.Plan) -> dict[str, Tensor]:
     """The network's tensors without their numbers; with some where a model's code asks for them."""
     try:
         with torch.device("meta"):
-            return network.build(row, classes, pretrained=False).state_dict()
+            return network.build(row, classes, pretrained=False, head=head).state_dict()
     except (RuntimeError, NotImplementedError):
-        return network.build(row, classes, pretrained=False).state_dict()
+        return network.build(row, classes, pretrained=False, head=head).state_dict()

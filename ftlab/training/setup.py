@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from ftlab import backbones
 from ftlab.backbones import Backbone
-from ftlab.config import TrainConfig, resolve
-from ftlab.data import augment, rendered, statistics, transforms
+from ftlab.config import TrainConfig, flag, resolve
+from ftlab.data import augment, names, rendered, statistics, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
@@ -23,10 +22,10 @@ from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
 from ftlab.models import features, imagenet, network, weights
 from ftlab.models.features import Features
+from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import devices
-from ftlab.training.checkpoint import State
+from ftlab.training import devices, resumed
 from ftlab.training.feeds import PictureFeed
 
 _TELL = 0.5
@@ -56,8 +55,8 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     stored = run.read("config.json")
     now = devices.facts(accelerator)
     if "resolved" in stored:
-        other = differences(stored, now)
-        return run.resolved(), [_warning("not_identical", what="; ".join(other))] if other else []
+        other = resumed.differences(stored, now)
+        return run.resolved(), [resumed.warning("not_identical", what="; ".join(other))] if other else []
     prep = transforms.chosen(backbones.get(config.backbone), config)
     chosen = dataclasses.replace(
         resolve(config),
@@ -73,19 +72,6 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     if accelerator.is_main_process:
         run.write("config.json", {**stored, "resolved": chosen.to_json(), **now, "engine": features.ENGINE})
     return chosen, []
-
-
-def differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What is not as it was: of `devices.facts` as a run keeps them and as they are, each as `name: was → is`."""
-    said = []
-    for key, value in now.items():
-        was = begun.get(key)
-        pairs = value.items() if isinstance(value, dict) else [(key, value)]
-        for name, here in pairs:
-            there = was.get(name) if isinstance(was, dict) else was
-            if here != there:
-                said.append(f"{name}: {there} → {here}")
-    return said
 
 
 def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
@@ -120,41 +106,6 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
         skipped = [problem.file for problem in found.problems]
         run.write("config.json", {**run.read("config.json"), "manifest": found.manifest(), "skipped": skipped})
     return found
-
-
-def restored(saved: State | None) -> Iterator[Note]:
-    """What a person should know of the state that a training goes on from."""
-    if saved and saved.damaged:
-        yield _warning("fell_back", cause=saved.damaged, step=saved.position.step)
-
-
-def changed(pictures: PictureFeed) -> Iterator[Note]:
-    """What happened to the pictures since they were listed; those that are not there any more are left out.
-
-    Raises:
-        DataError: none of them is there.
-    """
-    catalog = pictures.catalog
-    if gone(catalog):
-        raise DataError("data.gone", folder=catalog.root)
-    missing, other = [], []
-    for split, items in catalog.splits.items():
-        for index, item in enumerate(items):
-            try:
-                if catalog.path(item).stat().st_size != item.size:
-                    other.append(item.path)
-            except OSError:
-                missing.append(item.path)
-                pictures.lost[split].add(index)
-    for code, files in (("data_missing", missing), ("data_changed", other)):
-        if files:
-            yield _warning(code, count=len(files), file=files[0])
-
-
-def gone(catalog: Catalog) -> bool:
-    """Whether the pictures as a whole are out of reach, by a few of them: moved, or on a disk that was taken out."""
-    probes = [items[i] for items in catalog.splits.values() if items for i in (0, len(items) // 2, -1)]
-    return not any(catalog.path(item).exists() for item in probes)
 
 
 def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
@@ -231,19 +182,23 @@ def build(
     """The network on its device, frozen as the mode says, described in `model.json` for whoever predicts with it.
 
     Raises:
+        ConfigError: the head does not fit the classes.
         WeightsError: pretrained weights are neither here nor to be had.
         ConfigError: it takes no pictures of the side that is asked for.
     """
-    row = backbones.get(config.backbone)
+    row, head = backbones.get(config.backbone), Plan.of(config)
+    if head.kind == "logit" and len(pictures.classes) != 2:
+        raise ConfigError("config.logit", name=flag("head_kind"), count=len(pictures.classes))
     inherit = imagenet.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
-    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, inherit=inherit)
+    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, head=head, inherit=inherit)
     if prep.side != row.side:
         _try(net, row, prep.side)
     network.freeze(net, config.mode)
     # A resumed run keeps what its best weights are sealed with.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
         facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
-        run.write("model.json", {**facts, "preprocessing": prep.to_json()})
+        shown = names.kept(names.of(pictures.root, pictures.classes), pictures.classes)
+        run.write("model.json", {**facts, "head": head.to_json(), "names": shown, "preprocessing": prep.to_json()})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=layout)
 
@@ -288,7 +243,7 @@ def compute_features(
         for part in work:
             if isinstance(part, Features):
                 # All at once is no matter of single files.
-                if not part.indices or (part.skipped and gone(pictures.catalog)):
+                if not part.indices or (part.skipped and resumed.gone(pictures.catalog)):
                     raise DataError("data.gone", folder=pictures.catalog.root)
                 found[split] = part
                 yield from skipped(pictures.lose(split, part.skipped), pictures.catalog, split)
@@ -309,8 +264,4 @@ def compute_features(
 def skipped(refused: list[tuple[int, PictureError]], pictures: Catalog, split: str) -> Iterator[Note]:
     """A sentence for each picture that could not be read."""
     for index, refusal in refused:
-        yield _warning("skipped", file=pictures.splits[split][index].path, problem=refusal.problem)
-
-
-def _warning(code: str, **values: object) -> Note:
-    return Note(code=code, values=values, level="warning")
+        yield resumed.warning("skipped", file=pictures.splits[split][index].path, problem=refusal.problem)

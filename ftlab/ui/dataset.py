@@ -11,15 +11,16 @@ from gradio.context import Context
 
 from ftlab import words
 from ftlab.config import KNOBS, SAMPLES
-from ftlab.data import zipped
+from ftlab.data import fetch, zipped
 from ftlab.ui import dataset_view as view
+from ftlab.ui import tutorials
 from ftlab.ui.guard import Profile
 from ftlab.ui.markup import empty
 from ftlab.ui.shop import Shop, about_of, offered
 
 _QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _PAINT: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
-_PLACE = "(sample, folder, sent) => sample === 'upload' ? sent : folder"
+_PLACE = "(sample, folder, sent, set) => ({upload: sent, tutorial: set})[sample] ?? folder"
 _BROWSE = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-path]');
@@ -33,8 +34,9 @@ class DatasetTab:
     """What other tabs need of this one. `sources.choose` takes the four values, in this order, and checks them.
 
     Attributes:
-        sample: `shapes`, `shortcut`, `folder`, or `upload`.
-        folder: path as typed where `sample` is `folder`; name of what was sent where it is `upload`.
+        sample: `shapes`, `shortcut`, `folder`, `upload`, or `tutorial`.
+        folder: path as typed where `sample` is `folder`; name of what was sent where it is `upload`, of the data set
+            where it is `tutorial`.
         val_share, test_share: fractions.
     """
 
@@ -76,6 +78,18 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
                     height=170,
                     elem_id="dataset-zip",
                 )
+            sets = tutorials.choices(profile)
+            first = sets[0][1] if sets else next(iter(fetch.TABLE))
+            with gr.Column(visible=False, elem_id="dataset-tutorials", elem_classes="ftlab-tight") as teaching:
+                which = gr.Dropdown(
+                    sets,
+                    value=first if sets else None,
+                    label=words.text("dataset.tutorial.label"),
+                    info=words.text("dataset.tutorial.hint" if profile.local else "dataset.tutorial.hint_closed"),
+                    elem_id="dataset-set",
+                )
+                terms = gr.HTML(tutorials.about(first), elem_id="dataset-terms", apply_default_css=False)
+                get = gr.Button(tutorials.button(first), elem_id="dataset-get")
             about = gr.HTML(about_of(SAMPLES[0], profile), elem_id="dataset-about", apply_default_css=False)
             val_share, test_share = _share("val_share"), _share("test_share")
             go = gr.Button(words.text("dataset.go"), variant="primary", interactive=False, elem_id="dataset-go")
@@ -115,7 +129,7 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
     shown = [summary, problems, pictures, of_class, of_split, page, gallery, val_share, test_share, go, kept]
     scanning: dict[str, Any] = {"show_progress_on": summary, "concurrency_limit": 4, "trigger_mode": "always_last"}
     # Which field counts is settled in the browser, before the server is asked.
-    settle: dict[str, Any] = {"fn": None, "inputs": [sample, folder, sent], "outputs": place, "js": _PLACE}
+    settle: dict[str, Any] = {"fn": None, "inputs": [sample, folder, sent, which], "outputs": place, "js": _PLACE}
     asked = gr.on([look.click, folder.submit], **settle)
     asked.then(shop.look_again, choice, shown, api_name="scan", **scanning)
     chosen = sample.input(**settle)
@@ -126,11 +140,17 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
         shop.receive, [file, sent, val_share, test_share], [sent, place, *shown], api_visibility="private", **receiving
     )
     taken.then(lambda: None, None, file, **_QUICK)
+    named = which.input(**settle)
+    named.then(shop.look, choice, shown, api_visibility="private", **scanning)
+    which.change(shop.choose_set, which, [terms, get], **_QUICK)
+    fetching = [which, get, place, *shown]
+    get.click(shop.fetch, [which, val_share, test_share], fetching, api_visibility="private", **receiving)
     # `release` tells of the slider only, not of its number field
     shares = [val_share.change, test_share.change]
     gr.on(shares, shop.look, choice, shown, trigger_mode="always_last", **_PAINT)
-    ways = [about, browse, shelf, sending]
-    restored = _page().load(shop.restore, [kept, sent], [sample, folder, place, val_share, test_share, *ways], **_QUICK)
+    ways = [about, browse, shelf, sending, teaching]
+    back = [sample, folder, place, val_share, test_share, *ways, which]
+    restored = _page().load(shop.restore, [kept, sent], back, **_QUICK)
     restored.then(shop.look, choice, shown, api_visibility="private", **scanning)
 
     sample.input(shop.open_way, [sample, folder], ways, **_QUICK)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftlab import words
+from ftlab.data import fetch, names
 from ftlab.data.catalog import SPLITS, Catalog, Item
 from ftlab.ui import sources
 from ftlab.ui.folders import Shelf
@@ -32,10 +33,11 @@ def summary(catalog: Catalog, source: Source) -> Markup:
     totals = {split: len(catalog.splits[split]) for split in SPLITS}
     shown = [split for split in SPLITS if totals[split]]
     widest = max(sum(row.values()) for row in counts.values())
+    known = names.of(catalog.root, catalog.classes)
     rows = [
         tag(
             "tr",
-            tag("th", isolated(name), scope="row", title=words.one_line(name)),
+            tag("th", isolated(names.say(name, known)), scope="row", title=words.one_line(name)),
             tag("td", _bar(row, shown, widest), class_="bar"),
             *(tag("td", _number(row[split])) for split in shown),
         )
@@ -56,12 +58,13 @@ def summary(catalog: Catalog, source: Source) -> Markup:
         tag("td", class_="bar"),
         *(tag("td", _number(totals[split])) for split in shown),
     )
+    row = fetch.TABLE.get(source.folder.name) if source.sample == sources.TUTORIAL and source.folder else None
     title = words.text(f"dataset.sample.{source.sample}") if source.folder is None else _title(catalog, source.folder)
     return tag(
         "section",
-        tag("h3", title),
+        tag("h3", row.title if row else title),
         tag("p", tag("code", isolated(catalog.root, path=True)), class_="sub path")
-        if source.sample == sources.FOLDER
+        if source.sample in (sources.FOLDER, sources.TUTORIAL)
         else "",
         tag("p", _how(catalog, source, totals), class_="sub"),
         _figures(catalog, sum(totals.values())),
@@ -150,6 +153,7 @@ def _rows(
     picked = {label: _spread([one for one in chosen if one[1].label == label], each, page) for label in labels}
     flat = [catalog.path(item) for label in labels for _, item in picked[label]]
     made = dict(zip(flat, thumbnails(flat), strict=True))
+    known = names.of(catalog.root, catalog.classes)
     rows = []
     for label in labels:
         total = sum(item.label == label for _, item in chosen)
@@ -160,7 +164,11 @@ def _rows(
             if figures
             else tag("p", words.text("dataset.gallery.none"), class_="sub")
         )
-        rows.append(tag("section", tag("h4", isolated(catalog.classes[label]), " ", tag("small", shown)), body))
+        rows.append(
+            tag(
+                "section", tag("h4", isolated(names.say(catalog.classes[label], known)), " ", tag("small", shown)), body
+            )
+        )
     return tag("div", *rows, class_="ftlab-gallery wide" if wide else "ftlab-gallery")
 
 

@@ -189,7 +189,8 @@ class Desk:
             train, val = _images(catalog)
             pictures = words.text("train.facts.pictures", classes=len(catalog.classes), train=train, val=val)
             if row:
-                learning, total = backbones.count(row, len(catalog.classes), mode)
+                outputs = 1 if settings.head_kind == "logit" else len(catalog.classes)
+                learning, total = backbones.count(row, outputs, mode, settings.head_hidden)
                 parameters = words.text("train.facts.parameters", learning=_many(learning), total=_many(total))
             known = estimate.known(settings, train, val)
             if known:

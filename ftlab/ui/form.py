@@ -15,12 +15,11 @@ from typing import Any
 import gradio as gr
 
 from ftlab import backbones, config, words
-from ftlab.config import KNOBS, TrainConfig
+from ftlab.config import FOLDED, KNOBS, TrainConfig
 from ftlab.errors import ConfigError, FtlabError
 from ftlab.models import weights
 
 IN_VIEW = ("main",)
-FOLDED = ("start", "more", "pixels", "machine")
 PUBLIC_BATCH = 64
 """Largest batch that a visitor of a public Space may ask for: its memory is everybody's."""
 PUBLIC_SIDE = 320
@@ -187,11 +186,17 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
     fields |= {name: widget(name, values[name]) for name in model}
     with gr.Row(elem_classes="ftlab-fields"):
         fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group in IN_VIEW}
-    for fold, groups in (("more", ("start", "more", "machine")), ("pixels", ("pixels",))):
-        with gr.Accordion(words.text(f"train.{fold}"), open=False, elem_id=f"train-{fold}"):
-            for group in groups:
-                with gr.Row(elem_classes="ftlab-fields"):
-                    fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
+    for theme in FOLDED:
+        inside = [name for name in values if KNOBS[name][0].group == theme]
+        if not inside:
+            continue
+        with (
+            gr.Accordion(
+                words.text(f"theme.{theme}"), open=False, elem_id=f"train-theme-{theme}", elem_classes="ftlab-theme"
+            ),
+            gr.Row(elem_classes="ftlab-fields"),
+        ):
+            fields |= {name: widget(name, values[name]) for name in inside}
     pair = gr.JSON([settings.backbone, settings.mode], visible=False, elem_id="train-pair")
     return Form({name: fields[name] for name in values}, rest, pair, space, minutes)
 

@@ -6,7 +6,7 @@ torch is imported by the first question, not by the page.
 from __future__ import annotations
 
 import random
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
 from ftlab import words
-from ftlab.data import catalog
+from ftlab.data import catalog, names
 from ftlab.errors import FtlabError, PictureError, RunError
 from ftlab.runs import Run
 from ftlab.ui import predict_view as view
@@ -49,12 +49,12 @@ class Lab:
         The page's own run is chosen when it is new to this tab; else the person's choice stays.
         """
         offered = [(line, name) for line, name in self.desk.choices(store) if self._run(name).best.exists()]
-        names = [name for _, name in offered]
+        there = [name for _, name in offered]
         own = store.get("run") if isinstance(store, dict) else None
         seen = shown.get("run") if isinstance(shown, dict) else None
-        if own in names and own != seen:
+        if own in there and own != seen:
             model, seen = own, own
-        elif model not in names:
+        elif model not in there:
             model = UNTRAINED
         choices = [*offered, (words.text("predict.untrained"), UNTRAINED)]
         return [gr.Dropdown(choices=choices, value=model), self.examples(store, model), {"run": seen}]
@@ -109,11 +109,12 @@ class Lab:
             return _nothing(trouble(tag("b", Path(picture).name), ": ", view.wrong(error)))
         except FtlabError as error:
             return _nothing(trouble(str(error)))
+        say = partial(names.say, names=predictor.names)
         return [
-            view.scores(ranked, found.index, predictor.title),
+            view.scores(ranked, found.index, predictor.title, say),
             gr.Column(visible=True),
-            view.overlay(found, classes[found.index], Path(picture).stem),
-            gr.Dropdown(choices=[(name, number) for number, name in enumerate(classes)], value=found.index),
+            view.overlay(found, say(classes[found.index]), Path(picture).stem),
+            gr.Dropdown(choices=[(say(name), number) for number, name in enumerate(classes)], value=found.index),
         ]
 
     # --- examples
@@ -159,7 +160,7 @@ class Lab:
                 answers.append(view.Answer(Path(file), tuple(predictor.top(file, view.TOP))))
             except PictureError as error:
                 answers.append(view.Answer(Path(file), (), view.wrong(error)))
-        return view.gallery(answers)
+        return view.gallery(answers, partial(names.say, names=predictor.names))
 
     def take_file(self, files: list[str] | None, event: gr.EventData) -> Any:
         """The picture of the gallery that was pressed, to look at alone."""
@@ -186,7 +187,8 @@ def _unseen(path: Path, _changed: int) -> list[tuple[Path, str]]:
     random.Random(0).shuffle(items)
     rows = zip_longest(*([item for item in items if item.label == label] for label in range(len(pictures.classes))))
     in_turn = [item for row in rows for item in row if item is not None]
-    return [(pictures.path(item), pictures.classes[item.label]) for item in in_turn[:EXAMPLES]]
+    shown = names.of(pictures.root, pictures.classes)
+    return [(pictures.path(item), names.say(pictures.classes[item.label], shown)) for item in in_turn[:EXAMPLES]]
 
 
 def _nothing(said: Markup) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,31 +31,36 @@ class Answer:
     problem: str = ""
 
 
-def scores(ranked: Sequence[Score], chosen: int, title: str) -> Markup:
+Say = Callable[[str], str]
+"""What a person reads for the name of a class."""
+
+
+def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str) -> Markup:
     """The top classes as bars to choose from; the chosen class too where it is not among them.
 
     Args:
         ranked: all classes, the most probable first.
         chosen: index of the class whose heat is shown.
         title: the model's name.
+        say: the classes' names for people.
     """
     rows = [*ranked[:TOP], *(score for score in ranked[TOP:] if score.index == chosen)]
     count = len(ranked)
     key = "predict.top" if count > TOP else "predict.all"
     return tag(
         "section",
-        tag("h3", ranked[0].name),
+        tag("h3", say(ranked[0].name)),
         tag("p", words.text(key, top=TOP, count=f"{count:,}", model=title), class_="sub"),
-        tag("ol", *(tag("li", _row(score, chosen)) for score in rows)),
+        tag("ol", *(tag("li", _row(score, chosen, say)) for score in rows)),
         tag("p", words.text("predict.choose_class"), class_="sub"),
         class_="ftlab-card ftlab-scores",
     )
 
 
-def _row(score: Score, chosen: int) -> Markup:
+def _row(score: Score, chosen: int, say: Say) -> Markup:
     return tag(
         "button",
-        tag("span", score.name, class_="name"),
+        tag("span", say(score.name), class_="name"),
         tag("span", percent(score.probability), class_="share"),
         tag("span", tag("i", style=f"width:{100 * score.probability:.2f}%"), class_="track", aria_hidden="true"),
         type="button",
@@ -128,11 +133,11 @@ def examples(files: Sequence[tuple[Path, str]]) -> Markup:
     )
 
 
-def gallery(answers: Sequence[Answer]) -> Markup:
-    """Several pictures with their answers, and the same as a table to download."""
+def gallery(answers: Sequence[Answer], say: Say = str) -> Markup:
+    """Several pictures with their answers, and the same as a table to download: that has the classes' own names."""
     made = thumbnails([answer.file for answer in answers])
     figures = [
-        _figure(number, answer, source) for number, (answer, source) in enumerate(zip(answers, made, strict=True))
+        _figure(number, answer, source, say) for number, (answer, source) in enumerate(zip(answers, made, strict=True))
     ]
     link = _download(words.text("predict.download_csv"), table(answers), "predictions.csv")
     bad = sum(bool(answer.problem) for answer in answers)
@@ -141,7 +146,7 @@ def gallery(answers: Sequence[Answer]) -> Markup:
     return tag("section", head, tag("div", *figures, class_="grid"), class_="ftlab-card ftlab-answers")
 
 
-def _figure(number: int, answer: Answer, source: str | None) -> Markup:
+def _figure(number: int, answer: Answer, source: str | None, say: Say) -> Markup:
     name = answer.file.name
     if answer.problem:
         return tag("div", tag("span", "!", class_="gone"), tag("b", name), tag("small", answer.problem), class_="bad")
@@ -149,7 +154,7 @@ def _figure(number: int, answer: Answer, source: str | None) -> Markup:
     return tag(
         "button",
         tag("img", src=source, alt="") if source else "",
-        tag("b", best.name),
+        tag("b", say(best.name)),
         tag("small", percent(best.probability)),
         type="button",
         data_index=number,

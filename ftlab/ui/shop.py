@@ -1,4 +1,4 @@
-"""What the Dataset tab does, without its components: look at pictures, take a zip, find a folder.
+"""What the Dataset tab does, without its components: look at pictures, take a zip, fetch a set, find a folder.
 
 Every event sends the choice along and gets what it shows from the scan of that choice, which the server keeps: so
 nothing of it lives in a session, and a restarted server only looks again.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from gradio.utils import get_upload_folder
 
 from ftlab import words
 from ftlab.config import SAMPLES
-from ftlab.data import origin
-from ftlab.errors import FtlabError
+from ftlab.data import fetch, names, origin
+from ftlab.errors import DataError, FtlabError
 from ftlab.ui import dataset_view as view
-from ftlab.ui import folders, sources, uploads
+from ftlab.ui import folders, sources, tutorials, uploads
 from ftlab.ui.guard import UPLOAD, Profile, inside
 from ftlab.ui.markup import Markup, empty, join, tag, trouble
+
+PAGES = 500
+"""Pages whose last question is remembered."""
 
 
 class Shop:
@@ -30,6 +35,8 @@ class Shop:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        # What each page asks about now, by its session: an answer to what it no longer asks about is not given.
+        self._asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
 
     # --- looking at the pictures
 
@@ -40,13 +47,19 @@ class Shop:
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
     ) -> list[Any]:
         """What the tab shows of a choice, as scanned before if it was. Values for `shown` in `dataset.build`."""
+        return self._last(request, (sample, folder, val, test), lambda: self._look(sample, folder, val, test, progress))
+
+    def _look(self, sample: str, folder: str, val: float, test: float, progress: gr.Progress) -> list[Any]:
         root = self.profile.data_root
         if sample == sources.UPLOAD and not folder:
             return _nothing(empty("dataset.send.choose", "dataset.send.choose_step"))
         if sample == sources.FOLDER and root is not None and folder.strip().rstrip("/\\") in ("", str(root)):
             return _nothing(empty("dataset.choose", "dataset.choose_step"))  # nobody wants the home folder scanned
+        if sample == sources.TUTORIAL and folder in fetch.TABLE and not fetch.find(fetch.get(folder)):
+            return _nothing(empty("dataset.tutorial.choose", "dataset.tutorial.choose_step"))
         return self._scanned(sample, folder, val, test, _told(progress), fresh=False)
 
     def look_again(
@@ -56,9 +69,21 @@ class Shop:
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
     ) -> list[Any]:
         """The same, the files looked at again: they may have been mended."""
-        return self._scanned(sample, folder, val, test, _told(progress), fresh=True)
+        scan = partial(self._scanned, sample, folder, val, test, _told(progress), fresh=True)
+        return self._last(request, (sample, folder, val, test), scan)
+
+    def _last(self, request: gr.Request | None, choice: tuple[Any, ...], look: Callable[[], list[Any]]) -> list[Any]:
+        """What a look gives, unless the page asked about another choice meanwhile: answers may overtake each other."""
+        session = str(request.session_hash) if request else ""
+        self._asked[session] = choice
+        self._asked.move_to_end(session)
+        while len(self._asked) > PAGES:
+            self._asked.popitem(last=False)
+        shown = look()
+        return shown if self._asked.get(session, choice) == choice else [gr.skip()] * len(shown)
 
     def receive(
         self,
@@ -67,6 +92,7 @@ class Shop:
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
     ) -> list[Any]:
         """A zip that was sent, unpacked and looked at; the zip itself is not kept. For `sent`, `place`, and `shown` in
         `dataset.build`."""
@@ -81,7 +107,40 @@ class Shop:
         finally:
             if Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
                 Path(file).unlink(missing_ok=True)
-        return [token, token, *self.look(sources.UPLOAD, token, val, test, progress)]
+        return [token, token, *self.look(sources.UPLOAD, token, val, test, progress, request)]
+
+    def fetch(
+        self,
+        which: str,
+        val: float,
+        test: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        """A tutorial's data set, downloaded unless it is here, and looked at. For the menu, its button, `place`, and
+        `shown` in `dataset.build`."""
+        telling: dict[str, Callable[[int, int], None]] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            scale = 1 if stage == "unpack" else 1_000_000
+            told = telling.setdefault(stage, _told(progress, f"dataset.tutorial.{stage}"))
+            told(done // scale, max(1, total // scale))
+
+        try:
+            row = fetch.get(str(which))
+            if not self.profile.local and not fetch.find(row):
+                raise DataError("page.no_fetch")
+            fetch.fetch(row, progress=tell)
+        except FtlabError as mistake:
+            return [gr.skip(), gr.skip(), gr.skip(), *_nothing(trouble(str(mistake)))]
+        shown = self.look(sources.TUTORIAL, row.name, val, test, progress)
+        menu = gr.Dropdown(choices=tutorials.choices(self.profile), value=row.name)
+        return [menu, gr.Button(tutorials.button(row.name)), row.name, *shown]
+
+    def choose_set(self, which: str) -> list[Any]:
+        """A set of the menu was chosen: what it is, and what its button does."""
+        if which not in fetch.TABLE:
+            return [gr.skip(), gr.skip()]
+        return [tutorials.about(which), gr.Button(tutorials.button(which))]
 
     def _beside(self, said: Markup, before: str, val: float, test: float) -> list[Any]:
         """A refusal above what was sent before it and is still chosen, if that is there. Values for `shown`."""
@@ -101,6 +160,7 @@ class Shop:
         except FtlabError as mistake:
             return _nothing(trouble(str(mistake)))
         splits = view.splits_of(catalog)
+        known = names.of(catalog.root, catalog.classes)
         return [
             view.summary(catalog, source),
             view.problems(catalog),
@@ -108,7 +168,7 @@ class Shop:
             gr.Dropdown(
                 [
                     (words.text("dataset.all_classes"), view.ALL),
-                    *((words.one_line(name), name) for name in catalog.classes),
+                    *((words.one_line(names.say(name, known)), name) for name in catalog.classes),
                 ],
                 value=view.ALL,
             ),
@@ -147,7 +207,8 @@ class Shop:
     # --- finding a folder
 
     def restore(self, kept: object, sent: object = "") -> list[Any]:
-        """The choice that the browser kept, as far as it still makes sense: for sample, folder, place, shares, `ways`.
+        """The choice that the browser kept, as far as it still makes sense: for sample, folder, place, shares, `ways`,
+        set.
 
         Args:
             kept: what `_scanned` gave it.
@@ -156,15 +217,17 @@ class Shop:
         stored = kept if isinstance(kept, dict) else {}
         sample, folder = stored.get("sample"), stored.get("folder")
         if sample not in offered(self.profile):
-            return [gr.skip()] * 9
+            return [gr.skip()] * 11
         typed = folder if isinstance(folder, str) and sample == sources.FOLDER else ""
+        named = folder if isinstance(folder, str) and sample == sources.TUTORIAL and folder in fetch.TABLE else ""
         return [
             sample,
             typed or gr.skip(),
-            str(sent or "") if sample == sources.UPLOAD else typed,
+            str(sent or "") if sample == sources.UPLOAD else named or typed,
             sources.share("val_share", stored.get("val")),
             sources.share("test_share", stored.get("test")),
             *self.open_way(sample, typed),
+            named or gr.skip(),
         ]
 
     def open_way(self, sample: str, folder: str) -> list[Any]:
@@ -175,6 +238,7 @@ class Shop:
             gr.Column(visible=wanted),
             self.shelf(folder) if wanted else "",
             gr.Column(visible=sample == sources.UPLOAD),
+            gr.Column(visible=sample == sources.TUTORIAL),
         ]
 
     def shelf(self, typed: str) -> Markup:
@@ -203,8 +267,9 @@ class Shop:
 
 def offered(profile: Profile) -> list[str]:
     """The kinds of pictures that can be chosen on this server."""
+    sets = [sources.TUTORIAL] if tutorials.offered(profile) else []
     own = [sources.FOLDER, sources.UPLOAD] if profile.data_root else [sources.UPLOAD]
-    return [*SAMPLES, *own]
+    return [*SAMPLES, *sets, *own]
 
 
 def about_of(sample: str, profile: Profile) -> Markup:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.config import KNOBS, SAMPLES
-from ftlab.data import catalog, origin, rendered
+from ftlab.data import catalog, fetch, origin, rendered
 from ftlab.data.catalog import Catalog
 from ftlab.data.listing import ignored
 from ftlab.errors import DataError
@@ -21,6 +21,8 @@ FOLDER = "folder"
 """A choice beside the sample sets: a folder of the person's own, or a zip or a list there."""
 UPLOAD = "upload"
 """Another one: a zip that the person sends."""
+TUTORIAL = "tutorial"
+"""Another one: the data set of a tutorial, by its name."""
 _KEPT = 32
 
 
@@ -29,7 +31,7 @@ class Source:
     """A choice of pictures, checked.
 
     Attributes:
-        sample: `shapes`, `shortcut`, `folder`, or `upload`.
+        sample: `shapes`, `shortcut`, `folder`, `upload`, or `tutorial`.
         folder: where the pictures are, or the zip or the list; for a sample set None, until it is rendered.
         val_share, test_share: fractions set aside where the layout leaves it to us.
     """
@@ -51,18 +53,24 @@ def choose(profile: Profile, sample: str, folder: str, val_share: float, test_sh
     Args:
         profile: of this server.
         sample: as in `Source`.
-        folder: as typed; of an upload, the name that `uploads.take` gave it.
+        folder: as typed; of an upload, the name that `uploads.take` gave it; of a tutorial's data set, its name.
         val_share, test_share: fractions.
 
     Raises:
         DataError: no folder is named, it does not exist, or it lies where this server must not look; the upload is
-            not there any more.
+            not there any more; the data set was not fetched yet.
     """
     shares = share("val_share", val_share), share("test_share", test_share)
     if sample in SAMPLES:
         return Source(sample, None, *shares)
     if sample == UPLOAD:
         return Source(UPLOAD, uploads.find(str(folder or "")), *shares)
+    if sample == TUTORIAL:
+        row = fetch.get(str(folder or ""))
+        found = fetch.find(row)
+        if found is None:
+            raise DataError("page.not_fetched", title=row.title)
+        return Source(TUTORIAL, found, *shares)
     if profile.data_root is None:
         raise DataError("page.no_folders")
     if not str(folder or "").strip():

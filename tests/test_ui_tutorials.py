@@ -1,0 +1,109 @@
+"""The menu of tutorials' data sets: fetched from the page where nobody else reaches it, offered where they are here."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Server
+from test_fetch import quick, row, server
+from test_ui_dataset import SHOWN, nothing_scanned
+
+from ftlab.data import download, fetch
+from ftlab.data.fetch import DataSet
+from ftlab.errors import DataError
+from ftlab.ui import sources, tutorials
+from ftlab.ui.guard import Profile
+from ftlab.ui.shop import Shop, offered
+
+__all__ = ["nothing_scanned", "quick", "row", "server"]
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Shop:
+    return Shop(Profile(tmp_path, tmp_path / "runs", local=True))
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Shop:
+    return Shop(Profile(None, tmp_path / "runs", space=True))
+
+
+def pressed(shop: Shop, name: str) -> dict[str, Any]:
+    """What the page is sent when the button under the menu is pressed."""
+    return dict(zip(["menu", "button", "place", *SHOWN], shop.fetch(name, 0.15, 0.15), strict=True))
+
+
+def text(markup: str) -> str:
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", markup)).strip())
+
+
+def test_a_local_page_offers_all_sets_with_their_size_and_terms(local: Shop) -> None:
+    labels = {name: label for label, name in tutorials.choices(local.profile)}
+    assert list(labels) == list(fetch.TABLE)
+    assert labels["flowers"] == "Flowers · 229 MB"
+    for name, one in fetch.TABLE.items():
+        said = text(tutorials.about(name))
+        assert one.terms in said
+        assert one.source in said
+        assert str(one.megabytes) in tutorials.button(name)
+
+
+def test_a_set_is_fetched_from_the_page_and_shown(local: Shop, row: DataSet) -> None:
+    before = dict(zip(SHOWN, local.look("tutorial", "pets", 0.15, 0.15), strict=True))
+    assert "Not here yet" in before["summary"]
+    shown = pressed(local, "pets")
+    assert shown["place"] == "pets"
+    assert "<h3>Pets</h3>" in shown["summary"]
+    assert "ants" in shown["gallery"]
+    assert ("Pets · here", "pets") in shown["menu"].choices
+    assert shown["button"].value == "Look at these pictures"
+    assert shown["go"].interactive
+
+
+def test_the_choice_is_found_again_and_trained_on(local: Shop, row: DataSet) -> None:
+    kept = pressed(local, "pets")["kept"]
+    assert kept["sample"] == "tutorial"
+    sample, _, place, *_, which = local.restore(kept)
+    assert (sample, place, which) == ("tutorial", "pets", "pets")
+    settings = sources.choose(local.profile, sample, place, 0.15, 0.15).config()
+    assert settings["data"] == str(fetch.find(row))
+
+
+def test_what_goes_wrong_is_told_in_one_line_and_nothing_is_lost(
+    local: Shop, row: DataSet, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "TRIES", 1)
+    server.cut = [100_000, 0]
+    shown = pressed(local, "pets")
+    assert "pets.zip" in text(shown["summary"])
+    assert not shown["go"].interactive
+    assert "<h3>Pets</h3>" in pressed(local, "pets")["summary"]
+    assert server.asked[-1] == "bytes=100000-"
+
+
+def test_where_others_reach_the_server_only_what_is_here_is_offered(
+    local: Shop, space: Shop, tmp_path: Path, row: DataSet, server: Server
+) -> None:
+    lan = Profile(tmp_path, tmp_path / "runs")
+    for profile in (space.profile, lan):
+        assert "tutorial" not in offered(profile)
+        assert tutorials.choices(profile) == []
+    refused = pressed(space, "pets")
+    assert "fetches no data sets" in text(refused["summary"])
+    assert server.asked == []
+    pressed(local, "pets")
+    for profile in (space.profile, lan):
+        assert "tutorial" in offered(profile)
+        assert tutorials.choices(profile) == [("Pets · here", "pets")]
+    assert "<h3>Pets</h3>" in pressed(space, "pets")["summary"]
+
+
+@pytest.mark.parametrize("name", ["", "../../etc", "nothing", None, 7])
+def test_a_set_that_is_none_is_refused_whoever_sent_its_name(local: Shop, name: Any) -> None:
+    with pytest.raises(DataError):
+        sources.choose(local.profile, "tutorial", name, 0.15, 0.15)
+    assert "ftlab-trouble" in pressed(local, name)["summary"]
