@@ -22,7 +22,7 @@ SAMPLES = ("shapes", "shortcut")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
 FOLDED = ("start", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
-EFFECTS = (*("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase"),)
+EFFECTS = ("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase")
 """Knobs that vary training pictures once they are above 0."""
 
 
