@@ -24,7 +24,7 @@ OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
 FOLDED = ("start", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
-EFFECTS = (*("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase"),)
+EFFECTS = ("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase")
 """Knobs that vary training pictures once they are above 0."""
 _LAYER = re.compile(r"|1(\.0*)?|0?\.\d*[1-9]\d*|[A-Za-z_][\w.-]*")
 """A layer's path or a share of layers: above 0, at most 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftlab import cli
+from ftlab import cli, commands
+from ftlab.config import KNOBS
 from ftlab.data import catalog, statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -85,3 +87,22 @@ def test_a_slip_is_told_in_one_line_and_nothing_is_written(
     assert said in err
     assert err.count("\n") == 1
     assert not list(Path.cwd().glob("x.*"))
+
+
+# The guide
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "pixels.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name, (knob, _) in KNOBS.items() if knob.group == "pixels"])
+def test_the_guide_has_every_knob(name: str) -> None:
+    assert f"`{name}`" in GUIDE
+
+
+def test_the_flags_of_the_guides_tutorials_are_a_configuration() -> None:
+    rows = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", GUIDE, re.MULTILINE)
+    read = [commands.given(cli.parser().parse_args(["train", "--mode", "full", *row.split()])) for row in rows]
+    assert [one.crop_scale for one in read] == [0.08, 0.08, 0.8, 0.35]
+    assert (read[0].resize, read[0].resize_mode) == (256, "squash")
+    assert (read[2].crop_side, read[2].rotate, read[2].normalise) == (256, 15.0, "estimated")
+    assert (read[3].side, read[3].rotate_border, read[3].normalise) == (160, "reflect", "unit")

@@ -159,6 +159,8 @@ def test_it_is_drawn_when_it_is_opened_and_follows_the_form(page: Page, url: str
     page.locator("#train-theme-pixels > button").click()
     page.locator("#train-rotate input[type=number]").fill("90")
     expect(images.nth(1)).not_to_have_attribute("src", first)
+    page.locator("#train-side input").fill("96")
+    expect(note).to_contain_text("96 × 96 pixels")
     before = file.inner_text()
     page.locator("#train-preview-another").click()
     expect(file).not_to_have_text(before)
