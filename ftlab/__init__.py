@@ -9,3 +9,6 @@ __version__ = "0.1.0"
 # microseconds. It is read when PyTorch is loaded, so it stands here; what a person chose stays.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+# The Hugging Face Hub's loader asks who runs it, and tells: not from here. Read when it is imported.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -160,7 +161,8 @@ def get(name: str) -> Backbone:
     if found is None:
         try:
             found = _FOUND[name] = _looked_up(name)
-            _keep(found)
+            with suppress(OSError):  # not to be kept is no mistake: it is looked up again another time
+                _keep(found)
         except ConfigError as mistake:
             _FOUND[name] = mistake
             raise
@@ -194,11 +196,19 @@ def rates(name: str) -> tuple[float, float]:
     return (row.full_rate, row.scratch_rate) if row else _TIMM_RATES
 
 
-def count(row: Backbone, classes: int, mode: str) -> tuple[int, int]:
-    """Trainable and total parameters of the network for that many classes in that mode."""
-    head = (row.width + 1) * classes
-    total = row.parameters + head + sum((width + 1) * classes for width in row.auxiliary_widths)
-    return (head if mode == "frozen" else total), total
+def count(row: Backbone, outputs: int, mode: str, hidden: int = 0) -> tuple[int, int]:
+    """Trainable and total parameters of the network in that mode, of which each part learns in the end.
+
+    Args:
+        outputs: logits of the head.
+        hidden: width of a layer between, 0 for none.
+    """
+
+    def head(width: int) -> int:
+        return (width + 1) * hidden + (hidden + 1) * outputs if hidden else (width + 1) * outputs
+
+    total = row.parameters + sum(map(head, (row.width, *row.auxiliary_widths)))
+    return (head(row.width) if mode == "frozen" else total), total
 
 
 def _file(name: str) -> Path:

@@ -14,11 +14,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
-from ftlab import backbones, words
+from ftlab import backbones, contradictions, words
 from ftlab.errors import ConfigError
 
 MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
+SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
+FOLDED = ("start", "rates", "head", "phases", "guard", "pixels", "end", "machine")
+"""Themes of the knobs that a form folds away, in its order."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Knob:
     """What is known of a knob beside its type and default.
 
     Attributes:
-        group: where the form shows it: `data`, `model`, `main` (in view), `start`, `more` or `machine` (folded).
+        group: where the form shows it: `data` (in the tab of the pictures), `model`, `main` (in view), or a theme of
+            `FOLDED`.
         low, high: inclusive bounds of a number.
         choices: the values a choice can take.
         unit: for people, empty for a bare number.
@@ -68,20 +72,39 @@ class TrainConfig:
     init: str = _knob("", "start")
     init_part: str = _knob("all", "start", choices=("all", "backbone", "head"))
     rename: str = _knob("", "start")
-    head_init: str = _knob("small", "start", choices=("small", "imagenet"))
 
-    head_multiplier: float = _knob(10.0, "more", low=0.01, high=1000.0)
-    optimizer: str = _knob("adamw", "more", choices=("adamw", "sgd"))
-    momentum: float = _knob(0.9, "more", low=0.0, high=0.999, step=0.01)
-    weight_decay: float | None = _knob(None, "more", low=0.0, high=10.0)
-    schedule: str = _knob("cosine", "more", choices=("cosine", "constant", "step"))
-    warmup: float = _knob(0.05, "more", low=0.0, high=0.9, step=0.01)
-    label_smoothing: float = _knob(0.0, "more", low=0.0, high=0.9, step=0.01)
-    augment: str | None = _knob(None, "more", choices=("none", "flip", "crop"))
-    features: str = _knob("cached", "more", choices=("cached", "fresh"))
-    feature_views: int = _knob(2, "more", low=1, high=64, step=1)
-    max_minutes: float = _knob(0.0, "more", low=0.0, high=100_000.0, unit="minutes")
-    seed: int = _knob(0, "more", low=0, high=2**31 - 1, step=1)
+    optimizer: str = _knob("adamw", "rates", choices=("adamw", "adam", "sgd", "rmsprop"))
+    momentum: float = _knob(0.9, "rates", low=0.0, high=0.999, step=0.01)
+    nesterov: str = _knob("yes", "rates", choices=("yes", "no"))
+    head_multiplier: float | None = _knob(None, "rates", low=0.01, high=1000.0)
+    backbone_rate: float = _knob(0.0, "rates", low=0.0, high=100.0)
+    layer_decay: float = _knob(1.0, "rates", low=0.01, high=1.0, step=0.01)
+    schedule: str = _knob("cosine", "rates", choices=SCHEDULES)
+    warmup: float = _knob(0.05, "rates", low=0.0, high=0.9, step=0.01)
+    step_epochs: int = _knob(0, "rates", low=0, high=10_000, step=1, unit="epochs")
+    step_factor: float = _knob(0.1, "rates", low=0.001, high=0.999)
+    plateau_mode: str = _knob("best", "rates", choices=("best", "previous"))
+    plateau_patience: int = _knob(2, "rates", low=0, high=10_000, step=1, unit="epochs")
+    plateau_cuts: int = _knob(0, "rates", low=0, high=100, step=1)
+    loss_reduction: str = _knob("mean", "rates", choices=("mean", "sum"))
+
+    head_kind: str = _knob("softmax", "head", choices=("softmax", "logit"))
+    head_hidden: int = _knob(0, "head", low=0, high=65_536, step=1)
+    head_init: str = _knob("small", "head", choices=("small", "default", "xavier", "imagenet"))
+
+    dropout: float = _knob(0.0, "guard", low=0.0, high=0.95, step=0.01)
+    weight_decay: float | None = _knob(None, "guard", low=0.0, high=10.0)
+    decay_norms: str = _knob("no", "guard", choices=("yes", "no"))
+    label_smoothing: float = _knob(0.0, "guard", low=0.0, high=0.9, step=0.01)
+
+    augment: str | None = _knob(None, "pixels", choices=("none", "flip", "crop"))
+    features: str = _knob("cached", "pixels", choices=("cached", "fresh"))
+    feature_views: int = _knob(2, "pixels", low=1, high=64, step=1)
+
+    best_by: str = _knob("accuracy", "end", choices=("accuracy", "loss"))
+    early_stop: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")
+    max_minutes: float = _knob(0.0, "end", low=0.0, high=100_000.0, unit="minutes")
+    seed: int = _knob(0, "end", low=0, high=2**31 - 1, step=1)
 
     device: str = _knob("auto", "machine", choices=("auto", "cpu", "cuda", "mps", "xpu"))
     precision: str = _knob("auto", "machine", choices=("auto", "fp32", "bf16", "fp16"))
@@ -100,6 +123,7 @@ class TrainConfig:
             raise ConfigError("config.head_imagenet")
         if self.val_share + self.test_share > 0.95:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
+        contradictions.refuse(dataclasses.asdict(self), flag)
 
     @property
     def caches_features(self) -> bool:
@@ -160,6 +184,7 @@ def defaults(backbone: str, mode: str) -> dict[str, Any]:
             "epochs": 30,
             "batch_size": 32,
             "learning_rate": 1e-3,
+            "head_multiplier": 1.0,
             "weight_decay": 0.05,
             "augment": "flip",
         },
@@ -167,6 +192,7 @@ def defaults(backbone: str, mode: str) -> dict[str, Any]:
             "epochs": 8,
             "batch_size": 16,
             "learning_rate": full_rate,
+            "head_multiplier": 10.0,
             "weight_decay": 0.01,
             "augment": "crop",
         },
@@ -174,6 +200,7 @@ def defaults(backbone: str, mode: str) -> dict[str, Any]:
             "epochs": 30,
             "batch_size": 16,
             "learning_rate": scratch_rate,
+            "head_multiplier": 1.0,
             "weight_decay": 0.05,
             "augment": "crop",
         },

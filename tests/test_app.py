@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import drawn
 import psutil
 import pytest
 from playwright.sync_api import Page, expect
@@ -210,7 +212,7 @@ def test_no_tab_is_wider_than_the_window(server: Server, page: Page, screenshots
 def test_a_folder_that_cannot_be_used_is_refused_with_what_to_fix(server: Server, page: Page) -> None:
     (server.data / "empty").mkdir()
     page.goto(server.url)
-    page.locator("#dataset-source label").last.click()
+    page.locator("#dataset-source label").filter(has_text="A folder of mine").click()
     field = page.locator("#dataset-folder input")
     field.fill(str(server.data / "empty"))
     field.press("Enter")
@@ -218,6 +220,40 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_fix(server: Server
     field.fill("/etc")
     field.press("Enter")
     expect(page.locator("#dataset-summary")).to_contain_text(str(server.data), timeout=SOON)
+
+
+def test_a_zip_that_is_sent_is_looked_through_found_again_and_trained_on(
+    server: Server, page: Page, tmp_path: Path, screenshots: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as out:
+        for label in ("ants", "bees"):
+            for number in range(6):
+                out.writestr(f"pets/{label}/{number}.png", drawn.png(64, 64))
+        out.writestr("pets/ants/empty.png", b"")
+    (tmp_path / "broken.zip").write_bytes(b"no zip at all")
+    page.goto(server.url)
+    page.locator("#dataset-source label").filter(has_text="A zip of mine").click()
+    expect(page.locator("#dataset-summary")).to_contain_text("Which zip?", timeout=LATER)
+    field, summary = page.locator("#dataset-zip input[type=file]"), page.locator("#dataset-summary")
+    field.set_input_files(tmp_path / "broken.zip")
+    expect(summary).to_contain_text("broken.zip is no zip", timeout=SOON)
+    field.set_input_files(tmp_path / "pets.zip")
+    expect(summary).to_contain_text("bees", timeout=SOON)
+    expect(page.locator("#dataset-problems")).to_contain_text("ants/empty.png")
+    keep(page, screenshots, "8-dataset-zip")
+
+    page.reload()
+    expect(summary).to_contain_text("pets", timeout=SOON)
+    page.locator("#dataset-go").click()
+    command = page.locator("#train-command textarea")
+    expect(command).to_have_value(re.compile("--data .*visitors.*pets"), timeout=SOON)
+    page.locator("#train-epochs input").fill("1")
+    expect(command).to_have_value(re.compile("--epochs 1 "), timeout=SOON)
+    page.locator("#train-start").click()
+    expect(page.locator("#train-go")).to_be_visible(timeout=LATER)
+    run = server.newest()
+    assert run.read("model.json")["classes"] == ["ants", "bees"]
+    assert run.status() == "finished"
 
 
 def keep(page: Page, folder: Path, name: str) -> None:

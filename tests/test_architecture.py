@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Imports only go down: a room may import from its own floor and from those above it in this list.
 FLOORS = (
-    ("disk", "errors", "events", "words", "backbones", "places", "machine"),
+    ("disk", "errors", "events", "words", "backbones", "places", "machine", "contradictions"),
     ("config",),
     ("heart", "history", "process", "recipes", "run", "runs"),
     ("data", "models", "jobs"),
@@ -31,20 +31,9 @@ FLOORS = (
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
-    *("disk", "errors", "events", "words", "backbones", "places", "machine", "config", "heart", "history", "process"),
-    *(
-        "recipes",
-        "run",
-        "runs",
-        "jobs",
-        "console",
-        "session",
-        "printing",
-        "architectures",
-        "cli",
-        "commands",
-        "tutorials",
-    ),
+    *("disk", "errors", "events", "words", "backbones", "places", "machine", "contradictions", "config"),
+    *("heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
+    *("architectures", "tutorials", "cli", "commands"),
 )
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

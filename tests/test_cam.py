@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ftlab import backbones
 from ftlab.inference import cam
+from ftlab.models import heads
 from ftlab.models.cam_layout import as_map
 from ftlab.models.network import Network
 
@@ -106,7 +107,7 @@ def test_the_network_is_left_as_it_was_found(picture: Tensor, training: bool, le
 
 def test_a_gradient_that_somebody_keeps_is_not_touched(picture: Tensor) -> None:
     net = hand()
-    kept = torch.ones_like(net.head.weight)
+    kept = torch.ones_like(heads.classifier(net.head).weight)
     net.head.weight.grad = kept
     cam.grad_cam(net, ROW, picture, 1)
     assert net.head.weight.grad is kept

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import threading
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from drawn import png as picture
 
 from ftlab.data import catalog, listing, split
 from ftlab.data.catalog import SPLITS, Catalog, Item, scan
 from ftlab.errors import ConfigError, DataError
-
-
-def picture(width: int = 12, height: int = 8) -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (width, height), (90, 120, 60)).save(stream, "PNG")
-    return stream.getvalue()
-
 
 PICTURE = picture()
 
@@ -144,6 +137,40 @@ def test_classes_and_files_stand_in_the_order_a_person_expects(place: Path) -> N
     found = scan(place)
     assert found.classes == ("alpha", "Beta", "class2", "class10")
     assert paths(found, "val")[:3] == [f"val/alpha/{n}.png" for n in (1, 9, 10)]
+
+
+def test_a_class_is_the_same_in_train_and_val_however_its_accents_are_stored(place: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD"))
+    plant(place, *many(f"train/{composed}", 3), *many("train/b", 3), *many(f"val/{apart}", 2), *many("val/b", 2))
+    found = scan(place)
+    assert found.classes == ("b", composed)
+    assert found.counts()[composed] == {"train": 3, "val": 2, "test": 0}
+    assert not found.problems
+    assert all(found.path(item).is_file() for item in found.splits["val"])
+
+
+def test_classes_that_some_systems_take_for_one_are_named(place: Path) -> None:
+    names = ["ants", "Ants", "bees", *(unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD"))]
+    for name in names:
+        plant(place, *many(name, 4))
+    if sorted(os.listdir(place)) != sorted(names):
+        pytest.skip("this system takes them for one")
+    found = scan(place)
+    assert sorted(found.classes) == sorted(names)
+    assert [one.code for one in found.problems] == ["alike", "alike"]
+    assert "the class Ants differ" in found.problems[0].problem
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such names on Windows")
+def test_a_name_that_would_break_a_line_or_turn_it_around_is_written_out(place: Path) -> None:
+    plant(place, *many("a", 3), *many("b", 3))
+    plant(place, "a/new\nline.png", "a/\x1b[31mred.png", "a/\u202egnp.exe.png", content=b"")
+    found = scan(place)
+    assert {one.where for one in found.problems} == {
+        "a/new\\x0aline.png",
+        "a/\\x1b[31mred.png",
+        "a/\\u202egnp.exe.png",
+    }
 
 
 # Dealing
@@ -290,12 +317,14 @@ def test_links_do_not_lead_out_and_loops_do_no_harm(place: Path) -> None:
     (root / "a" / "dots.png").symlink_to("../../elsewhere/secret.png")
     (root / "a" / "nothing.png").symlink_to("nowhere.png")
     (root / "a" / "loop").symlink_to(root, target_is_directory=True)
+    (root / "a" / "itself.png").symlink_to("itself.png")
     (root / "b" / "out").symlink_to(place / "elsewhere", target_is_directory=True)
     (root / "c").symlink_to("a", target_is_directory=True)
     found = scan(root)
     assert found.classes == ("a", "b")
     assert told(found) == {
         "a/dots.png": "link_out",
+        "a/itself.png": "link_broken",
         "a/loop": "link_folder",
         "a/nothing.png": "link_broken",
         "a/out.png": "link_out",

@@ -19,6 +19,7 @@ from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import checkpoint, sealed
 from ftlab.training.checkpoint import Keeper, Position
+from ftlab.training.plateau import Plateau
 
 
 def full_disk(*_: object, **__: object) -> None:
@@ -69,6 +70,7 @@ def test_network_optimizer_and_position_are_put_back(run: Run, kind: str) -> Non
     position = Position(
         epoch=3, done=2, step=22, best_epoch=1, best_accuracy=0.5, best_loss=1.25, sums=[0.1, 2, 3, 4] * 2
     )
+    position.plateau = Plateau(share=0.04, best=0.5, before=0.4, bad=1, cuts=2)
     Keeper(run, net, net, optimizer).save(position)
 
     other = network(seed=9)
@@ -133,6 +135,28 @@ def test_the_best_is_the_most_accurate_then_the_surest_and_never_a_nan(
     assert position.best_epoch == best
     assert keeper.save_best(position) == ([] if best is None else ["best"])
     assert keeper.save_best(position) == []
+
+
+def test_the_best_by_loss_is_the_surest_whatever_its_accuracy(run: Run) -> None:
+    net = network()
+    keeper, position = Keeper(run, net, net, optimizers(net, "sgd")), Position()
+    better = []
+    for accuracy, loss in ((0.5, 1.0), (0.9, 1.1), (0.4, 0.8), (0.6, 0.8)):
+        position.epoch += 1
+        better.append(keeper.improves(position, accuracy, loss, "loss"))
+    assert better == [True, False, True, False]
+    assert (position.best_epoch, position.best_accuracy, position.best_loss) == (3, 0.4, 0.8)
+
+
+def test_a_state_of_before_the_schedule_with_a_memory_is_read(run: Run) -> None:
+    net = network()
+    Keeper(run, net, net, optimizers(net, "sgd")).save(Position(epoch=2))
+    tensors, header = sealed.load(run.last)
+    del header["position"]["plateau"]
+    sealed.write(run.last, tensors, header)
+    state = checkpoint.read(run)
+    assert state is not None
+    assert state.position == Position(epoch=2)
 
 
 def test_saving_takes_a_small_share_of_the_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import staged
 from PIL import Image
 from staged import DEAF, Stage
 
-from ftlab import backbones, cli, commands, config, machine, runs
+from ftlab import backbones, cli, commands, config, machine, places, runs
 from ftlab.config import KNOBS, TrainConfig
 from ftlab.errors import ConfigError
 from ftlab.jobs import worker
@@ -314,6 +315,52 @@ def test_scan_deals_with_the_shares_that_are_given(say: Any, tiny_folder: Path) 
     assert found["splits"] == {"train": 12, "val": 6, "test": 6}
 
 
+def test_a_zip_and_a_list_are_looked_at_like_a_folder(say: Any, tiny_folder: Path, tmp_path: Path) -> None:
+    file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", tiny_folder))
+    (found,) = lines(say("scan", file, "--json")[1])
+    assert found["splits"] == {"train": 18, "val": 3, "test": 3}
+    rows = [f"{path.relative_to(tiny_folder).as_posix()};{path.parent.name}" for path in tiny_folder.glob("*/*.jpg")]
+    (tiny_folder / "pets.csv").write_text("\n".join(["path;label", *rows, "gone.jpg;amber"]))
+    (found,) = lines(say("scan", tiny_folder / "pets.csv", "--json")[1])
+    assert found["layout"] == "list"
+    assert found["problems"][0]["line"] == 20
+    out = say("scan", tiny_folder / "pets.csv")[1]
+    assert "gone.jpg (line 20): The file is not there." in out
+    assert "classes as the list says" in out
+
+
+def test_a_training_takes_a_zip_and_unpacks_it_once(say: Any, pictures: Path, tmp_path: Path) -> None:
+    file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", pictures))
+    command = ["train", "--data", file, "--epochs", 1, "--threads", 1, "--runs", tmp_path / "runs"]
+    assert say(*command)[0] == 0
+    run = runs.find(tmp_path / "runs", "latest")
+    assert run.config().data == str(file)
+    assert Path(run.read("split.json")["root"]).is_relative_to(places.home() / "archives")
+    assert say("evaluate", "latest", "--runs", tmp_path / "runs")[0] == 0
+    assert len(list((places.home() / "archives").iterdir())) == 1
+
+
+def test_a_zip_that_is_refused_makes_no_run(say: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as out:
+        out.writestr("../\nevil.png", b"x")
+    status, out_text, err = say("train", "--data", tmp_path / "evil.zip", "--runs", tmp_path / "runs")
+    assert (status, out_text) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert r"../\x0aevil.png leads out" in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such names on Windows")
+def test_no_name_of_a_class_or_a_file_breaks_a_line_of_the_table(say: Any, tiny_folder: Path) -> None:
+    (tiny_folder / "amber").rename(tiny_folder / "am\nber\x1b[31m")
+    (tiny_folder / "blue" / "x\ny.png").touch()
+    status, out, _ = say("scan", tiny_folder)
+    assert status == 0
+    assert len(out.splitlines()) == 6
+    assert r"am\x0aber\x1b[31m" in out
+    assert "\x1b" not in out
+
+
 # Mistakes
 
 
@@ -432,12 +479,60 @@ def test_what_needs_no_torch_does_not_load_it(words: list[str]) -> None:
 def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> None:
     status, out, _ = say("--help")
     assert status == 0
-    for verb in ("scan", "train", "runs", "stop", "resume", "evaluate", "predict", "explain", "ui"):
-        assert f"\n    {verb} " in out
+    for verb in (
+        "scan",
+        "train",
+        "runs",
+        "stop",
+        "resume",
+        "evaluate",
+        "predict",
+        "explain",
+        "backbones",
+        "layers",
+        "ui",
+    ):
+        assert re.search(rf"\n    {verb}\s", out)
     flat = " ".join(say("train", "--help")[1].split())
     for name, (knob, _) in KNOBS.items():
         assert config.flag(name) in flat
         assert all(choice in flat for choice in knob.choices)
+
+
+def test_backbones_lists_what_the_readme_lists(say: Any) -> None:
+    status, out, _ = say("backbones")
+    assert status == 0
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for line, row in zip(out.splitlines()[1:], backbones.TABLE.values(), strict=False):
+        assert line.split()[0] == row.name
+        assert row.licence in line
+        megabytes = "no download" if row.weights_package else f"{row.megabytes:.0f} MB"
+        written = next(one for one in readme.splitlines() if f"| `{row.name}` |" in one)
+        assert all(part in written for part in (row.title, f"| {row.parameters / 1e6:.1f} M |", megabytes, row.source))
+    assert "timm/NAME" in out
+    rows = lines(say("backbones", "--json")[1])
+    assert [backbones.from_json(one) for one in rows] == list(backbones.TABLE.values())
+
+
+def test_layers_shows_a_table_that_adds_up(say: Any) -> None:
+    status, out, _ = say("layers", "squeezenet1_1", "--classes", "4", "--mode", "full")
+    assert status == 0
+    assert "features.12" in out
+    assert "512 × 13 × 13" in out
+    assert "724,548 parameters, 724,548 of them trained in full mode" in out
+    found = lines(say("layers", "squeezenet1_1", "--classes", "4", "--depth", "1", "--json")[1])
+    assert [one["name"] for one in found] == ["features", "classifier", "head"]
+    assert sum(one["trainable"] for one in found) == 4 * 513
+
+
+@pytest.mark.parametrize(
+    "words", ["layers resnet19", "layers resnet18 --depth 0", "backbones resnet19", "layers timm/a/b"]
+)
+def test_a_slip_about_backbones_is_one_line(say: Any, words: str) -> None:
+    status, out, err = say(*words.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("ftlab: ")
+    assert len(err.splitlines()) == 1
 
 
 def test_ui_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,7 +550,9 @@ def drawn_config(seed: int) -> TrainConfig:
     for name, (knob, _) in KNOBS.items():
         if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
             continue
-        if knob.choices:
+        if name == "backbone":
+            values[name] = dice.choice([*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"])
+        elif knob.choices:
             values[name] = dice.choice([choice for choice in knob.choices if choice])
         elif config.kind(name) is int:
             values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))

@@ -11,9 +11,17 @@ from typing import Any
 import pytest
 from unusual import changed
 
-from ftlab import backbones, config, words
+from ftlab import backbones, config, contradictions, words
 from ftlab.config import KNOBS, MODES, TrainConfig
 from ftlab.errors import ConfigError
+
+BESIDE: dict[str, dict[str, Any]] = {
+    "val_share": {"test_share": 0.0},
+    "test_share": {"val_share": 0.01},
+    "backbone_rate": {"mode": "full"},
+    "layer_decay": {"mode": "full"},
+}
+"""What must be chosen beside a knob so that each of its values fits."""
 
 
 def refused(**knobs: Any) -> ConfigError:
@@ -31,7 +39,7 @@ def test_every_knob_has_a_label_and_a_hint(name: str) -> None:
 @pytest.mark.parametrize("name", list(KNOBS))
 def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
     knob, default = KNOBS[name]
-    assert knob.group in ("data", "model", "main", "start", "more", "machine")
+    assert knob.group in ("data", "model", "main", *config.FOLDED)
     assert config.kind(name) in (str, int, float)
     assert config.optional(name) == (default is None)
     assert (config.kind(name) is str and name not in ("data", "backbone", "init", "rename")) == bool(knob.choices)
@@ -59,7 +67,7 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
     kind = config.kind(name)
     assert knob.low is not None
     assert knob.high is not None
-    free = {"test_share": 0.0} if name == "val_share" else {"val_share": 0.01} if name == "test_share" else {}
+    free = BESIDE.get(name, {})
     for bound in (knob.low, knob.high):
         assert getattr(TrainConfig(**{**free, name: kind(bound)}), name) == bound
     beyond = (knob.low - 1, knob.high + 1) if kind is int else (math.nextafter(knob.low, -9e9), knob.high * 1.01)
@@ -81,7 +89,7 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
         ({"data": 3}, "config.type"),
         ({"mode": None}, "config.type"),
         ({"mode": "froze"}, "config.choice"),
-        ({"optimizer": "adam"}, "config.choice"),
+        ({"optimizer": "adagrad"}, "config.choice"),
         ({"backbone": "resnet19"}, "config.backbone"),
         ({"data": "x", "sample": "shapes"}, "config.two_sources"),
         ({"val_share": 0.5, "test_share": 0.5}, "config.shares"),
@@ -90,6 +98,23 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
 def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: str) -> None:
     error = refused(**knobs)
     assert error.code == code
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("reason", "knobs"),
+    [
+        ("frozen_rate", {"backbone_rate": 1e-4}),
+        ("frozen_decay", {"layer_decay": 0.7}),
+        ("hidden_imagenet", {"head_init": "imagenet", "head_hidden": 64}),
+        ("logit_imagenet", {"head_init": "imagenet", "head_kind": "logit"}),
+    ],
+)
+def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str, knobs: dict[str, Any]) -> None:
+    error = refused(**knobs)
+    assert error.code == f"contradiction.{reason}"
+    rule = next(rule for rule in contradictions.RULES if rule[0] == reason)
+    assert all(config.flag(name) in str(error) for name in rule[1])
     assert "\n" not in str(error)
 
 
@@ -118,7 +143,7 @@ def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
 
 def test_the_example_changes_every_knob() -> None:
     same = [name for name, (_, default) in KNOBS.items() if getattr(changed(), name) == default]
-    assert same == ["sample", "head_init"]  # they contradict others that are changed
+    assert same == ["sample"]
 
 
 def test_missing_knobs_take_their_defaults_and_unknown_ones_are_named() -> None:

@@ -56,6 +56,14 @@ def test_a_terminal_also_gets_a_bar_that_moves() -> None:
     assert told.split("\r")[-1].strip() == "", "at the end the bar is wiped away"
 
 
+def test_a_download_is_told_in_bytes_with_their_units() -> None:
+    stream = Terminal()
+    note = Note(code="download", values={"title": "ResNet-18", "megabytes": 47})
+    console.show(iter([Progress(stage="download", done=12_000_000, total=47_000_000), note]), stream)
+    assert "Downloading the weights of ResNet-18 (47 MB), once." in stream.getvalue()
+    assert "12.0M/47.0M" in stream.getvalue()
+
+
 def test_of_several_processes_only_one_speaks() -> None:
     stream = Terminal()
     assert console.show(iter(story()), stream, quiet=True) == fabricated.ended()

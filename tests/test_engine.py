@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from ftlab.data.catalog import from_json
 from ftlab.errors import ConfigError, DataError, RunError
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
 from ftlab.history import History
+from ftlab.inference import predictor
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, engine, optim, sealed
+from ftlab.training import checkpoint, devices, engine, learner, losses, optim, sealed
 from ftlab.training.engine import train
 
 BACKBONE = "mobilenet_v2"
@@ -248,6 +250,44 @@ def test_a_frozen_backbone_keeps_every_bit(
 def test_otherwise_everything_learns(begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, Any]) -> None:
     go(begin(epochs=1, **way))
     assert changed(seen) == set(seen["before"])
+
+
+# Heads
+
+HEAD = {"head_hidden": 16, "dropout": 0.4, "head_init": "default"}
+
+
+@pytest.mark.parametrize("way", [CACHED, FULL], ids=["cached", "full"])
+def test_a_head_with_layers_and_dropout_learns_resumes_to_the_bit_and_predicts(
+    begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any]
+) -> None:
+    whole, parted = begin(**way, **HEAD), begin(**way, **HEAD)
+    go(whole)
+    go(parted, 7)
+    go(parted)
+    assert parted.best.read_bytes() == whole.best.read_bytes()
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert whole.read("model.json")["head"] == {"kind": "softmax", "hidden": 16, "dropout": 0.4, "init": "default"}
+    top = predictor.load(whole).top(next((tiny_folder / "amber").iterdir()))
+    assert sum(score.probability for score in top) == pytest.approx(1.0)
+
+
+def test_one_logit_learns_two_classes_and_predicts_them(begin: Callable[..., Run], tiny_folder: Path) -> None:
+    shutil.rmtree(tiny_folder / "green")
+    run = begin(epochs=20, learning_rate=1e-2, head_kind="logit")
+    events = go(run)
+    assert only(events, Epoch)[0].val_loss == pytest.approx(math.log(2), abs=0.1)
+    assert only(events, Epoch)[-1].train_loss < only(events, Epoch)[1].train_loss
+    assert sealed.load(run.best)[0]["head.classifier.weight"].shape[0] == 1
+    top = predictor.load(run).top(next((tiny_folder / "blue").iterdir()))
+    assert {score.name for score in top} == {"amber", "blue"}
+    assert sum(score.probability for score in top) == pytest.approx(1.0)
+
+
+def test_one_logit_for_three_classes_is_refused(begin: Callable[..., Run]) -> None:
+    with pytest.raises(ConfigError, match="there are 3") as caught:
+        go(begin(head_kind="logit"))
+    assert caught.value.code == "config.logit"
 
 
 # Stop and resume
@@ -483,6 +523,54 @@ def test_the_time_is_up(begin: Callable[..., Run]) -> None:
     assert run.status() == "finished"
 
 
+PLATEAU = {"schedule": "plateau", "plateau_mode": "previous", "plateau_patience": 0, "step_factor": 0.2}
+
+
+def scored(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
+    """Has each validation find these accuracies, epoch 0 first; the losses are as they are."""
+    real, rounds = engine.evaluate, iter(accuracies)
+
+    def told(*arguments: Any) -> Generator[Event, None, Any]:
+        score: Any = yield from real(*arguments)
+        return dataclasses.replace(score, top1=next(rounds))
+
+    monkeypatch.setattr(engine, "evaluate", told)
+
+
+def test_the_rate_falls_when_validation_gets_worse_and_the_last_fall_allowed_is_the_end(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(epochs=9, warmup=0.0, plateau_cuts=2, **PLATEAU)
+    scored(monkeypatch, [0.9, 0.3, 0.5, 0.4, 0.6, 0.5, 0.7])
+    events = go(run)
+    assert [epoch.learning_rate for epoch in only(events, Epoch)][1:] == pytest.approx([1e-3] * 3 + [2e-4] * 2)
+    assert (end(events).reason, end(events).epoch) == ("early", 5)
+    assert run.status() == "finished"
+
+
+def test_it_ends_when_so_many_epochs_brought_nothing_better(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(epochs=9, early_stop=2)
+    scored(monkeypatch, [0.1, 0.3, 0.2, 0.4, 0.1, 0.2, 0.5])
+    events = go(run)
+    assert (end(events).reason, end(events).epoch, end(events).best_epoch) == ("early", 5, 3)
+    assert sealed.load(run.best)[1]["epoch"] == 3
+
+
+def test_what_the_plateau_remembers_survives_a_stop(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parted = begin(epochs=5, **PLATEAU, **FRESH), begin(epochs=5, **PLATEAU, **FRESH)
+    accuracies = [0.5, 0.6, 0.4, 0.5, 0.3, 0.4]
+    for run, stops in ((whole, (None,)), (parted, (13, 21, None))):
+        with pytest.MonkeyPatch.context() as patch:
+            scored(patch, list(accuracies))
+            for stop_at in stops:
+                go(run, stop_at)
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert figures(parted.history()) == figures(whole.history())
+    assert sealed.load(whole.last)[1]["position"]["plateau"]["cuts"] == 2
+
+
 @pytest.mark.parametrize("way", [FRESH, FULL], ids=["fresh", "full"])
 def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., Run], way: dict[str, Any]) -> None:
     run = begin(**{**way, "learning_rate": 100.0, "optimizer": "sgd", "warmup": 0.0, "epochs": 20})
@@ -505,10 +593,10 @@ def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., 
 @pytest.fixture
 def loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Tensor]], None]:
     """Has the loss of each step go through a function."""
-    real = engine.F.cross_entropy
+    real = losses.F.cross_entropy
 
     def put(change: Callable[[Tensor], Tensor]) -> None:
-        monkeypatch.setattr(engine.F, "cross_entropy", lambda *given, **more: change(real(*given, **more)))
+        monkeypatch.setattr(losses.F, "cross_entropy", lambda *given, **more: change(real(*given, **more)))
 
     return put
 
@@ -609,7 +697,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
 def test_what_a_failed_pass_moved_is_put_back(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run, other = begin(epochs=1, **FULL), begin(epochs=1, **FULL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
+        patch.setattr(learner, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
         go(other)
     Card(monkeypatch, holds=2)
     go(run)

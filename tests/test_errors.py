@@ -37,6 +37,13 @@ def test_an_error_reads_as_one_line(error: FtlabError, line: str) -> None:
     assert error.args == (error.code,)
 
 
+def test_an_error_stays_one_line_whatever_a_file_is_called() -> None:
+    odd = "x\n\x1b[31m\u202e.png"
+    for error in (DataError("data.missing", folder=odd), PictureError("empty", file=odd)):
+        assert r"x\x0a\x1b[31m\u202e.png" in str(error)
+        assert error.values.get("file", error.values.get("folder")) == odd
+
+
 def test_a_picture_error_tells_problem_and_remedy_apart() -> None:
     error = PictureError("empty", file="a.png")
     assert (error.problem, error.remedy) == ("The file is empty.", "Copy or download it again.")

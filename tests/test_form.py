@@ -42,7 +42,7 @@ def test_choices_are_the_knobs(built: form.Form) -> None:
 
 
 def test_a_new_knob_becomes_a_widget_by_what_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KNOBS, "momentum", (Knob("more", low=0, high=0.95, step=0.05, unit="parts"), 0.9))
+    monkeypatch.setitem(KNOBS, "momentum", (Knob("rates", low=0, high=0.95, step=0.05, unit="parts"), 0.9))
     with gr.Blocks():
         field = form.build().fields["momentum"]
     assert isinstance(field, gr.Slider)
@@ -97,7 +97,7 @@ def test_no_number_field_starts_empty(built: form.Form) -> None:
         ({"learning_rate": -1}, '"Learning rate" is -1.0: it must lie between 1e-08 and 100.0.'),
         ({"batch_size": "many"}, "\"Batch size\" must be a whole number, not 'many'."),
         ({"seed": True}, '"Seed" must be a whole number, not True.'),
-        ({"optimizer": "magic"}, '"Optimizer" cannot be "magic". Choose one of: adamw, sgd.'),
+        ({"optimizer": "magic"}, '"Optimizer" cannot be "magic". Choose one of: adamw, adam, sgd, rmsprop.'),
         ({"mode": "half"}, '"Mode" cannot be "half". Choose one of: frozen, full, scratch.'),
         ({"mode": ["full"]}, '"Mode" cannot be "[\'full\']". Choose one of: frozen, full, scratch.'),
         ({"backbone": "alexnet9"}, 'There is no backbone "alexnet9".'),
@@ -128,19 +128,28 @@ def test_a_visitors_batch_is_bounded() -> None:
     assert form.read({"batch_size": 512}).batch_size == 512
 
 
-def test_backbones_without_a_card_are_folded_and_one_choice_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {name: dataclasses.replace(row, featured=name != "vit_b_16") for name, row in backbones.TABLE.items()}
-    monkeypatch.setattr(backbones, "TABLE", table)
-    with gr.Blocks():
-        built = form.build()
-    assert built.rest is not None
-    assert [name for _, name in built.rest.choices] == ["vit_b_16"]
+def test_backbones_without_a_card_are_folded_and_one_choice_counts(built: form.Form) -> None:
     cards = built.fields["backbone"]
     assert isinstance(cards, gr.Radio)
-    assert "vit_b_16" not in [name for _, name in cards.choices]
+    assert len(cards.choices) == 6
+    assert [name for _, name in (*cards.choices, *built.rest.choices)] == list(backbones.TABLE)
     values = list(form.shown(TrainConfig()).values())
     assert built.read([*values, None]).backbone == backbones.DEFAULT
-    assert built.read([*values, "vit_b_16"]).backbone == "vit_b_16"
+    assert built.read([*values, "vgg16"]).backbone == "vgg16"
+
+
+def test_the_name_of_a_model_of_timm_may_be_typed_but_not_on_a_public_space(built: form.Form) -> None:
+    values = list(form.shown(TrainConfig()).values())
+    assert built.rest.allow_custom_value
+    assert built.read([*values, " timm/levit_128s "]).backbone == "timm/levit_128s"
+    with gr.Blocks():
+        space = form.build(space=True)
+    assert not space.rest.allow_custom_value
+    values = list(form.shown(TrainConfig(), space=True).values())
+    assert space.read([*values, "vgg16"]).backbone == "vgg16"
+    with pytest.raises(ConfigError) as caught:
+        space.read([*values, "timm/levit_128s"])
+    assert caught.value.code == "config.backbone_space"
 
 
 def test_a_card_says_whether_the_weights_are_here() -> None:

@@ -11,7 +11,7 @@ from ftlab import backbones, console, runs
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError
 from ftlab.events import Epoch, Note
-from ftlab.models import imagenet, network, weights
+from ftlab.models import heads, imagenet, network, weights
 from ftlab.training import sealed
 from ftlab.training.engine import train
 
@@ -65,12 +65,12 @@ def test_the_rows_of_matching_classes_are_the_sources_and_the_others_start_as_us
     own = weights.load(row).get_submodule(row.head)
     assert isinstance(own, torch.nn.Linear)
     usual = network.build(row, 3, pretrained=True)
-    net = network.build(row, 3, pretrained=True, inherit={0: 310, 2: 309})
-    assert torch.equal(net.head.weight[[0, 2]], own.weight[[310, 309]])
-    assert torch.equal(net.head.bias[[0, 2]], own.bias[[310, 309]])
-    assert torch.equal(net.head.weight[1], usual.head.weight[1])
-    assert net.head.bias[1] == 0
-    assert net.head.weight.requires_grad
+    head = heads.classifier(network.build(row, 3, pretrained=True, inherit={0: 310, 2: 309}).head)
+    assert torch.equal(head.weight[[0, 2]], own.weight[[310, 309]])
+    assert torch.equal(head.bias[[0, 2]], own.bias[[310, 309]])
+    assert torch.equal(head.weight[1], heads.classifier(usual.head).weight[1])
+    assert head.bias[1] == 0
+    assert head.weight.requires_grad
 
 
 def test_a_convolution_has_rows_as_well() -> None:
@@ -80,7 +80,7 @@ def test_a_convolution_has_rows_as_well() -> None:
         torch.manual_seed(0)
         own = weights.build(row).get_submodule(row.head)
     assert isinstance(own, torch.nn.Conv2d)
-    assert torch.equal(net.head.weight[1], own.weight[934].flatten())
+    assert torch.equal(heads.classifier(net.head).weight[1], own.weight[934].flatten())
 
 
 def test_where_there_is_no_such_classifier_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ def read(text: str) -> str:
     ("events", "state", "says"),
     [
         ([], "waiting", "Starting"),
+        ([Progress(stage="download", done=12_000_000, total=47_000_000)], "download", "12 of 47 MB"),
         ([fabricated.started()], "preparing", "Preparing"),
         ([fabricated.started(), Progress(stage="features", done=30, total=120)], "features", "30 of 120 pictures"),
         (fabricated.story(epochs=2), "training", "Epoch 2 of 4"),

@@ -11,14 +11,17 @@ from torch import nn
 
 from ftlab import backbones
 from ftlab.backbones import Backbone
-from ftlab.config import MODES, TrainConfig
+from ftlab.config import MODES, TrainConfig, resolve
 from ftlab.inference import cam
 from ftlab.models import network, weights
+from ftlab.models.blocks import blocks
 from ftlab.models.folding import fold
 from ftlab.models.network import Network
-from ftlab.training import optim, sealed
+from ftlab.training import optim, schedules, sealed
+from ftlab.training.rmsprop import RMSprop
 
 CLASSES = 4
+ROW = backbones.get("mobilenet_v2")
 RATE, DECAY = 0.01, 0.1
 MAPS = {"alexnet": 6, "squeezenet1_1": 13, "inception_v3": 8, "efficientnet_v2_s": 12, "vit_b_16": 14}
 """Side of Grad-CAM's map, where it is not the usual 7."""
@@ -49,7 +52,7 @@ def pictures(row: Backbone, count: int = 1) -> torch.Tensor:
 
 
 def settings(row: Backbone, mode: str, **more: Any) -> TrainConfig:
-    return TrainConfig(backbone=row.name, mode=mode, learning_rate=RATE, weight_decay=DECAY, **more)
+    return resolve(TrainConfig(backbone=row.name, mode=mode, learning_rate=RATE, weight_decay=DECAY, **more))
 
 
 def groups(net: Network, config: TrainConfig) -> list[dict[str, Any]]:
@@ -215,15 +218,73 @@ def test_the_sources_own_classifier_can_be_kept() -> None:
     assert net.head.out_features == 1000
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def few(**knobs: Any) -> tuple[Network, dict[str, dict[str, Any]]]:
+    """A network, and the group of each of its parameters by name."""
+    config = settings(backbones.get("mobilenet_v2"), **{"mode": "full", **knobs})
+    net = network.build(backbones.get("mobilenet_v2"), 2, pretrained=False)
+    network.freeze(net, config.mode)
+    names = {id(p): name for name, p in net.named_parameters()}
+    made = network.groups(net, config)
+    return net, {names[id(p)]: group for group in made for p in group["params"]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_multiplier_that_is_given_counts_in_every_mode(mode: str) -> None:
+    net, by_name = few(mode=mode, head_multiplier=3.0)
+    assert by_name["head.weight"]["lr"] == by_name["head.bias"]["lr"] == pytest.approx(3 * RATE)
+    assert {p["lr"] for n, p in by_name.items() if n.startswith("backbone")} == (set() if mode == "frozen" else {RATE})
+    (alone,) = {group["lr"] for group in network.groups(net.head, settings(ROW, mode, head_multiplier=3.0))}
+    assert alone == pytest.approx(3 * RATE), "a head on cached features too"
+
+
+def test_the_backbone_may_have_a_rate_of_its_own() -> None:
+    _, by_name = few(backbone_rate=0.002)
+    assert {group["lr"] for name, group in by_name.items() if name.startswith("backbone")} == {0.002}
+    assert by_name["head.weight"]["lr"] == pytest.approx(10 * RATE)
+
+
+def test_each_block_learns_slower_than_the_one_above_it_by_the_decay() -> None:
+    net, by_name = few(layer_decay=0.5)
+    depths = blocks(net.backbone)
+    rates = [{by_name[f"backbone.{name}"]["lr"] for name in block} for block in depths]
+    assert rates == [{RATE * 0.5 ** (len(depths) - level)} for level in range(len(depths))]
+    assert by_name["head.weight"]["lr"] == pytest.approx(10 * RATE)
+    assert len(by_name) == len(list(net.parameters()))
+
+
+def test_all_groups_follow_one_schedule() -> None:
+    net, _ = few(layer_decay=0.5)
+    config = settings(ROW, "full", layer_decay=0.5)
+    optimizer = optim.make(network.groups(net, config), config)
+    schedules.set_rates(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25 * g["peak"] for g in optimizer.param_groups]
+
+
+def test_biases_and_norms_are_decayed_where_a_recipe_wants_it() -> None:
+    _, by_name = few(decay_norms="yes")
+    assert {group["weight_decay"] for group in by_name.values()} == {DECAY}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("rmsprop", RMSprop)],
+)
 def test_optimizers_by_name(name: str, kind: type[torch.optim.Optimizer]) -> None:
-    row = backbones.get("mobilenet_v2")
-    config = settings(row, "full", optimizer=name, momentum=0.8)
-    made = optim.make(groups(network.build(row, 2, pretrained=False), config), config)
+    config = settings(ROW, "full", optimizer=name, momentum=0.8)
+    made = optim.make(groups(network.build(ROW, 2, pretrained=False), config), config)
     assert type(made) is kind
     assert {group["weight_decay"] for group in made.param_groups} == {0.0, DECAY}
+    assert {group["lr"] for group in made.param_groups} == {RATE, 10 * RATE}
     if name == "sgd":
         assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.8, True)}
+    if name == "rmsprop":
+        assert {(group["rho"], group["eps"]) for group in made.param_groups} == {(0.9, 1e-7)}
+
+
+def test_sgds_momentum_is_plain_on_demand() -> None:
+    config = settings(ROW, "full", optimizer="sgd", momentum=0.8, nesterov="no")
+    made = optim.make(groups(network.build(ROW, 2, pretrained=False), config), config)
+    assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.8, False)}
 
 
 def test_sgd_without_momentum_is_plain() -> None:

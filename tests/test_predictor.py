@@ -21,7 +21,7 @@ from ftlab.data import catalog, decode, loader, transforms
 from ftlab.errors import DataError, PictureError, RunError
 from ftlab.inference import predictor, scoring
 from ftlab.inference.predictor import Predictor
-from ftlab.models import network
+from ftlab.models import heads, network
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import sealed
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def untrained(seed: int, classes: int = 3) -> Network:
     """Random weights whose head speaks up."""
     net = network.build(ROW, classes, pretrained=False, seed=seed)
-    net.head.weight.data.mul_(30.0)
+    heads.classifier(net.head).weight.data.mul_(30.0)
     return net.eval()
 
 
@@ -195,13 +195,37 @@ def test_no_picture_is_too_thin_for_a_map(model: Predictor, tmp_path: Path, size
 
 def test_every_class_has_its_map_and_no_evidence_is_said(pictures: list[Path]) -> None:
     net = untrained(3)
-    net.head.weight.data[2] = 0.0  # this class listens to nothing
+    heads.classifier(net.head).weight.data[2] = 0.0  # this class listens to nothing
     model = Predictor(net, ROW, transforms.of(ROW), NAMES, "")
     maps = [model.explain(pictures[0], index) for index in range(3)]
     assert [one.index for one in maps] == [0, 1, 2]
     assert not np.array_equal(maps[0].heat, maps[1].heat)
     assert maps[2].evidence is False
     assert not maps[2].heat.any()
+    assert all(one.mapped for one in maps)
+
+
+def test_a_backbone_without_a_layer_for_the_map_answers_all_the_same(pictures: list[Path]) -> None:
+    row = dataclasses.replace(ROW, cam="")
+    scores, found = Predictor(untrained(3), row, transforms.of(row), NAMES, "").look(pictures[0])
+    assert len(scores) == 3
+    assert (found.mapped, found.evidence) == (False, False)
+    assert not found.heat.any()
+
+
+def test_the_row_that_travels_with_the_weights_is_the_one_that_counts(run: Run, pictures: list[Path]) -> None:
+    keep(run, 1)
+    told = run.read("model.json")
+    travelling = dataclasses.replace(ROW, name="mobilenet_v2", cam="", title="As it was")
+    run.write("model.json", {**told, "backbone": "not known any more", "row": travelling.to_json()})
+    model = predictor.load(run)
+    assert "As it was" in model.title
+    assert not model.look(pictures[0])[1].mapped
+    run.write("model.json", {**told, "row": {**travelling.to_json(), "name": "../x"}})
+    keep(run, 2)
+    with pytest.raises(RunError) as caught:
+        predictor.load(run)
+    assert caught.value.code == "run.file"
 
 
 # Runs

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.config import TrainConfig
+from ftlab.config import SCHEDULES, TrainConfig
 from ftlab.training import schedules
 
 
@@ -30,6 +30,42 @@ def test_step_divides_by_ten_after_each_third() -> None:
     assert curve(9, schedule="step", warmup=0.0) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
 
 
+def test_step_falls_after_so_many_epochs_by_so_much_as_torchs_step_lr() -> None:
+    per_epoch, epochs = 3, 9
+    config = TrainConfig(schedule="step", warmup=0.0, step_epochs=4, step_factor=0.2)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    torchs = torch.optim.lr_scheduler.StepLR(optimizer, 4, 0.2)
+    for epoch in range(epochs):
+        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
+            assert schedules.factor(config, step, epochs * per_epoch, per_epoch) == pytest.approx(
+                optimizer.param_groups[0]["lr"]
+            )
+        optimizer.step()
+        torchs.step()
+
+
+def test_exponential_falls_by_as_much_without_jumps() -> None:
+    config = TrainConfig(schedule="exponential", warmup=0.0, step_epochs=2, step_factor=0.25)
+    shares = [schedules.factor(config, step, 100, 5) for step in range(30)]
+    assert shares == pytest.approx([0.25 ** (step / 10) for step in range(30)])
+    whole = curve(90, schedule="exponential", warmup=0.0)
+    assert whole[30] == pytest.approx(0.1)
+    assert whole[60] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("steps", [10, 33, 400])
+def test_one_cycle_is_torchs(steps: int) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    torchs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=steps, cycle_momentum=False)
+    expected = []
+    for step in range(steps):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step + 1 < steps:
+            torchs.step()
+    assert curve(steps, schedule="onecycle") == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
 def test_constant_stays() -> None:
     assert curve(5, schedule="constant", warmup=0.0) == [1] * 5
 
@@ -41,7 +77,7 @@ def test_the_warm_up_rises_in_even_steps_to_the_peak(schedule: str) -> None:
     assert max(shares) == 1
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant", "step"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.9])
 @pytest.mark.parametrize("steps", [1, 2, 3, 1000])
 def test_it_is_a_share_of_the_peak_and_no_step_is_wasted(schedule: str, warmup: float, steps: int) -> None:

@@ -248,6 +248,18 @@ def test_class_and_file_names_are_escaped_wherever_they_land(shop: Shop, tmp_pat
     assert "<img" not in shop.shelf(str(tmp_path / "pets"))
 
 
+def test_the_reading_direction_of_a_name_stays_its_own_and_no_name_turns_the_page(shop: Shop, tmp_path: Path) -> None:
+    for name in ("\u202eevil", "שלום"):
+        add_class(tmp_path / "pets", name)
+    (tmp_path / "pets" / "שלום" / "bad.jpg").write_bytes(b"")
+    shown = look(shop, tmp_path / "pets")
+    assert "<bdi>שלום</bdi>" in shown["summary"]
+    assert r"<bdi>\u202eevil</bdi>" in shown["summary"]
+    assert '<bdi dir="ltr">שלום/bad.jpg</bdi>' in shown["problems"]
+    assert "\u202e" not in "".join(shown[part] for part in ("summary", "problems", "gallery"))
+    assert (r"\u202eevil", "\u202eevil") in shown["classes"].choices
+
+
 # --- problems
 
 

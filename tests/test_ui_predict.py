@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
 import re
 from pathlib import Path
@@ -187,6 +188,20 @@ def test_no_evidence_is_said_and_not_stretched_into_some(lab: Lab) -> None:
     assert "No evidence for this class: bee" in text(overlay)
     assert 'class="over"' not in overlay
     assert re.findall(r'download="(.*?)"', overlay) == ["a-picture.jpg"]
+
+
+def test_a_backbone_that_gives_no_map_says_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Stub.look
+
+    def without(*given: Any, **more: Any) -> tuple[list[Score], Explanation]:
+        scores, found = look(*given, **more)
+        return scores, dataclasses.replace(found, evidence=False, mapped=False)
+
+    monkeypatch.setattr(Stub, "look", without)
+    overlay = asked(lab.explain({}, UNTRAINED, "a.jpg", 0))["overlay"]
+    assert "No heat map for: ant" in text(overlay)
+    assert "tells no places apart" in text(overlay)
+    assert 'class="over"' not in overlay
 
 
 def test_class_names_are_escaped_in_the_overlay(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -16,13 +17,13 @@ import pytest
 from playwright.sync_api import Page, expect
 from staged import DEAF, Stage, until
 
-from ftlab import machine, runs
+from ftlab import backbones, machine, runs
 from ftlab.config import TrainConfig
-from ftlab.errors import DataError, RunError
+from ftlab.errors import ConfigError, DataError, RunError
 from ftlab.jobs import estimate, worker
 from ftlab.jobs.estimate import Estimate
 from ftlab.runs import Run
-from ftlab.ui import build_app, form, live, sources, train
+from ftlab.ui import build_app, form, layers, live, sources, train
 from ftlab.ui import desk as desk_module
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
@@ -55,7 +56,7 @@ def widgets() -> form.Form:
 
 def inputs(**changed: object) -> list[Any]:
     """What the form's widgets send."""
-    return list((form.shown(TrainConfig()) | changed).values())
+    return [*(form.shown(TrainConfig()) | changed).values(), None]
 
 
 def at_work(root: Path) -> Run:
@@ -106,7 +107,7 @@ def test_start_runs_the_command_that_was_shown(desk: Desk, widgets: form.Form, m
         return run
 
     monkeypatch.setattr(worker, "_spawn", spawn)
-    given = [*DATA, *form.shown(TrainConfig(mode="full", epochs=3)).values()]
+    given = [*DATA, *inputs(**form.shown(TrainConfig(mode="full", epochs=3)))]
     _, shown = desk.said_before(widgets, given)
     run = desk.start(desk.settings(widgets, given)[1])
     assert shlex.split(shown) == spawned[0]
@@ -160,10 +161,10 @@ def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: Desk) -> 
     with gr.Blocks():
         widgets = form.build(space=True, minutes=10.0)
     values = form.shown(TrainConfig(), space=True) | {"max_minutes": 600}
-    _, settings = space.settings(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values()])
+    _, settings = space.settings(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values(), None])
     assert (settings.max_minutes, settings.data, settings.sample) == (10.0, "", "shapes")
     with pytest.raises(DataError):
-        space.settings(widgets, ["folder", "/etc", 0.15, 0.15, *values.values()])
+        space.settings(widgets, ["folder", "/etc", 0.15, 0.15, *values.values(), None])
 
 
 # --- before the start
@@ -188,6 +189,50 @@ def test_weights_that_are_not_here_are_announced_with_their_size(desk: Desk, wid
     assert "14 MB, once" in desk.said_before(widgets, [*DATA, *inputs(backbone="mobilenet_v2")])[0]
     scratch = desk.said_before(widgets, [*DATA, *inputs(backbone="mobilenet_v2", mode="scratch")])[0]
     assert "random, nothing to download" in scratch
+
+
+def test_a_model_of_timm_is_looked_up_beside_the_page(
+    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(backbones.get("resnet18"), name="timm/some", title="some", licence="mit", cam="")
+    monkeypatch.setattr(backbones, "_FOUND", {})
+    given = [*DATA, *inputs()[:-1], "timm/some"]
+    assert "is being looked up" in desk.said_before(widgets, given)[0]
+    monkeypatch.setattr(backbones, "_looked_up", lambda _name: row)
+    desk.count(*desk.settings(widgets, given))
+    text, command = desk.said_before(widgets, given)
+    assert "47 MB, once · licence: mit · no heat map" in text
+    assert "--backbone timm/some" in command
+
+
+def test_one_that_timm_does_not_have_stands_in_the_way(
+    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: str) -> None:
+        raise ConfigError("config.timm", name=name, names="others")
+
+    monkeypatch.setattr(backbones, "_FOUND", {})
+    monkeypatch.setattr(backbones, "_looked_up", none)
+    given = [*DATA, *inputs()[:-1], "timm/nothing"]
+    _, settings = desk.settings(widgets, given)
+    with pytest.raises(ConfigError):
+        desk.start(settings)
+    assert runs.names(desk.profile.runs) == []
+    text, command = desk.said_before(widgets, given)
+    assert "Nearest: others" in text
+    assert command == ""
+
+
+def test_layers_are_shown_for_the_classes_of_the_pictures(desk: Desk, widgets: form.Form) -> None:
+    given = (*DATA, *inputs(backbone="resnet18"))
+    assert "ResNet-18, Frozen, 10 classes: 5,130 of 11,181,642 parameters learn" in layers.show(desk, widgets, given)
+    sources.scan(desk.source(DATA))
+    shown = layers.show(desk, widgets, given)
+    assert "3 classes: 1,539 of" in shown
+    assert "<code>layer4.1</code><span>BasicBlock</span>" in shown
+    assert "512 × 7 × 7" in shown
+    assert shown.count('class="learning"') == 1
+    assert "must lie between" in layers.show(desk, widgets, (*DATA, *inputs(epochs=0)))
 
 
 @pytest.mark.parametrize(

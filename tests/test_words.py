@@ -102,6 +102,12 @@ def test_values_are_filled_in_as_they_are() -> None:
     assert words.text("error.config.shares", val=0.25, test=0.8).startswith("Validation (25%) and test (80%)")
 
 
+def test_a_name_stays_in_its_line_and_in_its_place() -> None:
+    assert words.one_line("a\nb\tc\x1b[0m\u202ed\u2069\u2028\x85") == r"a\x0ab\x09c\x1b[0m\u202ed\u2069\u2028\x85"
+    assert words.one_line("Käfer שלום نمل 한국 💙 -") == "Käfer שלום نمل 한국 💙 -"
+    assert words.one_line(Path("a") / "b") == str(Path("a") / "b")
+
+
 def test_a_key_or_a_value_that_is_missing_is_a_bug() -> None:
     with pytest.raises(KeyError):
         words.text("error.data.of_another_world")

@@ -53,6 +53,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "frozen": {"mode": "frozen"},
     "frozen, fresh pictures": {"mode": "frozen", "features": "fresh"},
 }
+CALLS = {
+    "write_text": "a text file",
+    "append": "an event",
+    "save_file": "weights or a state",
+    "fsync": "fsync",
+    "replace": "a rename",
+}
 HOW = {
     "before": "killed before it",
     "torn": "killed in its middle",
@@ -218,7 +225,7 @@ class Bench:
                     wrong = f"ended with {status}: {said[-3:]}"
             elif status != -signal.SIGKILL:
                 wrong = f"ended with {status}"
-            yield f"{point.call}, {HOW[point.how]}", wrong or self.same(run, way, 1)
+            yield f"{CALLS[point.call]}, {HOW[point.how]}", wrong or self.same(run, way, 1)
 
     def at_random(self, way: str, kills: int, dice: random.Random) -> tuple[int, str]:
         """A longer training that is killed again and again at random moments: the kills that met it, and what went
@@ -270,7 +277,7 @@ def main() -> int:
                 met, fault = bench.at_random(way, kills, dice)
                 tell(f"at a random moment, {way}", fault, met)
         if chosen.points:
-            for way in chosen.ways[:1]:
+            for way in chosen.ways:
                 for group, fault in bench.at_points(way):
                     tell(group, fault)
     if chosen.json:

@@ -1,8 +1,8 @@
 """The only door for pixels: a file or a stream in, upright RGB out, or a PictureError that names the file. No torch.
 
 Training, evaluation and prediction all come through here, so that they see the same bits. What is let in is
-narrow on purpose: seven formats, at most 50 megapixels, told from the header before anything is decoded.
-Every failure of one file is that file's `PictureError`, whatever the decoder raised.
+narrow on purpose: seven formats, at most 50 megapixels (fewer where a format is slow), told from the header before
+anything is decoded. Every failure of one file is that file's `PictureError`, whatever the decoder raised.
 """
 
 from __future__ import annotations
@@ -13,17 +13,26 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ftlab.data.diagnosis import diagnose
+from ftlab.data.effort import Metered, guard_tags, limit_passes
 from ftlab.errors import PictureError
+
+guard_tags()
 
 LIMIT_PIXELS = 50_000_000
 """Width × height above which a picture is refused; decoding one of this size takes about half a gigabyte."""
+
+_SLOW = {"AVIF": 14_000_000, "WEBP": 25_000_000}
+"""The same for formats that take so much more time and memory that one picture would hold up others."""
+
+LIMIT_BYTES = 200_000_000
+"""Size of a file above which it is refused: what stands beside the pixels, a PNG's texts, say, is read as a whole."""
 
 LIMIT_ASPECT = 200
 """Long side over short side above which a picture is refused."""
@@ -107,8 +116,10 @@ def _opened(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
     stream: BinaryIO | None = None
     try:
         stream = _stream(source)
-        with Image.open(stream, formats=FORMATS) as image:
+        with Image.open(cast(BinaryIO, Metered(stream, name)), formats=FORMATS) as image:
             _limit(image, name)
+            if image.format in ("JPEG", "MPO"):
+                limit_passes(stream, name, image.width * image.height)
             yield image
     except PictureError:
         raise
@@ -124,16 +135,25 @@ def _opened(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
 def _stream(source: Path | str | BinaryIO) -> BinaryIO:
     if not isinstance(source, (str, os.PathLike)):
         return source
+    facts = os.stat(source)
     # Opening a pipe or a device would wait for ever, or never end.
-    if not stat.S_ISREG(os.stat(source).st_mode):
+    if not stat.S_ISREG(facts.st_mode):
         raise UnidentifiedImageError
+    if facts.st_size > LIMIT_BYTES:
+        raise PictureError("too_many_bytes", file=os.fspath(source), limit=LIMIT_BYTES // 1_000_000)
     return open(source, "rb")
+
+
+def limit_pixels(form: str) -> int:
+    """Width × height above which a picture of a format, in Pillow's words, is refused."""
+    return min(LIMIT_PIXELS, _SLOW.get(form, LIMIT_PIXELS))
 
 
 def _limit(image: Image.Image, name: str) -> None:
     width, height = image.size
-    if width * height > LIMIT_PIXELS:
-        raise PictureError("too_large", file=name, limit=LIMIT_PIXELS // 1_000_000)
+    limit = limit_pixels(image.format or "")
+    if width * height > limit:
+        raise PictureError("too_large", file=name, limit=limit // 1_000_000)
     if max(width, height) > LIMIT_ASPECT * min(width, height):
         raise PictureError("too_long", file=name, width=width, height=height, limit=LIMIT_ASPECT)
 

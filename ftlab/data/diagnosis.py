@@ -6,6 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from ftlab.data.effort import Tangled
+
 FOREIGN = {
     ".heic": "HEIC",
     ".heif": "HEIC",
@@ -13,6 +15,7 @@ FOREIGN = {
     ".jxl": "JPEG XL",
     ".psd": "Photoshop",
     ".svg": "SVG",
+    ".eps": "EPS",
     ".ico": "icon",
     ".tga": "TGA",
     ".ppm": "PPM",
@@ -33,9 +36,11 @@ _FOREIGN_STARTS = (
     (b"8BPS", "Photoshop"),
     (b"\0\0\x01\0", "icon"),
     (b"%PDF", "PDF"),
-    (b"<svg", "SVG"),
+    (b"%!PS", "EPS"),
+    (b"\xc5\xd0\xd3\xc6", "EPS"),
     (b"PK\x03\x04", "ZIP"),
 )
+_WEB = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script")
 
 
 def diagnose(cause: Exception, stream: BinaryIO | None, limit: int) -> tuple[str, dict[str, str | int]]:
@@ -52,6 +57,8 @@ def diagnose(cause: Exception, stream: BinaryIO | None, limit: int) -> tuple[str
         return "permission", {}
     if isinstance(cause, MemoryError):
         return "memory", {}
+    if isinstance(cause, Tangled):
+        return "tangled", {}
     if isinstance(cause, Image.DecompressionBombError):
         return "too_large", {"limit": limit // 1_000_000}
     if isinstance(cause, UnidentifiedImageError):
@@ -65,7 +72,7 @@ def _name_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int]]:
         head = b""
         if stream is not None:
             stream.seek(0)
-            head = stream.read(256)
+            head = stream.read(1024)
             if not head:
                 return "empty", {}
     except (OSError, ValueError):
@@ -79,6 +86,8 @@ def _name_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int]]:
         if head.startswith(start):
             return "format", {"kind": kind}
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype html", b"<html")):
+    if text.startswith(b"<") and b"<svg" in text:
+        return "format", {"kind": "SVG"}
+    if text.startswith(b"<") and any(mark in text for mark in _WEB):
         return "web_page", {}
     return "not_a_picture", {}

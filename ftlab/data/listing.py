@@ -181,5 +181,5 @@ def _sort_in(entry: os.DirEntry[str], root: Path, found: Folder) -> None:
             found.problems.append(Problem(path, "not_a_picture"))
     except PermissionError:
         found.problems.append(Problem(path, "permission"))
-    except OSError:
-        found.problems.append(Problem(path, "missing"))
+    except OSError:  # a link to itself, or a file that has just gone
+        found.problems.append(Problem(path, "link_broken" if entry.is_symlink() else "missing"))

@@ -21,6 +21,7 @@ from ftlab.errors import RunError
 from ftlab.inference import cam
 from ftlab.inference.cam import Heat, Pixels
 from ftlab.models import imagenet, network
+from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import checkpoint, sealed
@@ -169,7 +170,8 @@ def _trained(path: Path, _changed: int, listed: int) -> Predictor:
         row = backbones.from_json(model["row"]) if "row" in model else backbones.get(model["backbone"])
     except ValueError as cause:
         raise RunError("run.file", run=run.name, file="model.json") from cause
-    net = network.build(row, len(model["classes"]), pretrained=False)
+    head = Plan.from_json(model.get("head", {}))
+    net = network.build(row, len(model["classes"]), pretrained=False, head=head)
     try:
         tensors, header = sealed.load(run.best)
         net.load_state_dict(tensors)

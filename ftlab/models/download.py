@@ -65,12 +65,14 @@ def from_hub(repository: str, names: tuple[str, ...], cache: Path) -> Iterator[C
         OSError, RuntimeError: it cannot be had, is another file, or does not move.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
+    # What it has in common with the errors of the HTTP library under it, whichever that is.
+    of_http: Any = HfHubHTTPError.__bases__
     count = Count()
     endpoint = os.environ.get("HF_ENDPOINT")
 
-    class Counting(tqdm[Any]):
+    class Counting(tqdm):
         def __init__(self, *args: Any, **facts: Any) -> None:
             super().__init__(*args, **{**facts, "disable": True})
 
@@ -90,9 +92,11 @@ def from_hub(repository: str, names: tuple[str, ...], cache: Path) -> Iterator[C
         for name in names:
             try:
                 return get(name)
-            except EntryNotFoundError:
+            except RemoteEntryNotFoundError:
                 if name == names[-1]:
                     raise
+            except of_http as cause:
+                raise OSError(str(cause)) from cause
 
     yield from _watched(work, count, lambda: None)
 

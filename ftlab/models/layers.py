@@ -17,8 +17,8 @@ from ftlab.backbones import Backbone
 from ftlab.models import network
 from ftlab.models.network import Network
 
-ROWS = 40
-"""Rows that a person reads: the depth that is chosen for them goes no further."""
+ROWS = (40, 60)
+"""Rows that a person likes to read, and still reads: the depth that is chosen for them gives no more."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Layer:
         name: its path in the network; the backbone's layers go without `backbone`.
         kind: its class.
         shape: of its output at the backbone's side, without the batch; empty where it gives none in evaluation.
-        parameters: of it and all within.
+        parameters: of it and all within; those that several share stand with the first.
         trainable: those of them that the mode trains.
     """
 
@@ -48,14 +48,15 @@ def table(row: Backbone, classes: int, mode: str, depth: int | None = None) -> l
         classes: K of the head.
         mode: decides what is trainable.
         depth: how far to go into layers that hold others: 1 gives the backbone's own children; None goes as far
-            as `ROWS` rows allow, and to 2 at least.
+            as `ROWS` allows.
     """
     net, shapes = _shapes(row, classes)
     network.freeze(net, mode)
     if depth is None:
-        fits = (one for one in range(_depth(net.backbone), 2, -1) if len(list(_parts(net, one))) <= ROWS)
-        depth = next(fits, 2)
-    return [_layer(name, part, shapes) for name, part in _parts(net, depth)]
+        counts = {one: len(list(_parts(net, one))) for one in range(_depth(net.backbone), 1, -1)}
+        depth = next((one for limit in ROWS for one, count in counts.items() if count <= limit), 1)
+    told: set[nn.Parameter] = set()
+    return [_layer(name, part, shapes, told) for name, part in _parts(net, depth)]
 
 
 def _shapes(row: Backbone, classes: int) -> tuple[Network, dict[nn.Module, tuple[int, ...]]]:
@@ -95,8 +96,9 @@ def _parts(net: Network, depth: int) -> Iterator[tuple[str, nn.Module | nn.Param
 
 
 def _within(module: nn.Module, path: str, depth: int) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
-    if not depth or not any(True for _ in module.children()):
-        if not isinstance(module, nn.Identity):
+    empty = not any(True for _ in module.children())
+    if not depth or empty:
+        if not (isinstance(module, nn.Identity) or (empty and isinstance(module, nn.Sequential))):  # a way past
             yield path, module
         return
     prefix = f"{path}." if path else ""
@@ -105,8 +107,16 @@ def _within(module: nn.Module, path: str, depth: int) -> Iterator[tuple[str, nn.
         yield from _within(part, prefix + name, depth - 1)
 
 
-def _layer(name: str, part: nn.Module | nn.Parameter, shapes: dict[nn.Module, tuple[int, ...]]) -> Layer:
-    own = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
+def _layer(
+    name: str,
+    part: nn.Module | nn.Parameter,
+    shapes: dict[nn.Module, tuple[int, ...]],
+    told: set[nn.Parameter],
+) -> Layer:
+    """`told`: parameters of the rows above; one that several layers share counts where it comes first."""
+    own = {part} if isinstance(part, nn.Parameter) else set(part.parameters())
+    own -= told
+    told |= own
     return Layer(
         name,
         type(part).__name__,

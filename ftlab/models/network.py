@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError
-from ftlab.models import imagenet, weights
+from ftlab.models import heads, imagenet, weights
+from ftlab.models.blocks import blocks
+from ftlab.models.heads import Plan
 
 
 class Network(nn.Module):
@@ -24,7 +26,7 @@ class Network(nn.Module):
     `auxiliary` maps those: the network's answer is then a tuple of logits [B, K], its own first.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Linear, auxiliary: Iterable[nn.Linear] = ()) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module, auxiliary: Iterable[nn.Module] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -46,7 +48,13 @@ class Network(nn.Module):
 
 
 def build(
-    row: Backbone, classes: int | None, *, pretrained: bool, seed: int = 0, inherit: Mapping[int, int] | None = None
+    row: Backbone,
+    classes: int | None,
+    *,
+    pretrained: bool,
+    seed: int = 0,
+    head: Plan = Plan(),  # noqa: B008 (it is frozen)
+    inherit: Mapping[int, int] | None = None,
 ) -> Network:
     """The network of a row.
 
@@ -54,6 +62,7 @@ def build(
         classes: K; None keeps the source's own linear classifier of 1000 ImageNet classes.
         pretrained: load the row's weights; else random ones.
         seed: of the random weights; the process's own generator is left as it was.
+        head: what the new head is made of.
         inherit: classes that start as one of the source's: index of the class -> index there.
 
     Raises:
@@ -69,10 +78,10 @@ def build(
         if classes is None:
             assert isinstance(own, nn.Linear)
             return Network(module, own)
-        net = Network(module, _new(row.width, classes), [_new(width, classes) for width in row.auxiliary_widths])
+        new = heads.build(row.width, classes, head)
         if inherit is not None:
-            _inherit(net.head, own, inherit, row)
-        return net
+            _inherit(heads.classifier(new), own, inherit, row)
+        return Network(module, new, [heads.build(width, classes, head) for width in row.auxiliary_widths])
 
 
 def _take(module: nn.Module, path: str) -> nn.Module:
@@ -84,14 +93,6 @@ def _take(module: nn.Module, path: str) -> nn.Module:
     assert isinstance(classifier, (nn.Linear, nn.Conv2d))
     module.set_submodule(path, nn.Identity())
     return classifier
-
-
-def _new(width: int, classes: int) -> nn.Linear:
-    """A classifier that says "all alike": small, and without bias, so that no class starts with a lead."""
-    head = nn.Linear(width, classes)
-    nn.init.normal_(head.weight, std=0.01)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def _inherit(head: nn.Linear, own: nn.Module | None, inherit: Mapping[int, int], row: Backbone) -> None:
@@ -129,24 +130,35 @@ def train_flags(network: nn.Module, mode: str) -> None:
 def groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Parameter groups for the optimizer, with the peak `lr` of each.
 
-    In full mode the new heads learn `head_multiplier` times faster than the pretrained backbone. Biases and
-    normalisation weights are not decayed: they have one dimension, and shrinking them is no regularisation.
+    The heads learn at `learning_rate` times `head_multiplier`, the backbone at `backbone_rate`, which 0 makes the
+    learning rate; with `layer_decay` d, the rate of block l of L (1 at the pixels) is that times d^(L + 1 - l) (Bao et
+    al., 2022, BEiT, arXiv:2106.08254, appendix). Biases and normalisation weights are not decayed unless `decay_norms`
+    says so: they have one dimension, and shrinking them is no regularisation.
     """
-    rate, decay = config.learning_rate or 0.0, config.weight_decay or 0.0
+    decay, bare = config.weight_decay or 0.0, config.weight_decay or 0.0 if config.decay_norms == "yes" else 0.0
     made: list[dict[str, Any]] = []
-    for part, factor in _parts(network, config):
-        learning = [p for p in part.parameters() if p.requires_grad]
-        for params, share in (([p for p in learning if p.ndim > 1], decay), ([p for p in learning if p.ndim < 2], 0.0)):
-            if params:
-                made.append({"params": params, "lr": rate * factor, "peak": rate * factor, "weight_decay": share})
+    for params, rate in _parts(network, config):
+        learning = [p for p in params if p.requires_grad]
+        for some, share in (([p for p in learning if p.ndim > 1], decay), ([p for p in learning if p.ndim < 2], bare)):
+            if some:
+                made.append({"params": some, "lr": rate, "peak": rate, "weight_decay": share})
     return made
 
 
-def _parts(network: nn.Module, config: TrainConfig) -> Iterator[tuple[nn.Module, float]]:
+def _parts(network: nn.Module, config: TrainConfig) -> Iterator[tuple[list[nn.Parameter], float]]:
+    """Parameters that share a rate, and it."""
+    rate = config.learning_rate or 0.0
+    head = rate * (config.head_multiplier or 1.0)
     if not isinstance(network, Network):
-        yield network, 1.0
+        yield list(network.parameters()), head
         return
-    yield network.backbone, 1.0
-    factor = config.head_multiplier if config.mode == "full" else 1.0
-    yield network.head, factor
-    yield network.auxiliary, factor
+    below = config.backbone_rate or rate
+    if config.layer_decay < 1:
+        depths = blocks(network.backbone)
+        for level, names in enumerate(depths):
+            own = [network.backbone.get_parameter(name) for name in names]
+            yield own, below * config.layer_decay ** (len(depths) - level)
+    else:
+        yield list(network.backbone.parameters()), below
+    yield list(network.head.parameters()), head
+    yield list(network.auxiliary.parameters()), head

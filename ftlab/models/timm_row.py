@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import timm
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,7 @@ def describe(name: str) -> Backbone:
     channels, side, width = facts.input_size
     if channels != 3 or side != width:
         raise ConfigError("config.timm_input", name=name, shape=f"{channels} × {side} × {width}")
+    _hold_in_memory(name)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -104,6 +106,18 @@ def _there(model: str, tag: str) -> None:
         raise ConfigError("config.timm_tag", name=model, tag=tag, names=", ".join(tags) or "none")
 
 
+def _hold_in_memory(name: str) -> None:
+    """Whether there is room for the model, before there is none left for anything else."""
+    try:
+        with torch.device("meta"):
+            module = timm.create_model(name.removeprefix(TIMM), pretrained=False, num_classes=0)
+    except (RuntimeError, NotImplementedError):  # its code looks at numbers: it must be built to be known
+        return
+    parameters = sum(p.numel() for p in module.parameters())
+    if 8 * parameters > psutil.virtual_memory().available:  # float32, and as much again for what goes through
+        raise ConfigError("config.timm_memory", name=name, millions=f"{parameters / 1e6:,.0f}")
+
+
 def _file(facts: Any) -> str:
     if facts.hf_hub_id:
         return str(facts.hf_hub_filename or "model.safetensors")
@@ -140,7 +154,7 @@ def _try(module: nn.Module, side: int) -> _Trial:
         module.eval()
         telling: list[_Layer] = []
         began = time.perf_counter()
-        _pass(module, picture[:1], {}, lambda path, output: _list(telling, path, output))
+        _pass(module, picture[:1], None, lambda path, output: _list(telling, path, output))
         seconds = time.perf_counter() - began
     outputs: dict[str, Tensor] = {}
     tried = {layer.path: layer for layer in telling[-_TRIED:]}
@@ -152,16 +166,16 @@ def _try(module: nn.Module, side: int) -> _Trial:
 
 
 def _pass(
-    module: nn.Module, picture: Tensor, only: Container[str], take: Callable[[str, Tensor], Tensor | None]
+    module: nn.Module, picture: Tensor, only: Container[str] | None, take: Callable[[str, Tensor], Tensor | None]
 ) -> Any:
-    """Let a picture through, and `take` what comes out of each layer, in order; of these alone if there are any. What
+    """Let a picture through, and `take` what comes out of each layer, in order; of `only` these if they are named. What
     it gives back goes on instead."""
     handles = [
         part.register_forward_hook(lambda _m, _i, output, path=path: take(path, output))
         for path, part in module.named_modules()
         # Inside of attention, and at its gates, values are mixed anew: what differs there is no feature of a place.
         if path and not isinstance(part, nn.Identity) and "att" not in path and "qkv" not in path
-        if path in only or not only
+        if only is None or path in only
     ]
     try:
         return module(picture)

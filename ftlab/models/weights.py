@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
 
 from ftlab.backbones import DEFAULT, TABLE, TIMM, Backbone
 from ftlab.errors import WeightsError
@@ -84,8 +85,7 @@ def fetch(row: Backbone) -> Iterator[tuple[int, int]]:
             work = download.from_url(address(row), found.file, row.sha256)
         for count in work:
             yield count.done, max(count.done, count.total or round(row.megabytes * 1e6))
-    # The loaders raise nearly anything: of urllib, of httpx, of the hub, RuntimeError for a false checksum …
-    except Exception as cause:
+    except (OSError, RuntimeError) as cause:
         raise WeightsError(
             "weights.missing",
             title=row.title,
@@ -189,5 +189,6 @@ def _in_hub_cache(row: Backbone) -> Path | None:
 
 def _why(cause: BaseException) -> str:
     """The first line of what an error says; nothing of one whose advice would be to run a file's code."""
+    cause = cause.reason if isinstance(cause, URLError) and isinstance(cause.reason, OSError) else cause
     said = str(cause).splitlines() if isinstance(cause, (OSError, RuntimeError)) else []
     return said[0].rstrip(".:") if said else type(cause).__name__

@@ -21,6 +21,7 @@ from ftlab.errors import RunError
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import sealed
+from ftlab.training.plateau import Plateau
 
 _COST_SHARE = 10
 """Saving may take one part in this many of the time, so that a training of milliseconds an epoch is not spent on the
@@ -35,7 +36,8 @@ _REST = 16_000_000
 class Position:
     """How far a training is. `epoch` is the one at work (0: the untrained network is still to be scored), `done` its
     steps, `step` the steps of the whole run, `sums` the epoch's tally so far, `portion` the most pictures that the
-    device takes at once (0: any number), `lost` the pictures by split that could not be read."""
+    device takes at once (0: any number), `lost` the pictures by split that could not be read, `plateau` what that
+    schedule remembers."""
 
     epoch: int = 0
     done: int = 0
@@ -46,6 +48,12 @@ class Position:
     sums: list[float] = field(default_factory=list)
     portion: int = 0
     lost: dict[str, list[int]] = field(default_factory=dict)
+    plateau: Plateau = field(default_factory=Plateau)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Position:
+        """From what `dataclasses.asdict` makes of one."""
+        return cls(**{**values, "plateau": Plateau(**values.get("plateau", {}))})
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,17 @@ class Keeper:
         self._last_is_whole = True
         self._saved_at, self._cost = -1e9, 0.0
 
-    def improves(self, position: Position, accuracy: float | None, loss: float | None) -> bool:
-        """Whether these figures are the best yet (the loss breaks a tie); then the weights are set aside."""
+    def improves(
+        self, position: Position, accuracy: float | None, loss: float | None, best_by: str = "accuracy"
+    ) -> bool:
+        """Whether these figures are the best yet; then the weights are set aside. `best_by` is `accuracy` (the loss
+        breaks a tie) or `loss`."""
         if accuracy is None or loss is None or not math.isfinite(loss):
             return False
-        best = (position.best_accuracy, -(position.best_loss or 0.0))
-        if position.best_accuracy is not None and (accuracy, -loss) <= best:
-            return False
+        if position.best_accuracy is not None and position.best_loss is not None:
+            now, then = (accuracy, -loss), (position.best_accuracy, -position.best_loss)
+            if (now[1:] <= then[1:]) if best_by == "loss" else (now <= then):
+                return False
         position.best_epoch, position.best_accuracy, position.best_loss = position.epoch, accuracy, loss
         # Only what learns can differ from one best to the next; the rest is read when the file is written.
         self._pending = {k: v.detach().to("cpu", copy=True) for k, v in self.learning.state_dict().items()}
@@ -182,7 +194,7 @@ def read(run: Run) -> State | None:
         try:
             tensors, header = sealed.load(file)
             passed_over = str(next(iter(wrong.values()), ""))
-            return State(Position(**header.pop("position")), tensors, header, file, passed_over)
+            return State(Position.of(header.pop("position")), tensors, header, file, passed_over)
         except (sealed.Broken, OSError, KeyError, TypeError) as cause:
             wrong[file] = cause
     if wrong:

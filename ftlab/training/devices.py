@@ -103,6 +103,13 @@ def agree(accelerator: Accelerator, wishes: list[bool]) -> list[bool]:
     return [count > 0 for count in accelerator.reduce(votes, "sum").tolist()]
 
 
+def part(accelerator: Accelerator) -> None:
+    """The end of what processes do together. One that ended while the group stood would be aborted by its threads."""
+    accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        accelerator.end_training()
+
+
 def union(accelerator: Accelerator, found: dict[str, set[int]]) -> dict[str, list[int]]:
     """Sets by name, over all processes, each sorted."""
     everyones = gather_object([found]) if accelerator.num_processes > 1 else [found]

@@ -18,7 +18,7 @@ from ftlab.training.checkpoint import Position
 
 
 class Ending:
-    """Asked to, out of time, or a loss that is no number.
+    """Asked to, out of time, no more progress, or a loss that is no number.
 
     Attributes:
         reason: of `Ended`, empty as long as the training goes on.
@@ -67,6 +67,16 @@ class Ending:
         """The same of a loss that is known."""
         if loss is not None and not math.isfinite(loss):
             self._diverged(step, rate)
+
+    def tire(self, epoch: int, accuracy: float | None, loss: float | None, position: Position) -> None:
+        """End where no more progress is to be expected, by the figures of an epoch's validation. The untrained network
+        is no epoch to compare with."""
+        config = self.config
+        over = bool(epoch) and config.schedule == "plateau" and position.plateau.watch(config, accuracy, loss)
+        if config.early_stop and epoch - (position.best_epoch or 0) >= config.early_stop:
+            over = True
+        if over and not self.reason:
+            self.reason = "early"
 
     def _diverged(self, step: int, rate: float) -> None:
         self.reason = "failed"

@@ -11,25 +11,23 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ftlab import backbones
-from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
-from ftlab.events import Epoch, Event, Note, Progress, Saved, Started, Step
+from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
 from ftlab.models import network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, initial, optim, schedules, setup
+from ftlab.training import checkpoint, devices, initial, setup
 from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.ending import Ending, Pace
-from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed, Share
+from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed
+from ftlab.training.learner import Learner
 from ftlab.training.metrics import Score, Tally
 
 _POINTS = 2000
@@ -83,19 +81,17 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         feed, module = FeatureFeed(pictures, features), net.head
         torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
 
-    raw = optim.make(network.groups(module, config), config)
-    module, optimizer = accelerator.prepare(module, raw)
-    bare = accelerator.unwrap_model(module)
-    keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, raw, accelerator.scaler)
+    learner = Learner(module, row, config, accelerator, position, feed.steps)
+    keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, learner.raw, accelerator.scaler)
     if saved:
         keeper.restore(saved)
+        saved = None  # its tensors are as many as the network's and the optimizer's together
     if accelerator.is_main_process:
         keeper.room()
     sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
     tally, recent = Tally(accelerator.device, sums[:4]), Tally(accelerator.device, sums[4:])
-    portions = Portions(position.portion, whole=accelerator.num_processes > 1)
-    epochs, steps = config.epochs or 1, (config.epochs or 1) * feed.steps
-    every = math.ceil(steps / _POINTS)
+    epochs = config.epochs or 1
+    every = math.ceil(epochs * feed.steps / _POINTS)
     if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
         yield _started(config, catalog, accelerator, net, feed.steps, position.step)
 
@@ -107,22 +103,22 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
 
     for epoch in range(position.epoch, epochs + 1):
         position.epoch, pace = epoch, Pace()
-        rate = schedules.set_rates(raw, schedules.factor(config, max(0, position.step - 1), steps))
-        network.train_flags(bare, config.mode)
+        rate = learner.set_rates(max(0, position.step - 1), position)
+        network.train_flags(learner.bare, config.mode)
         for share in feed.train(epoch, position.done) if epoch else ():
             if share.skipped and setup.gone(catalog):
                 yield from save()
                 raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, "train")
-            rate = schedules.set_rates(raw, schedules.factor(config, position.step, steps))
+            rate = learner.set_rates(position.step, position)
             if len(share.labels):
-                logits, loss = _gradients(module, optimizer, row, share, position.step, config, accelerator, portions)
+                logits, loss = learner.gradients(share, position.step)
                 if ending.sound(loss, position.step + 1, rate):
-                    optimizer.step()
+                    learner.step()
                 tally.add(logits, share.labels, share.weight)
                 recent.add(logits, share.labels, share.weight)
                 pace.add(share.count)
-                yield from _smaller(portions, position)
+                yield from learner.smaller(position)
             position.step, position.done = position.step + 1, position.done + 1
             if position.step % every == 0 or position.done == feed.steps:
                 score, recent = recent.total(accelerator), Tally(accelerator.device)
@@ -139,7 +135,9 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
 
         rhythm = pace.whole()
         try:
-            checked = yield from evaluate(bare, feed, "val", catalog, accelerator, ending.asked, portions)
+            checked = yield from evaluate(
+                learner.bare, feed, "val", catalog, accelerator, ending.asked, learner.portions
+            )
         except DataError:
             yield from save()
             raise
@@ -148,7 +146,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         learned, tally = tally.total(accelerator), Tally(accelerator.device)
         if not checked.n or (epoch and not learned.n):
             raise DataError("data.gone", folder=catalog.root)
-        best = keeper.improves(position, checked.top1, checked.loss)
+        best = keeper.improves(position, checked.top1, checked.loss, config.best_by)
         yield Epoch(
             epoch=epoch, step=position.step, train_loss=learned.loss, train_accuracy=learned.top1,
             val_loss=checked.loss, val_accuracy=checked.top1, learning_rate=rate if epoch else None,
@@ -156,6 +154,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         )  # fmt: skip
         position.epoch, position.done = epoch + 1, 0
         ending.judge(checked.loss, position.step, rate)
+        ending.tire(epoch, checked.top1, checked.loss, position)
         if ending.pause(keeper.due()):
             if ending.reason:
                 break
@@ -166,7 +165,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             yield from _saved(keeper.save_best(position), position)
     else:
         yield from save()
-    accelerator.wait_for_everyone()
+    devices.part(accelerator)
     done = position.epoch > epochs and ending.reason != "failed"
     yield ending.event("finished" if done else ending.reason or "stopped", position)
 
@@ -219,65 +218,6 @@ def _logits(module: nn.Module, inputs: Tensor, accelerator: Accelerator, portion
             return logits
 
     return torch.cat(portions.over(len(inputs), infer))
-
-
-def _gradients(
-    module: nn.Module,
-    optimizer: Optimizer,
-    row: Backbone,
-    share: Share,
-    step: int,
-    config: TrainConfig,
-    accelerator: Accelerator,
-    portions: Portions,
-) -> tuple[Tensor, Tensor]:
-    """Leave the gradients of a step in the parameters; its logits [b, K], and its loss as a scalar.
-
-    In portions, the gradients add up to those of the whole step; only BatchNorm sees fewer pictures at a time.
-    """
-    moving = [buffer for part in module.modules() if part.training for buffer in part.buffers(recurse=False)]
-    before = [buffer.clone() for buffer in moving]
-
-    def begin() -> None:
-        _seed(config, step, accelerator)
-        optimizer.zero_grad(set_to_none=True)
-
-    def undo() -> None:
-        for buffer, kept in zip(moving, before, strict=True):
-            buffer.copy_(kept)
-        begin()
-
-    def part(logits: Tensor, some: slice) -> Tensor:
-        """Of the mean cross-entropy over the pictures of all processes: gradients are averaged over them afterwards."""
-        losses = F.cross_entropy(
-            logits.float(), share.labels[some], reduction="none", label_smoothing=config.label_smoothing
-        )
-        return (losses * share.weight[some]).sum() * (accelerator.num_processes / share.count)
-
-    def learn(some: slice) -> tuple[Tensor, Tensor]:
-        with accelerator.autocast():
-            logits, *inner = network.answers(module(share.inputs[some]))
-        loss = part(logits, some)
-        for one in inner:
-            loss = loss + row.auxiliary_weight * part(one, some)
-        accelerator.backward(loss)
-        return logits.detach(), loss.detach()
-
-    begin()
-    parts = portions.over(len(share.labels), learn, undo)
-    return torch.cat([logits for logits, _ in parts]), torch.stack([loss for _, loss in parts]).sum()
-
-
-def _smaller(portions: Portions, position: Position) -> Iterator[Note]:
-    """Told when the device's memory turned out to be too small for what went through it so far."""
-    if portions.most != position.portion:
-        position.portion = portions.most
-        yield Note(code="portions", values={"most": portions.most, "step": position.step + 1}, level="warning")
-
-
-def _seed(config: TrainConfig, step: int, accelerator: Accelerator) -> None:
-    """Dropout becomes a function of (seed, step, process): a resumed run draws what an undisturbed one would."""
-    torch.manual_seed((config.seed * 1_000_003 + step) * 64 + accelerator.process_index)
 
 
 def _started(

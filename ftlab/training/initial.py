@@ -14,7 +14,7 @@ from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError, WeightsError
 from ftlab.events import Note
-from ftlab.models import foreign, imagenet, matching, network
+from ftlab.models import foreign, heads, imagenet, matching, network
 from ftlab.models.foreign import Stored
 from ftlab.models.matching import Plan
 from ftlab.models.network import Network
@@ -101,7 +101,9 @@ def prepare(
     if begun != digest:
         raise WeightsError("init.changed", file=file, run=run.name)
     part = config.init_part
-    plan = matching.plan(stored, _shapes(row, len(classes)), row.head, part, foreign.renames(config.rename))
+    plan = matching.plan(
+        stored, _shapes(row, len(classes), heads.Plan.of(config)), row.head, part, foreign.renames(config.rename)
+    )
     told = [(f"init_{key}", values) for key, values in plan.report(part)]
     if foreigners and part != "backbone":
         told.insert(1, ("init_names", {"names": foreigners}))
@@ -136,14 +138,16 @@ def _opened(place: Path, classes: tuple[str, ...]) -> tuple[Stored, Path, str]:
         few = ", ".join(theirs[:5]) + (" …" if len(theirs) > 5 else "")
         return Stored({name: tensor for name, tensor in tensors.items() if name not in head}), run.best, few
     order = torch.tensor([theirs.index(name) for name in classes])
-    last = _last(head)
-    return Stored({k: t[order] if k in last else t for k, t in tensors.items()}), run.best, ""
+    last = matching.last_layer(tensors)
+    rows = {name for name in (f"{last}.weight", f"{last}.bias") if name in tensors}
+    return Stored({name: _turned(t, order) if name in rows else t for name, t in tensors.items()}), run.best, ""
 
 
-def _last(head: set[str]) -> set[str]:
-    """Of a classifier's tensors those of its last layer: they have a row a class."""
-    layers = sorted({name.rpartition(".")[0] for name in head if name.startswith("head")})
-    return {name for name in head if name.rpartition(".")[0] in layers[-1:]}
+def _turned(rows: Tensor, order: Tensor) -> Tensor:
+    """A tensor with a row a class, in another order. One logit that tells two classes apart turns its sign."""
+    if len(rows) == len(order):
+        return rows[order]
+    return rows if order[0] == 0 else -rows
 
 
 def _whole(plan: Plan, part: str) -> bool:
@@ -152,10 +156,10 @@ def _whole(plan: Plan, part: str) -> bool:
     )
 
 
-def _shapes(row: Backbone, classes: int) -> dict[str, Tensor]:
+def _shapes(row: Backbone, classes: int, head: heads.Plan) -> dict[str, Tensor]:
     """The network's tensors without their numbers; with some where a model's code asks for them."""
     try:
         with torch.device("meta"):
-            return network.build(row, classes, pretrained=False).state_dict()
+            return network.build(row, classes, pretrained=False, head=head).state_dict()
     except (RuntimeError, NotImplementedError):
-        return network.build(row, classes, pretrained=False).state_dict()
+        return network.build(row, classes, pretrained=False, head=head).state_dict()

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from ftlab import backbones
-from ftlab.config import TrainConfig, resolve
+from ftlab.config import TrainConfig, flag, resolve
 from ftlab.data import names, rendered, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
@@ -20,6 +20,7 @@ from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
 from ftlab.models import features, imagenet, network, weights
 from ftlab.models.features import Features
+from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import devices
@@ -165,18 +166,21 @@ def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Acceler
     """The network on its device, frozen as the mode says, described in `model.json` for whoever predicts with it.
 
     Raises:
+        ConfigError: the head does not fit the classes.
         WeightsError: pretrained weights are neither here nor to be had.
     """
-    row = backbones.get(config.backbone)
+    row, head = backbones.get(config.backbone), Plan.of(config)
+    if head.kind == "logit" and len(pictures.classes) != 2:
+        raise ConfigError("config.logit", name=flag("head_kind"), count=len(pictures.classes))
     inherit = imagenet.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
-    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, inherit=inherit)
+    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, head=head, inherit=inherit)
     network.freeze(net, config.mode)
     # A resumed run keeps what its best weights are sealed with.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
         prep = transforms.of(row).to_json()
         facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
         shown = names.kept(names.of(pictures.root, pictures.classes), pictures.classes)
-        run.write("model.json", {**facts, "names": shown, "preprocessing": prep})
+        run.write("model.json", {**facts, "head": head.to_json(), "names": shown, "preprocessing": prep})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=layout)
 

@@ -63,7 +63,7 @@ def summary(catalog: Catalog, source: Source) -> Markup:
     return tag(
         "section",
         tag("h3", row.title if row else title),
-        tag("p", tag("code", isolated(catalog.root)), class_="sub path")
+        tag("p", tag("code", isolated(catalog.root, path=True)), class_="sub path")
         if source.sample in (sources.FOLDER, sources.TUTORIAL)
         else "",
         tag("p", _how(catalog, source, totals), class_="sub"),
@@ -216,13 +216,13 @@ def problems(catalog: Catalog) -> Markup:
 
 def _files(files: Sequence[str]) -> Markup:
     few, rest = files[:3], files[3:]
-    shown = tag("p", join(tag("code", isolated(file)) for file in few), class_="files")
+    shown = tag("p", join(tag("code", isolated(file, path=True)) for file in few), class_="files")
     if not rest:
         return shown
     folded = tag(
         "details",
         tag("summary", words.text("dataset.problems.others", count=_number(len(rest)))),
-        tag("p", join(tag("code", isolated(file)) for file in rest), class_="files"),
+        tag("p", join(tag("code", isolated(file, path=True)) for file in rest), class_="files"),
     )
     return join([shown, folded])
 

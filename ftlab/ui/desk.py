@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlab import backbones, runs, words
+from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.data.catalog import Catalog
 from ftlab.errors import FtlabError, RunError
@@ -102,7 +103,9 @@ class Desk:
     # --- start, stop, resume
 
     def start(self, settings: TrainConfig) -> Run:
-        """Start a training. Raises `RunError` when one is under way on this machine."""
+        """Start a training. Raises `RunError` when one is under way on this machine, `ConfigError` when timm has no
+        such model."""
+        backbones.get(settings.backbone)  # no run is made for one that is not there
         with self._lock:
             self._free()
             return worker.start(settings, self.profile.runs)
@@ -144,11 +147,15 @@ class Desk:
         return source, start_from.checked(self.profile, widgets.read(given[4:], **source.config()))
 
     def count(self, source: Source, settings: TrainConfig) -> None:
-        """Count a sample set's pictures; it is rendered the first time, which takes seconds.
+        """Count a sample set's pictures, and look a model of timm up; either takes seconds the first time.
 
         A folder is looked through only when the person asks for it in the Dataset tab: what is being typed may be
         the beginning of another one.
+
+        Raises:
+            ConfigError: timm has no such model.
         """
+        backbones.get(settings.backbone)
         if source.folder is None:
             sources.scan(source)
 
@@ -157,6 +164,8 @@ class Desk:
         training starts or `wanted` says no."""
         catalog = sources.known(source)
         if catalog is None or (source, settings) in self._unmeasured or self.at_work():
+            return
+        if backbones.known(settings.backbone) is None:  # `count` finds it first
             return
         if estimate.known(settings, *_images(catalog)) is None:
             try:
@@ -170,22 +179,19 @@ class Desk:
 
     def facts(self, source: Source, settings: TrainConfig) -> Markup:
         """What is to be known before Start, as far as it is known at once."""
-        row, mode = backbones.get(settings.backbone), settings.mode
+        row, mode = backbones.known(settings.backbone), settings.mode
         catalog = sources.known(source)
-        found = weights.locate(row)
-        if mode == "scratch":
-            where = words.text("train.facts.weights_none")
-        else:
-            key = "train.facts.weights_here" if found.ready else "train.facts.weights_download"
-            where = words.text(key, megabytes=f"{found.megabytes:.0f}")
+        where = _weights(row, mode) if row else words.text("train.facts.looking_up")
         unknown = "train.facts.not_looked" if source.folder else "train.facts.counting"
         pictures, parameters = words.text(unknown), words.text("train.facts.unknown")
         span = words.text("train.facts.unknown" if source.folder and not catalog else "train.facts.measuring")
         if catalog:
             train, val = _images(catalog)
             pictures = words.text("train.facts.pictures", classes=len(catalog.classes), train=train, val=val)
-            learning, total = backbones.count(row, len(catalog.classes), mode)
-            parameters = words.text("train.facts.parameters", learning=_many(learning), total=_many(total))
+            if row:
+                outputs = 1 if settings.head_kind == "logit" else len(catalog.classes)
+                learning, total = backbones.count(row, outputs, mode, settings.head_hidden)
+                parameters = words.text("train.facts.parameters", learning=_many(learning), total=_many(total))
             known = estimate.known(settings, train, val)
             if known:
                 pace = f"{known.images_per_second:,.0f}"
@@ -203,6 +209,23 @@ class Desk:
             return self.facts(source, settings), worker.shown(worker.command(settings, self.profile.runs))
         except FtlabError as error:
             return trouble(form.sentence(error)), ""
+
+
+def _weights(row: Backbone, mode: str) -> str:
+    """Where the weights are, and under which licence where that is not the usual one; and what the model lacks."""
+    found = weights.locate(row)
+    if mode == "scratch":
+        said = [words.text("train.facts.weights_none")]
+    elif not row.weights:
+        said = [words.text("train.facts.weights_nowhere")]
+    else:
+        key = "train.facts.weights_here" if found.ready else "train.facts.weights_download"
+        said = [words.text(key, megabytes=f"{found.megabytes:.0f}")]
+        if row.name not in backbones.TABLE and row.licence:
+            said.append(words.text("train.facts.licence", licence=row.licence))
+    if not row.cam:
+        said.append(words.text("train.facts.no_map"))
+    return " · ".join(said)
 
 
 def _images(catalog: Catalog) -> tuple[int, int]:

@@ -15,12 +15,11 @@ from typing import Any
 import gradio as gr
 
 from ftlab import backbones, config, words
-from ftlab.config import KNOBS, TrainConfig
+from ftlab.config import FOLDED, KNOBS, TrainConfig
 from ftlab.errors import ConfigError, FtlabError
 from ftlab.models import weights
 
 IN_VIEW = ("main",)
-FOLDED = ("start", "more", "machine")
 PUBLIC_BATCH = 64
 """Largest batch that a visitor of a public Space may ask for: its memory is everybody's."""
 SLIDER_STOPS = 200
@@ -68,6 +67,8 @@ def read(values: Mapping[str, Any], *, space: bool = False, minutes: float = 0.0
     chosen = config.defaults(backbone, mode)
     given |= {name: None for name, value in chosen.items() if given.get(name) == value}
     settings = TrainConfig(**given, **data)
+    if space and settings.backbone not in backbones.TABLE:  # the memory and the disk are everybody's
+        raise ConfigError("config.backbone_space", name=settings.backbone)
     if space and (config.resolve(settings).batch_size or 0) > PUBLIC_BATCH:
         raise ConfigError("config.bounds", name="--batch-size", value=settings.batch_size, low=1, high=PUBLIC_BATCH)
     if minutes and not 0 < settings.max_minutes <= minutes:
@@ -107,26 +108,27 @@ class Form:
 
     Attributes:
         fields: by knob, in the order of `names`.
-        rest: menu of the backbones that have no card; None when all have one.
+        rest: menu of the backbones that have no card, where the name of one of timm's can be typed too.
         pair: backbone and mode whose defaults were put into the fields; hidden.
         space, minutes: limits, as `read` takes them.
     """
 
     fields: dict[str, Field]
-    rest: gr.Dropdown | None
+    rest: gr.Dropdown
     pair: gr.JSON
     space: bool
     minutes: float
 
     def inputs(self) -> list[Field]:
         """Components whose values `values` takes, in its order."""
-        return [*self.fields.values(), *([self.rest] if self.rest else [])]
+        return [*self.fields.values(), self.rest]
 
     def values(self, given: Sequence[Any]) -> dict[str, Any]:
         """The widgets' values by knob."""
         values = dict(zip(self.fields, given, strict=False))
-        if self.rest and given[len(self.fields)]:
-            values["backbone"] = given[len(self.fields)]
+        rest = given[len(self.fields)]
+        if isinstance(rest, str) and rest.strip():
+            values["backbone"] = rest.strip()
         return values
 
     def read(self, given: Sequence[Any], **data: Any) -> TrainConfig:
@@ -150,22 +152,21 @@ class Form:
             The event after which they stand there.
         """
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        changing = [self.fields["backbone"], self.fields["mode"], *([self.rest] if self.rest else [])]
+        changing = [self.fields["backbone"], self.fields["mode"], self.rest]
         outputs = [self.fields[name] for name in self.dependents()]
 
         def apply(filled: object, *given: Any) -> list[Any]:
             values = self.values(given)
             pair = [values["backbone"], values["mode"]]
             # The page tells of one choice more than once, and late: what was typed since must stay.
-            if pair == filled or pair[0] not in backbones.TABLE or pair[1] not in config.MODES:
+            if pair == filled or pair[1] not in config.MODES or not _possible(pair[0]):
                 return [gr.skip()] * (1 + len(outputs))
             chosen = defaults(*pair)
             return [pair, *(chosen[name] for name in self.dependents())]
 
-        if self.rest:
-            # A card and the menu are one choice: taking one lets go of the other.
-            self.fields["backbone"].input(lambda: None, None, self.rest, **light)
-            self.rest.input(lambda name: None if name else gr.skip(), self.rest, self.fields["backbone"], **light)
+        # A card and the menu are one choice: taking one lets go of the other.
+        self.fields["backbone"].input(lambda: None, None, self.rest, **light)
+        self.rest.input(lambda name: None if name else gr.skip(), self.rest, self.fields["backbone"], **light)
         told = [one.input for one in changing]
         inputs, filled = [self.pair, *self.inputs()], [self.pair, *outputs]
         return gr.on(told, apply, inputs, filled, trigger_mode="always_last", **light)
@@ -175,25 +176,23 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
     """Lay out the form where the page stands."""
     settings = TrainConfig(max_minutes=minutes)
     values = shown(settings, space)
-    rest = None
-    fields: dict[str, Field] = {}
-    for name in (one for one in values if KNOBS[one][0].group == "model"):
-        fields[name] = _cards() if name == "backbone" else widget(name, values[name])
-        folded = [row for row in backbones.TABLE.values() if not row.featured]
-        if name == "backbone" and folded:
-            with gr.Accordion(words.text("train.backbones.rest"), open=False):
-                rest = gr.Dropdown(
-                    [(card(row, " · "), row.name) for row in folded],
-                    value=None,
-                    label=words.text("train.backbones.rest_label"),
-                    elem_id="train-backbone-rest",
-                )
+    fields: dict[str, Field] = {"backbone": _cards()}
+    rest = _rest(space)
+    model = [name for name in values if KNOBS[name][0].group == "model" and name not in fields]
+    fields |= {name: widget(name, values[name]) for name in model}
     with gr.Row(elem_classes="ftlab-fields"):
         fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group in IN_VIEW}
-    with gr.Accordion(words.text("train.more"), open=False, elem_id="train-more"):
-        for group in FOLDED:
-            with gr.Row(elem_classes="ftlab-fields"):
-                fields |= {name: widget(name, values[name]) for name in values if KNOBS[name][0].group == group}
+    for theme in FOLDED:
+        inside = [name for name in values if KNOBS[name][0].group == theme]
+        if not inside:
+            continue
+        with (
+            gr.Accordion(
+                words.text(f"theme.{theme}"), open=False, elem_id=f"train-{theme}", elem_classes="ftlab-theme"
+            ),
+            gr.Row(elem_classes="ftlab-fields"),
+        ):
+            fields |= {name: widget(name, values[name]) for name in inside}
     pair = gr.JSON([settings.backbone, settings.mode], visible=False, elem_id="train-pair")
     return Form({name: fields[name] for name in values}, rest, pair, space, minutes)
 
@@ -247,6 +246,27 @@ def _cards() -> gr.Radio:
         elem_classes="ftlab-cards",
         interactive=True,
     )
+
+
+def _rest(space: bool) -> gr.Dropdown:
+    folded = [row for row in backbones.TABLE.values() if not row.featured]
+    with gr.Accordion(words.text("train.backbones.rest", count=len(folded)), open=False):
+        return gr.Dropdown(
+            [(card(row, " · "), row.name) for row in folded],
+            value=None,
+            label=words.text("train.backbones.rest_label"),
+            info=words.text("train.backbones.rest_space" if space else "train.backbones.rest_hint"),
+            allow_custom_value=not space,
+            elem_id="train-backbone-rest",
+        )
+
+
+def _possible(name: object) -> bool:
+    try:
+        backbones.check(str(name))
+    except ConfigError:
+        return False
+    return True
 
 
 def cards() -> list[tuple[str, str]]:

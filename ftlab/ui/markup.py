@@ -39,9 +39,10 @@ def join(parts: Iterable[object]) -> Markup:
     return Markup("".join(escape(part) for part in parts))
 
 
-def isolated(text: object) -> Markup:
-    """A name from outside, of a class or a file: in one line, and its reading direction stays its own."""
-    return tag("bdi", words.one_line(text))
+def isolated(text: object, *, path: bool = False) -> Markup:
+    """A name from outside: in one line, and its reading direction stays its own. Of a path, which is read from the
+    left, that of each part."""
+    return tag("bdi", words.one_line(text), dir="ltr" if path else None)
 
 
 def tag(name: str, *content: object, **attributes: object) -> Markup:

@@ -98,9 +98,9 @@ def overlay(found: Explanation, name: str, stem: str) -> Markup:
         whole = (x1 - x0) * (y1 - y0) >= 0.995 * width * height
         note = Markup("") if whole else tag("p", words.text("predict.unseen"), class_="sub")
     else:
-        caption = join([words.text("predict.no_evidence"), " ", tag("b", name)])
-        why = words.text("predict.no_evidence_why" if found.mapped else "predict.no_map")
-        legend, note = Markup(""), tag("p", why, class_="sub")
+        missing = "no_evidence" if found.mapped else "no_map"
+        caption = join([words.text(f"predict.{missing}"), " ", tag("b", name)])
+        legend, note = Markup(""), tag("p", words.text(f"predict.{missing}_why"), class_="sub")
     return tag(
         "section",
         tag("div", tag("p", caption, class_="caption"), legend, class_="line"),

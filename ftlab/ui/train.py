@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from ftlab import words
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
-from ftlab.ui import form, live
+from ftlab.ui import form, layers, live
 from ftlab.ui.dataset import DatasetTab
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
@@ -96,6 +96,8 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
                 buttons=["copy"],
                 elem_id="train-command",
             )
+            data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
+            layers.build(desk, widgets, [*data, *widgets.inputs()])
         with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
             with gr.Row(elem_classes="ftlab-buttons"):
                 start = gr.Button(words.text("train.start"), variant="primary", elem_id="train-start", min_width=90)
@@ -126,7 +128,7 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
     seen = gr.JSON({}, visible=False, elem_id="train-seen")
     phase = gr.Textbox(visible="hidden", elem_id="train-phase")
     panel = _Panel(store, head, curves, log, start, stop, resume, kept, chooser, timer, phase, seen)
-    _wire_form(desk, widgets, dataset_tab, tabs, panel, (facts, command))
+    _wire_form(desk, widgets, data, tabs, panel, (facts, command))
     _wire_run(desk, panel, tabs)
     go.click(lambda: gr.Tabs(selected="predict"), None, tabs, **_LIGHT)
     _wire_picture(desk, store, save)
@@ -134,9 +136,8 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
 
 
 def _wire_form(
-    desk: Desk, widgets: form.Form, dataset_tab: DatasetTab, tabs: gr.Tabs, panel: _Panel, said_in: tuple[Any, Any]
+    desk: Desk, widgets: form.Form, data: list[Any], tabs: gr.Tabs, panel: _Panel, said_in: tuple[Any, Any]
 ) -> None:
-    data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
     inputs = [*data, *widgets.inputs()]
     filled = widgets.wire()
 

@@ -1,0 +1,75 @@
+"""The table of layers: names, what comes out, parameters that add up, and what learns."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ftlab import backbones
+from ftlab.backbones import Backbone
+from ftlab.config import MODES
+from ftlab.models import layers
+from ftlab.models.layers import Layer
+
+
+@pytest.fixture(scope="module", params=list(backbones.TABLE))
+def row(request: pytest.FixtureRequest) -> Backbone:
+    return backbones.get(request.param)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_parameters_add_up(row: Backbone, mode: str) -> None:
+    found = layers.table(row, 7, mode)
+    sums = sum(one.trainable for one in found), sum(one.parameters for one in found)
+    assert sums == backbones.count(row, 7, mode)
+    assert len({one.name for one in found}) == len(found)
+
+
+def test_a_person_can_read_it(row: Backbone) -> None:
+    found = layers.table(row, 7, "full")
+    assert 10 < len(found) <= layers.ROWS[1]
+    assert found[-1 - len(row.auxiliary)] == Layer("head", "Linear", (7,), (row.width + 1) * 7, (row.width + 1) * 7)
+    # Only what is there for training alone gives nothing.
+    assert {one.name.split(".")[0] for one in found if not one.shape} <= {"aux1", "aux2", "AuxLogits", "auxiliary"}
+
+
+def test_resnet18_as_published() -> None:
+    """He et al., 2016, arXiv:1512.03385, table 1."""
+    found = {one.name: one for one in layers.table(backbones.get("resnet18"), 4, "frozen", depth=1)}
+    assert found.keys() == {
+        *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "head")
+    }
+    shapes = {name: one.shape for name, one in found.items()}
+    assert shapes["conv1"] == (64, 112, 112)
+    assert [shapes[f"layer{n}"] for n in (1, 2, 3, 4)] == [(64, 56, 56), (128, 28, 28), (256, 14, 14), (512, 7, 7)]
+    assert found["conv1"] == Layer("conv1", "Conv2d", (64, 112, 112), 3 * 64 * 49, 0)
+    assert (found["head"].parameters, found["head"].trainable) == (4 * 513, 4 * 513)
+
+
+def test_deeper_is_longer_and_sums_up_to_the_same() -> None:
+    row = backbones.get("resnet18")
+    sizes = []
+    for depth in (1, 2, 3):
+        found = layers.table(row, 4, "full", depth)
+        sizes.append(len(found))
+        assert sum(one.parameters for one in found if one.name.startswith("layer3")) == 2_099_712
+    assert sizes == sorted(set(sizes))
+    names = [one.name for one in layers.table(row, 4, "full", 3)]
+    assert {"layer2.0.downsample", "layer2.0.conv1"} <= set(names)
+    assert len(layers.table(row, 4, "full", 99)) >= sizes[-1]
+
+
+def test_what_a_module_holds_beside_its_layers_has_a_row_of_its_own() -> None:
+    found = {one.name: one for one in layers.table(backbones.get("vit_b_16"), 4, "full")}
+    assert found["class_token"] == Layer("class_token", "Parameter", (1, 1, 768), 768, 768)
+    assert found["encoder.pos_embedding"].parameters == math.prod((197, 768))
+    assert found["encoder.layers.encoder_layer_11"].shape == (197, 768)
+
+
+def test_auxiliary_classifiers_learn_but_for_frozen_mode() -> None:
+    row = backbones.get("googlenet")
+    for mode, learns in (("full", True), ("frozen", False)):
+        found = [one for one in layers.table(row, 5, mode, depth=1) if one.name.startswith(("aux", "auxiliary"))]
+        assert [one.name for one in found] == ["aux1", "aux2", "auxiliary.0", "auxiliary.1"]
+        assert [one.trainable for one in found] == [one.parameters * learns for one in found]

@@ -1,0 +1,218 @@
+"""Any model of timm as a backbone: what is found out about it, and that it works like those of the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ftlab import backbones, places
+from ftlab.backbones import Backbone
+from ftlab.errors import ConfigError, WeightsError
+from ftlab.inference import cam
+from ftlab.models import layers, network, weights
+from ftlab.models.folding import fold
+from ftlab.models.network import Network
+from ftlab.models.timm_row import describe
+
+CLASSES = 3
+# Layer, layout and tokens before the places, as Grad-CAM wants them; side of the map.
+FAMILIES: dict[str, tuple[str, str, int, int]] = {
+    "test_resnet": ("layer4", "chw", 0, 5),
+    "test_efficientnet": ("bn2", "chw", 0, 5),
+    "test_vit": ("blocks.5.norm1", "tokens", 1, 10),
+    "convnextv2_atto": ("stages", "chw", 0, 7),
+    "vit_tiny_patch16_224": ("blocks.11.norm1", "tokens", 1, 14),
+    "deit_tiny_distilled_patch16_224": ("blocks.11.norm1", "tokens", 2, 14),
+    "mobilenetv4_conv_small": ("blocks", "chw", 0, 7),
+    "efficientformerv2_s0": ("norm", "chw", 0, 7),
+    "swin_tiny_patch4_window7_224": ("norm", "hwc", 0, 7),
+    "edgenext_xx_small": ("stages", "chw", 0, 8),
+    "levit_128s": ("stages", "tokens", 0, 4),
+    "xcit_nano_12_p16_224": ("blocks.11", "tokens", 0, 14),
+    "pvt_v2_b0": ("stages", "chw", 0, 7),
+    "mixer_s32_224": ("norm", "tokens", 0, 7),
+    "coat_lite_tiny": ("serial_blocks4.1.norm1", "tokens", 1, 7),
+}
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def row(request: pytest.FixtureRequest) -> Backbone:
+    return describe(f"timm/{request.param}")
+
+
+@pytest.fixture(scope="module")
+def net(row: Backbone) -> Network:
+    made = network.build(row, CLASSES, pretrained=False, seed=1).eval()
+    with torch.no_grad():
+        for parameter in made.backbone.parameters():
+            if not parameter.any():  # what starts at zero lets nothing through before it has learnt
+                parameter.normal_(generator=torch.Generator().manual_seed(2))
+    return made
+
+
+def picture(row: Backbone) -> torch.Tensor:
+    return torch.randn(1, 3, row.side, row.side, generator=torch.Generator().manual_seed(0))
+
+
+def test_what_its_weights_want_is_timms_own_word(row: Backbone) -> None:
+    from timm.data import create_transform, resolve_data_config
+    from timm.models import get_pretrained_cfg
+
+    told = get_pretrained_cfg(row.name.removeprefix("timm/"))
+    assert told is not None
+    facts = resolve_data_config(pretrained_cfg=told.to_dict())
+    assert (3, row.side, row.side) == facts["input_size"]
+    assert (row.mean, row.std, row.interpolation) == (facts["mean"], facts["std"], facts["interpolation"])
+    assert f"Resize(size={row.resize}," in str(create_transform(**facts, is_training=False))
+    assert row.weights == (told.tag if told.has_weights else "")
+
+
+def test_its_network_is_like_any_other(row: Backbone, net: Network) -> None:
+    with torch.inference_mode():
+        features = net.backbone(picture(row))
+        folded = fold(net.backbone)(picture(row))
+    assert features.shape == (1, row.width)
+    assert float((folded - features).abs().max()) <= 1e-4 * float(features.abs().max())
+    assert sum(p.numel() for p in net.backbone.parameters()) == row.parameters
+    found = layers.table(row, CLASSES, "frozen")
+    assert sum(one.parameters for one in found) == backbones.count(row, CLASSES, "frozen")[1]
+
+
+def test_grad_cam_looks_where_places_still_differ(row: Backbone, net: Network) -> None:
+    layer, layout, tokens, side = FAMILIES[row.name.removeprefix("timm/")]
+    assert (row.cam, row.cam_layout, row.cam_tokens) == (layer, layout, tokens)
+    logits, evidence = cam.grad_cam(net, row, picture(row), 1)
+    assert logits.shape == (CLASSES,)
+    assert evidence.shape == (side, side)
+    assert evidence.isfinite().all()
+    assert float(evidence.max() - evidence.min()) > 1e-6 * float(evidence.abs().max()) > 0
+    # Also after it was asked in inference mode, where some keep tensors for the next time.
+    with torch.inference_mode():
+        net(picture(row))
+    assert torch.allclose(cam.grad_cam(net, row, picture(row), 1)[1], evidence)
+
+
+def test_it_travels_with_the_weights_as_json(row: Backbone) -> None:
+    assert backbones.from_json(json.loads(json.dumps(row.to_json()))) == row
+
+
+def test_its_file_of_weights_fits_and_lacks_nothing(row: Backbone) -> None:
+    if not row.weights:  # timm has none
+        with pytest.raises(WeightsError):
+            network.build(row, CLASSES, pretrained=True)
+        return
+    import timm
+
+    torch.manual_seed(5)
+    whole = timm.create_model(row.name.removeprefix("timm/")).state_dict()
+    file = weights.locate(row).file
+    file.parent.mkdir(parents=True)
+    save_file({key: value.clone() for key, value in whole.items()}, file)
+    loaded = network.build(row, CLASSES, pretrained=True).backbone.state_dict()
+    assert all(torch.equal(loaded[key], whole[key]) for key in loaded)
+
+
+# Those that will not do
+
+
+def refused(name: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        describe(name)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_name_that_timm_does_not_know_is_answered_with_what_is_like_it() -> None:
+    assert "levit_128s" in str(refused("timm/levitt_128s"))
+    assert "a1_in1k" in str(refused("timm/resnet18.a1_in2k"))
+
+
+def test_what_does_not_take_square_pictures_is_refused() -> None:
+    error = refused("timm/vit_base_patch16_sapiens2.fb")
+    assert error.code == "config.timm_input"
+    assert "3 × 1024 × 768" in str(error)
+
+
+def test_a_model_that_gives_no_vector_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.create_model", lambda *_args, **_more: torch.nn.Conv2d(3, 8, 1))
+    error = refused("timm/test_resnet")
+    assert error.code == "config.timm_output"
+    assert "2 × 8 × 160 × 160" in str(error)
+
+
+def test_a_model_without_places_trains_all_the_same_and_has_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mean(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = torch.nn.Linear(3, 8)
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return torch.as_tensor(self.mix(pictures.mean(dim=(2, 3))))
+
+    monkeypatch.setattr("timm.create_model", lambda *_args, **_more: Mean())
+    found = describe("timm/test_resnet")
+    assert (found.cam, found.width) == ("", 8)
+    net = network.build(found, CLASSES, pretrained=False)
+    logits, evidence = cam.grad_cam(net, found, torch.randn(1, 3, 4, 4))
+    assert logits.shape == (CLASSES,)
+    assert evidence.numel() == 0
+    assert not cam.heat(evidence, 5, 4, (0, 0, 5, 4)).any()
+
+
+# Looked up once, in a process of its own
+
+
+def test_it_is_looked_up_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "timm/test_resnet.r160_in1k"
+    monkeypatch.setattr(backbones, "_FOUND", {})
+    assert backbones.known(name) is None
+    found = backbones.get(name)
+    assert dataclasses.replace(found, speed=1) == dataclasses.replace(describe(name), speed=1)
+
+    def never(*_args: Any, **_more: Any) -> Any:
+        raise AssertionError("looked up again")
+
+    monkeypatch.setattr(subprocess, "run", never)
+    assert backbones.known(name) is found
+    monkeypatch.setattr(backbones, "_FOUND", {})  # another process
+    assert backbones.get(name) == found
+    kept = next((places.home() / "backbones").rglob("*.json"))
+    kept.write_text("{}", encoding="utf-8")  # of a version that knew less
+    monkeypatch.setattr(backbones, "_FOUND", {})
+    assert backbones.known(name) is None
+
+
+def test_a_mistake_is_told_in_timms_words_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "_FOUND", {})
+    with pytest.raises(ConfigError, match="levit_128s"):
+        backbones.get("timm/levitt_128s")
+    with pytest.raises(ConfigError, match="levit_128s"):
+        backbones.known("timm/levitt_128s")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "../x"}, {"name": "timm/hf-hub:a/b"}, {"source": "hub"}, {"extra": 1}, {"width": None, "cam": None}],
+)
+def test_a_row_of_a_stranger_names_nothing_but_a_backbone(change: dict[str, Any]) -> None:
+    values = {**backbones.get("resnet18").to_json(), **change}
+    if change.get("width", 1) is None:
+        del values["width"]
+    with pytest.raises(ValueError, match="of a backbone"):
+        backbones.from_json(values)
+
+
+def test_a_place_for_each_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = backbones._file("timm/test_resnet")
+    monkeypatch.setattr(backbones, "version", lambda _package: "99")
+    assert backbones._file("timm/test_resnet") != before
+    assert before.is_relative_to(places.home())
