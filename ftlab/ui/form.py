@@ -142,8 +142,8 @@ class Form:
 
     def edits(self) -> list[Any]:
         """Events of a person changing a field; what this program puts into fields is none."""
-        # A slider's reset button tells of a change, not of an input.
-        return [one.change if isinstance(one, gr.Slider) else one.input for one in self.inputs()]
+        # A slider's reset button tells of a change, not of an input; so does a path that is pasted.
+        return [one.change if isinstance(one, (gr.Slider, gr.Textbox)) else one.input for one in self.inputs()]
 
     def wire(self) -> Any:
         """A change of backbone or mode puts the defaults of the pair into the fields.
