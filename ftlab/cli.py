@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from ftlab import __version__, architectures, commands, config, tutorials, words
+from ftlab import __version__, architectures, commands, config, pixels, tutorials, words
 from ftlab.errors import FtlabError
 
 
@@ -99,6 +99,18 @@ def parser() -> argparse.ArgumentParser:
     layers.add_argument("--mode", choices=config.MODES, default="frozen", help=words.text("cli.layers_mode"))
     layers.add_argument("--classes", type=int, default=10, metavar="K", help=words.text("cli.classes"))
     layers.add_argument("--depth", type=int, metavar="N", help=words.text("cli.depth"))
+
+    statistics = verb("statistics", room=pixels)
+    statistics.add_argument("folder", metavar="DIR|ZIP|LIST", help=words.text("knob.data.hint"))
+    for name in ("val_share", "test_share", "seed"):
+        _knob_flag(statistics, name, config.KNOBS[name][1])
+
+    preview = verb("preview", room=pixels)
+    preview.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    preview.add_argument("--picture", type=int, default=1, metavar="N", help=words.text("cli.picture"))
+    preview.add_argument("--out", required=True, metavar="PNG", help=words.text("cli.preview_out"))
+    for name in config.KNOBS:
+        _knob_flag(preview, name)
 
     fetch = verb("fetch", room=tutorials)
     fetch.add_argument("name", nargs="?", metavar="NAME", help=words.text("cli.fetch_name"))

@@ -5,24 +5,17 @@ from __future__ import annotations
 import csv
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from ftlab import backbones, config, session, words
 from ftlab import runs as directory
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError, FtlabError, RunError
 from ftlab.jobs import autopsy, worker
-from ftlab.printing import as_json, table
+from ftlab.printing import as_json, bar, table
 from ftlab.runs import Run
-
-_FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
-"""Names of the files that a figure can be written to."""
 
 
 def scan(options: Namespace) -> None:
@@ -31,7 +24,7 @@ def scan(options: Namespace) -> None:
     from ftlab.data.catalog import scan as look
 
     shares = TrainConfig(val_share=options.val_share, test_share=options.test_share, seed=options.seed)
-    with _bar("console.checking") as progress:
+    with bar("console.checking") as progress:
         found = look(
             options.folder,
             val_share=shares.val_share,
@@ -67,12 +60,12 @@ def train(options: Namespace) -> int:
         if not session.adopting():  # else a run is there already, and the training says in it what is amiss
             from ftlab.data import origin
 
-            with _bar("console.unpacking") as progress:
+            with bar("console.unpacking") as progress:
                 origin.find(settings.data, progress)
     else:
         from ftlab.data import rendered
 
-        with _bar("console.drawing") as progress:  # seconds, the first time
+        with bar("console.drawing") as progress:  # seconds, the first time
             rendered.ensure(settings.sample, progress=progress)
     return _trained(session.create(settings, options.runs), settings, options)
 
@@ -143,7 +136,7 @@ def evaluate(options: Namespace) -> None:
     from ftlab.inference.scoring import score
 
     run = directory.find(options.runs, options.run)
-    with _bar("console.validation") as progress:
+    with bar("console.validation") as progress:
         found = score(run, options.split, progress)
     if options.json:
         as_json(asdict(found))
@@ -185,8 +178,8 @@ def explain(options: Namespace) -> int:
         index = model.classes.index(options.of)
     out, mistakes = Path(options.out), 0
     alone = len(files) == 1 and bool(out.suffix) and not out.is_dir()
-    if alone and out.suffix.lower() not in _FIGURES:
-        raise ConfigError("config.figure", file=out)
+    if alone:
+        plots.check(out)
     for number, file in enumerate(files):
         try:
             scores, found = model.look(file, index)
@@ -199,11 +192,7 @@ def explain(options: Namespace) -> int:
         shown = cam.overlay(found.picture, found.heat, found.box, options.opacity)
         bars = [(score.name, score.probability) for score in scores]
         figure = plots.explanation_figure(found.picture, shown, found.heat, bars)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(target, dpi=120)
-        except OSError as cause:
-            raise ConfigError("config.out", file=target, cause=cause.strerror or cause) from cause
+        plots.save(figure, target)
         if options.json:
             as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
         else:
@@ -257,7 +246,9 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 def _figure(out: Path, files: list[Path], number: int, name: str) -> Path:
     """Where the figure of one of several pictures goes: a file of its own in the folder `out`."""
-    folder = out.with_suffix("") if out.suffix.lower() in _FIGURES and not out.is_dir() else out
+    from ftlab.plots import FORMATS
+
+    folder = out.with_suffix("") if out.suffix.lower() in FORMATS and not out.is_dir() else out
     same = sum(other.stem == files[number].stem for other in files[:number])
     stem = f"{files[number].stem}-{same + 1}" if same else files[number].stem
     return folder / f"{stem}-{name}.png".replace("/", "_")
@@ -280,15 +271,3 @@ def _model(options: Namespace) -> Any:
     from ftlab.inference.predictor import load
 
     return load(None if options.run == "default" else directory.find(options.runs, options.run))
-
-
-@contextmanager
-def _bar(key: str) -> Iterator[Any]:
-    """A progress bar on a terminal, as a function (done, total)."""
-    with tqdm(desc=words.text(key), file=sys.stderr, leave=False, disable=not sys.stderr.isatty()) as bar:
-
-        def move(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield move

@@ -22,6 +22,8 @@ SAMPLES = ("shapes", "shortcut")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
 FOLDED = ("origin", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
+EFFECTS = (*("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase"),)
+"""Knobs that vary training pictures once they are above 0."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class TrainConfig:
     plateau_mode: str = _knob("best", "rates", choices=("best", "previous"))
     plateau_patience: int = _knob(2, "rates", low=0, high=10_000, step=1, unit="epochs")
     plateau_cuts: int = _knob(0, "rates", low=0, high=100, step=1)
+    accumulate: int = _knob(1, "rates", low=1, high=1024, step=1, unit="batches")
+    clip_norm: float = _knob(0.0, "rates", low=0.0, high=1e6)
     loss_reduction: str = _knob("mean", "rates", choices=("mean", "sum"))
 
     head_kind: str = _knob("softmax", "head", choices=("softmax", "logit"))
@@ -97,12 +101,37 @@ class TrainConfig:
     decay_norms: str = _knob("no", "guard", choices=("yes", "no"))
     label_smoothing: float = _knob(0.0, "guard", low=0.0, high=0.9, step=0.01)
 
+    class_weights: str = _knob("none", "guard", choices=("none", "balanced"))
+    sampling: str = _knob("shuffled", "guard", choices=("shuffled", "balanced"))
+    mixup: float = _knob(0.0, "guard", low=0.0, high=10.0, step=0.1)
+    cutmix: float = _knob(0.0, "guard", low=0.0, high=10.0, step=0.1)
+    ema: float = _knob(0.0, "guard", low=0.0, high=0.99999)
+
+    side: int | None = _knob(None, "pixels", low=32, high=1024, step=1, unit="pixels")
+    resize: int | None = _knob(None, "pixels", low=32, high=2048, step=1, unit="pixels")
+    resize_mode: str = _knob("short", "pixels", choices=("short", "squash"))
+    normalise: str = _knob("weights", "pixels", choices=("weights", "estimated", "unit"))
     augment: str | None = _knob(None, "pixels", choices=("none", "flip", "crop"))
+    crop_scale: float = _knob(0.35, "pixels", low=0.01, high=1.0, step=0.01)
+    crop_ratio: float | None = _knob(None, "pixels", low=1.0, high=4.0)
+    crop_side: int | None = _knob(None, "pixels", low=32, high=2048, step=1, unit="pixels")
+    flip: float = _knob(0.5, "pixels", low=0.0, high=1.0, step=0.05)
+    flip_vertical: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    rotate: float = _knob(0.0, "pixels", low=0.0, high=180.0, step=1.0, unit="degrees")
+    rotate_border: str = _knob("black", "pixels", choices=("black", "reflect"))
+    brightness: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    contrast: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    saturation: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    hue: float = _knob(0.0, "pixels", low=0.0, high=0.5, step=0.01)
+    grayscale: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
+    blur: float = _knob(0.0, "pixels", low=0.0, high=5.0, step=0.1, unit="pixels")
+    erase: float = _knob(0.0, "pixels", low=0.0, high=1.0, step=0.05)
     features: str = _knob("cached", "pixels", choices=("cached", "fresh"))
     feature_views: int = _knob(2, "pixels", low=1, high=64, step=1)
 
     best_by: str = _knob("accuracy", "end", choices=("accuracy", "loss"))
     early_stop: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")
+    keep_every: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")
     max_minutes: float = _knob(0.0, "end", low=0.0, high=100_000.0, unit="minutes")
     seed: int = _knob(0, "end", low=0, high=2**31 - 1, step=1)
 
@@ -124,11 +153,30 @@ class TrainConfig:
         if self.val_share + self.test_share > 0.95:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
         contradictions.refuse(dataclasses.asdict(self), flag)
+        check_sides(self.side, self.resize, self.crop_side)
+        if self.augment == "none" and self.effects:
+            raise ConfigError("config.no_augment", name=flag(self.effects[0]))
+
+    @property
+    def effects(self) -> list[str]:
+        """What varies a training picture beside crop and mirror: the knobs of `EFFECTS` that are above 0."""
+        return [name for name in EFFECTS if getattr(self, name) > 0]
+
+    @property
+    def cached_views(self) -> int:
+        """Views of a training picture that a frozen backbone looks at: one where nothing varies it."""
+        varied = self.augment != "none" and (self.augment == "crop" or self.flip > 0 or bool(self.effects))
+        return self.feature_views if varied else 1
 
     @property
     def caches_features(self) -> bool:
         """Whether the backbone runs over the pictures once only, and the head is trained on what it gave."""
         return self.mode == "frozen" and self.features == "cached"
+
+    @property
+    def step_size(self) -> int:
+        """Pictures of an optimizer step, over all processes."""
+        return (self.batch_size or 1) * self.accumulate
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; `TrainConfig(**it)` gives the same configuration back."""
@@ -252,6 +300,17 @@ def _check(name: str, value: Any) -> None:
         raise ConfigError("config.choice", name=flag(name), value=value, choices=", ".join(filter(None, knob.choices)))
     if knob.low is not None and not (knob.low <= value <= (knob.high or value)):
         raise ConfigError("config.bounds", name=flag(name), value=value, low=knob.low, high=knob.high)
+
+
+def check_sides(side: int | None, resize: int | None, crop_side: int | None) -> None:
+    """What is cut out must not be larger than what it is cut from; None is not known yet, and fits.
+
+    Raises:
+        ConfigError: it is larger.
+    """
+    for name, given in (("resize", resize), ("crop_side", crop_side)):
+        if side is not None and given is not None and given < side:
+            raise ConfigError("config.side_larger", name=flag(name), value=given, side=side)
 
 
 KNOBS: dict[str, tuple[Knob, Any]] = {f.name: (f.metadata["knob"], f.default) for f in dataclasses.fields(TrainConfig)}

@@ -21,6 +21,16 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
         lambda v: v["head_init"] == "imagenet" and v["head_kind"] == "logit",
     ),
     ("frozen_decay", ("layer_decay", "mode"), lambda v: v["mode"] == "frozen" and v["layer_decay"] < 1),
+    (
+        "cutmix_cached",
+        ("cutmix", "features"),
+        lambda v: v["cutmix"] > 0 and v["mode"] == "frozen" and v["features"] == "cached",
+    ),
+    (
+        "balanced_twice",
+        ("class_weights", "sampling"),
+        lambda v: v["class_weights"] == "balanced" and v["sampling"] == "balanced",
+    ),
 )
 """Each: its reason (`error.contradiction.<reason>` in the words), the knobs that its sentence names as {a}, {b} …, and
 whether it holds for the values of all knobs."""

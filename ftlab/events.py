@@ -56,8 +56,8 @@ class Note(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `features` or
-    `validation` (in pictures)."""
+    """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `statistics`,
+    `features` or `validation` (in pictures)."""
 
     kind: ClassVar[str] = "progress"
     stage: str
@@ -98,7 +98,7 @@ class Epoch(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Event):
-    """A checkpoint is on the disk: `what` is `best` or `last`."""
+    """A checkpoint is on the disk: `what` is `best`, `last`, or `epoch` (one whose weights are kept)."""
 
     kind: ClassVar[str] = "saved"
     what: str

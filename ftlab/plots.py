@@ -1,4 +1,5 @@
-"""Figures for files: training curves, and a prediction with its heat map. No gradio, and no pyplot.
+"""Figures for files: training curves, a prediction with its heat map, a picture as the training varies it. No gradio,
+and no pyplot.
 
 `matplotlib.figure.Figure` alone keeps no state outside the figure, so several threads may draw at once.
 """
@@ -6,16 +7,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ftlab import words
 from ftlab.curves import accuracy_floor, curves, loss_top
+from ftlab.errors import ConfigError
 from ftlab.history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+"""Names of the files that a figure can be written to."""
+
+
+def check(file: Path) -> None:
+    """See that a figure can have that name. Raises `ConfigError` when not."""
+    if file.suffix.lower() not in FORMATS:
+        raise ConfigError("config.figure", file=file)
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure, with the folders above it. Raises `ConfigError` when that cannot be."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=120)
+    except OSError as cause:
+        raise ConfigError("config.out", file=file, cause=cause.strerror or cause) from cause
 
 
 def curves_figure(history: History, title: str = "") -> Figure:
@@ -86,4 +107,30 @@ def explanation_figure(
     shown[3].set_xticks([])
     for side in ("top", "right", "bottom"):
         shown[3].spines[side].set_visible(False)
+    return figure
+
+
+def preview_figure(
+    evaluation: np.ndarray[Any, Any], variants: Sequence[np.ndarray[Any, Any]], title: str = ""
+) -> Figure:
+    """A training picture on one sheet (10 × 5.4 inches): the evaluation crop, and nine epochs beside it.
+
+    Args:
+        evaluation: uint8 `[side, side, 3]`.
+        variants: likewise, of epochs 1, 2 … 9.
+        title: what it shows, a file's name for example.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    grid = figure.add_gridspec(3, 6)
+    shown = [(figure.add_subplot(grid[:, :3]), words.text("preview.evaluation"), evaluation)]
+    for number, picture in enumerate(variants):
+        axis = figure.add_subplot(grid[number // 3, 3 + number % 3])
+        shown.append((axis, words.text("preview.epoch", epoch=number + 1), picture))
+    for axis, name, picture in shown:
+        axis.imshow(picture)
+        axis.set_title(name, fontsize=10)
+        axis.set_axis_off()
+    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
     return figure

@@ -1,10 +1,17 @@
-"""Results on standard output: a table for people, JSON lines for programs."""
+"""What commands print: results on standard output, a table for people or JSON lines; on standard error how far
+they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from json import dumps
 from typing import Any
+
+from tqdm import tqdm
+
+from ftlab import words
 
 
 def as_json(value: Any) -> None:
@@ -23,3 +30,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             for cell, width, number in zip(row, widths, right, strict=True)
         )
         print("  ".join(parts).rstrip())
+
+
+@contextmanager
+def bar(key: str) -> Iterator[Any]:
+    """A progress bar on a terminal, as a function (done, total)."""
+    with tqdm(desc=words.text(key), file=sys.stderr, leave=False, disable=not sys.stderr.isatty()) as shown:
+
+        def move(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield move

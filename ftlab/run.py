@@ -5,7 +5,8 @@
     split.json          which file went where, what was skipped, the manifest's hash
     metrics.jsonl       every event, append-only
     model.json          what a prediction needs beside the weights
-    best.safetensors    weights of the best epoch by validation accuracy
+    best.safetensors    weights of the best epoch by validation
+    epochs/             weights of single epochs, where they are kept
     last/               what a resume needs, in two generations
     worker.log          standard output and error of the process
     pid                 the process that trains
@@ -64,6 +65,11 @@ class Run:
     def before(self) -> Path:
         """The generation before `last`."""
         return self.path / "last" / "before.safetensors"
+
+    @property
+    def epochs(self) -> Path:
+        """Where the weights of single epochs are kept, on demand."""
+        return self.path / "epochs"
 
     @property
     def log(self) -> Path:

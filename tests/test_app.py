@@ -212,6 +212,7 @@ def test_no_tab_is_wider_than_the_window(server: Server, page: Page, screenshots
 def test_a_folder_that_cannot_be_used_is_refused_with_what_to_fix(server: Server, page: Page) -> None:
     (server.data / "empty").mkdir()
     page.goto(server.url)
+    expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
     page.locator("#dataset-source label").filter(has_text="A folder of mine").click()
     field = page.locator("#dataset-folder input")
     field.fill(str(server.data / "empty"))
@@ -232,8 +233,9 @@ def test_a_zip_that_is_sent_is_looked_through_found_again_and_trained_on(
         out.writestr("pets/ants/empty.png", b"")
     (tmp_path / "broken.zip").write_bytes(b"no zip at all")
     page.goto(server.url)
+    expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
     page.locator("#dataset-source label").filter(has_text="A zip of mine").click()
-    expect(page.locator("#dataset-summary")).to_contain_text("Which zip?", timeout=LATER)
+    expect(page.locator("#dataset-summary")).to_contain_text("Which zip?", timeout=SOON)
     field, summary = page.locator("#dataset-zip input[type=file]"), page.locator("#dataset-summary")
     field.set_input_files(tmp_path / "broken.zip")
     expect(summary).to_contain_text("broken.zip is no zip", timeout=SOON)

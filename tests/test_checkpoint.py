@@ -84,6 +84,34 @@ def test_network_optimizer_and_position_are_put_back(run: Run, kind: str) -> Non
     assert all(torch.equal(net.state_dict()[key], other.state_dict()[key]) for key in net.state_dict())
 
 
+def test_averaged_weights_are_the_ones_kept_as_the_best_and_are_put_back(run: Run) -> None:
+    net, averaged = network(), network(seed=5)
+    optimizer, position = optimizers(net, "adamw"), Position(epoch=1)
+    learn(net, optimizer)
+    keeper = Keeper(run, net, net, optimizer, average=averaged)
+    assert keeper.improves(position, 0.5, 1.0)
+    keeper.save(position)
+    best, wanted = sealed.load(run.best)[0], averaged.state_dict()
+    assert best.keys() == wanted.keys()
+    assert all(torch.equal(best[key], wanted[key]) for key in best)
+
+    other, restored = network(seed=9), network(seed=8)
+    state = checkpoint.read(run)
+    assert state is not None
+    Keeper(run, other, other, optimizers(other, "adamw"), average=restored).restore(state)
+    assert all(torch.equal(restored.state_dict()[key], wanted[key]) for key in wanted)
+    assert all(torch.equal(other.state_dict()[key], net.state_dict()[key]) for key in wanted)
+
+
+def test_the_weights_of_an_epoch_are_kept_whole_and_sealed(run: Run) -> None:
+    net = network()
+    keeper = Keeper(run, net, net.head, optimizers(net, "adamw"))
+    assert keeper.save_epoch(5, 0.75) == ["epoch"]
+    tensors, header = sealed.load(run.path / "epochs" / "0005.safetensors")
+    assert header == {"epoch": 5, "val_accuracy": 0.75, "model": ""}
+    assert all(torch.equal(tensors[key], value) for key, value in net.state_dict().items())
+
+
 def test_a_new_run_has_nothing_to_go_on_from(run: Run) -> None:
     assert checkpoint.read(run) is None
 
@@ -306,6 +334,10 @@ def test_room_for_all_that_will_be_written_is_asked_for(
     assert caught.value.code == "run.space"
     monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit)
     keeper.room()
+    with pytest.raises(RunError):
+        keeper.room(kept=1)
+    monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit + 3 * 4_100_000)
+    keeper.room(kept=3)
 
 
 def test_the_header_is_readable_json_for_anyone(run: Run) -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -490,6 +491,8 @@ def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> N
         "explain",
         "backbones",
         "layers",
+        "statistics",
+        "preview",
         "ui",
     ):
         assert re.search(rf"\n    {verb}\s", out)
@@ -543,24 +546,34 @@ def test_ui_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
 # The configuration on the command line
 
 
+TEXTS = {
+    "backbone": [*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"],
+    "init": ["weights of mine.safetensors", "latest"],
+    "rename": ["encoder.=backbone.,old=new"],
+}
+
+
 def drawn_config(seed: int) -> TrainConfig:
-    """A configuration with about half of its knobs turned to something."""
+    """A configuration with about half of its knobs turned to something; knobs that contradict are drawn again."""
     dice = random.Random(seed)
-    values: dict[str, Any] = {}
-    for name, (knob, _) in KNOBS.items():
-        if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
-            continue
-        if name == "backbone":
-            values[name] = dice.choice([*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"])
-        elif knob.choices:
-            values[name] = dice.choice([choice for choice in knob.choices if choice])
-        elif config.kind(name) is int:
-            values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
-        else:
-            values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
-    if "sample" not in values:
-        values["data"] = dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])
-    return TrainConfig(**values, val_share=dice.uniform(0.01, 0.4), test_share=dice.choice([0.0, 1 / 3]))
+    while True:
+        values: dict[str, Any] = {}
+        for name, (knob, _) in KNOBS.items():
+            if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
+                continue
+            if name in TEXTS:
+                values[name] = dice.choice(TEXTS[name])
+            elif knob.choices:
+                values[name] = dice.choice([choice for choice in knob.choices if choice])
+            elif config.kind(name) is int:
+                values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
+            else:
+                values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
+        if "sample" not in values:
+            values["data"] = dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])
+        shares: dict[str, Any] = {"val_share": dice.uniform(0.01, 0.4), "test_share": dice.choice([0.0, 1 / 3])}
+        with suppress(ConfigError):
+            return TrainConfig(**values, **shares)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -20,6 +20,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "test_share": {"val_share": 0.01},
     "backbone_rate": {"mode": "full"},
     "layer_decay": {"mode": "full"},
+    "cutmix": {"features": "fresh"},
 }
 """What must be chosen beside a knob so that each of its values fits."""
 
@@ -93,6 +94,9 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
         ({"backbone": "resnet19"}, "config.backbone"),
         ({"data": "x", "sample": "shapes"}, "config.two_sources"),
         ({"val_share": 0.5, "test_share": 0.5}, "config.shares"),
+        ({"side": 224, "resize": 160}, "config.side_larger"),
+        ({"side": 224, "crop_side": 160}, "config.side_larger"),
+        ({"augment": "none", "rotate": 15.0}, "config.no_augment"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: str) -> None:
@@ -108,6 +112,8 @@ def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: s
         ("frozen_decay", {"layer_decay": 0.7}),
         ("hidden_imagenet", {"head_init": "imagenet", "head_hidden": 64}),
         ("logit_imagenet", {"head_init": "imagenet", "head_kind": "logit"}),
+        ("cutmix_cached", {"cutmix": 1.0}),
+        ("balanced_twice", {"class_weights": "balanced", "sampling": "balanced"}),
     ],
 )
 def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str, knobs: dict[str, Any]) -> None:
@@ -116,6 +122,21 @@ def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str,
     rule = next(rule for rule in contradictions.RULES if rule[0] == reason)
     assert all(config.flag(name) in str(error) for name in rule[1])
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "views"),
+    [
+        ({}, 4),
+        ({"augment": "none"}, 1),
+        ({"augment": "flip", "flip": 0.0}, 1),
+        ({"flip": 0.0}, 1),
+        ({"flip": 0.0, "blur": 1.0}, 4),
+        ({"flip": 0.0, "augment": "crop"}, 4),
+    ],
+)
+def test_a_frozen_backbone_looks_once_at_pictures_that_nothing_varies(knobs: dict[str, Any], views: int) -> None:
+    assert TrainConfig(feature_views=4, **knobs).cached_views == views
 
 
 def test_a_wrong_choice_is_answered_with_the_right_ones() -> None:
@@ -143,7 +164,7 @@ def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
 
 def test_the_example_changes_every_knob() -> None:
     same = [name for name, (_, default) in KNOBS.items() if getattr(changed(), name) == default]
-    assert same == ["sample"]
+    assert same == ["sample", "class_weights"], "which contradict the folder, and balanced sampling"
 
 
 def test_missing_knobs_take_their_defaults_and_unknown_ones_are_named() -> None:
@@ -175,7 +196,8 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
     resolved = config.resolve(TrainConfig(backbone=backbone, mode=mode))
     chosen = config.defaults(backbone, mode)
     assert {name: getattr(resolved, name) for name in chosen} == chosen
-    assert [name for name in KNOBS if getattr(resolved, name) is None] == ["workers", "threads"]
+    left = ["side", "resize", "crop_ratio", "crop_side", "workers", "threads"]  # the backbone's, none, the machine's
+    assert [name for name in KNOBS if getattr(resolved, name) is None] == left
     assert config.resolve(resolved) == resolved
 
 

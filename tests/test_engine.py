@@ -21,7 +21,7 @@ from ftlab.data.catalog import from_json
 from ftlab.errors import ConfigError, DataError, RunError
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
 from ftlab.history import History
-from ftlab.inference import predictor
+from ftlab.inference import predictor, scoring
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
@@ -288,6 +288,57 @@ def test_one_logit_for_three_classes_is_refused(begin: Callable[..., Run]) -> No
     with pytest.raises(ConfigError, match="there are 3") as caught:
         go(begin(head_kind="logit"))
     assert caught.value.code == "config.logit"
+
+
+# Knobs of the craft, all at once
+
+CRAFT = {
+    **{"ema": 0.9, "mixup": 0.4, "clip_norm": 1.0, "accumulate": 2, "keep_every": 2, "label_smoothing": 0.1},
+    **{"sampling": "balanced", "dropout": 0.2, "schedule": "plateau", "plateau_patience": 0, "best_by": "loss"},
+}
+CRAFTS = pytest.mark.parametrize(
+    "way",
+    [{**CACHED, **CRAFT}, {**FRESH, **CRAFT, "cutmix": 1.0}, {**FULL, **CRAFT, "cutmix": 1.0, "layer_decay": 0.8}],
+    ids=["cached", "fresh", "full"],
+)
+
+
+@CRAFTS
+def test_with_every_knob_a_resume_is_the_undisturbed_run_to_the_bit(
+    begin: Callable[..., Run], way: dict[str, Any]
+) -> None:
+    whole, parted = begin(epochs=4, workers=1, **way), begin(epochs=4, workers=3, **way)
+    events = go(whole)
+    assert [(e.epoch, e.step) for e in only(events, Epoch)] == [(0, 0), (1, 3), (2, 6), (3, 9), (4, 12)]
+    go(parted, 4)
+    go(parted, 9)
+    go(parted)
+    for file in ("best.safetensors", "last/state.safetensors", "epochs/0002.safetensors", "epochs/0004.safetensors"):
+        assert (parted.path / file).read_bytes() == (whole.path / file).read_bytes()
+    assert sorted(file.name for file in whole.epochs.iterdir()) == ["0002.safetensors", "0004.safetensors"]
+    assert figures(parted.history()) == figures(whole.history())
+    assert [(saved.epoch, saved.step) for saved in only(events, Saved) if saved.what == "epoch"] == [(2, 6), (4, 12)]
+
+
+def test_the_average_is_what_is_scored_and_kept(begin: Callable[..., Run], seen: dict[str, Any]) -> None:
+    run = begin(epochs=2, keep_every=2, ema=0.9, **FULL)
+    events = go(run)
+    kept = sealed.load(run.path / "epochs" / "0002.safetensors")[0]
+    assert not torch.equal(kept["head.weight"], seen["net"].head.weight)
+    averages = sealed.load(run.last)[0]
+    assert all(torch.equal(kept[key], averages[f"average.{key}"]) for key in kept)
+    sealed.write(run.best, kept, {"epoch": 2, "val_accuracy": 0.0})
+    found = scoring.score(run, "val")
+    assert only(events, Epoch)[-1].val_loss == pytest.approx(found.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("way", [{**CACHED, **CRAFT}, {**FRESH, **CRAFT}], ids=["cached", "fresh"])
+def test_frozen_is_frozen_with_every_knob(begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, Any]) -> None:
+    run = begin(**way)
+    go(run)
+    assert {key.partition(".")[0] for key in changed(seen)} == {"head"}
+    best = sealed.load(run.best)[0]
+    assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
 
 
 # Stop and resume

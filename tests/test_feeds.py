@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,22 @@ def test_epochs_differ_in_order_and_by_augmentation_in_pixels(pictures: Catalog,
     assert not torch.equal(one, other)
     same = sum(bool((other == row).all(1).any()) for row in one)
     assert (same == len(one)) == (augment == "none")
+
+
+def test_balanced_a_repeated_picture_is_varied_anew(pictures: Catalog) -> None:
+    uneven = dataclasses.replace(
+        pictures, splits={**pictures.splits, "train": tuple(i for i in pictures.splits["train"] if i.label < 2)[:8]}
+    )
+    shares = list(feed(uneven, sampling="balanced", augment="crop").train(1))
+    labels = torch.cat([share.labels for share in shares])
+    assert labels.bincount().tolist() == [4, 4]
+    rows = torch.cat([share.inputs for share in shares]).flatten(1)
+    assert len(rows.unique(dim=0)) == 8, "two of a picture are two variations of it"
+
+
+def test_several_batches_make_a_step(pictures: Catalog) -> None:
+    assert feed(pictures, batch_size=3, accumulate=2).steps == 3
+    assert [len(share.labels) for share in feed(pictures, batch_size=3, accumulate=2).train(1)] == [6, 6, 6]
 
 
 def test_a_share_that_cannot_be_read_keeps_its_process_in_step(pictures: Catalog) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from ftlab import backbones
 from ftlab.config import TrainConfig
 from ftlab.models.network import Network
+from ftlab.training import mixing
 from ftlab.training.checkpoint import Position
 from ftlab.training.feeds import Share
 from ftlab.training.learner import Learner
@@ -59,13 +61,20 @@ def batch(count: int = 6, classes: int = 3) -> Share:
     return Share(pictures, labels, torch.ones(count), count, [])
 
 
+def learner_of(net: Network, accelerator: Accelerator, position: Position | None = None, **knobs: Any) -> Learner:
+    """What takes steps with a network, on three pictures of class 0, two of 1, one of 2."""
+    feed: Any = SimpleNamespace(steps=1, classes=3, labels={"train": torch.tensor([0, 0, 0, 1, 1, 2])})
+    made = Learner(net, ROW, TrainConfig(**{**PLAIN, **knobs}), accelerator, position or Position(), feed)
+    made.set_rates(0, Position())
+    net.train()
+    return made
+
+
 def stepped(net: Network, share: Share, accelerator: Accelerator, **knobs: Any) -> Tensor:
     """Take a step; the loss that it followed."""
-    learner = Learner(net, ROW, TrainConfig(**{**PLAIN, **knobs}), accelerator, Position(), 1)
-    learner.set_rates(0, Position())
-    net.train()
+    learner = learner_of(net, accelerator, **knobs)
     _, loss = learner.gradients(share, 0)
-    learner.step()
+    learner.step(0)
     return loss
 
 
@@ -90,10 +99,9 @@ def test_a_step_is_plain_pytorchs_with_the_mean_or_the_sum_of_the_batch(alone: A
 def test_the_sum_of_a_batch_in_portions_is_that_of_the_whole(alone: Accelerator) -> None:
     whole, parted = tiny(), tiny()
     stepped(whole, batch(), alone, loss_reduction="sum")
-    learner = Learner(parted, ROW, TrainConfig(**PLAIN, loss_reduction="sum"), alone, Position(portion=2), 1)
-    learner.set_rates(0, Position())
+    learner = learner_of(parted, alone, Position(portion=2), loss_reduction="sum")
     learner.gradients(batch(), 0)
-    learner.step()
+    learner.step(0)
     assert same(whole, parted)
 
 
@@ -101,14 +109,64 @@ def test_the_sum_of_a_batch_in_portions_is_that_of_the_whole(alone: Accelerator)
 def test_momentum_is_nesterovs_or_plain(alone: Accelerator, nesterov: str) -> None:
     net, share = tiny(), batch()
     plain = copy.deepcopy(net)
-    config = TrainConfig(**{**PLAIN, "momentum": 0.9, "nesterov": nesterov})
-    learner = Learner(net, ROW, config, alone, Position(), 1)
+    learner = learner_of(net, alone, momentum=0.9, nesterov=nesterov)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, nesterov=nesterov == "yes")
     for step in range(3):
-        learner.set_rates(step, Position())
         learner.gradients(share, step)
-        learner.step()
+        learner.step(step)
         optimizer.zero_grad()
         F.cross_entropy(plain(share.inputs), share.labels).backward()
         optimizer.step()
     assert same(net, plain)
+
+
+def test_several_batches_a_step_are_one_batch_of_their_size_in_the_memory_of_one(
+    alone: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parted, seen = tiny(), tiny(), list[int]()
+    stepped(whole, batch(6), alone)
+    forward = Network.forward
+
+    def counted(net: Network, pictures: Tensor) -> Any:
+        seen.append(len(pictures))
+        return forward(net, pictures)
+
+    monkeypatch.setattr(Network, "forward", counted)
+    stepped(parted, batch(6), alone, batch_size=2, accumulate=3)
+    assert seen == [2, 2, 2]
+    assert same(whole, parted)
+
+
+def test_long_gradients_are_shortened_and_short_ones_are_not(alone: Accelerator) -> None:
+    def moved(clip: float, factor: float = 1.0) -> float:
+        net = tiny()
+        before = [p.detach().clone() for p in net.parameters()]
+        stepped(net, batch(), alone, clip_norm=clip, learning_rate=0.1)
+        return float(
+            torch.cat([(p.detach() - b).flatten() for p, b in zip(net.parameters(), before, strict=True)]).norm()
+        )
+
+    free = moved(0.0)
+    assert moved(1000.0) == pytest.approx(free, rel=1e-6)
+    assert moved(free / 0.1 / 4) == pytest.approx(free / 4, rel=1e-4)
+
+
+def test_class_weights_make_all_classes_count_alike(alone: Accelerator) -> None:
+    net, share = tiny(), batch()
+    plain = copy.deepcopy(net)
+    loss = stepped(net, share, alone, class_weights="balanced")
+    weights = torch.tensor([6 / 9, 1.0, 2.0])  # N / (K n) for 3, 2, 1 of 6 pictures
+    expected = (F.cross_entropy(plain(share.inputs), share.labels, reduction="none") * weights[share.labels]).mean()
+    assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-6)
+
+
+def test_of_mixed_pictures_both_labels_count_by_their_share(alone: Accelerator) -> None:
+    net, share = tiny(), batch()
+    plain = copy.deepcopy(net)
+    loss = stepped(net, share, alone, mixup=0.4)
+    mixture = mixing.mix(share.inputs, TrainConfig(mixup=0.4), 0)
+    assert mixture.partners is not None
+    logits = plain(mixture.inputs)
+    both = [F.cross_entropy(logits, labels) for labels in (share.labels, share.labels[mixture.partners])]
+    expected = mixture.kept * both[0] + (1 - mixture.kept) * both[1]
+    assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-6)

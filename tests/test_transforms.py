@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ import torch
 from torchvision.transforms import InterpolationMode, v2
 
 from ftlab import backbones
+from ftlab.config import TrainConfig
 from ftlab.data import transforms
-from ftlab.data.transforms import CROP_SCALE, Preprocessing
+from ftlab.data.transforms import Preprocessing
+from ftlab.errors import ConfigError
 
 PREP = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SMALL = Preprocessing(40, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -40,23 +42,35 @@ def test_the_evaluation_crop_is_torchvisions_to_the_bit(size: tuple[int, int], i
     assert torch.equal(given, expected)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_squashed_it_is_torchvisions_resize_to_both_sides(size: tuple[int, int]) -> None:
+    pixels = noise(*size)
+    prep = dataclasses.replace(PREP, resize_mode="squash")
+    expected = v2.Compose([v2.Resize((256, 256), antialias=True), v2.CenterCrop(224)])(
+        torch.from_numpy(pixels).permute(2, 0, 1)
+    )
+    assert torch.equal(transforms.evaluation(pixels, prep), expected)
+
+
+@pytest.mark.parametrize("mode", ["short", "squash"])
 @pytest.mark.parametrize("size", SIZES[:6])
-def test_the_box_is_what_the_network_sees(size: tuple[int, int]) -> None:
+def test_the_box_is_what_the_network_sees(size: tuple[int, int], mode: str) -> None:
     width, height = size
-    x0, y0, x1, y1 = transforms.seen_box(width, height, PREP)
+    prep = dataclasses.replace(PREP, resize_mode=mode)
+    x0, y0, x1, y1 = transforms.seen_box(width, height, prep)
     assert 0 <= x0 < x1 <= 1
     assert 0 <= y0 < y1 <= 1
     assert (x0 + x1, y0 + y1) == pytest.approx((1, 1), abs=0.01)
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)] = 255
-    seen = transforms.evaluation(pixels, PREP)
+    seen = transforms.evaluation(pixels, prep)
     margin = 2 + PREP.resize // min(size)  # of interpolation and rounding
     assert seen[:, margin:-margin, margin:-margin].min() == 255
     assert (seen == 255).float().mean() > 0.9
 
     outside = np.full((height, width, 3), 255, np.uint8)
     outside[pixels[..., 0] == 255] = 0
-    assert transforms.evaluation(outside, PREP)[:, margin:-margin, margin:-margin].max() == 0
+    assert transforms.evaluation(outside, prep)[:, margin:-margin, margin:-margin].max() == 0
 
 
 def test_normalising_is_what_it_says() -> None:
@@ -74,56 +88,55 @@ def test_the_preparation_travels_as_json(name: str) -> None:
     assert transforms.from_json(json.loads(json.dumps(prep.to_json()))) == prep
 
 
-# Augmentation
+def test_a_description_without_a_way_of_resizing_is_one_of_the_short_side() -> None:
+    values = PREP.to_json()
+    del values["resize_mode"]
+    assert transforms.from_json(values) == PREP
 
 
-def test_randomness_is_a_function_of_seed_epoch_and_index() -> None:
-    assert transforms.randomness(1, 2, 3).random() == transforms.randomness(1, 2, 3).random()
-    drawn = {
-        transforms.randomness(*three).random() for three in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (1, 23, 3)]
-    }
-    assert len(drawn) == 5
+# What a configuration asks for
+
+ROW = backbones.get("resnet18")  # 224 of 256
+FULL = backbones.get(backbones.DEFAULT)
 
 
-@pytest.mark.parametrize("kind", ["crop", "flip", "none"])
-def test_the_same_draw_gives_the_same_picture(kind: str) -> None:
-    pixels = noise(61, 47)
-    once, again = (transforms.augmented(pixels, SMALL, kind, random.Random("3/1/4")) for _ in range(2))
-    assert torch.equal(once, again)
-    assert (once.dtype, once.shape) == (torch.uint8, (3, 32, 32))
+@pytest.mark.parametrize("row", [ROW, FULL])
+def test_untouched_it_is_what_the_weights_were_trained_with(row: backbones.Backbone) -> None:
+    assert transforms.chosen(row, TrainConfig()) == transforms.of(row)
 
 
-def test_none_is_the_evaluation_crop_and_flip_mirrors_half_of_them() -> None:
-    pixels = noise(61, 47)
-    plain = transforms.evaluation(pixels, SMALL)
-    assert torch.equal(transforms.augmented(pixels, SMALL, "none", random.Random(0)), plain)
-    drawn = [transforms.augmented(pixels, SMALL, "flip", transforms.randomness(0, 1, index)) for index in range(200)]
-    mirrored = sum(torch.equal(one, plain.flip(-1)) for one in drawn)
-    assert 70 < mirrored < 130
-    assert all(torch.equal(one, plain) or torch.equal(one, plain.flip(-1)) for one in drawn)
+@pytest.mark.parametrize(
+    ("knobs", "resize", "side", "mode"),
+    [
+        ({"side": 112}, 128, 112, "short"),
+        ({"resize": 240}, 240, 224, "short"),
+        ({"side": 160, "resize": 160}, 160, 160, "short"),
+        ({"side": 160, "resize_mode": "squash"}, 160, 160, "squash"),
+        ({"resize_mode": "squash"}, 224, 224, "squash"),
+        ({"resize": 256, "resize_mode": "squash"}, 256, 224, "squash"),
+    ],
+)
+def test_sides_are_the_persons_or_follow_the_backbones(
+    knobs: dict[str, Any], resize: int, side: int, mode: str
+) -> None:
+    prep = transforms.chosen(ROW, TrainConfig(**knobs))
+    assert (prep.resize, prep.side, prep.resize_mode) == (resize, side, mode)
+    assert transforms.evaluation(noise(300, 200), prep).shape == (3, side, side)
 
 
-@pytest.mark.parametrize("size", [(400, 300), (300, 400), (90, 90)])
-def test_a_random_crop_keeps_a_share_of_the_picture_and_its_proportions(size: tuple[int, int]) -> None:
-    width, height = size
-    boxes = [transforms._random_box(width, height, random.Random(seed)) for seed in range(300)]
-    for top, left, tall, wide in boxes:
-        assert 0 <= top <= top + tall <= height
-        assert 0 <= left <= left + wide <= width
-        assert CROP_SCALE[0] - 0.02 <= tall * wide / (width * height) <= CROP_SCALE[1]
-        assert 0.73 < wide / tall < 1.36
-    assert len(set(boxes)) > 250
+@pytest.mark.parametrize("knobs", [{"resize": 200}, {"augment": "crop", "crop_side": 200}])
+def test_what_is_smaller_than_the_backbones_side_is_refused(knobs: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        transforms.chosen(ROW, TrainConfig(**knobs))
+    assert caught.value.code == "config.side_larger"
 
 
-def test_a_strip_that_no_crop_fits_gives_its_middle() -> None:
-    assert transforms._random_box(900, 10, random.Random(0)) == (0, 445, 10, 10)
-    assert transforms.augmented(noise(900, 10), SMALL, "crop", random.Random(0)).shape == (3, 32, 32)
+def test_unit_brings_pixels_from_minus_one_to_one() -> None:
+    prep = transforms.chosen(ROW, TrainConfig(normalise="unit"))
+    ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert transforms.normalise(ends, prep)[:, :, 0, 0].tolist() == [[-1.0] * 3, [1.0] * 3]
 
 
-def test_views_are_the_evaluation_crop_its_mirror_and_random_crops() -> None:
-    pixels = noise(61, 47)
-    plain = transforms.evaluation(pixels, SMALL)
-    views = [transforms.view(pixels, SMALL, number, random.Random(number)) for number in range(5)]
-    assert torch.equal(views[0], plain)
-    assert torch.equal(views[1], plain.flip(-1))
-    assert len({view.numpy().tobytes() for view in views}) == 5
+def test_a_large_side_is_not_made_of_a_small_picture() -> None:
+    assert PREP.detail == 512
+    assert dataclasses.replace(PREP, resize=700).detail == 700

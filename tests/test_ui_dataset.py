@@ -76,6 +76,22 @@ def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(s
     assert gallery.count('class="dot val"') == 6
 
 
+def test_an_answer_that_was_overtaken_is_not_given(
+    shop: Shop, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page: Any = SimpleNamespace(session_hash="one page")
+    scan, overtaken = sources.scan, list[Any]()
+
+    def slow(*given: Any, **more: Any) -> Any:
+        overtaken.append(shop.look("folder", "", 0.25, 0.25, request=page))
+        return scan(*given, **more)
+
+    monkeypatch.setattr(sources, "scan", slow)
+    late = shop.look("folder", str(tiny_folder), 0.25, 0.25, request=page)
+    assert "Which folder?" in overtaken[0][0]
+    assert late == [gr.skip()] * len(SHOWN)
+
+
 def test_classes_have_their_names_in_the_pages_language(
     shop: Shop, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from staged import DEAF, Stage, until
 
-from ftlab import backbones, machine, runs
+from ftlab import backbones, machine, runs, words
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError, RunError
 from ftlab.jobs import estimate, worker
@@ -386,7 +386,8 @@ def test_the_form_follows_backbone_and_mode_and_loses_nothing_over_a_slip(page: 
     expect(rate).to_have_value("0.00005")
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--backbone convnext_tiny --mode full --runs"))
-    page.get_by_text("More", exact=True).click()
+    for theme in ("rates", "end"):
+        page.get_by_text(words.text(f"theme.{theme}"), exact=True).click()
     page.locator("#train-seed input").fill("7")
     expect(command).to_have_value(re.compile("--seed 7 --runs"))
     page.locator("#train-warmup").get_by_role("button", name="Reset to default value").click()

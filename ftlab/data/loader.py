@@ -43,6 +43,12 @@ def order(seed: int, epoch: int, count: int) -> list[int]:
     return torch.randperm(count, generator=generator).tolist()
 
 
+def views_of(seed: int, epoch: int, views: int, count: int) -> Tensor:
+    """Which of its cached views stands for each of `count` pictures in an epoch: int64 [count]."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 97 % 2**63)
+    return torch.randint(views, (count,), generator=generator)
+
+
 def plan(indices: Sequence[int], batch_size: int) -> list[list[int]]:
     """Consecutive pieces of at most `batch_size`. A last piece of one picture joins its neighbour: BatchNorm has no
     variance to learn from a single one."""

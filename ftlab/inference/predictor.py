@@ -121,7 +121,7 @@ class Predictor:
         return self.look(file, index)[1]
 
     def _prepare(self, file: Path | str) -> tuple[Tensor, Pixels]:
-        pixels = read(file)
+        pixels = read(file, at_least=self.prep.detail)
         picture = transforms.evaluation(pixels, self.prep)
         return transforms.normalise(picture[None], self.prep), pixels
 

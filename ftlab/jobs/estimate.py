@@ -127,10 +127,10 @@ def _output(words: list[str], wanted: Callable[[], bool]) -> str | None:
 def estimate(config: TrainConfig, speed: Speed, train_images: int, val_images: int) -> Estimate:
     """The arithmetic: start, then features once and small steps, or training and validation every epoch."""
     config = resolve(config)
-    epochs, batch = config.epochs or 1, config.batch_size or 1
-    steps = epochs * math.ceil(train_images / batch)
+    epochs = config.epochs or 1
+    steps = epochs * math.ceil(train_images / config.step_size)
     if config.caches_features:
-        looking = (train_images * config.feature_views + val_images) / speed.features
+        looking = (train_images * config.cached_views + val_images) / speed.features
         return Estimate(speed.startup + looking + steps * speed.step + 2 * speed.saving, speed.features)
     checking = (epochs + 1) * val_images / speed.validation
     learning = epochs * train_images / speed.training
@@ -145,7 +145,8 @@ def _key(config: TrainConfig) -> str:
     kind = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
     facts = (
         kind, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
-        config.workers, config.threads, config.sample or config.data,
+        config.workers, config.threads, config.accumulate, config.sample or config.data,
+        config.side, config.resize, config.resize_mode, config.crop_side, *config.effects,
     )  # fmt: skip
     return "|".join(map(str, facts))
 

@@ -79,11 +79,22 @@ class Keeper:
     """Keeps the best weights and the state to resume from, on the disk as often as it costs little."""
 
     def __init__(
-        self, run: Run, network: Network, learning: nn.Module, optimizer: Optimizer, scaler: Any | None = None
+        self,
+        run: Run,
+        network: Network,
+        learning: nn.Module,
+        optimizer: Optimizer,
+        scaler: Any | None = None,
+        average: nn.Module | None = None,
     ) -> None:
-        """`learning` is what the optimizer may change: the network, or its head alone; `scaler` the loss scale of
-        mixed precision in float16."""
+        """
+        Args:
+            learning: what the optimizer may change: the network, or its head alone.
+            scaler: the loss scale of mixed precision in float16.
+            average: the like of `learning` with averaged weights, where those are judged.
+        """
         self.run, self.network, self.learning, self.optimizer, self.scaler = run, network, learning, optimizer, scaler
+        self.average = average
         self._pending: dict[str, Tensor] | None = None
         self._last_is_whole = True
         self._saved_at, self._cost = -1e9, 0.0
@@ -101,25 +112,34 @@ class Keeper:
                 return False
         position.best_epoch, position.best_accuracy, position.best_loss = position.epoch, accuracy, loss
         # Only what learns can differ from one best to the next; the rest is read when the file is written.
-        self._pending = {k: v.detach().to("cpu", copy=True) for k, v in self.learning.state_dict().items()}
+        self._pending = {k: v.detach().to("cpu", copy=True) for k, v in self._judged.items()}
         return True
+
+    @property
+    def _judged(self) -> dict[str, Tensor]:
+        """The weights of what learns that were scored."""
+        return (self.average or self.learning).state_dict()
 
     def due(self, *, within_epoch: bool = False) -> bool:
         """Whether enough time has passed since the last saving; the middle of an epoch has more of it."""
         wait = _COST_SHARE * self._cost
         return time.monotonic() - self._saved_at >= (max(wait, _WITHIN_EPOCH) if within_epoch else wait)
 
-    def room(self) -> None:
+    def room(self, kept: int = 0) -> None:
         """Make sure that the disk has room for all that will be written.
+
+        Args:
+            kept: epochs whose weights will be kept.
 
         Raises:
             RunError: it has not.
         """
         # AdamW keeps two numbers beside each parameter.
-        state, best = 3 * _bytes(self.learning), _bytes(self.network)
-        there = sum(file.stat().st_size for file in (self.run.best, self.run.last, self.run.before) if file.is_file())
+        state, best = (4 if self.average else 3) * _bytes(self.learning), _bytes(self.network)
+        written = (self.run.best, self.run.last, self.run.before, *self.run.epochs.glob("*.safetensors"))
+        there = sum(file.stat().st_size for file in written if file.is_file())
         # Both generations and the best stay while another state, or another best, is written beside them.
-        needed = best + 2 * state + max(best, state) + _REST - there
+        needed = (1 + kept) * best + 2 * state + max(best, state) + _REST - there
         free = disk.free(self.run.path)
         if free < needed:
             raise RunError("run.space", folder=self.run.path.parent, needed=_mega(needed), free=_mega(free))
@@ -134,6 +154,8 @@ class Keeper:
         written = [*self.save_best(position), "last"]
         state, plain = _pack(self.optimizer)
         state.update({f"module.{k}": v for k, v in self.learning.state_dict().items()})
+        if self.average:
+            state.update({f"average.{k}": v for k, v in self.average.state_dict().items()})
         scale = self.scaler.state_dict() if self.scaler is not None else {}
         header = {"position": asdict(position), "optimizer": plain, "scale": scale}
         self.run.settle()  # the state must not know of events that the disk does not
@@ -153,15 +175,30 @@ class Keeper:
         """
         if self._pending is None:
             return []
-        tensors = self.network.state_dict()
-        prefix = "head." if self.learning is self.network.head else ""
-        tensors.update({prefix + key: value for key, value in self._pending.items()})
-        header = {"epoch": position.best_epoch, "val_accuracy": position.best_accuracy}
-        with self.run.writing():
-            # Weights say nothing without the names of their classes.
-            sealed.write(self.run.best, tensors, {**header, "model": self.run.fingerprint("model.json")})
+        self._write(self.run.best, self._pending, position.best_epoch, position.best_accuracy)
         self._pending = None
         return ["best"]
+
+    def save_epoch(self, epoch: int, accuracy: float | None) -> list[str]:
+        """Keep the weights as they were scored after an epoch, whose validation accuracy that is, beside the best.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
+        with self.run.writing():
+            self.run.epochs.mkdir(exist_ok=True)
+        self._write(self.run.epochs / f"{epoch:04d}.safetensors", self._judged, epoch, accuracy)
+        return ["epoch"]
+
+    def _write(self, file: Path, own: dict[str, Tensor], epoch: int | None, accuracy: float | None) -> None:
+        """The whole network, with these weights of what learns."""
+        tensors = self.network.state_dict()
+        prefix = "head." if self.learning is self.network.head else ""
+        tensors.update({prefix + key: value for key, value in own.items()})
+        header = {"epoch": epoch, "val_accuracy": accuracy}
+        with self.run.writing():
+            # Weights say nothing without the names of their classes.
+            sealed.write(file, tensors, {**header, "model": self.run.fingerprint("model.json")})
 
     def restore(self, state: State) -> None:
         """Put back what `save` wrote, as `read` found it.
@@ -172,8 +209,9 @@ class Keeper:
         self._last_is_whole = state.file == self.run.last
         self._saved_at = time.monotonic()
         try:
-            own = {k.removeprefix("module."): v for k, v in state.tensors.items() if k.startswith("module.")}
-            self.learning.load_state_dict(own)
+            self.learning.load_state_dict(_below("module.", state.tensors))
+            if self.average:
+                self.average.load_state_dict(_below("average.", state.tensors))
             _unpack(self.optimizer, state.tensors, state.plain["optimizer"])
             if self.scaler is not None and state.plain["scale"]:
                 self.scaler.load_state_dict(state.plain["scale"])
@@ -209,6 +247,10 @@ def damaged(run: Run, file: Path, cause: Exception) -> RunError:
     return RunError("run.damaged", run=run.name, file=file, cause=first or type(cause).__name__)
 
 
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
 def _bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
@@ -235,8 +277,7 @@ def _entries(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
 
 
 def _unpack(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-    prefix = "optimizer."
-    entries = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)} | plain
+    entries = _below("optimizer.", tensors) | plain
     state: dict[int, dict[str, Any]] = {}
     for key, value in entries.items():
         index, name = key.split(".", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +16,7 @@ from ftlab.config import TrainConfig
 from ftlab.data.loader import cores
 from ftlab.errors import ConfigError
 
+T = TypeVar("T")
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
 """Whose versions may change the bits."""
 
@@ -116,9 +117,16 @@ def union(accelerator: Accelerator, found: dict[str, set[int]]) -> dict[str, lis
     return {name: sorted(set().union(*(one.get(name, ()) for one in everyones))) for name in found}
 
 
+def told(accelerator: Accelerator, what: T) -> T:
+    """What the first process has, in all of them."""
+    if accelerator.num_processes == 1:
+        return what
+    box = [what]
+    broadcast_object_list(box)
+    return box[0]
+
+
 def first_says(config: TrainConfig, say: Callable[[], str]) -> str:
     """What the first process says, told to all of them."""
     accelerator = open_device(config)
-    told = [say() if accelerator.is_main_process else ""]
-    broadcast_object_list(told)
-    return told[0]
+    return told(accelerator, say() if accelerator.is_main_process else "")

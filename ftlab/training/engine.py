@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from ftlab import backbones
 from ftlab.config import TrainConfig
-from ftlab.data import transforms
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
 from ftlab.models import network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, initial, setup
+from ftlab.training import checkpoint, devices, initial, resumed, setup
 from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.ending import Ending, Pace
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed
@@ -48,7 +47,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     clock = time.monotonic()
     accelerator = devices.open_device(setup.as_begun(config, run))
     config, remarks = setup.fix(config, run, accelerator)
-    saved, resumed = checkpoint.read(run), (run.path / "split.json").is_file()
+    saved, again = checkpoint.read(run), (run.path / "split.json").is_file()
     position = saved.position if saved else Position()
     catalog = setup.catalog(config, run, accelerator)
     ending = Ending(run, config, accelerator, clock)
@@ -58,16 +57,19 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
     if pretrained and not (yield from setup.download(config, accelerator, ending.wished)):
         yield ending.event("stopped", position)
         return
-    net = setup.build(config, run, catalog, accelerator, pretrained)
+    prep = yield from setup.preparation(config, run, catalog, accelerator, ending.wished)
+    if prep is None:
+        yield ending.event("stopped", position)
+        return
+    net = setup.build(config, run, catalog, prep, accelerator, pretrained)
     if begin:
         begin.apply(net, run, accelerator)
     row = backbones.get(config.backbone)
-    pictures = PictureFeed(catalog, transforms.of(row), config, accelerator, position.lost)
+    pictures = PictureFeed(catalog, prep, config, accelerator, position.lost)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
-    yield from (*remarks, *setup.restored(saved), *(setup.changed(pictures) if resumed else ()))
+    yield from (*remarks, *resumed.restored(saved), *(resumed.changed(pictures) if again else ()))
 
     feed: Feed = pictures
-    module: nn.Module = net
     if config.caches_features:
         features = None
         for part in setup.compute_features(net, pictures, accelerator, ending.asked):
@@ -78,19 +80,20 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         if features is None:
             yield ending.event("stopped", position)
             return
-        feed, module = FeatureFeed(pictures, features), net.head
+        feed = FeatureFeed(pictures, features)
         torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
 
-    learner = Learner(module, row, config, accelerator, position, feed.steps)
-    keeper = Keeper(run, net, net.head if config.mode == "frozen" else net, learner.raw, accelerator.scaler)
+    epochs = config.epochs or 1
+    learner = Learner(net, row, config, accelerator, position, feed)
+    average = learner.average.learning if learner.average else None
+    keeper = Keeper(run, net, learner.learning, learner.raw, accelerator.scaler, average)
     if saved:
         keeper.restore(saved)
         saved = None  # its tensors are as many as the network's and the optimizer's together
     if accelerator.is_main_process:
-        keeper.room()
+        keeper.room(epochs // config.keep_every if config.keep_every else 0)
     sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
     tally, recent = Tally(accelerator.device, sums[:4]), Tally(accelerator.device, sums[4:])
-    epochs = config.epochs or 1
     every = math.ceil(epochs * feed.steps / _POINTS)
     if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
         yield _started(config, catalog, accelerator, net, feed.steps, position.step)
@@ -106,7 +109,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         rate = learner.set_rates(max(0, position.step - 1), position)
         network.train_flags(learner.bare, config.mode)
         for share in feed.train(epoch, position.done) if epoch else ():
-            if share.skipped and setup.gone(catalog):
+            if share.skipped and resumed.gone(catalog):
                 yield from save()
                 raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, "train")
@@ -114,7 +117,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             if len(share.labels):
                 logits, loss = learner.gradients(share, position.step)
                 if ending.sound(loss, position.step + 1, rate):
-                    learner.step()
+                    learner.step(position.step)
                 tally.add(logits, share.labels, share.weight)
                 recent.add(logits, share.labels, share.weight)
                 pace.add(share.count)
@@ -136,7 +139,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         rhythm = pace.whole()
         try:
             checked = yield from evaluate(
-                learner.bare, feed, "val", catalog, accelerator, ending.asked, learner.portions
+                learner.judged, feed, "val", catalog, accelerator, ending.asked, learner.portions
             )
         except DataError:
             yield from save()
@@ -152,6 +155,8 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
             val_loss=checked.loss, val_accuracy=checked.top1, learning_rate=rate if epoch else None,
             images_per_second=rhythm, seconds=pace.seconds(), best=best,
         )  # fmt: skip
+        if epoch and config.keep_every and epoch % config.keep_every == 0 and accelerator.is_main_process:
+            yield from _saved(keeper.save_epoch(epoch, checked.top1), position)
         position.epoch, position.done = epoch + 1, 0
         ending.judge(checked.loss, position.step, rate)
         ending.tire(epoch, checked.top1, checked.loss, position)
@@ -192,7 +197,7 @@ def evaluate(
     module.eval()
     try:
         for share in feed.evaluate(split):
-            if share.skipped and setup.gone(catalog):
+            if share.skipped and resumed.gone(catalog):
                 raise DataError("data.gone", folder=catalog.root)
             yield from setup.skipped(share.skipped, catalog, split)
             if len(share.labels):

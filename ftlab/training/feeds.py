@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +11,14 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ftlab.config import TrainConfig
-from ftlab.data import transforms
+from ftlab.data import augment, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
-from ftlab.data.loader import batches, cores, order, plan
+from ftlab.data.loader import batches, cores, plan, views_of
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.models.features import Features
+from ftlab.training.sampling import order
 
 _EVALUATION_BATCH = 32
 
@@ -64,12 +64,16 @@ class PictureFeed:
     @property
     def steps(self) -> int:
         """Optimizer steps of an epoch."""
-        return len(plan(range(len(self.catalog.splits["train"])), self.config.batch_size or 1))
+        return len(plan(range(len(self.catalog.splits["train"])), self.config.step_size))
+
+    @property
+    def classes(self) -> int:
+        """K, the classes of the labels."""
+        return len(self.catalog.classes)
 
     def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
         """The steps of an epoch from number `skip` on."""
-        shuffled = order(self.config.seed, epoch, len(self.catalog.splits["train"]))
-        pieces = plan(shuffled, self.config.batch_size or 1)[skip:]
+        pieces = plan(order(self.config, self.labels["train"].tolist(), epoch), self.config.step_size)[skip:]
         yield from self._shares("train", pieces, partial(self._varied, epoch))
 
     def evaluate(self, split: str) -> Iterator[Share]:
@@ -79,13 +83,12 @@ class PictureFeed:
 
     def view(self, split: str, index: int, number: int) -> Tensor:
         """View `number` of a picture for cached features, uint8 [3, side, side]."""
-        pixels = self._read(split, index)
-        return transforms.view(pixels, self.prep, number, random.Random(f"{self.config.seed}/view {number}/{index}"))
+        return augment.view(self._read(split, index), self.prep, self.config, number, index)
 
     def _varied(self, epoch: int, index: int) -> Tensor:
-        pixels = self._read("train", index)
-        rng = transforms.randomness(self.config.seed, epoch, index)
-        return transforms.augmented(pixels, self.prep, self.config.augment or "none", rng)
+        """`index` as `sampling.order` has it: a picture's second time in an epoch is another variation of it."""
+        pixels = self._read("train", index % len(self.labels["train"]))
+        return augment.in_epoch(pixels, self.prep, self.config, epoch, index)
 
     def lose(self, split: str, refused: list[tuple[int, PictureError]]) -> list[tuple[int, PictureError]]:
         """Leave pictures out from now on, also when they can be read again: a resumed training must not see what the
@@ -98,7 +101,7 @@ class PictureFeed:
         path = self.catalog.path(self.catalog.splits[split][index])
         if index in self.lost[split]:
             raise PictureError("left_out", file=path)
-        return read(path)
+        return read(path, at_least=self.prep.detail)
 
     def _plain(self, split: str, index: int) -> Tensor:
         return self.view(split, index, 0)
@@ -106,8 +109,9 @@ class PictureFeed:
     def _shares(self, split: str, pieces: Sequence[list[int]], picture: partial[Tensor]) -> Iterator[Share]:
         mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
         for piece, batch in zip(pieces, batches(mine, picture, self.workers), strict=True):
-            idle = self.rank >= len(piece)
-            pixels, labels = batch.pixels, self.labels[split][batch.indices]
+            idle, total = self.rank >= len(piece), len(self.labels[split])
+            pixels, labels = batch.pixels, self.labels[split][[index % total for index in batch.indices]]
+            refused = list({index % total: (index % total, why) for index, why in batch.skipped}.values())
             if self.world > 1 and not batch.indices:  # none could be read: the others still wait for this process
                 idle, pixels, labels = True, torch.zeros(1, 3, self.prep.side, self.prep.side), torch.tensor([0])
             yield Share(
@@ -115,9 +119,9 @@ class PictureFeed:
                 labels.to(self.device),
                 torch.full((len(labels),), 0.0 if idle else 1.0, device=self.device),
                 len(piece) if self.world > 1 else len(batch.indices),
-                [one for one in batch.skipped if one[0] not in self.lost[split]],
+                [one for one in refused if one[0] not in self.lost[split]],
             )
-            self.lose(split, batch.skipped)
+            self.lose(split, refused)
 
 
 class FeatureFeed:
@@ -125,21 +129,21 @@ class FeatureFeed:
 
     def __init__(self, pictures: PictureFeed, features: dict[str, Features]) -> None:
         self.config, self.rank, self.world = pictures.config, pictures.rank, pictures.world
+        self.classes = pictures.classes
         self.vectors = {split: found.vectors.to(pictures.device) for split, found in features.items()}
         self.labels = {s: pictures.labels[s][found.indices].to(pictures.device) for s, found in features.items()}
 
     @property
     def steps(self) -> int:
         """Optimizer steps of an epoch."""
-        return len(plan(range(len(self.labels["train"])), self.config.batch_size or 1))
+        return len(plan(range(len(self.labels["train"])), self.config.step_size))
 
     def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
         """The steps of an epoch from number `skip` on."""
         vectors = self.vectors["train"]
         views, count = vectors.shape[:2]
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + epoch) * 97 % 2**63)
-        chosen = torch.randint(views, (count,), generator=generator).to(vectors.device)
-        pieces = plan(order(self.config.seed, epoch, count), self.config.batch_size or 1)[skip:]
+        chosen = views_of(self.config.seed, epoch, views, count).to(vectors.device)
+        pieces = plan(order(self.config, self.labels["train"].tolist(), epoch), self.config.step_size)[skip:]
         for piece in pieces:
             yield self._share("train", piece, chosen)
 
@@ -152,10 +156,12 @@ class FeatureFeed:
 
     def _share(self, split: str, piece: list[int], chosen: Tensor) -> Share:
         mine = piece[self.rank :: self.world] or piece[:1]
-        rows = torch.tensor(mine, device=chosen.device)
+        views, total = self.vectors[split].shape[:2]
+        drawn = torch.tensor(mine, device=chosen.device)
+        rows = drawn % total
         idle = self.rank >= len(piece)
         return Share(
-            self.vectors[split][chosen[rows], rows],
+            self.vectors[split][(chosen[rows] + drawn // total) % views, rows],
             self.labels[split][rows],
             torch.full((len(mine),), 0.0 if idle else 1.0, device=chosen.device),
             len(piece),

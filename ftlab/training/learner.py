@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -12,10 +13,12 @@ from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.events import Note
 from ftlab.models import network
+from ftlab.models.network import Network
 from ftlab.models.portions import Portions
-from ftlab.training import optim, schedules
+from ftlab.training import mixing, optim, schedules
 from ftlab.training.checkpoint import Position
-from ftlab.training.feeds import Share
+from ftlab.training.ema import Average
+from ftlab.training.feeds import Feed, Share
 from ftlab.training.losses import Criterion
 
 
@@ -23,28 +26,39 @@ class Learner:
     """A module, its loss and its optimizer.
 
     Attributes:
+        learning: what may change: the network, or its head alone.
         module: what the pictures or features of a step go through, as accelerate prepared it.
         bare: the same without what accelerate puts around it.
         raw: the optimizer, without the same.
+        average: of the weights, where one is kept.
         portions: how many pictures go through the device at once.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        row: Backbone,
-        config: TrainConfig,
-        accelerator: Accelerator,
-        position: Position,
-        per_epoch: int,
+        self, net: Network, row: Backbone, config: TrainConfig, accelerator: Accelerator, position: Position, feed: Feed
     ) -> None:
-        """`per_epoch` are the optimizer steps of an epoch."""
-        self.row, self.config, self.accelerator, self.per_epoch = row, config, accelerator, per_epoch
-        self.criterion = Criterion(config)
-        self.portions = Portions(position.portion, whole=accelerator.num_processes > 1)
+        """`feed` is what it will learn from: the labels of all that are there count, and the steps of an epoch."""
+        self.row, self.config, self.accelerator, self.per_epoch = row, config, accelerator, feed.steps
+        self.learning = net.head if config.mode == "frozen" else net
+        module = net.head if config.caches_features else net
+        self.criterion = Criterion(config, feed.labels["train"].to(accelerator.device), feed.classes)
+        self.portions = self._portions(position)
         self.raw = optim.make(network.groups(module, config), config)
         self.module, self.optimizer = accelerator.prepare(module, self.raw)
         self.bare: nn.Module = accelerator.unwrap_model(self.module)
+        self.average = Average(config.ema, net, self.learning, self.bare) if config.ema else None
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is scored, and kept where it is the best."""
+        return self.average.judged if self.average else self.bare
+
+    def _portions(self, position: Position) -> Portions:
+        """A step of several batches goes through as so many portions: their gradients add up."""
+        processes = self.accelerator.num_processes
+        if self.config.accumulate > 1 and not position.portion:
+            position.portion = -(-(self.config.batch_size or 1) // processes)
+        return Portions(position.portion, whole=processes > 1)
 
     def set_rates(self, step: int, position: Position) -> float:
         """Give each group of parameters its rate for a step (0-based); the largest."""
@@ -69,25 +83,41 @@ class Learner:
                 buffer.copy_(kept)
             begin()
 
+        mixture = mixing.mix(share.inputs, self.config, step)
+        others = None if mixture.partners is None else share.labels[mixture.partners]
+
         def part(logits: Tensor, some: slice) -> Tensor:
-            return (self.criterion(logits, share.labels[some]) * share.weight[some]).sum() * scale
+            if others is None:
+                losses = self.criterion(logits, share.labels[some])
+            else:
+                losses = self.criterion.mixed(logits, share.labels[some], others[some], mixture.kept)
+            return (losses * share.weight[some]).sum() * scale
 
         def learn(some: slice) -> tuple[Tensor, Tensor]:
-            with self.accelerator.autocast():
-                logits, *inner = network.answers(self.module(share.inputs[some]))
-            loss = part(logits, some)
-            for one in inner:
-                loss = loss + self.row.auxiliary_weight * part(one, some)
-            self.accelerator.backward(loss)
+            # Processes exchange their gradients once a step, with its last portion.
+            last = some.stop >= len(share.labels)
+            with nullcontext() if last else self.accelerator.no_sync(self.module):
+                with self.accelerator.autocast():
+                    logits, *inner = network.answers(self.module(mixture.inputs[some]))
+                loss = part(logits, some)
+                for one in inner:
+                    loss = loss + self.row.auxiliary_weight * part(one, some)
+                self.accelerator.backward(loss)
             return logits.detach(), loss.detach()
 
         begin()
         parts = self.portions.over(len(share.labels), learn, undo)
         return torch.cat([logits for logits, _ in parts]), torch.stack([loss for _, loss in parts]).sum()
 
-    def step(self) -> None:
-        """Follow the gradients."""
+    def step(self, step: int) -> None:
+        """Follow the gradients, at step number `step` (0-based) of the run."""
+        if self.config.clip_norm:
+            # Of this optimizer only: accelerate's own clipping would unscale those of earlier phases too.
+            self.accelerator.unscale_gradients(self.optimizer)
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
         self.optimizer.step()
+        if self.average:
+            self.average.update(self.learning, step)
 
     def smaller(self, position: Position) -> Iterator[Note]:
         """Told when the device's memory turned out to be too small for what went through it so far."""

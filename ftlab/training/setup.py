@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from ftlab import backbones
+from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig, flag, resolve
-from ftlab.data import names, rendered, transforms
+from ftlab.data import augment, names, rendered, statistics, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
+from ftlab.data.statistics import Statistics
+from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
 from ftlab.models import features, imagenet, network, weights
@@ -23,9 +25,11 @@ from ftlab.models.features import Features
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import devices
-from ftlab.training.checkpoint import State
+from ftlab.training import devices, resumed
 from ftlab.training.feeds import PictureFeed
+
+_TELL = 0.5
+"""Seconds between two words of how far a work is."""
 
 
 def as_begun(config: TrainConfig, run: Run) -> TrainConfig:
@@ -44,14 +48,22 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
 
     Returns:
         It, and what a person should know: whether something is not as it was when the run began.
+
+    Raises:
+        ConfigError: the sizes of pictures contradict each other.
     """
     stored = run.read("config.json")
     now = devices.facts(accelerator)
     if "resolved" in stored:
-        other = differences(stored, now)
-        return run.resolved(), [_warning("not_identical", what="; ".join(other))] if other else []
+        other = resumed.differences(stored, now)
+        return run.resolved(), [resumed.warning("not_identical", what="; ".join(other))] if other else []
+    prep = transforms.chosen(backbones.get(config.backbone), config)
     chosen = dataclasses.replace(
         resolve(config),
+        side=prep.side,
+        resize=prep.resize,
+        crop_side=config.crop_side or prep.side,
+        crop_ratio=config.crop_ratio or augment.CROP_RATIO,
         device=accelerator.device.type,
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
         workers=config.workers or cores(),
@@ -60,19 +72,6 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     if accelerator.is_main_process:
         run.write("config.json", {**stored, "resolved": chosen.to_json(), **now, "engine": features.ENGINE})
     return chosen, []
-
-
-def differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What is not as it was: of `devices.facts` as a run keeps them and as they are, each as `name: was → is`."""
-    said = []
-    for key, value in now.items():
-        was = begun.get(key)
-        pairs = value.items() if isinstance(value, dict) else [(key, value)]
-        for name, here in pairs:
-            there = was.get(name) if isinstance(was, dict) else was
-            if here != there:
-                said.append(f"{name}: {there} → {here}")
-    return said
 
 
 def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
@@ -109,41 +108,6 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     return found
 
 
-def restored(saved: State | None) -> Iterator[Note]:
-    """What a person should know of the state that a training goes on from."""
-    if saved and saved.damaged:
-        yield _warning("fell_back", cause=saved.damaged, step=saved.position.step)
-
-
-def changed(pictures: PictureFeed) -> Iterator[Note]:
-    """What happened to the pictures since they were listed; those that are not there any more are left out.
-
-    Raises:
-        DataError: none of them is there.
-    """
-    catalog = pictures.catalog
-    if gone(catalog):
-        raise DataError("data.gone", folder=catalog.root)
-    missing, other = [], []
-    for split, items in catalog.splits.items():
-        for index, item in enumerate(items):
-            try:
-                if catalog.path(item).stat().st_size != item.size:
-                    other.append(item.path)
-            except OSError:
-                missing.append(item.path)
-                pictures.lost[split].add(index)
-    for code, files in (("data_missing", missing), ("data_changed", other)):
-        if files:
-            yield _warning(code, count=len(files), file=files[0])
-
-
-def gone(catalog: Catalog) -> bool:
-    """Whether the pictures as a whole are out of reach, by a few of them: moved, or on a disk that was taken out."""
-    probes = [items[i] for items in catalog.splits.values() if items for i in (0, len(items) // 2, -1)]
-    return not any(catalog.path(item).exists() for item in probes)
-
-
 def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
     """Fetch the pretrained weights that are not here yet, by one process of each machine. The generator's value:
     whether to go on; no when `stop` said so on the way.
@@ -162,27 +126,95 @@ def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], b
     return not any(devices.agree(accelerator, [stopped]))
 
 
-def build(config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, pretrained: bool) -> Network:
+def preparation(
+    config: TrainConfig, run: Run, pictures: Catalog, accelerator: Accelerator, stop: Callable[[], bool]
+) -> Generator[Event, None, Preprocessing | None]:
+    """How the pictures are prepared: as the run began, else as the configuration says, with statistics of the training
+    pictures where it wants them. The generator's value; None when `stop` said so on the way.
+
+    Raises:
+        DataError: no training picture can be read.
+    """
+    stored = run.read("config.json")
+    if "preprocessing" in stored:
+        return transforms.from_json(stored["preprocessing"])
+    prep = transforms.chosen(backbones.get(config.backbone), config)
+    if config.normalise == "estimated":
+        found = yield from _estimated(config, pictures, accelerator, stop)
+        if found is None:
+            return None
+        prep = dataclasses.replace(prep, mean=found.mean, std=found.std)
+        yield Note(code="statistics", values=found.spoken())
+    if accelerator.is_main_process:
+        run.write("config.json", {**run.read("config.json"), "preprocessing": prep.to_json()})
+    return prep
+
+
+def _estimated(
+    config: TrainConfig, pictures: Catalog, accelerator: Accelerator, stop: Callable[[], bool]
+) -> Generator[Event, None, Statistics | None]:
+    """The statistics as the first process computes them, told to all; None when `stop` said so on the way."""
+    found: Statistics | None = None
+    if accelerator.is_main_process:
+        told = time.monotonic()
+        for part in statistics.compute(pictures, config.workers or cores()):
+            if isinstance(part, Statistics):
+                found = part
+            elif stop():
+                break
+            elif time.monotonic() - told > _TELL:
+                told = time.monotonic()
+                yield Progress(stage="statistics", done=part.done, total=part.total)
+    found = devices.told(accelerator, found)
+    if found is not None and not found.count:
+        raise DataError("data.gone", folder=pictures.root)
+    return found
+
+
+def build(
+    config: TrainConfig,
+    run: Run,
+    pictures: Catalog,
+    prep: Preprocessing,
+    accelerator: Accelerator,
+    pretrained: bool,
+) -> Network:
     """The network on its device, frozen as the mode says, described in `model.json` for whoever predicts with it.
 
     Raises:
         ConfigError: the head does not fit the classes.
         WeightsError: pretrained weights are neither here nor to be had.
+        ConfigError: it takes no pictures of the side that is asked for.
     """
     row, head = backbones.get(config.backbone), Plan.of(config)
     if head.kind == "logit" and len(pictures.classes) != 2:
         raise ConfigError("config.logit", name=flag("head_kind"), count=len(pictures.classes))
     inherit = imagenet.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
     net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, head=head, inherit=inherit)
+    if prep.side != row.side:
+        _try(net, row, prep.side)
     network.freeze(net, config.mode)
     # A resumed run keeps what its best weights are sealed with.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
-        prep = transforms.of(row).to_json()
         facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
         shown = names.kept(names.of(pictures.root, pictures.classes), pictures.classes)
-        run.write("model.json", {**facts, "head": head.to_json(), "names": shown, "preprocessing": prep})
+        run.write("model.json", {**facts, "head": head.to_json(), "names": shown, "preprocessing": prep.to_json()})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=layout)
+
+
+def _try(net: Network, row: Backbone, side: int) -> None:
+    """See that the network takes pictures of another side than its own. Some do not: those that have a position for
+    each place, and those that make a small picture smaller than nothing."""
+    net.eval()
+    try:
+        with torch.inference_mode():
+            net(torch.zeros(1, 3, side, side))
+    except (AssertionError, ValueError, RuntimeError) as cause:
+        said = str(cause).strip().splitlines() or [type(cause).__name__]
+        raise ConfigError("config.side", title=row.title, side=side, native=row.side, cause=said[0]) from cause
+    finally:
+        net.train()
 
 
 def compute_features(
@@ -195,7 +227,7 @@ def compute_features(
     """
     found: dict[str, Features] = {}
     counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
-    wanted = {"train": pictures.config.feature_views, "val": 1}
+    wanted = {"train": pictures.config.cached_views, "val": 1}
     began = told = time.monotonic()
     before = 0
     for split, count in counts.items():
@@ -211,13 +243,13 @@ def compute_features(
         for part in work:
             if isinstance(part, Features):
                 # All at once is no matter of single files.
-                if not part.indices or (part.skipped and gone(pictures.catalog)):
+                if not part.indices or (part.skipped and resumed.gone(pictures.catalog)):
                     raise DataError("data.gone", folder=pictures.catalog.root)
                 found[split] = part
                 yield from skipped(pictures.lose(split, part.skipped), pictures.catalog, split)
             elif stop():
                 return
-            elif time.monotonic() - told > 0.5:
+            elif time.monotonic() - told > _TELL:
                 told = time.monotonic()
                 pace = (before + part) / (told - began)
                 yield Progress(stage="features", done=before + part, total=sum(counts.values()), images_per_second=pace)
@@ -232,8 +264,4 @@ def compute_features(
 def skipped(refused: list[tuple[int, PictureError]], pictures: Catalog, split: str) -> Iterator[Note]:
     """A sentence for each picture that could not be read."""
     for index, refusal in refused:
-        yield _warning("skipped", file=pictures.splits[split][index].path, problem=refusal.problem)
-
-
-def _warning(code: str, **values: object) -> Note:
-    return Note(code=code, values=values, level="warning")
+        yield resumed.warning("skipped", file=pictures.splits[split][index].path, problem=refusal.problem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,6 +19,9 @@ from ftlab.training.engine import train
 _SECONDS = 3.0
 """Of a forward pass over the pictures chosen, about."""
 
+_WITHOUT_END: dict[str, Any] = {"max_minutes": 0.0, "early_stop": 0, "plateau_cuts": 0, "keep_every": 0}
+"""Knobs with which two epochs are two epochs."""
+
 
 def measure(config: TrainConfig) -> Speed:
     """Train two epochs on a few pictures of `config.data` with random weights of the same shape.
@@ -25,7 +29,7 @@ def measure(config: TrainConfig) -> Speed:
     Raises:
         DataError: the folder cannot be used.
     """
-    config = replace(resolve(config), epochs=2, seed=0, max_minutes=0.0)
+    config = replace(resolve(config), epochs=2, seed=0, **_WITHOUT_END)
     born = psutil.Process().create_time()
     pictures = _few(config)
     counts = {split: len(items) for split, items in pictures.splits.items()}
@@ -40,7 +44,7 @@ def _few(config: TrainConfig) -> Catalog:
     """Pictures spread over the folder, more for a fast backbone. Features are measured on many, because the first few
     of them also pay for warming up."""
     rate = backbones.get(config.backbone).speed * _SECONDS
-    batch = config.batch_size or 1
+    batch = config.step_size
     train_count = int(max(32, rate)) if config.caches_features else max(2 * batch, int(rate / 4))
     found = scan(config.data, val_share=config.val_share, test_share=config.test_share, check=False)
 
@@ -86,4 +90,4 @@ def _read(events: list[Event], born: float, counts: dict[str, int], config: Trai
 
 def _looks(done: int, counts: dict[str, int], config: TrainConfig) -> int:
     """Passes through the backbone for the first `done` pictures: training pictures come first, in several views."""
-    return min(done, counts["train"]) * config.feature_views + max(0, done - counts["train"])
+    return min(done, counts["train"]) * config.cached_views + max(0, done - counts["train"])

@@ -22,6 +22,8 @@ from ftlab.models import weights
 IN_VIEW = ("main",)
 PUBLIC_BATCH = 64
 """Largest batch that a visitor of a public Space may ask for: its memory is everybody's."""
+PUBLIC_SIDE = 320
+"""Largest side of the square that the network sees, for the same reason."""
 SLIDER_STOPS = 200
 """A knob with more values than these between its bounds is typed, not slid."""
 
@@ -71,6 +73,8 @@ def read(values: Mapping[str, Any], *, space: bool = False, minutes: float = 0.0
         raise ConfigError("config.backbone_space", name=settings.backbone)
     if space and (config.resolve(settings).batch_size or 0) > PUBLIC_BATCH:
         raise ConfigError("config.bounds", name="--batch-size", value=settings.batch_size, low=1, high=PUBLIC_BATCH)
+    if space and (settings.side or 0) > PUBLIC_SIDE:
+        raise ConfigError("config.bounds", name="--side", value=settings.side, low=32, high=PUBLIC_SIDE)
     if minutes and not 0 < settings.max_minutes <= minutes:
         settings = config.from_json(settings.to_json() | {"max_minutes": minutes})
     return settings
@@ -188,7 +192,7 @@ def build(*, space: bool = False, minutes: float = 0.0) -> Form:
             continue
         with (
             gr.Accordion(
-                words.text(f"theme.{theme}"), open=False, elem_id=f"train-{theme}", elem_classes="ftlab-theme"
+                words.text(f"theme.{theme}"), open=False, elem_id=f"train-theme-{theme}", elem_classes="ftlab-theme"
             ),
             gr.Row(elem_classes="ftlab-fields"),
         ):

@@ -219,8 +219,8 @@ def state_of(history: History, status: str, run: Run) -> str:
 
 def work_of(history: History) -> str:
     """What a process does that works, by what it told last."""
-    if history.progress and history.progress.stage == "download":  # before it is started
-        return "download"
+    if history.progress and history.progress.stage in ("download", "statistics"):  # before it is started
+        return history.progress.stage
     if history.started is None or history.ended:
         return "waiting"
     if history.progress:

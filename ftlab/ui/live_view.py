@@ -36,7 +36,7 @@ def state(history: History, now: str, word: str = "", detail: str = "", last_wor
     share: float | None = None
     if now in ("waiting", "preparing"):
         share = -1.0
-    elif now in ("download", "features", "validation") and history.progress:
+    elif now in ("download", "statistics", "features", "validation") and history.progress:
         share = history.progress.done / max(1, history.progress.total)
     elif history.steps_total:
         share = history.step / history.steps_total

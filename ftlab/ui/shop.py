@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,17 @@ from ftlab.ui import folders, sources, tutorials, uploads
 from ftlab.ui.guard import UPLOAD, Profile, inside
 from ftlab.ui.markup import Markup, empty, join, tag, trouble
 
+PAGES = 500
+"""Pages whose last question is remembered."""
+
 
 class Shop:
     """The handlers. One a server: it holds the profile and nothing of any visitor."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        # What each page asks about now, by its session: an answer to what it no longer asks about is not given.
+        self._asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
 
     # --- looking at the pictures
 
@@ -40,8 +47,12 @@ class Shop:
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
     ) -> list[Any]:
         """What the tab shows of a choice, as scanned before if it was. Values for `shown` in `dataset.build`."""
+        return self._last(request, (sample, folder, val, test), lambda: self._look(sample, folder, val, test, progress))
+
+    def _look(self, sample: str, folder: str, val: float, test: float, progress: gr.Progress) -> list[Any]:
         root = self.profile.data_root
         if sample == sources.UPLOAD and not folder:
             return _nothing(empty("dataset.send.choose", "dataset.send.choose_step"))
@@ -58,9 +69,21 @@ class Shop:
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
     ) -> list[Any]:
         """The same, the files looked at again: they may have been mended."""
-        return self._scanned(sample, folder, val, test, _told(progress), fresh=True)
+        scan = partial(self._scanned, sample, folder, val, test, _told(progress), fresh=True)
+        return self._last(request, (sample, folder, val, test), scan)
+
+    def _last(self, request: gr.Request | None, choice: tuple[Any, ...], look: Callable[[], list[Any]]) -> list[Any]:
+        """What a look gives, unless the page asked about another choice meanwhile: answers may overtake each other."""
+        session = str(request.session_hash) if request else ""
+        self._asked[session] = choice
+        self._asked.move_to_end(session)
+        while len(self._asked) > PAGES:
+            self._asked.popitem(last=False)
+        shown = look()
+        return shown if self._asked.get(session, choice) == choice else [gr.skip()] * len(shown)
 
     def receive(
         self,
@@ -69,6 +92,7 @@ class Shop:
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
     ) -> list[Any]:
         """A zip that was sent, unpacked and looked at; the zip itself is not kept. For `sent`, `place`, and `shown` in
         `dataset.build`."""
@@ -83,7 +107,7 @@ class Shop:
         finally:
             if Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
                 Path(file).unlink(missing_ok=True)
-        return [token, token, *self.look(sources.UPLOAD, token, val, test, progress)]
+        return [token, token, *self.look(sources.UPLOAD, token, val, test, progress, request)]
 
     def fetch(
         self,

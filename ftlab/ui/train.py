@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from ftlab import words
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
-from ftlab.ui import form, layers, live
+from ftlab.ui import form, layers, live, preview
 from ftlab.ui.dataset import DatasetTab
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
@@ -87,6 +87,8 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
     with gr.Row(elem_classes="ftlab-train"):
         with gr.Column(scale=6, min_width=340, elem_classes="ftlab-form"):
             widgets = form.build(space=profile.space, minutes=profile.max_minutes)
+            data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
+            preview.build(desk, widgets, [*data, *widgets.inputs()], tabs)
             facts = gr.HTML(elem_id="train-facts", apply_default_css=False)
             command = gr.Textbox(
                 label=words.text("train.command"),
@@ -96,7 +98,6 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
                 buttons=["copy"],
                 elem_id="train-command",
             )
-            data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
             layers.build(desk, widgets, [*data, *widgets.inputs()])
         with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
             with gr.Row(elem_classes="ftlab-buttons"):

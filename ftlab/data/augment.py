@@ -1,0 +1,179 @@
+"""Training pictures varied: random crop, mirror, rotation, colour, blur, erased parts. All in uint8.
+
+What is drawn is a function of (seed, epoch, index) alone; each effect draws its own numbers whether or not it is
+on, so that another strength of one leaves the others as they were. `TrainConfig` has the strengths, one knob each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ftlab.config import TrainConfig
+from ftlab.data import transforms
+from ftlab.data.transforms import Preprocessing
+
+CROP_RATIO = 4 / 3
+"""Proportions of a random crop where none are chosen: from 3:4 to 4:3."""
+_ERASED_SCALE, _ERASED_RATIO = (0.02, 0.33), 1 / 0.3
+"""Share of the area that is erased, and its proportions; torchvision's, near those of the paper."""
+_SHARP = 0.1
+"""Pixels; a blur narrower than this changes nothing."""
+
+_BORDERS = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT}
+
+
+def randomness(seed: int, epoch: int, index: int) -> random.Random:
+    """The generator of one picture in one epoch."""
+    return random.Random(f"{seed}/{epoch}/{index}")
+
+
+def in_epoch(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, epoch: int, index: int) -> Tensor:
+    """A training picture as it is in an epoch: uint8 [H, W, 3] -> uint8 [3, side, side].
+
+    Args:
+        pixels: of the picture.
+        prep: sizes and interpolation.
+        config: seed, and what varies the picture; `augment` is chosen.
+        epoch: from 1.
+        index: of the picture in its split.
+    """
+    return augmented(pixels, prep, config, randomness(config.seed, epoch, index))
+
+
+def view(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, number: int, index: int) -> Tensor:
+    """View `number` of a picture for cached features: 0 is the evaluation crop, the others vary.
+
+    Where pictures are mirrored and nothing else varies them, 1 is the mirror image, and more are random crops:
+    there are no other mirror images.
+    """
+    if number == 0:
+        return transforms.evaluation(pixels, prep)
+    if config.augment == "flip" and config.flip > 0 and not config.effects:
+        if number == 1:
+            return transforms.evaluation(pixels, prep).flip(-1).contiguous()
+        config = dataclasses.replace(config, augment="crop")
+    return augmented(pixels, prep, config, random.Random(f"{config.seed}/view {number}/{index}"))
+
+
+def augmented(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
+    """A picture varied by `rng`: uint8 [H, W, 3] -> uint8 [3, side, side].
+
+    With `crop` it begins with a random resized crop, with `flip` with the resized picture; with `none` it is the
+    evaluation crop, and nothing follows.
+    """
+    if config.augment == "none":
+        return transforms.evaluation(pixels, prep)
+    whole = _random_crop(pixels, prep, config, rng) if config.augment == "crop" else transforms.resized(pixels, prep)
+    mirrored, upside_down = rng.random() < config.flip, rng.random() < config.flip_vertical
+    angle = rng.uniform(-1, 1) * config.rotate
+    # What a rotation opens at the corners is cut off where there is something to cut.
+    picture = _turned(whole, angle, prep.side, config) if angle else transforms.centre(whole, prep.side)
+    picture = picture.flip([axis for axis, flips in ((-1, mirrored), (-2, upside_down)) if flips])
+    picture = _tinted(picture, config, rng)
+    picture = _grey(picture) if rng.random() < config.grayscale else picture
+    picture = _blurred(picture, rng.random() * config.blur)
+    return _erased(picture, config, rng).contiguous()
+
+
+def random_box(
+    width: int, height: int, scale: tuple[float, float], ratio: float, rng: random.Random
+) -> tuple[int, int, int, int] | None:
+    """Top, left, height, width of a random part (Inception's: Szegedy et al., 2015, arXiv:1409.4842, page 5).
+
+    Args:
+        width, height: of the picture, in pixels.
+        scale: least and largest share of its area.
+        ratio: width over height lies between 1 / ratio and ratio, drawn uniformly on a logarithmic scale.
+        rng: what is drawn from.
+
+    Returns:
+        None if none of ten tries fits.
+    """
+    low, high = math.log(1 / ratio), math.log(ratio)
+    for _ in range(10):
+        area = width * height * rng.uniform(*scale)
+        shape = math.exp(rng.uniform(low, high))
+        wide, tall = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+        if 0 < wide <= width and 0 < tall <= height:
+            return rng.randint(0, height - tall), rng.randint(0, width - wide), tall, wide
+    return None
+
+
+def _random_crop(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
+    """A random part of the picture, scaled to the crop's side: uint8 [3, s, s]."""
+    height, width = pixels.shape[:2]
+    box = random_box(width, height, (config.crop_scale, 1.0), config.crop_ratio or CROP_RATIO, rng)
+    short = min(width, height)
+    top, left, tall, wide = box or ((height - short) // 2, (width - short) // 2, short, short)
+    side = config.crop_side or prep.side
+    return transforms.scale(pixels[top : top + tall, left : left + wide], (side, side), prep.interpolation)
+
+
+def _turned(picture: Tensor, angle: float, side: int, config: TrainConfig) -> Tensor:
+    """The middle square of a picture that is turned by `angle` degrees about its middle: uint8 [3, side, side].
+
+    In one pass of OpenCV, which knows the reflecting border (torchvision's rotation does not) and stays in uint8.
+    """
+    height, width = picture.shape[1:]
+    top, left = transforms.middle(height, width, side)
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    turn[:, 2] -= (left, top)
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    made = cv2.warpAffine(pixels, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=_BORDERS[config.rotate_border])
+    return torch.from_numpy(made).permute(2, 0, 1)
+
+
+def _tinted(picture: Tensor, config: TrainConfig, rng: random.Random) -> Tensor:
+    """Brightness, contrast, saturation and hue by torchvision's definitions (`ColorJitter`), in random order; the
+    idea is Krizhevsky's (2012, "ImageNet Classification with Deep Convolutional Neural Networks", section 4.1)."""
+    names = rng.sample(("brightness", "contrast", "saturation", "hue"), 4)
+    drawn = {name: rng.uniform(-1, 1) * getattr(config, name) for name in names}
+    if not any(drawn.values()):
+        return picture
+    from torchvision.transforms.v2 import functional  # takes seconds to import: where it is needed only
+
+    for name, amount in drawn.items():
+        if amount:
+            adjust = getattr(functional, f"adjust_{name}")
+            picture = adjust(picture, amount if name == "hue" else 1 + amount)
+    return picture
+
+
+def _grey(picture: Tensor) -> Tensor:
+    from torchvision.transforms.v2 import functional
+
+    return functional.rgb_to_grayscale(picture, num_output_channels=3)
+
+
+def _blurred(picture: Tensor, sigma: float) -> Tensor:
+    """A Gaussian blur of that standard deviation in pixels (Chen et al., 2020, arXiv:2002.05709, appendix A)."""
+    if sigma < _SHARP:
+        return picture
+    from torchvision.transforms.v2 import functional
+
+    return functional.gaussian_blur(picture, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+
+
+def _erased(picture: Tensor, config: TrainConfig, rng: random.Random) -> Tensor:
+    """A random rectangle replaced by noise (random erasing: Zhong et al., 2017, arXiv:1708.04896, which finds noise
+    best); the picture itself is left alone."""
+    side = picture.shape[-1]
+    if rng.random() >= config.erase:
+        return picture
+    box = random_box(side, side, _ERASED_SCALE, _ERASED_RATIO, rng)
+    if box is None:
+        return picture
+    top, left, tall, wide = box
+    generator = torch.Generator().manual_seed(rng.getrandbits(63))
+    made = picture.clone()
+    made[:, top : top + tall, left : left + wide] = torch.randint(
+        256, (3, tall, wide), dtype=torch.uint8, generator=generator
+    )
+    return made

@@ -1,0 +1,229 @@
+"""What the knobs of pixels come to in a training, and that whoever uses its model prepares pictures in the same way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ftlab import backbones, runs
+from ftlab.config import TrainConfig
+from ftlab.data import augment, catalog, decode, statistics, transforms
+from ftlab.data.statistics import Statistics
+from ftlab.errors import ConfigError
+from ftlab.events import Event, Note, Progress, Step
+from ftlab.inference import predictor
+from ftlab.models import heads
+from ftlab.models.network import Network
+from ftlab.runs import Run
+from ftlab.training.engine import train
+
+BACKBONE = "mobilenet_v2"
+FRESH: dict[str, Any] = {"mode": "frozen", "features": "fresh"}
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = backbones.get(BACKBONE)
+    monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
+
+
+@pytest.fixture
+def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
+    few = {"epochs": 1, "batch_size": 4, "data": str(tiny_folder), "backbone": BACKBONE, "threads": 1}
+
+    def new(**knobs: Any) -> Run:
+        return runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+
+    return new
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The batches that went through a network, in order."""
+    batches: list[Tensor] = []
+    forward = Network.forward
+
+    def watched(net: Network, pictures: Tensor) -> Any:
+        batches.append(pictures.clone())
+        return forward(net, pictures)
+
+    monkeypatch.setattr(Network, "forward", watched)
+    return batches
+
+
+def go(run: Run, stop_at: int | None = None) -> list[Event]:
+    run.withdraw_stop()
+    events = []
+    for event in train(run.config(), run, weights=False):
+        run.append(event)
+        events.append(event)
+        if isinstance(event, Step) and event.step == stop_at:
+            run.ask_stop()
+    return events
+
+
+def said(events: list[Event]) -> list[Note]:
+    return [event for event in events if isinstance(event, Note) and event.code == "statistics"]
+
+
+def test_untouched_a_model_is_prepared_as_its_backbones_weights_were(begin: Callable[..., Run]) -> None:
+    run = begin(mode="frozen")
+    go(run)
+    prep = transforms.of(backbones.get(BACKBONE))
+    assert transforms.from_json(run.read("model.json")["preprocessing"]) == prep
+    assert transforms.from_json(run.read("config.json")["preprocessing"]) == prep
+
+
+def test_another_side_and_way_of_resizing_reach_network_model_and_prediction(
+    begin: Callable[..., Run], seen: list[Tensor], tiny_folder: Path
+) -> None:
+    run = begin(**FRESH, side=48, resize=56, resize_mode="squash", normalise="unit", augment="none")
+    go(run)
+    shapes = {tuple(batch.shape[1:]) for batch in seen}
+    assert shapes == {(3, 48, 48)}
+    row = backbones.get(BACKBONE)
+    prep = dataclasses.replace(
+        transforms.of(row), side=48, resize=56, resize_mode="squash", mean=(0.5,) * 3, std=(0.5,) * 3
+    )
+    assert transforms.from_json(run.read("model.json")["preprocessing"]) == prep
+    found = catalog.from_json(run.read("split.json"))
+    first = found.path(found.splits["val"][0])
+    expected = transforms.normalise(transforms.evaluation(decode.read(first), prep)[None], prep)
+    validated = seen[1] if len(seen[0]) == 1 else seen[0]  # the trial of another side comes first
+    assert torch.equal(validated[:1], expected)
+    seen.clear()
+    predictor.load(run).top(first)
+    assert torch.equal(seen[0], expected)
+
+
+def test_the_heat_of_a_squashed_picture_lies_where_the_network_saw_it(tmp_path: Path) -> None:
+    """A network that looks for red finds it in its place in a picture that is three times as wide as high."""
+    row = dataclasses.replace(backbones.get(BACKBONE), cam="0", width=3)
+    backbone = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    net = Network(backbone, torch.nn.Linear(3, 2))
+    with torch.no_grad():
+        heads.classifier(net.head).weight.copy_(torch.tensor([[4.0, -4.0, 0.0], [0.0, 0.0, 4.0]]))
+    pixels = np.zeros((100, 300, 3), np.uint8)
+    pixels[60:90, 240:290, 0] = 255
+    file = tmp_path / "wide.png"
+    Image.fromarray(pixels).save(file)
+    prep = transforms.chosen(row, TrainConfig(backbone=BACKBONE, resize_mode="squash", normalise="unit"))
+    prep = dataclasses.replace(prep, mean=(0.0,) * 3)
+    found = predictor.Predictor(net, row, prep, ("red", "blue"), "").explain(file, 0)
+    assert found.box == (0, 0, 300, 100)
+    rows, columns = np.nonzero(found.heat > 0.5)
+    assert (abs(rows.mean() - 75), abs(columns.mean() - 265)) < (4, 8)
+    moments = cv2.moments(found.heat)
+    assert moments["m10"] / moments["m00"] == pytest.approx(265, abs=8)
+    assert moments["m01"] / moments["m00"] == pytest.approx(75, abs=4)
+
+
+def test_estimated_colours_are_computed_at_the_start_told_and_used_to_the_end(
+    begin: Callable[..., Run], seen: list[Tensor]
+) -> None:
+    run = begin(**FRESH, normalise="estimated", augment="none")
+    events = go(run)
+    found = catalog.from_json(run.read("split.json"))
+    *_, expected = statistics.compute(found, 1)
+    assert isinstance(expected, Statistics)
+    (note,) = said(events)
+    assert note.values == expected.spoken()
+    prep = transforms.from_json(run.read("model.json")["preprocessing"])
+    assert (prep.mean, prep.std) == (expected.mean, expected.std)
+    trained = torch.cat([batch for batch in seen if len(batch) > 1][1:6])  # the first is of validation
+    assert trained.mean().abs() < 0.1
+    assert predictor.load(run).prep == prep
+
+
+def test_a_resume_normalises_by_what_was_estimated_first(begin: Callable[..., Run], tiny_folder: Path) -> None:
+    settings: dict[str, Any] = {**FRESH, "normalise": "estimated", "epochs": 2}
+    whole, parted = begin(**settings), begin(**settings)
+    go(whole)
+    go(parted, stop_at=3)
+    again = parted.read("config.json")["preprocessing"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "compute", lambda *_: pytest.fail("computed anew"))
+        events = go(parted)
+    assert not said(events)
+    assert parted.read("config.json")["preprocessing"] == again
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+
+
+def test_a_stop_while_colours_are_measured(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begin(**FRESH, normalise="estimated")
+    compute = statistics.compute
+
+    def asked(*given: Any) -> Iterator[Any]:
+        for part in compute(*given):
+            run.ask_stop()
+            yield part
+
+    monkeypatch.setattr(statistics, "compute", asked)
+    events = [*train(run.config(), run, weights=False)]
+    assert [type(event).__name__ for event in events] == ["Ended"]
+    assert "preprocessing" not in run.read("config.json")
+    monkeypatch.undo()
+    assert said(go(run))
+
+
+def test_how_far_the_measuring_is_is_told(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftlab.training.setup._TELL", 0.0)
+    told = [e for e in go(begin(**FRESH, normalise="estimated")) if isinstance(e, Progress) and e.stage == "statistics"]
+    assert (told[-1].done, told[-1].total) == (18, 18)
+
+
+def test_a_backbone_that_takes_no_other_side_says_so_in_one_line(begin: Callable[..., Run]) -> None:
+    run = begin(backbone="vit_b_16", side=160)
+    with pytest.raises(ConfigError) as caught:
+        go(run)
+    assert caught.value.code == "config.side"
+    assert "224" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_training_pictures_are_varied_as_the_configuration_says(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[TrainConfig] = []
+    in_epoch = augment.in_epoch
+
+    def watched(pixels: Any, prep: Any, config: TrainConfig, epoch: int, index: int) -> Tensor:
+        asked.append(config)
+        return in_epoch(pixels, prep, config, epoch, index)
+
+    monkeypatch.setattr(augment, "in_epoch", watched)
+    go(begin(**FRESH, rotate=20.0, erase=0.5))
+    assert len(asked) == 18
+    assert {(one.augment, one.rotate, one.erase) for one in asked} == {("flip", 20.0, 0.5)}
+
+
+@pytest.mark.parametrize(("knobs", "views"), [({}, 3), ({"augment": "none"}, 1), ({"rotate": 9.0}, 3)], ids=str)
+def test_cached_features_are_of_the_views_that_the_augmentation_gives(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, knobs: dict[str, Any], views: int
+) -> None:
+    asked: set[int] = set()
+    view = augment.view
+
+    def watched(pixels: Any, prep: Any, config: TrainConfig, number: int, index: int) -> Tensor:
+        asked.add(number)
+        return view(pixels, prep, config, number, index)
+
+    monkeypatch.setattr(augment, "view", watched)
+    go(begin(mode="frozen", feature_views=3, **knobs))
+    assert asked == set(range(views))

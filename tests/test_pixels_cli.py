@@ -1,0 +1,87 @@
+"""The commands about pixels: statistics of a folder, and a figure of what a training makes of a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ftlab import cli
+from ftlab.data import catalog, statistics
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit status, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        status = cli.main([str(word) for word in words])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
+
+
+def test_statistics_are_of_the_training_pictures(say: Any, tiny_folder: Path) -> None:
+    status, out, err = say("statistics", tiny_folder, "--val-share", 0.3, "--json")
+    assert (status, err) == (0, "")
+    *_, found = statistics.compute(catalog.scan(tiny_folder, val_share=0.3), 1)
+    assert isinstance(found, statistics.Statistics)
+    told = json.loads(out)
+    assert (told["mean"], told["std"], told["count"]) == (list(found.mean), list(found.std), found.count)
+    status, out, _ = say("statistics", tiny_folder)
+    assert out.startswith("18 training pictures in ")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["channel", "red", "green", "blue"]
+
+
+def test_statistics_of_no_folder_are_a_mistake(say: Any, tmp_path: Path) -> None:
+    status, out, err = say("statistics", tmp_path / "nothing")
+    assert (status, out) == (2, "")
+    assert err.startswith("ftlab: There is no folder")
+
+
+def test_preview_writes_a_figure_of_the_picture_that_is_asked_for(say: Any, tiny_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "figure.png"
+    words = ("preview", "--data", tiny_folder, "--mode", "full", "--rotate", 20, "--picture", 7, "--out", out)
+    status, told, err = say(*words, "--json")
+    assert (status, err) == (0, "")
+    item = catalog.scan(tiny_folder).splits["train"][6]
+    assert json.loads(told) == {
+        "file": str(tiny_folder / item.path),
+        "class": item.path.split("/")[0],
+        "views": 0,
+        "out": str(out),
+    }
+    with Image.open(out) as figure:
+        assert figure.size == (1200, 648)
+        assert len(np.unique(np.asarray(figure))) > 50
+    status, told, _ = say(*words[:3], "--out", out)
+    assert "each epoch draws one of 2 views" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "x.png"], "Which pictures?"),
+        (["--out", "x.txt", "--data", "HERE"], "a figure is written as PNG"),
+        (["--out", "x.png", "--data", "HERE", "--picture", "19"], "--picture is 19: it must lie between 1 and 18"),
+        (["--out", "x.png", "--data", "HERE", "--picture", "0"], "--picture is 0"),
+        (["--out", "x.png", "--data", "HERE", "--augment", "none", "--rotate", "9"], "--rotate varies the training"),
+        (["--out", "x.png", "--data", "HERE", "--side", "300", "--resize", "256"], "Give at least 300"),
+    ],
+)
+def test_a_slip_is_told_in_one_line_and_nothing_is_written(
+    say: Any, tiny_folder: Path, words: list[str], said: str
+) -> None:
+    status, out, err = say("preview", *(str(tiny_folder) if word == "HERE" else word for word in words))
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not list(Path.cwd().glob("x.*"))

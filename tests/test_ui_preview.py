@@ -1,0 +1,182 @@
+"""The preview on the Train tab: what it shows, what it says in place of that, and that it follows the form."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from ftlab.config import TrainConfig
+from ftlab.data import catalog, preview
+from ftlab.jobs import estimate
+from ftlab.jobs.estimate import Estimate
+from ftlab.ui import build_app, form, sources
+from ftlab.ui import preview as tab
+from ftlab.ui.desk import Desk
+from ftlab.ui.guard import Profile
+
+expect.set_options(timeout=20_000)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DATA = ["folder", "pictures", 0.15, 0.15]
+"""What the Dataset tab's components say of the folder of the tests."""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_folder: Path) -> Desk:
+    """A local start whose data root holds `pictures`, which were looked at."""
+    tiny_folder.rename(tmp_path / "pictures")
+    desk = Desk(Profile(tmp_path, tmp_path / "runs"))
+    sources.scan(desk.source(DATA))
+    return desk
+
+
+@pytest.fixture
+def widgets() -> form.Form:
+    with gr.Blocks():
+        return form.build()
+
+
+def sheet(desk: Desk, widgets: form.Form, number: str = "0", data: list[Any] = DATA, **changed: object) -> str:
+    fields = form.shown(TrainConfig()) | changed
+    return tab.sheet(desk, widgets, number, [*data, *fields.values(), None])
+
+
+def pictures_of(html: str) -> list[np.ndarray[Any, Any]]:
+    codes = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code in codes]
+
+
+def test_nine_epochs_stand_beside_the_evaluation_crop(desk: Desk, widgets: form.Form) -> None:
+    html = sheet(desk, widgets, mode="full", augment="crop", rotate=30.0)
+    shown = pictures_of(html)
+    assert [picture.shape for picture in shown] == [(224, 224, 3)] * 10
+    settings = TrainConfig(mode="full", rotate=30.0)
+    made = preview.preview(catalog.scan(desk.profile.data_root / "pictures"), settings, 0)  # type: ignore[operator]
+    for one, exact in zip(shown, (made.evaluation, *made.variants), strict=True):
+        assert np.abs(one.astype(int) - exact).mean() < 4  # but for what JPEG loses
+    names = re.findall(r"<figcaption>([^<]+)</figcaption>", html)
+    assert names == ["Validation and prediction", *(f"Epoch {number}" for number in range(1, 10))]
+    assert f"{made.item.path}" in html
+    assert "Each epoch varies it anew. 224 × 224 pixels." in html
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({}, "looks at 2 views"), ({"augment": "none"}, "Nothing varies"), ({"side": "64"}, "64 × 64 pixels")],
+)
+def test_it_says_where_the_variants_come_from(
+    desk: Desk, widgets: form.Form, changed: dict[str, Any], said: str
+) -> None:
+    assert said in sheet(desk, widgets, **changed)
+
+
+def test_a_large_side_is_made_smaller_for_the_page(desk: Desk, widgets: form.Form) -> None:
+    assert {picture.shape for picture in pictures_of(sheet(desk, widgets, side="700"))} == {(tab.SHOWN, tab.SHOWN, 3)}
+
+
+def test_another_number_is_another_picture_and_any_number_is_one(desk: Desk, widgets: form.Form) -> None:
+    shown = [re.search(r'class="file">(.*?)</p>', sheet(desk, widgets, str(number))) for number in range(18)]
+    assert len({one[1] for one in shown if one}) == 18
+    for odd in ("-1", "x", "9" * 40, "²"):
+        assert pictures_of(sheet(desk, widgets, odd))
+
+
+def test_another_seed_shows_a_picture_of_its_own_split(desk: Desk, widgets: form.Form) -> None:
+    root = desk.source(DATA).folder
+    assert root is not None
+    train = {item.path for item in catalog.scan(root, seed=3).splits["train"]}
+    shown = {re.sub("<[^>]+>", "", sheet(desk, widgets, str(n), seed=3)).split(" · ")[1] for n in range(18)}
+    assert {path.split(".")[0] for path in train} == {text.split(".")[0] for text in shown}
+
+
+def test_what_stands_in_the_way_is_told_in_one_sentence(desk: Desk, widgets: form.Form) -> None:
+    slip = sheet(desk, widgets, augment="none", rotate=9.0)
+    assert "ftlab-trouble" in slip
+    assert "&quot;Rotation&quot; varies the training pictures" in slip
+    assert "ftlab-trouble" in sheet(desk, widgets, side="300", resize="256")
+    assert "ftlab-trouble" in sheet(desk, widgets, data=["folder", "nothing", 0.15, 0.15])
+    folder = desk.source(DATA).folder
+    assert folder is not None
+    for file in folder.rglob("*.*"):
+        file.write_bytes(b"")
+    assert "ftlab-trouble" in sheet(desk, widgets)
+
+
+def test_a_folder_that_was_not_looked_at_is_not_looked_through(tmp_path: Path, tiny_folder: Path) -> None:
+    tiny_folder.rename(tmp_path / "pictures")
+    with gr.Blocks():
+        widgets = form.build()
+    assert "Look at them in the Dataset tab first" in sheet(Desk(Profile(tmp_path, tmp_path / "runs")), widgets)
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from ftlab.data import rendered
+    from ftlab.ui import serve
+
+    place = tmp_path_factory.mktemp("preview")
+    rng = np.random.default_rng(0)
+    for split, name in ((split, name) for split in ("train", "val") for name in ("<cube>", "ring")):
+        (place / "set" / split / name).mkdir(parents=True)
+        for index in range(3):
+            pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+            Image.fromarray(pixels).save(place / "set" / split / name / f"{index}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+        patch.setattr(rendered, "ensure", lambda name, **_: place / "set")
+        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        profile = Profile(place, place / "runs")
+        demo = build_app(profile)
+        _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+        yield url
+        demo.close(verbose=False)
+
+
+def test_it_is_drawn_when_it_is_opened_and_follows_the_form(page: Page, url: str, screenshots: Path) -> None:
+    page.goto(url)
+    page.get_by_role("tab", name="Train").click()
+    images, note = page.locator("#train-preview img"), page.locator("#train-preview p").last
+    expect(images).to_have_count(0)
+    page.locator("#train-preview-fold > button").click()
+    expect(images).to_have_count(10)
+    expect(note).to_contain_text("looks at 2 views")
+    page.locator("#train-mode").get_by_text("Full fine-tune").click()
+    expect(note).to_contain_text("Each epoch varies it anew")
+    first, file = images.nth(1).get_attribute("src") or "", page.locator("#train-preview .file")
+    page.locator("#train-theme-pixels > button").click()
+    page.locator("#train-rotate input[type=number]").fill("90")
+    expect(images.nth(1)).not_to_have_attribute("src", first)
+    before = file.inner_text()
+    page.locator("#train-preview-another").click()
+    expect(file).not_to_have_text(before)
+    page.screenshot(path=screenshots / "preview.png", full_page=True)
+    page.get_by_test_id("none-radio-label").click()
+    expect(page.locator("#train-preview .ftlab-trouble")).to_contain_text('"Rotation" varies the training pictures')
+    page.locator("#train-preview-fold > button").click()
+    expect(page.locator("#train-preview")).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_the_screen(page: Page, url: str, screenshots: Path, width: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{url}?__theme={theme}")
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#train-theme-pixels > button").click()
+    page.locator("#train-preview-fold > button").click()
+    expect(page.locator("#train-preview img")).to_have_count(10)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=screenshots / f"preview-{width}-{theme}.png", full_page=True)
