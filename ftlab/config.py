@@ -22,7 +22,7 @@ MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
-FOLDED = ("start", "rates", "head", "phases", "guard", "pixels", "end", "machine")
+FOLDED = ("origin", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
 EFFECTS = ("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase")
 """Knobs that vary training pictures once they are above 0."""
@@ -75,9 +75,9 @@ class TrainConfig:
     batch_size: int | None = _knob(None, "main", low=1, high=4096, step=1, unit="pictures")
     learning_rate: float | None = _knob(None, "main", low=1e-8, high=100.0)
 
-    init: str = _knob("", "start")
-    init_part: str = _knob("all", "start", choices=("all", "backbone", "head"))
-    rename: str = _knob("", "start")
+    init: str = _knob("", "origin")
+    init_part: str = _knob("all", "origin", choices=("all", "backbone", "head"))
+    rename: str = _knob("", "origin")
 
     optimizer: str = _knob("adamw", "rates", choices=OPTIMIZERS)
     momentum: float = _knob(0.9, "rates", low=0.0, high=0.999, step=0.01)

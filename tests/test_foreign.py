@@ -16,7 +16,7 @@ from torch import Tensor
 from ftlab import backbones
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, FtlabError, RunError, WeightsError
-from ftlab.models import foreign, network, weights
+from ftlab.models import foreign, heads, network, weights
 from ftlab.models.foreign import Stored
 from ftlab.models.matching import Plan, plan
 
@@ -163,6 +163,21 @@ def test_a_head_for_another_number_of_classes_is_left_out_and_said(
     assert ("head_out", {"classes": 1000}) in found.report("all")
     assert found.matched == len(found.wanted), "what was left out on purpose is not missing"
     assert not laid(theirs, here, "head").enough
+
+
+def test_a_head_with_dropout_takes_a_plain_one_and_one_with_a_layer_between_its_like(
+    theirs: dict[str, Tensor],
+) -> None:
+    dropping = dict(
+        network.build(backbones.get(SMALL), 1000, pretrained=False, head=heads.Plan(dropout=0.2)).state_dict()
+    )
+    found = laid(theirs, dropping)
+    assert torch.equal(found.tensors["head.classifier.weight"], theirs["classifier.3.weight"])
+    deep = dict(network.build(backbones.get(SMALL), 1000, pretrained=False, head=heads.Plan(hidden=8)).state_dict())
+    assert not any(name.startswith("head.") for name in laid(theirs, deep).tensors)
+    own = laid({name: tensor + 1 for name, tensor in deep.items()}, deep)
+    assert torch.equal(own.tensors["head.hidden.weight"], deep["head.hidden.weight"] + 1)
+    assert own.matched == len(own.wanted)
 
 
 def test_a_convolution_of_one_pixel_is_a_linear_layer() -> None:

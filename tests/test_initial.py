@@ -225,6 +225,37 @@ def test_the_rows_of_an_own_head_follow_the_names_of_the_classes(
     torch.testing.assert_close(best(run)["head.weight"], best(earlier)["head.weight"][[1, 2, 0]], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("head", [{"head_hidden": 8}, {"dropout": 0.2}])
+def test_of_a_head_with_more_layers_the_last_ones_rows_follow_the_classes(
+    head: dict[str, Any], theirs: dict[str, Tensor], begin: Callable[..., Run]
+) -> None:
+    earlier = begin(mode="full", learning_rate=1e-2, epochs=1, **head)
+    go(earlier)
+    earlier.write("model.json", {**earlier.read("model.json"), "classes": ["green", "amber", "blue"]})
+    run = begin(mode="frozen", init=str(earlier.path), epochs=1, learning_rate=1e-8, **head)
+    go(run)
+    before, after = best(earlier), best(run)
+    last, hidden = "head.classifier.weight", "head.hidden.weight"
+    torch.testing.assert_close(after[last], before[last][[1, 2, 0]], rtol=0, atol=1e-6)
+    if hidden in before:
+        torch.testing.assert_close(after[hidden], before[hidden], rtol=0, atol=1e-6)
+
+
+def test_one_logit_for_two_classes_turns_its_sign_with_them(
+    theirs: dict[str, Tensor], begin: Callable[..., Run], tiny_folder: Path
+) -> None:
+    import shutil
+
+    shutil.rmtree(tiny_folder / "green")
+    earlier = begin(mode="full", learning_rate=1e-2, epochs=1, head_kind="logit")
+    go(earlier)
+    earlier.write("model.json", {**earlier.read("model.json"), "classes": ["blue", "amber"]})
+    run = begin(mode="frozen", init=str(earlier.path), epochs=1, learning_rate=1e-8, head_kind="logit")
+    go(run)
+    name = "head.classifier.weight"
+    torch.testing.assert_close(best(run)[name], -best(earlier)[name], rtol=0, atol=1e-6)
+
+
 def test_a_head_for_other_classes_is_left_out_though_they_are_as_many(earlier: Run, begin: Callable[..., Run]) -> None:
     model = earlier.read("model.json")
     earlier.write("model.json", {**model, "classes": ["cats", "dogs", "mice"]})
@@ -253,8 +284,8 @@ def test_the_command_line_takes_a_run_by_its_short_name(
     assert cli.main(["train", *place, "--mode", "frozen", "--epochs", "1", "--init", "latest"]) == 0
     said = capsys.readouterr().err
     assert "tensors fit" in said
-    newest = Run(tmp_path / "runs" / runs.names(tmp_path / "runs")[0])
-    assert newest.config().init == str(earlier.path)
+    (name,) = set(runs.names(tmp_path / "runs")) - {earlier.name}
+    assert Run(tmp_path / "runs" / name).config().init == str(earlier.path)
     assert cli.main(["train", *place, "--init", "nothing.pth"]) == 2
     assert "nothing.pth" in capsys.readouterr().err
     assert len(runs.names(tmp_path / "runs")) == 2, "no run is made for a file that is not there"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -60,7 +61,7 @@ def get(url: str, file: Path, size: int = 0, progress: Progress | None = None) -
             reason = f"HTTP {cause.code} {cause.reason}"
             if cause.code < 500 and cause.code not in (408, 429):  # asking again gives the same answer
                 break
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as cause:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as cause:
             reason = _why(cause)
         left = TRIES if _size(part) > before else left - 1
         if left:
@@ -69,7 +70,11 @@ def get(url: str, file: Path, size: int = 0, progress: Progress | None = None) -
 
 
 def _go_on(url: str, part: Path, size: int, tell: Progress) -> bool:
-    """One connection; whether the file is whole after it."""
+    """One connection; whether the file is whole after it.
+
+    Raises:
+        Failed: it has another length.
+    """
     have, mark = _size(part), _mark(part)
     headers = {"User-Agent": f"ftlab/{__version__}", "Accept-Encoding": "identity"}
     known = _read(mark)
@@ -92,7 +97,7 @@ def _go_on(url: str, part: Path, size: int, tell: Progress) -> bool:
         if answer.status not in (_WHOLE, _PARTIAL) or start not in (0, have):
             raise http.client.HTTPException(f"HTTP {answer.status}")
         if size and total and total != size:
-            raise urllib.error.HTTPError(url, 409, f"{total:,} bytes, not {size:,}", answer.headers, None)
+            raise Failed(f"what is there now has {total:,} bytes, not {size:,}")
         # A weak tag says nothing of bytes.
         tag = answer.headers.get("ETag", "")
         version = "" if tag.startswith("W/") else tag or answer.headers.get("Last-Modified", "")

@@ -96,8 +96,10 @@ def by_hand(row: DataSet) -> Path:
 
 def find(row: DataSet, root: Path | None = None) -> Path | None:
     """The folder of pictures, None while it is not there."""
-    place = home(row, root)
-    return archive.content(place) if place.is_dir() else None
+    try:
+        return archive.content(home(row, root))
+    except DataError:
+        return None
 
 
 def fetch(row: DataSet, root: Path | None = None, progress: Progress | None = None) -> Path:

@@ -8,7 +8,7 @@ it: of every beginning that could be taken away or put in front, the one that ma
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -207,10 +207,13 @@ def _in_order(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict
 def _head(
     there: Mapping[str, Tensor], here: Mapping[str, Tensor], head: str, rule: tuple[str, str], used: set[str]
 ) -> dict[str, str]:
-    """The classifier: by the source's name behind the same beginning, else by a name that classifiers go by."""
-    if "head.weight" not in here:  # it has several layers: only a network of ours has the like
-        return {name: name for name in here if name.startswith("head.") and name in there}
-    width = here["head.weight"].shape[1]
+    """The classifier: by the source's name behind the same beginning, else by a name that classifiers go by. One of
+    several layers only another network of ours has, by the very same names."""
+    own = {name: name for name in here if name.startswith("head.") and name in there}
+    last = last_layer(here)
+    if own or "head.hidden.weight" in here or f"{last}.weight" not in here:
+        return own
+    width = here[f"{last}.weight"].shape[1]
     places = [_source(head, rule), *(f"{rule[0]}{name}" for name in _HEADS)]
     parents = {rule[0], ""}
     with suppress(ValueError):
@@ -220,14 +223,20 @@ def _head(
         weight = there.get(f"{place}.weight")
         if weight is not None and f"{place}.weight" not in used and weight.ndim in (2, 4) and weight.shape[1] == width:
             kinds = ("weight", "bias")
-            return {f"head.{kind}": f"{place}.{kind}" for kind in kinds if f"{place}.{kind}" in there}
+            return {f"{last}.{kind}": f"{place}.{kind}" for kind in kinds if f"{place}.{kind}" in there}
     return {}
+
+
+def last_layer(names: Collection[str]) -> str:
+    """Where the last layer of a head of ours sits, by the names of a network's tensors."""
+    return "head.classifier" if "head.classifier.weight" in names else "head"
 
 
 def _classes(there: Mapping[str, Tensor], here: Mapping[str, Tensor], used: Mapping[str, str]) -> int:
     """Classes of the file's classifier, where they are not as many as here; else 0."""
-    found = used.get("head.weight")
-    if found is None or there[found].shape[0] == here["head.weight"].shape[0]:
+    last = f"{last_layer(here)}.weight"
+    found = used.get(last)
+    if found is None or there[found].shape[0] == here[last].shape[0]:
         return 0
     return int(there[found].shape[0])
 

@@ -138,14 +138,16 @@ def _opened(place: Path, classes: tuple[str, ...]) -> tuple[Stored, Path, str]:
         few = ", ".join(theirs[:5]) + (" …" if len(theirs) > 5 else "")
         return Stored({name: tensor for name, tensor in tensors.items() if name not in head}), run.best, few
     order = torch.tensor([theirs.index(name) for name in classes])
-    last = _last(head)
-    return Stored({k: t[order] if k in last else t for k, t in tensors.items()}), run.best, ""
+    last = matching.last_layer(tensors)
+    rows = {name for name in (f"{last}.weight", f"{last}.bias") if name in tensors}
+    return Stored({name: _turned(t, order) if name in rows else t for name, t in tensors.items()}), run.best, ""
 
 
-def _last(head: set[str]) -> set[str]:
-    """Of a classifier's tensors those of its last layer: they have a row a class."""
-    layers = sorted({name.rpartition(".")[0] for name in head if name.startswith("head")})
-    return {name for name in head if name.rpartition(".")[0] in layers[-1:]}
+def _turned(rows: Tensor, order: Tensor) -> Tensor:
+    """A tensor with a row a class, in another order. One logit that tells two classes apart turns its sign."""
+    if len(rows) == len(order):
+        return rows[order]
+    return rows if order[0] == 0 else -rows
 
 
 def _whole(plan: Plan, part: str) -> bool:
