@@ -12,11 +12,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from ftlab import backbones, contradictions, words
+from ftlab import backbones, contradictions
 from ftlab.errors import ConfigError
+from ftlab.knobs import Knob, check, flag, written
+from ftlab.knobs import knob as _knob
 
 MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
@@ -28,31 +30,6 @@ EFFECTS = ("flip_vertical", "rotate", "brightness", "contrast", "saturation", "h
 """Knobs that vary training pictures once they are above 0."""
 _LAYER = re.compile(r"|1(\.0*)?|0?\.\d*[1-9]\d*|[A-Za-z_][\w.-]*")
 """A layer's path or a share of layers: above 0, at most 1."""
-
-
-@dataclass(frozen=True)
-class Knob:
-    """What is known of a knob beside its type and default.
-
-    Attributes:
-        group: where the form shows it: `data` (in the tab of the pictures), `model`, `main` (in view), or a theme of
-            `FOLDED`.
-        low, high: inclusive bounds of a number.
-        choices: the values a choice can take.
-        unit: for people, empty for a bare number.
-        step: of the widget.
-    """
-
-    group: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    unit: str = ""
-    step: float | None = None
-
-
-def _knob(default: Any, group: str, **facts: Any) -> Any:
-    return field(default=default, metadata={"knob": Knob(group, **facts)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +130,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            _check(f.name, getattr(self, f.name))
+            value = getattr(self, f.name)
+            if value is not None or not optional(f.name):
+                check(f.name, f.metadata["knob"], kind(f.name), value)
         backbones.check(self.backbone)
         if self.data and self.sample:
             raise ConfigError("config.two_sources")
@@ -165,7 +144,7 @@ class TrainConfig:
             raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
         if not _LAYER.fullmatch(self.unfreeze_from):
             raise ConfigError("config.layer_form", name=flag("unfreeze_from"), value=self.unfreeze_from)
-        contradictions.refuse({**defaults(self.backbone, self.mode), **_given(self)}, flag)
+        contradictions.refuse({**defaults(self.backbone, self.mode), **_given(self)})
         check_sides(self.side, self.resize, self.crop_side)
         if self.augment == "none" and self.effects:
             raise ConfigError("config.no_augment", name=flag(self.effects[0]))
@@ -263,40 +242,13 @@ def argv(config: TrainConfig) -> list[str]:
         value = getattr(config, name)
         if value in (KNOBS[name][1], chosen.get(name)) and name not in ("backbone", "mode"):
             continue
-        words += [flag(name), _written(value)]
+        words += [flag(name), written(value)]
     return words
-
-
-def flag(name: str) -> str:
-    """The command line's name of a knob."""
-    return "--" + name.replace("_", "-")
-
-
-def _written(value: Any) -> str:
-    """A value as a person would type it; a number so that it is read back to the bit."""
-    short = f"{value:g}" if isinstance(value, float) else str(value)
-    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def _given(config: TrainConfig) -> dict[str, Any]:
     """What is not left to be chosen."""
     return {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
-
-
-def _check(name: str, value: Any) -> None:
-    knob, _ = KNOBS[name]
-    if value is None and optional(name):
-        return
-    wanted = kind(name)
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (isinstance(value, str) if wanted is str else numeric and isinstance(value, (wanted, int))):
-        raise ConfigError(
-            "config.type", name=flag(name), value=repr(value), wanted=words.text(f"type.{wanted.__name__}")
-        )
-    if knob.choices and value not in knob.choices:
-        raise ConfigError("config.choice", name=flag(name), value=value, choices=", ".join(filter(None, knob.choices)))
-    if knob.low is not None and not (knob.low <= value <= (knob.high or value)):
-        raise ConfigError("config.bounds", name=flag(name), value=value, low=knob.low, high=knob.high)
 
 
 def check_sides(side: int | None, resize: int | None, crop_side: int | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ftlab.errors import ConfigError
+from ftlab.knobs import flag
 
 Values = Mapping[str, Any]
 
@@ -47,17 +48,12 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
 whether it holds for the values of all knobs."""
 
 
-def refuse(values: Values, flag: Callable[[str], str]) -> None:
+def refuse(values: Values) -> None:
     """Find out whether the values of all knobs go together.
-
-    Args:
-        values: by knob.
-        flag: the name of a knob for people.
 
     Raises:
         ConfigError: they do not, and why.
     """
     for reason, knobs, holds in RULES:
         if holds(values):
-            named = zip("abc", map(flag, knobs), strict=False)
-            raise ConfigError(f"contradiction.{reason}", **dict(named))
+            raise ConfigError(f"contradiction.{reason}", **dict(zip("abc", map(flag, knobs), strict=False)))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Imports only go down: a room may import from its own floor and from those above it in this list.
 FLOORS = (
-    ("disk", "errors", "events", "words", "backbones", "places", "machine", "contradictions"),
+    ("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions"),
     ("config",),
     ("heart", "history", "process", "recipes", "run", "runs"),
     ("data", "models", "jobs"),
@@ -31,7 +31,7 @@ FLOORS = (
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
-    *("disk", "errors", "events", "words", "backbones", "places", "machine", "contradictions", "config"),
+    *("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions", "config"),
     *("heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
     *("architectures", "pixels", "tutorials", "cli", "commands"),
 )
