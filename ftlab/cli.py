@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from ftlab import __version__, architectures, commands, config, pixels, tutorials, words
+from ftlab import __version__, architectures, commands, config, pixels, rates, tutorials, words
 from ftlab.errors import FtlabError
 
 
@@ -53,9 +53,10 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(metavar="COMMAND", required=True)
 
     def verb(name: str, *places: str, room: ModuleType = commands) -> argparse.ArgumentParser:
-        about = words.text(f"cli.{name}")
+        own = name.replace("-", "_")
+        about = words.text(f"cli.{own}")
         made = verbs.add_parser(name, help=about, description=about)
-        made.set_defaults(command=getattr(room, name))
+        made.set_defaults(command=getattr(room, own))
         made.add_argument("--json", action="store_true", help=words.text("cli.json"))
         if "runs" in places:
             made.add_argument("--runs", default="runs", metavar="DIR", help=words.text("cli.runs_folder"))
@@ -115,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     fetch = verb("fetch", room=tutorials)
     fetch.add_argument("name", nargs="?", metavar="NAME", help=words.text("cli.fetch_name"))
     fetch.add_argument("--to", metavar="DIR", help=words.text("cli.fetch_to"))
+
+    finder = verb("find-rate", room=rates)
+    finder.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    finder.add_argument("--out", metavar="PNG", help=words.text("cli.rates_out"))
+    for name in config.KNOBS:
+        _knob_flag(finder, name)
 
     measure = verb("measure")
     measure.add_argument("--config", required=True, metavar="FILE", help=words.text("cli.config"))

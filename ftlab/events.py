@@ -57,7 +57,7 @@ class Note(Event):
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
     """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `statistics`,
-    `features` or `validation` (in pictures)."""
+    `features` or `validation` (in pictures), or `rates` (of a sweep over learning rates, in steps)."""
 
     kind: ClassVar[str] = "progress"
     stage: str

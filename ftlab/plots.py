@@ -16,6 +16,7 @@ from ftlab import words
 from ftlab.curves import accuracy_floor, curves, loss_top
 from ftlab.errors import ConfigError
 from ftlab.history import History
+from ftlab.jobs.finder import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,6 +77,27 @@ def curves_figure(history: History, title: str = "") -> Figure:
             axis.axvline(step / data.per_epoch, color=val, linestyle=":", label=label)
     axes[1].legend(loc="lower right")
     axes[0].set_title(title, fontsize=11)
+    return figure
+
+
+def rates_figure(sweep: Sweep) -> Figure:
+    """A sweep over learning rates (7 × 4.5 inches): the loss at each, smoothed, and the rate suggested."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis, smooth = figure.subplots(), sweep.smooth()
+    axis.plot(sweep.rates, sweep.losses, color="#2f6fde", alpha=0.3, linewidth=0.8, label=words.text("curve.raw"))
+    axis.plot(sweep.rates, smooth, color="#2f6fde", linewidth=1.8, label=words.text("train.rate.smooth"))
+    suggestion = sweep.suggestion()
+    if suggestion is not None:
+        label = words.text("train.rate.mark", rate=f"{suggestion:g}")
+        axis.axvline(suggestion, color="#e0662a", linestyle=":", label=label)
+    axis.set_xscale("log")
+    axis.set_ylim(0, 1.5 * max(smooth[:10]))
+    axis.set_xlabel(words.text("curve.rate"))
+    axis.set_ylabel(words.text("curve.loss"))
+    axis.grid(alpha=0.25)
+    axis.legend(loc="lower left")
     return figure
 
 

@@ -15,7 +15,7 @@ import torch
 from ftlab import backbones, places
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError
-from ftlab.jobs import estimate
+from ftlab.jobs import estimate, inquiry
 from ftlab.jobs.estimate import Speed
 from ftlab.training import speed
 
@@ -145,8 +145,8 @@ def test_a_measurement_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("said", ["print('no JSON')", "print('{}')", "pass"])
 def test_an_answer_that_cannot_be_read_is_a_failure(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = estimate._output
-    monkeypatch.setattr(estimate, "_output", lambda words, wanted: real([sys.executable, "-c", said], wanted))
+    real = inquiry.output
+    monkeypatch.setattr(inquiry, "output", lambda words, *more: real([sys.executable, "-c", said], *more))
     with pytest.raises(RunError) as caught:
         estimate.measure(TrainConfig(), ".", 1, 1)
     assert caught.value.code == "run.measure"

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +15,7 @@ from pathlib import Path
 from ftlab import disk, places
 from ftlab.config import TrainConfig, resolve
 from ftlab.errors import RunError
-from ftlab.jobs.worker import environment
+from ftlab.jobs import inquiry
 
 _LIMIT = 240.0
 """Seconds after which a measurement is given up."""
@@ -86,42 +82,15 @@ def measure(
         RunError: the measurement failed; the message has its last line.
     """
     settings = replace(resolve(config), data=str(folder), sample="")
-    with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as scratch:
-        file = Path(scratch) / "config.json"
-        file.write_text(json.dumps(settings.to_json()), encoding="utf-8")
-        words = [sys.executable, "-m", "ftlab", "measure", "--config", str(file), "--json"]
-        try:
-            told = _output(words, wanted)
-            if told is None:
-                return None
-            speed = Speed(**json.loads(told.splitlines()[-1]))
-        except (subprocess.SubprocessError, ValueError, TypeError, IndexError) as cause:
-            said = (getattr(cause, "stderr", "") or str(cause)).strip().splitlines()
-            raise RunError("run.measure", cause=said[-1] if said else cause) from cause
+    told = inquiry.ask("measure", settings, wanted, _LIMIT)
+    if told is None:
+        return None
+    try:
+        speed = Speed(**told)
+    except TypeError as cause:
+        raise RunError("run.measure", cause=cause) from cause
     _keep(_key(config), speed)
     return estimate(config, speed, train_images, val_images)
-
-
-def _output(words: list[str], wanted: Callable[[], bool]) -> str | None:
-    """What a command prints; None if it was ended because it was no longer wanted."""
-    deadline = time.monotonic() + _LIMIT
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        while True:
-            try:
-                told, said = process.communicate(timeout=0.3)
-            except subprocess.TimeoutExpired:
-                if wanted() and time.monotonic() < deadline:
-                    continue
-                process.kill()
-                process.communicate()
-                if time.monotonic() < deadline:
-                    return None
-                raise
-            if process.returncode:
-                raise subprocess.CalledProcessError(process.returncode, words, told, said)
-            return told
 
 
 def estimate(config: TrainConfig, speed: Speed, train_images: int, val_images: int) -> Estimate:

@@ -32,13 +32,16 @@ _POINTS = 2000
 """Step events of a whole run, at most about this many."""
 
 
-def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Event]:
+def train(
+    config: TrainConfig, run: Run, *, weights: bool = True, rates: Callable[[int], float] | None = None
+) -> Iterator[Event]:
     """Train to the end, or until a stop is asked for or the time is up; go on from the last checkpoint if there is one.
 
     Args:
         config: as the person gave it; what was chosen is written to the run.
         run: its directory, claimed by this process. Of several processes only the first writes to it.
         weights: False puts random weights in place of pretrained ones, where only the speed matters.
+        rates: share of the peak rate by optimizer step (0-based), in the place of the schedule.
 
     Raises:
         ConfigError, DataError, WeightsError, RunError: with what to do, in one sentence.
@@ -83,7 +86,7 @@ def train(config: TrainConfig, run: Run, *, weights: bool = True) -> Iterator[Ev
         torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
 
     epochs = config.epochs or 1
-    learner = Learner(net, row, config, accelerator, position, feed)
+    learner = Learner(net, row, config, accelerator, position, feed, rates)
     average = learner.average.learning if learner.average else None
     keeper = Keeper(run, net, learner.learning, learner.raw, accelerator.scaler, average)
     if saved:

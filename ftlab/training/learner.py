@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import torch
@@ -38,9 +38,21 @@ class Learner:
     """
 
     def __init__(
-        self, net: Network, row: Backbone, config: TrainConfig, accelerator: Accelerator, position: Position, feed: Feed
+        self,
+        net: Network,
+        row: Backbone,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        position: Position,
+        feed: Feed,
+        rates: Callable[[int], float] | None = None,
     ) -> None:
-        """`feed` is what it will learn from: the labels of all that are there count, and the steps of an epoch."""
+        """
+        Args:
+            feed: what it will learn from: the labels of all that are there count, and the steps of an epoch.
+            rates: share of the peak rate by step (0-based), in the place of the schedule.
+        """
+        self.rates = rates
         self.net, self.row, self.config, self.accelerator, self.per_epoch = net, row, config, accelerator, feed.steps
         kept = config.mode == "frozen" and config.batchnorm != "train"
         self.learning: nn.Module = net.head if kept else net
@@ -93,6 +105,8 @@ class Learner:
 
     def set_rates(self, step: int, position: Position) -> float:
         """Give each group of parameters its rate for a step (0-based); the largest."""
+        if self.rates:
+            return schedules.set_rates(self.raw, self.rates(max(0, step)))
         step = max(0, step - (self.phase.first - 1) * self.per_epoch)
         share = schedules.factor(self.config, step, self.phase.epochs * self.per_epoch, self.per_epoch)
         return schedules.set_rates(self.raw, share * position.plateau.share)

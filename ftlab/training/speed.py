@@ -19,7 +19,7 @@ from ftlab.training.engine import train
 _SECONDS = 3.0
 """Of a forward pass over the pictures chosen, about."""
 
-_PLAIN: dict[str, Any] = {
+PLAIN: dict[str, Any] = {
     **{"max_minutes": 0.0, "early_stop": 0, "plateau_cuts": 0, "keep_every": 0},
     **{"unfreeze_epoch": 0, "gradual": "no", "phase2_rate": 0.0, "phase2_optimizer": "same"},
 }
@@ -32,7 +32,7 @@ def measure(config: TrainConfig) -> Speed:
     Raises:
         DataError: the folder cannot be used.
     """
-    config = replace(resolve(config), epochs=2, seed=0, **_PLAIN)
+    config = replace(resolve(config), epochs=2, seed=0, **PLAIN)
     born = psutil.Process().create_time()
     pictures = _few(config)
     counts = {split: len(items) for split, items in pictures.splits.items()}
@@ -44,22 +44,26 @@ def measure(config: TrainConfig) -> Speed:
 
 
 def _few(config: TrainConfig) -> Catalog:
-    """Pictures spread over the folder, more for a fast backbone. Features are measured on many, because the first few
-    of them also pay for warming up."""
+    """More pictures for a fast backbone. Features are measured on many, because the first few of them also pay for
+    warming up."""
     rate = backbones.get(config.backbone).speed * _SECONDS
-    batch = config.step_size
-    train_count = int(max(32, rate)) if config.caches_features else max(2 * batch, int(rate / 4))
+    count = int(max(32, rate)) if config.caches_features else max(2 * config.step_size, int(rate / 4))
     found = scan(config.data, val_share=config.val_share, test_share=config.test_share, check=False)
+    return few(found, train=count, val=max(8, int(rate / 6)))
+
+
+def few(pictures: Catalog, *, train: int, val: int) -> Catalog:
+    """At most so many of the pictures, spread over the folder, and none to test."""
 
     def spread(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
         return items[:: max(1, len(items) // count)][:count]
 
     splits = {
-        "train": spread(found.splits["train"], train_count),
-        "val": spread(found.splits["val"], max(8, int(rate / 6))),
+        "train": spread(pictures.splits["train"], train),
+        "val": spread(pictures.splits["val"], val),
         "test": (),
     }
-    return replace(found, splits=splits)
+    return replace(pictures, splits=splits)
 
 
 def _read(events: list[Event], born: float, counts: dict[str, int], config: TrainConfig) -> Speed:
