@@ -42,7 +42,7 @@ def valley(middle: float, noise: float = 0.0) -> Sweep:
 def test_the_rate_suggested_is_where_the_loss_falls_fastest(middle: float, noise: float) -> None:
     suggestion = valley(middle, noise).suggestion()
     assert suggestion is not None
-    assert middle / 2 <= suggestion <= 8 * middle, "the moving average comes a few steps late"
+    assert middle / 2 <= suggestion <= 2 * middle
     assert float(f"{suggestion:.2g}") == suggestion
 
 
@@ -54,11 +54,10 @@ def test_where_the_loss_does_not_fall_there_is_no_suggestion(losses: list[float]
     assert Sweep(rates, losses).suggestion() is None
 
 
-def test_the_smoothed_losses_begin_where_the_losses_do() -> None:
-    smooth = Sweep([1, 2, 3], [4.0, 2.0, 2.0]).smooth()
-    assert smooth[0] == pytest.approx(4.0)
-    assert smooth == sorted(smooth, reverse=True)
-    assert Sweep([1, 2], [3.0, 3.0]).smooth() == pytest.approx([3.0, 3.0])
+def test_smoothing_is_a_mean_over_the_steps_around() -> None:
+    assert Sweep([1, 2, 3], [4.0, 2.0, 3.0]).smooth() == pytest.approx([4, 3, 3])
+    line = [float(value) for value in range(20)]
+    assert Sweep(line, line).smooth() == pytest.approx(line), "it does not come late"
 
 
 # The sweep
@@ -110,8 +109,7 @@ def test_each_step_is_taken_at_a_higher_rate_by_the_same_factor(
 
 def test_it_reaches_the_highest_rate_or_breaks_off_where_the_loss_has_grown(asked: Callable[..., TrainConfig]) -> None:
     found = swept(asked())
-    smooth = found.smooth()
-    assert found.rates[-1] == pytest.approx(10.0) or smooth[-1] > 4 * min(smooth)
+    assert found.rates[-1] == pytest.approx(10.0) or found.losses[-1] > 3 * min(found.smooth())
 
 
 def test_the_sum_of_a_batch_is_swept_at_as_much_lower_rates(asked: Callable[..., TrainConfig]) -> None:

@@ -18,8 +18,8 @@ from ftlab.jobs import inquiry
 
 _LIMIT = 600.0
 """Seconds after which a sweep is given up."""
-_MEMORY = 0.9
-"""Of the moving average that smooths the losses."""
+_REACH = 4
+"""Steps on either side over which the losses are smoothed."""
 _WINDOW = 3
 """Steps on either side over which the slope is taken."""
 _FALL = 0.03
@@ -35,12 +35,10 @@ class Sweep:
     losses: list[float]
 
     def smooth(self) -> list[float]:
-        """The losses as a moving average, exponentially weighted and without its bias towards zero."""
-        average, made = 0.0, []
-        for count, loss in enumerate(self.losses, 1):
-            average = _MEMORY * average + (1 - _MEMORY) * loss
-            made.append(average / (1 - _MEMORY**count))
-        return made
+        """The losses as a moving mean, centred so that it does not come late; of fewer steps at the ends."""
+        count = len(self.losses)
+        around = [min(_REACH, at, count - 1 - at) for at in range(count)]
+        return [float(np.mean(self.losses[at - far : at + far + 1])) for at, far in enumerate(around)]
 
     def suggestion(self) -> float | None:
         """The rate at which the smoothed loss falls fastest by the rate's logarithm, to two digits; None where it does

@@ -31,7 +31,7 @@ LOWEST, HIGHEST = 1e-6, 10.0
 _SECONDS = 40.0
 """That it may take on two cores, about, beside the start."""
 _DIVERGED = 4.0
-"""It breaks off where the smoothed loss is this many times its least."""
+"""It breaks off where a loss is this many times the least smoothed one."""
 
 
 def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progress | Sweep]:
@@ -75,8 +75,7 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
                 found.rates.append(rate(event.step - 1))
                 found.losses.append(event.loss)
                 yield Progress(stage="rates", done=event.step, total=steps)
-                smooth = found.smooth()
-                if event.step >= steps or (event.step > 10 and smooth[-1] > _DIVERGED * min(smooth)):
+                if event.step >= steps or (event.step > 10 and event.loss > _DIVERGED * min(found.smooth())):
                     break
     yield found
 

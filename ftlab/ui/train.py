@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from ftlab import words
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
-from ftlab.ui import form, layers, live, preview
+from ftlab.ui import form, layers, live, preview, rates
 from ftlab.ui.dataset import DatasetTab
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
@@ -88,6 +88,7 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
         with gr.Column(scale=6, min_width=340, elem_classes="ftlab-form"):
             widgets = form.build(space=profile.space, minutes=profile.max_minutes)
             data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
+            rates.build(desk, widgets, [*data, *widgets.inputs()])
             preview.build(desk, widgets, [*data, *widgets.inputs()], tabs)
             facts = gr.HTML(elem_id="train-facts", apply_default_css=False)
             command = gr.Textbox(
@@ -180,7 +181,8 @@ def _wire_form(
         return _show(desk, desk.remember(store, run), {}, keep=True)
 
     # A scan in the Dataset tab and the end of a training change what can be said, too.
-    changes = [*widgets.edits(), *(one.change for one in (*data, panel.phase, tabs))]
+    found = widgets.fields["learning_rate"]  # a rate that was found is taken over without an edit
+    changes = [*widgets.edits(), *(one.change for one in (*data, panel.phase, tabs, found))]
     said = gr.on(changes, say, inputs, [*said_in], trigger_mode="always_last", **_LIGHT)
     after = filled.then(say, inputs, [*said_in], **_LIGHT)
     first = _page().load(say, inputs, [*said_in], **_LIGHT)

@@ -1,0 +1,146 @@
+"""The section that finds a learning rate: what it says, what it draws, and that one click takes the rate over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from ftlab.config import TrainConfig
+from ftlab.data import rendered
+from ftlab.errors import RunError
+from ftlab.jobs import estimate, finder
+from ftlab.jobs.estimate import Estimate
+from ftlab.jobs.finder import Sweep
+from ftlab.ui import build_app, form, rates, sources
+from ftlab.ui.desk import Desk
+from ftlab.ui.guard import Profile
+
+expect.set_options(timeout=20_000)
+
+DATA = ["folder", "pictures", 0.15, 0.15]
+"""What the Dataset tab's components say of the folder of the tests."""
+
+
+def sweep() -> Sweep:
+    where = np.linspace(-6, 1, 100)
+    return Sweep([*(10**where)], [*(2 - 1.5 / (1 + np.exp(-4 * (where + 3))))])
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_folder: Path) -> Desk:
+    """A local start whose data root holds `pictures`."""
+    tiny_folder.rename(tmp_path / "pictures")
+    return Desk(Profile(tmp_path, tmp_path / "runs"))
+
+
+@pytest.fixture
+def widgets() -> form.Form:
+    with gr.Blocks():
+        return form.build()
+
+
+def found(desk: Desk, widgets: form.Form, **changed: object) -> tuple[str, float | None]:
+    fields = form.shown(TrainConfig()) | changed
+    return rates.found(desk, widgets, [*DATA, *fields.values(), None])
+
+
+def test_the_drawing_has_the_losses_as_they_are_over_the_logarithm_of_the_rate() -> None:
+    made = sweep()
+    text = rates.drawing(made)
+    line = re.search(r'<polyline class="raw train" points="([^"]+)"', text)
+    assert line is not None
+    points = [tuple(map(float, pair.split(","))) for pair in line[1].split()]
+    assert [x for x, _ in points] == pytest.approx(np.log10(made.rates), abs=1e-3)
+    assert [y for _, y in points] == pytest.approx(made.losses, abs=1e-3)
+    assert f"at a learning rate of {made.suggestion():g}" in text
+    assert "10⁻⁶" in text
+    assert text.count('class="best"') == 1
+
+
+def test_without_a_suggestion_it_says_so_and_draws_no_mark() -> None:
+    text = rates.drawing(Sweep([*np.geomspace(1e-6, 10, 50)], [1.0] * 50))
+    assert "does not fall at any rate" in text
+    assert 'class="best"' not in text
+
+
+def test_what_stands_in_the_way_is_told_in_one_sentence(
+    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Look at the pictures" in found(desk, widgets)[0]
+    sources.scan(desk.source(DATA))
+    assert "The weights of ResNet-18 are not here yet" in found(desk, widgets, backbone="resnet18")[0]
+    assert "&quot;Epochs&quot; is 0" in found(desk, widgets, epochs=0)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(Desk, "at_work", lambda desk: True)
+        assert "when nothing else is training" in found(desk, widgets)[0]
+
+    def fail(*_: object, **__: object) -> None:
+        raise RunError("run.measure", cause="<b>no memory</b>")
+
+    monkeypatch.setattr(finder, "find", fail)
+    text, suggestion = found(desk, widgets)
+    assert "&lt;b&gt;no memory" in text
+    assert suggestion is None
+    monkeypatch.setattr(finder, "find", lambda *_, **__: None)
+    assert "when nothing else is training" in found(desk, widgets)[0]
+
+
+def test_it_asks_about_the_settings_of_the_form(
+    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+
+    def find(*given: Any, **_: object) -> Sweep:
+        asked.extend(given)
+        return sweep()
+
+    sources.scan(desk.source(DATA))
+    monkeypatch.setattr(finder, "find", find)
+    _, suggestion = found(desk, widgets, mode="scratch", optimizer="sgd")
+    assert suggestion == sweep().suggestion()
+    settings, folder = asked
+    assert (settings.mode, settings.optimizer, Path(folder)) == ("scratch", "sgd", tmp_path / "pictures")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    import drawn
+
+    from ftlab.ui import serve
+
+    place = tmp_path_factory.mktemp("rates")
+    drawn.tiny(place / "set")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+        patch.setattr(rendered, "ensure", lambda name, **_: place / "set")
+        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(finder, "find", lambda *_, **__: sweep())
+        profile = Profile(place, place / "runs")
+        demo = build_app(profile)
+        _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+        yield url
+        demo.close(verbose=False)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_one_click_takes_the_rate_over(page: Page, url: str, screenshots: Path, width: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{url}?__theme={theme}")
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#train-find > button").click()
+    expect(page.locator("#train-find-use")).to_be_hidden()
+    page.locator("#train-find-start").click()
+    suggestion = f"{sweep().suggestion():g}"
+    expect(page.locator("#train-find-curve .said")).to_contain_text(suggestion)
+    page.locator("#train-find-use").click()
+    expect(page.locator("#train-rate input")).to_have_value(suggestion)
+    expect(page.locator("#train-command textarea")).to_have_value(re.compile(f"--learning-rate {suggestion}"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#train-find").screenshot(path=screenshots / f"rates-{width}-{theme}.png")
