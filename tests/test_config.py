@@ -242,3 +242,9 @@ def test_flags_at_their_default_are_left_out_but_backbone_and_mode_are_always_sa
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", [n for n, (k, _) in KNOBS.items() if k.group in ("rates", "head", "phases", "guard")])
+def test_the_guide_to_training_has_every_knob_of_it(name: str) -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in guide
