@@ -147,7 +147,7 @@ class TrainConfig:
         contradictions.refuse({**defaults(self.backbone, self.mode), **_given(self)})
         check_sides(self.side, self.resize, self.crop_side)
         if self.augment == "none" and self.effects:
-            raise ConfigError("config.no_augment", name=flag(self.effects[0]))
+            raise ConfigError("config.no_augment", name=flag(self.effects[0]), augment=flag("augment"))
 
     @property
     def effects(self) -> list[str]:

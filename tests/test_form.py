@@ -98,6 +98,8 @@ def test_no_number_field_starts_empty(built: form.Form) -> None:
         ({"batch_size": "many"}, "\"Batch size\" must be a whole number, not 'many'."),
         ({"seed": True}, '"Seed" must be a whole number, not True.'),
         ({"optimizer": "magic"}, '"Optimizer" cannot be "magic". Choose one of: adamw, adam, sgd, rmsprop.'),
+        ({"side": "224", "resize": "160"}, '"Resized to" is 160, less than the 224 pixels that the network sees.'),
+        ({"augment": "none", "blur": 1.0}, '"Blur" varies the training pictures, and "Augmentation" none leaves'),
         ({"mode": "half"}, '"Mode" cannot be "half". Choose one of: frozen, full, scratch.'),
         ({"mode": ["full"]}, '"Mode" cannot be "[\'full\']". Choose one of: frozen, full, scratch.'),
         ({"backbone": "alexnet9"}, 'There is no backbone "alexnet9".'),
