@@ -32,13 +32,15 @@ def build(desk: Desk, widgets: form.Form, inputs: list[Any]) -> None:
         inputs: components whose values `Desk.settings` takes.
     """
     with gr.Accordion(words.text("train.rate.title"), open=False, elem_id="train-find"):
-        gr.HTML(tag("p", words.text("train.rate.about"), class_="sub"), apply_default_css=False)
+        gr.HTML(
+            tag("p", words.text("train.rate.about"), class_="sub"), elem_id="train-find-about", apply_default_css=False
+        )
         start = gr.Button(words.text("train.rate.button"), size="sm", elem_id="train-find-start")
         shown = gr.HTML(
             empty("train.rate.idle", "train.rate.idle_step"), elem_id="train-find-curve", apply_default_css=False
         )
         use = gr.Button(visible=False, size="sm", variant="primary", elem_id="train-find-use")
-    rate = gr.Number(visible=False)
+    rate = gr.Number(visible=False, elem_id="train-find-rate")
 
     def begin() -> tuple[Any, ...]:
         busy = live_view.frame("waiting", words.text("train.rate.busy"), words.text("train.rate.busy_step"), -1.0)
