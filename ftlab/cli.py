@@ -14,7 +14,18 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from ftlab import __version__, architectures, commands, config, pixels, rates, tutorials, words
+from ftlab import __version__, config, words
+from ftlab.commands import (
+    architectures,
+    evaluation,
+    explanation,
+    folders,
+    pixels,
+    prediction,
+    rates,
+    training,
+    tutorials,
+)
 from ftlab.errors import FtlabError
 
 
@@ -52,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(metavar="COMMAND", required=True)
 
-    def verb(name: str, *places: str, room: ModuleType = commands) -> argparse.ArgumentParser:
+    def verb(name: str, *places: str, room: ModuleType = training) -> argparse.ArgumentParser:
         own = name.replace("-", "_")
         about = words.text(f"cli.{own}")
         made = verbs.add_parser(name, help=about, description=about)
@@ -64,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument("run", metavar="RUN", help=words.text("cli.run"))
         return made
 
-    scan = verb("scan")
+    scan = verb("scan", room=folders)
     scan.add_argument("folder", metavar="DIR|ZIP|LIST", help=words.text("knob.data.hint"))
     for name in ("val_share", "test_share", "seed"):
         _knob_flag(scan, name, config.KNOBS[name][1])
@@ -79,14 +90,14 @@ def parser() -> argparse.ArgumentParser:
     stop.add_argument("--now", action="store_true", help=words.text("cli.now"))
     verb("resume", "runs", "run")
 
-    evaluate = verb("evaluate", "runs", "run")
+    evaluate = verb("evaluate", "runs", "run", room=evaluation)
     evaluate.add_argument("--split", choices=("train", "val", "test"), default="test", help=words.text("cli.split"))
 
-    predict = verb("predict", "runs", "run")
+    predict = verb("predict", "runs", "run", room=prediction)
     predict.add_argument("files", nargs="+", metavar="FILE|DIR", help=words.text("cli.files"))
     predict.add_argument("--top", type=int, default=5, metavar="K", help=words.text("cli.top"))
 
-    explain = verb("explain", "runs", "run")
+    explain = verb("explain", "runs", "run", room=explanation)
     explain.add_argument("files", nargs="+", metavar="FILE|DIR", help=words.text("cli.files"))
     explain.add_argument("--class", dest="of", metavar="NAME", help=words.text("cli.class"))
     explain.add_argument("--out", required=True, metavar="PNG|DIR", help=words.text("cli.out"))

@@ -27,13 +27,13 @@ FLOORS = (
     ("curves", "plots"),
     ("console", "printing"),
     ("session",),
-    ("architectures", "cli", "commands", "rates", "pixels", "tutorials", "ui", "__main__"),
+    ("cli", "commands", "ui", "__main__"),
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
     *("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions", "config"),
     *("heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
-    *("architectures", "pixels", "tutorials", "rates", "cli", "commands"),
+    *("cli", "commands"),
 )
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

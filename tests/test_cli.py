@@ -26,7 +26,8 @@ import staged
 from PIL import Image
 from staged import DEAF, Stage
 
-from ftlab import backbones, cli, commands, config, machine, places, runs
+from ftlab import backbones, cli, config, machine, places, runs
+from ftlab.commands import settings, training
 from ftlab.config import KNOBS, TrainConfig
 from ftlab.errors import ConfigError
 from ftlab.jobs import worker
@@ -58,7 +59,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def read(*words: str) -> TrainConfig:
-    return commands.given(cli.parser().parse_args(["train", *words]))
+    return settings.given(cli.parser().parse_args(["train", *words]))
 
 
 # One training, by a process of its own, for all that follows
@@ -443,7 +444,14 @@ def test_a_class_with_one_picture_leaves_nothing_to_validate_on(say: Any, tmp_pa
 
 
 def test_a_bug_has_a_traceback_and_status_one() -> None:
-    code = "from ftlab import cli, commands\ncommands.runs = lambda options: 1 / 0\ncli.main(['runs'])"
+    code = "\n".join(
+        [
+            "from ftlab import cli",
+            "from ftlab.commands import training",
+            "training.runs = lambda options: 1 / 0",
+            "cli.main(['runs'])",
+        ]
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -612,7 +620,7 @@ def test_a_relative_folder_is_kept_whole(tiny_folder: Path, tmp_path: Path, monk
         started.append(settings)
         return 0
 
-    monkeypatch.setattr(commands, "_trained", noted)
+    monkeypatch.setattr(training, "_trained", noted)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", "--data", "tiny"]) == 0
     assert started[0].data == str(tmp_path / "tiny")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftlab import cli, commands
+from ftlab import cli
+from ftlab.commands import settings
 from ftlab.config import KNOBS
 from ftlab.data import catalog, statistics
 
@@ -101,7 +102,7 @@ def test_the_guide_has_every_knob(name: str) -> None:
 
 def test_the_flags_of_the_guides_tutorials_are_a_configuration() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", GUIDE, re.MULTILINE)
-    read = [commands.given(cli.parser().parse_args(["train", "--mode", "full", *row.split()])) for row in rows]
+    read = [settings.given(cli.parser().parse_args(["train", "--mode", "full", *row.split()])) for row in rows]
     assert [one.crop_scale for one in read] == [0.08, 0.08, 0.8, 0.35]
     assert (read[0].resize, read[0].resize_mode) == (256, "squash")
     assert (read[2].crop_side, read[2].rotate, read[2].normalise) == (256, 15.0, "estimated")

@@ -8,11 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ftlab import backbones, words
-from ftlab.commands import given
+from ftlab.commands.settings import given
 from ftlab.console import line
 from ftlab.errors import ConfigError, RunError
 from ftlab.events import Note
-from ftlab.jobs.finder import Sweep
 from ftlab.printing import as_json, bar
 
 
@@ -22,6 +21,7 @@ def find_rate(options: Namespace) -> None:
     if not (settings.data or settings.sample):
         raise ConfigError("config.no_source")
     backbones.get(settings.backbone)
+    from ftlab.jobs.finder import Sweep
     from ftlab.training.lr_finder import sweep
 
     found: Sweep | None = None

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab import backbones, commands, words
+from ftlab import backbones, words
+from ftlab.commands.settings import given
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, DataError
 from ftlab.printing import as_json, bar, table
@@ -44,7 +45,7 @@ def preview(options: Namespace) -> None:
     """A figure of a training picture: the evaluation crop, and the picture as the first nine epochs see it."""
     from ftlab import plots
 
-    settings = commands.given(options)
+    settings = given(options)
     if not (settings.data or settings.sample):
         raise ConfigError("config.no_source")
     backbones.get(settings.backbone)

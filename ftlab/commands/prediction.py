@@ -1,0 +1,65 @@
+"""The command that names the classes of pictures; and which model and which pictures a command is about."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftlab import runs
+from ftlab.commands import settings
+from ftlab.errors import DataError, FtlabError
+from ftlab.printing import as_json
+
+if TYPE_CHECKING:
+    from ftlab.inference.predictor import Predictor
+
+
+def predict(options: Namespace) -> int:
+    """The top classes of each file, a line each."""
+    settings.within("--top", options.top, 1, 1000)
+    model, files = model_of(options), pictures(options.files)
+    mistakes = 0
+    lines = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    for file in files:
+        try:
+            top = model.top(file, options.top)
+        except FtlabError as mistake:
+            mistakes += 1
+            print(f"ftlab: {mistake}", file=sys.stderr)
+            continue
+        if options.json:
+            as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
+        else:
+            lines.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top)])
+    return 2 if mistakes == len(files) else 0
+
+
+def pictures(named: list[str]) -> list[Path]:
+    """Files as they are, folders as the pictures below them, sorted.
+
+    Raises:
+        DataError: a name is neither, or no picture is found.
+    """
+    from ftlab.data.decode import EXTENSIONS
+
+    found: list[Path] = []
+    for name in map(Path, named):
+        if name.is_dir():
+            found += sorted(p for p in name.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        elif name.is_file():
+            found.append(name)
+        else:
+            raise DataError("data.no_file", file=name)
+    if not found:
+        raise DataError("data.no_pictures_named", files=", ".join(named))
+    return found
+
+
+def model_of(options: Namespace) -> Predictor:
+    """The model of the run that a command names; of `default` the untrained one."""
+    from ftlab.inference.predictor import load
+
+    return load(None if options.run == "default" else runs.find(options.runs, options.run))
