@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
     scan = verb("scan", room=folders)
     scan.add_argument("folder", metavar="DIR|ZIP|LIST", help=words.text("knob.data.hint"))
-    for name in ("val_share", "test_share", "seed"):
+    for name in config.DEALING:
         _knob_flag(scan, name, config.KNOBS[name][1])
 
     train = verb("train", "runs")
@@ -114,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
 
     statistics = verb("statistics", room=pixels)
     statistics.add_argument("folder", metavar="DIR|ZIP|LIST", help=words.text("knob.data.hint"))
-    for name in ("val_share", "test_share", "seed"):
+    for name in config.DEALING:
         _knob_flag(statistics, name, config.KNOBS[name][1])
 
     preview = verb("preview", room=pixels)

@@ -24,6 +24,8 @@ MODES = ("frozen", "full", "scratch")
 SAMPLES = ("shapes", "shortcut")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
+DEALING = ("val_share", "test_share", "seed", "held_out")
+"""Knobs that say which picture goes to which split, by the names of `catalog.scan`'s arguments."""
 FOLDED = ("origin", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Themes of the knobs that a form folds away, in its order."""
 EFFECTS = ("flip_vertical", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "erase")
@@ -117,6 +119,7 @@ class TrainConfig:
     features: str = _knob("cached", "pixels", choices=("cached", "fresh"))
     feature_views: int = _knob(2, "pixels", low=1, high=64, step=1)
 
+    held_out: str = _knob("apart", "end", choices=("apart", "test_as_val", "test_from_val"))
     best_by: str = _knob("accuracy", "end", choices=("accuracy", "loss"))
     early_stop: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")
     keep_every: int = _knob(0, "end", low=0, high=10_000, step=1, unit="epochs")

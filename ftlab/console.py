@@ -30,6 +30,7 @@ def line(event: Event) -> str | None:
         return words.text(f"log.{event.code}", **event.values)
     if isinstance(event, Started):
         key = "console.resumed" if event.step else "console.started"
+        key += "_test" if event.validation == "test" and not event.step else ""
         return words.text(key, **vars(event))
     if isinstance(event, Epoch):
         values = {name: _figure(getattr(event, name)) for name in ("train_loss", "val_loss")}

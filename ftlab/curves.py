@@ -44,6 +44,7 @@ class Curves:
         rate: learning rate.
         best: step, epoch, validation accuracy of the best epoch; None before there is one.
         turn: steps after which fine-tuning starts, where the head learns alone before; None before that is told.
+        validation: `val`, or `test` where the test pictures validate.
     """
 
     steps: int
@@ -57,6 +58,7 @@ class Curves:
     rate: Series
     best: tuple[int, int, float] | None
     turn: int | None = None
+    validation: str = "val"
 
 
 def curves(history: History, points: int = POINTS) -> Curves:
@@ -90,6 +92,7 @@ def curves(history: History, points: int = POINTS) -> Curves:
         rate=thin(rate, points // 3),
         best=(best.step, best.epoch, best.val_accuracy) if best and best.val_accuracy is not None else None,
         turn=turn,
+        validation=started.validation if started else "val",
     )
 
 

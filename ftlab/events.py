@@ -30,7 +30,8 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """A process began, or went on from `step` (0 on a fresh start)."""
+    """A process began, or went on from `step` (0 on a fresh start). `validation` is `test` where the folder's test
+    pictures validate, and so are no test any more."""
 
     kind: ClassVar[str] = "started"
     step: int
@@ -41,6 +42,7 @@ class Started(Event):
     val_images: int
     trainable: int
     total: int
+    validation: str = "val"
 
 
 @dataclass(frozen=True, kw_only=True)

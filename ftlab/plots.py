@@ -57,7 +57,8 @@ def curves_figure(history: History, title: str = "") -> Figure:
         axis.plot(
             smooth.x / data.per_epoch, smooth.y * scale, color=train, linewidth=1.8, label=words.text("curve.train")
         )
-        axis.plot(held.x / data.per_epoch, held.y * scale, "o-", color=val, markersize=4, label=words.text("curve.val"))
+        label = words.text(f"curve.{data.validation}")
+        axis.plot(held.x / data.per_epoch, held.y * scale, "o-", color=val, markersize=4, label=label)
         axis.set_ylabel(words.text(f"curve.{name}") + (" [%]" if scale > 1 else ""))
         axis.grid(alpha=0.25)
     axes[0].set_ylim(0, loss_top(data))

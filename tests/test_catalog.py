@@ -173,6 +173,43 @@ def test_a_name_that_would_break_a_line_or_turn_it_around_is_written_out(place: 
     }
 
 
+# What is held out
+
+
+def test_test_pictures_validate_where_that_is_wanted_and_all_of_train_is_learnt_from(place: Path) -> None:
+    plant(place, *many("train/ants", 8), *many("train/bees", 8), *many("test/ants", 3), *many("test/bees", 2))
+    found = scan(place, held_out="test_as_val")
+    assert found.layout == "test_as_val"
+    assert {split: len(items) for split, items in found.splits.items()} == {"train": 16, "val": 5, "test": 0}
+    assert paths(found, "val") == [*many("test/ants", 3), *many("test/bees", 2)]
+    assert found.dealt == (), "no share decides anything"
+    assert catalog.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_share_of_validation_is_set_aside_as_test(place: Path) -> None:
+    plant(place, *many("train/ants", 4), *many("train/bees", 4), *many("val/ants", 10), *many("val/bees", 5))
+    found = scan(place, held_out="test_from_val", test_share=0.2)
+    assert found.counts() == {"ants": {"train": 4, "val": 8, "test": 2}, "bees": {"train": 4, "val": 4, "test": 1}}
+    assert sorted(paths(found, "val") + paths(found, "test")) == sorted(many("val/ants", 10) + many("val/bees", 5))
+    assert paths(scan(place, held_out="test_from_val", test_share=0.2, seed=1), "test") != paths(found, "test")
+
+
+@pytest.mark.parametrize("how", ["test_as_val", "test_from_val"])
+def test_what_a_folder_has_no_use_for_leaves_it(place: Path, how: str) -> None:
+    both = plant(place / "both", *(f"{split}/{name}/1.png" for split in SPLITS for name in ("ants", "bees")))
+    flat = plant(place / "flat", *many("ants", 9), *many("bees", 9))
+    for folder in (both, flat):
+        assert scan(folder, held_out=how) == scan(folder)
+
+
+def test_a_list_can_validate_on_test_too(place: Path) -> None:
+    plant(place, "a.png", "b.png", "c.png", "d.png")
+    rows = ["path,label,split", "a.png,ants,train", "b.png,bees,train", "c.png,ants,test", "d.png,bees,test"]
+    (place / "all.csv").write_text("\n".join(rows), encoding="utf-8")
+    found = scan(place / "all.csv", held_out="test_as_val")
+    assert [paths(found, one) for one in SPLITS] == [["a.png", "b.png"], ["c.png", "d.png"], []]
+
+
 # Dealing
 
 

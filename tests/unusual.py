@@ -11,6 +11,7 @@ def changed() -> TrainConfig:
         data="pictures of cats",
         val_share=0.2,
         test_share=0.1,
+        held_out="test_from_val",
         backbone="resnet18",
         mode="full",
         epochs=3,

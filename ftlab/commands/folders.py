@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from ftlab import words
-from ftlab.config import TrainConfig
+from ftlab.config import DEALING, TrainConfig
 from ftlab.printing import as_json, bar, table
 
 
@@ -14,15 +14,10 @@ def scan(options: Namespace) -> None:
     from ftlab.data.catalog import SPLITS
     from ftlab.data.catalog import scan as look
 
-    shares = TrainConfig(val_share=options.val_share, test_share=options.test_share, seed=options.seed)
+    dealing = {name: getattr(options, name) for name in DEALING}
+    TrainConfig(**dealing)  # refuses what is out of bounds
     with bar("console.checking") as progress:
-        found = look(
-            options.folder,
-            val_share=shares.val_share,
-            test_share=shares.test_share,
-            seed=shares.seed,
-            progress=progress,
-        )
+        found = look(options.folder, **dealing, progress=progress)
     counts = found.counts()
     if options.json:
         splits = {split: len(found.splits[split]) for split in SPLITS}

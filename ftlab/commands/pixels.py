@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ftlab import backbones, words
 from ftlab.commands.settings import given
-from ftlab.config import TrainConfig
+from ftlab.config import DEALING, TrainConfig
 from ftlab.errors import ConfigError, DataError
 from ftlab.printing import as_json, bar, table
 
@@ -22,7 +22,7 @@ def statistics(options: Namespace) -> None:
     from ftlab.data.loader import cores
     from ftlab.data.statistics import Statistics, compute
 
-    shares = {name: getattr(options, name) for name in ("val_share", "test_share", "seed")}
+    shares = {name: getattr(options, name) for name in DEALING}
     pictures = _scanned(TrainConfig(data=options.folder, **shares))
     with bar("console.statistics") as progress:
         for part in compute(pictures, cores()):
@@ -77,6 +77,6 @@ def _scanned(settings: TrainConfig) -> Catalog:
             folder: Path | str = rendered.ensure(settings.sample, progress=progress)
     else:
         folder = settings.data
-    shares = {name: getattr(settings, name) for name in ("val_share", "test_share", "seed")}
+    shares = {name: getattr(settings, name) for name in DEALING}
     with bar("console.checking") as progress:
         return scan(folder, **shares, progress=progress)

@@ -52,7 +52,8 @@ class Catalog:
 
     Attributes:
         root: absolute path of the folder where the layout begins; that of a list, where one says what is what.
-        layout: `split`, `train_test` or `flat`; of a list `list_split`, `list_train_test` or `list`.
+        layout: `split`, `train_test` or `flat`; of a list `list_split`, `list_train_test` or `list`. Where the
+            splits are not the folder's or the list's own, `test_as_val` or `test_from_val`, see `hold_out`.
         classes: names in natural order (class2 before class10); a label is an index into them.
         splits: items by `train`, `val`, `test`, each sorted by label and name.
         problems: what is skipped or amiss, sorted by name; that of a list by line.
@@ -142,6 +143,7 @@ def scan(
     val_share: float = 0.15,
     test_share: float = 0.15,
     seed: int = 0,
+    held_out: str = "apart",
     check: bool = True,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -154,6 +156,7 @@ def scan(
         val_share: fraction for validation, of all pictures (plain class folders) or of `train/` (`train/` + `test/`).
         test_share: fraction for test, of all pictures (plain class folders).
         seed: of the dealing.
+        held_out: what validates where the folder has `test/` and no `val/` or the other way round, see `hold_out`.
         check: decode each file cheaply, so that damaged ones are named and left out before they are dealt.
         workers: threads of the check; None: one a core, at most 8.
         progress: called in this thread with files checked and files in all.
@@ -194,7 +197,7 @@ def scan(
         dealt = _deal(found.found["train"], val_share, test_share if "test" in left_open else 0.0, seed)
         dealt["test"].update(found.found.get("test", {}))
     splits = _splits(classes, dealt)
-    return Catalog(
+    made = Catalog(
         root=root,
         layout=found.name,
         classes=classes,
@@ -203,6 +206,39 @@ def scan(
         bytes=sum(item.size for items in splits.values() for item in items),
         sizes=sizes,
     )
+    return hold_out(made, held_out, test_share=test_share, seed=seed)
+
+
+def hold_out(catalog: Catalog, how: str, *, test_share: float, seed: int) -> Catalog:
+    """The catalogue with another part held out than its folder or list says by itself.
+
+    Args:
+        catalog: of a scan that held out what is usual.
+        how: `apart` leaves it. `test_as_val`: of `train/` and `test/` all of `train/` is trained on, and `test/`
+            validates, so that nothing is left to test on; published figures are often of that kind. `test_from_val`:
+            of `train/` and `val/` a share of `val/` is set aside as test. What a folder has no use for, leaves it too.
+        test_share: fraction of `val/` for `test_from_val`.
+        seed: of the dealing.
+    """
+    splits = catalog.splits
+    if how == "test_as_val" and catalog.layout.endswith("train_test"):
+        learnt = _gathered(catalog, ("train", "val"))
+        parts = {"train": learnt, "val": _gathered(catalog, ("test",)), "test": {}}
+        return replace(catalog, layout=how, splits=_splits(catalog.classes, parts))
+    if how == "test_from_val" and catalog.layout.endswith("split") and not splits["test"]:
+        parts = _deal(_gathered(catalog, ("val",)), 0.0, test_share, seed)
+        kept = _splits(catalog.classes, {"val": parts["train"], "test": parts["test"]})
+        return replace(catalog, layout=how, splits={**kept, "train": splits["train"]})
+    return catalog
+
+
+def _gathered(catalog: Catalog, splits: tuple[str, ...]) -> Pictures:
+    """The pictures of some splits by class, with the sizes of their files."""
+    found: Pictures = {name: {} for name in catalog.classes}
+    for split in splits:
+        for item in catalog.splits[split]:
+            found[catalog.classes[item.label]][item.path] = item.size
+    return found
 
 
 def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: int) -> Catalog:
@@ -220,10 +256,7 @@ def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: i
     if not catalog.dealt:
         return catalog
     flat = "test" in catalog.dealt
-    found: Pictures = {name: {} for name in catalog.classes}
-    for split in SPLITS if flat else ("train", "val"):
-        for item in catalog.splits[split]:
-            found[catalog.classes[item.label]][item.path] = item.size
+    found = _gathered(catalog, SPLITS if flat else ("train", "val"))
     dealt = _deal(found, val_share, test_share if flat else 0.0, seed)
     return replace(catalog, splits=_splits(catalog.classes, dealt) | ({} if flat else {"test": catalog.splits["test"]}))
 

@@ -69,6 +69,7 @@ def train(
     row = backbones.get(config.backbone)
     pictures = PictureFeed(catalog, prep, config, accelerator, position.lost)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
+    remarks += setup.remarks(catalog)
     yield from (*remarks, *resumed.restored(saved), *(resumed.changed(pictures) if again else ()))
 
     feed: Feed = pictures
@@ -240,6 +241,7 @@ def _started(
         val_images=len(catalog.splits["val"]),
         trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
         total=sum(p.numel() for p in net.parameters()),
+        validation="test" if catalog.layout == "test_as_val" else "val",
     )
 
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from ftlab import backbones
 from ftlab.backbones import Backbone
-from ftlab.config import TrainConfig, flag, resolve
+from ftlab.config import DEALING, TrainConfig, flag, resolve
 from ftlab.data import augment, names, rendered, statistics, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
@@ -93,9 +93,7 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     heart = run.heart()
     found = scan(
         folder,
-        val_share=config.val_share,
-        test_share=config.test_share,
-        seed=config.seed,
+        **{name: getattr(config, name) for name in DEALING},
         progress=lambda done, total: heart.beat(),
     )
     if not found.splits["val"]:
@@ -106,6 +104,12 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
         skipped = [problem.file for problem in found.problems]
         run.write("config.json", {**run.read("config.json"), "manifest": found.manifest(), "skipped": skipped})
     return found
+
+
+def remarks(pictures: Catalog) -> Iterator[Note]:
+    """What a person should know of the split."""
+    if pictures.layout == "test_as_val":
+        yield resumed.warning("test_as_val", count=len(pictures.splits["val"]))
 
 
 def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], bool]) -> Generator[Event, None, bool]:

@@ -130,7 +130,7 @@ def _draw(kind: str, whose: str, series: Series) -> Markup:
 
 def _legend(data: Curves) -> Markup:
     keys = [("line train", words.text("curve.train")), ("raw train", words.text("curve.raw"))]
-    keys.append(("dots val", words.text("curve.val")))
+    keys.append(("dots val", words.text(f"curve.{data.validation}")))
     if data.turn is not None:
         keys.append(("turn", words.text("curve.fine_tuning")))
     if data.best:

@@ -162,7 +162,8 @@ class Desk:
     def measure(self, source: Source, settings: TrainConfig, wanted: Callable[[], bool]) -> None:
         """Measure how fast this machine trains so, unless that is known; takes seconds, and is given up when a
         training starts or `wanted` says no."""
-        catalog = sources.known(source)
+        found = sources.known(source)
+        catalog = sources.dealt(found, settings) if found else None
         if catalog is None or (source, settings) in self._unmeasured or self.at_work():
             return
         if backbones.known(settings.backbone) is None:  # `count` finds it first
@@ -180,14 +181,16 @@ class Desk:
     def facts(self, source: Source, settings: TrainConfig) -> Markup:
         """What is to be known before Start, as far as it is known at once."""
         row, mode = backbones.known(settings.backbone), settings.mode
-        catalog = sources.known(source)
+        found = sources.known(source)
+        catalog = sources.dealt(found, settings) if found else None
         where = _weights(row, mode) if row else words.text("train.facts.looking_up")
         unknown = "train.facts.not_looked" if source.folder else "train.facts.counting"
         pictures, parameters = words.text(unknown), words.text("train.facts.unknown")
         span = words.text("train.facts.unknown" if source.folder and not catalog else "train.facts.measuring")
         if catalog:
             train, val = _images(catalog)
-            pictures = words.text("train.facts.pictures", classes=len(catalog.classes), train=train, val=val)
+            key = "train.facts.pictures_test" if catalog.layout == "test_as_val" else "train.facts.pictures"
+            pictures = words.text(key, classes=len(catalog.classes), train=train, val=val)
             if row:
                 outputs = 1 if settings.head_kind == "logit" else len(catalog.classes)
                 learning, total = backbones.count(row, outputs, mode, settings.head_hidden)

@@ -148,7 +148,8 @@ def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
         figures.append(("left", duration(seconds), done))
     elif now not in _GOING_NOWHERE:
         figures.append(("left", duration(history.seconds_left()), images))
-    return [(words.text(f"status.tile.{key}"), figure, remark) for key, figure, remark in figures]
+    named = {"best": "best_test"} if started.validation == "test" else {}
+    return [(words.text(f"status.tile.{named.get(key, key)}"), figure, remark) for key, figure, remark in figures]
 
 
 def log(history: History, last_words: str = "") -> Markup:

@@ -13,7 +13,6 @@ import gradio as gr
 from PIL import Image
 
 from ftlab import words
-from ftlab.data import catalog
 from ftlab.data.catalog import Catalog
 from ftlab.errors import FtlabError
 from ftlab.ui import form, sources
@@ -22,7 +21,6 @@ from ftlab.ui.markup import Markup, empty, isolated, tag, trouble
 from ftlab.ui.thumbnails import uri
 
 if TYPE_CHECKING:
-    from ftlab.config import TrainConfig
     from ftlab.data.decode import Pixels
     from ftlab.data.preview import Preview
 
@@ -74,7 +72,7 @@ def sheet(desk: Desk, widgets: form.Form, number: str, given: Sequence[Any]) -> 
         pictures = sources.known(source) if source.folder else sources.scan(source)
         if pictures is None:
             return empty("preview.none", "preview.none_step")
-        pictures = _dealt(pictures, settings)
+        pictures = sources.dealt(pictures, settings)
         place = int(number) if number.isdecimal() and len(number) < 10 else 0
         index = preview.spread(place, len(pictures.splits["train"]))
         return view(pictures, preview.preview(pictures, settings, index))
@@ -109,11 +107,3 @@ def _figure(pixels: Pixels, name: str, alt: str) -> Markup:
         pixels = asarray(Image.fromarray(pixels).resize((SHOWN, SHOWN), Image.Resampling.BOX))
     picture = tag("img", src=uri(pixels, quality=90), alt=words.one_line(alt), width="160", height="160")
     return tag("figure", picture, tag("figcaption", name))
-
-
-def _dealt(pictures: Catalog, settings: TrainConfig) -> Catalog:
-    """The pictures as the training deals them: the page's are dealt by the seed that is there untouched."""
-    if settings.seed == sources.SEED:
-        return pictures
-    shares = {"val_share": settings.val_share, "test_share": settings.test_share}
-    return catalog.deal_again(pictures, **shares, seed=settings.seed)

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftlab.config import KNOBS, SAMPLES
+from ftlab.config import KNOBS, SAMPLES, TrainConfig
 from ftlab.data import catalog, fetch, origin, rendered
 from ftlab.data.catalog import Catalog
 from ftlab.data.listing import ignored
@@ -123,6 +123,15 @@ def known(source: Source) -> Catalog | None:
         future = _scans.get((source.sample, source.folder))
     done = future is not None and future.done() and future.exception() is None
     return _dealt(source, future.result()) if future is not None and done else None
+
+
+def dealt(found: Catalog, settings: TrainConfig) -> Catalog:
+    """A catalogue as a training with these settings deals it: the page's is dealt by the seed that is there untouched,
+    and holds out what is usual."""
+    shares = {"val_share": settings.val_share, "test_share": settings.test_share}
+    if settings.seed != SEED:
+        found = catalog.deal_again(found, **shares, seed=settings.seed)
+    return catalog.hold_out(found, settings.held_out, test_share=settings.test_share, seed=settings.seed)
 
 
 def _dealt(source: Source, scanned: Catalog) -> Catalog:
