@@ -23,6 +23,7 @@ from ftlab.commands import (
     pixels,
     prediction,
     rates,
+    recipes,
     training,
     tutorials,
 )
@@ -81,10 +82,12 @@ def parser() -> argparse.ArgumentParser:
         _knob_flag(scan, name, config.KNOBS[name][1])
 
     train = verb("train", "runs")
-    train.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    _starting_point(train)
     for name in config.KNOBS:
         _knob_flag(train, name)
 
+    listed = verb("recipes", room=recipes)
+    listed.add_argument("name", nargs="?", metavar="NAME", help=words.text("cli.one_recipe"))
     verb("runs", "runs")
     stop = verb("stop", "runs", "run")
     stop.add_argument("--now", action="store_true", help=words.text("cli.now"))
@@ -118,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
         _knob_flag(statistics, name, config.KNOBS[name][1])
 
     preview = verb("preview", room=pixels)
-    preview.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    _starting_point(preview)
     preview.add_argument("--picture", type=int, default=1, metavar="N", help=words.text("cli.picture"))
     preview.add_argument("--out", required=True, metavar="PNG", help=words.text("cli.preview_out"))
     for name in config.KNOBS:
@@ -129,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("--to", metavar="DIR", help=words.text("cli.fetch_to"))
 
     finder = verb("find-rate", room=rates)
-    finder.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    _starting_point(finder)
     finder.add_argument("--out", metavar="PNG", help=words.text("cli.rates_out"))
     for name in config.KNOBS:
         _knob_flag(finder, name)
@@ -140,6 +143,12 @@ def parser() -> argparse.ArgumentParser:
     ui = verbs.add_parser("ui", help=words.text("cli.ui"), add_help=False)
     ui.set_defaults(command=None)
     return top
+
+
+def _starting_point(to: argparse.ArgumentParser) -> None:
+    """The flags of what other flags change."""
+    to.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    to.add_argument("--recipe", metavar="NAME", help=words.text("cli.recipe"))
 
 
 def _knob_flag(to: argparse.ArgumentParser, name: str, default: Any = argparse.SUPPRESS) -> None:
