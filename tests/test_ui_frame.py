@@ -24,7 +24,18 @@ from ftlab.ui.markup import Markup, empty, escape, join, tag, trouble
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}`'\""
 LAYOUT = {"row", "column", "tab", "tabs", "tabitem", "group", "form", "accordion"}
-SILENT = {*LAYOUT, "html", "button", "downloadbutton", "browserstate", "timer", "json", "markdown", "file"}
+SILENT = {
+    *LAYOUT,
+    "html",
+    "button",
+    "downloadbutton",
+    "uploadbutton",
+    "browserstate",
+    "timer",
+    "json",
+    "markdown",
+    "file",
+}
 """Kinds that ask for no value, or are explained by the sentence above them."""
 
 

@@ -18,9 +18,8 @@ def given(options: Namespace) -> TrainConfig:
     Raises:
         ConfigError: something does not fit.
     """
-    base = config.load(options.config).to_json() if options.config else {}
-    if recipe := _recipe(options):
-        base = dict(recipe.knobs)
+    recipe = _recipe(options)
+    base = dict(recipe.knobs) if recipe else config.load(options.config).to_json() if options.config else {}
     flags = {name: getattr(options, name) for name in config.KNOBS if hasattr(options, name)}
     if flags.get("data") or flags.get("sample"):
         base |= {"data": "", "sample": ""}

@@ -7,8 +7,6 @@ parts that changed. So a reload, a second page and a restarted server find the r
 from __future__ import annotations
 
 import logging
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from gradio.utils import get_upload_folder
 from ftlab import words
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
-from ftlab.ui import form, layers, live, preview, rates
+from ftlab.ui import before, form, layers, live, preview, rates, recipes
 from ftlab.ui.dataset import DatasetTab
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
@@ -28,10 +26,6 @@ from ftlab.ui.live import Look
 
 LIVE_EVERY, IDLE_EVERY = 1.0, 4.0
 """Seconds between two looks of a page while its run goes on, and when it does not."""
-PATIENCE = 0.8
-"""Seconds in which nothing in the form changes before its speed is measured."""
-PAGES = 500
-"""Pages whose last question is remembered."""
 _LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _BUTTON: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
@@ -86,19 +80,12 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
     desk = Desk(profile)
     with gr.Row(elem_classes="ftlab-train"):
         with gr.Column(scale=6, min_width=340, elem_classes="ftlab-form"):
+            menu = recipes.build()
             widgets = form.build(space=profile.space, minutes=profile.max_minutes)
             data: list[Any] = [dataset_tab.sample, dataset_tab.folder, dataset_tab.val_share, dataset_tab.test_share]
             rates.build(desk, widgets, [*data, *widgets.inputs()])
             preview.build(desk, widgets, [*data, *widgets.inputs()], tabs)
-            facts = gr.HTML(elem_id="train-facts", apply_default_css=False)
-            command = gr.Textbox(
-                label=words.text("train.command"),
-                info=words.text("train.command_hint"),
-                lines=2,
-                interactive=False,
-                buttons=["copy"],
-                elem_id="train-command",
-            )
+            said = before.build()
             layers.build(desk, widgets, [*data, *widgets.inputs()])
         with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
             with gr.Row(elem_classes="ftlab-buttons"):
@@ -130,47 +117,16 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
     seen = gr.JSON({}, visible=False, elem_id="train-seen")
     phase = gr.Textbox(visible="hidden", elem_id="train-phase")
     panel = _Panel(store, head, curves, log, start, stop, resume, kept, chooser, timer, phase, seen)
-    _wire_form(desk, widgets, data, tabs, panel, (facts, command))
+    filled = [widgets.wire(), *menu.wire(desk, widgets, data)]
+    said.wire(desk, widgets, data, [panel.phase, tabs], filled)
+    _wire_start(desk, widgets, data, panel)
     _wire_run(desk, panel, tabs)
     go.click(lambda: gr.Tabs(selected="predict"), None, tabs, **_LIGHT)
     _wire_picture(desk, store, save)
     return TrainTab(store)
 
 
-def _wire_form(
-    desk: Desk, widgets: form.Form, data: list[Any], tabs: gr.Tabs, panel: _Panel, said_in: tuple[Any, Any]
-) -> None:
-    inputs = [*data, *widgets.inputs()]
-    filled = widgets.wire()
-
-    # What each page asks about now, by its session: work for what it no longer asks about is left.
-    asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
-
-    def say(request: gr.Request, *given: Any) -> tuple[Any, Any]:
-        asked[str(request.session_hash)] = given
-        while len(asked) > PAGES:
-            asked.popitem(last=False)
-        said = desk.said_before(widgets, given)
-        # Answers may overtake each other: one to an older question is not given.
-        return said if asked.get(str(request.session_hash)) == given else (gr.skip(), gr.skip())
-
-    def count(*given: Any) -> None:
-        try:
-            desk.count(*desk.settings(widgets, given))
-        except FtlabError:
-            return  # the same sentence already stands where the facts are shown
-
-    def measure(request: gr.Request, *given: Any) -> None:
-        def wanted() -> bool:
-            return asked.get(str(request.session_hash)) == given
-
-        time.sleep(PATIENCE)
-        try:
-            if wanted():
-                desk.measure(*desk.settings(widgets, given), wanted)
-        except FtlabError:
-            return  # as above
-
+def _wire_start(desk: Desk, widgets: form.Form, data: list[Any], panel: _Panel) -> None:
     def start(store: object, *given: Any) -> list[Any]:
         try:
             _, settings = desk.settings(widgets, given)
@@ -180,20 +136,8 @@ def _wire_form(
             return [gr.skip()] * len(panel.outputs())
         return _show(desk, desk.remember(store, run), {}, keep=True)
 
-    # A scan in the Dataset tab and the end of a training change what can be said, too.
-    found = widgets.fields["learning_rate"]  # a rate that was found is taken over without an edit
-    changes = [*widgets.edits(), *(one.change for one in (*data, panel.phase, tabs, found))]
-    said = gr.on(changes, say, inputs, [*said_in], trigger_mode="always_last", **_LIGHT)
-    after = filled.then(say, inputs, [*said_in], **_LIGHT)
-    first = _page().load(say, inputs, [*said_in], **_LIGHT)
-    # Counting and measuring take seconds, and the form may have moved on by then: they fill no field, `say` asks again.
-    slow: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
-    for event in (said, after, first):
-        for work, queue in ((count, "count"), (measure, "measure")):
-            done = event.then(work, inputs, None, concurrency_id=queue, concurrency_limit=1, **slow)
-            event = done.then(say, inputs, [*said_in], **_LIGHT)
     _page().load(lambda: gr.Radio(choices=form.cards()), None, widgets.fields["backbone"], **_LIGHT)
-    started = panel.start.click(start, [panel.store, *inputs], panel.outputs(), **_BUTTON)
+    started = panel.start.click(start, [panel.store, *data, *widgets.inputs()], panel.outputs(), **_BUTTON)
     started.then(None, None, None, js=_TO_PROGRESS)
 
 

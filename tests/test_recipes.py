@@ -1,0 +1,201 @@
+"""The recipes: each is what was published, in figures that a program can compare."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from ftlab import backbones, cli, config, recipes, words
+from ftlab.commands import settings as command_line
+from ftlab.config import KNOBS, TrainConfig
+from ftlab.data import fetch
+from ftlab.errors import ConfigError
+from ftlab.models import freezing, network
+from ftlab.models.heads import Plan
+from ftlab.training import optim, phases, schedules
+from ftlab.training.plateau import Plateau
+
+NAMES = list(recipes.TABLE)
+
+
+def settings(name: str) -> TrainConfig:
+    return config.resolve(recipes.get(name).config())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_a_configuration_with_words_and_a_command(name: str) -> None:
+    row = recipes.get(name)
+    assert row.config().data == row.config().sample == ""
+    assert set(row.knobs) <= set(KNOBS)
+    assert words.text(f"recipe.{name}.title") == row.title
+    assert row.teaches
+    assert name in row.command
+    assert not row.data or fetch.get(row.data)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if recipes.get(name).expect])
+def test_the_number_to_expect_lies_in_its_range_and_was_published(name: str) -> None:
+    row = recipes.get(name)
+    assert row.expect
+    assert row.expect.low <= row.expect.value <= row.expect.high
+    if not row.ours:
+        assert row.expect.value in row.published.values()
+
+
+def test_one_that_is_not_there_is_refused_with_the_names() -> None:
+    with pytest.raises(ConfigError, match="ants-bees-frozen"):
+        recipes.get("ants-bees")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not recipes.get(name).ours])
+def test_what_was_published_sees_new_crops_in_every_epoch(name: str) -> None:
+    assert settings(name).features == "fresh"
+    assert settings(name).warmup == 0, "no tutorial warms up"
+
+
+# Hot dogs
+
+
+def test_hot_dogs_are_learnt_as_the_book_has_it() -> None:
+    it = settings("hotdog-finetune")
+    assert (it.backbone, it.mode, it.epochs, it.batch_size) == ("resnet18", "full", 5, 128)
+    assert (it.optimizer, it.momentum, it.weight_decay, it.decay_norms) == ("sgd", 0.0, 0.001, "yes")
+    assert (it.learning_rate, it.head_multiplier, it.loss_reduction, it.schedule) == (5e-5, 10, "sum", "constant")
+    assert (it.head_init, it.held_out, it.normalise) == ("xavier", "test_as_val", "weights")
+    assert (it.augment, it.crop_scale, it.flip) == ("crop", 0.08, 0.5)
+    assert (it.resize, it.resize_mode, it.side) == (256, "squash", 224)
+
+
+def test_their_other_recipes_differ_from_it_in_what_they_are_about() -> None:
+    one, differences = settings("hotdog-finetune").to_json(), {}
+    for name in ("hotdog-scratch", "hotdog-frozen", "hotdog-class-weight"):
+        other = settings(name).to_json()
+        differences[name] = {key: other[key] for key in one if other[key] != one[key]}
+    assert differences == {
+        "hotdog-scratch": {"mode": "scratch", "learning_rate": 5e-4, "head_multiplier": 1.0, "head_init": "default"},
+        "hotdog-frozen": {"mode": "frozen"},
+        "hotdog-class-weight": {"head_init": "imagenet"},
+    }
+
+
+# Ants and bees
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "batchnorm"), [("ants-bees-finetune", "full", "auto"), ("ants-bees-frozen", "frozen", "train")]
+)
+def test_ants_and_bees_are_learnt_as_the_tutorial_has_it(name: str, mode: str, batchnorm: str) -> None:
+    it = settings(name)
+    assert (it.mode, it.batchnorm, it.epochs, it.batch_size) == (mode, batchnorm, 25, 4)
+    assert (it.optimizer, it.learning_rate, it.momentum, it.nesterov) == ("sgd", 0.001, 0.9, "no")
+    assert (it.weight_decay, it.head_multiplier, it.head_init) == (0.0, 1.0, "default")
+    assert (it.resize, it.resize_mode, it.side, it.augment) == (256, "short", 224, "crop")
+    per_epoch = 61
+    rates = [schedules.factor(it, epoch * per_epoch, 25 * per_epoch, per_epoch) for epoch in range(25)]
+    assert rates == pytest.approx([0.1 ** (epoch // 7) for epoch in range(25)])
+
+
+def test_the_cached_one_keeps_a_frozen_backbone_frozen() -> None:
+    it = settings("ants-bees-frozen-cached")
+    assert it.caches_features
+    assert it.batchnorm == "auto"
+
+
+# Caltech-101
+
+
+def test_caltechs_rate_falls_to_a_fifth_whenever_validation_is_worse_than_before_and_the_third_cut_ends_it() -> None:
+    it, plateau = settings("caltech101-vgg16"), Plateau()
+    watched, shares = [0.5, 0.6, 0.55, 0.58, 0.57, 0.6, 0.59], []
+    for accuracy in watched:
+        over = plateau.watch(it, accuracy, None)
+        shares.append(plateau.share)
+    assert shares == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04, 0.008])
+    assert over
+
+
+def test_caltechs_head_and_pictures() -> None:
+    it = settings("caltech101-vgg16")
+    assert (it.val_share, it.test_share, it.normalise) == (0.25, 0.25, "estimated")
+    assert (it.crop_scale, it.crop_side, it.rotate, it.side, it.flip) == (0.8, 256, 15.0, 224, 0.5)
+    assert (it.optimizer, it.learning_rate, it.epochs) == ("adam", 0.01, 30)
+    row = backbones.get("vgg16")
+    with torch.device("meta"):
+        head = network.build(row, 101, pretrained=False, head=Plan.of(it)).head
+    assert [tuple(p.shape) for p in head.parameters()] == [(256, 4096), (256,), (101, 256), (101,)]
+    assert [type(part).__name__ for part in head.children()] == ["Linear", "ReLU", "Dropout", "Linear"]
+    assert head.dropout.p == 0.4  # type: ignore[union-attr]
+
+
+# Cats and dogs
+
+
+def test_cats_and_dogs_open_the_layers_from_kerass_hundredth_on_56_tensors_in_all() -> None:
+    it = settings("cats-dogs-two-phase")
+    net = network.build(backbones.get(it.backbone), 2, pretrained=False, head=Plan.of(it))
+    learning = {}
+    for epoch in (1, 10, 11, 20):
+        freezing.freeze(net, it, epoch)
+        learning[epoch] = sum(p.requires_grad for p in net.parameters())
+    assert learning == {1: 2, 10: 2, 11: 56, 20: 56}
+
+
+def test_cats_and_dogs_have_two_optimizers_and_a_backbone_whose_statistics_stay() -> None:
+    it = settings("cats-dogs-two-phase")
+    net = network.build(backbones.get(it.backbone), 2, pretrained=False, head=Plan.of(it))
+    first, second = (phases.of(it, number) for number in (1, 2))
+    assert [(one.first, one.last) for one in (first, second)] == [(1, 10), (11, 20)]
+    made = [optim.make(network.groups(net, one), one) for one in (phases.settings(it, p) for p in (first, second))]
+    assert [type(one).__name__ for one in made] == ["Adam", "RMSprop"]
+    assert [one.param_groups[0]["lr"] for one in made] == [1e-4, 1e-5]
+    freezing.freeze(net, it, 11)
+    freezing.train_flags(net, it.batchnorm)
+    assert not any(part.training for part in net.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d))
+    assert math.isclose(it.rotate / 360, 0.2)
+    assert (it.side, it.resize_mode, it.rotate_border) == (160, "squash", "reflect")
+    assert (it.head_kind, it.dropout) == ("logit", 0.2)
+    assert (it.held_out, it.test_share) == ("test_from_val", 0.2)
+
+
+# On the command line
+
+
+def given(*words_: str) -> TrainConfig:
+    return command_line.given(cli.parser().parse_args(["train", *words_]))
+
+
+def test_a_recipe_gives_what_no_flag_says() -> None:
+    it = given("--recipe", "ants-bees-frozen", "--sample", "shapes", "--epochs", "2")
+    assert (it.epochs, it.batch_size, it.optimizer, it.sample) == (2, 4, "sgd", "shapes")
+
+
+def test_its_tutorials_pictures_are_taken_where_they_were_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="ftlab fetch hymenoptera"):
+        given("--recipe", "ants-bees-frozen")
+    monkeypatch.setattr(fetch, "find", fetch.home)
+    assert given("--recipe", "ants-bees-frozen").data == str(fetch.home(fetch.get("hymenoptera")))
+    assert given("--recipe", "ants-bees-frozen", "--data", str(tmp_path)).data == str(tmp_path)
+
+
+def test_a_recipe_and_a_file_of_settings_do_not_go_together(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not both"):
+        given("--recipe", "quick", "--config", str(tmp_path / "config.json"))
+
+
+def test_they_are_listed_and_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recipes"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == NAMES
+    assert cli.main(["recipes", "ants-bees-frozen"]) == 0
+    told = capsys.readouterr().out
+    assert "--batchnorm" in told
+    assert "validation 0.954" in told
+    assert cli.main(["recipes", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["name"]: row["knobs"] for row in rows} == {name: dict(recipes.get(name).knobs) for name in NAMES}
+    assert cli.main(["recipes", "soup"]) == 2
