@@ -54,6 +54,7 @@ class Backbone:
         licence: of the weights; empty where the source states none.
         resize: side in pixels that the short side is scaled to for evaluation.
         side: side in pixels of the square the network sees.
+        fixed_side: whether it takes no other.
         interpolation: `bilinear` or `bicubic`, as the weights were trained.
         mean, std: per channel (R, G, B), of pixels in [0, 1].
         head: path of the classifier inside the source's module, a linear layer or a 1 × 1 convolution before
@@ -87,6 +88,7 @@ class Backbone:
     licence: str
     resize: int = 256
     side: int = 224
+    fixed_side: bool = False
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = _IMAGENET_MEAN
     std: tuple[float, float, float] = _IMAGENET_STD

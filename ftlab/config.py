@@ -137,6 +137,9 @@ class TrainConfig:
             if value is not None or not optional(f.name):
                 check(f.name, f.metadata["knob"], kind(f.name), value)
         backbones.check(self.backbone)
+        row = backbones.TABLE.get(self.backbone)
+        if row and row.fixed_side and self.side not in (None, row.side):
+            raise ConfigError("config.side_fixed", name=flag("side"), title=row.title, side=self.side, native=row.side)
         if self.data and self.sample:
             raise ConfigError("config.two_sources")
         if self.init and self.mode == "scratch":

@@ -47,6 +47,19 @@ def test_training_and_validation_every_epoch(way: dict[str, Any]) -> None:
     assert made.images_per_second == 20
 
 
+def test_while_the_head_learns_alone_the_backbone_works_as_in_validation() -> None:
+    config = TrainConfig(mode="full", epochs=10, unfreeze_epoch=4)
+    made = estimate.estimate(config, SPEED, train_images=300, val_images=100)
+    assert made.seconds == pytest.approx(5 + 4 * 300 / 50 + 6 * 300 / 20 + 11 * 100 / 50 + 2 * 0.5 + 10 * 0.5)
+
+
+def test_looking_at_the_colours_first_takes_its_time_too() -> None:
+    slow = dataclasses.replace(SPEED, statistics=30.0)
+    for knobs in ({}, {"mode": "full"}):
+        plain, more = (estimate.estimate(TrainConfig(**knobs), one, 300, 0).seconds for one in (SPEED, slow))  # type: ignore[arg-type]
+        assert more - plain == pytest.approx(300 / 30, abs=1.1)
+
+
 def test_saving_takes_a_tenth_at_most() -> None:
     slow = dataclasses.replace(SPEED, saving=100.0)
     made = estimate.estimate(TrainConfig(mode="full", epochs=10), slow, train_images=300, val_images=100)
@@ -119,6 +132,8 @@ def test_it_is_measured_by_a_tiny_training(tiny_folder: Path, monkeypatch: pytes
     assert found.startup > 0
     assert min(found.training, found.validation, found.step, found.saving) > 0
     assert (found.features > 0) == (mode == "frozen")
+    assert found.statistics == 0
+    assert speed.measure(dataclasses.replace(config, normalise="estimated")).statistics > 0
     assert sorted(tiny_folder.rglob("*")) == before
 
 

@@ -92,6 +92,16 @@ def test_a_forward_pass_at_its_side(row: Backbone, net: Network, answered: tuple
     assert logits.isfinite().all()
 
 
+def test_it_takes_another_side_unless_its_row_says_that_it_does_not(row: Backbone, net: Network) -> None:
+    try:
+        with torch.inference_mode():
+            net.eval()(torch.zeros(1, 3, row.side + 32, row.side + 32))
+    except (AssertionError, RuntimeError):
+        assert row.fixed_side
+    else:
+        assert not row.fixed_side
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_each_mode_trains(row: Backbone, net: Network, mode: str) -> None:
     network.freeze(net, mode)

@@ -188,8 +188,19 @@ def test_how_far_the_measuring_is_is_told(begin: Callable[..., Run], monkeypatch
     assert (told[-1].done, told[-1].total) == (18, 18)
 
 
-def test_a_backbone_that_takes_no_other_side_says_so_in_one_line(begin: Callable[..., Run]) -> None:
-    run = begin(backbone="vit_b_16", side=160)
+@pytest.mark.parametrize("name", ["vit_b_16", "maxvit_t"])
+def test_a_backbone_that_takes_no_other_side_is_refused_another_in_the_form(name: str) -> None:
+    with pytest.raises(ConfigError, match="only"):
+        TrainConfig(backbone=name, side=160)
+    assert TrainConfig(backbone=name, side=224).side == 224
+
+
+def test_one_that_ftlab_does_not_know_so_well_says_so_in_one_line(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = dataclasses.replace(backbones.get("vit_b_16"), fixed_side=False)
+    monkeypatch.setitem(backbones.TABLE, unknown.name, unknown)
+    run = begin(backbone=unknown.name, side=160)
     with pytest.raises(ConfigError) as caught:
         go(run)
     assert caught.value.code == "config.side"

@@ -32,6 +32,7 @@ class Speed:
         validation: pictures per second while scoring.
         step: seconds of one optimizer step, with all that is done around it.
         saving: seconds to write a checkpoint.
+        statistics: pictures per second while their colours are looked at, 0 where that is not asked for.
     """
 
     startup: float
@@ -40,6 +41,7 @@ class Speed:
     validation: float
     step: float
     saving: float
+    statistics: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,15 @@ def estimate(config: TrainConfig, speed: Speed, train_images: int, val_images: i
     config = resolve(config)
     epochs = config.epochs or 1
     steps = epochs * math.ceil(train_images / config.step_size)
+    startup = speed.startup + (train_images / speed.statistics if speed.statistics else 0.0)
     if config.caches_features:
         looking = (train_images * config.cached_views + val_images) / speed.features
-        return Estimate(speed.startup + looking + steps * speed.step + 2 * speed.saving, speed.features)
+        return Estimate(startup + looking + steps * speed.step + 2 * speed.saving, speed.features)
     checking = (epochs + 1) * val_images / speed.validation
-    learning = epochs * train_images / speed.training
-    seconds = speed.startup + learning + checking + 2 * speed.saving
+    # While the head learns alone, the backbone works as in validation.
+    alone = min(config.unfreeze_epoch, epochs)
+    learning = train_images * (alone / speed.validation + (epochs - alone) / speed.training)
+    seconds = startup + learning + checking + 2 * speed.saving
     # Checkpoints may take a tenth of the time: see training/checkpoint.py.
     return Estimate(seconds + min(epochs * speed.saving, 0.1 * seconds), speed.training)
 
@@ -116,6 +121,7 @@ def _key(config: TrainConfig) -> str:
         kind, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
         config.workers, config.threads, config.accumulate, config.sample or config.data,
         config.side, config.resize, config.resize_mode, config.crop_side, *config.effects,
+        *(["estimated"] if config.normalise == "estimated" else []),
     )  # fmt: skip
     return "|".join(map(str, facts))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import psutil
 
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig, resolve
+from ftlab.data import statistics
 from ftlab.data.catalog import Catalog, Item, scan
+from ftlab.data.loader import cores
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Started
 from ftlab.jobs.estimate import Speed
 from ftlab.training.engine import train
@@ -32,15 +35,27 @@ def measure(config: TrainConfig) -> Speed:
     Raises:
         DataError: the folder cannot be used.
     """
-    config = replace(resolve(config), epochs=2, seed=0, **PLAIN)
+    wanted = config.normalise
+    config = replace(resolve(config), epochs=2, seed=0, normalise="weights", **PLAIN)
     born = psutil.Process().create_time()
     pictures = _few(config)
+    pace, before = _statistics(pictures) if wanted == "estimated" else (0.0, 0.0)
     counts = {split: len(items) for split, items in pictures.splits.items()}
     with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as scratch:
         run = runs.create(Path(scratch), config)
         run.write("split.json", pictures.to_json())
         events = list(train(config, run, weights=False))
-    return _read(events, born, counts, config)
+    measured = _read(events, born, counts, config)
+    return replace(measured, startup=measured.startup - before, statistics=pace)
+
+
+def _statistics(pictures: Catalog) -> tuple[float, float]:
+    """Pictures per second while their colours are looked at, and the seconds that this took."""
+    began = time.monotonic()
+    *_, found = statistics.compute(pictures, cores())
+    seconds = time.monotonic() - began
+    assert isinstance(found, statistics.Statistics)
+    return found.count / seconds, seconds
 
 
 def _few(config: TrainConfig) -> Catalog:
