@@ -46,7 +46,7 @@ def drawing(history: History) -> Markup:
     rate_top = float(rates.max()) if len(rates) and rates.max() > 0 else 1.0
     return tag(
         "div",
-        _legend(data),
+        legend(data),
         _panel("loss", data, (0.0, loss_top(data)), losses),
         _panel("accuracy", data, (accuracy_floor(data), 1.0), accuracies),
         _panel("rate", data, (0.0, rate_top), [("line", "rate", data.rate)]),
@@ -128,7 +128,8 @@ def _draw(kind: str, whose: str, series: Series) -> Markup:
     return join(parts)
 
 
-def _legend(data: Curves) -> Markup:
+def legend(data: Curves) -> Markup:
+    """What each line and mark stands for."""
     keys = [("line train", words.text("curve.train")), ("raw train", words.text("curve.raw"))]
     keys.append(("dots val", words.text(f"curve.{data.validation}")))
     if data.turn is not None:

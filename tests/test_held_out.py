@@ -1,0 +1,59 @@
+"""A run whose test pictures validate says so wherever its figures stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import fabricated
+import pytest
+
+from ftlab import backbones, console, plots, runs
+from ftlab.config import TrainConfig
+from ftlab.curves import curves
+from ftlab.events import Event, Note, Started
+from ftlab.training.engine import train
+from ftlab.ui import curves_view, live_view
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    """The story of a run that was validated on test."""
+    first, *others = fabricated.story()
+    assert isinstance(first, Started)
+    return [dataclasses.replace(first, validation="test"), *others]
+
+
+def test_the_training_tells_it_and_learns_from_all_of_train(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
+    monkeypatch.setitem(backbones.TABLE, row.name, row)
+    for name in ("train", "test"):
+        shutil.copytree(tiny_folder, tmp_path / "both" / name)
+    settings: dict[str, Any] = {"data": str(tmp_path / "both"), "backbone": row.name, "epochs": 1, "threads": 1}
+    run = runs.create(tmp_path / "runs", TrainConfig(held_out="test_as_val", **settings))
+    told = list(train(run.config(), run, weights=False))
+    (started,) = (event for event in told if isinstance(event, Started))
+    assert (started.validation, started.train_images, started.val_images) == ("test", 24, 24)
+    assert {"count": 24} in [event.values for event in told if isinstance(event, Note) and event.code == "test_as_val"]
+    assert set(run.read("split.json")["splits"]["test"]["amber"]) == set()
+
+
+def test_the_page_the_console_and_the_figures_name_it(tmp_path: Path, events: list[Event]) -> None:
+    history = fabricated.make(tmp_path, events).history()
+    assert "Best, validated on test" in live_view.state(history, "finished")
+    assert "test (it validates)" in curves_view.legend(curves(history))
+    assert "validated on test (80)" in str(console.line(events[0]))
+    axis = plots.curves_figure(history).axes[0]
+    assert "test (it validates)" in axis.get_legend_handles_labels()[1]
+
+
+def test_others_do_not(tmp_path: Path) -> None:
+    history = fabricated.make(tmp_path, fabricated.story()).history()
+    assert "validated on test" not in live_view.state(history, "finished")
+    assert "test (it validates)" not in curves_view.legend(curves(history))
