@@ -10,12 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ftlab import words
-from ftlab.data import fetch as sets
 from ftlab.printing import as_json, table
 
 
 def fetch(options: Namespace) -> None:
     """Fetch one, with its terms told first; without a name, list them all."""
+    from ftlab.data import fetch as sets
+
     if options.name is None:
         _list(options.json)
         return
@@ -31,6 +32,8 @@ def fetch(options: Namespace) -> None:
 
 
 def _list(json: bool) -> None:
+    from ftlab.data import fetch as sets
+
     rows = [(row, sets.find(row)) for row in sets.TABLE.values()]
     for row, found in rows if json else ():
         as_json({**asdict(row), "folder": str(found) if found else None, "by_hand": str(sets.by_hand(row))})
