@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ftlab import backbones
 from ftlab.errors import PictureError
 from ftlab.models import features, network
+from ftlab.models.engines import Torch
 from ftlab.models.features import Features
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ def read(index: int, view: int) -> Tensor:
 def computed(
     backbone: nn.Module, count: int, views: int = 2, workers: int = 2, reader: features.Read = read
 ) -> tuple[list[int], Features]:
-    work = features.compute(backbone, count, views, reader, Tensor.float, CPU, workers)
+    work = features.compute(Torch(backbone, Tensor.float, CPU), count, views, reader, CPU, workers)
     *told, last = work
     assert isinstance(last, Features)
     return [done for done in told if isinstance(done, int)], last
@@ -106,7 +107,7 @@ def test_giving_up_on_the_way_stops_the_reading() -> None:
         return read(index, view)
 
     threads = torch.get_num_threads()
-    work = features.compute(Mean(), 4000, 1, counted, Tensor.float, CPU, 2)
+    work = features.compute(Torch(Mean(), Tensor.float, CPU), 4000, 1, counted, CPU, 2)
     assert next(work) == 4
     work.close()  # type: ignore[attr-defined]
     assert len(asked) < 400

@@ -81,6 +81,7 @@ def changed() -> TrainConfig:
         erase=0.35,
         device="cpu",
         precision="fp32",
+        engine="torch",
         workers=3,
         threads=2,
     )

@@ -119,7 +119,7 @@ def _key(config: TrainConfig) -> str:
     kind = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
     facts = (
         kind, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
-        config.workers, config.threads, config.accumulate, config.sample or config.data,
+        config.engine, config.workers, config.threads, config.accumulate, config.sample or config.data,
         config.side, config.resize, config.resize_mode, config.crop_side, *config.effects,
         *(["estimated"] if config.normalise == "estimated" else []),
     )  # fmt: skip

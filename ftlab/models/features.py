@@ -12,15 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ftlab.data.loader import batches, plan
 from ftlab.errors import PictureError
-from ftlab.models.folding import fold
-from ftlab.models.portions import Portions
+from ftlab.models.engines import Engine
 
-ENGINE = "torch, BatchNorm folded"
-"""What runs the frozen backbone; another one gives other bits."""
 _PIECE = 4
 """Pictures a thread takes at once: small enough that a layer's output stays in a core's cache."""
 _CARD_BATCH = 64
@@ -45,42 +42,22 @@ class Features:
 
 
 def compute(
-    backbone: nn.Module,
-    count: int,
-    views: int,
-    read: Read,
-    normalise: Callable[[Tensor], Tensor],
-    device: torch.device,
-    workers: int,
+    engine: Engine, count: int, views: int, read: Read, device: torch.device, workers: int
 ) -> Iterator[int | Features]:
     """Pictures done so far, as they are done; at last the features.
 
     Args:
-        backbone: float32 [B, 3, side, side] -> [B, D]; it is copied, and left as it is.
+        engine: runs the backbone.
         count: N, pictures in the split.
         views: V, see `transforms.view`.
         read: gives one view of one picture.
-        normalise: uint8 [B, 3, side, side] -> float32, same shape.
-        device: where the backbone runs.
+        device: where the engine computes.
         workers: threads.
     """
-    layout = torch.channels_last if _has_convolutions(backbone) else torch.contiguous_format
-    engine = fold(backbone).to(device).to(memory_format=layout)
-
-    portions = Portions()
-
-    def look(pixels: Tensor) -> Tensor:
-        with torch.inference_mode():
-            batch = normalise(pixels.to(device, non_blocking=True)).contiguous(memory_format=layout)
-            return engine(batch).float().cpu()
-
-    def run(pixels: Tensor) -> Tensor:
-        return torch.cat(portions.over(len(pixels), lambda some: look(pixels[some])))
-
     found: dict[int, Tensor] = {}
     skipped: list[tuple[int, PictureError]] = []
     source = _on_processor if device.type == "cpu" else _on_card
-    for indices, vectors, refused in source(count, views, read, run, workers):
+    for indices, vectors, refused in source(count, views, read, engine, workers):
         found.update(zip(indices, vectors.unbind(1), strict=True))
         skipped += refused
         yield len(found) + len(skipped)
@@ -128,7 +105,3 @@ def _on_card(count: int, views: int, read: Read, run: Callable[[Tensor], Tensor]
             yield batch.indices, vectors, batch.skipped
         else:
             yield [], torch.empty(views, 0, 0), batch.skipped
-
-
-def _has_convolutions(module: nn.Module) -> bool:
-    return sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1

@@ -75,7 +75,7 @@ def train(
     feed: Feed = pictures
     if config.caches_features:
         features = None
-        for part in setup.compute_features(net, pictures, accelerator, ending.asked):
+        for part in setup.compute_features(net, pictures, run, accelerator, ending.asked):
             if isinstance(part, Event):
                 yield part
             else:

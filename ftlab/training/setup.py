@@ -20,7 +20,8 @@ from ftlab.data.statistics import Statistics
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
-from ftlab.models import features, freezing, imagenet, network, weights
+from ftlab.models import engines, features, freezing, imagenet, network, weights
+from ftlab.models.engines import Engine
 from ftlab.models.features import Features
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
@@ -70,7 +71,7 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         threads=torch.get_num_threads(),
     )
     if accelerator.is_main_process:
-        run.write("config.json", {**stored, "resolved": chosen.to_json(), **now, "engine": features.ENGINE})
+        run.write("config.json", {**stored, "resolved": chosen.to_json(), **now})
     return chosen, []
 
 
@@ -223,7 +224,7 @@ def _try(net: Network, row: Backbone, side: int) -> None:
 
 
 def compute_features(
-    net: Network, pictures: PictureFeed, accelerator: Accelerator, stop: Callable[[], bool]
+    net: Network, pictures: PictureFeed, run: Run, accelerator: Accelerator, stop: Callable[[], bool]
 ) -> Iterator[Event | dict[str, Features]]:
     """Progress, then the features of training and validation pictures; ends without them when `stop` says so.
 
@@ -231,17 +232,18 @@ def compute_features(
         DataError: no picture can be read any more.
     """
     found: dict[str, Features] = {}
+    config = pictures.config
     counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
-    wanted = {"train": pictures.config.cached_views, "val": 1}
+    wanted = {"train": config.cached_views, "val": 1}
+    engine = _engine(net, pictures, run, accelerator, sum(counts[split] * wanted[split] for split in counts))
     began = told = time.monotonic()
     before = 0
     for split, count in counts.items():
         work = features.compute(
-            net.backbone,
+            engine,
             count,
             wanted[split],
             lambda index, view, split=split: pictures.view(split, index, view),  # type: ignore[misc]
-            lambda pixels: transforms.normalise(pixels, pictures.prep),
             accelerator.device,
             pictures.workers,
         )
@@ -264,6 +266,24 @@ def compute_features(
         code="features", values={"images": before, "seconds": round(seconds, 1), "rate": round(before / seconds)}
     )
     yield found
+
+
+def _engine(net: Network, pictures: PictureFeed, run: Run, accelerator: Accelerator, looks: int) -> Engine:
+    """What runs the frozen backbone: as the run began, else what the first process finds to be the fastest; noted in
+    the run."""
+    config, prep = pictures.config, pictures.prep
+
+    def choose(wanted: str) -> Engine:
+        row = backbones.get(config.backbone)
+        given = (net.backbone, row, lambda pixels: transforms.normalise(pixels, prep), prep.side, accelerator.device)
+        return engines.choose(*given, looks=looks, wanted=wanted)
+
+    mine = choose(config.engine) if accelerator.is_main_process else None
+    name = devices.told(accelerator, mine.name if mine else "")
+    if mine and config.engine != name:
+        stored = run.read("config.json")
+        run.write("config.json", {**stored, "resolved": {**stored["resolved"], "engine": name}})
+    return mine or choose(name)
 
 
 def skipped(refused: list[tuple[int, PictureError]], pictures: Catalog, split: str) -> Iterator[Note]:
