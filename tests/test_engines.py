@@ -17,7 +17,6 @@ from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.models import engines, network
 from ftlab.models.engines import ONNX, TORCH
-from ftlab.training import setup
 from ftlab.training.engine import train
 
 CPU = torch.device("cpu")
@@ -123,7 +122,7 @@ def test_a_run_keeps_what_was_chosen_and_a_resumed_one_uses_it(
         wanted.append(more["wanted"])
         return choose(*given, **{**more, "wanted": ONNX})
 
-    monkeypatch.setattr(setup.engines, "choose", noted)
+    monkeypatch.setattr(engines, "choose", noted)
     fast = runs.create(tmp_path / "runs", TrainConfig(**settings))
     events = train(fast.config(), fast, weights=False)
     for event in events:

@@ -183,7 +183,7 @@ def test_a_stop_while_colours_are_measured(begin: Callable[..., Run], monkeypatc
 
 
 def test_how_far_the_measuring_is_is_told(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftlab.training.setup._TELL", 0.0)
+    monkeypatch.setattr("ftlab.training.setup.TELL", 0.0)
     told = [e for e in go(begin(**FRESH, normalise="estimated")) if isinstance(e, Progress) and e.stage == "statistics"]
     assert (told[-1].done, told[-1].total) == (18, 18)
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ftlab.config import TrainConfig
+from ftlab.config import EFFECTS, TrainConfig
 from ftlab.data import transforms
 from ftlab.data.transforms import Preprocessing
 
@@ -60,6 +60,16 @@ def view(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, number: i
             return transforms.evaluation(pixels, prep).flip(-1).contiguous()
         config = dataclasses.replace(config, augment="crop")
     return augmented(pixels, prep, config, random.Random(f"{config.seed}/view {number}/{index}"))
+
+
+def described(config: TrainConfig, number: int, index: int) -> str:
+    """All that a view depends on beside the picture and its preparation: two that are described alike are alike."""
+    if number == 0:
+        return "evaluation"
+    if number == 1 and config.augment == "flip" and config.flip > 0 and not config.effects:
+        return "mirror"
+    knobs = ("augment", "crop_scale", "crop_ratio", "crop_side", "flip", "rotate_border", *EFFECTS)
+    return repr((config.seed, number, index, *(getattr(config, name) for name in knobs)))
 
 
 def augmented(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:

@@ -7,6 +7,7 @@ if it gives the same and is clearly faster. A model that cannot be exported stay
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import math
 import time
@@ -189,13 +190,22 @@ def _padded(module: nn.Module, example: Tensor) -> nn.Module:
 
 
 def _seconds(engine: Engine, pixels: Tensor) -> float:
-    """Of a look at these pictures, the faster of two."""
+    """Of a look at one picture, the fastest of these."""
     taken = []
-    for _ in range(2):
+    for picture in pixels:
         began = time.monotonic()
-        engine(pixels)
+        engine(picture[None])
         taken.append(time.monotonic() - began)
     return min(taken)
+
+
+def fingerprint(backbone: nn.Module) -> str:
+    """SHA-256 in hex over the names and the values of a network: two equal ones compute the same."""
+    digest = hashlib.sha256()
+    for name, value in backbone.state_dict().items():
+        digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _has_convolutions(module: nn.Module) -> bool:

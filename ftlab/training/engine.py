@@ -21,7 +21,7 @@ from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, initial, resumed, setup
+from ftlab.training import checkpoint, devices, frozen, initial, resumed, setup
 from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.ending import Ending, Pace
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed
@@ -75,7 +75,7 @@ def train(
     feed: Feed = pictures
     if config.caches_features:
         features = None
-        for part in setup.compute_features(net, pictures, run, accelerator, ending.asked):
+        for part in frozen.compute(net, pictures, run, accelerator, ending.asked, weights):
             if isinstance(part, Event):
                 yield part
             else:

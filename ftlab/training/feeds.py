@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -84,6 +85,19 @@ class PictureFeed:
     def view(self, split: str, index: int, number: int) -> Tensor:
         """View `number` of a picture for cached features, uint8 [3, side, side]."""
         return augment.view(self._read(split, index), self.prep, self.config, number, index)
+
+    def keys(self, split: str, index: int, views: int, common: str) -> list[bytes] | None:
+        """What the features of a picture's views are kept by: the content of its file, what makes the views of it, and
+        `common`, which is what does that to all pictures. None where it is left out or cannot be read."""
+        if index in self.lost[split]:
+            return None
+        try:
+            with open(self.catalog.path(self.catalog.splits[split][index]), "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+        described = (augment.described(self.config, number, index) for number in range(views))
+        return [hashlib.sha256(f"{common}/{content}/{view}".encode()).digest() for view in described]
 
     def _varied(self, epoch: int, index: int) -> Tensor:
         """`index` as `sampling.order` has it: a picture's second time in an epoch is another variation of it."""

@@ -20,16 +20,13 @@ from ftlab.data.statistics import Statistics
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
-from ftlab.models import engines, features, freezing, imagenet, network, weights
-from ftlab.models.engines import Engine
-from ftlab.models.features import Features
+from ftlab.models import freezing, imagenet, network, weights
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import devices, resumed
-from ftlab.training.feeds import PictureFeed
 
-_TELL = 0.5
+TELL = 0.5
 """Seconds between two words of how far a work is."""
 
 
@@ -167,7 +164,7 @@ def _estimated(
                 found = part
             elif stop():
                 break
-            elif time.monotonic() - told > _TELL:
+            elif time.monotonic() - told > TELL:
                 told = time.monotonic()
                 yield Progress(stage="statistics", done=part.done, total=part.total)
     found = devices.told(accelerator, found)
@@ -221,69 +218,6 @@ def _try(net: Network, row: Backbone, side: int) -> None:
         raise ConfigError("config.side", title=row.title, side=side, native=row.side, cause=said[0]) from cause
     finally:
         net.train()
-
-
-def compute_features(
-    net: Network, pictures: PictureFeed, run: Run, accelerator: Accelerator, stop: Callable[[], bool]
-) -> Iterator[Event | dict[str, Features]]:
-    """Progress, then the features of training and validation pictures; ends without them when `stop` says so.
-
-    Raises:
-        DataError: no picture can be read any more.
-    """
-    found: dict[str, Features] = {}
-    config = pictures.config
-    counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
-    wanted = {"train": config.cached_views, "val": 1}
-    engine = _engine(net, pictures, run, accelerator, sum(counts[split] * wanted[split] for split in counts))
-    began = told = time.monotonic()
-    before = 0
-    for split, count in counts.items():
-        work = features.compute(
-            engine,
-            count,
-            wanted[split],
-            lambda index, view, split=split: pictures.view(split, index, view),  # type: ignore[misc]
-            accelerator.device,
-            pictures.workers,
-        )
-        for part in work:
-            if isinstance(part, Features):
-                # All at once is no matter of single files.
-                if not part.indices or (part.skipped and resumed.gone(pictures.catalog)):
-                    raise DataError("data.gone", folder=pictures.catalog.root)
-                found[split] = part
-                yield from skipped(pictures.lose(split, part.skipped), pictures.catalog, split)
-            elif stop():
-                return
-            elif time.monotonic() - told > _TELL:
-                told = time.monotonic()
-                pace = (before + part) / (told - began)
-                yield Progress(stage="features", done=before + part, total=sum(counts.values()), images_per_second=pace)
-        before += count
-    seconds = time.monotonic() - began
-    yield Note(
-        code="features", values={"images": before, "seconds": round(seconds, 1), "rate": round(before / seconds)}
-    )
-    yield found
-
-
-def _engine(net: Network, pictures: PictureFeed, run: Run, accelerator: Accelerator, looks: int) -> Engine:
-    """What runs the frozen backbone: as the run began, else what the first process finds to be the fastest; noted in
-    the run."""
-    config, prep = pictures.config, pictures.prep
-
-    def choose(wanted: str) -> Engine:
-        row = backbones.get(config.backbone)
-        given = (net.backbone, row, lambda pixels: transforms.normalise(pixels, prep), prep.side, accelerator.device)
-        return engines.choose(*given, looks=looks, wanted=wanted)
-
-    mine = choose(config.engine) if accelerator.is_main_process else None
-    name = devices.told(accelerator, mine.name if mine else "")
-    if mine and config.engine != name:
-        stored = run.read("config.json")
-        run.write("config.json", {**stored, "resolved": {**stored["resolved"], "engine": name}})
-    return mine or choose(name)
 
 
 def skipped(refused: list[tuple[int, PictureError]], pictures: Catalog, split: str) -> Iterator[Note]:

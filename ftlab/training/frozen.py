@@ -1,0 +1,103 @@
+"""The features of a frozen backbone, computed once for a run: by which engine, what of them was kept from before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+
+from accelerate import Accelerator
+
+import ftlab
+from ftlab import backbones
+from ftlab.data import transforms
+from ftlab.errors import DataError
+from ftlab.events import Event, Note, Progress
+from ftlab.models import engines, feature_store, features
+from ftlab.models.engines import Engine
+from ftlab.models.features import Features
+from ftlab.models.network import Network
+from ftlab.runs import Run
+from ftlab.training import devices, resumed, setup
+from ftlab.training.feeds import PictureFeed
+
+
+def compute(
+    net: Network, pictures: PictureFeed, run: Run, accelerator: Accelerator, stop: Callable[[], bool], keep: bool
+) -> Iterator[Event | dict[str, Features]]:
+    """Progress, then the features of training and validation pictures; ends without them when `stop` says so.
+
+    Args:
+        keep: whether what was computed before is used, and kept for later.
+
+    Raises:
+        DataError: no picture can be read any more.
+    """
+    found: dict[str, Features] = {}
+    config = pictures.config
+    counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
+    wanted = {"train": config.cached_views, "val": 1}
+    engine = _engine(net, pictures, run, accelerator, sum(counts[split] * wanted[split] for split in counts))
+    store = feature_store.of_home() if keep and accelerator.num_processes == 1 else None
+    common = _common(net, pictures, engine) if store else ""
+    began = told = time.monotonic()
+    before = 0
+    for split, count in counts.items():
+        work = features.compute(
+            engine,
+            count,
+            wanted[split],
+            lambda index, view, split=split: pictures.view(split, index, view),  # type: ignore[misc]
+            accelerator.device,
+            pictures.workers,
+            store,
+            lambda index, split=split: pictures.keys(split, index, wanted[split], common),  # type: ignore[misc]
+        )
+        for part in work:
+            if isinstance(part, Features):
+                # All at once is no matter of single files.
+                if not part.indices or (part.skipped and resumed.gone(pictures.catalog)):
+                    raise DataError("data.gone", folder=pictures.catalog.root)
+                found[split] = part
+                yield from setup.skipped(pictures.lose(split, part.skipped), pictures.catalog, split)
+            elif stop():
+                return
+            elif time.monotonic() - told > setup.TELL:
+                told = time.monotonic()
+                pace = (before + part) / (told - began)
+                yield Progress(stage="features", done=before + part, total=sum(counts.values()), images_per_second=pace)
+        before += count
+    seconds = time.monotonic() - began
+    kept = sum(one.kept for one in found.values())
+    if kept:
+        yield Note(code="features_kept", values={"kept": kept, "images": before})
+    if new := before - kept:
+        yield Note(code="features", values={"images": new, "seconds": round(seconds, 1), "rate": round(new / seconds)})
+    yield found
+
+
+def _engine(net: Network, pictures: PictureFeed, run: Run, accelerator: Accelerator, looks: int) -> Engine:
+    """What runs the frozen backbone: as the run began, else what the first process finds to be the fastest; noted in
+    the run."""
+    config, prep = pictures.config, pictures.prep
+
+    def choose(wanted: str) -> Engine:
+        row = backbones.get(config.backbone)
+        given = (net.backbone, row, lambda pixels: transforms.normalise(pixels, prep), prep.side, accelerator.device)
+        return engines.choose(*given, looks=looks, wanted=wanted)
+
+    mine = choose(config.engine) if accelerator.is_main_process else None
+    name = devices.told(accelerator, mine.name if mine else "")
+    if mine and config.engine != name:
+        stored = run.read("config.json")
+        run.write("config.json", {**stored, "resolved": {**stored["resolved"], "engine": name}})
+    return mine or choose(name)
+
+
+def _common(net: Network, pictures: PictureFeed, engine: Engine) -> str:
+    """What all features of a training depend on, in a few letters: weights, preparation, and the programs at work."""
+    programs = [ftlab.__version__, engine.name, *(version(name) for name in (engine.name, "torch", "pillow"))]
+    facts = [engines.fingerprint(net.backbone), pictures.prep.to_json(), programs, pictures.device.type]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -1,0 +1,138 @@
+"""Features that were computed before: found again by what they depend on, and never a reason to fail."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ftlab import disk, runs
+from ftlab.config import TrainConfig
+from ftlab.data import augment
+from ftlab.events import Event, Note
+from ftlab.models import feature_store
+from ftlab.models.feature_store import Store
+from ftlab.training.engine import train
+
+
+def rows(first: int, count: int, width: int = 8) -> list[tuple[bytes, Tensor]]:
+    return [(f"key {n}".encode(), torch.full((width,), float(n))) for n in range(first, first + count)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "kept" / "features.sqlite", 1_000_000)
+
+
+def test_what_was_put_in_comes_out_again_to_the_bit(store: Store) -> None:
+    put = [(key, torch.randn(5)) for key, _ in rows(0, 1200)]
+    store.put(put)
+    found = store.get([key for key, _ in put] + [b"another"])
+    assert set(found) == {key for key, _ in put}
+    assert all(torch.equal(found[key], vector) for key, vector in put)
+    store.put([(put[0][0], torch.zeros(5))])
+    assert torch.equal(store.get([put[0][0]])[put[0][0]], torch.zeros(5))
+
+
+def test_nothing_is_made_by_asking(store: Store) -> None:
+    assert store.get([b"key"]) == {}
+    assert not store.file.exists()
+
+
+def test_what_was_not_used_longest_goes_when_the_budget_is_spent(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = 20_000 * 86_400
+    for number in range(8):
+        monkeypatch.setattr("ftlab.models.feature_store.time.time", lambda number=number: day + number * 86_400)
+        store.get([b"key 0"])
+        store.put(rows(number * 100, 100, width=500))
+    assert store.file.stat().st_size <= store.budget
+    assert store.get([b"key 0"]), "it was used every day"
+    assert not store.get([b"key 50"])
+    assert store.get([b"key 750"])
+
+
+def test_more_than_the_budget_or_the_disk_holds_is_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put(rows(0, 300, width=1000))
+    assert not store.file.exists()
+    monkeypatch.setattr(disk, "free", lambda folder: feature_store._SPARE + 100)
+    store.put(rows(0, 10))
+    assert not store.file.exists()
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
+def test_a_damaged_file_is_given_up(store: Store, content: bytes) -> None:
+    store.file.parent.mkdir()
+    store.file.write_bytes(content)
+    assert store.get([b"key 1"]) == {}
+    store.put(rows(0, 3))
+    store.put(rows(0, 3))
+    assert len(store.get([key for key, _ in rows(0, 3)])) == 3
+
+
+def test_one_that_another_process_writes_to_is_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put(rows(0, 3))
+    monkeypatch.setattr(feature_store, "_PATIENCE", 0.01)
+    other = sqlite3.connect(store.file)
+    other.execute("BEGIN EXCLUSIVE")
+    store.put(rows(3, 3))
+    assert store.get([b"key 1"]) == {}
+    other.rollback()
+    other.close()
+    assert len(store.get([key for key, _ in rows(0, 6)])) == 3
+
+
+def test_how_much_is_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = feature_store.of_home()
+    assert made is not None
+    assert (made.budget, made.file.parent) == (2_000_000_000, Path(os.environ["FTLAB_HOME"]))
+    monkeypatch.setenv("FTLAB_FEATURES_MB", "0")
+    assert feature_store.of_home() is None
+
+
+# What they depend on
+
+
+def test_views_that_are_described_alike_are_alike_and_others_are_not() -> None:
+    def said(number: int, index: int = 3, **knobs: Any) -> str:
+        return augment.described(TrainConfig(**{"augment": "flip", **knobs}), number, index)
+
+    assert said(0, 3, seed=1, augment="crop") == said(0, 9, seed=2)
+    assert said(1, 3, seed=1) == said(1, 9, seed=2), "there is one mirror image only"
+    assert said(1, rotate=10.0) != said(1)
+    assert len({said(2), said(2, 4), said(3), said(2, seed=5), said(2, blur=1.0)}) == 5
+    assert len({said(1, augment="crop"), said(1, augment="crop", crop_scale=0.5), said(1)}) == 3
+
+
+# In a training
+
+
+def told(run: runs.Run) -> list[Event]:
+    return list(train(run.config(), run))
+
+
+def kept(events: list[Event]) -> int:
+    notes = [event.values["kept"] for event in events if isinstance(event, Note) and event.code == "features_kept"]
+    return int(str(notes[0])) if notes else 0
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_another_seed_of_the_head_looks_at_no_picture_again(tiny_folder: Path, tmp_path: Path) -> None:
+    def run(**knobs: Any) -> runs.Run:
+        settings: dict[str, Any] = {"data": str(tiny_folder), "epochs": 2, "threads": 1}
+        return runs.create(tmp_path / "runs", TrainConfig(**{**settings, **knobs}))
+
+    first = run()
+    assert kept(told(first)) == 0
+    again = run()
+    assert kept(told(again)) == 21
+    figures = [[(row.val_loss, row.train_loss) for row in one.history().epochs] for one in (first, again)]
+    assert figures[0] == figures[1], "to the bit"
+    other = tiny_folder / "amber" / "amber_1.jpg"
+    other.write_bytes((tiny_folder / "amber" / "amber_2.jpg").read_bytes() + b"\0")
+    assert kept(told(run(head_hidden=8, seed=4))) >= 20 - 6, "the hand is dealt anew, and one file is another"
+    assert kept(told(run(normalise="unit", side=200))) == 0, "they are prepared in another way"
