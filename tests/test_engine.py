@@ -144,7 +144,7 @@ def test_what_the_run_directory_holds_afterwards(begin: Callable[..., Run], tiny
     }
     stored = run.read("config.json")
     assert stored["processes"] == 1
-    assert stored["engine"]
+    assert stored["resolved"]["engine"] == "torch"
     assert stored["manifest"] == run.read("split.json")["manifest"]
     assert stored["skipped"] == []
     assert stored["machine"].keys() == {"system", "processor", "device"}
