@@ -77,8 +77,9 @@ def parser() -> argparse.ArgumentParser:
 
     scan = verb("scan", room=folders)
     scan.add_argument("folder", metavar="DIR|ZIP|LIST", help=words.text("knob.data.hint"))
-    for name in ("val_share", "test_share", "seed"):
+    for name in ("val_share", "test_share", "seed", "exclude", "backbone"):
         _knob_flag(scan, name, config.KNOBS[name][1])
+    scan.add_argument("--deep", action="store_true", help=words.text("cli.deep"))
 
     train = verb("train", "runs")
     train.add_argument("--config", metavar="FILE", help=words.text("cli.config"))

@@ -17,7 +17,7 @@ import torch
 
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig, resolve
-from ftlab.data import loader, rendered
+from ftlab.data import excluding, loader, rendered
 from ftlab.data.catalog import Catalog, scan
 from ftlab.events import Ended, Note, Progress, Step
 from ftlab.jobs.finder import Sweep
@@ -83,7 +83,8 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
 def _pictures(config: TrainConfig) -> tuple[Catalog, int]:
     """Training pictures for a sweep, spread over the folder, and its steps: fewer where the backbone is slow."""
     folder = rendered.ensure(config.sample) if config.sample else config.data
-    every = scan(folder, val_share=config.val_share, test_share=config.test_share, seed=config.seed, check=False)
+    shares = {"val_share": config.val_share, "test_share": config.test_share}
+    every = scan(folder, **shares, seed=config.seed, check=False, exclude=excluding.read(config.exclude))
     pace = backbones.get(config.backbone).speed
     if config.caches_features:
         steps, count = STEPS, int(max(4 * config.step_size, pace * _SECONDS / 4))
