@@ -1,13 +1,13 @@
 """The doctor: one look through a data set for what spoils a training or makes its score a lie.
 
 Copies of a picture in training and test, labels that are wrong, pictures that show nothing or something else. What is
-found is a suspicion with its reason, never a verdict: a person decides, and what is left out is written into `split.json`.
+found is a suspicion with its reason, never a verdict: a person decides, and `split.json` has what is left out.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,11 +58,13 @@ def examine(catalog: Catalog, backbone: str = backbones.DEFAULT) -> Iterator[Pro
         else:
             measured = part
     case = _Case(catalog, measured, backbone)
-    steps: list[Progress] = []
-    # What follows takes seconds, and an iterator cannot yield from inside a call: told at the next step.
     found = case.copies() + case.quality()
-    yield Progress("labels", 0, 1)
-    found += case.labels(lambda done, of: steps.append(Progress("labels", done, of))) + case.outsiders()
+    for step in case.labels():
+        if isinstance(step, int):
+            yield Progress("labels", step, labels.HEADS)
+        else:
+            found += step
+    found += case.outsiders()
     yield Progress("map", 0, 1)
     drawn = case.map(found)
     report = Report(
@@ -148,14 +150,18 @@ class _Case:
                 found.append(Finding(kind, (one,), (one.path,), values))
         return found
 
-    def labels(self, told: Callable[[int, int], None]) -> list[Finding]:
-        """Labels that are probably wrong."""
+    def labels(self) -> Iterator[int | list[Finding]]:
+        """Heads trained so far, at last the labels that are probably wrong."""
         rare = [name for name, row in self.catalog.counts().items() if sum(row.values()) < labels.FOLDS]
         if rare:
             self.notes.append(("few", {"count": len(rare), "least": labels.FOLDS}))
+        made, found = [], list[labels.Suspect]()
         group = self.group[self.seen]
-        found = labels.suspects(self.measured.vectors[self.seen], self.labelled[self.seen], group, told)
-        made = []
+        for step in labels.suspects(self.measured.vectors[self.seen], self.labelled[self.seen], group):
+            if isinstance(step, int):
+                yield step
+            else:
+                found = step
         for one in found:
             picture = self.shown(int(self.seen[one.index]))
             values = {
@@ -165,7 +171,7 @@ class _Case:
                 "given": round(100 * one.given),
             }
             made.append(Finding("label", (picture,), (picture.path,), values))
-        return made
+        yield made
 
     def outsiders(self) -> list[Finding]:
         """Pictures far from all others. Copies count once: a stray picture and its copy would vouch for each other."""

@@ -2,14 +2,14 @@
 
 A linear head learns the labels from the frozen backbone's features, and is asked about pictures that it was not shown.
 Confident learning (Northcutt, Jiang and Chuang, 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels",
-JAIR 70, arXiv:1911.00068, section 3) calls a class confident where its probability reaches the mean that the class's own
+JAIR 70, arXiv:1911.00068, section 3) calls a class confident where its probability reaches the mean that its own
 pictures get; a picture whose most probable confident class is not its label is suspect. The head is then trained
 without the suspects and asked once more, so that wrong labels do not vouch for each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from ftlab.inspection.quality import far
 
 FOLDS = 5
 """Parts, each asked about by a head that learnt from the others. A class with fewer pictures is not judged."""
+HEADS = 2 * FOLDS
 _DECAY = 0.03
 """Weight decay of the head."""
 _SCALE = 30.0
@@ -48,25 +49,19 @@ class Suspect:
     probable: float
 
 
-def suspects(
-    vectors: Tensor, labels: Tensor, groups: npt.NDArray[np.intp], told: Callable[[int, int], None] = lambda *_: None
-) -> list[Suspect]:
-    """The labels that are probably wrong, the surest first.
+def suspects(vectors: Tensor, labels: Tensor, groups: npt.NDArray[np.intp]) -> Iterator[int | list[Suspect]]:
+    """The labels that are probably wrong: heads trained so far, of `HEADS`; at last the suspects, the surest first.
 
     Args:
         vectors: float [N, D].
         labels: int64 [N].
         groups: int [N]; copies of a picture share a number, and are asked about together.
-        told: called with rounds done and rounds in all.
-
-    Returns:
-        Indices below N.
     """
-    classes = int(labels.max()) + 1 if len(labels) else 0
-    counts = torch.bincount(labels, minlength=classes)
+    counts = torch.bincount(labels)
     judged = counts[labels] >= FOLDS
     if int((counts >= FOLDS).sum()) < 2:
-        return []
+        yield []
+        return
     where = torch.nonzero(judged).flatten()
     names, own = torch.unique(labels[where], return_inverse=True)
     inputs = F.normalize(vectors[where].float(), dim=1) * _SCALE
@@ -74,13 +69,17 @@ def suspects(
         inputs = inputs - inputs.mean(0)
         inputs = inputs @ _directions(inputs, _DIMENSIONS)
     fold = _folds(groups[where.numpy()], own.numpy())
-    clean = torch.ones(len(own), dtype=torch.bool)
-    for turn in range(2):
-        found = held_out(inputs, own, fold, clean, len(names), lambda done: told(turn * FOLDS + done, 2 * FOLDS))
-        said = confident(found, own)
-        clean = said == own
-    order = sorted(torch.nonzero(~clean).flatten().tolist(), key=lambda i: float(found[i, own[i]] - found[i, said[i]]))
-    return [
+    said, found = own, torch.zeros(len(own), len(names))
+    for head in range(HEADS):
+        asked = fold == head % FOLDS
+        if head == FOLDS:
+            said = confident(found, own)
+        found[asked] = held_out(inputs, own, asked, said == own, len(names))
+        yield head + 1
+    said = confident(found, own)
+    margin = found.gather(1, own[:, None]) - found.gather(1, said[:, None])
+    order = [index for index in margin.flatten().argsort().tolist() if said[index] != own[index]]
+    yield [
         Suspect(int(where[i]), int(names[said[i]]), float(found[i, own[i]]), float(found[i, said[i]])) for i in order
     ]
 
@@ -101,26 +100,20 @@ def confident(found: Tensor, labels: Tensor) -> Tensor:
     return torch.where(best >= 0, which, labels)
 
 
-def held_out(
-    inputs: Tensor, labels: Tensor, fold: Tensor, learnt: Tensor, classes: int, told: Callable[[int], None]
-) -> Tensor:
-    """Probabilities float [N, K] of each picture, by a head that was not shown its fold.
+def held_out(inputs: Tensor, labels: Tensor, asked: Tensor, learnt: Tensor, classes: int) -> Tensor:
+    """Probabilities float [M, K] of the M pictures that are asked about, by a head that was shown none of them.
 
     Args:
         inputs: float [N, D].
         labels: int64 [N].
-        fold: int64 [N], below `FOLDS`.
-        learnt: bool [N], pictures that are learnt from.
-        told: called with the folds done.
+        asked: bool [N].
+        learnt: bool [N], pictures that are learnt from where they are not asked about.
+        classes: K.
     """
-    found = torch.zeros(len(labels), classes)
-    for number in range(FOLDS):
-        asked, shown = fold == number, (fold != number) & learnt
-        mean, spread = inputs[shown].mean(0), inputs[shown].std(0) + 1e-3
-        weight, bias = _head((inputs[shown] - mean) / spread, labels[shown], classes)
-        found[asked] = ((inputs[asked] - mean) / spread @ weight + bias).softmax(1)
-        told(number + 1)
-    return found
+    shown = learnt & ~asked
+    mean, spread = inputs[shown].mean(0), inputs[shown].std(0) + 1e-3
+    weight, bias = _head((inputs[shown] - mean) / spread, labels[shown], classes)
+    return ((inputs[asked] - mean) / spread @ weight + bias).softmax(1)
 
 
 def outsiders(vectors: Tensor) -> list[tuple[int, float]]:
@@ -165,10 +158,10 @@ def _head(inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]
     def closure() -> Tensor:
         learner.zero_grad()
         loss = F.cross_entropy(inputs @ weight + bias, labels) + _DECAY / 2 * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    learner.step(closure)  # type: ignore[no-untyped-call]
+    learner.step(closure)
     return weight.detach(), bias.detach()
 
 

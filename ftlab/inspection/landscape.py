@@ -1,8 +1,8 @@
 """A data set in two dimensions, by what the backbone sees: pictures that look alike to it lie together.
 
 t-SNE (van der Maaten and Hinton, 2008, JMLR 9, pages 2579-2605) on the 50 main directions, started from the two first
-ones, so that the whole has its place too, and the same pictures always give the same map (Kobak and Berens, 2019, Nature
-Communications 10, 5416). Exact, in matrices of at most a thousand pictures.
+ones, so that the whole has its place too, and the same pictures always give the same map (Kobak and Berens, 2019,
+Nature Communications 10, 5416). Exact, in matrices of at most a thousand pictures.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,20 +36,17 @@ _PERPLEXITY = 30.0
 _STEPS, _EARLY, _EXAGGERATION = 400, 120, 12.0
 
 
-def drawn(
-    files: Sequence[Path], shown: Sequence[Shown], vectors: Tensor, told: Callable[[int, int], None] = lambda *_: None
-) -> Map | None:
+def drawn(files: Sequence[Path], shown: Sequence[Shown], vectors: Tensor) -> Map | None:
     """The map of N pictures, None of fewer than eight.
 
     Args:
         files: of each picture.
         shown: what is said of it.
         vectors: float [N, D].
-        told: called with steps done and steps in all.
     """
     if len(files) < FEWEST:
         return None
-    places = embedded(vectors, told)
+    places = embedded(vectors)
     low, high = places.min(0).values, places.max(0).values
     places = (places - low) / (high - low).clamp(min=1e-9)
     columns = math.ceil(math.sqrt(len(files)))
@@ -60,7 +57,7 @@ def drawn(
     return Map(points, sheet(files, columns), SIDE, columns)
 
 
-def embedded(vectors: Tensor, told: Callable[[int, int], None] = lambda *_: None) -> Tensor:
+def embedded(vectors: Tensor) -> Tensor:
     """float [N, D] -> float [N, 2]."""
     inputs = F.normalize(vectors.float(), dim=1)
     inputs = inputs - inputs.mean(0)
@@ -80,8 +77,6 @@ def embedded(vectors: Tensor, told: Callable[[int, int], None] = lambda *_: None
         gains = torch.where(slope.sign() != moved.sign(), gains + 0.2, gains * 0.8).clamp(min=0.01)
         moved = (0.5 if step < _EARLY else 0.8) * moved - rate * gains * slope
         places = places + moved
-        if step % 20 == 0:
-            told(step, _STEPS)
     return places
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -121,7 +122,7 @@ def measure(
     yield measured
 
 
-def blur(grey: npt.NDArray[np.uint8]) -> float:
+def blur(grey: npt.NDArray[Any]) -> float:
     """How blurred a picture, uint8 [H, W], is: 0 sharp, 1 without any fine detail, or of one tone.
 
     How much of the difference between neighbours is left when the picture is blurred once more: nearly all where it

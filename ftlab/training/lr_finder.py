@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -83,8 +84,9 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
 def _pictures(config: TrainConfig) -> tuple[Catalog, int]:
     """Training pictures for a sweep, spread over the folder, and its steps: fewer where the backbone is slow."""
     folder = rendered.ensure(config.sample) if config.sample else config.data
-    shares = {"val_share": config.val_share, "test_share": config.test_share}
-    every = scan(folder, **shares, seed=config.seed, check=False, exclude=excluding.read(config.exclude))
+    out = excluding.read(config.exclude)
+    shares: dict[str, Any] = {"val_share": config.val_share, "test_share": config.test_share}
+    every = scan(folder, **shares, seed=config.seed, check=False, exclude=out)
     pace = backbones.get(config.backbone).speed
     if config.caches_features:
         steps, count = STEPS, int(max(4 * config.step_size, pace * _SECONDS / 4))
