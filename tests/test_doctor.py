@@ -41,7 +41,7 @@ def measured(*pictures: np.ndarray, vectors: torch.Tensor | None = None) -> Meas
         Facts(0, 0, f"{i}", f"{i}", one.shape[1], one.shape[0], measuring.blur(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)))
         for i, one in enumerate(pictures)
     ]
-    small = np.stack([cv2.resize(one, (32, 32), interpolation=cv2.INTER_AREA) for one in pictures])
+    small = np.stack([cv2.resize(one, (32, 32), interpolation=cv2.INTER_AREA) for one in pictures]).astype(np.uint8)
     items = [("train", Item(f"{i}.jpg", 0)) for i in range(len(pictures))]
     return Measured(items, facts, small, torch.ones(len(pictures), 4).half() if vectors is None else vectors, [])
 
