@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,7 +73,11 @@ def keep(paths: Iterable[str]) -> str:
 def find(name: str) -> Path | None:
     """The file of a list that was kept, None where there is none (any more)."""
     file = _folder() / f"{name}.txt"
-    return file if _NAME.fullmatch(name) and file.is_file() else None
+    if not _NAME.fullmatch(name) or not file.is_file():
+        return None
+    with suppress(OSError):  # another person's, or on a full disk: it is only the time of its last use
+        os.utime(file)
+    return file
 
 
 def without(catalog: Catalog, paths: Iterable[str]) -> Catalog:

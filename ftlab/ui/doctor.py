@@ -141,7 +141,7 @@ class Doctor:
 
     def decide(self, sample: str, place: str, val: float, test: float, left: object, event: gr.EventData) -> list[Any]:
         """A picture, or all of a kind, is left out or taken back: for place and `left`."""
-        asked, kept = event._data, _checked(left)
+        asked, kept = event._data if isinstance(event._data, dict) else {}, _checked(left)
         source, catalog = self._chosen(sample, place, val, test)
         report = findings.known(catalog) if catalog is not None else None
         if source is None or report is None:

@@ -11,8 +11,8 @@ from ftlab.inspection.findings import KINDS, Finding, Map, Point, Report, Shown
 from ftlab.ui.markup import Markup, isolated, join, tag
 from ftlab.ui.thumbnails import thumbnails
 
-EACH = 12
-"""Findings of a kind that are shown; the rest is counted."""
+EACH, PAIRS = 12, 6
+"""Findings of a kind that are shown, of pictures and of copies; the rest is counted."""
 SIDE_BY_SIDE = 6
 """Copies of one picture that are shown."""
 COLOURS = 10
@@ -50,15 +50,15 @@ def _kind(report: Report, kind: str, out: Collection[str]) -> Markup:
     count = tag("small", f"{len(found):,}")
     left = tag("small", words.text("doctor.out", count=f"{len(gone):,}"), class_="out") if gone else ""
     head = tag("header", tag("h4", words.text(f"doctor.kind.{kind}"), " ", count, " ", left), button)
-    more = tag("p", words.text("doctor.more", count=f"{len(found) - EACH:,}"), class_="sub")
-    shown = found[:EACH]
+    shown = found[: PAIRS if kind in ("exact", "near") else EACH]
+    more = tag("p", words.text("doctor.more", count=f"{len(found) - len(shown):,}"), class_="sub more")
     body = _classes(shown) if kind == "imbalance" else tag("div", *_cards(shown, report, out), class_="cards")
     return tag(
         "section",
         head,
         tag("p", words.text(f"doctor.why.{kind}"), class_="sub"),
         body,
-        more if len(found) > EACH else "",
+        more if len(found) > len(shown) else "",
         class_=f"kind {kind}",
     )
 
@@ -102,7 +102,7 @@ def _figure(one: Shown, uri: str | None, out: bool) -> Markup:
         data_path=one.path,
         aria_label=words.text(f"doctor.{verb}_one", file=words.one_line(name)),
     )
-    caption = tag("figcaption", split, " ", isolated(one.name), tag("code", isolated(name)), button)
+    caption = tag("figcaption", split, " · ", isolated(one.name), tag("code", isolated(name)), button)
     return tag("figure", picture if uri else gone, caption, class_="out" if out else None, title=file)
 
 
