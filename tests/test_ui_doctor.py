@@ -131,7 +131,7 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_back(
     told = report(found)
     findings.keep(told, found)
     path = told.findings[1].pictures[0].path
-    place, left = doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", path=path))
+    place, left = doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", picture=path))
     source = sources.choose(profile, "folder", place, 0.25, 0.25)
     assert sources.scan(source).excluded == (path,)
     assert left == {f"folder {tiny_folder}": place.partition("\n")[2]}
@@ -139,7 +139,7 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_back(
     shown = doctor.show("folder", place, 0.25, 0.25)
     assert "Pictures left out: 1" in shown[STATUS]
     assert shown[FOUND].count('data-do="back"') == 1
-    assert doctor.decide("folder", place, 0.25, 0.25, left, click(do="back", path=path)) == [str(tiny_folder), {}]
+    assert doctor.decide("folder", place, 0.25, 0.25, left, click(do="back", picture=path)) == [str(tiny_folder), {}]
 
 
 def test_a_click_leaves_out_all_of_a_kind_but_the_originals(
@@ -153,7 +153,7 @@ def test_a_click_leaves_out_all_of_a_kind_but_the_originals(
     assert sources.scan(source).excluded == (told.findings[0].pictures[1].path,)
 
 
-@pytest.mark.parametrize("asked", [{"do": "leave", "path": "../../secret"}, {"do": "leave", "kind": "none"}, {}])
+@pytest.mark.parametrize("asked", [{"do": "leave", "picture": "../../secret"}, {"do": "leave", "kind": "none"}, {}])
 def test_only_pictures_of_a_finding_can_be_left_out(
     doctor: Doctor, profile: Profile, tiny_folder: Path, asked: dict[str, str]
 ) -> None:
@@ -168,7 +168,7 @@ def test_two_visitors_leave_out_each_their_own(doctor: Doctor, profile: Profile,
     findings.keep(told, found)
     paths = [told.findings[1].pictures[0].path, told.findings[0].pictures[1].path]
     places = [
-        doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", path=path))[0] for path in paths
+        doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", picture=path))[0] for path in paths
     ]
     seen = [sources.scan(sources.choose(profile, "folder", place, 0.25, 0.25)).excluded for place in places]
     assert seen == [(paths[0],), (paths[1],)]
@@ -229,6 +229,6 @@ def test_the_last_two_classes_stay(
     alone = Shown("a/1.jpg", "a", "train")
     findings.keep(replace(report(found), findings=(Finding("blank", (alone,), ("a/1.jpg",)),), map=None), found)
     monkeypatch.setattr(gr, "Warning", warned.append)
-    given = doctor.decide("folder", str(folder), 0.25, 0.25, {}, click(do="leave", path="a/1.jpg"))
+    given = doctor.decide("folder", str(folder), 0.25, 0.25, {}, click(do="leave", picture="a/1.jpg"))
     assert given == [gr.skip(), gr.skip()]
     assert "no two classes" in warned[0]

@@ -77,7 +77,9 @@ def build(profile: Profile, choice: list[Any], left: gr.BrowserState, summary: g
     )
     stop.click(doctor.stopped, choice, panel, cancels=[examining], **_LIGHT)
     _page().load(doctor.clean, left, left, **_LIGHT)
-    return found.select(doctor.decide, [*choice, left], [choice[1], left], **_LIGHT)
+    # Queued, so that a refusal is shown.
+    clicked: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
+    return found.select(doctor.decide, [*choice, left], [choice[1], left], **clicked)
 
 
 class Doctor:
@@ -148,7 +150,7 @@ class Doctor:
             return [gr.skip(), gr.skip()]
         meant = {path for one in report.of(str(asked.get("kind"))) for path in one.leave}
         pictures = {one.path for each in report.findings for one in each.pictures}
-        meant |= pictures & {str(asked.get("path"))}
+        meant |= pictures & {str(asked.get("picture"))}
         out = set(excluding.read(source.excluded or ""))
         try:
             wanted = out - meant if asked.get("do") == "back" else out | meant

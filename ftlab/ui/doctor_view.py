@@ -99,7 +99,7 @@ def _figure(one: Shown, uri: str | None, out: bool) -> Markup:
         words.text(f"doctor.{verb}"),
         type="button",
         data_do=verb,
-        data_path=one.path,
+        data_picture=one.path,
         aria_label=words.text(f"doctor.{verb}_one", file=words.one_line(name)),
     )
     caption = tag("figcaption", split, " · ", isolated(one.name), tag("code", isolated(name)), button)

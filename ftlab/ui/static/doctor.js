@@ -1,4 +1,5 @@
-// The doctor's findings and map: a click on a button tells the server, a point of the map shows its picture.
+// The doctor's findings and map: a click on a button tells the server, a point of the map shows its picture. What is told
+// has no key `path`: Gradio would take it for a file of its own.
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-do]');
   if (button) trigger('select', {...button.dataset});
