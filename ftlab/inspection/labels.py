@@ -23,6 +23,9 @@ from ftlab.inspection.quality import far
 FOLDS = 5
 """Parts, each asked about by a head that learnt from the others. A class with fewer pictures is not judged."""
 HEADS = 2 * FOLDS
+SURE = 0.9
+"""Probability that counts as confident in any case: where the head knows a class nearly for certain, its mean is so high
+that half of the wrong labels would pass."""
 _DECAY = 0.03
 """Weight decay of the head."""
 _SCALE = 30.0
@@ -94,7 +97,7 @@ def confident(found: Tensor, labels: Tensor) -> Tensor:
     classes = found.shape[1]
     own = found[torch.arange(len(labels)), labels]
     sums = torch.zeros(classes).index_add(0, labels, own)
-    limits = sums / torch.bincount(labels, minlength=classes).clamp(min=1)
+    limits = (sums / torch.bincount(labels, minlength=classes).clamp(min=1)).clamp(max=SURE)
     reached = torch.where(found >= limits, found, torch.tensor(-1.0))
     best, which = reached.max(1)
     return torch.where(best >= 0, which, labels)
