@@ -24,8 +24,8 @@ FOLDS = 5
 """Parts, each asked about by a head that learnt from the others. A class with fewer pictures is not judged."""
 HEADS = 2 * FOLDS
 SURE = 0.9
-"""Probability that counts as confident in any case: where the head knows a class nearly for certain, its mean is so high
-that half of the wrong labels would pass."""
+"""Probability that counts as confident in any case: where the head knows a class nearly for certain, its mean is so
+high that wrong labels pass."""
 _DECAY = 0.03
 """Weight decay of the head."""
 _SCALE = 30.0
