@@ -78,8 +78,9 @@ def parser() -> argparse.ArgumentParser:
 
     scan = verb("scan", room=folders)
     scan.add_argument("folder", metavar="DIR|ZIP|LIST", help=words.text("knob.data.hint"))
-    for name in config.DEALING:
+    for name in (*config.DEALING, "exclude", "backbone"):
         _knob_flag(scan, name, config.KNOBS[name][1])
+    scan.add_argument("--deep", action="store_true", help=words.text("cli.deep"))
 
     train = verb("train", "runs")
     _starting_point(train)

@@ -46,6 +46,7 @@ class TrainConfig:
     sample: str = _knob("", "data", choices=("", *SAMPLES))
     val_share: float = _knob(0.15, "data", low=0.01, high=0.9, step=0.01)
     test_share: float = _knob(0.15, "data", low=0.0, high=0.9, step=0.01)
+    exclude: str = _knob("", "data")
 
     backbone: str = _knob(backbones.DEFAULT, "model")
     mode: str = _knob("frozen", "model", choices=MODES)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -256,6 +257,37 @@ def test_a_zip_that_is_sent_is_looked_through_found_again_and_trained_on(
     run = server.newest()
     assert run.read("model.json")["classes"] == ["ants", "bees"]
     assert run.status() == "finished"
+
+
+def test_a_copy_is_found_and_left_out_for_good(server: Server, page: Page, screenshots: Path) -> None:
+    folder = drawn.tiny(server.data / "copied")
+    shutil.copy(folder / "amber" / "amber_1.jpg", folder / "blue" / "copy.jpg")
+    page.goto(server.url)
+    summary, exact = page.locator("#dataset-summary"), page.locator(".ftlab-doctor .kind.exact")
+    expect(summary).to_contain_text("umbrella", timeout=LATER)
+    page.locator("#dataset-source label").filter(has_text="A folder of mine").click()
+    page.locator("#dataset-folder input").fill(str(folder))
+    page.locator("#dataset-folder input").press("Enter")
+    expect(summary).to_contain_text("amber", timeout=SOON)
+    page.get_by_role("button", name="Doctor").click()
+    page.locator("#doctor-examine").click()
+    expect(exact.locator("figure")).to_have_count(2, timeout=LATER)
+    page.locator(".ftlab-map circle.marked").first.hover(force=True)
+    expect(page.locator(".ftlab-map .look p")).to_contain_text(re.compile(r"amber_1\.jpg|copy\.jpg"))
+    exact.locator("button[data-do=leave]").last.click()
+    expect(summary).to_contain_text("Pictures left out: 1", timeout=SOON)
+    expect(exact.locator("button[data-do=back]")).to_have_count(1, timeout=SOON)
+    keep(page, screenshots, "9-doctor")
+
+    page.reload()
+    expect(summary).to_contain_text("Pictures left out: 1", timeout=SOON)
+    page.locator("#dataset-go").click()
+    command = page.locator("#train-command textarea")
+    expect(command).to_have_value(re.compile("--exclude .*exclusions"), timeout=SOON)
+    page.get_by_role("tab", name="Dataset").click()
+    page.get_by_role("button", name="Doctor").click()
+    exact.locator("button[data-do=back]").click()
+    expect(summary).not_to_contain_text("left out", timeout=SOON)
 
 
 def keep(page: Page, folder: Path, name: str) -> None:

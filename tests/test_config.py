@@ -45,7 +45,7 @@ def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> Non
     assert knob.group in ("data", "model", "main", *config.FOLDED)
     assert config.kind(name) in (str, int, float)
     assert config.optional(name) == (default is None)
-    free = ("data", "backbone", "init", "rename", "unfreeze_from")
+    free = ("data", "exclude", "backbone", "init", "rename", "unfreeze_from")
     assert (config.kind(name) is str and name not in free) == bool(knob.choices)
     if default is not None and knob.choices:
         assert default in knob.choices

@@ -161,8 +161,7 @@ def look_at(tree: Tree, found: Catalog) -> None:
 
     lines = [*(one.where for one in found.problems), *(one.problem + one.remedy for one in found.problems)]
     assert not [line for line in lines if STEERING.search(line)]
-    shares = {"val_share": 0.15, "test_share": 0.15}
-    page = dataset_view.summary(found, Source("folder", tree.root, **shares)) + dataset_view.problems(found)
+    page = dataset_view.summary(found, Source("folder", tree.root, 0.15, 0.15)) + dataset_view.problems(found)
     assert not STEERING.search(page)
     assert "<img" not in page
 

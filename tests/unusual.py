@@ -9,6 +9,7 @@ def changed() -> TrainConfig:
     """A configuration in which no knob has its default, but for those that would contradict another."""
     return TrainConfig(
         data="pictures of cats",
+        exclude="left-out.txt",
         val_share=0.2,
         test_share=0.1,
         held_out="test_from_val",

@@ -69,7 +69,7 @@ def preview(options: Namespace) -> None:
 
 def _scanned(settings: TrainConfig) -> Catalog:
     """The pictures as a training with that configuration deals them."""
-    from ftlab.data import rendered
+    from ftlab.data import excluding, rendered
     from ftlab.data.catalog import scan
 
     if settings.sample:
@@ -79,4 +79,4 @@ def _scanned(settings: TrainConfig) -> Catalog:
         folder = settings.data
     shares = {name: getattr(settings, name) for name in DEALING}
     with bar("console.checking") as progress:
-        return scan(folder, **shares, progress=progress)
+        return scan(folder, **shares, exclude=excluding.read(settings.exclude), progress=progress)

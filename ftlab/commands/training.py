@@ -27,6 +27,12 @@ def train(options: Namespace) -> int:
         from ftlab.models import foreign
 
         settings = foreign.resolve(settings, options.runs)
+    if settings.exclude:
+        settings = replace(settings, exclude=str(Path(settings.exclude).expanduser().absolute()))
+        if not session.adopting():
+            from ftlab.data import excluding
+
+            excluding.read(settings.exclude)  # no run is made for a list that is not there
     if settings.data:
         settings = replace(settings, data=str(Path(settings.data).expanduser().absolute()))
         if not session.adopting():  # else a run is there already, and the training says in it what is amiss

@@ -8,6 +8,7 @@ its three ways; a zip is unpacked elsewhere first. The folder is never written t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Catalog:
         problems: what is skipped or amiss, sorted by name; that of a list by line.
         bytes: of all items' files together.
         sizes: None where the pictures were not checked.
+        excluded: paths that a person left out, in natural order.
     """
 
     root: Path
@@ -68,6 +70,7 @@ class Catalog:
     problems: tuple[Problem, ...]
     bytes: int
     sizes: Sizes | None = None
+    excluded: tuple[str, ...] = ()
 
     @property
     def dealt(self) -> tuple[str, ...]:
@@ -104,6 +107,7 @@ class Catalog:
             "classes": list(self.classes),
             "bytes": self.bytes,
             "sizes": self.sizes and {name: list(wh) for name, wh in vars(self.sizes).items()},
+            "excluded": list(self.excluded),
             "problems": [{**one.to_json(), "code": one.code, "values": one.values} for one in self.problems],
             "splits": {
                 split: {
@@ -134,6 +138,7 @@ def from_json(values: dict[str, Any]) -> Catalog:
         problems=tuple(Problem(one["file"], one["code"], one["values"]) for one in values["problems"]),
         bytes=values["bytes"],
         sizes=sizes and Sizes(**{name: (wh[0], wh[1]) for name, wh in sizes.items()}),
+        excluded=tuple(values.get("excluded", ())),
     )
 
 
@@ -145,6 +150,7 @@ def scan(
     seed: int = 0,
     held_out: str = "apart",
     check: bool = True,
+    exclude: Iterable[str] = (),
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Catalog:
@@ -158,6 +164,7 @@ def scan(
         seed: of the dealing.
         held_out: what validates where the folder has `test/` and no `val/` or the other way round, see `hold_out`.
         check: decode each file cheaply, so that damaged ones are named and left out before they are dealt.
+        exclude: paths relative to the root that are left out before the others are dealt.
         workers: threads of the check; None: one a core, at most 8.
         progress: called in this thread with files checked and files in all.
 
@@ -190,6 +197,7 @@ def scan(
         by_area = sorted(measured, key=lambda wh: (wh[0] * wh[1], wh))
         sizes = Sizes(by_area[0], by_area[len(by_area) // 2], by_area[-1])
 
+    excluded = _take_out(found, exclude)
     classes = layout.learnt(root, found)
     dealt = found.found
     left_open = _DEALT.get(found.name, ())
@@ -205,6 +213,7 @@ def scan(
         problems=tuple(sorted(found.problems, key=lambda one: (one.values.get("line", 0), natural(one.file)))),
         bytes=sum(item.size for items in splits.values() for item in items),
         sizes=sizes,
+        excluded=excluded,
     )
     return hold_out(made, held_out, test_share=test_share, seed=seed)
 
@@ -239,6 +248,20 @@ def _gathered(catalog: Catalog, splits: tuple[str, ...]) -> Pictures:
         for item in catalog.splits[split]:
             found[catalog.classes[item.label]][item.path] = item.size
     return found
+
+
+def _take_out(found: layout.Layout, exclude: Iterable[str]) -> tuple[str, ...]:
+    """Take pictures out of the layout; those that are not there are among its problems."""
+    taken = []
+    for path in sorted(set(exclude), key=natural):
+        there = [one for classes in found.found.values() for one in classes.values() if path in one]
+        for pictures in there:
+            del pictures[path]
+        if there:
+            taken.append(path)
+        else:
+            found.problems.append(Problem(path, "exclude_gone"))
+    return tuple(taken)
 
 
 def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: int) -> Catalog:

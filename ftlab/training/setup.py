@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import DEALING, TrainConfig, flag, resolve
-from ftlab.data import augment, names, rendered, statistics, transforms
+from ftlab.data import augment, excluding, names, rendered, statistics, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
@@ -92,6 +92,7 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     found = scan(
         folder,
         **{name: getattr(config, name) for name in DEALING},
+        exclude=excluding.read(config.exclude),
         progress=lambda done, total: heart.beat(),
     )
     if not found.splits["val"]:

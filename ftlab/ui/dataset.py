@@ -13,14 +13,18 @@ from ftlab import words
 from ftlab.config import KNOBS, SAMPLES
 from ftlab.data import fetch, zipped
 from ftlab.ui import dataset_view as view
-from ftlab.ui import tutorials
+from ftlab.ui import doctor, tutorials
 from ftlab.ui.guard import Profile
 from ftlab.ui.markup import empty
 from ftlab.ui.shop import Shop, about_of, offered
 
 _QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _PAINT: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
-_PLACE = "(sample, folder, sent, set) => ({upload: sent, tutorial: set})[sample] ?? folder"
+_PLACE = """(sample, folder, sent, set, left) => {
+  const place = ({upload: sent, tutorial: set})[sample] ?? folder;
+  const name = (left ?? {})[['upload', 'tutorial', 'folder'].includes(sample) ? `${sample} ${place}` : sample];
+  return name ? `${place}\\n${name}` : place;
+}"""
 _BROWSE = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-path]');
@@ -36,7 +40,7 @@ class DatasetTab:
     Attributes:
         sample: `shapes`, `shortcut`, `folder`, `upload`, or `tutorial`.
         folder: path as typed where `sample` is `folder`; name of what was sent where it is `upload`, of the data set
-            where it is `tutorial`.
+            where it is `tutorial`. A second line names what is left out of it (`sources.place`).
         val_share, test_share: fractions.
     """
 
@@ -123,13 +127,14 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
     place = gr.Textbox(visible="hidden", elem_id="dataset-place")
     kept = gr.BrowserState({"sample": SAMPLES[0]}, storage_key="ftlab-pictures", secret="ftlab")
     sent = gr.BrowserState("", storage_key="ftlab-upload", secret="ftlab")
+    left = doctor.remembered()
 
     shop = Shop(profile)
     choice = [sample, place, val_share, test_share]
     shown = [summary, problems, pictures, of_class, of_split, page, gallery, val_share, test_share, go, kept]
     scanning: dict[str, Any] = {"show_progress_on": summary, "concurrency_limit": 4, "trigger_mode": "always_last"}
     # Which field counts is settled in the browser, before the server is asked.
-    settle: dict[str, Any] = {"fn": None, "inputs": [sample, folder, sent, which], "outputs": place, "js": _PLACE}
+    settle: dict[str, Any] = {"fn": None, "inputs": [sample, folder, sent, which, left], "outputs": place, "js": _PLACE}
     asked = gr.on([look.click, folder.submit], **settle)
     asked.then(shop.look_again, choice, shown, api_name="scan", **scanning)
     chosen = sample.input(**settle)
@@ -152,6 +157,9 @@ def build(profile: Profile, tabs: gr.Tabs) -> DatasetTab:
     back = [sample, folder, place, val_share, test_share, *ways, which]
     restored = _page().load(shop.restore, [kept, sent], back, **_QUICK)
     restored.then(shop.look, choice, shown, api_visibility="private", **scanning)
+
+    decided = doctor.build(profile, choice, left, summary)
+    decided.then(shop.look, choice, shown, trigger_mode="always_last", **_PAINT)
 
     sample.input(shop.open_way, [sample, folder], ways, **_QUICK)
     # `input` tells of typed letters only, not of a pasted path

@@ -67,6 +67,9 @@ def summary(catalog: Catalog, source: Source) -> Markup:
         if source.sample in (sources.FOLDER, sources.TUTORIAL)
         else "",
         tag("p", _how(catalog, source, totals), class_="sub"),
+        tag("p", words.text("doctor.excluded", count=_number(len(catalog.excluded))), class_="sub")
+        if catalog.excluded
+        else "",
         _figures(catalog, sum(totals.values())),
         tag(
             "div",

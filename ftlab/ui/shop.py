@@ -19,7 +19,7 @@ from gradio.utils import get_upload_folder
 
 from ftlab import words
 from ftlab.config import SAMPLES
-from ftlab.data import fetch, names, origin
+from ftlab.data import excluding, fetch, names, origin
 from ftlab.errors import DataError, FtlabError
 from ftlab.ui import dataset_view as view
 from ftlab.ui import folders, sources, tutorials, uploads
@@ -215,15 +215,16 @@ class Shop:
             sent: name of what was sent last.
         """
         stored = kept if isinstance(kept, dict) else {}
-        sample, folder = stored.get("sample"), stored.get("folder")
+        sample, (folder, name) = stored.get("sample"), sources.parted(stored.get("folder"))
         if sample not in offered(self.profile):
             return [gr.skip()] * 11
-        typed = folder if isinstance(folder, str) and sample == sources.FOLDER else ""
-        named = folder if isinstance(folder, str) and sample == sources.TUTORIAL and folder in fetch.TABLE else ""
+        typed = folder if sample == sources.FOLDER else ""
+        named = folder if sample == sources.TUTORIAL and folder in fetch.TABLE else ""
+        first = str(sent or "") if sample == sources.UPLOAD else named or typed
         return [
             sample,
             typed or gr.skip(),
-            str(sent or "") if sample == sources.UPLOAD else named or typed,
+            sources.place(first, name if excluding.find(name) else ""),
             sources.share("val_share", stored.get("val")),
             sources.share("test_share", stored.get("test")),
             *self.open_way(sample, typed),

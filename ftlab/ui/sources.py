@@ -6,11 +6,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftlab.config import KNOBS, SAMPLES, TrainConfig
-from ftlab.data import catalog, fetch, origin, rendered
+from ftlab.data import catalog, excluding, fetch, origin, rendered
 from ftlab.data.catalog import Catalog
 from ftlab.data.listing import ignored
 from ftlab.errors import DataError
@@ -34,16 +34,19 @@ class Source:
         sample: `shapes`, `shortcut`, `folder`, `upload`, or `tutorial`.
         folder: where the pictures are, or the zip or the list; for a sample set None, until it is rendered.
         val_share, test_share: fractions set aside where the layout leaves it to us.
+        excluded: list of what is left out, None for nothing.
     """
 
     sample: str
     folder: Path | None
     val_share: float
     test_share: float
+    excluded: Path | None = None
 
     def config(self) -> dict[str, object]:
         """The knobs of a training that say the same."""
-        shares = {"val_share": self.val_share, "test_share": self.test_share}
+        shares: dict[str, object] = {"val_share": self.val_share, "test_share": self.test_share}
+        shares |= {"exclude": str(self.excluded)} if self.excluded else {}
         return {"data": str(self.folder), **shares} if self.folder else {"sample": self.sample, **shares}
 
 
@@ -53,14 +56,21 @@ def choose(profile: Profile, sample: str, folder: str, val_share: float, test_sh
     Args:
         profile: of this server.
         sample: as in `Source`.
-        folder: as typed; of an upload, the name that `uploads.take` gave it; of a tutorial's data set, its name.
+        folder: as typed; of an upload, the name that `uploads.take` gave it; of a tutorial's data set, its name. In
+            a second line, the name of the list of what is left out, see `place`.
         val_share, test_share: fractions.
 
     Raises:
-        DataError: no folder is named, it does not exist, or it lies where this server must not look; the upload is
-            not there any more; the data set was not fetched yet.
+        DataError: no folder is named, it does not exist, or it lies where this server must not look; the upload or
+            the list is not there any more; the data set was not fetched yet.
     """
+    folder, name = parted(folder)
     shares = share("val_share", val_share), share("test_share", test_share)
+    if name:
+        excluded = excluding.find(name)
+        if excluded is None:
+            raise DataError("exclude.gone")
+        return replace(choose(profile, sample, folder, *shares), excluded=excluded)
     if sample in SAMPLES:
         return Source(sample, None, *shares)
     if sample == UPLOAD:
@@ -83,6 +93,22 @@ def choose(profile: Profile, sample: str, folder: str, val_share: float, test_sh
     return Source(FOLDER, place, *shares)
 
 
+def place(first: str, name: str) -> str:
+    """What `choose` takes as `folder`: a path or a name, and the name of a list of what is left out of it."""
+    return f"{first}\n{name}" if name else first
+
+
+def parted(told: object) -> tuple[str, str]:
+    """The inverse of `place`, of whatever a page sends."""
+    first, _, name = told.partition("\n") if isinstance(told, str) else ("", "", "")
+    return first, name
+
+
+def key(sample: str, first: str) -> str:
+    """By what a browser remembers what is left out of a choice; `dataset._PLACE` says the same there."""
+    return sample if sample in SAMPLES else f"{sample} {first}"
+
+
 def scan(source: Source, *, fresh: bool = False, progress: Callable[[int, int], None] | None = None) -> Catalog:
     """The catalogue of a source. The files are looked at once, also when several ask at the same time; with other
     shares they are only dealt again.
@@ -96,13 +122,13 @@ def scan(source: Source, *, fresh: bool = False, progress: Callable[[int, int], 
         DataError: the folder cannot be used.
         ConfigError: the shares leave nothing to train on.
     """
-    key = (source.sample, source.folder)
+    named = (source.sample, source.folder)
     with _lock:
-        future = None if fresh else _scans.get(key)
+        future = None if fresh else _scans.get(named)
         mine = future is None
         if future is None:
-            future = _scans[key] = Future()
-        _scans.move_to_end(key)
+            future = _scans[named] = Future()
+        _scans.move_to_end(named)
         while len(_scans) > _KEPT:
             _scans.popitem(last=False)
     if mine:
@@ -111,8 +137,8 @@ def scan(source: Source, *, fresh: bool = False, progress: Callable[[int, int], 
             future.set_result(catalog.scan(folder, seed=SEED, progress=progress))
         except BaseException as error:
             with _lock:
-                if _scans.get(key) is future:
-                    del _scans[key]
+                if _scans.get(named) is future:
+                    del _scans[named]
             future.set_exception(error)
     return _dealt(source, future.result())
 
@@ -139,8 +165,9 @@ def _dealt(source: Source, scanned: Catalog) -> Catalog:
     with _lock:
         base, found = _hands.get(source, (None, None))
     if found is None or base is not scanned:
+        whole = excluding.without(scanned, excluding.read(source.excluded)) if source.excluded else scanned
         shares = {"val_share": source.val_share, "test_share": source.test_share}
-        found = catalog.deal_again(scanned, **shares, seed=SEED)
+        found = catalog.deal_again(whole, **shares, seed=SEED)
         with _lock:
             _hands[source] = scanned, found
             while len(_hands) > _KEPT:

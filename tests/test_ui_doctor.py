@@ -1,0 +1,234 @@
+"""The doctor in the Dataset tab: what it shows, and what a click leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from ftlab.data import catalog, excluding
+from ftlab.errors import DataError
+from ftlab.inspection import findings
+from ftlab.inspection.findings import Finding, Map, Point, Report, Shown
+from ftlab.jobs import examination
+from ftlab.ui import doctor_view, sources
+from ftlab.ui.doctor import Doctor
+from ftlab.ui.guard import Profile
+from ftlab.ui.shop import Shop
+
+EVIL = "<img src=x onerror=alert(1)>"
+START, STOP, STATUS, FOUND, MAP = range(5)
+
+
+@pytest.fixture(autouse=True)
+def nothing_scanned() -> Iterator[None]:
+    sources._scans.clear()
+    sources._hands.clear()
+    yield
+    sources._scans.clear()
+    sources._hands.clear()
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    return Profile(tmp_path, tmp_path / "runs")
+
+
+@pytest.fixture
+def doctor(profile: Profile) -> Doctor:
+    return Doctor(profile)
+
+
+def scanned(profile: Profile, folder: Path) -> catalog.Catalog:
+    return sources.scan(sources.choose(profile, "folder", str(folder), 0.25, 0.25))
+
+
+def report(found: catalog.Catalog, kind: str = "exact") -> Report:
+    """A copy across splits, a wrong label and a map, as if they had been found."""
+    items = [(split, item) for split in ("train", "val") for item in found.splits[split]]
+    shown = [Shown(item.path, found.classes[item.label], split) for split, item in items]
+    pair = (shown[0], shown[-1])
+    copy = Finding(kind, pair, (pair[1].path,), {"count": 2, "classes": 2, "splits": 2})
+    values = {"name": shown[1].name, "probable": "x", "percent": 99, "given": 1}
+    wrong = Finding("label", (shown[1],), (shown[1].path,), values)
+    drawn = Map(tuple(Point(0.5, 0.5, at, one) for at, one in enumerate(shown)), "abcd", 64, 5)
+    return Report(
+        str(found.root), found.manifest(), "tf_efficientnet_lite0", len(shown), 0, (), (copy, wrong), (), drawn, 3.0
+    )
+
+
+def click(**asked: str) -> Any:
+    return SimpleNamespace(_data=asked)
+
+
+def test_it_waits_for_pictures_then_can_examine_them_then_shows_what_was_found(
+    doctor: Doctor, profile: Profile, tiny_folder: Path
+) -> None:
+    choice = ("folder", str(tiny_folder), 0.25, 0.25)
+    before = doctor.show(*choice)
+    assert before[START].interactive is False
+    assert "Choose pictures first" in before[STATUS]
+    found = scanned(profile, tiny_folder)
+    ready = doctor.show(*choice)
+    assert ready[START].interactive is True
+    assert "Not examined yet" in ready[STATUS]
+    assert "there are 24" in ready[STATUS]
+    findings.keep(report(found), found)
+    shown = doctor.show(*choice)
+    assert shown[START].value == "Examine again"
+    assert "Exact copies" in shown[FOUND]
+    assert shown[FOUND].count("<img") == 3
+    assert shown[FOUND].count('class="leak"') == 1
+    assert shown[MAP].count("<circle") == 18
+
+
+def test_while_it_works_it_says_how_far_it_is_and_can_be_stopped(
+    doctor: Doctor, profile: Profile, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, closed = scanned(profile, tiny_folder), []
+
+    def work(folder: Path, options: list[str]) -> Iterator[dict[str, Any]]:
+        try:
+            yield {}
+            yield {"stage": "pictures", "done": 6, "total": 24}
+            yield {"stage": "map", "done": 0, "total": 1}
+            findings.keep(report(found), found)
+        finally:
+            closed.append(folder)
+
+    monkeypatch.setattr(examination, "examine", work)
+    steps = list(doctor.examine("folder", str(tiny_folder), 0.25, 0.25))
+    assert [step[STOP].visible for step in steps] == [True, True, True, False]
+    assert "6 of 24" in steps[1][STATUS]
+    assert 'aria-valuenow="25"' in steps[1][STATUS]
+    assert "Exact copies" in steps[-1][FOUND]
+    stopped = doctor.examine("folder", str(tiny_folder), 0.25, 0.25)
+    next(stopped)
+    next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    assert closed == [tiny_folder] * 2
+
+
+def test_a_failure_is_one_sentence(doctor: Doctor, profile: Profile, tiny_folder: Path) -> None:
+    scanned(profile, tiny_folder)
+    for file in tiny_folder.rglob("*.*"):
+        file.unlink()
+    *_, last = doctor.examine("folder", str(tiny_folder), 0.25, 0.25)
+    assert "The examination ended early: There are no pictures in" in last[STATUS]
+    assert last[START].interactive is True
+
+
+def test_a_click_leaves_a_picture_out_and_another_takes_it_back(
+    doctor: Doctor, profile: Profile, tiny_folder: Path
+) -> None:
+    found = scanned(profile, tiny_folder)
+    told = report(found)
+    findings.keep(told, found)
+    path = told.findings[1].pictures[0].path
+    place, left = doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", picture=path))
+    source = sources.choose(profile, "folder", place, 0.25, 0.25)
+    assert sources.scan(source).excluded == (path,)
+    assert left == {f"folder {tiny_folder}": place.partition("\n")[2]}
+    assert excluding.read(str(source.config()["exclude"])) == (path,)
+    shown = doctor.show("folder", place, 0.25, 0.25)
+    assert "Pictures left out: 1" in shown[STATUS]
+    assert shown[FOUND].count('data-do="back"') == 1
+    assert doctor.decide("folder", place, 0.25, 0.25, left, click(do="back", picture=path)) == [str(tiny_folder), {}]
+
+
+def test_a_click_leaves_out_all_of_a_kind_but_the_originals(
+    doctor: Doctor, profile: Profile, tiny_folder: Path
+) -> None:
+    found = scanned(profile, tiny_folder)
+    told = report(found)
+    findings.keep(told, found)
+    place, _ = doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", kind="exact"))
+    source = sources.choose(profile, "folder", place, 0.25, 0.25)
+    assert sources.scan(source).excluded == (told.findings[0].pictures[1].path,)
+
+
+@pytest.mark.parametrize("asked", [{"do": "leave", "picture": "../../secret"}, {"do": "leave", "kind": "none"}, {}])
+def test_only_pictures_of_a_finding_can_be_left_out(
+    doctor: Doctor, profile: Profile, tiny_folder: Path, asked: dict[str, str]
+) -> None:
+    found = scanned(profile, tiny_folder)
+    findings.keep(report(found), found)
+    assert doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(**asked)) == [str(tiny_folder), {}]
+
+
+def test_two_visitors_leave_out_each_their_own(doctor: Doctor, profile: Profile, tiny_folder: Path) -> None:
+    found = scanned(profile, tiny_folder)
+    told = report(found)
+    findings.keep(told, found)
+    paths = [told.findings[1].pictures[0].path, told.findings[0].pictures[1].path]
+    places = [
+        doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", picture=path))[0] for path in paths
+    ]
+    seen = [sources.scan(sources.choose(profile, "folder", place, 0.25, 0.25)).excluded for place in places]
+    assert seen == [(paths[0],), (paths[1],)]
+    assert sources.scan(sources.choose(profile, "folder", str(tiny_folder), 0.25, 0.25)).excluded == ()
+
+
+def test_a_list_that_is_gone_is_said_and_a_new_load_forgets_it(doctor: Doctor, tiny_folder: Path) -> None:
+    gone, kept = "0" * 32, excluding.keep(["a.jpg"])
+    with pytest.raises(DataError, match="not on this server any more"):
+        sources.choose(doctor.profile, "folder", sources.place(str(tiny_folder), gone), 0.25, 0.25)
+    assert doctor.clean({"shapes": gone, "shortcut": kept}) == {"shortcut": kept}
+    shop = Shop(doctor.profile)
+    for name, place in ((gone, str(tiny_folder)), (kept, sources.place(str(tiny_folder), kept))):
+        stored = {"sample": "folder", "folder": sources.place(str(tiny_folder), name), "val": 0.2, "test": 0.2}
+        _, typed, chosen, *_ = shop.restore(stored)
+        assert (typed, chosen) == (str(tiny_folder), place)
+
+
+@pytest.mark.parametrize("left", [None, [], "x", {"a": 3}, {3: "a"}, {"a": "../x"}])
+def test_what_a_browser_sends_is_not_trusted(doctor: Doctor, left: object) -> None:
+    assert doctor.clean(left) == {}
+
+
+def test_names_and_paths_are_text(profile: Profile, tiny_folder: Path) -> None:
+    found = scanned(profile, tiny_folder)
+    told = report(found)
+    evil = tuple(
+        replace(one, pictures=tuple(replace(each, path=f"{EVIL}.jpg", name=EVIL) for each in one.pictures))
+        for one in told.findings
+    )
+    assert told.map is not None
+    points = tuple(replace(one, shown=replace(one.shown, name=EVIL, path=EVIL)) for one in told.map.points)
+    page = doctor_view.findings(replace(told, findings=evil), ()) + doctor_view.landscape(
+        replace(told, findings=evil, map=replace(told.map, points=points)), ()
+    )
+    assert EVIL not in page
+    assert "&lt;img src=x" in page
+
+
+def test_a_healthy_set_and_what_is_true_of_the_whole_are_said(profile: Profile, tiny_folder: Path) -> None:
+    told = replace(report(scanned(profile, tiny_folder)), findings=(), left=7, unread=("a.jpg",))
+    page = doctor_view.findings(replace(told, notes=(("tiny", {"side": 224}),)), ())
+    assert "Nothing was found" in page
+    assert "far smaller than the 224 × 224" in page
+    assert "7 were not" in page
+    assert "could not be read: 1" in page
+    assert doctor_view.landscape(replace(told, map=None), ()) == ""
+
+
+def test_the_last_two_classes_stay(
+    doctor: Doctor, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, warned = tmp_path / "two", list[str]()
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (40, 30)).save(folder / name / "1.jpg")
+    found = scanned(profile, folder)
+    alone = Shown("a/1.jpg", "a", "train")
+    findings.keep(replace(report(found), findings=(Finding("blank", (alone,), ("a/1.jpg",)),), map=None), found)
+    monkeypatch.setattr(gr, "Warning", warned.append)
+    given = doctor.decide("folder", str(folder), 0.25, 0.25, {}, click(do="leave", picture="a/1.jpg"))
+    assert given == [gr.skip(), gr.skip()]
+    assert "no two classes" in warned[0]
