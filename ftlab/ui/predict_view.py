@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab import words
+from ftlab.data.thumbnails import thumbnails, uri
 from ftlab.errors import PictureError
 from ftlab.ui.markup import Markup, join, tag
-from ftlab.ui.thumbnails import thumbnails, uri
+from ftlab.words import percent
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
     from ftlab.inference.predictor import Explanation, Score
@@ -181,15 +182,6 @@ def table(answers: Sequence[Answer]) -> str:
 def wrong(error: PictureError) -> str:
     """What is wrong with a picture, and its remedy. Its place among the uploads is nobody's business."""
     return f"{error.problem} {error.remedy}"
-
-
-def percent(probability: float) -> str:
-    """A probability in [0, 1] for people: never 0 % or 100 % where it is not."""
-    if 0 < probability < 0.001:
-        return "< 0.1 %"
-    if 0.999 < probability < 1:
-        return "> 99.9 %"
-    return f"{100 * probability:.1f} %"
 
 
 def _download(label: str, address: str, name: str, **attributes: object) -> Markup:
