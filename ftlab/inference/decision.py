@@ -32,6 +32,10 @@ class Decision:
     pictures: int
     right: int
 
+    def refuses(self, probability: float) -> bool:
+        """Whether a most probable class of that probability is too improbable to be believed: none of these."""
+        return probability < self.threshold
+
 
 def read(run: Run) -> Decision | None:
     """The decision for a run's best weights; None where there is none, or one for other weights only.

@@ -127,7 +127,7 @@ class Predictor:
     def none_of_these(self, scores: list[Score]) -> bool:
         """Whether the most probable class is too improbable to be believed: the picture is likely of another kind.
         Never, where the model was not evaluated."""
-        return self.decision is not None and scores[0].probability < self.decision.threshold
+        return self.decision is not None and self.decision.refuses(scores[0].probability)
 
     def _prepare(self, file: Path | str) -> tuple[Tensor, Pixels]:
         pixels = read(file, at_least=self.prep.detail)

@@ -69,7 +69,7 @@ class Inspection:
     @property
     def refused(self) -> int:
         """Pictures that would be called none of these."""
-        return int((self.sure < self.decision.threshold).sum()) if self.decision else 0
+        return sum(map(self.decision.refuses, self.sure.tolist())) if self.decision else 0
 
 
 def inspect(

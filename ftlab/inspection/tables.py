@@ -16,7 +16,7 @@ TOP = 5
 def pictures(found: Inspection) -> str:
     """A line a picture: path, true and predicted class, whether it is right, whether it would be called none of these,
     then class and probability of the most probable ones. Probabilities are at the decision's temperature."""
-    outcome, threshold = found.outcome, found.decision.threshold if found.decision else 0.0
+    outcome, decided = found.outcome, found.decision
     top = min(TOP, len(outcome.classes))
     head = ["path", "true", "predicted", "right", "none_of_these"]
     head += [f"{what}_{place + 1}" for place in range(top) for what in ("class", "probability")]
@@ -26,7 +26,7 @@ def pictures(found: Inspection) -> str:
         for number, path in enumerate(outcome.paths):
             true, said = outcome.classes[outcome.labels[number]], outcome.classes[outcome.predicted[number]]
             told = ((outcome.classes[one], f"{found.probabilities[number, one]:.6f}") for one in best[number])
-            none = _yes(found.sure[number] < threshold)
+            none = _yes(decided is not None and decided.refuses(float(found.sure[number])))
             yield path, true, said, _yes(outcome.right[number]), none, *(cell for pair in told for cell in pair)
 
     return _written(head, rows())

@@ -42,7 +42,7 @@ def document(found: Inspection, model: str, run: str, say: Say = str) -> str:
         classes=f"{len(outcome.classes):,}",
         date=time.strftime("%Y-%m-%d"),
     )
-    matrix = join([tag("p", words.text("inspect.matrix.corner"), class_="sub"), parts.matrix(found, say)])
+    matrix = join([tag("p", words.text("report.matrix"), class_="sub"), parts.matrix(found, say)])
     sections = [
         _section("inspect.confusions", matrix),
         _section("inspect.classes", join([tag("p", words.text("report.class"), class_="sub"), _classes(found, say)])),

@@ -144,7 +144,13 @@ def _cell(known: Counts, row: int, column: int, names: Sequence[str], shown: int
     )
     # Even one mistake among a thousand is to be seen.
     strength = f"--share:{12 + 78 * share:.0f}%"
-    return tag("td", inside, class_="hit" if row == column else "miss", style=strength, title=said)
+    return tag(
+        "td",
+        inside,
+        class_=("hit" if row == column else "miss") + (" strong" if share > 0.5 else ""),
+        style=strength,
+        title=said,
+    )
 
 
 def calibrated(found: Inspection) -> Markup:

@@ -17,6 +17,7 @@ from ftlab.ui.markup import Markup, join, tag
 from ftlab.words import percent
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
+    from ftlab.inference.decision import Decision
     from ftlab.inference.predictor import Explanation, Score
 
 TOP = 5
@@ -30,13 +31,15 @@ class Answer:
     file: Path
     top: tuple[Score, ...]
     problem: str = ""
+    none: bool = False
+    """Whether the model is too unsure to be believed."""
 
 
 Say = Callable[[str], str]
 """What a person reads for the name of a class."""
 
 
-def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str) -> Markup:
+def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str, decided: Decision | None = None) -> Markup:
     """The top classes as bars to choose from; the chosen class too where it is not among them.
 
     Args:
@@ -44,18 +47,26 @@ def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str) -> 
         chosen: index of the class whose heat is shown.
         title: the model's name.
         say: the classes' names for people.
+        decided: how the probabilities are to be read, where the model was evaluated.
     """
     rows = [*ranked[:TOP], *(score for score in ranked[TOP:] if score.index == chosen)]
     count = len(ranked)
     key = "predict.top" if count > TOP else "predict.all"
+    none = decided is not None and decided.refuses(ranked[0].probability)
     return tag(
         "section",
-        tag("h3", say(ranked[0].name)),
+        tag("h3", words.text("predict.none")) if none else tag("h3", say(ranked[0].name)),
+        tag("p", _unsure(ranked[0], decided, say), class_="sub none") if none and decided else "",
         tag("p", words.text(key, top=TOP, count=f"{count:,}", model=title), class_="sub"),
         tag("ol", *(tag("li", _row(score, chosen, say)) for score in rows)),
         tag("p", words.text("predict.choose_class"), class_="sub"),
         class_="ftlab-card ftlab-scores",
     )
+
+
+def _unsure(first: Score, decided: Decision, say: Say) -> str:
+    sure, least = percent(first.probability), percent(decided.threshold)
+    return words.text("predict.none_why", name=words.one_line(say(first.name)), sure=sure, threshold=least)
 
 
 def _row(score: Score, chosen: int, say: Say) -> Markup:
@@ -155,8 +166,8 @@ def _figure(number: int, answer: Answer, source: str | None, say: Say) -> Markup
     return tag(
         "button",
         tag("img", src=source, alt="") if source else "",
-        tag("b", say(best.name)),
-        tag("small", percent(best.probability)),
+        tag("b", words.text("predict.none") if answer.none else say(best.name)),
+        tag("small", f"{say(best.name)} " if answer.none else "", percent(best.probability)),
         type="button",
         data_index=number,
         title=name,
