@@ -15,11 +15,13 @@ from ftlab.inference.decision import Decision
 from ftlab.inspection.evaluate import Inspection
 from ftlab.inspection.outcome import Outcome, Skipped
 from ftlab.models import heads, network
+from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import sealed
 
 NAMES = ("amber", "blue", "green")
+PLAIN = Plan()
 ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
 
 
@@ -66,9 +68,9 @@ def skipped(found: Outcome, *paths: str) -> Outcome:
     return dataclasses.replace(found, skipped=tuple(Skipped(path, "empty", {"file": path}) for path in paths))
 
 
-def untrained(seed: int, classes: int = 3) -> Network:
+def untrained(seed: int, classes: int = 3, head: Plan = PLAIN) -> Network:
     """Random weights whose head speaks up."""
-    net = network.build(ROW, classes, pretrained=False, seed=seed)
+    net = network.build(ROW, classes, pretrained=False, seed=seed, head=head)
     heads.classifier(net.head).weight.data.mul_(30.0)
     return net.eval()
 

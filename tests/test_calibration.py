@@ -62,8 +62,10 @@ def test_the_threshold_lets_95_of_100_right_answers_pass() -> None:
     sure = [0.50 + 0.004 * step for step in range(100)]
     found = told([(0, 0, one) for one in sure] + [(1, 2, 0.4)])
     decided = calibration.decide(found)
-    scaled = np.sort(np.exp(found.logits[:100, 0] / decided.temperature - _log_sum(found, decided.temperature)))
-    assert (scaled >= decided.threshold - 1e-9).sum() == 95
+    scaled = np.sort(
+        np.exp(found.logits[:100, 0].astype(float) / decided.temperature - _log_sum(found, decided.temperature))
+    )
+    assert (scaled >= decided.threshold - 1e-12).sum() == 95
     assert (decided.pictures, decided.right) == (101, 100)
     assert decided.refuses(decided.threshold - 1e-9)
     assert not decided.refuses(decided.threshold)

@@ -17,6 +17,7 @@ from ftlab.errors import DataError, RunError
 from ftlab.inference import decision, predictor
 from ftlab.inference.decision import Decision
 from ftlab.inspection import evaluate, labelled, outcome
+from ftlab.models.heads import Plan
 from ftlab.runs import Run
 from ftlab.training import sealed
 
@@ -66,6 +67,19 @@ def test_a_split_is_scored_as_its_pictures_are_predicted(run: Run, name: str) ->
     right = sum(model.top(found.outcome.root / item.path, 1)[0].index == item.label for item in items)
     assert (found.figures.top1.right, found.figures.top1.n, found.figures.top5.value) == (right, len(items), 1.0)
     assert found.figures.loss == pytest.approx(np.mean(losses), abs=1e-3)
+
+
+def test_one_logit_for_two_classes_is_scored_as_two(tmp_path: Path, tiny_folder: Path) -> None:
+    shutil.rmtree(tiny_folder / "green")
+    run = judged.run(tmp_path / "runs", tiny_folder, seed=None)
+    plan = Plan(kind="logit", hidden=5)
+    run.write("model.json", {**run.read("model.json"), "head": plan.to_json()})
+    sealed.write(run.best, judged.untrained(1, 2, plan).state_dict(), {"epoch": 1, "val_accuracy": 0.5})
+    found = split(run, "train").outcome
+    assert found.logits.shape == (len(found.paths), 2)
+    assert np.array_equal(found.logits[:, 0], -found.logits[:, 1])
+    model = predictor.load(run)
+    assert [model.top(found.path(one))[0].index for one in range(len(found.paths))] == found.predicted.tolist()
 
 
 def test_the_last_weights_are_those_of_the_last_step_over_what_did_not_learn(run: Run) -> None:

@@ -125,6 +125,14 @@ def test_on_a_space_only_a_visitors_own_run_can_be_asked(tmp_path: Path, run: Ru
     assert desk.models(own, None, {})[0].value == run.name
 
 
+@pytest.mark.parametrize("typed", ["", "  ", "ROOT", "ROOT/"])
+def test_the_whole_root_is_not_looked_through(desk: Inspector, run: Run, tmp_path: Path, typed: str) -> None:
+    typed = typed.replace("ROOT", str(tmp_path))
+    assert "Which folder?" in text(evaluated(desk, run, FOLDER, typed)[1]["scores"])
+    before = shown(desk.show({}, run.name, "best", FOLDER, typed))["scores"]
+    assert "one sub-folder a class" in text(before)
+
+
 @pytest.mark.parametrize("model", ["../../etc", "", 7, ["x"]])
 def test_a_run_that_is_not_offered_is_refused(desk: Inspector, model: Any) -> None:
     said = shown(desk.evaluate({}, model, "best", "test", "", progress=lambda *_, **__: None))  # type: ignore[arg-type]

@@ -223,6 +223,23 @@ def test_a_probability_is_never_rounded_to_certainty(probability: float, said: s
     assert view.percent(probability) == said
 
 
+# --- none of these
+
+
+def test_a_picture_of_nothing_it_knows_is_called_so_and_the_bars_stay(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stub, "decision", Decision("", 1.0, 0.6, 100, 90))
+    scores = asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
+    assert "<h3>None of these</h3>" in scores
+    assert "The likeliest is ant, with 50.4 %: below 60.0 %" in text(scores)
+    assert len(bars(scores)) == 5
+    several = lab.predict_several({}, UNTRAINED, [get_image("lion.jpg")])
+    assert "None of these ant 50.4 %" in text(several)
+    monkeypatch.setattr(Stub, "decision", Decision("", 1.0, 0.5, 100, 90))
+    assert "None of these" not in asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
+
+
 # --- several pictures
 
 

@@ -95,6 +95,8 @@ class Inspector:
         run = self._run(store, model)
         weights = which if which in _WEIGHTS else "best"
         if split == FOLDER:
+            if str(folder or "").strip().rstrip("/\\") in ("", str(self.profile.data_root)):
+                raise DataError("page.no_new_folder")  # nobody wants the home folder looked through
             source = sources.choose(self.profile, sources.FOLDER, str(folder or ""), 0.15, 0.15)
             if source.folder is None:
                 raise DataError("page.no_folder")
@@ -105,18 +107,16 @@ class Inspector:
 
     def show(self, *choice: Any) -> list[Any]:
         """What was found before, if it was; else what to do. Values for `seen` in `inspect.build`."""
-        _, model, _, split, folder = choice
-        if model is None:
+        if choice[1] is None:
             return _nothing(empty("inspect.no_models", "inspect.no_models_step"))
-        if split == FOLDER and not str(folder or "").strip():
-            return _nothing(empty("inspect.nothing", "inspect.nothing_step"))
         from ftlab.inspection import evaluate
 
         try:
             run, which, pictures = self._asked(choice)
             found = evaluate.kept(run, pictures, which)
         except FtlabError as mistake:
-            return _nothing(trouble(str(mistake)))
+            untold = mistake.code == "page.no_new_folder"
+            return _nothing(empty("inspect.folder", "inspect.folder_hint") if untold else trouble(str(mistake)))
         if found is None:
             return _nothing(empty("inspect.nothing", "inspect.nothing_step"))
         return self._shown(choice, run, found)
