@@ -84,7 +84,7 @@ def timed(way: Callable[[], None]) -> float:
 
 def whole(run: Run, model: Predictor, pictures: Pictures) -> None:
     """A."""
-    made = evaluate.look(model, pictures, run)
+    made = evaluate.look(model, pictures)
     outcome.write(run, made, pictures.fingerprint)
     found = Inspection(made, calibration.decide(made))
     assert found.figures.top1.n == len(pictures.items)

@@ -21,8 +21,10 @@ def evaluate(options: Namespace) -> None:
     from ftlab.report import files
 
     run = runs.find(options.runs, options.run)
-    classes = run.read("model.json")["classes"] if run.best.is_file() else predictor.load(run).classes
-    pictures = labelled.of_folder(options.folder, classes) if options.folder else labelled.of_split(run, options.split)
+    if options.folder:
+        pictures = labelled.of_folder(options.folder, labelled.classes(run))
+    else:
+        pictures = labelled.of_split(run, options.split)
     asked = ("best", "last") if options.which == "both" else (options.which,)
     for which in asked:
         with bar("console.validation") as progress:

@@ -6,7 +6,7 @@ python -m ftlab evaluate latest --split test
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -26,7 +26,7 @@ from ftlab.inspection.outcome import Outcome, Pictures, Progress, Skipped
 from ftlab.models import features
 from ftlab.models.features import Features
 from ftlab.runs import Run
-from ftlab.training import devices, sealed
+from ftlab.training import devices
 
 
 @dataclass(frozen=True)
@@ -123,31 +123,35 @@ def evaluate(
     kept = outcome.read(run, pictures, which)
     if kept is not None:
         return kept
-    model = predictor.load(run, which)
-    made = look(model, pictures, run, progress)
-    made = replace(made, which=which, weights=sealed.seal(run.best if which == "best" else run.last))
+    # Before they are loaded: weights that get better meanwhile must not be taken for those that were asked.
+    weights = outcome.weights(run, which)
+    made = look(predictor.load(run, which), pictures, which, weights, progress)
     outcome.write(run, made, pictures.fingerprint)
     return made
 
 
-def look(model: Predictor, pictures: Pictures, run: Run, progress: Progress = lambda done, total: None) -> Outcome:
-    """The pass itself; nothing is read and nothing is kept.
+def look(
+    model: Predictor,
+    pictures: Pictures,
+    which: str = "best",
+    weights: str = "",
+    progress: Progress = lambda done, total: None,
+) -> Outcome:
+    """The pass itself; nothing is read from the run and nothing is kept. `which` and `weights` are as in `Outcome`.
 
     Raises:
         DataError: none of the pictures can be read.
     """
     began, items, prep = time.monotonic(), pictures.items, model.prep
-    # The run may come from a machine with other devices.
-    accelerator = devices.open_device(replace(run.resolved(), device="auto", precision="fp32", threads=None))
 
     def pixels(index: int, _view: int) -> Tensor:
         return transforms.evaluation(read(pictures.root / items[index].path, at_least=prep.detail), prep)
 
     whole = nn.Sequential(model.network.backbone, model.network.head)
     normalise = partial(transforms.normalise, prep=prep)
-    workers = run.resolved().workers or cores()
+    device = torch.device(devices.available())
     found = Features(torch.empty(1, 0, 0), [], [])
-    for part in features.compute(whole, len(items), 1, pixels, normalise, accelerator.device, workers):
+    for part in features.compute(whole, len(items), 1, pixels, normalise, device, cores()):
         if isinstance(part, Features):
             found = part
         else:
@@ -157,7 +161,7 @@ def look(model: Predictor, pictures: Pictures, run: Run, progress: Progress = la
     refused = ((items[index].path, refusal) for index, refusal in found.skipped)
     return Outcome(
         pictures.name,
-        "best",
+        which,
         model.classes,
         pictures.root,
         tuple(items[index].path for index in found.indices),
@@ -165,7 +169,7 @@ def look(model: Predictor, pictures: Pictures, run: Run, progress: Progress = la
         found.vectors[0].numpy(),
         tuple(Skipped(path, one.code, {**one.values, "file": path}) for path, one in refused),
         pictures.unknown,
-        "",
+        weights,
         time.monotonic() - began,
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ftlab.data import layout, origin
 from ftlab.data.catalog import Item, from_json
 from ftlab.data.listing import natural
-from ftlab.errors import DataError
+from ftlab.errors import DataError, RunError
 from ftlab.inspection.outcome import Pictures
 from ftlab.runs import Run
 
@@ -29,20 +29,32 @@ def of_split(run: Run, split: str) -> Pictures:
     return Pictures(split, listed.root, listed.splits[split])
 
 
-def of_folder(folder: Path | str, classes: Sequence[str]) -> Pictures:
+def classes(run: Run) -> list[str]:
+    """The classes that a run's model knows.
+
+    Raises:
+        RunError: it has no model yet.
+    """
+    if not run.best.is_file():
+        raise RunError("run.no_weights", run=run.name)
+    known: list[str] = run.read("model.json")["classes"]
+    return known
+
+
+def of_folder(folder: Path | str, known: Sequence[str]) -> Pictures:
     """All pictures of a folder, zip or list that belong to classes of a model; one class is enough. Splits in it are
     taken together.
 
     Args:
         folder: laid out in any of the ways that a training takes.
-        classes: of the model. A folder's class goes by its name, accents composed.
+        known: classes of the model. A folder's class goes by its name, accents composed.
 
     Raises:
         DataError: it cannot be read, or has no picture of any of them.
     """
     found = origin.find(folder)
     root, laid = layout.find(found)
-    index = {unicodedata.normalize("NFC", name): number for number, name in enumerate(classes)}
+    index = {unicodedata.normalize("NFC", name): number for number, name in enumerate(known)}
     items: list[Item] = []
     unknown: Counter[str] = Counter()
     for pictures in (by_class for split in laid.found.values() for by_class in split.items()):
@@ -53,7 +65,7 @@ def of_folder(folder: Path | str, classes: Sequence[str]) -> Pictures:
             items += (Item(path, label, size) for path, size in pictures[1].items())
     if not items:
         seen = ", ".join(sorted(unknown, key=natural)[:5]) or "–"
-        raise DataError("data.no_known_class", folder=folder, found=seen, names=", ".join(classes[:8]))
+        raise DataError("data.no_known_class", folder=folder, found=seen, names=", ".join(known[:8]))
     items.sort(key=lambda one: (one.label, natural(one.path)))
     place = hashlib.sha256(str(root).encode("utf-8", "surrogatepass")).hexdigest()[:8]
     left_out = ((name, count) for name, count in unknown.items() if count)

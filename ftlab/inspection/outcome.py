@@ -114,6 +114,14 @@ def place(run: Run, pictures: str, which: str) -> Path:
     return run.path / FOLDER / f"{pictures}-{which}.safetensors"
 
 
+def weights(run: Run, which: str) -> str:
+    """The checksum of the weights that a run has now; empty where there are none, or damaged ones."""
+    try:
+        return sealed.seal(run.best if which == "best" else run.last)
+    except (sealed.Broken, OSError):  # whoever loads them says what is wrong
+        return ""
+
+
 def write(run: Run, outcome: Outcome, fingerprint: str) -> None:
     """Keep an outcome in its run. `fingerprint` is that of its pictures.
 
@@ -147,11 +155,10 @@ def read(run: Run, pictures: Pictures, which: str) -> Outcome | None:
     """The outcome that was kept, if it is of these pictures and of the weights that the run has now."""
     file = place(run, pictures.name, which)
     try:
-        weights = sealed.seal(run.best if which == "best" else run.last)
         tensors, header = sealed.load(file)
     except (sealed.Broken, OSError):  # there is none, or it is damaged: made anew, nothing is lost
         return None
-    if (header["weights"], header["fingerprint"]) != (weights, pictures.fingerprint):
+    if (header["weights"], header["fingerprint"]) != (weights(run, which), pictures.fingerprint):
         return None
     arrays = {key: value.numpy() for key, value in tensors.items()}
     return Outcome(

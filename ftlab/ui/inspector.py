@@ -100,7 +100,7 @@ class Inspector:
             source = sources.choose(self.profile, sources.FOLDER, str(folder or ""), 0.15, 0.15)
             if source.folder is None:
                 raise DataError("page.no_folder")
-            return run, str(weights), labelled.of_folder(source.folder, run.read("model.json")["classes"])
+            return run, str(weights), labelled.of_folder(source.folder, labelled.classes(run))
         return run, str(weights), labelled.of_split(run, str(split) if split in SPLITS else "test")
 
     # --- what is shown
