@@ -210,7 +210,16 @@ def test_pictures_that_are_gone_are_told_and_the_figures_stay(desk: Inspector, r
     assert after["matrix"] == before["matrix"]
     assert "not where they were" in text(after["scores"])
     assert "<img" not in after["gallery"]
-    assert "The file is not there" in text(desk.look(*choice, event(index=0)))
+    said = desk.look(*choice, event(index=0))
+    assert "The file is not there" in text(said)
+    assert str(tiny_folder) not in said, "where it was is nobody's business"
+
+
+def test_a_list_of_names_that_cannot_be_read_is_told(desk: Inspector, run: Run) -> None:
+    (run.path / "labels.csv").write_text("nothing\n", encoding="utf-8")
+    choice, parts = evaluated(desk, run)
+    for said in (parts["scores"], desk.pick_kind(*choice, "hits")[0], shown(desk.show(*choice))["scores"]):
+        assert "labels.csv" in text(said)
 
 
 def test_damaged_pictures_are_left_out_and_named(desk: Inspector, run: Run, tiny_folder: Path) -> None:

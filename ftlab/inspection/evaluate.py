@@ -78,12 +78,14 @@ def inspect(
     """An outcome of pictures and one of validation, each as it was kept or made now.
 
     Raises:
-        RunError, DataError: as `evaluate`, of the pictures; what is wrong with validation is borne.
+        RunError, DataError: as `evaluate`, of the pictures; that those of validation are gone is borne.
     """
     made = evaluate(run, pictures, which, progress)
     try:
         return Inspection(made, decide(run, which, progress))
-    except DataError:
+    except DataError as missing:
+        if missing.code not in ("data.gone", "data.empty_split"):
+            raise
         return Inspection(made, None)
 
 

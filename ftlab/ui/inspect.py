@@ -11,7 +11,7 @@ from gradio.context import Context
 
 from ftlab import words
 from ftlab.ui.guard import Profile
-from ftlab.ui.inspector import Inspector
+from ftlab.ui.inspector import WEIGHTS, Inspector
 from ftlab.ui.markup import empty
 from ftlab.ui.train import TrainTab
 
@@ -56,7 +56,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
                 elem_id="inspect-folder",
             )
             which = gr.Radio(
-                [(words.text(f"inspect.weights.{one}"), one) for one in ("best", "last")],
+                [(words.text(f"inspect.weights.{one}"), one) for one in WEIGHTS],
                 value="best",
                 label=words.text("inspect.which"),
                 info=words.text("inspect.which_hint"),

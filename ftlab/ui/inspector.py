@@ -19,12 +19,13 @@ from gradio.utils import get_upload_folder
 from ftlab import words
 from ftlab.data import names
 from ftlab.data.split import SPLITS
-from ftlab.errors import DataError, FtlabError, RunError
+from ftlab.errors import DataError, FtlabError, PictureError, RunError
 from ftlab.runs import Run
 from ftlab.ui import sources
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
-from ftlab.ui.markup import Markup, empty, trouble
+from ftlab.ui.markup import Markup, empty, isolated, tag, trouble
+from ftlab.ui.predict_view import wrong
 
 if TYPE_CHECKING:
     from ftlab.inspection.evaluate import Inspection
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 FOLDER = "folder"
 """A choice beside the splits: labelled pictures that the training never saw."""
+WEIGHTS = ("best", "last")
 _KEPT = 4
-_WEIGHTS = ("best", "last")
 Choice = tuple[object, object, object, object, object]
 """What the page keeps, then run, weights, split and folder as its widgets have them: checked by whoever uses them."""
 
@@ -93,7 +94,7 @@ class Inspector:
 
         store, model, which, split, folder = choice
         run = self._run(store, model)
-        weights = which if which in _WEIGHTS else "best"
+        weights = which if which in WEIGHTS else "best"
         if split == FOLDER:
             if str(folder or "").strip().rstrip("/\\") in ("", str(self.profile.data_root)):
                 raise DataError("page.no_new_folder")  # nobody wants the home folder looked through
@@ -114,12 +115,12 @@ class Inspector:
         try:
             run, which, pictures = self._asked(choice)
             found = evaluate.kept(run, pictures, which)
+            if found is None:
+                return _nothing(empty("inspect.nothing", "inspect.nothing_step"))
+            return self._shown(choice, run, found)
         except FtlabError as mistake:
             untold = mistake.code == "page.no_new_folder"
             return _nothing(empty("inspect.folder", "inspect.folder_hint") if untold else trouble(str(mistake)))
-        if found is None:
-            return _nothing(empty("inspect.nothing", "inspect.nothing_step"))
-        return self._shown(choice, run, found)
 
     def evaluate(
         self,
@@ -143,10 +144,9 @@ class Inspector:
 
         try:
             run, weights, pictures = self._asked(choice)
-            found = evaluate.inspect(run, pictures, weights, tell)
+            return self._shown(choice, run, evaluate.inspect(run, pictures, weights, tell))
         except FtlabError as mistake:
             return _nothing(trouble(str(mistake)))
-        return self._shown(choice, run, found)
 
     def _shown(self, choice: Any, run: Run, found: Inspection) -> list[Any]:
         from ftlab.ui import inspect_view as view
@@ -241,9 +241,11 @@ class Inspector:
             if first == second:
                 second = int(found.probabilities[index].argsort()[-2])
             looks = [asked.explain(found.outcome.path(index), one) for one in (first, second)]
+            return view.pair(found, index, looks, _say(run))
+        except PictureError as mistake:
+            return trouble(tag("b", isolated(found.outcome.paths[index], path=True)), ": ", wrong(mistake))
         except FtlabError as mistake:
             return trouble(str(mistake))
-        return view.pair(found, index, looks, _say(run))
 
     def file(
         self, store: object, model: object, which: object, split: object, folder: object, event: gr.EventData
