@@ -169,6 +169,8 @@ def calibrated(found: Inspection) -> Markup:
     if decided and decided.threshold:
         told = {"threshold": percent(decided.threshold), "right": f"{decided.right:,}"}
         said.append(tag("p", words.text("inspect.reliability.threshold", **told), class_="sub"))
+    if decided and outcome.which == "best" and (decided.threshold or found.temperature != 1):
+        said.append(tag("p", words.text("inspect.reliability.used"), class_="sub"))
     return tag("div", tag("div", *parts, class_="ft-pair"), *said, class_="ft-calibration")
 
 
