@@ -167,7 +167,7 @@ def test_predict_says_none_of_these_where_the_model_is_too_unsure(say: Any, root
     try:
         for threshold, none in ((0.0, False), (1.1, True)):
             decision.write(run, decision.Decision(sealed.seal(run.best), 1.0, threshold, 50, 40))
-            os.utime(kept, ns=(round(threshold * 10), 1))
+            os.utime(kept, ns=(1, 1 + round(threshold)))
             (told,) = lines(say("predict", "latest", file, "--runs", root, "--json")[1])
             assert told["none_of_these"] is none
             out = say("predict", "latest", file, "--runs", root)[1]
