@@ -96,6 +96,9 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = verb("evaluate", "runs", "run", room=evaluation)
     evaluate.add_argument("--split", choices=("train", "val", "test"), default="test", help=words.text("cli.split"))
+    evaluate.add_argument("--folder", metavar="DIR|ZIP|LIST", help=words.text("cli.folder"))
+    evaluate.add_argument("--which", choices=("best", "last", "both"), default="best", help=words.text("cli.which"))
+    evaluate.add_argument("--out", metavar="DIR", help=words.text("cli.report_out"))
 
     predict = verb("predict", "runs", "run", room=prediction)
     predict.add_argument("files", nargs="+", metavar="FILE|DIR", help=words.text("cli.files"))

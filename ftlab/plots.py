@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftlab import words
+from ftlab import lettering
 from ftlab.curves import accuracy_floor, curves, loss_top
 from ftlab.errors import ConfigError
 from ftlab.history import History
 from ftlab.jobs.finder import Sweep
+from ftlab.lettering import text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,10 +43,8 @@ def save(figure: Figure, file: Path) -> None:
 
 def curves_figure(history: History, title: str = "") -> Figure:
     """Loss, accuracy and learning rate of a run (9 × 7 inches), to be saved as a file."""
-    from matplotlib.figure import Figure
-
     data = curves(history, points=4000)
-    figure = Figure(figsize=(9, 7), layout="constrained")
+    figure = lettering.figure(9, 7)
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1))
     train, val = "#2f6fde", "#e0662a"
     panels = (
@@ -54,49 +53,43 @@ def curves_figure(history: History, title: str = "") -> Figure:
     )
     for axis, (name, raw, smooth, held, scale) in zip(axes, panels, strict=False):
         axis.plot(raw.x / data.per_epoch, raw.y * scale, color=train, alpha=0.3, linewidth=0.8)
-        axis.plot(
-            smooth.x / data.per_epoch, smooth.y * scale, color=train, linewidth=1.8, label=words.text("curve.train")
-        )
-        label = words.text(f"curve.{data.validation}")
+        axis.plot(smooth.x / data.per_epoch, smooth.y * scale, color=train, linewidth=1.8, label=text("curve.train"))
+        label = text(f"curve.{data.validation}")
         axis.plot(held.x / data.per_epoch, held.y * scale, "o-", color=val, markersize=4, label=label)
-        axis.set_ylabel(words.text(f"curve.{name}") + (" [%]" if scale > 1 else ""))
+        axis.set_ylabel(text(f"curve.{name}") + (" [%]" if scale > 1 else ""))
         axis.grid(alpha=0.25)
     axes[0].set_ylim(0, loss_top(data))
     axes[1].set_ylim(100 * accuracy_floor(data), 101)
     axes[2].plot(data.rate.x / data.per_epoch, data.rate.y, color="#667085", linewidth=1.5)
-    axes[2].set_ylabel(words.text("curve.rate"))
-    axes[2].set_xlabel(words.text("curve.epoch"))
+    axes[2].set_ylabel(text("curve.rate"))
+    axes[2].set_xlabel(text("curve.epoch"))
     if data.turn is not None:
         for axis in axes:
-            axis.axvline(
-                data.turn / data.per_epoch, color="#667085", linewidth=1, label=words.text("curve.fine_tuning")
-            )
+            axis.axvline(data.turn / data.per_epoch, color="#667085", linewidth=1, label=text("curve.fine_tuning"))
     if data.best:
         step, epoch, value = data.best
-        label = words.text("curve.best", epoch=epoch, accuracy=f"{100 * value:.1f} %")
+        label = text("curve.best", epoch=epoch, accuracy=f"{100 * value:.1f} %")
         for axis in axes:
             axis.axvline(step / data.per_epoch, color=val, linestyle=":", label=label)
     axes[1].legend(loc="lower right")
-    axes[0].set_title(title, fontsize=11)
+    axes[0].set_title(lettering.line(title), fontsize=11)
     return figure
 
 
 def rates_figure(sweep: Sweep) -> Figure:
     """A sweep over learning rates (7 × 4.5 inches): the loss at each, smoothed, and the rate suggested."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = lettering.figure(7, 4.5)
     axis, smooth = figure.subplots(), sweep.smooth()
-    axis.plot(sweep.rates, sweep.losses, color="#2f6fde", alpha=0.3, linewidth=0.8, label=words.text("curve.raw"))
-    axis.plot(sweep.rates, smooth, color="#2f6fde", linewidth=1.8, label=words.text("train.rate.smooth"))
+    axis.plot(sweep.rates, sweep.losses, color="#2f6fde", alpha=0.3, linewidth=0.8, label=text("curve.raw"))
+    axis.plot(sweep.rates, smooth, color="#2f6fde", linewidth=1.8, label=text("train.rate.smooth"))
     suggestion = sweep.suggestion()
     if suggestion is not None:
-        label = words.text("train.rate.mark", rate=f"{suggestion:g}")
+        label = text("train.rate.mark", rate=f"{suggestion:g}")
         axis.axvline(suggestion, color="#e0662a", linestyle=":", label=label)
     axis.set_xscale("log")
     axis.set_ylim(0, 1.5 * max(smooth[:10]))
-    axis.set_xlabel(words.text("curve.rate"))
-    axis.set_ylabel(words.text("curve.loss"))
+    axis.set_xlabel(text("curve.rate"))
+    axis.set_ylabel(text("curve.loss"))
     axis.grid(alpha=0.25)
     axis.legend(loc="lower left")
     return figure
@@ -115,22 +108,19 @@ def explanation_figure(
         heat: float `[h, w]` in [0, 1].
         scores: (class, probability), the best first.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = lettering.figure(12, 3.6)
     shown = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.2))
     shown[0].imshow(picture)
     shown[1].imshow(heat, cmap="inferno", vmin=0.0, vmax=1.0)
     shown[2].imshow(overlay)
     for axis, name in zip(shown[:3], ("picture", "heat", "overlay"), strict=True):
-        axis.set_title(words.text(f"curve.explain.{name}"), fontsize=11)
+        axis.set_title(text(f"curve.explain.{name}"), fontsize=11)
         axis.set_axis_off()
     names = [name for name, _ in scores][::-1]
     values = [100 * value for _, value in scores][::-1]
     bars = shown[3].barh(range(len(names)), values, color="#2f6fde")
     shown[3].bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3, fontsize=9)
-    # A class's name is a folder's name: a dollar sign in it is no mathematics.
-    shown[3].set_yticks(range(len(names)), [name.replace("$", r"\$") for name in names])
+    shown[3].set_yticks(range(len(names)), [lettering.line(name) for name in names])
     shown[3].set_xlim(0, 118)
     shown[3].set_xticks([])
     for side in ("top", "right", "bottom"):
@@ -148,17 +138,15 @@ def preview_figure(
         variants: likewise, of epochs 1, 2 … 9.
         title: what it shows, a file's name for example.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    figure = lettering.figure(10, 5.4)
     grid = figure.add_gridspec(3, 6)
-    shown = [(figure.add_subplot(grid[:, :3]), words.text("preview.evaluation"), evaluation)]
+    shown = [(figure.add_subplot(grid[:, :3]), text("preview.evaluation"), evaluation)]
     for number, picture in enumerate(variants):
         axis = figure.add_subplot(grid[number // 3, 3 + number % 3])
-        shown.append((axis, words.text("preview.epoch", epoch=number + 1), picture))
+        shown.append((axis, text("preview.epoch", epoch=number + 1), picture))
     for axis, name, picture in shown:
         axis.imshow(picture)
         axis.set_title(name, fontsize=10)
         axis.set_axis_off()
-    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
+    figure.suptitle(lettering.line(title), fontsize=11)
     return figure

@@ -6,6 +6,8 @@
     metrics.jsonl       every event, append-only
     model.json          what a prediction needs beside the weights
     best.safetensors    weights of the best epoch by validation
+    decision.json       how the best model's probabilities are to be read
+    evaluation/         what it said of labelled pictures
     epochs/             weights of single epochs, where they are kept
     last/               what a resume needs, in two generations
     worker.log          standard output and error of the process

@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Imports only go down: a room may import from its own floor and from those above it in this list.
 FLOORS = (
-    ("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions"),
+    ("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "markup", "contradictions"),
     ("config",),
     ("heart", "history", "process", "recipes", "run", "runs"),
     ("data", "models", "jobs"),
     ("training",),
     ("inference",),
     ("inspection", "export"),
-    ("curves", "plots"),
+    ("curves", "evaluation_plots", "lettering", "plots", "report"),
     ("console", "printing"),
     ("session",),
     ("cli", "commands", "ui", "__main__"),
@@ -32,7 +32,7 @@ FLOORS = (
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
     *("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions", "config"),
-    *("heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
+    *("markup", "heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
     *("cli", "commands"),
 )
 LONGEST = 320  # lines of a module

@@ -30,8 +30,10 @@ from ftlab import backbones, cli, config, machine, places, runs
 from ftlab.commands import settings, training
 from ftlab.config import KNOBS, TrainConfig
 from ftlab.errors import ConfigError
+from ftlab.inference import decision
 from ftlab.jobs import worker
 from ftlab.runs import Run
+from ftlab.training import sealed
 
 FTLAB = [sys.executable, "-m", "ftlab"]
 
@@ -120,9 +122,10 @@ def test_evaluate(say: Any, root: Path, split: str, count: int) -> None:
     status, out, err = say("evaluate", "latest", "--split", split, "--runs", root, "--json")
     assert (status, err) == (0, "")
     (score,) = lines(out)
-    assert score.keys() == {"top1", "top5", "loss", "n"}
-    assert score["n"] == count
+    assert (score["pictures"], score["which"], score["n"], score["skipped"]) == (split, "best", count, [])
     assert 2 / 3 <= score["top1"] <= score["top5"] == 1
+    low, high = score["top1_interval"]
+    assert low < score["top1"] <= high
     best = runs.find(root, "latest").history().best
     assert best is not None
     if split == "val":
@@ -130,6 +133,50 @@ def test_evaluate(say: Any, root: Path, split: str, count: int) -> None:
         assert score["loss"] == pytest.approx(best.val_loss, rel=1e-3)  # folded, its convolutions round otherwise
     status, out, _ = say("evaluate", "latest", "--split", split, "--runs", root)
     assert f"{count} pictures" in out
+    assert "95 % interval" in out
+
+
+def test_evaluate_tells_of_best_and_last_and_writes_the_files_of_each(say: Any, root: Path, tmp_path: Path) -> None:
+    status, out, err = say("evaluate", "latest", "--which", "both", "--out", tmp_path / "out", "--runs", root, "--json")
+    assert (status, err) == (0, "")
+    assert [(line["which"], line["out"]) for line in lines(out)] == [
+        (which, str(tmp_path / "out" / f"test-{which}")) for which in ("best", "last")
+    ]
+    for which in ("best", "last"):
+        names = {file.name for file in (tmp_path / "out" / f"test-{which}").iterdir()}
+        assert {"report.html", "pictures.csv", "confusion.png", "reliability.png"} <= names
+
+
+def test_evaluate_takes_a_new_folder_and_tells_what_is_left_out(
+    say: Any, root: Path, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pictures / "blue", tmp_path / "new" / "blue")
+    shutil.copytree(pictures / "green", tmp_path / "new" / "moss")
+    (tmp_path / "new" / "blue" / "blue_1.jpg").write_bytes(b"")
+    status, out, _ = say("evaluate", "latest", "--folder", tmp_path / "new", "--runs", root)
+    assert status == 0
+    assert "7 pictures" in out
+    assert "blue/blue_1.jpg: The file is empty." in out
+    assert "moss (8)" in out
+
+
+def test_predict_says_none_of_these_where_the_model_is_too_unsure(say: Any, root: Path, pictures: Path) -> None:
+    run, file = runs.find(root, "latest"), pictures / "blue" / "blue_1.jpg"
+    kept = run.path / decision.FILE
+    before = kept.read_bytes() if kept.exists() else None
+    try:
+        for threshold, none in ((0.0, False), (1.1, True)):
+            decision.write(run, decision.Decision(sealed.seal(run.best), 1.0, threshold, 50, 40))
+            os.utime(kept, ns=(1, 1 + round(threshold)))
+            (told,) = lines(say("predict", "latest", file, "--runs", root, "--json")[1])
+            assert told["none_of_these"] is none
+            out = say("predict", "latest", file, "--runs", root)[1]
+            assert out.rstrip().endswith("\tnone of these") is none
+            assert "blue" in out
+    finally:
+        kept.unlink()
+        if before is not None:
+            kept.write_bytes(before)
 
 
 def test_predict_prints_a_line_a_file(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
@@ -145,7 +192,7 @@ def test_predict_prints_a_line_a_file(say: Any, root: Path, pictures: Path, tmp_
         str(pictures / "green" / "green_0.png"),
     ]
     for line in told:
-        assert line.keys() == {"file", "top"}
+        assert {"file", "top"} <= line.keys()
         assert [one.keys() for one in line["top"]] == [{"class", "probability"}] * 3
         assert sum(one["probability"] for one in line["top"]) == pytest.approx(1)
     right = [line["top"][0]["class"] == Path(line["file"]).parent.name for line in told]
@@ -390,6 +437,9 @@ MISTAKES = [
     ("evaluate 2020", "2020"),
     ("evaluate ../latest", "../latest"),
     ("evaluate latest --split all", "all"),
+    ("evaluate latest --which first", "first"),
+    ("evaluate latest --folder none", "none"),
+    ("evaluate latest --folder EMPTY", "EMPTY"),
     ("predict 2020 TINY", "2020"),
     ("predict latest TINY/none.jpg", "TINY/none.jpg"),
     ("predict latest EMPTY", "EMPTY"),

@@ -21,7 +21,8 @@ from ftlab.data.catalog import from_json
 from ftlab.errors import ConfigError, DataError, RunError
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
 from ftlab.history import History
-from ftlab.inference import predictor, scoring
+from ftlab.inference import predictor
+from ftlab.inspection import evaluate, labelled
 from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
@@ -328,7 +329,7 @@ def test_the_average_is_what_is_scored_and_kept(begin: Callable[..., Run], seen:
     averages = sealed.load(run.last)[0]
     assert all(torch.equal(kept[key], averages[f"average.{key}"]) for key in kept)
     sealed.write(run.best, kept, {"epoch": 2, "val_accuracy": 0.0})
-    found = scoring.score(run, "val")
+    found = evaluate.inspect(run, labelled.of_split(run, "val")).figures
     assert only(events, Epoch)[-1].val_loss == pytest.approx(found.loss, rel=1e-4)
 
 

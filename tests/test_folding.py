@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ftlab import backbones
 from ftlab.models import network
 from ftlab.models.folding import fold
+from ftlab.models.heads import Plan
 
 
 def used(module: nn.Module) -> nn.Module:
@@ -42,6 +43,18 @@ def test_the_features_are_the_same_up_to_rounding(name: str) -> None:
         expected, given = module(batch), fold(module)(batch)
     assert float((given - expected).abs().max()) <= 2e-5 * float(expected.abs().max())
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "googlenet", "densenet121", "swin_t"])
+def test_a_head_on_top_is_taken_along(name: str) -> None:
+    net = network.build(backbones.get(name), 7, pretrained=False, head=Plan(hidden=4, dropout=0.5)).eval()
+    used(net.backbone)
+    whole = nn.Sequential(net.backbone, net.head)
+    batch = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected, given = net(batch), fold(whole)(batch)
+    assert (given - expected).abs().max() <= 1e-4 * expected.abs().max()
+    assert norms(fold(whole)) == norms(fold(net.backbone))
 
 
 @pytest.mark.parametrize(("name", "count"), [("tf_efficientnet_lite0", 49), ("mobilenet_v2", 52), ("resnet18", 20)])

@@ -19,7 +19,7 @@ from ftlab import backbones, runs
 from ftlab.config import TrainConfig
 from ftlab.data import catalog, decode, loader, transforms
 from ftlab.errors import DataError, PictureError, RunError
-from ftlab.inference import predictor, scoring
+from ftlab.inference import predictor
 from ftlab.inference.predictor import Predictor
 from ftlab.models import heads, network
 from ftlab.models.network import Network
@@ -289,33 +289,6 @@ def test_a_prediction_needs_nothing_but_the_weights_and_what_travels_with_them(
     other = dataclasses.replace(ROW, side=96, mean=(0.0, 0.0, 0.0))  # what a later version's table may say
     monkeypatch.setitem(backbones.TABLE, ROW.name, other)
     assert predictor.load(Run(moved)).top(pictures[0]) == expected
-
-
-# Scores
-
-
-@pytest.mark.parametrize(("split", "count"), [("train", 18), ("val", 3), ("test", 3)])
-def test_a_split_is_scored_as_its_pictures_are_predicted(run: Run, split: str, count: int) -> None:
-    keep(run, 1)
-    told: list[tuple[int, int]] = []
-    score = scoring.score(run, split, lambda done, total: told.append((done, total)))
-    found = catalog.from_json(run.read("split.json"))
-    tops = [(item.label, predictor.load(run).top(found.path(item))) for item in found.splits[split]]
-    assert score.n == count
-    assert score.top1 == pytest.approx(sum(top[0].index == label for label, top in tops) / count)
-    assert score.top5 == 1
-    losses = [-np.log(next(one.probability for one in top if one.index == label)) for label, top in tops]
-    assert score.loss == pytest.approx(np.mean(losses), abs=1e-5)
-
-
-def test_a_split_without_pictures_says_so(run: Run) -> None:
-    keep(run, 1)
-    listed = run.read("split.json")
-    listed["splits"]["test"] = {}
-    run.write("split.json", listed)
-    with pytest.raises(DataError) as caught:
-        scoring.score(run, "test")
-    assert caught.value.code == "data.empty_split"
 
 
 # The untrained default

@@ -13,7 +13,7 @@ import pytest
 from ftlab import backbones, runs
 from ftlab.data import catalog, decode
 from ftlab.inference import predictor
-from ftlab.inference.scoring import score
+from ftlab.inspection import evaluate, labelled
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def test_the_default_backbone_frozen(train: Any) -> None:
     untrained = run.history().epochs[0].val_accuracy
     assert untrained is not None
     assert untrained < 0.75
-    found = score(run, "val")
+    found = evaluate.inspect(run, labelled.of_split(run, "val")).figures.top1
     assert found.n == 153
     # The faster copy that gave the features rounds otherwise: a picture on the border may change sides.
-    assert found.top1 == pytest.approx(end["best_val_accuracy"], abs=1.5 / 153)
+    assert found.value == pytest.approx(end["best_val_accuracy"], abs=1.5 / 153)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from ftlab.data import catalog
+from ftlab.data.thumbnails import square, thumbnails
 from ftlab.errors import DataError, FtlabError
 from ftlab.ui import dataset_view as view
 from ftlab.ui import folders, sources
 from ftlab.ui.guard import Profile
 from ftlab.ui.shop import Shop
-from ftlab.ui.thumbnails import square, thumbnails
 
 EVIL = "<img src=x onerror=alert(1)>"
 SHOWN = ["summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"]

@@ -22,6 +22,7 @@ from ftlab import runs
 from ftlab.config import TrainConfig
 from ftlab.data import catalog
 from ftlab.errors import PictureError
+from ftlab.inference.decision import Decision
 from ftlab.inference.predictor import Explanation, Score
 from ftlab.runs import Run
 from ftlab.ui import lab as labs
@@ -38,6 +39,7 @@ class Stub:
     """A model whose answer is known: class i gets a probability in proportion to 2^-i; class 1 has no evidence."""
 
     title = "A model"
+    decision: Decision | None = None
     names: dict[str, dict[str, str]] = {}  # noqa: RUF012
     classes = ("ant", "bee", EVIL, "dog", "elk", "fox", "gnu")
 
@@ -48,6 +50,9 @@ class Stub:
         if chosen != 1:
             heat[5:10, 10:20] = 1
         return self.top(file, k), Explanation(chosen, pixels, heat, chosen != 1, (5, 0, 35, 30))
+
+    def none_of_these(self, scores: list[Score]) -> bool:
+        return self.decision is not None and self.decision.refuses(scores[0].probability)
 
     def top(self, file: str, k: int = 5) -> list[Score]:
         if "bad" in Path(file).name:
@@ -216,6 +221,23 @@ def test_class_names_are_escaped_in_the_overlay(lab: Lab) -> None:
 )
 def test_a_probability_is_never_rounded_to_certainty(probability: float, said: str) -> None:
     assert view.percent(probability) == said
+
+
+# --- none of these
+
+
+def test_a_picture_of_nothing_it_knows_is_called_so_and_the_bars_stay(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stub, "decision", Decision("", 1.0, 0.6, 100, 90))
+    scores = asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
+    assert "<h3>None of these</h3>" in scores
+    assert "The likeliest is ant, with 50.4 %: below 60.0 %" in text(scores)
+    assert len(bars(scores)) == 5
+    several = lab.predict_several({}, UNTRAINED, [get_image("lion.jpg")])
+    assert "None of these ant 50.4 %" in text(several)
+    monkeypatch.setattr(Stub, "decision", Decision("", 1.0, 0.5, 100, 90))
+    assert "None of these" not in asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
 
 
 # --- several pictures

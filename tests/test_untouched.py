@@ -14,7 +14,8 @@ import pytest
 
 from ftlab import backbones, cli, runs
 from ftlab.config import TrainConfig
-from ftlab.inference import predictor, scoring
+from ftlab.inference import predictor
+from ftlab.inspection import evaluate, labelled
 from ftlab.training.engine import train
 from ftlab.ui import sources
 from ftlab.ui.guard import Profile
@@ -100,7 +101,7 @@ def test_nothing_that_ftlab_does_changes_the_data_folder(
         assert run.status() == "finished"
     picture = read_only / "amber" / "amber_1.jpg"
     assert predictor.load(run).look(picture)[0]
-    assert scoring.score(run, "test").n > 0
+    assert len(evaluate.inspect(run, labelled.of_split(run, "test")).outcome.labels) > 0
 
     watch.folder = None
     assert watch.seen == []

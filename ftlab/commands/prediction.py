@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab import runs
+from ftlab import runs, words
 from ftlab.commands import settings
 from ftlab.errors import DataError, FtlabError
 from ftlab.printing import as_json
@@ -31,9 +31,11 @@ def predict(options: Namespace) -> int:
             print(f"ftlab: {mistake}", file=sys.stderr)
             continue
         if options.json:
-            as_json({"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]})
+            told = {"file": str(file), "top": [{"class": s.name, "probability": s.probability} for s in top]}
+            as_json(told | ({"none_of_these": model.none_of_these(top)} if model.decision else {}))
         else:
-            lines.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top)])
+            none = [words.text("cli.none")] if model.none_of_these(top) else []
+            lines.writerow([str(file), *(f"{s.name} {s.probability:.1%}" for s in top), *none])
     return 2 if mistakes == len(files) else 0
 
 

@@ -18,8 +18,9 @@ from ftlab.data.decode import read
 from ftlab.data.names import Names
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import RunError
-from ftlab.inference import cam
+from ftlab.inference import cam, decision
 from ftlab.inference.cam import Heat, Pixels
+from ftlab.inference.decision import Decision
 from ftlab.models import imagenet, network
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
@@ -62,7 +63,8 @@ class Explanation:
 
 class Predictor:
     """A network with the names of its classes and the preparation of its pictures. Any number of threads may use one.
-    `names` has those for people, in their languages (`data.names.say`).
+    `names` has those for people, in their languages (`data.names.say`); `decision` says how to read the probabilities,
+    where the model was evaluated.
 
     Each picture goes through the network alone: its answer and its map are the same bits whatever else is asked.
     """
@@ -75,9 +77,11 @@ class Predictor:
         classes: tuple[str, ...],
         title: str,
         shown: Names | None = None,
+        decided: Decision | None = None,
     ) -> None:
         self.network = net.eval().requires_grad_(False)
         self.row, self.prep, self.classes, self.title, self.names = row, prep, classes, title, shown or {}
+        self.decision = decided
         self._lock = threading.Lock()  # a hook sits on the shared network while a map is computed
 
     def top(self, file: Path | str, k: int = 5) -> list[Score]:
@@ -120,6 +124,11 @@ class Predictor:
         """
         return self.look(file, index)[1]
 
+    def none_of_these(self, scores: list[Score]) -> bool:
+        """Whether the most probable class is too improbable to be believed: the picture is likely of another kind.
+        Never, where the model was not evaluated."""
+        return self.decision is not None and self.decision.refuses(scores[0].probability)
+
     def _prepare(self, file: Path | str) -> tuple[Tensor, Pixels]:
         pixels = read(file, at_least=self.prep.detail)
         picture = transforms.evaluation(pixels, self.prep)
@@ -127,15 +136,20 @@ class Predictor:
 
     def _ranked(self, logits: Tensor, k: int) -> list[Score]:
         # In float64, so that the probabilities of all classes add up to one to the last shown digit.
-        probabilities = logits.double().softmax(0)
+        temperature = self.decision.temperature if self.decision else 1.0
+        probabilities = (logits.double() / temperature).softmax(0)
         values, indices = probabilities.topk(min(k, len(self.classes)))
         return [Score(i, self.classes[i], p) for p, i in zip(values.tolist(), indices.tolist(), strict=True)]
 
 
-def load(run: Run | None) -> Predictor:
-    """The best model of a run so far; None gives the untrained default with the 1000 classes of ImageNet.
+def load(run: Run | None, which: str = "best") -> Predictor:
+    """A model of a run as it is so far; None gives the untrained default with the 1000 classes of ImageNet.
 
-    Models are kept in memory and loaded anew when the run has a better one, or another `labels.csv`.
+    Models are kept in memory and loaded anew when the run has a better one, another `labels.csv`, or was evaluated.
+
+    Args:
+        run: a run of any status.
+        which: `best` by validation, or `last`: as the training left it.
 
     Raises:
         DataError: the run's `labels.csv` cannot be read.
@@ -144,12 +158,25 @@ def load(run: Run | None) -> Predictor:
     """
     if run is None:
         return _untrained()
+    weights = [run.best] if which == "best" else [run.best, run.last]
     try:
-        changed = run.best.stat().st_mtime_ns
+        changed = tuple(file.stat().st_mtime_ns for file in weights)
     except OSError as cause:
         raise RunError("run.no_weights", run=run.name) from cause
-    list_of_names = run.path / names.FILE
-    return _trained(run.path, changed, list_of_names.stat().st_mtime_ns if list_of_names.is_file() else 0)
+    beside = (run.path / names.FILE, run.path / decision.FILE)
+    return _trained(run.path, which, changed, tuple(one.stat().st_mtime_ns if one.is_file() else 0 for one in beside))
+
+
+def names_of(run: Run) -> Names:
+    """Names of a run's classes for people: of a `labels.csv` in it, else those that travel with the weights.
+
+    Raises:
+        DataError: that list cannot be read.
+        RunError: there is no readable `model.json`.
+    """
+    own = run.path / names.FILE
+    shown: Names = (names.read(own) if own.is_file() else {}) or run.read("model.json").get("names") or {}
+    return shown
 
 
 @lru_cache(maxsize=1)
@@ -161,10 +188,9 @@ def _untrained() -> Predictor:
     )
 
 
-@lru_cache(maxsize=3)
-def _trained(path: Path, _changed: int, listed: int) -> Predictor:
+@lru_cache(maxsize=4)
+def _trained(path: Path, which: str, _changed: tuple[int, ...], _beside: tuple[int, ...]) -> Predictor:
     run = Run(path)
-    shown = names.read(path / names.FILE) if listed else None
     model = run.read("model.json")
     try:
         row = backbones.from_json(model["row"]) if "row" in model else backbones.get(model["backbone"])
@@ -179,15 +205,27 @@ def _trained(path: Path, _changed: int, listed: int) -> Predictor:
         raise checkpoint.damaged(run, run.best, cause) from cause
     if header.get("model", "") not in ("", run.fingerprint("model.json")):
         raise RunError("run.model", run=run.name)
-    title = words.text(
-        "model.trained",
-        title=row.title,
-        mode=run.config().mode,
-        epoch=header["epoch"],
-        percent=f"{100 * header['val_accuracy']:.1f}",
-    )
+    facts = {"title": row.title, "mode": run.config().mode}
+    if which == "last":
+        title = words.text("model.last", **facts, epoch=_go_on(run, net))
+    else:
+        percent = f"{100 * header['val_accuracy']:.1f}"
+        title = words.text("model.trained", **facts, epoch=header["epoch"], percent=percent)
+    decided = decision.read(run) if which == "best" else None
     prep = transforms.from_json(model["preprocessing"])
-    return Predictor(net, row, prep, tuple(model["classes"]), title, shown or model.get("names"))
+    return Predictor(net, row, prep, tuple(model["classes"]), title, names_of(run), decided)
+
+
+def _go_on(run: Run, net: Network) -> int:
+    """Give the best network the weights of the last step; of what does not learn, both have the same. The epoch."""
+    state = checkpoint.read(run)
+    if state is None:
+        raise RunError("run.no_weights", run=run.name)
+    try:
+        net.load_state_dict({**net.state_dict(), **state.judged})
+    except RuntimeError as cause:
+        raise checkpoint.damaged(run, state.file, cause) from cause
+    return state.position.epoch
 
 
 def _shown(pixels: Pixels) -> Pixels:

@@ -1,1 +1,1 @@
-"""What a trained model does and does not do: how good it is, what it gets wrong, what is amiss with its pictures."""
+"""How good a model is, on which pictures it errs, and how far its probabilities can be believed."""

@@ -75,6 +75,14 @@ class State:
     file: Path
     damaged: str = ""
 
+    @property
+    def judged(self) -> dict[str, Tensor]:
+        """The weights of what learns that are scored, by their names in the whole network: averaged ones where those
+        are judged."""
+        own = _below("average.", self.tensors) or _below("module.", self.tensors)
+        whole = any(name.startswith("backbone.") for name in own)
+        return own if whole else {f"head.{name}": value for name, value in own.items()}
+
 
 class Keeper:
     """Keeps the best weights and the state to resume from, on the disk as often as it costs little."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from ftlab import words
 from ftlab.data import fetch, names
 from ftlab.data.catalog import SPLITS, Catalog, Item
+from ftlab.data.thumbnails import thumbnails
 from ftlab.ui import sources
 from ftlab.ui.folders import Shelf
 from ftlab.ui.markup import Markup, escape, isolated, join, tag
 from ftlab.ui.sources import Source
-from ftlab.ui.thumbnails import thumbnails
 
 EACH = 8
 """Pictures a class where all classes are shown."""

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from ftlab import backbones, words
+from ftlab.data.thumbnails import thumbnails
 from ftlab.inspection.findings import KINDS, Finding, Map, Point, Report, Shown
 from ftlab.ui.markup import Markup, isolated, join, tag
-from ftlab.ui.thumbnails import thumbnails
 
 EACH, PAIRS = 12, 6
 """Findings of a kind that are shown, of pictures and of copies; the rest is counted."""

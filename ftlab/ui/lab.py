@@ -111,7 +111,7 @@ class Lab:
             return _nothing(trouble(str(error)))
         say = partial(names.say, names=predictor.names)
         return [
-            view.scores(ranked, found.index, predictor.title, say),
+            view.scores(ranked, found.index, predictor.title, say, predictor.decision),
             gr.Column(visible=True),
             view.overlay(found, say(classes[found.index]), Path(picture).stem),
             gr.Dropdown(choices=[(say(name), number) for number, name in enumerate(classes)], value=found.index),
@@ -157,7 +157,8 @@ class Lab:
         for number, file in enumerate(files):
             progress(number / len(files), desc=words.text("predict.progress", done=number, total=len(files)))
             try:
-                answers.append(view.Answer(Path(file), tuple(predictor.top(file, view.TOP))))
+                top = predictor.top(file, view.TOP)
+                answers.append(view.Answer(Path(file), tuple(top), none=predictor.none_of_these(top)))
             except PictureError as error:
                 answers.append(view.Answer(Path(file), (), view.wrong(error)))
         return view.gallery(answers, partial(names.say, names=predictor.names))

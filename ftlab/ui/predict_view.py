@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab import words
+from ftlab.data.thumbnails import thumbnails, uri
 from ftlab.errors import PictureError
 from ftlab.ui.markup import Markup, join, tag
-from ftlab.ui.thumbnails import thumbnails, uri
+from ftlab.words import percent
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
+    from ftlab.inference.decision import Decision
     from ftlab.inference.predictor import Explanation, Score
 
 TOP = 5
@@ -29,13 +31,15 @@ class Answer:
     file: Path
     top: tuple[Score, ...]
     problem: str = ""
+    none: bool = False
+    """Whether the model is too unsure to be believed."""
 
 
 Say = Callable[[str], str]
 """What a person reads for the name of a class."""
 
 
-def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str) -> Markup:
+def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str, decided: Decision | None = None) -> Markup:
     """The top classes as bars to choose from; the chosen class too where it is not among them.
 
     Args:
@@ -43,18 +47,26 @@ def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str) -> 
         chosen: index of the class whose heat is shown.
         title: the model's name.
         say: the classes' names for people.
+        decided: how the probabilities are to be read, where the model was evaluated.
     """
     rows = [*ranked[:TOP], *(score for score in ranked[TOP:] if score.index == chosen)]
     count = len(ranked)
     key = "predict.top" if count > TOP else "predict.all"
+    none = decided is not None and decided.refuses(ranked[0].probability)
     return tag(
         "section",
-        tag("h3", say(ranked[0].name)),
+        tag("h3", words.text("predict.none")) if none else tag("h3", say(ranked[0].name)),
+        tag("p", _unsure(ranked[0], decided, say), class_="sub none") if none and decided else "",
         tag("p", words.text(key, top=TOP, count=f"{count:,}", model=title), class_="sub"),
         tag("ol", *(tag("li", _row(score, chosen, say)) for score in rows)),
         tag("p", words.text("predict.choose_class"), class_="sub"),
         class_="ftlab-card ftlab-scores",
     )
+
+
+def _unsure(first: Score, decided: Decision, say: Say) -> str:
+    sure, least = percent(first.probability), percent(decided.threshold)
+    return words.text("predict.none_why", name=words.one_line(say(first.name)), sure=sure, threshold=least)
 
 
 def _row(score: Score, chosen: int, say: Say) -> Markup:
@@ -154,8 +166,8 @@ def _figure(number: int, answer: Answer, source: str | None, say: Say) -> Markup
     return tag(
         "button",
         tag("img", src=source, alt="") if source else "",
-        tag("b", say(best.name)),
-        tag("small", percent(best.probability)),
+        tag("b", words.text("predict.none") if answer.none else say(best.name)),
+        tag("small", f"{say(best.name)} " if answer.none else "", percent(best.probability)),
         type="button",
         data_index=number,
         title=name,
@@ -181,15 +193,6 @@ def table(answers: Sequence[Answer]) -> str:
 def wrong(error: PictureError) -> str:
     """What is wrong with a picture, and its remedy. Its place among the uploads is nobody's business."""
     return f"{error.problem} {error.remedy}"
-
-
-def percent(probability: float) -> str:
-    """A probability in [0, 1] for people: never 0 % or 100 % where it is not."""
-    if 0 < probability < 0.001:
-        return "< 0.1 %"
-    if 0.999 < probability < 1:
-        return "> 99.9 %"
-    return f"{100 * probability:.1f} %"
 
 
 def _download(label: str, address: str, name: str, **attributes: object) -> Markup:

@@ -14,11 +14,11 @@ from PIL import Image
 
 from ftlab import words
 from ftlab.data.catalog import Catalog
+from ftlab.data.thumbnails import uri
 from ftlab.errors import FtlabError
 from ftlab.ui import form, sources
 from ftlab.ui.desk import Desk
 from ftlab.ui.markup import Markup, empty, isolated, tag, trouble
-from ftlab.ui.thumbnails import uri
 
 if TYPE_CHECKING:
     from ftlab.data.decode import Pixels

@@ -13,6 +13,7 @@ from gradio.themes import Base, colors, sizes
 from gradio.themes.utils.fonts import LocalFont
 
 from ftlab import words
+from ftlab.report import PARTS_CSS
 from ftlab.ui.markup import join, tag
 
 STATIC = Path(__file__).parent / "static"
@@ -152,8 +153,8 @@ def theme() -> Base:
 
 
 def style_sheets() -> list[Path]:
-    """The style sheets of all tabs; a tab adds its own by laying it in `static/`."""
-    return sorted(STATIC.glob("*.css"))
+    """The style sheets of all tabs; a tab adds its own by laying it in `static/`. And that of reports' pieces."""
+    return [PARTS_CSS, *sorted(STATIC.glob("*.css"))]
 
 
 def header(notice: str = "") -> gr.HTML:

@@ -47,6 +47,15 @@ def text(key: str, /, **values: object) -> str:
     return sentence.format(**values) if values else sentence
 
 
+def percent(share: float) -> str:
+    """A fraction in [0, 1] for people: never 0 % or 100 % where it is not."""
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if 0.999 < share < 1:
+        return "> 99.9 %"
+    return f"{100 * share:.1f} %"
+
+
 def one_line(value: object) -> str:
     """A name or a message as text that stays in its line and in its place: what would steer the terminal, end the
     line or turn the reading direction is written out (a newline as \\x0a)."""

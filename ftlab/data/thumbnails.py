@@ -1,4 +1,4 @@
-"""Small pictures for the page, inside the HTML itself, so that showing a data set leaves no files behind."""
+"""Small pictures inside the HTML itself, so that showing a data set leaves no files behind. No torch."""
 
 from __future__ import annotations
 

@@ -1,0 +1,94 @@
+"""Outcomes whose answers are known, and runs with weights that no training made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ftlab import backbones, runs
+from ftlab.config import TrainConfig
+from ftlab.data import catalog, transforms
+from ftlab.inference.decision import Decision
+from ftlab.inspection.evaluate import Inspection
+from ftlab.inspection.outcome import Outcome, Skipped
+from ftlab.models import heads, network
+from ftlab.models.heads import Plan
+from ftlab.models.network import Network
+from ftlab.runs import Run
+from ftlab.training import sealed
+
+NAMES = ("amber", "blue", "green")
+PLAIN = Plan()
+ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
+
+
+def outcome(
+    labels: Sequence[int],
+    logits: Sequence[Sequence[float]],
+    classes: tuple[str, ...] = NAMES,
+    pictures: str = "test",
+    root: Path = Path("nowhere"),
+    paths: Sequence[str] = (),
+) -> Outcome:
+    """An outcome with these logits; its pictures need not exist."""
+    return Outcome(
+        pictures,
+        "best",
+        classes,
+        root,
+        tuple(paths) or tuple(f"{classes[label]}/{number}.jpg" for number, label in enumerate(labels)),
+        np.array(labels, np.int64),
+        np.array(logits, np.float32).reshape(len(labels), len(classes)),
+        (),
+        (),
+        "0" * 64,
+        1.0,
+    )
+
+
+def told(pairs: Sequence[tuple[int, int, float]], classes: tuple[str, ...] = NAMES, **more: object) -> Outcome:
+    """An outcome of (true, predicted, probability of the answer): the other classes share the rest."""
+    rest = len(classes) - 1
+    rows = [
+        [np.log(sure if one == said else (1 - sure) / rest) for one in range(len(classes))] for _, said, sure in pairs
+    ]
+    return outcome([true for true, _, _ in pairs], rows, classes, **more)  # type: ignore[arg-type]
+
+
+def inspection(found: Outcome, temperature: float = 1.0, threshold: float = 0.0) -> Inspection:
+    """An outcome under a decision."""
+    return Inspection(found, Decision("0" * 64, temperature, threshold, 100, 90))
+
+
+def skipped(found: Outcome, *paths: str) -> Outcome:
+    """The same, and pictures that could not be read."""
+    return dataclasses.replace(found, skipped=tuple(Skipped(path, "empty", {"file": path}) for path in paths))
+
+
+def untrained(seed: int, classes: int = 3, head: Plan = PLAIN) -> Network:
+    """Random weights whose head speaks up."""
+    net = network.build(ROW, classes, pretrained=False, seed=seed, head=head)
+    heads.classifier(net.head).weight.data.mul_(30.0)
+    return net.eval()
+
+
+def run(root: Path, folder: Path, seed: int | None = 1) -> Run:
+    """A run on a folder of pictures; of an untrained network's weights, or without any."""
+    made = runs.create(root, TrainConfig(data=str(folder), backbone=ROW.name, threads=1, workers=2))
+    listed = catalog.scan(folder, val_share=0.3, test_share=0.3)
+    made.write("split.json", listed.to_json())
+    prep = transforms.of(ROW).to_json()
+    made.write("model.json", {"backbone": ROW.name, "classes": list(listed.classes), "preprocessing": prep})
+    if seed is not None:
+        keep(made, seed, len(listed.classes))
+    return made
+
+
+def keep(run: Run, seed: int, classes: int = 3) -> Network:
+    """Give a run other best weights."""
+    net = untrained(seed, classes)
+    sealed.write(run.best, net.state_dict(), {"epoch": 1, "val_accuracy": 0.5})
+    return net

@@ -1,0 +1,176 @@
+"""Letters in figures: a font that has them, else a name that can be read; never empty boxes."""
+
+from __future__ import annotations
+
+import inspect as python
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fabricated
+import judged
+import matplotlib
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+
+from ftlab import evaluation_plots, lettering, plots
+from ftlab.data.names import Names
+from ftlab.history import History
+from ftlab.jobs.finder import Sweep
+
+CLASSES = ("ants", "bees", "蚂蚁 $5", "🐝 bee\nline", "Käfer_שלום")
+KNOWN: Names = {"ants": {"en": "ant", "zh": "蚂蚁"}, "bees": {"zh": "蜜蜂"}, "蚂蚁 $5": {"en": "ant"}}
+CHINESE = "蚂蚁蜜蜂"
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Each test looks for fonts anew, and leaves none behind."""
+    before, family = list(fontManager.ttflist), matplotlib.rcParams["font.family"]
+    _forget()
+    yield
+    fontManager.ttflist, matplotlib.rcParams["font.family"] = before, family
+    _forget()
+
+
+def _forget() -> None:
+    lettering.families.cache_clear()
+    lettering._glyphs.cache_clear()
+
+
+@pytest.fixture
+def without() -> None:
+    """No font here has Chinese letters."""
+    fontManager.ttflist = [font for font in fontManager.ttflist if font.name not in lettering.WIDE]
+
+
+@pytest.fixture
+def having(without: None, tmp_path: Path) -> None:
+    """A font of one of the families has a box for each of four Chinese letters, and nothing else."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for point in ((0, 700), (900, 700), (900, 0)):
+        pen.lineTo(point)
+    pen.closePath()
+    names = [".notdef", *(f"uni{ord(one):04X}" for one in CHINESE)]
+    made = FontBuilder(1000, isTTF=True)
+    made.setupGlyphOrder(names)
+    made.setupCharacterMap({ord(one): f"uni{ord(one):04X}" for one in CHINESE})
+    made.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    made.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    made.setupHorizontalHeader(ascent=800, descent=-200)
+    made.setupNameTable({"familyName": lettering.WIDE[0], "styleName": "Regular"})
+    made.setupOS2()
+    made.setupPost()
+    made.save(tmp_path / "chinese.ttf")
+    fontManager.addfont(tmp_path / "chinese.ttf")
+
+
+def curves(say: Callable[[str], str]) -> Figure:
+    history = History()
+    history.add([*fabricated.story(), fabricated.ended()])
+    return plots.curves_figure(history, say(CLASSES[0]) + CLASSES[2])
+
+
+def rates(_say: Callable[[str], str]) -> Figure:
+    many = [10 ** (step / 10 - 5) for step in range(40)]
+    return plots.rates_figure(Sweep(many, [2.0 - step / 40 for step in range(40)]))
+
+
+def explanation(say: Callable[[str], str]) -> Figure:
+    picture = np.zeros((6, 8, 3), np.uint8)
+    return plots.explanation_figure(
+        picture, picture, np.zeros((3, 4), np.float32), [(say(one), 0.2) for one in CLASSES]
+    )
+
+
+def preview(say: Callable[[str], str]) -> Figure:
+    return plots.preview_figure(np.zeros((8, 8, 3), np.uint8), [np.zeros((8, 8, 3), np.uint8)] * 9, say(CLASSES[2]))
+
+
+def found() -> evaluation_plots.Inspection:
+    answers = [(true, (true + step) % 5, 0.5 + step / 20) for true in range(5) for step in (0, 0, 0, 1, 2)]
+    return judged.inspection(judged.told(answers, CLASSES), temperature=1.7, threshold=0.4)
+
+
+FIGURES: dict[str, Callable[[Callable[[str], str]], Figure]] = {
+    "curves_figure": curves,
+    "rates_figure": rates,
+    "explanation_figure": explanation,
+    "preview_figure": preview,
+    "confusion_figure": lambda say: evaluation_plots.confusion_figure(found(), say),
+    "classes_figure": lambda say: evaluation_plots.classes_figure(found(), say),
+    "reliability_figure": lambda _say: evaluation_plots.reliability_figure(found()),
+}
+
+
+def test_every_figure_is_drawn_below() -> None:
+    rooms = (plots, evaluation_plots)
+    drawn = {
+        name for room in rooms for name, _ in python.getmembers(room, python.isfunction) if name.endswith("_figure")
+    }
+    assert drawn == set(FIGURES)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("fonts", ["without", "having", "fresh"])
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_glyph_is_missing_in_any_figure(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fonts: str,
+    language: str,
+) -> None:
+    request.getfixturevalue(fonts)
+    monkeypatch.setenv("FTLAB_LANGUAGE", language)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib: "Glyph 34434 … missing from font(s) DejaVu Sans"
+        FIGURES[name](lettering.namer(KNOWN)).savefig(tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 0
+
+
+def test_matplotlib_would_warn_of_a_missing_glyph(without: None, tmp_path: Path) -> None:
+    figure = lettering.figure(2, 2)
+    figure.suptitle(CHINESE)
+    with pytest.warns(UserWarning, match="missing from font"):
+        figure.savefig(tmp_path / "x.png")
+
+
+def test_a_chinese_name_is_drawn_where_a_font_has_it(having: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
+    assert lettering.families() == (lettering.OWN, lettering.WIDE[0])
+    assert lettering.name("ants", KNOWN) == "蚂蚁"
+    figure = evaluation_plots.confusion_figure(found(), lettering.namer(KNOWN))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:2] == ["蚂蚁", "蜜蜂"]
+
+
+def test_where_no_font_has_it_the_class_goes_by_its_english_or_its_folders_name(
+    without: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
+    assert [lettering.name(one, KNOWN) for one in ("ants", "bees")] == ["ant", "bees"]
+    figure = evaluation_plots.confusion_figure(found(), lettering.namer(KNOWN))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:3] == ["ant", "bees", "ant"]
+
+
+def test_a_name_that_nothing_can_draw_is_written_out(without: None) -> None:
+    assert lettering.line("蚂 $5\n") == r"\u8682 \$5\x0a"
+
+
+def test_a_sentence_that_cannot_be_drawn_is_english(without: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftlab import words
+
+    real = words.table
+    chinese = {"curve.loss": "损失", "curve.at": "{epoch} 轮"}
+    monkeypatch.setattr(words, "languages", lambda: ["en", "zh"])
+    monkeypatch.setattr(words, "table", lambda code: chinese if code == "zh" else real(code))
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
+    assert words.text("curve.loss") == "损失"
+    assert lettering.text("curve.loss") == "Loss"
+    assert lettering.text("curve.at", epoch=1, step=2) == "Epoch 1 · step 2"

@@ -1,0 +1,332 @@
+"""The Inspect tab: what a page may ask, what a press gives, and how it looks in a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import drawn
+import judged
+import pytest
+from playwright.sync_api import Page, expect
+
+from ftlab.data import rendered
+from ftlab.runs import Run
+from ftlab.ui import build_app, serve
+from ftlab.ui.guard import Profile
+from ftlab.ui.inspector import FOLDER, Inspector
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+expect.set_options(timeout=20_000)
+
+PARTS = (
+    "scores",
+    "results",
+    "matrix",
+    "classes",
+    "calibrated",
+    "downloads",
+    "kind",
+    "gallery",
+    "others",
+    "picked",
+    "pair",
+)
+Choice = tuple[Any, Any, Any, Any, Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_folder: Path) -> Run:
+    return judged.run(tmp_path / "runs", tiny_folder)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, run: Run) -> Inspector:
+    return Inspector(Profile(tmp_path, tmp_path / "runs"))
+
+
+def shown(answer: list[Any]) -> dict[str, Any]:
+    return dict(zip(PARTS, answer, strict=True))
+
+
+def text(markup: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", markup)).strip()
+
+
+def event(**data: object) -> Any:
+    return SimpleNamespace(_data=data)
+
+
+def evaluated(desk: Inspector, run: Run, split: str = "train", folder: str = "") -> tuple[Choice, dict[str, Any]]:
+    """The choice, and what the page shows of it."""
+    choice: Choice = ({}, run.name, "best", split, folder)
+    return choice, shown(desk.evaluate(*choice, progress=lambda *_, **__: None))  # type: ignore[arg-type]
+
+
+# What can be chosen
+
+
+def test_runs_with_a_model_are_offered_and_the_pages_own_is_chosen_once(
+    desk: Inspector, run: Run, tiny_folder: Path
+) -> None:
+    judged.run(run.path.parent, tiny_folder, seed=None)
+    chooser, split, noted, button = desk.models({}, None, {})
+    assert [name for _, name in chooser.choices] == [run.name]
+    assert (chooser.value, split.value, button.interactive) == (run.name, "test", True)
+    assert [name for _, name in split.choices] == ["train", "val", "test", FOLDER]
+    _, _, noted, _ = desk.models({"run": run.name}, None, {})
+    assert noted == {"run": run.name}
+
+
+def test_without_a_model_the_next_step_is_told(tmp_path: Path) -> None:
+    desk = Inspector(Profile(tmp_path, tmp_path / "none"))
+    chooser, _, _, button = desk.models({}, None, {})
+    assert (chooser.choices, chooser.value, button.interactive) == ([], None, False)
+    assert "Train one in the Train tab" in text(shown(desk.show({}, None, "best", None, ""))["scores"])
+
+
+def test_splits_without_pictures_are_not_offered(desk: Inspector, run: Run) -> None:
+    listed = run.read("split.json")
+    listed["splits"]["test"] = {}
+    run.write("split.json", listed)
+    chooser = desk.splits({}, run.name, "test")
+    assert [name for _, name in chooser.choices] == ["train", "val", FOLDER]
+    assert chooser.value == "val"
+
+
+def test_a_server_that_looks_into_no_folder_offers_none(tmp_path: Path, run: Run) -> None:
+    desk = Inspector(Profile(None, tmp_path / "runs"))
+    assert FOLDER not in [name for _, name in desk.splits({}, run.name).choices]
+    _, parts = evaluated(desk, run, FOLDER, str(tmp_path))
+    assert "This server looks into no folders" in text(parts["scores"])
+
+
+def test_a_folder_outside_the_allowed_one_is_refused(tmp_path: Path, tiny_folder: Path, run: Run) -> None:
+    desk = Inspector(Profile(tmp_path / "runs", tmp_path / "runs"))
+    _, parts = evaluated(desk, run, FOLDER, str(tiny_folder))
+    assert "lies outside" in text(parts["scores"])
+    assert parts["results"].visible is False
+
+
+def test_on_a_space_only_a_visitors_own_run_can_be_asked(tmp_path: Path, run: Run) -> None:
+    desk = Inspector(Profile(None, tmp_path / "runs", space=True))
+    assert desk.models({}, run.name, {})[0].choices == []
+    choice, parts = evaluated(desk, run)
+    assert "There is no run" in text(parts["scores"])
+    for asked in (desk.pick_kind(*choice, "hits")[0], desk.look(*choice, event(index=0))):
+        assert "There is no run" in text(asked)
+    own = {"run": run.name, "mine": [run.name]}
+    assert desk.models(own, None, {})[0].value == run.name
+
+
+@pytest.mark.parametrize("typed", ["", "  ", "ROOT", "ROOT/"])
+def test_the_whole_root_is_not_looked_through(desk: Inspector, run: Run, tmp_path: Path, typed: str) -> None:
+    typed = typed.replace("ROOT", str(tmp_path))
+    assert "Which folder?" in text(evaluated(desk, run, FOLDER, typed)[1]["scores"])
+    before = shown(desk.show({}, run.name, "best", FOLDER, typed))["scores"]
+    assert "one sub-folder a class" in text(before)
+
+
+@pytest.mark.parametrize("model", ["../../etc", "", 7, ["x"]])
+def test_a_run_that_is_not_offered_is_refused(desk: Inspector, model: Any) -> None:
+    said = shown(desk.evaluate({}, model, "best", "test", "", progress=lambda *_, **__: None))  # type: ignore[arg-type]
+    assert "There is no run" in text(said["scores"])
+
+
+# What is shown
+
+
+def test_nothing_is_shown_until_it_was_evaluated_and_then_at_once(desk: Inspector, run: Run, tmp_path: Path) -> None:
+    choice: Choice = ({}, run.name, "best", "train", "")
+    assert "Nothing evaluated yet" in shown(desk.show(*choice))["scores"]
+    _, parts = evaluated(desk, run)
+    assert parts["results"].visible is True
+    assert "95 % interval" in text(parts["scores"])
+    assert parts["matrix"].count("data-true") >= 3
+    again = shown(Inspector(Profile(tmp_path, tmp_path / "runs")).show(*choice))
+    assert again["scores"] == parts["scores"]
+    assert again["matrix"] == parts["matrix"]
+
+
+def test_a_confusion_shows_its_pictures_and_those_of_no_other(desk: Inspector, run: Run) -> None:
+    choice, parts = evaluated(desk, run)
+    cells = re.findall(r'data-true="(\d)" data-predicted="(\d)" aria-label="[^"]*: (\d+) ', parts["matrix"])
+    assert sum(int(count) for *_, count in cells) == sum(map(len, run.read("split.json")["splits"]["train"].values()))
+    for true, predicted, count in cells:
+        gallery, _, picked, pair, kind = desk.pick_cell(*choice, event(true=int(true), predicted=int(predicted)))
+        assert gallery.count("data-index") == int(count)
+        assert picked == {"true": int(true), "predicted": int(predicted), "page": 0}
+        assert (pair, kind.value) == ("", None)
+        names = set(re.findall(r'title="(\w+)/', gallery))
+        assert names == {judged.NAMES[int(true)]}
+
+
+@pytest.mark.parametrize("cell", [{"true": 9, "predicted": 0}, {"true": -1, "predicted": 1}, {"true": "x"}, {}])
+def test_a_confusion_that_does_not_exist_shows_mistakes(desk: Inspector, run: Run, cell: dict[str, object]) -> None:
+    choice, _ = evaluated(desk, run)
+    assert "Surest mistakes" in text(desk.pick_cell(*choice, event(**cell))[0])
+
+
+def test_more_pictures_than_a_page_holds_are_turned(desk: Inspector, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftlab.ui import inspect_view
+
+    monkeypatch.setattr(inspect_view, "PAGE", 4)
+    choice, _ = evaluated(desk, run)
+    gallery, button, picked, _ = desk.pick_kind(*choice, "random")
+    assert button.visible is True
+    seen = re.findall(r'data-index="(\d+)"', gallery)
+    total = sum(map(len, run.read("split.json")["splits"]["train"].values()))
+    while len(seen) < total:
+        gallery, _, picked, _ = desk.turn(*choice, picked)
+        seen += re.findall(r'data-index="(\d+)"', gallery)
+    assert sorted(map(int, seen)) == list(range(total))
+
+
+def test_a_picture_shows_the_evidence_for_what_it_is_and_for_what_it_was_named(desk: Inspector, run: Run) -> None:
+    choice, _ = evaluated(desk, run)
+    gallery = desk.pick_kind(*choice, "mistakes")[0]
+    index = int(re.findall(r'data-index="(\d+)"', gallery)[0])
+    pair = desk.look(*choice, event(index=index))
+    said = text(pair)
+    assert "which it is" in said
+    assert "which it was named" in said
+    assert len(re.findall(r'class="under"', pair)) == 2
+    hit = int(re.findall(r'data-index="(\d+)"', desk.pick_kind(*choice, "hits")[0])[0])
+    assert "which comes next" in text(desk.look(*choice, event(index=hit)))
+    for wrong in (-1, 99, None, "0"):
+        assert desk.look(*choice, event(index=wrong)) == ""
+
+
+def test_pictures_that_are_gone_are_told_and_the_figures_stay(desk: Inspector, run: Run, tiny_folder: Path) -> None:
+    choice, before = evaluated(desk, run)
+    shutil.move(tiny_folder, tiny_folder.with_name("elsewhere"))
+    after = shown(desk.show(*choice))
+    assert after["matrix"] == before["matrix"]
+    assert "not where they were" in text(after["scores"])
+    assert "<img" not in after["gallery"]
+    said = desk.look(*choice, event(index=0))
+    assert "The file is not there" in text(said)
+    assert str(tiny_folder) not in said, "where it was is nobody's business"
+
+
+def test_a_list_of_names_that_cannot_be_read_is_told(desk: Inspector, run: Run) -> None:
+    choice, _ = evaluated(desk, run)
+    (run.path / "labels.csv").write_text("nothing\n", encoding="utf-8")
+    again = evaluated(desk, run)[1]["scores"]
+    for said in (again, desk.pick_kind(*choice, "hits")[0], shown(desk.show(*choice))["scores"]):
+        assert "labels.csv" in text(said)
+
+
+def test_damaged_pictures_are_left_out_and_named(desk: Inspector, run: Run, tiny_folder: Path) -> None:
+    file = next(iter(run.read("split.json")["splits"]["train"]["blue"]))
+    (tiny_folder / file).write_bytes(b"")
+    said = text(evaluated(desk, run)[1]["scores"])
+    assert f"left out: 1 {file} The file is empty." in said
+
+
+def test_a_new_folder_is_evaluated(desk: Inspector, run: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder / "green", tmp_path / "new" / "green")
+    shutil.copytree(tiny_folder / "blue", tmp_path / "new" / "<sky>")
+    _, parts = evaluated(desk, run, FOLDER, str(tmp_path / "new"))
+    assert "&lt;sky&gt; (8)" in parts["scores"]
+    assert "Pictures 8" in text(parts["scores"])
+
+
+def test_classes_have_their_names_in_the_pages_language_and_the_tables_their_own(
+    desk: Inspector, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
+    (run.path / "labels.csv").write_text("class,zh\nblue,蓝\n", encoding="utf-8")
+    choice, parts = evaluated(desk, run)
+    assert "蓝" in parts["matrix"]
+    file = desk.file(*choice, event(file="table"))
+    assert file is not None
+    table = Path(file).read_text(encoding="utf-8-sig")
+    assert "蓝" not in table
+    assert len(list(csv.reader(io.StringIO(table)))) == 1 + sum(
+        map(len, run.read("split.json")["splits"]["train"].values())
+    )
+
+
+def test_a_file_that_is_not_offered_is_not_given(desk: Inspector, run: Run) -> None:
+    choice, _ = evaluated(desk, run)
+    assert desk.file(*choice, event(file="../config.json")) is None
+    made = desk.file(*choice, event(file="report"))
+    assert made is not None
+    assert Path(made).read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    place = tmp_path_factory.mktemp("inspect")
+    folder = drawn.tiny(place / "tiny")
+    (folder / "blue").rename(folder / "<b>blue ${alert(1)}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+        patch.setattr(rendered, "ensure", lambda name, **_: folder)
+        judged.run(place / "runs", folder)
+        profile = Profile(place, place / "runs")
+        demo = build_app(profile)
+        _, address, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+        yield address
+        demo.close(verbose=False)
+
+
+def test_a_person_evaluates_presses_a_mistake_and_sees_both_maps(page: Page, url: str, screenshots: Path) -> None:
+    page.goto(url)
+    page.get_by_role("tab", name="Inspect").click()
+    page.locator("#inspect-split label").filter(has_text="Training").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("Nothing evaluated yet")
+    page.locator("#inspect-go").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("First guess right", timeout=60_000)
+    wrong = page.locator("#inspect-matrix td.miss button").first
+    count = wrong.inner_text()
+    wrong.click()
+    expect(page.locator("#inspect-gallery h3")).to_contain_text("taken for")
+    pictures = page.locator("#inspect-gallery button[data-index]")
+    expect(pictures).to_have_count(int(count))
+    expect(page.locator("#inspect-kind input:checked")).to_have_count(0)
+    pictures.first.click()
+    expect(page.locator("#inspect-pair img.under")).to_have_count(2)
+    expect(page.locator("#inspect-pair")).to_contain_text("which it was named")
+    page.screenshot(path=screenshots / "inspect.png", full_page=True)
+
+    recall = page.locator("#inspect-classes thead button").nth(3)
+    values = page.locator("#inspect-classes tbody td:nth-child(4) span")
+    for rising in (False, True):
+        recall.click()
+        shares = [float(one.removesuffix(" %")) for one in values.all_inner_texts()]
+        assert shares == sorted(shares, reverse=not rising)
+    with page.expect_download() as given:
+        page.locator("#inspect-downloads button").first.click()
+    assert given.value.suggested_filename == "train-best-report.html"
+    page.reload()
+    page.get_by_role("tab", name="Inspect").click()
+    page.locator("#inspect-split label").filter(has_text="Training").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("First guess right")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_the_screen(page: Page, url: str, screenshots: Path, width: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{url}?__theme={theme}")
+    page.get_by_role("tab", name="Inspect").click()
+    page.locator("#inspect-split label").filter(has_text="Validation").click()
+    page.locator("#inspect-go").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("First guess right", timeout=60_000)
+    page.locator("#inspect-kind label").last.click()
+    expect(page.locator("#inspect-gallery h3")).to_have_text("At random")
+    page.locator("#inspect-gallery button[data-index]").first.click()
+    expect(page.locator("#inspect-pair img.under")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=screenshots / f"inspect-{width}-{theme}.png", full_page=True)
