@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from ftlab import __version__, config, words
 from ftlab.commands import (
     architectures,
+    comparing,
     evaluation,
     explanation,
     folders,
@@ -108,6 +109,10 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--layer", default="", metavar="LAYER", help=words.text("cli.layer"))
     explain.add_argument("--before", action="store_true", help=words.text("cli.before"))
     explain.add_argument("--score", action="store_true", help=words.text("cli.score_map"))
+
+    compare = verb("compare", "runs", room=comparing)
+    compare.add_argument("several", nargs="+", metavar="RUN", help=words.text("cli.several"))
+    compare.add_argument("--out", metavar="PNG", help=words.text("cli.compare_out"))
 
     backbones = verb("backbones", room=architectures)
     backbones.add_argument("backbone", nargs="?", metavar="BACKBONE", help=words.text("cli.one_backbone"))

@@ -80,6 +80,24 @@ def curves_figure(history: History, title: str = "") -> Figure:
     return figure
 
 
+def comparison_figure(histories: Sequence[History], labels: Sequence[str]) -> Figure:
+    """Loss and accuracy on validation of several runs over their epochs (10 × 4.5 inches)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for history, label in zip(histories, labels, strict=True):
+        data = curves(history)
+        panels = (("loss", data.val_loss, 1.0), ("accuracy", data.val_accuracy, 100.0))
+        for axis, (name, series, scale) in zip(axes, panels, strict=True):
+            axis.plot(series.x / data.per_epoch, series.y * scale, "o-", markersize=4, label=label)
+            axis.set_ylabel(words.text(f"compare.{name}") + (" [%]" if scale > 1 else ""))
+            axis.set_xlabel(words.text("curve.epoch"))
+            axis.grid(alpha=0.25)
+    axes[0].legend()
+    return figure
+
+
 def rates_figure(sweep: Sweep) -> Figure:
     """A sweep over learning rates (7 × 4.5 inches): the loss at each, smoothed, and the rate suggested."""
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ FLOORS = (
     ("training",),
     ("inference",),
     ("inspection", "export"),
-    ("curves", "plots"),
+    ("comparison", "curves", "plots"),
     ("console", "printing"),
     ("session",),
     ("cli", "commands", "ui", "__main__"),
@@ -32,7 +32,7 @@ FLOORS = (
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
     *("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions", "config"),
-    *("heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
+    *("heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing", "comparison"),
     *("cli", "commands"),
 )
 LONGEST = 320  # lines of a module
