@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 from ftlab import words
@@ -30,8 +29,8 @@ class Contender:
         best: validation accuracy of the best epoch, in [0, 1]; None before there is one.
         best_epoch: which that was.
         epochs: done so far.
-        seconds: of all its epochs together, validation included.
-        images_per_second: of training, the median over the epochs; None before one is done.
+        seconds: of its last process so far, with all that came before the first epoch; at least of all its epochs.
+        images_per_second: training pictures of all epochs by those seconds; None before an epoch is done.
         trainable, total: parameters; 0 before they are known.
         weights: bytes of the best weights; 0 before there are any.
         folder: bytes of all that the run keeps.
@@ -75,7 +74,7 @@ def contender(run: Run, history: History) -> Contender:
         RunError: its configuration cannot be read.
     """
     config, started, best = run.config(), history.started, history.best
-    rates = [row.images_per_second for row in history.epochs if row.images_per_second]
+    epochs, seconds = max((row.epoch for row in history.epochs), default=0), _seconds(history)
     return Contender(
         name=run.name,
         status=run.status(),
@@ -83,14 +82,21 @@ def contender(run: Run, history: History) -> Contender:
         mode=config.mode,
         best=best.val_accuracy if best else None,
         best_epoch=best.epoch if best else None,
-        epochs=max((row.epoch for row in history.epochs), default=0),
-        seconds=sum(row.seconds for row in history.epochs),
-        images_per_second=median(rates) if rates else None,
+        epochs=epochs,
+        seconds=seconds,
+        images_per_second=epochs * started.train_images / seconds if started and epochs and seconds else None,
         trainable=started.trainable if started else 0,
         total=started.total if started else 0,
         weights=run.best.stat().st_size if run.best.is_file() else 0,
         folder=size(run),
     )
+
+
+def _seconds(history: History) -> float:
+    times = [row.time for rows in (history.steps, history.epochs) for row in rows[-1:]]
+    so_far = max(times) - history.started.time if times and history.started else 0.0
+    told = history.ended.seconds if history.ended else so_far
+    return max(told, sum(row.seconds for row in history.epochs))
 
 
 def size(run: Run) -> int:

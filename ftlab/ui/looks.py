@@ -58,7 +58,9 @@ def build() -> Looks:
                 min_width=260,
                 elem_id="predict-layer",
             )
-        before = gr.Checkbox(label=words.text("explain.before"), elem_id="predict-before")
+        before = gr.Checkbox(
+            label=words.text("explain.before"), info=words.text("explain.before_hint"), elem_id="predict-before"
+        )
         weigh = gr.Button(words.text("explain.weigh"), size="sm", elem_id="predict-weigh")
         verdict = gr.HTML(hint(), elem_id="predict-verdict", apply_default_css=False, min_height=48)
     return Looks(method, layer, before, weigh, verdict)
