@@ -110,6 +110,12 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--before", action="store_true", help=words.text("cli.before"))
     explain.add_argument("--score", action="store_true", help=words.text("cli.score_map"))
 
+    series = verb("series", "runs", room=comparing)
+    series.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    for name in config.KNOBS:
+        if name != "mode":
+            _knob_flag(series, name)
+
     compare = verb("compare", "runs", room=comparing)
     compare.add_argument("several", nargs="+", metavar="RUN", help=words.text("cli.several"))
     compare.add_argument("--out", metavar="PNG", help=words.text("cli.compare_out"))

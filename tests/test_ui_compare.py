@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import fabricated
+import gradio as gr
+import psutil
 import pytest
 
-from ftlab import comparison
+from ftlab import comparison, machine
+from ftlab.config import TrainConfig
+from ftlab.jobs import series
 from ftlab.runs import Run
 from ftlab.ui.compare import Panel
 from ftlab.ui.guard import Profile
@@ -28,7 +33,15 @@ def runs(tmp_path: Path) -> list[Run]:
 
 @pytest.fixture
 def panel(tmp_path: Path) -> Panel:
-    return Panel(Profile(tmp_path, tmp_path / "runs"))
+    return Panel(Profile(tmp_path, tmp_path / "runs"), settings)
+
+
+def settings(_given: object) -> TrainConfig:
+    return TrainConfig(sample="shapes", epochs=1)
+
+
+def held(timer: Any) -> bool:
+    return bool(timer.active)
 
 
 def text(markup: str) -> str:
@@ -77,7 +90,7 @@ def test_more_than_colours_are_refused(panel: Panel, tmp_path: Path) -> None:
 
 
 def test_on_a_space_only_a_visitors_own_runs_can_be_seen(tmp_path: Path, runs: list[Run]) -> None:
-    space = Panel(Profile(None, tmp_path / "runs", space=True))
+    space = Panel(Profile(None, tmp_path / "runs", space=True), settings)
     names = [run.name for run in runs]
     assert "Nothing to compare yet" in space.shown({}, names)[0]
     mine = {"run": names[0], "mine": names[:2]}
@@ -90,3 +103,59 @@ def test_a_run_that_cannot_be_read_is_named(panel: Panel, runs: list[Run]) -> No
     shown, _ = panel.shown({}, [run.name for run in runs[:2]])
     assert 'role="alert"' in shown
     assert runs[0].name in shown
+
+
+# --- one button for every mode
+
+
+def at_work(root: Path, *names: str) -> None:
+    """A series whose process is this one."""
+    me = psutil.Process()
+    told = {"runs": names, "modes": series.MODES, "pid": me.pid, "created": machine.born(me)}
+    root.mkdir(exist_ok=True)
+    (root / "series-20990101-000000-00000000.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def test_runs_of_a_series_are_ticked_as_they_begin(panel: Panel, runs: list[Run], tmp_path: Path) -> None:
+    one, two = runs[1].name, runs[2].name
+    at_work(tmp_path / "runs")
+    said, timer = panel.again({}, [])[1:]
+    assert "first of three trainings begins" in text(said)
+    assert held(timer)
+    at_work(tmp_path / "runs", one)
+    ticked, said, timer = panel.again({}, [])
+    assert ticked.value == [one]
+    assert "Training 1 of 3 is under way" in text(said)
+    at_work(tmp_path / "runs", one, two)
+    ticked, said, timer = panel.again({}, [one])
+    assert ticked.value == [one, two]
+    assert 'class="dots run1"' in said
+    assert held(timer)
+    assert panel.listed({}, [])[0].value == [one, two], "a page that is opened later sees the same"
+
+
+def test_the_button_starts_the_series_and_is_refused_while_one_is_at_work(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[TrainConfig] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(series, "start", lambda base, root: begun.append(base))
+        _, said, timer = panel.start({}, [], "the form")
+    assert begun == [settings(None)]
+    assert held(timer)
+    assert "begins" in text(said)
+    at_work(tmp_path / "runs")
+    warned: list[str] = []
+    monkeypatch.setattr(gr, "Warning", warned.append)
+    assert panel.start({}, [], "the form") == [gr.skip()] * 3
+    assert "under way" in warned[0]
+
+
+def test_on_a_space_there_is_no_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Panel(Profile(None, tmp_path / "runs", space=True), settings)
+    at_work(tmp_path / "runs")
+    warned: list[str] = []
+    monkeypatch.setattr(gr, "Warning", warned.append)
+    assert space.start({}, []) == [gr.skip()] * 3
+    assert "public Space" in warned[0]
+    assert "Nothing to compare yet" in space.again({}, [])[1]

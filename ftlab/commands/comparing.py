@@ -1,13 +1,42 @@
-"""The command that sets runs side by side."""
+"""The commands that train in every mode, and set runs side by side."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 from ftlab import comparison, runs, words
+from ftlab.commands import settings
 from ftlab.errors import ConfigError
+from ftlab.jobs import series as in_turn
 from ftlab.printing import as_json, table
+from ftlab.runs import Run
+
+
+def series(options: Namespace) -> int:
+    """The same training in every mode, in turn; how far each came."""
+    base = settings.given(options)
+    if not (base.data or base.sample):
+        raise ConfigError("config.no_source")
+    configs = in_turn.settings(base)
+    root = Path(options.runs).absolute()
+
+    def told(number: int, run: Run) -> None:
+        line = words.text(
+            "cli.series_begins", mode=run.config().mode, number=number + 1, count=len(configs), run=run.name
+        )
+        print(line, file=sys.stderr, flush=True)
+
+    made = in_turn.follow(configs, root, told)
+    for run in made:
+        row = comparison.contender(run, run.history())
+        if options.json:
+            as_json(row.to_json())
+        else:
+            shown = "–" if row.best is None else f"{row.best:.1%}"
+            print(words.text("cli.series_ended", mode=row.mode, best=shown, seconds=f"{row.seconds:.0f}", run=run.name))
+    return 0 if len(made) == len(configs) and made[-1].status() == "finished" else 2
 
 
 def compare(options: Namespace) -> None:

@@ -23,7 +23,7 @@ from ftlab import words
 STEPS = 20
 """Shares of the picture that are taken away or shown, one after the other; of maps by chance, every second one."""
 SHUFFLES = 9
-"""Maps by chance: one that means nothing does better than all of them in one of ten cases."""
+"""Maps by chance: one that means nothing does better than all of them in about one of ten cases."""
 _BATCH = 32
 _BLUR = 0.05
 """Standard deviation of the blur, in sides of the picture."""
