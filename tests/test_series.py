@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import staged
 
-from ftlab import runs
+from ftlab import cli, runs
+from ftlab.commands import settings
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError, RunError
 from ftlab.jobs import series
@@ -31,6 +33,13 @@ def test_only_the_mode_differs_and_what_was_left_open_is_chosen_for_each() -> No
     made = series.settings(BASE)
     assert [one.mode for one in made] == ["full", "frozen", "scratch"]
     assert {(one.sample, one.seed, one.epochs, one.learning_rate) for one in made} == {("shapes", 7, 2, None)}
+
+
+def test_the_command_is_one_that_the_command_line_takes(tmp_path: Path) -> None:
+    base = TrainConfig(sample="shapes", mode="full", seed=7, epochs=2, mixup=0.2)
+    options = cli.parser().parse_args(series.command(base, tmp_path)[3:])
+    assert settings.given(options) == replace(base, mode="frozen")  # its default: the command takes every mode
+    assert options.runs == str(tmp_path)
 
 
 def test_what_makes_no_sense_in_one_mode_is_refused_before_anything_begins(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def settings(base: TrainConfig) -> list[TrainConfig]:
 
 def command(base: TrainConfig, root: Path | str) -> list[str]:
     """The words of the command, as a person would type them."""
-    return ["python", "-m", "ftlab", "series", *config.argv(base), "--runs", str(root)]
+    given = config.argv(base)
+    at = given.index("--mode")  # it takes all of them
+    return ["python", "-m", "ftlab", "series", *given[:at], *given[at + 2 :], "--runs", str(root)]
 
 
 def start(base: TrainConfig, root: Path) -> Path:

@@ -33,13 +33,15 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
         train_tab: which runs the page may see.
         tab: this one; the runs are listed anew when it is opened.
     """
-    with gr.Row(visible=not profile.space, equal_height=True):
-        gr.HTML(
-            tag("p", words.text("compare.series_hint"), class_="ftlab-about"),
-            elem_id="compare-series-hint",
-            apply_default_css=False,
-        )
-        every = gr.Button(words.text("compare.series"), variant="primary", min_width=280, elem_id="compare-series")
+    with gr.Row(visible=not profile.space):
+        with gr.Column(scale=3, min_width=300):
+            gr.HTML(
+                tag("p", words.text("compare.series_hint"), class_="ftlab-about"),
+                elem_id="compare-series-hint",
+                apply_default_css=False,
+            )
+        with gr.Column(scale=1, min_width=280):
+            every = gr.Button(words.text("compare.series"), variant="primary", elem_id="compare-series")
     ticked = gr.CheckboxGroup(
         [],
         label=words.text("compare.runs"),

@@ -106,7 +106,7 @@ def differing(rows: Sequence[Contender], found: Sequence[Difference]) -> Markup:
     body = [tag("tr", tag("th", one.label, scope="row"), *(tag("td", value) for value in one.values)) for one in found]
     inner = tag("table", tag("thead", head), tag("tbody", join(body)))
     title = tag("h4", words.text("compare.differences"))
-    return tag("div", title, tag("div", inner, class_="ftlab-compare scroll"))
+    return tag("div", title, tag("div", inner, class_="ftlab-compare scroll"), class_="ftlab-differs")
 
 
 def _many(count: int) -> str:

@@ -121,8 +121,8 @@ class Lab:
             classes = predictor.classes
             if index is not None and not 0 <= index < len(classes):
                 index = None  # of a model that was chosen before
-            chooser = looks.layers(predictor, layer if isinstance(layer, str) else "")
-            how = looks.how(method, chooser.value)
+            layers = looks.layers(predictor)
+            how = looks.how(method, layer, layers)
             ranked, found = predictor.look(picture, index, k=len(classes), how=how)
             earlier = self._before(store, model, predictor, picture, found) if before else None
         except PictureError as error:
@@ -135,8 +135,8 @@ class Lab:
             gr.Column(visible=True),
             view.overlay(found, say(classes[found.index]), Path(picture).stem, earlier),
             gr.Dropdown(choices=[(say(name), number) for number, name in enumerate(classes)], value=found.index),
-            chooser,
-            looks.hint(),
+            gr.Dropdown(choices=layers, value=how.layer),
+            "",
         ]
 
     def _before(
@@ -165,7 +165,7 @@ class Lab:
     ) -> Markup:
         """Whether the map that is shown means anything."""
         if not picture:
-            return looks.hint()
+            return Markup("")
 
         def told(done: int, total: int) -> None:
             progress(done / total, desc=words.text("explain.progress", done=done, total=total))
@@ -174,7 +174,8 @@ class Lab:
             predictor = self._predictor(store, model)
             if not isinstance(index, int) or not 0 <= index < len(predictor.classes):
                 index = predictor.top(picture, 1)[0].index
-            return looks.verdict(predictor.weigh(picture, index, looks.how(method, layer), told))
+            how = looks.how(method, layer, looks.layers(predictor))
+            return looks.verdict(predictor.weigh(picture, index, how, told))
         except PictureError as error:
             return trouble(tag("b", Path(picture).name), ": ", view.wrong(error))
         except FtlabError as error:
@@ -255,4 +256,4 @@ def _unseen(path: Path, _changed: int) -> list[tuple[Path, str]]:
 
 
 def _nothing(said: Markup) -> list[Any]:
-    return [said, gr.Column(visible=False), "", gr.skip(), gr.skip(), looks.hint()]
+    return [said, gr.Column(visible=False), "", gr.skip(), gr.skip(), ""]

@@ -62,32 +62,31 @@ def build() -> Looks:
             label=words.text("explain.before"), info=words.text("explain.before_hint"), elem_id="predict-before"
         )
         weigh = gr.Button(words.text("explain.weigh"), size="sm", elem_id="predict-weigh")
-        verdict = gr.HTML(hint(), elem_id="predict-verdict", apply_default_css=False, min_height=48)
+        gr.HTML(
+            tag("p", words.text("explain.weigh_hint"), class_="ftlab-about"),
+            elem_id="predict-weigh-hint",
+            apply_default_css=False,
+        )
+        verdict = gr.HTML(elem_id="predict-verdict", apply_default_css=False, min_height=60)
     return Looks(method, layer, before, weigh, verdict)
 
 
-def how(method: object, layer: object) -> How:
+def how(method: object, layer: object, offered: list[tuple[str, str]]) -> How:
     """What a page asks for; what it cannot have is the usual."""
-    return How(
-        method if isinstance(method, str) and method in METHODS else METHODS[0], layer if isinstance(layer, str) else ""
-    )
+    there = any(layer == path for _, path in offered)
+    return How(method if isinstance(method, str) and method in METHODS else METHODS[0], str(layer) if there else "")
 
 
-def hint() -> Markup:
-    """What stands where the verdict will be."""
-    return tag("p", words.text("explain.weigh_hint"), class_="ftlab-about")
-
-
-def layers(predictor: Predictor, wanted: str) -> Any:
-    """The layers of a model to choose from, those next to the answer first; one that it does not have is the usual."""
+def layers(predictor: Predictor) -> list[tuple[str, str]]:
+    """(what a person reads, path) of the layers of a model to choose from: the usual one, then those next to the answer
+    first."""
     offered = [(words.text("explain.layer_usual"), "")]
     for one in reversed(predictor.layers):
         if one.path != predictor.row.cam:
             offered.append((words.text("explain.layer_other", layer=one.path, side=one.side), one.path))
         else:
             offered[0] = (words.text("explain.layer_own", layer=one.path, side=one.side), "")
-    there = any(wanted == path for _, path in offered)
-    return gr.Dropdown(choices=offered, value=wanted if there else "")
+    return offered
 
 
 def verdict(found: Faithfulness | None) -> Markup:
