@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from ftlab import __version__, config, words
 from ftlab.commands import (
     architectures,
+    comparing,
     evaluation,
     explanation,
     folders,
@@ -28,6 +29,7 @@ from ftlab.commands import (
     tutorials,
 )
 from ftlab.errors import FtlabError
+from ftlab.inference.how import METHODS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,6 +111,21 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--class", dest="of", metavar="NAME", help=words.text("cli.class"))
     explain.add_argument("--out", required=True, metavar="PNG|DIR", help=words.text("cli.out"))
     explain.add_argument("--opacity", type=float, default=0.6, metavar="0…1", help=words.text("cli.opacity"))
+    methods = words.text("cli.method", names=", ".join(METHODS), standard=METHODS[0])
+    explain.add_argument("--method", choices=METHODS, default=METHODS[0], metavar="NAME", help=methods)
+    explain.add_argument("--layer", default="", metavar="LAYER", help=words.text("cli.layer"))
+    explain.add_argument("--before", action="store_true", help=words.text("cli.before"))
+    explain.add_argument("--score", action="store_true", help=words.text("cli.score_map"))
+
+    series = verb("series", "runs", room=comparing)
+    series.add_argument("--config", metavar="FILE", help=words.text("cli.config"))
+    for name in config.KNOBS:
+        if name != "mode":
+            _knob_flag(series, name)
+
+    compare = verb("compare", "runs", room=comparing)
+    compare.add_argument("several", nargs="+", metavar="RUN", help=words.text("cli.several"))
+    compare.add_argument("--out", metavar="PNG", help=words.text("cli.compare_out"))
 
     backbones = verb("backbones", room=architectures)
     backbones.add_argument("backbone", nargs="?", metavar="BACKBONE", help=words.text("cli.one_backbone"))

@@ -76,6 +76,22 @@ def curves_figure(history: History, title: str = "") -> Figure:
     return figure
 
 
+def comparison_figure(histories: Sequence[History], labels: Sequence[str]) -> Figure:
+    """Loss and accuracy on validation of several runs over their epochs (10 × 4.5 inches)."""
+    figure = lettering.figure(10, 4.5)
+    axes = figure.subplots(1, 2)
+    for history, label in zip(histories, labels, strict=True):
+        data = curves(history)
+        panels = (("loss", data.val_loss, 1.0), ("accuracy", data.val_accuracy, 100.0))
+        for axis, (name, series, scale) in zip(axes, panels, strict=True):
+            axis.plot(series.x / data.per_epoch, series.y * scale, "o-", markersize=4, label=lettering.line(label))
+            axis.set_ylabel(text(f"compare.{name}") + (" [%]" if scale > 1 else ""))
+            axis.set_xlabel(text("curve.epoch"))
+            axis.grid(alpha=0.25)
+    axes[0].legend()
+    return figure
+
+
 def rates_figure(sweep: Sweep) -> Figure:
     """A sweep over learning rates (7 × 4.5 inches): the loss at each, smoothed, and the rate suggested."""
     figure = lettering.figure(7, 4.5)
@@ -100,31 +116,39 @@ def explanation_figure(
     overlay: np.ndarray[Any, Any],
     heat: np.ndarray[Any, Any],
     scores: Sequence[tuple[str, float]],
+    before: np.ndarray[Any, Any] | None = None,
+    note: str = "",
 ) -> Figure:
-    """A prediction on one sheet (12 × 3.6 inches): picture, heat map, overlay, and the classes as bars.
+    """A prediction on one sheet (3.6 inches high): picture, heat map, overlay, and the classes as bars.
 
     Args:
         picture, overlay: uint8 `[H, W, 3]`.
         heat: float `[h, w]` in [0, 1].
         scores: (class, probability), the best first.
+        before: the overlay before fine-tuning, uint8 `[H, W, 3]`, shown left of the other.
+        note: a sentence below all.
     """
-    figure = lettering.figure(12, 3.6)
-    shown = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.2))
-    shown[0].imshow(picture)
-    shown[1].imshow(heat, cmap="inferno", vmin=0.0, vmax=1.0)
-    shown[2].imshow(overlay)
-    for axis, name in zip(shown[:3], ("picture", "heat", "overlay"), strict=True):
+    panels = [("picture", picture), ("heat", heat), ("before", before), ("overlay", overlay)]
+    pictures = [(name, one) for name, one in panels if one is not None]
+    count = len(pictures)
+    figure = lettering.figure(3 * count + 3, 3.6)
+    shown = figure.subplots(1, count + 1, width_ratios=(*[1] * count, 1.2))
+    if note:
+        figure.supxlabel(lettering.line(note), fontsize=9)
+    for axis, (name, one) in zip(shown, pictures, strict=False):
+        axis.imshow(one, cmap="inferno", vmin=0.0, vmax=1.0)
         axis.set_title(text(f"curve.explain.{name}"), fontsize=11)
         axis.set_axis_off()
     names = [name for name, _ in scores][::-1]
     values = [100 * value for _, value in scores][::-1]
-    bars = shown[3].barh(range(len(names)), values, color="#2f6fde")
-    shown[3].bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3, fontsize=9)
-    shown[3].set_yticks(range(len(names)), [lettering.line(name) for name in names])
-    shown[3].set_xlim(0, 118)
-    shown[3].set_xticks([])
+    chart = shown[-1]
+    bars = chart.barh(range(len(names)), values, color="#2f6fde")
+    chart.bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3, fontsize=9)
+    chart.set_yticks(range(len(names)), [lettering.line(name) for name in names])
+    chart.set_xlim(0, 118)
+    chart.set_xticks([])
     for side in ("top", "right", "bottom"):
-        shown[3].spines[side].set_visible(False)
+        chart.spines[side].set_visible(False)
     return figure
 
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("training",),
     ("inference",),
     ("inspection", "export"),
-    ("curves", "evaluation_plots", "lettering", "plots", "report"),
+    ("comparison", "curves", "evaluation_plots", "lettering", "plots", "report"),
     ("console", "printing"),
     ("session",),
     ("cli", "commands", "ui", "__main__"),
@@ -33,6 +33,7 @@ FLOORS = (
 LIGHT = (
     *("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions", "config"),
     *("markup", "heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
+    "comparison",
     *("cli", "commands"),
 )
 LONGEST = 320  # lines of a module

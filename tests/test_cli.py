@@ -230,6 +230,22 @@ def test_explain_writes_a_figure(say: Any, root: Path, pictures: Path, tmp_path:
         assert len(np.unique(np.asarray(figure))) > 50
 
 
+def test_explain_tells_what_is_asked_beyond_the_map(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
+    file, out = pictures / "green" / "green_1.png", tmp_path / "green.png"
+    more = ("--method", "layer_cam", "--layer", "blocks.3", "--before", "--score")
+    given = ("explain", "latest", file, "--class", "green", "--out", out, "--runs", root, *more)
+    status, told, _ = say(*given, "--json")
+    assert status == 0
+    (line,) = lines(told)
+    assert (line["method"], line["layer"], line["class"]) == ("layer_cam", "blocks.3", "green")
+    assert line["before"] == {"kind": "same"}  # the run is frozen
+    assert line["score"] is None or line["score"]["shuffles"] == 9
+    status, told, _ = say(*given)
+    assert status == 0
+    assert "The backbone was frozen" in told
+    assert ("The map means something" in told) or ("no better than chance" in told) or ("nothing to try" in told)
+
+
 def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "in" / name).mkdir(parents=True)
@@ -449,6 +465,8 @@ MISTAKES = [
     ("explain latest TINY/amber/amber_0.png --out x.exe", "x.exe"),
     ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),
     ("explain latest TINY", "--out"),
+    ("explain latest TINY --layer blocks --out x --method best", "best"),
+    ("explain latest TINY --layer head --out x", "blocks.5"),
     ("measure --config none.json", "none.json"),
     ("fly", "fly"),
     ("", "COMMAND"),

@@ -11,7 +11,7 @@ from torch import nn
 
 from ftlab import backbones
 from ftlab.config import TrainConfig
-from ftlab.inference import cam
+from ftlab.inference.attribution import attribute
 from ftlab.models import heads, network
 from ftlab.models.heads import Plan
 
@@ -102,8 +102,8 @@ def test_one_logit_is_binary_cross_entropy_to_the_gradient(smoothing: float) -> 
 def test_a_network_of_one_logit_explains_either_class() -> None:
     net = network.build(ROW, 2, pretrained=False, head=Plan(kind="logit", init="default")).eval()
     picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    logits, first = cam.grad_cam(net, ROW, picture, 0)
-    _, second = cam.grad_cam(net, ROW, picture, 1)
+    logits, first = attribute(net, ROW, picture, 0)
+    _, second = attribute(net, ROW, picture, 1)
     assert float(logits[0]) == -float(logits[1])
     assert torch.allclose(first, -second)
     assert float(first.abs().max()) > 0

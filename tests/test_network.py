@@ -12,7 +12,7 @@ from torch import nn
 from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import MODES, TrainConfig, resolve
-from ftlab.inference import cam
+from ftlab.inference.attribution import attribute
 from ftlab.models import freezing, network, weights
 from ftlab.models.blocks import blocks
 from ftlab.models.folding import fold
@@ -140,7 +140,7 @@ def test_biases_and_norms_are_not_decayed(row: Backbone, net: Network) -> None:
 
 
 def test_grad_cam_finds_its_layer(row: Backbone, net: Network, answered: tuple[torch.Tensor, torch.Tensor]) -> None:
-    logits, evidence = cam.grad_cam(net, row, pictures(row), 1)
+    logits, evidence = attribute(net, row, pictures(row), 1)
     assert logits.shape == (CLASSES,)
     side = MAPS.get(row.name, 7)
     assert evidence.shape == (side, side)

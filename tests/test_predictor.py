@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig
 from ftlab.data import catalog, decode, loader, transforms
-from ftlab.errors import DataError, PictureError, RunError
+from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.inference import predictor
+from ftlab.inference.how import METHODS, How
 from ftlab.inference.predictor import Predictor
 from ftlab.models import heads, network
 from ftlab.models.network import Network
@@ -107,6 +108,42 @@ def test_thirty_threads_get_the_bits_of_one(model: Predictor, pictures: list[Pat
     with ThreadPoolExecutor(30) as pool:
         assert list(pool.map(ask, files)) == serial
     assert all(top == scores for top, scores, *_ in serial)
+
+
+def test_thirty_threads_get_the_bits_of_one_by_every_method_and_layer(model: Predictor, pictures: list[Path]) -> None:
+    ways = [How(method, layer) for method in METHODS for layer in ("", "features.3", "features.13")]
+
+    def ask(number: int) -> tuple[Any, ...]:
+        scores, found = model.look(pictures[number % 5], number % 3, how=ways[number % len(ways)])
+        return scores, found.heat.tobytes(), found.how
+
+    serial = [ask(number) for number in range(60)]
+    with ThreadPoolExecutor(30) as pool:
+        assert list(pool.map(ask, range(60))) == serial
+    assert len({heat for _, heat, _ in serial}) > 40
+
+
+def test_a_layer_is_named_by_its_path_and_the_usual_one_needs_no_name(model: Predictor, pictures: list[Path]) -> None:
+    assert model.look(pictures[0])[1].how == How("grad_cam", ROW.cam)
+    inner = "features.3.conv.0"  # not one worth a look, but it tells places apart
+    assert inner not in [layer.path for layer in model.layers]
+    assert model.look(pictures[0], how=How(layer=inner))[1].how.layer == inner
+    for wrong in ("features.99", "head", "x"):
+        with pytest.raises(ConfigError, match=r"features\.13"):
+            model.look(pictures[0], how=How(layer=wrong))
+
+
+def test_a_map_can_be_tried_and_one_without_evidence_cannot(pictures: list[Path]) -> None:
+    net = untrained(3)
+    heads.classifier(net.head).weight.data[2] = 0.0  # this class listens to nothing
+    model = Predictor(net, ROW, transforms.of(ROW), NAMES, "")
+    assert model.weigh(pictures[0], 2) is None
+    index = next(index for index in (0, 1) if model.explain(pictures[0], index).evidence)
+    found = model.weigh(pictures[0], index)
+    assert found is not None
+    whole = next(score.probability for score in model.top(pictures[0]) if score.index == index)
+    assert found.deletion[0] == pytest.approx(whole, abs=1e-4)
+    assert found.insertion[-1] == pytest.approx(whole, abs=1e-4)
 
 
 def test_a_file_that_is_no_picture_is_named(model: Predictor, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ftlab import backbones, places
 from ftlab.backbones import Backbone
 from ftlab.errors import ConfigError, WeightsError
 from ftlab.inference import cam
+from ftlab.inference.attribution import attribute
 from ftlab.models import layers, network, weights
 from ftlab.models.folding import fold
 from ftlab.models.network import Network
@@ -90,7 +91,7 @@ def test_its_network_is_like_any_other(row: Backbone, net: Network) -> None:
 def test_grad_cam_looks_where_places_still_differ(row: Backbone, net: Network) -> None:
     layer, layout, tokens, side = FAMILIES[row.name.removeprefix("timm/")]
     assert (row.cam, row.cam_layout, row.cam_tokens) == (layer, layout, tokens)
-    logits, evidence = cam.grad_cam(net, row, picture(row), 1)
+    logits, evidence = attribute(net, row, picture(row), 1)
     assert logits.shape == (CLASSES,)
     assert evidence.shape == (side, side)
     assert evidence.isfinite().all()
@@ -98,7 +99,7 @@ def test_grad_cam_looks_where_places_still_differ(row: Backbone, net: Network) -
     # Also after it was asked in inference mode, where some keep tensors for the next time.
     with torch.inference_mode():
         net(picture(row))
-    assert torch.allclose(cam.grad_cam(net, row, picture(row), 1)[1], evidence)
+    assert torch.allclose(attribute(net, row, picture(row), 1)[1], evidence)
 
 
 def test_it_travels_with_the_weights_as_json(row: Backbone) -> None:
@@ -162,7 +163,7 @@ def test_a_model_without_places_trains_all_the_same_and_has_no_map(monkeypatch: 
     found = describe("timm/test_resnet")
     assert (found.cam, found.width) == ("", 8)
     net = network.build(found, CLASSES, pretrained=False)
-    logits, evidence = cam.grad_cam(net, found, torch.randn(1, 3, 4, 4))
+    logits, evidence = attribute(net, found, torch.randn(1, 3, 4, 4))
     assert logits.shape == (CLASSES,)
     assert evidence.numel() == 0
     assert not cam.heat(evidence, 5, 4, (0, 0, 5, 4)).any()

@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +22,13 @@ from PIL import Image
 from ftlab import runs
 from ftlab.config import TrainConfig
 from ftlab.data import catalog
-from ftlab.errors import PictureError
+from ftlab.errors import PictureError, WeightsError
+from ftlab.inference.before import Before
 from ftlab.inference.decision import Decision
+from ftlab.inference.faithfulness import Faithfulness
+from ftlab.inference.how import How
 from ftlab.inference.predictor import Explanation, Score
+from ftlab.models.cam_layers import Layer
 from ftlab.runs import Run
 from ftlab.ui import lab as labs
 from ftlab.ui import predict_view as view
@@ -32,7 +37,7 @@ from ftlab.ui.lab import UNTRAINED, Lab
 from ftlab.ui.predict import _as_sent
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}"
-PARTS = ("scores", "evidence", "overlay", "classes")
+PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict")
 
 
 class Stub:
@@ -42,14 +47,32 @@ class Stub:
     decision: Decision | None = None
     names: dict[str, dict[str, str]] = {}  # noqa: RUF012
     classes = ("ant", "bee", EVIL, "dog", "elk", "fox", "gnu")
+    row = SimpleNamespace(cam="features")
+    layers = (Layer("early", "chw", 0, 56), Layer("features", "chw", 0, 7), Layer("norm", "chw", 0, 7))
 
-    def look(self, file: str, index: int | None = None, k: int = 5) -> tuple[list[Score], Explanation]:
+    def __init__(self) -> None:
+        self.asked: list[How] = []
+
+    def look(
+        self,
+        file: str,
+        index: int | None = None,
+        k: int = 5,
+        how: How = How(),  # noqa: B008
+    ) -> tuple[list[Score], Explanation]:
+        self.asked.append(how)
         chosen = 0 if index is None else index
         pixels = np.full((30, 40, 3), 100, np.uint8)
         heat = np.zeros((30, 40), np.float32)
         if chosen != 1:
             heat[5:10, 10:20] = 1
-        return self.top(file, k), Explanation(chosen, pixels, heat, chosen != 1, (5, 0, 35, 30))
+        return self.top(file, k), Explanation(chosen, pixels, heat, chosen != 1, (5, 0, 35, 30), how=how)
+
+    def weigh(self, file: str, index: int, how: How, progress: Callable[[int, int], None]) -> Faithfulness | None:
+        self.asked.append(how)
+        progress(101, 202)
+        curve = np.linspace(1, 0, 21)
+        return None if index == 1 else Faithfulness(curve, curve, curve[::2] / 2, curve[::2], 9 if index else 3)
 
     def none_of_these(self, scores: list[Score]) -> bool:
         return self.decision is not None and self.decision.refuses(scores[0].probability)
@@ -63,9 +86,16 @@ class Stub:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    made = Lab(Profile(tmp_path, tmp_path / "runs"))
-    monkeypatch.setattr(made, "_predictor", lambda store, model: Stub())
+    made, stub = Lab(Profile(tmp_path, tmp_path / "runs")), Stub()
+    monkeypatch.setattr(made, "_predictor", lambda store, model: stub)
     return made
+
+
+@pytest.fixture
+def asked_how(lab: Lab) -> list[How]:
+    """What the model was asked, in turn."""
+    asked: list[How] = lab._predictor({}, UNTRAINED).asked  # type: ignore[attr-defined]
+    return asked
 
 
 def asked(answer: list[Any]) -> dict[str, Any]:
@@ -131,7 +161,7 @@ def test_all_classes_are_shown_where_there_are_fewer_than_five() -> None:
 
 def test_pressing_a_bar_shows_the_evidence_for_that_class(lab: Lab) -> None:
     event: Any = SimpleNamespace(_data={"index": 3})
-    shown = asked(lab.explain_row({}, UNTRAINED, "a.jpg", event))
+    shown = asked(lab.explain_row({}, UNTRAINED, "a.jpg", "grad_cam", "", False, event))
     assert [pressed for _, _, pressed in bars(shown["scores"])] == ["false", "false", "false", "true", "false"]
     assert "Evidence for dog" in text(shown["overlay"])
     assert shown["classes"].value == 3
@@ -213,6 +243,86 @@ def test_class_names_are_escaped_in_the_overlay(lab: Lab) -> None:
     overlay = asked(lab.explain({}, UNTRAINED, "a.jpg", 2))["overlay"]
     assert "<img src=x" not in overlay
     assert "&lt;img src=x" in overlay
+
+
+# --- how it looks
+
+
+def test_method_and_layer_are_those_of_the_folded_section(lab: Lab, asked_how: list[How]) -> None:
+    shown = asked(lab.predict({}, UNTRAINED, "a.jpg", "layer_cam", "early", False))
+    assert asked_how == [How("layer_cam", "early")]
+    assert shown["layer"].value == "early"
+    lab.explain({}, UNTRAINED, "a.jpg", "hires_cam", "", False, 3)
+    assert asked_how[1] == How("hires_cam", "")
+
+
+def test_layers_next_to_the_answer_come_first_and_the_usual_one_before_all(lab: Lab) -> None:
+    chooser = asked(lab.predict({}, UNTRAINED, "a.jpg"))["layer"]
+    assert chooser.choices == [
+        ("features (7 × 7), usual", ""),
+        ("norm (7 × 7)", "norm"),
+        ("early (56 × 56)", "early"),
+    ]
+
+
+@pytest.mark.parametrize("layer", ["of another model", "", None, 7, ["x"]])
+def test_a_layer_that_the_model_does_not_have_is_the_usual_one(lab: Lab, asked_how: list[How], layer: object) -> None:
+    shown = asked(lab.predict({}, UNTRAINED, "a.jpg", "score_cam", layer, False))
+    assert asked_how == [How()]
+    assert shown["layer"].value == ""
+
+
+def test_before_stands_beside_after(lab: Lab, monkeypatch: pytest.MonkeyPatch, asked_how: list[How]) -> None:
+    then = Before("imagenet", Stub(), 0)  # type: ignore[arg-type]
+    monkeypatch.setattr("ftlab.inference.before.find", lambda run, model, index: then)
+    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "layer_cam", "early", True))["overlay"]
+    assert text(overlay).count("Before fine-tuning") == text(overlay).count("After fine-tuning") == 1
+    assert overlay.index("Before fine-tuning") < overlay.index("After fine-tuning")
+    assert overlay.count('class="over"') == 2
+    assert "ImageNet's class “ant”, to which it gives 50.4 %." in text(overlay).replace("&#x27;", "'")
+    assert then.model is not None
+    assert then.model.asked == asked_how == [How("layer_cam", "early")]  # type: ignore[attr-defined]
+
+
+def test_where_there_is_no_before_the_page_says_why(lab: Lab) -> None:
+    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "grad_cam", "", True))["overlay"]
+    assert "This is the pretrained network itself" in text(overlay)
+    assert overlay.count('class="over"') == 1
+
+
+def test_weights_that_are_not_here_leave_what_is_now(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_given: object) -> Before:
+        raise WeightsError("weights.none", title="Net")
+
+    monkeypatch.setattr("ftlab.inference.before.find", missing)
+    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "grad_cam", "", True))["overlay"]
+    assert "Net" in text(overlay)
+    assert overlay.count('class="over"') == 1
+
+
+def weighed(lab: Lab, index: object, picture: str | None = "a.jpg") -> str:
+    return lab.weigh({}, UNTRAINED, picture, "layer_cam", "early", False, index, lambda *given, **named: None)  # type: ignore[arg-type]
+
+
+def test_the_verdict_on_a_map_is_a_sentence_with_its_curves(lab: Lab, asked_how: list[How]) -> None:
+    said = weighed(lab, 3)
+    assert text(said).startswith("The map means something.")
+    assert said.count("<svg") == 2
+    assert said.count("<polyline") == 4
+    assert asked_how == [How("layer_cam", "early")]
+    assert "no better than chance" in text(weighed(lab, 0))
+    assert "nothing to try" in text(weighed(lab, 1))
+
+
+def test_a_verdict_is_asked_of_the_first_class_where_none_fits(lab: Lab) -> None:
+    for index in (None, 99, "x"):
+        assert weighed(lab, index) == weighed(lab, 0)
+
+
+def test_a_bad_picture_has_no_verdict_and_a_new_one_no_old_verdict(lab: Lab, tmp_path: Path) -> None:
+    assert 'role="alert"' in weighed(lab, None, str(tmp_path / "bad.jpg"))
+    assert "svg" not in weighed(lab, 0, None)
+    assert "svg" not in asked(lab.predict({}, UNTRAINED, "b.jpg"))["verdict"]
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ftlab import words
 from ftlab.commands import settings
-from ftlab.commands.prediction import model_of, pictures
+from ftlab.commands.prediction import model_of, pictures, run_of
 from ftlab.errors import ConfigError, FtlabError
-from ftlab.printing import as_json
+from ftlab.inference.how import How
+from ftlab.printing import as_json, bar
+
+if TYPE_CHECKING:
+    from ftlab.inference.before import Before
+    from ftlab.inference.cam import Pixels
+    from ftlab.inference.faithfulness import Faithfulness
+    from ftlab.inference.predictor import Explanation, Predictor, Score
 
 
 def explain(options: Namespace) -> int:
-    """A figure of each file: the picture, the heat map of a class, the overlay, the top classes."""
+    """A figure of each file: the picture, the heat map of a class, the overlay, the top classes; on demand what was
+    looked at before fine-tuning, and whether the map means anything."""
     from ftlab import plots
-    from ftlab.inference import cam
 
     settings.within("--opacity", options.opacity, 0, 1)
     model, files = model_of(options), pictures(options.files)
@@ -25,29 +34,86 @@ def explain(options: Namespace) -> int:
         if options.of not in model.classes:
             raise ConfigError("config.class", name=options.of, names=", ".join(model.classes[:20]))
         index = model.classes.index(options.of)
+    model.layer(options.layer)  # a wrong one is said once, not at every picture
     out, mistakes = Path(options.out), 0
     alone = len(files) == 1 and bool(out.suffix) and not out.is_dir()
     if alone:
         plots.check(out)
     for number, file in enumerate(files):
         try:
-            scores, found = model.look(file, index)
+            seen = _look(options, model, file, index)
         except FtlabError as mistake:
             mistakes += 1
             print(f"ftlab: {mistake}", file=sys.stderr)
             continue
-        name = model.classes[found.index]
+        name = model.classes[seen.found.index]
         target = out if alone else _figure(out, files, number, name)
-        shown = cam.overlay(found.picture, found.heat, found.box, options.opacity)
-        bars = [(score.name, score.probability) for score in scores]
-        figure = plots.explanation_figure(found.picture, shown, found.heat, bars)
-        plots.save(figure, target)
+        plots.save(seen.figure(options.opacity), target)
         if options.json:
-            as_json({"file": str(file), "class": name, "evidence": found.evidence, "out": str(target)})
+            as_json({"file": str(file), "class": name, "out": str(target), **seen.to_json()})
         else:
-            key = "cli.explained" if found.evidence else "cli.no_evidence" if found.mapped else "cli.no_map"
-            print(words.text(key, file=file, name=name, out=target))
+            key = "cli.explained" if seen.found.evidence else "cli.no_evidence" if seen.found.mapped else "cli.no_map"
+            print(words.text(key, file=file, name=name, out=target), *seen.said(), sep="\n  ")
     return 2 if mistakes == len(files) else 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """All that was asked about one picture."""
+
+    scores: list[Score]
+    found: Explanation
+    before: Before | None
+    earlier: Explanation | None
+    earlier_probability: float
+    score: Faithfulness | None
+    scored: bool
+
+    def figure(self, opacity: float) -> Any:
+        from ftlab import plots
+
+        bars = [(score.name, score.probability) for score in self.scores]
+        earlier = _overlay(self.earlier, opacity) if self.earlier else None
+        picture, over = self.found.picture, _overlay(self.found, opacity)
+        return plots.explanation_figure(picture, over, self.found.heat, bars, earlier, "\n".join(self.said()))
+
+    def said(self) -> list[str]:
+        """Sentences about what was asked beyond the map."""
+        from ftlab.inference import before, faithfulness
+
+        made = [] if self.before is None else [before.sentence(self.before, self.earlier_probability)]
+        return [*made, *([" ".join(faithfulness.sentences(self.score))] if self.scored else [])]
+
+    def to_json(self) -> dict[str, Any]:
+        found = self.found
+        made: dict[str, Any] = {"evidence": found.evidence, "method": found.how.method, "layer": found.how.layer}
+        if self.before is not None:
+            made["before"] = {"kind": self.before.kind}
+            if self.earlier is not None:
+                made["before"] |= {"class": self.before.name, "probability": self.earlier_probability}
+        if self.scored:
+            made["score"] = self.score.to_json() if self.score else None
+        return made
+
+
+def _look(options: Namespace, model: Predictor, file: Path, index: int | None) -> _Seen:
+    from ftlab.inference import before
+
+    how = How(options.method, options.layer)
+    scores, found = model.look(file, index, how=how)
+    then = before.find(run_of(options), model, found.index) if options.before else None
+    earlier, probability = then.look(file, how) if then else (None, 0.0)
+    score = None
+    if options.score:
+        with bar("cli.scoring") as progress:
+            score = model.weigh(file, found.index, how, progress)
+    return _Seen(scores, found, then, earlier, probability, score, options.score)
+
+
+def _overlay(found: Explanation, opacity: float) -> Pixels:
+    from ftlab.inference import cam
+
+    return cam.overlay(found.picture, found.heat, found.box, opacity)
 
 
 def _figure(out: Path, files: list[Path], number: int, name: str) -> Path:

@@ -12,6 +12,7 @@ from ftlab import runs, words
 from ftlab.commands import settings
 from ftlab.errors import DataError, FtlabError
 from ftlab.printing import as_json
+from ftlab.runs import Run
 
 if TYPE_CHECKING:
     from ftlab.inference.predictor import Predictor
@@ -64,4 +65,9 @@ def model_of(options: Namespace) -> Predictor:
     """The model of the run that a command names; of `default` the untrained one."""
     from ftlab.inference.predictor import load
 
-    return load(None if options.run == "default" else runs.find(options.runs, options.run))
+    return load(run_of(options))
+
+
+def run_of(options: Namespace) -> Run | None:
+    """The run that a command names; None is the untrained default."""
+    return None if options.run == "default" else runs.find(options.runs, options.run)

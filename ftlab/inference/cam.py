@@ -1,63 +1,14 @@
-"""Grad-CAM: where in a picture the evidence for a class lies; and how to show it.
-
-Selvaraju et al., 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
-arXiv:1610.02391, equations 1 and 2 (page 5).
-"""
+"""How the map of a class is shown: as heat over its picture, in colours, as a layer, as an overlay."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
-
-from ftlab.backbones import Backbone
-from ftlab.models.cam_layout import as_map
-from ftlab.models.network import Network
+from torch import Tensor
 
 Pixels = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float32]
-
-
-def grad_cam(net: Network, row: Backbone, picture: Tensor, index: int | None = None) -> tuple[Tensor, Tensor]:
-    """Logits and the class's map from one forward pass and a backward pass that ends at the map's layer.
-
-    Args:
-        net: a network of `row`, left as found: training flags, gradients, hooks.
-        picture: float32 [1, 3, side, side], normalised, on the network's device.
-        index: of the class; None takes the one with the largest logit.
-
-    Returns:
-        Logits, float32 [K], and the map before the ReLU, float32 [h, w]: positive where there is evidence for the
-        class, in units of the logit times the activation. Where the architecture has no layer for it: [0, 0].
-    """
-    kept: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        # Cut here: frozen parameters leave no graph, and nothing below this layer needs a gradient. What goes on is
-        # a copy, because later layers may work in place.
-        kept.append(output.detach().requires_grad_())
-        return kept[-1].clone()
-
-    flags = {module: module.training for module in net.modules()}
-    net.eval()
-    handle = net.backbone.get_submodule(row.cam).register_forward_hook(keep) if row.cam else None
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            logits = net(picture)[0]
-            chosen = int(logits.argmax()) if index is None else index
-            slope = torch.autograd.grad(logits[chosen], kept[-1])[0] if handle else None
-    finally:
-        if handle:
-            handle.remove()
-        for module, training in flags.items():
-            module.training = training
-    if slope is None:
-        return logits.detach().float(), torch.zeros(0, 0)
-    activation, gradient = (as_map(x.detach().float(), row.cam_layout, row.cam_tokens) for x in (kept[-1], slope))
-    weights = gradient.mean(dim=(1, 2), keepdim=True)
-    return logits.detach().float(), (weights * activation).sum(0)
 
 
 def heat(evidence: Tensor, width: int, height: int, box: tuple[int, int, int, int]) -> Heat:

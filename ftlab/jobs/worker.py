@@ -71,6 +71,13 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, **more}
 
 
+def apart() -> dict[str, Any]:
+    """What makes a process outlive the one that starts it, for `subprocess.Popen`."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
 def end(run: Run) -> None:
     """End the process of a run and all that it started, whether it listens or not. What it saved stays.
 
@@ -113,9 +120,6 @@ def _lives(process: psutil.Process) -> bool:
 
 def _spawn(words: list[str], run: Run) -> Run:
     """The process outlives this one: it has a session of its own, and its output goes to a file."""
-    apart: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     # A crash inside a library leaves the lines of Python that led there.
     told = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     try:
@@ -127,7 +131,7 @@ def _spawn(words: list[str], run: Run) -> Run:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment(**{ADOPT: str(run.path)}, **told),
-                **apart,
+                **apart(),
             )
     except OSError as cause:
         raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause

@@ -18,10 +18,19 @@ def blocks(backbone: nn.Module) -> list[list[str]]:
     A block is a module as deep in the source's tree as gives about `_ENOUGH` of them: a residual block, a transformer
     layer, a stage. A normalisation, or a parameter that stands alone, belongs to the block before it.
     """
+    return _finest(backbone)[0]
+
+
+def depth(backbone: nn.Module) -> int:
+    """How many parts the path of a block has at most: 2 for `layer4.1`."""
+    return _finest(backbone)[1]
+
+
+def _finest(backbone: nn.Module) -> tuple[list[list[str]], int]:
     names = [name for name, _ in backbone.named_parameters()]
     deepest = max((name.count(".") for name in names), default=0)
-    cuts = [_cut(backbone, names, depth) for depth in range(1, max(1, deepest) + 1)]
-    return next((cut for cut in cuts if len(cut) >= _ENOUGH), max(cuts, key=len))
+    cuts = [(_cut(backbone, names, level), level) for level in range(1, max(1, deepest) + 1)]
+    return next((cut for cut in cuts if len(cut[0]) >= _ENOUGH), max(cuts, key=lambda cut: len(cut[0])))
 
 
 def _cut(backbone: nn.Module, names: list[str], depth: int) -> list[list[str]]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import difflib
 import math
 import time
-from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
 import timm
 import torch
-import torch.nn.functional as F
 from timm.models import PretrainedCfg, get_pretrained_cfg, is_model, list_models, list_pretrained
 from torch import Tensor, nn
 
 from ftlab.backbones import TIMM, Backbone, rates
 from ftlab.errors import ConfigError
-from ftlab.models.cam_layout import as_map
+from ftlab.models import cam_layers
+from ftlab.models.cam_layers import Layer
 
 _TRIED = 40
 """Layers that are tried for Grad-CAM, from the last one back."""
@@ -80,20 +80,11 @@ def describe(name: str) -> Backbone:
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """One whose output tells places apart; layout and tokens as in a row. No path: there is none."""
-
-    path: str
-    layout: str
-    tokens: int
-
-
-@dataclass(frozen=True)
 class _Trial:
     """What letting a picture through showed: length of its features, where Grad-CAM looks, pictures per second."""
 
     width: int
-    cam: _Layer
+    cam: Layer
     speed: float
 
 
@@ -143,59 +134,21 @@ def _try(module: nn.Module, side: int) -> _Trial:
     Raises:
         ValueError: what comes out is no vector for each picture.
     """
-    generator = torch.Generator().manual_seed(0)
-    # Patches of one colour: noise is the same all over to a layer that looks at much of it.
-    picture = F.interpolate(2 * torch.randn(2, 3, 4, 4, generator=generator), side, mode="bilinear")
+    picture = cam_layers.patches(side)
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
             if not parameter.any():  # what starts at zero lets nothing through, and every map would be the same
                 parameter.normal_(generator=generator)
         _check(module.train()(picture))
         module.eval()
-        telling: list[_Layer] = []
+        telling: list[Layer] = []
         began = time.perf_counter()
-        _pass(module, picture[:1], None, lambda path, output: _list(telling, path, output))
+        features = cam_layers.run(module, picture[:1], None, partial(cam_layers.list_layer, telling))
         seconds = time.perf_counter() - began
-    outputs: dict[str, Tensor] = {}
-    tried = {layer.path: layer for layer in telling[-_TRIED:]}
-    module.requires_grad_(False)
-    features = _pass(module, picture[:1], tried, lambda path, output: _keep(outputs, path, output))
     _check(features)
-    found = next(_mapped(features, [tried[path] for path in outputs][::-1], outputs), None)
-    return _Trial(features.shape[1], found or _Layer("", "chw", 0), 1 / max(seconds, 1e-4))
-
-
-def _pass(
-    module: nn.Module, picture: Tensor, only: Container[str] | None, take: Callable[[str, Tensor], Tensor | None]
-) -> Any:
-    """Let a picture through, and `take` what comes out of each layer, in order; of `only` these if they are named. What
-    it gives back goes on instead."""
-    handles = [
-        part.register_forward_hook(lambda _m, _i, output, path=path: take(path, output))
-        for path, part in module.named_modules()
-        # Inside of attention, and at its gates, values are mixed anew: what differs there is no feature of a place.
-        if path and not isinstance(part, nn.Identity) and "att" not in path and "qkv" not in path
-        if only is None or path in only
-    ]
-    try:
-        return module(picture)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _list(layers: list[_Layer], path: str, output: Any) -> None:
-    form = _form(output)
-    layers[:] = [layer for layer in layers if layer.path != path]  # one that runs twice stands where it ran last
-    if form is not None:
-        layers.append(_Layer(path, *form))
-
-
-def _keep(outputs: dict[str, Tensor], path: str, output: Tensor) -> Tensor:
-    """What goes on is a copy, since later layers may work in place."""
-    outputs.pop(path, None)
-    outputs[path] = output if output.requires_grad else output.detach().requires_grad_()
-    return outputs[path].clone()
+    found = cam_layers.differing(module.requires_grad_(False), picture[:1], telling[-_TRIED:])
+    return _Trial(features.shape[1], found[-1] if found else Layer("", "chw", 0), 1 / max(seconds, 1e-4))
 
 
 def _check(features: Any) -> None:
@@ -203,35 +156,3 @@ def _check(features: Any) -> None:
         raise ValueError(f"a {type(features).__name__}")
     if features.ndim != 2:
         raise ValueError(" × ".join(map(str, features.shape)))
-
-
-def _form(output: Any) -> tuple[str, int] | None:
-    """Layout of a layer's output, and how many tokens come before those of places; None if it has no places."""
-    if not isinstance(output, Tensor) or not output.is_floating_point() or output.shape[0] != 1:
-        return None
-    if output.ndim == 4:
-        a, b, c = output.shape[1:]
-        if b == c > 1:
-            return "chw", 0
-        return ("hwc", 0) if a == b > 1 else None
-    if output.ndim == 3:
-        count = output.shape[1]
-        side = math.isqrt(count)
-        if side > 1 and count - side * side <= 16:
-            return "tokens", count - side * side
-    return None
-
-
-def _mapped(features: Tensor, layers: list[_Layer], outputs: dict[str, Tensor]) -> Iterator[_Layer]:
-    """Those on which the features depend by places: the map of a random mixture of features is not the same
-    everywhere."""
-    mixture = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
-    kept = [outputs[layer.path] for layer in layers]
-    slopes = torch.autograd.grad((features * mixture).sum(), kept, allow_unused=True) if kept else ()
-    for layer, output, slope in zip(layers, kept, slopes, strict=True):
-        if slope is None:
-            continue
-        activation, gradient = (as_map(x.detach(), layer.layout, layer.tokens) for x in (output, slope))
-        evidence = (gradient.mean(dim=(1, 2), keepdim=True) * activation).sum(0)
-        if evidence.isfinite().all() and float(evidence.max() - evidence.min()) > 1e-4 * float(evidence.abs().max()):
-            yield layer

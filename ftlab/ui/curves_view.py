@@ -80,7 +80,7 @@ def _panel(name: str, data: Curves, bounds: tuple[float, float], lines: list[Lin
         if step is not None:
             x = _across(step, data)
             marks.append(tag("line", class_=css, x1=x, x2=x, y1="0", y2=str(height)))
-    curves_drawn = [_draw(*line) for line in lines]
+    curves_drawn = [draw(*line) for line in lines]
     if data.best and name != "rate":
         series = data.val_loss if name == "loss" else data.val_accuracy
         for value in series.y[(series.x == data.best[0]) & (series.y == series.y)][-1:]:
@@ -111,7 +111,7 @@ def _panel(name: str, data: Curves, bounds: tuple[float, float], lines: list[Lin
     return tag("figure", caption, frame, class_=f"panel {name}", data_name=name)
 
 
-def _draw(kind: str, whose: str, series: Series) -> Markup:
+def draw(kind: str, whose: str, series: Series) -> Markup:
     """A curve as polylines, one for each stretch without a gap."""
     pieces: list[list[tuple[str, str]]] = [[]]
     for x, y in zip(series.x.tolist(), series.y.tolist(), strict=True):

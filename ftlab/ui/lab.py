@@ -18,15 +18,16 @@ from gradio.utils import get_upload_folder
 
 from ftlab import words
 from ftlab.data import catalog, names
-from ftlab.errors import FtlabError, PictureError, RunError
+from ftlab.errors import FtlabError, PictureError, RunError, WeightsError
 from ftlab.runs import Run
+from ftlab.ui import looks
 from ftlab.ui import predict_view as view
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 from ftlab.ui.markup import Markup, empty, tag, trouble
 
 if TYPE_CHECKING:
-    from ftlab.inference.predictor import Predictor
+    from ftlab.inference.predictor import Explanation, Predictor
 
 UNTRAINED = "untrained"
 """The model that is always there: the default backbone with its 1000 classes."""
@@ -62,7 +63,7 @@ class Lab:
     def warm(self, store: object, model: str) -> None:
         """Load a model before it is asked: the first one takes seconds, for torch is imported too."""
         try:
-            self._predictor(store, model)
+            _ = self._predictor(store, model).layers
         except FtlabError:
             return  # the first question will say so
 
@@ -84,19 +85,35 @@ class Lab:
 
     # --- a picture
 
-    def predict(self, store: object, model: str, picture: str | None) -> list[Any]:
-        """Top classes and heat of the first: for scores, evidence, overlay, class chooser."""
-        return self._look(store, model, picture, None)
+    def predict(self, store: object, model: str, picture: str | None, *looked: object) -> list[Any]:
+        """Top classes and heat of the first: for scores, evidence, overlay, class chooser, layer chooser, verdict.
 
-    def explain(self, store: object, model: str, picture: str | None, index: object) -> list[Any]:
-        """The same with the heat of a chosen class."""
-        return self._look(store, model, picture, index if isinstance(index, int) else None)
+        Args:
+            looked: method, layer and whether before is shown too, of the folded section.
+        """
+        return self._look(store, model, picture, None, *looked)
 
-    def explain_row(self, store: object, model: str, picture: str | None, event: gr.EventData) -> list[Any]:
+    def explain(self, store: object, model: str, picture: str | None, *asked: object) -> list[Any]:
+        """The same with the heat of a chosen class, which comes last."""
+        *looked, index = asked
+        return self._look(store, model, picture, index if isinstance(index, int) else None, *looked)
+
+    def explain_row(
+        self, store: object, model: str, picture: str | None, method: str, layer: str, before: bool, event: gr.EventData
+    ) -> list[Any]:
         """The same with the heat of the class whose bar was pressed."""
-        return self.explain(store, model, picture, event._data.get("index"))
+        return self.explain(store, model, picture, method, layer, before, event._data.get("index"))
 
-    def _look(self, store: object, model: str, picture: str | None, index: int | None) -> list[Any]:
+    def _look(
+        self,
+        store: object,
+        model: str,
+        picture: str | None,
+        index: int | None,
+        method: object = "",
+        layer: object = "",
+        before: object = False,
+    ) -> list[Any]:
         if not picture:
             return _nothing(empty("predict.nothing", "predict.nothing_step"))
         try:
@@ -104,7 +121,10 @@ class Lab:
             classes = predictor.classes
             if index is not None and not 0 <= index < len(classes):
                 index = None  # of a model that was chosen before
-            ranked, found = predictor.look(picture, index, k=len(classes))
+            layers = looks.layers(predictor)
+            how = looks.how(method, layer, layers)
+            ranked, found = predictor.look(picture, index, k=len(classes), how=how)
+            earlier = self._before(store, model, predictor, picture, found) if before else None
         except PictureError as error:
             return _nothing(trouble(tag("b", Path(picture).name), ": ", view.wrong(error)))
         except FtlabError as error:
@@ -113,9 +133,53 @@ class Lab:
         return [
             view.scores(ranked, found.index, predictor.title, say, predictor.decision),
             gr.Column(visible=True),
-            view.overlay(found, say(classes[found.index]), Path(picture).stem),
+            view.overlay(found, say(classes[found.index]), Path(picture).stem, earlier),
             gr.Dropdown(choices=[(say(name), number) for number, name in enumerate(classes)], value=found.index),
+            gr.Dropdown(choices=layers, value=how.layer),
+            "",
         ]
+
+    def _before(
+        self, store: object, model: str, predictor: Predictor, picture: str, found: Explanation
+    ) -> view.Earlier:
+        """The same before fine-tuning, or why there is none. What stands in its way leaves what is now untouched."""
+        from ftlab.inference import before
+
+        try:
+            then = before.find(self._chosen(store, model), predictor, found.index)
+            earlier, probability = then.look(picture, found.how)
+        except WeightsError as error:
+            return view.Earlier(None, str(error))
+        return view.Earlier(earlier, before.sentence(then, probability))
+
+    def weigh(
+        self,
+        store: object,
+        model: str,
+        picture: str | None,
+        method: object,
+        layer: object,
+        before: object,
+        index: object,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Markup:
+        """Whether the map that is shown means anything."""
+        if not picture:
+            return Markup("")
+
+        def told(done: int, total: int) -> None:
+            progress(done / total, desc=words.text("explain.progress", done=done, total=total))
+
+        try:
+            predictor = self._predictor(store, model)
+            if not isinstance(index, int) or not 0 <= index < len(predictor.classes):
+                index = predictor.top(picture, 1)[0].index
+            how = looks.how(method, layer, looks.layers(predictor))
+            return looks.verdict(predictor.weigh(picture, index, how, told))
+        except PictureError as error:
+            return trouble(tag("b", Path(picture).name), ": ", view.wrong(error))
+        except FtlabError as error:
+            return trouble(str(error))
 
     # --- examples
 
@@ -193,4 +257,4 @@ def _unseen(path: Path, _changed: int) -> list[tuple[Path, str]]:
 
 
 def _nothing(said: Markup) -> list[Any]:
-    return [said, gr.Column(visible=False), "", gr.skip()]
+    return [said, gr.Column(visible=False), "", gr.skip(), gr.skip(), ""]

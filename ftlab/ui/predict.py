@@ -10,6 +10,7 @@ from gradio.context import Context
 from gradio.data_classes import ImageData
 
 from ftlab import words
+from ftlab.ui import looks
 from ftlab.ui.guard import Profile
 from ftlab.ui.lab import SEVERAL, UNTRAINED, Lab
 from ftlab.ui.markup import empty, tag
@@ -99,13 +100,14 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
                         min_width=260,
                         elem_id="predict-classes",
                     )
+                look = looks.build()
     gallery = gr.HTML(elem_id="predict-gallery", js_on_load=_CHOICE, apply_default_css=False)
     shown = gr.JSON({}, visible=False, elem_id="predict-shown")
 
     lab = Lab(profile)
     store = train_tab.run
-    given = [store, model, picture]
-    seen = [scores, evidence, overlay, of_class]
+    given = [store, model, picture, *look.asked]
+    seen = [scores, evidence, overlay, of_class, look.layer, look.verdict]
     asking: dict[str, Any] = {"show_progress_on": scores, "concurrency_limit": 4, "trigger_mode": "always_last"}
     looking: dict[str, Any] = {**asking, "show_progress_on": overlay, "show_progress": "minimal"}
 
@@ -119,6 +121,18 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
     model.input(lab.examples, [store, model], examples, **_QUICK)
     scores.select(lab.explain_row, given, seen, api_visibility="private", **looking)
     of_class.input(lab.explain, [*given, of_class], seen, api_name="explain", **looking)
+    for asked in (look.method, look.layer, look.before):
+        asked.input(lab.explain, [*given, of_class], seen, api_visibility="private", **looking)
+    look.weigh.click(
+        lab.weigh,
+        [*given, of_class],
+        look.verdict,
+        api_name="weigh",
+        show_progress="full",
+        concurrency_limit=1,
+        concurrency_id="weigh",
+        trigger_mode="once",
+    )
     opacity.change(None, opacity, None, js=_BLEND)
     examples.select(lab.take_example, [store, model], picture, **_QUICK)
     several: dict[str, Any] = {"show_progress_on": gallery, "concurrency_limit": 1, "trigger_mode": "always_last"}

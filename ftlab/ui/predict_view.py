@@ -81,31 +81,36 @@ def _row(score: Score, chosen: int, say: Say) -> Markup:
     )
 
 
-def overlay(found: Explanation, name: str, stem: str) -> Markup:
+@dataclass(frozen=True)
+class Earlier:
+    """What the network looked at before it was fine-tuned, None where that cannot be shown; and what is said of it."""
+
+    found: Explanation | None
+    said: str
+
+
+def overlay(found: Explanation, name: str, stem: str, earlier: Earlier | None = None) -> Markup:
     """The picture under its heat, and what can be downloaded. The browser blends the two.
 
     Args:
         found: picture and heat.
         name: of the class.
         stem: beginning of the downloads' file names.
+        earlier: the same before fine-tuning, shown beside it.
     """
     from ftlab.inference import cam
 
-    height, width = found.picture.shape[:2]
     picture = uri(found.picture, quality=90)
-    parts = [tag("img", src=picture, alt=words.text("predict.picture"), class_="under", width=width, height=height)]
     links = [_download(words.text("predict.download_picture"), picture, f"{stem}-picture.jpg")]
     if found.evidence:
-        layer = uri(cam.layer(found.heat, found.box), form="WEBP", quality=85)
         heat = uri(cam.colour(found.heat), quality=92)
-        said = words.text("predict.heat_alt", name=name)
-        parts.append(tag("img", src=layer, alt=said, class_="over", width=width, height=height))
         links += [
             _download(words.text("predict.download_heat"), heat, f"{stem}-heat.jpg"),
             _download(words.text("predict.download_overlay"), "#", f"{stem}-overlay.png", data_blend=True),
         ]
         caption = join([words.text("predict.evidence"), " ", tag("b", name)])
         legend = tag("p", words.text("predict.little"), tag("i"), words.text("predict.much"), class_="legend")
+        height, width = found.picture.shape[:2]
         x0, y0, x1, y1 = found.box
         whole = (x1 - x0) * (y1 - y0) >= 0.995 * width * height
         note = Markup("") if whole else tag("p", words.text("predict.unseen"), class_="sub")
@@ -113,14 +118,38 @@ def overlay(found: Explanation, name: str, stem: str) -> Markup:
         missing = "no_evidence" if found.mapped else "no_map"
         caption = join([words.text(f"predict.{missing}"), " ", tag("b", name)])
         legend, note = Markup(""), tag("p", words.text(f"predict.{missing}_why"), class_="sub")
+    stack = _stack(found, name, picture)
+    if earlier and earlier.found:
+        pair = (("earlier", _stack(earlier.found, name, picture), earlier.found), ("now", stack, found))
+        stack = tag("div", *(_side(*one) for one in pair), class_="pair")
+    said = tag("p", earlier.said, class_="sub before") if earlier else ""
     return tag(
         "section",
         tag("div", tag("p", caption, class_="caption"), legend, class_="line"),
-        tag("div", *parts, class_="stack"),
+        stack,
+        said,
         note,
         tag("p", *links, class_="downloads"),
         class_="ftlab-card ftlab-overlay",
     )
+
+
+def _stack(found: Explanation, name: str, picture: str) -> Markup:
+    """The picture, as an address, and its heat above."""
+    from ftlab.inference import cam
+
+    height, width = found.picture.shape[:2]
+    parts = [tag("img", src=picture, alt=words.text("predict.picture"), class_="under", width=width, height=height)]
+    if found.evidence:
+        layer = uri(cam.layer(found.heat, found.box), form="WEBP", quality=85)
+        said = words.text("predict.heat_alt", name=name)
+        parts.append(tag("img", src=layer, alt=said, class_="over", width=width, height=height))
+    return tag("div", *parts, class_="stack")
+
+
+def _side(which: str, stack: Markup, found: Explanation) -> Markup:
+    title = words.text(f"explain.{which}") + ("" if found.evidence else f": {words.text('explain.no_evidence')}")
+    return tag("figure", tag("figcaption", title), stack, class_=which)
 
 
 def examples(files: Sequence[tuple[Path, str]]) -> Markup:

@@ -7,6 +7,7 @@ parts that changed. So a reload, a second page and a restarted server find the r
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from gradio.context import Context
 from gradio.utils import get_upload_folder
 
 from ftlab import words
+from ftlab.config import TrainConfig
 from ftlab.errors import FtlabError
 from ftlab.runs import Run
 from ftlab.ui import before, form, layers, live, preview, rates, recipes
@@ -32,13 +34,12 @@ _BUTTON: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private
 
 @dataclass(frozen=True)
 class TrainTab:
-    """What other tabs need of this one.
-
-    Attributes:
-        run: `{"run": name or None, "mine": [names]}`, kept in the browser.
-    """
+    """What other tabs need of this one: `run`, `{"run": name or None, "mine": [names]}`, kept in the browser; the
+    form's components, and the configuration that their values make (`FtlabError` where they make none)."""
 
     run: gr.BrowserState
+    inputs: list[Any]
+    settings: Callable[[Sequence[Any]], TrainConfig]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def build(profile: Profile, dataset_tab: DatasetTab, tabs: gr.Tabs, store: gr.Br
     _wire_run(desk, panel, tabs)
     go.click(lambda: gr.Tabs(selected="predict"), None, tabs, **_LIGHT)
     _wire_picture(desk, store, save)
-    return TrainTab(store)
+    return TrainTab(store, [*data, *widgets.inputs()], lambda given: desk.settings(widgets, given)[1])
 
 
 def _wire_start(desk: Desk, widgets: form.Form, data: list[Any], panel: _Panel) -> None:

@@ -2,8 +2,9 @@
 element.addEventListener('click', (event) => {
   const link = event.target.closest('a[data-blend]');
   if (!link) return;
-  const under = element.querySelector('img.under');
-  const over = element.querySelector('img.over');
+  const now = element.querySelector('.now') || element;
+  const under = now.querySelector('img.under');
+  const over = now.querySelector('img.over');
   const canvas = document.createElement('canvas');
   canvas.width = under.naturalWidth;
   canvas.height = under.naturalHeight;

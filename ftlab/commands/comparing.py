@@ -1,0 +1,81 @@
+"""The commands that train in every mode, and set runs side by side."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from ftlab import comparison, runs, words
+from ftlab.commands import settings
+from ftlab.errors import ConfigError
+from ftlab.jobs import series as in_turn
+from ftlab.printing import as_json, table
+from ftlab.runs import Run
+
+
+def series(options: Namespace) -> int:
+    """The same training in every mode, in turn; how far each came."""
+    base = settings.given(options)
+    if not (base.data or base.sample):
+        raise ConfigError("config.no_source")
+    configs = in_turn.settings(base)
+    root = Path(options.runs).absolute()
+
+    def told(number: int, run: Run) -> None:
+        line = words.text(
+            "cli.series_begins", mode=run.config().mode, number=number + 1, count=len(configs), run=run.name
+        )
+        print(line, file=sys.stderr, flush=True)
+
+    made = in_turn.follow(configs, root, told)
+    for run in made:
+        row = comparison.contender(run, run.history())
+        if options.json:
+            as_json(row.to_json())
+        else:
+            shown = "–" if row.best is None else f"{row.best:.1%}"
+            print(words.text("cli.series_ended", mode=row.mode, best=shown, seconds=f"{row.seconds:.0f}", run=run.name))
+    return 0 if len(made) == len(configs) and made[-1].status() == "finished" else 2
+
+
+def compare(options: Namespace) -> None:
+    """What each run came to and cost, in which knobs they differ, and, on demand, a figure of their curves."""
+    found = list({run.name: run for run in (runs.find(options.runs, name) for name in options.several)}.values())
+    if not 2 <= len(found) <= comparison.MOST:
+        raise ConfigError("config.compare", count=len(found), most=comparison.MOST)
+    histories = [run.history() for run in found]
+    rows = [comparison.contender(run, history) for run, history in zip(found, histories, strict=True)]
+    differing = comparison.differences([run.resolved() for run in found])
+    if options.json:
+        for number, row in enumerate(rows):
+            as_json({**row.to_json(), "differs": {one.knob: one.values[number] for one in differing}})
+    else:
+        columns = ("run", "status", "backbone", "mode", "best", "epochs", "seconds", "rate", "learns", "size")
+        table([words.text(f"compare.column.{name}") for name in columns], [_cells(row) for row in rows])
+        print()
+        names = [words.text("compare.number", number=number + 1) for number in range(len(rows))]
+        table([words.text("compare.column.knob"), *names], [[one.label, *one.values] for one in differing])
+    if options.out:
+        from ftlab import plots
+
+        plots.check(Path(options.out))
+        labels = [
+            words.text("compare.line", number=n + 1, backbone=row.backbone, mode=row.mode) for n, row in enumerate(rows)
+        ]
+        plots.save(plots.comparison_figure(histories, labels), Path(options.out))
+
+
+def _cells(row: comparison.Contender) -> list[str]:
+    return [
+        row.name,
+        row.status,
+        row.backbone,
+        row.mode,
+        "–" if row.best is None else f"{row.best:.1%}",
+        str(row.epochs),
+        f"{row.seconds:.1f}",
+        "–" if row.images_per_second is None else f"{row.images_per_second:.1f}",
+        f"{row.trainable:,} of {row.total:,}",
+        f"{row.folder / 1e6:.1f} MB",
+    ]

@@ -1,0 +1,61 @@
+"""Runs side by side: what each came to and cost, and in which settings they differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fabricated
+import pytest
+
+from ftlab import comparison
+from ftlab.config import TrainConfig
+from ftlab.runs import Run
+
+
+def made(root: Path, epochs: int = 3, mode: str = "full") -> Run:
+    return fabricated.make(root, [*fabricated.story(epochs=epochs), fabricated.ended()], mode=mode)
+
+
+def test_what_a_run_came_to_and_cost_is_read_from_its_events(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    history = run.history()
+    row = comparison.contender(run, history)
+    assert history.best is not None
+    assert history.started is not None
+    assert history.ended is not None
+    assert (row.name, row.status, row.mode, row.epochs) == (run.name, run.status(), "full", 3)
+    assert (row.best, row.best_epoch) == (history.best.val_accuracy, history.best.epoch)
+    assert (row.trainable, row.total) == (history.started.trainable, history.started.total)
+    assert row.seconds >= max(history.ended.seconds, sum(one.seconds for one in history.epochs))
+    assert row.images_per_second == pytest.approx(3 * history.started.train_images / row.seconds)
+    assert row.backbone == "EfficientNet-Lite0"
+
+
+def test_size_is_that_of_all_files(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    before = comparison.size(run)
+    run.best.write_bytes(b"x" * 1000)
+    (run.path / "epochs").mkdir(exist_ok=True)
+    (run.path / "epochs" / "1.safetensors").write_bytes(b"x" * 500)
+    assert comparison.size(run) == before + 1500
+    assert comparison.contender(run, run.history()).weights == 1000
+
+
+def test_a_run_that_has_only_begun_has_no_figures_yet(tmp_path: Path) -> None:
+    run = fabricated.make(tmp_path, [fabricated.started()])
+    row = comparison.contender(run, run.history())
+    assert (row.best, row.best_epoch, row.epochs, row.images_per_second) == (None, None, 0, None)
+
+
+def test_only_what_differs_is_listed_in_the_order_of_the_form() -> None:
+    one = TrainConfig(sample="shapes", mode="full", learning_rate=1e-4, epochs=3)
+    two = TrainConfig(sample="shapes", mode="frozen", learning_rate=None, epochs=3)
+    found = comparison.differences([one, two])
+    assert [(row.knob, row.values) for row in found] == [
+        (name, values)
+        for name, values in (("mode", ("full", "frozen")), ("learning_rate", ("0.0001", "–")))
+        if name in [row.knob for row in found]
+    ]
+    assert {"mode", "learning_rate"} <= {row.knob for row in found}
+    assert found[0].label == "Mode"
+    assert comparison.differences([one, one]) == []

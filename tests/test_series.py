@@ -1,0 +1,131 @@
+"""Trainings in turn: the same in every mode, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import staged
+
+from ftlab import cli, runs
+from ftlab.commands import settings
+from ftlab.config import TrainConfig
+from ftlab.errors import ConfigError, RunError
+from ftlab.jobs import series
+from ftlab.runs import Run
+
+DONE = """
+import os
+from ftlab.events import Ended
+from ftlab.runs import Run
+run = Run(os.environ["FTLAB_RUN"])
+run.claim()
+run.append(Ended(reason="finished", epoch=1, step=1, best_epoch=1, best_val_accuracy=0.5, seconds=1.0))
+run.release()
+"""
+BASE = TrainConfig(sample="shapes", seed=7, epochs=2)
+
+
+def test_only_the_mode_differs_and_what_was_left_open_is_chosen_for_each() -> None:
+    made = series.settings(BASE)
+    assert [one.mode for one in made] == ["full", "frozen", "scratch"]
+    assert {(one.sample, one.seed, one.epochs, one.learning_rate) for one in made} == {("shapes", 7, 2, None)}
+
+
+def test_the_command_is_one_that_the_command_line_takes(tmp_path: Path) -> None:
+    base = TrainConfig(sample="shapes", mode="full", seed=7, epochs=2, mixup=0.2)
+    options = cli.parser().parse_args(series.command(base, tmp_path)[3:])
+    assert settings.given(options) == replace(base, mode="frozen")  # its default: the command takes every mode
+    assert options.runs == str(tmp_path)
+
+
+def test_what_makes_no_sense_in_one_mode_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    base = TrainConfig(sample="shapes", mode="full", layer_decay=0.7)
+    with pytest.raises(ConfigError):
+        series.start(base, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_begins_when_the_one_before_has_finished(stage: staged.Stage, tmp_path: Path) -> None:
+    stage.code = DONE
+    begun: list[tuple[int, str]] = []
+
+    def told(number: int, run: Run) -> None:
+        begun.append((number, run.name))
+        others = [Run(tmp_path / name) for name in runs.names(tmp_path) if name != run.name]
+        assert [one.status() for one in others] == ["finished"] * number
+        found = series.newest(tmp_path)
+        assert found is not None
+        assert found.runs == tuple(name for _, name in begun)
+
+    made = series.follow(series.settings(BASE), tmp_path, told)
+    assert [number for number, _ in begun] == [0, 1, 2]
+    assert [run.config().mode for run in made] == ["full", "frozen", "scratch"]
+    assert [run.status() for run in made] == ["finished"] * 3
+
+
+def test_whoever_stops_one_stops_the_series(stage: staged.Stage, tmp_path: Path) -> None:
+    begun: list[Run] = []
+
+    def told(_number: int, run: Run) -> None:
+        begun.append(run)
+        threading.Timer(0.5, run.ask_stop).start()
+
+    made = series.follow(series.settings(BASE), tmp_path, told)
+    assert [run.status() for run in made] == ["stopped"]
+    assert len(begun) == len(runs.names(tmp_path)) == 1
+
+
+def test_it_waits_for_a_training_of_somebody_else(stage: staged.Stage, tmp_path: Path) -> None:
+    other = stage.start(tmp_path)
+    staged.until(other.last.parent.exists)
+    threading.Timer(0.5, other.ask_stop).start()
+    stage_done = threading.Event()
+
+    def told(number: int, run: Run) -> None:
+        if number == 0:
+            assert not other.live()
+            stage_done.set()
+        run.ask_stop()
+
+    series.follow(series.settings(BASE), tmp_path, told)
+    assert stage_done.is_set()
+
+
+def test_a_process_of_its_own_does_it_and_a_second_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged.Stage
+) -> None:
+    """What runs in the place of `python -m ftlab series` waits to be ended."""
+    monkeypatch.setattr("ftlab.jobs.series.subprocess.Popen", stage.popen)
+    stage.code = "import time; time.sleep(60)"
+    file = series.start(BASE, tmp_path)
+    assert stage.words[1:4] == ["-m", "ftlab", "series"]
+    found = series.newest(tmp_path)
+    assert found is not None
+    assert (found.runs, found.modes) == ((), series.MODES)
+    with pytest.raises(RunError) as caught:
+        series.start(BASE, tmp_path)
+    assert caught.value.code == "run.series_busy"
+    stage.clear()
+    assert series.newest(tmp_path) is None
+    assert file.exists()
+
+
+def test_it_writes_into_the_file_that_was_made_for_it(
+    stage: staged.Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.code = DONE
+    file = tmp_path / "series-20260101-000000-0123abcd.json"
+    monkeypatch.setenv(series.ADOPT, str(file))
+    series.follow(series.settings(BASE)[:1], tmp_path, lambda number, run: None)
+    assert [one.name for one in tmp_path.glob("series-*.json")] == [file.name]
+    assert series.ADOPT not in os.environ
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"runs": 3}', '{"runs": [], "modes": [], "pid": "x", "created": 0}'])
+def test_a_damaged_file_hides_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "series-20990101-000000-00000000.json").write_text(content, encoding="utf-8")
+    assert series.newest(tmp_path) is None
