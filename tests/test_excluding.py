@@ -37,6 +37,16 @@ def test_a_scan_leaves_out_what_it_is_told_and_says_so(tiny_folder: Path) -> Non
     assert found.bytes < every.bytes
 
 
+def test_the_command_leaves_out_what_a_list_names(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.txt").write_text("\n".join(OUT), encoding="utf-8")
+    assert cli.main(["scan", str(tiny_folder), "--exclude", str(tmp_path / "out.txt"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["excluded"] == list(OUT)
+    assert sum(told["splits"].values()) == 22
+
+
 def test_what_was_left_out_stands_in_split_json(tiny_folder: Path) -> None:
     found = catalog.scan(tiny_folder, exclude=OUT)
     stored = json.loads(json.dumps(found.to_json()))

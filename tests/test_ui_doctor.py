@@ -84,7 +84,8 @@ def test_it_waits_for_pictures_then_can_examine_them_then_shows_what_was_found(
     assert shown[START].value == "Examine again"
     assert "Exact copies" in shown[FOUND]
     assert shown[FOUND].count("<img") == 3
-    assert shown[FOUND].count('class="leak"') == 1
+    assert shown[FOUND].count(">leak</b>") == 1
+    assert shown[FOUND].count(">two classes</b>") == 1
     assert shown[MAP].count("<circle") == 18
 
 
@@ -122,6 +123,22 @@ def test_a_failure_is_one_sentence(doctor: Doctor, profile: Profile, tiny_folder
     *_, last = doctor.examine("folder", str(tiny_folder), 0.25, 0.25)
     assert "The examination ended early: There are no pictures in" in last[STATUS]
     assert last[START].interactive is True
+
+
+def test_pictures_that_came_since_the_page_looked_are_examined_too(
+    doctor: Doctor, profile: Profile, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned(profile, tiny_folder)
+
+    def work(folder: Path, options: list[str]) -> Iterator[dict[str, Any]]:
+        Image.new("RGB", (40, 30)).save(folder / "amber" / "new.jpg")
+        found = catalog.scan(folder, val_share=0.25, test_share=0.25)
+        findings.keep(report(found), found)
+        yield {}
+
+    monkeypatch.setattr(examination, "examine", work)
+    *_, last = doctor.examine("folder", str(tiny_folder), 0.25, 0.25)
+    assert "Exact copies" in last[FOUND]
 
 
 def test_a_click_leaves_a_picture_out_and_another_takes_it_back(

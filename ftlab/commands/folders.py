@@ -104,7 +104,9 @@ def _tell(report: Report) -> None:
 
 def _line(one: Finding) -> str:
     said = words.text(f"doctor.said.{one.kind}", **{name: _safe(value) for name, value in one.values.items()})
-    files = " = ".join(f"{words.one_line(each.path)} [{each.split}]" for each in one.pictures)
+    files = " = ".join(
+        f"{words.one_line(each.path)} [{each.split}, {words.one_line(each.name)}]" for each in one.pictures
+    )
     return f"{files}: {said}" if files else said
 
 

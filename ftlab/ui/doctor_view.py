@@ -78,11 +78,15 @@ def _cards(found: list[Finding], report: Report, out: Collection[str]) -> Iterab
     made = dict(zip((one.path for one in pictures), thumbnails(files), strict=True))
     for each in found:
         figures = [_figure(one, made[one.path], one.path in out) for one in each.pictures[:SIDE_BY_SIDE]]
-        leak = tag("b", words.text("doctor.leak"), class_="leak") if each.leak else ""
+        marks = [
+            tag("b", words.text(f"doctor.{mark}"), class_="leak")
+            for mark, holds in (("leak", each.leak), ("torn", each.values.get("classes", 1) > 1))
+            if holds
+        ]
         yield tag(
             "article",
             tag("div", *figures, class_="pictures"),
-            tag("p", leak, _said(each)),
+            tag("p", *marks, _said(each)),
             class_="leaking" if each.leak else None,
         )
 
