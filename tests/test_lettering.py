@@ -76,6 +76,12 @@ def curves(say: Callable[[str], str]) -> Figure:
     return plots.curves_figure(history, say(CLASSES[0]) + CLASSES[2])
 
 
+def comparison(say: Callable[[str], str]) -> Figure:
+    history = History()
+    history.add(fabricated.story())
+    return plots.comparison_figure([history, history], [say(CLASSES[0]), CLASSES[2]])
+
+
 def rates(_say: Callable[[str], str]) -> Figure:
     many = [10 ** (step / 10 - 5) for step in range(40)]
     return plots.rates_figure(Sweep(many, [2.0 - step / 40 for step in range(40)]))
@@ -102,6 +108,7 @@ FIGURES: dict[str, Callable[[Callable[[str], str]], Figure]] = {
     "rates_figure": rates,
     "explanation_figure": explanation,
     "preview_figure": preview,
+    "comparison_figure": comparison,
     "confusion_figure": lambda say: evaluation_plots.confusion_figure(found(), say),
     "classes_figure": lambda say: evaluation_plots.classes_figure(found(), say),
     "reliability_figure": lambda _say: evaluation_plots.reliability_figure(found()),
@@ -130,7 +137,8 @@ def test_no_glyph_is_missing_in_any_figure(
     request.getfixturevalue(fonts)
     monkeypatch.setenv("FTLAB_LANGUAGE", language)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # matplotlib: "Glyph 34434 … missing from font(s) DejaVu Sans"
+        # matplotlib says "Glyph 34434 … missing from font(s) DejaVu Sans".
+        warnings.filterwarnings("error", message="Glyph")
         FIGURES[name](lettering.namer(KNOWN)).savefig(tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0
 
