@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ftlab import backbones, runs
+from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.inference import before
 from ftlab.inference.predictor import Predictor
-from ftlab.models import imagenet, network
+from ftlab.models import imagenet, network, weights
 from ftlab.runs import Run
 
 ROW = backbones.get(backbones.DEFAULT)
@@ -53,6 +55,21 @@ def test_a_class_that_imagenet_knows_is_looked_for_by_the_pretrained_network_as_
     assert probability == pytest.approx(there, rel=1e-4)
     assert "“bee”" in before.sentence(found, 0.25)
     assert "25.0 %" in before.sentence(found, 0.25)
+
+
+def test_weights_that_hold_no_classifier_of_imagenets_are_looked_at_under_the_trained_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = weights.load
+
+    def without(row: Backbone) -> nn.Module:
+        module = load(row)
+        module.get_parameter("classifier.weight").data.zero_()
+        return module
+
+    monkeypatch.setattr(weights, "load", without)
+    before._of_imagenet.cache_clear()
+    assert before.find(run(tmp_path), trained(0.1), 0).kind == "head"
 
 
 def test_any_other_class_is_looked_for_by_the_pretrained_backbone_under_the_trained_head(

@@ -70,7 +70,7 @@ def test_curves_lie_over_each_other_and_a_table_says_what_each_came_to(panel: Pa
 
 def test_points_are_epochs_and_values(panel: Panel, runs: list[Run]) -> None:
     shown, _ = panel.shown({}, [run.name for run in runs[:2]])
-    history = runs[0].history()
+    history = runs[1].history()  # the older one comes first
     points = re.findall(r'class="dots run0" points="(.*?)"', shown)[1].split()
     assert [tuple(map(float, point.split(","))) for point in points] == [
         (pytest.approx(row.epoch), pytest.approx(row.val_accuracy, rel=1e-4)) for row in history.epochs

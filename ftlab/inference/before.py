@@ -20,7 +20,7 @@ from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError
 from ftlab.inference.how import How
 from ftlab.inference.predictor import Explanation, Predictor
-from ftlab.models import imagenet, network
+from ftlab.models import heads, imagenet, network
 from ftlab.runs import Run
 
 
@@ -75,13 +75,9 @@ def find(run: Run | None, model: Predictor, index: int) -> Before:
     if config.mode == "scratch" or config.init:
         return Before("file" if config.init else "scratch")
     there = imagenet.match([model.classes[index]]).get(0)
-    if there is not None:
-        try:
-            known = _of_imagenet(model.row, model.prep)
-        except ConfigError:  # its weights come without the classifier of ImageNet's thousand
-            there = None
-        else:
-            return Before("same") if _alike(known, model) else Before("imagenet", known, there)
+    known = None if there is None else _of_imagenet(model.row, model.prep)
+    if known and there is not None:
+        return Before("same") if _alike(known, model) else Before("imagenet", known, there)
     earlier = _headed(model)
     return Before("same") if _alike(earlier, model) else Before("head", earlier, index)
 
@@ -98,11 +94,15 @@ def sentence(found: Before, probability: float) -> str:
 
 
 @lru_cache(maxsize=1)
-def _of_imagenet(row: Backbone, prep: Preprocessing) -> Predictor:
+def _of_imagenet(row: Backbone, prep: Preprocessing) -> Predictor | None:
+    """The pretrained network as it came; None where its weights lack the classifier of ImageNet's thousand, or hold
+    zeros in its place."""
     names = imagenet.categories()
-    everyone = {index: index for index in range(len(names))}
-    net = network.build(row, len(names), pretrained=True, inherit=everyone)
-    return Predictor(net, row, prep, names, row.title)
+    try:
+        net = network.build(row, len(names), pretrained=True, inherit={index: index for index in range(len(names))})
+    except ConfigError:
+        return None
+    return Predictor(net, row, prep, names, row.title) if heads.classifier(net.head).weight.any() else None
 
 
 @lru_cache(maxsize=1)

@@ -102,7 +102,7 @@ class Panel:
         """Curves, table and differences of the ticked runs, and whether to look again. Never raises."""
         at_work = self._series()
         allowed = self.desk.names(store)
-        wanted = [name for name in (allowed if at_work is None else allowed[::-1]) if name in _names(ticked)]
+        wanted = [name for name in reversed(allowed) if name in _names(ticked)]  # a colour stays as others begin
         if len(wanted) < 2 and not (at_work and wanted):
             begins = at_work is not None
             said = empty("compare.begins", "compare.begins_step") if begins else nothing()
@@ -130,11 +130,9 @@ class Panel:
     def _drawn(self, runs: list[Run]) -> tuple[Markup, bool]:
         histories = [live.watch(run).history() for run in runs]
         rows = [comparison.contender(run, history) for run, history in zip(runs, histories, strict=True)]
-        parts = (
-            view.overlaid(rows, [curves(history) for history in histories]),
-            view.table(rows),
-            view.differing(rows, comparison.differences([run.resolved() for run in runs])),
-        )
+        parts = [view.overlaid(rows, [curves(history) for history in histories]), view.table(rows)]
+        if len(runs) > 1:
+            parts.append(view.differing(rows, comparison.differences([run.resolved() for run in runs])))
         return join(parts), any(row.status in LIVE for row in rows)
 
 
