@@ -17,13 +17,16 @@ from ftlab.runs import Run
 
 
 def of_split(run: Run, split: str) -> Pictures:
-    """The pictures of `train`, `val` or `test` as `split.json` has them.
+    """The pictures of `train`, `val` or `test` as `split.json` has them. Where the test pictures validate, `test` are
+    those of `val`.
 
     Raises:
         DataError: there are none.
         RunError: the run has no readable `split.json`.
     """
     listed = from_json(run.read("split.json"))
+    if split == "test" and listed.layout == "test_as_val":
+        split = "val"
     if not listed.splits[split]:
         raise DataError("data.empty_split", split=split, run=run.name)
     return Pictures(split, listed.root, listed.splits[split])
