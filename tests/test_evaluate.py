@@ -112,6 +112,13 @@ def test_best_and_last_are_kept_apart(run: Run, passes: list[str]) -> None:
     assert evaluate.kept(run, pictures, "last") is not None
 
 
+def test_a_run_that_was_validated_on_test_is_scored_on_those_pictures(run: Run) -> None:
+    listed = run.read("split.json")
+    none: dict[str, dict[str, int]] = {name: {} for name in listed["classes"]}
+    run.write("split.json", {**listed, "layout": "test_as_val", "splits": {**listed["splits"], "test": none}})
+    assert labelled.of_split(run, "test") == labelled.of_split(run, "val")
+
+
 # Once
 
 
