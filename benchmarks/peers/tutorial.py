@@ -1,4 +1,4 @@
-"""The loop of PyTorch's transfer-learning tutorial, for any backbone of torchvision: `python -m benchmarks.peers.tutorial`.
+"""The loop of PyTorch's transfer-learning tutorial, for any backbone of torchvision.
 
 Pictures are decoded, cropped and flipped anew every epoch by four worker processes in batches of 4; SGD with momentum
 0.9, the rate a tenth every seven epochs; the best epoch by validation is what counts. A line of JSON at the end.
@@ -70,9 +70,8 @@ def main() -> None:
 
 
 def _prepared(part: str) -> T.Compose:
-    size = (
-        [T.RandomResizedCrop(224), T.RandomHorizontalFlip()] if part == "train" else [T.Resize(256), T.CenterCrop(224)]
-    )
+    varied = [T.RandomResizedCrop(224), T.RandomHorizontalFlip()]
+    size = varied if part == "train" else [T.Resize(256), T.CenterCrop(224)]
     return T.Compose([*size, T.ToTensor(), T.Normalize(MEAN, STD)])
 
 
