@@ -58,6 +58,7 @@ def test_the_tabs_stand_in_the_order_of_the_work(local: dict[str, Any]) -> None:
         ("Dataset", "dataset"),
         ("Train", "train"),
         ("Predict", "predict"),
+        ("Inspect", "inspect"),
     ]
 
 

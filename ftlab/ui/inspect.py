@@ -77,6 +77,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
                     [(words.text(f"inspect.kind.{one}"), one) for one in _KINDS],
                     value="mistakes",
                     label=words.text("inspect.pictures"),
+                    info=words.text("inspect.pictures_hint"),
                     elem_id="inspect-kind",
                 )
                 gallery = gr.HTML(js_on_load=_PRESS, elem_id="inspect-gallery", apply_default_css=False)
