@@ -416,6 +416,9 @@ MISTAKES = [
     ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),
     ("explain latest TINY", "--out"),
     ("explain latest TINY --layer blocks --out x --method best", "best"),
+    ("compare latest", "Name two to 6"),
+    ("compare latest 2020", "2020"),
+    ("series", "--data"),
     ("explain latest TINY --layer head --out x", "blocks.5"),
     ("measure --config none.json", "none.json"),
     ("fly", "fly"),
@@ -429,7 +432,19 @@ def test_a_mistake_is_told_in_one_line_with_status_two(
 ) -> None:
     (tmp_path / "empty").mkdir()
     words = [word.replace("TINY", str(pictures)).replace("EMPTY", str(tmp_path / "empty")) for word in command.split()]
-    known = command.split(" ")[0] in ("train", "runs", "stop", "resume", "evaluate", "predict", "explain")
+    known = command.split(" ")[0] in (
+        "train",
+        "runs",
+        "stop",
+        "resume",
+        "evaluate",
+        "predict",
+        "explain",
+        "compare",
+        "series",
+        "compare",
+        "series",
+    )
     before = sorted(root.iterdir())
     status, out, err = say(*words, *(("--runs", root) if known else ()))
     assert (status, out) == (2, "")
