@@ -128,6 +128,18 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     page.wait_for_function("old => document.querySelector('#predict-overlay img:last-of-type').src !== old", arg=first)
     keep(page, screenshots, "5-predict")
 
+    page.locator("#predict-looks > button").click()
+    page.locator("#predict-before input").check()
+    expect(page.locator("#predict-overlay .before")).to_contain_text("The backbone was frozen", timeout=LATER)
+    page.locator("#predict-weigh").click()
+    verdict = re.compile("means something|no better than chance|nothing to try")
+    expect(page.locator("#predict-verdict")).to_contain_text(verdict, timeout=LATER)
+    keep(page, screenshots, "6-explained")
+
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#compare-shown")).to_contain_text("Nothing to compare yet", timeout=SOON)
+    expect(page.locator("#compare-runs input")).to_have_count(1)
+
 
 def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_restarted(
     server: Server, page: Page, screenshots: Path

@@ -231,7 +231,7 @@ def test_explain_writes_a_figure(say: Any, root: Path, pictures: Path, tmp_path:
 
 
 def test_explain_tells_what_is_asked_beyond_the_map(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
-    file, out = pictures / "green" / "green_1.png", tmp_path / "green.png"
+    file, out = min((pictures / "green").iterdir()), tmp_path / "green.png"
     more = ("--method", "layer_cam", "--layer", "blocks.3", "--before", "--score")
     given = ("explain", "latest", file, "--class", "green", "--out", out, "--runs", root, *more)
     status, told, _ = say(*given, "--json")
@@ -466,6 +466,9 @@ MISTAKES = [
     ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),
     ("explain latest TINY", "--out"),
     ("explain latest TINY --layer blocks --out x --method best", "best"),
+    ("compare latest", "Name two to 6"),
+    ("compare latest 2020", "2020"),
+    ("series", "--data"),
     ("explain latest TINY --layer head --out x", "blocks.5"),
     ("measure --config none.json", "none.json"),
     ("fly", "fly"),
@@ -479,7 +482,19 @@ def test_a_mistake_is_told_in_one_line_with_status_two(
 ) -> None:
     (tmp_path / "empty").mkdir()
     words = [word.replace("TINY", str(pictures)).replace("EMPTY", str(tmp_path / "empty")) for word in command.split()]
-    known = command.split(" ")[0] in ("train", "runs", "stop", "resume", "evaluate", "predict", "explain")
+    known = command.split(" ")[0] in (
+        "train",
+        "runs",
+        "stop",
+        "resume",
+        "evaluate",
+        "predict",
+        "explain",
+        "compare",
+        "series",
+        "compare",
+        "series",
+    )
     before = sorted(root.iterdir())
     status, out, err = say(*words, *(("--runs", root) if known else ()))
     assert (status, out) == (2, "")

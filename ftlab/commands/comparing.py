@@ -44,6 +44,10 @@ def compare(options: Namespace) -> None:
     found = list({run.name: run for run in (runs.find(options.runs, name) for name in options.several)}.values())
     if not 2 <= len(found) <= comparison.MOST:
         raise ConfigError("config.compare", count=len(found), most=comparison.MOST)
+    if options.out:
+        from ftlab import plots
+
+        plots.check(Path(options.out))
     histories = [run.history() for run in found]
     rows = [comparison.contender(run, history) for run, history in zip(found, histories, strict=True)]
     differing = comparison.differences([run.resolved() for run in found])
@@ -57,9 +61,6 @@ def compare(options: Namespace) -> None:
         names = [words.text("compare.number", number=number + 1) for number in range(len(rows))]
         table([words.text("compare.column.knob"), *names], [[one.label, *one.values] for one in differing])
     if options.out:
-        from ftlab import plots
-
-        plots.check(Path(options.out))
         labels = [
             words.text("compare.line", number=n + 1, backbone=row.backbone, mode=row.mode) for n, row in enumerate(rows)
         ]
