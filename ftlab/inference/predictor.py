@@ -185,7 +185,7 @@ class Predictor:
         if self.row.convolutional:  # takes half the time on a processor
             batch = batch.contiguous(memory_format=torch.channels_last)
         with self._lock, torch.inference_mode():
-            return self.network(batch).float().softmax(1)
+            return self._probabilities(self.network(batch).float())
 
     def _attribute(self, batch: Tensor, index: int | None, how: How) -> tuple[Tensor, Tensor, How]:
         layer = self.layer(how.layer)
@@ -204,11 +204,13 @@ class Predictor:
         return transforms.normalise(picture[None], self.prep), pixels
 
     def _ranked(self, logits: Tensor, k: int) -> list[Score]:
-        # In float64, so that the probabilities of all classes add up to one to the last shown digit.
-        temperature = self.decision.temperature if self.decision else 1.0
-        probabilities = (logits.double() / temperature).softmax(0)
-        values, indices = probabilities.topk(min(k, len(self.classes)))
+        values, indices = self._probabilities(logits).topk(min(k, len(self.classes)))
         return [Score(i, self.classes[i], p) for p, i in zip(values.tolist(), indices.tolist(), strict=True)]
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """At the temperature that validation has chosen, if it has. In float64, so that the probabilities of all
+        classes add up to one to the last shown digit."""
+        return (logits.double() / (self.decision.temperature if self.decision else 1.0)).softmax(-1)
 
 
 def load(run: Run | None, which: str = "best") -> Predictor:
