@@ -28,6 +28,7 @@ class Contender:
         mode: frozen, full or scratch.
         best: validation accuracy of the best epoch, in [0, 1]; None before there is one.
         best_epoch: which that was.
+        test: accuracy of the best model on the test pictures, in [0, 1]; None where it was not evaluated on them.
         epochs: done so far.
         seconds: of its last process so far, with all that came before the first epoch; at least of all its epochs.
         images_per_second: training pictures of all epochs by those seconds; None before an epoch is done.
@@ -42,6 +43,7 @@ class Contender:
     mode: str
     best: float | None
     best_epoch: int | None
+    test: float | None
     epochs: int
     seconds: float
     images_per_second: float | None
@@ -82,6 +84,7 @@ def contender(run: Run, history: History) -> Contender:
         mode=config.mode,
         best=best.val_accuracy if best else None,
         best_epoch=best.epoch if best else None,
+        test=_tested(run),
         epochs=epochs,
         seconds=seconds,
         images_per_second=epochs * started.train_images / seconds if started and epochs and seconds else None,
@@ -90,6 +93,18 @@ def contender(run: Run, history: History) -> Contender:
         weights=run.best.stat().st_size if run.best.is_file() else 0,
         folder=size(run),
     )
+
+
+def _tested(run: Run) -> float | None:
+    """As `inspection.outcome` keeps it. An evaluation older than the best weights is of others."""
+    kept = run.path / "evaluation" / "test-best.json"
+    try:
+        if kept.stat().st_mtime_ns < run.best.stat().st_mtime_ns:
+            return None
+    except OSError:
+        return None
+    told = run.read("evaluation/test-best.json")
+    return told["right"] / told["count"] if told["count"] else None
 
 
 def _seconds(history: History) -> float:

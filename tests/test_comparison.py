@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fabricated
@@ -29,6 +30,18 @@ def test_what_a_run_came_to_and_cost_is_read_from_its_events(tmp_path: Path) -> 
     assert row.seconds >= max(history.ended.seconds, sum(one.seconds for one in history.epochs))
     assert row.images_per_second == pytest.approx(3 * history.started.train_images / row.seconds)
     assert row.backbone == "EfficientNet-Lite0"
+
+
+def test_its_score_on_test_is_that_of_its_evaluation_unless_the_weights_got_better_since(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    run.best.write_bytes(b"weights")
+    assert comparison.contender(run, run.history()).test is None
+    (run.path / "evaluation").mkdir()
+    run.write("evaluation/test-best.json", {"right": 3, "count": 4, "weights": "seal"})
+    assert comparison.contender(run, run.history()).test == 0.75
+    later = (run.path / "evaluation" / "test-best.json").stat().st_mtime_ns + 1_000_000_000
+    os.utime(run.best, ns=(later, later))
+    assert comparison.contender(run, run.history()).test is None
 
 
 def test_size_is_that_of_all_files(tmp_path: Path) -> None:

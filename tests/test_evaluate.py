@@ -135,6 +135,12 @@ def test_nothing_is_looked_at_twice(run: Run, passes: list[str]) -> None:
     assert found.figures == first.figures
 
 
+def test_how_many_were_right_is_there_for_those_who_read_no_tensors(run: Run) -> None:
+    found = split(run)
+    told = run.read("evaluation/test-best.json")
+    assert (told["right"], told["count"]) == (found.figures.top1.right, found.figures.top1.n)
+
+
 def test_other_weights_or_other_pictures_are_looked_at_anew(run: Run, passes: list[str]) -> None:
     before = split(run, "val")
     judged.keep(run, 2)

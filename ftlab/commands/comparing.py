@@ -55,7 +55,7 @@ def compare(options: Namespace) -> None:
         for number, row in enumerate(rows):
             as_json({**row.to_json(), "differs": {one.knob: one.values[number] for one in differing}})
     else:
-        columns = ("run", "status", "backbone", "mode", "best", "epochs", "seconds", "rate", "learns", "size")
+        columns = ("run", "status", "backbone", "mode", "best", "test", "epochs", "seconds", "rate", "learns", "size")
         table([words.text(f"compare.column.{name}") for name in columns], [_cells(row) for row in rows])
         print()
         names = [words.text("compare.number", number=number + 1) for number in range(len(rows))]
@@ -74,6 +74,7 @@ def _cells(row: comparison.Contender) -> list[str]:
         row.backbone,
         row.mode,
         "–" if row.best is None else f"{row.best:.1%}",
+        "–" if row.test is None else f"{row.test:.1%}",
         str(row.epochs),
         f"{row.seconds:.1f}",
         "–" if row.images_per_second is None else f"{row.images_per_second:.1f}",

@@ -1,7 +1,7 @@
 """What a model said of pictures whose classes are known; kept in the run, so that no question needs a second pass.
 
-`evaluation/<pictures>-<best|last>.safetensors`, sealed. It counts as long as weights and pictures are those it was made
-of.
+`evaluation/<pictures>-<best|last>.safetensors`, sealed, and beside it a `.json` with how many were right. It counts as
+long as weights and pictures are those it was made of.
 """
 
 from __future__ import annotations
@@ -149,6 +149,9 @@ def write(run: Run, outcome: Outcome, fingerprint: str) -> None:
     with run.writing():
         file.parent.mkdir(exist_ok=True)
         sealed.write(file, tensors, header)
+    # For those who must not load torch, or all logits, to learn this much.
+    told = {"right": int(outcome.right.sum()), "count": len(outcome.labels), "weights": outcome.weights}
+    run.write(f"{FOLDER}/{file.stem}.json", told)
 
 
 def read(run: Run, pictures: Pictures, which: str) -> Outcome | None:

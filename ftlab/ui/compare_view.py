@@ -72,7 +72,7 @@ def _panel(name: str, series: Sequence[Series]) -> Markup:
 
 def table(rows: Sequence[Contender]) -> Markup:
     """What each run came to and cost."""
-    columns = ("run", "status", "best", "epochs", "seconds", "rate", "learns", "size")
+    columns = ("run", "status", "best", "test", "epochs", "seconds", "rate", "learns", "size")
     head = tag("tr", *(tag("th", words.text(f"compare.column.{name}"), scope="col") for name in columns))
     most = max((row.best for row in rows if row.best is not None), default=None)
     body = [tag("tr", *_cells(place, row, row.best is not None and row.best == most)) for place, row in enumerate(rows)]
@@ -89,6 +89,7 @@ def _cells(place: int, row: Contender, first: bool) -> list[Markup]:
         tag(
             "td", "–" if row.best is None else percent(row.best), tag("small", epoch), class_="first" if first else None
         ),
+        tag("td", "–" if row.test is None else percent(row.test)),
         tag("td", row.epochs),
         tag("td", duration(row.seconds)),
         tag("td", "–" if row.images_per_second is None else f"{row.images_per_second:,.0f}"),
