@@ -14,7 +14,8 @@ from ftlab.config import KNOBS, MODES, Knob, TrainConfig
 from ftlab.errors import ConfigError
 from ftlab.ui import form
 
-UNUSUAL = dataclasses.replace(changed(), data="", val_share=0.15, test_share=0.15)  # pictures are chosen in another tab
+# Pictures are chosen in another tab.
+UNUSUAL = dataclasses.replace(changed(), data="", exclude="", val_share=0.15, test_share=0.15)
 
 
 @pytest.fixture
