@@ -139,7 +139,7 @@ def read(file: Path) -> TrainConfig:
     try:
         if file.stat().st_size > LARGEST:
             raise ConfigError("config.file", file=file.name, cause=words.text("train.recipe.large"))
-        return dataclasses.replace(config.load(str(file)), data="", sample="")
+        return dataclasses.replace(config.load(str(file)), data="", sample="", exclude="")
     except OSError as cause:
         raise ConfigError("config.file", file=file.name, cause=cause.strerror or cause) from cause
     finally:
@@ -155,7 +155,7 @@ def write(settings: TrainConfig, *, open_server: bool) -> Path:
     """
     folder = Path(get_upload_folder()) / "settings"
     folder.mkdir(parents=True, exist_ok=True)
-    kept: Sequence[str] = ("data", "sample", "init") if open_server else ()
+    kept: Sequence[str] = ("data", "sample", "exclude", "init") if open_server else ()
     shown = {name: value for name, value in settings.to_json().items() if name not in kept}
     file = Path(tempfile.mkdtemp(dir=folder)) / "config.json"
     file.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
