@@ -79,17 +79,22 @@ def test_runs_with_a_model_are_offered_and_the_pages_own_is_chosen_once(
     desk: Inspector, run: Run, tiny_folder: Path
 ) -> None:
     judged.run(run.path.parent, tiny_folder, seed=None)
-    chooser, split, noted, button = desk.models({}, None, {})
+    chooser, split, noted, button = desk.models({}, None, None, {})
     assert [name for _, name in chooser.choices] == [run.name]
     assert (chooser.value, split.value, button.interactive) == (run.name, "test", True)
     assert [name for _, name in split.choices] == ["train", "val", "test", FOLDER]
-    _, _, noted, _ = desk.models({"run": run.name}, None, {})
+    _, _, noted, _ = desk.models({"run": run.name}, None, None, {})
     assert noted == {"run": run.name}
+
+
+def test_the_pictures_that_were_chosen_stay_while_the_model_does(desk: Inspector, run: Run) -> None:
+    assert desk.models({}, run.name, "train", {})[1].value == "train"
+    assert desk.models({}, None, "train", {})[1].value == "test"
 
 
 def test_without_a_model_the_next_step_is_told(tmp_path: Path) -> None:
     desk = Inspector(Profile(tmp_path, tmp_path / "none"))
-    chooser, _, _, button = desk.models({}, None, {})
+    chooser, _, _, button = desk.models({}, None, None, {})
     assert (chooser.choices, chooser.value, button.interactive) == ([], None, False)
     assert "Train one in the Train tab" in text(shown(desk.show({}, None, "best", None, ""))["scores"])
 
@@ -119,13 +124,13 @@ def test_a_folder_outside_the_allowed_one_is_refused(tmp_path: Path, tiny_folder
 
 def test_on_a_space_only_a_visitors_own_run_can_be_asked(tmp_path: Path, run: Run) -> None:
     desk = Inspector(Profile(None, tmp_path / "runs", space=True))
-    assert desk.models({}, run.name, {})[0].choices == []
+    assert desk.models({}, run.name, None, {})[0].choices == []
     choice, parts = evaluated(desk, run)
     assert "There is no run" in text(parts["scores"])
     for asked in (desk.pick_kind(*choice, "hits")[0], desk.look(*choice, event(index=0))):
         assert "There is no run" in text(asked)
     own = {"run": run.name, "mine": [run.name]}
-    assert desk.models(own, None, {})[0].value == run.name
+    assert desk.models(own, None, None, {})[0].value == run.name
 
 
 @pytest.mark.parametrize("typed", ["", "  ", "ROOT", "ROOT/"])

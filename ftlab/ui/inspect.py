@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from ftlab import words
 from ftlab.ui.guard import Profile
@@ -97,9 +96,9 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
     showing: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
     looking: dict[str, Any] = {**showing, "trigger_mode": "always_last"}
 
-    for opened in (tab.select, _page().load):
-        listed = opened(desk.models, [store, model, noted], [model, split, noted, go], **_QUICK)
-        listed.then(desk.show, choice, seen, **looking)
+    # Only here: a second answer, late, would take back what was chosen since the first.
+    listed = tab.select(desk.models, [store, model, split, noted], [model, split, noted, go], **_QUICK)
+    listed.then(desk.show, choice, seen, **looking)
     chosen = model.input(desk.splits, [store, model, split], split, **_QUICK)
     chosen.then(desk.show, choice, seen, **looking)
     split.change(desk.open_folder, split, folder, **_QUICK)
@@ -122,9 +121,3 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
     looked.then(None, None, None, js=_TO_PAIR)
     made = downloads.select(desk.file, choice, file, **{**showing, "show_progress": "minimal"})
     made.success(None, None, None, js=_DOWNLOAD)
-
-
-def _page() -> gr.Blocks:
-    page = Context.root_block
-    assert isinstance(page, gr.Blocks), "the tab is laid out inside a page"
-    return page

@@ -50,7 +50,7 @@ class Inspector:
 
     # --- what can be chosen
 
-    def models(self, store: object, model: object, seen: object) -> list[Any]:
+    def models(self, store: object, model: object, split: object, seen: object) -> list[Any]:
         """The runs with a model, for the chooser; the splits of the chosen one; and a note of the page's own run.
 
         That one is chosen when it is new to this tab; else the person's choice stays.
@@ -60,11 +60,13 @@ class Inspector:
         there = [name for _, name in offered]
         own = store.get("run") if isinstance(store, dict) else None
         before = seen.get("run") if isinstance(seen, dict) else None
+        asked = model
         if own in there and own != before:
             model = before = own
         chosen = model if model in there else there[0] if there else None
         chooser = gr.Dropdown(choices=offered, value=str(chosen) if chosen else None)
-        return [chooser, self.splits(store, chosen), {"run": before}, gr.Button(interactive=bool(there))]
+        kept = split if chosen == asked else None
+        return [chooser, self.splits(store, chosen, kept), {"run": before}, gr.Button(interactive=bool(there))]
 
     def splits(self, store: object, model: object, split: object = None) -> Any:
         """The pictures that a run can be asked about, the test pictures first if it has any."""
