@@ -18,8 +18,8 @@ from ftlab.errors import ConfigError
 
 @dataclass(frozen=True)
 class Expected:
-    """The number to expect: `figure` is `validation` (of the best epoch), the same of `ants_bees` where the recipe is for
-    any pictures, or `test`; the others are fractions."""
+    """The number to expect: `figure` is `validation` (of the best epoch), `ants_bees` (the same, of those pictures, where
+    the recipe is for any), or `test`; the others are fractions."""
 
     figure: str
     value: float
