@@ -18,8 +18,13 @@ from ftlab.errors import ConfigError
 
 @dataclass(frozen=True)
 class Expected:
-    """The number to expect: `figure` is `validation` (of the best epoch), `ants_bees` (the same, of those pictures, where
-    the recipe is for any), or `test`; the others are fractions."""
+    """The number to expect.
+
+    Attributes:
+        figure: `validation`, of the best epoch; `ants_bees`, the same of those pictures, where the recipe is for any;
+            or `test`.
+        value, low, high: fractions.
+    """
 
     figure: str
     value: float
