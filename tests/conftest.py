@@ -99,6 +99,18 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def nothing_scanned() -> Iterator[None]:
+    """The page remembers what it looked at, and other tests call other pictures by the same name."""
+    from ftlab.ui import sources
+
+    sources._scans.clear()
+    sources._hands.clear()
+    yield
+    sources._scans.clear()
+    sources._hands.clear()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real pictures and weights that `FTLAB_TEST_DATA` names: `data/`, `torch_home/`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,13 +26,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 SHOWN = ["summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"]
 
 
-@pytest.fixture(autouse=True)
-def nothing_scanned() -> Iterator[None]:
-    sources._scans.clear()
-    sources._hands.clear()
-    yield
-    sources._scans.clear()
-    sources._hands.clear()
+pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 
 @pytest.fixture

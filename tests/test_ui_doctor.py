@@ -26,13 +26,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 START, STOP, STATUS, FOUND, MAP = range(5)
 
 
-@pytest.fixture(autouse=True)
-def nothing_scanned() -> Iterator[None]:
-    sources._scans.clear()
-    sources._hands.clear()
-    yield
-    sources._scans.clear()
-    sources._hands.clear()
+pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 
 @pytest.fixture

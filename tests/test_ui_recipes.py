@@ -19,20 +19,13 @@ from ftlab.data import rendered
 from ftlab.errors import ConfigError
 from ftlab.jobs import estimate
 from ftlab.jobs.estimate import Estimate
-from ftlab.ui import build_app, form, recipes, serve, sources
+from ftlab.ui import build_app, form, recipes, serve
 from ftlab.ui.guard import Profile
 
 expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(autouse=True)
-def nothing_scanned() -> Iterator[None]:
-    """The page remembers what it looked at, and other tests call other pictures by the same name."""
-    sources._scans.clear()
-    sources._hands.clear()
-    yield
-    sources._scans.clear()
-    sources._hands.clear()
+pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 
 def widgets(*, space: bool = False, minutes: float = 0.0) -> form.Form:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from loopback import Server
 from test_fetch import quick, row, server
-from test_ui_dataset import SHOWN, nothing_scanned
+from test_ui_dataset import SHOWN
 
 from ftlab.data import download, fetch
 from ftlab.data.fetch import DataSet
@@ -19,7 +19,9 @@ from ftlab.ui import sources, tutorials
 from ftlab.ui.guard import Profile
 from ftlab.ui.shop import Shop, offered
 
-__all__ = ["nothing_scanned", "quick", "row", "server"]
+__all__ = ["quick", "row", "server"]
+
+pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,7 @@ from ftlab.ui.shop import Shop
 PICTURE = drawn.png(64, 48)
 
 
-@pytest.fixture(autouse=True)
-def nothing_scanned() -> Iterator[None]:
-    sources._scans.clear()
-    sources._hands.clear()
-    yield
-    sources._scans.clear()
-    sources._hands.clear()
+pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 
 @pytest.fixture
