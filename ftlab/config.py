@@ -174,6 +174,11 @@ class TrainConfig:
         return self.mode == "frozen" and self.features == "cached"
 
     @property
+    def dealing(self) -> dict[str, Any]:
+        """The knobs of `DEALING` and their values."""
+        return {name: getattr(self, name) for name in DEALING}
+
+    @property
     def step_size(self) -> int:
         """Pictures of an optimizer step, over all processes."""
         return (self.batch_size or 1) * self.accumulate

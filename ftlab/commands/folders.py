@@ -28,10 +28,11 @@ def scan(options: Namespace) -> None:
     from ftlab.data.catalog import SPLITS
     from ftlab.data.catalog import scan as look
 
-    dealing = {name: getattr(options, name) for name in DEALING}
-    settings = TrainConfig(**dealing, exclude=options.exclude, backbone=options.backbone)
+    settings = TrainConfig(
+        **{name: getattr(options, name) for name in DEALING}, exclude=options.exclude, backbone=options.backbone
+    )
     with bar("console.checking") as progress:
-        found = look(options.folder, **dealing, exclude=excluding.read(settings.exclude), progress=progress)
+        found = look(options.folder, **settings.dealing, exclude=excluding.read(settings.exclude), progress=progress)
     counts = found.counts()
     report = _examined(found, settings.backbone) if options.deep else None
     if options.json:

@@ -77,6 +77,5 @@ def _scanned(settings: TrainConfig) -> Catalog:
             folder: Path | str = rendered.ensure(settings.sample, progress=progress)
     else:
         folder = settings.data
-    shares = {name: getattr(settings, name) for name in DEALING}
     with bar("console.checking") as progress:
-        return scan(folder, **shares, exclude=excluding.read(settings.exclude), progress=progress)
+        return scan(folder, **settings.dealing, exclude=excluding.read(settings.exclude), progress=progress)

@@ -183,8 +183,7 @@ def _padded(module: nn.Module, example: Tensor) -> nn.Module:
             pads = [needed // 2, needed - needed // 2, *pads]  # the last dimension comes first
         plain = nn.Conv2d(same.in_channels, same.out_channels, 1, groups=same.groups, bias=same.bias is not None)
         plain.kernel_size, plain.stride, plain.dilation = same.kernel_size, same.stride, same.dilation
-        plain.weight = same.weight
-        plain.load_state_dict(same.state_dict())
+        plain.weight, plain.bias = same.weight, same.bias
         made.set_submodule(name, nn.Sequential(nn.ZeroPad2d((pads[0], pads[1], pads[2], pads[3])), plain))
     return made.eval()
 

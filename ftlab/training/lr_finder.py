@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ftlab import backbones, runs
-from ftlab.config import DEALING, TrainConfig, resolve
+from ftlab.config import TrainConfig, resolve
 from ftlab.data import excluding, loader, rendered
 from ftlab.data.catalog import Catalog, scan
 from ftlab.events import Ended, Note, Progress, Step
@@ -84,8 +83,7 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
 def _pictures(config: TrainConfig) -> tuple[Catalog, int]:
     """Training pictures for a sweep, spread over the folder, and its steps: fewer where the backbone is slow."""
     folder = rendered.ensure(config.sample) if config.sample else config.data
-    dealing: dict[str, Any] = {name: getattr(config, name) for name in DEALING}
-    every = scan(folder, **dealing, exclude=excluding.read(config.exclude), check=False)
+    every = scan(folder, **config.dealing, exclude=excluding.read(config.exclude), check=False)
     pace = backbones.get(config.backbone).speed
     if config.caches_features:
         steps, count = STEPS, int(max(4 * config.step_size, pace * _SECONDS / 4))

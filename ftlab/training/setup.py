@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from ftlab import backbones
 from ftlab.backbones import Backbone
-from ftlab.config import DEALING, TrainConfig, flag, resolve
+from ftlab.config import TrainConfig, flag, resolve
 from ftlab.data import augment, excluding, names, rendered, statistics, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
@@ -91,7 +91,7 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
     heart = run.heart()
     found = scan(
         folder,
-        **{name: getattr(config, name) for name in DEALING},
+        **config.dealing,
         exclude=excluding.read(config.exclude),
         progress=lambda done, total: heart.beat(),
     )

@@ -155,8 +155,8 @@ def write(settings: TrainConfig, *, open_server: bool) -> Path:
     """
     folder = Path(get_upload_folder()) / "settings"
     folder.mkdir(parents=True, exist_ok=True)
-    kept: Sequence[str] = ("data", "sample", "exclude", "init") if open_server else ()
-    shown = {name: value for name, value in settings.to_json().items() if name not in kept}
+    private: Sequence[str] = ("data", "sample", "exclude", "init") if open_server else ()
+    shown = {name: value for name, value in settings.to_json().items() if name not in private}
     file = Path(tempfile.mkdtemp(dir=folder)) / "config.json"
     file.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
     return file
