@@ -13,6 +13,7 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from ftlab import backbones, contradictions
@@ -220,13 +221,18 @@ def load(path: str) -> TrainConfig:
 
 def kind(name: str) -> type:
     """The plain type of a knob: str, int or float."""
-    hint = get_type_hints(TrainConfig)[name]
+    hint = _hints()[name]
     return next(t for t in (*get_args(hint), hint) if t in (str, int, float))
 
 
 def optional(name: str) -> bool:
     """Whether `None`, "chosen for you", is a value of the knob."""
-    return type(None) in get_args(get_type_hints(TrainConfig)[name])
+    return type(None) in get_args(_hints()[name])
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(TrainConfig)
 
 
 def defaults(backbone: str, mode: str) -> dict[str, Any]:
