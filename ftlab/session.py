@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from ftlab import console, disk, runs
@@ -17,19 +19,30 @@ from ftlab.runs import Run
 
 def follow(run: Run, settings: TrainConfig) -> Ended | None:
     """Train in this process; write and tell what happens. Ctrl+C and SIGTERM end it as Stop does."""
-    from ftlab.training.engine import train as events
-
     if first():
         run.claim()
         disk.sweep(run.path)
     previous = {one: signal.signal(one, lambda *_: run.ask_stop()) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return console.show(_recorded(events(settings, run), run), quiet=not first())
+        return console.show(_recorded(_events(run, settings), run), quiet=not first())
     finally:
         for one, handler in previous.items():
             signal.signal(one, handler)
         if first():
             run.release()
+
+
+def _events(run: Run, settings: TrainConfig) -> Iterator[Event]:
+    """The training. One thread loads the engine, which takes a second or two, while this one looks through a new run's
+    folder."""
+    from ftlab.data import collected
+
+    with ThreadPoolExecutor(1, "load") as loader:
+        engine = loader.submit(importlib.import_module, "ftlab.training.engine")
+        new = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
+        heart = run.heart()
+        found = collected.pictures(settings, lambda done, total: heart.beat()) if new else None
+    yield from engine.result().train(settings, run, found=found)
 
 
 def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:

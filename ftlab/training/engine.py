@@ -33,13 +33,19 @@ _POINTS = 2000
 
 
 def train(
-    config: TrainConfig, run: Run, *, weights: bool = True, rates: Callable[[int], float] | None = None
+    config: TrainConfig,
+    run: Run,
+    *,
+    found: Catalog | None = None,
+    weights: bool = True,
+    rates: Callable[[int], float] | None = None,
 ) -> Iterator[Event]:
     """Train to the end, or until a stop is asked for or the time is up; go on from the last checkpoint if there is one.
 
     Args:
         config: as the person gave it; what was chosen is written to the run.
         run: its directory, claimed by this process. Of several processes only the first writes to it.
+        found: the pictures of a new run, where they were listed before.
         weights: False puts random weights in place of pretrained ones, where only the speed matters.
         rates: share of the peak rate by optimizer step (0-based), in the place of the schedule.
 
@@ -51,7 +57,7 @@ def train(
     config, remarks = setup.fix(config, run, accelerator)
     saved, again = checkpoint.read(run), (run.path / "split.json").is_file()
     position = saved.position if saved else Position()
-    catalog = setup.catalog(config, run, accelerator)
+    catalog = setup.catalog(config, run, accelerator, found)
     ending = Ending(run, config, accelerator, clock)
     begin = initial.prepare(config, run, catalog.classes, saved is not None, accelerator) if weights else None
     yield from begin.notes if begin else ()

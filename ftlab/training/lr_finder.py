@@ -17,8 +17,8 @@ import torch
 
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig, resolve
-from ftlab.data import excluding, loader, rendered
-from ftlab.data.catalog import Catalog, scan
+from ftlab.data import collected, loader
+from ftlab.data.catalog import Catalog
 from ftlab.events import Ended, Note, Progress, Step
 from ftlab.jobs.finder import Sweep
 from ftlab.training import speed
@@ -82,8 +82,7 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
 
 def _pictures(config: TrainConfig) -> tuple[Catalog, int]:
     """Training pictures for a sweep, spread over the folder, and its steps: fewer where the backbone is slow."""
-    folder = rendered.ensure(config.sample) if config.sample else config.data
-    every = scan(folder, **config.dealing, exclude=excluding.read(config.exclude), check=False)
+    every = collected.pictures(config, check=False)
     pace = backbones.get(config.backbone).speed
     if config.caches_features:
         steps, count = STEPS, int(max(4 * config.step_size, pace * _SECONDS / 4))

@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig, flag, resolve
-from ftlab.data import augment, excluding, names, rendered, statistics, transforms
-from ftlab.data.catalog import Catalog, scan
+from ftlab.data import augment, collected, names, statistics, transforms
+from ftlab.data.catalog import Catalog
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
 from ftlab.data.statistics import Statistics
@@ -72,8 +72,11 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     return chosen, []
 
 
-def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
+def catalog(config: TrainConfig, run: Run, accelerator: Accelerator, found: Catalog | None = None) -> Catalog:
     """The pictures and their split: as `split.json` has them, else from the folder or the sample set.
+
+    Args:
+        found: as the folder was found to be just now.
 
     Raises:
         ConfigError: neither a folder nor a sample set is named.
@@ -85,18 +88,9 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator) -> Catalog:
         if begun.manifest() != run.read("config.json").get("manifest", begun.manifest()):
             raise RunError("run.split", run=run.name)
         return begun
-    if not (config.data or config.sample):
-        raise ConfigError("config.no_source")
-    folder = rendered.ensure(config.sample) if config.sample else config.data
-    heart = run.heart()
-    found = scan(
-        folder,
-        **config.dealing,
-        exclude=excluding.read(config.exclude),
-        progress=lambda done, total: heart.beat(),
-    )
-    if not found.splits["val"]:
-        raise DataError("data.too_few", folder=folder)
+    if found is None:
+        heart = run.heart()
+        found = collected.pictures(config, lambda done, total: heart.beat())
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         run.write("split.json", found.to_json())

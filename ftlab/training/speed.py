@@ -12,8 +12,8 @@ import psutil
 
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig, resolve
-from ftlab.data import statistics
-from ftlab.data.catalog import Catalog, Item, scan
+from ftlab.data import collected, statistics
+from ftlab.data.catalog import Catalog, Item
 from ftlab.data.loader import cores
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Started
 from ftlab.jobs.estimate import Speed
@@ -63,8 +63,7 @@ def _few(config: TrainConfig) -> Catalog:
     warming up."""
     rate = backbones.get(config.backbone).speed * _SECONDS
     count = int(max(32, rate)) if config.caches_features else max(2 * config.step_size, int(rate / 4))
-    found = scan(config.data, val_share=config.val_share, test_share=config.test_share, check=False)
-    return few(found, train=count, val=max(8, int(rate / 6)))
+    return few(collected.pictures(config, check=False), train=count, val=max(8, int(rate / 6)))
 
 
 def few(pictures: Catalog, *, train: int, val: int) -> Catalog:
