@@ -94,7 +94,7 @@ def test_all_classes_when_there_are_fewer_than_five(model: Predictor, pictures: 
 
 def test_of_many_classes_five() -> None:
     model = Predictor(untrained(0, 9), ROW, transforms.of(ROW), tuple("abcdefghi"), "")
-    assert len(model._ranked(torch.randn(9), 5)) == 5
+    assert len(model.ranked(torch.randn(9), 5)) == 5
 
 
 def test_thirty_threads_get_the_bits_of_one(model: Predictor, pictures: list[Path]) -> None:

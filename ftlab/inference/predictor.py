@@ -100,7 +100,7 @@ class Predictor:
         batch, _ = self._prepare(file)
         with self._lock, torch.inference_mode():
             logits = self.network(batch)[0].float()
-        return self._ranked(logits, k)
+        return self.ranked(logits, k)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -140,7 +140,7 @@ class Predictor:
         """
         batch, pixels = self._prepare(file)
         logits, evidence, how = self._attribute(batch, index, how)
-        scores = self._ranked(logits, k)
+        scores = self.ranked(logits, k)
         picture = _shown(pixels)
         height, width = picture.shape[:2]
         x0, y0, x1, y1 = transforms.seen_box(pixels.shape[1], pixels.shape[0], self.prep)
@@ -203,7 +203,7 @@ class Predictor:
         picture = transforms.evaluation(pixels, self.prep)
         return transforms.normalise(picture[None], self.prep), pixels
 
-    def _ranked(self, logits: Tensor, k: int) -> list[Score]:
+    def ranked(self, logits: Tensor, k: int) -> list[Score]:
         values, indices = self._probabilities(logits).topk(min(k, len(self.classes)))
         return [Score(i, self.classes[i], p) for p, i in zip(values.tolist(), indices.tolist(), strict=True)]
 

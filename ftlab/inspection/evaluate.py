@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from ftlab.data import transforms
-from ftlab.data.decode import read
-from ftlab.data.loader import cores
 from ftlab.errors import DataError
-from ftlab.inference import decision, predictor
+from ftlab.inference import decision, many, predictor
 from ftlab.inference.decision import Decision
 from ftlab.inference.predictor import Predictor
 from ftlab.inspection import calibration, labelled, outcome
 from ftlab.inspection.measures import Doubles, Figures, figures, probabilities
 from ftlab.inspection.outcome import Outcome, Pictures, Progress, Skipped
-from ftlab.models import engines, features
-from ftlab.models.features import Features
 from ftlab.runs import Run
-from ftlab.training import devices
 
 
 @dataclass(frozen=True)
@@ -144,21 +136,9 @@ def look(
     Raises:
         DataError: none of the pictures can be read.
     """
-    began, items, prep = time.monotonic(), pictures.items, model.prep
-
-    def pixels(index: int, _view: int) -> Tensor:
-        return transforms.evaluation(read(pictures.root / items[index].path, at_least=prep.detail), prep)
-
-    whole = nn.Sequential(model.network.backbone, model.network.head)
-    normalise = partial(transforms.normalise, prep=prep)
-    device = torch.device(devices.available())
-    found = Features(torch.empty(1, 0, 0), [], [])
-    engine = engines.choose(whole, model.row, normalise, prep.side, device, looks=len(items))
-    for part in features.compute(engine, len(items), 1, pixels, device, cores()):
-        if isinstance(part, Features):
-            found = part
-        else:
-            progress(part, len(items))
+    began, items = time.monotonic(), pictures.items
+    files = [pictures.root / item.path for item in items]
+    found = many.logits(model, many.engine(model, len(files)), files, progress)
     if not found.indices:
         raise DataError("data.gone", folder=pictures.root)
     refused = ((items[index].path, refusal) for index, refusal in found.skipped)
