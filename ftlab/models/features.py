@@ -7,7 +7,8 @@ and the card takes whole batches. What was computed before is taken from the sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,7 +22,11 @@ from ftlab.models.feature_store import Store
 
 _PIECE = 4
 """Pictures a thread takes at once."""
+_AHEAD = 64
+"""Pieces that are under way or done and not yet asked for."""
 _CARD_BATCH = 64
+_KEEP = 2048
+"""Pictures that are looked up, or kept, at a time."""
 
 Read = Callable[[int, int], Tensor]
 """(index, view) -> uint8 [3, side, side]."""
@@ -68,35 +73,78 @@ def compute(
         store: of features that were computed before.
         keys: what those of a picture's views are kept by; None for one that is not to be looked up.
     """
-    known = _kept(store, keys, count, workers) if store else {}
-    found = {index: vectors for index, (vectors, _) in known.items() if vectors is not None}
-    missing, kept = [index for index in range(count) if index not in found], len(found)
+    table = _Table(views, count)
+    named = (yield from _kept(table, store, keys, workers)) if store else {}
+    kept = table.filled
     new: list[tuple[bytes, Tensor]] = []
     skipped: list[tuple[int, PictureError]] = []
     source = _on_processor if device.type == "cpu" else _on_card
-    for indices, vectors, refused in source(missing, views, read, engine, workers):
+    for indices, vectors, refused in source(table.missing(), views, read, engine, workers):
         for index, own in zip(indices, vectors.unbind(1), strict=True):
-            found[index] = own
-            if index in known:
-                new += zip(known[index][1], own, strict=True)
+            table.put(index, own)
+            if index in named:
+                new += zip(named[index], own, strict=True)
         skipped += refused
-        yield len(found) + len(skipped)
+        if store and len(new) >= _KEEP:  # a training that is ended now begins from there
+            store.put(new)
+            new = []
+        yield table.filled + len(skipped)
     if store:
         store.put(new)
-    order = sorted(found)
-    vectors = torch.stack([found[index] for index in order], dim=1) if order else torch.empty(views, 0, 0)
-    yield Features(vectors, order, skipped, kept)
+    order = table.order()
+    yield Features(table.compact(), order, skipped, kept)
 
 
-def _kept(store: Store, keys: Keys, count: int, workers: int) -> dict[int, tuple[Tensor | None, list[bytes]]]:
-    """By index of a picture that can be looked up: its features [V, D] if all of them are kept, and their keys."""
+class _Table:
+    """Features as they come, in one piece of memory from the start: what is gathered first and joined then takes
+    twice as much."""
+
+    def __init__(self, views: int, count: int) -> None:
+        self._vectors, self._views = torch.empty(views, 0, 0), views
+        self._there = torch.zeros(count, dtype=torch.bool)
+        self.filled = 0
+
+    def put(self, index: int, own: Tensor) -> None:
+        """Features float32 [V, D] of one picture."""
+        if not self.filled:
+            self._vectors = torch.empty(self._views, len(self._there), own.shape[1])
+        self._vectors[:, index] = own
+        self._there[index] = True
+        self.filled += 1
+
+    def missing(self) -> list[int]:
+        return torch.nonzero(~self._there).flatten().tolist()
+
+    def order(self) -> list[int]:
+        return torch.nonzero(self._there).flatten().tolist()
+
+    def compact(self) -> Tensor:
+        """float32 [V, N, D] of what is there, in order. Gaps are closed in place: every row moves down, if at all."""
+        order = torch.nonzero(self._there).flatten()
+        if len(order) < len(self._there):
+            for start in range(0, len(order), _KEEP):
+                some = order[start : start + _KEEP]
+                self._vectors[:, start : start + len(some)] = self._vectors[:, some]
+        return self._vectors[:, : len(order)]
+
+
+def _kept(table: _Table, store: Store, keys: Keys, workers: int) -> Generator[int, None, dict[int, list[bytes]]]:
+    """Puts the features that are kept into the table, and tells how many are there. The generator's value: the keys of
+    the pictures that can be looked up and are not kept, by index."""
+    named: dict[int, list[bytes]] = {}
+    wanted = table.missing()
     with ThreadPoolExecutor(workers, "keys") as pool:
-        named = {index: own for index, own in enumerate(pool.map(keys, range(count))) if own}
-    rows = store.get([key for own in named.values() for key in own])
-    return {
-        index: (torch.stack([rows[key] for key in own]) if all(key in rows for key in own) else None, own)
-        for index, own in named.items()
-    }
+        for start in range(0, len(wanted), _KEEP):
+            some = wanted[start : start + _KEEP]
+            found = {index: own for index, own in zip(some, pool.map(keys, some), strict=True) if own}
+            rows = store.get([key for own in found.values() for key in own])
+            for index, own in found.items():
+                if all(key in rows for key in own):
+                    table.put(index, torch.stack([rows[key] for key in own]))
+                else:
+                    named[index] = own
+            yield table.filled
+    return named
 
 
 Part = tuple[list[int], Tensor, list[tuple[int, PictureError]]]
@@ -122,9 +170,13 @@ def _on_processor(
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(workers, "features", initializer=torch.set_num_threads, initargs=(1,))
     try:
-        waiting: list[Future[Part]] = [pool.submit(work, piece) for piece in _pieces(wanted, _PIECE)]
-        for future in waiting:
-            yield future.result()
+        waiting: deque[Future[Part]] = deque()
+        for piece in _pieces(wanted, _PIECE):
+            waiting.append(pool.submit(work, piece))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

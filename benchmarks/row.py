@@ -1,0 +1,63 @@
+"""A line of the table of benchmarks: each program prints its own as JSON, `python -m benchmarks` collects them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        what: was measured, against what, on what.
+        figure: measured.
+        wanted: the bound of the figure that was set for it.
+        most: whether the bound is the largest value that is good, else it is the smallest.
+        unit: of both: `×`, `s`, `MB` …
+        seen: what the figure was made of: medians, counts.
+    """
+
+    what: str
+    figure: float
+    wanted: float
+    most: bool
+    unit: str
+    seen: str
+
+    @property
+    def reached(self) -> bool:
+        return self.figure <= self.wanted if self.most else self.figure >= self.wanted
+
+    @property
+    def markdown(self) -> str:
+        """A line of the table."""
+        bound = f"{'≤' if self.most else '≥'} {self.wanted:g} {self.unit}"
+        return (
+            f"| {self.what} | {bound} | **{self.figure:.3g} {self.unit}**{'' if self.reached else ' ✗'} | {self.seen} |"
+        )
+
+
+def at_least(what: str, figure: float, wanted: float, unit: str, seen: str) -> None:
+    """Print a figure that had better be large."""
+    _tell(Row(what, figure, wanted, False, unit, seen))
+
+
+def at_most(what: str, figure: float, wanted: float, unit: str, seen: str) -> None:
+    """Print a figure that had better be small."""
+    _tell(Row(what, figure, wanted, True, unit, seen))
+
+
+def of_line(line: str) -> Row | None:
+    """The row that a program has printed; None where the line is another."""
+    try:
+        told: Any = json.loads(line)
+        return Row(**told["row"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _tell(row: Row) -> None:
+    print(json.dumps({"row": asdict(row)}, ensure_ascii=False), flush=True)
