@@ -30,7 +30,7 @@ def names(root: Path | str) -> list[str]:
     """Names of what lies in the bin, that of the newest run first."""
     try:
         with os.scandir(folder(root)) as entries:
-            found = [e.name for e in entries if runs.is_name(_own(e.name)) and e.is_dir(follow_symlinks=False)]
+            found = [e.name for e in entries if runs.is_name(own_name(e.name)) and e.is_dir(follow_symlinks=False)]
     except OSError:
         return []
     return sorted(found, reverse=True)
@@ -75,7 +75,7 @@ def restore(several: Sequence[Run]) -> list[Run]:
         RunError: a run of that name is there again, or this one is in the bin no more; the system does not let go
             of one.
     """
-    back = [(run, run.path.parent.parent / _own(run.name)) for run in several]
+    back = [(run, run.path.parent.parent / own_name(run.name)) for run in several]
     for number, (run, place) in enumerate(back):
         _there(run)
         if place.exists() or place in [other for _, other in back[:number]]:
@@ -100,7 +100,7 @@ def empty(root: Path | str) -> int:
     return freed
 
 
-def _own(name: str) -> str:
+def own_name(name: str) -> str:
     """The name that a run in the bin had before."""
     found = _AGAIN.fullmatch(name)
     return found[1] if found else name
