@@ -11,6 +11,7 @@ from ftlab import about, overview, words
 from ftlab.ui import shelf_view as view
 from ftlab.ui.guard import Profile
 from ftlab.ui.keeper import OF, Keeper
+from ftlab.ui.markup import tag
 from ftlab.ui.train import TrainTab
 
 _QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -32,13 +33,13 @@ def build(profile: Profile, train_tab: TrainTab, ticked: gr.CheckboxGroup, tabs:
         tabs: of the page; the ids are `train`, `predict`, `inspect`, `compare`.
         tab: this one; the runs are listed anew when it is opened.
     """
-    with gr.Row(elem_classes="ftlab-shelf-bar"):
+    with gr.Row(elem_classes="ftlab-runs-bar"):
         search = gr.Textbox(
             label=words.text("shelf.search"),
             info=words.text("shelf.search_hint"),
             max_lines=1,
-            scale=5,
-            min_width=260,
+            scale=4,
+            min_width=240,
             elem_id="shelf-search",
         )
         sort = gr.Radio(
@@ -47,7 +48,7 @@ def build(profile: Profile, train_tab: TrainTab, ticked: gr.CheckboxGroup, tabs:
             label=words.text("shelf.sort"),
             info=words.text("shelf.sort_hint"),
             scale=3,
-            min_width=240,
+            min_width=330,
             elem_id="shelf-sort",
         )
         of = gr.Radio(
@@ -81,16 +82,23 @@ def build(profile: Profile, train_tab: TrainTab, ticked: gr.CheckboxGroup, tabs:
                     max_length=about.NOTES,
                     elem_id="shelf-notes",
                 )
-                save = gr.Button(words.text("shelf.save"), variant="primary", elem_id="shelf-save")
+                save = gr.Button(words.text("shelf.save"), variant="primary", size="md", elem_id="shelf-save")
+                gr.HTML(
+                    tag("p", words.text("shelf.open"), class_="ftlab-about"),
+                    elem_id="shelf-open",
+                    apply_default_css=False,
+                )
                 with gr.Row(elem_classes="ftlab-buttons"):
                     opens = {
-                        name: gr.Button(words.text(f"shelf.{name}"), elem_id=f"shelf-{name}", min_width=80)
+                        name: gr.Button(words.text(f"{name}.title"), size="md", elem_id=f"shelf-{name}", min_width=70)
                         for name in ("train", "predict", "inspect")
                     }
-            compare = gr.Button(words.text("shelf.compare"), visible=False, elem_id="shelf-compare")
-            delete = gr.Button(words.text("shelf.delete"), visible=False, elem_id="shelf-delete")
-            restore = gr.Button(words.text("shelf.restore"), visible=False, variant="primary", elem_id="shelf-restore")
-            empty = gr.Button(words.text("shelf.empty"), visible=False, elem_id="shelf-empty")
+            compare = gr.Button(words.text("shelf.compare"), visible=False, size="md", elem_id="shelf-compare")
+            delete = gr.Button(words.text("shelf.delete"), visible=False, size="md", elem_id="shelf-delete")
+            restore = gr.Button(
+                words.text("shelf.restore"), visible=False, variant="primary", size="md", elem_id="shelf-restore"
+            )
+            empty = gr.Button(words.text("shelf.empty"), visible=False, size="md", elem_id="shelf-empty")
             with gr.Column(visible=False) as sure:
                 warning = gr.HTML(elem_id="shelf-warning", apply_default_css=False)
                 with gr.Row(elem_classes="ftlab-buttons"):
@@ -103,7 +111,7 @@ def build(profile: Profile, train_tab: TrainTab, ticked: gr.CheckboxGroup, tabs:
     panel = [said, form, title, notes, opens["predict"], opens["inspect"], compare, delete, restore, empty, sure]
     listing = [totals, table, picked]
     tab.select(keeper.opened, shows, [*listing, *panel], **_QUICK)
-    search.input(keeper.listed, shows, listing, trigger_mode="always_last", **_QUICK)
+    search.change(keeper.listed, shows, listing, trigger_mode="always_last", **_QUICK)
     sort.input(keeper.listed, shows, listing, **_QUICK)
     of.input(keeper.turned, shows, [*listing, *panel], **_QUICK)
     pressed = table.select(keeper.pressed, shows, [*listing, *panel], **_QUICK)

@@ -31,7 +31,7 @@ def table(rows: Sequence[Row], picked: Collection[str], most: int, step: int) ->
         "div",
         tag("table", tag("thead", head), tag("tbody", join(body))),
         more if left > 0 else "",
-        class_="ftlab-shelf",
+        class_="ftlab-runs",
     )
 
 
@@ -40,7 +40,7 @@ def _head(name: str) -> Markup:
 
 
 def _line(row: Row, picked: bool) -> Markup:
-    named = isolated(row.title or row.name)
+    key = row.name.rpartition("-")[2]  # the rest of the name stands in other columns; commands take its end
     note = about.About(row.title, row.notes).first_line
     test = "" if row.test is None else tag("small", words.text("shelf.test", accuracy=percent(row.test)))
     tick = tag(
@@ -53,11 +53,12 @@ def _line(row: Row, picked: bool) -> Markup:
         tag("td", tick, class_="tick"),
         tag(
             "th",
-            tag("button", named, type="button", class_=None if row.title else "bare"),
-            tag("small", row.name, class_="id") if row.title else "",
+            tag("button", isolated(row.title or key), type="button", class_=None if row.title else "bare"),
+            tag("small", key, class_="id") if row.title else "",
             tag("small", isolated(note), class_="note") if note else "",
             scope="row",
             class_="run",
+            title=row.name,
         ),
         tag("td", row.day, tag("small", row.clock), class_="day"),
         tag("td", isolated(pictures(row)), class_="data", title=words.one_line(row.data)),
