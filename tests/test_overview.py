@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import fabricated
 import pytest
@@ -58,7 +59,12 @@ def test_nothing_is_read_twice_until_something_changes(root: Path, monkeypatch: 
     listed(root)
     read: list[str] = []
     real = Run.read
-    monkeypatch.setattr(Run, "read", lambda run, file: (read.append(run.name), real(run, file))[1])
+
+    def counted(run: Run, file: str) -> dict[str, Any]:
+        read.append(run.name)
+        return real(run, file)
+
+    monkeypatch.setattr(Run, "read", counted)
     listed(root)
     assert read == []
     about.write(first, title="new")
