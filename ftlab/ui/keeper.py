@@ -114,7 +114,7 @@ class Keeper:
         among = self._rows(store, binned)
         rows = [row for row in among if row.name in names]
         alone = rows[0] if len(rows) == 1 else None
-        told = self._told(store, alone, among) if alone else view.several(rows) if rows else view.nobody()
+        told = self._told(store, alone, among) if alone else view.several(rows) if rows else view.nobody(binned)
         mine = alone is not None and not binned
         trained = alone is not None and mine and Run(self.profile.runs / alone.name).best.is_file()
         return [

@@ -102,8 +102,10 @@ def build(profile: Profile, train_tab: TrainTab, ticked: gr.CheckboxGroup, tabs:
             with gr.Column(visible=False) as sure:
                 warning = gr.HTML(elem_id="shelf-warning", apply_default_css=False)
                 with gr.Row(elem_classes="ftlab-buttons"):
-                    yes = gr.Button(words.text("shelf.empty_yes"), variant="stop", elem_id="shelf-yes", min_width=120)
-                    no = gr.Button(words.text("shelf.empty_no"), elem_id="shelf-no", min_width=100)
+                    yes = gr.Button(
+                        words.text("shelf.empty_yes"), variant="stop", size="md", elem_id="shelf-yes", min_width=150
+                    )
+                    no = gr.Button(words.text("shelf.empty_no"), size="md", elem_id="shelf-no", min_width=100)
     picked = gr.JSON({}, visible=False, elem_id="shelf-kept")
 
     keeper, store = Keeper(profile), train_tab.run

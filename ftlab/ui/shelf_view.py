@@ -128,6 +128,8 @@ def several(rows: Sequence[Row]) -> Markup:
     return tag("div", tag("h3", title), tag("p", size, class_="sub"), tag("ul", *names, more), class_="ftlab-picked")
 
 
-def nobody() -> Markup:
-    """What stands there while no run is picked."""
+def nobody(binned: bool = False) -> Markup:
+    """What stands there while no run is picked, of all or of those `binned`."""
+    if binned:
+        return empty("shelf.pick_binned", "shelf.pick_binned_step")
     return empty("shelf.pick_one", "shelf.pick_one_step")

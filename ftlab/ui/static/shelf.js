@@ -9,9 +9,13 @@ element.addEventListener('click', (event) => {
     return trigger('select', {run: row.dataset.run, add: box.checked});
   }
   if (event.target.closest('td.tick')) return;
-  for (const other of element.querySelectorAll('tr[data-run]')) {
-    other.classList.toggle('picked', other === row);
-    other.querySelector('input').checked = other === row;
-  }
+  for (const other of element.querySelectorAll('tr[data-run]')) other.classList.toggle('picked', other === row);
   trigger('select', {run: row.dataset.run});
 });
+
+// A new table is laid over the old one, whose ticks would stay where they were: the row's class says what is ticked.
+new MutationObserver(() => {
+  for (const row of element.querySelectorAll('tr[data-run]')) {
+    row.querySelector('input').checked = row.classList.contains('picked');
+  }
+}).observe(element, {subtree: true, childList: true, attributes: true, attributeFilter: ['class', 'data-run']});
