@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from ftlab import __version__, config, words
+from ftlab import __version__, about, config, overview, words
 from ftlab.commands import (
     architectures,
     comparing,
     evaluation,
     explanation,
     folders,
+    history,
     pixels,
     prediction,
     rates,
@@ -91,7 +92,18 @@ def parser() -> argparse.ArgumentParser:
 
     listed = verb("recipes", room=recipes)
     listed.add_argument("name", nargs="?", metavar="NAME", help=words.text("cli.one_recipe"))
-    verb("runs", "runs")
+    several = words.text("cli.several_runs")
+    past = verb("runs", "runs", room=history)
+    past.add_argument("--search", default="", metavar="WORDS", help=words.text("cli.search"))
+    past.add_argument("--sort", choices=overview.SORTS, default=overview.SORTS[0], help=words.text("cli.sort"))
+    called = verb("rename", "runs", "run", room=history)
+    called.add_argument("title", metavar="TITLE", help=words.text("cli.run_title", most=about.TITLE))
+    noted = verb("note", "runs", "run", room=history)
+    noted.add_argument("text", metavar="TEXT", help=words.text("cli.run_notes", most=about.NOTES))
+    verb("delete", "runs", room=history).add_argument("several", nargs="+", metavar="RUN", help=several)
+    binned = words.text("cli.several_binned")
+    verb("restore", "runs", room=history).add_argument("several", nargs="+", metavar="RUN", help=binned)
+    verb("bin", "runs", room=history).add_argument("--empty", action="store_true", help=words.text("cli.empty"))
     stop = verb("stop", "runs", "run")
     stop.add_argument("--now", action="store_true", help=words.text("cli.now"))
     verb("resume", "runs", "run")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ftlab import words
+from ftlab import about, disk, words
 from ftlab.backbones import TABLE, TIMM
 from ftlab.config import KNOBS, TrainConfig
+from ftlab.errors import RunError
 from ftlab.history import History
 from ftlab.runs import Run
 
@@ -23,6 +23,7 @@ class Contender:
 
     Attributes:
         name: of the run.
+        title: that a person gave it; empty for none.
         status: as `Run.status` has it.
         backbone: its title for people.
         mode: frozen, full or scratch.
@@ -38,6 +39,7 @@ class Contender:
     """
 
     name: str
+    title: str
     status: str
     backbone: str
     mode: str
@@ -79,32 +81,42 @@ def contender(run: Run, history: History) -> Contender:
     epochs, seconds = max((row.epoch for row in history.epochs), default=0), _seconds(history)
     return Contender(
         name=run.name,
+        title=about.read(run).title,
         status=run.status(),
-        backbone=TABLE[config.backbone].title if config.backbone in TABLE else config.backbone.removeprefix(TIMM),
+        backbone=titled(config.backbone),
         mode=config.mode,
         best=best.val_accuracy if best else None,
         best_epoch=best.epoch if best else None,
-        test=_tested(run),
+        test=tested(run),
         epochs=epochs,
         seconds=seconds,
         images_per_second=epochs * started.train_images / seconds if started and epochs and seconds else None,
         trainable=started.trainable if started else 0,
         total=started.total if started else 0,
         weights=run.best.stat().st_size if run.best.is_file() else 0,
-        folder=size(run),
+        folder=disk.size(run.path),
     )
 
 
-def _tested(run: Run) -> float | None:
-    """As `inspection.outcome` keeps it. An evaluation older than the best weights is of others."""
+def titled(backbone: str) -> str:
+    """A backbone's title for people."""
+    return TABLE[backbone].title if backbone in TABLE else backbone.removeprefix(TIMM)
+
+
+def tested(run: Run) -> float | None:
+    """Accuracy of the best model on the test pictures, in [0, 1], as `inspection.outcome` keeps it; None where it was
+    not evaluated on them. An evaluation older than the best weights is of others."""
     kept = run.path / "evaluation" / "test-best.json"
     try:
         if kept.stat().st_mtime_ns < run.best.stat().st_mtime_ns:
             return None
     except OSError:
         return None
-    told = run.read("evaluation/test-best.json")
-    return told["right"] / told["count"] if told["count"] else None
+    try:
+        told = run.read("evaluation/test-best.json")
+        return float(told["right"] / told["count"]) if told["count"] else None
+    except (RunError, KeyError, TypeError):  # damaged: it is made anew when it is asked for
+        return None
 
 
 def _seconds(history: History) -> float:
@@ -112,18 +124,6 @@ def _seconds(history: History) -> float:
     so_far = max(times) - history.started.time if times and history.started else 0.0
     told = history.ended.seconds if history.ended else so_far
     return max(told, sum(row.seconds for row in history.epochs))
-
-
-def size(run: Run) -> int:
-    """Bytes of all files in a run's folder; those that vanish meanwhile count nothing."""
-    total = 0
-    for folder, _, files in os.walk(run.path):
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except OSError:
-                continue
-    return total
 
 
 def differences(configs: Sequence[TrainConfig]) -> list[Difference]:

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -36,8 +36,8 @@ def fresh(path: Path, before: Path | None = None) -> Iterator[Path]:
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         if before is not None and path.exists():
-            _move(path, before)
-        _move(part, path)
+            move(path, before)
+        move(part, path)
         _settle(path.parent)
     finally:
         part.unlink(missing_ok=True)
@@ -62,12 +62,41 @@ def sweep(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
+def files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
+    """Path and facts of each file below a folder, links not followed; what vanishes meanwhile is passed over."""
+    waiting = [os.fspath(folder)]
+    while waiting:
+        here: list[os.DirEntry[str]] = []
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            here = list(entries)
+        for entry in here:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+                continue
+            try:
+                facts = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            yield entry.path, facts
+
+
+def size(folder: Path | str) -> int:
+    """Bytes of the files below a folder; 0 where there is none."""
+    return sum(facts.st_size for _, facts in files(folder))
+
+
 def free(folder: Path) -> int:
     """Bytes that can still be written to the folder's disk."""
     return shutil.disk_usage(folder).free
 
 
-def _move(old: Path, new: Path) -> None:
+def move(old: Path, new: Path) -> None:
+    """Rename a file, or a folder to a name that is free, on one disk: at once and whole, nothing is copied.
+
+    Raises:
+        OSError: it cannot be; both are as they were. On Windows: somebody has one of the files open,
+            and for longer than a moment.
+    """
     until = time.monotonic() + _PATIENCE
     while True:
         try:

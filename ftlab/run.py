@@ -2,6 +2,7 @@
 
 `<root>/<stamp>-<backbone>-<mode>-<id>/`
     config.json         the configuration, written before the process exists; and what was resolved at its start
+    about.json          what a person calls it, and notes on it
     split.json          which file went where, what was skipped, the manifest's hash
     metrics.jsonl       every event, append-only
     model.json          what a prediction needs beside the weights

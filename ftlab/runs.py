@@ -6,14 +6,17 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError
 from ftlab.run import LIVE, Run
 
-__all__ = ["LIVE", "Run", "busy", "create", "find", "names"]
+__all__ = ["BIN", "LIVE", "Run", "busy", "create", "find", "fits", "is_name", "names"]
 
+BIN = ".bin"
+"""Folder below that of the runs, in which those lie that a person deleted: a run's name is no name of it."""
 _NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-(frozen|full|scratch)-[0-9a-f]{12}")
 
 
@@ -37,26 +40,38 @@ def find(root: Path | str, name: str) -> Run:
     newest. Never anything outside `root`.
 
     Raises:
-        RunError: none, or several.
+        RunError: none, or several; or it lies in the bin.
     """
     known = names(root)
     if name == "latest" and known:
         return Run(Path(root).absolute() / known[0])
+    fitting = fits(known, name)
+    if len(fitting) == 1:
+        return Run(Path(root).absolute() / fitting[0])
+    if not fitting and len(binned := fits(names(Path(root) / BIN), name)) == 1:
+        raise RunError("run.binned", run=binned[0])
+    raise RunError("run.several" if fitting else "run.missing", run=name, folder=root, names=", ".join(fitting[:5]))
+
+
+def fits(known: Sequence[str], name: str) -> list[str]:
+    """Of names those that begin or end so; the one that is it alone, where there is one."""
     hits = [one for one in known if name and (one.startswith(name) or one.endswith(name))]
-    exact = [one for one in hits if one == name] or hits
-    if len(exact) == 1:
-        return Run(Path(root).absolute() / exact[0])
-    raise RunError("run.several" if exact else "run.missing", run=name, folder=root, names=", ".join(exact[:5]))
+    return [name] if name in hits else hits
 
 
 def names(root: Path | str) -> list[str]:
     """Names of the runs below `root`, the newest first."""
     try:
         with os.scandir(root) as entries:
-            found = [e.name for e in entries if _NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+            found = [e.name for e in entries if is_name(e.name) and e.is_dir(follow_symlinks=False)]
     except OSError:
         return []
     return sorted(found, reverse=True)
+
+
+def is_name(name: str) -> bool:
+    """Whether a folder of that name can be a run."""
+    return _NAME.fullmatch(name) is not None
 
 
 def busy(root: Path | str) -> list[Run]:

@@ -215,7 +215,7 @@ def test_no_tab_is_wider_than_the_window(server: Server, page: Page, screenshots
     page.set_viewport_size({"width": width, "height": 844})
     page.goto(server.url)
     expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
-    for name in ("Dataset", "Train", "Predict", "Inspect", "Compare"):
+    for name in ("Dataset", "Train", "Predict", "Inspect", "Compare", "Runs"):
         page.get_by_role("tab", name=name).click()
         page.wait_for_timeout(700)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} overflows"

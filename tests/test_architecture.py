@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "markup", "contradictions"),
     ("config",),
-    ("heart", "history", "process", "recipes", "run", "runs"),
+    ("about", "heart", "history", "process", "recipes", "run", "runs", "trash"),
     ("data", "models", "jobs"),
     ("training",),
     ("inference",),
     ("inspection", "export"),
-    ("comparison", "curves", "evaluation_plots", "lettering", "plots", "report"),
+    ("comparison", "curves", "evaluation_plots", "lettering", "overview", "plots", "report"),
     ("console", "printing"),
     ("session",),
     ("cli", "commands", "ui", "__main__"),
@@ -33,7 +33,7 @@ FLOORS = (
 LIGHT = (
     *("disk", "errors", "events", "words", "backbones", "places", "machine", "knobs", "contradictions", "config"),
     *("markup", "heart", "history", "process", "recipes", "run", "runs", "jobs", "console", "session", "printing"),
-    "comparison",
+    *("about", "trash", "comparison", "overview"),
     *("cli", "commands"),
 )
 LONGEST = 320  # lines of a module

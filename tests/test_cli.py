@@ -271,7 +271,7 @@ def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, 
     assert (newest["mode"], newest["data"], newest["best_val_accuracy"]) == ("full", "shapes", None)
     assert (trained["status"], trained["backbone"], trained["mode"]) == ("finished", backbones.DEFAULT, "frozen")
     assert trained["best_val_accuracy"] >= 2 / 3
-    assert trained.keys() == {"run", "status", "backbone", "mode", "data", "best_epoch", "best_val_accuracy", "cause"}
+    assert {"run", "status", "backbone", "mode", "data", "best_epoch", "best_val_accuracy", "cause"} <= trained.keys()
     assert (trained["cause"], newest["status"]) == (None, "died")
     assert "nobody saw how" in newest["cause"]
     assert damaged.name in err
@@ -530,8 +530,8 @@ def test_a_bug_has_a_traceback_and_status_one() -> None:
     code = "\n".join(
         [
             "from ftlab import cli",
-            "from ftlab.commands import training",
-            "training.runs = lambda options: 1 / 0",
+            "from ftlab.commands import history",
+            "history.runs = lambda options: 1 / 0",
             "cli.main(['runs'])",
         ]
     )
@@ -575,6 +575,11 @@ def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> N
         "scan",
         "train",
         "runs",
+        "rename",
+        "note",
+        "delete",
+        "restore",
+        "bin",
         "stop",
         "resume",
         "evaluate",

@@ -8,7 +8,7 @@ from pathlib import Path
 import fabricated
 import pytest
 
-from ftlab import comparison
+from ftlab import comparison, disk
 from ftlab.config import TrainConfig
 from ftlab.runs import Run
 
@@ -46,11 +46,11 @@ def test_its_score_on_test_is_that_of_its_evaluation_unless_the_weights_got_bett
 
 def test_size_is_that_of_all_files(tmp_path: Path) -> None:
     run = made(tmp_path)
-    before = comparison.size(run)
+    before = disk.size(run.path)
     run.best.write_bytes(b"x" * 1000)
     (run.path / "epochs").mkdir(exist_ok=True)
     (run.path / "epochs" / "1.safetensors").write_bytes(b"x" * 500)
-    assert comparison.size(run) == before + 1500
+    assert disk.size(run.path) == before + 1500
     assert comparison.contender(run, run.history()).weights == 1000
 
 

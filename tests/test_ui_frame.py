@@ -71,6 +71,7 @@ def test_the_tabs_stand_in_the_order_of_the_work(local: dict[str, Any]) -> None:
         ("Predict", "predict"),
         ("Inspect", "inspect"),
         ("Compare", "compare"),
+        ("Runs", "runs"),
     ]
 
 

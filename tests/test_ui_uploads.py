@@ -14,14 +14,14 @@ import gradio as gr
 import pytest
 from gradio.utils import get_upload_folder
 
-from ftlab import places, runs
+from ftlab import disk, places, runs
 from ftlab.config import TrainConfig
 from ftlab.data import archive
 from ftlab.errors import DataError
 from ftlab.jobs import worker
 from ftlab.runs import Run
 from ftlab.ui import folders, sources, uploads
-from ftlab.ui.guard import Profile, inside, size, visitors
+from ftlab.ui.guard import Profile, inside, visitors
 from ftlab.ui.shop import Shop
 
 PICTURE = drawn.png(64, 48)
@@ -104,7 +104,7 @@ def test_a_first_zip_that_is_refused_leaves_nothing(space: Profile) -> None:
     _, _, shown = send(Shop(space), zipped(each=0))
     assert 'role="alert"' in shown[0]
     assert not shown[9].interactive
-    assert size(visitors()) == 0
+    assert disk.size(visitors()) == 0
 
 
 def test_a_new_zip_takes_the_place_of_the_one_before(space: Profile) -> None:

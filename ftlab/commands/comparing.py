@@ -30,6 +30,8 @@ def series(options: Namespace) -> int:
 
     made = in_turn.follow(configs, root, told)
     for run in made:
+        if not run.path.is_dir():  # deleted since
+            continue
         row = comparison.contender(run, run.history())
         if options.json:
             as_json(row.to_json())
@@ -79,5 +81,5 @@ def _cells(row: comparison.Contender) -> list[str]:
         f"{row.seconds:.1f}",
         "–" if row.images_per_second is None else f"{row.images_per_second:.1f}",
         f"{row.trainable:,} of {row.total:,}",
-        f"{row.folder / 1e6:.1f} MB",
+        words.size(row.folder),
     ]

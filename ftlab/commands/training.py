@@ -1,4 +1,4 @@
-"""The commands about trainings: start one, list them, stop one, go on with one."""
+"""The commands about trainings: start one, stop one, go on with one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ftlab import backbones, config, session, words
 from ftlab import runs as directory
 from ftlab.commands.settings import given
 from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError, FtlabError, RunError
-from ftlab.jobs import autopsy, worker
-from ftlab.printing import as_json, bar, table
+from ftlab.errors import ConfigError, RunError
+from ftlab.jobs import worker
+from ftlab.printing import as_json, bar
 from ftlab.runs import Run
 
 
@@ -56,37 +56,6 @@ def resume(options: Namespace) -> int:
         if run.status() == "finished":
             raise RunError("run.finished", run=run.name)
     return _trained(run, run.config(), options)
-
-
-def runs(options: Namespace) -> None:
-    """All runs, the newest first."""
-    found = [Run(Path(options.runs) / name) for name in directory.names(options.runs)]
-    if not found and not options.json:
-        print(words.text("cli.no_runs", folder=options.runs))
-    rows = []
-    for run in found:
-        try:
-            ended, settings = run.ended(), run.config()
-        except FtlabError as mistake:  # one that is damaged hides no other
-            print(f"ftlab: {mistake}", file=sys.stderr)
-            continue
-        best = ended.best_val_accuracy if ended else None
-        facts = {
-            "run": run.name,
-            "status": run.status(),
-            "backbone": settings.backbone,
-            "mode": settings.mode,
-            "data": settings.sample or settings.data,
-            "best_epoch": ended.best_epoch if ended else None,
-            "best_val_accuracy": best,
-        }
-        gone = autopsy.cause(run) if facts["status"] == "died" else None
-        if options.json:
-            as_json({**facts, "cause": gone.why if gone else ended.message if ended else None})
-        standing = words.text("status.short.died_why", cause=gone.word) if gone else facts["status"]
-        rows.append([run.name, standing, "–" if best is None else f"{best:.1%}", facts["data"]])
-    if rows and not options.json:
-        table(["run", "status", "best", "data"], rows)
 
 
 def stop(options: Namespace) -> None:

@@ -26,7 +26,7 @@ def build_app(profile: Profile, notice: str = "") -> gr.Blocks:
     """
     import gradio as gr
 
-    from ftlab.ui import compare, dataset, inspect, predict, theme, train
+    from ftlab.ui import compare, dataset, inspect, predict, shelf, theme, train
 
     with gr.Blocks(title=words.text("page.title"), delete_cache=(3600, 86400)) as demo:
         theme.header(notice)
@@ -41,6 +41,8 @@ def build_app(profile: Profile, notice: str = "") -> gr.Blocks:
             with gr.Tab(words.text("inspect.title"), id="inspect") as tab:
                 inspect.build(profile, training, tab)
             with gr.Tab(words.text("compare.title"), id="compare") as tab:
-                compare.build(profile, training, tab)
+                ticked = compare.build(profile, training, tab)
+            with gr.Tab(words.text("shelf.title"), id="runs") as tab:
+                shelf.build(profile, training, ticked, tabs, tab)
     demo.queue(default_concurrency_limit=4, max_size=64)
     return demo

@@ -25,8 +25,11 @@ AGAIN = 3.0
 _QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
+def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> gr.CheckboxGroup:
     """Lay out the tab where the page stands, and wire it.
+
+    Returns:
+        The runs that are ticked: another tab may tick them, by their names.
 
     Args:
         profile: what this server is for.
@@ -57,6 +60,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
     ticked.input(panel.shown, [store, ticked], [shown, timer], **_QUICK)
     timer.tick(panel.again, [store, ticked], seen, **_QUICK)
     every.click(panel.start, [store, ticked, *train_tab.inputs], seen, show_progress="hidden", api_visibility="private")
+    return ticked
 
 
 class Panel:
@@ -71,7 +75,7 @@ class Panel:
         names = [name for _, name in offered]
         at_work = self._series()
         if at_work is not None:
-            ticked = list(at_work.runs)
+            ticked = self._begun(at_work)
         kept = [name for name in _names(ticked) if name in names] or (names[:2] if not at_work and names[1:] else [])
         return [gr.CheckboxGroup(choices=offered, value=kept), *self.shown(store, kept)]
 
@@ -93,9 +97,9 @@ class Panel:
     def again(self, store: object, ticked: object) -> list[Any]:
         """What `shown` shows, of the series at work where there is one: its runs are ticked as they begin."""
         at_work = self._series()
-        if at_work is None or set(at_work.runs) <= set(_names(ticked)):
+        wanted = self._begun(at_work) if at_work else []
+        if set(wanted) <= set(_names(ticked)):
             return [gr.skip(), *self.shown(store, ticked)]
-        wanted = list(at_work.runs)
         return [gr.CheckboxGroup(choices=self.desk.choices(store), value=wanted), *self.shown(store, wanted)]
 
     def shown(self, store: object, ticked: object) -> list[Any]:
@@ -118,6 +122,10 @@ class Panel:
     def _series(self) -> series.Series | None:
         """The one at work, where no strangers share the machine."""
         return None if self.desk.profile.space else series.newest(self.desk.profile.runs)
+
+    def _begun(self, at_work: series.Series) -> list[str]:
+        """Its runs, without those that were deleted since."""
+        return [name for name in at_work.runs if (self.desk.profile.runs / name).is_dir()]
 
     def _stands(self, at_work: series.Series | None) -> Markup:
         if at_work is None:

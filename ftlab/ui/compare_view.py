@@ -10,7 +10,7 @@ from ftlab.comparison import Contender, Difference
 from ftlab.curves import Curves, Series, ticks
 from ftlab.ui.curves_view import HEIGHT, draw, number
 from ftlab.ui.live_view import duration
-from ftlab.ui.markup import Markup, join, tag
+from ftlab.ui.markup import Markup, isolated, join, tag
 from ftlab.ui.predict_view import percent
 
 _MARGIN = 0.035
@@ -80,7 +80,8 @@ def table(rows: Sequence[Contender]) -> Markup:
 
 
 def _cells(place: int, row: Contender, first: bool) -> list[Markup]:
-    named = tag("i", class_=f"run{place}"), tag("b", line(place, row)), tag("small", row.name)
+    called = tag("small", isolated(row.title), class_="called") if row.title else ""
+    named = tag("i", class_=f"run{place}"), tag("b", line(place, row)), called, tag("small", row.name)
     epoch = "" if row.best_epoch is None else words.text("compare.at_epoch", epoch=row.best_epoch)
     share = words.text("compare.of", total=_many(row.total))
     return [

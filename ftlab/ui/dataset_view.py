@@ -92,7 +92,7 @@ def _figures(catalog: Catalog, total: int) -> Markup:
     facts = [
         (_number(total), "pictures"),
         (_number(len(catalog.classes)), "classes"),
-        (_megabytes(catalog.bytes), "bytes"),
+        (words.size(catalog.bytes), "bytes"),
     ]
     if catalog.sizes:
         low, middle, high = catalog.sizes.smallest, catalog.sizes.median, catalog.sizes.largest
@@ -271,7 +271,3 @@ def _number(value: int) -> Markup:
 
 def _size(size: tuple[int, int]) -> str:
     return f"{size[0]} × {size[1]}"
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"

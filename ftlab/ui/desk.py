@@ -1,7 +1,8 @@
 """What the Train tab does, without its components: whose runs are shown, what starts, and what is said before.
 
-What a page keeps (`store`, in the browser) is `{"run": name, "mine": [names]}`. It comes from outside and is checked
-like anything else: on a public Space it can open no run but one whose whole name, with its 48 random bits, is known.
+What a page keeps (`store`, in the browser) is `{"run": name, "mine": [names]}`, with `"beside": [names]` once it set
+runs side by side. It comes from outside and is checked like anything else: on a public Space it can open no run but one
+whose whole name, with its 48 random bits, is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftlab import backbones, runs, words
+from ftlab import backbones, runs, trash, words
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.data.catalog import Catalog
@@ -46,13 +47,32 @@ class Desk:
 
     # --- which run
 
-    def names(self, store: object) -> list[str]:
-        """Runs that this page may see, the newest first."""
-        there = runs.names(self.profile.runs)
+    def every(self, store: object, binned: bool = False) -> list[str]:
+        """All runs that this page may see, the newest first; or those `binned`."""
+        there = trash.names(self.profile.runs) if binned else runs.names(self.profile.runs)
         if self.profile.space:
             mine = _mine(store)
-            there = [name for name in there if name in mine]
-        return there[:LISTED]
+            there = [name for name in there if trash.own_name(name) in mine]
+        return there
+
+    def names(self, store: object) -> list[str]:
+        """Runs that this page offers: the newest that it may see, and those that it looks at."""
+        there, kept = self.every(store), store if isinstance(store, dict) else {}
+        beside = kept.get("beside")
+        own = [kept.get("run"), *(beside if isinstance(beside, list) else [])]
+        return [*there[:LISTED], *(name for name in there[LISTED:] if name in own)]
+
+    def run(self, store: object, name: object) -> Run:
+        """The run of that name.
+
+        Raises:
+            RunError: this page may not see it, or it was deleted.
+        """
+        if isinstance(name, str) and name in self.every(store):
+            return Run(self.profile.runs / name)
+        if isinstance(name, str) and name in self.every(store, binned=True):
+            raise RunError("run.binned", run=name)
+        raise RunError("run.missing", run=name, folder=self.profile.runs)
 
     def chosen(self, store: object) -> Run | None:
         """The run that this page looks at: its own, else, where there are no strangers, the one at work."""
@@ -68,12 +88,21 @@ class Desk:
     def look(self, store: object) -> Look:
         """What is to be seen of that run."""
         run = self.chosen(store)
-        return live.watch(run).look() if run else live.nothing()
+        if run is not None:
+            return live.watch(run).look()
+        own = store.get("run") if isinstance(store, dict) else None
+        if not isinstance(own, str) or not runs.is_name(own):
+            return live.nothing()
+        return live.gone(own in self.every(store, binned=True))
 
     def remember(self, store: object, run: Run) -> dict[str, Any]:
         """What the page keeps once it looks at a run."""
         mine = [name for name in _mine(store) if name != run.name]
         return {"run": run.name, "mine": [run.name, *mine][:LISTED]}
+
+    def beside(self, store: object, names: list[str]) -> dict[str, Any]:
+        """What the page keeps once it sets these runs side by side."""
+        return {**(store if isinstance(store, dict) else {}), "beside": names}
 
     def choices(self, store: object, look: Look | None = None) -> list[tuple[str, str]]:
         """(one line, name) of the runs to choose from; that of `look` tells what it tells, others what was true two

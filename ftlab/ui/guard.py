@@ -11,7 +11,7 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ftlab import places, words
+from ftlab import disk, places, words
 from ftlab.errors import DataError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -192,7 +192,7 @@ class Gate:
             return 411, "length"
         if int(length) > self.upload:
             return 413, "large"
-        there = (sweep(self.uploads) if self.uploads else 0) + (size(self.unpacked) if self.unpacked else 0)
+        there = (sweep(self.uploads) if self.uploads else 0) + (disk.size(self.unpacked) if self.unpacked else 0)
         if there + int(length) > self.quota:
             return 507, "full"
         return None
@@ -209,11 +209,6 @@ class Gate:
         return wrapped
 
 
-def size(folder: Path) -> int:
-    """Bytes of the files below a folder; 0 where there is none."""
-    return sum(facts.st_size for _, facts in _files(folder))
-
-
 def sweep(folder: Path, *, older_than: float = 60.0) -> int:
     """Remove the empty files that Gradio's file components leave behind, and count what is there.
 
@@ -225,21 +220,12 @@ def sweep(folder: Path, *, older_than: float = 60.0) -> int:
         Bytes below the folder.
     """
     total, now = 0, time.time()
-    for path, facts in _files(folder):
+    for path, facts in disk.files(folder):
         if facts.st_size == 0 and os.path.basename(path).startswith("tmp") and now - facts.st_mtime > older_than:
             with suppress(OSError):  # gone in the meantime
                 os.unlink(path)
         total += facts.st_size
     return total
-
-
-def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Files below a folder, links not followed."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(place, name)
-            with suppress(OSError):  # gone in the meantime
-                yield path, os.stat(path, follow_symlinks=False)
 
 
 def _own_names() -> list[str]:

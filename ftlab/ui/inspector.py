@@ -71,7 +71,7 @@ class Inspector:
     def splits(self, store: object, model: object, split: object = None) -> Any:
         """The pictures that a run can be asked about, the test pictures first if it has any."""
         try:
-            listed = self._run(store, model).read("split.json")["splits"]
+            listed = self.desk.run(store, model).read("split.json")["splits"]
             there = [name for name in SPLITS if any(listed.get(name, {}).values())]
         except (FtlabError, AttributeError):
             there = []
@@ -85,17 +85,12 @@ class Inspector:
         """The field for a folder, where one is wanted."""
         return gr.Textbox(visible=split == FOLDER)
 
-    def _run(self, store: object, model: object) -> Run:
-        if not isinstance(model, str) or model not in self.desk.names(store):
-            raise RunError("run.missing", run=model, folder=self.profile.runs)
-        return Run(self.profile.runs / model)
-
     def _asked(self, choice: Choice) -> tuple[Run, str, Pictures]:
         """The run, the weights and the pictures of a choice, if this page may have them."""
         from ftlab.inspection import labelled
 
         store, model, which, split, folder = choice
-        run = self._run(store, model)
+        run = self.desk.run(store, model)
         weights = which if which in WEIGHTS else "best"
         if split == FOLDER:
             if str(folder or "").strip().rstrip("/\\") in ("", str(self.profile.data_root)):
@@ -175,7 +170,7 @@ class Inspector:
         """What the page shows: from memory, else, where the server was restarted, as it was kept."""
         from ftlab.inspection import evaluate
 
-        run = self._run(choice[0], choice[1])
+        run = self.desk.run(choice[0], choice[1])
         with self._lock:
             found = self._found.get(_key(choice))
         if found is None:

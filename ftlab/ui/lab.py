@@ -18,7 +18,7 @@ from gradio.utils import get_upload_folder
 
 from ftlab import words
 from ftlab.data import catalog, names
-from ftlab.errors import FtlabError, PictureError, RunError, WeightsError
+from ftlab.errors import FtlabError, PictureError, WeightsError
 from ftlab.runs import Run
 from ftlab.ui import looks
 from ftlab.ui import predict_view as view
@@ -74,9 +74,7 @@ class Lab:
         """The run of a model's name, if this page may see it; None for the untrained one."""
         if model == UNTRAINED:
             return None
-        if not isinstance(model, str) or model not in self.desk.names(store):
-            raise RunError("run.missing", run=model, folder=self.desk.profile.runs)
-        return self._run(model)
+        return self.desk.run(store, model)
 
     def _predictor(self, store: object, model: object) -> Predictor:
         from ftlab.inference import predictor

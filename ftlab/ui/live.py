@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -189,6 +189,17 @@ def nothing() -> Look:
     """What stands there when no run is looked at."""
     history = History()
     return Look("", "none", "none", view.state(history, "none"), view.guide(), view.log(history), False)
+
+
+def gone(binned: bool) -> Look:
+    """What stands there when the run that was looked at is deleted.
+
+    Args:
+        binned: it lies in the bin.
+    """
+    bare, why = nothing(), "binned" if binned else "gone"
+    head = view.frame("none", words.text(f"status.{why}"), words.text(f"status.detail.{why}"))
+    return replace(bare, state=why, head=head)
 
 
 def broken(name: str, cause: Exception) -> Look:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ftlab import words
+from ftlab import about, words
 from ftlab.backbones import TABLE, TIMM
 from ftlab.events import Epoch, Note, Step
 from ftlab.history import History
@@ -202,10 +202,10 @@ def percent(value: float | None) -> str | None:
 
 
 def title(run: Run) -> str:
-    """One line that tells a run from the others: when, what, how it stands, how good it got."""
+    """One line that tells a run from the others: title if any, when, what, how it stands, how good it got."""
     stamp, clock, backbone, mode, _ = run.name.split("-", 4)
     ended = run.ended()
-    return words.text(
+    line = words.text(
         "status.run" if ended is None or ended.best_val_accuracy is None else "status.run_best",
         day=f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}",
         clock=f"{clock[:2]}:{clock[2:4]}",
@@ -214,3 +214,5 @@ def title(run: Run) -> str:
         status=words.text(f"status.short.{run.status()}"),
         accuracy=percent(ended.best_val_accuracy if ended else None),
     )
+    called = words.one_line(about.read(run).title)
+    return words.text("status.titled", title=called, line=line) if called else line

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftlab import places, runs
+from ftlab import disk, places, runs
 from ftlab.data import archive
 from ftlab.data.archive import Limits, Progress
 from ftlab.errors import DataError, RunError
 from ftlab.runs import Run
-from ftlab.ui.guard import QUOTA, Profile, size, visitors
+from ftlab.ui.guard import QUOTA, Profile, visitors
 
 KEEP, SPACE_KEEP = 7 * 86400.0, 6 * 3600.0
 """Seconds for which an upload stays that nobody uses; on a public Space."""
@@ -58,7 +58,7 @@ def take(
     limits = SPACE_LIMITS if profile.space else LIMITS
     with _TAKING:
         clear(profile)
-        room = QUOTA - size(visitors())
+        room = QUOTA - disk.size(visitors())
         token = secrets.token_hex(16)
         try:
             cut = Limits(limits.entries, max(0, min(limits.bytes, room)), limits.ratio, limits.reserve)

@@ -56,6 +56,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def size(count: int) -> str:
+    """Bytes for people, in powers of ten: 17.3 MB, 1.2 GB."""
+    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
 def one_line(value: object) -> str:
     """A name or a message as text that stays in its line and in its place: what would steer the terminal, end the
     line or turn the reading direction is written out (a newline as \\x0a)."""

@@ -1,0 +1,147 @@
+"""All runs in a table: what each came to, searched, sorted, and read again only where something changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import fabricated
+import pytest
+
+from ftlab import about, disk, overview, runs
+from ftlab.overview import Row
+from ftlab.run import Run
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def made(root: Path, title: str = "", notes: str = "", **settings: object) -> Run:
+    run = fabricated.make(root, [*fabricated.story(epochs=1), fabricated.ended()], **settings)
+    about.write(run, title=title, notes=notes)
+    return run
+
+
+def listed(root: Path) -> list[Row]:
+    return overview.rows(root, runs.names(root))
+
+
+def only(root: Path) -> Row:
+    (row,) = listed(root)
+    return row
+
+
+def test_a_row_says_what_the_run_is_and_came_to(root: Path) -> None:
+    run = made(root, "First", "one\ntwo", mode="full")
+    (run.path / "evaluation").mkdir()
+    run.write("evaluation/test-best.json", {"right": 3, "count": 4})
+    row = only(root)
+    assert (row.name, row.title, row.notes) == (run.name, "First", "one\ntwo")
+    assert (row.data, row.model, row.mode) == ("shapes", "EfficientNet-Lite0", "full")
+    assert (row.best, row.test, row.status) == (0.9375, 0.75, "finished")
+    assert row.size == disk.size(run.path) > 1000
+    assert f"{row.day}-{row.clock}".replace("-", "").replace(":", "") == run.name.replace("-", "")[:12]
+
+
+def test_the_best_of_one_that_did_not_tell_its_end_is_found_among_its_epochs(root: Path) -> None:
+    run = fabricated.make(root, fabricated.story(epochs=3))
+    assert only(root).best == 0.9375
+    run.append(fabricated.epoch(4, 0.99, best=True))
+    assert only(root).best == 0.99
+
+
+def test_nothing_is_read_twice_until_something_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = made(root), made(root)
+    listed(root)
+    read: list[str] = []
+    real = Run.read
+
+    def counted(run: Run, file: str) -> dict[str, Any]:
+        read.append(run.name)
+        return real(run, file)
+
+    monkeypatch.setattr(Run, "read", counted)
+    listed(root)
+    assert read == []
+    about.write(first, title="new")
+    read.clear()
+    assert {row.title for row in listed(root)} == {"new", ""}
+    assert set(read) == {first.name}
+    assert second.name not in read
+
+
+def test_a_damaged_run_is_listed_with_what_is_wrong(root: Path) -> None:
+    good, bad = made(root), made(root, title="Broken")
+    (bad.path / "config.json").write_text("[1]", encoding="utf-8")
+    rows = {row.name: row for row in listed(root)}
+    assert rows[good.name].trouble == ""
+    assert (rows[bad.name].status, rows[bad.name].title) == (overview.UNREADABLE, "Broken")
+    assert "config.json" in rows[bad.name].trouble
+    assert overview.found(list(rows.values()), "unreadable") == [rows[bad.name]]
+
+
+def test_one_that_vanishes_meanwhile_is_left_out(root: Path) -> None:
+    run = made(root)
+    assert [row.name for row in overview.rows(root, [run.name, "20990101-000000-x-full-000000000000"])] == [run.name]
+
+
+@pytest.mark.parametrize(
+    ("search", "fits"),
+    [
+        ("", True),
+        ("  ", True),
+        ("KAFER", True),
+        ("käfer second", True),
+        ("shapes FROZEN lite0", True),
+        ("tf_efficientnet finished", True),
+        ("käfer beetle", False),
+        ("full", False),
+    ],
+)
+def test_all_words_of_a_search_must_stand_somewhere(root: Path, search: str, fits: bool) -> None:
+    made(root, "Käfer im Wald", "first line\nthe second")
+    assert bool(overview.found(listed(root), search)) is fits
+
+
+def test_the_end_of_a_name_is_found(root: Path) -> None:
+    run = made(root)
+    assert [row.name for row in overview.found(listed(root), run.name[-6:])] == [run.name]
+
+
+def test_they_are_sorted_by_age_result_and_size(root: Path) -> None:
+    for number, (best, size) in enumerate([(None, 5), (0.5, 1), (0.9, 2), (0.9, 9)]):
+        name = f"2026010{number + 1}-000000-x-full-{number:012x}"
+        (root / name).mkdir(parents=True)
+        config = {"config": {"sample": "shapes"}}
+        (root / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        run = Run(root / name)
+        if best is not None:
+            run.append(fabricated.epoch(1, best, best=True))
+        run.best.write_bytes(b"x" * size * 10_000)
+    days = lambda by: [int(row.day[-1]) for row in overview.arranged(listed(root), by)]  # noqa: E731
+    assert days("newest") == [4, 3, 2, 1]
+    assert days("best") == [4, 3, 2, 1]
+    assert days("largest") == [4, 1, 3, 2]
+
+
+def test_which_runs_began_from_another_is_told(root: Path, tmp_path: Path) -> None:
+    first = made(root)
+    of_folder, of_file = made(root, init=str(first.path)), made(root, init=str(first.best))
+    of_stranger = made(root, init=str(tmp_path / "weights.pth"))
+    rows = {row.name: row for row in listed(root)}
+    assert {row.name for row in overview.successors(rows.values(), first.name)} == {of_folder.name, of_file.name}
+    assert rows[of_stranger.name].begun_from == ""
+
+
+def test_a_test_score_lapses_with_better_weights(root: Path) -> None:
+    run = made(root)
+    (run.path / "evaluation").mkdir()
+    run.write("evaluation/test-best.json", {"right": 3, "count": 4})
+    assert only(root).test == 0.75
+    later = (run.path / "evaluation" / "test-best.json").stat().st_mtime_ns + 10**9
+    os.utime(run.best, ns=(later, later))
+    assert only(root).test is None

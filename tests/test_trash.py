@@ -1,0 +1,147 @@
+"""The bin: runs are deleted by a rename, come back whole, and are gone only when it is emptied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import fabricated
+import pytest
+import staged
+from staged import OBEDIENT, Stage
+
+from ftlab import disk, runs, trash
+from ftlab.errors import RunError
+from ftlab.runs import Run
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def made(root: Path) -> Run:
+    run = fabricated.make(root, [*fabricated.story(epochs=1), fabricated.ended()])
+    run.best.write_bytes(b"x" * 5000)
+    return run
+
+
+def content(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def test_a_deleted_run_is_no_run_and_comes_back_as_it_was(root: Path) -> None:
+    kept, run = made(root), made(root)
+    before = content(run.path)
+    (gone,) = trash.discard([run])
+    assert runs.names(root) == [kept.name]
+    assert trash.names(root) == [run.name]
+    assert gone.path == root / ".bin" / run.name
+    (back,) = trash.restore([trash.find(root, run.name[-6:])])
+    assert back.path == run.path
+    assert content(back.path) == before
+    assert trash.names(root) == []
+
+
+def test_a_run_in_the_bin_is_told_apart_from_one_that_never_was(root: Path) -> None:
+    run = made(root)
+    trash.discard([run])
+    with pytest.raises(RunError, match=f"in the bin. `python -m ftlab restore {run.name}`"):
+        runs.find(root, run.name[-8:])
+    with pytest.raises(RunError, match="no run"):
+        runs.find(root, "never")
+    with pytest.raises(RunError, match=r"no run .* in the bin"):
+        trash.find(root, "never")
+
+
+def test_one_that_is_trained_is_not_deleted_nor_are_those_beside_it(root: Path, stage: Stage) -> None:
+    live, other = stage.start(root, OBEDIENT), made(root)
+    staged.until(lambda: live.tail()[0])
+    with pytest.raises(RunError, match="Stop it first"):
+        trash.discard([other, live])
+    assert set(runs.names(root)) == {live.name, other.name}
+    live.ask_stop()
+    staged.until(lambda: not live.live())
+    trash.discard([other, live])
+    assert runs.names(root) == []
+
+
+def test_a_second_run_of_a_name_finds_a_place_in_the_bin_and_not_among_the_runs(root: Path) -> None:
+    run = made(root)
+    trash.discard([run])
+    shutil.copytree(root / ".bin" / run.name, run.path)
+    trash.discard([run])
+    assert trash.names(root) == [f"{run.name}.2", run.name]
+    trash.restore([trash.find(root, f"{run.name}.2")])
+    assert runs.names(root) == [run.name]
+    with pytest.raises(RunError, match="among the runs again"):
+        trash.restore([trash.find(root, run.name)])
+    assert trash.names(root) == [run.name]
+
+
+def test_two_of_one_name_do_not_come_back_at_once(root: Path) -> None:
+    run = made(root)
+    trash.discard([run])
+    shutil.copytree(root / ".bin" / run.name, run.path)
+    trash.discard([run])
+    with pytest.raises(RunError, match="among the runs again"):
+        trash.restore([Run(root / ".bin" / name) for name in trash.names(root)])
+    assert len(trash.names(root)) == 2
+
+
+def test_emptying_frees_what_the_runs_took_and_touches_nothing_else(root: Path) -> None:
+    kept, run = made(root), made(root)
+    (root / "stranger").mkdir()
+    took = disk.size(run.path)
+    trash.discard([run])
+    (root / ".bin" / "mine.txt").write_text("kept", encoding="utf-8")
+    assert trash.empty(root) == took > 5000
+    assert trash.names(root) == []
+    assert [path.name for path in (root / ".bin").iterdir()] == ["mine.txt"]
+    assert {path.name for path in root.iterdir()} == {".bin", "stranger", kept.name}
+    assert trash.empty(root) == 0
+
+
+def test_a_link_in_the_bin_is_not_followed(root: Path, tmp_path: Path) -> None:
+    outside = made(tmp_path / "elsewhere")
+    trash.discard([made(root)])
+    try:
+        (root / ".bin" / outside.name).symlink_to(outside.path, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    trash.empty(root)
+    assert outside.best.is_file()
+
+
+def test_a_folder_that_the_system_holds_stays_and_is_told_in_a_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(root)
+
+    def held(old: Path, new: Path) -> None:
+        raise PermissionError(13, "The process cannot access the file")
+
+    monkeypatch.setattr(os, "replace", held)
+    monkeypatch.setattr(disk, "_PATIENCE", 0.0)
+    before = content(run.path)
+    with pytest.raises(RunError, match=r"Nothing is lost\. Close what has a file of it open") as told:
+        trash.discard([run])
+    assert len(str(told.value).splitlines()) == 1
+    assert content(run.path) == before
+
+
+def test_what_cannot_be_removed_is_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(root)
+    trash.discard([run])
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(RunError, match=f"1 of the deleted runs could not be removed, {run.name}"):
+        trash.empty(root)
+
+
+def test_one_that_is_gone_meanwhile_is_told(root: Path) -> None:
+    run = made(root)
+    (gone,) = trash.discard([run])
+    for again in (lambda: trash.discard([run]), lambda: trash.restore([Run(gone.path.with_name("x"))])):
+        with pytest.raises(RunError, match="not here any more"):
+            again()

@@ -1,0 +1,415 @@
+"""The Runs tab: what a page sees of the runs, what it may do with them, and how it looks in a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import drawn
+import fabricated
+import gradio as gr
+import pytest
+import staged
+from playwright.sync_api import Page, expect
+from staged import Stage
+
+from ftlab import about, disk, runs, trash
+from ftlab.data import rendered
+from ftlab.jobs import estimate
+from ftlab.jobs.estimate import Estimate
+from ftlab.run import Run
+from ftlab.ui import build_app, compare, keeper, serve
+from ftlab.ui.desk import Desk
+from ftlab.ui.guard import Profile
+from ftlab.ui.keeper import Keeper
+from ftlab.ui.lab import Lab
+
+expect.set_options(timeout=20_000)
+
+EVIL = "<img src=x onerror=alert(1)>${alert(2)}"
+PARTS = (
+    *("totals", "table", "picked"),
+    *("said", "form", "title", "notes", "predict", "inspect", "compare", "delete", "restore", "empty", "sure"),
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def tab(tmp_path: Path, root: Path) -> Keeper:
+    return Keeper(Profile(tmp_path, root))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What toasts said."""
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Info", lambda message, **_: said.append(message))
+    monkeypatch.setattr(gr, "Warning", said.append)
+    return said
+
+
+def made(root: Path, title: str = "", notes: str = "", **settings: object) -> Run:
+    run = fabricated.make(root, [*fabricated.story(epochs=1), fabricated.ended()], **settings)
+    about.write(run, title=title, notes=notes)
+    return run
+
+
+def text(markup: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", markup)).strip()
+
+
+def shown(answer: list[Any]) -> dict[str, Any]:
+    return dict(zip(PARTS, answer, strict=True))
+
+
+def opened(
+    tab: Keeper, picked: object = None, of: str = "runs", search: str = "", store: object = None
+) -> dict[str, Any]:
+    return shown(tab.opened(store or {}, search, "newest", of, picked))
+
+
+def those(*several: Run) -> dict[str, Any]:
+    return {"names": [run.name for run in several]}
+
+
+def names(table: str) -> list[str]:
+    return re.findall(r'<tr data-run="(.*?)"', table)
+
+
+def seen(part: Any) -> bool:
+    return bool(part.visible)
+
+
+# The table
+
+
+def test_without_runs_the_next_step_is_told(tab: Keeper) -> None:
+    told = opened(tab)
+    assert "press Start in the Train tab" in text(told["table"])
+    assert "0 runs" in text(told["totals"])
+
+
+def test_every_run_is_listed_with_what_it_takes_on_the_disk(tab: Keeper, root: Path) -> None:
+    run, bare = made(root, "First try", "a note\nmore"), made(root, mode="full")
+    run.best.write_bytes(b"x" * 7_000_000)
+    told = opened(tab)
+    assert set(names(told["table"])) == {run.name, bare.name}
+    for said in ("First try", "a note", "Shapes", "EfficientNet-Lite0", "frozen", "93.8 %", "finished", "7.0 MB"):
+        assert said in text(told["table"])
+    assert "more" not in text(told["table"])
+    assert "2 runs, 7.0 MB" in text(told["totals"])
+    assert "The bin is empty" in text(told["totals"])
+
+
+def test_a_search_leaves_those_in_which_all_words_stand(tab: Keeper, root: Path) -> None:
+    run, _ = made(root, "Käfer"), made(root, "Wespe")
+    told = opened(tab, search="KAFER")
+    assert names(told["table"]) == [run.name]
+    assert "1 of 2 match" in text(told["totals"])
+    assert "No run has all of these words" in text(opened(tab, search="kafer wespe")["table"])
+
+
+def test_more_than_a_screen_of_them_is_shown_on_demand(
+    tab: Keeper, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "STEP", 2)
+    for _ in range(5):
+        made(root)
+    told = opened(tab)
+    assert len(names(told["table"])) == 2
+    assert "Show 2 more" in text(told["table"])
+    told = press(tab, told["picked"], more=True)
+    assert len(names(told["table"])) == 4
+    assert "Show 1 more" in text(told["table"])
+    assert len(names(press(tab, told["picked"], more=True)["table"])) == 5
+
+
+def press(tab: Keeper, picked: object, of: str = "runs", store: object = None, **data: object) -> dict[str, Any]:
+    event: Any = SimpleNamespace(_data=data)
+    return shown(tab.pressed(store or {}, "", "newest", of, picked, event))
+
+
+def test_what_a_person_writes_is_text_wherever_it_is_shown(tab: Keeper, root: Path) -> None:
+    run, other = made(root, EVIL[:80], EVIL), made(root, EVIL[:80])
+    for told in (opened(tab, those(run)), opened(tab, those(run, other)), opened(tab, of="bin")):
+        assert all(
+            "<img" not in part for part in told.values() if isinstance(part, str) and part not in (EVIL, EVIL[:80])
+        )
+    assert "&lt;img" in opened(tab)["table"]
+
+
+# What is picked
+
+
+def test_a_press_picks_one_and_a_tick_adds(tab: Keeper, root: Path) -> None:
+    one, two = made(root, "One"), made(root, "Two")
+    told = press(tab, {}, run=one.name)
+    assert (told["title"], seen(told["form"]), seen(told["delete"]), seen(told["compare"])) == (
+        "One",
+        True,
+        True,
+        False,
+    )
+    told = press(tab, told["picked"], run=two.name, add=True)
+    assert "2 runs picked" in text(told["said"])
+    assert (seen(told["form"]), seen(told["compare"])) == (False, True)
+    told = press(tab, told["picked"], run=one.name, add=False)
+    assert (told["title"], told["picked"]["names"]) == ("Two", [two.name])
+
+
+def test_only_a_run_with_a_model_can_be_tried(tab: Keeper, root: Path) -> None:
+    run = made(root)
+    assert seen(opened(tab, those(run))["predict"])
+    run.best.unlink()
+    assert not seen(opened(tab, those(run))["predict"])
+
+
+def test_title_and_notes_are_saved_and_every_list_has_them(tab: Keeper, root: Path, told: list[str]) -> None:
+    run = made(root)
+    answer = tab.save({}, "", "newest", "runs", those(run), "My title", "one\ntwo")
+    assert about.read(run) == about.About("My title", "one\ntwo")
+    assert "My title" in text(answer[1])
+    assert Desk(tab.profile).choices({})[0][0].startswith("My title · ")
+    assert tab.save({}, "", "newest", "runs", those(run), "x" * 81, "") == [gr.skip()] * 4
+    assert told[0] == "Saved."
+    assert "at most 80" in told[1]
+    assert about.read(run).title == "My title"
+
+
+def test_where_a_run_began_and_who_began_with_it_is_told(tab: Keeper, root: Path) -> None:
+    first = made(root, "First")
+    later = made(root, "Later", init=str(first.path))
+    assert "1 began with its weights: Later" in text(opened(tab, those(first))["said"])
+    assert f"Began with the weights of {first.name}." in text(opened(tab, those(later))["said"])
+    trash.discard([first])
+    assert "which is in the bin" in text(opened(tab, those(later))["said"])
+    trash.empty(root)
+    assert "which is not here any more" in text(opened(tab, those(later))["said"])
+
+
+def test_a_damaged_run_can_be_looked_at_and_deleted(tab: Keeper, root: Path) -> None:
+    run = made(root)
+    (run.path / "config.json").write_text("no", encoding="utf-8")
+    assert "no readable config.json" in text(opened(tab, those(run))["said"])
+    assert names(shown(tab.delete({}, "", "newest", "runs", those(run)))["table"]) == []
+
+
+@pytest.mark.parametrize("picked", [None, "x", {"names": 3, "most": "y"}, {"names": ["../../etc", 7]}, {"most": -5}])
+def test_what_a_page_makes_up_picks_nothing(tab: Keeper, root: Path, picked: Any) -> None:
+    made(root)
+    told = opened(tab, picked)
+    assert told["picked"] == {"names": [], "most": keeper.STEP}
+    assert not seen(told["delete"])
+
+
+# The bin
+
+
+def test_a_run_is_deleted_and_brought_back(tab: Keeper, root: Path) -> None:
+    run, kept = made(root, "Away"), made(root, "Stays")
+    told = shown(tab.delete({}, "", "newest", "runs", those(run)))
+    assert "It is in the bin" in text(told["said"])
+    assert names(told["table"]) == [kept.name]
+    assert "In the bin: 1" in text(told["totals"])
+    told = opened(tab, those(run), of="bin")
+    assert names(told["table"]) == [run.name]
+    assert (seen(told["form"]), seen(told["restore"]), seen(told["delete"]), seen(told["empty"])) == (
+        False,
+        True,
+        False,
+        True,
+    )
+    told = shown(tab.restore({}, "", "newest", "bin", those(run)))
+    assert "Back among the runs: 1" in text(told["said"])
+    assert set(runs.names(root)) == {run.name, kept.name}
+
+
+def test_a_run_at_work_is_not_deleted(tab: Keeper, root: Path, stage: Stage) -> None:
+    run = stage.start(root)
+    staged.until(lambda: run.tail()[0])
+    told = shown(tab.delete({}, "", "newest", "runs", those(run)))
+    assert "Stop it first, then delete it" in text(told["said"])
+    assert runs.names(root) == [run.name]
+
+
+def test_emptying_asks_first_and_says_what_is_freed(tab: Keeper, root: Path) -> None:
+    run = made(root)
+    run.best.write_bytes(b"x" * 3_000_000)
+    trash.discard([run])
+    button, sure, warning = tab.ask({}, "", "newest", "bin", {})
+    assert (seen(button), seen(sure)) == (False, True)
+    assert "1 run would be gone for good, and 3.0 MB freed" in text(warning)
+    assert trash.names(root) == [run.name]
+    assert [seen(part) for part in tab.keep({}, "", "newest", "bin", {})] == [True, False]
+    told = shown(tab.empty({}, "", "newest", "bin", {}))
+    assert "3.0 MB freed" in text(told["said"])
+    assert trash.names(root) == []
+
+
+def test_a_run_that_is_gone_meanwhile_is_told_in_a_line(tab: Keeper, root: Path) -> None:
+    run = made(root)
+    picked = opened(tab, those(run))["picked"]
+    shutil.rmtree(run.path)
+    assert "not here any more" in text(press(tab, picked, run=run.name)["said"])
+    assert "not here any more" in text(shown(tab.delete({}, "", "newest", "runs", picked))["said"])
+
+
+# Other tabs
+
+
+def test_a_deleted_run_breaks_no_other_tab(tab: Keeper, tmp_path: Path, root: Path) -> None:
+    run, other = made(root), made(root)
+    trash.discard([run])
+    store = {"run": run.name, "mine": [run.name]}
+    desk = Desk(tab.profile)
+    assert "That run is in the bin" in text(desk.look(store).head)
+    said = Lab(tab.profile).predict(store, run.name, str(tmp_path / "x.png"))[0]
+    assert "in the bin" in text(said)
+    panel = compare.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
+    assert "Nothing to compare yet" in text(panel.shown({}, [run.name, other.name])[0])
+    assert panel.listed({}, [run.name, other.name])[0].value == [other.name]
+    trash.empty(root)
+    assert "not here any more" in text(desk.look(store).head)
+
+
+def test_a_series_that_names_a_deleted_run_is_still_shown(
+    tab: Keeper, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftlab.jobs import series
+
+    run, other = made(root), made(root)
+    at_work = series.Series((run.name, other.name), series.MODES)
+    monkeypatch.setattr(series, "newest", lambda _: at_work)
+    trash.discard([run])
+    panel = compare.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
+    assert panel.listed({}, [])[0].value == [other.name]
+    chooser, said, _ = panel.again({}, [])
+    assert chooser.value == [other.name]
+    assert "Training 2 of 3" in text(said)
+    assert panel.again({}, [other.name])[0] == gr.skip()
+
+
+def test_an_old_run_is_opened_and_compared_though_lists_offer_the_newest(
+    tab: Keeper, root: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftlab.ui.desk.LISTED", 1)
+    several = [made(root) for _ in range(3)]
+    old = min(several, key=lambda run: run.name)
+    assert [name for _, name in tab.desk.choices({})] == runs.names(root)[:1]
+    store, tabs = tab.opener("predict")({}, those(old))
+    assert (store["run"], tabs.selected) == (old.name, "predict")
+    assert old.name in tab.desk.names(store)
+    store, ticks, tabs = tab.compare({}, those(*several))
+    assert tabs.selected == "compare"
+    assert set(ticks.value) == {name for _, name in ticks.choices} == {run.name for run in several}
+    assert tab.opener("train")({}, {"names": ["gone"]}) == [gr.skip()] * 2
+    assert "no run" in told[0]
+
+
+def test_visitors_of_a_space_see_and_change_their_own_runs_only(root: Path, told: list[str]) -> None:
+    space = Keeper(Profile(None, root, space=True))
+    mine, other = made(root, "Mine"), made(root, "Theirs")
+    store = {"run": mine.name, "mine": [mine.name]}
+    seen_now = shown(space.opened(store, "", "newest", "runs", those(mine, other)))
+    assert names(seen_now["table"]) == [mine.name]
+    assert text(seen_now["totals"]) == "Your runs: 1"
+    seen_now = shown(space.delete(store, "", "newest", "runs", those(other)))
+    assert "not here any more" in text(seen_now["said"])
+    assert space.save(store, "", "newest", "runs", those(other), "x", "y") == [gr.skip()] * 4
+    assert "no run" in told[0]
+    assert about.read(other).title == "Theirs"
+    trash.discard([other])
+    space.delete(store, "", "newest", "runs", those(mine))
+    seen_now = shown(space.opened(store, "", "newest", "bin", those(mine, other)))
+    assert names(seen_now["table"]) == [mine.name]
+    assert not seen(seen_now["empty"])
+    size = disk.size(root)
+    assert "whoever runs it" in text(shown(space.empty(store, "", "newest", "bin", {}))["said"])
+    assert disk.size(root) == size
+    space.restore(store, "", "newest", "bin", those(mine, other))
+    assert runs.names(root) == []
+    space.restore(store, "", "newest", "bin", those(mine))
+    assert runs.names(root) == [mine.name]
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    place = tmp_path_factory.mktemp("runs")
+    folder = drawn.tiny(place / "tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+        patch.setattr(rendered, "ensure", lambda name, **_: folder)
+        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        made(place / "runs", "First try", "the example of the page")
+        made(place / "runs", mode="full")
+        made(place / "runs", EVIL, "Käfer: " + "a long note " * 30, mode="scratch")
+        profile = Profile(place, place / "runs")
+        demo = build_app(profile)
+        _, address, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+        yield SimpleNamespace(url=address, root=place / "runs")
+        demo.close(verbose=False)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_the_screen(page: Page, lab: SimpleNamespace, screenshots: Path, width: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{lab.url}?__theme={theme}")
+    page.get_by_role("tab", name="Runs").click()
+    rows = page.locator("#shelf-table tr[data-run]")
+    expect(rows).to_have_count(3)
+    rows.filter(has_text="First try").locator("button").click()
+    expect(page.locator("#shelf-title input")).to_have_value("First try")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=screenshots / f"runs-{width}-{theme}.png", full_page=True)
+
+
+def test_a_person_finds_names_deletes_and_brings_back_a_run(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    page.goto(lab.url)
+    page.get_by_role("tab", name="Runs").click()
+    rows = page.locator("#shelf-table tr[data-run]")
+    expect(rows).to_have_count(3)
+    page.locator("#shelf-search input").press_sequentially("full")
+    expect(rows).to_have_count(1)
+    rows.locator("button").click()
+    page.locator("#shelf-title input").fill("Everything learns")
+    page.locator("#shelf-notes textarea").fill("slow\nand good")
+    page.locator("#shelf-save").click()
+    expect(rows).to_contain_text("Everything learns")
+    expect(page.locator("#shelf-picked")).to_contain_text("Everything learns")
+    page.locator("#shelf-search input").fill("")
+    expect(rows).to_have_count(3)
+    expect(page.locator("#shelf-table input:checked")).to_have_count(1)
+    page.locator("#shelf-train").click()
+    expect(page.locator("#train-progress")).to_contain_text("Finished")
+    page.get_by_role("tab", name="Runs").click()
+    page.locator("#shelf-delete").click()
+    expect(page.locator("#shelf-picked")).to_contain_text("It is in the bin")
+    expect(rows).to_have_count(2)
+    expect(page.locator("#shelf-table input:checked")).to_have_count(0)
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-progress")).to_contain_text("That run is in the bin")
+    page.get_by_role("tab", name="Runs").click()
+    page.locator("#shelf-of label").filter(has_text="Bin").click()
+    expect(rows).to_have_count(1)
+    page.locator("#shelf-empty").click()
+    expect(page.locator("#shelf-warning")).to_contain_text("gone for good")
+    page.screenshot(path=screenshots / "runs-bin.png", full_page=True)
+    page.locator("#shelf-no").click()
+    rows.locator("input").check()
+    page.locator("#shelf-restore").click()
+    expect(page.locator("#shelf-table")).to_contain_text("The bin is empty")
+    assert len(runs.names(lab.root)) == 3
