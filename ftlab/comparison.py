@@ -80,7 +80,7 @@ def contender(run: Run, history: History) -> Contender:
     return Contender(
         name=run.name,
         status=run.status(),
-        backbone=TABLE[config.backbone].title if config.backbone in TABLE else config.backbone.removeprefix(TIMM),
+        backbone=backbone_of(config),
         mode=config.mode,
         best=best.val_accuracy if best else None,
         best_epoch=best.epoch if best else None,
@@ -93,6 +93,11 @@ def contender(run: Run, history: History) -> Contender:
         weights=run.best.stat().st_size if run.best.is_file() else 0,
         folder=size(run),
     )
+
+
+def backbone_of(config: TrainConfig) -> str:
+    """Its title for people."""
+    return TABLE[config.backbone].title if config.backbone in TABLE else config.backbone.removeprefix(TIMM)
 
 
 def _tested(run: Run) -> float | None:

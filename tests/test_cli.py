@@ -246,6 +246,22 @@ def test_explain_tells_what_is_asked_beyond_the_map(say: Any, root: Path, pictur
     assert ("The map means something" in told) or ("no better than chance" in told) or ("nothing to try" in told)
 
 
+def test_explain_sets_two_models_side_by_side(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
+    file, out = pictures / "blue" / "blue_1.jpg", tmp_path / "both.png"
+    given = ("explain", "latest", file, "--against", "default", "--out", out, "--runs", root)
+    status, told, err = say(*given, "--json")
+    assert (status, err) == (0, "")
+    (line,) = lines(told)
+    assert (line["agree"], line["class"], line["out"]) == (False, "blue", str(out))
+    trained, untrained = line["models"]
+    assert (len(trained["top"]), len(untrained["top"])) == (3, 5)
+    assert untrained["class"] == untrained["top"][0]["class"]
+    with Image.open(out) as figure:
+        assert figure.size == (1440, 792)
+        assert len(np.unique(np.asarray(figure))) > 50
+    assert "They have no class in common: the first says blue" in say(*given)[1]
+
+
 def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "in" / name).mkdir(parents=True)
@@ -461,6 +477,9 @@ MISTAKES = [
     ("predict latest EMPTY", "EMPTY"),
     ("predict latest TINY --top 0", "--top is 0"),
     ("explain latest TINY --class grey --out x.png", "amber, blue, green"),
+    ("explain latest TINY --against latest --class grey --out x.png", "amber, blue, green"),
+    ("explain latest TINY --against 2020 --out x.png", "2020"),
+    ("explain latest TINY --against latest --before --out x.png", "--before"),
     ("explain latest TINY --opacity 60 --out x.png", "--opacity is 60"),
     ("explain latest TINY/amber/amber_0.png --out x.exe", "x.exe"),
     ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),

@@ -14,7 +14,7 @@ from ftlab.errors import FtlabError, RunError
 from ftlab.jobs import series
 from ftlab.runs import LIVE, Run
 from ftlab.ui import compare_view as view
-from ftlab.ui import form, live, live_view
+from ftlab.ui import form, live, live_view, pair
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 from ftlab.ui.markup import Markup, empty, join, tag, trouble
@@ -50,6 +50,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
     )
     shown = gr.HTML(nothing(), elem_id="compare-shown", apply_default_css=False)
     timer = gr.Timer(AGAIN, active=False)
+    pair.build(profile, train_tab.run, ticked, shown)
 
     panel, store = Panel(profile, train_tab.settings), train_tab.run
     seen = [ticked, shown, timer]
@@ -101,8 +102,7 @@ class Panel:
     def shown(self, store: object, ticked: object) -> list[Any]:
         """Curves, table and differences of the ticked runs, and whether to look again. Never raises."""
         at_work = self._series()
-        allowed = self.desk.names(store)
-        wanted = [name for name in reversed(allowed) if name in _names(ticked)]  # a colour stays as others begin
+        wanted = self.desk.ticked(store, ticked)
         if len(wanted) < 2 and not (at_work and wanted):
             begins = at_work is not None
             said = empty("compare.begins", "compare.begins_step") if begins else nothing()
