@@ -104,9 +104,9 @@ class Panel:
         at_work = self._series()
         wanted = self.desk.ticked(store, ticked)
         if len(wanted) < 2 and not (at_work and wanted):
-            begins = at_work is not None
-            said = empty("compare.begins", "compare.begins_step") if begins else nothing()
-            return [said, gr.Timer(active=begins)]
+            if at_work is not None:
+                return [empty("compare.begins", "compare.begins_step"), gr.Timer(active=True)]
+            return [join([self._stands(None), nothing()]), gr.Timer(active=False)]
         if len(wanted) > comparison.MOST:
             return [trouble(words.text("compare.too_many", most=comparison.MOST)), gr.Timer(active=False)]
         try:
@@ -120,8 +120,10 @@ class Panel:
         return None if self.desk.profile.space else series.newest(self.desk.profile.runs)
 
     def _stands(self, at_work: series.Series | None) -> Markup:
+        """How far the series is, or why it never began."""
         if at_work is None:
-            return Markup("")
+            why = "" if self.desk.profile.space else series.stillborn(self.desk.profile.runs)
+            return trouble(words.text("compare.stillborn", why=why)) if why else Markup("")
         number = max(1, len(at_work.runs))
         mode = words.text(f"choice.mode.{at_work.modes[number - 1]}")
         said = words.text("compare.stands", number=number, count=len(at_work.modes), mode=mode)
