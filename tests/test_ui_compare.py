@@ -103,6 +103,7 @@ def test_a_run_that_cannot_be_read_is_named(panel: Panel, runs: list[Run]) -> No
     shown, _ = panel.shown({}, [run.name for run in runs[:2]])
     assert 'role="alert"' in shown
     assert runs[0].name in shown
+    assert "Untick it" in shown
 
 
 # --- one button for every mode

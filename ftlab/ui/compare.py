@@ -55,7 +55,8 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
     panel, store = Panel(profile, train_tab.settings), train_tab.run
     seen = [ticked, shown, timer]
     tab.select(panel.listed, [store, ticked], seen, **_QUICK)
-    ticked.input(panel.shown, [store, ticked], [shown, timer], **_QUICK)
+    # Quick ticks come while the answer to the one before is under way: the last one counts.
+    ticked.input(panel.shown, [store, ticked], [shown, timer], trigger_mode="always_last", **_QUICK)
     timer.tick(panel.again, [store, ticked], seen, **_QUICK)
     every.click(panel.start, [store, ticked, *train_tab.inputs], seen, show_progress="hidden", api_visibility="private")
 
@@ -112,7 +113,7 @@ class Panel:
         try:
             made, live_ones = self._drawn([Run(self.desk.profile.runs / name) for name in wanted])
         except FtlabError as error:
-            return [trouble(str(error)), gr.Timer(active=False)]
+            return [trouble(words.text("compare.unreadable", why=error)), gr.Timer(active=False)]
         return [join([self._stands(at_work), made]), gr.Timer(active=live_ones or at_work is not None)]
 
     def _series(self) -> series.Series | None:
