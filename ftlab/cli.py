@@ -127,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--method", choices=METHODS, default=METHODS[0], metavar="NAME", help=methods)
     explain.add_argument("--layer", default="", metavar="LAYER", help=words.text("cli.layer"))
     explain.add_argument("--before", action="store_true", help=words.text("cli.before"))
+    explain.add_argument("--against", metavar="RUN", help=words.text("cli.against"))
     explain.add_argument("--score", action="store_true", help=words.text("cli.score_map"))
 
     series = verb("series", "runs", room=comparing)

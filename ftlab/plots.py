@@ -20,6 +20,7 @@ from ftlab.jobs.finder import Sweep
 from ftlab.lettering import text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -139,9 +140,40 @@ def explanation_figure(
         axis.imshow(one, cmap="inferno", vmin=0.0, vmax=1.0)
         axis.set_title(text(f"curve.explain.{name}"), fontsize=11)
         axis.set_axis_off()
+    _bars(shown[-1], scores)
+    return figure
+
+
+def pair_figure(
+    picture: np.ndarray[Any, Any],
+    sides: Sequence[tuple[str, np.ndarray[Any, Any], Sequence[tuple[str, float]]]],
+    note: str = "",
+) -> Figure:
+    """One picture through two models (12 × 6.6 inches): the picture, and in a row of each its overlay and its classes.
+
+    Args:
+        picture: uint8 `[H, W, 3]`.
+        sides: title, overlay, uint8 `[H, W, 3]`, and (class, probability), the best first, of each model.
+        note: a sentence below all.
+    """
+    figure = lettering.figure(12, 6.6)
+    grid = figure.add_gridspec(len(sides), 3, width_ratios=(1.2, 1, 1))
+    if note:
+        figure.supxlabel(lettering.line(note), fontsize=9)
+    shown = [(figure.add_subplot(grid[:, 0]), text("curve.explain.picture"), picture)]
+    for number, (title, overlay, scores) in enumerate(sides):
+        shown.append((figure.add_subplot(grid[number, 1]), title, overlay))
+        _bars(figure.add_subplot(grid[number, 2]), scores)
+    for axis, title, one in shown:
+        axis.imshow(one)
+        axis.set_title("\n".join(map(lettering.line, title.splitlines())), fontsize=10)
+        axis.set_axis_off()
+    return figure
+
+
+def _bars(chart: Axes, scores: Sequence[tuple[str, float]]) -> None:
     names = [name for name, _ in scores][::-1]
     values = [100 * value for _, value in scores][::-1]
-    chart = shown[-1]
     bars = chart.barh(range(len(names)), values, color="#2f6fde")
     chart.bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3, fontsize=9)
     chart.set_yticks(range(len(names)), [lettering.line(name) for name in names])
@@ -149,7 +181,6 @@ def explanation_figure(
     chart.set_xticks([])
     for side in ("top", "right", "bottom"):
         chart.spines[side].set_visible(False)
-    return figure
 
 
 def preview_figure(

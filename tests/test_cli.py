@@ -32,6 +32,7 @@ from ftlab.config import KNOBS, TrainConfig
 from ftlab.errors import ConfigError
 from ftlab.inference import decision
 from ftlab.jobs import worker
+from ftlab.models import cam_layers, network
 from ftlab.runs import Run
 from ftlab.training import sealed
 
@@ -244,6 +245,22 @@ def test_explain_tells_what_is_asked_beyond_the_map(say: Any, root: Path, pictur
     assert status == 0
     assert "The backbone was frozen" in told
     assert ("The map means something" in told) or ("no better than chance" in told) or ("nothing to try" in told)
+
+
+def test_explain_sets_two_models_side_by_side(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
+    file, out = pictures / "blue" / "blue_1.jpg", tmp_path / "both.png"
+    given = ("explain", "latest", file, "--against", "default", "--out", out, "--runs", root)
+    status, told, err = say(*given, "--json")
+    assert (status, err) == (0, "")
+    (line,) = lines(told)
+    assert (line["agree"], line["class"], line["out"]) == (False, "blue", str(out))
+    trained, untrained = line["models"]
+    assert (len(trained["top"]), len(untrained["top"])) == (3, 5)
+    assert untrained["class"] == untrained["top"][0]["class"]
+    with Image.open(out) as figure:
+        assert figure.size == (1440, 792)
+        assert len(np.unique(np.asarray(figure))) > 50
+    assert "They have no class in common: the first says blue" in say(*given)[1]
 
 
 def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
@@ -461,6 +478,9 @@ MISTAKES = [
     ("predict latest EMPTY", "EMPTY"),
     ("predict latest TINY --top 0", "--top is 0"),
     ("explain latest TINY --class grey --out x.png", "amber, blue, green"),
+    ("explain latest TINY --against latest --class grey --out x.png", "amber, blue, green"),
+    ("explain latest TINY --against 2020 --out x.png", "2020"),
+    ("explain latest TINY --against latest --before --out x.png", "--before"),
     ("explain latest TINY --opacity 60 --out x.png", "--opacity is 60"),
     ("explain latest TINY/amber/amber_0.png --out x.exe", "x.exe"),
     ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),
@@ -622,6 +642,30 @@ def test_layers_shows_a_table_that_adds_up(say: Any) -> None:
     found = lines(say("layers", "squeezenet1_1", "--classes", "4", "--depth", "1", "--json")[1])
     assert [one["name"] for one in found] == ["features", "classifier", "head"]
     assert sum(one["trainable"] for one in found) == 4 * 513
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "squeezenet1_1"])
+def test_layers_marks_those_that_can_be_looked_at_as_explain_takes_them(say: Any, name: str) -> None:
+    row = backbones.get(name)
+    net = network.build(row, 3, pretrained=False)
+    worth, possible = ({one.path for one in those(net, row)} for those in (cam_layers.candidates, cam_layers.every))
+    found = {one["name"]: one["map"] for one in lines(say("layers", name, "--depth", "1", "--json")[1])}
+    assert found[row.cam] == "usual"
+    assert {path for path, mark in found.items() if mark == "worth"} == worth & found.keys() - {row.cam}
+    assert {path for path, mark in found.items() if mark} == possible & found.keys()
+    assert found["head"] is None
+    out = say("layers", name)[1]
+    (listed, usual) = re.findall(r"explain --layer`: (.*?)\. The usual one: (.*)\.", out)[0]
+    assert (set(listed.split(", ")), usual) == (worth, row.cam)
+
+
+def test_what_holds_several_layers_gives_what_the_last_of_them_gives(say: Any) -> None:
+    out = say("layers", "resnet18", "--depth", "2")[1]
+    marks = {line.split()[0]: line for line in out.splitlines()}
+    assert marks["layer4.1"].endswith("usual"), "it is the same as layer4"
+    assert marks["layer4.0"].endswith("worth a look")
+    assert marks["bn1"].endswith("possible")
+    assert marks["avgpool"].split()[-1] == "0", "one place tells none apart"
 
 
 @pytest.mark.parametrize(

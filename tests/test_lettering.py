@@ -94,6 +94,12 @@ def explanation(say: Callable[[str], str]) -> Figure:
     )
 
 
+def pair(say: Callable[[str], str]) -> Figure:
+    picture = np.zeros((6, 8, 3), np.uint8)
+    side = (f"{say(CLASSES[0])}\n{say(CLASSES[2])}", picture, [(say(one), 0.2) for one in CLASSES])
+    return plots.pair_figure(picture, [side, side], say(CLASSES[3]))
+
+
 def preview(say: Callable[[str], str]) -> Figure:
     return plots.preview_figure(np.zeros((8, 8, 3), np.uint8), [np.zeros((8, 8, 3), np.uint8)] * 9, say(CLASSES[2]))
 
@@ -107,6 +113,7 @@ FIGURES: dict[str, Callable[[Callable[[str], str]], Figure]] = {
     "curves_figure": curves,
     "rates_figure": rates,
     "explanation_figure": explanation,
+    "pair_figure": pair,
     "preview_figure": preview,
     "comparison_figure": comparison,
     "confusion_figure": lambda say: evaluation_plots.confusion_figure(found(), say),

@@ -114,6 +114,43 @@ def test_a_process_of_its_own_does_it_and_a_second_one_is_refused(
     assert file.exists()
 
 
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("print('ftlab: There is no folder <x>.'); raise SystemExit(2)", "There is no folder <x>."),
+        ("raise OSError(28, 'No space left on device')", "The disk that holds the runs is full"),
+        ("raise KeyError('lost')", "KeyError: 'lost'"),
+        ("raise SystemExit('nothing of ours')", "nothing of ours"),
+        ("import os; os._exit(1)", "nobody saw how"),
+    ],
+)
+def test_why_it_died_before_its_first_training_is_told_until_another_one_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged.Stage, code: str, why: str
+) -> None:
+    monkeypatch.setattr("ftlab.jobs.series.subprocess.Popen", stage.popen)
+    assert series.stillborn(tmp_path) == ""
+    stage.code = code
+    series.start(BASE, tmp_path)
+    stage.processes[-1].wait()
+    staged.until(lambda: series.newest(tmp_path) is None)
+    assert why in series.stillborn(tmp_path)
+    runs.create(tmp_path, BASE)
+    assert series.stillborn(tmp_path) == ""
+
+
+def test_one_at_work_and_one_that_has_begun_a_training_are_not_stillborn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged.Stage
+) -> None:
+    monkeypatch.setattr("ftlab.jobs.series.subprocess.Popen", stage.popen)
+    stage.code = "import time; time.sleep(60)"
+    file = series.start(BASE, tmp_path)
+    assert series.stillborn(tmp_path) == ""
+    stage.clear()
+    assert series.stillborn(tmp_path) != ""
+    file.write_text(file.read_text(encoding="utf-8").replace('"runs": []', '"runs": ["one"]'), encoding="utf-8")
+    assert series.stillborn(tmp_path) == ""
+
+
 def test_it_writes_into_the_file_that_was_made_for_it(
     stage: staged.Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

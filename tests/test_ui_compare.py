@@ -103,6 +103,7 @@ def test_a_run_that_cannot_be_read_is_named(panel: Panel, runs: list[Run]) -> No
     shown, _ = panel.shown({}, [run.name for run in runs[:2]])
     assert 'role="alert"' in shown
     assert runs[0].name in shown
+    assert "Untick it" in shown
 
 
 # --- one button for every mode
@@ -149,6 +150,25 @@ def test_the_button_starts_the_series_and_is_refused_while_one_is_at_work(
     monkeypatch.setattr(gr, "Warning", warned.append)
     assert panel.start({}, [], "the form") == [gr.skip()] * 3
     assert "under way" in warned[0]
+
+
+def test_why_a_series_never_began_is_told_beside_what_else_is_there(
+    panel: Panel, runs: list[Run], tmp_path: Path
+) -> None:
+    told = {"runs": [], "modes": series.MODES, "pid": 0, "created": 0.0}
+    file = tmp_path / "runs" / "series-20990101-000000-00000000.json"
+    file.write_text(json.dumps(told), encoding="utf-8")
+    file.with_suffix(".log").write_text("ftlab: There is no folder <x>.\n", encoding="utf-8")
+    why = "The series ended before its first training began. There is no folder &lt;x&gt;."
+    said, timer = panel.again({}, [])[1:]
+    assert why in said
+    assert "Nothing to compare yet" in said
+    assert not held(timer)
+    said = panel.shown({}, [run.name for run in runs])[0]
+    assert why in said
+    assert "Accuracy on validation" in said
+    space = Panel(Profile(None, tmp_path / "runs", space=True), settings)
+    assert why not in space.shown({}, [])[0], "what others do on a Space is nobody's business"
 
 
 def test_on_a_space_there_is_no_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

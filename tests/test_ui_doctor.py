@@ -119,6 +119,21 @@ def test_a_failure_is_one_sentence(doctor: Doctor, profile: Profile, tiny_folder
     assert last[START].interactive is True
 
 
+def test_a_folder_that_vanishes_while_it_is_at_work_is_one_sentence(
+    doctor: Doctor, profile: Profile, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned(profile, tiny_folder)
+
+    def work(folder: Path, options: list[str]) -> Iterator[dict[str, Any]]:
+        yield {}
+        folder.rename(folder.with_name("elsewhere"))
+
+    monkeypatch.setattr(examination, "examine", work)
+    *_, last = doctor.examine("folder", str(tiny_folder), 0.25, 0.25)
+    assert "There is no folder" in last[STATUS]
+    assert last[STOP].visible is False
+
+
 def test_pictures_that_came_since_the_page_looked_are_examined_too(
     doctor: Doctor, profile: Profile, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import drawn
+import gradio as gr
 import judged
 import pytest
 from playwright.sync_api import Page, expect
@@ -106,6 +107,45 @@ def test_splits_without_pictures_are_not_offered(desk: Inspector, run: Run) -> N
     chooser = desk.splits({}, run.name, "test")
     assert [name for _, name in chooser.choices] == ["train", "val", FOLDER]
     assert chooser.value == "val"
+
+
+def test_of_two_quick_choices_the_last_one_wins(
+    desk: Inspector, run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the first comes after the answer to the second."""
+    page: Any = SimpleNamespace(session_hash="page")
+    other = judged.run(run.path.parent, tiny_folder).name
+    read, second = Run.read, list[Any]()
+
+    def overtaken(self: Run, name: str) -> Any:
+        if self.name == run.name and not second:
+            second.append(None)
+            second.append(desk.splits({}, other, "train", request=page))
+            second.append(desk.show({}, other, "best", "train", "", request=page))
+        return read(self, name)
+
+    monkeypatch.setattr(Run, "read", overtaken)
+    assert desk.splits({}, run.name, "train", request=page) == gr.skip()
+    assert second[1].value == "train"
+    second.clear()
+    assert desk.show({}, run.name, "best", "train", "", request=page) == [gr.skip()] * len(PARTS)
+    assert "Nothing evaluated yet" in second[2][0]
+    assert desk.splits({}, run.name, "train", request=page).value == "train", "asked for again, it is shown"
+
+
+def test_an_evaluation_that_ends_after_another_run_was_chosen_is_not_shown_under_its_name(
+    desk: Inspector, run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page: Any = SimpleNamespace(session_hash="page")
+    other = judged.run(run.path.parent, tiny_folder).name
+    choice: Choice = ({}, run.name, "best", "train", "")
+
+    def told(*_: Any, **__: Any) -> None:
+        desk.show({}, other, "best", "train", "", request=page)
+
+    late = desk.evaluate(*choice, progress=told, request=page)  # type: ignore[arg-type]
+    assert late == [gr.skip()] * len(PARTS)
+    assert "First guess right" in text(shown(desk.show(*choice, request=page))["scores"]), "what came out is kept"
 
 
 def test_a_server_that_looks_into_no_folder_offers_none(tmp_path: Path, run: Run) -> None:

@@ -34,7 +34,7 @@ from ftlab.ui import lab as labs
 from ftlab.ui import predict_view as view
 from ftlab.ui.guard import Profile
 from ftlab.ui.lab import UNTRAINED, Lab
-from ftlab.ui.predict import _as_sent
+from ftlab.ui.picture import as_sent
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}"
 PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict")
@@ -192,8 +192,8 @@ def test_a_bad_picture_is_told_by_its_name_in_one_line(lab: Lab, tmp_path: Path)
 
 
 def test_a_picture_reaches_the_model_as_it_was_sent() -> None:
-    assert _as_sent(ImageData(path="/uploads/a.tiff")) == "/uploads/a.tiff"
-    assert _as_sent(None) is None
+    assert as_sent(ImageData(path="/uploads/a.tiff")) == "/uploads/a.tiff"
+    assert as_sent(None) is None
 
 
 # --- the heat

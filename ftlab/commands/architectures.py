@@ -43,16 +43,23 @@ def layers(options: Namespace) -> None:
             raise ConfigError("config.bounds", name=f"--{name}", value=value, low=low, high=1_000_000)
     from ftlab.models.layers import table as compute
 
-    found = compute(row, options.classes, options.mode, options.depth)
+    found, (marks, worth) = compute(row, options.classes, options.mode, options.depth), _marks(row)
     if options.json:
         for layer in found:
-            as_json(asdict(layer))
+            as_json({**asdict(layer), "map": marks.get(layer.name)})
         return
     lines = [
-        [one.name, one.kind, " × ".join(map(str, one.shape)) or "–", f"{one.parameters:,}", f"{one.trainable:,}"]
+        [
+            one.name,
+            one.kind,
+            " × ".join(map(str, one.shape)) or "–",
+            f"{one.parameters:,}",
+            f"{one.trainable:,}",
+            words.text(f"cli.map.{marks[one.name]}") if one.name in marks else "",
+        ]
         for one in found
     ]
-    table(["layer", "kind", "output", "parameters", "trainable"], lines)
+    table(["layer", "kind", "output", "parameters", "trainable", words.text("cli.map.column")], lines)
     print(
         words.text(
             "cli.layers_total",
@@ -62,6 +69,30 @@ def layers(options: Namespace) -> None:
             mode=options.mode,
         )
     )
+    key = "cli.layers_map" if worth else "cli.layers_no_map"
+    print(words.text(key, names=", ".join(worth), usual=row.cam))
+
+
+def _marks(row: known.Backbone) -> tuple[dict[str, str], list[str]]:
+    """Of the layers that `explain --layer` takes, by path: the `usual` one, those `worth` a look, and the merely
+    `possible` ones; and the names of those worth it, from the pixels up. None where the backbone gives no map."""
+    if not row.cam:
+        return {}, []
+    from torch import nn
+
+    from ftlab.models import cam_layers, network
+
+    net = network.build(row, 2, pretrained=False)
+    worth = [one.path for one in cam_layers.candidates(net, row)]
+    marks = {one.path: "possible" for one in cam_layers.every(net, row)}
+    marks |= dict.fromkeys(worth, "worth") | {row.cam: "usual"}
+    for path in worth:
+        part = net.backbone.get_submodule(path)
+        while isinstance(part, nn.Sequential) and len(part):  # it gives what its last part gives
+            name, part = list(part.named_children())[-1]
+            path = f"{path}.{name}"
+            marks[path] = marks[path.rpartition(".")[0]]
+    return marks, worth
 
 
 def _row(name: str) -> known.Backbone:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab import words
-from ftlab.commands import settings
+from ftlab.commands import pairing, settings
 from ftlab.commands.prediction import model_of, pictures, run_of
 from ftlab.errors import ConfigError, FtlabError
 from ftlab.inference.how import How
@@ -24,24 +24,23 @@ if TYPE_CHECKING:
 
 def explain(options: Namespace) -> int:
     """A figure of each file: the picture, the heat map of a class, the overlay, the top classes; on demand what was
-    looked at before fine-tuning, and whether the map means anything."""
+    looked at before fine-tuning, and whether the map means anything; or two models side by side."""
     from ftlab import plots
 
     settings.within("--opacity", options.opacity, 0, 1)
     model, files = model_of(options), pictures(options.files)
-    index = None
-    if options.of is not None:
-        if options.of not in model.classes:
-            raise ConfigError("config.class", name=options.of, names=", ".join(model.classes[:20]))
-        index = model.classes.index(options.of)
-    model.layer(options.layer)  # a wrong one is said once, not at every picture
+    second = pairing.model_against(options) if options.against else None
+    for one in filter(None, (model, second)):
+        if options.of is not None and options.of not in one.classes:
+            raise ConfigError("config.class", name=options.of, names=", ".join(one.classes[:20]))
+        one.layer(options.layer)  # a wrong one is said once, not at every picture
     out, mistakes = Path(options.out), 0
     alone = len(files) == 1 and bool(out.suffix) and not out.is_dir()
     if alone:
         plots.check(out)
     for number, file in enumerate(files):
         try:
-            seen = _look(options, model, file, index)
+            seen = pairing.look(options, model, second, file) if second else _look(options, model, file)
         except FtlabError as mistake:
             mistakes += 1
             print(f"ftlab: {mistake}", file=sys.stderr)
@@ -96,10 +95,11 @@ class _Seen:
         return made
 
 
-def _look(options: Namespace, model: Predictor, file: Path, index: int | None) -> _Seen:
+def _look(options: Namespace, model: Predictor, file: Path) -> _Seen:
     from ftlab.inference import before
 
     how = How(options.method, options.layer)
+    index = None if options.of is None else model.classes.index(options.of)
     scores, found = model.look(file, index, how=how)
     then = before.find(run_of(options), model, found.index) if options.before else None
     earlier, probability = then.look(file, how) if then else (None, 0.0)

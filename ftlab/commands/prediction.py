@@ -86,4 +86,9 @@ def model_of(options: Namespace) -> Predictor:
 
 def run_of(options: Namespace) -> Run | None:
     """The run that a command names; None is the untrained default."""
-    return None if options.run == "default" else runs.find(options.runs, options.run)
+    return run_named(options, options.run)
+
+
+def run_named(options: Namespace, name: str) -> Run | None:
+    """The same of another flag's value."""
+    return None if name == "default" else runs.find(options.runs, name)

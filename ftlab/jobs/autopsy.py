@@ -11,6 +11,7 @@ import signal
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -95,13 +96,26 @@ def cause(run: Run) -> Cause:
         return Cause("ended")
     if record is None:
         return Cause("gone" if (run.path / "metrics.jsonl").exists() else "unclaimed")
-    said, ours = _said(run)
+    said, ours = _said(_output(run))
     found = _of_words(said, "told" if ours else "said")
     if found is not None:
         return found
     if record.code is not None:
         return _of_status(record.code, said, run, record)
     return _of_traces(said, run, record)
+
+
+def of_log(log: Path) -> Cause:
+    """The same of a process that left nothing but its output."""
+    output = _read(log)
+    said, ours = _said(output)
+    fatal = _crash(output)
+    if fatal:
+        return Cause("crash", {"signal": fatal[1]})
+    message = said or output.rpartition("\n")[2][:_LONG]
+    return _of_words(message, "told" if ours else "said") or (
+        Cause("failed", {"message": message}) if message else Cause("gone")
+    )
 
 
 def told(error: BaseException) -> str:
@@ -145,14 +159,18 @@ def _crash(output: str) -> re.Match[str] | None:
 
 
 def _output(run: Run) -> str:
-    """The end of what the last process wrote, without colours and control characters, without the underlining of a
-    traceback, and of a progress bar its last state only."""
+    """The end of what the last process wrote."""
     record = run.record()
+    return _read(run.log, record.log if record else 0)
+
+
+def _read(log: Path, begin: int = 0) -> str:
+    """The end of what was written after `begin`, without colours and control characters, without the underlining of a
+    traceback, and of a progress bar its last state only."""
     try:
-        with open(run.log, "rb") as stream:
+        with open(log, "rb") as stream:
             size = stream.seek(0, 2)
-            begin = record.log if record and record.log <= size else 0
-            stream.seek(max(begin, size - _FAR))
+            stream.seek(max(begin if begin <= size else 0, size - _FAR))
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
@@ -161,9 +179,9 @@ def _output(run: Run) -> str:
     return "\n".join(line for line in shown if not _UNDERLINE.fullmatch(line)).strip()
 
 
-def _said(run: Run) -> tuple[str, bool]:
-    """The line in which its output says what went wrong, empty where there is none; and whether the words are ours."""
-    lines = _output(run).splitlines()
+def _said(output: str) -> tuple[str, bool]:
+    """The line in which an output says what went wrong, empty where there is none; and whether the words are ours."""
+    lines = output.splitlines()
     heads = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     after = lines[heads[-1] + 1 :] if heads else []
     raised = next((line for line in after if _EXCEPTION.match(line)), "")

@@ -22,13 +22,14 @@ import psutil
 from ftlab import config, disk, machine, process, runs
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError
-from ftlab.jobs import worker
+from ftlab.jobs import autopsy, worker
 from ftlab.runs import Run
 
 MODES = ("full", "frozen", "scratch")
 ADOPT = "FTLAB_SERIES"
 """Environment variable: the file, already there, in which the process shall write."""
 _PAUSE = 0.3
+_STAMP = len("20260102-103000")
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,26 @@ def follow(configs: Sequence[TrainConfig], root: Path, told: Callable[[int, Run]
 
 def newest(root: Path) -> Series | None:
     """The series at work below `root`, None where there is none."""
-    return next((one for one in _all(root) if one.live()), None)
+    return next((one for _, one in _all(root) if one.live()), None)
 
 
-def _all(root: Path) -> Iterator[Series]:
+def stillborn(root: Path) -> str:
+    """Why the newest series ended before its first training, as a sentence; empty where it did not, and once another
+    training has begun."""
+    file, last = next(_all(root), (None, None))
+    if file is None or last is None or last.runs or last.live():
+        return ""
+    if any(name[:_STAMP] >= file.stem.removeprefix("series-")[:_STAMP] for name in runs.names(root)[:1]):
+        return ""
+    return autopsy.of_log(file.with_suffix(".log")).why
+
+
+def _all(root: Path) -> Iterator[tuple[Path, Series]]:
     """The newest first; one that is being written or damaged is passed over."""
     for file in sorted(root.glob("series-*.json"), reverse=True):
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
-            yield Series(tuple(told["runs"]), tuple(told["modes"]), int(told["pid"]), float(told["created"]))
+            yield file, Series(tuple(told["runs"]), tuple(told["modes"]), int(told["pid"]), float(told["created"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
 

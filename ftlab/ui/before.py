@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,10 @@ from ftlab import words
 from ftlab.errors import FtlabError
 from ftlab.ui import form
 from ftlab.ui.desk import Desk
+from ftlab.ui.latest import Latest
 
 PATIENCE = 0.8
 """Seconds in which nothing in the form changes before its speed is measured."""
-PAGES = 500
-"""Pages whose last question is remembered."""
 _LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -39,16 +37,11 @@ class Before:
         """
         inputs, said_in = [*data, *widgets.inputs()], [self.facts, self.command]
 
-        # What each page asks about now, by its session: work for what it no longer asks about is left.
-        asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
+        # Work for what a page no longer asks about is left.
+        latest = Latest()
 
-        def say(request: gr.Request, *given: Any) -> tuple[Any, Any]:
-            asked[str(request.session_hash)] = given
-            while len(asked) > PAGES:
-                asked.popitem(last=False)
-            said = desk.said_before(widgets, given)
-            # Answers may overtake each other: one to an older question is not given.
-            return said if asked.get(str(request.session_hash)) == given else (gr.skip(), gr.skip())
+        def say(request: gr.Request, *given: Any) -> list[Any]:
+            return latest.answer(request, given, lambda: list(desk.said_before(widgets, given)))
 
         def count(*given: Any) -> None:
             try:
@@ -58,7 +51,7 @@ class Before:
 
         def measure(request: gr.Request, *given: Any) -> None:
             def wanted() -> bool:
-                return asked.get(str(request.session_hash)) == given
+                return latest.of(request) == given
 
             time.sleep(PATIENCE)
             try:

@@ -14,7 +14,7 @@ from ftlab.errors import FtlabError, RunError
 from ftlab.jobs import series
 from ftlab.runs import LIVE, Run
 from ftlab.ui import compare_view as view
-from ftlab.ui import form, live, live_view
+from ftlab.ui import form, live, live_view, pair
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 from ftlab.ui.markup import Markup, empty, join, tag, trouble
@@ -53,11 +53,13 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> gr.CheckboxGrou
     )
     shown = gr.HTML(nothing(), elem_id="compare-shown", apply_default_css=False)
     timer = gr.Timer(AGAIN, active=False)
+    pair.build(profile, train_tab.run, ticked, shown)
 
     panel, store = Panel(profile, train_tab.settings), train_tab.run
     seen = [ticked, shown, timer]
     tab.select(panel.listed, [store, ticked], seen, **_QUICK)
-    ticked.input(panel.shown, [store, ticked], [shown, timer], **_QUICK)
+    # Quick ticks come while the answer to the one before is under way: the last one counts.
+    ticked.input(panel.shown, [store, ticked], [shown, timer], trigger_mode="always_last", **_QUICK)
     timer.tick(panel.again, [store, ticked], seen, **_QUICK)
     every.click(panel.start, [store, ticked, *train_tab.inputs], seen, show_progress="hidden", api_visibility="private")
     return ticked
@@ -105,18 +107,17 @@ class Panel:
     def shown(self, store: object, ticked: object) -> list[Any]:
         """Curves, table and differences of the ticked runs, and whether to look again. Never raises."""
         at_work = self._series()
-        allowed = self.desk.names(store)
-        wanted = [name for name in reversed(allowed) if name in _names(ticked)]  # a colour stays as others begin
+        wanted = self.desk.ticked(store, ticked)
         if len(wanted) < 2 and not (at_work and wanted):
-            begins = at_work is not None
-            said = empty("compare.begins", "compare.begins_step") if begins else nothing()
-            return [said, gr.Timer(active=begins)]
+            if at_work is not None:
+                return [empty("compare.begins", "compare.begins_step"), gr.Timer(active=True)]
+            return [join([self._stands(None), nothing()]), gr.Timer(active=False)]
         if len(wanted) > comparison.MOST:
             return [trouble(words.text("compare.too_many", most=comparison.MOST)), gr.Timer(active=False)]
         try:
             made, live_ones = self._drawn([Run(self.desk.profile.runs / name) for name in wanted])
         except FtlabError as error:
-            return [trouble(str(error)), gr.Timer(active=False)]
+            return [trouble(words.text("compare.unreadable", why=error)), gr.Timer(active=False)]
         return [join([self._stands(at_work), made]), gr.Timer(active=live_ones or at_work is not None)]
 
     def _series(self) -> series.Series | None:
@@ -128,8 +129,10 @@ class Panel:
         return [name for name in at_work.runs if (self.desk.profile.runs / name).is_dir()]
 
     def _stands(self, at_work: series.Series | None) -> Markup:
+        """How far the series is, or why it never began."""
         if at_work is None:
-            return Markup("")
+            why = "" if self.desk.profile.space else series.stillborn(self.desk.profile.runs)
+            return trouble(words.text("compare.stillborn", why=why)) if why else Markup("")
         number = max(1, len(at_work.runs))
         mode = words.text(f"choice.mode.{at_work.modes[number - 1]}")
         said = words.text("compare.stands", number=number, count=len(at_work.modes), mode=mode)

@@ -30,7 +30,12 @@ def overlaid(rows: Sequence[Contender], curves: Sequence[Curves]) -> Markup:
 
 def line(place: int, row: Contender) -> str:
     """A run in a legend."""
-    return words.text("compare.line", number=place + 1, backbone=row.backbone, mode=row.mode)
+    return named(place, row.backbone, row.mode)
+
+
+def named(place: int, backbone: str, mode: str) -> str:
+    """The same of a run of which no more is known."""
+    return words.text("compare.line", number=place + 1, backbone=backbone, mode=mode)
 
 
 def _by_epoch(data: Curves, series: Series) -> Series:

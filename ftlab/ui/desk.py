@@ -74,6 +74,12 @@ class Desk:
             raise RunError("run.binned", run=name)
         raise RunError("run.missing", run=name, folder=self.profile.runs)
 
+    def ticked(self, store: object, given: object) -> list[str]:
+        """Those of the runs that are ticked that this page may see, the oldest first: so a run keeps its number and its
+        colour as others begin."""
+        wanted = [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
+        return [name for name in reversed(self.names(store)) if name in wanted] if wanted else []
+
     def chosen(self, store: object) -> Run | None:
         """The run that this page looks at: its own, else, where there are no strangers, the one at work."""
         name = store.get("run") if isinstance(store, dict) else None

@@ -126,13 +126,13 @@ class Doctor:
                 if told != before:
                     yield _busy(told)
                 before = told
+            if findings.known(catalog) is None:  # the files have changed since the page looked at them
+                sources.scan(replace(source, excluded=None), fresh=True)
         except FtlabError as mistake:
             yield _panel(trouble(str(mistake)))
             return
         finally:
             work.close()  # type: ignore[attr-defined]
-        if findings.known(catalog) is None:  # the files have changed since the page looked at them
-            sources.scan(replace(source, excluded=None), fresh=True)
         yield self.show(sample, place, val, test)
 
     def stopped(self, sample: str, place: str, val: float, test: float) -> list[Any]:

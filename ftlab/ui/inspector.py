@@ -24,6 +24,7 @@ from ftlab.runs import Run
 from ftlab.ui import sources
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
+from ftlab.ui.latest import Latest
 from ftlab.ui.markup import Markup, empty, isolated, tag, trouble
 from ftlab.ui.predict_view import wrong
 
@@ -47,6 +48,7 @@ class Inspector:
         self.profile, self.desk = profile, Desk(profile)
         self._found: OrderedDict[tuple[str, ...], Inspection] = OrderedDict()
         self._lock = threading.Lock()
+        self._latest_run, self._latest_choice = Latest(), Latest()
 
     # --- what can be chosen
 
@@ -66,10 +68,14 @@ class Inspector:
         chosen = model if model in there else there[0] if there else None
         chooser = gr.Dropdown(choices=offered, value=str(chosen) if chosen else None)
         kept = split if chosen == asked else None
-        return [chooser, self.splits(store, chosen, kept), {"run": before}, gr.Button(interactive=bool(there))]
+        return [chooser, self._splits(store, chosen, kept), {"run": before}, gr.Button(interactive=bool(there))]
 
-    def splits(self, store: object, model: object, split: object = None) -> Any:
-        """The pictures that a run can be asked about, the test pictures first if it has any."""
+    def splits(self, store: object, model: object, split: object = None, request: gr.Request | None = None) -> Any:
+        """The pictures that a run can be asked about, the test pictures first if it has any; unless the page has chosen
+        another run meanwhile."""
+        return self._latest_run.answer(request, model, lambda: [self._splits(store, model, split)])[0]
+
+    def _splits(self, store: object, model: object, split: object) -> Any:
         try:
             listed = self.desk.run(store, model).read("split.json")["splits"]
             there = [name for name in SPLITS if any(listed.get(name, {}).values())]
@@ -103,8 +109,20 @@ class Inspector:
 
     # --- what is shown
 
-    def show(self, *choice: Any) -> list[Any]:
+    def show(
+        self,
+        store: object,
+        model: object,
+        which: object,
+        split: object,
+        folder: object,
+        request: gr.Request | None = None,
+    ) -> list[Any]:
         """What was found before, if it was; else what to do. Values for `seen` in `inspect.build`."""
+        choice = (store, model, which, split, folder)
+        return self._latest_choice.answer(request, choice[1:], lambda: self._show(choice))
+
+    def _show(self, choice: Choice) -> list[Any]:
         if choice[1] is None:
             return _nothing(empty("inspect.no_models", "inspect.no_models_step"))
         from ftlab.inspection import evaluate
@@ -127,11 +145,16 @@ class Inspector:
         split: object,
         folder: object,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
     ) -> list[Any]:
-        """Look at the pictures, unless that was done, and show what came out."""
+        """Look at the pictures, unless that was done, and show what came out, if the page still asks for it."""
+        choice = (store, model, which, split, folder)
+        return self._latest_choice.answer(request, choice[1:], lambda: self._evaluated(choice, progress))
+
+    def _evaluated(self, choice: Choice, progress: gr.Progress) -> list[Any]:
         from ftlab.inspection import evaluate
 
-        choice, last = (store, model, which, split, folder), 0.0
+        last = 0.0
 
         def tell(done: int, total: int) -> None:
             nonlocal last

@@ -42,14 +42,7 @@ def build() -> Looks:
     """Lay out the folded section where the page stands."""
     with gr.Accordion(words.text("explain.title"), open=False, elem_id="predict-looks"):
         with gr.Row():
-            method = gr.Dropdown(
-                [(words.text(f"explain.methods.{name}"), name) for name in METHODS],
-                value=METHODS[0],
-                label=words.text("explain.method"),
-                info=words.text("explain.method_hint"),
-                min_width=260,
-                elem_id="predict-method",
-            )
+            method = methods("predict-method")
             layer = gr.Dropdown(
                 [(words.text("explain.layer_usual"), "")],
                 value="",
@@ -69,6 +62,18 @@ def build() -> Looks:
         )
         verdict = gr.HTML(elem_id="predict-verdict", apply_default_css=False, min_height=60)
     return Looks(method, layer, before, weigh, verdict)
+
+
+def methods(elem_id: str) -> gr.Dropdown:
+    """The chooser of a method."""
+    return gr.Dropdown(
+        [(words.text(f"explain.methods.{name}"), name) for name in METHODS],
+        value=METHODS[0],
+        label=words.text("explain.method"),
+        info=words.text("explain.method_hint"),
+        min_width=260,
+        elem_id=elem_id,
+    )
 
 
 def how(method: object, layer: object, offered: list[tuple[str, str]]) -> How:

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.context import Context
-from gradio.data_classes import ImageData
 
 from ftlab import words
 from ftlab.ui import looks
+from ftlab.ui import picture as pictures
 from ftlab.ui.guard import Profile
 from ftlab.ui.lab import SEVERAL, UNTRAINED, Lab
 from ftlab.ui.markup import empty, tag
 from ftlab.ui.train import TrainTab
 
-OPACITY = 0.6
-"""Of the heat at first; the style sheet has the same."""
 _QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-_CHOICE = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('button[data-index]');
-  if (button) trigger('select', {index: Number(button.dataset.index)});
-});
-"""
-_BLEND = "(share) => document.getElementById('predict-overlay').style.setProperty('--heat', share)"
-_SAVE = (Path(__file__).parent / "static" / "overlay.js").read_text(encoding="utf-8")
 
 
 def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
@@ -46,19 +35,8 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
                 info=words.text("predict.model_hint"),
                 elem_id="predict-model",
             )
-            picture = gr.Image(
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "clipboard", "webcam"],
-                height=300,
-                label=words.text("predict.image"),
-                placeholder=words.text("predict.image_hint"),
-                buttons=["fullscreen"],
-                elem_id="predict-image",
-            )
-            # Gradio would open the file to convert it, and answer a broken one with a box over everything.
-            picture.preprocess = _as_sent  # type: ignore[method-assign]
-            examples = gr.HTML(elem_id="predict-examples", js_on_load=_CHOICE, apply_default_css=False)
+            picture = pictures.field("predict-image")
+            examples = gr.HTML(elem_id="predict-examples", js_on_load=pictures.CHOICE, apply_default_css=False)
             with gr.Accordion(words.text("predict.several"), open=False, elem_id="predict-several"):
                 gr.HTML(
                     tag("p", words.text("predict.several_hint", count=SEVERAL), class_="ftlab-about"),
@@ -75,24 +53,14 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
         with gr.Column(scale=7, min_width=320):
             scores = gr.HTML(
                 empty("predict.nothing", "predict.nothing_step"),
-                js_on_load=_CHOICE,
+                js_on_load=pictures.CHOICE,
                 elem_id="predict-scores",
                 apply_default_css=False,
             )
             with gr.Column(visible=False, elem_id="predict-evidence", elem_classes="ftlab-tight") as evidence:
-                overlay = gr.HTML(js_on_load=_SAVE, elem_id="predict-overlay", apply_default_css=False)
+                overlay = gr.HTML(js_on_load=pictures.SAVE, elem_id="predict-overlay", apply_default_css=False)
                 with gr.Row():
-                    opacity = gr.Slider(
-                        0.0,
-                        1.0,
-                        value=OPACITY,
-                        step=0.05,
-                        label=words.text("predict.opacity"),
-                        info=words.text("predict.opacity_hint"),
-                        min_width=260,
-                        buttons=[],
-                        elem_id="predict-opacity",
-                    )
+                    pictures.opacity("predict-opacity", "predict-overlay")
                     of_class = gr.Dropdown(
                         [],
                         label=words.text("predict.class"),
@@ -101,7 +69,7 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
                         elem_id="predict-classes",
                     )
                 look = looks.build()
-    gallery = gr.HTML(elem_id="predict-gallery", js_on_load=_CHOICE, apply_default_css=False)
+    gallery = gr.HTML(elem_id="predict-gallery", js_on_load=pictures.CHOICE, apply_default_css=False)
     shown = gr.JSON({}, visible=False, elem_id="predict-shown")
 
     lab = Lab(profile)
@@ -133,16 +101,10 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
         concurrency_id="weigh",
         trigger_mode="once",
     )
-    opacity.change(None, opacity, None, js=_BLEND)
     examples.select(lab.take_example, [store, model], picture, **_QUICK)
     several: dict[str, Any] = {"show_progress_on": gallery, "concurrency_limit": 1, "trigger_mode": "always_last"}
     files.change(lab.predict_several, [store, model, files], gallery, api_name="predict_several", **several)
     gallery.select(lab.take_file, files, picture, **_QUICK)
-
-
-def _as_sent(payload: ImageData | None) -> str | None:
-    """The uploaded file itself. Gradio has checked that it lies among the uploads."""
-    return payload.path if payload else None
 
 
 def _page() -> gr.Blocks:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,10 +23,8 @@ from ftlab.errors import DataError, FtlabError
 from ftlab.ui import dataset_view as view
 from ftlab.ui import folders, sources, tutorials, uploads
 from ftlab.ui.guard import UPLOAD, Profile, inside
+from ftlab.ui.latest import Latest
 from ftlab.ui.markup import Markup, empty, join, tag, trouble
-
-PAGES = 500
-"""Pages whose last question is remembered."""
 
 
 class Shop:
@@ -35,8 +32,7 @@ class Shop:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        # What each page asks about now, by its session: an answer to what it no longer asks about is not given.
-        self._asked: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
+        self._latest = Latest()
 
     # --- looking at the pictures
 
@@ -50,7 +46,8 @@ class Shop:
         request: gr.Request | None = None,
     ) -> list[Any]:
         """What the tab shows of a choice, as scanned before if it was. Values for `shown` in `dataset.build`."""
-        return self._last(request, (sample, folder, val, test), lambda: self._look(sample, folder, val, test, progress))
+        choice = (sample, folder, val, test)
+        return self._latest.answer(request, choice, lambda: self._look(*choice, progress))
 
     def _look(self, sample: str, folder: str, val: float, test: float, progress: gr.Progress) -> list[Any]:
         root = self.profile.data_root
@@ -73,17 +70,7 @@ class Shop:
     ) -> list[Any]:
         """The same, the files looked at again: they may have been mended."""
         scan = partial(self._scanned, sample, folder, val, test, _told(progress), fresh=True)
-        return self._last(request, (sample, folder, val, test), scan)
-
-    def _last(self, request: gr.Request | None, choice: tuple[Any, ...], look: Callable[[], list[Any]]) -> list[Any]:
-        """What a look gives, unless the page asked about another choice meanwhile: answers may overtake each other."""
-        session = str(request.session_hash) if request else ""
-        self._asked[session] = choice
-        self._asked.move_to_end(session)
-        while len(self._asked) > PAGES:
-            self._asked.popitem(last=False)
-        shown = look()
-        return shown if self._asked.get(session, choice) == choice else [gr.skip()] * len(shown)
+        return self._latest.answer(request, (sample, folder, val, test), scan)
 
     def receive(
         self,
