@@ -285,7 +285,7 @@ def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, 
     status, out, err = say("runs", "--runs", copy, "--json")
     assert status == 0
     newest, trained = lines(out)
-    assert (newest["mode"], newest["data"], newest["best_val_accuracy"]) == ("full", "shapes", None)
+    assert (newest["mode"], newest["data"], newest["best_val_accuracy"]) == ("full", "shapes", 0.9375)
     assert (trained["status"], trained["backbone"], trained["mode"]) == ("finished", backbones.DEFAULT, "frozen")
     assert trained["best_val_accuracy"] >= 2 / 3
     assert {"run", "status", "backbone", "mode", "data", "best_epoch", "best_val_accuracy", "cause"} <= trained.keys()

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import drawn
+import fabricated
 import gradio as gr
 import judged
 import pytest
@@ -323,6 +324,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setattr(rendered, "ensure", lambda name, **_: folder)
         patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
         run = judged.run(place / "runs", folder)
+        run.append(fabricated.ended())  # else a page that is loaded again turns to it in the Train tab
         evaluate.inspect(run, labelled.of_split(run, "val"))
         profile = Profile(place, place / "runs")
         demo = build_app(profile)

@@ -28,6 +28,7 @@ from ftlab.ui.guard import Profile
 from ftlab.ui.keeper import Keeper
 from ftlab.ui.lab import Lab
 
+pytestmark = pytest.mark.usefixtures("nothing_scanned")
 expect.set_options(timeout=20_000)
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}"

@@ -44,7 +44,13 @@ def build(profile: Profile, store: gr.BrowserState, ticked: gr.CheckboxGroup, sh
         with gr.Column(visible=False, elem_classes="ftlab-tight") as asking:
             with gr.Row(visible=False) as which:
                 models = [
-                    gr.Dropdown([], label=words.text(f"pair.{one}"), min_width=260, elem_id=f"compare-pair-{one}")
+                    gr.Dropdown(
+                        [],
+                        label=words.text(f"pair.{one}"),
+                        info=words.text(f"pair.{one}_hint"),
+                        min_width=260,
+                        elem_id=f"compare-pair-{one}",
+                    )
                     for one in ("first", "second")
                 ]
             with gr.Row(elem_classes="ftlab-split"):
@@ -124,14 +130,14 @@ class Pair(Lab):
         if len(there) < 2:
             waits = words.text("pair.waits_one" if there else "pair.waits_none")
             visible = 2 <= len(wanted) <= comparison.MOST
-            said = gr.HTML(tag("p", waits, class_="ftlab-about"), visible=True)
+            said = gr.HTML(tag("p", waits, class_="ftlab-about"), visible=visible)
             return [gr.Column(visible=visible), said, gr.Column(visible=False), *[gr.skip()] * 3, told]
         names = [name for _, name in there]
         one = first if first in names else next(name for name in names if name != second)
         other = second if second in names and second != one else next(name for name in names if name != one)
         return [
             gr.Column(visible=True),
-            gr.HTML(visible=False),
+            gr.HTML("", visible=False),
             gr.Column(visible=True),
             gr.Row(visible=len(names) > 2),
             gr.Dropdown(choices=there, value=str(one)),
