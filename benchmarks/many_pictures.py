@@ -1,0 +1,84 @@
+"""A job of Caltech-101's size, whole processes: the first, and later ones with another head, rate or seed of the head.
+
+    python -m benchmarks.many_pictures FOLDER --rounds 3
+
+8,700 files of about 300 × 200 pixels in 101 classes, cut from the photographs of FOLDER; the default backbone, frozen;
+half to train on, a quarter each to validate and to test. The first process begins with nothing kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import photographs
+from benchmarks.row import at_most
+
+OTHERS = {
+    "rate": ["--learning-rate", "3e-3"],
+    "head": ["--head-hidden", "128"],
+    "start": ["--head-init", "xavier"],
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pictures", type=int, default=8700)
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    first, later = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        data = photographs.cut(
+            options.folder, Path(scratch, "data"), count=options.pictures, classes=101, size=(300, 200)
+        )
+        for number in range(options.rounds):
+            home = Path(scratch, f"home{number}")
+            first.append(_seconds(data, home, []))
+            later += [_seconds(data, home, words) for words in OTHERS.values()]
+    seen = f"{options.pictures:,} files, {options.rounds} rounds; " + ", ".join(
+        f"{one:.1f} s" for one in [*first, *later]
+    )
+    at_most("Job of Caltech-101's size, whole process, first time", statistics.median(first), 90, "s", seen)
+    at_most("The same with another rate, head or its start, slowest", max(later), 10, "s", seen)
+
+
+def _seconds(data: Path, home: Path, words: list[str]) -> float:
+    command = [
+        sys.executable,
+        "-m",
+        "ftlab",
+        "train",
+        "--data",
+        str(data),
+        "--val-share",
+        "0.25",
+        "--test-share",
+        "0.25",
+    ]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, *words, "--json", "--runs", str(home / "runs")],
+        env={**os.environ, "FTLAB_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    seconds = time.monotonic() - began
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert told["reason"] == "finished"
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
