@@ -173,4 +173,8 @@ class Learner:
 
     def _seed(self, step: int) -> None:
         """Dropout becomes a function of (seed, step, process): a resumed run draws what an undisturbed one would."""
-        torch.manual_seed((self.config.seed * 1_000_003 + step) * 64 + self.accelerator.process_index)
+        seed = (self.config.seed * 1_000_003 + step) * 64 + self.accelerator.process_index
+        if self.accelerator.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # the same bits: `manual_seed` asks for every other device too
+        else:
+            torch.manual_seed(seed)
