@@ -68,15 +68,14 @@ def curves(history: History, points: int = POINTS) -> Curves:
     # Over: the axis ends with the data. Under way: it spans the whole run and shows what is to come.
     span = history.step if history.ended else history.steps_total
     window = max(5, max(span, history.step) // 30)
-    rows, epochs = list(history.steps), list(history.epochs)  # both may grow meanwhile
-    x = _column([row.step for row in rows])
+    epochs = list(history.epochs)  # it may grow meanwhile, as the steps may
+    x, loss, accuracy, rates = map(np.asarray, history.columns.copies())
+    rate = Series(x, rates)
     at = _column([row.step for row in epochs])
-    loss, accuracy = _column([row.loss for row in rows]), _column([row.accuracy for row in rows])
-    if not rows:
+    if not len(x):
         x = at
         loss = _column([row.train_loss for row in epochs])
         accuracy = _column([row.train_accuracy for row in epochs])
-    rate = Series(_column([row.step for row in rows]), _column([row.learning_rate for row in rows]))
     best = history.best
     turns = [note.values.get("step") for note in history.log if note.code == "fine_tuning"]
     turn = next((step for step in reversed(turns) if isinstance(step, int)), None)
@@ -84,10 +83,10 @@ def curves(history: History, points: int = POINTS) -> Curves:
         steps=max(1, span, history.step),
         per_epoch=per_epoch,
         loss=thin(Series(x, loss), points),
-        loss_smooth=thin(Series(x, _smooth(x, loss, window)), points // 2),
+        loss_smooth=_smooth(Series(x, loss), window, points // 2),
         val_loss=thin(Series(at, _column([row.val_loss for row in epochs])), points),
         accuracy=thin(Series(x, accuracy), points),
-        accuracy_smooth=thin(Series(x, _smooth(x, accuracy, window)), points // 2),
+        accuracy_smooth=_smooth(Series(x, accuracy), window, points // 2),
         val_accuracy=thin(Series(at, _column([row.val_accuracy for row in epochs])), points),
         rate=thin(rate, points // 3),
         best=(best.step, best.epoch, best.val_accuracy) if best and best.val_accuracy is not None else None,
@@ -146,17 +145,20 @@ def accuracy_floor(data: Curves) -> float:
     return max(0.0, min(0.9, math.floor(min(lows, default=0.0) * 10 - 0.5) / 10))
 
 
-def _smooth(x: Array, y: Array, window: int) -> Array:
-    """Centred moving mean of `y` over `window` steps of `x`; NaN where no value lies within. No lag."""
+def _smooth(series: Series, window: int, points: int) -> Series:
+    """Centred moving mean over `window` steps, at no more than `points` of them, evenly spread, both ends among them;
+    NaN where no value lies within. No lag."""
+    x, y = series.x, series.y
     if not len(x):
-        return y
+        return series
     known = np.isfinite(y)
     total = np.concatenate([[0.0], np.cumsum(np.where(known, y, 0.0))])
     count = np.concatenate([[0], np.cumsum(known)])
-    low = np.searchsorted(x, x - window / 2, side="left")
-    high = np.searchsorted(x, x + window / 2, side="right")
+    at = x[np.unique(np.linspace(0, len(x) - 1, min(points, len(x))).round().astype(int))]
+    low = np.searchsorted(x, at - window / 2, side="left")
+    high = np.searchsorted(x, at + window / 2, side="right")
     seen = count[high] - count[low]
-    return np.where(seen > 0, (total[high] - total[low]) / np.maximum(seen, 1), np.nan)
+    return Series(at, np.where(seen > 0, (total[high] - total[low]) / np.maximum(seen, 1), np.nan))
 
 
 def _column(values: Sequence[float | None]) -> Array:

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterable
 
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Started, Step
+
+
+class Columns(dict[str, "array[float]"]):
+    """Numbers of a run's steps as columns, float64, NaN where one is not known: a hundred thousand rows would take too
+    long to be taken apart at every look."""
+
+    NAMES = ("step", "loss", "accuracy", "learning_rate")
+
+    def __init__(self, rows: Iterable[Step] = ()) -> None:
+        super().__init__((name, array("d")) for name in self.NAMES)
+        for row in rows:
+            self.put(row)
+
+    def put(self, row: Step) -> None:
+        for name, column in self.items():
+            value = getattr(row, name)
+            column.append(math.nan if value is None else value)
+
+    def drop(self) -> None:
+        """Take the last row away."""
+        for column in self.values():
+            column.pop()
+
+    def copies(self) -> list[array[float]]:
+        """In the order of their names, equally long, whatever is appended meanwhile."""
+        columns = [column[:] for column in self.values()]
+        return [column[: min(map(len, columns))] for column in columns]
 
 
 class History:
@@ -17,6 +46,7 @@ class History:
     def __init__(self) -> None:
         self.started: Started | None = None
         self.steps: list[Step] = []
+        self.columns = Columns()
         self.epochs: list[Epoch] = []
         self.log: list[Note] = []
         self.progress: Progress | None = None
@@ -30,11 +60,14 @@ class History:
             if isinstance(event, Started):
                 self.started, self.ended, self.progress = event, None, None
                 self.steps = [row for row in self.steps if row.step <= event.step]
+                self.columns = Columns(self.steps)
                 self.epochs = [row for row in self.epochs if row.step <= event.step]
             elif isinstance(event, Step):
                 while self.steps and self.steps[-1].step >= event.step:
                     self.steps.pop()
+                    self.columns.drop()
                 self.steps.append(event)
+                self.columns.put(event)
                 self.progress = None
             elif isinstance(event, Epoch):
                 while self.epochs and self.epochs[-1].epoch >= event.epoch:
