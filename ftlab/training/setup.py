@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig, flag, resolve
-from ftlab.data import augment, excluding, names, rendered, statistics, transforms
+from ftlab.data import augment, decoded, excluding, names, rendered, statistics, transforms
 from ftlab.data.catalog import Catalog, scan
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
@@ -52,9 +52,12 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     """
     stored = run.read("config.json")
     now = devices.facts(accelerator)
+    kept = decoded.budget(config, on_card=accelerator.device.type != "cpu")
     if "resolved" in stored:
         other = resumed.differences(stored, now)
-        return run.resolved(), [resumed.warning("not_identical", what="; ".join(other))] if other else []
+        # What is free now is another matter than it was then, and no bit depends on it.
+        chosen = dataclasses.replace(run.resolved(), keep_decoded=kept)
+        return chosen, [resumed.warning("not_identical", what="; ".join(other))] if other else []
     prep = transforms.chosen(backbones.get(config.backbone), config)
     chosen = dataclasses.replace(
         resolve(config),
@@ -64,6 +67,7 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         crop_ratio=config.crop_ratio or augment.CROP_RATIO,
         device=accelerator.device.type,
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+        keep_decoded=kept,
         workers=config.workers or cores(),
         threads=torch.get_num_threads(),
     )
