@@ -83,6 +83,7 @@ def changed() -> TrainConfig:
         device="cpu",
         precision="fp32",
         engine="torch",
+        fused="no",
         keep_decoded=512,
         workers=3,
         threads=2,

@@ -24,7 +24,7 @@ from ftlab.models import freezing, imagenet, network, weights
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import devices, resumed
+from ftlab.training import devices, optim, resumed
 
 TELL = 0.5
 """Seconds between two words of how far a work is."""
@@ -67,6 +67,7 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         crop_ratio=config.crop_ratio or augment.CROP_RATIO,
         device=accelerator.device.type,
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+        fused=optim.fused(config, accelerator.device),
         keep_decoded=kept,
         workers=config.workers or cores(),
         threads=torch.get_num_threads(),
