@@ -45,9 +45,6 @@ def open_device(config: TrainConfig) -> Accelerator:
     device = found if config.device == "auto" else config.device
     if device == "cpu" and config.precision == "fp16":
         raise ConfigError("config.precision", precision="fp16", device=device)
-    # Numbers below 1e-38, as gradients of what is known by heart and their squares are, cost a processor hundreds of
-    # times what others do. Threads take it over from the one that starts them, so it comes before all that computes.
-    torch.set_flush_denormal(True)
     torch.set_num_threads(config.threads or cores())
     # The same sums in the same order each time, so that a resume gives the same bits on a card too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
