@@ -55,8 +55,10 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     kept = decoded.budget(config, on_card=accelerator.device.type != "cpu")
     if "resolved" in stored:
         other = resumed.differences(stored, now)
+        # A run of an older version was begun without a word of compiling, and so without it.
+        begun = run.resolved() if "compile" in stored["resolved"] else dataclasses.replace(run.resolved(), compile="no")
         # What is free now is another matter than it was then, and no bit depends on it.
-        chosen = dataclasses.replace(run.resolved(), keep_decoded=kept)
+        chosen = dataclasses.replace(begun, keep_decoded=kept)
         return chosen, [resumed.warning("not_identical", what="; ".join(other))] if other else []
     prep = transforms.chosen(backbones.get(config.backbone), config)
     chosen = dataclasses.replace(
