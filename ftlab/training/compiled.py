@@ -73,8 +73,8 @@ class Compiler:
 
     def _worth(self, share: Share, position: Position, left: int) -> bool:
         """Whether so many steps would repay it, by the first process's measure."""
-        worth = False
-        if left >= _FEWEST and self.config.gradual == "no" and self.device in ("cpu", "cuda"):
+        worth, alone = False, self.accelerator.num_processes == 1  # with several it was not tried
+        if left >= _FEWEST and alone and self.config.gradual == "no" and self.device in ("cpu", "cuda"):
             self._seconds(share, position)  # whatever is slow the first time only
             worth = left * self._seconds(share, position) * _SAVED > _REPAID * self._cost()
         return devices.told(self.accelerator, worth)
