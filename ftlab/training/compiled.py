@@ -96,7 +96,7 @@ class Compiler:
             except Exception as failure:
                 if out_of_memory(failure):
                     raise
-                first = failure.__cause__ or failure  # around which torch puts words of its own
+                first = getattr(failure, "inner_exception", failure)  # around which torch puts words of its own
                 cause = (str(first).strip().splitlines() or [type(first).__name__])[0]
         if any(devices.agree(self.accelerator, [bool(cause)])):
             return self._back(Note(code="not_compiled", values={"cause": cause}, level="warning"))
