@@ -131,6 +131,9 @@ class TrainConfig:
     device: str = _knob("auto", "machine", choices=("auto", "cpu", "cuda", "mps", "xpu"))
     precision: str = _knob("auto", "machine", choices=("auto", "fp32", "bf16", "fp16"))
     engine: str = _knob("auto", "machine", choices=("auto", "torch", "onnxruntime"))
+    compile: str = _knob("auto", "machine", choices=("auto", "yes", "no"))
+    fused: str = _knob("auto", "machine", choices=("auto", "yes", "no"))
+    keep_decoded: int | None = _knob(None, "machine", low=0, high=10_000_000, step=1, unit="MB")
     workers: int | None = _knob(None, "machine", low=1, high=256, step=1, unit="threads")
     threads: int | None = _knob(None, "machine", low=1, high=1024, step=1, unit="threads")
 

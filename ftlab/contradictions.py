@@ -39,6 +39,8 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
         ("phase2_optimizer", "unfreeze_epoch"),
         lambda v: not v["unfreeze_epoch"] and v["phase2_optimizer"] != "same",
     ),
+    ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] == "yes" and v["gradual"] == "yes"),
+    ("compile_cached", ("compile", "features"), lambda v: _cached(v) and v["compile"] == "yes"),
     ("statistics_cached", ("batchnorm", "features"), lambda v: _cached(v) and v["batchnorm"] == "train"),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),
     ("cutmix_cached", ("cutmix", "features"), lambda v: _cached(v) and v["cutmix"] > 0),

@@ -1,8 +1,9 @@
-"""What this machine tells of itself and of a process: time awake, birth, what was ended for want of memory."""
+"""What this machine tells of itself and of a process: time awake, birth, free memory, what was ended for want of it."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -58,7 +59,36 @@ def kills(counter: str) -> int | None:
         return None
 
 
+def free_memory(root: Path | str = "/") -> int:
+    """Bytes of memory that this process can still take without driving anything to the disk: what the machine has, and
+    no more than what a container's limit leaves."""
+    free = [int(psutil.virtual_memory().available), *_left(os.getpid(), Path(root))]
+    return max(0, min(free))
+
+
+def _left(pid: int, root: Path) -> Iterator[int]:
+    """What the limit of each group that a process is in leaves. What only caches files can be had back."""
+    names = {True: ("memory.max", "memory.current", "inactive_file ")}
+    names[False] = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
+    for folder, unified in _groups(pid, root):
+        most, used, cached = names[unified]
+        # "max" is no number, and stands for none.
+        with suppress(OSError, ValueError):
+            limit, taken = (int((folder / name).read_text(encoding="ascii")) for name in (most, used))
+            lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+            files = next((int(line.removeprefix(cached)) for line in lines if line.startswith(cached)), 0)
+            yield limit - taken + files
+
+
 def _counters(pid: int, root: Path) -> Iterator[Path]:
+    for folder, unified in _groups(pid, root):
+        yield folder / ("memory.events" if unified else "memory.oom_control")
+    yield root / "proc/vmstat"
+
+
+def _groups(pid: int, root: Path) -> Iterator[tuple[Path, bool]]:
+    """Folders of the groups whose memory a process shares, the nearest first, and whether they are of the one tree that
+    newer kernels have (cgroup v2)."""
     groups = root / "sys/fs/cgroup"
     try:
         lines = (root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
@@ -67,9 +97,9 @@ def _counters(pid: int, root: Path) -> Iterator[Path]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         # In a container the path may be that of the host, and the group what is mounted.
-        places = (path.strip("/"), "")
+        own = Path(path.strip("/"))
+        places = (own, *own.parents)
         if controllers == "":
-            yield from (groups / place / "memory.events" for place in places)
+            yield from ((groups / place, True) for place in places)
         elif "memory" in controllers.split(","):
-            yield from (groups / "memory" / place / "memory.oom_control" for place in places)
-    yield root / "proc/vmstat"
+            yield from ((groups / "memory" / place, False) for place in places)

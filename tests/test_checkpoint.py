@@ -84,6 +84,25 @@ def test_network_optimizer_and_position_are_put_back(run: Run, kind: str) -> Non
     assert all(torch.equal(net.state_dict()[key], other.state_dict()[key]) for key in net.state_dict())
 
 
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD])
+def test_a_fused_step_goes_on_to_the_bit_whatever_the_layout_of_the_weights(run: Run, kind: Any) -> None:
+    def learner(seed: int) -> tuple[Network, torch.optim.Optimizer]:
+        net = network(seed).to(memory_format=torch.channels_last)
+        momentum = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+        return net, kind(net.parameters(), lr=0.01, fused=True, **momentum)
+
+    net, optimizer = learner(0)
+    learn(net, optimizer)
+    Keeper(run, net, net, optimizer).save(Position(epoch=1))
+    other, again = learner(9)
+    state = checkpoint.read(run)
+    assert state is not None
+    Keeper(run, other, other, again).restore(state)
+    for one, two in ((net, optimizer), (other, again)):
+        learn(one, two, steps=3)
+    assert all(torch.equal(net.state_dict()[key], other.state_dict()[key]) for key in net.state_dict())
+
+
 def test_averaged_weights_are_the_ones_kept_as_the_best_and_are_put_back(run: Run) -> None:
     net, averaged = network(), network(seed=5)
     optimizer, position = optimizers(net, "adamw"), Position(epoch=1)

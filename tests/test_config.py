@@ -214,7 +214,15 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
     resolved = config.resolve(TrainConfig(backbone=backbone, mode=mode))
     chosen = config.defaults(backbone, mode)
     assert {name: getattr(resolved, name) for name in chosen} == chosen
-    left = ["side", "resize", "crop_ratio", "crop_side", "workers", "threads"]  # the backbone's, none, the machine's
+    left = [
+        "side",
+        "resize",
+        "crop_ratio",
+        "crop_side",
+        "keep_decoded",
+        "workers",
+        "threads",
+    ]  # the backbone's, none, the machine's
     assert [name for name in KNOBS if getattr(resolved, name) is None] == left
     assert config.resolve(resolved) == resolved
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from torch import Tensor
 from ftlab import backbones, runs, words
 from ftlab.config import TrainConfig
 from ftlab.data.catalog import from_json
+from ftlab.data.decode import read
+from ftlab.data.decoded import Decoded
 from ftlab.errors import ConfigError, DataError, RunError
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
 from ftlab.history import History
@@ -1015,6 +1018,93 @@ def test_a_picture_that_was_left_out_stays_out_after_a_resume(
     assert parted.last.read_bytes() == run.last.read_bytes()
     assert len([note for note in parted.history().log if note.code == "skipped"]) == 1
     assert not [note for note in parted.history().log if note.code.startswith("data_")]
+
+
+# A fused optimizer
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_a_fused_training_resumes_to_the_bit_and_is_the_other_but_for_rounding(
+    begin: Callable[..., Run], optimizer: str
+) -> None:
+    """After five small steps: within 1e-4 of the largest weight."""
+    knobs = {**FULL, "optimizer": optimizer, "epochs": 1, "learning_rate": 1e-4, "batchnorm": "frozen"}
+    made = {name: begin(fused=name, **knobs) for name in ("yes", "no", "auto")}
+    for name, run in made.items():
+        if name == "auto":
+            go(run, 3)
+        go(run)
+    assert made["auto"].resolved().fused == "yes"
+    assert made["auto"].last.read_bytes() == made["yes"].last.read_bytes()
+    fused, plain = (sealed.load(made[name].last)[0] for name in ("yes", "no"))
+    learnt = [name for name in fused if name.startswith("module.")]
+    assert len(learnt) > 300
+    for name in learnt:
+        assert torch.allclose(fused[name], plain[name], rtol=0, atol=1e-4 * float(plain[name].abs().max()) + 1e-9), name
+
+
+# Decoded pictures in memory
+
+
+@pytest.mark.parametrize("way", [FRESH, FULL, {**SCRATCH, "augment": "flip"}], ids=["fresh", "full", "flip"])
+def test_pictures_kept_in_memory_change_no_bit(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
+) -> None:
+    """All of them kept, a part of them, none; and all of them by a run that was stopped on the way."""
+    decoded = Counter[str]()
+
+    def counted(file: Path, *, at_least: int) -> Any:
+        decoded[current] += 1
+        return read(file, at_least=at_least)
+
+    monkeypatch.setattr("ftlab.training.feeds.read", counted)
+    monkeypatch.setattr("ftlab.training.feeds.Decoded", lambda budget: Decoded(budget // 1000))  # in kB, that is
+    budgets = {"all": 10_000, "part": 300, "none": 0, "resumed": 10_000}
+    made = {name: begin(keep_decoded=budget, workers=2, **way) for name, budget in budgets.items()}
+    for current, run in made.items():
+        if current == "resumed":
+            go(run, 7)
+        assert end(go(run)).reason == "finished"
+    assert decoded["all"] == 21, "18 to learn from and 3 to validate with, once"
+    assert decoded["none"] == 3 * 18 + 4 * 3
+    assert decoded["all"] < decoded["part"] < decoded["none"]
+    for run in made.values():
+        assert run.last.read_bytes() == made["none"].last.read_bytes()
+        assert run.best.read_bytes() == made["none"].best.read_bytes()
+        assert figures(run.history()) == figures(made["none"].history())
+
+
+def test_the_memory_for_decoded_pictures_is_told_in_the_run(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftlab.machine.free_memory", lambda: 64_000_000)
+    for way, megabytes in ((FULL, 32), (CACHED, 0), ({**FULL, "keep_decoded": 5}, 5)):
+        run = begin(epochs=1, **way)
+        go(run)
+        assert run.resolved().keep_decoded == megabytes
+
+
+def test_a_picture_that_was_changed_meanwhile_is_seen_as_it_is_then(
+    begin: Callable[..., Run], tiny_folder: Path
+) -> None:
+    """With pictures in memory as without."""
+    states = []
+    for budget in (100, 0):
+        run = begin(keep_decoded=budget, workers=1, **FRESH)
+        told = train(run.config(), run, weights=False)
+        run.append(next(told))
+        first, other = (tiny_folder / from_json(run.read("split.json")).splits["train"][i].path for i in (0, 9))
+        kept = first.read_bytes()
+        for event in told:
+            run.append(event)
+            if isinstance(event, Epoch) and event.epoch == 1:
+                first.write_bytes(other.read_bytes())
+        first.write_bytes(kept)
+        states.append(run.last.read_bytes())
+    assert states[0] == states[1]
+    plain = begin(workers=1, **FRESH)
+    go(plain)
+    assert plain.last.read_bytes() != states[0]
 
 
 # Room on the disk

@@ -68,3 +68,27 @@ def test_a_birth_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
         monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + 3600)
     assert abs(machine.born(psutil.Process(os.getpid())) - before) < 0.01
+
+
+FILES = "anon 5\ninactive_file 100\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "left"),
+    [
+        (V2, {"user.slice/app.scope/memory.max": "1000", "user.slice/app.scope/memory.current": "300"}, 800),
+        (V2, {"user.slice/memory.max": "1000", "user.slice/memory.current": "600"}, 500),
+        (V2, {"memory.max": "1000", "memory.current": "2000"}, 0),
+        (V2, {"memory.max": "max", "memory.current": "300"}, None),
+        (V1, {"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "300"}, 740),
+    ],
+    ids=["group", "group around it", "full", "no limit", "old group of a container"],
+)
+def test_a_containers_limit_counts(tmp_path: Path, groups: str, files: dict[str, str], left: int | None) -> None:
+    statistics = {str(Path(name).parent / "memory.stat"): FILES + "total_inactive_file 40\n" for name in files}
+    tree = {f"sys/fs/cgroup/{name}": text for name, text in {**files, **statistics}.items()}
+    root = written(tmp_path, {f"proc/{os.getpid()}/cgroup": groups, **tree})
+    found = machine.free_memory(root)
+    machines = psutil.virtual_memory().available
+    assert found == left if left is not None else found == pytest.approx(machines, rel=0.2)
+    assert 0 < machine.free_memory() <= psutil.virtual_memory().total

@@ -301,3 +301,52 @@ def test_sgd_without_momentum_is_plain() -> None:
     config = TrainConfig(optimizer="sgd", momentum=0.0, learning_rate=RATE)
     made = optim.make([{"params": [nn.Parameter(torch.zeros(1))], "lr": RATE, "peak": RATE}], config)
     assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.0, False)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "chosen"),
+    [
+        ("auto", "cpu", "yes"),
+        ("auto", "cuda", "yes"),
+        ("auto", "mps", "no"),
+        ("no", "cpu", "no"),
+        ("yes", "mps", "yes"),
+    ],
+)
+def test_steps_are_fused_where_that_was_found_to_be_faster(wanted: str, device: str, chosen: str) -> None:
+    assert optim.fused(TrainConfig(fused=wanted), torch.device(device)) == chosen
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"optimizer": "adamw"}, {"optimizer": "adam"}, {"optimizer": "sgd"}, {"optimizer": "rmsprop"}], ids=str
+)
+def test_fused_steps_are_the_others_but_for_rounding(knobs: dict[str, Any]) -> None:
+    """Ten of them on a network laid out as a training has it: within 1e-5 of the largest weight."""
+    row = backbones.get("mobilenet_v2")
+    ends = []
+    for fused in ("yes", "no"):
+        net = network.build(row, 2, pretrained=False).to(memory_format=torch.channels_last)
+        config = settings(row, "full", fused=fused, **knobs)
+        optimizer = optim.make(groups(net, config), config)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(10):
+            for parameter in net.parameters():
+                drawn = torch.randn(parameter.shape, generator=generator)
+                parameter.grad = torch.empty_like(parameter).copy_(drawn)
+            optimizer.step()
+        ends.append(net.state_dict())
+    for name, value in ends[0].items():
+        assert torch.allclose(value, ends[1][name], rtol=0, atol=1e-5 * float(value.abs().max()) + 1e-12), name
+
+
+def test_gradients_have_the_layout_that_a_fused_step_takes_for_granted() -> None:
+    """It reads weights, gradients and memories from their beginnings, whatever the order of their values."""
+    net = network.build(backbones.get("mobilenet_v2"), 2, pretrained=False).to(memory_format=torch.channels_last)
+    pictures = torch.randn(2, 3, 64, 64).to(memory_format=torch.channels_last)
+    for inputs in (pictures, pictures.contiguous()):
+        net.zero_grad()
+        net(inputs).sum().backward()
+        for name, parameter in net.named_parameters():
+            assert parameter.grad is not None
+            axes = [axis for axis, length in enumerate(parameter.shape) if length > 1]
+            assert all(parameter.stride(axis) == parameter.grad.stride(axis) for axis in axes), name

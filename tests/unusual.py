@@ -83,6 +83,9 @@ def changed() -> TrainConfig:
         device="cpu",
         precision="fp32",
         engine="torch",
+        compile="no",
+        fused="no",
+        keep_decoded=512,
         workers=3,
         threads=2,
     )

@@ -26,6 +26,8 @@ _ERASED_SCALE, _ERASED_RATIO = (0.02, 0.33), 1 / 0.3
 _SHARP = 0.1
 """Pixels; a blur narrower than this changes nothing."""
 
+Steady = np.ndarray | Tensor
+"""uint8 [H, W, 3] of a decoded picture, or uint8 [3, h, w] of a resized one."""
 _BORDERS = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT}
 
 
@@ -73,14 +75,27 @@ def described(config: TrainConfig, number: int, index: int) -> str:
 
 
 def augmented(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
-    """A picture varied by `rng`: uint8 [H, W, 3] -> uint8 [3, side, side].
+    """A picture varied by `rng`: uint8 [H, W, 3] -> uint8 [3, side, side]."""
+    return varied(steady(pixels, prep, config), prep, config, rng)
+
+
+def steady(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig) -> Steady:
+    """What of a picture no chance acts upon, of uint8 [H, W, 3]: with `none` the evaluation crop, with `flip` the
+    resized picture, with `crop` all of it."""
+    if config.augment == "none":
+        return transforms.evaluation(pixels, prep)
+    return pixels if config.augment == "crop" else transforms.resized(pixels, prep)
+
+
+def varied(same: Steady, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
+    """What `steady` left of a picture, varied by `rng`: uint8 [3, side, side]. `same` stays as it is.
 
     With `crop` it begins with a random resized crop, with `flip` with the resized picture; with `none` it is the
     evaluation crop, and nothing follows.
     """
     if config.augment == "none":
-        return transforms.evaluation(pixels, prep)
-    whole = _random_crop(pixels, prep, config, rng) if config.augment == "crop" else transforms.resized(pixels, prep)
+        return torch.as_tensor(same)
+    whole = _random_crop(same, prep, config, rng) if isinstance(same, np.ndarray) else same
     mirrored, upside_down = rng.random() < config.flip, rng.random() < config.flip_vertical
     angle = rng.uniform(-1, 1) * config.rotate
     # What a rotation opens at the corners is cut off where there is something to cut.

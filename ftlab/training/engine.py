@@ -23,6 +23,7 @@ from ftlab.models.portions import Portions
 from ftlab.runs import Run
 from ftlab.training import checkpoint, devices, frozen, initial, resumed, setup
 from ftlab.training.checkpoint import Keeper, Position
+from ftlab.training.compiled import Compiler
 from ftlab.training.ending import Ending, Pace
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed
 from ftlab.training.learner import Learner
@@ -94,6 +95,7 @@ def train(
 
     epochs = config.epochs or 1
     learner = Learner(net, row, config, accelerator, position, feed, rates)
+    compiler = Compiler(learner, config, run, accelerator)
     average = learner.average.learning if learner.average else None
     keeper = Keeper(run, net, learner.learning, learner.raw, accelerator.scaler, average)
     if saved:
@@ -125,6 +127,7 @@ def train(
             yield from setup.skipped(share.skipped, catalog, "train")
             rate = learner.set_rates(position.step, position)
             if len(share.labels):
+                yield from compiler.look(share, position)
                 logits, loss = learner.gradients(share, position.step)
                 if ending.sound(loss, position.step + 1, rate):
                     learner.step(position.step)

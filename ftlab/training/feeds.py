@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +17,7 @@ from ftlab.config import TrainConfig
 from ftlab.data import augment, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
+from ftlab.data.decoded import Decoded, Sized
 from ftlab.data.loader import batches, cores, plan, views_of
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
@@ -22,6 +25,7 @@ from ftlab.models.features import Features
 from ftlab.training.sampling import order
 
 _EVALUATION_BATCH = 32
+S = TypeVar("S", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class PictureFeed:
         self.workers = config.workers or cores()
         self.lost: dict[str, set[int]] = {split: set((lost or {}).get(split, ())) for split in catalog.splits}
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
+        # Processes of one machine share its memory.
+        self.decoded = Decoded((config.keep_decoded or 0) * 1_000_000 // self.world)
 
     @property
     def steps(self) -> int:
@@ -84,7 +90,8 @@ class PictureFeed:
 
     def view(self, split: str, index: int, number: int) -> Tensor:
         """View `number` of a picture for cached features, uint8 [3, side, side]."""
-        return augment.view(self._read(split, index), self.prep, self.config, number, index)
+        pixels = read(self._file(split, index), at_least=self.prep.detail)
+        return augment.view(pixels, self.prep, self.config, number, index)
 
     def keys(self, split: str, index: int, views: int, common: str) -> list[bytes] | None:
         """What the features of a picture's views are kept by: the content of its file, what makes the views of it, and
@@ -101,8 +108,22 @@ class PictureFeed:
 
     def _varied(self, epoch: int, index: int) -> Tensor:
         """`index` as `sampling.order` has it: a picture's second time in an epoch is another variation of it."""
-        pixels = self._read("train", index % len(self.labels["train"]))
-        return augment.in_epoch(pixels, self.prep, self.config, epoch, index)
+        same = self._kept("train", index % len(self.labels["train"]), "steady", self._steady)
+        return augment.varied(same, self.prep, self.config, augment.randomness(self.config.seed, epoch, index))
+
+    def _steady(self, pixels: Pixels) -> augment.Steady:
+        return augment.steady(pixels, self.prep, self.config)
+
+    def _plain(self, split: str, index: int) -> Tensor:
+        return self._kept(split, index, "plain", partial(transforms.evaluation, prep=self.prep))
+
+    def _kept(self, split: str, index: int, what: str, make: Callable[[Pixels], S]) -> S:
+        """What `make`, whose name is `what`, makes of a picture; decoded only where it is not kept from before."""
+
+        def made(file: Path) -> S:
+            return make(read(file, at_least=self.prep.detail))
+
+        return self.decoded.get((what, split, index), self._file(split, index), made)
 
     def lose(self, split: str, refused: list[tuple[int, PictureError]]) -> list[tuple[int, PictureError]]:
         """Leave pictures out from now on, also when they can be read again: a resumed training must not see what the
@@ -111,14 +132,11 @@ class PictureFeed:
         self.lost[split].update(index for index, _ in new)
         return new
 
-    def _read(self, split: str, index: int) -> Pixels:
+    def _file(self, split: str, index: int) -> Path:
         path = self.catalog.path(self.catalog.splits[split][index])
         if index in self.lost[split]:
             raise PictureError("left_out", file=path)
-        return read(path, at_least=self.prep.detail)
-
-    def _plain(self, split: str, index: int) -> Tensor:
-        return self.view(split, index, 0)
+        return path
 
     def _shares(self, split: str, pieces: Sequence[list[int]], picture: partial[Tensor]) -> Iterator[Share]:
         mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]

@@ -24,6 +24,8 @@ from ftlab.training.losses import Criterion
 from ftlab.training.phases import Phase
 from ftlab.training.plateau import Plateau
 
+Answer = Tensor | tuple[Tensor, ...]
+
 
 class Learner:
     """A module, its loss and its optimizer.
@@ -32,6 +34,7 @@ class Learner:
         learning: what may change: the network, or its head alone.
         module: what the pictures or features of a step go through, as accelerate prepared it.
         bare: the same without what accelerate puts around it.
+        fast: the module compiled for whole batches, where it was.
         raw: the optimizer, without the same.
         average: of the weights, where one is kept.
         portions: how many pictures go through the device at once.
@@ -60,6 +63,8 @@ class Learner:
         self.criterion = Criterion(config, feed.labels["train"].to(accelerator.device), feed.classes)
         self.portions = self._portions(position)
         self.module: nn.Module = accelerator.prepare_model(self.bare)
+        self.fast: Callable[[Tensor], Answer] | None = None
+        self._whole = 0
         self._begin(phases.of(config, position.phase))
         self.average = Average(config.ema, net, self.learning, self.bare) if config.ema else None
 
@@ -111,6 +116,25 @@ class Learner:
         share = schedules.factor(self.config, step, self.phase.epochs * self.per_epoch, self.per_epoch)
         return schedules.set_rates(self.raw, share * position.plateau.share)
 
+    def compile(self, fast: Callable[[Tensor], Answer] | None, whole: int) -> None:
+        """Let whole batches, which are so many pictures, go through the compiled module; None: no more."""
+        self.fast, self._whole = fast, whole
+
+    def _answers(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the module gives for a batch or a portion of one; compiled for its usual size only."""
+        usual = min(self._whole, self.portions.most or self._whole)
+        module = self.module if self.fast is None or len(inputs) != usual else self.fast
+        return network.answers(module(inputs))
+
+    def attempt(self, share: Share, step: int) -> None:
+        """Compute the gradients of a step that is not taken; all is then as before."""
+        buffers = list(self.module.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        self.gradients(share, step)
+        for buffer, kept in zip(buffers, before, strict=True):
+            buffer.copy_(kept)
+        self.optimizer.zero_grad(set_to_none=True)
+
     def gradients(self, share: Share, step: int) -> tuple[Tensor, Tensor]:
         """Leave the gradients of a step in the parameters; its logits [b, K], and its loss as a scalar.
 
@@ -144,7 +168,7 @@ class Learner:
             last = some.stop >= len(share.labels)
             with nullcontext() if last else self.accelerator.no_sync(self.module):
                 with self.accelerator.autocast():
-                    logits, *inner = network.answers(self.module(mixture.inputs[some]))
+                    logits, *inner = self._answers(mixture.inputs[some])
                 loss = part(logits, some)
                 for one in inner:
                     loss = loss + self.row.auxiliary_weight * part(one, some)

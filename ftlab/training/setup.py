@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig, flag, resolve
-from ftlab.data import augment, collected, names, statistics, transforms
+from ftlab.data import augment, collected, decoded, names, statistics, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
@@ -24,7 +24,7 @@ from ftlab.models import freezing, imagenet, network, weights
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
 from ftlab.runs import Run
-from ftlab.training import devices, resumed
+from ftlab.training import devices, optim, resumed
 
 TELL = 0.5
 """Seconds between two words of how far a work is."""
@@ -52,9 +52,14 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     """
     stored = run.read("config.json")
     now = devices.facts(accelerator)
+    kept = decoded.budget(config, on_card=accelerator.device.type != "cpu")
     if "resolved" in stored:
         other = resumed.differences(stored, now)
-        return run.resolved(), [resumed.warning("not_identical", what="; ".join(other))] if other else []
+        # A run of an older version was begun without a word of compiling, and so without it.
+        begun = run.resolved() if "compile" in stored["resolved"] else dataclasses.replace(run.resolved(), compile="no")
+        # What is free now is another matter than it was then, and no bit depends on it.
+        chosen = dataclasses.replace(begun, keep_decoded=kept)
+        return chosen, [resumed.warning("not_identical", what="; ".join(other))] if other else []
     prep = transforms.chosen(backbones.get(config.backbone), config)
     chosen = dataclasses.replace(
         resolve(config),
@@ -64,6 +69,8 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         crop_ratio=config.crop_ratio or augment.CROP_RATIO,
         device=accelerator.device.type,
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+        fused=optim.fused(config, accelerator.device),
+        keep_decoded=kept,
         workers=config.workers or cores(),
         threads=torch.get_num_threads(),
     )

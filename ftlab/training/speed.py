@@ -23,7 +23,7 @@ _SECONDS = 3.0
 """Of a forward pass over the pictures chosen, about."""
 
 PLAIN: dict[str, Any] = {
-    **{"max_minutes": 0.0, "early_stop": 0, "plateau_cuts": 0, "keep_every": 0},
+    **{"max_minutes": 0.0, "early_stop": 0, "plateau_cuts": 0, "keep_every": 0, "compile": "no"},
     **{"unfreeze_epoch": 0, "gradual": "no", "phase2_rate": 0.0, "phase2_optimizer": "same"},
 }
 """Knobs with which two epochs are two epochs, and all that is to learn does."""

@@ -1,0 +1,115 @@
+"""Full fine-tuning from the second epoch on, against the same steps on data in memory.
+
+    python -m benchmarks.full_speed --data FOLDER --backbone mobilenet_v2 --rounds 5
+
+A is an epoch of ftlab's training: pictures from memory, where the first epoch put them, cropped anew by threads,
+normalised, a step of the optimizer, its loss and accuracy added up. B is the same steps on one batch of noise that lies
+on the device already. Both have the same network, optimizer and number of pictures, and go in turn; printed are images
+per second, by the clock and of the processor's time, and the medians of the rounds' ratios A / B.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from ftlab import backbones, runs
+from ftlab.config import TrainConfig
+from ftlab.data import transforms
+from ftlab.training import devices, setup
+from ftlab.training.checkpoint import Position
+from ftlab.training.feeds import PictureFeed, Share
+from ftlab.training.learner import Learner
+from ftlab.training.metrics import Tally
+
+
+def main() -> None:
+    """Measure, and print a line of JSON a round and one in the end."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--data", required=True, help="folder of pictures")
+    asked.add_argument("--backbone", default="mobilenet_v2")
+    asked.add_argument("--batch-size", type=int, default=16)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--pictures", type=int, default=0, help="of an epoch (default: all)")
+    asked.add_argument("--knobs", type=json.loads, default={}, help='further knobs, as {"optimizer": "sgd"}')
+    options = asked.parse_args()
+    with TemporaryDirectory() as place:
+        bench = Bench(Path(place), options)
+        list(bench.feed.evaluate("val"))
+        bench.seconds(bench.pictures(1))  # what is decoded is kept from here on, and what warms up is warm
+        rounds = []
+        for number in range(2, options.rounds + 2):
+            took = {"A": bench.seconds(bench.pictures(number)), "B": bench.seconds(bench.noise())}
+            rounds.append([b / a for a, b in zip(took["A"], took["B"], strict=True)])
+            told = {name: [round(bench.count / one, 2) for one in pair] for name, pair in took.items()}
+            print(json.dumps(told), flush=True)
+        ratio, cpu = (round(statistics.median(one), 3) for one in zip(*rounds, strict=True))
+    told = {"backbone": options.backbone, "batch": options.batch_size, "pictures": bench.count, **bench.facts}
+    print(json.dumps({**told, "ratio": ratio, "ratio_of_processor_time": cpu}))
+
+
+class Bench:
+    """A network that learns, and what it learns from."""
+
+    def __init__(self, place: Path, options: argparse.Namespace) -> None:
+        knobs = {"mode": "full", "backbone": options.backbone, "batch_size": options.batch_size, **options.knobs}
+        config = TrainConfig(data=options.data, **knobs)
+        run = runs.create(place, config)
+        self.accelerator = devices.open_device(config)
+        self.config, _ = setup.fix(config, run, self.accelerator)
+        found = setup.catalog(self.config, run, self.accelerator)
+        row = backbones.get(self.config.backbone)
+        self.prep = transforms.chosen(row, self.config)
+        net = setup.build(self.config, run, found, self.prep, self.accelerator, False, 1)
+        self.feed = PictureFeed(found, self.prep, self.config, self.accelerator)
+        self.learner = Learner(net, row, self.config, self.accelerator, Position(), self.feed)
+        list(self.learner.enter(1, Position()))
+        self.step = 0
+        every = len(found.splits["train"])
+        self.steps = (options.pictures or every) // options.batch_size
+        self.count = self.steps * options.batch_size
+        self.facts: dict[str, Any] = {
+            "device": devices.name(self.accelerator.device),
+            "threads": torch.get_num_threads(),
+            "MB_for_pictures": self.config.keep_decoded,
+        }
+
+    def pictures(self, epoch: int) -> Iterator[Share]:
+        """The steps of an epoch, as a training has them."""
+        yield from islice(self.feed.train(epoch), self.steps)
+
+    def noise(self) -> Iterator[Share]:
+        """As many steps on one and the same batch."""
+        size, side = self.config.batch_size or 1, self.prep.side
+        device = self.accelerator.device
+        inputs = torch.randn(size, 3, side, side, device=device)
+        labels = torch.arange(size, device=device) % self.feed.classes
+        share = Share(inputs, labels, torch.ones(size, device=device), size, [])
+        for _ in range(self.steps):
+            yield share
+
+    def seconds(self, shares: Iterator[Share]) -> tuple[float, float]:
+        """How long the steps take, by the clock and in time of the processor's cores."""
+        tally = Tally(self.accelerator.device)
+        began, worked = time.perf_counter(), time.process_time()
+        for share in shares:
+            self.learner.set_rates(self.step, Position())
+            logits, _ = self.learner.gradients(share, self.step)
+            self.learner.step(self.step)
+            tally.add(logits, share.labels, share.weight)
+            self.step += 1
+        assert tally.total(self.accelerator).n == self.count  # waits for the device too
+        return time.perf_counter() - began, time.process_time() - worked
+
+
+if __name__ == "__main__":
+    main()

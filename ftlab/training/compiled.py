@@ -1,0 +1,151 @@
+"""A compiled network, where what is left of a training repays the compiling.
+
+`torch.compile` (Ansel et al., 2024, "PyTorch 2", ASPLOS) makes one program of many operations. Only whole batches, or
+whole portions of one, go through it: a last batch of another size would have to be compiled by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from ftlab import places
+from ftlab.config import TrainConfig
+from ftlab.events import Note
+from ftlab.models.portions import out_of_memory
+from ftlab.runs import Run
+from ftlab.training import devices
+from ftlab.training.checkpoint import Position
+from ftlab.training.feeds import Share
+from ftlab.training.learner import Learner
+
+BACKEND = "inductor"
+_FEWEST = 60
+"""Steps left below which not even a step is measured."""
+_SECONDS = 0.5
+"""That compiling takes for a layer, about: 0.35 and 0.5 were measured on two cores."""
+_SAVED, _REPAID = 0.25, 3.0
+"""Share of a step that a compiled one is hoped to save; and how many times that must repay the compiling, for some
+networks turn out not to gain."""
+_FASTER = 1.1
+"""Times that a compiled step must be faster to be taken."""
+
+
+class Compiler:
+    """Decides once, at the first step of the last phase, whether the network is compiled. The run keeps what it was."""
+
+    def __init__(self, learner: Learner, config: TrainConfig, run: Run, accelerator: Accelerator) -> None:
+        """`config.compile` is `auto` where nothing was decided yet."""
+        self.learner, self.config, self.run, self.accelerator = learner, config, run, accelerator
+        self.device = accelerator.device.type
+        self._decided = config.compile == "no" or config.caches_features
+
+    def look(self, share: Share, position: Position) -> Iterator[Note]:
+        """To be called before each step; what a person should know of what was decided."""
+        last = self.learner.phase.last
+        if self._decided or last < (self.config.epochs or 1):
+            return
+        self._decided = True
+        left = (last - position.epoch + 1) * self.learner.per_epoch - position.done
+        automatic = self.config.compile == "auto"
+        if automatic and not self._worth(share, position, left):
+            self._keep("no")
+            return
+        if self.device == "cpu" and BACKEND == "inductor" and not (found := _cpp())[1]:
+            self._keep("no")
+            yield Note(code="no_compiler", values={"name": found[0]}, level="warning")
+            return
+        yield Note(code="compiling", values={"seconds": round(self._cost())})
+        yield self._try(share, position, automatic)
+
+    def _cost(self) -> float:
+        """Seconds that compiling takes, about."""
+        return _SECONDS * sum(not any(True for _ in part.children()) for part in self.learner.bare.modules())
+
+    def _worth(self, share: Share, position: Position, left: int) -> bool:
+        """Whether so many steps would repay it, by the first process's measure."""
+        worth, alone = False, self.accelerator.num_processes == 1  # with several it was not tried
+        if left >= _FEWEST and alone and self.config.gradual == "no" and self.device in ("cpu", "cuda"):
+            self._seconds(share, position)  # whatever is slow the first time only
+            worth = left * self._seconds(share, position) * _SAVED > _REPAID * self._cost()
+        return devices.told(self.accelerator, worth)
+
+    def _try(self, share: Share, position: Position, automatic: bool) -> Note:
+        """Compile, and go on with what comes of it, or as before."""
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.home() / "compiled"))
+        before = self._seconds(share, position)
+        # The same random numbers as without: dropout stays a function of the seed.
+        options: Any = {"fallback_random": True} if BACKEND == "inductor" else None
+        cause = ""
+        with _beating(self.run):
+            try:
+                fast = torch.compile(self.learner.module, dynamic=False, backend=BACKEND, options=options)
+                self.learner.compile(fast, len(share.labels))
+                seconds = self._seconds(share, position)
+                after = self._seconds(share, position)
+            # The very same step went well without it, so it is the compiler's fault, whatever it is.
+            except Exception as failure:
+                if out_of_memory(failure):
+                    raise
+                first = getattr(failure, "inner_exception", failure)  # around which torch puts words of its own
+                cause = (str(first).strip().splitlines() or [type(first).__name__])[0]
+        if any(devices.agree(self.accelerator, [bool(cause)])):
+            return self._back(Note(code="not_compiled", values={"cause": cause}, level="warning"))
+        figures: dict[str, object] = {"before": round(before, 3), "after": round(after, 3), "seconds": round(seconds)}
+        if automatic and devices.told(self.accelerator, before < _FASTER * after):
+            return self._back(Note(code="not_faster", values=figures))
+        self._keep("yes")
+        return Note(code="compiled", values=figures)
+
+    def _back(self, why: Note) -> Note:
+        self.learner.compile(None, 0)
+        self._keep("no")
+        return why
+
+    def _seconds(self, share: Share, position: Position) -> float:
+        """How long the gradients of a step take, which is not taken."""
+        began = time.perf_counter()
+        self.learner.attempt(share, position.step)
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    def _keep(self, what: str) -> None:
+        """Write it to the run, so that a resume goes on likewise."""
+        if self.accelerator.is_main_process and self.config.compile != what:
+            stored = self.run.read("config.json")
+            self.run.write("config.json", {**stored, "resolved": {**stored["resolved"], "compile": what}})
+
+
+def _cpp() -> tuple[str, bool]:
+    """The compiler of C++ that torch calls, and whether it is here."""
+    name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return name, shutil.which(name) is not None
+
+
+@contextmanager
+def _beating(run: Run) -> Iterator[None]:
+    """Signs of life from a thread: compiling takes minutes in which nothing else can give any."""
+    over, heart = threading.Event(), run.heart()
+
+    def beat() -> None:
+        heart.beat()
+        while not over.wait(1.0):
+            heart.beat()
+
+    thread = threading.Thread(target=beat, name="heart", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
