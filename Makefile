@@ -1,6 +1,7 @@
 # make app     makes .venv, installs what is needed, opens the app
 # make test    the same for the tests, gets a browser for those of the page, runs them
 # make check   format, lint, types, architecture
+# make bench   measures how fast all is: make bench ARGS=FOLDER, a folder of photographs with train/ and val/
 # make torture kills and fills up the disk of trainings at every point, and compares what becomes of them
 #
 # PYTHON=python3.12 picks another Python, VENV=folder another place, ARGS="…" goes to the app or to pytest.
@@ -18,7 +19,7 @@ else
 endif
 RUN := "$(BIN)/python"
 
-.PHONY: app test check torture format clean
+.PHONY: app test check bench torture format clean
 
 app: $(VENV)/.app
 	$(RUN) app.py $(ARGS)
@@ -32,6 +33,9 @@ check: $(VENV)/.test
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q tests/test_architecture.py
+
+bench: $(VENV)/.test
+	$(RUN) -m benchmarks $(ARGS)
 
 torture: $(VENV)/.test
 	$(RUN) tests/torture.py $(ARGS)

@@ -20,16 +20,19 @@ from benchmarks.row import Row
 from ftlab.data.loader import cores
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS: dict[str, list[str]] = {
-    "startup": ["FOLDER"],
-    "pipeline": ["FOLDER"],
-    "looking": [],
-    "full_speed": ["FOLDER"],
-    "growth": ["FOLDER"],
-    "page": [],
-    "many_pictures": ["FOLDER"],
-    "tutorial_loop": ["FOLDER", "--mode", "frozen"],
-}
+PROGRAMS: tuple[tuple[str, ...], ...] = (
+    ("startup", "FOLDER"),
+    ("pipeline", "FOLDER"),
+    ("looking",),
+    ("full_speed", "FOLDER"),
+    ("full_speed", "FOLDER", "--backbone", "resnet18"),
+    ("growth", "FOLDER"),
+    ("page",),
+    ("many_pictures", "FOLDER"),
+    ("tutorial_loop", "FOLDER", "--mode", "frozen"),
+    ("tutorial_loop", "FOLDER", "--mode", "full", "--epochs", "10"),
+    ("tutorial_loop", "FOLDER", "--mode", "full", "--epochs", "10", "--backbone", "resnet18", "--random"),
+)
 _BEGIN, _END = "<!-- measured -->", "<!-- end -->"
 
 
@@ -37,13 +40,15 @@ def main() -> int:
     """Run them; the status is 1 where one has failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", choices=tuple(PROGRAMS), default=list(PROGRAMS))
+    parser.add_argument("--only", nargs="+", choices=sorted({one[0] for one in PROGRAMS}), metavar="NAME")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args()
     rows: list[Row] = []
     failed = False
-    for name in options.only:
-        words = [str(options.folder.absolute()) if word == "FOLDER" else word for word in PROGRAMS[name]]
+    for name, *rest in PROGRAMS:
+        if options.only and name not in options.only:
+            continue
+        words = [str(options.folder.absolute()) if word == "FOLDER" else word for word in rest]
         with subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.{name}", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
         ) as process:

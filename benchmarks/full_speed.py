@@ -1,6 +1,6 @@
 """Full fine-tuning from the second epoch on, against the same steps on data in memory.
 
-    python -m benchmarks.full_speed --data FOLDER --backbone mobilenet_v2 --rounds 5
+    python -m benchmarks.full_speed FOLDER --backbone mobilenet_v2 --rounds 5
 
 A is an epoch of ftlab's training: pictures from memory, where the first epoch put them, cropped anew by threads,
 normalised, a step of the optimizer, its loss and accuracy added up. B is the same steps on one batch of noise that lies
@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.row import at_least
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig
 from ftlab.data import transforms
@@ -35,7 +36,7 @@ from ftlab.training.metrics import Tally
 def main() -> None:
     """Measure, and print a line of JSON a round and one in the end."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--data", required=True, help="folder of pictures")
+    asked.add_argument("data", help="folder of pictures")
     asked.add_argument("--backbone", default="mobilenet_v2")
     asked.add_argument("--batch-size", type=int, default=16)
     asked.add_argument("--rounds", type=int, default=3)
@@ -53,8 +54,10 @@ def main() -> None:
             told = {name: [round(bench.count / one, 2) for one in pair] for name, pair in took.items()}
             print(json.dumps(told), flush=True)
         ratio, cpu = (round(statistics.median(one), 3) for one in zip(*rounds, strict=True))
-    told = {"backbone": options.backbone, "batch": options.batch_size, "pictures": bench.count, **bench.facts}
-    print(json.dumps({**told, "ratio": ratio, "ratio_of_processor_time": cpu}))
+    facts = ", ".join(f"{name} {value}" for name, value in bench.facts.items())
+    seen = f"of the processor's time {cpu:.2f}; batches of {options.batch_size}, {bench.count} pictures, {facts}"
+    what = f"Full {options.backbone} from the second epoch, by the same steps on data in memory"
+    at_least(what, ratio, 0.95, "×", seen)
 
 
 class Bench:

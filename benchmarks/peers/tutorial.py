@@ -29,6 +29,7 @@ def main() -> None:
     asked.add_argument("--epochs", type=int, default=25)
     asked.add_argument("--batch-size", type=int, default=4)
     asked.add_argument("--workers", type=int, default=4)
+    asked.add_argument("--random", action="store_true", help="begin with random weights")
     options = asked.parse_args()
     began = time.monotonic()
     torch.manual_seed(0)
@@ -40,7 +41,7 @@ def main() -> None:
         )
         for part in ("train", "val")
     }  # fmt: skip
-    net = models.get_model(options.backbone, weights="IMAGENET1K_V1")
+    net = models.get_model(options.backbone, weights=None if options.random else "IMAGENET1K_V1")
     if options.mode == "frozen":
         net.requires_grad_(False)
     _replace_head(net, len(loaders["train"].dataset.classes))  # type: ignore[attr-defined]
