@@ -15,7 +15,7 @@ from ftlab import disk, runs
 from ftlab.config import TrainConfig
 from ftlab.data import augment
 from ftlab.events import Event, Note
-from ftlab.models import feature_store
+from ftlab.models import engines, feature_store
 from ftlab.models.feature_store import Store
 from ftlab.training.engine import train
 
@@ -136,3 +136,36 @@ def test_another_seed_of_the_head_looks_at_no_picture_again(tiny_folder: Path, t
     other.write_bytes((tiny_folder / "amber" / "amber_2.jpg").read_bytes() + b"\0")
     assert kept(told(run(head_hidden=8, seed=4))) >= 20 - 6, "the hand is dealt anew, and one file is another"
     assert kept(told(run(normalise="unit", side=200))) == 0, "they are prepared in another way"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_where_all_is_kept_no_engine_is_made(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> runs.Run:
+        return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), epochs=1, threads=1))
+
+    first = run()
+    told(first)
+    monkeypatch.setattr(engines, "choose", lambda *_, **__: pytest.fail("an engine was made"))
+    again = run()
+    assert kept(told(again)) == 21
+    assert again.resolved().engine == first.resolved().engine == "torch"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_features_of_another_engine_than_is_expected_are_not_taken(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> runs.Run:
+        return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), epochs=1, threads=1))
+
+    told(run())
+    monkeypatch.setattr(engines, "WORTH", 1)
+    monkeypatch.setattr(engines, "_FASTER", 0.0)
+    other = run()
+    assert kept(told(other)) == 0
+    assert other.resolved().engine == "onnxruntime"
+    again = run()
+    assert kept(told(again)) == 21
+    assert again.resolved().engine == "onnxruntime"

@@ -112,8 +112,7 @@ def choose(
         wanted: `torch`, `onnxruntime`, or `auto` for the faster one. Where ONNX Runtime is not to be had, torch.
     """
     plain = Torch(backbone, normalise, device)
-    possible = device.type == "cpu" and row.parameters <= _LARGEST and find_spec("onnxruntime") and find_spec("onnx")
-    if not possible or wanted == TORCH or (wanted == "auto" and (looks < WORTH or not row.convolutional)):
+    if likely(row, device, looks=looks, wanted=wanted) == TORCH:
         return plain
     pixels = torch.randint(0, 256, (4, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     graph = export(plain.folded, normalise, pixels)
@@ -128,6 +127,14 @@ def choose(
         return other if wanted == ONNX or _seconds(plain, pixels) > _FASTER * _seconds(other, pixels) else plain
     finally:
         torch.set_num_threads(threads)
+
+
+def likely(row: Backbone, device: torch.device, *, looks: int, wanted: str = "auto") -> str:
+    """The name of the engine that `choose` tries, and takes where it is the same and faster."""
+    possible = device.type == "cpu" and row.parameters <= _LARGEST and find_spec("onnxruntime") and find_spec("onnx")
+    if not possible or wanted == TORCH or (wanted == "auto" and (looks < WORTH or not row.convolutional)):
+        return TORCH
+    return ONNX
 
 
 def export(folded: nn.Module, normalise: Callable[[Tensor], Tensor], pixels: Tensor) -> bytes | None:

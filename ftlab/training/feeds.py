@@ -65,6 +65,7 @@ class PictureFeed:
         self.workers = config.workers or cores()
         self.lost: dict[str, set[int]] = {split: set((lost or {}).get(split, ())) for split in catalog.splits}
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
+        self._contents: dict[tuple[str, int], str] = {}
         # Processes of one machine share its memory.
         self.decoded = Decoded((config.keep_decoded or 0) * 1_000_000 // self.world)
 
@@ -98,11 +99,13 @@ class PictureFeed:
         `common`, which is what does that to all pictures. None where it is left out or cannot be read."""
         if index in self.lost[split]:
             return None
-        try:
-            with open(self.catalog.path(self.catalog.splits[split][index]), "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return None
+        content = self._contents.get((split, index))
+        if content is None:
+            try:
+                with open(self.catalog.path(self.catalog.splits[split][index]), "rb") as file:
+                    content = self._contents[split, index] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError:
+                return None
         described = (augment.described(self.config, number, index) for number in range(views))
         return [hashlib.sha256(f"{common}/{content}/{view}".encode()).digest() for view in described]
 

@@ -17,6 +17,7 @@ from ftlab.errors import DataError
 from ftlab.events import Event, Note, Progress
 from ftlab.models import engines, feature_store, features
 from ftlab.models.engines import Engine
+from ftlab.models.feature_store import Store
 from ftlab.models.features import Features
 from ftlab.models.network import Network
 from ftlab.runs import Run
@@ -39,9 +40,17 @@ def compute(
     config = pictures.config
     counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
     wanted = {"train": config.cached_views, "val": 1}
-    engine = _engine(net, pictures, run, accelerator, sum(counts[split] * wanted[split] for split in counts))
+    looks = sum(counts[split] * wanted[split] for split in counts)
     store = feature_store.of_home() if keep and accelerator.num_processes == 1 else None
-    common = _common(net, pictures, engine) if store else ""
+    row = backbones.get(config.backbone)
+    likely = engines.likely(row, accelerator.device, looks=looks, wanted=config.engine)
+    if store and store.file.exists() and (known := _known(net, pictures, store, likely, wanted)):
+        _resolve(run, config.engine, likely)
+        yield Note(code="features_kept", values={"kept": sum(counts.values()), "images": sum(counts.values())})
+        yield known
+        return
+    engine = _engine(net, pictures, run, accelerator, looks)
+    common = _common(net, pictures, engine.name) if store else ""
     began = told = time.monotonic()
     before = 0
     for split, count in counts.items():
@@ -90,14 +99,39 @@ def _engine(net: Network, pictures: PictureFeed, run: Run, accelerator: Accelera
 
     mine = choose(config.engine) if accelerator.is_main_process else None
     name = devices.told(accelerator, mine.name if mine else "")
-    if mine and config.engine != name:
-        stored = run.read("config.json")
-        run.write("config.json", {**stored, "resolved": {**stored["resolved"], "engine": name}})
+    if mine:
+        _resolve(run, config.engine, name)
     return mine or choose(name)
 
 
-def _common(net: Network, pictures: PictureFeed, engine: Engine) -> str:
+def _resolve(run: Run, was: str, name: str) -> None:
+    """Note in the run which engine it is."""
+    if was != name:
+        stored = run.read("config.json")
+        run.write("config.json", {**stored, "resolved": {**stored["resolved"], "engine": name}})
+
+
+def _known(
+    net: Network, pictures: PictureFeed, store: Store, engine: str, views: dict[str, int]
+) -> dict[str, Features] | None:
+    """The features of all pictures, if all were kept from the engine that is to be expected: none is made then, which
+    takes a second."""
+    common, found = _common(net, pictures, engine), {}
+    for split, number in views.items():
+        count = len(pictures.catalog.splits[split])
+
+        def keys(index: int, split: str = split, number: int = number) -> list[bytes] | None:
+            return pictures.keys(split, index, number, common)
+
+        every = features.kept(store, keys, count, number, pictures.workers)
+        if every is None:
+            return None
+        found[split] = every
+    return found
+
+
+def _common(net: Network, pictures: PictureFeed, engine: str) -> str:
     """What all features of a training depend on, in a few letters: weights, preparation, and the programs at work."""
-    programs = [ftlab.__version__, engine.name, *(version(name) for name in (engine.name, "torch", "pillow"))]
+    programs = [ftlab.__version__, engine, *(version(name) for name in (engine, "torch", "pillow"))]
     facts = [engines.fingerprint(net.backbone), pictures.prep.to_json(), programs, pictures.device.type]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
