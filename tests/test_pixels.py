@@ -212,13 +212,13 @@ def test_training_pictures_are_varied_as_the_configuration_says(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[TrainConfig] = []
-    in_epoch = augment.in_epoch
+    varied = augment.varied
 
-    def watched(pixels: Any, prep: Any, config: TrainConfig, epoch: int, index: int) -> Tensor:
+    def watched(same: Any, prep: Any, config: TrainConfig, rng: Any) -> Tensor:
         asked.append(config)
-        return in_epoch(pixels, prep, config, epoch, index)
+        return varied(same, prep, config, rng)
 
-    monkeypatch.setattr(augment, "in_epoch", watched)
+    monkeypatch.setattr(augment, "varied", watched)
     go(begin(**FRESH, rotate=20.0, erase=0.5))
     assert len(asked) == 18
     assert {(one.augment, one.rotate, one.erase) for one in asked} == {("flip", 20.0, 0.5)}

@@ -53,14 +53,14 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> gr.CheckboxGrou
     )
     shown = gr.HTML(nothing(), elem_id="compare-shown", apply_default_css=False)
     timer = gr.Timer(AGAIN, active=False)
-    pair.build(profile, train_tab.run, ticked, shown)
+    follow = pair.build(profile, train_tab.run, ticked)
 
     panel, store = Panel(profile, train_tab.settings), train_tab.run
     seen = [ticked, shown, timer]
-    tab.select(panel.listed, [store, ticked], seen, **_QUICK)
+    follow(tab.select(panel.listed, [store, ticked], seen, **_QUICK))
     # Quick ticks come while the answer to the one before is under way: the last one counts.
-    ticked.input(panel.shown, [store, ticked], [shown, timer], trigger_mode="always_last", **_QUICK)
-    timer.tick(panel.again, [store, ticked], seen, **_QUICK)
+    follow(ticked.input(panel.shown, [store, ticked], [shown, timer], trigger_mode="always_last", **_QUICK))
+    follow(timer.tick(panel.again, [store, ticked], seen, **_QUICK))
     every.click(panel.start, [store, ticked, *train_tab.inputs], seen, show_progress="hidden", api_visibility="private")
     return ticked
 

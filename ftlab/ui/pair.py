@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +26,19 @@ OWN = ""
 _QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(profile: Profile, store: gr.BrowserState, ticked: gr.CheckboxGroup, shown: gr.HTML) -> None:
+def build(
+    profile: Profile, store: gr.BrowserState, ticked: gr.CheckboxGroup
+) -> Callable[[gr.events.Dependency], object]:
     """Lay out the section where the page stands, and wire it.
 
     Args:
         profile: what this server is for.
         store: what the page keeps.
         ticked: the runs to choose two from.
-        shown: what is told of them; it changes as they go on.
+
+    Returns:
+        What lets the section follow an event that changes the ticks, or what is known of the runs: after its answer,
+        because events of the components themselves come in any order, and one of them with the ticks as they were.
     """
     with gr.Column(visible=False, elem_id="compare-pair") as whole:
         gr.HTML(
@@ -93,14 +99,6 @@ def build(profile: Profile, store: gr.BrowserState, ticked: gr.CheckboxGroup, sh
         "trigger_mode": "always_last",
         "api_visibility": "private",
     }
-    gr.on(
-        [ticked.change, shown.change],
-        panel.offered,
-        [store, ticked, *models, noted],
-        [whole, waits, asking, which, *models, noted],
-        trigger_mode="always_last",
-        **_QUICK,
-    )
     chosen = [one.change for one in models]
     gr.on(chosen, panel.examples, [store, models[0]], examples, trigger_mode="always_last", **_QUICK)
     gr.on([picture.change, *chosen], panel.look, [*given, of_class], seen, **working)
@@ -108,6 +106,8 @@ def build(profile: Profile, store: gr.BrowserState, ticked: gr.CheckboxGroup, sh
     for side, pressed in zip(sides, (panel.press_first, panel.press_second), strict=True):
         side.select(pressed, given, seen, **working)
     examples.select(panel.take_example, [store, models[0]], picture, **_QUICK)
+    offered = [whole, waits, asking, which, *models, noted]
+    return lambda event: event.then(panel.offered, [store, ticked, *models, noted], offered, **_QUICK)
 
 
 class Pair(Lab):
