@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle, islice
@@ -20,6 +19,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from benchmarks import row
 from ftlab import backbones, runs
 from ftlab.config import TrainConfig
 from ftlab.data import catalog, rendered, transforms
@@ -55,7 +55,7 @@ def main() -> None:
         }
         ratios: dict[str, list[float]] = {"A / B": [], "A / C": []}
         for number in range(options.rounds + 1):
-            took = {name: timed(way) for name, way in ways.items()}
+            took = {name: row.seconds(way) for name, way in ways.items()}
             if not number:
                 continue  # files and allocator are warm from here on
             a, b, c = took.values()
@@ -73,13 +73,6 @@ def prepare(folder: Path, backbone: str, count: int) -> tuple[Predictor, Picture
     net = network.build(row, len(found.classes), pretrained=False)
     items = tuple(islice(cycle([item for split in found.splits.values() for item in split]), count))
     return Predictor(net, row, transforms.of(row), found.classes, row.title), Pictures("test", found.root, items)
-
-
-def timed(way: Callable[[], None]) -> float:
-    """Seconds that it takes."""
-    began = time.perf_counter()
-    way()
-    return time.perf_counter() - began
 
 
 def whole(run: Run, model: Predictor, pictures: Pictures) -> None:

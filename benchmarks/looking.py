@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.row import at_most
+from benchmarks.row import at_most, seconds
 from ftlab import backbones
 from ftlab.data import transforms
 from ftlab.data.loader import cores
@@ -52,7 +50,7 @@ def main() -> None:
         if row.convolutional:
             picture = picture.contiguous(memory_format=torch.channels_last)
         whole, bare = partial(_whole, model, picture), partial(_bare, model, picture)
-        taken = [(_seconds(whole), _seconds(bare)) for _ in range(options.rounds + 3)][3:]
+        taken = [(seconds(whole), seconds(bare)) for _ in range(options.rounds + 3)][3:]
         ratio = statistics.median(a / b for a, b in taken)
         seen = f"forward {1000 * statistics.median(b for _, b in taken):.0f} ms, {options.rounds} rounds"
         at_most(f"Top five and Grad-CAM, {row.title}, by a bare forward", ratio, 1.5, "×", seen)
@@ -67,12 +65,6 @@ def _whole(model: Predictor, picture: Tensor) -> None:
 def _bare(model: Predictor, picture: Tensor) -> None:
     with torch.inference_mode():
         model.network(picture)
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import cycle, islice
@@ -21,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.row import at_least
+from benchmarks.row import at_least, seconds
 from ftlab import backbones
 from ftlab.data import catalog, transforms
 from ftlab.data.decode import read
@@ -64,14 +63,14 @@ def main() -> None:
     pace: dict[str, list[float]] = {}
     for number in range(options.rounds + 1):
         taken = {
-            "decoding": _seconds(partial(_decode, prep, files)),
-            **{f"engine {size}": _seconds(partial(_engine, run, pixels[:size], len(files))) for size in BATCHES},
-            "features": _seconds(partial(_features, run, prep, files)),
-            "predictions": _seconds(partial(_predictions, model, answers, files)),
+            "decoding": seconds(partial(_decode, prep, files)),
+            **{f"engine {size}": seconds(partial(_engine, run, pixels[:size], len(files))) for size in BATCHES},
+            "features": seconds(partial(_features, run, prep, files)),
+            "predictions": seconds(partial(_predictions, model, answers, files)),
         }
         if number:  # the first warms files and allocator
-            for name, seconds in taken.items():
-                pace.setdefault(name, []).append(seconds / len(files))
+            for name, taking in taken.items():
+                pace.setdefault(name, []).append(taking / len(files))
     engine = [min(each) for each in zip(*(pace[f"engine {size}"] for size in BATCHES), strict=True)]
     shares = [(d + e) / f for d, e, f in zip(pace["decoding"], engine, pace["features"], strict=True)]
     kept = [f / p for f, p in zip(pace["features"], pace["predictions"], strict=True)]
@@ -113,12 +112,6 @@ def _predictions(model: Predictor, run: Engine, files: Sequence[Path]) -> None:
 
 def _alone() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +59,13 @@ def of_line(line: str) -> Row | None:
         return Row(**told["row"])
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """That a piece of work takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _tell(row: Row) -> None:

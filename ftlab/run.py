@@ -82,6 +82,15 @@ class Run:
         """The configuration it was started with."""
         return from_json(self.read("config.json")["config"])
 
+    def resolve(self, **chosen: object) -> None:
+        """Add to what was chosen for this run, so that a resume goes on likewise.
+
+        Raises:
+            RunError: `config.json` cannot be read or written.
+        """
+        stored = self.read("config.json")
+        self.write("config.json", {**stored, "resolved": {**stored["resolved"], **chosen}})
+
     def resolved(self) -> TrainConfig:
         """The configuration with what was chosen at the start; the bare one before that."""
         stored = self.read("config.json")

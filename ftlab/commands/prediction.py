@@ -18,9 +18,6 @@ from ftlab.runs import Run
 if TYPE_CHECKING:
     from ftlab.inference.predictor import Predictor, Score
 
-_MANY = 256
-"""Files from which on a faster engine repays what it costs to make one."""
-
 
 def predict(options: Namespace) -> int:
     """The top classes of each file, a line each."""
@@ -44,7 +41,9 @@ def predict(options: Namespace) -> int:
 
 def _answers(model: Predictor, files: list[Path], k: int) -> Iterator[tuple[Path, list[Score] | FtlabError]]:
     """The top classes of each file. Of few by the network as it is; of many by what is fastest."""
-    if len(files) >= _MANY:
+    from ftlab.models import engines
+
+    if len(files) >= engines.WORTH:
         from ftlab.inference import many
 
         yield from many.tops(model, files, k)

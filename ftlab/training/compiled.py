@@ -122,8 +122,7 @@ class Compiler:
     def _keep(self, what: str) -> None:
         """Write it to the run, so that a resume goes on likewise."""
         if self.accelerator.is_main_process and self.config.compile != what:
-            stored = self.run.read("config.json")
-            self.run.write("config.json", {**stored, "resolved": {**stored["resolved"], "compile": what}})
+            self.run.resolve(compile=what)
 
 
 def _cpp() -> tuple[str, bool]:

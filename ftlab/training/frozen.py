@@ -44,13 +44,16 @@ def compute(
     store = feature_store.of_home() if keep and accelerator.num_processes == 1 else None
     row = backbones.get(config.backbone)
     likely = engines.likely(row, accelerator.device, looks=looks, wanted=config.engine)
-    if store and store.file.exists() and (known := _known(net, pictures, store, likely, wanted)):
-        _resolve(run, config.engine, likely)
+    common = _common(net, pictures, likely) if store else ""
+    if store and store.file.exists() and (known := _known(pictures, store, common, wanted)):
+        if config.engine != likely:
+            run.resolve(engine=likely)
         yield Note(code="features_kept", values={"kept": sum(counts.values()), "images": sum(counts.values())})
         yield known
         return
     engine = _engine(net, pictures, run, accelerator, looks)
-    common = _common(net, pictures, engine.name) if store else ""
+    if store and engine.name != likely:
+        common = _common(net, pictures, engine.name)
     began = told = time.monotonic()
     before = 0
     for split, count in counts.items():
@@ -99,24 +102,15 @@ def _engine(net: Network, pictures: PictureFeed, run: Run, accelerator: Accelera
 
     mine = choose(config.engine) if accelerator.is_main_process else None
     name = devices.told(accelerator, mine.name if mine else "")
-    if mine:
-        _resolve(run, config.engine, name)
+    if mine and config.engine != name:
+        run.resolve(engine=name)
     return mine or choose(name)
 
 
-def _resolve(run: Run, was: str, name: str) -> None:
-    """Note in the run which engine it is."""
-    if was != name:
-        stored = run.read("config.json")
-        run.write("config.json", {**stored, "resolved": {**stored["resolved"], "engine": name}})
-
-
-def _known(
-    net: Network, pictures: PictureFeed, store: Store, engine: str, views: dict[str, int]
-) -> dict[str, Features] | None:
+def _known(pictures: PictureFeed, store: Store, common: str, views: dict[str, int]) -> dict[str, Features] | None:
     """The features of all pictures, if all were kept from the engine that is to be expected: none is made then, which
     takes a second."""
-    common, found = _common(net, pictures, engine), {}
+    found = {}
     for split, number in views.items():
         count = len(pictures.catalog.splits[split])
 
