@@ -2,6 +2,12 @@
 
 import sys
 
-from ftlab.cli import main
+from ftlab import loading
 
-sys.exit(main())
+leave = loading.end_at_once()
+
+from ftlab.cli import main  # noqa: E402 (what it registers to run at the end must run before the end)
+
+status = main()
+leave(status)
+sys.exit(status)

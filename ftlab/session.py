@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import ModuleType
 
-from ftlab import console, disk, runs
+from ftlab import backbones, console, disk, loading, runs
 from ftlab.config import TrainConfig
 from ftlab.errors import RunError
 from ftlab.events import Ended, Event
@@ -38,11 +38,20 @@ def _events(run: Run, settings: TrainConfig) -> Iterator[Event]:
     from ftlab.data import collected
 
     with ThreadPoolExecutor(1, "load") as loader:
-        engine = loader.submit(importlib.import_module, "ftlab.training.engine")
+        engine = loader.submit(_engine, settings)
         new = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
         heart = run.heart()
         found = collected.pictures(settings, lambda done, total: heart.beat()) if new else None
     yield from engine.result().train(settings, run, found=found)
+
+
+def _engine(settings: TrainConfig) -> ModuleType:
+    """The engine, and the package that makes its network."""
+    from ftlab.models import sources
+
+    engine = loading.module("ftlab.training.engine")
+    sources.package(backbones.get(settings.backbone).source)
+    return engine
 
 
 def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:

@@ -17,7 +17,7 @@ from urllib.error import URLError
 
 from ftlab.backbones import DEFAULT, TABLE, TIMM, Backbone
 from ftlab.errors import WeightsError
-from ftlab.models import download
+from ftlab.models import download, sources
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -126,15 +126,15 @@ def load(row: Backbone) -> nn.Module:
 def build(row: Backbone) -> nn.Module:
     """The source's module of a row with random weights: with its classifier of 1000 classes if the row says where it
     sits, else without."""
+    models = sources.package(row.source)
+    made: nn.Module
     if row.source == "timm":
-        import timm
-
         bare: dict[str, Any] = {} if row.head else {"num_classes": 0}
-        return timm.create_model(_builder(row), pretrained=False, **bare)
-    from torchvision.models import get_model
-
-    # The two with auxiliary classifiers ask whether to draw their weights as they were published.
-    return get_model(row.name, weights=None, **({"init_weights": True} if row.auxiliary else {}))
+        made = models.create_model(_builder(row), pretrained=False, **bare)
+    else:
+        # The two with auxiliary classifiers ask whether to draw their weights as they were published.
+        made = models.get_model(row.name, weights=None, **({"init_weights": True} if row.auxiliary else {}))
+    return made
 
 
 def _builder(row: Backbone) -> str:
