@@ -91,5 +91,26 @@ def test_only_a_few_batches_are_prepared_ahead() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+def test_pictures_are_read_with_one_of_torch_s_threads_and_nobody_else_s_number_changes() -> None:
+    """A team in each reading thread takes the cores from the network's own, which then waits."""
+    before = torch.get_num_threads()
+    seen: list[int] = []
+
+    def look(index: int) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return read(index)
+
+    torch.set_num_threads(2)
+    try:
+        for _ in batches([[0, 1], [2, 3]], look, 2):
+            assert torch.get_num_threads() == 2
+        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert seen == [1, 1, 1, 1, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_there_is_a_core() -> None:
     assert loader.cores() >= 1

@@ -69,7 +69,10 @@ def batches(pieces: Sequence[Sequence[int]], read: Callable[[int], Tensor], work
 
     A picture that `read` refuses with a `PictureError` is left out and named in `skipped`.
     """
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode") as pool:
+    # Each with one of torch's threads: if each had a team, the network's own team would wait for its cores. This thread
+    # keeps its number, but threads that are made meanwhile, by whomever, begin with one too.
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[list[tuple[int, Future[Tensor]]]] = deque()
         try:
             todo = iter(pieces)
@@ -83,6 +86,7 @@ def batches(pieces: Sequence[Sequence[int]], read: Callable[[int], Tensor], work
             for piece_futures in waiting:
                 for _, future in piece_futures:
                     future.cancel()
+            torch.set_num_threads(threads)
 
 
 def _gather(futures: list[tuple[int, Future[Tensor]]]) -> Batch:
