@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ftlab.data import threads
 from ftlab.errors import PictureError
 
 _AHEAD = 3
@@ -69,24 +70,14 @@ def batches(pieces: Sequence[Sequence[int]], read: Callable[[int], Tensor], work
 
     A picture that `read` refuses with a `PictureError` is left out and named in `skipped`.
     """
-    # Each with one of torch's threads: if each had a team, the network's own team would wait for its cores. This thread
-    # keeps its number, but threads that are made meanwhile, by whomever, begin with one too.
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with threads.of_one(workers, "decode") as pool:
         waiting: deque[list[tuple[int, Future[Tensor]]]] = deque()
-        try:
-            todo = iter(pieces)
-            for piece in todo:
-                waiting.append([(index, pool.submit(read, index)) for index in piece])
-                if len(waiting) > _AHEAD:
-                    yield _gather(waiting.popleft())
-            while waiting:
+        for piece in pieces:
+            waiting.append([(index, pool.submit(read, index)) for index in piece])
+            if len(waiting) > _AHEAD:
                 yield _gather(waiting.popleft())
-        finally:
-            for piece_futures in waiting:
-                for _, future in piece_futures:
-                    future.cancel()
-            torch.set_num_threads(threads)
+        while waiting:
+            yield _gather(waiting.popleft())
 
 
 def _gather(futures: list[tuple[int, Future[Tensor]]]) -> Batch:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ftlab.data import threads
 from ftlab.data.loader import batches
 from ftlab.errors import PictureError
 from ftlab.models.engines import Engine
@@ -175,10 +176,7 @@ def _on_processor(
             return [], torch.empty(views, 0, 0), refused
         return indices, torch.stack(rows, dim=1), refused
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(workers, "features", initializer=torch.set_num_threads, initargs=(1,))
-    try:
+    with threads.of_one(workers, "features") as pool:
         waiting: deque[Future[Part]] = deque()
         for piece in _pieces(wanted, _PIECE):
             waiting.append(pool.submit(work, piece))
@@ -186,9 +184,6 @@ def _on_processor(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 def _on_card(
