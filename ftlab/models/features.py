@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ def compute(
     kept = table.filled
     new: list[tuple[bytes, Tensor]] = []
     skipped: list[tuple[int, PictureError]] = []
-    source = _on_processor if device.type == "cpu" else _on_card
+    source = _on_processor if device.type == "cpu" else partial(_on_card, pinned=device.type == "cuda")
     for indices, vectors, refused in source(table.missing(), views, read, engine, workers):
         for index, own in zip(indices, vectors.unbind(1), strict=True):
             table.put(index, own)
@@ -187,12 +188,12 @@ def _on_processor(
 
 
 def _on_card(
-    wanted: Sequence[int], views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int
+    wanted: Sequence[int], views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int, *, pinned: bool
 ) -> Iterator[Part]:
     def every_view(index: int) -> Tensor:
         return torch.stack([read(index, view) for view in range(views)])
 
-    for batch in batches(_pieces(wanted, _CARD_BATCH), every_view, workers):
+    for batch in batches(_pieces(wanted, _CARD_BATCH), every_view, workers, pinned=pinned):
         if batch.indices:
             vectors = torch.stack([run(batch.pixels[:, view]) for view in range(views)])
             yield batch.indices, vectors, batch.skipped
