@@ -97,13 +97,15 @@ def compute(
     yield Features(table.compact(), order, skipped, kept)
 
 
-def kept(store: Store, keys: Keys, count: int, views: int, workers: int) -> Features | None:
-    """The features of N = `count` pictures, if those of all of them are kept. See `compute`."""
+def kept(store: Store, keys: Keys, count: int, views: int, workers: int) -> Iterator[int | Features]:
+    """Pictures found so far; at last the features of N = `count` pictures, if those of all of them are kept. See
+    `compute`."""
     table = _Table(views, count)
     for done, filled in enumerate(_kept(table, store, keys, workers), start=1):
         if filled < min(count, done * _KEEP):
-            return None
-    return Features(table.compact(), table.order(), [], count)
+            return
+        yield filled
+    yield Features(table.compact(), table.order(), [], count)
 
 
 class _Table:
