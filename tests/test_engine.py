@@ -409,6 +409,15 @@ def test_a_resume_in_either_phase_is_the_undisturbed_run_to_the_bit(
     assert figures(parted.history()) == figures(whole.history())
 
 
+def test_another_seed_of_the_head_starts_it_otherwise_on_the_same_split(begin: Callable[..., Run]) -> None:
+    made = [begin(epochs=1, **knobs) for knobs in ({}, {"head_seed": 0}, {"head_seed": 1})]
+    for run in made:
+        go(run)
+    losses = [[row.val_loss for row in run.history().epochs] for run in made]
+    assert losses[0] == losses[1] != losses[2], "the seed is 0 where nothing is said"
+    assert len({run.read("config.json")["manifest"] for run in made}) == 1
+
+
 def test_early_stopping_waits_for_the_last_phase(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(**{**TWO_PHASES, "epochs": 9, "unfreeze_epoch": 3}, early_stop=2)
     scored(monkeypatch, [0.9, 0.3, 0.2, 0.1, 0.2, 0.1, 0.2])
