@@ -1,0 +1,57 @@
+"""How cost grows, as a figure: time and memory against pictures, for one process and several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from benchmarks.growth import Looks, Trainings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SCAN, _FEATURES, _TRAINING = "#E69F00", "#009E73", "#0072B2"
+"""Of the palette of Okabe and Ito, that people who see colours differently can tell apart."""
+_STYLES = ({"linestyle": "-", "marker": "o"}, {"linestyle": "--", "marker": "s"}, {"linestyle": ":", "marker": "^"})
+"""By number of processes: first, second, third."""
+
+
+def draw(looks: Looks, trainings: Trainings, to: Path) -> None:
+    """Two panels on logarithmic axes, written to a file of the kind that its name ends in."""
+    figure = Figure(figsize=(9.0, 3.9), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    counts = sorted(looks)
+    one = _STYLES[0]
+    time.plot(counts, [looks[count].checked for count in counts], color=_SCAN, label="every file tried", **one)
+    memory.plot(counts, [looks[count].megabytes for count in counts], color=_SCAN, label="every file tried", **one)
+    for (number, found), style in zip(trainings.items(), _STYLES, strict=False):
+        who = f"{number} process{'es' if number > 1 else ''}"
+        time.plot(counts, [found[c].features for c in counts], color=_FEATURES, label=f"features, {who}", **style)
+        time.plot(counts, [found[c].seconds for c in counts], color=_TRAINING, label=f"whole training, {who}", **style)
+        together = "" if number == 1 else " together"
+        label = f"training, {who}{together}"
+        memory.plot(counts, [found[c].megabytes for c in counts], color=_TRAINING, label=label, **style)
+    _panel(time, "Time", "seconds", counts)
+    _panel(memory, "Most memory held", "MB", counts)
+    figure.savefig(to, dpi=160, metadata={"Date": None} if to.suffix == ".svg" else None)
+
+
+def _panel(axes: Axes, title: str, unit: str, counts: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_title(title, fontsize=12, loc="left")
+    axes.set_xlabel("pictures", fontsize=11)
+    axes.set_ylabel(unit, fontsize=11)
+    axes.set_xticks(counts)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.tick_params(labelsize=10)
+    axes.grid(which="major", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=9.5, frameon=False)
