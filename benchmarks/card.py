@@ -69,7 +69,7 @@ def main() -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "processor"
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch, "data")
-        for name, count in (("train", options.pictures), ("val", options.pictures // 5)):
+        for name, count in (("train", options.pictures), ("val", max(10, options.pictures // 5))):
             photographs.cut(options.folder, data / name, count=count, classes=10, size=(500, 375))
         for part in PARTS:
             found = _measured(part, data, options)

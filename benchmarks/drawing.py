@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -22,22 +23,22 @@ _STYLES = ({"linestyle": "-", "marker": "o"}, {"linestyle": "--", "marker": "s"}
 
 def draw(looks: Looks, trainings: Trainings, to: Path) -> None:
     """Two panels on logarithmic axes, written to a file of the kind that its name ends in."""
-    figure = Figure(figsize=(9.0, 3.9), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
     time, memory = figure.subplots(1, 2)
-    counts = sorted(looks)
-    one = _STYLES[0]
+    counts, one = sorted(looks), _STYLES[0]
     time.plot(counts, [looks[count].checked for count in counts], color=_SCAN, label="every file tried", **one)
-    memory.plot(counts, [looks[count].megabytes for count in counts], color=_SCAN, label="every file tried", **one)
+    memory.plot(counts, [looks[count].megabytes for count in counts], color=_SCAN, **one)
     for (number, found), style in zip(trainings.items(), _STYLES, strict=False):
         who = f"{number} process{'es' if number > 1 else ''}"
         time.plot(counts, [found[c].features for c in counts], color=_FEATURES, label=f"features, {who}", **style)
         time.plot(counts, [found[c].seconds for c in counts], color=_TRAINING, label=f"whole training, {who}", **style)
-        together = "" if number == 1 else " together"
-        label = f"training, {who}{together}"
-        memory.plot(counts, [found[c].megabytes for c in counts], color=_TRAINING, label=label, **style)
+        memory.plot(counts, [found[c].megabytes for c in counts], color=_TRAINING, **style)
     _panel(time, "Time", "seconds", counts)
-    _panel(memory, "Most memory held", "MB", counts)
-    figure.savefig(to, dpi=160, metadata={"Date": None} if to.suffix == ".svg" else None)
+    _panel(memory, "Most memory held, processes together", "MB", counts)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=10, frameon=False)
+    # Names in the file that do not change from one drawing to the next, so that only what was measured does.
+    with rc_context({"svg.hashsalt": "growth"}):
+        figure.savefig(to, dpi=160, metadata={"Date": None} if to.suffix == ".svg" else None)
 
 
 def _panel(axes: Axes, title: str, unit: str, counts: Sequence[int]) -> None:
@@ -47,11 +48,10 @@ def _panel(axes: Axes, title: str, unit: str, counts: Sequence[int]) -> None:
     axes.set_xlabel("pictures", fontsize=11)
     axes.set_ylabel(unit, fontsize=11)
     axes.set_xticks(counts)
-    axes.xaxis.set_minor_formatter(NullFormatter())
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_formatter(NullFormatter())
     axes.tick_params(labelsize=10)
     axes.grid(which="major", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9.5, frameon=False)

@@ -99,7 +99,7 @@ def main() -> None:
             looks[count] = _looked(data, count)
             for number in options.processes:
                 trainings[number][count] = _trained(data, Path(scratch, f"home{count}-{number}"), number)
-                print(f"{count:,} pictures, {number} processes: {trainings[number][count].said}", flush=True)
+                print(f"{count:,} pictures, {number} at work: {trainings[number][count].said}", flush=True)
     _tell_looks(looks)
     _tell_trainings(trainings)
     if options.draw:
