@@ -35,6 +35,7 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
     ("card", "FOLDER"),
 )
+PAGE = ROOT / "docs" / "benchmarks.md"
 DRAWINGS = {"growth": ("--draw", "assets/growth.svg")}
 """What a program draws for the page."""
 
@@ -68,10 +69,9 @@ def main() -> int:
         failed |= process.returncode != 0
     print(f"\n{table.made(machine, rows)}")
     if options.write:
-        page = ROOT / "docs" / "benchmarks.md"
         whole = len(chosen) == len(PROGRAMS) and not failed
-        text = table.renewed(page.read_text(encoding="utf-8"), machine, rows, whole=whole)
-        page.write_text(text, encoding="utf-8")
+        text = table.renewed(PAGE.read_text(encoding="utf-8"), machine, rows, whole=whole)
+        PAGE.write_text(text, encoding="utf-8")
     return int(failed)
 
 

@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _measured(part: Part, data: Path, options: argparse.Namespace) -> Row:
-    """The row that the part's program prints."""
+    """The row that the part's program prints; what else it prints is printed."""
     name, *words = part.words
     words += ["--backbone", options.backbone, "--batch-size", str(options.batch_size), "--rounds", str(options.rounds)]
     if name == "against":
@@ -90,8 +90,9 @@ def _measured(part: Part, data: Path, options: argparse.Namespace) -> Row:
         words += ["--knobs", json.dumps({"side": options.side, "resize": shorter(options.side)})]
     command = [sys.executable, "-m", f"benchmarks.{name}", str(data), *words]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    print(done.stdout, end="", flush=True)
-    (found,) = filter(None, map(row.of_line, done.stdout.splitlines()))
+    lines = done.stdout.splitlines()
+    print("\n".join(line for line in lines if not row.of_line(line)), flush=True)
+    (found,) = filter(None, map(row.of_line, lines))
     return found
 
 

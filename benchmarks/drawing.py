@@ -21,9 +21,13 @@ _STYLES = ({"linestyle": "-", "marker": "o"}, {"linestyle": "--", "marker": "s"}
 """By number of processes: first, second, third."""
 
 
-def draw(looks: Looks, trainings: Trainings, to: Path) -> None:
-    """Two panels on logarithmic axes, written to a file of the kind that its name ends in."""
-    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
+def draw(looks: Looks, trainings: Trainings, to: Path, below: str = "") -> None:
+    """Two panels on logarithmic axes, written to a file of the kind that its name ends in.
+
+    Args:
+        below: a line at the foot, such as on what machine it was measured.
+    """
+    figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     time, memory = figure.subplots(1, 2)
     counts, one = sorted(looks), _STYLES[0]
     time.plot(counts, [looks[count].checked for count in counts], color=_SCAN, label="every file tried", **one)
@@ -35,6 +39,7 @@ def draw(looks: Looks, trainings: Trainings, to: Path) -> None:
         memory.plot(counts, [found[c].megabytes for c in counts], color=_TRAINING, **style)
     _panel(time, "Time", "seconds", counts)
     _panel(memory, "Most memory held, processes together", "MB", counts)
+    figure.supxlabel(below, fontsize=8.5, color="#555555")
     figure.legend(loc="outside lower center", ncols=3, fontsize=10, frameon=False)
     # Names in the file that do not change from one drawing to the next, so that only what was measured does.
     with rc_context({"svg.hashsalt": "growth"}):

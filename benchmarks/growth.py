@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import photographs
+from benchmarks import photographs, table
 from benchmarks.process import last_line
 from benchmarks.row import at_least, at_most
 from ftlab.data.loader import cores
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--draw", type=Path, metavar="FILE", help="SVG or PNG")
     options = parser.parse_args()
+    machine = table.machine()
     looks: Looks = {}
     trainings: Trainings = {number: {} for number in options.processes}
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,7 +106,7 @@ def main() -> None:
     if options.draw:
         from benchmarks.drawing import draw
 
-        draw(looks, trainings, options.draw)
+        draw(looks, trainings, options.draw, machine)
 
 
 def _looked(data: Path, count: int) -> Look:
