@@ -21,11 +21,11 @@ _STYLES = ({"linestyle": "-", "marker": "o"}, {"linestyle": "--", "marker": "s"}
 """By number of processes: first, second, third."""
 
 
-def draw(looks: Looks, trainings: Trainings, to: Path, below: str = "") -> None:
+def draw(looks: Looks, trainings: Trainings, to: Path, machine: str = "") -> None:
     """Two panels on logarithmic axes, written to a file of the kind that its name ends in.
 
     Args:
-        below: a line at the foot, such as on what machine it was measured.
+        machine: the line that tells on what it was measured; stands at the top.
     """
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     time, memory = figure.subplots(1, 2)
@@ -39,7 +39,7 @@ def draw(looks: Looks, trainings: Trainings, to: Path, below: str = "") -> None:
         memory.plot(counts, [found[c].megabytes for c in counts], color=_TRAINING, **style)
     _panel(time, "Time", "seconds", counts)
     _panel(memory, "Most memory held, processes together", "MB", counts)
-    figure.supxlabel(below, fontsize=8.5, color="#555555")
+    figure.suptitle(machine, fontsize=8.5, color="#555555")
     figure.legend(loc="outside lower center", ncols=3, fontsize=10, frameon=False)
     # Names in the file that do not change from one drawing to the next, so that only what was measured does.
     with rc_context({"svg.hashsalt": "growth"}):
