@@ -41,11 +41,7 @@ PARTS = (
     Part(f"{_FULL} by the same steps on data in memory", 0.95, ("full_speed",)),
     Part(f"{_FULL} times as fast as the tutorial's loop", 8.0, (*_EPOCHS, "--peer", "tutorial")),
     Part(f"{_FULL} times as fast as a well-tuned DataLoader loop", 2.0, (*_EPOCHS, "--peer", "tuned")),
-    Part(
-        f"{_FULL} times as fast as a well-tuned DataLoader loop, compiled",
-        2.0,
-        (*_EPOCHS, "--peer", "tuned", "--compile"),
-    ),
+    Part(f"{_FULL} times as fast as a tuned loop, compiled", 2.0, (*_EPOCHS, "--peer", "tuned", "--compile")),
 )
 _CALTECH = "On a card: frozen job of Caltech-101's size, after the start of its process"
 
