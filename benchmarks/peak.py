@@ -25,7 +25,8 @@ def megabytes() -> float:
         return float(psutil.Process().memory_info().peak_wset) / 1e6
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (most if sys.platform == "darwin" else 1024 * most) / 1e6  # in bytes there, in kilobytes elsewhere
 
 
 def main() -> int:
