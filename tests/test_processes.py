@@ -84,3 +84,16 @@ def test_two_processes_with_a_compiled_network_learn_what_one_does_without(tiny_
     assert one.keys() == two.keys()
     for key in (key for key in one if key.startswith("module.")):
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
+
+
+def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(tiny_folder: Path, tmp_path: Path) -> None:
+    knobs = ("--features", "cached", "--feature-views", "2", "--engine", "torch")
+    alone = trained(tiny_folder, tmp_path / "alone", knobs=knobs)
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), knobs)
+    for run in (alone, both):
+        (looked,) = (event for event in run.tail()[0] if isinstance(event, Note) and event.code == "features")
+        assert looked.values["images"] == 21
+    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    for key in ("module.weight", "module.bias"):
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
+    assert [row.val_accuracy for row in alone.history().epochs] == [row.val_accuracy for row in both.history().epochs]
