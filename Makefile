@@ -1,5 +1,5 @@
 # make app     makes .venv, installs what is needed, opens the app
-# make test    the same for the tests, gets a browser for those of the page, runs them
+# make test    the same for the tests, gets a browser for those of the page, runs them, two files at a time
 # make check   format, lint, types, architecture
 # make bench   measures how fast all is: make bench ARGS=FOLDER, a folder of photographs with train/ and val/
 # make torture kills and fills up the disk of trainings at every point, and compares what becomes of them
@@ -26,7 +26,7 @@ app: $(VENV)/.app
 
 test: $(VENV)/.test
 	$(RUN) tests/browser.py
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.test
 	$(RUN) -m ruff format --check .
