@@ -86,6 +86,7 @@ def changed() -> TrainConfig:
         compile="no",
         fused="no",
         keep_decoded=512,
+        vary_on="device",
         workers=3,
         threads=2,
     )
