@@ -30,6 +30,9 @@ Patch = tuple[Box, Tensor]
 """What of a picture is erased, and the noise there: uint8 [3, height, width]."""
 _CARDS = ("cuda",)
 """Devices on which `auto` varies pictures."""
+_AT_ONCE = 64
+"""Pictures of a batch that are varied together: what is computed between takes ten times their place, and a step that
+goes through the network in portions may be large."""
 _PADDING = {"black": "zeros", "reflect": "reflection"}
 _LEVELS = 255.999
 """By which torchvision brings [0, 1] back to 0 … 255, cutting off what is behind the point."""
@@ -65,7 +68,13 @@ class Pending:
         """
         if not indices:
             return pixels
-        drawn, patches = zip(*(self._drawn.pop(index) for index in indices), strict=True)
+        drawn = [self._drawn.pop(index) for index in indices]
+        starts = range(0, len(drawn), _AT_ONCE)
+        parts = [self._finished(pixels[at : at + _AT_ONCE], drawn[at : at + _AT_ONCE]) for at in starts]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _finished(self, pixels: Tensor, both: Sequence[tuple[Drawn, Patch | None]]) -> Tensor:
+        drawn, patches = zip(*both, strict=True)
         if self._turns:
             pixels = _turned(pixels, [one.angle for one in drawn], self.prep.side, self.config.rotate_border)
         pixels = _some(pixels, [one.mirrored for one in drawn], lambda some, _: some.flip(-1))
