@@ -80,6 +80,7 @@ class TrainConfig:
     head_kind: str = _knob("softmax", "head", choices=("softmax", "logit"))
     head_hidden: int = _knob(0, "head", low=0, high=65_536, step=1)
     head_init: str = _knob("small", "head", choices=("small", "default", "xavier", "imagenet"))
+    head_seed: int | None = _knob(None, "head", low=0, high=2**31 - 1, step=1)
 
     unfreeze_epoch: int = _knob(0, "phases", low=0, high=9_999, step=1, unit="epochs")
     unfreeze_from: str = _knob("", "phases")
@@ -177,6 +178,11 @@ class TrainConfig:
     def caches_features(self) -> bool:
         """Whether the backbone runs over the pictures once only, and the head is trained on what it gave."""
         return self.mode == "frozen" and self.features == "cached"
+
+    @property
+    def start_seed(self) -> int:
+        """Of what is random in a network at its start."""
+        return self.seed if self.head_seed is None else self.head_seed
 
     @property
     def dealing(self) -> dict[str, Any]:

@@ -215,6 +215,7 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
     chosen = config.defaults(backbone, mode)
     assert {name: getattr(resolved, name) for name in chosen} == chosen
     left = [
+        "head_seed",
         "side",
         "resize",
         "crop_ratio",
@@ -222,7 +223,7 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
         "keep_decoded",
         "workers",
         "threads",
-    ]  # the backbone's, none, the machine's
+    ]  # the seed's, the backbone's, none, the machine's
     assert [name for name in KNOBS if getattr(resolved, name) is None] == left
     assert config.resolve(resolved) == resolved
 

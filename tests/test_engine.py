@@ -409,6 +409,16 @@ def test_a_resume_in_either_phase_is_the_undisturbed_run_to_the_bit(
     assert figures(parted.history()) == figures(whole.history())
 
 
+def test_another_seed_of_the_head_starts_it_otherwise_on_the_same_split(begin: Callable[..., Run]) -> None:
+    made = [begin(epochs=1, head_init="default", **knobs) for knobs in ({}, {"head_seed": 0}, {"head_seed": 1})]
+    for run in made:
+        go(run)
+    same, zero, one = (sealed.load(run.best)[0]["head.weight"] for run in made)
+    assert torch.equal(same, zero), "the seed is 0 where nothing is said"
+    assert not torch.allclose(zero, one, atol=1e-3)
+    assert len({run.read("config.json")["manifest"] for run in made}) == 1
+
+
 def test_early_stopping_waits_for_the_last_phase(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(**{**TWO_PHASES, "epochs": 9, "unfreeze_epoch": 3}, early_stop=2)
     scored(monkeypatch, [0.9, 0.3, 0.2, 0.1, 0.2, 0.1, 0.2])

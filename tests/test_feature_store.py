@@ -14,9 +14,10 @@ from torch import Tensor
 from ftlab import disk, runs
 from ftlab.config import TrainConfig
 from ftlab.data import augment
-from ftlab.events import Event, Note
-from ftlab.models import engines, feature_store
+from ftlab.events import Ended, Event, Note, Progress
+from ftlab.models import engines, feature_store, features
 from ftlab.models.feature_store import Store
+from ftlab.training import setup
 from ftlab.training.engine import train
 
 
@@ -151,6 +152,28 @@ def test_where_all_is_kept_no_engine_is_made(
     again = run()
     assert kept(told(again)) == 21
     assert again.resolved().engine == first.resolved().engine == "torch"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> runs.Run:
+        return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), epochs=1, threads=1))
+
+    told(run())
+    monkeypatch.setattr(setup, "TELL", -1.0)
+    monkeypatch.setattr(features, "_KEEP", 4)
+    again = run()
+    events = []
+    for event in train(again.config(), again):
+        events.append(event)
+        if isinstance(event, Progress):
+            again.ask_stop()
+    (far,) = (event for event in events if isinstance(event, Progress))
+    assert (far.stage, far.done, far.total) == ("features", 4, 21)
+    assert isinstance(events[-1], Ended)
+    assert (events[-1].reason, events[-1].epoch, kept(events)) == ("stopped", 0, 0)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -140,3 +140,14 @@ def test_unit_brings_pixels_from_minus_one_to_one() -> None:
 def test_a_large_side_is_not_made_of_a_small_picture() -> None:
     assert PREP.detail == 512
     assert dataclasses.replace(PREP, resize=700).detail == 700
+
+
+def test_normalising_first_without_gradients_leaves_them_to_others_later() -> None:
+    prep = transforms.Preprocessing(8, 8, "bilinear", (0.1, 0.2, 0.3), (0.7, 0.6, 0.5))
+    pixels = torch.full((1, 3, 8, 8), 100, dtype=torch.uint8)
+    with torch.inference_mode():
+        transforms.normalise(pixels, prep)
+    wanted = torch.full((1, 3, 8, 8), 100.0, requires_grad=True)
+    transforms.normalise(wanted.clone(), prep).sum().backward()
+    assert wanted.grad is not None
+    assert torch.allclose(wanted.grad[0, :, 0, 0] * 255, 1 / torch.tensor(prep.std))

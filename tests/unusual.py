@@ -84,6 +84,7 @@ def changed() -> TrainConfig:
         precision="fp32",
         engine="torch",
         compile="no",
+        head_seed=7,
         fused="no",
         keep_decoded=512,
         vary_on="device",

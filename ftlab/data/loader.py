@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ftlab.data import threads
 from ftlab.errors import PictureError
 
 _AHEAD = 3
@@ -64,32 +65,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def batches(pieces: Sequence[Sequence[int]], read: Callable[[int], Tensor], workers: int) -> Iterator[Batch]:
+def batches(
+    pieces: Sequence[Sequence[int]], read: Callable[[int], Tensor], workers: int, *, pinned: bool = False
+) -> Iterator[Batch]:
     """Each piece as a batch, in order; `read(index)` gives one picture, uint8 [3, side, side].
 
-    A picture that `read` refuses with a `PictureError` is left out and named in `skipped`.
+    With `pinned` they lie in memory that a CUDA device copies from by itself. A picture that `read` refuses with a
+    `PictureError` is left out and named in `skipped`.
     """
-    # Each with one of torch's threads: if each had a team, the network's own team would wait for its cores. This thread
-    # keeps its number, but threads that are made meanwhile, by whomever, begin with one too.
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with threads.of_one(workers, "decode") as pool:
         waiting: deque[list[tuple[int, Future[Tensor]]]] = deque()
-        try:
-            todo = iter(pieces)
-            for piece in todo:
-                waiting.append([(index, pool.submit(read, index)) for index in piece])
-                if len(waiting) > _AHEAD:
-                    yield _gather(waiting.popleft())
-            while waiting:
-                yield _gather(waiting.popleft())
-        finally:
-            for piece_futures in waiting:
-                for _, future in piece_futures:
-                    future.cancel()
-            torch.set_num_threads(threads)
+        for piece in pieces:
+            waiting.append([(index, pool.submit(read, index)) for index in piece])
+            if len(waiting) > _AHEAD:
+                yield _gather(waiting.popleft(), pinned)
+        while waiting:
+            yield _gather(waiting.popleft(), pinned)
 
 
-def _gather(futures: list[tuple[int, Future[Tensor]]]) -> Batch:
+def _gather(futures: list[tuple[int, Future[Tensor]]], pinned: bool) -> Batch:
     indices, pictures, skipped = [], [], []
     for index, future in futures:
         try:
@@ -97,5 +91,7 @@ def _gather(futures: list[tuple[int, Future[Tensor]]]) -> Batch:
             indices.append(index)
         except PictureError as refusal:
             skipped.append((index, refusal))
-    pixels = torch.stack(pictures) if pictures else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
-    return Batch(indices, pixels, skipped)
+    if not pictures:
+        return Batch(indices, torch.empty(0, 3, 0, 0, dtype=torch.uint8), skipped)
+    pixels = torch.empty(len(pictures), *pictures[0].shape, dtype=pictures[0].dtype, pin_memory=pinned)
+    return Batch(indices, torch.stack(pictures, out=pixels), skipped)

@@ -7,6 +7,7 @@ prediction, and a batch is a quarter of its float size.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,15 @@ def seen_box(width: int, height: int, prep: Preprocessing) -> tuple[float, float
 
 def normalise(batch: Tensor, prep: Preprocessing) -> Tensor:
     """uint8 [B, 3, H, W] -> float32 [B, 3, H, W] on the same device: (x / 255 - mean) / std."""
-    mean = torch.tensor(prep.mean, device=batch.device).view(1, 3, 1, 1)
-    std = torch.tensor(prep.std, device=batch.device).view(1, 3, 1, 1)
+    mean, std = _per_channel(prep.mean, batch.device), _per_channel(prep.std, batch.device)
     return batch.float().div_(255.0).sub_(mean).div_(std)
+
+
+@cache
+def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """float32 [1, 3, 1, 1], brought to a device once: a card would be waited for each time."""
+    with torch.inference_mode(False):  # a tensor that is made in that mode can be used in no other
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def _scaled(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ftlab.data import threads
 from ftlab.data.loader import batches
 from ftlab.errors import PictureError
 from ftlab.models.engines import Engine
@@ -78,7 +80,7 @@ def compute(
     kept = table.filled
     new: list[tuple[bytes, Tensor]] = []
     skipped: list[tuple[int, PictureError]] = []
-    source = _on_processor if device.type == "cpu" else _on_card
+    source = _on_processor if device.type == "cpu" else partial(_on_card, pinned=device.type == "cuda")
     for indices, vectors, refused in source(table.missing(), views, read, engine, workers):
         for index, own in zip(indices, vectors.unbind(1), strict=True):
             table.put(index, own)
@@ -95,13 +97,15 @@ def compute(
     yield Features(table.compact(), order, skipped, kept)
 
 
-def kept(store: Store, keys: Keys, count: int, views: int, workers: int) -> Features | None:
-    """The features of N = `count` pictures, if those of all of them are kept. See `compute`."""
+def kept(store: Store, keys: Keys, count: int, views: int, workers: int) -> Iterator[int | Features]:
+    """Pictures found so far; at last the features of N = `count` pictures, if those of all of them are kept. See
+    `compute`."""
     table = _Table(views, count)
     for done, filled in enumerate(_kept(table, store, keys, workers), start=1):
         if filled < min(count, done * _KEEP):
-            return None
-    return Features(table.compact(), table.order(), [], count)
+            return
+        yield filled
+    yield Features(table.compact(), table.order(), [], count)
 
 
 class _Table:
@@ -175,10 +179,7 @@ def _on_processor(
             return [], torch.empty(views, 0, 0), refused
         return indices, torch.stack(rows, dim=1), refused
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(workers, "features", initializer=torch.set_num_threads, initargs=(1,))
-    try:
+    with threads.of_one(workers, "features") as pool:
         waiting: deque[Future[Part]] = deque()
         for piece in _pieces(wanted, _PIECE):
             waiting.append(pool.submit(work, piece))
@@ -186,18 +187,15 @@ def _on_processor(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 def _on_card(
-    wanted: Sequence[int], views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int
+    wanted: Sequence[int], views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int, *, pinned: bool
 ) -> Iterator[Part]:
     def every_view(index: int) -> Tensor:
         return torch.stack([read(index, view) for view in range(views)])
 
-    for batch in batches(_pieces(wanted, _CARD_BATCH), every_view, workers):
+    for batch in batches(_pieces(wanted, _CARD_BATCH), every_view, workers, pinned=pinned):
         if batch.indices:
             vectors = torch.stack([run(batch.pixels[:, view]) for view in range(views)])
             yield batch.indices, vectors, batch.skipped

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -19,6 +20,7 @@ from ftlab.config import TrainConfig
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
+from ftlab.models.abreast import abreast
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
 from ftlab.training import checkpoint, devices, frozen, initial, resumed, setup
@@ -209,33 +211,33 @@ def evaluate(
     began = told
     module.eval()
     try:
-        for share in feed.evaluate(split):
-            if share.skipped and resumed.gone(catalog):
-                raise DataError("data.gone", folder=catalog.root)
-            yield from setup.skipped(share.skipped, catalog, split)
-            if len(share.labels):
-                tally.add(_logits(module, share.inputs, accelerator, portions), share.labels, share.weight)
-            done += share.count
-            if stop():
-                return None
-            if time.monotonic() - told > 0.5:
-                told = time.monotonic()
-                pace = done / (told - began)
-                total = len(catalog.splits[split])
-                yield Progress(stage="validation", done=done, total=total, images_per_second=pace)
+        with abreast(accelerator.device) as apply:
+            for share in feed.evaluate(split):
+                if share.skipped and resumed.gone(catalog):
+                    raise DataError("data.gone", folder=catalog.root)
+                yield from setup.skipped(share.skipped, catalog, split)
+                if len(share.labels):
+                    look = partial(_look, module, share.inputs, accelerator)
+                    logits = torch.cat(portions.over(len(share.labels), partial(apply, look)))
+                    tally.add(logits, share.labels, share.weight)
+                done += share.count
+                if stop():
+                    return None
+                if time.monotonic() - told > 0.5:
+                    told = time.monotonic()
+                    pace = done / (told - began)
+                    total = len(catalog.splits[split])
+                    yield Progress(stage="validation", done=done, total=total, images_per_second=pace)
     finally:
         for name, part in module.named_modules():
             part.training = was[name]
     return tally.total(accelerator)
 
 
-def _logits(module: nn.Module, inputs: Tensor, accelerator: Accelerator, portions: Portions) -> Tensor:
-    def infer(some: slice) -> Tensor:
-        with torch.inference_mode(), accelerator.autocast():
-            logits: Tensor = module(inputs[some])
-            return logits
-
-    return torch.cat(portions.over(len(inputs), infer))
+def _look(module: nn.Module, inputs: Tensor, accelerator: Accelerator, some: slice) -> Tensor:
+    with torch.inference_mode(), accelerator.autocast():
+        logits: Tensor = module(inputs[some])
+        return logits
 
 
 def _started(

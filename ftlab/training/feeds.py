@@ -23,6 +23,7 @@ from ftlab.data.loader import batches, cores, plan, views_of
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.models.features import Features
+from ftlab.training import transfer
 from ftlab.training.sampling import order
 
 _EVALUATION_BATCH = 32
@@ -157,17 +158,18 @@ class PictureFeed:
         self, split: str, pieces: Sequence[list[int]], picture: partial[Tensor], finish: Finish | None = None
     ) -> Iterator[Share]:
         mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
-        for piece, batch in zip(pieces, batches(mine, picture, self.workers), strict=True):
+        made = batches(mine, picture, self.workers, pinned=transfer.pinned(self.device))
+        for piece, (batch, pixels) in zip(pieces, transfer.across(made, self.device), strict=True):
             idle, total = self.rank >= len(piece), len(self.labels[split])
-            pixels, labels = batch.pixels, self.labels[split][[index % total for index in batch.indices]]
+            labels = self.labels[split][[index % total for index in batch.indices]]
             refused = list({index % total: (index % total, why) for index, why in batch.skipped}.values())
             if self.world > 1 and not batch.indices:  # none could be read: the others still wait for this process
-                idle, pixels, labels = True, torch.zeros(1, 3, self.prep.side, self.prep.side), torch.tensor([0])
-            pixels = pixels.to(self.device, non_blocking=True)
+                idle, labels = True, torch.tensor([0])
+                pixels = torch.zeros(1, 3, self.prep.side, self.prep.side, device=self.device)
             pixels = finish(pixels, batch.indices) if finish else pixels
             yield Share(
                 transforms.normalise(pixels, self.prep),
-                labels.to(self.device),
+                transfer.small(labels, self.device),
                 torch.full((len(labels),), 0.0 if idle else 1.0, device=self.device),
                 len(piece) if self.world > 1 else len(batch.indices),
                 [one for one in refused if one[0] not in self.lost[split]],

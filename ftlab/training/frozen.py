@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import version
 
 from accelerate import Accelerator
@@ -45,17 +45,19 @@ def compute(
     row = backbones.get(config.backbone)
     likely = engines.likely(row, accelerator.device, looks=looks, wanted=config.engine)
     common = _common(net, pictures, likely) if store else ""
-    if store and store.file.exists() and (known := _known(pictures, store, common, wanted)):
-        if config.engine != likely:
-            run.resolve(engine=likely)
-        yield Note(code="features_kept", values={"kept": sum(counts.values()), "images": sum(counts.values())})
-        yield known
-        return
+    if store and store.file.exists():
+        known = yield from _known(pictures, store, common, wanted, stop)
+        if known:
+            if config.engine != likely:
+                run.resolve(engine=likely)
+            yield Note(code="features_kept", values={"kept": sum(counts.values()), "images": sum(counts.values())})
+            yield known
+        if known or stop():
+            return
     engine = _engine(net, pictures, run, accelerator, looks)
     if store and engine.name != likely:
         common = _common(net, pictures, engine.name)
-    began = told = time.monotonic()
-    before = 0
+    pace = _Pace(sum(counts.values()))
     for split, count in counts.items():
         work = features.compute(
             engine,
@@ -76,16 +78,14 @@ def compute(
                 yield from setup.skipped(pictures.lose(split, part.skipped), pictures.catalog, split)
             elif stop():
                 return
-            elif time.monotonic() - told > setup.TELL:
-                told = time.monotonic()
-                pace = (before + part) / (told - began)
-                yield Progress(stage="features", done=before + part, total=sum(counts.values()), images_per_second=pace)
-        before += count
-    seconds = time.monotonic() - began
+            else:
+                yield from pace.say(part)
+        pace.before += count
+    seconds = time.monotonic() - pace.began
     kept = sum(one.kept for one in found.values())
     if kept:
-        yield Note(code="features_kept", values={"kept": kept, "images": before})
-    if new := before - kept:
+        yield Note(code="features_kept", values={"kept": kept, "images": pace.total})
+    if new := pace.total - kept:
         yield Note(code="features", values={"images": new, "seconds": round(seconds, 1), "rate": round(new / seconds)})
     yield found
 
@@ -107,21 +107,51 @@ def _engine(net: Network, pictures: PictureFeed, run: Run, accelerator: Accelera
     return mine or choose(name)
 
 
-def _known(pictures: PictureFeed, store: Store, common: str, views: dict[str, int]) -> dict[str, Features] | None:
-    """The features of all pictures, if all were kept from the engine that is to be expected: none is made then, which
-    takes a second."""
-    found = {}
+def _known(
+    pictures: PictureFeed, store: Store, common: str, views: dict[str, int], stop: Callable[[], bool]
+) -> Generator[Event, None, dict[str, Features] | None]:
+    """Progress; the generator's value: the features of all pictures, if all were kept from the engine that is to be
+    expected, for none is made then, which takes a second. None too when `stop` said so."""
+    found: dict[str, Features] = {}
+    counts = {split: len(pictures.catalog.splits[split]) for split in views}
+    pace = _Pace(sum(counts.values()))
     for split, number in views.items():
-        count = len(pictures.catalog.splits[split])
 
         def keys(index: int, split: str = split, number: int = number) -> list[bytes] | None:
             return pictures.keys(split, index, number, common)
 
-        every = features.kept(store, keys, count, number, pictures.workers)
-        if every is None:
+        for part in features.kept(store, keys, counts[split], number, pictures.workers):
+            if isinstance(part, Features):
+                found[split] = part
+            elif stop():
+                return None
+            else:
+                yield from pace.say(part)
+        if split not in found:
             return None
-        found[split] = every
+        pace.before += counts[split]
     return found
+
+
+class _Pace:
+    """How far the work on all pictures is, told as often as a person reads it.
+
+    Attributes:
+        total: pictures.
+        before: of them in the splits that are done.
+        began: when, on the monotonic clock.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.before = total, 0
+        self.began = self._told = time.monotonic()
+
+    def say(self, done: int) -> Iterator[Progress]:
+        """`done` pictures of the split at work."""
+        now, done = time.monotonic(), self.before + done
+        if now - self._told > setup.TELL:
+            self._told = now
+            yield Progress(stage="features", done=done, total=self.total, images_per_second=done / (now - self.began))
 
 
 def _common(net: Network, pictures: PictureFeed, engine: str) -> str:

@@ -69,6 +69,7 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         resolve(config),
         side=prep.side,
         resize=prep.resize,
+        head_seed=config.start_seed,
         crop_side=config.crop_side or prep.side,
         crop_ratio=config.crop_ratio or augment.CROP_RATIO,
         device=accelerator.device.type,
@@ -200,7 +201,8 @@ def build(
     if head.kind == "logit" and len(pictures.classes) != 2:
         raise ConfigError("config.logit", name=flag("head_kind"), count=len(pictures.classes))
     inherit = imagenet.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
-    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=config.seed, head=head, inherit=inherit)
+    start = config.start_seed
+    net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=start, head=head, inherit=inherit)
     if prep.side != row.side:
         _try(net, row, prep.side)
     freezing.freeze(net, config, max(1, epoch))
