@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ftlab.config import TrainConfig
-from ftlab.data import augment, transforms
+from ftlab.data import augment, transfer, transforms
 from ftlab.data.augment import Box, Drawn, Steady
 from ftlab.data.transforms import Preprocessing
 
@@ -96,13 +96,8 @@ def _some(pixels: Tensor, drawn: Sequence[V | None], change: Callable[[Tensor, l
     if len(rows) == len(pixels):
         return change(pixels, having)
     # By positions that were counted here: to count those of a mask, one would have to wait for the device.
-    at = _there(torch.tensor(rows), pixels.device)
+    at = transfer.small(torch.tensor(rows), pixels.device)
     return pixels.index_copy(0, at, change(pixels.index_select(0, at), having))
-
-
-def _there(values: Tensor, device: torch.device) -> Tensor:
-    """A small tensor of the processor on the device, without waiting until it is there."""
-    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
 
 
 def _turned(pixels: Tensor, angles: Sequence[float], side: int, border: str) -> Tensor:
@@ -111,7 +106,7 @@ def _turned(pixels: Tensor, angles: Sequence[float], side: int, border: str) -> 
     height, width = pixels.shape[-2:]
     top, left = transforms.middle(height, width, side)
     turn = torch.tensor(angles, dtype=torch.float64).deg2rad()
-    cosine, sine = _there(torch.stack([turn.cos(), turn.sin()]).float(), pixels.device)[:, :, None, None]
+    cosine, sine = transfer.small(torch.stack([turn.cos(), turn.sin()]).float(), pixels.device)[:, :, None, None]
     steps = torch.arange(side, device=pixels.device)
     x, y = steps + (left - (width - 1) / 2), (steps + (top - (height - 1) / 2))[:, None]
     # Where each pixel comes from, in pixels from the middle; grid_sample counts by half sides from there.
@@ -131,7 +126,7 @@ def _blended(pixels: Tensor, tints: Sequence[dict[str, float]]) -> Tensor:
         [-one.get("saturation", 0.0) for one in tints],
         [-one.get("contrast", 0.0) for one in tints],
     ]
-    own, of_grey, of_mean = _there(torch.tensor(shares), pixels.device)[:, :, None, None, None]
+    own, of_grey, of_mean = transfer.small(torch.tensor(shares), pixels.device)[:, :, None, None, None]
     made = pixels * own
     if kinds != {"brightness"}:
         grey = _grey(pixels, 1).float()
@@ -142,7 +137,7 @@ def _blended(pixels: Tensor, tints: Sequence[dict[str, float]]) -> Tensor:
 def _hue(pixels: Tensor, amounts: Sequence[float]) -> Tensor:
     """Pictures, uint8 [B, 3, s, s], whose hues are turned by shares of the circle, light and saturation as they were
     (HSV: Smith, 1978, "Color gamut transform pairs"; here by one formula for all sectors, without a table)."""
-    turn = _there(torch.tensor(amounts), pixels.device)[:, None, None]
+    turn = transfer.small(torch.tensor(amounts), pixels.device)[:, None, None]
     picture = pixels.float() / 255
     red, green, blue = picture.unbind(1)
     low, light = picture.aminmax(dim=1)
@@ -170,7 +165,7 @@ def _blurred(pixels: Tensor, sigmas: Sequence[float]) -> Tensor:
     heights = -(far**2) / (2 * torch.tensor(sigmas)[:, None] ** 2)
     heights.masked_fill_(far.abs() > torch.tensor(reaches)[:, None], -torch.inf)
     # Each channel of each picture is one of the convolution's, and has its kernel.
-    kernels = _there(heights.softmax(1).repeat_interleave(3, 0), pixels.device)[:, None, None]
+    kernels = transfer.small(heights.softmax(1).repeat_interleave(3, 0), pixels.device)[:, None, None]
     flat = F.pad(pixels.float(), [max(reaches)] * 4, mode="reflect").flatten(0, 1)[None]
     flat = F.conv2d(F.conv2d(flat, kernels, groups=len(kernels)), kernels.mT.contiguous(), groups=len(kernels))
     return flat.view(pixels.shape).round_().to(torch.uint8)
@@ -179,11 +174,11 @@ def _blurred(pixels: Tensor, sigmas: Sequence[float]) -> Tensor:
 def _erased(pixels: Tensor, patches: Sequence[Patch]) -> Tensor:
     """Pictures, uint8 [B, 3, s, s], each with its patch of noise."""
     side, device = pixels.shape[-1], pixels.device
-    sheets = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    sheets = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=transfer.pinned(device))
     for sheet, ((top, left, tall, wide), noise) in zip(sheets, patches, strict=True):
         sheet[:, top : top + tall, left : left + wide] = noise
     edges = torch.tensor([[top, top + tall, left, left + wide] for (top, left, tall, wide), _ in patches])
-    top, bottom, left, right = _there(edges.T.contiguous(), device)[:, :, None]
+    top, bottom, left, right = transfer.small(edges.T.contiguous(), device)[:, :, None]
     steps = torch.arange(side, device=device)
     rows, columns = (steps >= top) & (steps < bottom), (steps >= left) & (steps < right)
     inside = rows[:, None, :, None] & columns[:, None, None]

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ftlab.config import TrainConfig
-from ftlab.data import augment, batched, transforms
+from ftlab.data import augment, batched, transfer, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
 from ftlab.data.decoded import Decoded, Sized
@@ -23,7 +23,6 @@ from ftlab.data.loader import batches, cores, plan, views_of
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.models.features import Features
-from ftlab.training import transfer
 from ftlab.training.sampling import order
 
 _EVALUATION_BATCH = 32
