@@ -1056,15 +1056,19 @@ def test_a_fused_training_resumes_to_the_bit_and_is_the_other_but_for_rounding(
 # Pictures varied in batches, where the network is
 
 
-@pytest.mark.parametrize("way", [{**FULL, "batchnorm": "frozen"}, {**FRESH, "augment": "crop"}], ids=["full", "fresh"])
+@pytest.mark.parametrize("way", [FULL, {**FRESH, "augment": "crop"}], ids=["full", "fresh"])
 def test_pictures_varied_on_the_device_teach_what_they_would_from_the_processor(
     begin: Callable[..., Run], way: dict[str, Any]
 ) -> None:
-    """Losses of the first epoch within 1e-2, of its first step within 1e-3; a resume has the same bits."""
+    """The first loss within 1e-3, those of the epoch within 2e-2: BatchNorm of four pictures makes much of a rounded
+    pixel, and ten times as much of another hue. A resume has the same bits."""
     knobs = {
-        **{"learning_rate": 1e-4, "epochs": 2, "rotate": 15.0, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
-        **{"hue": 0.1, "grayscale": 0.2, "blur": 1.5, "erase": 0.3, **way},
+        **{**way, "epochs": 2, "batchnorm": "train", "head_init": "default", "learning_rate": 1e-5, "rotate": 15.0},
+        **{"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "grayscale": 0.2, "blur": 1.5},
+        "erase": 0.3,
     }
+    other = begin(vary_on="device", **{**knobs, "hue": 0.2})
+    go(other, 1)
     alone, whole, parted = (begin(vary_on=place, **knobs) for place in ("processor", "device", "device"))
     go(alone)
     go(whole)
@@ -1075,9 +1079,12 @@ def test_pictures_varied_on_the_device_teach_what_they_would_from_the_processor(
     assert parted.best.read_bytes() == whole.best.read_bytes()
     assert figures(parted.history()) == figures(whole.history())
     assert alone.last.read_bytes() != whole.last.read_bytes()
-    losses = [[step.loss for step in run.history().steps] for run in (alone, whole)]
-    assert losses[1][0] == pytest.approx(losses[0][0], abs=1e-3)
-    assert losses[1][:STEPS] == pytest.approx(losses[0][:STEPS], abs=1e-2)
+    from_threads, from_batches, otherwise = (
+        [step.loss for step in run.history().steps] for run in (alone, whole, other)
+    )
+    assert from_batches[0] == pytest.approx(from_threads[0], abs=1e-3)
+    assert from_batches[:STEPS] == pytest.approx(from_threads[:STEPS], abs=2e-2)
+    assert abs(otherwise[0] - from_threads[0]) > 1e-2
 
 
 def test_where_pictures_were_varied_stands_in_the_run_and_a_resume_keeps_it(begin: Callable[..., Run]) -> None:
