@@ -1079,9 +1079,8 @@ def test_pictures_varied_on_the_device_teach_what_they_would_from_the_processor(
     assert parted.best.read_bytes() == whole.best.read_bytes()
     assert figures(parted.history()) == figures(whole.history())
     assert alone.last.read_bytes() != whole.last.read_bytes()
-    from_threads, from_batches, otherwise = (
-        [step.loss for step in run.history().steps] for run in (alone, whole, other)
-    )
+    told: list[list[Any]] = [[step.loss for step in run.history().steps] for run in (alone, whole, other)]
+    from_threads, from_batches, otherwise = told
     assert from_batches[0] == pytest.approx(from_threads[0], abs=1e-3)
     assert from_batches[:STEPS] == pytest.approx(from_threads[:STEPS], abs=2e-2)
     assert abs(otherwise[0] - from_threads[0]) > 1e-2
