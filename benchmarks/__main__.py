@@ -1,25 +1,24 @@
 """All benchmarks in turn, and their table: `python -m benchmarks FOLDER`, `make bench ARGS=FOLDER`.
 
+    python -m benchmarks FOLDER --write
+    python -m benchmarks FOLDER --only against --having reference resnet18 --write
+
 FOLDER has `train/` and `val/` with a folder a class of photographs in each (PyTorch's ants and bees). Each program runs
-in a process of its own, and prints what it measures as it goes. With `--write`, docs/benchmarks.md is made anew.
+in a process of its own, and prints what it measures as it goes. With `--write`, docs/benchmarks.md is made anew where
+all programs ran; else the rows that were measured take the place of those in it, and all others stay.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import row
+from benchmarks import row, table
+from benchmarks.process import ROOT
 from benchmarks.row import Row
-from ftlab.data.loader import cores
 
-ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("startup", "FOLDER"),
     ("pipeline", "FOLDER"),
@@ -29,26 +28,36 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("growth", "FOLDER"),
     ("page",),
     ("many_pictures", "FOLDER"),
-    ("tutorial_loop", "FOLDER", "--mode", "frozen"),
-    ("tutorial_loop", "FOLDER", "--mode", "full", "--epochs", "10"),
-    ("tutorial_loop", "FOLDER", "--mode", "full", "--epochs", "10", "--backbone", "resnet18", "--random"),
+    ("against", "FOLDER", "--mode", "frozen"),
+    ("against", "FOLDER", "--mode", "full", "--epochs", "10"),
+    ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--backbone", "resnet18", "--random"),
+    ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "reference"),
+    ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
+    ("card", "FOLDER"),
 )
-_BEGIN, _END = "<!-- measured -->", "<!-- end -->"
+PAGE = ROOT / "docs" / "benchmarks.md"
+DRAWINGS = {"growth": ("--draw", "assets/growth.svg")}
+"""What a program draws for the page."""
 
 
 def main() -> int:
     """Run them; the status is 1 where one has failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", choices=sorted({one[0] for one in PROGRAMS}), metavar="NAME")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument(
+        "--having", nargs="+", default=[], metavar="WORD", help="only where the words have all of these"
+    )
+    parser.add_argument("--write", action="store_true", help="put what was measured into docs/benchmarks.md")
     options = parser.parse_args()
+    chosen = [one for one in PROGRAMS if not options.only or one[0] in options.only]
+    chosen = [one for one in chosen if set(options.having) <= set(one)]
+    machine = table.machine()
     rows: list[Row] = []
     failed = False
-    for name, *rest in PROGRAMS:
-        if options.only and name not in options.only:
-            continue
+    for name, *rest in chosen:
         words = [str(options.folder.absolute()) if word == "FOLDER" else word for word in rest]
+        words += DRAWINGS.get(name, ()) if options.write else ()
         with subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.{name}", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
         ) as process:
@@ -58,31 +67,12 @@ def main() -> int:
                 found = row.of_line(line)
                 rows += [found] if found else []
         failed |= process.returncode != 0
-    table = _table(rows)
-    print(f"\n{table}")
+    print(f"\n{table.made(machine, rows)}")
     if options.write:
-        _write(table)
+        whole = len(chosen) == len(PROGRAMS) and not failed
+        text = table.renewed(PAGE.read_text(encoding="utf-8"), machine, rows, whole=whole)
+        PAGE.write_text(text, encoding="utf-8")
     return int(failed)
-
-
-def _table(rows: list[Row]) -> str:
-    head = ["| what | to reach | measured | made of |", "|---|---|---|---|"]
-    return "\n".join([_machine(), "", *head, *(one.markdown for one in rows)])
-
-
-def _machine() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "pillow", "gradio"))
-    system = f"{platform.system()} {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
-    load = f"load before {os.getloadavg()[2]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{time.strftime('%Y-%m-%d')}; {system}; {packages}; {load}"
-
-
-def _write(table: str) -> None:
-    page = ROOT / "docs" / "benchmarks.md"
-    text = page.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    page.write_text(f"{before}{_BEGIN}\n\n{table}\n\n{_END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psutil
 from PIL import Image
 
 from benchmarks import odd
+from benchmarks.peak import megabytes
 from ftlab.data import decode
 from ftlab.errors import PictureError
 
@@ -86,7 +86,7 @@ def measure(files: list[Path]) -> dict[str, object]:
     """In a process of its own: the most processor time in seconds, the most memory in MB, and the outcomes."""
     with open(files[0], "rb") as stream:
         stream.read(1)
-    start = _peak()
+    start = megabytes()
     worst, outcomes = 0.0, Counter[str]()
     for file in files:
         for look in (decode.check, decode.read):
@@ -98,20 +98,7 @@ def measure(files: list[Path]) -> dict[str, object]:
                 outcome = refusal.code
             worst = max(worst, time.process_time() - began)
         outcomes[outcome] += 1
-    return {"seconds": worst, "megabytes": (_peak() - start) / 1e6, "outcomes": outcomes}
-
-
-def _peak() -> float:
-    """Most memory that this process ever held, in bytes."""
-    if sys.platform == "win32":
-        return float(psutil.Process().memory_info().peak_wset)
-    if sys.platform == "linux":  # where a process inherits what its parent held at most
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return 1024.0 * int(status.partition("VmHWM:")[2].split()[0])
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(most if sys.platform == "darwin" else most * 1024)  # in bytes there, in kilobytes elsewhere
+    return {"seconds": worst, "megabytes": megabytes() - start, "outcomes": outcomes}
 
 
 def main() -> None:

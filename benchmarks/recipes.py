@@ -15,16 +15,14 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.process import last_line
 from ftlab import recipes
 
 BEGIN, END = "<!-- made by benchmarks.recipes -->", "<!-- until here -->"
@@ -98,7 +96,7 @@ def main() -> None:
 
 def run(name: str, seed: int) -> dict[str, Any]:
     """One training in a process of its own; its figures and seconds from start to end."""
-    plan, home = PLANS[name], Path(os.environ["FTLAB_TEST_DATA"])
+    plan, home = PLANS[name], Path(os.environ["FTLAB_TEST_DATA"]).absolute()
     with tempfile.TemporaryDirectory() as scratch:
         pictures = _laid_out(home / "data" / "hymenoptera", Path(scratch) / "pictures", plan)
         flags = ["--recipe", name, "--data", str(pictures), "--runs", f"{scratch}/runs", "--seed", str(seed)]
@@ -107,16 +105,8 @@ def run(name: str, seed: int) -> dict[str, Any]:
         code = "from ftlab.cli import main; import sys; sys.exit(main(['train', '--json', *sys.argv[1:]]))"
         if not plan.weights:
             code = f"import functools; from ftlab.training import engine\n{_RANDOM}\n{code}"
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code, *flags],
-            env={**os.environ, "TORCH_HOME": str(home / "torch_home"), "FTLAB_HOME": f"{scratch}/home"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        seconds = time.monotonic() - began
-        ended = json.loads(done.stdout.splitlines()[-1])
+        places = {"TORCH_HOME": str(home / "torch_home"), "FTLAB_HOME": f"{scratch}/home"}
+        ended, seconds = last_line(["-c", code, *flags], **places)
         scores = _scores(Path(ended["path"]))
     return {"recipe": name, "seed": seed, "seconds": seconds, **scores}
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch._dynamo  # its own import warns where warnings are errors
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from test_learner import batch, learner_of, tiny
 
 from ftlab import backbones, runs, words
@@ -39,7 +40,9 @@ def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator
     row = backbones.get(BACKBONE)
     monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
     torch._dynamo.reset()
+    AcceleratorState._reset_state(True)  # which takes one precision a process
     yield
+    AcceleratorState._reset_state(True)
     torch._dynamo.reset()
 
 
@@ -73,7 +76,11 @@ def near(one: Run, other: Run) -> None:
         assert torch.allclose(left[name], right[name], rtol=0, atol=1e-4 * float(right[name].abs().max()) + 1e-9), name
 
 
-@pytest.mark.parametrize("knobs", [FULL, PHASES], ids=["plain", "phases, average, portions, dropout"])
+@pytest.mark.parametrize(
+    "knobs",
+    [FULL, PHASES, {**FULL, "precision": "bf16"}],
+    ids=["plain", "phases, average, portions, dropout", "mixed precision"],
+)
 def test_it_learns_what_the_other_does_and_resumes_to_the_bit(begin: Callable[..., Run], knobs: dict[str, Any]) -> None:
     plain, whole, parted = (begin(compile=choice, **knobs) for choice in ("no", "yes", "yes"))
     go(plain)

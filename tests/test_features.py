@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from ftlab.errors import PictureError
 from ftlab.models import features, network
 from ftlab.models.engines import Torch
 from ftlab.models.features import Features
+from ftlab.training import devices, frozen
 
 CPU = torch.device("cpu")
 
@@ -54,6 +57,48 @@ def test_every_view_of_every_picture_in_order(workers: int) -> None:
     assert found.vectors[2, 9].tolist() == [9, 2, 7]
     assert found.vectors[..., 0].tolist() == [[float(index) for index in range(11)]] * 3
     assert found.skipped == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 11, 16, 17])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_several_processes_look_at_each_picture_once_and_speak_as_often(count: int, world: int) -> None:
+    parts = []
+    for rank in range(world):
+        work = features.compute(Torch(Mean(), Tensor.float, CPU), count, 1, read, CPU, 2, rank=rank, world=world)
+        *told, found = work
+        assert isinstance(found, Features)
+        assert found.vectors.shape[:2] == (1, len(found.indices))
+        assert [float(vector[0]) for vector in found.vectors[0]] == found.indices
+        parts.append((len(told), found.indices))
+    assert sorted(index for _, indices in parts for index in indices) == list(range(count))
+    assert len({times for times, _ in parts}) == 1, "or one would wait for what another has to say"
+
+
+@pytest.mark.parametrize("empty_handed", [False, True], ids=["both saw some", "one could read none"])
+def test_what_processes_saw_is_put_together_in_order(monkeypatch: pytest.MonkeyPatch, empty_handed: bool) -> None:
+    refusal = PictureError("missing", file="4.jpg")
+    first = Features(torch.tensor([[[1.0, -2.0], [5.0, 6.0]]]), [0, 2], [(4, refusal)])
+    second = Features(torch.tensor([[[3.0, 4.0]]]), [1], [])
+    if empty_handed:
+        second = Features(torch.empty(1, 0, 0), [], [(1, PictureError("missing", file="1.jpg"))])
+
+    def told(one: Features) -> tuple[Any, ...]:
+        return one.vectors.shape[2], one.indices, [(i, why.code, dict(why.values)) for i, why in one.skipped]
+
+    def total(accelerator: Any, some: Tensor) -> Tensor:
+        others = torch.zeros_like(some)
+        others[:, second.indices] = second.vectors if second.indices else 0.0
+        return some + others
+
+    monkeypatch.setattr(frozen, "gather_object", lambda mine: [*mine, told(second)])
+    monkeypatch.setattr(devices, "total", total)
+    processes: Any = SimpleNamespace(num_processes=2, device=CPU)
+    found = frozen._joined(first, 5, processes)
+    assert found.indices == ([0, 2] if empty_handed else [0, 1, 2])
+    assert found.vectors[0].tolist() == [[1.0, -2.0], *([] if empty_handed else [[3.0, 4.0]]), [5.0, 6.0]]
+    assert [(index, why.values["file"]) for index, why in found.skipped] == [
+        *([(1, "1.jpg")] if empty_handed else []), (4, "4.jpg"),
+    ]  # fmt: skip
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_named() -> None:

@@ -112,5 +112,10 @@ def test_pictures_are_read_with_one_of_torch_s_threads_and_nobody_else_s_number_
         torch.set_num_threads(before)
 
 
-def test_there_is_a_core() -> None:
-    assert loader.cores() >= 1
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    alone = loader.cores()
+    assert alone >= 1
+    for processes in (1, 2, 1000):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert loader.cores() == max(1, alone // processes)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ftlab import runs
-from ftlab.events import Started
+from ftlab.events import Note, Started
 from ftlab.jobs.worker import environment
 from ftlab.runs import Run
 from ftlab.training import sealed
@@ -22,6 +22,11 @@ PHASES = (
 )
 """The backbone learns at last, slowly enough for rounding not to grow, and with statistics that do not depend on which
 pictures a process has."""
+TINY = (
+    *("--mode", "scratch", "--backbone", "timm/test_vit", "--augment", "none", "--optimizer", "sgd"),
+    *("--learning-rate", "1e-3", "--head-multiplier", "1", "--schedule", "constant"),
+)
+"""Some ten layers, without statistics of a batch: compiled in seconds."""
 RENDEZVOUS = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")  # a free port
 
 
@@ -68,3 +73,27 @@ def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_w
     before, after = (sealed.load(run.best)[0]["backbone.conv_stem.weight"] for run in (alone, both))
     assert not torch.equal(one[conv], one[conv.replace("module", "average")]), "it has moved"
     assert before.shape == after.shape
+
+
+def test_two_processes_with_a_compiled_network_learn_what_one_does_without(tiny_folder: Path, tmp_path: Path) -> None:
+    alone = trained(tiny_folder, tmp_path / "alone", knobs=(*TINY, "--compile", "no"))
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), (*TINY, "--compile", "yes"))
+    assert "compiled" in {event.code for event in both.tail()[0] if isinstance(event, Note)}
+    assert (alone.resolved().compile, both.resolved().compile) == ("no", "yes")
+    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    assert one.keys() == two.keys()
+    for key in (key for key in one if key.startswith("module.")):
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
+
+
+def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(tiny_folder: Path, tmp_path: Path) -> None:
+    knobs = ("--features", "cached", "--feature-views", "2", "--engine", "torch")
+    alone = trained(tiny_folder, tmp_path / "alone", knobs=knobs)
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), knobs)
+    for run in (alone, both):
+        (looked,) = (event for event in run.tail()[0] if isinstance(event, Note) and event.code == "features")
+        assert looked.values["images"] == 21
+    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    for key in ("module.weight", "module.bias"):
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
+    assert [row.val_accuracy for row in alone.history().epochs] == [row.val_accuracy for row in both.history().epochs]

@@ -163,12 +163,12 @@ def test_pressing_a_bar_looks_for_that_class_in_both(panel: Pair, runs: list[Run
         given = handler({}, names(runs), one.name, other.name, file, "layer_cam", event)
         return dict(zip(SEEN, given, strict=True))
 
-    for handler in (panel.press_first, panel.press_second):
+    for handler in (panel.press(0), panel.press(1)):
         shown = press(handler, 2)
         assert evidence(shown["left"]) == evidence(shown["right"]) == "green"
         assert shown["classes"].value == "green"
     for wrong in (-1, 99, None, "0"):
-        assert press(panel.press_first, wrong)["classes"].value == OWN
+        assert press(panel.press(0), wrong)["classes"].value == OWN
 
 
 def test_an_answer_that_was_overtaken_is_not_given(

@@ -6,80 +6,57 @@ Pictures are decoded, cropped and flipped anew every epoch by four worker proces
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchvision import datasets, models
+from torchvision import datasets
 from torchvision import transforms as T
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from benchmarks.peers import job
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Train, and print what came of it."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("folder", type=Path, help="with train/ and val/")
-    asked.add_argument("--backbone", default="mobilenet_v2")
-    asked.add_argument("--mode", choices=("frozen", "full"), default="frozen")
-    asked.add_argument("--epochs", type=int, default=25)
-    asked.add_argument("--batch-size", type=int, default=4)
-    asked.add_argument("--workers", type=int, default=4)
-    asked.add_argument("--random", action="store_true", help="begin with random weights")
-    options = asked.parse_args()
+    options = job.words(__doc__, batch_size=4, workers=4).parse_args(given)
     began = time.monotonic()
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = job.device()
     loaders = {
         part: DataLoader(
-            datasets.ImageFolder(str(options.folder / part), _prepared(part)),
+            datasets.ImageFolder(str(options.folder / part), _prepared(part, options.side)),
             batch_size=options.batch_size, shuffle=True, num_workers=options.workers,
         )
         for part in ("train", "val")
     }  # fmt: skip
-    net = models.get_model(options.backbone, weights=None if options.random else "IMAGENET1K_V1")
-    if options.mode == "frozen":
-        net.requires_grad_(False)
-    _replace_head(net, len(loaders["train"].dataset.classes))  # type: ignore[attr-defined]
-    net.to(device)
-    learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(learning, lr=0.001, momentum=0.9)
+    net = job.network(options, len(loaders["train"].dataset.classes)).to(device)  # type: ignore[attr-defined]
+    optimizer = torch.optim.SGD(job.learning(net), lr=0.001, momentum=0.9)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
-    best, epochs = 0.0, []
-    for _ in range(options.epochs):
-        start = time.monotonic()
+
+    def batches(part: str) -> Iterator[tuple[Tensor, Tensor]]:
+        for pictures, labels in loaders[part]:
+            yield pictures.to(device), labels.to(device)
+
+    def epoch() -> float:
         net.train()
-        for pictures, labels in loaders["train"]:
+        for pictures, labels in batches("train"):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(net(pictures.to(device)), labels.to(device))
+            loss = nn.functional.cross_entropy(net(pictures), labels)
             loss.backward()
             optimizer.step()
         schedule.step()
-        net.eval()
-        right = seen = 0
         with torch.no_grad():
-            for pictures, labels in loaders["val"]:
-                right += int((net(pictures.to(device)).argmax(1).cpu() == labels).sum())
-                seen += len(labels)
-        best = max(best, right / seen)
-        epochs.append(time.monotonic() - start)
-    print(json.dumps({"best": best, "seconds": time.monotonic() - began, "epoch_seconds": epochs}))
+            return job.accuracy(net, batches("val"))
+
+    job.run(options.epochs, began, epoch)
 
 
-def _prepared(part: str) -> T.Compose:
-    varied = [T.RandomResizedCrop(224), T.RandomHorizontalFlip()]
-    size = varied if part == "train" else [T.Resize(256), T.CenterCrop(224)]
-    return T.Compose([*size, T.ToTensor(), T.Normalize(MEAN, STD)])
-
-
-def _replace_head(net: nn.Module, classes: int) -> None:
-    """A new last linear layer, wherever the architecture has it."""
-    name, last = [(name, part) for name, part in net.named_modules() if isinstance(part, nn.Linear)][-1]
-    net.set_submodule(name, nn.Linear(last.in_features, classes))
+def _prepared(part: str, side: int) -> T.Compose:
+    varied = [T.RandomResizedCrop(side), T.RandomHorizontalFlip()]
+    size = varied if part == "train" else [T.Resize(job.shorter(side)), T.CenterCrop(side)]
+    return T.Compose([*size, T.ToTensor(), T.Normalize(job.MEAN, job.STD)])
 
 
 if __name__ == "__main__":

@@ -62,8 +62,14 @@ def compute(
     workers: int,
     store: Store | None = None,
     keys: Keys = lambda index: None,
+    *,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[int | Features]:
     """Pictures done so far, as they are done; at last the features.
+
+    Of several processes each looks at its share of the pictures, and speaks as often as the others: they are to be put
+    together by whoever asked.
 
     Args:
         engine: runs the backbone.
@@ -74,6 +80,7 @@ def compute(
         workers: threads.
         store: of features that were computed before.
         keys: what those of a picture's views are kept by; None for one that is not to be looked up.
+        rank, world: number of the process, from 0, and how many there are.
     """
     table = _Table(views, count)
     named = (yield from _kept(table, store, keys, workers)) if store else {}
@@ -81,7 +88,9 @@ def compute(
     new: list[tuple[bytes, Tensor]] = []
     skipped: list[tuple[int, PictureError]] = []
     source = _on_processor if device.type == "cpu" else partial(_on_card, pinned=device.type == "cuda")
-    for indices, vectors, refused in source(table.missing(), views, read, engine, workers):
+    shares = [table.missing()[number::world] for number in range(world)]
+    parts = 0
+    for indices, vectors, refused in source(shares[rank], views, read, engine, workers):
         for index, own in zip(indices, vectors.unbind(1), strict=True):
             table.put(index, own)
             if index in named:
@@ -91,6 +100,9 @@ def compute(
             store.put(new)
             new = []
         yield table.filled + len(skipped)
+        parts += 1
+    for _ in range(parts, len(_pieces(shares[0], _PIECE if device.type == "cpu" else _CARD_BATCH))):
+        yield table.filled + len(skipped)  # the first has a picture more, and so perhaps a piece
     if store:
         store.put(new)
     order = table.order()

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import version
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 import ftlab
 from ftlab import backbones
 from ftlab.data import transforms
-from ftlab.errors import DataError
+from ftlab.errors import DataError, PictureError
 from ftlab.events import Event, Note, Progress
 from ftlab.models import engines, feature_store, features
 from ftlab.models.engines import Engine
@@ -23,6 +25,9 @@ from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import devices, resumed, setup
 from ftlab.training.feeds import PictureFeed
+
+_TOGETHER = 2048
+"""Pictures whose features processes exchange at a time."""
 
 
 def compute(
@@ -68,9 +73,12 @@ def compute(
             pictures.workers,
             store,
             lambda index, split=split: pictures.keys(split, index, wanted[split], common),  # type: ignore[misc]
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
         )
         for part in work:
             if isinstance(part, Features):
+                part = _joined(part, count, accelerator)
                 # All at once is no matter of single files.
                 if not part.indices or (part.skipped and resumed.gone(pictures.catalog)):
                     raise DataError("data.gone", folder=pictures.catalog.root)
@@ -79,7 +87,7 @@ def compute(
             elif stop():
                 return
             else:
-                yield from pace.say(part)
+                yield from pace.say(min(count, part * accelerator.num_processes))
         pace.before += count
     seconds = time.monotonic() - pace.began
     kept = sum(one.kept for one in found.values())
@@ -105,6 +113,26 @@ def _engine(net: Network, pictures: PictureFeed, run: Run, accelerator: Accelera
     if mine and config.engine != name:
         run.resolve(engine=name)
     return mine or choose(name)
+
+
+def _joined(mine: Features, count: int, accelerator: Accelerator) -> Features:
+    """The features of all N = `count` pictures, of which each process has looked at some: to the bit as if one had
+    looked at all, but for the sign of zero."""
+    if accelerator.num_processes == 1:
+        return mine
+    told = (mine.vectors.shape[2], mine.indices, [(index, why.code, dict(why.values)) for index, why in mine.skipped])
+    everyones = gather_object([told])
+    width = max(own for own, _, _ in everyones)
+    order = sorted(index for _, own, _ in everyones for index in own)
+    skipped = sorted((one for _, _, own in everyones for one in own), key=lambda one: one[0])
+    whole = torch.zeros(len(mine.vectors), count, width)
+    if mine.indices:
+        whole[:, mine.indices] = mine.vectors
+    for start in range(0, count, _TOGETHER):  # each row is some process's, and 0 in all others
+        some = whole[:, start : start + _TOGETHER].contiguous().to(accelerator.device)
+        whole[:, start : start + _TOGETHER] = devices.total(accelerator, some).cpu()
+    refused = [(index, PictureError(code, **values)) for index, code, values in skipped]
+    return Features(whole if len(order) == count else whole[:, order], order, refused)
 
 
 def _known(

@@ -103,8 +103,8 @@ def build(
     gr.on(chosen, panel.examples, [store, models[0]], examples, trigger_mode="always_last", **_QUICK)
     gr.on([picture.change, *chosen], panel.look, [*given, of_class], seen, **working)
     gr.on([of_class.input, method.input], panel.look, [*given, of_class], seen, **working)
-    for side, pressed in zip(sides, (panel.press_first, panel.press_second), strict=True):
-        side.select(pressed, given, seen, **working)
+    for number, side in enumerate(sides):
+        side.select(panel.press(number), given, seen, **working)
     examples.select(panel.take_example, [store, models[0]], picture, **_QUICK)
     offered = [whole, waits, asking, which, *models, noted]
     return lambda event: event.then(panel.offered, [store, ticked, *models, noted], offered, **_QUICK)
@@ -175,35 +175,23 @@ class Pair(Lab):
         question = (first, second, picture, method, name)
         return self._latest.answer(request, question, lambda: self._both(store, ticked, *question))
 
-    def press_first(
-        self,
-        store: object,
-        ticked: object,
-        first: object,
-        second: object,
-        picture: str | None,
-        method: object,
-        event: gr.EventData,
-        request: gr.Request | None = None,
-    ) -> list[Any]:
-        """The same of the class whose bar was pressed in the first."""
-        name = self._pressed(store, first, event)
-        return self.look(store, ticked, first, second, picture, method, name, request)
+    def press(self, side: int) -> Callable[..., list[Any]]:
+        """The same of the class whose bar was pressed in the first (0) or second (1) of the two."""
 
-    def press_second(
-        self,
-        store: object,
-        ticked: object,
-        first: object,
-        second: object,
-        picture: str | None,
-        method: object,
-        event: gr.EventData,
-        request: gr.Request | None = None,
-    ) -> list[Any]:
-        """The same of the class whose bar was pressed in the second."""
-        name = self._pressed(store, second, event)
-        return self.look(store, ticked, first, second, picture, method, name, request)
+        def pressed(
+            store: object,
+            ticked: object,
+            first: object,
+            second: object,
+            picture: str | None,
+            method: object,
+            event: gr.EventData,
+            request: gr.Request | None = None,
+        ) -> list[Any]:
+            name = self._pressed(store, (first, second)[side], event)
+            return self.look(store, ticked, first, second, picture, method, name, request)
+
+        return pressed
 
     def _pressed(self, store: object, model: object, event: gr.EventData) -> str:
         index = event._data.get("index")
