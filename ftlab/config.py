@@ -135,6 +135,7 @@ class TrainConfig:
     compile: str = _knob("auto", "machine", choices=("auto", "yes", "no"))
     fused: str = _knob("auto", "machine", choices=("auto", "yes", "no"))
     keep_decoded: int | None = _knob(None, "machine", low=0, high=10_000_000, step=1, unit="MB")
+    vary_on: str = _knob("auto", "machine", choices=("auto", "processor", "device"))
     workers: int | None = _knob(None, "machine", low=1, high=256, step=1, unit="threads")
     threads: int | None = _knob(None, "machine", low=1, high=1024, step=1, unit="threads")
 

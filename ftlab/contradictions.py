@@ -41,6 +41,7 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
     ),
     ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] == "yes" and v["gradual"] == "yes"),
     ("compile_cached", ("compile", "features"), lambda v: _cached(v) and v["compile"] == "yes"),
+    ("vary_cached", ("vary_on", "features"), lambda v: _cached(v) and v["vary_on"] == "device"),
     ("statistics_cached", ("batchnorm", "features"), lambda v: _cached(v) and v["batchnorm"] == "train"),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),
     ("cutmix_cached", ("cutmix", "features"), lambda v: _cached(v) and v["cutmix"] > 0),

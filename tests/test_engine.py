@@ -30,7 +30,7 @@ from ftlab.models import network
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
 from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, engine, learner, losses, optim, sealed
+from ftlab.training import checkpoint, devices, engine, learner, losses, optim, sealed, setup
 from ftlab.training.engine import train
 
 BACKBONE = "mobilenet_v2"
@@ -1051,6 +1051,65 @@ def test_a_fused_training_resumes_to_the_bit_and_is_the_other_but_for_rounding(
     assert len(learnt) > 300
     for name in learnt:
         assert torch.allclose(fused[name], plain[name], rtol=0, atol=1e-4 * float(plain[name].abs().max()) + 1e-9), name
+
+
+# Pictures varied in batches, where the network is
+
+
+@pytest.mark.parametrize("way", [FULL, {**FRESH, "augment": "crop"}], ids=["full", "fresh"])
+def test_pictures_varied_on_the_device_teach_what_they_would_from_the_processor(
+    begin: Callable[..., Run], way: dict[str, Any]
+) -> None:
+    """The first loss within 1e-3, those of the epoch within 2e-2: BatchNorm of four pictures makes much of a rounded
+    pixel, and ten times as much of another hue. A resume has the same bits."""
+    knobs = {
+        **{**way, "epochs": 2, "batchnorm": "train", "head_init": "default", "learning_rate": 1e-5, "rotate": 15.0},
+        **{"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "grayscale": 0.2, "blur": 1.5},
+        "erase": 0.3,
+    }
+    other = begin(vary_on="device", **{**knobs, "hue": 0.2})
+    go(other, 1)
+    alone, whole, parted = (begin(vary_on=place, **knobs) for place in ("processor", "device", "device"))
+    go(alone)
+    go(whole)
+    go(parted, 3)
+    go(parted, 7)
+    go(parted)
+    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert parted.best.read_bytes() == whole.best.read_bytes()
+    assert figures(parted.history()) == figures(whole.history())
+    assert alone.last.read_bytes() != whole.last.read_bytes()
+    told: list[list[Any]] = [[step.loss for step in run.history().steps] for run in (alone, whole, other)]
+    from_threads, from_batches, otherwise = told
+    assert from_batches[0] == pytest.approx(from_threads[0], abs=1e-3)
+    assert from_batches[:STEPS] == pytest.approx(from_threads[:STEPS], abs=2e-2)
+    assert abs(otherwise[0] - from_threads[0]) > 1e-2
+
+
+def test_where_pictures_were_varied_stands_in_the_run_and_a_resume_keeps_it(begin: Callable[..., Run]) -> None:
+    begun = begin(**FULL)
+    go(begun, 3)
+    assert begun.resolved().vary_on == "processor"
+    stored = begun.read("config.json")
+    moved = {**stored, "resolved": {**stored["resolved"], "vary_on": "device"}}  # as a run on a card has it
+    begun.write("config.json", moved)
+    whole = begin(vary_on="device", **FULL)
+    go(whole)
+    go(begun)
+    assert begun.last.read_bytes() == whole.last.read_bytes(), "crops and mirrors are the same to the bit"
+    assert begun.resolved().vary_on == "device"
+
+
+def test_a_run_that_began_without_a_word_of_where_pictures_are_varied_goes_on_as_it_did(
+    begin: Callable[..., Run],
+) -> None:
+    run = begin(**FULL)
+    go(run, 3)
+    stored = run.read("config.json")
+    del stored["resolved"]["vary_on"]
+    run.write("config.json", stored)
+    config, _ = setup.fix(run.config(), run, devices.open_device(run.config()))
+    assert config.vary_on == "processor"
 
 
 # Decoded pictures in memory

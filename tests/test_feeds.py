@@ -99,6 +99,43 @@ def test_balanced_a_repeated_picture_is_varied_anew(pictures: Catalog) -> None:
     assert len(rows.unique(dim=0)) == 8, "two of a picture are two variations of it"
 
 
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("sampling", ["shuffled", "balanced"])
+def test_a_feed_that_varies_on_the_device_hands_out_the_same_pictures(
+    pictures: Catalog, sampling: str, world: int
+) -> None:
+    """But for rounding: half a level of 255 is 0.004."""
+    knobs = {"augment": "crop", "rotate": 20.0, "grayscale": 0.3, "erase": 0.3, "mode": "full", "sampling": sampling}
+    for rank in range(world):
+        alone, batched = (
+            list(feed(pictures, rank, world, vary_on=place, **knobs).train(3)) for place in ("processor", "device")
+        )
+        assert [one.labels.tolist() for one in batched] == [one.labels.tolist() for one in alone]
+        for one, other in zip(batched, alone, strict=True):
+            assert one.inputs.dtype == torch.float32
+            assert torch.allclose(one.inputs, other.inputs, rtol=0, atol=1.01 / 127.5)
+            assert float((one.inputs - other.inputs).abs().mean()) < 1e-4
+        rest = list(feed(pictures, rank, world, vary_on="device", **knobs).train(3, skip=2))
+        assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(batched[2:], rest, strict=True))
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_feed_that_varies_on_the_device_leaves_out_what_cannot_be_read(pictures: Catalog, world: int) -> None:
+    for item in pictures.splits["train"][::2]:
+        pictures.path(item).write_bytes(b"")
+    knobs = {"augment": "crop", "erase": 1.0, "hue": 0.2, "mode": "full"}
+    for rank in range(world):
+        alone, batched = (
+            list(feed(pictures, rank, world, vary_on=place, **knobs).train(1)) for place in ("processor", "device")
+        )
+        assert [one.labels.tolist() for one in batched] == [one.labels.tolist() for one in alone]
+        lost, expected = ([[index for index, _ in one.skipped] for one in told] for told in (batched, alone))
+        assert lost == expected
+        assert sum(map(len, lost))
+        for one, other in zip(batched, alone, strict=True):
+            assert torch.allclose(one.inputs, other.inputs, rtol=0, atol=1.01 / 127.5)
+
+
 def test_several_batches_make_a_step(pictures: Catalog) -> None:
     assert feed(pictures, batch_size=3, accumulate=2).steps == 3
     assert [len(share.labels) for share in feed(pictures, batch_size=3, accumulate=2).train(1)] == [6, 6, 6]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ftlab.data import transfer
 from ftlab.data.loader import Batch
-from ftlab.training import transfer
 
 CPU = torch.device("cpu")
 

@@ -87,6 +87,7 @@ def changed() -> TrainConfig:
         head_seed=7,
         fused="no",
         keep_decoded=512,
+        vary_on="device",
         workers=3,
         threads=2,
     )

@@ -2,6 +2,7 @@
 
 What is drawn is a function of (seed, epoch, index) alone; each effect draws its own numbers whether or not it is
 on, so that another strength of one leaves the others as they were. `TrainConfig` has the strengths, one knob each.
+Here one picture is varied on a thread of the processor; `batched` does what follows the crop to whole batches.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ from ftlab.config import EFFECTS, TrainConfig
 from ftlab.data import transforms
 from ftlab.data.transforms import Preprocessing
 
+Box = tuple[int, int, int, int]
+"""Top, left, height and width in pixels."""
 CROP_RATIO = 4 / 3
 """Proportions of a random crop where none are chosen: from 3:4 to 4:3."""
 _ERASED_SCALE, _ERASED_RATIO = (0.02, 0.33), 1 / 0.3
@@ -29,6 +33,33 @@ _SHARP = 0.1
 Steady = np.ndarray | Tensor
 """uint8 [H, W, 3] of a decoded picture, or uint8 [3, h, w] of a resized one."""
 _BORDERS = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The numbers drawn of one picture; those of an untouched one by default.
+
+    Attributes:
+        crop: the part that is scaled to the crop's side; None where the picture is not cropped.
+        mirrored, upside_down: whether left and right, or top and bottom, change places.
+        angle: degrees, counter-clockwise; 0 where it is not turned.
+        tints: brightness, contrast, saturation and hue in the order in which they change the picture, those that do,
+            each by how much: in [-1, 1], hue in [-0.5, 0.5] of the circle.
+        grey: whether its colours are taken away.
+        sigma: standard deviation of the blur in pixels; 0 where it stays sharp.
+        erased: the part of the square that is replaced by noise, or None.
+        noise: seed of that.
+    """
+
+    crop: Box | None = None
+    mirrored: bool = False
+    upside_down: bool = False
+    angle: float = 0.0
+    tints: tuple[tuple[str, float], ...] = ()
+    grey: bool = False
+    sigma: float = 0.0
+    erased: Box | None = None
+    noise: int = 0
 
 
 def randomness(seed: int, epoch: int, index: int) -> random.Random:
@@ -95,22 +126,69 @@ def varied(same: Steady, prep: Preprocessing, config: TrainConfig, rng: random.R
     """
     if config.augment == "none":
         return torch.as_tensor(same)
-    whole = _random_crop(same, prep, config, rng) if isinstance(same, np.ndarray) else same
+    drawn = draw(same, prep, config, rng)
+    picture = placed(same, prep, config, drawn)
+    picture = picture.flip([axis for axis, flips in ((-1, drawn.mirrored), (-2, drawn.upside_down)) if flips])
+    picture = _tinted(picture, drawn)
+    picture = _grey(picture) if drawn.grey else picture
+    picture = _blurred(picture, drawn.sigma) if drawn.sigma else picture
+    return _erased(picture, drawn).contiguous()
+
+
+def draw(same: Steady, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Drawn:
+    """All that `varied` draws of a picture, in this order: a run goes on, and is repeated, by it. Of `same` its size
+    plays a part."""
+    if config.augment == "none":
+        return Drawn()
+    crop = _random_crop(same, config, rng) if isinstance(same, np.ndarray) else None
     mirrored, upside_down = rng.random() < config.flip, rng.random() < config.flip_vertical
     angle = rng.uniform(-1, 1) * config.rotate
+    names = rng.sample(("brightness", "contrast", "saturation", "hue"), 4)
+    amounts = [(name, rng.uniform(-1, 1) * getattr(config, name)) for name in names]
+    grey = rng.random() < config.grayscale
+    sigma = rng.random() * config.blur
+    erased, seed = None, 0
+    if rng.random() < config.erase:
+        erased = random_box(prep.side, prep.side, _ERASED_SCALE, _ERASED_RATIO, rng)
+        seed = rng.getrandbits(63) if erased else 0
+    return Drawn(
+        crop=crop,
+        mirrored=mirrored,
+        upside_down=upside_down,
+        angle=angle,
+        tints=tuple((name, amount) for name, amount in amounts if amount),
+        grey=grey,
+        sigma=sigma if sigma >= _SHARP else 0.0,
+        erased=erased,
+        noise=seed,
+    )
+
+
+def placed(same: Steady, prep: Preprocessing, config: TrainConfig, drawn: Drawn) -> Tensor:
+    """The square of a picture that is seen, cropped and turned: uint8 [3, side, side]."""
+    whole = cropped(same, prep, config, drawn)
     # What a rotation opens at the corners is cut off where there is something to cut.
-    picture = _turned(whole, angle, prep.side, config) if angle else transforms.centre(whole, prep.side)
-    picture = picture.flip([axis for axis, flips in ((-1, mirrored), (-2, upside_down)) if flips])
-    picture = _tinted(picture, config, rng)
-    picture = _grey(picture) if rng.random() < config.grayscale else picture
-    picture = _blurred(picture, rng.random() * config.blur)
-    return _erased(picture, config, rng).contiguous()
+    return _turned(whole, drawn.angle, prep.side, config) if drawn.angle else transforms.centre(whole, prep.side)
 
 
-def random_box(
-    width: int, height: int, scale: tuple[float, float], ratio: float, rng: random.Random
-) -> tuple[int, int, int, int] | None:
-    """Top, left, height, width of a random part (Inception's: Szegedy et al., 2015, arXiv:1409.4842, page 5).
+def cropped(same: Steady, prep: Preprocessing, config: TrainConfig, drawn: Drawn) -> Tensor:
+    """The drawn part of a picture, scaled to the crop's side: uint8 [3, s, s]; all of it where none was drawn."""
+    if drawn.crop is None:
+        return torch.as_tensor(same)
+    (top, left, tall, wide), side = drawn.crop, config.crop_side or prep.side
+    pixels = np.asarray(same)[top : top + tall, left : left + wide]
+    return transforms.scale(pixels, (side, side), prep.interpolation)
+
+
+def noise(drawn: Drawn) -> Tensor:
+    """What the erased part of a picture is replaced by: uint8 [3, height, width], as large as `drawn.erased`."""
+    _, _, tall, wide = drawn.erased or (0, 0, 0, 0)
+    generator = torch.Generator().manual_seed(drawn.noise)
+    return torch.randint(256, (3, tall, wide), dtype=torch.uint8, generator=generator)
+
+
+def random_box(width: int, height: int, scale: tuple[float, float], ratio: float, rng: random.Random) -> Box | None:
+    """A random part (Inception's: Szegedy et al., 2015, arXiv:1409.4842, page 5).
 
     Args:
         width, height: of the picture, in pixels.
@@ -131,14 +209,11 @@ def random_box(
     return None
 
 
-def _random_crop(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
-    """A random part of the picture, scaled to the crop's side: uint8 [3, s, s]."""
+def _random_crop(pixels: np.ndarray, config: TrainConfig, rng: random.Random) -> Box:
     height, width = pixels.shape[:2]
     box = random_box(width, height, (config.crop_scale, 1.0), config.crop_ratio or CROP_RATIO, rng)
     short = min(width, height)
-    top, left, tall, wide = box or ((height - short) // 2, (width - short) // 2, short, short)
-    side = config.crop_side or prep.side
-    return transforms.scale(pixels[top : top + tall, left : left + wide], (side, side), prep.interpolation)
+    return box or ((height - short) // 2, (width - short) // 2, short, short)
 
 
 def _turned(picture: Tensor, angle: float, side: int, config: TrainConfig) -> Tensor:
@@ -155,19 +230,16 @@ def _turned(picture: Tensor, angle: float, side: int, config: TrainConfig) -> Te
     return torch.from_numpy(made).permute(2, 0, 1)
 
 
-def _tinted(picture: Tensor, config: TrainConfig, rng: random.Random) -> Tensor:
+def _tinted(picture: Tensor, drawn: Drawn) -> Tensor:
     """Brightness, contrast, saturation and hue by torchvision's definitions (`ColorJitter`), in random order; the
     idea is Krizhevsky's (2012, "ImageNet Classification with Deep Convolutional Neural Networks", section 4.1)."""
-    names = rng.sample(("brightness", "contrast", "saturation", "hue"), 4)
-    drawn = {name: rng.uniform(-1, 1) * getattr(config, name) for name in names}
-    if not any(drawn.values()):
+    if not drawn.tints:
         return picture
     from torchvision.transforms.v2 import functional  # takes seconds to import: where it is needed only
 
-    for name, amount in drawn.items():
-        if amount:
-            adjust = getattr(functional, f"adjust_{name}")
-            picture = adjust(picture, amount if name == "hue" else 1 + amount)
+    for name, amount in drawn.tints:
+        adjust = getattr(functional, f"adjust_{name}")
+        picture = adjust(picture, amount if name == "hue" else 1 + amount)
     return picture
 
 
@@ -179,26 +251,22 @@ def _grey(picture: Tensor) -> Tensor:
 
 def _blurred(picture: Tensor, sigma: float) -> Tensor:
     """A Gaussian blur of that standard deviation in pixels (Chen et al., 2020, arXiv:2002.05709, appendix A)."""
-    if sigma < _SHARP:
-        return picture
     from torchvision.transforms.v2 import functional
 
-    return functional.gaussian_blur(picture, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    return functional.gaussian_blur(picture, [2 * reach(sigma) + 1] * 2, [sigma, sigma])
 
 
-def _erased(picture: Tensor, config: TrainConfig, rng: random.Random) -> Tensor:
+def reach(sigma: float) -> int:
+    """Pixels to either side that a blur of that standard deviation looks at."""
+    return math.ceil(3 * sigma)
+
+
+def _erased(picture: Tensor, drawn: Drawn) -> Tensor:
     """A random rectangle replaced by noise (random erasing: Zhong et al., 2017, arXiv:1708.04896, which finds noise
     best); the picture itself is left alone."""
-    side = picture.shape[-1]
-    if rng.random() >= config.erase:
+    if drawn.erased is None:
         return picture
-    box = random_box(side, side, _ERASED_SCALE, _ERASED_RATIO, rng)
-    if box is None:
-        return picture
-    top, left, tall, wide = box
-    generator = torch.Generator().manual_seed(rng.getrandbits(63))
+    top, left, tall, wide = drawn.erased
     made = picture.clone()
-    made[:, top : top + tall, left : left + wide] = torch.randint(
-        256, (3, tall, wide), dtype=torch.uint8, generator=generator
-    )
+    made[:, top : top + tall, left : left + wide] = noise(drawn)
     return made

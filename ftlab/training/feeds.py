@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ftlab.config import TrainConfig
-from ftlab.data import augment, transforms
+from ftlab.data import augment, batched, transfer, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
 from ftlab.data.decoded import Decoded, Sized
@@ -22,11 +23,14 @@ from ftlab.data.loader import batches, cores, plan, views_of
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.models.features import Features
-from ftlab.training import transfer
 from ftlab.training.sampling import order
 
 _EVALUATION_BATCH = 32
 S = TypeVar("S", bound=Sized)
+Vary = Callable[[int, augment.Steady, random.Random], Tensor]
+"""Varies a picture of the epoch, known by its index, on a thread: uint8 [3, s, s]."""
+Finish = Callable[[Tensor, Sequence[int]], Tensor]
+"""What is left to be done to a batch on its device: pixels and indices -> uint8 [B, 3, side, side]."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,11 @@ class PictureFeed:
     def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
         """The steps of an epoch from number `skip` on."""
         pieces = plan(order(self.config, self.labels["train"].tolist(), epoch), self.config.step_size)[skip:]
-        yield from self._shares("train", pieces, partial(self._varied, epoch))
+        if self.config.vary_on == "device":
+            pending = batched.Pending(self.prep, self.config)
+            yield from self._shares("train", pieces, partial(self._varied, epoch, pending.begin), pending.finish)
+        else:
+            yield from self._shares("train", pieces, partial(self._varied, epoch, self._alone))
 
     def evaluate(self, split: str) -> Iterator[Share]:
         """The pictures of a split in order, each once over all processes."""
@@ -110,10 +118,13 @@ class PictureFeed:
         described = (augment.described(self.config, number, index) for number in range(views))
         return [hashlib.sha256(f"{common}/{content}/{view}".encode()).digest() for view in described]
 
-    def _varied(self, epoch: int, index: int) -> Tensor:
+    def _varied(self, epoch: int, vary: Vary, index: int) -> Tensor:
         """`index` as `sampling.order` has it: a picture's second time in an epoch is another variation of it."""
         same = self._kept("train", index % len(self.labels["train"]), "steady", self._steady)
-        return augment.varied(same, self.prep, self.config, augment.randomness(self.config.seed, epoch, index))
+        return vary(index, same, augment.randomness(self.config.seed, epoch, index))
+
+    def _alone(self, _: int, same: augment.Steady, rng: random.Random) -> Tensor:
+        return augment.varied(same, self.prep, self.config, rng)
 
     def _steady(self, pixels: Pixels) -> augment.Steady:
         return augment.steady(pixels, self.prep, self.config)
@@ -142,7 +153,9 @@ class PictureFeed:
             raise PictureError("left_out", file=path)
         return path
 
-    def _shares(self, split: str, pieces: Sequence[list[int]], picture: partial[Tensor]) -> Iterator[Share]:
+    def _shares(
+        self, split: str, pieces: Sequence[list[int]], picture: partial[Tensor], finish: Finish | None = None
+    ) -> Iterator[Share]:
         mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
         made = batches(mine, picture, self.workers, pinned=transfer.pinned(self.device))
         for piece, (batch, pixels) in zip(pieces, transfer.across(made, self.device), strict=True):
@@ -152,6 +165,7 @@ class PictureFeed:
             if self.world > 1 and not batch.indices:  # none could be read: the others still wait for this process
                 idle, labels = True, torch.tensor([0])
                 pixels = torch.zeros(1, 3, self.prep.side, self.prep.side, device=self.device)
+            pixels = finish(pixels, batch.indices) if finish else pixels
             yield Share(
                 transforms.normalise(pixels, self.prep),
                 transfer.small(labels, self.device),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from ftlab import backbones
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig, flag, resolve
-from ftlab.data import augment, collected, decoded, names, statistics, transforms
+from ftlab.data import augment, batched, collected, decoded, names, statistics, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.catalog import from_json as catalog_from_json
 from ftlab.data.loader import cores
@@ -28,6 +29,8 @@ from ftlab.training import devices, optim, resumed
 
 TELL = 0.5
 """Seconds between two words of how far a work is."""
+_BEFORE: dict[str, Any] = {"compile": "no", "vary_on": "processor"}
+"""What was the only way before there was a knob."""
 
 
 def as_begun(config: TrainConfig, run: Run) -> TrainConfig:
@@ -55,8 +58,9 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
     kept = decoded.budget(config, on_card=accelerator.device.type != "cpu")
     if "resolved" in stored:
         other = resumed.differences(stored, now)
-        # A run of an older version was begun without a word of compiling, and so without it.
-        begun = run.resolved() if "compile" in stored["resolved"] else dataclasses.replace(run.resolved(), compile="no")
+        # A run of an older version was begun without a word of these, and so as they were then.
+        older = {name: was for name, was in _BEFORE.items() if name not in stored["resolved"]}
+        begun = dataclasses.replace(run.resolved(), **older)
         # What is free now is another matter than it was then, and no bit depends on it.
         chosen = dataclasses.replace(begun, keep_decoded=kept)
         return chosen, [resumed.warning("not_identical", what="; ".join(other))] if other else []
@@ -72,6 +76,7 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
         fused=optim.fused(config, accelerator.device),
         keep_decoded=kept,
+        vary_on=batched.place(config, accelerator.device),
         workers=config.workers or cores(),
         threads=torch.get_num_threads(),
     )

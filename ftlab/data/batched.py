@@ -1,0 +1,185 @@
+"""Training pictures varied in whole batches on the network's device, by the numbers that `augment` draws of each.
+
+Threads of the processor read, draw, crop and resize: that needs the whole picture. What follows happens here, in a few
+kernels a batch and none for an effect that no picture of it has. Nothing waits for the device: what is to be looked up
+there is made on the processor. Where resized pictures differ in size (`flip`, unless they are squashed), a rotation
+needs what no batch can hold, and happens on the threads too.
+
+The pixels are those of the threads: mirrored, grey and erased ones to the bit. Rotation, tints and blur add in
+another order, so a few pixels in a thousand at most are rounded to the next level of 255. Where several effects follow
+each other, one may stretch what another left: up to 3 levels were seen, 0.001 on average.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ftlab.config import TrainConfig
+from ftlab.data import augment, transfer, transforms
+from ftlab.data.augment import Box, Drawn, Steady
+from ftlab.data.transforms import Preprocessing
+
+V = TypeVar("V")
+Patch = tuple[Box, Tensor]
+"""What of a picture is erased, and the noise there: uint8 [3, height, width]."""
+_CARDS = ("cuda",)
+"""Devices on which `auto` varies pictures."""
+_AT_ONCE = 64
+"""Pictures of a batch that are varied together: what is computed between takes ten times their place, and a step that
+goes through the network in portions may be large."""
+_PADDING = {"black": "zeros", "reflect": "reflection"}
+_LEVELS = 255.999
+"""By which torchvision brings [0, 1] back to 0 … 255, cutting off what is behind the point."""
+
+
+def place(config: TrainConfig, device: torch.device) -> str:
+    """Where training pictures are varied after their crop: `processor` or `device`, as the configuration says, else on
+    a card. A processor has no gain by batches: there its threads do it beside the network."""
+    if config.vary_on != "auto":
+        return config.vary_on
+    return "device" if device.type in _CARDS and not config.caches_features else "processor"
+
+
+class Pending:
+    """Pictures of an epoch that are begun on threads, one by one, and finished as batches on the device."""
+
+    def __init__(self, prep: Preprocessing, config: TrainConfig) -> None:
+        self.prep, self.config = prep, config
+        self._turns = config.rotate > 0 and (config.augment == "crop" or prep.resize_mode == "squash")
+        self._drawn: dict[int, tuple[Drawn, Patch | None]] = {}
+
+    def begin(self, index: int, same: Steady, rng: random.Random) -> Tensor:
+        """What `augment.steady` left of picture `index`, as far as it is varied alone: uint8 [3, s, s]."""
+        drawn = augment.draw(same, self.prep, self.config, rng)
+        self._drawn[index] = drawn, (drawn.erased, augment.noise(drawn)) if drawn.erased else None
+        make = augment.cropped if self._turns else augment.placed
+        return make(same, self.prep, self.config, drawn).contiguous()
+
+    def finish(self, pixels: Tensor, indices: Sequence[int]) -> Tensor:
+        """The rest of what varies these pictures: uint8 [B, 3, s, s] -> uint8 [B, 3, side, side], on its device.
+
+        Each of them is finished once: what was drawn of it is forgotten then.
+        """
+        if not indices:
+            return pixels
+        drawn = [self._drawn.pop(index) for index in indices]
+        starts = range(0, len(drawn), _AT_ONCE)
+        parts = [self._finished(pixels[at : at + _AT_ONCE], drawn[at : at + _AT_ONCE]) for at in starts]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _finished(self, pixels: Tensor, both: Sequence[tuple[Drawn, Patch | None]]) -> Tensor:
+        drawn, patches = zip(*both, strict=True)
+        if self._turns:
+            pixels = _turned(pixels, [one.angle for one in drawn], self.prep.side, self.config.rotate_border)
+        pixels = _some(pixels, [one.mirrored for one in drawn], lambda some, _: some.flip(-1))
+        pixels = _some(pixels, [one.upside_down for one in drawn], lambda some, _: some.flip(-2))
+        for number in range(max(len(one.tints) for one in drawn)):  # each has its own order: its n-th with their n-th
+            tints = [dict(one.tints[number : number + 1]) for one in drawn]
+            pixels = _some(_blended(pixels, tints), [one.get("hue", 0.0) for one in tints], _hue)
+        pixels = _some(pixels, [one.grey for one in drawn], lambda some, _: _grey(some, 3))
+        pixels = _some(pixels, [one.sigma for one in drawn], _blurred)
+        return _some(pixels, patches, _erased).contiguous()
+
+
+def _some(pixels: Tensor, drawn: Sequence[V | None], change: Callable[[Tensor, list[V]], Tensor]) -> Tensor:
+    """A batch of which the pictures are changed that have something drawn, each by that: not None, no, nor 0."""
+    rows = [row for row, one in enumerate(drawn) if one]
+    having = [one for one in drawn if one]
+    if not rows:
+        return pixels
+    if len(rows) == len(pixels):
+        return change(pixels, having)
+    # By positions that were counted here: to count those of a mask, one would have to wait for the device.
+    at = transfer.small(torch.tensor(rows), pixels.device)
+    return pixels.index_copy(0, at, change(pixels.index_select(0, at), having))
+
+
+def _turned(pixels: Tensor, angles: Sequence[float], side: int, border: str) -> Tensor:
+    """The middle squares of pictures, uint8 [B, 3, h, w], that are turned about their middle by degrees,
+    counter-clockwise: uint8 [B, 3, side, side]. Outside is `black`, or `reflect`."""
+    height, width = pixels.shape[-2:]
+    top, left = transforms.middle(height, width, side)
+    turn = torch.tensor(angles, dtype=torch.float64).deg2rad()
+    cosine, sine = transfer.small(torch.stack([turn.cos(), turn.sin()]).float(), pixels.device)[:, :, None, None]
+    steps = torch.arange(side, device=pixels.device)
+    x, y = steps + (left - (width - 1) / 2), (steps + (top - (height - 1) / 2))[:, None]
+    # Where each pixel comes from, in pixels from the middle; grid_sample counts by half sides from there.
+    grid = torch.stack([(cosine * x - sine * y) * (2 / width), (sine * x + cosine * y) * (2 / height)], dim=-1)
+    made = F.grid_sample(pixels.float(), grid, "bilinear", _PADDING[border], align_corners=False)
+    return made.round_().to(torch.uint8)
+
+
+def _blended(pixels: Tensor, tints: Sequence[dict[str, float]]) -> Tensor:
+    """Brightness, saturation and contrast by torchvision's definitions: so much of the picture, and the rest black, its
+    grey, or the mean of that. Pictures with another tint, or none, stay as they are."""
+    kinds = {name for one in tints for name in one} - {"hue"}
+    if not kinds:
+        return pixels
+    shares = [
+        [1 + sum(one.get(name, 0.0) for name in kinds) for one in tints],
+        [-one.get("saturation", 0.0) for one in tints],
+        [-one.get("contrast", 0.0) for one in tints],
+    ]
+    own, of_grey, of_mean = transfer.small(torch.tensor(shares), pixels.device)[:, :, None, None, None]
+    made = pixels * own
+    if kinds != {"brightness"}:
+        grey = _grey(pixels, 1).float()
+        made.addcmul_(grey, of_grey).addcmul_(grey.mean((1, 2, 3), keepdim=True), of_mean)
+    return made.clamp_(0, 255).to(torch.uint8)
+
+
+def _hue(pixels: Tensor, amounts: Sequence[float]) -> Tensor:
+    """Pictures, uint8 [B, 3, s, s], whose hues are turned by shares of the circle, light and saturation as they were
+    (HSV: Smith, 1978, "Color gamut transform pairs"; here by one formula for all sectors, without a table)."""
+    turn = transfer.small(torch.tensor(amounts), pixels.device)[:, None, None]
+    picture = pixels.float() / 255
+    red, green, blue = picture.unbind(1)
+    low, light = picture.aminmax(dim=1)
+    colour = light - low
+    span = colour.clamp_min(1e-3)  # where it is 0, there is no hue, and none comes of it
+    below = torch.where(light == green, (blue - red) / span + 2, (red - green) / span + 4)
+    sector = torch.where(light == red, (green - blue) / span, below) + turn * 6
+    parts = torch.stack([sector + 5, sector + 3, sector + 1], dim=1).remainder_(6)
+    parts = torch.minimum(parts, 4 - parts).clamp_(0, 1)
+    made = light[:, None] - colour[:, None] * parts
+    return made.clamp_(0, 1).mul_(_LEVELS).to(torch.uint8)
+
+
+def _grey(pixels: Tensor, channels: int) -> Tensor:
+    from torchvision.transforms.v2 import functional  # takes seconds to import: where it is needed only
+
+    return functional.rgb_to_grayscale(pixels, channels)
+
+
+def _blurred(pixels: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """Pictures, uint8 [B, 3, s, s], each blurred by a standard deviation of its own in pixels; along its rows, then
+    along its columns, as a Gaussian blur can be."""
+    reaches = [augment.reach(sigma) for sigma in sigmas]
+    far = torch.arange(-max(reaches), max(reaches) + 1)
+    heights = -(far**2) / (2 * torch.tensor(sigmas)[:, None] ** 2)
+    heights.masked_fill_(far.abs() > torch.tensor(reaches)[:, None], -torch.inf)
+    # Each channel of each picture is one of the convolution's, and has its kernel.
+    kernels = transfer.small(heights.softmax(1).repeat_interleave(3, 0), pixels.device)[:, None, None]
+    flat = F.pad(pixels.float(), [max(reaches)] * 4, mode="reflect").flatten(0, 1)[None]
+    flat = F.conv2d(F.conv2d(flat, kernels, groups=len(kernels)), kernels.mT.contiguous(), groups=len(kernels))
+    return flat.view(pixels.shape).round_().to(torch.uint8)
+
+
+def _erased(pixels: Tensor, patches: Sequence[Patch]) -> Tensor:
+    """Pictures, uint8 [B, 3, s, s], each with its patch of noise."""
+    side, device = pixels.shape[-1], pixels.device
+    sheets = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=transfer.pinned(device))
+    for sheet, ((top, left, tall, wide), noise) in zip(sheets, patches, strict=True):
+        sheet[:, top : top + tall, left : left + wide] = noise
+    edges = torch.tensor([[top, top + tall, left, left + wide] for (top, left, tall, wide), _ in patches])
+    top, bottom, left, right = transfer.small(edges.T.contiguous(), device)[:, :, None]
+    steps = torch.arange(side, device=device)
+    rows, columns = (steps >= top) & (steps < bottom), (steps >= left) & (steps < right)
+    inside = rows[:, None, :, None] & columns[:, None, None]
+    return torch.where(inside, sheets.to(device, non_blocking=True), pixels)

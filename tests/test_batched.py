@@ -1,0 +1,249 @@
+"""Training pictures varied in batches: the pixels are those of the threads, and no device is waited for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ftlab.config import EFFECTS, KNOBS, TrainConfig
+from ftlab.data import augment, batched, transforms
+from ftlab.data.batched import Pending
+from ftlab.data.transforms import Preprocessing
+from ftlab.errors import ConfigError
+
+PREP = Preprocessing(72, 64, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+STRONG: dict[str, Any] = {name: KNOBS[name][0].high for name in EFFECTS}
+USUAL: dict[str, Any] = {
+    **{"flip": 0.5, "rotate": 15.0, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
+    **{"hue": 0.1, "grayscale": 0.2, "blur": 2.0, "erase": 0.25},
+}
+COUNT = 24
+
+
+def noise(number: int) -> npt.NDArray[np.uint8]:
+    """Neighbours have nothing in common: whatever is off by a part of a pixel is off by many levels."""
+    return np.random.default_rng(number).integers(0, 256, (90 + number, 100, 3), np.uint8)
+
+
+def photo(number: int) -> npt.NDArray[np.uint8]:
+    """Smooth, as photographs are."""
+    small = np.random.default_rng(number).integers(0, 256, (9, 10, 3), np.uint8)
+    return transforms.scale(small, (90 + number, 100), "bicubic").permute(1, 2, 0).numpy()
+
+
+PICTURES = pytest.mark.parametrize("picture", [noise, photo])
+
+
+def both(
+    picture: Callable[[int], npt.NDArray[np.uint8]], prep: Preprocessing = PREP, count: int = COUNT, **knobs: Any
+) -> tuple[Tensor, Tensor]:
+    """A batch as the threads vary it, and as the device does; nothing but the knobs given varies it."""
+    config = TrainConfig(**{"augment": "crop", "flip": 0.0, **knobs})
+    pending, alone, begun = Pending(prep, config), [], []
+    for index in range(count):
+        same = augment.steady(picture(index), prep, config)
+        alone.append(augment.varied(same, prep, config, augment.randomness(5, 1, index)))
+        begun.append(pending.begin(index, same, augment.randomness(5, 1, index)))
+    return torch.stack(alone), pending.finish(torch.stack(begun), range(count))
+
+
+def apart(one: Tensor, other: Tensor) -> tuple[int, float]:
+    """The largest difference of two batches in levels of 255, and the mean one."""
+    assert one.dtype == other.dtype == torch.uint8
+    assert one.shape == other.shape
+    difference = (one.int() - other.int()).abs()
+    return int(difference.max()), float(difference.float().mean())
+
+
+# The same pixels
+
+
+@PICTURES
+@pytest.mark.parametrize("kind", ["none", "flip", "crop"])
+def test_crops_and_mirrors_are_the_threads_to_the_bit(picture: Any, kind: str) -> None:
+    alone, made = both(picture, augment=kind, flip=0.5, flip_vertical=0.0 if kind == "none" else 0.5)
+    assert torch.equal(alone, made)
+    assert made.is_contiguous()
+
+
+@PICTURES
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("name", ["grayscale", "erase"])
+def test_grey_and_erased_pictures_are_the_threads_to_the_bit(picture: Any, name: str, strength: float) -> None:
+    knobs: dict[str, Any] = {name: strength}
+    alone, made = both(picture, **knobs)
+    assert torch.equal(alone, made)
+    assert not torch.equal(made, both(picture)[1])
+
+
+@PICTURES
+@pytest.mark.parametrize("name", ["rotate", "brightness", "contrast", "saturation", "hue", "blur"])
+def test_each_other_effect_is_the_threads_but_for_rounding(picture: Any, name: str) -> None:
+    """By at most a level of 255, of a pixel in a thousand."""
+    knobs: dict[str, Any] = {name: STRONG[name]}
+    alone, made = both(picture, **knobs)
+    most, mean = apart(alone, made)
+    assert most <= 1
+    assert mean < 1e-3
+    assert apart(made, both(picture)[1])[1] > 1, "it does something"
+
+
+@PICTURES
+@pytest.mark.parametrize("knobs", [USUAL, STRONG], ids=["usual", "strong"])
+def test_all_of_them_together_differ_by_little(picture: Any, knobs: dict[str, Any]) -> None:
+    most, mean = apart(*both(picture, **knobs))
+    assert most <= 8
+    assert mean < 2e-3
+
+
+@PICTURES
+@pytest.mark.parametrize("border", ["black", "reflect"])
+@pytest.mark.parametrize(
+    "knobs",
+    [{"crop_side": 80}, {"crop_side": 81}, {"augment": "flip"}, {"augment": "flip", "resize_mode": "squash"}],
+    ids=str,
+)
+def test_rotations_of_larger_crops_and_of_resized_pictures_agree(
+    picture: Any, border: str, knobs: dict[str, Any]
+) -> None:
+    prep = Preprocessing(72, 64, "bilinear", PREP.mean, PREP.std, knobs.get("resize_mode", "short"))
+    alone, made = both(picture, prep, rotate=180.0, rotate_border=border, **knobs)
+    most, mean = apart(alone, made)
+    assert most <= 1
+    assert mean < 1e-3
+    if knobs == {"augment": "flip"}:
+        assert torch.equal(alone, made), "their sizes differ, so the threads turn them"
+
+
+def test_each_picture_has_its_own_order_of_tints() -> None:
+    """Contrast before brightness clips other pixels than brightness before contrast."""
+    knobs: dict[str, Any] = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0}
+    config = TrainConfig(augment="crop", flip=0.0, **knobs)
+    drawn = [augment.draw(noise(i), PREP, config, augment.randomness(5, 1, i)) for i in range(COUNT)]
+    assert len({tuple(name for name, _ in one.tints) for one in drawn}) == 6
+    most, mean = apart(*both(noise, **knobs))
+    assert most <= 2
+    assert mean < 1e-3
+
+
+def test_a_picture_does_not_depend_on_its_batch() -> None:
+    """But for rounding: the sum of a blur takes as many pixels as the widest of a batch."""
+    config = TrainConfig(augment="crop", **USUAL)
+    pending = Pending(PREP, config)
+    begun = [pending.begin(i, noise(i), augment.randomness(5, 1, i)) for i in range(COUNT)]
+    odd, even = range(1, COUNT, 2), range(0, COUNT, 2)
+    parts = {which: pending.finish(torch.stack([begun[i] for i in which]), list(which)) for which in (even, odd)}
+    whole = both(noise, **USUAL)[1]
+    for which, part in parts.items():
+        assert apart(part, whole[list(which)])[0] <= 1
+
+
+def test_a_large_batch_is_varied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = both(noise, **USUAL)[1]
+    monkeypatch.setattr(batched, "_AT_ONCE", 7)
+    assert apart(both(noise, **USUAL)[1], whole)[0] <= 1
+
+
+def test_what_it_is_given_stays_as_it_is() -> None:
+    config = TrainConfig(augment="crop", **STRONG)
+    pending, pixels = Pending(PREP, config), noise(0)
+    before = pixels.copy()
+    begun = pending.begin(7, pixels, augment.randomness(5, 1, 7))[None]
+    kept = begun.clone()
+    pending.finish(begun, [7])
+    assert np.array_equal(pixels, before)
+    assert torch.equal(begun, kept)
+
+
+def test_none_of_a_batch_could_be_read() -> None:
+    nothing = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+    assert Pending(PREP, TrainConfig(augment="crop", **STRONG)).finish(nothing, []) is nothing
+
+
+# On a device
+
+
+class Kernels(TorchDispatchMode):
+    """Counts what is asked of the meta device. It has shapes and no values, so that whatever would wait for a value
+    of it is refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, kernel: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = kernel(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and made.device.type == "meta" and not kernel.is_view:
+            self.asked[str(kernel)] += 1
+        return made
+
+
+def kernels(count: int, **knobs: Any) -> Counter[str]:
+    """What a batch of so many pictures asks of a device."""
+    pending = Pending(PREP, TrainConfig(**{"augment": "crop", "flip": 0.0, **knobs}))
+    begun = torch.stack([pending.begin(i, noise(0), augment.randomness(5, 1, i)) for i in range(count)]).to("meta")
+    with Kernels() as device:
+        made = pending.finish(begun, range(count))
+    assert (made.shape, made.dtype, made.device.type) == ((count, 3, 64, 64), torch.uint8, "meta")
+    return device.asked
+
+
+def test_nothing_waits_for_the_device_and_no_kernel_is_a_pictures_own() -> None:
+    """Sixty pictures, in which each tint is somebody's first, second, third and fourth, ask no more than thirty."""
+    few, many = kernels(30, **STRONG), kernels(60, **STRONG)
+    assert few == many
+    assert many.total() < 300
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({}, set()),
+        ({"flip": 1.0}, {"aten.flip.default"}),
+        ({"rotate": 9.0}, {"aten.grid_sampler_2d.default"}),
+        ({"grayscale": 1.0}, {"aten.add_.Tensor"}),
+        ({"blur": 2.0}, {"aten.convolution.default", "aten.reflection_pad2d.default"}),
+        ({"erase": 0.5}, {"aten.where.self"}),
+        ({"contrast": 0.5}, {"aten.addcmul_.default", "aten.mean.dim", "aten.add_.Tensor"}),
+        ({"brightness": 0.5}, set()),
+        ({"hue": 0.5}, {"aten.remainder_.Scalar", "aten.where.self"}),
+    ],
+    ids=str,
+)
+def test_an_effect_that_is_off_asks_nothing(knobs: dict[str, Any], expected: set[str]) -> None:
+    telling = {
+        *("aten.flip.default", "aten.grid_sampler_2d.default", "aten.add_.Tensor", "aten.convolution.default"),
+        *("aten.reflection_pad2d.default", "aten.where.self", "aten.addcmul_.default", "aten.mean.dim"),
+        "aten.remainder_.Scalar",
+    }
+    asked = kernels(16, **knobs)
+    assert set(asked) & telling == expected
+    assert bool(asked) == bool(knobs)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "device", "place"),
+    [
+        ("auto", "cuda", "device"),
+        ("auto", "cpu", "processor"),
+        ("auto", "mps", "processor"),
+        ("device", "cpu", "device"),
+        ("processor", "cuda", "processor"),
+    ],
+)
+def test_pictures_are_varied_where_it_was_chosen_else_on_a_card(chosen: str, device: str, place: str) -> None:
+    assert batched.place(TrainConfig(mode="full", vary_on=chosen), torch.device(device)) == place
+
+
+def test_pictures_that_are_looked_at_once_are_varied_on_the_processor() -> None:
+    assert batched.place(TrainConfig(mode="frozen"), torch.device("cuda")) == "processor"
+    with pytest.raises(ConfigError, match="--vary-on"):
+        TrainConfig(mode="frozen", vary_on="device")
