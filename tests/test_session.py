@@ -22,8 +22,8 @@ from ftlab.runs import Run
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return runs.create(tmp_path / "runs", TrainConfig(sample="shapes"))
+def run(tmp_path: Path, tiny_folder: Path) -> Run:
+    return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder)))
 
 
 @pytest.fixture
