@@ -1,6 +1,6 @@
 """A network in evaluation on the processor: each thread takes a few pictures of a batch, all of whose computations are
 its own. That is up to twice as fast as a team of threads on the whole batch, which waits for its last one after each
-layer: 1.0 to 2.3 times for thirteen architectures on two cores."""
+layer: 1.0 to 2.0 times for eleven architectures on two cores."""
 
 from __future__ import annotations
 
