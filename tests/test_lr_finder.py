@@ -128,7 +128,8 @@ def test_nothing_is_left_and_nothing_is_written_to_the_folder(
     assert torch.get_num_threads() == state
 
 
-def test_a_slow_backbone_takes_fewer_steps() -> None:
+def test_a_slow_backbone_takes_fewer_steps(session_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTLAB_HOME", str(session_home))  # where the set may be drawn already
     config = TrainConfig(sample="shapes", backbone="mobilenet_v2", mode="full", batch_size=8)
     pictures, steps = lr_finder._pictures(config)
     assert steps == 12
