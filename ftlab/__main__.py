@@ -8,9 +8,8 @@ from ftlab import loading
 def main() -> int:
     """Run one command; its exit status."""
     leave = loading.end_at_once()
-    from ftlab import cli  # what it registers to run at the end must run before the end
-
-    status = cli.main()
+    # After that: what it registers to run at the end must run before the end.
+    status: int = loading.module("ftlab.cli").main()
     leave(status)
     return status
 

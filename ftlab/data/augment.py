@@ -12,7 +12,6 @@ import math
 import random
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,7 +31,6 @@ _SHARP = 0.1
 
 Steady = np.ndarray | Tensor
 """uint8 [H, W, 3] of a decoded picture, or uint8 [3, h, w] of a resized one."""
-_BORDERS = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT}
 
 
 @dataclass(frozen=True)
@@ -221,12 +219,15 @@ def _turned(picture: Tensor, angle: float, side: int, config: TrainConfig) -> Te
 
     In one pass of OpenCV, which knows the reflecting border (torchvision's rotation does not) and stays in uint8.
     """
+    import cv2  # where it is needed only: few trainings turn pictures
+
     height, width = picture.shape[1:]
     top, left = transforms.middle(height, width, side)
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
     turn[:, 2] -= (left, top)
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-    made = cv2.warpAffine(pixels, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=_BORDERS[config.rotate_border])
+    border = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT}[config.rotate_border]
+    made = cv2.warpAffine(pixels, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
     return torch.from_numpy(made).permute(2, 0, 1)
 
 

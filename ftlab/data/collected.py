@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftlab.config import TrainConfig
-from ftlab.data import excluding, rendered
+from ftlab.data import excluding
 from ftlab.data.catalog import Catalog, scan
 from ftlab.errors import ConfigError, DataError
 
@@ -24,8 +24,14 @@ def pictures(config: TrainConfig, progress: Callable[[int, int], None] | None = 
     """
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
-    folder = rendered.ensure(config.sample) if config.sample else config.data
+    folder = _drawn(config.sample) if config.sample else config.data
     found = scan(folder, **config.dealing, exclude=excluding.read(config.exclude), check=check, progress=progress)
     if not found.splits["val"]:
         raise DataError("data.too_few", folder=folder)
     return found
+
+
+def _drawn(sample: str) -> str:
+    from ftlab.data import rendered  # what draws takes a while to load, and few trainings need it
+
+    return str(rendered.ensure(sample))

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -92,6 +91,8 @@ def compute(pictures: Catalog, workers: int) -> Iterator[Done | Statistics]:
 
 def of_picture(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """uint8 [H, W, 3] -> float64 [2, 3]: mean and (population) standard deviation of each channel, in [0, 1]."""
+    import cv2  # where it is needed only: few trainings ask for statistics
+
     mean, std = cv2.meanStdDev(pixels)
     return np.stack([mean[:, 0], std[:, 0]]).astype(np.float64) / 255.0
 
