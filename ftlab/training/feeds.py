@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,7 +74,7 @@ class PictureFeed:
         # Processes of one machine share its memory.
         self.decoded = Decoded((config.keep_decoded or 0) * 1_000_000 // self.world)
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Optimizer steps of an epoch."""
         return len(plan(range(len(self.catalog.splits["train"])), self.config.step_size))
@@ -185,7 +185,7 @@ class FeatureFeed:
         self.vectors = {split: found.vectors.to(pictures.device) for split, found in features.items()}
         self.labels = {s: pictures.labels[s][found.indices].to(pictures.device) for s, found in features.items()}
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Optimizer steps of an epoch."""
         return len(plan(range(len(self.labels["train"])), self.config.step_size))

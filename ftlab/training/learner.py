@@ -73,7 +73,8 @@ class Learner:
         self.phase, settings = phase, phases.settings(self.config, phase)
         freezing.freeze(self.net, self.config, phase.last)
         self.raw = optim.make(network.groups(self.bare, settings), settings)
-        self.optimizer = self.accelerator.prepare_optimizer(self.raw)
+        # Without a scaler accelerate's wrapping adds nothing, but looks for another package at each step.
+        self.optimizer = self.accelerator.prepare_optimizer(self.raw) if self.accelerator.scaler else self.raw
 
     def enter(self, epoch: int, position: Position) -> Iterator[Note]:
         """Mark what learns in an epoch, and say so where it is more than before."""
