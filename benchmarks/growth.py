@@ -120,8 +120,6 @@ def _trained(data: Path, home: Path, processes: int) -> Training:
     peaks.mkdir(parents=True)
     words = ["-m", "benchmarks.peak", str(peaks), *_TRAIN, "--data", str(data), "--runs", str(home / "runs")]
     if processes > 1:
-        share = str(max(1, cores() // processes))
-        words += ["--threads", share, "--workers", share]
         words = [*_TOGETHER, "--nproc-per-node", str(processes), *words]
     told, seconds = last_line(words, **environment(FTLAB_HOME=str(home)))
     assert told["reason"] == "finished"

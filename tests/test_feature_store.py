@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,31 +122,27 @@ def kept(events: list[Event]) -> int:
     return int(str(notes[0])) if notes else 0
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_another_seed_of_the_head_looks_at_no_picture_again(tiny_folder: Path, tmp_path: Path) -> None:
-    def run(**knobs: Any) -> runs.Run:
-        settings: dict[str, Any] = {"data": str(tiny_folder), "epochs": 2, "threads": 1}
-        return runs.create(tmp_path / "runs", TrainConfig(**{**settings, **knobs}))
+@pytest.fixture
+def run(tiny_folder: Path, tmp_path: Path, one_thread: None) -> Callable[..., runs.Run]:
+    """Makes a new run of one epoch on the tiny folder, unless told otherwise."""
+    few: dict[str, Any] = {"data": str(tiny_folder), "epochs": 1, "threads": 1}
+    return lambda **knobs: runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
-    first = run()
+
+def test_another_seed_of_the_head_looks_at_no_picture_again(run: Callable[..., runs.Run], tiny_folder: Path) -> None:
+    first = run(epochs=2)
     assert kept(told(first)) == 0
-    again = run()
+    again = run(epochs=2)
     assert kept(told(again)) == 21
     figures = [[(row.val_loss, row.train_loss) for row in one.history().epochs] for one in (first, again)]
     assert figures[0] == figures[1], "to the bit"
     other = tiny_folder / "amber" / "amber_1.jpg"
     other.write_bytes((tiny_folder / "amber" / "amber_2.jpg").read_bytes() + b"\0")
-    assert kept(told(run(head_hidden=8, seed=4))) >= 20 - 6, "the hand is dealt anew, and one file is another"
-    assert kept(told(run(normalise="unit", side=200))) == 0, "they are prepared in another way"
+    assert kept(told(run(epochs=2, head_hidden=8, seed=4))) >= 20 - 6, "the hand is dealt anew, and one file is another"
+    assert kept(told(run(epochs=2, normalise="unit", side=200))) == 0, "they are prepared in another way"
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_where_all_is_kept_no_engine_is_made(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run() -> runs.Run:
-        return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), epochs=1, threads=1))
-
+def test_where_all_is_kept_no_engine_is_made(run: Callable[..., runs.Run], monkeypatch: pytest.MonkeyPatch) -> None:
     first = run()
     told(first)
     monkeypatch.setattr(engines, "choose", lambda *_, **__: pytest.fail("an engine was made"))
@@ -154,13 +151,9 @@ def test_where_all_is_kept_no_engine_is_made(
     assert again.resolved().engine == first.resolved().engine == "torch"
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., runs.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run() -> runs.Run:
-        return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), epochs=1, threads=1))
-
     told(run())
     monkeypatch.setattr(setup, "TELL", -1.0)
     monkeypatch.setattr(features, "_KEEP", 4)
@@ -176,13 +169,9 @@ def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
     assert (events[-1].reason, events[-1].epoch, kept(events)) == ("stopped", 0, 0)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_features_of_another_engine_than_is_expected_are_not_taken(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., runs.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run() -> runs.Run:
-        return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), epochs=1, threads=1))
-
     told(run())
     monkeypatch.setattr(engines, "WORTH", 1)
     monkeypatch.setattr(engines, "_FASTER", 0.0)
