@@ -192,33 +192,28 @@ class FeatureFeed:
 
     def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
         """The steps of an epoch from number `skip` on."""
-        vectors = self.vectors["train"]
-        views, count = vectors.shape[:2]
-        chosen = views_of(self.config.seed, epoch, views, count).to(vectors.device)
-        pieces = plan(order(self.config, self.labels["train"].tolist(), epoch), self.config.step_size)[skip:]
-        for piece in pieces:
-            yield self._share("train", piece, chosen)
+        views, count, _ = self.vectors["train"].shape
+        chosen = views_of(self.config.seed, epoch, views, count)
+        drawn = order(self.config, self.labels["train"].tolist(), epoch)
+        yield from self._shares("train", torch.tensor(drawn), chosen, self.config.step_size, skip)
 
     def evaluate(self, split: str) -> Iterator[Share]:
         """The pictures of a split in order, each once over all processes."""
-        vectors = self.vectors[split]
-        first = torch.zeros(vectors.shape[1], dtype=torch.int64, device=vectors.device)
-        for piece in plan(range(vectors.shape[1]), 1024):
-            yield self._share(split, piece, first)
+        count = len(self.labels[split])
+        yield from self._shares(split, torch.arange(count), torch.zeros(count, dtype=torch.int64), 1024)
 
-    def _share(self, split: str, piece: list[int], chosen: Tensor) -> Share:
-        mine = piece[self.rank :: self.world] or piece[:1]
-        views, total = self.vectors[split].shape[:2]
-        drawn = torch.tensor(mine, device=chosen.device)
-        rows = drawn % total
-        idle = self.rank >= len(piece)
-        return Share(
-            self.vectors[split][(chosen[rows] + drawn // total) % views, rows],
-            self.labels[split][rows],
-            torch.full((len(mine),), 0.0 if idle else 1.0, device=chosen.device),
-            len(piece),
-            [],
-        )
+    def _shares(self, split: str, drawn: Tensor, chosen: Tensor, size: int, skip: int = 0) -> Iterator[Share]:
+        """Steps of `size` pictures, from number `skip` on. A picture's second time among those `drawn` shows the view
+        after the one `chosen` for it. Found for all at once: a card is waited for but here."""
+        vectors, labels = self.vectors[split], self.labels[split]
+        rows = drawn % len(labels)
+        views = (chosen[rows] + drawn // len(labels)) % len(vectors)
+        rows, views = rows.to(vectors.device), views.to(vectors.device)
+        for piece in plan(range(len(drawn)), size)[skip:]:
+            mine = piece[self.rank :: self.world] or piece[:1]
+            some, idle = slice(mine[0], mine[-1] + 1, self.world), self.rank >= len(piece)
+            weight = torch.full((len(mine),), 0.0 if idle else 1.0, device=vectors.device)
+            yield Share(vectors[views[some], rows[some]], labels[rows[some]], weight, len(piece), [])
 
 
 Feed = PictureFeed | FeatureFeed
