@@ -1,0 +1,209 @@
+"""Decoders: files read ahead by processes as by threads, and no process outlives its use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import drawn
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from ftlab.data import decode, decoders
+from ftlab.data.decoders import Decoders
+from ftlab.errors import PictureError
+
+
+def instead(read: str) -> str:
+    """What a process runs when it reads by the expression `read` of a file and what `at_least` says."""
+    return decoders._CODE.replace("decoders._serve", f"decoders._read = {read}; decoders._serve")
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all end by themselves, in whatever time they need."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def children(of: int | None = None) -> list[psutil.Process]:
+    return psutil.Process(of).children(recursive=True)
+
+
+def all_kinds(folder: Path) -> list[Path]:
+    """Pictures of every kind, a turned one and a large one among them; files that are none; one that is not there."""
+    files = sorted(drawn.tiny(folder).rglob("*.*"))
+    scene = Image.fromarray(np.random.default_rng(1).integers(0, 256, (600, 500, 3), np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    kinds: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "turned.jpg": (scene, {"exif": turned}),
+        "clear.png": (scene.convert("RGBA").resize((40, 30)), {}),
+        "deep.png": (Image.fromarray(np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)), {}),
+        "few.gif": (scene.resize((70, 20)).quantize(16), {}),
+        "grün.webp": (scene.resize((33, 44)), {}),
+        "pages.tiff": (scene.convert("L"), {"compression": "tiff_lzw"}),
+    }
+    for name, (image, options) in kinds.items():
+        image.save(folder / name, **options)
+    whole = (folder / "turned.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "page.jpg").write_bytes(b"<html>")
+    (folder / "long.png").write_bytes(drawn.png(2010, 10))
+    others = ["cut.jpg", "page.jpg", "long.png", "lost\udcff.jpg", "lost\nline.jpg"]
+    return [*files, *(folder / name for name in [*kinds, *others])]
+
+
+def same(one: decode.Pixels | PictureError, other: decode.Pixels | PictureError) -> bool:
+    if isinstance(one, PictureError) or isinstance(other, PictureError):
+        facts = [(type(it), getattr(it, "code", ""), getattr(it, "values", {}), str(it)) for it in (one, other)]
+        return facts[0] == facts[1]
+    return one.dtype == other.dtype == np.uint8 and np.array_equal(one, other)
+
+
+def test_processes_and_threads_give_in_order_what_the_door_for_pixels_gives(tmp_path: Path) -> None:
+    files = all_kinds(tmp_path / "all")
+    expected = [decoders._read(file, 100) for file in files]
+    refused = [one.code for one in expected if isinstance(one, PictureError)]
+    assert refused == ["truncated", "web_page", "too_long", "missing", "missing"]
+    assert [one.shape for one in expected if not isinstance(one, PictureError)][-6] == (125, 150, 3), (
+        "turned, a quarter"
+    )
+    for processes in (True, False):
+        with Decoders(2, 100, processes=processes) as reading:
+            chunks = [reading.submit(files[start : start + 4]) for start in range(0, len(files), 4)]
+            found = [one for chunk in chunks for one in chunk.result()]
+            assert reading.submit([]).result() == []
+        assert len(found) == len(files)
+        assert all(map(same, found, expected))
+
+
+def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: Path) -> None:
+    """A program without `if __name__ == …` too, which `multiprocessing` would run again in each process."""
+    program = tmp_path / "program.py"
+    asks = instead(
+        "lambda file, _: decoders.PictureError(str(sorted({'torch', 'multiprocessing'} & set(sys.modules))))"
+    )
+    program.write_text(
+        "from ftlab.data import decoders\n"
+        "print('once')\n"
+        f"decoders._CODE = {asks!r}\n"
+        "with decoders.Decoders(1, 64, processes=True) as reading:\n"
+        "    print(reading.submit(['any']).result()[0].code)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("once\n[]\n", "")
+
+
+BUSY = "lambda *_: __import__('time').sleep(0.5) or decoders.np.ones((9, 9))"
+
+
+@pytest.mark.parametrize("read", ["decoders._read", BUSY], ids=["idle", "busy"])
+def test_processes_end_without_a_word_when_their_parent_is_killed(read: str) -> None:
+    program = (
+        "import time\n"
+        "from ftlab.data import decoders\n"
+        f"decoders._CODE = {instead(read)!r}\n"
+        "with decoders.Decoders(2, 64, processes=True) as reading:\n"
+        "    asked = [reading.submit(['any']) for _ in range(3)]\n"
+        "    asked[0].result()\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
+        assert parent.stdout
+        assert parent.stderr
+        assert parent.stdout.readline().strip() == b"begun"
+        served = children(parent.pid)
+        parent.kill()
+        assert len(served) == 2
+        assert gone(served)
+        assert parent.stderr.read() == b""
+
+
+@pytest.mark.parametrize("processes", [True, False])
+def test_closing_leaves_no_process_and_no_thread(processes: bool, tiny_folder: Path) -> None:
+    before = children()
+    files = sorted(tiny_folder.rglob("*.*"))
+    with Decoders(2, 64, processes=processes) as reading:
+        assert len(children()) - len(before) == 2 * processes
+        asked = [reading.submit(files) for _ in range(20)]
+        asked[0].result()
+    assert children() == before
+    assert all(one.done() for one in asked)
+    with pytest.raises(RuntimeError):
+        reading.submit(files)
+
+
+def test_closing_does_not_wait_for_what_a_process_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "_CODE", instead("lambda *_: __import__('time').sleep(600)"))
+    with Decoders(1, 64, processes=True) as reading:
+        begun, waiting = reading.submit([Path("one")]), reading.submit([Path("two")])
+        while not begun.running():
+            time.sleep(0.01)
+    for one in (begun, waiting):
+        with pytest.raises(CancelledError):
+            one.result()
+    assert not children()
+
+
+@pytest.mark.parametrize("how", ["killed", "crashed", "never started"])
+def test_nothing_is_lost_where_a_process_is_missing(
+    how: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted(tiny_folder.rglob("*.*"))
+    if how == "crashed":
+        dies = "lambda file, n: decoders.os._exit(1) if 'blue' in file else decoders.decode.read(file, at_least=n)"
+        monkeypatch.setattr(decoders, "_CODE", instead(dies))
+    if how == "never started":
+        monkeypatch.setattr(sys, "executable", os.fspath(tiny_folder / "python"))
+    found = []
+    with Decoders(2, 512, processes=True) as reading:
+        assert len(reading._started) == (0 if how == "never started" else 2)
+        for start in range(0, len(files), 4):
+            found += reading.submit(files[start : start + 4]).result()
+            if how == "killed":
+                for process in reading._started:
+                    process.kill()
+    assert len(found) == len(files)
+    assert all(map(same, found, map(decode.read, files)))
+
+
+@pytest.mark.parametrize("processes", [True, False])
+def test_a_bug_is_not_taken_for_a_bad_picture(
+    processes: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(file: Path, at_least: int) -> decode.Pixels:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(decode, "read", broken)
+    monkeypatch.setattr(decoders, "_CODE", instead("lambda *_: 1 / 0"))
+    with Decoders(1, 64, processes=processes) as reading, pytest.raises(ZeroDivisionError):
+        reading.submit([Path("any")]).result()
+    assert ("ZeroDivisionError" in capfd.readouterr().err) == processes
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is not sent to another group there")
+def test_ctrl_c_is_for_the_parent_alone(tiny_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    files = sorted(tiny_folder.rglob("*.*"))
+    with Decoders(1, 64, processes=True) as reading:
+        reading.submit(files).result()
+        (process,) = reading._started
+        assert os.getpgid(process.pid) != os.getpgid(0)
+        process.send_signal(signal.SIGINT)
+        reading.submit(files).result()
+        assert process.poll() is None
+    assert capfd.readouterr().err == ""
