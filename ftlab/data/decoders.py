@@ -79,14 +79,15 @@ class Decoders:
         return self._threads.submit(self._read, list(files))
 
     def _read(self, files: list[Path]) -> list[Pixels | PictureError]:
-        process = self._idle.popleft()
+        process, sound = self._idle.popleft(), None
         try:
-            if process:
-                return _ask(process, files)
-        except (OSError, EOFError):
-            process = None
+            with suppress(OSError, EOFError, ValueError):  # it is dead, or talks nonsense
+                if process:
+                    found = _ask(process, files)
+                    sound = process
+                    return found
         finally:
-            self._idle.append(process)
+            self._idle.append(sound)
         if self._closed and self._processes:
             raise CancelledError
         return [_read(file, self._at_least) for file in files]
@@ -124,7 +125,8 @@ def _ask(process: _Process, files: list[Path]) -> list[Pixels | PictureError]:
     """What a process makes of files.
 
     Raises:
-        OSError, EOFError: it has died.
+        OSError, EOFError: it is dead.
+        ValueError: it talks nonsense.
     """
     asked, told = cast(BufferedWriter, process.stdin), cast(BufferedReader, process.stdout)
     asked.write(json.dumps([os.fspath(file) for file in files]).encode() + b"\n")
