@@ -168,7 +168,7 @@ def test_nothing_is_lost_where_a_process_is_missing(
     if how == "never started":
         monkeypatch.setattr(sys, "executable", os.fspath(tiny_folder / "python"))
     if how == "talks nonsense":
-        monkeypatch.setattr(decoders, "_CODE", f"print('hello'); {decoders._CODE}")
+        monkeypatch.setattr(decoders, "_CODE", f"print('hello', flush=True); {decoders._CODE}")
     found = []
     with Decoders(2, 512, processes=True) as reading:
         assert len(reading._started) == (0 if how == "never started" else 2)
