@@ -29,6 +29,7 @@ from ftlab.config import TrainConfig
 from ftlab.data import transforms
 from ftlab.training import devices, setup
 from ftlab.training.checkpoint import Position
+from ftlab.training.compiled import Compiler
 from ftlab.training.feeds import PictureFeed, Share
 from ftlab.training.learner import Learner
 from ftlab.training.metrics import Tally
@@ -55,6 +56,7 @@ def main() -> None:
             told = {name: [round(bench.count / one, 2) for one in pair] for name, pair in took.items()}
             print(json.dumps(told), flush=True)
         ratio, cpu = (round(statistics.median(one), 3) for one in zip(*rounds, strict=True))
+        bench.facts["compile"] = bench.run.resolved().compile
     facts = ", ".join(f"{name} {value}" for name, value in bench.facts.items())
     seen = f"of the processor's time {cpu:.2f}; batches of {options.batch_size}, {bench.count} pictures, {facts}"
     what = f"Full {options.backbone} from the second epoch, by the same steps on data in memory"
@@ -65,7 +67,8 @@ class Bench:
     """A network that learns, and what it learns from."""
 
     def __init__(self, place: Path, options: argparse.Namespace) -> None:
-        knobs = {"mode": "full", "backbone": options.backbone, "batch_size": options.batch_size, **options.knobs}
+        knobs = {"mode": "full", "backbone": options.backbone, "batch_size": options.batch_size}
+        knobs = {**knobs, "compile": "record", **options.knobs}  # as a training on a card decides; elsewhere it is no
         config = TrainConfig(data=options.data, **knobs)
         run = runs.create(place, config)
         self.accelerator = devices.open_device(config)
@@ -77,7 +80,8 @@ class Bench:
         self.feed = PictureFeed(found, self.prep, self.config, self.accelerator)
         self.learner = Learner(net, row, self.config, self.accelerator, Position(), self.feed)
         list(self.learner.enter(1, Position()))
-        self.step = 0
+        self.compiler = Compiler(self.learner, self.config, run, self.accelerator)
+        self.step, self.run = 0, run
         every = len(found.splits["train"])
         self.steps = (options.pictures or every) // options.batch_size
         self.count = self.steps * options.batch_size
@@ -108,6 +112,7 @@ class Bench:
         began, worked = time.perf_counter(), time.process_time()
         for share in shares:
             self.learner.set_rates(self.step, Position())
+            list(self.compiler.look(share, Position(epoch=1)))
             logits, _ = self.learner.gradients(share, self.step)
             self.learner.step(self.step)
             tally.add(logits, share.labels, share.weight)

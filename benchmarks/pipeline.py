@@ -97,8 +97,8 @@ def _engine(run: Engine, pixels: Tensor, count: int) -> None:
 
 
 def _features(run: Engine, prep: Preprocessing, files: Sequence[Path]) -> None:
-    def view(index: int, _view: int) -> Tensor:
-        return _square(prep, files[index])
+    def view(index: int) -> Tensor:
+        return _square(prep, files[index])[None]
 
     *_, last = features.compute(run, len(files), 1, view, torch.device("cpu"), cores())
     assert isinstance(last, features.Features)

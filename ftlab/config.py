@@ -132,7 +132,7 @@ class TrainConfig:
     device: str = _knob("auto", "machine", choices=("auto", "cpu", "cuda", "mps", "xpu"))
     precision: str = _knob("auto", "machine", choices=("auto", "fp32", "bf16", "fp16"))
     engine: str = _knob("auto", "machine", choices=("auto", "torch", "onnxruntime"))
-    compile: str = _knob("auto", "machine", choices=("auto", "yes", "no"))
+    compile: str = _knob("auto", "machine", choices=("auto", "yes", "record", "no"))
     fused: str = _knob("auto", "machine", choices=("auto", "yes", "no"))
     keep_decoded: int | None = _knob(None, "machine", low=0, high=10_000_000, step=1, unit="MB")
     vary_on: str = _knob("auto", "machine", choices=("auto", "processor", "device"))

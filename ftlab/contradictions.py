@@ -40,7 +40,7 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
         lambda v: not v["unfreeze_epoch"] and v["phase2_optimizer"] != "same",
     ),
     ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] == "yes" and v["gradual"] == "yes"),
-    ("compile_cached", ("compile", "features"), lambda v: _cached(v) and v["compile"] == "yes"),
+    ("compile_cached", ("compile", "features"), lambda v: _cached(v) and v["compile"] in ("yes", "record")),
     ("vary_cached", ("vary_on", "features"), lambda v: _cached(v) and v["vary_on"] == "device"),
     ("statistics_cached", ("batchnorm", "features"), lambda v: _cached(v) and v["batchnorm"] == "train"),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),

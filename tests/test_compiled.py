@@ -24,7 +24,7 @@ from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError
 from ftlab.events import Event, Note, Step
 from ftlab.runs import Run
-from ftlab.training import compiled, sealed
+from ftlab.training import compiled, recorded, sealed
 from ftlab.training.checkpoint import Position
 from ftlab.training.compiled import Compiler
 from ftlab.training.engine import train
@@ -191,6 +191,129 @@ def test_the_real_compilers_steps_are_the_others_but_for_rounding(
             assert told == ["compiling", "compiled"]
             assert learner.fast is not None
         for step in range(3):
+            learner.gradients(share, step)
+            learner.step(step)
+    for one, other in zip(plain.parameters(), fast.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-5)
+
+
+# Recorded, on a card
+
+
+def recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: Any, **knobs: Any
+) -> tuple[Compiler, list[Note]]:
+    """What is decided at the first step on a card of which this machine plays the part: there is no other way to
+    record than CUDA's, so `record` stands for that. Its real one is tried where there is a card, below."""
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(compiled, "record", record)
+    alone, settings = (
+        Accelerator(cpu=True),
+        TrainConfig(**{"mode": "scratch", "compile": "record", "epochs": 1, **knobs}),
+    )
+    run = runs.create(tmp_path / "runs", settings)
+    run.write("config.json", {**run.read("config.json"), "resolved": run.config().to_json()})
+    learner = learner_of(tiny(), alone, accumulate=settings.accumulate, batch_size=2)
+    compiler = Compiler(learner, dataclasses.replace(settings, epochs=learner.phase.last), run, alone)
+    compiler.device = "cuda"
+    before = {name: value.clone() for name, value in learner.module.state_dict().items()}
+    told = list(compiler.look(batch(), Position()))
+    assert all(torch.equal(before[name], value) for name, value in learner.module.state_dict().items())
+    assert all(one.grad is None for one in learner.module.parameters())
+    return compiler, told
+
+
+def codes(told: list[Note]) -> list[str]:
+    return [note.code for note in told]
+
+
+def test_a_card_replays_what_was_recorded_of_whole_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def record(network: torch.nn.Module, inputs: torch.Tensor, precision: torch.dtype | None) -> Any:
+        assert precision is None
+
+        def replayed(some: torch.Tensor) -> Any:
+            asked.append(tuple(some.shape))
+            return network(some)
+
+        return replayed
+
+    compiler, told = recording(tmp_path, monkeypatch, record)
+    assert codes(told) == ["recorded"]
+    assert compiler.run.resolved().compile == "record"
+    asked.clear()
+    compiler.learner.gradients(batch(), 1)
+    assert asked == [(6, 3, 8, 8)]
+    compiler.learner.gradients(batch(5), 2)
+    compiler.learner.portions.most = 3
+    compiler.learner.gradients(batch(), 3)
+    assert len(asked) == 1, "another size, and portions of a step, go through the network itself"
+
+
+def test_a_card_that_cannot_record_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(*_: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    compiler, told = recording(tmp_path, monkeypatch, record)
+    assert "not permitted" in words.text("log.not_compiled", **told[0].values)
+    assert compiler.learner.fast is None
+    assert compiler.run.resolved().compile == "no"
+
+
+@pytest.mark.parametrize("wrong", ["logits", "gradients"])
+def test_a_record_that_gives_something_else_is_not_used(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(network: torch.nn.Module, inputs: torch.Tensor, precision: torch.dtype | None) -> Any:
+        stale = copy.deepcopy(network)
+        torch.nn.init.normal_(stale.head.weight)  # type: ignore[union-attr,arg-type]
+        if wrong == "logits":
+            return lambda some: network(some) + stale(some).detach()
+        return lambda some: network(some).detach() + (network(some) - network(some).detach()) * torch.tensor([-1, 1, 3])
+
+    compiler, told = recording(tmp_path, monkeypatch, record)
+    assert codes(told) == ["not_compiled"]
+    assert compiler.learner.fast is None
+
+
+def test_portions_are_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler, told = recording(tmp_path, monkeypatch, None, accumulate=2)
+    assert told == []
+    assert compiler.run.resolved().compile == "no"
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_of_itself_a_card_goes_on_with_what_is_not_slower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: bool
+) -> None:
+    def clocked(self: Compiler, share: Any, position: Position) -> float:
+        self.learner.attempt(share, position.step)
+        return (0.01 if faster else 0.03) if self.learner.fast is not None else 0.02
+
+    monkeypatch.setattr(Compiler, "_seconds", clocked)
+    monkeypatch.setattr(compiled, "_FEWEST", 1)
+    compiler, told = recording(tmp_path, monkeypatch, lambda network, *_: lambda some: network(some), compile="auto")
+    assert codes(told) == ["recorded" if faster else "not_recorded"]
+    assert (compiler.learner.fast is not None) == faster
+    assert compiler.run.resolved().compile == ("record" if faster else "no")
+
+
+@pytest.mark.parametrize("device", ["cpu", *("cuda" for _ in range(torch.cuda.is_available()))])
+def test_recorded_steps_are_the_others_but_for_rounding(device: str) -> None:
+    """Three steps in float32, with batches that differ: a record of old weights or pictures would be seen. A processor
+    records nothing, and plays the network itself."""
+    plain = tiny().to(device)
+    fast, alone = copy.deepcopy(plain), Accelerator(cpu=device == "cpu")
+    for net in (plain, fast):
+        learner = learner_of(net, alone)
+        for step in range(3):
+            share = batch()
+            labels, weight = share.labels.to(device), share.weight.to(device)
+            share = dataclasses.replace(share, inputs=(share.inputs + step).to(device), labels=labels, weight=weight)
+            if net is fast and not step:
+                same = learner.module if device == "cpu" else recorded.record(learner.module, share.inputs, None)
+                learner.compile(same, len(share.labels), undivided=True)
             learner.gradients(share, step)
             learner.step(step)
     for one, other in zip(plain.parameters(), fast.parameters(), strict=True):

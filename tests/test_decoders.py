@@ -171,6 +171,7 @@ def test_nothing_is_lost_where_a_process_is_missing(
         monkeypatch.setattr(decoders, "_CODE", f"print('hello', flush=True); {decoders._CODE}")
     found = []
     with Decoders(2, 512, processes=True) as reading:
+        assert reading.submit([]).result() == []
         assert len(reading._started) == (0 if how == "never started" else 2)
         for start in range(0, len(files), 4):
             found += reading.submit(files[start : start + 4]).result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,16 +28,24 @@ class Mean(nn.Module):
         return pictures.mean(dim=(2, 3))
 
 
+One = Callable[[int, int], Tensor]
+"""(index, view) -> uint8 [3, side, side]."""
+
+
 def read(index: int, view: int) -> Tensor:
     """Channels (index, view, 7); some take longer."""
     time.sleep(0.002 * (index % 3))
     return torch.tensor([index, view, 7], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4).contiguous()
 
 
+def every(reader: One, views: int) -> features.Read:
+    return lambda index: torch.stack([reader(index, view) for view in range(views)])
+
+
 def computed(
-    backbone: nn.Module, count: int, views: int = 2, workers: int = 2, reader: features.Read = read
+    backbone: nn.Module, count: int, views: int = 2, workers: int = 2, reader: One = read
 ) -> tuple[list[int], Features]:
-    work = features.compute(Torch(backbone, Tensor.float, CPU), count, views, reader, CPU, workers)
+    work = features.compute(Torch(backbone, Tensor.float, CPU), count, views, every(reader, views), CPU, workers)
     *told, last = work
     assert isinstance(last, Features)
     return [done for done in told if isinstance(done, int)], last
@@ -64,7 +73,9 @@ def test_every_view_of_every_picture_in_order(workers: int) -> None:
 def test_several_processes_look_at_each_picture_once_and_speak_as_often(count: int, world: int) -> None:
     parts = []
     for rank in range(world):
-        work = features.compute(Torch(Mean(), Tensor.float, CPU), count, 1, read, CPU, 2, rank=rank, world=world)
+        work = features.compute(
+            Torch(Mean(), Tensor.float, CPU), count, 1, every(read, 1), CPU, 2, rank=rank, world=world
+        )
         *told, found = work
         assert isinstance(found, Features)
         assert found.vectors.shape[:2] == (1, len(found.indices))
@@ -152,7 +163,7 @@ def test_giving_up_on_the_way_stops_the_reading() -> None:
         return read(index, view)
 
     threads = torch.get_num_threads()
-    work = features.compute(Torch(Mean(), Tensor.float, CPU), 4000, 1, counted, CPU, 2)
+    work = features.compute(Torch(Mean(), Tensor.float, CPU), 4000, 1, every(counted, 1), CPU, 2)
     assert next(work) == 4
     work.close()  # type: ignore[attr-defined]
     assert len(asked) < 400
@@ -166,8 +177,10 @@ def test_a_card_gets_the_same_features_in_whole_batches() -> None:
         shapes.append(tuple(pixels.shape))
         return pixels.float().mean(dim=(2, 3))
 
-    parts = list(features._on_card(range(70), 2, read, run, 2, pinned=False))
-    assert shapes == [(64, 3, 4, 4)] * 2 + [(6, 3, 4, 4)] * 2
+    pieces = features._pieces(range(70), 64)
+    views = features._by_threads(pieces, every(read, 2), 2, pinned=False)
+    parts = list(features._on_card(views, 2, run))
+    assert shapes == [(64, 3, 4, 4)] * 4, "the last is filled up"
     indices, vectors, _ = parts[1]
     assert indices == list(range(64, 70))
     assert vectors[1, 0].tolist() == [64, 1, 7]

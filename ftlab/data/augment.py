@@ -86,18 +86,32 @@ def view(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, number: i
     """
     if number == 0:
         return transforms.evaluation(pixels, prep)
-    if config.augment == "flip" and config.flip > 0 and not config.effects:
-        if number == 1:
-            return transforms.evaluation(pixels, prep).flip(-1).contiguous()
-        config = dataclasses.replace(config, augment="crop")
-    return augmented(pixels, prep, config, random.Random(f"{config.seed}/view {number}/{index}"))
+    if mirrors(config, number):
+        return transforms.evaluation(pixels, prep).flip(-1).contiguous()
+    return augmented(pixels, prep, of_views(config), view_randomness(config, number, index))
+
+
+def mirrors(config: TrainConfig, number: int) -> bool:
+    """Whether that view of a picture is its mirror image."""
+    return number == 1 and config.augment == "flip" and config.flip > 0 and not config.effects
+
+
+def of_views(config: TrainConfig) -> TrainConfig:
+    """How the views that vary are varied, where an epoch's pictures are as `config` says."""
+    bare = config.augment == "flip" and config.flip > 0 and not config.effects
+    return dataclasses.replace(config, augment="crop") if bare else config
+
+
+def view_randomness(config: TrainConfig, number: int, index: int) -> random.Random:
+    """The generator of a view that varies."""
+    return random.Random(f"{config.seed}/view {number}/{index}")
 
 
 def described(config: TrainConfig, number: int, index: int) -> str:
     """All that a view depends on beside the picture and its preparation: two that are described alike are alike."""
     if number == 0:
         return "evaluation"
-    if number == 1 and config.augment == "flip" and config.flip > 0 and not config.effects:
+    if mirrors(config, number):
         return "mirror"
     knobs = ("augment", "crop_scale", "crop_ratio", "crop_side", "flip", "rotate_border", *EFFECTS)
     return repr((config.seed, number, index, *(getattr(config, name) for name in knobs)))
@@ -124,8 +138,9 @@ def varied(same: Steady, prep: Preprocessing, config: TrainConfig, rng: random.R
     """
     if config.augment == "none":
         return torch.as_tensor(same)
-    drawn = draw(same, prep, config, rng)
-    picture = placed(same, prep, config, drawn)
+    height, width = same.shape[:2]
+    drawn = draw((height, width), prep, config, rng)
+    picture = _placed(same, prep, config, drawn)
     picture = picture.flip([axis for axis, flips in ((-1, drawn.mirrored), (-2, drawn.upside_down)) if flips])
     picture = _tinted(picture, drawn)
     picture = _grey(picture) if drawn.grey else picture
@@ -133,12 +148,12 @@ def varied(same: Steady, prep: Preprocessing, config: TrainConfig, rng: random.R
     return _erased(picture, drawn).contiguous()
 
 
-def draw(same: Steady, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Drawn:
-    """All that `varied` draws of a picture, in this order: a run goes on, and is repeated, by it. Of `same` its size
-    plays a part."""
+def draw(size: tuple[int, int], prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Drawn:
+    """All that `varied` draws of a picture, in this order: a run goes on, and is repeated, by it. The size, height and
+    width of the decoded picture, plays a part in its crop."""
     if config.augment == "none":
         return Drawn()
-    crop = _random_crop(same, config, rng) if isinstance(same, np.ndarray) else None
+    crop = _random_crop(size, config, rng) if config.augment == "crop" else None
     mirrored, upside_down = rng.random() < config.flip, rng.random() < config.flip_vertical
     angle = rng.uniform(-1, 1) * config.rotate
     names = rng.sample(("brightness", "contrast", "saturation", "hue"), 4)
@@ -162,14 +177,14 @@ def draw(same: Steady, prep: Preprocessing, config: TrainConfig, rng: random.Ran
     )
 
 
-def placed(same: Steady, prep: Preprocessing, config: TrainConfig, drawn: Drawn) -> Tensor:
+def _placed(same: Steady, prep: Preprocessing, config: TrainConfig, drawn: Drawn) -> Tensor:
     """The square of a picture that is seen, cropped and turned: uint8 [3, side, side]."""
-    whole = cropped(same, prep, config, drawn)
+    whole = _cropped(same, prep, config, drawn)
     # What a rotation opens at the corners is cut off where there is something to cut.
     return _turned(whole, drawn.angle, prep.side, config) if drawn.angle else transforms.centre(whole, prep.side)
 
 
-def cropped(same: Steady, prep: Preprocessing, config: TrainConfig, drawn: Drawn) -> Tensor:
+def _cropped(same: Steady, prep: Preprocessing, config: TrainConfig, drawn: Drawn) -> Tensor:
     """The drawn part of a picture, scaled to the crop's side: uint8 [3, s, s]; all of it where none was drawn."""
     if drawn.crop is None:
         return torch.as_tensor(same)
@@ -207,8 +222,8 @@ def random_box(width: int, height: int, scale: tuple[float, float], ratio: float
     return None
 
 
-def _random_crop(pixels: np.ndarray, config: TrainConfig, rng: random.Random) -> Box:
-    height, width = pixels.shape[:2]
+def _random_crop(size: tuple[int, int], config: TrainConfig, rng: random.Random) -> Box:
+    height, width = size
     box = random_box(width, height, (config.crop_scale, 1.0), config.crop_ratio or CROP_RATIO, rng)
     short = min(width, height)
     return box or ((height - short) // 2, (width - short) // 2, short, short)

@@ -1,19 +1,20 @@
-"""Training pictures varied in whole batches on the network's device, by the numbers that `augment` draws of each.
+"""Pictures scaled and varied in whole batches on the network's device, by the numbers that `augment` draws of each.
 
-Threads of the processor read, draw, crop and resize: that needs the whole picture. What follows happens here, in a few
-kernels a batch and none for an effect that no picture of it has. Nothing waits for the device: what is to be looked up
-there is made on the processor. Where resized pictures differ in size (`flip`, unless they are squashed), a rotation
-needs what no batch can hold, and happens on the threads too.
+Threads of the processor only read and draw: each of the many small calls that make a picture takes the interpreter's
+lock, and where the network's steps are many small calls too they wait for each other. Here a batch is a few kernels,
+and none for an effect that no picture of it has. Nothing waits for the device: what is to be looked up there is made on
+the processor.
 
-The pixels are those of the threads: mirrored, grey and erased ones to the bit. Rotation, tints and blur add in
-another order, so a few pixels in a thousand at most are rounded to the next level of 255. Where several effects follow
-each other, one may stretch what another left: up to 3 levels were seen, 0.001 on average.
+The pixels are those of the threads: crops, scaled, mirrored, grey and erased ones to the bit. Rotation, tints and blur
+add in another order, so a few pixels in a thousand at most are rounded to the next level of 255. Where several effects
+follow each other, one may stretch what another left: up to 3 levels were seen, 0.001 on average.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -21,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ftlab.config import TrainConfig
-from ftlab.data import augment, transfer, transforms
-from ftlab.data.augment import Box, Drawn, Steady
+from ftlab.data import augment, resample, transfer, transforms
+from ftlab.data.augment import Box, Drawn
+from ftlab.data.resample import Cut
 from ftlab.data.transforms import Preprocessing
 
 V = TypeVar("V")
@@ -38,53 +40,100 @@ _LEVELS = 255.999
 """By which torchvision brings [0, 1] back to 0 … 255, cutting off what is behind the point."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a picture is seen once: what is cut out of it, and how that is varied.
+
+    Attributes:
+        turned: whether the cut is turned, and its middle square is what is seen.
+    """
+
+    cut: Cut
+    drawn: Drawn = field(default_factory=Drawn)
+    patch: Patch | None = None
+    turned: bool = False
+
+
 def place(config: TrainConfig, device: torch.device) -> str:
-    """Where training pictures are varied after their crop: `processor` or `device`, as the configuration says, else on
-    a card. A processor has no gain by batches: there its threads do it beside the network."""
+    """Where training pictures are scaled and varied: `processor` or `device`, as the configuration says, else on a
+    card. A processor has no gain by batches: there its threads do it beside the network."""
+    if device.type == "mps":
+        return "processor"  # it has no float64
     if config.vary_on != "auto":
         return config.vary_on
-    return "device" if device.type in _CARDS and not config.caches_features else "processor"
+    return "device" if on_card(device) and not config.caches_features else "processor"
 
 
-class Pending:
-    """Pictures of an epoch that are begun on threads, one by one, and finished as batches on the device."""
+def on_card(device: torch.device) -> bool:
+    """Whether a device has so much more to give than the processor that it takes all it can."""
+    return device.type in _CARDS
 
-    def __init__(self, prep: Preprocessing, config: TrainConfig) -> None:
-        self.prep, self.config = prep, config
-        self._turns = config.rotate > 0 and (config.augment == "crop" or prep.resize_mode == "squash")
-        self._drawn: dict[int, tuple[Drawn, Patch | None]] = {}
 
-    def begin(self, index: int, same: Steady, rng: random.Random) -> Tensor:
-        """What `augment.steady` left of picture `index`, as far as it is varied alone: uint8 [3, s, s]."""
-        drawn = augment.draw(same, self.prep, self.config, rng)
-        self._drawn[index] = drawn, (drawn.erased, augment.noise(drawn)) if drawn.erased else None
-        make = augment.cropped if self._turns else augment.placed
-        return make(same, self.prep, self.config, drawn).contiguous()
+def possible(prep: Preprocessing, config: TrainConfig) -> bool:
+    """Whether pictures can be varied in batches: not where they are turned before anything is cut out of them, and
+    differ in size then."""
+    return not (config.rotate > 0 and config.augment == "flip" and prep.resize_mode != "squash")
 
-    def finish(self, pixels: Tensor, indices: Sequence[int]) -> Tensor:
-        """The rest of what varies these pictures: uint8 [B, 3, s, s] -> uint8 [B, 3, side, side], on its device.
 
-        Each of them is finished once: what was drawn of it is forgotten then.
-        """
-        if not indices:
-            return pixels
-        drawn = [self._drawn.pop(index) for index in indices]
-        starts = range(0, len(drawn), _AT_ONCE)
-        parts = [self._finished(pixels[at : at + _AT_ONCE], drawn[at : at + _AT_ONCE]) for at in starts]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+def plain(size: tuple[int, int], prep: Preprocessing) -> Look:
+    """As an evaluation sees a picture of that height and width."""
+    return Look(resample.evaluation(*size, prep))
 
-    def _finished(self, pixels: Tensor, both: Sequence[tuple[Drawn, Patch | None]]) -> Tensor:
-        drawn, patches = zip(*both, strict=True)
-        if self._turns:
-            pixels = _turned(pixels, [one.angle for one in drawn], self.prep.side, self.config.rotate_border)
-        pixels = _some(pixels, [one.mirrored for one in drawn], lambda some, _: some.flip(-1))
-        pixels = _some(pixels, [one.upside_down for one in drawn], lambda some, _: some.flip(-2))
-        for number in range(max(len(one.tints) for one in drawn)):  # each has its own order: its n-th with their n-th
-            tints = [dict(one.tints[number : number + 1]) for one in drawn]
-            pixels = _some(_blended(pixels, tints), [one.get("hue", 0.0) for one in tints], _hue)
-        pixels = _some(pixels, [one.grey for one in drawn], lambda some, _: _grey(some, 3))
-        pixels = _some(pixels, [one.sigma for one in drawn], _blurred)
-        return _some(pixels, patches, _erased).contiguous()
+
+def trained(size: tuple[int, int], prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Look:
+    """As an epoch sees it: what `augment.augmented` makes, by the same draws."""
+    drawn = augment.draw(size, prep, config, rng)
+    patch = (drawn.erased, augment.noise(drawn)) if drawn.erased else None
+    turned = config.augment != "none" and config.rotate > 0
+    if drawn.crop is None and not turned:
+        return Look(resample.evaluation(*size, prep), drawn, patch)
+    side = (config.crop_side or prep.side) if drawn.crop else prep.resize
+    y, x = (0, 0) if turned else transforms.middle(side, side, prep.side)
+    return Look(Cut(*(drawn.crop or (0, 0, *size)), side, side, y, x), drawn, patch, turned)
+
+
+def view(size: tuple[int, int], prep: Preprocessing, config: TrainConfig, number: int, index: int) -> Look:
+    """View `number` of picture `index`: what `augment.view` makes."""
+    if number == 0:
+        return plain(size, prep)
+    if augment.mirrors(config, number):
+        return Look(resample.evaluation(*size, prep), Drawn(mirrored=True))
+    return trained(size, prep, augment.of_views(config), augment.view_randomness(config, number, index))
+
+
+def seen(
+    flat: Tensor, sizes: Sequence[tuple[int, int]], looks: Sequence[Look], prep: Preprocessing, config: TrainConfig
+) -> Tensor:
+    """What is seen of each picture, uint8 [B, 3, side, side], on their device.
+
+    Args:
+        flat: the decoded pictures one behind the other, uint8 [N].
+        sizes: height and width of each.
+        looks: one of each, all drawn by `config`.
+        prep: sizes and interpolation.
+        config: what varies them.
+    """
+    if not looks:
+        return torch.empty(0, 3, prep.side, prep.side, dtype=torch.uint8, device=flat.device)
+    side = looks[0].cut.tall if looks[0].turned else prep.side
+    pixels = resample.squares(flat, sizes, [one.cut for one in looks], side, prep.interpolation)
+    starts = range(0, len(looks), _AT_ONCE)
+    parts = [_varied(pixels[at : at + _AT_ONCE], looks[at : at + _AT_ONCE], prep, config) for at in starts]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _varied(pixels: Tensor, looks: Sequence[Look], prep: Preprocessing, config: TrainConfig) -> Tensor:
+    drawn = [one.drawn for one in looks]
+    if looks[0].turned:
+        pixels = _turned(pixels, [one.angle for one in drawn], prep.side, config.rotate_border)
+    pixels = _some(pixels, [one.mirrored for one in drawn], lambda some, _: some.flip(-1))
+    pixels = _some(pixels, [one.upside_down for one in drawn], lambda some, _: some.flip(-2))
+    for number in range(max(len(one.tints) for one in drawn)):  # each has its own order: its n-th with their n-th
+        tints = [dict(one.tints[number : number + 1]) for one in drawn]
+        pixels = _some(_blended(pixels, tints), [one.get("hue", 0.0) for one in tints], _hue)
+    pixels = _some(pixels, [one.grey for one in drawn], lambda some, _: _grey(some, 3))
+    pixels = _some(pixels, [one.sigma for one in drawn], _blurred)
+    return _some(pixels, [one.patch for one in looks], _erased).contiguous()
 
 
 def _some(pixels: Tensor, drawn: Sequence[V | None], change: Callable[[Tensor, list[V]], Tensor]) -> Tensor:

@@ -72,16 +72,23 @@ class Decoded:
         """
         if not self._budget:
             return make(file)
+        facts, kept = self.find(name, file)
+        if kept is not None:
+            return kept
+        made = make(file)
+        self.put(name, facts, made)
+        return made
+
+    def find(self, name: Hashable, file: Path) -> tuple[Facts | None, Any]:
+        """What tells whether a file is as it was, to be given to `put` with what is made of it; and what was made
+        before, or None."""
         facts = _facts(file)  # before the file is read: what changes it from now on is seen the next time
         with self._lock:
             before, kept = self._kept.get(name, (None, None))
-        if kept is not None and before == facts:
-            return kept
-        made = make(file)
-        self._put(name, facts, made)
-        return made
+        return facts, kept if before == facts else None
 
-    def _put(self, name: Hashable, facts: Facts | None, made: Sized) -> None:
+    def put(self, name: Hashable, facts: Facts | None, made: Sized) -> None:
+        """Keep what was made of a file, where there is room."""
         with self._lock:
             _, old = self._kept.pop(name, (None, None))
             self.size -= old.nbytes + _ASIDE if old is not None else 0

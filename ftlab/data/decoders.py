@@ -56,13 +56,9 @@ class Decoders:
         self._threads = ThreadPoolExecutor(count, "decode")  # one waits for each process
         self._started: list[_Process] = []
         self._idle: deque[_Process | None] = deque()
-        self._closed = False
+        self._begun = self._closed = False
 
     def __enter__(self) -> Decoders:
-        with suppress(OSError):
-            while self._processes and len(self._started) < self._count:
-                self._started.append(_start(self._at_least))
-        self._idle.extend([*self._started, *[None] * (self._count - len(self._started))])  # one for each thread
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,8 +71,18 @@ class Decoders:
             process.communicate()  # closes the pipes and waits
 
     def submit(self, files: Sequence[Path]) -> Future[list[Pixels | PictureError]]:
-        """For each file, in order: its pixels, uint8 [H, W, 3], or why it cannot be read."""
+        """For each file, in order: its pixels, uint8 [H, W, 3], or why it cannot be read. One thread submits."""
+        if not self._begun:
+            self._begin()
         return self._threads.submit(self._read, list(files))
+
+    def _begin(self) -> None:
+        """With the first files, for often all pictures are kept from before, and nobody asks."""
+        self._begun = True
+        with suppress(OSError):
+            while self._processes and len(self._started) < self._count:
+                self._started.append(_start(self._at_least))
+        self._idle.extend([*self._started, *[None] * (self._count - len(self._started))])  # one for each thread
 
     def _read(self, files: list[Path]) -> list[Pixels | PictureError]:
         process, sound = self._idle.popleft(), None

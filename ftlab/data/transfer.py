@@ -8,22 +8,31 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from ftlab.data.loader import Batch
 
+class Pixels(Protocol):
+    """A batch."""
+
+    @property
+    def pixels(self) -> Tensor:
+        """Of its pictures, uint8."""
+
+
+B = TypeVar("B", bound=Pixels)
 Arrive = Callable[[], Tensor]
 """Called where the pixels are needed: they, on the device."""
 Send = Callable[[Tensor], Arrive]
-"""Begins to copy pixels, uint8 [B, 3, side, side]."""
+"""Begins to copy pixels."""
 
 
 def across(
-    batches: Iterator[Batch], device: torch.device, *, send: Send | None = None, ahead: int | None = None
-) -> Iterator[tuple[Batch, Tensor]]:
-    """Batches, and their pixels on the device, uint8 [B, 3, side, side].
+    batches: Iterator[B], device: torch.device, *, send: Send | None = None, ahead: int | None = None
+) -> Iterator[tuple[B, Tensor]]:
+    """Batches, and their pixels on the device.
 
     Args:
         batches: in pinned memory for a CUDA device, see `pinned`.
@@ -33,7 +42,7 @@ def across(
     """
     send = send or (_Stream(device).send if pinned(device) else lambda pixels: lambda: pixels.to(device))
     ahead = int(pinned(device)) if ahead is None else ahead
-    under_way: deque[tuple[Batch, Arrive]] = deque()
+    under_way: deque[tuple[B, Arrive]] = deque()
     for batch in batches:
         under_way.append((batch, send(batch.pixels)))
         if len(under_way) > ahead:

@@ -85,7 +85,7 @@ def evaluation(pixels: np.ndarray, prep: Preprocessing) -> Tensor:
 def resized(pixels: np.ndarray, prep: Preprocessing) -> Tensor:
     """uint8 [H, W, 3] -> uint8 [3, h, w] as `resize` and `resize_mode` say."""
     height, width = pixels.shape[:2]
-    return scale(pixels, _scaled(width, height, prep), prep.interpolation)
+    return scale(pixels, scaled(width, height, prep), prep.interpolation)
 
 
 def centre(picture: Tensor, side: int) -> Tensor:
@@ -101,13 +101,13 @@ def middle(height: int, width: int, side: int) -> tuple[int, int]:
 
 def crop_box(width: int, height: int, prep: Preprocessing) -> tuple[int, int, int]:
     """Top, left and side of the evaluation crop, in pixels of the resized picture."""
-    return *middle(*_scaled(width, height, prep), prep.side), prep.side
+    return *middle(*scaled(width, height, prep), prep.side), prep.side
 
 
 def seen_box(width: int, height: int, prep: Preprocessing) -> tuple[float, float, float, float]:
     """The square that the network sees, as x0, y0, x1, y1 in fractions of the original picture."""
     top, left, size = crop_box(width, height, prep)
-    tall, wide = _scaled(width, height, prep)
+    tall, wide = scaled(width, height, prep)
     return left / wide, top / tall, (left + size) / wide, (top + size) / tall
 
 
@@ -124,7 +124,7 @@ def _per_channel(values: tuple[float, float, float], device: torch.device) -> Te
         return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
-def _scaled(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
+def scaled(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
     """Height and width after resizing; where the short side is scaled, the long one is rounded down as torchvision
     does."""
     if prep.resize_mode == "squash":

@@ -47,8 +47,8 @@ def logits(
         progress: called as pictures are done.
     """
 
-    def pixels(index: int, _view: int) -> Tensor:
-        return transforms.evaluation(read(files[index], at_least=model.prep.detail), model.prep)
+    def pixels(index: int) -> Tensor:
+        return transforms.evaluation(read(files[index], at_least=model.prep.detail), model.prep)[None]
 
     found = Features(torch.empty(1, 0, 0), [], [])
     for part in features.compute(run, len(files), 1, pixels, torch.device(devices.available()), cores()):

@@ -149,12 +149,12 @@ def _look(
     prep = transforms.of(row)
     facts: dict[int, tuple[Facts, npt.NDArray[np.uint8]]] = {}
 
-    def read(index: int, view: int) -> Tensor:
+    def read(index: int) -> Tensor:
         path = catalog.path(items[index])
         pixels = decode.read(path, at_least=prep.detail)
         scaled = transforms.resized(pixels, prep)
         facts[index] = _facts(path, pixels, scaled, states[index]), _averaged(pixels)
-        return transforms.centre(scaled, prep.side)
+        return transforms.centre(scaled, prep.side)[None]
 
     net = network.build(row, 1, pretrained=True).eval().requires_grad_(False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -30,8 +30,12 @@ _CARD_BATCH = 64
 _KEEP = 2048
 """Pictures that are looked up, or kept, at a time."""
 
-Read = Callable[[int, int], Tensor]
-"""(index, view) -> uint8 [3, side, side]."""
+Read = Callable[[int], Tensor]
+"""index -> the views of its picture, uint8 [V, 3, side, side]."""
+Views = tuple[list[int], Tensor, list[tuple[int, PictureError]]]
+Whole = Callable[[Sequence[list[int]]], Iterator[Views]]
+"""Pieces of indices -> of each: those that could be read, their views on the device, uint8 [V, B, 3, side, side], and
+the others with the reason."""
 Keys = Callable[[int], list[bytes] | None]
 """index -> what the features of its views are kept by."""
 
@@ -63,6 +67,7 @@ def compute(
     store: Store | None = None,
     keys: Keys = lambda index: None,
     *,
+    whole: Whole | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[int | Features]:
@@ -75,11 +80,12 @@ def compute(
         engine: runs the backbone.
         count: N, pictures in the split.
         views: V, see `transforms.view`.
-        read: gives one view of one picture.
+        read: gives the views of one picture.
         device: where the engine computes.
         workers: threads.
         store: of features that were computed before.
         keys: what those of a picture's views are kept by; None for one that is not to be looked up.
+        whole: gives batches of views to a card, instead of `read` on threads.
         rank, world: number of the process, from 0, and how many there are.
     """
     table = _Table(views, count)
@@ -87,10 +93,15 @@ def compute(
     kept = table.filled
     new: list[tuple[bytes, Tensor]] = []
     skipped: list[tuple[int, PictureError]] = []
-    source = _on_processor if device.type == "cpu" else partial(_on_card, pinned=device.type == "cuda")
+    pinned = device.type == "cuda"
     shares = [table.missing()[number::world] for number in range(world)]
     parts = 0
-    for indices, vectors, refused in source(shares[rank], views, read, engine, workers):
+    if device.type == "cpu":
+        work = _on_processor(shares[rank], views, read, engine, workers)
+    else:
+        whole = whole or partial(_by_threads, read=read, workers=workers, pinned=pinned)
+        work = _on_card(whole(_pieces(shares[rank], _CARD_BATCH)), views, engine)
+    for indices, vectors, refused in work:
         for index, own in zip(indices, vectors.unbind(1), strict=True):
             table.put(index, own)
             if index in named:
@@ -173,6 +184,7 @@ def _kept(table: _Table, store: Store, keys: Keys, workers: int) -> Generator[in
 
 
 Part = tuple[list[int], Tensor, list[tuple[int, PictureError]]]
+"""Indices, their features float32 [V, B, D] on the processor, and those that could not be read."""
 
 
 def _on_processor(
@@ -183,7 +195,7 @@ def _on_processor(
         for index in piece:
             try:
                 # Alone: its bits do not depend on which pictures are looked at beside it.
-                rows.append(torch.cat([run(read(index, view)[None]) for view in range(views)]))
+                rows.append(torch.cat([run(view[None]) for view in read(index)]))
                 indices.append(index)
             except PictureError as refusal:
                 refused.append((index, refusal))
@@ -202,17 +214,28 @@ def _on_processor(
 
 
 def _on_card(
-    wanted: Sequence[int], views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int, *, pinned: bool
+    batches: Iterator[Views],
+    views: int,
+    run: Callable[[Tensor], Tensor],
 ) -> Iterator[Part]:
-    def every_view(index: int) -> Tensor:
-        return torch.stack([read(index, view) for view in range(views)])
+    for indices, pixels, skipped in batches:
+        yield (
+            indices,
+            torch.stack([_full(run, view) for view in pixels]) if indices else torch.empty(views, 0, 0),
+            skipped,
+        )
 
-    for batch in batches(_pieces(wanted, _CARD_BATCH), every_view, workers, pinned=pinned):
-        if batch.indices:
-            vectors = torch.stack([run(batch.pixels[:, view]) for view in range(views)])
-            yield batch.indices, vectors, batch.skipped
-        else:
-            yield [], torch.empty(views, 0, 0), batch.skipped
+
+def _full(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """What `run` gives for some pictures, as the first of a whole batch: a card takes a second or two to find its
+    kernels for a batch of another size."""
+    lacking = _CARD_BATCH - len(pixels)
+    return run(torch.cat([pixels, pixels[:1].expand(lacking, -1, -1, -1)]) if lacking > 0 else pixels)[: len(pixels)]
+
+
+def _by_threads(pieces: Sequence[list[int]], read: Read, workers: int, *, pinned: bool) -> Iterator[Views]:
+    for batch in batches(pieces, read, workers, pinned=pinned):
+        yield batch.indices, batch.pixels.transpose(0, 1) if batch.indices else batch.pixels, batch.skipped
 
 
 def _pieces(wanted: Sequence[int], size: int) -> list[list[int]]:

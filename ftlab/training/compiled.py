@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from ftlab import places
 from ftlab.config import TrainConfig
@@ -26,7 +27,8 @@ from ftlab.runs import Run
 from ftlab.training import devices
 from ftlab.training.checkpoint import Position
 from ftlab.training.feeds import Share
-from ftlab.training.learner import Learner
+from ftlab.training.learner import Learner, kept_buffers
+from ftlab.training.recorded import record
 
 BACKEND = "inductor"
 _FEWEST = 60
@@ -36,6 +38,9 @@ _SECONDS = 0.5
 _SAVED, _REPAID = 0.25, 3.0
 """Share of a step that a compiled one is hoped to save; and how many times that must repay the compiling, for some
 networks turn out not to gain."""
+_FAR = 0.1
+"""Share of the logits' size by which recorded passes may differ from others, and of what gradients have in common."""
+_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _FASTER = 1.1
 """Times that a compiled step must be faster to be taken."""
 
@@ -57,8 +62,8 @@ class Compiler:
         self._decided = True
         left = (last - position.epoch + 1) * self.learner.per_epoch - position.done
         automatic = self.config.compile == "auto"
-        if automatic and not self._worth(share, position, left):
-            self._keep("no")
+        if self.config.compile == "record" or (automatic and not self._worth(share, position, left)):
+            yield from self._record(share, position, left)
             return
         if self.device == "cpu" and BACKEND == "inductor" and not (found := _cpp())[1]:
             self._keep("no")
@@ -66,6 +71,34 @@ class Compiler:
             return
         yield Note(code="compiling", values={"seconds": round(self._cost())})
         yield self._try(share, position, automatic)
+
+    def _record(self, share: Share, position: Position, left: int) -> Iterator[Note]:
+        """Record the passes, where a card computes, and go on so unless that is slower: it costs a few steps, and
+        gives the same bits."""
+        alone, whole = self.accelerator.num_processes == 1, not self.learner.portions.most
+        asked = self.config.compile == "record"
+        if self.device != "cuda" or not alone or not whole or (left < _FEWEST and not asked):
+            self._keep("no")
+            return
+        self._seconds(share, position)  # whatever is slow the first time only
+        before = self._seconds(share, position)
+        try:
+            with kept_buffers(self.learner.module):
+                fast = record(self.learner.module, share.inputs, _PRECISIONS.get(self.accelerator.mixed_precision))
+            plain = self._gradients(share, position)
+            self.learner.compile(fast, len(share.labels), undivided=True)
+            after = min(self._seconds(share, position) for _ in range(2))
+            if not _alike(plain, self._gradients(share, position)):
+                raise RuntimeError("the recorded passes give something else")
+        except Exception as failure:  # the same as in `_try`; a card without room for two of it goes on as well
+            yield self._back(Note(code="not_compiled", values={"cause": _first_line(failure)}, level="warning"))
+            return
+        figures: dict[str, object] = {"before": round(before, 4), "after": round(after, 4)}
+        if not asked and after > before:
+            yield self._back(Note(code="not_recorded", values=figures))
+            return
+        self._keep("record")
+        yield Note(code="recorded", values=figures)
 
     def _cost(self) -> float:
         """Seconds that compiling takes, about."""
@@ -96,8 +129,7 @@ class Compiler:
             except Exception as failure:
                 if out_of_memory(failure):
                     raise
-                first = getattr(failure, "inner_exception", failure)  # around which torch puts words of its own
-                cause = (str(first).strip().splitlines() or [type(first).__name__])[0]
+                cause = _first_line(failure)
         if any(devices.agree(self.accelerator, [bool(cause)])):
             return self._back(Note(code="not_compiled", values={"cause": cause}, level="warning"))
         figures: dict[str, object] = {"before": round(before, 3), "after": round(after, 3), "seconds": round(seconds)}
@@ -119,10 +151,34 @@ class Compiler:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
+    def _gradients(self, share: Share, position: Position) -> list[Tensor]:
+        """Of a step that is not taken: its logits, and all its gradients."""
+        with kept_buffers(self.learner.module):
+            logits, _ = self.learner.gradients(share, position.step)
+        found = [logits, *(one.grad.clone() for one in self.learner.module.parameters() if one.grad is not None)]
+        self.learner.optimizer.zero_grad(set_to_none=True)
+        return found
+
     def _keep(self, what: str) -> None:
         """Write it to the run, so that a resume goes on likewise."""
         if self.accelerator.is_main_process and self.config.compile != what:
             self.run.resolve(compile=what)
+
+
+def _alike(plain: list[Tensor], recorded: list[Tensor]) -> bool:
+    """Whether two passes are the same but for rounding: bfloat16's adds up in a deep network, and more so in its
+    gradients, of which only the direction is looked at."""
+    if len(plain) != len(recorded):
+        return False
+    one, other = (torch.cat([part.flatten().float() for part in parts[1:]]) for parts in (plain, recorded))
+    far = (plain[0] - recorded[0]).float().norm() / plain[0].float().norm()
+    return bool(far < _FAR) and bool(torch.cosine_similarity(one, other, dim=0) > 1 - _FAR)
+
+
+def _first_line(failure: BaseException) -> str:
+    """Of what went wrong; torch puts words of its own around what a compiler says."""
+    first = getattr(failure, "inner_exception", failure)
+    return (str(first).strip().splitlines() or [type(first).__name__])[0]
 
 
 def _cpp() -> tuple[str, bool]:

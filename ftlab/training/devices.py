@@ -9,14 +9,18 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor
+from torch import Tensor, nn
 
 from ftlab.config import TrainConfig
 from ftlab.data.loader import cores
 from ftlab.errors import ConfigError
 
 T = TypeVar("T")
+_SMALL = 10_000_000
+"""Multiplications of a head's step up to which a processor is faster: a millisecond's on one of its cores, where a card
+is asked for a hundred kernels of a hundredth of a millisecond."""
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
 """Whose versions may change the bits."""
 
@@ -46,6 +50,7 @@ def open_device(config: TrainConfig) -> Accelerator:
     if device == "cpu" and config.precision == "fp16":
         raise ConfigError("config.precision", precision="fp16", device=device)
     torch.set_num_threads(config.threads or cores())
+    _forget()
     # The same sums in the same order each time, so that a resume gives the same bits on a card too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     return Accelerator(cpu=device == "cpu", mixed_precision=_precision(config.precision, device))
@@ -56,6 +61,23 @@ def _precision(wanted: str, device: str) -> str:
         # Without matrix units for it, bfloat16 is slower than float32 on a processor.
         wanted = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     return {"fp32": "no"}.get(wanted, wanted)
+
+
+def beside(accelerator: Accelerator, head: nn.Module, batch_size: int) -> Accelerator:
+    """What trains a head on features: an accelerator of the processor in float32, where a step on a card would be
+    nothing but asking for its kernels; else the one that there is. Of several processes each keeps its own."""
+    weights = sum(parameter.numel() for parameter in head.parameters())
+    small = weights * batch_size <= _SMALL
+    if accelerator.device.type == "cpu" or accelerator.num_processes > 1 or not small:
+        return accelerator
+    _forget()
+    return Accelerator(cpu=True, mixed_precision="no")
+
+
+def _forget() -> None:
+    """Accelerate keeps to a process's first device and precision: let it ask anew, where it is not one of several."""
+    if PartialState._shared_state and PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def name(device: torch.device) -> str:

@@ -29,7 +29,7 @@ from ftlab.training.compiled import Compiler
 from ftlab.training.ending import Ending, Pace
 from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed
 from ftlab.training.learner import Learner
-from ftlab.training.metrics import Score, Tally
+from ftlab.training.metrics import Score, Tally, counted
 
 _POINTS = 2000
 """Step events of a whole run, at most about this many."""
@@ -92,6 +92,9 @@ def train(
         if features is None:
             yield ending.event("stopped", position)
             return
+        accelerator = devices.beside(accelerator, net.head, config.step_size)
+        net.to(accelerator.device)
+        pictures.device = accelerator.device
         feed = FeatureFeed(pictures, features)
         torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
 
@@ -133,8 +136,9 @@ def train(
                 logits, loss = learner.gradients(share, position.step)
                 if ending.sound(loss, position.step + 1, rate):
                     learner.step(position.step)
-                tally.add(logits, share.labels, share.weight)
-                recent.add(logits, share.labels, share.weight)
+                figures = counted(logits, share.labels, share.weight)
+                tally.include(figures)
+                recent.include(figures)
                 pace.add(share.count)
                 yield from learner.smaller(position)
             position.step, position.done = position.step + 1, position.done + 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -11,26 +10,29 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
 from ftlab.config import TrainConfig
-from ftlab.data import augment, batched, transfer, transforms
+from ftlab.data import augment, batched, packs, transfer, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
 from ftlab.data.decoded import Decoded, Sized
-from ftlab.data.loader import batches, cores, plan, views_of
+from ftlab.data.decoders import Decoders
+from ftlab.data.loader import Batch, batches, cores, plan, views_of
+from ftlab.data.packs import Pack, Packer
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.models.features import Features
 from ftlab.training.sampling import order
 
-_EVALUATION_BATCH = 32
+_EVALUATION_BATCH, _ON_CARD = 32, 128
+"""Pictures that are evaluated at once, and on a card, which has more to do at a time."""
+_FEW_CORES = 2
+"""Up to which threads decode beside a card: processes would not be faster."""
 S = TypeVar("S", bound=Sized)
-Vary = Callable[[int, augment.Steady, random.Random], Tensor]
-"""Varies a picture of the epoch, known by its index, on a thread: uint8 [3, s, s]."""
-Finish = Callable[[Tensor, Sequence[int]], Tensor]
-"""What is left to be done to a batch on its device: pixels and indices -> uint8 [B, 3, side, side]."""
+B = TypeVar("B", Batch, Pack)
 
 
 @dataclass(frozen=True)
@@ -87,21 +89,35 @@ class PictureFeed:
     def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
         """The steps of an epoch from number `skip` on."""
         pieces = plan(order(self.config, self.labels["train"].tolist(), epoch), self.config.step_size)[skip:]
-        if self.config.vary_on == "device":
-            pending = batched.Pending(self.prep, self.config)
-            yield from self._shares("train", pieces, partial(self._varied, epoch, pending.begin), pending.finish)
+        if self._whole:
+            yield from self._packed("train", pieces, partial(self._look, epoch))
         else:
-            yield from self._shares("train", pieces, partial(self._varied, epoch, self._alone))
+            yield from self._decoded("train", pieces, partial(self._varied, epoch))
 
     def evaluate(self, split: str) -> Iterator[Share]:
         """The pictures of a split in order, each once over all processes."""
-        pieces = plan(range(len(self.catalog.splits[split])), _EVALUATION_BATCH)
-        yield from self._shares(split, pieces, partial(self._plain, split))
+        card = batched.on_card(self.device)
+        pieces = plan(range(len(self.catalog.splits[split])), _ON_CARD if card else _EVALUATION_BATCH)
+        if self._whole:
+            full = _ON_CARD if card and self.world == 1 else 0
+            yield from self._packed(split, pieces, lambda _, size: [batched.plain(size, self.prep)], full)
+        else:
+            yield from self._decoded(split, pieces, partial(self._plain, split))
+
+    @property
+    def _whole(self) -> bool:
+        """Whether whole pictures go to the device, and are scaled and varied there."""
+        return self.config.vary_on == "device" and batched.possible(self.prep, self.config)
 
     def view(self, split: str, index: int, number: int) -> Tensor:
         """View `number` of a picture for cached features, uint8 [3, side, side]."""
         pixels = read(self._file(split, index), at_least=self.prep.detail)
         return augment.view(pixels, self.prep, self.config, number, index)
+
+    def every_view(self, split: str, index: int, count: int) -> Tensor:
+        """The first `count` views of a picture, uint8 [count, 3, side, side]."""
+        pixels = read(self._file(split, index), at_least=self.prep.detail)
+        return torch.stack([augment.view(pixels, self.prep, self.config, number, index) for number in range(count)])
 
     def keys(self, split: str, index: int, views: int, common: str) -> list[bytes] | None:
         """What the features of a picture's views are kept by: the content of its file, what makes the views of it, and
@@ -118,13 +134,15 @@ class PictureFeed:
         described = (augment.described(self.config, number, index) for number in range(views))
         return [hashlib.sha256(f"{common}/{content}/{view}".encode()).digest() for view in described]
 
-    def _varied(self, epoch: int, vary: Vary, index: int) -> Tensor:
+    def _varied(self, epoch: int, index: int) -> Tensor:
         """`index` as `sampling.order` has it: a picture's second time in an epoch is another variation of it."""
         same = self._kept("train", index % len(self.labels["train"]), "steady", self._steady)
-        return vary(index, same, augment.randomness(self.config.seed, epoch, index))
+        return augment.varied(same, self.prep, self.config, augment.randomness(self.config.seed, epoch, index))
 
-    def _alone(self, _: int, same: augment.Steady, rng: random.Random) -> Tensor:
-        return augment.varied(same, self.prep, self.config, rng)
+    def _look(self, epoch: int, index: int, size: packs.Size) -> list[batched.Look]:
+        """The same, of a picture that is varied on the device."""
+        rng = augment.randomness(self.config.seed, epoch, index)
+        return [batched.trained(size, self.prep, self.config, rng)]
 
     def _steady(self, pixels: Pixels) -> augment.Steady:
         return augment.steady(pixels, self.prep, self.config)
@@ -153,23 +171,88 @@ class PictureFeed:
             raise PictureError("left_out", file=path)
         return path
 
+    def _decoded(self, split: str, pieces: Sequence[list[int]], picture: Callable[[int], Tensor]) -> Iterator[Share]:
+        """Steps of pictures that threads make ready one by one."""
+        made = batches(self._mine(pieces), picture, self.workers, pinned=transfer.pinned(self.device))
+        yield from self._shares(split, pieces, made, lambda _, pixels: pixels)
+
+    def _packed(self, split: str, pieces: Sequence[list[int]], looks: packs.Looks, full: int = 0) -> Iterator[Share]:
+        """Steps of pictures that are made ready on the device."""
+
+        def finished(pack: Pack, pixels: Tensor) -> Tensor:
+            return batched.seen(pixels, pack.sizes, [one for (one,) in pack.looks], self.prep, self.config)
+
+        with self._decoders() as decoders:
+            made = self._packer(split, looks, decoders).packs(self._mine(pieces))
+            yield from self._shares(split, pieces, made, finished, full)
+
+    @property
+    def packs_views(self) -> bool:
+        """Whether `views` makes them: on a card, where it can."""
+        return batched.on_card(self.device) and batched.possible(self.prep, augment.of_views(self.config))
+
+    def views(
+        self, split: str, pieces: Sequence[list[int]], count: int
+    ) -> Iterator[tuple[list[int], Tensor, list[tuple[int, PictureError]]]]:
+        """As `features.Whole` has it: what `every_view` makes, in batches on the device."""
+
+        def looks(index: int, size: packs.Size) -> list[batched.Look]:
+            return [batched.view(size, self.prep, self.config, number, index) for number in range(count)]
+
+        with self._decoders() as decoders:
+            made = self._packer(split, looks, decoders).packs(pieces)
+            for pack, pixels in transfer.across(made, self.device):
+                every = ([own[number] for own in pack.looks] for number in range(count))
+                seen = [batched.seen(pixels, pack.sizes, one, self.prep, self.config) for one in every]
+                yield pack.indices, torch.stack(seen), pack.skipped
+
+    def _decoders(self) -> Decoders:
+        several = batched.on_card(self.device) and self.workers > _FEW_CORES
+        return Decoders(self.workers, self.prep.detail, processes=several)
+
+    def _packer(self, split: str, looks: packs.Looks, decoders: Decoders) -> Packer:
+        total = len(self.labels[split])
+
+        def locate(index: int) -> tuple[int, Path]:
+            return index % total, self._file(split, index % total)
+
+        return Packer(locate, looks, self.decoded, split, decoders, pinned=transfer.pinned(self.device))
+
+    def _mine(self, pieces: Sequence[list[int]]) -> list[list[int]]:
+        return [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
+
     def _shares(
-        self, split: str, pieces: Sequence[list[int]], picture: partial[Tensor], finish: Finish | None = None
+        self,
+        split: str,
+        pieces: Sequence[list[int]],
+        made: Iterator[B],
+        finish: Callable[[B, Tensor], Tensor],
+        full: int = 0,
     ) -> Iterator[Share]:
-        mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
-        made = batches(mine, picture, self.workers, pinned=transfer.pinned(self.device))
+        """What was made of this process's part of each piece.
+
+        Args:
+            finish: makes squares of what lies on the device.
+            full: pictures that a share is filled up to, by some that do not count: a card takes a second or two to find
+                its kernels for a batch of another size.
+        """
         for piece, (batch, pixels) in zip(pieces, transfer.across(made, self.device), strict=True):
             idle, total = self.rank >= len(piece), len(self.labels[split])
             labels = self.labels[split][[index % total for index in batch.indices]]
             refused = list({index % total: (index % total, why) for index, why in batch.skipped}.values())
+            pixels = finish(batch, pixels)
+            weight = torch.ones(len(labels))
+            if 0 < len(labels) < full:
+                lacking = full - len(labels)
+                pixels = torch.cat([pixels, pixels[:1].expand(lacking, -1, -1, -1)])
+                labels, weight = F.pad(labels, (0, lacking)), F.pad(weight, (0, lacking))
             if self.world > 1 and not batch.indices:  # none could be read: the others still wait for this process
-                idle, labels = True, torch.tensor([0])
+                idle, labels, weight = True, torch.tensor([0]), torch.ones(1)
                 pixels = torch.zeros(1, 3, self.prep.side, self.prep.side, device=self.device)
-            pixels = finish(pixels, batch.indices) if finish else pixels
             yield Share(
                 transforms.normalise(pixels, self.prep),
                 transfer.small(labels, self.device),
-                torch.full((len(labels),), 0.0 if idle else 1.0, device=self.device),
+                transfer.small(weight * (not idle), self.device),
                 len(piece) if self.world > 1 else len(batch.indices),
                 [one for one in refused if one[0] not in self.lost[split]],
             )

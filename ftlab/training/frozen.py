@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from importlib.metadata import version
 
 import torch
@@ -68,11 +69,12 @@ def compute(
             engine,
             count,
             wanted[split],
-            lambda index, view, split=split: pictures.view(split, index, view),  # type: ignore[misc]
+            partial(pictures.every_view, split, count=wanted[split]),
             accelerator.device,
             pictures.workers,
             store,
             lambda index, split=split: pictures.keys(split, index, wanted[split], common),  # type: ignore[misc]
+            whole=partial(pictures.views, split, count=wanted[split]) if pictures.packs_views else None,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +25,37 @@ from ftlab.training.phases import Phase
 from ftlab.training.plateau import Plateau
 
 Answer = Tensor | tuple[Tensor, ...]
+
+
+class Buffers:
+    """A copy of a network's buffers, taken with a kernel for all of a kind: BatchNorm has three a layer."""
+
+    def __init__(self, buffers: Iterable[Tensor]) -> None:
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in buffers:
+            kinds.setdefault(buffer.dtype, []).append(buffer)
+        self._pairs = [(of_kind, [torch.empty_like(one) for one in of_kind]) for of_kind in kinds.values()]
+
+    @torch.no_grad()
+    def save(self) -> None:
+        for buffers, kept in self._pairs:
+            torch._foreach_copy_(kept, buffers)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for buffers, kept in self._pairs:
+            torch._foreach_copy_(buffers, kept)
+
+
+@contextmanager
+def kept_buffers(module: nn.Module) -> Iterator[None]:
+    """A module's buffers are as before afterwards."""
+    kept = Buffers(module.buffers())
+    kept.save()
+    try:
+        yield
+    finally:
+        kept.restore()
 
 
 class Learner:
@@ -64,7 +95,8 @@ class Learner:
         self.portions = self._portions(position)
         self.module: nn.Module = accelerator.prepare_model(self.bare)
         self.fast: Callable[[Tensor], Answer] | None = None
-        self._whole = 0
+        self._whole, self._undivided = 0, False
+        self._moving = self._buffers()
         self._begin(phases.of(config, position.phase))
         self.average = Average(config.ema, net, self.learning, self.bare) if config.ema else None
 
@@ -85,6 +117,7 @@ class Learner:
             self._begin(phase)
         freezing.freeze(self.net, self.config, epoch)
         freezing.train_flags(self.bare, self.config.batchnorm)
+        self._moving = self._buffers()
         if self.accelerator.num_processes > 1 and (begins or grows):
             # Whose gradients are exchanged is settled when a module is prepared.
             self.module = self.accelerator.prepare_model(self.bare)
@@ -96,6 +129,11 @@ class Learner:
             now, before = (freezing.learning(self.net.backbone, self.config, one) for one in (epoch, epoch - 1))
             if new := [name for name in now if name not in set(before)]:
                 yield Note(code="unfrozen", values={**values, "block": title(new)})
+
+    def _buffers(self) -> Buffers:
+        """Those that a forward pass moves."""
+        training = (part for part in self.bare.modules() if part.training)
+        return Buffers(buffer for part in training for buffer in part.buffers(recurse=False))
 
     @property
     def judged(self) -> nn.Module:
@@ -117,23 +155,25 @@ class Learner:
         share = schedules.factor(self.config, step, self.phase.epochs * self.per_epoch, self.per_epoch)
         return schedules.set_rates(self.raw, share * position.plateau.share)
 
-    def compile(self, fast: Callable[[Tensor], Answer] | None, whole: int) -> None:
-        """Let whole batches, which are so many pictures, go through the compiled module; None: no more."""
-        self.fast, self._whole = fast, whole
+    def compile(self, fast: Callable[[Tensor], Answer] | None, whole: int, *, undivided: bool = False) -> None:
+        """Let whole batches, which are so many pictures, go through the compiled module; None: no more.
+
+        Args:
+            undivided: whether it may be called once a step only: portions go through the module itself then.
+        """
+        self.fast, self._whole, self._undivided = fast, whole, undivided
 
     def _answers(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """What the module gives for a batch or a portion of one; compiled for its usual size only."""
         usual = min(self._whole, self.portions.most or self._whole)
-        module = self.module if self.fast is None or len(inputs) != usual else self.fast
+        fits = len(inputs) == usual and not (self._undivided and usual < self._whole)
+        module = self.module if self.fast is None or not fits else self.fast
         return network.answers(module(inputs))
 
     def attempt(self, share: Share, step: int) -> None:
         """Compute the gradients of a step that is not taken; all is then as before."""
-        buffers = list(self.module.buffers())
-        before = [buffer.clone() for buffer in buffers]
-        self.gradients(share, step)
-        for buffer, kept in zip(buffers, before, strict=True):
-            buffer.copy_(kept)
+        with kept_buffers(self.module):
+            self.gradients(share, step)
         self.optimizer.zero_grad(set_to_none=True)
 
     def gradients(self, share: Share, step: int) -> tuple[Tensor, Tensor]:
@@ -141,8 +181,7 @@ class Learner:
 
         In portions, the gradients add up to those of the whole step; only BatchNorm sees fewer pictures at a time.
         """
-        moving = [buffer for part in self.module.modules() if part.training for buffer in part.buffers(recurse=False)]
-        before = [buffer.clone() for buffer in moving]
+        self._moving.save()
         scale = self.criterion.scale(share.count, self.accelerator.num_processes)
 
         def begin() -> None:
@@ -150,8 +189,7 @@ class Learner:
             self.optimizer.zero_grad(set_to_none=True)
 
         def undo() -> None:
-            for buffer, kept in zip(moving, before, strict=True):
-                buffer.copy_(kept)
+            self._moving.restore()
             begin()
 
         mixture = mixing.mix(share.inputs, self.config, step)

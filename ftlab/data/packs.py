@@ -1,0 +1,166 @@
+"""Batches of whole pictures for a device that scales them itself: decoded ahead, then laid one behind the other.
+
+One thread does that. It takes the interpreter's lock a few times a batch, where threads that scale pictures one by one
+take it a dozen times a picture, and hold up whoever gives the device its work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ftlab.data import threads
+from ftlab.data.batched import Look
+from ftlab.data.decode import Pixels
+from ftlab.data.decoded import Decoded, Facts
+from ftlab.data.decoders import Decoders
+from ftlab.errors import PictureError
+
+_AHEAD = 3
+"""Batches being decoded while one is laid together."""
+_READY = 2
+"""Batches laid together before one is used."""
+_CHUNK = 4
+"""Pictures that are decoded as one task."""
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+Looks = Callable[[int, Size], list[Look]]
+"""(index, its picture's size) -> the ways in which that is seen."""
+Locate = Callable[[int], tuple[int, Path]]
+"""index -> the name under which its picture is kept, and the file.
+
+Raises:
+    PictureError: it is left out.
+"""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Pictures of one step.
+
+    Attributes:
+        indices: positions in the split, of the pictures that could be read.
+        pixels: the pictures one behind the other, uint8 [N].
+        sizes: of each.
+        looks: of each, all the ways in which it is seen.
+        skipped: positions that could not be read, and why.
+    """
+
+    indices: list[int]
+    pixels: Tensor
+    sizes: list[Size]
+    looks: list[list[Look]]
+    skipped: list[tuple[int, PictureError]]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A picture on its way: kept from before, refused, or number `at` of what is being decoded."""
+
+    index: int
+    name: tuple[str, int]
+    facts: Facts | None = None
+    kept: Tensor | None = None
+    refused: PictureError | None = None
+    decoding: Future[list[Pixels | PictureError]] | None = None
+    at: int = 0
+
+
+class Packer:
+    """Lays the pictures of a split together.
+
+    Args:
+        locate, looks: see their types.
+        kept: where decoded pictures are kept; it may have no room.
+        split: distinguishes them there.
+        decoders: who decode.
+        pinned: lay them in memory that a CUDA device copies from by itself.
+    """
+
+    def __init__(
+        self, locate: Locate, looks: Looks, kept: Decoded, split: str, decoders: Decoders, *, pinned: bool
+    ) -> None:
+        self._locate, self._looks, self._kept, self._split = locate, looks, kept, split
+        self._decoders, self._pinned = decoders, pinned
+
+    def packs(self, pieces: Sequence[Sequence[int]]) -> Iterator[Pack]:
+        """Each piece, indices of the split, as a pack, in order."""
+        coming = iter(pieces)
+        asked: deque[list[_Asked]] = deque()
+
+        def ask() -> None:
+            for piece in coming:
+                asked.append(self._ask(piece))
+                if len(asked) > _AHEAD:
+                    return
+
+        def next_pack() -> Pack:
+            ask()
+            return self._packed(asked.popleft())
+
+        with threads.of_one(1, "pack") as thread:
+            ready: deque[Future[Pack]] = deque()
+            for _ in pieces:
+                ready.append(thread.submit(next_pack))
+                if len(ready) > _READY:
+                    yield ready.popleft().result()
+            while ready:
+                yield ready.popleft().result()
+
+    def _ask(self, piece: Sequence[int]) -> list[_Asked]:
+        found: dict[int, _Asked] = {}
+        wanted: list[tuple[int, tuple[str, int], Facts | None, Path]] = []
+        for index in piece:
+            try:
+                number, file = self._locate(index)
+            except PictureError as refusal:
+                found[index] = _Asked(index, (self._split, index), refused=refusal)
+                continue
+            name = (self._split, number)
+            facts, kept = self._kept.find(name, file)
+            found[index] = _Asked(index, name, facts, kept)
+            if kept is None:
+                wanted.append((index, name, facts, file))
+        for start in range(0, len(wanted), _CHUNK):
+            some = wanted[start : start + _CHUNK]
+            decoding = self._decoders.submit([file for *_, file in some])
+            for at, (index, name, facts, _) in enumerate(some):
+                found[index] = _Asked(index, name, facts, decoding=decoding, at=at)
+        return [found[index] for index in piece]
+
+    def _packed(self, asked: list[_Asked]) -> Pack:
+        indices, pictures, skipped = [], [], []
+        for one in asked:
+            picture = self._picture(one)
+            if isinstance(picture, PictureError):
+                skipped.append((one.index, picture))
+            else:
+                indices.append(one.index)
+                pictures.append(picture)
+        sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+        flat = torch.empty(sum(picture.numel() for picture in pictures), dtype=torch.uint8, pin_memory=self._pinned)
+        if pictures:
+            torch.cat([picture.view(-1) for picture in pictures], out=flat)
+        looks = [self._looks(index, size) for index, size in zip(indices, sizes, strict=True)]
+        return Pack(indices, flat, sizes, looks, skipped)
+
+    def _picture(self, one: _Asked) -> Tensor | PictureError:
+        """uint8 [H, W, 3], contiguous."""
+        if one.refused:
+            return one.refused
+        if one.kept is not None:
+            return one.kept
+        assert one.decoding
+        found = one.decoding.result()[one.at]
+        if isinstance(found, PictureError):
+            return found
+        picture = torch.from_numpy(found)
+        self._kept.put(one.name, one.facts, picture)
+        return picture

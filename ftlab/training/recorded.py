@@ -1,0 +1,43 @@
+"""The passes of a network on a CUDA device recorded once, and replayed with one call each.
+
+A step of a deep network is a thousand kernels, and to ask for one takes longer than many of them run: a fast card
+waits for the processor. A CUDA graph (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/) asks for all of
+them at once. They are the same kernels on the same numbers in the same order, so the bits are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Answer = Tensor | tuple[Tensor, ...]
+
+
+class _Whole(nn.Module):
+    """What is recorded: its `forward` is replaced, and the network's own stays what it is."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Answer:
+        answer: Answer = self.network(inputs)
+        return answer
+
+
+def record(network: nn.Module, inputs: Tensor, precision: torch.dtype | None) -> Callable[[Tensor], Answer]:
+    """The network as a call that replays its forward pass, and whose backward pass is replayed.
+
+    Whoever calls it again before the gradients were used overwrites them: once a step, that is. What learns of the
+    network, and whether it trains, must stay as it is. The network's buffers move meanwhile.
+
+    Args:
+        network: on a CUDA device, training.
+        inputs: a batch of the size that it will have, float32 [B, 3, side, side]; they are copied.
+        precision: of autocast; None where all is float32.
+    """
+    # Recorded casts are part of the pass: those of autocast's cache would belong to one pass only.
+    with torch.autocast("cuda", precision, enabled=precision is not None, cache_enabled=False):
+        return torch.cuda.make_graphed_callables(_Whole(network), (inputs.clone(),), allow_unused_input=True)  # type: ignore[return-value]

@@ -1,0 +1,113 @@
+"""Whole pictures laid one behind the other: in order, none lost, decoded once where there is room."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+import torch
+
+from ftlab.data import packs
+from ftlab.data.batched import Look
+from ftlab.data.decode import Pixels, read
+from ftlab.data.decoded import Decoded
+from ftlab.data.decoders import Decoders
+from ftlab.data.packs import Pack, Packer
+from ftlab.data.resample import Cut
+from ftlab.errors import PictureError
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are decoded, as that is asked for."""
+    found: list[Path] = []
+    submit = Decoders.submit
+
+    def watched(self: Decoders, files: Sequence[Path]) -> Future[list[Pixels | PictureError]]:
+        found.extend(files)
+        return submit(self, files)
+
+    monkeypatch.setattr(Decoders, "submit", watched)
+    return found
+
+
+@pytest.fixture
+def files(tiny_folder: Path) -> list[Path]:
+    return sorted(path for path in tiny_folder.rglob("*") if path.is_file())
+
+
+def looks(index: int, size: packs.Size) -> list[Look]:
+    """Two, that say whose they are."""
+    return [Look(Cut(index, view, *size, 8, 8)) for view in range(2)]
+
+
+def packed(files: list[Path], pieces: list[list[int]], kept: Decoded | None = None) -> list[Pack]:
+    """Index `n` and index `n + len(files)` are the same file; the last is left out."""
+
+    def locate(index: int) -> tuple[int, Path]:
+        number = index % len(files)
+        if number == len(files) - 1:
+            raise PictureError("left_out", file=files[number])
+        return number, files[number]
+
+    with Decoders(2, 512, processes=False) as decoders:
+        packer = Packer(locate, looks, kept or Decoded(0), "train", decoders, pinned=False)
+        return list(packer.packs(pieces))
+
+
+def test_each_piece_is_a_pack_of_its_pictures_in_its_order(files: list[Path]) -> None:
+    pieces = [[3, 1, 2], [0], [5, 4], [10, 9, 8, 7, 6, 11, 12], [13, 14]]
+    for piece, pack in zip(pieces, packed(files, pieces), strict=True):
+        assert pack.indices == piece
+        assert pack.skipped == []
+        starts = [0, *torch.tensor([3 * height * width for height, width in pack.sizes]).cumsum(0).tolist()]
+        assert pack.pixels.dtype == torch.uint8
+        assert len(pack.pixels) == starts[-1]
+        for number, index in enumerate(piece):
+            own = pack.pixels[starts[number] : starts[number + 1]].view(*pack.sizes[number], 3)
+            assert torch.equal(own, torch.from_numpy(read(files[index])))
+            assert [(look.cut.top, look.cut.left) for look in pack.looks[number]] == [(index, 0), (index, 1)]
+
+
+def test_what_cannot_be_read_or_is_left_out_is_named(files: list[Path]) -> None:
+    files[1].write_bytes(b"")
+    last = len(files) - 1
+    first, second = packed(files, [[0, 1, last, 2], [1]])
+    assert first.indices == [0, 2]
+    assert [(index, why.code) for index, why in first.skipped] == [(1, "empty"), (last, "left_out")]
+    assert (second.indices, len(second.pixels), second.sizes, second.looks) == ([], 0, [], [])
+
+
+@pytest.mark.parametrize("budget", [0, 10**9])
+def test_a_kept_picture_is_decoded_once(files: list[Path], budget: int, asked: list[Path]) -> None:
+    kept = Decoded(budget)
+    for _ in range(2):
+        whole = packed(files, [[0, 1, 2], [3, 4]], kept)
+    assert asked == files[:5] * (1 if budget else 2)
+    again = packed(files, [[len(files), len(files) + 1, 2], [3, 4]], kept)
+    assert len(asked) == (5 if budget else 15)
+    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(whole, again, strict=True))
+    files[0].write_bytes(files[8].read_bytes())
+    assert torch.equal(packed(files, [[0]], kept)[0].pixels, torch.from_numpy(read(files[8])).flatten())
+
+
+def test_giving_up_on_the_way_stops_the_decoding(files: list[Path], asked: list[Path]) -> None:
+    with Decoders(2, 512, processes=False) as decoders:
+        packer = Packer(lambda index: (0, files[0]), looks, Decoded(0), "train", decoders, pinned=False)
+        way = packer.packs([[number] for number in range(1000)])
+        next(way)
+        way.close()  # type: ignore[attr-defined]
+    assert len(asked) < 20
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("pack", "decode"))]
+
+
+def test_a_bug_in_the_thread_is_raised(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(index: int, size: packs.Size) -> list[Look]:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(globals(), "looks", wrong)
+    with pytest.raises(ZeroDivisionError):
+        packed(files, [[0]])
