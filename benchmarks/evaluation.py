@@ -24,11 +24,12 @@ from ftlab import backbones, runs
 from ftlab.config import TrainConfig
 from ftlab.data import catalog, rendered, transforms
 from ftlab.data.decode import read
-from ftlab.data.loader import batches, cores, plan
+from ftlab.data.loader import batches, plan
 from ftlab.inference.predictor import Predictor
 from ftlab.inspection import calibration, evaluate, outcome
 from ftlab.inspection.evaluate import Inspection
 from ftlab.inspection.outcome import Pictures
+from ftlab.machine import cores
 from ftlab.models import engines, features, network
 from ftlab.runs import Run
 

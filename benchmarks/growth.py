@@ -21,9 +21,9 @@ from typing import Any
 from benchmarks import photographs, table
 from benchmarks.process import last_line
 from benchmarks.row import at_least, at_most
-from ftlab.data.loader import cores
 from ftlab.events import Note
 from ftlab.jobs.worker import environment
+from ftlab.machine import cores
 from ftlab.run import Run
 
 _LOOK = """

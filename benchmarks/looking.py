@@ -17,9 +17,9 @@ from torch import Tensor
 from benchmarks.row import at_most, seconds
 from ftlab import backbones
 from ftlab.data import transforms
-from ftlab.data.loader import cores
 from ftlab.inference.attribution import attribute
 from ftlab.inference.predictor import Predictor
+from ftlab.machine import cores
 from ftlab.models import network
 
 SOME = (

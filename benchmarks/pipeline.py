@@ -24,10 +24,10 @@ from benchmarks.row import at_least, seconds
 from ftlab import backbones
 from ftlab.data import catalog, transforms
 from ftlab.data.decode import read
-from ftlab.data.loader import cores
 from ftlab.data.transforms import Preprocessing
 from ftlab.inference import many
 from ftlab.inference.predictor import Predictor
+from ftlab.machine import cores
 from ftlab.models import engines, features, network
 from ftlab.models.engines import Engine
 

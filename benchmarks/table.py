@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.row import Row
-from ftlab.data.loader import cores
+from ftlab.machine import cores
 
 BEGIN, END = "<!-- measured -->", "<!-- end -->"
 _HEAD = "| what | to reach | measured | made of |\n|---|---|---|---|"

@@ -280,6 +280,14 @@ def _given(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
 
 
+def sides(row: backbones.Backbone, config: TrainConfig) -> tuple[int, int]:
+    """Pixels of the short side, or of both, before a square is cut out, and of the square: as the configuration says,
+    else in the backbone's own proportion."""
+    side = config.side or row.side
+    whole = side if config.resize_mode == "squash" else round(side * row.resize / row.side)
+    return config.resize or whole, side
+
+
 def check_sides(side: int | None, resize: int | None, crop_side: int | None) -> None:
     """What is cut out must not be larger than what it is cut from; None is not known yet, and fits.
 

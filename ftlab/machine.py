@@ -103,3 +103,9 @@ def _groups(pid: int, root: Path) -> Iterator[tuple[Path, bool]]:
             yield from ((groups / place, True) for place in places)
         elif "memory" in controllers.split(","):
             yield from ((groups / "memory" / place, False) for place in places)
+
+
+def cores() -> int:
+    """Processor cores that this process may use; where torchrun has started several on a machine, its share of them."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, found // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

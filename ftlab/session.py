@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import ModuleType
 
 from ftlab import backbones, console, disk, loading, runs
@@ -34,15 +34,19 @@ def follow(run: Run, settings: TrainConfig) -> Ended | None:
 
 def _events(run: Run, settings: TrainConfig) -> Iterator[Event]:
     """The training. One thread loads the engine, which takes a second or two, while this one looks through a new run's
-    folder."""
-    from ftlab.data import collected
+    folder, and another process begins to decode what is there."""
+    from ftlab.data import ahead, collected
 
-    with ThreadPoolExecutor(1, "load") as loader:
-        engine = loader.submit(_engine, settings)
-        new = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
-        heart = run.heart()
-        found = collected.pictures(settings, lambda done, total: heart.beat()) if new else None
-    yield from engine.result().train(settings, run, found=found)
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(1, "load") as loader:
+            engine = loader.submit(_engine, settings)
+            new = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
+            heart = run.heart()
+            found = collected.pictures(settings, lambda done, total: heart.beat()) if new else None
+            early = ahead.begun(found, settings) if found else None
+            if early:
+                stack.enter_context(early)
+        yield from engine.result().train(settings, run, found=found, early=early)
 
 
 def _engine(settings: TrainConfig) -> ModuleType:

@@ -12,6 +12,7 @@ import torch
 
 from ftlab.config import TrainConfig
 from ftlab.data import catalog
+from ftlab.data.ahead import Ahead
 from ftlab.data.catalog import Catalog
 from ftlab.data.transforms import Preprocessing
 from ftlab.models.features import Features
@@ -25,10 +26,10 @@ def pictures(tiny_folder: Path) -> Catalog:
     return catalog.scan(tiny_folder, check=False)
 
 
-def feed(pictures: Catalog, rank: int = 0, world: int = 1, **knobs: Any) -> PictureFeed:
+def feed(pictures: Catalog, rank: int = 0, world: int = 1, early: Ahead | None = None, **knobs: Any) -> PictureFeed:
     config = TrainConfig(**{"batch_size": 4, "augment": "flip", "workers": 2, **knobs})
     process: Any = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
-    return PictureFeed(pictures, PREP, config, process)
+    return PictureFeed(pictures, PREP, config, process, early=early)
 
 
 def cached(pictures: Catalog, rank: int = 0, world: int = 1, views: int = 2) -> FeatureFeed:
@@ -105,7 +106,14 @@ def test_a_feed_that_varies_on_the_device_hands_out_the_same_pictures(
     pictures: Catalog, sampling: str, world: int
 ) -> None:
     """But for rounding: half a level of 255 is 0.004."""
-    knobs = {"augment": "crop", "rotate": 20.0, "grayscale": 0.3, "erase": 0.3, "mode": "full", "sampling": sampling}
+    knobs: dict[str, Any] = {
+        "augment": "crop",
+        "rotate": 20.0,
+        "grayscale": 0.3,
+        "erase": 0.3,
+        "mode": "full",
+        "sampling": sampling,
+    }
     for rank in range(world):
         alone, batched = (
             list(feed(pictures, rank, world, vary_on=place, **knobs).train(3)) for place in ("processor", "device")
@@ -123,7 +131,7 @@ def test_a_feed_that_varies_on_the_device_hands_out_the_same_pictures(
 def test_a_feed_that_varies_on_the_device_leaves_out_what_cannot_be_read(pictures: Catalog, world: int) -> None:
     for item in pictures.splits["train"][::2]:
         pictures.path(item).write_bytes(b"")
-    knobs = {"augment": "crop", "erase": 1.0, "hue": 0.2, "mode": "full"}
+    knobs: dict[str, Any] = {"augment": "crop", "erase": 1.0, "hue": 0.2, "mode": "full"}
     for rank in range(world):
         alone, batched = (
             list(feed(pictures, rank, world, vary_on=place, **knobs).train(1)) for place in ("processor", "device")

@@ -110,12 +110,3 @@ def test_pictures_are_read_with_one_of_torch_s_threads_and_nobody_else_s_number_
         assert seen == [1, 1, 1, 1, 2]
     finally:
         torch.set_num_threads(before)
-
-
-def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    alone = loader.cores()
-    assert alone >= 1
-    for processes in (1, 2, 1000):
-        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-        assert loader.cores() == max(1, alone // processes)

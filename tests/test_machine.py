@@ -92,3 +92,12 @@ def test_a_containers_limit_counts(tmp_path: Path, groups: str, files: dict[str,
     machines = psutil.virtual_memory().available
     assert found == left if left is not None else found == pytest.approx(machines, rel=0.2)
     assert 0 < machine.free_memory() <= psutil.virtual_memory().total
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    alone = machine.cores()
+    assert alone >= 1
+    for processes in (1, 2, 1000):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert machine.cores() == max(1, alone // processes)

@@ -31,7 +31,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], Itera
     """Puts another loop in the place of the engine's."""
 
     def instead(loop: Callable[[Run], Iterator[Event]]) -> None:
-        monkeypatch.setattr("ftlab.training.engine.train", lambda settings, run, found: loop(run))
+        monkeypatch.setattr("ftlab.training.engine.train", lambda settings, run, **_: loop(run))
 
     return instead
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def statistics(options: Namespace) -> None:
     """Mean and standard deviation of the colours of a folder's training pictures."""
-    from ftlab.data.loader import cores
     from ftlab.data.statistics import Statistics, compute
+    from ftlab.machine import cores
 
     shares = {name: getattr(options, name) for name in DEALING}
     pictures = _scanned(TrainConfig(data=options.folder, **shares))

@@ -44,6 +44,9 @@ EXTENSIONS = frozenset(
 )
 """Names that pictures of these formats carry, lower case. What a file is, its content decides."""
 
+_DETAIL = 512
+"""Pixels of the short side that decoding keeps in any case."""
+
 _BAND = 4_000_000
 """Pixels that are converted at a time."""
 
@@ -76,6 +79,11 @@ def read(source: Path | str | BinaryIO, *, at_least: int = 512) -> Pixels:
         image.load()
         method = _turns(image)
         return _rgb(image.transpose(method) if method is not None else image)
+
+
+def detail(resize: int) -> int:
+    """What `at_least` is of a picture whose short side is scaled to so many pixels."""
+    return max(_DETAIL, resize)
 
 
 def size(source: Path | str | BinaryIO) -> tuple[int, int]:

@@ -7,7 +7,6 @@ number of threads.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -58,12 +57,6 @@ def plan(indices: Sequence[int], batch_size: int) -> list[list[int]]:
         alone = pieces.pop()
         pieces[-1] += alone
     return pieces
-
-
-def cores() -> int:
-    """Processor cores that this process may use; where torchrun has started several on a machine, its share of them."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, found // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def batches(

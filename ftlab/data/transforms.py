@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ftlab.backbones import Backbone
-from ftlab.config import TrainConfig, check_sides
+from ftlab.config import TrainConfig, check_sides, sides
+from ftlab.data import decode
 
 _HALVES = (0.5, 0.5, 0.5)
 """Mean and deviation that bring pixels from [0, 1] to [-1, 1]."""
-_DETAIL = 512
-"""Pixels of the short side that decoding keeps in any case."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Preprocessing:
     @property
     def detail(self) -> int:
         """Pixels of the short side that a picture must be decoded with at least, see `decode.read`."""
-        return max(_DETAIL, self.resize)
+        return decode.detail(self.resize)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,9 +63,7 @@ def chosen(row: Backbone, config: TrainConfig) -> Preprocessing:
     Raises:
         ConfigError: the square that the network sees is larger than what it is cut from.
     """
-    side = config.side or row.side
-    whole = side if config.resize_mode == "squash" else round(side * row.resize / row.side)
-    resize = config.resize or whole
+    resize, side = sides(row, config)
     check_sides(side, resize, config.crop_side)
     mean, std = (_HALVES, _HALVES) if config.normalise == "unit" else (row.mean, row.std)
     return Preprocessing(resize, side, row.interpolation, mean, std, config.resize_mode)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ftlab.data import transforms
 from ftlab.data.decode import read
-from ftlab.data.loader import cores
 from ftlab.errors import PictureError
 from ftlab.inference.predictor import Predictor, Score
+from ftlab.machine import cores
 from ftlab.models import engines, features
 from ftlab.models.engines import Engine
 from ftlab.models.features import Features

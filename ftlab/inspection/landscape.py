@@ -22,9 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from ftlab.data import decode
-from ftlab.data.loader import cores
 from ftlab.errors import PictureError
 from ftlab.inspection.findings import Map, Point, Shown
+from ftlab.machine import cores
 
 MOST = 800
 """Pictures on a map."""

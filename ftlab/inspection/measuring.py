@@ -27,7 +27,7 @@ from ftlab.backbones import Backbone
 from ftlab.data import decode, transforms
 from ftlab.data.catalog import Catalog, Item
 from ftlab.data.decode import Pixels
-from ftlab.data.loader import cores
+from ftlab.machine import cores
 from ftlab.models import engines, features, network
 from ftlab.models.features import Features
 

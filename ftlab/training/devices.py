@@ -14,8 +14,8 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from ftlab.config import TrainConfig
-from ftlab.data.loader import cores
 from ftlab.errors import ConfigError
+from ftlab.machine import cores
 
 T = TypeVar("T")
 _SMALL = 10_000_000

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ftlab import backbones
 from ftlab.config import TrainConfig
+from ftlab.data.ahead import Ahead
 from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Epoch, Event, Progress, Saved, Started, Step
@@ -40,6 +41,7 @@ def train(
     run: Run,
     *,
     found: Catalog | None = None,
+    early: Ahead | None = None,
     weights: bool = True,
     rates: Callable[[int], float] | None = None,
 ) -> Iterator[Event]:
@@ -49,6 +51,7 @@ def train(
         config: as the person gave it; what was chosen is written to the run.
         run: its directory, claimed by this process. Of several processes only the first writes to it.
         found: the pictures of a new run, where they were listed before.
+        early: some of them that were decoded meanwhile.
         weights: False puts random weights in place of pretrained ones, where only the speed matters.
         rates: share of the peak rate by optimizer step (0-based), in the place of the schedule.
 
@@ -76,7 +79,7 @@ def train(
     if begin:
         begin.apply(net, run, accelerator)
     row = backbones.get(config.backbone)
-    pictures = PictureFeed(catalog, prep, config, accelerator, position.lost)
+    pictures = PictureFeed(catalog, prep, config, accelerator, position.lost, early)
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
     remarks += setup.remarks(catalog)
     yield from (*remarks, *resumed.restored(saved), *(resumed.changed(pictures) if again else ()))

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from ftlab.config import TrainConfig
 from ftlab.data import augment, batched, packs, transfer, transforms
+from ftlab.data.ahead import Ahead
 from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
 from ftlab.data.decoded import Decoded, Sized
 from ftlab.data.decoders import Decoders
-from ftlab.data.loader import Batch, batches, cores, plan, views_of
+from ftlab.data.loader import Batch, batches, plan, views_of
 from ftlab.data.packs import Pack, Packer
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
+from ftlab.machine import cores
 from ftlab.models.features import Features
 from ftlab.training.sampling import order
 
@@ -64,11 +66,17 @@ class PictureFeed:
         config: TrainConfig,
         accelerator: Accelerator,
         lost: dict[str, list[int]] | None = None,
+        early: Ahead | None = None,
     ) -> None:
-        """`lost` are pictures by split that are left out, see `lose`."""
+        """
+        Args:
+            lost: pictures by split that are left out, see `lose`.
+            early: pictures that were decoded before.
+        """
         self.catalog, self.prep, self.config = catalog, prep, config
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.device = accelerator.device
+        self.early = early if early and early.at_least == prep.detail else None
         self.workers = config.workers or cores()
         self.lost: dict[str, set[int]] = {split: set((lost or {}).get(split, ())) for split in catalog.splits}
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
@@ -116,7 +124,9 @@ class PictureFeed:
 
     def every_view(self, split: str, index: int, count: int) -> Tensor:
         """The first `count` views of a picture, uint8 [count, 3, side, side]."""
-        pixels = read(self._file(split, index), at_least=self.prep.detail)
+        file = self._file(split, index)
+        pixels = self.early.take(file) if self.early else None
+        pixels = read(file, at_least=self.prep.detail) if pixels is None else pixels
         return torch.stack([augment.view(pixels, self.prep, self.config, number, index) for number in range(count)])
 
     def keys(self, split: str, index: int, views: int, common: str) -> list[bytes] | None:

@@ -44,6 +44,8 @@ def compute(
     """
     found: dict[str, Features] = {}
     config = pictures.config
+    if pictures.early:
+        pictures.early.enough()
     counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
     wanted = {"train": config.cached_views, "val": 1}
     looks = sum(counts[split] * wanted[split] for split in counts)

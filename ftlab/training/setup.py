@@ -16,11 +16,11 @@ from ftlab.config import TrainConfig, flag, resolve
 from ftlab.data import augment, batched, collected, decoded, names, statistics, transforms
 from ftlab.data.catalog import Catalog
 from ftlab.data.catalog import from_json as catalog_from_json
-from ftlab.data.loader import cores
 from ftlab.data.statistics import Statistics
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError, DataError, PictureError, RunError
 from ftlab.events import Event, Note, Progress
+from ftlab.machine import cores
 from ftlab.models import freezing, imagenet, network, weights
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network

@@ -14,9 +14,9 @@ from ftlab import backbones, runs
 from ftlab.config import TrainConfig, resolve
 from ftlab.data import collected, statistics
 from ftlab.data.catalog import Catalog, Item
-from ftlab.data.loader import cores
 from ftlab.events import Ended, Epoch, Event, Note, Progress, Started
 from ftlab.jobs.estimate import Speed
+from ftlab.machine import cores
 from ftlab.training.engine import train
 
 _SECONDS = 3.0

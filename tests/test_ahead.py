@@ -1,0 +1,100 @@
+"""Pictures decoded while the engine loads: the same as without, each once, and nothing is left behind."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from ftlab.config import TrainConfig
+from ftlab.data import ahead, catalog
+from ftlab.data.ahead import Ahead
+from ftlab.data.decode import Pixels, read
+from ftlab.errors import PictureError
+
+
+@pytest.fixture
+def files(tiny_folder: Path) -> list[Path]:
+    return sorted(path for path in tiny_folder.rglob("*") if path.is_file())
+
+
+def decoded(early: Ahead) -> None:
+    """Wait until all are."""
+    end = time.monotonic() + 30
+    while not all(coming.done() for coming, _ in early._coming.values()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_was_decoded_is_what_is_read_and_is_given_once(files: list[Path]) -> None:
+    files[1].write_bytes(b"")
+    with Ahead(files, 512) as early:
+        decoded(early)
+        early.enough()
+        for file in files[:1] + files[2:]:
+            found = early.take(file)
+            assert found is not None
+            assert np.array_equal(found, read(file))
+            assert early.take(file) is None
+        with pytest.raises(PictureError) as refusal:
+            early.take(files[1])
+        assert (refusal.value.code, refusal.value.values["file"]) == ("empty", str(files[1]))
+        assert early.take(files[0].with_name("other.png")) is None
+    assert not psutil.Process().children()
+
+
+def test_when_it_is_enough_the_rest_is_left_to_others(files: list[Path]) -> None:
+    with Ahead(files * 20, 512) as early:
+        early.enough()
+        begun = [early.take(file) for file in files]
+    assert None in begun
+    for file, pixels in zip(files, begun, strict=True):
+        assert pixels is None or np.array_equal(pixels, read(file))
+
+
+def test_it_begins_where_pictures_are_looked_at_once(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = catalog.scan(tiny_folder, check=False)
+    given: list[tuple[list[Path], int]] = []
+    monkeypatch.setattr(ahead, "Ahead", lambda files, at_least: given.append((list(files), at_least)))
+    monkeypatch.setattr(ahead, "cores", lambda: 2)
+    ahead.begun(found, TrainConfig(mode="frozen", resize=700, side=600))
+    every = [found.path(item) for split in ("train", "val") for item in found.splits[split]]
+    assert given == [(every, 700)]
+    ahead.begun(found, TrainConfig(mode="full"))
+    ahead.begun(found, TrainConfig(mode="frozen", features="fresh"))
+    monkeypatch.setattr(ahead, "cores", lambda: 1)
+    ahead.begun(found, TrainConfig(mode="frozen"))
+    assert len(given) == 1
+
+
+def test_no_more_than_a_second_or_two_are_enough_for(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_MOST", 6)
+    with Ahead(files, 512) as early:
+        assert [file in early._coming for file in files] == [True] * 6 + [False] * (len(files) - 6)
+
+
+def test_a_feed_takes_them_where_they_are_as_it_would_read_them(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_feeds import PREP, feed
+
+    from ftlab.training import feeds
+
+    found = catalog.scan(tiny_folder, check=False)
+    expected = feed(found).every_view("train", 3, 2)
+    files = [found.path(item) for item in found.splits["train"]]
+
+    def none(*_: object, **__: object) -> Pixels:
+        raise AssertionError("it was decoded before")
+
+    for at_least in (PREP.detail, PREP.detail + 1):
+        with Ahead(files, at_least) as early:
+            decoded(early)
+            pictures = feed(found, early=early)
+            with monkeypatch.context() as patch:
+                if at_least == PREP.detail:
+                    patch.setattr(feeds, "read", none)
+                assert pictures.every_view("train", 3, 2).equal(expected)
