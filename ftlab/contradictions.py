@@ -14,6 +14,10 @@ from ftlab.knobs import flag
 Values = Mapping[str, Any]
 
 
+_FAST = ("yes", "record")
+"""Ways of `compile` that hold as long as what learns stays the same."""
+
+
 def _cached(v: Values) -> bool:
     return bool(v["mode"] == "frozen" and v["features"] == "cached")
 
@@ -39,8 +43,8 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
         ("phase2_optimizer", "unfreeze_epoch"),
         lambda v: not v["unfreeze_epoch"] and v["phase2_optimizer"] != "same",
     ),
-    ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] == "yes" and v["gradual"] == "yes"),
-    ("compile_cached", ("compile", "features"), lambda v: _cached(v) and v["compile"] in ("yes", "record")),
+    ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] in _FAST and v["gradual"] == "yes"),
+    ("compile_cached", ("compile", "features"), lambda v: _cached(v) and v["compile"] in _FAST),
     ("vary_cached", ("vary_on", "features"), lambda v: _cached(v) and v["vary_on"] == "device"),
     ("statistics_cached", ("batchnorm", "features"), lambda v: _cached(v) and v["batchnorm"] == "train"),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),

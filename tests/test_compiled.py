@@ -162,9 +162,10 @@ def test_a_run_that_began_without_a_word_of_compiling_goes_on_without(begin: Cal
 @pytest.mark.parametrize(
     "knobs", [{"mode": "frozen"}, {"mode": "full", "unfreeze_epoch": 1, "gradual": "yes"}], ids=str
 )
-def test_where_there_is_nothing_to_gain_it_is_refused(knobs: dict[str, Any]) -> None:
+@pytest.mark.parametrize("way", ["yes", "record"])
+def test_where_there_is_nothing_to_gain_it_is_refused(knobs: dict[str, Any], way: str) -> None:
     with pytest.raises(ConfigError, match="--compile"):
-        TrainConfig(compile="yes", **knobs)
+        TrainConfig(compile=way, **knobs)
 
 
 def test_the_real_compilers_steps_are_the_others_but_for_rounding(

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from ftlab.config import TrainConfig
-from ftlab.data import catalog
+from ftlab.data import batched, catalog
 from ftlab.data.ahead import Ahead
 from ftlab.data.catalog import Catalog
 from ftlab.data.transforms import Preprocessing
 from ftlab.models.features import Features
+from ftlab.training import feeds
 from ftlab.training.feeds import FeatureFeed, PictureFeed, Share
 
 PREP = Preprocessing(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -142,6 +143,37 @@ def test_a_feed_that_varies_on_the_device_leaves_out_what_cannot_be_read(picture
         assert sum(map(len, lost))
         for one, other in zip(batched, alone, strict=True):
             assert torch.allclose(one.inputs, other.inputs, rtol=0, atol=1.01 / 127.5)
+
+
+def test_on_a_card_the_last_pictures_of_an_evaluation_are_filled_up_by_some_that_do_not_count(
+    pictures: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine's processor plays the card. Three workers are enough for processes to decode."""
+    alone = list(feed(pictures, augment="crop", mode="full").evaluate("train"))
+    monkeypatch.setattr(batched, "_CARDS", ("cpu",))
+    monkeypatch.setattr(feeds, "_ON_CARD", 12)
+    assert batched.place(TrainConfig(mode="full"), torch.device("cpu")) == "device"
+    shares = list(feed(pictures, augment="crop", mode="full", vary_on="device", workers=3).evaluate("train"))
+    assert [len(share.labels) for share in shares] == [12, 12]
+    assert [share.count for share in shares] == [12, 6]
+    assert [share.weight.tolist() for share in shares] == [[1.0] * 12, [1.0] * 6 + [0.0] * 6]
+    inputs = torch.cat([share.inputs for share in shares])[:18]
+    assert torch.equal(inputs, torch.cat([share.inputs for share in alone]))
+    assert torch.equal(torch.cat([share.labels for share in shares])[:18], torch.cat([share.labels for share in alone]))
+
+
+def test_on_a_card_views_come_in_batches(pictures: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures.path(pictures.splits["train"][1]).write_bytes(b"")
+    pieces = [[0, 1, 2], [5, 3], [1]]
+    found = feed(pictures)
+    assert not found.packs_views
+    monkeypatch.setattr(batched, "_CARDS", ("cpu",))
+    assert found.packs_views
+    told = list(found.views("train", pieces, 3))
+    assert [indices for indices, _, _ in told] == [[0, 2], [5, 3], []]
+    assert [[index for index, _ in refused] for _, _, refused in told] == [[1], [], [1]]
+    for indices, views, _ in told[:2]:
+        assert torch.equal(views, torch.stack([found.every_view("train", index, 3) for index in indices], dim=1))
 
 
 def test_several_batches_make_a_step(pictures: Catalog) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ftlab.data import threads
+from ftlab.data import threads, transfer
 from ftlab.data.batched import Look
 from ftlab.data.decode import Pixels
 from ftlab.data.decoded import Decoded, Facts
@@ -145,7 +145,9 @@ class Packer:
                 indices.append(one.index)
                 pictures.append(picture)
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
-        flat = torch.empty(sum(picture.numel() for picture in pictures), dtype=torch.uint8, pin_memory=self._pinned)
+        with transfer.beside:
+            length = sum(picture.numel() for picture in pictures)
+            flat = torch.empty(length, dtype=torch.uint8, pin_memory=self._pinned)
         if pictures:
             torch.cat([picture.view(-1) for picture in pictures], out=flat)
         looks = [self._looks(index, size) for index, size in zip(indices, sizes, strict=True)]

@@ -67,8 +67,8 @@ def squares(
     """
     starts = np.cumsum([0, *(height * width for height, width in sizes)])
     pixels, parts = flat.view(-1, 3), []
-    for some in _chunks(cuts):
-        rows = [[start, width] for start, (_, width) in zip(starts[some].tolist(), sizes[some], strict=False)]
+    for some in [slice(0, len(cuts))] if _kernel(flat.device) else _chunks(cuts):
+        rows = [[start, width] for start, (_, width) in zip(starts[some].tolist(), sizes[some], strict=True)]
         parts.append(_squares(pixels, rows, cuts[some], side, interpolation))
     return torch.cat(parts) if len(parts) != 1 else parts[0]
 

@@ -6,12 +6,17 @@ waits for it only where it needs the pixels.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+beside = threading.Lock()
+"""Held by a thread that asks CUDA for something beside the training's own, and by that one while it records what it
+asks for: CUDA breaks off a record into which somebody else comes."""
 
 
 class Pixels(Protocol):

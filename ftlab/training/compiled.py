@@ -73,11 +73,12 @@ class Compiler:
         yield self._try(share, position, automatic)
 
     def _record(self, share: Share, position: Position, left: int) -> Iterator[Note]:
-        """Record the passes, where a card computes, and go on so unless that is slower: it costs a few steps, and
-        gives the same bits."""
+        """Record the passes, where a card computes, and go on so unless that is slower, or gives something else: it
+        costs some ten steps."""
         alone, whole = self.accelerator.num_processes == 1, not self.learner.portions.most
+        possible = self.device == "cuda" and alone and whole and self.config.gradual == "no"
         asked = self.config.compile == "record"
-        if self.device != "cuda" or not alone or not whole or (left < _FEWEST and not asked):
+        if not possible or (left < _FEWEST and not asked):
             self._keep("no")
             return
         self._seconds(share, position)  # whatever is slow the first time only

@@ -2,7 +2,8 @@
 
 A step of a deep network is a thousand kernels, and to ask for one takes longer than many of them run: a fast card
 waits for the processor. A CUDA graph (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/) asks for all of
-them at once. They are the same kernels on the same numbers in the same order, so the bits are the same.
+them at once. Replays have the same bits each time; to the passes that were not recorded they are the same but for
+rounding, for libraries choose other kernels where they are recorded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from ftlab.data import transfer
 
 Answer = Tensor | tuple[Tensor, ...]
 
@@ -39,5 +42,5 @@ def record(network: nn.Module, inputs: Tensor, precision: torch.dtype | None) ->
         precision: of autocast; None where all is float32.
     """
     # Recorded casts are part of the pass: those of autocast's cache would belong to one pass only.
-    with torch.autocast("cuda", precision, enabled=precision is not None, cache_enabled=False):
+    with transfer.beside, torch.autocast("cuda", precision, enabled=precision is not None, cache_enabled=False):
         return torch.cuda.make_graphed_callables(_Whole(network), (inputs.clone(),), allow_unused_input=True)  # type: ignore[return-value]

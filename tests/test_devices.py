@@ -1,0 +1,47 @@
+"""Which device computes: one a process, asked for anew by each training; a small head learns on the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from ftlab.config import TrainConfig
+from ftlab.training import devices
+
+
+@pytest.fixture(autouse=True)
+def nothing_asked(one_thread: None) -> Iterator[None]:
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+def test_each_training_of_a_process_has_its_own_precision() -> None:
+    for precision in ("bf16", "fp32", "bf16"):
+        found = devices.open_device(TrainConfig(device="cpu", precision=precision))
+        assert found.mixed_precision == {"fp32": "no"}.get(precision, precision)
+        assert found.device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "width", "moves"),
+    [("cuda", 1, 1280, True), ("mps", 1, 1280, True), ("cuda", 1, 25_088, False), ("cuda", 2, 1280, False)],
+)
+def test_a_small_head_learns_on_the_processor_beside_a_card(kind: str, processes: int, width: int, moves: bool) -> None:
+    """In float32; a large one where it is, and of several processes each where it is."""
+    card: Any = SimpleNamespace(device=torch.device(kind), num_processes=processes)
+    found = devices.beside(card, nn.Linear(width, 101), 32)
+    assert (found is not card) == moves
+    if moves:
+        assert (found.device.type, found.mixed_precision, found.num_processes) == ("cpu", "no", 1)
+
+
+def test_on_a_processor_it_stays_where_it_is() -> None:
+    found = devices.open_device(TrainConfig(device="cpu"))
+    assert devices.beside(found, nn.Linear(8, 2), 4) is found
