@@ -7,10 +7,15 @@ computations", MAPL). The numbers are whole, and the same.
 
 from __future__ import annotations
 
+import os
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+# What Triton does by itself so far; it warns as long as nobody says so. There are no fractions here.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 _BLOCK = 256
 """Pixels that a program makes."""
