@@ -45,3 +45,14 @@ def test_a_small_head_learns_on_the_processor_beside_a_card(kind: str, processes
 def test_on_a_processor_it_stays_where_it_is() -> None:
     found = devices.open_device(TrainConfig(device="cpu"))
     assert devices.beside(found, nn.Linear(8, 2), 4) is found
+
+
+def test_a_pass_casts_the_weights_as_they_are_now() -> None:
+    """Autocast's cache would keep those of the first pass for as long as a context around it is open."""
+    found = devices.open_device(TrainConfig(device="cpu", precision="bf16"))
+    layer = found.prepare_model(nn.Linear(4, 1, bias=False))
+    with found.autocast():
+        before = layer(torch.ones(1, 4))
+        with torch.no_grad():
+            layer.weight.mul_(2)
+        assert torch.equal(layer(torch.ones(1, 4)), 2 * before)

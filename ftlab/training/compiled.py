@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from ftlab import places
 from ftlab.config import TrainConfig
@@ -40,7 +40,6 @@ _SAVED, _REPAID = 0.25, 3.0
 networks turn out not to gain."""
 _FAR = 0.1
 """Share of the logits' size by which recorded passes may differ from others, and of what gradients have in common."""
-_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _FASTER = 1.1
 """Times that a compiled step must be faster to be taken."""
 
@@ -85,12 +84,14 @@ class Compiler:
         before = self._seconds(share, position)
         try:
             with kept_buffers(self.learner.module):
-                fast = record(self.learner.module, share.inputs, _PRECISIONS.get(self.accelerator.mixed_precision))
-            plain = self._gradients(share, position)
-            self.learner.compile(fast, len(share.labels), undivided=True)
-            after = min(self._seconds(share, position) for _ in range(2))
-            if not _alike(plain, self._gradients(share, position)):
+                fast = record(self.learner.module, share.inputs)
+            with _moved(self.learner.module):  # a record that has not noticed would give what it gave
+                plain = self._gradients(share, position)
+                self.learner.compile(fast, len(share.labels), undivided=True)
+                alike = _alike(plain, self._gradients(share, position))
+            if not alike:
                 raise RuntimeError("the recorded passes give something else")
+            after = min(self._seconds(share, position) for _ in range(2))
         except Exception as failure:  # the same as in `_try`; a card without room for two of it goes on as well
             yield self._back(Note(code="not_compiled", values={"cause": _first_line(failure)}, level="warning"))
             return
@@ -164,6 +165,23 @@ class Compiler:
         """Write it to the run, so that a resume goes on likewise."""
         if self.accelerator.is_main_process and self.config.compile != what:
             self.run.resolve(compile=what)
+
+
+@contextmanager
+def _moved(module: nn.Module) -> Iterator[None]:
+    """All that learns has other values meanwhile, up to a half more."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    kept = [parameter.detach().clone() for parameter in parameters]
+    generator = torch.Generator(kept[0].device).manual_seed(0)
+    with torch.no_grad():
+        for parameter in parameters:
+            share = torch.rand(parameter.shape, generator=generator, device=parameter.device)
+            parameter.mul_(1 + share / 2)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, kept)
 
 
 def _alike(plain: list[Tensor], recorded: list[Tensor]) -> bool:

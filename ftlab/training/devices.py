@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import AutocastKwargs, broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from ftlab.config import TrainConfig
@@ -53,7 +53,10 @@ def open_device(config: TrainConfig) -> Accelerator:
     _forget()
     # The same sums in the same order each time, so that a resume gives the same bits on a card too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    return Accelerator(cpu=device == "cpu", mixed_precision=_precision(config.precision, device))
+    precision = _precision(config.precision, device)
+    # A pass that is recorded must cast the weights itself: with a cache it would go on with those of the record.
+    casts = AutocastKwargs(cache_enabled=False)
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[casts])
 
 
 def _precision(wanted: str, device: str) -> str:

@@ -3,7 +3,7 @@
 A step of a deep network is a thousand kernels, and to ask for one takes longer than many of them run: a fast card
 waits for the processor. A CUDA graph (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/) asks for all of
 them at once. Replays have the same bits each time; to the passes that were not recorded they are the same but for
-rounding, for libraries choose other kernels where they are recorded.
+rounding, for libraries may choose other kernels where they are recorded.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ class _Whole(nn.Module):
         return answer
 
 
-def record(network: nn.Module, inputs: Tensor, precision: torch.dtype | None) -> Callable[[Tensor], Answer]:
+def record(network: nn.Module, inputs: Tensor) -> Callable[[Tensor], Answer]:
     """The network as a call that replays its forward pass, and whose backward pass is replayed.
 
     Whoever calls it again before the gradients were used overwrites them: once a step, that is. What learns of the
     network, and whether it trains, must stay as it is. The network's buffers move meanwhile.
 
     Args:
-        network: on a CUDA device, training.
+        network: on a CUDA device, training; where it computes in another precision it does so by itself, and keeps no
+            casts of its weights from one pass to the next.
         inputs: a batch of the size that it will have, float32 [B, 3, side, side]; they are copied.
-        precision: of autocast; None where all is float32.
     """
-    # Recorded casts are part of the pass: those of autocast's cache would belong to one pass only.
-    with transfer.beside, torch.autocast("cuda", precision, enabled=precision is not None, cache_enabled=False):
+    with transfer.beside:
         return torch.cuda.make_graphed_callables(_Whole(network), (inputs.clone(),), allow_unused_input=True)  # type: ignore[return-value]
