@@ -170,7 +170,7 @@ class Compiler:
 @contextmanager
 def _moved(module: nn.Module) -> Iterator[None]:
     """All that learns has other values meanwhile, up to a half more."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    parameters: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
     kept = [parameter.detach().clone() for parameter in parameters]
     generator = torch.Generator(kept[0].device).manual_seed(0)
     with torch.no_grad():
