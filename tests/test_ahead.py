@@ -43,6 +43,7 @@ def test_what_was_decoded_is_what_is_read_and_is_given_once(files: list[Path]) -
             early.take(files[1])
         assert (refusal.value.code, refusal.value.values["file"]) == ("empty", str(files[1]))
         assert early.take(files[0].with_name("other.png")) is None
+        early.close()
     assert not psutil.Process().children()
 
 

@@ -208,10 +208,8 @@ def recording(
     record than CUDA's, so `record` stands for that. Its real one is tried where there is a card, below."""
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(compiled, "record", record)
-    alone, settings = (
-        Accelerator(cpu=True),
-        TrainConfig(**{"mode": "scratch", "compile": "record", "epochs": 1, **knobs}),
-    )
+    alone = Accelerator(cpu=True)
+    settings = TrainConfig(**{"mode": "scratch", "compile": "record", "epochs": 1, **knobs})
     run = runs.create(tmp_path / "runs", settings)
     run.write("config.json", {**run.read("config.json"), "resolved": run.config().to_json()})
     learner = learner_of(tiny(), alone, accumulate=settings.accumulate, batch_size=2)

@@ -191,7 +191,7 @@ def test_prediction_evaluation_and_training_see_the_same_bits(tiny_folder: Path,
     order = loader.order(0, 1, len(evaluated))
     trained = torch.cat([share.inputs for share in feed.train(1)])
     assert torch.equal(trained, evaluated[order])
-    cached = torch.stack([feed.view("train", index, 0) for index in range(len(evaluated))])
+    cached = torch.stack([feed.every_view("train", index, 1)[0] for index in range(len(evaluated))])
     assert torch.equal(transforms.normalise(cached, prep), evaluated)
 
 

@@ -63,13 +63,13 @@ def test_with_cached_features_each_epoch_shows_the_view_that_it_draws(pictures: 
     training = feed(pictures, settings)
     for epoch, variant in enumerate(shown.variants, 1):
         number = int(views_of(0, epoch, shown.views, 18)[INDEX])
-        assert np.array_equal(variant, training.view("train", INDEX, number).permute(1, 2, 0).numpy())
+        assert np.array_equal(variant, training.every_view("train", INDEX, number + 1)[number].permute(1, 2, 0).numpy())
 
 
 def test_beside_them_is_the_evaluation_crop(pictures: Catalog) -> None:
     settings = TrainConfig(mode="full", **VARIED)
     shown = preview(pictures, settings, INDEX)
-    expected = feed(pictures, settings).view("train", INDEX, 0)
+    expected = feed(pictures, settings).every_view("train", INDEX, 1)[0]
     assert np.array_equal(shown.evaluation, expected.permute(1, 2, 0).numpy())
     assert shown.item == pictures.splits["train"][INDEX]
 

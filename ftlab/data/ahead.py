@@ -3,8 +3,9 @@ torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Iterable
+from concurrent.futures import CancelledError
+from itertools import chain, islice
 from pathlib import Path
 
 from ftlab import backbones
@@ -18,26 +19,26 @@ from ftlab.machine import cores
 
 _MOST = 400
 """Pictures that are decoded ahead: about as many as a second or two are enough for; a fifth of a gigabyte."""
-_CHUNK = 4
 
 
 class Ahead:
     """Pictures on their way. A context: at its end, what is still to be decoded is left out."""
 
-    def __init__(self, files: Sequence[Path], at_least: int) -> None:
-        """Begins with the files in their order; `at_least` as `decode.read` has it."""
+    def __init__(self, files: Iterable[Path], at_least: int) -> None:
+        """Begins with the first files in their order; `at_least` as `decode.read` has it."""
         self.at_least = at_least
         self._decoders = Decoders(1, at_least, processes=True)
-        self._coming: dict[Path, tuple[Future[list[Pixels | PictureError]], int]] = {}
-        for start in range(0, min(len(files), _MOST), _CHUNK):
-            some = files[start : min(start + _CHUNK, _MOST)]
-            coming = self._decoders.submit(some)
-            self._coming.update({file: (coming, number) for number, file in enumerate(some)})
+        first = list(islice(files, _MOST))
+        self._coming = dict(zip(first, self._decoders.each(first), strict=True))
 
     def __enter__(self) -> Ahead:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, and let go what nobody took."""
         self._coming.clear()
         self._decoders.__exit__()
 
@@ -68,6 +69,6 @@ def begun(found: Catalog, config: TrainConfig) -> Ahead | None:
     """Where pictures are looked at once, and there is a core to spare: those to train on, then those to validate."""
     if not config.caches_features or cores() < 2:
         return None
-    items = [*found.splits["train"], *found.splits["val"]][:_MOST]
+    items = chain(found.splits["train"], found.splits["val"])
     resize, _ = sides(backbones.get(config.backbone), config)
-    return Ahead([found.path(item) for item in items], decode.detail(resize))
+    return Ahead(map(found.path, items), decode.detail(resize))

@@ -93,13 +93,16 @@ def view(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, number: i
 
 def mirrors(config: TrainConfig, number: int) -> bool:
     """Whether that view of a picture is its mirror image."""
-    return number == 1 and config.augment == "flip" and config.flip > 0 and not config.effects
+    return number == 1 and _only_mirrors(config)
 
 
 def of_views(config: TrainConfig) -> TrainConfig:
     """How the views that vary are varied, where an epoch's pictures are as `config` says."""
-    bare = config.augment == "flip" and config.flip > 0 and not config.effects
-    return dataclasses.replace(config, augment="crop") if bare else config
+    return dataclasses.replace(config, augment="crop") if _only_mirrors(config) else config
+
+
+def _only_mirrors(config: TrainConfig) -> bool:
+    return config.augment == "flip" and config.flip > 0 and not config.effects
 
 
 def view_randomness(config: TrainConfig, number: int, index: int) -> random.Random:

@@ -33,6 +33,9 @@ from ftlab.errors import PictureError
 _PIPE = 1 << 20
 """Bytes that may wait in a pipe, where the system can be asked: most pictures then take the lock once or twice."""
 
+_CHUNK = 4
+"""Files of a task."""
+
 _CODE = "import sys; sys.path[:] = sys.argv[2:]; from ftlab.data import decoders; decoders._serve(int(sys.argv[1]))"
 
 _Process = subprocess.Popen[bytes]
@@ -75,6 +78,12 @@ class Decoders:
         if not self._begun:
             self._begin()
         return self._threads.submit(self._read, list(files))
+
+    def each(self, files: Sequence[Path]) -> list[tuple[Future[list[Pixels | PictureError]], int]]:
+        """For each file, in order: the task that reads it with some others, and its place in what that gives."""
+        chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
+        tasks = [(self.submit(some), len(some)) for some in chunks]
+        return [(task, place) for task, count in tasks for place in range(count)]
 
     def _begin(self) -> None:
         """With the first files, for often all pictures are kept from before, and nobody asks."""

@@ -26,8 +26,6 @@ _AHEAD = 3
 """Batches being decoded while one is laid together."""
 _READY = 2
 """Batches laid together before one is used."""
-_CHUNK = 4
-"""Pictures that are decoded as one task."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -125,14 +123,13 @@ class Packer:
                 continue
             name = (self._split, number)
             facts, kept = self._kept.find(name, file)
-            found[index] = _Asked(index, name, facts, kept)
             if kept is None:
                 wanted.append((index, name, facts, file))
-        for start in range(0, len(wanted), _CHUNK):
-            some = wanted[start : start + _CHUNK]
-            decoding = self._decoders.submit([file for *_, file in some])
-            for at, (index, name, facts, _) in enumerate(some):
-                found[index] = _Asked(index, name, facts, decoding=decoding, at=at)
+            else:
+                found[index] = _Asked(index, name, facts, kept)
+        tasks = self._decoders.each([file for *_, file in wanted])
+        for (index, name, facts, _), (decoding, at) in zip(wanted, tasks, strict=True):
+            found[index] = _Asked(index, name, facts, decoding=decoding, at=at)
         return [found[index] for index in piece]
 
     def _packed(self, asked: list[_Asked]) -> Pack:

@@ -214,11 +214,11 @@ def _on_processor(
 
 
 def _on_card(
-    batches: Iterator[Views],
+    made: Iterator[Views],
     views: int,
     run: Callable[[Tensor], Tensor],
 ) -> Iterator[Part]:
-    for indices, pixels, skipped in batches:
+    for indices, pixels, skipped in made:
         yield (
             indices,
             torch.stack([_full(run, view) for view in pixels]) if indices else torch.empty(views, 0, 0),

@@ -95,6 +95,8 @@ def train(
         if features is None:
             yield ending.event("stopped", position)
             return
+        if early:
+            early.close()
         accelerator = devices.beside(accelerator, net.head, config.step_size)
         net.to(accelerator.device)
         pictures.device = accelerator.device

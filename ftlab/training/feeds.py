@@ -26,7 +26,7 @@ from ftlab.data.packs import Pack, Packer
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.machine import cores
-from ftlab.models.features import Features
+from ftlab.models.features import Features, Views
 from ftlab.training.sampling import order
 
 _EVALUATION_BATCH, _ON_CARD = 32, 128
@@ -117,13 +117,8 @@ class PictureFeed:
         """Whether whole pictures go to the device, and are scaled and varied there."""
         return self.config.vary_on == "device" and batched.possible(self.prep, self.config)
 
-    def view(self, split: str, index: int, number: int) -> Tensor:
-        """View `number` of a picture for cached features, uint8 [3, side, side]."""
-        pixels = read(self._file(split, index), at_least=self.prep.detail)
-        return augment.view(pixels, self.prep, self.config, number, index)
-
     def every_view(self, split: str, index: int, count: int) -> Tensor:
-        """The first `count` views of a picture, uint8 [count, 3, side, side]."""
+        """The first `count` views of a picture for cached features, uint8 [count, 3, side, side]."""
         file = self._file(split, index)
         pixels = self.early.take(file) if self.early else None
         pixels = read(file, at_least=self.prep.detail) if pixels is None else pixels
@@ -201,9 +196,7 @@ class PictureFeed:
         """Whether `views` makes them: on a card, where it can."""
         return batched.on_card(self.device) and batched.possible(self.prep, augment.of_views(self.config))
 
-    def views(
-        self, split: str, pieces: Sequence[list[int]], count: int
-    ) -> Iterator[tuple[list[int], Tensor, list[tuple[int, PictureError]]]]:
+    def views(self, split: str, pieces: Sequence[list[int]], count: int) -> Iterator[Views]:
         """As `features.Whole` has it: what `every_view` makes, in batches on the device."""
 
         def looks(index: int, size: packs.Size) -> list[batched.Look]:

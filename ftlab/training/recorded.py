@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data import transfer
-
-Answer = Tensor | tuple[Tensor, ...]
+from ftlab.training.learner import Answer
 
 
 class _Whole(nn.Module):
