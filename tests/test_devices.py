@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -51,8 +52,22 @@ def test_a_pass_casts_the_weights_as_they_are_now() -> None:
     """Autocast's cache would keep those of the first pass for as long as a context around it is open."""
     found = devices.open_device(TrainConfig(device="cpu", precision="bf16"))
     layer = found.prepare_model(nn.Linear(4, 1, bias=False))
-    with found.autocast():
+    with devices.casts(found):
         before = layer(torch.ones(1, 4))
         with torch.no_grad():
             layer.weight.mul_(2)
         assert torch.equal(layer(torch.ones(1, 4)), 2 * before)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_pass_has_the_precision_asked_for_and_leaves_the_environment_alone(
+    precision: str, kind: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may just then start a process, which would begin with an empty one."""
+    found = devices.open_device(TrainConfig(device="cpu", precision=precision))
+    changes: list[str] = []
+    monkeypatch.setattr(os, "putenv", lambda name, value: changes.append(name))
+    monkeypatch.setattr(os, "unsetenv", changes.append)
+    with devices.casts(found):
+        assert nn.Linear(4, 1)(torch.ones(1, 4)).dtype == kind
+    assert not changes

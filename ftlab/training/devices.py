@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ T = TypeVar("T")
 _SMALL = 10_000_000
 """Multiplications of a head's step up to which a processor is faster: a millisecond's on one of its cores, where a card
 is asked for a hundred kernels of a hundredth of a millisecond."""
+_CASTS = {"cache_enabled": False}
+"""A pass that is recorded must cast the weights itself: with a cache it would go on with those of the record."""
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
 """Whose versions may change the bits."""
 
@@ -54,9 +57,16 @@ def open_device(config: TrainConfig) -> Accelerator:
     # The same sums in the same order each time, so that a resume gives the same bits on a card too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     precision = _precision(config.precision, device)
-    # A pass that is recorded must cast the weights itself: with a cache it would go on with those of the record.
-    casts = AutocastKwargs(cache_enabled=False)
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[casts])
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[AutocastKwargs(**_CASTS)])
+
+
+def casts(accelerator: Accelerator) -> AbstractContextManager[object]:
+    """The precision of a pass. Accelerate's own `autocast` empties and refills the environment each time that it is
+    asked, to learn its defaults: a tenth of a head's step, and no other thread could start a process meanwhile."""
+    if not accelerator.native_amp:
+        return nullcontext()
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
+    return torch.autocast(accelerator.device.type, dtype=kind, **_CASTS)
 
 
 def _precision(wanted: str, device: str) -> str:

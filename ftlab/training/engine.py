@@ -244,7 +244,7 @@ def evaluate(
 
 
 def _look(module: nn.Module, inputs: Tensor, accelerator: Accelerator, some: slice) -> Tensor:
-    with torch.inference_mode(), accelerator.autocast():
+    with torch.inference_mode(), devices.casts(accelerator):
         logits: Tensor = module(inputs[some])
         return logits
 

@@ -16,7 +16,7 @@ from ftlab.models import freezing, network
 from ftlab.models.blocks import title
 from ftlab.models.network import Network
 from ftlab.models.portions import Portions
-from ftlab.training import mixing, optim, phases, schedules
+from ftlab.training import devices, mixing, optim, phases, schedules
 from ftlab.training.checkpoint import Position
 from ftlab.training.ema import Average
 from ftlab.training.feeds import Feed, Share
@@ -206,7 +206,7 @@ class Learner:
             # Processes exchange their gradients once a step, with its last portion.
             last = some.stop >= len(share.labels)
             with nullcontext() if last else self.accelerator.no_sync(self.module):
-                with self.accelerator.autocast():
+                with devices.casts(self.accelerator):
                     logits, *inner = self._answers(mixture.inputs[some])
                 loss = part(logits, some)
                 for one in inner:
