@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TORTURE = Path(__file__).with_name("torture.py")
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="it forks")
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="it forks"), pytest.mark.timeout(1800)]
 
 
 def tortured(*flags: str) -> tuple[dict[str, int], dict[str, list[str]]]:

@@ -35,7 +35,7 @@ import drawn
 import timm  # noqa: F401 (what the children need is imported once, here)
 from safetensors import SafetensorError
 
-from ftlab import backbones, runs, session
+from ftlab import backbones, runs, session, words
 from ftlab.backbones import Backbone
 from ftlab.config import TrainConfig
 from ftlab.errors import FtlabError
@@ -89,6 +89,8 @@ class Writes:
         self.point, self.counts = point, Counter[str]()
         self.put("write_text", Path, "write_text", OSError(errno.ENOSPC, "No space left on device"))
         self.put("append", Run, "append", OSError(errno.ENOSPC, "No space left on device"))
+        # A killed process loses nothing of what it gave to the system, so waiting for the disk would show nothing here.
+        os.fsync = lambda descriptor: None
         self.put("fsync", os, "fsync", OSError(errno.ENOSPC, "No space left on device"))
         self.put("replace", os, "replace", OSError(errno.ENOSPC, "No space left on device"))
         self.put("save_file", sealed, "save_file", SafetensorError("No space left on device (os error 28)"))
@@ -190,7 +192,7 @@ class Bench:
         self.whole: dict[str, tuple[Any, float, dict[str, int]]] = {}
 
     def begin(self, way: str, epochs: int, workers: int = 1) -> Run:
-        few: dict[str, Any] = {"epochs": epochs, "batch_size": 8, "threads": 1, "workers": workers, "device": "cpu"}
+        few: dict[str, Any] = {"epochs": epochs, "batch_size": 10, "threads": 1, "workers": workers, "device": "cpu"}
         settings = TrainConfig(data=str(self.pictures), backbone=TINY.name, **few, **WAYS[way])
         return runs.create(self.folder / "runs", settings)
 
@@ -251,7 +253,9 @@ class Bench:
 
 
 def prepare(save_often: Callable[[str, float], None]) -> None:
-    """The tiny network, random weights in place of pretrained ones, and a state saved after each step."""
+    """The tiny network, random weights in place of pretrained ones, and a state saved after each step; what every child
+    would load for itself is loaded."""
+    words.table(words.language())
     backbones.TABLE[TINY.name] = TINY
     engine.train = functools.partial(engine.train, weights=False)
     save_often("_COST_SHARE", 0.0)
