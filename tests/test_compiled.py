@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,24 @@ def test_a_compiler_that_fails_costs_nothing_but_its_time(
     told = notes(go(run))
     assert "cannot find the header" in words.text("log.not_compiled", **told["not_compiled"])
     assert run.last.read_bytes() == plain.last.read_bytes()
+
+
+@pytest.mark.parametrize(("most", "named", "stays"), [(3, "", False), (4, "", True), (3, "elsewhere", True)])
+def test_programs_are_kept_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, named: str, stays: bool
+) -> None:
+    """Then all of ftlab's own go; what another folder holds, which the person named, is left alone."""
+    folder, named = tmp_path / "compiled", named and str(tmp_path / named)
+    program = Path(named or folder, "ab", "program")
+    program.parent.mkdir(parents=True)
+    program.write_text("four")
+    monkeypatch.setattr(compiled, "_MOST", most)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", named)
+    if not named:
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    compiled._keep_programs(folder)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (named or str(folder))
+    assert program.exists() == stays
 
 
 def test_a_run_that_began_without_a_word_of_compiling_goes_on_without(begin: Callable[..., Run]) -> None:

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ftlab import places
+from ftlab import disk, places
 from ftlab.config import TrainConfig
 from ftlab.events import Note
 from ftlab.models.portions import out_of_memory
@@ -38,6 +39,8 @@ _SECONDS = 0.5
 _SAVED, _REPAID = 0.25, 3.0
 """Share of a step that a compiled one is hoped to save; and how many times that must repay the compiling, for some
 networks turn out not to gain."""
+_MOST = 1_000_000_000
+"""Bytes of programs that are kept; a network takes some ten million."""
 _FAR = 0.1
 """Share of the logits' size by which recorded passes may differ from others, and of what gradients have in common."""
 _FASTER = 1.1
@@ -116,7 +119,7 @@ class Compiler:
 
     def _try(self, share: Share, position: Position, automatic: bool) -> Note:
         """Compile, and go on with what comes of it, or as before."""
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(places.home() / "compiled"))
+        _keep_programs(places.home() / "compiled")
         before = self._seconds(share, position)
         # The same random numbers as without: dropout stays a function of the seed.
         options: Any = {"fallback_random": True} if BACKEND == "inductor" else None
@@ -192,6 +195,13 @@ def _alike(plain: list[Tensor], recorded: list[Tensor]) -> bool:
     one, other = (torch.cat([part.flatten().float() for part in parts[1:]]) for parts in (plain, recorded))
     far = (plain[0] - recorded[0]).float().norm() / plain[0].float().norm()
     return bool(far < _FAR) and bool(torch.cosine_similarity(one, other, dim=0) > 1 - _FAR)
+
+
+def _keep_programs(folder: Path) -> None:
+    """What is compiled stays there for later trainings, unless another folder was named; what would be too much by now
+    goes, for nobody can say which part of it will be used again."""
+    if os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder)) == str(folder) and disk.size(folder) > _MOST:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _first_line(failure: BaseException) -> str:
