@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Imports only go down: a room may import from its own floor and from those above it in this list.
 FLOORS = (
     ("disk", "errors", "events", "loading", "words"),
-    ("backbones", "places", "machine", "knobs", "markup", "contradictions"),
+    ("backbones", "cache", "places", "machine", "knobs", "markup", "contradictions"),
     ("config",),
     ("about", "heart", "history", "process", "recipes", "run", "runs", "trash"),
     ("data", "models", "jobs"),
@@ -32,8 +32,9 @@ FLOORS = (
 )
 # Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
-    *("disk", "errors", "events", "loading", "words", "backbones", "places", "machine", "knobs", "contradictions"),
+    *("disk", "errors", "events", "loading", "words", "backbones", "cache", "places", "machine", "knobs"),
     *(
+        "contradictions",
         "config",
         "markup",
         "heart",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab import disk, runs
+from ftlab import runs
 from ftlab.config import TrainConfig
 from ftlab.data import augment
 from ftlab.events import Ended, Event, Note, Progress
@@ -41,57 +40,10 @@ def test_what_was_put_in_comes_out_again_to_the_bit(store: Store) -> None:
     assert torch.equal(store.get([put[0][0]])[put[0][0]], torch.zeros(5))
 
 
-def test_nothing_is_made_by_asking(store: Store) -> None:
-    assert store.get([b"key"]) == {}
-    assert not store.file.exists()
-
-
-def test_what_was_not_used_longest_goes_when_the_budget_is_spent(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    day = 20_000 * 86_400
-    for number in range(8):
-        monkeypatch.setattr("ftlab.models.feature_store.time.time", lambda number=number: day + number * 86_400)
-        store.get([b"key 0"])
-        store.put(rows(number * 100, 100, width=500))
-    assert store.file.stat().st_size <= store.budget
-    assert store.get([b"key 0"]), "it was used every day"
-    assert not store.get([b"key 50"])
-    assert store.get([b"key 750"])
-
-
-def test_more_than_the_budget_or_the_disk_holds_is_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.put(rows(0, 300, width=1000))
-    assert not store.file.exists()
-    monkeypatch.setattr(disk, "free", lambda folder: feature_store._SPARE + 100)
-    store.put(rows(0, 10))
-    assert not store.file.exists()
-
-
-@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
-def test_a_damaged_file_is_given_up(store: Store, content: bytes) -> None:
-    store.file.parent.mkdir()
-    store.file.write_bytes(content)
-    assert store.get([b"key 1"]) == {}
-    store.put(rows(0, 3))
-    store.put(rows(0, 3))
-    assert len(store.get([key for key, _ in rows(0, 3)])) == 3
-
-
-def test_one_that_another_process_writes_to_is_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.put(rows(0, 3))
-    monkeypatch.setattr(feature_store, "_PATIENCE", 0.01)
-    other = sqlite3.connect(store.file)
-    other.execute("BEGIN EXCLUSIVE")
-    store.put(rows(3, 3))
-    assert store.get([b"key 1"]) == {}
-    other.rollback()
-    other.close()
-    assert len(store.get([key for key, _ in rows(0, 6)])) == 3
-
-
 def test_how_much_is_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     made = feature_store.of_home()
     assert made is not None
-    assert (made.budget, made.file.parent) == (2_000_000_000, Path(os.environ["FTLAB_HOME"]))
+    assert (made.cache.budget, made.file.parent) == (2_000_000_000, Path(os.environ["FTLAB_HOME"]))
     monkeypatch.setenv("FTLAB_FEATURES_MB", "0")
     assert feature_store.of_home() is None
 

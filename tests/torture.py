@@ -90,7 +90,7 @@ class Writes:
         self.put("write_text", Path, "write_text", OSError(errno.ENOSPC, "No space left on device"))
         self.put("append", Run, "append", OSError(errno.ENOSPC, "No space left on device"))
         # A killed process loses nothing of what it gave to the system, so waiting for the disk would show nothing here.
-        os.fsync = lambda descriptor: None
+        os.fsync = lambda fd: None
         self.put("fsync", os, "fsync", OSError(errno.ENOSPC, "No space left on device"))
         self.put("replace", os, "replace", OSError(errno.ENOSPC, "No space left on device"))
         self.put("save_file", sealed, "save_file", SafetensorError("No space left on device (os error 28)"))

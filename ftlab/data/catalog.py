@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ftlab.data import archive, layout, names
+from ftlab.data import archive, known, layout, names
 from ftlab.data.checking import Progress, sieve
 from ftlab.data.listing import Pictures, Problem, natural
 from ftlab.data.origin import find
@@ -163,7 +163,8 @@ def scan(
         test_share: fraction for test, of all pictures (plain class folders).
         seed: of the dealing.
         held_out: what validates where the folder has `test/` and no `val/` or the other way round, see `hold_out`.
-        check: decode each file cheaply, so that damaged ones are named and left out before they are dealt.
+        check: decode each file cheaply, so that damaged ones are named and left out before they are dealt; not again
+            those that were sound, and that nobody has touched since.
         exclude: paths relative to the root that are left out before the others are dealt.
         workers: threads of the check; None: one a core, at most 8.
         progress: called in this thread with files checked and files in all.
@@ -186,7 +187,7 @@ def scan(
 
     sizes = None
     if check:
-        measured, bad = sieve(root, found.found, workers, progress)
+        measured, bad = sieve(root, found.found, workers, progress, known.of_home())
         lines = found.lines
         found.problems += [
             Problem(one.file, one.code, one.values | ({"line": lines[one.file]} if one.file in lines else {}))
