@@ -43,6 +43,12 @@ def test_a_small_head_learns_on_the_processor_beside_a_card(kind: str, processes
         assert (found.device.type, found.mixed_precision, found.num_processes) == ("cpu", "no", 1)
 
 
+@pytest.mark.parametrize(("width", "threads"), [(101, 1), (1000, 2)])
+def test_only_a_large_head_is_shared_by_the_cores(width: int, threads: int) -> None:
+    devices.use_threads(nn.Linear(1280, width), 32, 2)
+    assert torch.get_num_threads() == threads
+
+
 def test_on_a_processor_it_stays_where_it_is() -> None:
     found = devices.open_device(TrainConfig(device="cpu"))
     assert devices.beside(found, nn.Linear(8, 2), 4) is found

@@ -22,6 +22,8 @@ T = TypeVar("T")
 _SMALL = 10_000_000
 """Multiplications of a head's step up to which a processor is faster: a millisecond's on one of its cores, where a card
 is asked for a hundred kernels of a hundredth of a millisecond."""
+_SHARED = 30_000_000
+"""Multiplications of a head's step from which on a processor's cores share it: below, to hand it over costs more."""
 _CASTS = {"cache_enabled": False}
 """A pass that is recorded must cast the weights itself: with a cache it would go on with those of the record."""
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
@@ -79,12 +81,21 @@ def _precision(wanted: str, device: str) -> str:
 def beside(accelerator: Accelerator, head: nn.Module, batch_size: int) -> Accelerator:
     """What trains a head on features: an accelerator of the processor in float32, where a step on a card would be
     nothing but asking for its kernels; else the one that there is. Of several processes each keeps its own."""
-    weights = sum(parameter.numel() for parameter in head.parameters())
-    small = weights * batch_size <= _SMALL
-    if accelerator.device.type == "cpu" or accelerator.num_processes > 1 or not small:
+    large = _multiplications(head, batch_size) > _SMALL
+    if accelerator.device.type == "cpu" or accelerator.num_processes > 1 or large:
         return accelerator
     _forget()
     return Accelerator(cpu=True, mixed_precision="no")
+
+
+def use_threads(head: nn.Module, batch_size: int, most: int) -> None:
+    """Let a processor's steps of a head on features be computed by one thread, or by `most` where that repays."""
+    torch.set_num_threads(most if _multiplications(head, batch_size) > _SHARED else 1)
+
+
+def _multiplications(head: nn.Module, batch_size: int) -> int:
+    """Of a forward pass, about."""
+    return batch_size * sum(parameter.numel() for parameter in head.parameters())
 
 
 def _forget() -> None:

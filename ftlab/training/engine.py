@@ -101,7 +101,7 @@ def train(
         net.to(accelerator.device)
         pictures.device = accelerator.device
         feed = FeatureFeed(pictures, features)
-        torch.set_num_threads(1)  # a head's steps are too small to share: handing them over costs more than they do
+        devices.use_threads(net.head, config.step_size, torch.get_num_threads())
 
     epochs = config.epochs or 1
     learner = Learner(net, row, config, accelerator, position, feed, rates)

@@ -295,11 +295,16 @@ class FeatureFeed:
         rows = drawn % len(labels)
         views = (chosen[rows] + drawn // len(labels)) % len(vectors)
         rows, views = rows.to(vectors.device), views.to(vectors.device)
+
+        def picked(some: slice) -> Tensor:
+            # The same as with one view; one index is found three times as fast as two.
+            return vectors[0].index_select(0, rows[some]) if len(vectors) == 1 else vectors[views[some], rows[some]]
+
         for piece in plan(range(len(drawn)), size)[skip:]:
             mine = piece[self.rank :: self.world] or piece[:1]
             some, idle = slice(mine[0], mine[-1] + 1, self.world), self.rank >= len(piece)
             weight = torch.full((len(mine),), 0.0 if idle else 1.0, device=vectors.device)
-            yield Share(vectors[views[some], rows[some]], labels[rows[some]], weight, len(piece), [])
+            yield Share(picked(some), labels[rows[some]], weight, len(piece), [])
 
 
 Feed = PictureFeed | FeatureFeed
