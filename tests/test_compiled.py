@@ -19,6 +19,7 @@ import torch._dynamo  # its own import warns where warnings are errors
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from test_learner import batch, learner_of, tiny
+from tiny_row import TINY
 
 from ftlab import backbones, runs, words
 from ftlab.config import TrainConfig
@@ -30,7 +31,6 @@ from ftlab.training.checkpoint import Position
 from ftlab.training.compiled import Compiler
 from ftlab.training.engine import train
 
-BACKBONE = "mobilenet_v2"
 FULL: dict[str, Any] = {"mode": "full", "learning_rate": 1e-4, "batchnorm": "frozen", "epochs": 2}
 PHASES: dict[str, Any] = {**FULL, "unfreeze_epoch": 1, "ema": 0.9, "accumulate": 2, "dropout": 0.2}
 
@@ -38,8 +38,7 @@ PHASES: dict[str, Any] = {**FULL, "unfreeze_epoch": 1, "ema": 0.9, "accumulate":
 @pytest.fixture(autouse=True)
 def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
-    row = backbones.get(BACKBONE)
-    monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
+    monkeypatch.setitem(backbones.TABLE, TINY.name, TINY)
     torch._dynamo.reset()
     AcceleratorState._reset_state(True)  # which takes one precision a process
     yield
@@ -49,7 +48,7 @@ def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator
 
 @pytest.fixture
 def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
-    few = {"batch_size": 4, "data": str(tiny_folder), "backbone": BACKBONE, "threads": 1}
+    few = {"batch_size": 4, "data": str(tiny_folder), "backbone": TINY.name, "threads": 1}
     return lambda **knobs: runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
 

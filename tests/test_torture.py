@@ -28,12 +28,12 @@ def test_killed_at_ten_random_moments_it_is_the_same() -> None:
     assert len(tried) == 5, "in every way of training"
 
 
-def test_disturbed_at_every_write_it_is_the_same() -> None:
-    tried, wrong = tortured("--kills", "0", "--ways", "full")
+def test_disturbed_at_every_other_write_it_is_the_same() -> None:
+    tried, wrong = tortured("--kills", "0", "--ways", "full", "--every", "2")
     assert not wrong
     calls = {group.partition(",")[0] for group in tried}
     assert calls == {"a text file", "an event", "weights or a state", "fsync", "a rename"}
     assert {group.partition(", ")[2] for group in tried} == {
         *("killed before it", "killed in its middle", "killed after it", "the disk is full"),
     }
-    assert min(tried.values()) >= 5
+    assert min(tried.values()) >= 3

@@ -1,0 +1,10 @@
+"""A backbone of real layers that takes milliseconds: timm's for tests. There are no weights of it here."""
+
+from __future__ import annotations
+
+from ftlab.backbones import Backbone
+
+TINY = Backbone(
+    name="test_resnet", title="Tiny", source="timm", weights="", weights_file="", megabytes=0, licence="", resize=40,
+    side=32, head="fc", width=96, parameters=373_360, cam="layer4", speed=1000,
+)  # fmt: skip
