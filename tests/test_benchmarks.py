@@ -169,8 +169,9 @@ def test_growth_counts_the_memory_of_each_process_and_draws(
 ) -> None:
     drawing_ = tmp_path / "growth.png"
     words = ["--counts", "300", "--processes", "2", "--draw", str(drawing_)]
-    listed, tried, memory = told(growth.main, str(tiny_folder), *words)
+    listed, tried, again, memory = told(growth.main, str(tiny_folder), *words)
     assert (listed.what, tried.what) == ("300 files listed", "300 files tried")
+    assert again.what == "300 files tried before, looked through again"
     assert memory.what.endswith("2 processes together")
     whole, one, other = map(int, re.findall(r"\d+(?= MB)|(?<=\()\d+|\d+(?=\))", memory.seen))
     assert abs(whole - one - other) <= 1
@@ -180,7 +181,7 @@ def test_growth_counts_the_memory_of_each_process_and_draws(
 
 
 def test_the_same_figures_are_drawn_to_the_same_bytes_and_other_ones_to_others(tmp_path: Path) -> None:
-    looks = {1000: Look(0.01, 0.2, 74), 10_000: Look(0.07, 1.6, 74)}
+    looks = {1000: Look(0.01, 0.2, 0.02, 74), 10_000: Look(0.07, 1.6, 0.2, 74)}
     alone = {1000: Training(5, 1.5, (979,)), 10_000: Training(17, 12, (1089,))}
     both = {count: Training(2 * one.seconds, 2 * one.features, one.each * 2) for count, one in alone.items()}
     drawn_ = []
