@@ -158,8 +158,8 @@ def test_closing_does_not_wait_for_what_a_process_is_at(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("how", ["killed", "crashed", "never started", "talks nonsense"])
-def test_nothing_is_lost_where_a_process_is_missing(
-    how: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_nothing_is_lost_where_a_process_is_missing_and_the_log_says_so(
+    how: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
     if how == "crashed":
@@ -180,6 +180,9 @@ def test_nothing_is_lost_where_a_process_is_missing(
                     process.kill()
     assert len(found) == len(files)
     assert all(map(same, found, map(decode.read, files)))
+    said = "by threads" if how == "never started" else "is gone"
+    assert {said in record.message for record in caplog.records} == {True}
+    assert len(caplog.records) == (1 if how == "never started" else 2)
 
 
 @pytest.mark.parametrize("processes", [True, False])

@@ -12,6 +12,7 @@ with it, as by `multiprocessing`. However the parent ends, its pipes do too, and
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -36,6 +37,8 @@ _PIPE = 1 << 20
 _CHUNK = 4
 """Files of a task."""
 
+_log = logging.getLogger(__name__)
+
 _CODE = "import sys; sys.path[:] = sys.argv[2:]; from ftlab.data import decoders; decoders._serve(int(sys.argv[1]))"
 
 _Process = subprocess.Popen[bytes]
@@ -46,7 +49,7 @@ class Decoders:
     ended, and what they are at is cancelled, like what has not begun.
 
     Where a process cannot be started, or dies (the system wants its memory, a decoder crashes, it has a bug), a thread
-    reads its files instead, from these on: nothing is lost, and a bug is raised here.
+    reads its files instead, from these on: nothing is lost, the log says it once, and a bug is raised here.
 
     Args:
         count: files that are read at a time.
@@ -88,9 +91,11 @@ class Decoders:
     def _begin(self) -> None:
         """With the first files, for often all pictures are kept from before, and nobody asks."""
         self._begun = True
-        with suppress(OSError):
+        try:
             while self._processes and len(self._started) < self._count:
                 self._started.append(_start(self._at_least))
+        except OSError as cause:
+            _log.warning("pictures are decoded by threads: %s", cause)
         self._idle.extend([*self._started, *[None] * (self._count - len(self._started))])  # one for each thread
 
     def _read(self, files: list[Path]) -> list[Pixels | PictureError]:
@@ -103,6 +108,8 @@ class Decoders:
                     return found
         finally:
             self._idle.append(sound)
+            if process and not sound and not self._closed:
+                _log.warning("a process that decodes pictures is gone (%s), a thread goes on", process.poll())
         if self._closed and self._processes:
             raise CancelledError
         return [_read(file, self._at_least) for file in files]
