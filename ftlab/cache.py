@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from ftlab import disk
@@ -83,7 +83,8 @@ class Cache:
             _log.info("nothing is kept in %s: %s", self.file, cause)
         except sqlite3.DatabaseError as cause:  # no database, or one that is damaged: the next one begins anew
             _log.info("%s is given up: %s", self.file, cause)
-            self.file.unlink(missing_ok=True)
+            with suppress(OSError):  # another process has it open, where the system minds that
+                self.file.unlink(missing_ok=True)
 
     def _trim(self, table: sqlite3.Connection) -> None:
         oldest = "SELECT rowid FROM kept ORDER BY used, rowid LIMIT ?"
