@@ -23,6 +23,8 @@ SHARED = ("data/hymenoptera/train/ants", "data/hymenoptera/val/bees", "torch_hom
 """What must be in the folder that FTLAB_TEST_DATA names."""
 MARK = "FTLAB_TEST_SESSION"
 """Environment variable that all processes started by this session inherit."""
+PATIENCE = 60_000
+"""Milliseconds that a page has for what is expected of it, on a machine that has much else to do."""
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -154,10 +156,11 @@ def browser_path() -> str:
 @pytest.fixture(scope="module")
 def browser(browser_path: str) -> Iterator[Browser]:
     """A running browser, for the tests of one module."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser_path, args=[*browsers.ARGUMENTS])
+        running = playwright.chromium.launch(executable_path=browser_path, args=[*browsers.ARGUMENTS], timeout=PATIENCE)
         yield running
         running.close()
 
@@ -172,7 +175,7 @@ def foreign_requests() -> list[str]:
 def page(browser: Browser, foreign_requests: list[str]) -> Iterator[Page]:
     """A fresh page, 1280 × 800, as a new visitor has it. Fails a test whose page asked another machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     context.on("request", lambda request: None if _own(request.url) else foreign_requests.append(request.url))
     yield context.new_page()
     context.close()

@@ -80,7 +80,7 @@ def ended(run: Run) -> bool:
 
 def until(true: Callable[[], object]) -> None:
     """Wait for something that comes soon, or fail."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)

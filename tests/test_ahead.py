@@ -23,7 +23,7 @@ def files(tiny_folder: Path) -> list[Path]:
 
 def decoded(early: Ahead) -> None:
     """Wait until all are."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not all(coming.done() for coming, _ in early._coming.values()):
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -14,7 +14,7 @@ from ftlab import loading
 
 
 def ended(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
 
 
 AT_ONCE = "import sys; from ftlab import loading; leave = loading.end_at_once(); "

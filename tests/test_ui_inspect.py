@@ -28,7 +28,6 @@ from ftlab.ui.guard import Profile
 from ftlab.ui.inspector import FOLDER, Inspector
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-expect.set_options(timeout=20_000)
 
 PARTS = (
     "scores",

@@ -24,7 +24,6 @@ from ftlab.ui import preview as tab
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 
-expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 DATA = ["folder", "pictures", 0.15, 0.15]

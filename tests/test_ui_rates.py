@@ -22,8 +22,6 @@ from ftlab.ui import build_app, form, rates, sources
 from ftlab.ui.desk import Desk
 from ftlab.ui.guard import Profile
 
-expect.set_options(timeout=20_000)
-
 DATA = ["folder", "pictures", 0.15, 0.15]
 """What the Dataset tab's components say of the folder of the tests."""
 

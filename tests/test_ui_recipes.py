@@ -22,9 +22,6 @@ from ftlab.jobs.estimate import Estimate
 from ftlab.ui import build_app, form, recipes, serve
 from ftlab.ui.guard import Profile
 
-expect.set_options(timeout=20_000)
-
-
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 

@@ -473,7 +473,6 @@ def test_one_that_hangs_is_ended_by_force_and_one_that_is_killed_says_so(
     page: Page, lab: SimpleNamespace, stage: Stage, monkeypatch: pytest.MonkeyPatch, screenshots: Path
 ) -> None:
     monkeypatch.setattr(worker, "PATIENCE", 1.5)
-    monkeypatch.setattr(live, "DEAF", 1.0)
     clock = SimpleNamespace(ahead=0.0, awake=machine.awake)
     monkeypatch.setattr(machine, "awake", lambda: clock.awake() + clock.ahead)
     run = stage.start(lab.runs, DEAF)
