@@ -55,6 +55,8 @@ class Cache:
 
     def put(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
         """Keep values by their keys, and let go of what was not used longest."""
+        if not rows:
+            return
         today = int(time.time()) // _DAY
 
         def write(table: sqlite3.Connection) -> None:
@@ -69,7 +71,7 @@ class Cache:
         except OSError as cause:  # there is no place for this person's things, and nobody needs one
             _log.info("nothing is kept: %s", cause)
             return
-        if rows and size < room:
+        if size < room:
             self._use(write)
 
     def _use(self, work: Callable[[sqlite3.Connection], None]) -> None:
