@@ -16,6 +16,7 @@ from ftlab.config import EFFECTS, KNOBS, TrainConfig
 from ftlab.data import augment, batched, transforms
 from ftlab.data.batched import Look
 from ftlab.data.decode import Pixels
+from ftlab.data.resample import Scaling
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import ConfigError
 
@@ -65,13 +66,21 @@ def size(pixels: Pixels) -> tuple[int, int]:
 
 
 def flat(pixels: Sequence[Pixels]) -> Tensor:
-    return torch.cat([torch.from_numpy(one).flatten() for one in pixels])
+    return torch.cat([torch.empty(0, dtype=torch.uint8), *(torch.from_numpy(one).flatten() for one in pixels)])
 
 
 def seen(pixels: Sequence[Pixels], indices: Sequence[int], prep: Preprocessing, config: TrainConfig) -> Tensor:
     """Pictures of an epoch, known by their indices, as a batch."""
-    drawn = looks(pixels, indices, prep, config)
-    return batched.seen(flat(pixels), [size(one) for one in pixels], drawn, prep, config)
+    return laid(pixels, looks(pixels, indices, prep, config), prep, config)
+
+
+def laid(
+    pixels: Sequence[Pixels], drawn: Sequence[Look], prep: Preprocessing, config: TrainConfig, device: str = "cpu"
+) -> Tensor:
+    """What is seen of pictures."""
+    told = batched.scaling([size(one) for one in pixels], drawn, prep)
+    there = Scaling(told.parts, *(table.to(device) for table in told.tables))
+    return batched.seen(flat(pixels).to(device), there, drawn, prep, config)
 
 
 def apart(one: Tensor, other: Tensor) -> tuple[int, float]:
@@ -177,15 +186,16 @@ def test_a_large_batch_is_varied_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_it_is_given_stays_as_it_is() -> None:
     config, pixels = TrainConfig(augment="crop", **STRONG), [noise(0), noise(1)]
-    given, sizes = flat(pixels), [size(one) for one in pixels]
-    before = given.clone()
-    batched.seen(given, sizes, looks(pixels, [7, 8], PREP, config), PREP, config)
-    assert torch.equal(given, before)
+    given, drawn = flat(pixels), looks(pixels, [7, 8], PREP, config)
+    told = batched.scaling([size(one) for one in pixels], drawn, PREP)
+    before = [one.clone() for one in (given, *told.tables)]
+    batched.seen(given, told, drawn, PREP, config)
+    assert all(map(torch.equal, before, (given, *told.tables)))
 
 
 def test_none_of_a_batch_could_be_read() -> None:
     config = TrainConfig(augment="crop", **STRONG)
-    assert batched.seen(torch.empty(0, dtype=torch.uint8), [], [], PREP, config).shape == (0, 3, 64, 64)
+    assert laid([], [], PREP, config).shape == (0, 3, 64, 64)
 
 
 @PICTURES
@@ -195,7 +205,7 @@ def test_views_of_a_picture_are_the_threads(picture: Any, knobs: dict[str, Any])
     config, pixels = TrainConfig(seed=3, **knobs), [picture(index) for index in range(6)]
     for number in range(4):
         own = [batched.view(size(one), PREP, config, number, index) for index, one in enumerate(pixels)]
-        made = batched.seen(flat(pixels), [size(one) for one in pixels], own, PREP, config)
+        made = laid(pixels, own, PREP, config)
         alone = torch.stack([augment.view(one, PREP, config, number, index) for index, one in enumerate(pixels)])
         assert apart(alone, made)[0] <= (8 if number and "hue" in knobs else 0)
 
@@ -222,9 +232,9 @@ def kernels(count: int, **knobs: Any) -> Counter[str]:
     """What a batch of so many pictures asks of a device."""
     config = TrainConfig(**{"augment": "crop", "flip": 0.0, **knobs})
     pixels = [noise(0)] * count
-    drawn, given = looks(pixels, range(count), PREP, config), flat(pixels).to("meta")
+    drawn = looks(pixels, range(count), PREP, config)
     with Kernels() as device:
-        made = batched.seen(given, [size(one) for one in pixels], drawn, PREP, config)
+        made = laid(pixels, drawn, PREP, config, "meta")
     assert (made.shape, made.dtype, made.device.type) == ((count, 3, 64, 64), torch.uint8, "meta")
     return device.asked
 

@@ -15,9 +15,8 @@ from ftlab.data import batched, catalog
 from ftlab.data.ahead import Ahead
 from ftlab.data.catalog import Catalog
 from ftlab.data.transforms import Preprocessing
-from ftlab.models.features import Features
 from ftlab.training import feeds
-from ftlab.training.feeds import FeatureFeed, PictureFeed, Share
+from ftlab.training.feeds import PictureFeed, Share
 
 PREP = Preprocessing(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -31,16 +30,6 @@ def feed(pictures: Catalog, rank: int = 0, world: int = 1, early: Ahead | None =
     config = TrainConfig(**{"batch_size": 4, "augment": "flip", "workers": 2, **knobs})
     process: Any = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
     return PictureFeed(pictures, PREP, config, process, early=early)
-
-
-def cached(pictures: Catalog, rank: int = 0, world: int = 1, views: int = 2) -> FeatureFeed:
-    """Features (view, number of the picture); the second training picture could not be read."""
-    found = {}
-    for split, many in (("train", views), ("val", 1)):
-        kept = [index for index in range(len(pictures.splits[split])) if split == "val" or index != 1]
-        rows = [[[view, index] for index in kept] for view in range(many)]
-        found[split] = Features(torch.tensor(rows, dtype=torch.float32), kept, [])
-    return FeatureFeed(feed(pictures, rank, world), found)
 
 
 def counted(shares: list[Share]) -> int:
@@ -73,8 +62,6 @@ def test_each_picture_is_scored_once_over_all_processes(pictures: Catalog, split
 def test_an_epoch_can_be_entered_in_the_middle(pictures: Catalog) -> None:
     whole, rest = list(feed(pictures).train(2)), list(feed(pictures).train(2, skip=3))
     assert len(rest) == 2
-    assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(whole[3:], rest, strict=True))
-    whole, rest = list(cached(pictures).train(2)), list(cached(pictures).train(2, skip=3))
     assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(whole[3:], rest, strict=True))
 
 
@@ -191,32 +178,3 @@ def test_a_share_that_cannot_be_read_keeps_its_process_in_step(pictures: Catalog
     alone = list(feed(pictures).train(1))
     assert {len(share.labels) for share in alone} == {0}
     assert sum(len(share.skipped) for share in alone) == 18
-
-
-def test_cached_features_keep_their_labels_when_pictures_are_missing(pictures: Catalog) -> None:
-    shares = list(cached(pictures).train(1))
-    truth = [item.label for item in pictures.splits["train"]]
-    seen = sorted(int(row[1]) for share in shares for row in share.inputs)
-    assert seen == [0, *range(2, 18)]
-    for share in shares:
-        assert share.labels.tolist() == [truth[int(row[1])] for row in share.inputs]
-    assert cached(pictures).steps == len(shares) == 4  # 17 pictures: the last one joins its neighbours
-
-
-def test_an_epoch_draws_a_view_of_each_picture_and_scoring_takes_the_first(pictures: Catalog) -> None:
-    drawn = {epoch: torch.cat([share.inputs for share in cached(pictures, views=3).train(epoch)]) for epoch in (1, 2)}
-    assert set(drawn[1][:, 0].tolist()) == {0, 1, 2}
-    by_picture = {epoch: dict(rows[:, [1, 0]].tolist()) for epoch, rows in drawn.items()}
-    assert by_picture[1] != by_picture[2]
-    scored = torch.cat([share.inputs for share in cached(pictures, views=3).evaluate("train")])
-    assert set(scored[:, 0].tolist()) == {0}
-
-
-@pytest.mark.parametrize("world", [2, 5])
-def test_cached_features_are_shared_too(pictures: Catalog, world: int) -> None:
-    whole = list(cached(pictures).train(1))
-    parts = [list(cached(pictures, rank, world).train(1)) for rank in range(world)]
-    for step, share in enumerate(whole):
-        rows = torch.cat([part[step].inputs[part[step].weight > 0] for part in parts])
-        assert sorted(rows.tolist()) == sorted(share.inputs.tolist())
-    assert sum(counted(list(cached(pictures, rank, world).evaluate("val"))) for rank in range(world)) == 3

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from ftlab.data import packs
+from ftlab.data import batched, packs
 from ftlab.data.batched import Look
 from ftlab.data.decode import Pixels, read
 from ftlab.data.decoded import Decoded
 from ftlab.data.decoders import Decoders
 from ftlab.data.packs import Pack, Packer
 from ftlab.data.resample import Cut
+from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 
 
@@ -39,6 +41,9 @@ def files(tiny_folder: Path) -> list[Path]:
     return sorted(path for path in tiny_folder.rglob("*") if path.is_file())
 
 
+PREP = Preprocessing(8, 8, "bilinear", (0.5,) * 3, (0.5,) * 3)
+
+
 def looks(index: int, size: packs.Size) -> list[Look]:
     """Two, that say whose they are."""
     return [Look(Cut(index, view, *size, 8, 8)) for view in range(2)]
@@ -54,8 +59,12 @@ def packed(files: list[Path], pieces: list[list[int]], kept: Decoded | None = No
         return number, files[number]
 
     with Decoders(2, 512, processes=False) as decoders:
-        packer = Packer(locate, looks, kept or Decoded(0), "train", decoders, pinned=False)
+        packer = Packer(locate, looks, 2, PREP, kept or Decoded(0), "train", decoders, pinned=False)
         return list(packer.packs(pieces))
+
+
+def pictures(pack: Pack) -> Tensor:
+    return pack.pixels[: sum(3 * height * width for height, width in pack.sizes)]
 
 
 def test_each_piece_is_a_pack_of_its_pictures_in_its_order(files: list[Path]) -> None:
@@ -65,11 +74,10 @@ def test_each_piece_is_a_pack_of_its_pictures_in_its_order(files: list[Path]) ->
         assert pack.skipped == []
         starts = [0, *torch.tensor([3 * height * width for height, width in pack.sizes]).cumsum(0).tolist()]
         assert pack.pixels.dtype == torch.uint8
-        assert len(pack.pixels) == starts[-1]
         for number, index in enumerate(piece):
             own = pack.pixels[starts[number] : starts[number + 1]].view(*pack.sizes[number], 3)
             assert torch.equal(own, torch.from_numpy(read(files[index])))
-            assert [(look.cut.top, look.cut.left) for look in pack.looks[number]] == [(index, 0), (index, 1)]
+            assert [(way[number].cut.top, way[number].cut.left) for way in pack.looks] == [(index, 0), (index, 1)]
 
 
 def test_what_cannot_be_read_or_is_left_out_is_named(files: list[Path]) -> None:
@@ -78,7 +86,23 @@ def test_what_cannot_be_read_or_is_left_out_is_named(files: list[Path]) -> None:
     first, second = packed(files, [[0, 1, last, 2], [1]])
     assert first.indices == [0, 2]
     assert [(index, why.code) for index, why in first.skipped] == [(1, "empty"), (last, "left_out")]
-    assert (second.indices, len(second.pixels), second.sizes, second.looks) == ([], 0, [], [])
+    assert (second.indices, len(second.pixels), second.sizes, second.looks) == ([], 0, [], [[], []])
+
+
+def test_behind_the_pictures_lie_the_tables_that_scale_them(files: list[Path]) -> None:
+    """Wherever the pack is copied to, and whatever the pictures' lengths."""
+    lengths = set()
+    for pack in packed(files, [[0, 1, 2], [3], [4, 5, 6, 7, 8]]):
+        there = pack.pixels.clone()
+        lengths.add(sum(3 * height * width for height, width in pack.sizes) % 8)
+        for number, (told, own) in enumerate(pack.ways(there)):
+            expected = batched.scaling(pack.sizes, own, PREP)
+            assert own == pack.looks[number]
+            assert told.parts == expected.parts
+            assert all(map(torch.equal, told.tables, expected.tables))
+            inside = range(there.data_ptr(), there.data_ptr() + len(there))
+            assert all(table.data_ptr() in inside for table in told.tables)
+    assert lengths - {0}, "no table has to be moved to where its numbers may begin"
 
 
 @pytest.mark.parametrize("budget", [0, 10**9])
@@ -89,14 +113,14 @@ def test_a_kept_picture_is_decoded_once(files: list[Path], budget: int, asked: l
     assert asked == files[:5] * (1 if budget else 2)
     again = packed(files, [[len(files), len(files) + 1, 2], [3, 4]], kept)
     assert len(asked) == (5 if budget else 15)
-    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(whole, again, strict=True))
+    assert all(torch.equal(pictures(one), pictures(other)) for one, other in zip(whole, again, strict=True))
     files[0].write_bytes(files[8].read_bytes())
-    assert torch.equal(packed(files, [[0]], kept)[0].pixels, torch.from_numpy(read(files[8])).flatten())
+    assert torch.equal(pictures(packed(files, [[0]], kept)[0]), torch.from_numpy(read(files[8])).flatten())
 
 
 def test_giving_up_on_the_way_stops_the_decoding(files: list[Path], asked: list[Path]) -> None:
     with Decoders(2, 512, processes=False) as decoders:
-        packer = Packer(lambda index: (0, files[0]), looks, Decoded(0), "train", decoders, pinned=False)
+        packer = Packer(lambda index: (0, files[0]), looks, 2, PREP, Decoded(0), "train", decoders, pinned=False)
         way = packer.packs([[number] for number in range(1000)])
         next(way)
         way.close()  # type: ignore[attr-defined]

@@ -31,7 +31,9 @@ def noise(height: int, width: int, seed: int = 0) -> Pixels:
 def squares(pictures: Sequence[Pixels], cuts: Sequence[Cut], side: int, interpolation: str, device: str) -> Tensor:
     flat = torch.cat([torch.from_numpy(one).flatten() for one in pictures]).to(device)
     sizes = [(one.shape[0], one.shape[1]) for one in pictures]
-    return resample.squares(flat, sizes, cuts, side, interpolation).cpu()
+    told = resample.scaling(sizes, cuts, side, interpolation)
+    there = resample.Scaling(told.parts, *(table.to(device) for table in told.tables))
+    return resample.squares(flat, there).cpu()
 
 
 SIZES = [(48, 48), (97, 31), (30, 200), (301, 260), (640, 333), (9, 8), (33, 32)]
@@ -71,7 +73,7 @@ def test_what_is_large_is_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     cuts, pictures = [resample.evaluation(*size, prep) for size in SIZES], [noise(*size) for size in SIZES]
     whole = squares(pictures, cuts, 32, "bilinear", "cpu")
     monkeypatch.setattr(resample, "_AT_ONCE", 100 * 100)
-    assert [(one.start, one.stop) for one in resample._chunks(cuts)] == [(0, 2), (2, 3), (3, 4), (4, 5), (5, 7)]
+    assert [(one.start, one.stop) for one in resample._chunks(SIZES)] == [(0, 2), (2, 3), (3, 4), (4, 5), (5, 7)]
     assert torch.equal(squares(pictures, cuts, 32, "bilinear", "cpu"), whole)
 
 
@@ -116,3 +118,12 @@ def test_the_kernel_of_a_card_gives_the_same() -> None:
 
 def test_where_there_is_no_kernel_products_do_the_sums() -> None:
     assert resample._kernel(torch.device("cpu")) is None
+
+
+def test_the_weights_of_a_length_are_worked_out_once() -> None:
+    """Whatever part of an axis is wanted, and for whichever axis."""
+    resample._taps.cache_clear()
+    for y in range(4):
+        cuts = [Cut(0, 0, 60, 90, 40, 40, y, 2), Cut(5, 5, 90, 60, 40, 40)]
+        resample.scaling([(70, 100), (100, 70)], cuts, 32, "bilinear")
+    assert resample._taps.cache_info().misses == 2

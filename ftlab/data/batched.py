@@ -24,7 +24,7 @@ from torch import Tensor
 from ftlab.config import TrainConfig
 from ftlab.data import augment, resample, transfer, transforms
 from ftlab.data.augment import Box, Drawn
-from ftlab.data.resample import Cut
+from ftlab.data.resample import Cut, Scaling
 from ftlab.data.transforms import Preprocessing
 
 V = TypeVar("V")
@@ -58,7 +58,7 @@ def place(config: TrainConfig, device: torch.device) -> str:
     """Where training pictures are scaled and varied: `processor` or `device`, as the configuration says, else on a
     card. A processor has no gain by batches: there its threads do it beside the network."""
     if device.type == "mps":
-        return "processor"  # it has no float64
+        return "processor"  # not tried there
     if config.vary_on != "auto":
         return config.vary_on
     return "device" if on_card(device) and not config.caches_features else "processor"
@@ -101,22 +101,25 @@ def view(size: tuple[int, int], prep: Preprocessing, config: TrainConfig, number
     return trained(size, prep, augment.of_views(config), augment.view_randomness(config, number, index))
 
 
-def seen(
-    flat: Tensor, sizes: Sequence[tuple[int, int]], looks: Sequence[Look], prep: Preprocessing, config: TrainConfig
-) -> Tensor:
+def scaling(sizes: Sequence[tuple[int, int]], looks: Sequence[Look], prep: Preprocessing) -> Scaling:
+    """How what is seen of pictures of those heights and widths is scaled."""
+    side = looks[0].cut.tall if looks and looks[0].turned else prep.side
+    return resample.scaling(sizes, [one.cut for one in looks], side, prep.interpolation)
+
+
+def seen(flat: Tensor, told: Scaling, looks: Sequence[Look], prep: Preprocessing, config: TrainConfig) -> Tensor:
     """What is seen of each picture, uint8 [B, 3, side, side], on their device.
 
     Args:
         flat: the decoded pictures one behind the other, uint8 [N].
-        sizes: height and width of each.
-        looks: one of each, all drawn by `config`.
+        told: what `scaling` gives of the looks, on the same device.
+        looks: one of each picture, all drawn by `config`.
         prep: sizes and interpolation.
         config: what varies them.
     """
     if not looks:
         return torch.empty(0, 3, prep.side, prep.side, dtype=torch.uint8, device=flat.device)
-    side = looks[0].cut.tall if looks[0].turned else prep.side
-    pixels = resample.squares(flat, sizes, [one.cut for one in looks], side, prep.interpolation)
+    pixels = resample.squares(flat, told)
     starts = range(0, len(looks), _AT_ONCE)
     parts = [_varied(pixels[at : at + _AT_ONCE], looks[at : at + _AT_ONCE], prep, config) for at in starts]
     return torch.cat(parts) if len(parts) > 1 else parts[0]

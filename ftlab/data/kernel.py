@@ -31,7 +31,7 @@ def squares(
         corners: int64 [B], where in them the part of a picture begins that is seen.
         pitches: int64 [B], pixels in a row of the picture.
         lengths: int64 [2 B], widths of the parts, then their heights.
-        lowest, weights, bits: int32, of their rows, then of their columns; see `resample.Taps`.
+        lowest, weights, bits: int32, of their rows, then of their columns; see `resample.Scaling`.
     """
     count, (_, side, most) = len(corners), weights.shape
     made = torch.empty(count, 3, side, side, dtype=torch.uint8, device=pixels.device)

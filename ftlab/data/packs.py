@@ -15,11 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ftlab.data import threads, transfer
+from ftlab.data import batched, threads, transfer
 from ftlab.data.batched import Look
 from ftlab.data.decode import Pixels
 from ftlab.data.decoded import Decoded, Facts
 from ftlab.data.decoders import Decoders
+from ftlab.data.resample import Scaling
+from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 
 _AHEAD = 3
@@ -45,9 +47,10 @@ class Pack:
 
     Attributes:
         indices: positions in the split, of the pictures that could be read.
-        pixels: the pictures one behind the other, uint8 [N].
+        pixels: the pictures one behind the other, and then the tables that say how they are scaled: uint8 [N].
         sizes: of each.
-        looks: of each, all the ways in which it is seen.
+        looks: all the ways in which each is seen, by way.
+        scalings: of each way.
         skipped: positions that could not be read, and why.
     """
 
@@ -55,7 +58,15 @@ class Pack:
     pixels: Tensor
     sizes: list[Size]
     looks: list[list[Look]]
+    scalings: list[Scaling]
     skipped: list[tuple[int, PictureError]]
+
+    def ways(self, there: Tensor) -> Iterator[tuple[Scaling, list[Look]]]:
+        """For each way, what `batched.seen` wants to know, where `pixels` lie on a device as `there`."""
+        start = _whole(sum(3 * height * width for height, width in self.sizes))
+        for own, looks in zip(self.scalings, self.looks, strict=True):
+            yield own.within(there, start), looks
+            start += _bytes(own)
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class Packer:
 
     Args:
         locate, looks: see their types.
+        ways: how many looks there are of each picture.
+        prep: how they are scaled.
         kept: where decoded pictures are kept; it may have no room.
         split: distinguishes them there.
         decoders: who decode.
@@ -83,10 +96,19 @@ class Packer:
     """
 
     def __init__(
-        self, locate: Locate, looks: Looks, kept: Decoded, split: str, decoders: Decoders, *, pinned: bool
+        self,
+        locate: Locate,
+        looks: Looks,
+        ways: int,
+        prep: Preprocessing,
+        kept: Decoded,
+        split: str,
+        decoders: Decoders,
+        *,
+        pinned: bool,
     ) -> None:
-        self._locate, self._looks, self._kept, self._split = locate, looks, kept, split
-        self._decoders, self._pinned = decoders, pinned
+        self._locate, self._looks, self._ways, self._prep = locate, looks, ways, prep
+        self._kept, self._split, self._decoders, self._pinned = kept, split, decoders, pinned
 
     def packs(self, pieces: Sequence[Sequence[int]]) -> Iterator[Pack]:
         """Each piece, indices of the split, as a pack, in order."""
@@ -142,13 +164,15 @@ class Packer:
                 indices.append(one.index)
                 pictures.append(picture)
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+        every = [self._looks(index, size) for index, size in zip(indices, sizes, strict=True)]
+        looks = [[own[way] for own in every] for way in range(self._ways)]
+        scalings = [batched.scaling(sizes, own, self._prep) for own in looks]
+        length = sum(picture.numel() for picture in pictures)
+        pieces = [picture.view(-1) for picture in pictures] + [torch.zeros(_whole(length) - length, dtype=torch.uint8)]
+        pieces += [table.view(-1).view(torch.uint8) for own in scalings for table in own.tables if len(table)]
         with transfer.beside:
-            length = sum(picture.numel() for picture in pictures)
-            flat = torch.empty(length, dtype=torch.uint8, pin_memory=self._pinned)
-        if pictures:
-            torch.cat([picture.view(-1) for picture in pictures], out=flat)
-        looks = [self._looks(index, size) for index, size in zip(indices, sizes, strict=True)]
-        return Pack(indices, flat, sizes, looks, skipped)
+            flat = torch.empty(sum(map(len, pieces)), dtype=torch.uint8, pin_memory=self._pinned)
+        return Pack(indices, torch.cat(pieces, out=flat), sizes, looks, scalings, skipped)
 
     def _picture(self, one: _Asked) -> Tensor | PictureError:
         """uint8 [H, W, 3], contiguous."""
@@ -163,3 +187,12 @@ class Packer:
         picture = torch.from_numpy(found)
         self._kept.put(one.name, one.facts, picture)
         return picture
+
+
+def _whole(length: int) -> int:
+    """So many bytes that a table may begin behind them."""
+    return -(-length // 8) * 8
+
+
+def _bytes(own: Scaling) -> int:
+    return sum(table.nbytes for table in own.tables)

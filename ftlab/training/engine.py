@@ -28,9 +28,10 @@ from ftlab.training import checkpoint, devices, frozen, initial, resumed, setup
 from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.compiled import Compiler
 from ftlab.training.ending import Ending, Pace
-from ftlab.training.feeds import FeatureFeed, Feed, PictureFeed
+from ftlab.training.feature_feed import FeatureFeed
+from ftlab.training.feeds import Feed, PictureFeed
 from ftlab.training.learner import Learner
-from ftlab.training.metrics import Score, Tally, counted
+from ftlab.training.metrics import Score, Tally, Together
 
 _POINTS = 2000
 """Step events of a whole run, at most about this many."""
@@ -115,11 +116,13 @@ def train(
         keeper.room(epochs // config.keep_every if config.keep_every else 0)
     sums = position.sums if accelerator.is_main_process else []  # they are those of all processes
     tally, recent = Tally(accelerator.device, sums[:4]), Tally(accelerator.device, sums[4:])
+    both = Together(tally, recent)
     every = math.ceil(epochs * feed.steps / _POINTS)
     if feed.steps != pictures.steps:  # pictures that could not be read leave fewer steps
         yield _started(config, catalog, accelerator, net, feed.steps, position.step)
 
     def save() -> Iterator[Saved]:
+        both.settle()
         position.sums = [x for one in (tally, recent) for x in devices.total(accelerator, one.sums).tolist()]
         position.lost = devices.union(accelerator, pictures.lost)
         if accelerator.is_main_process:
@@ -141,14 +144,14 @@ def train(
                 logits, loss = learner.gradients(share, position.step)
                 if ending.sound(loss, position.step + 1, rate):
                     learner.step(position.step)
-                figures = counted(logits, share.labels, share.weight)
-                tally.include(figures)
-                recent.include(figures)
+                both.add(logits, share.labels, share.weight)
                 pace.add(share.count)
                 yield from learner.smaller(position)
             position.step, position.done = position.step + 1, position.done + 1
             if position.step % every == 0 or position.done == feed.steps:
-                score, recent = recent.total(accelerator), Tally(accelerator.device)
+                both.settle()
+                score = recent.total(accelerator)
+                recent.clear()
                 yield Step(
                     step=position.step, epoch=epoch, loss=score.loss, accuracy=score.top1,
                     learning_rate=rate, images_per_second=pace.recent(),
@@ -170,7 +173,8 @@ def train(
             raise
         if checked is None:
             break
-        learned, tally = tally.total(accelerator), Tally(accelerator.device)
+        learned = tally.total(accelerator)
+        tally.clear()
         if not checked.n or (epoch and not learned.n):
             raise DataError("data.gone", folder=catalog.root)
         best = keeper.improves(position, checked.top1, checked.loss, config.best_by)

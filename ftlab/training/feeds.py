@@ -1,4 +1,4 @@
-"""Where the loop's batches come from: pictures decoded anew, or features computed once. Both speak alike."""
+"""Where the loop's batches come from: what any feed gives, and the one that has pictures decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +21,12 @@ from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels, read
 from ftlab.data.decoded import Decoded, Sized
 from ftlab.data.decoders import Decoders
-from ftlab.data.loader import Batch, batches, plan, views_of
+from ftlab.data.loader import Batch, batches, plan
 from ftlab.data.packs import Pack, Packer
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.machine import cores
-from ftlab.models.features import Features, Views
+from ftlab.models.features import Views
 from ftlab.training.sampling import order
 
 _EVALUATION_BATCH, _ON_CARD = 32, 128
@@ -54,6 +54,30 @@ class Share:
     weight: Tensor
     count: int
     skipped: list[tuple[int, PictureError]]
+
+
+class Feed(Protocol):
+    """Gives the steps of an epoch, and the pictures of a split.
+
+    Attributes:
+        labels: int64 [N] by split.
+    """
+
+    labels: dict[str, Tensor]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of an epoch."""
+
+    @property
+    def classes(self) -> int:
+        """K, the classes of the labels."""
+
+    def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
+        """The steps of an epoch from number `skip` on."""
+
+    def evaluate(self, split: str) -> Iterator[Share]:
+        """The pictures of a split in order, each once over all processes."""
 
 
 class PictureFeed:
@@ -185,10 +209,11 @@ class PictureFeed:
         """Steps of pictures that are made ready on the device."""
 
         def finished(pack: Pack, pixels: Tensor) -> Tensor:
-            return batched.seen(pixels, pack.sizes, [one for (one,) in pack.looks], self.prep, self.config)
+            ((told, own),) = pack.ways(pixels)
+            return batched.seen(pixels, told, own, self.prep, self.config)
 
         with self._decoders() as decoders:
-            made = self._packer(split, looks, decoders).packs(self._mine(pieces))
+            made = self._packer(split, looks, 1, decoders).packs(self._mine(pieces))
             yield from self._shares(split, pieces, made, finished, full)
 
     @property
@@ -203,23 +228,23 @@ class PictureFeed:
             return [batched.view(size, self.prep, self.config, number, index) for number in range(count)]
 
         with self._decoders() as decoders:
-            made = self._packer(split, looks, decoders).packs(pieces)
+            made = self._packer(split, looks, count, decoders).packs(pieces)
             for pack, pixels in transfer.across(made, self.device):
-                every = ([own[number] for own in pack.looks] for number in range(count))
-                seen = [batched.seen(pixels, pack.sizes, one, self.prep, self.config) for one in every]
+                seen = [batched.seen(pixels, told, own, self.prep, self.config) for told, own in pack.ways(pixels)]
                 yield pack.indices, torch.stack(seen), pack.skipped
 
     def _decoders(self) -> Decoders:
         several = batched.on_card(self.device) and self.workers > _FEW_CORES
         return Decoders(self.workers, self.prep.detail, processes=several)
 
-    def _packer(self, split: str, looks: packs.Looks, decoders: Decoders) -> Packer:
+    def _packer(self, split: str, looks: packs.Looks, ways: int, decoders: Decoders) -> Packer:
         total = len(self.labels[split])
 
         def locate(index: int) -> tuple[int, Path]:
             return index % total, self._file(split, index % total)
 
-        return Packer(locate, looks, self.decoded, split, decoders, pinned=transfer.pinned(self.device))
+        pinned = transfer.pinned(self.device)
+        return Packer(locate, looks, ways, self.prep, self.decoded, split, decoders, pinned=pinned)
 
     def _mine(self, pieces: Sequence[list[int]]) -> list[list[int]]:
         return [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
@@ -260,51 +285,3 @@ class PictureFeed:
                 [one for one in refused if one[0] not in self.lost[split]],
             )
             self.lose(split, refused)
-
-
-class FeatureFeed:
-    """Hands out features that were computed once; a picture's view is drawn anew each epoch."""
-
-    def __init__(self, pictures: PictureFeed, features: dict[str, Features]) -> None:
-        self.config, self.rank, self.world = pictures.config, pictures.rank, pictures.world
-        self.classes = pictures.classes
-        self.vectors = {split: found.vectors.to(pictures.device) for split, found in features.items()}
-        self.labels = {s: pictures.labels[s][found.indices].to(pictures.device) for s, found in features.items()}
-
-    @cached_property
-    def steps(self) -> int:
-        """Optimizer steps of an epoch."""
-        return len(plan(range(len(self.labels["train"])), self.config.step_size))
-
-    def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
-        """The steps of an epoch from number `skip` on."""
-        views, count, _ = self.vectors["train"].shape
-        chosen = views_of(self.config.seed, epoch, views, count)
-        drawn = order(self.config, self.labels["train"].tolist(), epoch)
-        yield from self._shares("train", torch.tensor(drawn), chosen, self.config.step_size, skip)
-
-    def evaluate(self, split: str) -> Iterator[Share]:
-        """The pictures of a split in order, each once over all processes."""
-        count = len(self.labels[split])
-        yield from self._shares(split, torch.arange(count), torch.zeros(count, dtype=torch.int64), 1024)
-
-    def _shares(self, split: str, drawn: Tensor, chosen: Tensor, size: int, skip: int = 0) -> Iterator[Share]:
-        """Steps of `size` pictures, from number `skip` on. A picture's second time among those `drawn` shows the view
-        after the one `chosen` for it. Found for all at once: a card is waited for but here."""
-        vectors, labels = self.vectors[split], self.labels[split]
-        rows = drawn % len(labels)
-        views = (chosen[rows] + drawn // len(labels)) % len(vectors)
-        rows, views = rows.to(vectors.device), views.to(vectors.device)
-
-        def picked(some: slice) -> Tensor:
-            # The same as with one view; one index is found three times as fast as two.
-            return vectors[0].index_select(0, rows[some]) if len(vectors) == 1 else vectors[views[some], rows[some]]
-
-        for piece in plan(range(len(drawn)), size)[skip:]:
-            mine = piece[self.rank :: self.world] or piece[:1]
-            some, idle = slice(mine[0], mine[-1] + 1, self.world), self.rank >= len(piece)
-            weight = torch.full((len(mine),), 0.0 if idle else 1.0, device=vectors.device)
-            yield Share(picked(some), labels[rows[some]], weight, len(piece), [])
-
-
-Feed = PictureFeed | FeatureFeed
