@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
-from ftlab.training.metrics import Score, Tally
+from ftlab.training.metrics import Score, Tally, Together
 
 CPU = torch.device("cpu")
 
@@ -84,3 +84,30 @@ def test_adding_leaves_no_graph() -> None:
     tally = Tally(CPU)
     tally.add(logits, torch.tensor([0]))
     assert not tally.sums.requires_grad
+
+
+@pytest.mark.parametrize("pieces", [[12], [1, 11], [5, 5, 2], [1] * 40])
+def test_batches_that_are_worked_out_together_are_the_same_to_the_bit(pieces: list[int]) -> None:
+    """A resumed training has other ones together than the undisturbed one."""
+    generator, count = torch.Generator().manual_seed(0), sum(pieces)
+    logits, labels = torch.randn(count, 7, generator=generator), torch.randint(7, (count,), generator=generator)
+    weight = (torch.rand(count, generator=generator) < 0.8).float()
+    whole, parts, more = Tally(CPU), Tally(CPU), Tally(CPU, [1.0, 2.0, 3.0, 4.0])
+    whole.add(logits, labels, weight)
+    together = Together(parts, more)
+    for batch in zip(logits.split(pieces), labels.split(pieces), weight.split(pieces), strict=True):
+        together.add(*batch)
+    for _ in range(2):  # nothing is counted twice
+        together.settle()
+    assert parts.sums.tolist() == whole.sums.tolist()
+    assert (more.sums - parts.sums).tolist() == pytest.approx([1.0, 2.0, 3.0, 4.0])
+
+
+def test_what_is_still_to_be_worked_out_may_be_overwritten() -> None:
+    """As the answers of recorded passes are by the next step."""
+    tally, logits = Tally(CPU), torch.tensor([[0.0, 1.0]])
+    together = Together(tally)
+    together.add(logits, torch.tensor([1]), torch.ones(1))
+    logits.zero_()
+    together.settle()
+    assert tally.sums.tolist()[0] == pytest.approx(math.log(1 + math.exp(-1)))

@@ -161,7 +161,7 @@ class Compiler:
         with kept_buffers(self.learner.module):
             logits, _ = self.learner.gradients(share, position.step)
         found = [logits, *(one.grad.clone() for one in self.learner.module.parameters() if one.grad is not None)]
-        self.learner.optimizer.zero_grad(set_to_none=True)
+        self.learner.forget()
         return found
 
     def _keep(self, what: str) -> None:

@@ -71,6 +71,12 @@ def casts(accelerator: Accelerator) -> AbstractContextManager[object]:
     return torch.autocast(accelerator.device.type, dtype=kind, **_CASTS)
 
 
+def backward(accelerator: Accelerator, loss: Tensor) -> None:
+    """Add a loss's gradients, made larger where the precision asks for it, to what the parameters have. Accelerate's
+    own divides by a number of steps first, which is always 1 here: two more kernels a step."""
+    (accelerator.scaler.scale(loss) if accelerator.scaler else loss).backward()
+
+
 def _precision(wanted: str, device: str) -> str:
     if wanted == "auto":
         # Without matrix units for it, bfloat16 is slower than float32 on a processor.

@@ -56,11 +56,12 @@ class Ending:
             rate: its learning rate.
         """
         self._at = (step, rate)
-        doubt, self._doubt = self._doubt, (torch.isfinite(loss), step, rate)
         if loss.device.type == "cpu":
-            doubt, self._doubt = self._doubt, None
-        if doubt is not None and not doubt[0].item():
-            self._diverged(*doubt[1:])
+            self.judge(loss.item(), step, rate)
+        else:
+            doubt, self._doubt = self._doubt, (torch.isfinite(loss), step, rate)
+            if doubt is not None and not doubt[0].item():
+                self._diverged(*doubt[1:])
         return not self.reason
 
     def judge(self, loss: float | None, step: int, rate: float) -> None:
