@@ -2,10 +2,11 @@
 
     python -m benchmarks.full_speed FOLDER --backbone mobilenet_v2 --rounds 5
 
-A is an epoch of ftlab's training: pictures from memory, where the first epoch put them, cropped anew by threads,
-normalised, a step of the optimizer, its loss and accuracy added up. B is the same steps on one batch of noise that lies
-on the device already. Both have the same network, optimizer and number of pictures, and go in turn; printed are images
-per second, by the clock and of the processor's time, and the medians of the rounds' ratios A / B.
+A is an epoch of ftlab's training, after the validation of the one before: pictures from memory, where the first epoch
+put them, cropped anew, normalised, a step of the optimizer, its loss and accuracy added up. B is the same steps on one
+batch of noise that lies on the device already. Both have the same network, optimizer and number of pictures, and go in
+turn; printed are images per second, by the clock and of the processor's time, and the medians of the rounds' ratios
+A / B.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from ftlab.data import transforms
 from ftlab.training import devices, setup
 from ftlab.training.checkpoint import Position
 from ftlab.training.compiled import Compiler
-from ftlab.training.feeds import PictureFeed, Share
+from ftlab.training.feeds import Share
 from ftlab.training.learner import Learner
 from ftlab.training.metrics import Tally
+from ftlab.training.picture_feed import PictureFeed
 
 
 def main() -> None:
@@ -47,14 +49,17 @@ def main() -> None:
     options = asked.parse_args()
     with TemporaryDirectory() as place:
         bench = Bench(Path(place), options)
-        list(bench.feed.evaluate("val"))
+        bench.validate()
         bench.seconds(bench.pictures(1))  # what is decoded is kept from here on, and what warms up is warm
         rounds = []
         for number in range(2, options.rounds + 2):
-            took = {"A": bench.seconds(bench.pictures(number)), "B": bench.seconds(bench.noise())}
+            noise = bench.seconds(bench.noise())
+            bench.validate()
+            took = {"A": bench.seconds(bench.pictures(number)), "B": noise}
             rounds.append([b / a for a, b in zip(took["A"], took["B"], strict=True)])
             told = {name: [round(bench.count / one, 2) for one in pair] for name, pair in took.items()}
             print(json.dumps(told), flush=True)
+        bench.feed.close()
         ratio, cpu = (round(statistics.median(one), 3) for one in zip(*rounds, strict=True))
         bench.facts["compile"] = bench.run.resolved().compile
     facts = ", ".join(f"{name} {value}" for name, value in bench.facts.items())
@@ -68,7 +73,8 @@ class Bench:
 
     def __init__(self, place: Path, options: argparse.Namespace) -> None:
         knobs = {"mode": "full", "backbone": options.backbone, "batch_size": options.batch_size}
-        knobs = {**knobs, "compile": "record", **options.knobs}  # as a training on a card decides; elsewhere it is no
+        # Recorded, as a training on a card decides; elsewhere it is no.
+        knobs = {**knobs, "compile": "record", "epochs": options.rounds + 2, **options.knobs}
         config = TrainConfig(data=options.data, **knobs)
         run = runs.create(place, config)
         self.accelerator = devices.open_device(config)
@@ -94,6 +100,11 @@ class Bench:
     def pictures(self, epoch: int) -> Iterator[Share]:
         """The steps of an epoch, as a training has them."""
         yield from islice(self.feed.train(epoch), self.steps)
+
+    def validate(self) -> None:
+        """Look at the pictures to validate on, and wait for the device."""
+        for share in self.feed.evaluate("val"):
+            float(share.inputs.sum())
 
     def noise(self) -> Iterator[Share]:
         """As many steps on one and the same batch, called otherwise each time: what is known by heart gives gradients

@@ -59,31 +59,55 @@ def test_when_it_is_enough_the_rest_is_left_to_others(files: list[Path]) -> None
 
 def test_it_begins_where_pictures_are_looked_at_once(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = catalog.scan(tiny_folder, check=False)
-    given: list[tuple[list[Path], int]] = []
-    monkeypatch.setattr(ahead, "Ahead", lambda files, at_least: given.append((list(files), at_least)))
+    given: list[tuple[list[Path], int, int]] = []
+    monkeypatch.setattr(ahead, "Ahead", lambda files, *others: given.append((list(files), *others)))
     monkeypatch.setattr(ahead, "cores", lambda: 2)
     ahead.begun(found, TrainConfig(mode="frozen", resize=700, side=600))
     every = [found.path(item) for split in ("train", "val") for item in found.splits[split]]
-    assert given == [(every, 700)]
+    assert given == [(every, 700, 1)]
     ahead.begun(found, TrainConfig(mode="full"))
     ahead.begun(found, TrainConfig(mode="frozen", features="fresh"))
     monkeypatch.setattr(ahead, "cores", lambda: 1)
     ahead.begun(found, TrainConfig(mode="frozen"))
     assert len(given) == 1
+    monkeypatch.setattr(ahead, "cores", lambda: 64)
+    for workers in (None, 4):
+        ahead.begun(found, TrainConfig(mode="frozen", workers=workers))
+    assert [processes for *_, processes in given[1:]] == [16, 4]
 
 
 def test_no_more_than_a_second_or_two_are_enough_for(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "_MOST", 6)
-    with Ahead(files, 512) as early:
-        assert [file in early._coming for file in files] == [True] * 6 + [False] * (len(files) - 6)
+    monkeypatch.setattr(ahead, "_LEAST", 4)
+    for processes, pictures, started in ((1, 6, 1), (2, 12, 2), (9, len(files), 1 + len(files) // 4)):
+        with Ahead(files, 512, processes) as early:
+            assert [file in early._coming for file in files] == [index < pictures for index in range(len(files))]
+            assert len(early._decoders._started) == started
+    monkeypatch.setattr(ahead, "free_memory", lambda: 25_000_000)
+    with Ahead(files, 512, 9) as early:
+        assert len(early._coming) == 5
+
+
+def test_its_processes_decode_on_and_nothing_twice(files: list[Path]) -> None:
+    files[1].write_bytes(b"")
+    with Ahead(files[:6], 512, 2) as early:
+        tasks = early.each([files[7], files[0], files[1], files[9]])
+        assert list(early._coming) == files[2:6]
+        found = [task.result()[place] for task, place in tasks]
+        again = [task.result()[place] for task, place in early.each(files[:1])]
+        assert len(early._decoders._started) == 1
+    assert isinstance(found[2], PictureError)
+    for pixels, file in zip([*found[:2], found[3], *again], [files[7], files[0], files[9], files[0]], strict=True):
+        assert not isinstance(pixels, PictureError)
+        assert np.array_equal(pixels, read(file))
 
 
 def test_a_feed_takes_them_where_they_are_as_it_would_read_them(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from test_feeds import PREP, feed
+    from test_picture_feed import PREP, feed
 
-    from ftlab.training import feeds
+    from ftlab.training import picture_feed
 
     found = catalog.scan(tiny_folder, check=False)
     expected = feed(found).every_view("train", 3, 2)
@@ -98,5 +122,5 @@ def test_a_feed_takes_them_where_they_are_as_it_would_read_them(
             pictures = feed(found, early=early)
             with monkeypatch.context() as patch:
                 if at_least == PREP.detail:
-                    patch.setattr(feeds, "read", none)
+                    patch.setattr(picture_feed, "read", none)
                 assert pictures.every_view("train", 3, 2).equal(expected)

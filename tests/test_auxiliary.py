@@ -105,7 +105,7 @@ def only_batch(run: Run, config: TrainConfig) -> tuple[Tensor, Tensor]:
     from accelerate import Accelerator
 
     from ftlab.data import catalog, transforms
-    from ftlab.training.feeds import PictureFeed
+    from ftlab.training.picture_feed import PictureFeed
 
     feed = PictureFeed(
         catalog.from_json(run.read("split.json")),

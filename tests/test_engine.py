@@ -1126,8 +1126,8 @@ def test_pictures_kept_in_memory_change_no_bit(
         decoded[current] += 1
         return read(file, at_least=at_least)
 
-    monkeypatch.setattr("ftlab.training.feeds.read", counted)
-    monkeypatch.setattr("ftlab.training.feeds.Decoded", lambda budget: Decoded(budget // 1000))  # in kB, that is
+    monkeypatch.setattr("ftlab.training.picture_feed.read", counted)
+    monkeypatch.setattr("ftlab.training.picture_feed.Decoded", lambda budget: Decoded(budget // 1000))  # in kB, that is
     budgets = {"all": 10_000, "part": 300, "none": 0, "resumed": 10_000}
     made = {name: begin(keep_decoded=budget, workers=2, **way) for name, budget in budgets.items()}
     for current, run in made.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import test_feeds
+import test_picture_feed
 import torch
-from test_feeds import counted
+from test_picture_feed import counted
 
 from ftlab.data import catalog
 from ftlab.data.catalog import Catalog
@@ -28,7 +28,7 @@ def feed(pictures: Catalog, rank: int = 0, world: int = 1, views: int = 2) -> Fe
         kept = [index for index in range(len(pictures.splits[split])) if split == "val" or index != 1]
         rows = [[[view, index] for index in kept] for view in range(many)]
         found[split] = Features(torch.tensor(rows, dtype=torch.float32), kept, [])
-    return FeatureFeed(test_feeds.feed(pictures, rank, world), found)
+    return FeatureFeed(test_picture_feed.feed(pictures, rank, world), found)
 
 
 def test_features_keep_their_labels_when_pictures_are_missing(pictures: Catalog) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from ftlab.data.batched import Look
 from ftlab.data.decode import Pixels, read
 from ftlab.data.decoded import Decoded
 from ftlab.data.decoders import Decoders
-from ftlab.data.packs import Pack, Packer
+from ftlab.data.packs import Pack, Packs, Source
 from ftlab.data.resample import Cut
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
@@ -59,8 +61,7 @@ def packed(files: list[Path], pieces: list[list[int]], kept: Decoded | None = No
         return number, files[number]
 
     with Decoders(2, 512, processes=False) as decoders:
-        packer = Packer(locate, looks, 2, PREP, kept or Decoded(0), "train", decoders, pinned=False)
-        return list(packer.packs(pieces))
+        return list(Packs(Source(PREP, kept or Decoded(0), decoders, False), "train", pieces, locate, looks, 2))
 
 
 def pictures(pack: Pack) -> Tensor:
@@ -120,12 +121,25 @@ def test_a_kept_picture_is_decoded_once(files: list[Path], budget: int, asked: l
 
 def test_giving_up_on_the_way_stops_the_decoding(files: list[Path], asked: list[Path]) -> None:
     with Decoders(2, 512, processes=False) as decoders:
-        packer = Packer(lambda index: (0, files[0]), looks, 2, PREP, Decoded(0), "train", decoders, pinned=False)
-        way = packer.packs([[number] for number in range(1000)])
+        source, pieces = Source(PREP, Decoded(0), decoders, False), [[number] for number in range(1000)]
+        way = Packs(source, "train", pieces, lambda index: (0, files[0]), looks, 2)
         next(way)
-        way.close()  # type: ignore[attr-defined]
+        way.close()
+        assert list(way) == []
     assert len(asked) < 20
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("pack", "decode"))]
+
+
+def test_the_first_are_laid_together_before_they_are_asked_for(files: list[Path], asked: list[Path]) -> None:
+    with Decoders(2, 512, processes=False) as decoders:
+        source, pieces = Source(PREP, Decoded(0), decoders, False), [[0, 1], [2], [3], [4], [5]]
+        with closing(Packs(source, "train", pieces, lambda index: (index, files[index]), looks, 2)) as way:
+            until = time.monotonic() + 60
+            while len(asked) < 6:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            begun = [(pack.indices, way.begun) for pack in way]
+    assert begun == [([0, 1], False), ([2], True), ([3], True), ([4], True), ([5], True)]
 
 
 def test_a_bug_in_the_thread_is_raised(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

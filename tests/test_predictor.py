@@ -26,7 +26,7 @@ from ftlab.models import heads, network
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import sealed
-from ftlab.training.feeds import PictureFeed
+from ftlab.training.picture_feed import PictureFeed
 
 NAMES = ("amber", "blue", "green")
 ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)

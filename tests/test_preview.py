@@ -18,7 +18,7 @@ from ftlab.data.catalog import Catalog
 from ftlab.data.loader import order, views_of
 from ftlab.data.preview import EPOCHS, preview, spread
 from ftlab.errors import ConfigError, PictureError
-from ftlab.training.feeds import PictureFeed
+from ftlab.training.picture_feed import PictureFeed
 
 INDEX = 7
 

@@ -1,10 +1,10 @@
-"""The first pictures of a training, decoded by a process while this one loads its engine, which leaves a core idle. No
-torch."""
+"""The first pictures of a training, decoded by processes while this one loads its engine, which leaves all cores but
+one idle. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import CancelledError
+from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError, Future
 from itertools import chain, islice
 from pathlib import Path
 
@@ -15,20 +15,29 @@ from ftlab.data.catalog import Catalog
 from ftlab.data.decode import Pixels
 from ftlab.data.decoders import Decoders
 from ftlab.errors import PictureError
-from ftlab.machine import cores
+from ftlab.machine import cores, free_memory
 
 _MOST = 400
-"""Pictures that are decoded ahead: about as many as a second or two are enough for; a fifth of a gigabyte."""
+"""Pictures that a process decodes ahead: about as many as a second or two are enough for; a fifth of a gigabyte."""
+_LEAST, _PROCESSES = 50, 16
+"""Pictures for which another process is started, and how many processes there are at most."""
+_SHARE, _SIZE = 0.1, 500_000
+"""Share of the free memory that pictures may take, and bytes that one takes, about."""
 
 
 class Ahead:
     """Pictures on their way. A context: at its end, what is still to be decoded is left out."""
 
-    def __init__(self, files: Iterable[Path], at_least: int) -> None:
-        """Begins with the first files in their order; `at_least` as `decode.read` has it."""
+    def __init__(self, files: Iterable[Path], at_least: int, processes: int = 1) -> None:
+        """Begins with the first files in their order.
+
+        Args:
+            at_least: as `decode.read` has it.
+            processes: at most.
+        """
         self.at_least = at_least
-        self._decoders = Decoders(1, at_least, processes=True)
-        first = list(islice(files, _MOST))
+        first = list(islice(files, min(_MOST * processes, int(_SHARE * free_memory()) // _SIZE)))
+        self._decoders = Decoders(min(processes, 1 + len(first) // _LEAST), at_least, processes=True)
         self._coming = dict(zip(first, self._decoders.each(first), strict=True))
 
     def __enter__(self) -> Ahead:
@@ -46,6 +55,12 @@ class Ahead:
         """From now on the cores have other work: what has not begun is left out."""
         for coming, _ in self._coming.values():
             coming.cancel()
+
+    def each(self, files: Sequence[Path]) -> list[tuple[Future[list[Pixels | PictureError]], int]]:
+        """As `Decoders.each` does it, by the same processes; what is on its way already is not decoded again."""
+        found = [self._coming.pop(file, None) for file in files]
+        rest = iter(self._decoders.each([file for file, one in zip(files, found, strict=True) if not one]))
+        return [one or next(rest) for one in found]
 
     def take(self, file: Path) -> Pixels | None:
         """What `decode.read` gives for a file, once, if it was decoded; any number of threads may take.
@@ -71,4 +86,4 @@ def begun(found: Catalog, config: TrainConfig) -> Ahead | None:
         return None
     items = chain(found.splits["train"], found.splits["val"])
     resize, _ = sides(backbones.get(config.backbone), config)
-    return Ahead(map(found.path, items), decode.detail(resize))
+    return Ahead(map(found.path, items), decode.detail(resize), min(config.workers or cores(), cores() - 1, _PROCESSES))

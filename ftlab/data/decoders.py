@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -63,6 +64,7 @@ class Decoders:
         self._started: list[_Process] = []
         self._idle: deque[_Process | None] = deque()
         self._begun = self._closed = False
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Decoders:
         return self
@@ -77,9 +79,10 @@ class Decoders:
             process.communicate()  # closes the pipes and waits
 
     def submit(self, files: Sequence[Path]) -> Future[list[Pixels | PictureError]]:
-        """For each file, in order: its pixels, uint8 [H, W, 3], or why it cannot be read. One thread submits."""
-        if not self._begun:
-            self._begin()
+        """For each file, in order: its pixels, uint8 [H, W, 3], or why it cannot be read."""
+        with self._lock:
+            if not self._begun:
+                self._begin()
         return self._threads.submit(self._read, list(files))
 
     def each(self, files: Sequence[Path]) -> list[tuple[Future[list[Pixels | PictureError]], int]]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +21,6 @@ from ftlab.data import batched, threads, transfer
 from ftlab.data.batched import Look
 from ftlab.data.decode import Pixels
 from ftlab.data.decoded import Decoded, Facts
-from ftlab.data.decoders import Decoders
 from ftlab.data.resample import Scaling
 from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
@@ -39,6 +40,13 @@ Locate = Callable[[int], tuple[int, Path]]
 Raises:
     PictureError: it is left out.
 """
+
+
+class Reading(Protocol):
+    """Who decode files."""
+
+    def each(self, files: Sequence[Path]) -> list[tuple[Future[list[Pixels | PictureError]], int]]:
+        """As `Decoders.each` does it; from several threads."""
 
 
 @dataclass(frozen=True)
@@ -82,57 +90,77 @@ class _Asked:
     at: int = 0
 
 
-class Packer:
-    """Lays the pictures of a split together.
+@dataclass(frozen=True)
+class Source:
+    """Where pictures come from, and how they are laid together.
 
-    Args:
-        locate, looks: see their types.
-        ways: how many looks there are of each picture.
+    Attributes:
         prep: how they are scaled.
         kept: where decoded pictures are kept; it may have no room.
-        split: distinguishes them there.
         decoders: who decode.
         pinned: lay them in memory that a CUDA device copies from by itself.
     """
 
+    prep: Preprocessing
+    kept: Decoded
+    decoders: Reading
+    pinned: bool
+
+
+class Packs(Iterator[Pack]):
+    """Pieces of a split on their way, each as a pack, in order. The first are begun at once, wherever they are asked
+    for; at the end, or when it is closed, nothing goes on.
+
+    Args:
+        source: see there.
+        split: distinguishes its pictures in what is kept.
+        pieces: indices of the split.
+        locate, looks: see their types.
+        ways: how many looks there are of each picture.
+    """
+
     def __init__(
-        self,
-        locate: Locate,
-        looks: Looks,
-        ways: int,
-        prep: Preprocessing,
-        kept: Decoded,
-        split: str,
-        decoders: Decoders,
-        *,
-        pinned: bool,
+        self, source: Source, split: str, pieces: Sequence[Sequence[int]], locate: Locate, looks: Looks, ways: int = 1
     ) -> None:
-        self._locate, self._looks, self._ways, self._prep = locate, looks, ways, prep
-        self._kept, self._split, self._decoders, self._pinned = kept, split, decoders, pinned
+        self._source, self._split, self._locate, self._looks, self._ways = source, split, locate, looks, ways
+        self._pieces, self._left = iter(pieces), len(pieces)
+        self._asked: deque[list[_Asked]] = deque()
+        self._ready: deque[Future[Pack]] = deque()
+        self._context = ExitStack()
+        self._thread = self._context.enter_context(threads.of_one(1, "pack"))
+        for _ in range(_READY + 1):
+            self._submit()
 
-    def packs(self, pieces: Sequence[Sequence[int]]) -> Iterator[Pack]:
-        """Each piece, indices of the split, as a pack, in order."""
-        coming = iter(pieces)
-        asked: deque[list[_Asked]] = deque()
+    def __next__(self) -> Pack:
+        if not self._ready:
+            self.close()
+            raise StopIteration
+        pack = self._ready.popleft().result()
+        self._submit()
+        return pack
 
-        def ask() -> None:
-            for piece in coming:
-                asked.append(self._ask(piece))
-                if len(asked) > _AHEAD:
-                    return
+    def close(self) -> None:
+        """Leave out what is not begun."""
+        self._ready.clear()
+        self._left = 0
+        self._context.close()
 
-        def next_pack() -> Pack:
-            ask()
-            return self._packed(asked.popleft())
+    @property
+    def begun(self) -> bool:
+        """Whether all have been begun."""
+        return not self._left
 
-        with threads.of_one(1, "pack") as thread:
-            ready: deque[Future[Pack]] = deque()
-            for _ in pieces:
-                ready.append(thread.submit(next_pack))
-                if len(ready) > _READY:
-                    yield ready.popleft().result()
-            while ready:
-                yield ready.popleft().result()
+    def _submit(self) -> None:
+        if self._left:
+            self._left -= 1
+            self._ready.append(self._thread.submit(self._next))
+
+    def _next(self) -> Pack:
+        for piece in self._pieces:
+            self._asked.append(self._ask(piece))
+            if len(self._asked) > _AHEAD:
+                break
+        return self._packed(self._asked.popleft())
 
     def _ask(self, piece: Sequence[int]) -> list[_Asked]:
         found: dict[int, _Asked] = {}
@@ -144,12 +172,12 @@ class Packer:
                 found[index] = _Asked(index, (self._split, index), refused=refusal)
                 continue
             name = (self._split, number)
-            facts, kept = self._kept.find(name, file)
+            facts, kept = self._source.kept.find(name, file)
             if kept is None:
                 wanted.append((index, name, facts, file))
             else:
                 found[index] = _Asked(index, name, facts, kept)
-        tasks = self._decoders.each([file for *_, file in wanted])
+        tasks = self._source.decoders.each([file for *_, file in wanted])
         for (index, name, facts, _), (decoding, at) in zip(wanted, tasks, strict=True):
             found[index] = _Asked(index, name, facts, decoding=decoding, at=at)
         return [found[index] for index in piece]
@@ -166,12 +194,12 @@ class Packer:
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
         every = [self._looks(index, size) for index, size in zip(indices, sizes, strict=True)]
         looks = [[own[way] for own in every] for way in range(self._ways)]
-        scalings = [batched.scaling(sizes, own, self._prep) for own in looks]
+        scalings = [batched.scaling(sizes, own, self._source.prep) for own in looks]
         length = sum(picture.numel() for picture in pictures)
         pieces = [picture.view(-1) for picture in pictures] + [torch.zeros(_whole(length) - length, dtype=torch.uint8)]
         pieces += [table.view(-1).view(torch.uint8) for own in scalings for table in own.tables if len(table)]
         with transfer.beside:
-            flat = torch.empty(sum(map(len, pieces)), dtype=torch.uint8, pin_memory=self._pinned)
+            flat = torch.empty(sum(map(len, pieces)), dtype=torch.uint8, pin_memory=self._source.pinned)
         return Pack(indices, torch.cat(pieces, out=flat), sizes, looks, scalings, skipped)
 
     def _picture(self, one: _Asked) -> Tensor | PictureError:
@@ -185,7 +213,7 @@ class Packer:
         if isinstance(found, PictureError):
             return found
         picture = torch.from_numpy(found)
-        self._kept.put(one.name, one.facts, picture)
+        self._source.kept.put(one.name, one.facts, picture)
         return picture
 
 

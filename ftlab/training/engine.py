@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 
 import torch
@@ -29,9 +30,10 @@ from ftlab.training.checkpoint import Keeper, Position
 from ftlab.training.compiled import Compiler
 from ftlab.training.ending import Ending, Pace
 from ftlab.training.feature_feed import FeatureFeed
-from ftlab.training.feeds import Feed, PictureFeed
+from ftlab.training.feeds import Feed
 from ftlab.training.learner import Learner
 from ftlab.training.metrics import Score, Tally, Together
+from ftlab.training.picture_feed import PictureFeed
 
 _POINTS = 2000
 """Step events of a whole run, at most about this many."""
@@ -59,6 +61,20 @@ def train(
     Raises:
         ConfigError, DataError, WeightsError, RunError: with what to do, in one sentence.
     """
+    with ExitStack() as stack:
+        yield from _trained(config, run, found, early, weights, rates, stack)
+
+
+def _trained(
+    config: TrainConfig,
+    run: Run,
+    found: Catalog | None,
+    early: Ahead | None,
+    weights: bool,
+    rates: Callable[[int], float] | None,
+    stack: ExitStack,
+) -> Iterator[Event]:
+    """The same; what is to be closed at the end goes onto the stack."""
     clock = time.monotonic()
     accelerator = devices.open_device(setup.as_begun(config, run))
     config, remarks = setup.fix(config, run, accelerator)
@@ -80,7 +96,7 @@ def train(
     if begin:
         begin.apply(net, run, accelerator)
     row = backbones.get(config.backbone)
-    pictures = PictureFeed(catalog, prep, config, accelerator, position.lost, early)
+    pictures = stack.enter_context(closing(PictureFeed(catalog, prep, config, accelerator, position.lost, early)))
     yield _started(config, catalog, accelerator, net, pictures.steps, position.step)
     remarks += setup.remarks(catalog)
     yield from (*remarks, *resumed.restored(saved), *(resumed.changed(pictures) if again else ()))

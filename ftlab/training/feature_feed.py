@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ftlab.data.loader import plan, views_of
 from ftlab.models.features import Features
-from ftlab.training.feeds import PictureFeed, Share
+from ftlab.training.feeds import Share
+from ftlab.training.picture_feed import PictureFeed
 from ftlab.training.sampling import order
 
 _TOGETHER = 1024

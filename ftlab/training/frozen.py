@@ -25,7 +25,7 @@ from ftlab.models.features import Features
 from ftlab.models.network import Network
 from ftlab.runs import Run
 from ftlab.training import devices, resumed, setup
-from ftlab.training.feeds import PictureFeed
+from ftlab.training.picture_feed import PictureFeed
 
 _TOGETHER = 2048
 """Pictures whose features processes exchange at a time."""
@@ -44,7 +44,7 @@ def compute(
     """
     found: dict[str, Features] = {}
     config = pictures.config
-    if pictures.early:
+    if pictures.early and not pictures.packs_views:
         pictures.early.enough()
     counts = {split: len(pictures.catalog.splits[split]) for split in ("train", "val")}
     wanted = {"train": config.cached_views, "val": 1}

@@ -40,5 +40,7 @@ def record(network: nn.Module, inputs: Tensor) -> Callable[[Tensor], Answer]:
             casts of its weights from one pass to the next.
         inputs: a batch of the size that it will have, float32 [B, 3, side, side]; they are copied.
     """
+    # What gathers a gradient does so on the stream of the record, and waits for it: torch would warn of that wait.
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     with transfer.beside:
         return torch.cuda.make_graphed_callables(_Whole(network), (inputs.clone(),), allow_unused_input=True)  # type: ignore[return-value]

@@ -9,7 +9,7 @@ from ftlab.data.catalog import Catalog
 from ftlab.errors import DataError
 from ftlab.events import Note
 from ftlab.training.checkpoint import State
-from ftlab.training.feeds import PictureFeed
+from ftlab.training.picture_feed import PictureFeed
 
 
 def differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +17,9 @@ from ftlab.data import batched, catalog
 from ftlab.data.ahead import Ahead
 from ftlab.data.catalog import Catalog
 from ftlab.data.transforms import Preprocessing
-from ftlab.training import feeds
-from ftlab.training.feeds import PictureFeed, Share
+from ftlab.training import picture_feed
+from ftlab.training.feeds import Share
+from ftlab.training.picture_feed import PictureFeed
 
 PREP = Preprocessing(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -30,6 +33,12 @@ def feed(pictures: Catalog, rank: int = 0, world: int = 1, early: Ahead | None =
     config = TrainConfig(**{"batch_size": 4, "augment": "flip", "workers": 2, **knobs})
     process: Any = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
     return PictureFeed(pictures, PREP, config, process, early=early)
+
+
+def steps(pictures: PictureFeed, epoch: int, skip: int = 0) -> list[Share]:
+    """Those of an epoch."""
+    with closing(pictures):
+        return list(pictures.train(epoch, skip))
 
 
 def counted(shares: list[Share]) -> int:
@@ -104,14 +113,14 @@ def test_a_feed_that_varies_on_the_device_hands_out_the_same_pictures(
     }
     for rank in range(world):
         alone, batched = (
-            list(feed(pictures, rank, world, vary_on=place, **knobs).train(3)) for place in ("processor", "device")
+            steps(feed(pictures, rank, world, vary_on=place, **knobs), 3) for place in ("processor", "device")
         )
         assert [one.labels.tolist() for one in batched] == [one.labels.tolist() for one in alone]
         for one, other in zip(batched, alone, strict=True):
             assert one.inputs.dtype == torch.float32
             assert torch.allclose(one.inputs, other.inputs, rtol=0, atol=1.01 / 127.5)
             assert float((one.inputs - other.inputs).abs().mean()) < 1e-4
-        rest = list(feed(pictures, rank, world, vary_on="device", **knobs).train(3, skip=2))
+        rest = steps(feed(pictures, rank, world, vary_on="device", **knobs), 3, 2)
         assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(batched[2:], rest, strict=True))
 
 
@@ -122,7 +131,7 @@ def test_a_feed_that_varies_on_the_device_leaves_out_what_cannot_be_read(picture
     knobs: dict[str, Any] = {"augment": "crop", "erase": 1.0, "hue": 0.2, "mode": "full"}
     for rank in range(world):
         alone, batched = (
-            list(feed(pictures, rank, world, vary_on=place, **knobs).train(1)) for place in ("processor", "device")
+            steps(feed(pictures, rank, world, vary_on=place, **knobs), 1) for place in ("processor", "device")
         )
         assert [one.labels.tolist() for one in batched] == [one.labels.tolist() for one in alone]
         lost, expected = ([[index for index, _ in one.skipped] for one in told] for told in (batched, alone))
@@ -138,9 +147,10 @@ def test_on_a_card_the_last_pictures_of_an_evaluation_are_filled_up_by_some_that
     """This machine's processor plays the card. Three workers are enough for processes to decode."""
     alone = list(feed(pictures, augment="crop", mode="full").evaluate("train"))
     monkeypatch.setattr(batched, "_CARDS", ("cpu",))
-    monkeypatch.setattr(feeds, "_ON_CARD", 12)
+    monkeypatch.setattr(picture_feed, "_ON_CARD", 12)
     assert batched.place(TrainConfig(mode="full"), torch.device("cpu")) == "device"
-    shares = list(feed(pictures, augment="crop", mode="full", vary_on="device", workers=3).evaluate("train"))
+    with closing(feed(pictures, augment="crop", mode="full", vary_on="device", workers=3)) as found:
+        shares = list(found.evaluate("train"))
     assert [len(share.labels) for share in shares] == [12, 12]
     assert [share.count for share in shares] == [12, 6]
     assert [share.weight.tolist() for share in shares] == [[1.0] * 12, [1.0] * 6 + [0.0] * 6]
@@ -156,7 +166,8 @@ def test_on_a_card_views_come_in_batches(pictures: Catalog, monkeypatch: pytest.
     assert not found.packs_views
     monkeypatch.setattr(batched, "_CARDS", ("cpu",))
     assert found.packs_views
-    told = list(found.views("train", pieces, 3))
+    with closing(found):
+        told = list(found.views("train", pieces, 3))
     assert [indices for indices, _, _ in told] == [[0, 2], [5, 3], []]
     assert [[index for index, _ in refused] for _, _, refused in told] == [[1], [], [1]]
     for indices, views, _ in told[:2]:
@@ -178,3 +189,75 @@ def test_a_share_that_cannot_be_read_keeps_its_process_in_step(pictures: Catalog
     alone = list(feed(pictures).train(1))
     assert {len(share.labels) for share in alone} == {0}
     assert sum(len(share.skipped) for share in alone) == 18
+
+
+# What comes next
+
+
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """What is begun from here on: split, epoch (0: as it is evaluated), first step."""
+    found: list[tuple[str, int, int]] = []
+    begin = PictureFeed._begin
+
+    def watched(self: PictureFeed, split: str, epoch: int = 0, skip: int = 0) -> Any:
+        found.append((split, epoch, skip))
+        return begin(self, split, epoch, skip)
+
+    monkeypatch.setattr(PictureFeed, "_begin", watched)
+    return found
+
+
+KNOBS: dict[str, Any] = {"augment": "crop", "mode": "full", "vary_on": "device", "epochs": 2}
+
+
+def test_the_first_pictures_of_what_comes_next_are_begun_before_the_last_are_used(
+    pictures: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing twice: a training of two epochs, whose network is judged before the first."""
+    asked, told = begun(monkeypatch), []
+    with closing(feed(pictures, **KNOBS)) as found:
+        for way in (lambda: found.evaluate("val"), lambda: found.train(1), lambda: found.evaluate("val"),
+                    lambda: found.train(2), lambda: found.evaluate("val")):  # fmt: skip
+            *_, last = way()
+            told.append((asked[-1], float(last.inputs.sum())))
+    val, first, second = ("val", 0, 0), ("train", 1, 0), ("train", 2, 0)
+    assert asked == [val, first, val, second, val]
+    assert [after for after, _ in told] == [first, val, second, val, val]
+    alone = [
+        list(feed(pictures, **KNOBS).evaluate("val")),
+        *(steps(feed(pictures, **KNOBS), number) for number in (1, 2)),
+    ]
+    sums = [float(shares[-1].inputs.sum()) for shares in alone]
+    assert [total for _, total in told] == [sums[0], sums[1], sums[0], sums[2], sums[0]]
+
+
+def test_what_comes_otherwise_is_as_it_would_be(pictures: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch that is entered in the middle, or left there; a split that no training evaluates."""
+    asked = begun(monkeypatch)
+    with closing(feed(pictures, **KNOBS)) as found:
+        list(found.evaluate("val"))
+        rest = list(found.train(1, 3))
+        way = found.train(2)
+        next(way)
+        way.close()  # type: ignore[attr-defined]
+        again = list(found.evaluate("test"))
+    assert asked == [("val", 0, 0), ("train", 1, 0), ("train", 1, 3), ("val", 0, 0), ("train", 2, 0), ("test", 0, 0)]
+    assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(rest, steps(feed(pictures, **KNOBS), 1, 3), strict=True))
+    assert sum(len(share.labels) for share in again) == len(pictures.splits["test"])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("pack", "decode"))]
+
+
+def test_on_a_card_the_processes_that_decoded_ahead_go_on(pictures: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From one split to the next, and what they have decoded is used."""
+    monkeypatch.setattr(batched, "_CARDS", ("cpu",))
+    items = [*pictures.splits["train"], *pictures.splits["val"]]
+    pieces = [list(range(start, start + 6)) for start in range(0, 18, 6)]
+    with Ahead(map(pictures.path, items), PREP.detail, 3) as early:
+        with closing(feed(pictures, early=early, workers=3)) as found:
+            views = torch.cat([made for _, made, _ in found.views("train", pieces, 2)], dim=1)
+            list(found.views("val", [[0, 1]], 1))
+        started = list(early._decoders._started)
+        assert [process.poll() for process in started] == [None]
+        assert len(early._coming) == len(pictures.splits["val"]) - 2
+    expected = torch.stack([feed(pictures).every_view("train", index, 2) for index in range(18)], dim=1)
+    assert torch.equal(views, expected)
