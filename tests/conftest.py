@@ -6,9 +6,9 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import browser as browsers
 import drawn
@@ -28,6 +28,8 @@ PATIENCE = 60_000
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+    from ftlab.runs import Run
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -130,6 +132,42 @@ def shared_data() -> Path:
 def tiny_folder(tmp_path: Path) -> Path:
     """A folder of drawn pictures, a sub-folder a class: amber, blue, green; 8 each, JPEG and PNG, 64 to 120 px."""
     return drawn.tiny(tmp_path / "tiny")
+
+
+@pytest.fixture
+def begin(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Run]]:
+    """Makes new runs on the tiny folder, for trainings of seconds: see `loop`."""
+    import loop
+    import torch
+
+    threads = torch.get_num_threads()
+    yield loop.beginning(tiny_folder, tmp_path / "runs", monkeypatch)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """`net` and `optimizer` that the engine makes, and what the network was `before`."""
+    import loop
+
+    return loop.watched(monkeypatch)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit status, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        from ftlab import cli
+
+        try:
+            status = cli.main([str(word) for word in words])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
 
 
 @pytest.fixture

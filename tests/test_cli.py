@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +22,10 @@ import staged
 from PIL import Image
 from staged import DEAF, Stage
 
-from ftlab import backbones, cli, config, machine, places, runs
-from ftlab.commands import settings, training
-from ftlab.config import KNOBS, TrainConfig
-from ftlab.errors import ConfigError
+from ftlab import backbones, cli, machine, runs
+from ftlab.commands import settings
 from ftlab.inference import decision
 from ftlab.jobs import worker
-from ftlab.models import cam_layers, network
-from ftlab.runs import Run
 from ftlab.training import sealed
 
 FTLAB = [sys.executable, "-m", "ftlab"]
@@ -42,27 +34,8 @@ FTLAB = [sys.executable, "-m", "ftlab"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this process: exit status, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        try:
-            status = cli.main([str(word) for word in words])
-        except SystemExit as end:
-            status = int(end.code or 0)
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return run
-
-
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
-
-
-def read(*words: str) -> TrainConfig:
-    return settings.given(cli.parser().parse_args(["train", *words]))
 
 
 # One training, by a process of its own, for all that follows
@@ -372,75 +345,9 @@ def test_stop_and_resume(say: Any, pictures: Path, tmp_path: Path) -> None:
     assert epochs == list(range(len(epochs)))
 
 
-# Looking at a folder
-
-
-def test_scan(say: Any, tiny_folder: Path) -> None:
-    (tiny_folder / "amber" / "broken.jpg").write_text("<html>not found</html>")
-    status, out, err = say("scan", tiny_folder, "--json")
-    assert (status, err) == (0, "")
-    (found,) = lines(out)
-    assert found["classes"] == {name: {"train": 6, "val": 1, "test": 1} for name in ("amber", "blue", "green")}
-    assert found["splits"] == {"train": 18, "val": 3, "test": 3}
-    (problem,) = found["problems"]
-    assert problem.keys() == {"file", "problem", "remedy"}
-    assert problem["file"] == "amber/broken.jpg"
-    assert "web page" in problem["problem"]
-    status, out, _ = say("scan", tiny_folder)
-    assert status == 0
-    assert "amber/broken.jpg: " in out
-    assert out.splitlines()[2].split() == ["amber", "6", "1", "1"]
-
-
-def test_scan_deals_with_the_shares_that_are_given(say: Any, tiny_folder: Path) -> None:
-    (found,) = lines(say("scan", tiny_folder, "--json", "--val-share", 0.25, "--test-share", 0.25)[1])
-    assert found["splits"] == {"train": 12, "val": 6, "test": 6}
-
-
-def test_a_zip_and_a_list_are_looked_at_like_a_folder(say: Any, tiny_folder: Path, tmp_path: Path) -> None:
-    file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", tiny_folder))
-    (found,) = lines(say("scan", file, "--json")[1])
-    assert found["splits"] == {"train": 18, "val": 3, "test": 3}
-    rows = [f"{path.relative_to(tiny_folder).as_posix()};{path.parent.name}" for path in tiny_folder.glob("*/*.jpg")]
-    (tiny_folder / "pets.csv").write_text("\n".join(["path;label", *rows, "gone.jpg;amber"]))
-    (found,) = lines(say("scan", tiny_folder / "pets.csv", "--json")[1])
-    assert found["layout"] == "list"
-    assert found["problems"][0]["line"] == 20
-    out = say("scan", tiny_folder / "pets.csv")[1]
-    assert "gone.jpg (line 20): The file is not there." in out
-    assert "classes as the list says" in out
-
-
-def test_a_training_takes_a_zip_and_unpacks_it_once(say: Any, pictures: Path, tmp_path: Path) -> None:
-    file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", pictures))
-    command = ["train", "--data", file, "--epochs", 1, "--threads", 1, "--runs", tmp_path / "runs"]
-    assert say(*command)[0] == 0
-    run = runs.find(tmp_path / "runs", "latest")
-    assert run.config().data == str(file)
-    assert Path(run.read("split.json")["root"]).is_relative_to(places.home() / "archives")
-    assert say("evaluate", "latest", "--runs", tmp_path / "runs")[0] == 0
-    assert len(list((places.home() / "archives").iterdir())) == 1
-
-
-def test_a_zip_that_is_refused_makes_no_run(say: Any, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as out:
-        out.writestr("../\nevil.png", b"x")
-    status, out_text, err = say("train", "--data", tmp_path / "evil.zip", "--runs", tmp_path / "runs")
-    assert (status, out_text) == (2, "")
-    assert len(err.splitlines()) == 1
-    assert r"../\x0aevil.png leads out" in err
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there are no such names on Windows")
-def test_no_name_of_a_class_or_a_file_breaks_a_line_of_the_table(say: Any, tiny_folder: Path) -> None:
-    (tiny_folder / "amber").rename(tiny_folder / "am\nber\x1b[31m")
-    (tiny_folder / "blue" / "x\ny.png").touch()
-    status, out, _ = say("scan", tiny_folder)
-    assert status == 0
-    assert len(out.splitlines()) == 6
-    assert r"am\x0aber\x1b[31m" in out
-    assert "\x1b" not in out
+def test_a_runs_own_file_repeats_it(root: Path) -> None:
+    run = runs.find(root, "latest")
+    assert settings.given(cli.parser().parse_args(["train", "--config", str(run.path / "config.json")])) == run.config()
 
 
 # Mistakes
@@ -571,203 +478,3 @@ def test_a_reader_who_has_seen_enough_is_no_bug(tiny_folder: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
-
-
-# Starting at once
-
-
-@pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["runs"], ["stop", "x"], ["--version"]], ids=" ".join
-)
-def test_what_needs_no_torch_does_not_load_it(words: list[str]) -> None:
-    code = (
-        "import sys\nfrom ftlab.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-        "print({'torch', 'torchvision', 'timm', 'gradio', 'matplotlib', 'cv2'} & set(sys.modules), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1] == "set()"
-
-
-def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> None:
-    status, out, _ = say("--help")
-    assert status == 0
-    for verb in (
-        "scan",
-        "train",
-        "runs",
-        "rename",
-        "note",
-        "delete",
-        "restore",
-        "bin",
-        "stop",
-        "resume",
-        "evaluate",
-        "predict",
-        "explain",
-        "backbones",
-        "layers",
-        "statistics",
-        "preview",
-        "ui",
-    ):
-        assert re.search(rf"\n    {verb}\s", out)
-    flat = " ".join(say("train", "--help")[1].split())
-    for name, (knob, _) in KNOBS.items():
-        assert config.flag(name) in flat
-        assert all(choice in flat for choice in knob.choices)
-
-
-def test_backbones_lists_what_the_readme_lists(say: Any) -> None:
-    status, out, _ = say("backbones")
-    assert status == 0
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    for line, row in zip(out.splitlines()[1:], backbones.TABLE.values(), strict=False):
-        assert line.split()[0] == row.name
-        assert row.licence in line
-        megabytes = "no download" if row.weights_package else f"{row.megabytes:.0f} MB"
-        written = next(one for one in readme.splitlines() if f"| `{row.name}` |" in one)
-        assert all(part in written for part in (row.title, f"| {row.parameters / 1e6:.1f} M |", megabytes, row.source))
-    assert "timm/NAME" in out
-    rows = lines(say("backbones", "--json")[1])
-    assert [backbones.from_json(one) for one in rows] == list(backbones.TABLE.values())
-
-
-def test_layers_shows_a_table_that_adds_up(say: Any) -> None:
-    status, out, _ = say("layers", "squeezenet1_1", "--classes", "4", "--mode", "full")
-    assert status == 0
-    assert "features.12" in out
-    assert "512 × 13 × 13" in out
-    assert "724,548 parameters, 724,548 of them trained in full mode" in out
-    found = lines(say("layers", "squeezenet1_1", "--classes", "4", "--depth", "1", "--json")[1])
-    assert [one["name"] for one in found] == ["features", "classifier", "head"]
-    assert sum(one["trainable"] for one in found) == 4 * 513
-
-
-@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "squeezenet1_1"])
-def test_layers_marks_those_that_can_be_looked_at_as_explain_takes_them(say: Any, name: str) -> None:
-    row = backbones.get(name)
-    net = network.build(row, 3, pretrained=False)
-    worth, possible = ({one.path for one in those(net, row)} for those in (cam_layers.candidates, cam_layers.every))
-    found = {one["name"]: one["map"] for one in lines(say("layers", name, "--depth", "1", "--json")[1])}
-    assert found[row.cam] == "usual"
-    assert {path for path, mark in found.items() if mark == "worth"} == worth & found.keys() - {row.cam}
-    assert {path for path, mark in found.items() if mark} == possible & found.keys()
-    assert found["head"] is None
-    out = say("layers", name)[1]
-    (listed, usual) = re.findall(r"explain --layer`: (.*?)\. The usual one: (.*)\.", out)[0]
-    assert (set(listed.split(", ")), usual) == (worth, row.cam)
-
-
-def test_what_holds_several_layers_gives_what_the_last_of_them_gives(say: Any) -> None:
-    out = say("layers", "resnet18", "--depth", "2")[1]
-    marks = {line.split()[0]: line for line in out.splitlines()}
-    assert marks["layer4.1"].endswith("usual"), "it is the same as layer4"
-    assert marks["layer4.0"].endswith("worth a look")
-    assert marks["bn1"].endswith("possible")
-    assert marks["avgpool"].split()[-1] == "0", "one place tells none apart"
-
-
-@pytest.mark.parametrize(
-    "words", ["layers resnet19", "layers resnet18 --depth 0", "backbones resnet19", "layers timm/a/b"]
-)
-def test_a_slip_about_backbones_is_one_line(say: Any, words: str) -> None:
-    status, out, err = say(*words.split())
-    assert (status, out) == (2, "")
-    assert err.startswith("ftlab: ")
-    assert len(err.splitlines()) == 1
-
-
-def test_ui_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftlab.ui.serve.serve", lambda words: 7 if words == ["--port", "7999"] else 1)
-    assert cli.main(["ui", "--port", "7999"]) == 7
-
-
-# The configuration on the command line
-
-
-TEXTS = {
-    "backbone": [*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"],
-    "init": ["weights of mine.safetensors", "latest"],
-    "rename": ["encoder.=backbone.,old=new"],
-    "unfreeze_from": ["0.25", "features.7"],
-}
-
-
-def drawn_config(seed: int) -> TrainConfig:
-    """A configuration with about half of its knobs turned to something; knobs that contradict are drawn again."""
-    dice = random.Random(seed)
-    while True:
-        values: dict[str, Any] = {}
-        for name, (knob, _) in KNOBS.items():
-            if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
-                continue
-            if name in TEXTS:
-                values[name] = dice.choice(TEXTS[name])
-            elif knob.choices:
-                values[name] = dice.choice([choice for choice in knob.choices if choice])
-            elif config.kind(name) is int:
-                values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
-            else:
-                values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
-        if "sample" not in values:
-            values["data"] = dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])
-        shares: dict[str, Any] = {"val_share": dice.uniform(0.01, 0.4), "test_share": dice.choice([0.0, 1 / 3])}
-        with suppress(ConfigError):
-            return TrainConfig(**values, **shares)
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_the_command_line_gives_the_configuration_back(seed: int) -> None:
-    original = drawn_config(seed)
-    assert config.resolve(read(*config.argv(original))) == config.resolve(original)
-
-
-def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
-    file = tmp_path / "settings.json"
-    file.write_text(json.dumps({"data": "a", "epochs": 7, "seed": 3, "mode": "full"}))
-    merged = read("--config", str(file), "--seed", "0", "--epochs", "9")
-    assert merged == TrainConfig(data="a", epochs=9, seed=0, mode="full")
-
-
-def test_another_source_of_pictures_replaces_that_of_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "settings.json"
-    file.write_text(json.dumps({"data": "a", "epochs": 7}))
-    assert read("--config", str(file), "--sample", "shapes") == TrainConfig(sample="shapes", epochs=7)
-    file.write_text(json.dumps({"sample": "shapes"}))
-    assert read("--config", str(file), "--data", "b") == TrainConfig(data="b")
-    with pytest.raises(ConfigError):
-        read("--config", str(file), "--data", "b", "--sample", "shortcut")
-
-
-def test_a_runs_own_file_repeats_it(root: Path) -> None:
-    run = runs.find(root, "latest")
-    assert read("--config", str(run.path / "config.json")) == run.config()
-
-
-def test_a_relative_folder_is_kept_whole(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[TrainConfig] = []
-
-    def noted(run: Run, settings: TrainConfig, options: object) -> int:
-        started.append(settings)
-        return 0
-
-    monkeypatch.setattr(training, "_trained", noted)
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["train", "--data", "tiny"]) == 0
-    assert started[0].data == str(tmp_path / "tiny")
-    assert runs.find(tmp_path / "runs", "latest").config() == started[0]
-
-
-def test_progress_is_a_bar_on_a_terminal_only(
-    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    seen = Terminal()
-    monkeypatch.setattr(sys, "stderr", seen)
-    assert cli.main(["scan", str(tiny_folder), "--json"]) == 0
-    assert "Checking pictures" in seen.getvalue()
-    assert lines(capsys.readouterr().out)[0]["splits"]["train"] == 18

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,6 @@ from ftlab.config import KNOBS
 from ftlab.data import catalog, statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this process: exit status, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        status = cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return run
 
 
 def test_statistics_are_of_the_training_pictures(say: Any, tiny_folder: Path) -> None:

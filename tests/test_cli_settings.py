@@ -1,0 +1,89 @@
+"""The configuration on the command line: flags, a file, and back."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftlab import backbones, cli, config, runs
+from ftlab.commands import settings, training
+from ftlab.config import KNOBS, TrainConfig
+from ftlab.errors import ConfigError
+from ftlab.runs import Run
+
+
+def read(*words: str) -> TrainConfig:
+    return settings.given(cli.parser().parse_args(["train", *words]))
+
+
+TEXTS = {
+    "backbone": [*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"],
+    "init": ["weights of mine.safetensors", "latest"],
+    "rename": ["encoder.=backbone.,old=new"],
+    "unfreeze_from": ["0.25", "features.7"],
+}
+
+
+def drawn_config(seed: int) -> TrainConfig:
+    """A configuration with about half of its knobs turned to something; knobs that contradict are drawn again."""
+    dice = random.Random(seed)
+    while True:
+        values: dict[str, Any] = {}
+        for name, (knob, _) in KNOBS.items():
+            if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
+                continue
+            if name in TEXTS:
+                values[name] = dice.choice(TEXTS[name])
+            elif knob.choices:
+                values[name] = dice.choice([choice for choice in knob.choices if choice])
+            elif config.kind(name) is int:
+                values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
+            else:
+                values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
+        if "sample" not in values:
+            values["data"] = dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])
+        shares: dict[str, Any] = {"val_share": dice.uniform(0.01, 0.4), "test_share": dice.choice([0.0, 1 / 3])}
+        with suppress(ConfigError):
+            return TrainConfig(**values, **shares)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_command_line_gives_the_configuration_back(seed: int) -> None:
+    original = drawn_config(seed)
+    assert config.resolve(read(*config.argv(original))) == config.resolve(original)
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"data": "a", "epochs": 7, "seed": 3, "mode": "full"}))
+    merged = read("--config", str(file), "--seed", "0", "--epochs", "9")
+    assert merged == TrainConfig(data="a", epochs=9, seed=0, mode="full")
+
+
+def test_another_source_of_pictures_replaces_that_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"data": "a", "epochs": 7}))
+    assert read("--config", str(file), "--sample", "shapes") == TrainConfig(sample="shapes", epochs=7)
+    file.write_text(json.dumps({"sample": "shapes"}))
+    assert read("--config", str(file), "--data", "b") == TrainConfig(data="b")
+    with pytest.raises(ConfigError):
+        read("--config", str(file), "--data", "b", "--sample", "shortcut")
+
+
+def test_a_relative_folder_is_kept_whole(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[TrainConfig] = []
+
+    def noted(run: Run, settings: TrainConfig, options: object) -> int:
+        started.append(settings)
+        return 0
+
+    monkeypatch.setattr(training, "_trained", noted)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--data", "tiny"]) == 0
+    assert started[0].data == str(tmp_path / "tiny")
+    assert runs.find(tmp_path / "runs", "latest").config() == started[0]
