@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +115,26 @@ def test_the_kernel_of_a_card_gives_the_same() -> None:
     own = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=own, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch brings Triton on Linux only")
+def test_the_kernel_is_compiled_for_a_card_without_one(tmp_path: Path) -> None:
+    """By Triton's own compiler and assembler, for one of NVIDIA's of 2022 (sm_90)."""
+    program = """
+        from triton.backends.compiler import GPUTarget
+        from triton.compiler import ASTSource, compile
+        from ftlab.data import kernel
+        kinds = {"pixels": "*u8", "made": "*u8", "BLOCK": "constexpr", **dict.fromkeys(kernel._NUMBERS, "i32")}
+        kinds |= dict.fromkeys(kernel._TABLES[:3], "*i64") | dict.fromkeys(kernel._TABLES[3:], "*i32")
+        signature = {one.name: kinds[one.name] for one in kernel._squares.params}
+        source = ASTSource(kernel._squares, signature, {"BLOCK": kernel._BLOCK}, {})
+        print(len(compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]))
+    """
+    own = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    own.pop("TRITON_INTERPRET", None)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 1000
 
 
 def test_where_there_is_no_kernel_products_do_the_sums() -> None:

@@ -19,6 +19,8 @@ os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 _BLOCK = 256
 """Pixels that a program makes."""
+_NUMBERS = ["count", "side", "most"]
+_TABLES = ["corners", "pitches", "lengths", "lowest", "weights", "bits"]
 
 
 def squares(
@@ -57,7 +59,9 @@ def attempt(device: torch.device) -> None:
         raise RuntimeError(f"a kernel that computes {made.flatten().tolist()}")
 
 
-@triton.jit
+# One program for all batches: by itself Triton compiles another one, in the midst of a training, where a number or an
+# address happens to be a multiple of 16, or a number is 1.
+@triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_TABLES)
 def _squares(pixels, corners, pitches, lengths, lowest, weights, bits, made, count, side, most, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # fmt: skip
     picture = tl.program_id(0)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
