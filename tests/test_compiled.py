@@ -18,18 +18,18 @@ import torch
 import torch._dynamo  # its own import warns where warnings are errors
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from loop import go
 from test_learner import batch, learner_of, tiny
 from tiny_row import TINY
 
 from ftlab import backbones, runs, words
 from ftlab.config import TrainConfig
 from ftlab.errors import ConfigError
-from ftlab.events import Event, Note, Step
+from ftlab.events import Event, Note
 from ftlab.runs import Run
 from ftlab.training import compiled, devices, recorded, sealed
 from ftlab.training.checkpoint import Position
 from ftlab.training.compiled import Compiler
-from ftlab.training.engine import train
 
 FULL: dict[str, Any] = {"mode": "full", "learning_rate": 1e-4, "batchnorm": "frozen", "epochs": 2}
 PHASES: dict[str, Any] = {**FULL, "unfreeze_epoch": 1, "ema": 0.9, "accumulate": 2, "dropout": 0.2}
@@ -50,17 +50,6 @@ def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator
 def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     few = {"batch_size": 4, "data": str(tiny_folder), "backbone": TINY.name, "threads": 1}
     return lambda **knobs: runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
-
-
-def go(run: Run, stop_at: int | None = None) -> list[Event]:
-    run.withdraw_stop()
-    events = []
-    for event in train(run.config(), run, weights=False):
-        run.append(event)
-        events.append(event)
-        if isinstance(event, Step) and event.step == stop_at:
-            run.ask_stop()
-    return events
 
 
 def notes(events: list[Event]) -> dict[str, dict[str, object]]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from loop import go
 from PIL import Image
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from ftlab.config import TrainConfig
 from ftlab.data import augment, catalog, decode, statistics, transforms
 from ftlab.data.statistics import Statistics
 from ftlab.errors import ConfigError
-from ftlab.events import Event, Note, Progress, Step
+from ftlab.events import Event, Note, Progress
 from ftlab.inference import predictor
 from ftlab.models import heads
 from ftlab.models.network import Network
@@ -65,17 +66,6 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
     monkeypatch.setattr(Network, "forward", watched)
     return batches
-
-
-def go(run: Run, stop_at: int | None = None) -> list[Event]:
-    run.withdraw_stop()
-    events = []
-    for event in train(run.config(), run, weights=False):
-        run.append(event)
-        events.append(event)
-        if isinstance(event, Step) and event.step == stop_at:
-            run.ask_stop()
-    return events
 
 
 def said(events: list[Event]) -> list[Note]:
