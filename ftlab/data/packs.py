@@ -74,7 +74,7 @@ class Pack:
         start = _whole(sum(3 * height * width for height, width in self.sizes))
         for own, looks in zip(self.scalings, self.looks, strict=True):
             yield own.within(there, start), looks
-            start += _bytes(own)
+            start += own.nbytes
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,3 @@ class Packs(Iterator[Pack]):
 def _whole(length: int) -> int:
     """So many bytes that a table may begin behind them."""
     return -(-length // 8) * 8
-
-
-def _bytes(own: Scaling) -> int:
-    return sum(table.nbytes for table in own.tables)

@@ -89,6 +89,11 @@ class Scaling:
         """All the numbers. One behind the other their bytes are a multiple of 8, as the place of the first must be."""
         return self.heads, self.lowest, self.weights, self.bits
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables."""
+        return sum(table.nbytes for table in self.tables)
+
     def within(self, flat: Tensor, start: int) -> Scaling:
         """The same with tables whose bytes lie in `flat`, uint8 [N], from `start` on, on its device."""
         found = []

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ftlab.data.loader import plan, views_of
 from ftlab.models.features import Features
+from ftlab.training import feeds
 from ftlab.training.feeds import Share
 from ftlab.training.picture_feed import PictureFeed
 from ftlab.training.sampling import order
@@ -50,7 +51,7 @@ class FeatureFeed:
         after the one `chosen` for it. Found for all at once: a card is waited for but here."""
         vectors, labels = self.vectors[split], self.labels[split]
         pieces = plan(range(len(drawn)), size)
-        mine = [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
+        mine = feeds.parts(pieces, self.rank, self.world)
         where = torch.tensor([place for own in mine for place in own], dtype=torch.int64)
         counts = [float(self.rank < len(piece)) for piece, own in zip(pieces, mine, strict=True) for _ in own]
         weight = torch.tensor(counts, device=vectors.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,11 @@ class Share:
     weight: Tensor
     count: int
     skipped: list[tuple[int, PictureError]]
+
+
+def parts(pieces: Sequence[list[int]], rank: int, world: int) -> list[list[int]]:
+    """Of each piece, what process number `rank` of `world` takes: a picture at least, so that none is left waiting."""
+    return [piece[rank::world] or piece[:1] for piece in pieces]
 
 
 class Feed(Protocol):

@@ -27,6 +27,7 @@ from ftlab.data.transforms import Preprocessing
 from ftlab.errors import PictureError
 from ftlab.machine import cores
 from ftlab.models.features import Views
+from ftlab.training import feeds
 from ftlab.training.feeds import Share
 from ftlab.training.sampling import order
 
@@ -176,7 +177,9 @@ class PictureFeed:
 
     def _decoded(self, split: str, pieces: Sequence[list[int]], picture: Callable[[int], Tensor]) -> Iterator[Share]:
         """Steps of pictures that threads make ready one by one."""
-        made = batches(self._mine(pieces), picture, self.workers, pinned=transfer.pinned(self.device))
+        made = batches(
+            feeds.parts(pieces, self.rank, self.world), picture, self.workers, pinned=transfer.pinned(self.device)
+        )
         yield from self._shares(split, pieces, made, lambda _, pixels: pixels)
 
     def _packed(self, split: str, epoch: int = 0, skip: int = 0, full: int = 0) -> Iterator[Share]:
@@ -197,7 +200,7 @@ class PictureFeed:
     def _begin(self, split: str, epoch: int = 0, skip: int = 0) -> _Begun:
         looks = partial(self._look, epoch) if epoch else lambda _, size: [batched.plain(size, self.prep)]
         pieces = self._steps(epoch)[skip:] if epoch else self._in_order(split)
-        return pieces, self._packs(split, self._mine(pieces), looks)
+        return pieces, self._packs(split, feeds.parts(pieces, self.rank, self.world), looks)
 
     def _watched(self, made: Packs, split: str) -> Iterator[Pack]:
         """The same packs. Once no more are to be begun, those of what a training does next are: a card would wait for
@@ -248,9 +251,6 @@ class PictureFeed:
             return index % total, self._file(split, index % total)
 
         return Packs(self._source, split, pieces, locate, looks, ways)
-
-    def _mine(self, pieces: Sequence[list[int]]) -> list[list[int]]:
-        return [piece[self.rank :: self.world] or piece[:1] for piece in pieces]
 
     def _shares(
         self,
