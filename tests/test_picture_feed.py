@@ -223,10 +223,9 @@ def test_the_first_pictures_of_what_comes_next_are_begun_before_the_last_are_use
     val, first, second = ("val", 0, 0), ("train", 1, 0), ("train", 2, 0)
     assert asked == [val, first, val, second, val]
     assert [after for after, _ in told] == [first, val, second, val, val]
-    alone = [
-        list(feed(pictures, **KNOBS).evaluate("val")),
-        *(steps(feed(pictures, **KNOBS), number) for number in (1, 2)),
-    ]
+    with closing(feed(pictures, **KNOBS)) as other:
+        alone = [list(other.evaluate("val"))]
+    alone += [steps(feed(pictures, **KNOBS), number) for number in (1, 2)]
     sums = [float(shares[-1].inputs.sum()) for shares in alone]
     assert [total for _, total in told] == [sums[0], sums[1], sums[0], sums[2], sums[0]]
 
