@@ -33,7 +33,7 @@ from ftlab.training.checkpoint import Position
 from ftlab.training.compiled import Compiler
 from ftlab.training.feeds import Share
 from ftlab.training.learner import Learner
-from ftlab.training.metrics import Tally
+from ftlab.training.metrics import Tally, Together
 from ftlab.training.picture_feed import PictureFeed
 
 
@@ -120,14 +120,16 @@ class Bench:
     def seconds(self, shares: Iterator[Share]) -> tuple[float, float]:
         """How long the steps take, by the clock and in time of the processor's cores."""
         tally = Tally(self.accelerator.device)
+        figures = Together(tally)
         began, worked = time.perf_counter(), time.process_time()
         for share in shares:
             self.learner.set_rates(self.step, Position())
             list(self.compiler.look(share, Position(epoch=1)))
             logits, _ = self.learner.gradients(share, self.step)
             self.learner.step(self.step)
-            tally.add(logits, share.labels, share.weight)
+            figures.add(logits, share.labels, share.weight)
             self.step += 1
+        figures.settle()
         assert tally.total(self.accelerator).n == self.count  # waits for the device too
         return time.perf_counter() - began, time.process_time() - worked
 

@@ -114,6 +114,7 @@ def _trained(
             return
         if early:
             early.close()
+        pictures.close()  # nobody decodes any more, and the processes that did would stay beside the head
         accelerator = devices.beside(accelerator, net.head, config.step_size)
         net.to(accelerator.device)
         pictures.device = accelerator.device
