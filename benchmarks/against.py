@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.peers.job import shorter
 from benchmarks.process import last_line
 from benchmarks.row import at_least
-from ftlab.run import Run
+from ftlab.runs.directory import Run
 
 OURS = {"frozen": ["--mode", "frozen", "--feature-views", "1"], "full": ["--mode", "full"]}
 PEERS = {"tutorial": ["tutorial"], "reference": ["reference"], "tuned": ["reference", "--tuned"]}

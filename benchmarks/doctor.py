@@ -21,9 +21,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.planted import Planted, plant
-from ftlab.data import catalog, rendered
-from ftlab.inspection import doctor
-from ftlab.inspection.findings import KINDS, Report
+from ftlab.audit import examine
+from ftlab.audit.findings import KINDS, Report
+from ftlab.data.dataset import catalog
+from ftlab.data.samples import sample_sets
 
 
 def examined(folder: Path) -> tuple[Report, str]:
@@ -33,7 +34,7 @@ def examined(folder: Path) -> tuple[Report, str]:
         os.environ["FTLAB_HOME"] = home
         try:
             begun, worked = time.monotonic(), time.process_time()
-            *_, report = doctor.examine(catalog.scan(folder))
+            *_, report = examine.examine(catalog.scan(folder))
             seconds = f"{time.monotonic() - begun:.1f} s ({time.process_time() - worked:.1f} s of a core)"
         finally:
             os.environ.pop("FTLAB_HOME")
@@ -86,7 +87,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ftlab-planted-") as scratch:
         if options.clean:
-            sets = {name: rendered.ensure(name) for name in ("shapes", "shortcut")}
+            sets = {name: sample_sets.ensure(name) for name in ("shapes", "shortcut")}
             for name, folder in (sets | {"alike": alike(Path(scratch) / "alike")}).items():
                 report, seconds = examined(folder)
                 print(name, report.looked, dict(Counter(one.kind for one in report.findings)), seconds, flush=True)

@@ -20,18 +20,22 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import row
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.data import catalog, rendered, transforms
-from ftlab.data.decode import read
-from ftlab.data.loader import batches, plan
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.machine import cores
+from ftlab.data.dataset import catalog
+from ftlab.data.images.decode import read
+from ftlab.data.loading.loader import batches, plan
+from ftlab.data.samples import sample_sets
+from ftlab.data.transforms import preprocess
+from ftlab.evaluation import calibration, evaluate, results
+from ftlab.evaluation.evaluate import Inspection
+from ftlab.evaluation.results import Pictures
 from ftlab.inference.predictor import Predictor
-from ftlab.inspection import calibration, evaluate, outcome
-from ftlab.inspection.evaluate import Inspection
-from ftlab.inspection.outcome import Pictures
-from ftlab.machine import cores
-from ftlab.models import engines, features, network
-from ftlab.runs import Run
+from ftlab.models import network
+from ftlab.models.execution import engines, features
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 BATCH = 32
 
@@ -45,9 +49,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(cores())
-    folder = Path(options.data) if options.data else rendered.ensure("shapes")
+    folder = Path(options.data) if options.data else sample_sets.ensure("shapes")
     with TemporaryDirectory() as place:
-        run = runs.create(place, TrainConfig(data=str(folder), backbone=options.backbone))
+        run = run_store.create(place, TrainConfig(data=str(folder), backbone=options.backbone))
         model, pictures = prepare(folder, options.backbone, options.pictures)
         ways: dict[str, Callable[[], None]] = {
             "A evaluate": partial(whole, run, model, pictures),
@@ -73,13 +77,13 @@ def prepare(folder: Path, backbone: str, count: int) -> tuple[Predictor, Picture
     row = backbones.get(backbone)
     net = network.build(row, len(found.classes), pretrained=False)
     items = tuple(islice(cycle([item for split in found.splits.values() for item in split]), count))
-    return Predictor(net, row, transforms.of(row), found.classes, row.title), Pictures("test", found.root, items)
+    return Predictor(net, row, preprocess.of(row), found.classes, row.title), Pictures("test", found.root, items)
 
 
 def whole(run: Run, model: Predictor, pictures: Pictures) -> None:
     """A."""
     made = evaluate.look(model, pictures)
-    outcome.write(run, made, pictures.fingerprint)
+    results.write(run, made, pictures.fingerprint)
     found = Inspection(made, calibration.decide(made))
     assert found.figures.top1.n == len(pictures.items)
     assert calibration.reliability(made, found.temperature).count.sum() == len(pictures.items)
@@ -90,14 +94,14 @@ def bare(model: Predictor, pictures: Pictures) -> None:
     seen = 0
     for batch in batches(plan(range(len(pictures.items)), BATCH), partial(_square, model, pictures), cores()):
         with torch.inference_mode():
-            seen += len(model.network(transforms.normalise(batch.pixels, model.prep)))
+            seen += len(model.network(preprocess.normalise(batch.pixels, model.prep)))
     assert seen == len(pictures.items)
 
 
 def engine(model: Predictor, pictures: Pictures) -> None:
     """C."""
     net = nn.Sequential(model.network.backbone, model.network.head)
-    normalise = partial(transforms.normalise, prep=model.prep)
+    normalise = partial(preprocess.normalise, prep=model.prep)
     square = partial(_view, model, pictures)
     device = torch.device("cpu")
     chosen = engines.choose(net, model.row, normalise, model.prep.side, device, looks=len(pictures.items))
@@ -106,7 +110,7 @@ def engine(model: Predictor, pictures: Pictures) -> None:
 
 
 def _square(model: Predictor, pictures: Pictures, index: int) -> Tensor:
-    return transforms.evaluation(
+    return preprocess.evaluation(
         read(pictures.root / pictures.items[index].path, at_least=model.prep.detail), model.prep
     )
 

@@ -25,16 +25,18 @@ from typing import Any
 import torch
 
 from benchmarks.row import at_least
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.data import transforms
-from ftlab.training import devices, setup
-from ftlab.training.checkpoint import Position
-from ftlab.training.compiled import Compiler
-from ftlab.training.feeds import Share
-from ftlab.training.learner import Learner
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.transforms import preprocess
+from ftlab.runs import run_store
+from ftlab.training import setup
+from ftlab.training.checkpoints.checkpoint import Position
+from ftlab.training.compile import Compiler
+from ftlab.training.devices import device_setup
+from ftlab.training.feeds.base import Share
+from ftlab.training.feeds.images import PictureFeed
 from ftlab.training.metrics import Tally, Together
-from ftlab.training.picture_feed import PictureFeed
+from ftlab.training.train_step import Learner
 
 
 def main() -> None:
@@ -76,12 +78,12 @@ class Bench:
         # Recorded, as a training on a card decides; elsewhere it is no.
         knobs = {**knobs, "compile": "record", "epochs": options.rounds + 2, **options.knobs}
         config = TrainConfig(data=options.data, **knobs)
-        run = runs.create(place, config)
-        self.accelerator = devices.open_device(config)
+        run = run_store.create(place, config)
+        self.accelerator = device_setup.open_device(config)
         self.config, _ = setup.fix(config, run, self.accelerator)
         found = setup.catalog(self.config, run, self.accelerator)
         row = backbones.get(self.config.backbone)
-        self.prep = transforms.chosen(row, self.config)
+        self.prep = preprocess.chosen(row, self.config)
         net = setup.build(self.config, run, found, self.prep, self.accelerator, False, 1)
         self.feed = PictureFeed(found, self.prep, self.config, self.accelerator)
         self.learner = Learner(net, row, self.config, self.accelerator, Position(), self.feed)
@@ -92,7 +94,7 @@ class Bench:
         self.steps = (options.pictures or every) // options.batch_size
         self.count = self.steps * options.batch_size
         self.facts: dict[str, Any] = {
-            "device": devices.name(self.accelerator.device),
+            "device": device_setup.name(self.accelerator.device),
             "threads": torch.get_num_threads(),
             "MB_for_pictures": self.config.keep_decoded,
         }

@@ -21,15 +21,15 @@ from typing import Any
 from benchmarks import photographs, table
 from benchmarks.process import last_line
 from benchmarks.row import at_least, at_most
-from ftlab.events import Note
-from ftlab.jobs.worker import environment
-from ftlab.machine import cores
-from ftlab.run import Run
+from ftlab.core.machine import cores
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Note
+from ftlab.runs.jobs.launch import environment
 
 _LOOK = """
 import json, sys, time
 from benchmarks.peak import megabytes
-from ftlab.data import catalog
+from ftlab.data.dataset import catalog
 began = time.monotonic()
 found = catalog.scan(sys.argv[1], check=False)
 listed = time.monotonic() - began

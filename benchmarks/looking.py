@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.row import at_most, seconds
-from ftlab import backbones
-from ftlab.data import transforms
-from ftlab.inference.attribution import attribute
+from ftlab.config import backbones
+from ftlab.core.machine import cores
+from ftlab.data.transforms import preprocess
+from ftlab.inference.cam_methods import attribute
 from ftlab.inference.predictor import Predictor
-from ftlab.machine import cores
 from ftlab.models import network
 
 SOME = (
@@ -44,7 +44,7 @@ def main() -> None:
     for name in options.backbones:
         row = backbones.get(name)
         net = network.build(row, 10, pretrained=False)
-        prep = transforms.of(row)
+        prep = preprocess.of(row)
         model = Predictor(net, row, prep, tuple(map(str, range(10))), row.title)
         picture = torch.randn(1, 3, prep.side, prep.side, generator=torch.Generator().manual_seed(0))
         if row.convolutional:

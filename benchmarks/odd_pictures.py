@@ -20,8 +20,8 @@ from PIL import Image
 
 from benchmarks import odd
 from benchmarks.peak import megabytes
-from ftlab.data import decode
-from ftlab.errors import PictureError
+from ftlab.core.errors import PictureError
+from ftlab.data.images import decode
 
 EACH = 300
 """Damaged files of each format."""

@@ -23,10 +23,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.row import at_most
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.events import Epoch, Started, Step
-from ftlab.ui.live import Watch
+from ftlab.config.train_config import TrainConfig
+from ftlab.runs import run_store
+from ftlab.runs.events import Epoch, Started, Step
+from ftlab.ui.common.run_status import Watch
 
 ROOT = Path(__file__).resolve().parent.parent
 _EPOCHS = 100
@@ -64,7 +64,7 @@ class Long:
     """A run at work with so many steps, and a page that looks at it."""
 
     def __init__(self, place: Path, steps: int) -> None:
-        self.run = runs.create(place, TrainConfig(sample="shapes"))
+        self.run = run_store.create(place, TrainConfig(sample="shapes"))
         self.run.claim()
         self.per_epoch, self.step = steps // _EPOCHS, 0
         self.run.append(

@@ -31,10 +31,10 @@ def megabytes() -> float:
 
 def main() -> int:
     """Do what the words say, and write the peak."""
-    from ftlab import cli
+    from ftlab.cli import main as cli_main
 
     to, *words = sys.argv[1:]
-    status = cli.main(words)
+    status = cli_main.main(words)
     Path(to, f"{os.getpid()}.json").write_text(json.dumps({"megabytes": megabytes()}), encoding="utf-8")
     return status
 

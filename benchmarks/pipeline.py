@@ -21,15 +21,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.row import at_least, seconds
-from ftlab import backbones
-from ftlab.data import catalog, transforms
-from ftlab.data.decode import read
-from ftlab.data.transforms import Preprocessing
-from ftlab.inference import many
+from ftlab.config import backbones
+from ftlab.core.machine import cores
+from ftlab.data.dataset import catalog
+from ftlab.data.images.decode import read
+from ftlab.data.transforms import preprocess
+from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.inference import batch_predict
 from ftlab.inference.predictor import Predictor
-from ftlab.machine import cores
-from ftlab.models import engines, features, network
-from ftlab.models.engines import Engine
+from ftlab.models import network
+from ftlab.models.execution import engines, features
+from ftlab.models.execution.engines import Engine
 
 BATCHES = (1, 4, 8)
 
@@ -47,18 +49,18 @@ def main() -> None:
     files = [found.path(item) for split in found.splits.values() for item in split]
     files = list(islice(cycle(files), options.pictures))
     row = backbones.get(options.backbone)
-    prep = transforms.of(row)
+    prep = preprocess.of(row)
     net = network.build(row, 10, pretrained=False)
     model = Predictor(net, row, prep, tuple(map(str, range(10))), row.title)
     run = engines.choose(
         model.network.backbone,
         row,
-        partial(transforms.normalise, prep=prep),
+        partial(preprocess.normalise, prep=prep),
         prep.side,
         torch.device("cpu"),
         looks=10_000,
     )
-    answers = many.engine(model, 10_000)
+    answers = batch_predict.engine(model, 10_000)
     pixels = torch.stack([_square(prep, file) for file in files[:8]])
     pace: dict[str, list[float]] = {}
     for number in range(options.rounds + 1):
@@ -81,7 +83,7 @@ def main() -> None:
 
 
 def _square(prep: Preprocessing, file: Path) -> Tensor:
-    return transforms.evaluation(read(file, at_least=prep.detail), prep)
+    return preprocess.evaluation(read(file, at_least=prep.detail), prep)
 
 
 def _decode(prep: Preprocessing, files: Sequence[Path]) -> None:
@@ -106,7 +108,7 @@ def _features(run: Engine, prep: Preprocessing, files: Sequence[Path]) -> None:
 
 
 def _predictions(model: Predictor, run: Engine, files: Sequence[Path]) -> None:
-    found = many.logits(model, run, files)
+    found = batch_predict.logits(model, run, files)
     assert [len(model.ranked(row, 5)) for row in found.vectors[0]] == [5] * len(files)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ftlab.data.decode import EXTENSIONS
+from ftlab.data.images.decode import EXTENSIONS
 
 
 @dataclass

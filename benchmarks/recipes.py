@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.process import last_line
-from ftlab import recipes
+from ftlab.config import recipes
 
 BEGIN, END = "<!-- made by benchmarks.recipes -->", "<!-- until here -->"
 
@@ -102,16 +102,16 @@ def run(name: str, seed: int) -> dict[str, Any]:
         flags = ["--recipe", name, "--data", str(pictures), "--runs", f"{scratch}/runs", "--seed", str(seed)]
         flags += ["--backbone", plan.backbone] if plan.backbone else []
         flags += ["--epochs", str(plan.epochs)] if plan.epochs else []
-        code = "from ftlab.cli import main; import sys; sys.exit(main(['train', '--json', *sys.argv[1:]]))"
+        code = "from ftlab.cli.main import main; import sys; sys.exit(main(['train', '--json', *sys.argv[1:]]))"
         if not plan.weights:
-            code = f"import functools; from ftlab.training import engine\n{_RANDOM}\n{code}"
+            code = f"import functools; from ftlab.training import loop\n{_RANDOM}\n{code}"
         places = {"TORCH_HOME": str(home / "torch_home"), "FTLAB_HOME": f"{scratch}/home"}
         ended, seconds = last_line(["-c", code, *flags], **places)
         scores = _scores(Path(ended["path"]))
     return {"recipe": name, "seed": seed, "seconds": seconds, **scores}
 
 
-_RANDOM = "engine.train = functools.partial(engine.train, weights=False)"
+_RANDOM = "loop.train = functools.partial(loop.train, weights=False)"
 
 
 def _scores(folder: Path) -> dict[str, Any]:

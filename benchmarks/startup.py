@@ -21,9 +21,9 @@ import urllib.request
 from pathlib import Path
 
 from benchmarks.row import at_most
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.run import Run
+from ftlab.config.train_config import TrainConfig
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 120.0
@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         for _ in range(20):
-            runs.create(place / "runs", TrainConfig(sample="shapes"))
+            run_store.create(place / "runs", TrainConfig(sample="shapes"))
         ways = {
             "`python -m ftlab --help`": (0.4, lambda: _command(["--help"])),
             "`python -m ftlab runs`, 20 runs": (0.4, lambda: _command(["runs", "--runs", str(place / "runs")])),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.row import Row
-from ftlab.machine import cores
+from ftlab.core.machine import cores
 
 BEGIN, END = "<!-- measured -->", "<!-- end -->"
 _HEAD = "| what | to reach | measured | made of |\n|---|---|---|---|"

@@ -2,14 +2,14 @@
 
 import sys
 
-from ftlab import loading
+from ftlab.core import lazy_import
 
 
 def main() -> int:
     """Run one command; its exit status."""
-    leave = loading.end_at_once()
+    leave = lazy_import.end_at_once()
     # After that: what it registers to run at the end must run before the end.
-    status: int = loading.module("ftlab.cli").main()
+    status: int = lazy_import.module("ftlab.cli.main").main()
     leave(status)
     return status
 

@@ -29,7 +29,7 @@ PATIENCE = 60_000
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from ftlab.runs import Run
+    from ftlab.runs.directory import Run
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -96,7 +96,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
     import torch
 
-    monkeypatch.setattr("ftlab.training.devices.cores", lambda: 1)
+    monkeypatch.setattr("ftlab.training.devices.device_setup.cores", lambda: 1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -106,13 +106,13 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def nothing_scanned() -> Iterator[None]:
     """The page remembers what it looked at, and other tests call other pictures by the same name."""
-    from ftlab.ui import sources
+    from ftlab.ui.common import data_choice
 
-    sources._scans.clear()
-    sources._hands.clear()
+    data_choice._scans.clear()
+    data_choice._hands.clear()
     yield
-    sources._scans.clear()
-    sources._hands.clear()
+    data_choice._scans.clear()
+    data_choice._hands.clear()
 
 
 @pytest.fixture(scope="session")
@@ -158,10 +158,10 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
     """Run a command in this process: exit status, standard output, standard error."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        from ftlab import cli
+        from ftlab.cli import main
 
         try:
-            status = cli.main([str(word) for word in words])
+            status = main.main([str(word) for word in words])
         except SystemExit as end:
             status = int(end.code or 0)
         told = capsys.readouterr()
@@ -172,9 +172,9 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[staged.Stage]:
-    """Where `ftlab.jobs.worker` starts its processes during a test: a few lines run in the place of a training."""
+    """Where `ftlab.runs.jobs.launch` starts its processes during a test: a few lines run in the place of a training."""
     stage = staged.Stage()
-    monkeypatch.setattr("ftlab.jobs.worker.subprocess.Popen", stage.popen)
+    monkeypatch.setattr("ftlab.runs.jobs.launch.subprocess.Popen", stage.popen)
     yield stage
     stage.clear()
 

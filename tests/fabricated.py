@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.events import Ended, Epoch, Event, Started, Step
-from ftlab.runs import Run
+from ftlab.config.train_config import TrainConfig
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Epoch, Event, Started, Step
 
 PER_EPOCH = 10
 """Optimizer steps of an epoch."""
@@ -87,7 +87,7 @@ def write(run: Run, events: list[Event]) -> None:
 
 def make(root: Path, events: list[Event], **settings: object) -> Run:
     """A run with these events, and a model where one was told to be kept."""
-    run = runs.create(root, TrainConfig(**{"sample": "shapes", **settings}))  # type: ignore[arg-type]
+    run = run_store.create(root, TrainConfig(**{"sample": "shapes", **settings}))  # type: ignore[arg-type]
     write(run, events)
     if any(isinstance(event, Epoch) for event in events):
         run.best.touch()

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.data import catalog, transforms
-from ftlab.inference.decision import Decision
-from ftlab.inspection.evaluate import Inspection
-from ftlab.inspection.outcome import Outcome, Skipped
-from ftlab.models import heads, network
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.dataset import catalog
+from ftlab.data.transforms import preprocess
+from ftlab.evaluation.evaluate import Inspection
+from ftlab.evaluation.results import Outcome, Skipped
+from ftlab.inference.decision_rule import Decision
+from ftlab.models import heads, network, weights_file
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
-from ftlab.runs import Run
-from ftlab.training import sealed
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 NAMES = ("amber", "blue", "green")
 PLAIN = Plan()
@@ -77,10 +78,10 @@ def untrained(seed: int, classes: int = 3, head: Plan = PLAIN) -> Network:
 
 def run(root: Path, folder: Path, seed: int | None = 1) -> Run:
     """A run on a folder of pictures; of an untrained network's weights, or without any."""
-    made = runs.create(root, TrainConfig(data=str(folder), backbone=ROW.name, threads=1, workers=2))
+    made = run_store.create(root, TrainConfig(data=str(folder), backbone=ROW.name, threads=1, workers=2))
     listed = catalog.scan(folder, val_share=0.3, test_share=0.3)
     made.write("split.json", listed.to_json())
-    prep = transforms.of(ROW).to_json()
+    prep = preprocess.of(ROW).to_json()
     made.write("model.json", {"backbone": ROW.name, "classes": list(listed.classes), "preprocessing": prep})
     if seed is not None:
         keep(made, seed, len(listed.classes))
@@ -90,5 +91,5 @@ def run(root: Path, folder: Path, seed: int | None = 1) -> Run:
 def keep(run: Run, seed: int, classes: int = 3) -> Network:
     """Give a run other best weights."""
     net = untrained(seed, classes)
-    sealed.write(run.best, net.state_dict(), {"epoch": 1, "val_accuracy": 0.5})
+    weights_file.write(run.best, net.state_dict(), {"epoch": 1, "val_accuracy": 0.5})
     return net

@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.events import Ended, Event, Step
-from ftlab.history import History
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
 from ftlab.models import network
 from ftlab.models.network import Network
-from ftlab.runs import Run
-from ftlab.training import engine, optim
-from ftlab.training.engine import train
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Event, Step
+from ftlab.runs.history import History
+from ftlab.training import loop
+from ftlab.training.loop import train
+from ftlab.training.optim import optimizers
 
 BACKBONE = "mobilenet_v2"
 STEPS = 5
@@ -36,13 +38,13 @@ def beginning(folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     row = backbones.get(BACKBONE)
     monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
     few = {"epochs": 3, "batch_size": 4, "data": str(folder), "backbone": BACKBONE, "threads": 1}
-    return lambda **knobs: runs.create(place, TrainConfig(**{**few, **knobs}))
+    return lambda **knobs: run_store.create(place, TrainConfig(**{**few, **knobs}))
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The network and the optimizer that the engine makes, and the network's state before."""
     caught: dict[str, Any] = {}
-    build, make = network.build, optim.make
+    build, make = network.build, optimizers.make
 
     def building(*arguments: Any, **more: Any) -> Network:
         caught["net"] = build(*arguments, **more)
@@ -54,7 +56,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return caught["optimizer"]
 
     monkeypatch.setattr(network, "build", building)
-    monkeypatch.setattr(optim, "make", making)
+    monkeypatch.setattr(optimizers, "make", making)
     return caught
 
 
@@ -93,10 +95,10 @@ def changed(caught: dict[str, Any]) -> set[str]:
 
 def scored(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
     """Has each validation find these accuracies, epoch 0 first; the losses are as they are."""
-    real, rounds = engine.evaluate, iter(accuracies)
+    real, rounds = loop.evaluate, iter(accuracies)
 
     def told(*arguments: Any) -> Generator[Event, None, Any]:
         score: Any = yield from real(*arguments)
         return dataclasses.replace(score, top1=next(rounds))
 
-    monkeypatch.setattr(engine, "evaluate", told)
+    monkeypatch.setattr(loop, "evaluate", told)

@@ -1,4 +1,4 @@
-"""Trainings of a few lines: what `ftlab.jobs.worker` starts during a test, in the place of the real thing."""
+"""Trainings of a few lines: what `ftlab.runs.jobs.launch` starts during a test, in the place of the real thing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ftlab.config import TrainConfig
-from ftlab.jobs import worker
-from ftlab.runs import Run
+from ftlab.config.train_config import TrainConfig
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch
 
 OBEDIENT = """
 import os, time
-from ftlab.events import Ended, Saved
-from ftlab.runs import Run
+from ftlab.runs.events import Ended, Saved
+from ftlab.runs.directory import Run
 run = Run(os.environ["FTLAB_RUN"])
 run.claim()
 print("at work in", run.name)
@@ -28,8 +28,8 @@ run.release()
 """
 DEAF = """
 import os, signal, time
-from ftlab.events import Saved
-from ftlab.runs import Run
+from ftlab.runs.events import Saved
+from ftlab.runs.directory import Run
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 run = Run(os.environ["FTLAB_RUN"])
 run.claim()
@@ -58,7 +58,7 @@ class Stage:
     def start(self, root: Path, code: str | None = None) -> Run:
         """A run whose process is these lines."""
         self.code = self.code if code is None else code
-        return worker.start(TrainConfig(sample="shapes"), root)
+        return launch.start(TrainConfig(sample="shapes"), root)
 
     def gone(self, root: Path, code: str) -> Run:
         """The same, when the process has ended and whoever waited for it has written down how."""

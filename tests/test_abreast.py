@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ftlab import backbones
+from ftlab.config import backbones
 from ftlab.models import network
-from ftlab.models.abreast import abreast
+from ftlab.models.execution.parallel_eval import abreast
 
 CPU = torch.device("cpu")
 

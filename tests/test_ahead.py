@@ -9,11 +9,12 @@ import numpy as np
 import psutil
 import pytest
 
-from ftlab.config import TrainConfig
-from ftlab.data import ahead, catalog
-from ftlab.data.ahead import Ahead
-from ftlab.data.decode import Pixels, read
-from ftlab.errors import PictureError
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import PictureError
+from ftlab.data.dataset import catalog
+from ftlab.data.images.decode import Pixels, read
+from ftlab.data.loading import prefetch
+from ftlab.data.loading.prefetch import Ahead
 
 
 @pytest.fixture
@@ -60,30 +61,30 @@ def test_when_it_is_enough_the_rest_is_left_to_others(files: list[Path]) -> None
 def test_it_begins_where_pictures_are_looked_at_once(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = catalog.scan(tiny_folder, check=False)
     given: list[tuple[list[Path], int, int]] = []
-    monkeypatch.setattr(ahead, "Ahead", lambda files, *others: given.append((list(files), *others)))
-    monkeypatch.setattr(ahead, "cores", lambda: 2)
-    ahead.begun(found, TrainConfig(mode="frozen", resize=700, side=600))
+    monkeypatch.setattr(prefetch, "Ahead", lambda files, *others: given.append((list(files), *others)))
+    monkeypatch.setattr(prefetch, "cores", lambda: 2)
+    prefetch.begun(found, TrainConfig(mode="frozen", resize=700, side=600))
     every = [found.path(item) for split in ("train", "val") for item in found.splits[split]]
     assert given == [(every, 700, 1)]
-    ahead.begun(found, TrainConfig(mode="full"))
-    ahead.begun(found, TrainConfig(mode="frozen", features="fresh"))
-    monkeypatch.setattr(ahead, "cores", lambda: 1)
-    ahead.begun(found, TrainConfig(mode="frozen"))
+    prefetch.begun(found, TrainConfig(mode="full"))
+    prefetch.begun(found, TrainConfig(mode="frozen", features="fresh"))
+    monkeypatch.setattr(prefetch, "cores", lambda: 1)
+    prefetch.begun(found, TrainConfig(mode="frozen"))
     assert len(given) == 1
-    monkeypatch.setattr(ahead, "cores", lambda: 64)
+    monkeypatch.setattr(prefetch, "cores", lambda: 64)
     for workers in (None, 4):
-        ahead.begun(found, TrainConfig(mode="frozen", workers=workers))
+        prefetch.begun(found, TrainConfig(mode="frozen", workers=workers))
     assert [processes for *_, processes in given[1:]] == [16, 4]
 
 
 def test_no_more_than_a_second_or_two_are_enough_for(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "_MOST", 6)
-    monkeypatch.setattr(ahead, "_LEAST", 4)
+    monkeypatch.setattr(prefetch, "_MOST", 6)
+    monkeypatch.setattr(prefetch, "_LEAST", 4)
     for processes, pictures, started in ((1, 6, 1), (2, 12, 2), (9, len(files), 1 + len(files) // 4)):
         with Ahead(files, 512, processes) as early:
             assert [file in early._coming for file in files] == [index < pictures for index in range(len(files))]
             assert len(early._decoders._started) == started
-    monkeypatch.setattr(ahead, "free_memory", lambda: 25_000_000)
+    monkeypatch.setattr(prefetch, "free_memory", lambda: 25_000_000)
     with Ahead(files, 512, 9) as early:
         assert len(early._coming) == 5
 
@@ -107,7 +108,7 @@ def test_a_feed_takes_them_where_they_are_as_it_would_read_them(
 ) -> None:
     from test_picture_feed import PREP, feed
 
-    from ftlab.training import picture_feed
+    from ftlab.training.feeds import images
 
     found = catalog.scan(tiny_folder, check=False)
     expected = feed(found).every_view("train", 3, 2)
@@ -122,5 +123,5 @@ def test_a_feed_takes_them_where_they_are_as_it_would_read_them(
             pictures = feed(found, early=early)
             with monkeypatch.context() as patch:
                 if at_least == PREP.detail:
-                    patch.setattr(picture_feed, "read", none)
+                    patch.setattr(images, "read", none)
                 assert pictures.every_view("train", 3, 2).equal(expected)

@@ -21,9 +21,9 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from ftlab import runs
-from ftlab.data import rendered
-from ftlab.runs import Run
+from ftlab.data.samples import sample_sets
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SOON, LATER = 30_000, 120_000
@@ -63,7 +63,7 @@ class Server:
         self.process.wait(timeout=20)
 
     def newest(self) -> Run:
-        return runs.find(self.runs, "latest")
+        return run_store.find(self.runs, "latest")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, session_home: Path) -> Iter
     server.start()
     yield server
     server.end()
-    for run in runs.busy(server.runs):
+    for run in run_store.busy(server.runs):
         psutil.Process(run.read("pid")["pid"]).kill()
 
 
@@ -321,4 +321,4 @@ def typed_words(run: Run) -> list[str]:
 
 
 def sample(server: Server) -> Path:
-    return rendered.ensure("shapes", Path(server.environment["FTLAB_HOME"]))
+    return sample_sets.ensure("shapes", Path(server.environment["FTLAB_HOME"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
@@ -15,42 +15,22 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Imports only go down: a room may import from its own floor and from those above it in this list.
+# Imports only go down: a package may import from its own level and from those before it in this list.
 FLOORS = (
-    ("disk", "errors", "events", "loading", "words"),
-    ("backbones", "cache", "places", "machine", "knobs", "markup", "contradictions"),
+    ("core",),
     ("config",),
-    ("about", "heart", "history", "process", "recipes", "run", "runs", "trash"),
-    ("data", "models", "jobs"),
+    ("runs",),
+    ("data",),
+    ("models",),
     ("training",),
-    ("inference",),
-    ("inspection", "export"),
-    ("comparison", "curves", "evaluation_plots", "lettering", "overview", "plots", "report"),
-    ("console", "printing"),
-    ("session",),
-    ("cli", "commands", "ui", "__main__"),
+    ("audit", "inference"),
+    ("evaluation",),
+    ("reporting",),
+    ("cli", "ui", "__main__"),
 )
-# Nothing in these rooms imports torch or gradio, by itself or by what it imports: they start at once.
-LIGHT = (
-    *("disk", "errors", "events", "loading", "words", "backbones", "cache", "places", "machine", "knobs"),
-    *(
-        "contradictions",
-        "config",
-        "markup",
-        "heart",
-        "history",
-        "process",
-        "recipes",
-        "run",
-        "runs",
-        "jobs",
-        "console",
-        "session",
-        "printing",
-    ),
-    *("about", "trash", "comparison", "overview"),
-    *("cli", "commands"),
-)
+# Nothing in these packages imports torch or gradio, by itself or by what it imports: they start at once.
+LIGHT = ("core", "config", "runs", "cli")
+MODULES = 15  # of a package, its `__init__` among them
 LONGEST = 320  # lines of a module
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 REGISTRIES = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]
@@ -65,8 +45,13 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
 def room(module: str) -> str:
-    """`ftlab.data.decode` -> `data`; `ftlab` itself has none."""
+    """`ftlab.data.images.decode` -> `data`; `ftlab` itself has none."""
     return module.partition(".")[2].partition(".")[0]
+
+
+def folder(module: str) -> str:
+    """`ftlab.data.images.decode` -> `ftlab.data.images`, which is that of `ftlab.data.images` too."""
+    return module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
 
 
 def imports(module: str) -> Iterator[str]:
@@ -107,16 +92,21 @@ def test_imports_only_go_down() -> None:
     assert not [module for module in FILES if any(name.startswith(".") for name in imports(module))], "relative"
 
 
-@pytest.mark.parametrize("unit", ["modules", "rooms"])
+@pytest.mark.parametrize("unit", ["modules", "packages"])
 def test_imports_go_in_no_circle(unit: str) -> None:
     graph: dict[str, set[str]] = defaultdict(set)
     for a, b in own_imports():
-        a, b = (a, b) if unit == "modules" else (room(a), room(b))
+        a, b = (a, b) if unit == "modules" else (folder(a), folder(b))
         graph[a] |= {b} - {a}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as circle:
         pytest.fail(" <- ".join(circle.args[1]))
+
+
+def test_packages_are_small() -> None:
+    count = Counter(folder(module) for module in FILES)
+    assert not {name: modules for name, modules in count.items() if modules > MODULES}
 
 
 def test_only_the_page_knows_gradio() -> None:
@@ -128,7 +118,7 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
     homes = packages_distributions()
     # Torch brings Triton where there is one: the kernel is loaded there only, and nobody else knows it.
-    foreign = {name for module in FILES if module != "ftlab.data.kernel" for name in packages(module)} - {
+    foreign = {name for module in FILES if module != "ftlab.data.gpu.triton_resize" for name in packages(module)} - {
         "ftlab",
         "__future__",
         *sys.stdlib_module_names,

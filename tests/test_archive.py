@@ -16,13 +16,14 @@ from pathlib import Path
 import drawn
 import pytest
 
-from ftlab import places
-from ftlab.data import archive
-from ftlab.data.archive import Limits, unpack
-from ftlab.data.catalog import SPLITS, Catalog, scan
-from ftlab.data.entries import Entry
-from ftlab.data.zipped import Zip
-from ftlab.errors import DataError
+from ftlab.core import user_dirs
+from ftlab.core.errors import DataError
+from ftlab.data.dataset.catalog import Catalog, scan
+from ftlab.data.dataset.split import SPLITS
+from ftlab.data.sources import archive
+from ftlab.data.sources.archive import unpack
+from ftlab.data.sources.archive_entries import Entry, Limits
+from ftlab.data.sources.zip_file import Zip
 
 PICTURE = drawn.png()
 SMALL = Limits(entries=1000, bytes=50_000_000, reserve=0)
@@ -74,7 +75,7 @@ def test_a_zip_of_class_folders_is_scanned_like_the_folder(tmp_path: Path) -> No
     assert found.classes == ("ants", "bees")
     assert sum(len(found.splits[split]) for split in SPLITS) == 8
     assert found.root.name == "pets"
-    assert found.root.is_relative_to(places.home() / "archives")
+    assert found.root.is_relative_to(user_dirs.home() / "archives")
     assert all(found.path(item).read_bytes() == PICTURE for item in found.splits["train"])
     assert not found.problems
 
@@ -404,7 +405,7 @@ def test_three_hundred_damaged_zips_are_unpacked_or_named_and_nothing_is_left(tm
 def test_what_a_killed_process_left_is_cleared_away_later(tmp_path: Path) -> None:
     file = zipped(tmp_path, pets())
     code = (
-        "import os, sys; from pathlib import Path; from ftlab.data.archive import unpack; "
+        "import os, sys; from pathlib import Path; from ftlab.data.sources.archive import unpack; "
         "unpack(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda done, total: os._exit(9))"
     )
     home = tmp_path / "homes" / "x"
@@ -427,7 +428,7 @@ def test_of_two_that_unpack_the_same_zip_at_once_both_get_it(tmp_path: Path) -> 
 
     assert archive.ensure(file, another) == first[0]
     assert len(below(first[0])) == 8
-    assert len(list((places.home() / "archives").iterdir())) == 1
+    assert len(list((user_dirs.home() / "archives").iterdir())) == 1
 
 
 def test_the_zip_is_only_read(tmp_path: Path) -> None:

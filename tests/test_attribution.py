@@ -16,14 +16,14 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from ftlab import backbones
-from ftlab.backbones import Backbone
-from ftlab.inference import attribution
-from ftlab.inference.attribution import attribute, weigh
-from ftlab.inference.how import METHODS
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.inference import cam_methods
+from ftlab.inference.cam_methods import attribute, weigh
+from ftlab.inference.cam_options import METHODS
 from ftlab.models import cam_layers, heads, network
+from ftlab.models.activation_layout import as_map
 from ftlab.models.cam_layers import Layer
-from ftlab.models.cam_layout import as_map
 from ftlab.models.network import Network
 
 ROW = dataclasses.replace(backbones.get("resnet18"), cam="conv")
@@ -289,4 +289,4 @@ def test_nothing_below_the_layer_is_differentiated(picture: Tensor) -> None:
 
 def test_each_method_names_where_it_was_published() -> None:
     assert set(METHODS) == set(THEIRS)
-    assert all(f"{method} " in str(attribution.__doc__) for method in METHODS)
+    assert all(f"{method} " in str(cam_methods.__doc__) for method in METHODS)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from ftlab.config import EFFECTS, KNOBS, TrainConfig
-from ftlab.data import augment, transforms
-from ftlab.data.transforms import Preprocessing
+from ftlab.config.train_config import EFFECTS, KNOBS, TrainConfig
+from ftlab.data.transforms import augment, preprocess
+from ftlab.data.transforms.preprocess import Preprocessing
 
 SMALL = Preprocessing(40, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WHOLE = Preprocessing(48, 48, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -45,7 +45,7 @@ def alone(knob: str, value: float) -> dict[str, Any]:
 
 
 def plain(pixels: npt.NDArray[np.uint8], prep: Preprocessing = WHOLE) -> Tensor:
-    return transforms.evaluation(pixels, prep)
+    return preprocess.evaluation(pixels, prep)
 
 
 # Presets
@@ -161,7 +161,7 @@ def test_a_random_crop_is_of_the_share_and_the_proportions_that_were_chosen(monk
 def test_a_strip_that_no_crop_fits_gives_its_middle() -> None:
     pixels = noise(900, 10)
     assert augment.random_box(900, 10, (0.35, 1.0), 4 / 3, random.Random(0)) is None
-    middle = transforms.scale(pixels[:, 445:455], (48, 48), "bilinear")
+    middle = preprocess.scale(pixels[:, 445:455], (48, 48), "bilinear")
     assert all(torch.equal(one, middle) for one in varied(pixels, 3, augment="crop"))
 
 

@@ -11,11 +11,12 @@ import psutil
 import pytest
 from staged import DEAF, OBEDIENT, Stage, ended, until
 
-from ftlab import heart, machine, process
-from ftlab.errors import DataError, RunError
-from ftlab.jobs import autopsy, worker
-from ftlab.jobs.autopsy import Cause
-from ftlab.runs import Run
+from ftlab.core import machine
+from ftlab.core.errors import DataError, RunError
+from ftlab.runs import heartbeat, process_record
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch, postmortem
+from ftlab.runs.jobs.postmortem import Cause
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits are a thing of POSIX")
 HIMSELF = "import os, signal, time; os.kill(os.getpid(), signal.{}); time.sleep(60)"
@@ -30,7 +31,7 @@ def dead(root: Path, code: int | None = None, log: str = "", pid: int = 2**22 + 
     record = run.record()
     assert record is not None
     values = {**vars(record), "code": code, "free": 10**9, "starved": False, **facts}
-    heart.overwrite(run.path / "process.json", values, 1024)
+    heartbeat.overwrite(run.path / "process.json", values, 1024)
     return run
 
 
@@ -53,7 +54,7 @@ def dead(root: Path, code: int | None = None, log: str = "", pid: int = 2**22 + 
 def test_a_signal_is_told_by_its_name(tmp_path: Path, stage: Stage, name: str, word: str, says: str) -> None:
     run = stage.gone(tmp_path, HIMSELF.format(name))
     assert run.status() == "died"
-    found = autopsy.cause(run)
+    found = postmortem.cause(run)
     assert found.word == word
     assert says in found.why
 
@@ -62,30 +63,30 @@ def test_a_signal_is_told_by_its_name(tmp_path: Path, stage: Stage, name: str, w
 def test_a_crash_leaves_the_lines_that_led_there(tmp_path: Path, stage: Stage) -> None:
     deep = "import ctypes\ndef decode(depth):\n    decode(depth - 1) if depth else ctypes.string_at(0)\n"
     run = stage.gone(tmp_path, f"print('looking')\n{deep}decode(30)")
-    assert autopsy.cause(run).word == "Crashed"
-    lines = autopsy.last_words(run).splitlines()
+    assert postmortem.cause(run).word == "Crashed"
+    lines = postmortem.last_words(run).splitlines()
     assert lines[0] == "Fatal Python error: Segmentation fault"
     assert [line.rpartition(" ")[2] for line in lines[2:5]] == ["string_at", "decode", "decode"]
-    assert len(lines) == autopsy.LINES
+    assert len(lines) == postmortem.LINES
 
 
 def test_an_error_that_nobody_caught_is_told_by_its_last_line(tmp_path: Path, stage: Stage) -> None:
     run = stage.gone(tmp_path, "print('looking')\ntry:\n    1 / 0\nfinally:\n    raise KeyError('weights')")
-    found = autopsy.cause(run)
+    found = postmortem.cause(run)
     assert (found.word, found.why) == ("Failed", "KeyError: 'weights'")
-    assert autopsy.last_words(run).startswith("looking\nTraceback")
+    assert postmortem.last_words(run).startswith("looking\nTraceback")
 
 
 def test_a_mistake_of_the_persons_is_told_in_its_own_words(tmp_path: Path, stage: Stage) -> None:
     run = stage.gone(tmp_path, "import sys; sys.exit('ftlab: There is no folder <x>.')")
-    assert autopsy.cause(run).why == "There is no folder <x>."
+    assert postmortem.cause(run).why == "There is no folder <x>."
 
 
 @posix
 def test_memory_that_runs_out_under_a_limit_is_told(tmp_path: Path, stage: Stage) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**29,) * 2)\n"
     run = stage.gone(tmp_path, limit + "pictures = [bytearray(2**28) for _ in range(100)]")
-    found = autopsy.cause(run)
+    found = postmortem.cause(run)
     assert found.word == "Out of memory"
     assert "MemoryError" in found.why
 
@@ -94,11 +95,11 @@ def test_memory_that_runs_out_under_a_limit_is_told(tmp_path: Path, stage: Stage
 def test_a_c_library_without_memory_is_told_too(tmp_path: Path, stage: Stage) -> None:
     words = "terminate called after throwing an instance of 'std::bad_alloc'"
     run = stage.gone(tmp_path, f'import os, sys; print("{words}", flush=True); os.abort()')
-    assert autopsy.cause(run).word == "Out of memory"
+    assert postmortem.cause(run).word == "Out of memory"
 
 
 def test_one_that_ends_by_itself_and_says_nothing_is_told_by_its_status(tmp_path: Path, stage: Stage) -> None:
-    found = autopsy.cause(stage.gone(tmp_path, "raise SystemExit(7)"))
+    found = postmortem.cause(stage.gone(tmp_path, "raise SystemExit(7)"))
     assert (found.word, "status 7" in found.why) == ("Ended without a word", True)
 
 
@@ -106,24 +107,24 @@ def test_one_that_ends_by_itself_and_says_nothing_is_told_by_its_status(tmp_path
 def test_one_that_was_ended_by_force_is_not_called_dead(
     tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PATIENCE", 0.3)
+    monkeypatch.setattr(launch, "PATIENCE", 0.3)
     run = stage.start(tmp_path, DEAF)
     until(lambda: run.tail()[0])
-    worker.end(run)
+    launch.end(run)
     until(lambda: ended(run))
     assert run.status() == "stopped"
-    assert autopsy.cause(run).word == "Ended by force"
+    assert postmortem.cause(run).word == "Ended by force"
 
 
 @posix
 def test_only_the_last_process_is_looked_at(tmp_path: Path, stage: Stage) -> None:
     run = stage.gone(tmp_path, "raise MemoryError")
     stage.code = HIMSELF.format("SIGKILL")
-    worker.resume(run)
+    launch.resume(run)
     until(lambda: ended(run))
-    assert autopsy.cause(run).word == "Killed"
+    assert postmortem.cause(run).word == "Killed"
     assert "MemoryError" in run.log.read_text()
-    assert autopsy.last_words(run) == ""
+    assert postmortem.last_words(run) == ""
 
 
 # --- what only the machine knows
@@ -131,9 +132,9 @@ def test_only_the_last_process_is_looked_at(tmp_path: Path, stage: Stage) -> Non
 
 def test_a_kill_while_the_kernel_freed_memory_was_for_want_of_it(tmp_path: Path) -> None:
     run = dead(tmp_path, code=-9, starved=True)
-    assert autopsy.cause(run).word == "Out of memory"
-    heart.overwrite(run.path / "heartbeat", {"awake": 1.0, "time": 1.0, "step": 0.1, "memory": 7_430_000_000}, 256)
-    assert "It held 7.4 GB" in autopsy.cause(run).why
+    assert postmortem.cause(run).word == "Out of memory"
+    heartbeat.overwrite(run.path / "heartbeat", {"awake": 1.0, "time": 1.0, "step": 0.1, "memory": 7_430_000_000}, 256)
+    assert "It held 7.4 GB" in postmortem.cause(run).why
 
 
 @pytest.mark.parametrize(("later", "starved"), [(2, False), (3, True)])
@@ -154,7 +155,7 @@ def test_what_the_kernel_ended_is_counted_from_the_start(
 
 @pytest.mark.parametrize("code", [1, -7])
 def test_a_full_disk_is_told_where_no_word_could_be_written_any_more(tmp_path: Path, code: int) -> None:
-    assert autopsy.cause(dead(tmp_path, code=code, free=100)).word == "The disk is full"
+    assert postmortem.cause(dead(tmp_path, code=code, free=100)).word == "The disk is full"
 
 
 @pytest.mark.parametrize(
@@ -168,12 +169,12 @@ def test_a_full_disk_is_told_where_no_word_could_be_written_any_more(tmp_path: P
 )
 def test_a_full_disk_is_told_by_the_error_that_it_gave(tmp_path: Path, error: str) -> None:
     log = f"Traceback (most recent call last):\n  File 'x', line 1, in <module>\n{error}\n"
-    assert autopsy.cause(dead(tmp_path, code=1, log=log)).word == "The disk is full"
+    assert postmortem.cause(dead(tmp_path, code=1, log=log)).word == "The disk is full"
 
 
 def test_a_full_disk_that_was_told_in_our_own_words_is_told_in_them(tmp_path: Path) -> None:
     sentence = str(RunError("run.write", folder="/runs", cause="No space left on device"))
-    found = autopsy.cause(dead(tmp_path, code=2, log=f"Epoch 1\nftlab: {sentence}\n"))
+    found = postmortem.cause(dead(tmp_path, code=2, log=f"Epoch 1\nftlab: {sentence}\n"))
     assert (found.word, found.why) == ("The disk is full", sentence)
 
 
@@ -188,7 +189,7 @@ def test_a_full_disk_that_was_told_in_our_own_words_is_told_in_them(tmp_path: Pa
     ],
 )
 def test_windows_numbers_are_told_in_words(tmp_path: Path, code: int, word: str, says: str) -> None:
-    found = autopsy.cause(dead(tmp_path, code=code))
+    found = postmortem.cause(dead(tmp_path, code=code))
     assert found.word == word
     assert says in found.why
 
@@ -197,48 +198,48 @@ def test_windows_numbers_are_told_in_words(tmp_path: Path, code: int, word: str,
 
 
 def test_nobody_saw_it_and_there_is_no_trace(tmp_path: Path) -> None:
-    assert autopsy.cause(dead(tmp_path)).word == "Ended without a word"
+    assert postmortem.cause(dead(tmp_path)).word == "Ended without a word"
 
 
 def test_nobody_saw_it_but_it_crashed(tmp_path: Path) -> None:
-    found = autopsy.cause(dead(tmp_path, log="Fatal Python error: Segmentation fault\n\nCurrent thread …\n"))
+    found = postmortem.cause(dead(tmp_path, log="Fatal Python error: Segmentation fault\n\nCurrent thread …\n"))
     assert (found.word, "Segmentation fault" in found.why) == ("Crashed", True)
 
 
 def test_a_fault_that_a_library_mended_is_not_the_end(tmp_path: Path) -> None:
     log = "Windows fatal exception: code 0xe06d7363\n\nCurrent thread 0x1\n  File x\nready\nlast\n"
-    assert autopsy.last_words(dead(tmp_path, code=1, log=log)).endswith("ready\nlast")
-    assert autopsy.last_words(dead(tmp_path, code=1, log=log)).startswith("Windows fatal")
+    assert postmortem.last_words(dead(tmp_path, code=1, log=log)).endswith("ready\nlast")
+    assert postmortem.last_words(dead(tmp_path, code=1, log=log)).startswith("Windows fatal")
     crashed = "Windows fatal exception: access violation\n\nCurrent thread 0x2\n  File y\n"
-    assert autopsy.last_words(dead(tmp_path, code=0xC0000005, log=log + crashed)).endswith("thread 0x2\n  File y")
-    assert "File x" not in autopsy.last_words(dead(tmp_path, code=0xC0000005, log=log + crashed))
+    assert postmortem.last_words(dead(tmp_path, code=0xC0000005, log=log + crashed)).endswith("thread 0x2\n  File y")
+    assert "File x" not in postmortem.last_words(dead(tmp_path, code=0xC0000005, log=log + crashed))
 
 
 def test_nobody_saw_it_since_the_machine_was_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = dead(tmp_path)
     monkeypatch.setattr(machine, "started", lambda: time.time() + 60)
-    assert autopsy.cause(run).word == "The machine was restarted"
+    assert postmortem.cause(run).word == "The machine was restarted"
 
 
 def test_nobody_saw_it_but_the_kernel_counted(tmp_path: Path) -> None:
     counter = tmp_path / "memory.events"
     counter.write_text("oom_kill 3\n")
-    assert autopsy.cause(dead(tmp_path, counter=str(counter), kills=2)).word == "Out of memory"
-    assert autopsy.cause(dead(tmp_path, counter=str(counter), kills=3)).word == "Ended without a word"
+    assert postmortem.cause(dead(tmp_path, counter=str(counter), kills=2)).word == "Out of memory"
+    assert postmortem.cause(dead(tmp_path, counter=str(counter), kills=3)).word == "Ended without a word"
 
 
 def test_nobody_saw_it_and_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = dead(tmp_path)
-    monkeypatch.setattr(process, "free", lambda _: 0)
-    assert autopsy.cause(run).word == "The disk is full"
+    monkeypatch.setattr(process_record, "free", lambda _: 0)
+    assert postmortem.cause(run).word == "The disk is full"
 
 
 def test_a_run_that_no_process_took_up(tmp_path: Path) -> None:
-    assert autopsy.cause(fabricated.make(tmp_path, [])).word == "Never began"
+    assert postmortem.cause(fabricated.make(tmp_path, [])).word == "Never began"
 
 
 def test_a_run_of_an_older_version_has_a_cause_too(tmp_path: Path) -> None:
-    assert autopsy.cause(fabricated.make(tmp_path, fabricated.story())).word == "Ended without a word"
+    assert postmortem.cause(fabricated.make(tmp_path, fabricated.story())).word == "Ended without a word"
 
 
 # --- words
@@ -255,7 +256,7 @@ def test_a_run_of_an_older_version_has_a_cause_too(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_is_told_in_our_own_words_where_there_are_some(error: Exception, says: str) -> None:
-    assert autopsy.told(error).startswith(says)
+    assert postmortem.told(error).startswith(says)
 
 
 @pytest.mark.parametrize(
@@ -275,34 +276,34 @@ def test_an_error_is_told_in_our_own_words_where_there_are_some(error: Exception
 def test_last_words_are_as_a_terminal_would_show_them(tmp_path: Path, written: bytes, shown: str) -> None:
     run = fabricated.make(tmp_path, [])
     run.log.write_bytes(written)
-    assert autopsy.last_words(run) == shown
+    assert postmortem.last_words(run) == shown
 
 
 def test_last_words_are_few(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, [])
     run.log.write_text("".join(f"line {number}\n" for number in range(10_000)))
-    assert autopsy.last_words(run).splitlines() == [f"line {number}" for number in range(9985, 10_000)]
+    assert postmortem.last_words(run).splitlines() == [f"line {number}" for number in range(9985, 10_000)]
     run.log.write_text("x" * 100_000)
-    assert len(autopsy.last_words(run)) == autopsy.BYTES
+    assert len(postmortem.last_words(run)) == postmortem.BYTES
 
 
 @posix
 def test_a_paused_process_is_told_from_one_that_works(tmp_path: Path, stage: Stage) -> None:
     run = stage.start(tmp_path, OBEDIENT)
     until(lambda: run.tail()[0])
-    assert autopsy.silence(run) == ""
+    assert postmortem.silence(run) == ""
     paused = psutil.Process(stage.processes[0].pid)
     paused.suspend()
     until(lambda: paused.status() == psutil.STATUS_STOPPED)
-    assert "paused" in autopsy.silence(run)
+    assert "paused" in postmortem.silence(run)
 
 
 def test_a_process_that_is_gone_waits_for_nothing(tmp_path: Path) -> None:
-    assert autopsy.silence(dead(tmp_path)) == ""
+    assert postmortem.silence(dead(tmp_path)) == ""
 
 
 def test_every_cause_has_its_words() -> None:
-    codes = {*autopsy._SIGNALS.values(), *(code for code, _ in autopsy._WINDOWS.values())}
+    codes = {*postmortem._SIGNALS.values(), *(code for code, _ in postmortem._WINDOWS.values())}
     for code in codes:
         assert Cause(code).word
         assert Cause(code, {"signal": "x"}).why

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.events import Ended, Started, Step
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
 from ftlab.inference import predictor
-from ftlab.models import freezing, network
-from ftlab.runs import Run
-from ftlab.training import sealed
-from ftlab.training.engine import train
+from ftlab.models import freezing, network, weights_file
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Started, Step
+from ftlab.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -41,10 +41,10 @@ def settings(folder: Path, name: str, mode: str, **knobs: object) -> TrainConfig
 
 def trained(root: Path, config: TrainConfig) -> tuple[Run, dict[str, Tensor]]:
     """A run with random weights, and what was kept of it last."""
-    run = runs.create(root, config)
+    run = run_store.create(root, config)
     for event in train(config, run, weights=False):
         run.append(event)
-    tensors, _ = sealed.load(run.last)
+    tensors, _ = weights_file.load(run.last)
     return run, {key.removeprefix("module."): value for key, value in tensors.items()}
 
 
@@ -104,12 +104,13 @@ def test_a_step_follows_the_weighted_sum_of_the_losses(name: str, tiny_folder: P
 def only_batch(run: Run, config: TrainConfig) -> tuple[Tensor, Tensor]:
     from accelerate import Accelerator
 
-    from ftlab.data import catalog, transforms
-    from ftlab.training.picture_feed import PictureFeed
+    from ftlab.data.dataset import catalog
+    from ftlab.data.transforms import preprocess
+    from ftlab.training.feeds.images import PictureFeed
 
     feed = PictureFeed(
         catalog.from_json(run.read("split.json")),
-        transforms.of(backbones.get(config.backbone)),
+        preprocess.of(backbones.get(config.backbone)),
         config,
         Accelerator(cpu=True),
     )
@@ -124,7 +125,7 @@ def test_they_are_kept_for_a_resume_and_a_prediction_does_without(
     monkeypatch.setitem(backbones.TABLE, row.name, dataclasses.replace(row, side=64, resize=72))
     config = settings(tiny_folder, row.name, "scratch", epochs=2)
     whole, expected = trained(tmp_path / "whole", config)
-    part = runs.create(tmp_path / "part", config)
+    part = run_store.create(tmp_path / "part", config)
     for stopping in (True, False):
         for event in train(config, part, weights=False):
             part.append(event)
@@ -132,7 +133,7 @@ def test_they_are_kept_for_a_resume_and_a_prediction_does_without(
                 part.ask_stop()
         part.withdraw_stop()
     assert [event.reason for event in part.tail()[0] if isinstance(event, Ended)] == ["stopped", "finished"]
-    found, _ = sealed.load(part.last)
+    found, _ = weights_file.load(part.last)
     keys = [key for key in expected if key.startswith("auxiliary.")]
     assert keys == ["auxiliary.0.bias", "auxiliary.0.weight", "auxiliary.1.bias", "auxiliary.1.weight"]
     assert all(torch.equal(found[f"module.{key}"], expected[key]) for key in keys)
@@ -148,7 +149,7 @@ def test_in_frozen_mode_they_do_not_learn(tiny_folder: Path, tmp_path: Path, mon
     run, _ = trained(tmp_path / "runs", settings(tiny_folder, row.name, "frozen", features="fresh"))
     started = next(event for event in run.tail()[0] if isinstance(event, Started))
     assert (started.trainable, started.total) == backbones.count(row, 3, "frozen")
-    kept, _ = sealed.load(run.best)
+    kept, _ = weights_file.load(run.best)
     fresh = network.build(backbones.get(row.name), 3, pretrained=False, seed=0).state_dict()
     inner = [key for key in fresh if key.startswith(("auxiliary.", "backbone.aux"))]
     assert len(inner) > 10

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ftlab.config import EFFECTS, KNOBS, TrainConfig
-from ftlab.data import augment, batched, transforms
-from ftlab.data.batched import Look
-from ftlab.data.decode import Pixels
-from ftlab.data.resample import Scaling
-from ftlab.data.transforms import Preprocessing
-from ftlab.errors import ConfigError
+from ftlab.config.train_config import EFFECTS, KNOBS, TrainConfig
+from ftlab.core.errors import ConfigError
+from ftlab.data.gpu import gpu_augment
+from ftlab.data.gpu.gpu_augment import Look
+from ftlab.data.gpu.gpu_resize import Scaling
+from ftlab.data.images.decode import Pixels
+from ftlab.data.transforms import augment, preprocess
+from ftlab.data.transforms.preprocess import Preprocessing
 
 PREP = Preprocessing(72, 64, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 STRONG: dict[str, Any] = {name: KNOBS[name][0].high for name in EFFECTS}
@@ -37,7 +38,7 @@ def noise(number: int) -> Pixels:
 def photo(number: int) -> Pixels:
     """Smooth, as photographs are."""
     small = np.random.default_rng(number).integers(0, 256, (9, 10, 3), np.uint8)
-    return transforms.scale(small, (90 + number, 100), "bicubic").permute(1, 2, 0).numpy()
+    return preprocess.scale(small, (90 + number, 100), "bicubic").permute(1, 2, 0).numpy()
 
 
 PICTURES = pytest.mark.parametrize("picture", [noise, photo])
@@ -56,7 +57,7 @@ def both(
 def looks(pixels: Sequence[Pixels], indices: Sequence[int], prep: Preprocessing, config: TrainConfig) -> list[Look]:
     """Those of an epoch."""
     return [
-        batched.trained(size(one), prep, config, augment.randomness(5, 1, index))
+        gpu_augment.trained(size(one), prep, config, augment.randomness(5, 1, index))
         for one, index in zip(pixels, indices, strict=True)
     ]
 
@@ -78,9 +79,9 @@ def laid(
     pixels: Sequence[Pixels], drawn: Sequence[Look], prep: Preprocessing, config: TrainConfig, device: str = "cpu"
 ) -> Tensor:
     """What is seen of pictures."""
-    told = batched.scaling([size(one) for one in pixels], drawn, prep)
+    told = gpu_augment.scaling([size(one) for one in pixels], drawn, prep)
     there = Scaling(told.parts, *(table.to(device) for table in told.tables))
-    return batched.seen(flat(pixels).to(device), there, drawn, prep, config)
+    return gpu_augment.seen(flat(pixels).to(device), there, drawn, prep, config)
 
 
 def apart(one: Tensor, other: Tensor) -> tuple[int, float]:
@@ -152,10 +153,10 @@ def test_rotations_of_larger_crops_and_of_resized_pictures_agree(
 def test_resized_pictures_of_several_sizes_are_not_turned_in_batches() -> None:
     config = TrainConfig(augment="flip", rotate=9.0)
     squashed = Preprocessing(72, 64, "bilinear", PREP.mean, PREP.std, "squash")
-    assert not batched.possible(PREP, config)
-    assert batched.possible(squashed, config)
-    assert batched.possible(PREP, TrainConfig(augment="flip"))
-    assert batched.possible(PREP, TrainConfig(augment="crop", rotate=9.0))
+    assert not gpu_augment.possible(PREP, config)
+    assert gpu_augment.possible(squashed, config)
+    assert gpu_augment.possible(PREP, TrainConfig(augment="flip"))
+    assert gpu_augment.possible(PREP, TrainConfig(augment="crop", rotate=9.0))
 
 
 def test_each_picture_has_its_own_order_of_tints() -> None:
@@ -180,16 +181,16 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
 
 def test_a_large_batch_is_varied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = both(noise, **USUAL)[1]
-    monkeypatch.setattr(batched, "_AT_ONCE", 7)
+    monkeypatch.setattr(gpu_augment, "_AT_ONCE", 7)
     assert apart(both(noise, **USUAL)[1], whole)[0] <= 1
 
 
 def test_what_it_is_given_stays_as_it_is() -> None:
     config, pixels = TrainConfig(augment="crop", **STRONG), [noise(0), noise(1)]
     given, drawn = flat(pixels), looks(pixels, [7, 8], PREP, config)
-    told = batched.scaling([size(one) for one in pixels], drawn, PREP)
+    told = gpu_augment.scaling([size(one) for one in pixels], drawn, PREP)
     before = [one.clone() for one in (given, *told.tables)]
-    batched.seen(given, told, drawn, PREP, config)
+    gpu_augment.seen(given, told, drawn, PREP, config)
     assert all(map(torch.equal, before, (given, *told.tables)))
 
 
@@ -204,7 +205,7 @@ def test_views_of_a_picture_are_the_threads(picture: Any, knobs: dict[str, Any])
     """That of the evaluation and the mirror image to the bit."""
     config, pixels = TrainConfig(seed=3, **knobs), [picture(index) for index in range(6)]
     for number in range(4):
-        own = [batched.view(size(one), PREP, config, number, index) for index, one in enumerate(pixels)]
+        own = [gpu_augment.view(size(one), PREP, config, number, index) for index, one in enumerate(pixels)]
         made = laid(pixels, own, PREP, config)
         alone = torch.stack([augment.view(one, PREP, config, number, index) for index, one in enumerate(pixels)])
         assert apart(alone, made)[0] <= (8 if number and "hue" in knobs else 0)
@@ -284,10 +285,10 @@ def test_an_effect_that_is_off_asks_nothing(knobs: dict[str, Any], expected: set
     ],
 )
 def test_pictures_are_varied_where_it_was_chosen_else_on_a_card(chosen: str, device: str, place: str) -> None:
-    assert batched.place(TrainConfig(mode="full", vary_on=chosen), torch.device(device)) == place
+    assert gpu_augment.place(TrainConfig(mode="full", vary_on=chosen), torch.device(device)) == place
 
 
 def test_pictures_that_are_looked_at_once_are_varied_on_the_processor() -> None:
-    assert batched.place(TrainConfig(mode="frozen"), torch.device("cuda")) == "processor"
+    assert gpu_augment.place(TrainConfig(mode="frozen"), torch.device("cuda")) == "processor"
     with pytest.raises(ConfigError, match="--vary-on"):
         TrainConfig(mode="frozen", vary_on="device")

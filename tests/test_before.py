@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab import backbones, runs
-from ftlab.backbones import Backbone
-from ftlab.config import TrainConfig
-from ftlab.data import transforms
-from ftlab.inference import before
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.transforms import preprocess
+from ftlab.inference import before_finetuning
 from ftlab.inference.predictor import Predictor
-from ftlab.models import imagenet, network, weights
-from ftlab.runs import Run
+from ftlab.models import network
+from ftlab.models.pretrained import imagenet_classes, weights
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 ROW = backbones.get(backbones.DEFAULT)
 NAMES = ("bees", "my own mug")
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(root: Path, mode: str = "full", init: str = "") -> Run:
-    return runs.create(root, TrainConfig(sample="shapes", mode=mode, init=init))
+    return run_store.create(root, TrainConfig(sample="shapes", mode=mode, init=init))
 
 
 def trained(moved: float) -> Predictor:
@@ -34,7 +36,7 @@ def trained(moved: float) -> Predictor:
     with torch.no_grad():
         net.backbone.get_parameter("conv_head.weight").mul_(1 + moved)
         net.head.weight.mul_(30.0)  # type: ignore[operator]
-    return Predictor(net, ROW, transforms.of(ROW), NAMES, "")
+    return Predictor(net, ROW, preprocess.of(ROW), NAMES, "")
 
 
 @pytest.fixture
@@ -45,16 +47,18 @@ def picture(tiny_folder: Path) -> Path:
 def test_a_class_that_imagenet_knows_is_looked_for_by_the_pretrained_network_as_it_came(
     tmp_path: Path, picture: Path
 ) -> None:
-    found = before.find(run(tmp_path), trained(0.1), 0)
+    found = before_finetuning.find(run(tmp_path), trained(0.1), 0)
     assert (found.kind, found.name) == ("imagenet", "bee")
     explanation, probability = found.look(picture)
     assert explanation is not None
-    own = Predictor(network.build(ROW, None, pretrained=True), ROW, transforms.of(ROW), imagenet.categories(), "")
+    own = Predictor(
+        network.build(ROW, None, pretrained=True), ROW, preprocess.of(ROW), imagenet_classes.categories(), ""
+    )
     assert np.allclose(explanation.heat, own.explain(picture, 309).heat, atol=1e-4)
     there = next(score.probability for score in own.top(picture, 1000) if score.index == 309)
     assert probability == pytest.approx(there, rel=1e-4)
-    assert "“bee”" in before.sentence(found, 0.25)
-    assert "25.0 %" in before.sentence(found, 0.25)
+    assert "“bee”" in before_finetuning.sentence(found, 0.25)
+    assert "25.0 %" in before_finetuning.sentence(found, 0.25)
 
 
 def test_weights_that_hold_no_classifier_of_imagenets_are_looked_at_under_the_trained_head(
@@ -68,49 +72,49 @@ def test_weights_that_hold_no_classifier_of_imagenets_are_looked_at_under_the_tr
         return module
 
     monkeypatch.setattr(weights, "load", without)
-    before._of_imagenet.cache_clear()
-    assert before.find(run(tmp_path), trained(0.1), 0).kind == "head"
+    before_finetuning._of_imagenet.cache_clear()
+    assert before_finetuning.find(run(tmp_path), trained(0.1), 0).kind == "head"
 
 
 def test_any_other_class_is_looked_for_by_the_pretrained_backbone_under_the_trained_head(
     tmp_path: Path, picture: Path
 ) -> None:
     model = trained(0.1)
-    found = before.find(run(tmp_path), model, 1)
+    found = before_finetuning.find(run(tmp_path), model, 1)
     assert (found.kind, found.name) == ("head", "my own mug")
     assert found.model is not None
     pretrained = network.build(ROW, len(NAMES), pretrained=True)
     pretrained.head.load_state_dict(model.network.head.state_dict())
-    expected = Predictor(pretrained, ROW, transforms.of(ROW), NAMES, "").look(picture, 1)
+    expected = Predictor(pretrained, ROW, preprocess.of(ROW), NAMES, "").look(picture, 1)
     assert found.model.look(picture, 1)[0] == expected[0]
     assert found.look(picture)[1] != next(score.probability for score in model.top(picture) if score.index == 1)
-    assert "classifier of this training" in before.sentence(found, 0.5)
+    assert "classifier of this training" in before_finetuning.sentence(found, 0.5)
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_where_the_backbone_never_changed_two_equal_maps_are_not_shown(
     tmp_path: Path, picture: Path, index: int
 ) -> None:
-    found = before.find(run(tmp_path, "frozen"), trained(0.0), index)
+    found = before_finetuning.find(run(tmp_path, "frozen"), trained(0.0), index)
     assert found.kind == "same"
     assert found.look(picture) == (None, 0.0)
-    assert "bit for bit" in before.sentence(found, 0.0)
+    assert "bit for bit" in before_finetuning.sentence(found, 0.0)
 
 
 @pytest.mark.parametrize(("mode", "init", "kind"), [("scratch", "", "scratch"), ("full", "weights.pth", "file")])
 def test_what_began_otherwise_has_no_before(tmp_path: Path, mode: str, init: str, kind: str) -> None:
-    found = before.find(run(tmp_path, mode, init), trained(0.1), 0)
+    found = before_finetuning.find(run(tmp_path, mode, init), trained(0.1), 0)
     assert (found.kind, found.model) == (kind, None)
-    assert before.sentence(found, 0.0)
+    assert before_finetuning.sentence(found, 0.0)
 
 
 def test_the_untrained_default_is_its_own_before() -> None:
-    assert before.find(None, trained(0.1), 0).kind == "untrained"
+    assert before_finetuning.find(None, trained(0.1), 0).kind == "untrained"
 
 
 def test_the_trained_network_is_left_as_it_was(tmp_path: Path, picture: Path) -> None:
     model = trained(0.1)
     values = {key: value.clone() for key, value in model.network.state_dict().items()}
     for index in (0, 1):
-        before.find(run(tmp_path), model, index).look(picture)
+        before_finetuning.find(run(tmp_path), model, index).look(picture)
     assert all(torch.equal(values[key], value) for key, value in model.network.state_dict().items())

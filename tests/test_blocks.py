@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from ftlab import backbones
+from ftlab.config import backbones
 from ftlab.models import network
 from ftlab.models.blocks import blocks
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ftlab import cache, disk
-from ftlab.cache import Cache
+from ftlab.core import file_io, kv_cache
+from ftlab.core.kv_cache import Cache
 
 
 def rows(first: int, count: int, width: int = 30) -> list[tuple[bytes, bytes]]:
@@ -36,7 +36,7 @@ def test_nothing_is_made_by_asking(kept: Cache) -> None:
 def test_what_was_not_used_longest_goes_when_the_budget_is_spent(kept: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     day = 20_000 * 86_400
     for number in range(8):
-        monkeypatch.setattr("ftlab.cache.time.time", lambda number=number: day + number * 86_400)
+        monkeypatch.setattr("ftlab.core.kv_cache.time.time", lambda number=number: day + number * 86_400)
         kept.get([b"key 0"])
         kept.put(rows(number * 100, 100, width=2000))
     assert kept.file.stat().st_size <= kept.budget
@@ -48,7 +48,7 @@ def test_what_was_not_used_longest_goes_when_the_budget_is_spent(kept: Cache, mo
 def test_more_than_the_budget_or_the_disk_holds_is_not_kept(kept: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.put(rows(0, 300, width=4000))
     assert not kept.file.exists()
-    monkeypatch.setattr(disk, "free", lambda folder: cache._SPARE + 100)
+    monkeypatch.setattr(file_io, "free", lambda folder: kv_cache._SPARE + 100)
     kept.put(rows(0, 10))
     assert not kept.file.exists()
 
@@ -76,7 +76,7 @@ def test_one_that_is_full_of_something_else_is_given_up(kept: Cache) -> None:
 
 def test_one_that_another_process_writes_to_is_left_alone(kept: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.put(rows(0, 3))
-    monkeypatch.setattr(cache, "_PATIENCE", 0.01)
+    monkeypatch.setattr(kv_cache, "_PATIENCE", 0.01)
     other = sqlite3.connect(kept.file)
     other.execute("BEGIN EXCLUSIVE")
     kept.put(rows(3, 3))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from judged import outcome, told
 
-from ftlab.inspection import calibration
-from ftlab.inspection.outcome import Outcome
+from ftlab.evaluation import calibration
+from ftlab.evaluation.results import Outcome
 
 
 def drawn(n: int, heat: float, seed: int = 0) -> Outcome:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ftlab import backbones
-from ftlab.backbones import Backbone
-from ftlab.inference.attribution import attribute
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.inference.cam_methods import attribute
 from ftlab.models import cam_layers, network
 from ftlab.models.cam_layers import Layer
 from ftlab.models.network import Network

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from drawn import png as picture
 
-from ftlab.data import catalog, listing, split
-from ftlab.data.catalog import SPLITS, Catalog, Item, scan
-from ftlab.errors import ConfigError, DataError
+from ftlab.core.errors import ConfigError, DataError
+from ftlab.data.dataset import catalog, split
+from ftlab.data.dataset.catalog import Catalog, Item, scan
+from ftlab.data.dataset.split import SPLITS
+from ftlab.data.sources import listing
 
 PICTURE = picture()
 

@@ -12,14 +12,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.errors import RunError
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import RunError
+from ftlab.models import weights_file
 from ftlab.models.network import Network
-from ftlab.runs import Run
-from ftlab.training import checkpoint, sealed
-from ftlab.training.checkpoint import Keeper, Position
-from ftlab.training.plateau import Plateau
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.training.checkpoints import checkpoint
+from ftlab.training.checkpoints.checkpoint import Keeper, Position
+from ftlab.training.optim.plateau import Plateau
 
 
 def full_disk(*_: object, **__: object) -> None:
@@ -36,7 +37,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return runs.create(tmp_path / "runs", TrainConfig(sample="shapes"))
+    return run_store.create(tmp_path / "runs", TrainConfig(sample="shapes"))
 
 
 def network(seed: int = 0) -> Network:
@@ -110,7 +111,7 @@ def test_averaged_weights_are_the_ones_kept_as_the_best_and_are_put_back(run: Ru
     keeper = Keeper(run, net, net, optimizer, average=averaged)
     assert keeper.improves(position, 0.5, 1.0)
     keeper.save(position)
-    best, wanted = sealed.load(run.best)[0], averaged.state_dict()
+    best, wanted = weights_file.load(run.best)[0], averaged.state_dict()
     assert best.keys() == wanted.keys()
     assert all(torch.equal(best[key], wanted[key]) for key in best)
 
@@ -126,7 +127,7 @@ def test_the_weights_of_an_epoch_are_kept_whole_and_sealed(run: Run) -> None:
     net = network()
     keeper = Keeper(run, net, net.head, optimizers(net, "adamw"))
     assert keeper.save_epoch(5, 0.75) == ["epoch"]
-    tensors, header = sealed.load(run.path / "epochs" / "0005.safetensors")
+    tensors, header = weights_file.load(run.path / "epochs" / "0005.safetensors")
     assert header == {"epoch": 5, "val_accuracy": 0.75, "model": ""}
     assert all(torch.equal(tensors[key], value) for key, value in net.state_dict().items())
 
@@ -147,7 +148,7 @@ def test_of_a_frozen_network_the_state_holds_the_head_and_the_best_the_whole(run
     learn(net, optimizer)
     keeper.save(position)
 
-    best, header = sealed.load(run.best)
+    best, header = weights_file.load(run.best)
     assert header == {"epoch": 1, "val_accuracy": 0.5, "model": ""}
     assert best.keys() == aside.keys()
     assert all(torch.equal(best[key], aside[key]) for key in aside)
@@ -198,9 +199,9 @@ def test_the_best_by_loss_is_the_surest_whatever_its_accuracy(run: Run) -> None:
 def test_a_state_of_before_the_schedule_with_a_memory_is_read(run: Run) -> None:
     net = network()
     Keeper(run, net, net, optimizers(net, "sgd")).save(Position(epoch=2))
-    tensors, header = sealed.load(run.last)
+    tensors, header = weights_file.load(run.last)
     del header["position"]["plateau"]
-    sealed.write(run.last, tensors, header)
+    weights_file.write(run.last, tensors, header)
     state = checkpoint.read(run)
     assert state is not None
     assert state.position == Position(epoch=2)
@@ -216,7 +217,7 @@ def test_saving_takes_a_small_share_of_the_time(run: Run, monkeypatch: pytest.Mo
         nonlocal now
         now += 2.0
 
-    monkeypatch.setattr(sealed, "write", slow)
+    monkeypatch.setattr(weights_file, "write", slow)
     assert keeper.due()
     keeper.save(Position())
     for passed, at_its_end, within in ((0, False, False), (19, False, False), (20, True, False), (60, True, True)):
@@ -249,9 +250,9 @@ def spoilt(file: Path, how: str) -> None:
     elif how == "a bit":
         file.write_bytes(whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:])
     elif how == "bare":
-        sealed.write(file, {"module.0.weight": torch.zeros(1)}, {})
+        weights_file.write(file, {"module.0.weight": torch.zeros(1)}, {})
     elif how == "other fields":
-        sealed.write(file, sealed.load(file)[0], {"position": {"epoche": 3}, "optimizer": {}})
+        weights_file.write(file, weights_file.load(file)[0], {"position": {"epoche": 3}, "optimizer": {}})
 
 
 HOW = pytest.mark.parametrize("how", ["cut", "empty", "text", "a bit", "bare", "other fields"])
@@ -259,7 +260,7 @@ HOW = pytest.mark.parametrize("how", ["cut", "empty", "text", "a bit", "bare", "
 
 def test_the_one_before_stays(run: Run) -> None:
     saved(run, 4, 8)
-    assert [sealed.load(file)[1]["position"]["step"] for file in (run.before, run.last)] == [4, 8]
+    assert [weights_file.load(file)[1]["position"]["step"] for file in (run.before, run.last)] == [4, 8]
     assert files(run.path / "last") == ["before.safetensors", "state.safetensors"]
 
 
@@ -304,7 +305,7 @@ def test_a_damaged_state_never_takes_the_place_of_the_one_before(run: Run) -> No
     keeper.save(Position(epoch=1, step=8))
     assert run.before.read_bytes() == good
     keeper.save(Position(epoch=1, step=12))
-    assert [sealed.load(file)[1]["position"]["step"] for file in (run.before, run.last)] == [8, 12]
+    assert [weights_file.load(file)[1]["position"]["step"] for file in (run.before, run.last)] == [8, 12]
 
 
 def test_a_state_of_another_network_is_named_in_one_line(run: Run) -> None:
@@ -322,7 +323,7 @@ def test_a_state_of_another_network_is_named_in_one_line(run: Run) -> None:
 
 @pytest.mark.parametrize("what", [full_disk, refusing])
 def test_a_full_disk_is_the_persons_to_mend(run: Run, monkeypatch: pytest.MonkeyPatch, what: Any) -> None:
-    monkeypatch.setattr(sealed, "save_file", what)
+    monkeypatch.setattr(weights_file, "save_file", what)
     with pytest.raises(RunError, match="No space left on device") as caught:
         saved(run, 4)
     assert caught.value.code == "run.write"
@@ -347,15 +348,15 @@ def test_room_for_all_that_will_be_written_is_asked_for(
     if there:
         run.last.write_bytes(bytes(there * 1_000_000))
     limit = needed * 1_000_000 + 16_000_000 + (480_000 if frozen else 0)
-    monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit - 160_000)
+    monkeypatch.setattr(checkpoint.file_io, "free", lambda folder: limit - 160_000)
     with pytest.raises(RunError) as caught:
         keeper.room()
     assert caught.value.code == "run.space"
-    monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit)
+    monkeypatch.setattr(checkpoint.file_io, "free", lambda folder: limit)
     keeper.room()
     with pytest.raises(RunError):
         keeper.room(kept=1)
-    monkeypatch.setattr(checkpoint.disk, "free", lambda folder: limit + 3 * 4_100_000)
+    monkeypatch.setattr(checkpoint.file_io, "free", lambda folder: limit + 3 * 4_100_000)
     keeper.room(kept=3)
 
 

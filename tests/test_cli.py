@@ -22,11 +22,14 @@ import staged
 from PIL import Image
 from staged import DEAF, Stage
 
-from ftlab import backbones, cli, machine, runs
-from ftlab.commands import settings
-from ftlab.inference import decision
-from ftlab.jobs import worker
-from ftlab.training import sealed
+from ftlab.cli import main
+from ftlab.cli.common import config_flags
+from ftlab.config import backbones
+from ftlab.core import machine
+from ftlab.inference import decision_rule
+from ftlab.models import weights_file
+from ftlab.runs import run_store
+from ftlab.runs.jobs import launch
 
 FTLAB = [sys.executable, "-m", "ftlab"]
 
@@ -77,7 +80,7 @@ def test_a_training_says_its_end_on_standard_output_and_its_way_on_standard_erro
     root, done = trained
     assert done.returncode == 0, done.stderr
     (end,) = lines(done.stdout)
-    run = runs.find(root, "latest")
+    run = run_store.find(root, "latest")
     assert (end["run"], end["path"]) == (run.name, str(run.path))
     assert (end["reason"], end["epoch"], end["message"]) == ("finished", 12, None)
     assert end["best_val_accuracy"] >= 2 / 3
@@ -100,7 +103,7 @@ def test_evaluate(say: Any, root: Path, split: str, count: int) -> None:
     assert 2 / 3 <= score["top1"] <= score["top5"] == 1
     low, high = score["top1_interval"]
     assert low < score["top1"] <= high
-    best = runs.find(root, "latest").history().best
+    best = run_store.find(root, "latest").history().best
     assert best is not None
     if split == "val":
         assert score["top1"] == best.val_accuracy
@@ -135,12 +138,12 @@ def test_evaluate_takes_a_new_folder_and_tells_what_is_left_out(
 
 
 def test_predict_says_none_of_these_where_the_model_is_too_unsure(say: Any, root: Path, pictures: Path) -> None:
-    run, file = runs.find(root, "latest"), pictures / "blue" / "blue_1.jpg"
-    kept = run.path / decision.FILE
+    run, file = run_store.find(root, "latest"), pictures / "blue" / "blue_1.jpg"
+    kept = run.path / decision_rule.FILE
     before = kept.read_bytes() if kept.exists() else None
     try:
         for threshold, none in ((0.0, False), (1.1, True)):
-            decision.write(run, decision.Decision(sealed.seal(run.best), 1.0, threshold, 50, 40))
+            decision_rule.write(run, decision_rule.Decision(weights_file.seal(run.best), 1.0, threshold, 50, 40))
             os.utime(kept, ns=(1, 1 + round(threshold)))
             (told,) = lines(say("predict", "latest", file, "--runs", root, "--json")[1])
             assert told["none_of_these"] is none
@@ -276,7 +279,7 @@ def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, 
 def test_a_run_that_does_not_listen_is_ended_now(
     say: Any, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PATIENCE", 0.3)
+    monkeypatch.setattr(launch, "PATIENCE", 0.3)
     run = stage.start(tmp_path, DEAF)
     staged.until(lambda: run.tail()[0])
     later = machine.awake() + 200
@@ -317,8 +320,8 @@ def test_stop_and_resume(say: Any, pictures: Path, tmp_path: Path) -> None:
         "--json",
     ]
     with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: runs.names(root) and runs.find(root, "latest").history().steps, process)
-        run = runs.find(root, "latest")
+        until(lambda: run_store.names(root) and run_store.find(root, "latest").history().steps, process)
+        run = run_store.find(root, "latest")
         assert lines(say("runs", "--runs", root, "--json")[1])[0]["status"] == "running"
         status, _, err = say("resume", "latest", "--runs", root)
         assert (status, "being trained" in err) == (2, True)
@@ -346,8 +349,11 @@ def test_stop_and_resume(say: Any, pictures: Path, tmp_path: Path) -> None:
 
 
 def test_a_runs_own_file_repeats_it(root: Path) -> None:
-    run = runs.find(root, "latest")
-    assert settings.given(cli.parser().parse_args(["train", "--config", str(run.path / "config.json")])) == run.config()
+    run = run_store.find(root, "latest")
+    assert (
+        config_flags.given(main.parser().parse_args(["train", "--config", str(run.path / "config.json")]))
+        == run.config()
+    )
 
 
 # Mistakes
@@ -436,7 +442,7 @@ def test_a_folder_that_cannot_be_learnt_is_the_runs_last_word(say: Any, tiny_fol
         shutil.rmtree(tiny_folder / name)
     status, out, err = say("train", "--data", tiny_folder, "--runs", tmp_path / "runs", "--json")
     assert (status, out) == (2, "")
-    run = runs.find(tmp_path / "runs", "latest")
+    run = run_store.find(tmp_path / "runs", "latest")
     assert run.status() == "failed"
     ended = run.ended()
     assert ended is not None
@@ -456,10 +462,10 @@ def test_a_class_with_one_picture_leaves_nothing_to_validate_on(say: Any, tmp_pa
 def test_a_bug_has_a_traceback_and_status_one() -> None:
     code = "\n".join(
         [
-            "from ftlab import cli",
-            "from ftlab.commands import history",
-            "history.runs = lambda options: 1 / 0",
-            "cli.main(['runs'])",
+            "from ftlab.cli import main",
+            "from ftlab.cli.commands import runs",
+            "runs.runs = lambda options: 1 / 0",
+            "main.main(['runs'])",
         ]
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from test_cli import lines
 
-from ftlab import cli, places, runs
+from ftlab.cli import main
+from ftlab.core import user_dirs
+from ftlab.runs import run_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -58,11 +60,11 @@ def test_a_training_takes_a_zip_and_unpacks_it_once(say: Any, tiny_folder: Path,
     file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", tiny_folder))
     command = ["train", "--data", file, "--epochs", 1, "--threads", 1, "--runs", tmp_path / "runs"]
     assert say(*command)[0] == 0
-    run = runs.find(tmp_path / "runs", "latest")
+    run = run_store.find(tmp_path / "runs", "latest")
     assert run.config().data == str(file)
-    assert Path(run.read("split.json")["root"]).is_relative_to(places.home() / "archives")
+    assert Path(run.read("split.json")["root"]).is_relative_to(user_dirs.home() / "archives")
     assert say("evaluate", "latest", "--runs", tmp_path / "runs")[0] == 0
-    assert len(list((places.home() / "archives").iterdir())) == 1
+    assert len(list((user_dirs.home() / "archives").iterdir())) == 1
 
 
 def test_a_zip_that_is_refused_makes_no_run(say: Any, tmp_path: Path) -> None:
@@ -95,6 +97,6 @@ def test_progress_is_a_bar_on_a_terminal_only(
 
     seen = Terminal()
     monkeypatch.setattr(sys, "stderr", seen)
-    assert cli.main(["scan", str(tiny_folder), "--json"]) == 0
+    assert main.main(["scan", str(tiny_folder), "--json"]) == 0
     assert "Checking pictures" in seen.getvalue()
     assert lines(capsys.readouterr().out)[0]["splits"]["train"] == 18

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
-from ftlab import backbones, cli, config, runs
-from ftlab.commands import settings, training
-from ftlab.config import KNOBS, TrainConfig
-from ftlab.errors import ConfigError
-from ftlab.runs import Run
+from ftlab.cli import main
+from ftlab.cli.commands import train
+from ftlab.cli.common import config_flags
+from ftlab.config import backbones, train_config
+from ftlab.config.train_config import KNOBS, TrainConfig
+from ftlab.core.errors import ConfigError
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 
 def read(*words: str) -> TrainConfig:
-    return settings.given(cli.parser().parse_args(["train", *words]))
+    return config_flags.given(main.parser().parse_args(["train", *words]))
 
 
 TEXTS = {
@@ -41,7 +44,7 @@ def drawn_config(seed: int) -> TrainConfig:
                 values[name] = dice.choice(TEXTS[name])
             elif knob.choices:
                 values[name] = dice.choice([choice for choice in knob.choices if choice])
-            elif config.kind(name) is int:
+            elif train_config.kind(name) is int:
                 values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
             else:
                 values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
@@ -55,7 +58,7 @@ def drawn_config(seed: int) -> TrainConfig:
 @pytest.mark.parametrize("seed", range(40))
 def test_the_command_line_gives_the_configuration_back(seed: int) -> None:
     original = drawn_config(seed)
-    assert config.resolve(read(*config.argv(original))) == config.resolve(original)
+    assert train_config.resolve(read(*train_config.argv(original))) == train_config.resolve(original)
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
@@ -82,8 +85,8 @@ def test_a_relative_folder_is_kept_whole(tiny_folder: Path, tmp_path: Path, monk
         started.append(settings)
         return 0
 
-    monkeypatch.setattr(training, "_trained", noted)
+    monkeypatch.setattr(train, "_trained", noted)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["train", "--data", "tiny"]) == 0
+    assert main.main(["train", "--data", "tiny"]) == 0
     assert started[0].data == str(tmp_path / "tiny")
-    assert runs.find(tmp_path / "runs", "latest").config() == started[0]
+    assert run_store.find(tmp_path / "runs", "latest").config() == started[0]

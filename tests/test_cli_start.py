@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from test_cli import lines
 
-from ftlab import backbones, cli, config
-from ftlab.config import KNOBS
+from ftlab.cli import main
+from ftlab.config import backbones, train_config
+from ftlab.config.train_config import KNOBS
 from ftlab.models import cam_layers, network
 
 
@@ -21,7 +22,7 @@ from ftlab.models import cam_layers, network
 )
 def test_what_needs_no_torch_does_not_load_it(words: list[str]) -> None:
     code = (
-        "import sys\nfrom ftlab.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom ftlab.cli.main import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
         "print({'torch', 'torchvision', 'timm', 'gradio', 'matplotlib', 'cv2'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
@@ -54,7 +55,7 @@ def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> N
         assert re.search(rf"\n    {verb}\s", out)
     flat = " ".join(say("train", "--help")[1].split())
     for name, (knob, _) in KNOBS.items():
-        assert config.flag(name) in flat
+        assert train_config.flag(name) in flat
         assert all(choice in flat for choice in knob.choices)
 
 
@@ -120,4 +121,4 @@ def test_a_slip_about_backbones_is_one_line(say: Any, words: str) -> None:
 
 def test_ui_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftlab.ui.serve.serve", lambda words: 7 if words == ["--port", "7999"] else 1)
-    assert cli.main(["ui", "--port", "7999"]) == 7
+    assert main.main(["ui", "--port", "7999"]) == 7

@@ -8,9 +8,10 @@ from pathlib import Path
 import fabricated
 import pytest
 
-from ftlab import comparison, disk
-from ftlab.config import TrainConfig
-from ftlab.runs import Run
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import file_io
+from ftlab.runs import comparison
+from ftlab.runs.directory import Run
 
 
 def made(root: Path, epochs: int = 3, mode: str = "full") -> Run:
@@ -46,11 +47,11 @@ def test_its_score_on_test_is_that_of_its_evaluation_unless_the_weights_got_bett
 
 def test_size_is_that_of_all_files(tmp_path: Path) -> None:
     run = made(tmp_path)
-    before = disk.size(run.path)
+    before = file_io.size(run.path)
     run.best.write_bytes(b"x" * 1000)
     (run.path / "epochs").mkdir(exist_ok=True)
     (run.path / "epochs" / "1.safetensors").write_bytes(b"x" * 500)
-    assert disk.size(run.path) == before + 1500
+    assert file_io.size(run.path) == before + 1500
     assert comparison.contender(run, run.history()).weights == 1000
 
 

@@ -22,14 +22,18 @@ from loop import go
 from test_learner import batch, learner_of, tiny
 from tiny_row import TINY
 
-from ftlab import backbones, runs, words
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError
-from ftlab.events import Event, Note
-from ftlab.runs import Run
-from ftlab.training import compiled, devices, recorded, sealed
-from ftlab.training.checkpoint import Position
-from ftlab.training.compiled import Compiler
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import messages
+from ftlab.core.errors import ConfigError
+from ftlab.models import weights_file
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Event, Note
+from ftlab.training import compile, cuda_graph
+from ftlab.training.checkpoints.checkpoint import Position
+from ftlab.training.compile import Compiler
+from ftlab.training.devices import device_setup
 
 FULL: dict[str, Any] = {"mode": "full", "learning_rate": 1e-4, "batchnorm": "frozen", "epochs": 2}
 PHASES: dict[str, Any] = {**FULL, "unfreeze_epoch": 1, "ema": 0.9, "accumulate": 2, "dropout": 0.2}
@@ -37,7 +41,7 @@ PHASES: dict[str, Any] = {**FULL, "unfreeze_epoch": 1, "ema": 0.9, "accumulate":
 
 @pytest.fixture(autouse=True)
 def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
-    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    monkeypatch.setattr(compile, "BACKEND", "aot_eager")
     monkeypatch.setitem(backbones.TABLE, TINY.name, TINY)
     torch._dynamo.reset()
     AcceleratorState._reset_state(True)  # which takes one precision a process
@@ -49,7 +53,7 @@ def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator
 @pytest.fixture
 def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     few = {"batch_size": 4, "data": str(tiny_folder), "backbone": TINY.name, "threads": 1}
-    return lambda **knobs: runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+    return lambda **knobs: run_store.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
 
 def notes(events: list[Event]) -> dict[str, dict[str, object]]:
@@ -58,7 +62,7 @@ def notes(events: list[Event]) -> dict[str, dict[str, object]]:
 
 def near(one: Run, other: Run) -> None:
     """Within 1e-4 of the largest weight of each tensor; and called the same."""
-    left, right = (sealed.load(run.last)[0] for run in (one, other))
+    left, right = (weights_file.load(run.last)[0] for run in (one, other))
     assert left.keys() == right.keys()
     assert not [name for name in left if "_orig_mod" in name]
     for name in [name for name in left if name.startswith(("module.", "average."))]:
@@ -76,7 +80,7 @@ def test_it_learns_what_the_other_does_and_resumes_to_the_bit(begin: Callable[..
     torch._dynamo.utils.counters.clear()
     told = notes(go(whole))
     assert {"compiling", "compiled"} <= told.keys(), told
-    assert words.text("log.compiled", **told["compiled"])
+    assert messages.text("log.compiled", **told["compiled"])
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1, "a smaller last batch is no new program"
     assert (whole.resolved().compile, plain.resolved().compile) == ("yes", "no")
     near(whole, plain)
@@ -105,8 +109,8 @@ def test_a_long_one_is_where_it_gains(begin: Callable[..., Run], monkeypatch: py
         return (1.0 if faster else 1.9) if self.learner.fast is not None else 2.0
 
     monkeypatch.setattr(Compiler, "_seconds", clocked)
-    monkeypatch.setattr(compiled, "_FEWEST", 1)
-    monkeypatch.setattr(compiled, "_SECONDS", 0.01)
+    monkeypatch.setattr(compile, "_FEWEST", 1)
+    monkeypatch.setattr(compile, "_SECONDS", 0.01)
     told = notes(go(run))
     assert ("compiled" in told, "not_faster" in told) == (faster, not faster)
     assert run.resolved().compile == ("yes" if faster else "no")
@@ -115,12 +119,12 @@ def test_a_long_one_is_where_it_gains(begin: Callable[..., Run], monkeypatch: py
 
 
 def test_without_a_compiler_it_says_so_and_goes_on(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "BACKEND", "inductor")
+    monkeypatch.setattr(compile, "BACKEND", "inductor")
     monkeypatch.setenv("CXX", "no-such-compiler")
     plain, run = begin(compile="no", **FULL), begin(compile="yes", **FULL)
     go(plain)
     told = notes(go(run))
-    assert "no-such-compiler" in words.text("log.no_compiler", **told["no_compiler"])
+    assert "no-such-compiler" in messages.text("log.no_compiler", **told["no_compiler"])
     assert run.resolved().compile == "no"
     assert run.last.read_bytes() == plain.last.read_bytes()
 
@@ -131,11 +135,11 @@ def test_a_compiler_that_fails_costs_nothing_but_its_time(
     def broken(graph: Any, inputs: Any) -> Any:
         raise RuntimeError("cannot find the header")
 
-    monkeypatch.setattr(compiled, "BACKEND", broken)
+    monkeypatch.setattr(compile, "BACKEND", broken)
     plain, run = begin(compile="no", **FULL), begin(compile="yes", **FULL)
     go(plain)
     told = notes(go(run))
-    assert "cannot find the header" in words.text("log.not_compiled", **told["not_compiled"])
+    assert "cannot find the header" in messages.text("log.not_compiled", **told["not_compiled"])
     assert run.last.read_bytes() == plain.last.read_bytes()
 
 
@@ -148,11 +152,11 @@ def test_programs_are_kept_up_to_a_limit(
     program = Path(named or folder, "ab", "program")
     program.parent.mkdir(parents=True)
     program.write_text("four")
-    monkeypatch.setattr(compiled, "_MOST", most)
+    monkeypatch.setattr(compile, "_MOST", most)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", named)
     if not named:
         monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    compiled._keep_programs(folder)
+    compile._keep_programs(folder)
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (named or str(folder))
     assert program.exists() == stays
 
@@ -179,17 +183,17 @@ def test_the_real_compilers_steps_are_the_others_but_for_rounding(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Three steps of a tiny network by a program in C++: within 1e-5."""
-    if not compiled._cpp()[1]:
+    if not compile._cpp()[1]:
         pytest.skip("no C++ compiler here")
     import torch._inductor.config
 
-    monkeypatch.setattr(compiled, "BACKEND", "inductor")
+    monkeypatch.setattr(compile, "BACKEND", "inductor")
     monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))
     alone, share = Accelerator(cpu=True), batch()
     plain = tiny()
     fast = copy.deepcopy(plain)
-    run = runs.create(tmp_path / "runs", TrainConfig(mode="scratch", compile="yes", epochs=1))
+    run = run_store.create(tmp_path / "runs", TrainConfig(mode="scratch", compile="yes", epochs=1))
     run.write("config.json", {**run.read("config.json"), "resolved": run.config().to_json()})
     for net in (plain, fast):
         learner = learner_of(net, alone)
@@ -214,10 +218,10 @@ def recording(
     """What is decided at the first step on a card of which this machine plays the part: there is no other way to
     record than CUDA's, so `record` stands for that. Its real one is tried where there is a card, below."""
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(compiled, "record", record)
+    monkeypatch.setattr(compile, "record", record)
     alone = Accelerator(cpu=True)
     settings = TrainConfig(**{"mode": "scratch", "compile": "record", "epochs": 1, **knobs})
-    run = runs.create(tmp_path / "runs", settings)
+    run = run_store.create(tmp_path / "runs", settings)
     run.write("config.json", {**run.read("config.json"), "resolved": run.config().to_json()})
     learner = learner_of(tiny(), alone, accumulate=settings.accumulate, batch_size=2)
     compiler = Compiler(learner, dataclasses.replace(settings, epochs=learner.phase.last), run, alone)
@@ -260,7 +264,7 @@ def test_a_card_that_cannot_record_goes_on_without(tmp_path: Path, monkeypatch: 
         raise RuntimeError("operation not permitted when stream is capturing")
 
     compiler, told = recording(tmp_path, monkeypatch, record)
-    assert "not permitted" in words.text("log.not_compiled", **told[0].values)
+    assert "not permitted" in messages.text("log.not_compiled", **told[0].values)
     assert compiler.learner.fast is None
     assert compiler.run.resolved().compile == "no"
 
@@ -298,7 +302,7 @@ def test_of_itself_a_card_goes_on_with_what_is_not_slower(
         return (0.01 if faster else 0.03) if self.learner.fast is not None else 0.02
 
     monkeypatch.setattr(Compiler, "_seconds", clocked)
-    monkeypatch.setattr(compiled, "_FEWEST", 1)
+    monkeypatch.setattr(compile, "_FEWEST", 1)
     compiler, told = recording(tmp_path, monkeypatch, lambda network, *_: lambda some: network(some), compile="auto")
     assert codes(told) == ["recorded" if faster else "not_recorded"]
     assert (compiler.learner.fast is not None) == faster
@@ -310,7 +314,7 @@ def test_of_itself_a_card_goes_on_with_what_is_not_slower(
 def test_recorded_steps_are_the_others_but_for_rounding(device: str, precision: str) -> None:
     """Three steps with batches that differ: a record of old weights or pictures would be seen. A processor records
     nothing, and plays the network itself."""
-    plain, alone = tiny().to(device), devices.open_device(TrainConfig(device=device, precision=precision))
+    plain, alone = tiny().to(device), device_setup.open_device(TrainConfig(device=device, precision=precision))
     fast = copy.deepcopy(plain)
     for net in (plain, fast):
         learner = learner_of(net, alone)
@@ -319,7 +323,7 @@ def test_recorded_steps_are_the_others_but_for_rounding(device: str, precision: 
             labels, weight = share.labels.to(device), share.weight.to(device)
             share = dataclasses.replace(share, inputs=(share.inputs + step).to(device), labels=labels, weight=weight)
             if net is fast and not step:
-                same = learner.module if device == "cpu" else recorded.record(learner.module, share.inputs)
+                same = learner.module if device == "cpu" else cuda_graph.record(learner.module, share.inputs)
                 learner.compile(same, len(share.labels), undivided=True)
             learner.gradients(share, step)
             learner.step(step)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from unusual import changed
 
-from ftlab import backbones, config, contradictions, words
-from ftlab.config import KNOBS, MODES, TrainConfig
-from ftlab.errors import ConfigError
+from ftlab.config import backbones, rules, train_config
+from ftlab.config.train_config import KNOBS, MODES, TrainConfig
+from ftlab.core import messages
+from ftlab.core.errors import ConfigError
 
 BESIDE: dict[str, dict[str, Any]] = {
     "val_share": {"test_share": 0.0},
@@ -35,18 +36,18 @@ def refused(**knobs: Any) -> ConfigError:
 
 @pytest.mark.parametrize("name", list(KNOBS))
 def test_every_knob_has_a_label_and_a_hint(name: str) -> None:
-    assert words.text(f"knob.{name}.label")
-    assert words.text(f"knob.{name}.hint").endswith((".", "?"))
+    assert messages.text(f"knob.{name}.label")
+    assert messages.text(f"knob.{name}.hint").endswith((".", "?"))
 
 
 @pytest.mark.parametrize("name", list(KNOBS))
 def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
     knob, default = KNOBS[name]
-    assert knob.group in ("data", "model", "main", *config.FOLDED)
-    assert config.kind(name) in (str, int, float)
-    assert config.optional(name) == (default is None)
+    assert knob.group in ("data", "model", "main", *train_config.FOLDED)
+    assert train_config.kind(name) in (str, int, float)
+    assert train_config.optional(name) == (default is None)
     free = ("data", "exclude", "backbone", "init", "rename", "unfreeze_from")
-    assert (config.kind(name) is str and name not in free) == bool(knob.choices)
+    assert (train_config.kind(name) is str and name not in free) == bool(knob.choices)
     if default is not None and knob.choices:
         assert default in knob.choices
 
@@ -68,7 +69,7 @@ def test_features_are_kept_in_frozen_mode_only(mode: str, features: str, caches:
 @pytest.mark.parametrize("name", [name for name, (knob, _) in KNOBS.items() if knob.low is not None])
 def test_bounds_are_inclusive_and_kept(name: str) -> None:
     knob, _ = KNOBS[name]
-    kind = config.kind(name)
+    kind = train_config.kind(name)
     assert knob.low is not None
     assert knob.high is not None
     free = BESIDE.get(name, {})
@@ -78,7 +79,7 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
     for value in beyond:
         error = refused(**{name: kind(value)})
         assert error.code == "config.bounds"
-        assert config.flag(name) in str(error)
+        assert train_config.flag(name) in str(error)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +138,8 @@ def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: s
 def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str, knobs: dict[str, Any]) -> None:
     error = refused(**knobs)
     assert error.code == f"contradiction.{reason}"
-    rule = next(rule for rule in contradictions.RULES if rule[0] == reason)
-    assert all(config.flag(name) in str(error) for name in rule[1])
+    rule = next(rule for rule in rules.RULES if rule[0] == reason)
+    assert all(train_config.flag(name) in str(error) for name in rule[1])
     assert "\n" not in str(error)
 
 
@@ -165,8 +166,8 @@ def test_a_wrong_choice_is_answered_with_the_right_ones() -> None:
 
 def test_any_model_of_timm_is_a_backbone_and_costs_no_look_at_it() -> None:
     one = TrainConfig(backbone="timm/resnet10t.c3_in1k")
-    assert config.argv(one)[:2] == ["--backbone", "timm/resnet10t.c3_in1k"]
-    assert config.resolve(TrainConfig(backbone="timm/anything", mode="full")).learning_rate == 5e-5
+    assert train_config.argv(one)[:2] == ["--backbone", "timm/resnet10t.c3_in1k"]
+    assert train_config.resolve(TrainConfig(backbone="timm/anything", mode="full")).learning_rate == 5e-5
     for name in ("timm/", "timm/../x", "timm/a/b", "timm/a b", "hf-hub:timm/a", "timm/a.b.c"):
         assert refused(backbone=name).code == "config.backbone"
 
@@ -177,7 +178,7 @@ def test_a_whole_number_is_a_number() -> None:
 
 @pytest.mark.parametrize("original", [TrainConfig(), changed()], ids=["untouched", "changed"])
 def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
-    assert config.from_json(json.loads(json.dumps(original.to_json()))) == original
+    assert train_config.from_json(json.loads(json.dumps(original.to_json()))) == original
 
 
 def test_the_example_changes_every_knob() -> None:
@@ -186,16 +187,16 @@ def test_the_example_changes_every_knob() -> None:
 
 
 def test_missing_knobs_take_their_defaults_and_unknown_ones_are_named() -> None:
-    assert config.from_json({"epochs": 4}) == TrainConfig(epochs=4)
+    assert train_config.from_json({"epochs": 4}) == TrainConfig(epochs=4)
     with pytest.raises(ConfigError, match="epoch_count"):
-        config.from_json({"epoch_count": 4})
+        train_config.from_json({"epoch_count": 4})
 
 
 def test_a_file_is_a_bare_configuration_or_that_of_a_run(tmp_path: Path) -> None:
     file = tmp_path / "c.json"
     for stored in (changed().to_json(), {"config": changed().to_json(), "created": 1.0}):
         file.write_text(json.dumps(stored), encoding="utf-8")
-        assert config.load(str(file)) == changed()
+        assert train_config.load(str(file)) == changed()
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]", "nonsense", b"\xff\xfe\x00"])
@@ -204,15 +205,15 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str |
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=r"c\.json") as caught:
-        config.load(str(file))
+        train_config.load(str(file))
     assert caught.value.code == "config.file"
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backbone", list(backbones.TABLE))
 def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
-    resolved = config.resolve(TrainConfig(backbone=backbone, mode=mode))
-    chosen = config.defaults(backbone, mode)
+    resolved = train_config.resolve(TrainConfig(backbone=backbone, mode=mode))
+    chosen = train_config.defaults(backbone, mode)
     assert {name: getattr(resolved, name) for name in chosen} == chosen
     left = [
         "head_seed",
@@ -225,24 +226,26 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
         "threads",
     ]  # the seed's, the backbone's, none, the machine's
     assert [name for name in KNOBS if getattr(resolved, name) is None] == left
-    assert config.resolve(resolved) == resolved
+    assert train_config.resolve(resolved) == resolved
 
 
 def test_what_a_person_chose_stays() -> None:
-    assert config.resolve(changed()) == changed()
+    assert train_config.resolve(changed()) == changed()
 
 
 @pytest.mark.parametrize("original", [TrainConfig(), changed()], ids=["untouched", "changed"])
 def test_the_flags_say_what_was_changed_to_the_last_bit(original: TrainConfig) -> None:
-    said = config.argv(original)
-    names = {config.flag(name): name for name in KNOBS}
-    read = {names[flag]: config.kind(names[flag])(value) for flag, value in zip(said[::2], said[1::2], strict=True)}
+    said = train_config.argv(original)
+    names = {train_config.flag(name): name for name in KNOBS}
+    read = {
+        names[flag]: train_config.kind(names[flag])(value) for flag, value in zip(said[::2], said[1::2], strict=True)
+    }
     assert TrainConfig(**read) == original
 
 
 def test_flags_at_their_default_are_left_out_but_backbone_and_mode_are_always_said() -> None:
-    assert config.argv(TrainConfig()) == ["--backbone", backbones.DEFAULT, "--mode", "frozen"]
-    assert config.argv(TrainConfig(sample="shapes", learning_rate=0.01, epochs=5)) == [
+    assert train_config.argv(TrainConfig()) == ["--backbone", backbones.DEFAULT, "--mode", "frozen"]
+    assert train_config.argv(TrainConfig(sample="shapes", learning_rate=0.01, epochs=5)) == [
         *("--sample", "shapes", "--backbone", backbones.DEFAULT, "--mode", "frozen"),
         *("--epochs", "5", "--learning-rate", "0.01"),
     ]

@@ -9,11 +9,11 @@ import fabricated
 import numpy as np
 import pytest
 
-from ftlab import words
-from ftlab.curves import POINTS, Series, curves, thin, ticks
-from ftlab.events import Event, Note
-from ftlab.history import History
-from ftlab.ui.curves_view import drawing
+from ftlab.core import messages
+from ftlab.runs.curves import POINTS, Series, curves, thin, ticks
+from ftlab.runs.events import Event, Note
+from ftlab.runs.history import History
+from ftlab.ui.common.curves_view import drawing
 
 
 def drawn(events: list[Event]) -> ElementTree.Element:
@@ -68,7 +68,7 @@ def test_a_line_shows_where_fine_tuning_starts() -> None:
     assert 'class="turn"' not in drawing(told(events))
     text = drawing(told([*events[:-1], note, note, events[-1]]))
     assert text.count('<line class="turn" x1="50%" x2="50%"') == 3
-    assert words.text("curve.fine_tuning") in text
+    assert messages.text("curve.fine_tuning") in text
 
 
 def test_the_axis_spans_the_whole_run_while_it_goes_on_and_what_was_done_when_it_is_over() -> None:

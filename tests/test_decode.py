@@ -15,8 +15,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from ftlab.data import decode
-from ftlab.errors import PictureError
+from ftlab.core.errors import PictureError
+from ftlab.data.images import decode
 
 ORIENTATION = 0x0112
 

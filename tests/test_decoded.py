@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftlab import machine
-from ftlab.config import TrainConfig
-from ftlab.data import decode, decoded
-from ftlab.data.decode import Pixels
-from ftlab.data.decoded import Decoded
-from ftlab.errors import PictureError
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import machine
+from ftlab.core.errors import PictureError
+from ftlab.data.images import decode
+from ftlab.data.images.decode import Pixels
+from ftlab.data.loading import image_cache
+from ftlab.data.loading.image_cache import Decoded
 
 
 class Counted:
@@ -60,7 +61,7 @@ def test_hundreds_of_pictures_never_take_more_than_the_budget(tmp_path: Path) ->
         for number, file in enumerate(files):
             assert kept.get(number, file, read)[0, 0].tolist() == [number % 256, 0, 0]
             assert kept.size <= 100_000
-    assert kept.size == sum(one.nbytes + decoded._ASIDE for _, one in kept._kept.values())
+    assert kept.size == sum(one.nbytes + image_cache._ASIDE for _, one in kept._kept.values())
     assert kept.size > 90_000, "it is made use of"
     again = read.files[400:]
     assert 0 < len(again) < 400, "some were kept, and all of those"
@@ -106,11 +107,11 @@ def test_threads_share_it(tmp_path: Path) -> None:
     """Eight threads meet in the middle of decoding, so that each picture is put in by several of them."""
     meeting = threading.Barrier(8)
     files = [picture(tmp_path / f"{number}.png", number) for number in range(4)]
-    kept, read = Decoded(4 * (8 * 8 * 3 + decoded._ASIDE)), Counted(meeting.wait)
+    kept, read = Decoded(4 * (8 * 8 * 3 + image_cache._ASIDE)), Counted(meeting.wait)
     with ThreadPoolExecutor(8) as pool:
         first = list(pool.map(lambda number: kept.get(number % 4, files[number % 4], read)[0, 0, 0], range(8)))
     assert first == [0, 1, 2, 3] * 2
-    assert kept.size == 4 * (8 * 8 * 3 + decoded._ASIDE)
+    assert kept.size == 4 * (8 * 8 * 3 + image_cache._ASIDE)
     again = Counted()
     assert [kept.get(number, files[number], again)[0, 0, 0] for number in range(4)] == [0, 1, 2, 3]
     assert not again.files
@@ -124,7 +125,7 @@ def test_the_budget_is_a_part_of_what_is_free(
     monkeypatch: pytest.MonkeyPatch, free: int, on_card: bool, megabytes: int
 ) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda: free)
-    assert decoded.budget(TrainConfig(mode="full"), on_card=on_card) == megabytes
+    assert image_cache.budget(TrainConfig(mode="full"), on_card=on_card) == megabytes
     for chosen in (0, 7):
-        assert decoded.budget(TrainConfig(mode="full", keep_decoded=chosen), on_card=on_card) == chosen
-    assert decoded.budget(TrainConfig(mode="frozen"), on_card=on_card) == 0, "its pictures are looked at once"
+        assert image_cache.budget(TrainConfig(mode="full", keep_decoded=chosen), on_card=on_card) == chosen
+    assert image_cache.budget(TrainConfig(mode="frozen"), on_card=on_card) == 0, "its pictures are looked at once"

@@ -18,14 +18,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from ftlab.data import decode, decoders
-from ftlab.data.decoders import Decoders
-from ftlab.errors import PictureError
+from ftlab.core.errors import PictureError
+from ftlab.data.images import decode
+from ftlab.data.loading import decode_pool
+from ftlab.data.loading.decode_pool import Decoders
 
 
 def instead(read: str) -> str:
     """What a process runs when it reads by the expression `read` of a file and what `at_least` says."""
-    return decoders._CODE.replace("decoders._serve", f"decoders._read = {read}; decoders._serve")
+    return decode_pool._CODE.replace("decode_pool._serve", f"decode_pool._read = {read}; decode_pool._serve")
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -71,7 +72,7 @@ def same(one: decode.Pixels | PictureError, other: decode.Pixels | PictureError)
 
 def test_processes_and_threads_give_in_order_what_the_door_for_pixels_gives(tmp_path: Path) -> None:
     files = all_kinds(tmp_path / "all")
-    expected = [decoders._read(file, 100) for file in files]
+    expected = [decode_pool._read(file, 100) for file in files]
     refused = [one.code for one in expected if isinstance(one, PictureError)]
     assert refused == ["truncated", "web_page", "too_long", "missing"]
     assert [one.shape for one in expected if not isinstance(one, PictureError)][-6] == (125, 150, 3), (
@@ -90,13 +91,13 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
     """A program without `if __name__ == …` too, which `multiprocessing` would run again in each process."""
     program = tmp_path / "program.py"
     asks = instead(
-        "lambda file, _: decoders.PictureError(str(sorted({'torch', 'multiprocessing'} & set(sys.modules))))"
+        "lambda file, _: decode_pool.PictureError(str(sorted({'torch', 'multiprocessing'} & set(sys.modules))))"
     )
     program.write_text(
-        "from ftlab.data import decoders\n"
+        "from ftlab.data.loading import decode_pool\n"
         "print('once')\n"
-        f"decoders._CODE = {asks!r}\n"
-        "with decoders.Decoders(1, 64, processes=True) as reading:\n"
+        f"decode_pool._CODE = {asks!r}\n"
+        "with decode_pool.Decoders(1, 64, processes=True) as reading:\n"
         "    print(reading.submit(['any']).result()[0].code)\n",
         encoding="utf-8",
     )
@@ -104,16 +105,16 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
     assert (done.stdout, done.stderr) == ("once\n[]\n", "")
 
 
-BUSY = "lambda *_: __import__('time').sleep(0.5) or decoders.np.ones((9, 9))"
+BUSY = "lambda *_: __import__('time').sleep(0.5) or decode_pool.np.ones((9, 9))"
 
 
-@pytest.mark.parametrize("read", ["decoders._read", BUSY], ids=["idle", "busy"])
+@pytest.mark.parametrize("read", ["decode_pool._read", BUSY], ids=["idle", "busy"])
 def test_processes_end_without_a_word_when_their_parent_is_killed(read: str) -> None:
     program = (
         "import time\n"
-        "from ftlab.data import decoders\n"
-        f"decoders._CODE = {instead(read)!r}\n"
-        "with decoders.Decoders(2, 64, processes=True) as reading:\n"
+        "from ftlab.data.loading import decode_pool\n"
+        f"decode_pool._CODE = {instead(read)!r}\n"
+        "with decode_pool.Decoders(2, 64, processes=True) as reading:\n"
         "    asked = [reading.submit(['any']) for _ in range(3)]\n"
         "    asked[0].result()\n"
         "    print('begun', flush=True)\n"
@@ -147,7 +148,7 @@ def test_closing_leaves_no_process_and_no_thread(processes: bool, tiny_folder: P
 
 
 def test_closing_does_not_wait_for_what_a_process_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoders, "_CODE", instead("lambda *_: __import__('time').sleep(600)"))
+    monkeypatch.setattr(decode_pool, "_CODE", instead("lambda *_: __import__('time').sleep(600)"))
     with Decoders(1, 64, processes=True) as reading:
         begun, waiting = reading.submit([Path("one")]), reading.submit([Path("two")])
         while not begun.running():
@@ -163,12 +164,14 @@ def test_nothing_is_lost_where_a_process_is_missing_and_the_log_says_so(
 ) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
     if how == "crashed":
-        dies = "lambda file, n: decoders.os._exit(1) if 'blue' in file else decoders.decode.read(file, at_least=n)"
-        monkeypatch.setattr(decoders, "_CODE", instead(dies))
+        dies = (
+            "lambda file, n: decode_pool.os._exit(1) if 'blue' in file else decode_pool.decode.read(file, at_least=n)"
+        )
+        monkeypatch.setattr(decode_pool, "_CODE", instead(dies))
     if how == "never started":
         monkeypatch.setattr(sys, "executable", os.fspath(tiny_folder / "python"))
     if how == "talks nonsense":
-        monkeypatch.setattr(decoders, "_CODE", f"print('hello', flush=True); {decoders._CODE}")
+        monkeypatch.setattr(decode_pool, "_CODE", f"print('hello', flush=True); {decode_pool._CODE}")
     found = []
     with Decoders(2, 512, processes=True) as reading:
         assert reading.submit([]).result() == []
@@ -193,7 +196,7 @@ def test_a_bug_is_not_taken_for_a_bad_picture(
         raise ZeroDivisionError
 
     monkeypatch.setattr(decode, "read", broken)
-    monkeypatch.setattr(decoders, "_CODE", instead("lambda *_: 1 / 0"))
+    monkeypatch.setattr(decode_pool, "_CODE", instead("lambda *_: 1 / 0"))
     with Decoders(1, 64, processes=processes) as reading, pytest.raises(ZeroDivisionError):
         reading.submit([Path("any")]).result()
     assert ("ZeroDivisionError" in capfd.readouterr().err) == processes

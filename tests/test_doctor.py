@@ -17,15 +17,18 @@ import torch
 from PIL import Image
 
 from benchmarks.planted import nothing, plant, reencode
-from ftlab import backbones, cli
-from ftlab.data import catalog, decode, transforms
-from ftlab.data.catalog import Item
-from ftlab.inspection import copies, doctor, findings, labels, landscape, measuring, quality
-from ftlab.inspection.findings import Report
-from ftlab.inspection.measuring import Facts, Measured
-from ftlab.jobs import examination
+from ftlab.audit import duplicates, embedding_map, embeddings, examine, findings, image_quality, label_errors
+from ftlab.audit.embeddings import Facts, Measured
+from ftlab.audit.findings import Report
+from ftlab.cli import main
+from ftlab.config import backbones
+from ftlab.data.dataset import catalog
+from ftlab.data.dataset.catalog import Item
+from ftlab.data.images import decode
+from ftlab.data.transforms import preprocess
+from ftlab.runs.jobs import audit_job
 
-PREP = transforms.of(backbones.get(backbones.DEFAULT))
+PREP = preprocess.of(backbones.get(backbones.DEFAULT))
 
 
 def scene(seed: int, width: int = 200, height: int = 150) -> np.ndarray:
@@ -38,7 +41,7 @@ def scene(seed: int, width: int = 200, height: int = 150) -> np.ndarray:
 def measured(*pictures: np.ndarray, vectors: torch.Tensor | None = None) -> Measured:
     """What would be measured of these pixels."""
     facts = [
-        Facts(0, 0, f"{i}", f"{i}", one.shape[1], one.shape[0], measuring.blur(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)))
+        Facts(0, 0, f"{i}", f"{i}", one.shape[1], one.shape[0], embeddings.blur(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)))
         for i, one in enumerate(pictures)
     ]
     small = np.stack([cv2.resize(one, (32, 32), interpolation=cv2.INTER_AREA) for one in pictures]).astype(np.uint8)
@@ -51,7 +54,7 @@ def every(count: int) -> np.ndarray:
 
 
 def examined(folder: Path) -> Report:
-    *_, report = doctor.examine(catalog.scan(folder))
+    *_, report = examine.examine(catalog.scan(folder))
     assert isinstance(report, Report)
     return report
 
@@ -65,7 +68,7 @@ def test_a_picture_saved_anew_is_a_near_copy(tmp_path: Path, share: float, quali
     Image.fromarray(scene(1)).save(tmp_path / "a.png")
     reencode(tmp_path / "a.png", tmp_path / "b.jpg", share=share, quality=quality_of_copy)
     found = measured(scene(0), scene(1), decode.read(tmp_path / "b.jpg"), scene(2))
-    assert copies.near(found, every(4)) == [[1, 2]]
+    assert duplicates.near(found, every(4)) == [[1, 2]]
 
 
 def test_drawings_on_the_same_ground_are_no_copies() -> None:
@@ -75,19 +78,19 @@ def test_drawings_on_the_same_ground_are_no_copies() -> None:
         return page
 
     pages = [drawn(x, y) for x in (30, 45, 60, 75, 90) for y in (30, 45, 60, 75, 90)]
-    assert copies.near(measured(*pages), every(25)) == []
+    assert duplicates.near(measured(*pages), every(25)) == []
 
 
 def test_pictures_that_the_backbone_tells_apart_are_no_near_copies() -> None:
     vectors = torch.eye(2).half()
-    assert copies.near(measured(scene(1), scene(1), vectors=vectors), every(2)) == []
+    assert duplicates.near(measured(scene(1), scene(1), vectors=vectors), every(2)) == []
 
 
 def test_unrelated_pictures_differ_in_about_half_of_the_hash() -> None:
-    codes = copies.codes(measured(*map(scene, range(40))).small)
+    codes = duplicates.codes(measured(*map(scene, range(40))).small)
     distance = np.bitwise_count(codes[:, None] ^ codes[None])[np.triu_indices(40, 1)]
     assert 28 < distance.mean() < 36
-    assert distance.min() > copies.BITS
+    assert distance.min() > duplicates.BITS
 
 
 # --- quality
@@ -97,36 +100,39 @@ def test_a_picture_of_one_colour_is_blank_whatever_its_grain() -> None:
     dice = random.Random(0)
     blank = [np.asarray(Image.open(io.BytesIO(nothing(dice)))) for _ in range(6)]
     dark = (scene(3) // 6).astype(np.uint8)
-    assert quality.blank(measured(*blank, scene(1), dark)).tolist() == [True] * 6 + [False] * 2
+    assert image_quality.blank(measured(*blank, scene(1), dark)).tolist() == [True] * 6 + [False] * 2
 
 
 def test_blur_grows_with_blur_and_not_with_size_or_light() -> None:
     grey = cv2.cvtColor(scene(5, 400, 300), cv2.COLOR_RGB2GRAY)
-    found = [measuring.blur(cv2.GaussianBlur(grey, (0, 0), sigma) if sigma else grey) for sigma in (0, 1, 3, 6)]
+    found = [embeddings.blur(cv2.GaussianBlur(grey, (0, 0), sigma) if sigma else grey) for sigma in (0, 1, 3, 6)]
     assert found == sorted(found)
     assert found[0] < 0.3 < 0.7 < found[-1]
-    assert measuring.blur(grey // 3) == pytest.approx(found[0], abs=0.02)
-    assert measuring.blur(grey[:150, :200]) == pytest.approx(found[0], abs=0.02)
-    assert measuring.blur(np.zeros((20, 20), np.uint8)) == 1.0
+    assert embeddings.blur(grey // 3) == pytest.approx(found[0], abs=0.02)
+    assert embeddings.blur(grey[:150, :200]) == pytest.approx(found[0], abs=0.02)
+    assert embeddings.blur(np.zeros((20, 20), np.uint8)) == 1.0
 
 
 def test_a_blurred_picture_is_found_among_sharp_ones() -> None:
     blurred = cv2.GaussianBlur(scene(50), (0, 0), 5)
     found = measured(*map(scene, range(30)), blurred.astype(np.uint8))
-    assert np.nonzero(quality.blurred(found, np.ones(31, bool)))[0].tolist() == [30]
+    assert np.nonzero(image_quality.blurred(found, np.ones(31, bool)))[0].tolist() == [30]
 
 
 def test_tiny_and_odd_pictures_are_found_among_others_but_not_in_a_set_of_such() -> None:
     usual, tiny, strip = scene(1, 400, 300), scene(2, 40, 30), scene(3, 500, 100)
     mixed = measured(usual, usual, usual, tiny, strip)
-    assert quality.tiny(mixed, PREP)[0].tolist() == [False, False, False, True, False]
-    assert quality.odd(mixed)[0].tolist() == [False, False, False, False, True]
-    assert not quality.tiny(mixed, PREP)[1]
-    assert (quality.tiny(measured(tiny, tiny, tiny), PREP)[0].any(), quality.tiny(measured(tiny), PREP)[1]) == (
+    assert image_quality.tiny(mixed, PREP)[0].tolist() == [False, False, False, True, False]
+    assert image_quality.odd(mixed)[0].tolist() == [False, False, False, False, True]
+    assert not image_quality.tiny(mixed, PREP)[1]
+    assert (
+        image_quality.tiny(measured(tiny, tiny, tiny), PREP)[0].any(),
+        image_quality.tiny(measured(tiny), PREP)[1],
+    ) == (
         False,
         True,
     )
-    assert (quality.odd(measured(strip, strip))[0].any(), quality.odd(measured(strip))[1]) == (False, True)
+    assert (image_quality.odd(measured(strip, strip))[0].any(), image_quality.odd(measured(strip))[1]) == (False, True)
 
 
 # --- labels and outsiders
@@ -139,8 +145,8 @@ def clouds(count: int, classes: int = 3, spread: float = 0.25) -> tuple[torch.Te
     return middles[own] + spread * torch.randn(count, 40, generator=dice), own
 
 
-def suspects(vectors: torch.Tensor, own: torch.Tensor, groups: np.ndarray | None = None) -> list[labels.Suspect]:
-    *_, found = labels.suspects(vectors, own, every(len(own)) if groups is None else groups)
+def suspects(vectors: torch.Tensor, own: torch.Tensor, groups: np.ndarray | None = None) -> list[label_errors.Suspect]:
+    *_, found = label_errors.suspects(vectors, own, every(len(own)) if groups is None else groups)
     assert isinstance(found, list)
     return found
 
@@ -184,16 +190,16 @@ def test_a_copy_does_not_vouch_for_a_wrong_label() -> None:
 def test_the_confident_class_is_that_of_the_paper() -> None:
     # The means of the own class are 0.75 and 0.6. Row 2 reaches neither class's; row 3 reaches that of class 0.
     found = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
-    said = labels.confident(found, torch.tensor([0, 0, 1, 1, 1, 1]))
+    said = label_errors.confident(found, torch.tensor([0, 0, 1, 1, 1, 1]))
     assert said.tolist() == [0, 0, 1, 0, 1, 1]
 
 
 def test_a_picture_unlike_all_others_is_an_outsider() -> None:
     vectors, _ = clouds(100)
     vectors[41] = torch.randn(40, generator=torch.Generator().manual_seed(9))
-    assert [index for index, _ in labels.outsiders(vectors)] == [41]
-    assert labels.outsiders(clouds(100)[0]) == []
-    assert labels.outsiders(vectors[:10]) == []
+    assert [index for index, _ in label_errors.outsiders(vectors)] == [41]
+    assert label_errors.outsiders(clouds(100)[0]) == []
+    assert label_errors.outsiders(vectors[:10]) == []
 
 
 # --- map
@@ -201,15 +207,15 @@ def test_a_picture_unlike_all_others_is_an_outsider() -> None:
 
 def test_the_map_lays_alike_pictures_together_and_is_always_the_same() -> None:
     vectors, own = clouds(90)
-    places = landscape.embedded(vectors)
+    places = embedding_map.embedded(vectors)
     near = torch.cdist(places, places).fill_diagonal_(torch.inf).argmin(1)
     assert (own[near] == own).float().mean() > 0.95
-    assert torch.equal(places, landscape.embedded(vectors))
+    assert torch.equal(places, embedding_map.embedded(vectors))
 
 
 @pytest.mark.parametrize("vectors", [torch.ones(12, 6), torch.zeros(12, 6)])
 def test_pictures_that_are_all_alike_have_a_map_too(vectors: torch.Tensor) -> None:
-    assert landscape.embedded(vectors).isfinite().all()
+    assert embedding_map.embedded(vectors).isfinite().all()
 
 
 def test_each_point_of_the_map_has_its_thumbnail_and_a_file_that_is_gone_a_grey_one(tmp_path: Path) -> None:
@@ -219,9 +225,9 @@ def test_each_point_of_the_map_has_its_thumbnail_and_a_file_that_is_gone_a_grey_
         Image.new("RGB", (90, 70), colour).save(file)
     files[5].unlink()
     shown = [findings.Shown(file.name, "x", "train") for file in files]
-    drawn = landscape.drawn(files, shown, torch.randn(12, 8))
+    drawn = embedding_map.drawn(files, shown, torch.randn(12, 8))
     assert drawn is not None
-    assert landscape.drawn(files[:7], shown[:7], torch.randn(7, 8)) is None
+    assert embedding_map.drawn(files[:7], shown[:7], torch.randn(7, 8)) is None
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn.sheet))))
     for point, colour in zip(drawn.points, colours, strict=True):
         row, column = divmod(point.at, drawn.columns)
@@ -277,8 +283,8 @@ def test_the_report_is_there_at_once_the_second_time(faulty: Path) -> None:
 def test_only_new_files_are_measured_again(faulty: Path) -> None:
     examined(faulty)
     (faulty / "amber" / "new.jpg").write_bytes((faulty / "amber" / "amber_2.jpg").read_bytes())
-    first = next(iter(doctor.examine(catalog.scan(faulty))))
-    assert isinstance(first, doctor.Progress)
+    first = next(iter(examine.examine(catalog.scan(faulty))))
+    assert isinstance(first, examine.Progress)
     assert (first.done, first.total) == (28, 29)
 
 
@@ -300,30 +306,30 @@ def test_a_damaged_report_is_none(faulty: Path, damage: bytes) -> None:
 
 
 def test_of_too_many_pictures_some_are_looked_at_and_it_is_said(faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "MOST", 12)
+    monkeypatch.setattr(examine, "MOST", 12)
     report = examined(faulty)
     assert (report.looked, report.left) == (12, 16)
 
 
 def test_scan_deep_prints_what_was_found(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["scan", str(faulty), "--deep", "--json"]) == 0
+    assert main.main(["scan", str(faulty), "--deep", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     kinds = {one["kind"] for one in told["doctor"]["findings"]}
     assert {"exact", "near", "blank"} <= kinds
-    assert cli.main(["scan", str(faulty), "--deep"]) == 0
+    assert main.main(["scan", str(faulty), "--deep"]) == 0
     said = capsys.readouterr().out
     assert "Exact copies: 2" in said
     assert "blue/copy.jpg" in said
 
 
 def test_another_process_examines_and_tells_how_far_it_is(faulty: Path) -> None:
-    stages = [told["stage"] for told in examination.examine(faulty, []) if told]
+    stages = [told["stage"] for told in audit_job.examine(faulty, []) if told]
     assert stages[-1] in ("pictures", "labels", "map")
     assert findings.known(catalog.scan(faulty)) is not None
 
 
 def test_whoever_closes_the_iterator_ends_the_process(faulty: Path) -> None:
-    work = examination.examine(faulty, [])
+    work = audit_job.examine(faulty, [])
     next(work)
     before = threading.active_count()
     work.close()  # type: ignore[attr-defined]

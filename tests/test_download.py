@@ -14,15 +14,16 @@ import pytest
 import serving
 import torch
 
-from ftlab import backbones, runs
-from ftlab.backbones import Backbone
-from ftlab.config import TrainConfig
-from ftlab.errors import WeightsError
-from ftlab.events import Ended, Note, Progress, Started
-from ftlab.models import download, weights
-from ftlab.models.download import Count
-from ftlab.runs import Run
-from ftlab.training.engine import train
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import WeightsError
+from ftlab.models.pretrained import download, weights
+from ftlab.models.pretrained.download import Count
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Note, Progress, Started
+from ftlab.training.loop import train
 
 CONTENT = os.urandom(300_000)
 PREFIX = hashlib.sha256(CONTENT).hexdigest()[:8]
@@ -159,7 +160,7 @@ def test_torchs_own_name_for_half_a_file_is_the_one_that_is_watched(row: Backbon
 
 @pytest.fixture
 def run(tiny_folder: Path, tmp_path: Path) -> Run:
-    return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), backbone="mobilenet_v2", threads=1))
+    return run_store.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), backbone="mobilenet_v2", threads=1))
 
 
 @pytest.fixture

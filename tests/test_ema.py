@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ftlab.models.network import Network
-from ftlab.training.ema import Average
+from ftlab.training.optim.ema import Average
 
 
 def network(value: float = 0.0) -> Network:

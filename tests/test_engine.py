@@ -14,15 +14,16 @@ import pytest
 import torch
 from loop import BACKBONE, CACHED, FRESH, FULL, SCRATCH, STEPS, WAYS, changed, end, figures, go, only
 
-from ftlab import backbones
-from ftlab.data.catalog import from_json
-from ftlab.errors import ConfigError, RunError
-from ftlab.events import Epoch, Saved, Started, Step
+from ftlab.config import backbones
+from ftlab.core.errors import ConfigError, RunError
+from ftlab.data.dataset.catalog import from_json
+from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import predictor
-from ftlab.inspection import evaluate, labelled
-from ftlab.runs import Run
-from ftlab.training import engine, sealed
-from ftlab.training.engine import train
+from ftlab.models import weights_file
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Epoch, Saved, Started, Step
+from ftlab.training import loop
+from ftlab.training.loop import train
 
 # The story
 
@@ -97,7 +98,7 @@ def test_what_the_run_directory_holds_afterwards(begin: Callable[..., Run], tiny
 
     best = max((e for e in only(events, Epoch)), key=lambda e: (e.val_accuracy, -e.val_loss))
     kept = {"epoch": best.epoch, "val_accuracy": best.val_accuracy, "model": run.fingerprint("model.json")}
-    assert sealed.load(run.best)[1] == kept
+    assert weights_file.load(run.best)[1] == kept
 
 
 def test_an_epochs_line_has_the_names_that_are_fixed(begin: Callable[..., Run]) -> None:
@@ -121,7 +122,7 @@ def test_the_consumer_is_never_left_in_inference_or_without_gradients(begin: Cal
 def test_a_long_run_tells_about_as_many_steps_as_a_curve_can_show(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_POINTS", 4)
+    monkeypatch.setattr(loop, "_POINTS", 4)
     events = go(begin(epochs=2))
     assert [step.step for step in only(events, Step)] == [3, 5, 6, 9, 10]  # every third, and each epoch's last
     assert len(only(events, Epoch)) == 3
@@ -150,7 +151,7 @@ def test_a_frozen_backbone_keeps_every_bit(
     learning = [p for group in seen["optimizer"].param_groups for p in group["params"]]
     assert {id(p) for p in learning} == {id(net.head.weight), id(net.head.bias)}
     assert all(p.grad is None for p in net.backbone.parameters())
-    best = sealed.load(run.best)[0]
+    best = weights_file.load(run.best)[0]
     assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
 
 
@@ -186,7 +187,7 @@ def test_one_logit_learns_two_classes_and_predicts_them(begin: Callable[..., Run
     events = go(run)
     assert only(events, Epoch)[0].val_loss == pytest.approx(math.log(2), abs=0.1)
     assert only(events, Epoch)[-1].train_loss < only(events, Epoch)[1].train_loss
-    assert sealed.load(run.best)[0]["head.classifier.weight"].shape[0] == 1
+    assert weights_file.load(run.best)[0]["head.classifier.weight"].shape[0] == 1
     top = predictor.load(run).top(next((tiny_folder / "blue").iterdir()))
     assert {score.name for score in top} == {"amber", "blue"}
     assert sum(score.probability for score in top) == pytest.approx(1.0)
@@ -231,12 +232,12 @@ def test_with_every_knob_a_resume_is_the_undisturbed_run_to_the_bit(
 def test_the_average_is_what_is_scored_and_kept(begin: Callable[..., Run], seen: dict[str, Any]) -> None:
     run = begin(epochs=2, keep_every=2, ema=0.9, **FULL)
     events = go(run)
-    kept = sealed.load(run.path / "epochs" / "0002.safetensors")[0]
+    kept = weights_file.load(run.path / "epochs" / "0002.safetensors")[0]
     assert not torch.equal(kept["head.weight"], seen["net"].head.weight)
-    averages = sealed.load(run.last)[0]
+    averages = weights_file.load(run.last)[0]
     assert all(torch.equal(kept[key], averages[f"average.{key}"]) for key in kept)
-    sealed.write(run.best, kept, {"epoch": 2, "val_accuracy": 0.0})
-    found = evaluate.inspect(run, labelled.of_split(run, "val")).figures
+    weights_file.write(run.best, kept, {"epoch": 2, "val_accuracy": 0.0})
+    found = evaluate.inspect(run, datasets.of_split(run, "val")).figures
     assert only(events, Epoch)[-1].val_loss == pytest.approx(found.loss, rel=1e-4)
 
 
@@ -245,7 +246,7 @@ def test_frozen_is_frozen_with_every_knob(begin: Callable[..., Run], seen: dict[
     run = begin(**way)
     go(run)
     assert {key.partition(".")[0] for key in changed(seen)} == {"head"}
-    best = sealed.load(run.best)[0]
+    best = weights_file.load(run.best)[0]
     assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
 
 
@@ -265,7 +266,7 @@ def test_a_fused_training_resumes_to_the_bit_and_is_the_other_but_for_rounding(
         go(run)
     assert made["auto"].resolved().fused == "yes"
     assert made["auto"].last.read_bytes() == made["yes"].last.read_bytes()
-    fused, plain = (sealed.load(made[name].last)[0] for name in ("yes", "no"))
+    fused, plain = (weights_file.load(made[name].last)[0] for name in ("yes", "no"))
     learnt = [name for name in fused if name.startswith("module.")]
     assert len(learnt) > 300
     for name in learnt:
@@ -279,7 +280,7 @@ def test_a_training_that_the_disk_has_no_room_for_is_not_begun(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(**FULL)
-    monkeypatch.setattr("ftlab.training.checkpoint.disk.free", lambda folder: 40_000_000)
+    monkeypatch.setattr("ftlab.training.checkpoints.checkpoint.file_io.free", lambda folder: 40_000_000)
     with pytest.raises(RunError) as caught:
         go(run)
     assert caught.value.code == "run.space"
@@ -291,5 +292,5 @@ def test_a_training_that_the_disk_has_no_room_for_is_not_begun(
 
 
 def test_a_frozen_training_needs_little_room(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftlab.training.checkpoint.disk.free", lambda folder: 40_000_000)
+    monkeypatch.setattr("ftlab.training.checkpoints.checkpoint.file_io.free", lambda folder: 40_000_000)
     assert end(go(begin(epochs=1))).reason == "finished"

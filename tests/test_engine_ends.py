@@ -14,12 +14,15 @@ import torch
 from loop import FRESH, FULL, end, figures, go, only, scored
 from torch import Tensor
 
-from ftlab.errors import ConfigError, DataError, RunError
-from ftlab.events import Epoch, Event, Note, Step
+from ftlab.core.errors import ConfigError, DataError, RunError
+from ftlab.models import weights_file
+from ftlab.models.execution.micro_batches import Portions
 from ftlab.models.network import Network
-from ftlab.models.portions import Portions
-from ftlab.runs import Run
-from ftlab.training import checkpoint, engine, learner, losses, sealed
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Epoch, Event, Note, Step
+from ftlab.training import loop, train_step
+from ftlab.training.checkpoints import checkpoint
+from ftlab.training.optim import losses
 
 # Other ends
 
@@ -54,7 +57,7 @@ def test_it_ends_when_so_many_epochs_brought_nothing_better(
     scored(monkeypatch, [0.1, 0.3, 0.2, 0.4, 0.1, 0.2, 0.5])
     events = go(run)
     assert (end(events).reason, end(events).epoch, end(events).best_epoch) == ("early", 5, 3)
-    assert sealed.load(run.best)[1]["epoch"] == 3
+    assert weights_file.load(run.best)[1]["epoch"] == 3
 
 
 def test_what_the_plateau_remembers_survives_a_stop(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +70,7 @@ def test_what_the_plateau_remembers_survives_a_stop(begin: Callable[..., Run], m
                 go(run, stop_at)
     assert parted.last.read_bytes() == whole.last.read_bytes()
     assert figures(parted.history()) == figures(whole.history())
-    assert sealed.load(whole.last)[1]["position"]["plateau"]["cuts"] == 2
+    assert weights_file.load(whole.last)[1]["position"]["plateau"]["cuts"] == 2
 
 
 @pytest.mark.parametrize("way", [FRESH, FULL], ids=["fresh", "full"])
@@ -84,7 +87,7 @@ def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., 
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert all(math.isfinite(epoch.val_loss) for epoch in only(events, Epoch) if epoch.best)
     assert last.best_val_accuracy is not None
-    tensors, header = sealed.load(run.best)
+    tensors, header = weights_file.load(run.best)
     assert (header["epoch"], header["val_accuracy"]) == (last.best_epoch, last.best_val_accuracy)
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
@@ -108,14 +111,14 @@ def test_a_best_that_was_not_written_yet_survives_a_failure(
     loss(lambda value: value * (math.nan if value.requires_grad and run.history().epochs[-1].epoch == 2 else 1.0))
     last = end(go(run))
     assert last.reason == "failed"
-    assert sealed.load(run.best)[1]["epoch"] == last.best_epoch
+    assert weights_file.load(run.best)[1]["epoch"] == last.best_epoch
 
 
 @pytest.mark.parametrize("what", [math.nan, math.inf], ids=["not a number", "infinite"])
 def test_a_loss_that_is_no_number_ends_the_training_before_its_step_is_taken(
     begin: Callable[..., Run], seen: dict[str, Any], loss: Any, monkeypatch: pytest.MonkeyPatch, what: float
 ) -> None:
-    monkeypatch.setattr(engine, "_POINTS", 1)  # it does not wait for the next point of the curve
+    monkeypatch.setattr(loop, "_POINTS", 1)  # it does not wait for the next point of the curve
     monkeypatch.setattr(checkpoint, "_COST_SHARE", 0)
     run = begin(**FRESH)
     steps = itertools.count(1)
@@ -140,13 +143,13 @@ def test_a_validation_loss_that_is_no_number_is_never_the_best(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(**FRESH)
-    real, rounds = engine.evaluate, itertools.count()
+    real, rounds = loop.evaluate, itertools.count()
 
     def spoilt(*arguments: Any) -> Generator[Event, None, Any]:
         score: Any = yield from real(*arguments)
         return dataclasses.replace(score, loss=math.inf, top1=1.0) if next(rounds) == 2 else score
 
-    monkeypatch.setattr(engine, "evaluate", spoilt)
+    monkeypatch.setattr(loop, "evaluate", spoilt)
     events = go(run)
     assert end(events).reason == "failed"
     assert [epoch.best for epoch in only(events, Epoch)][-1] is False
@@ -188,7 +191,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
     assert (note.values, note.level) == ({"most": 2, "step": 1}, "warning")
     # A frozen backbone has no BatchNorm that would see fewer pictures: the gradients are those of the whole batch.
     assert [step.step for step in only(events, Step)] == list(range(1, 10))
-    one, two = sealed.load(whole.last)[0], sealed.load(run.last)[0]
+    one, two = weights_file.load(whole.last)[0], weights_file.load(run.last)[0]
     for key in ("module.weight", "module.bias"):
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-4)
 
@@ -196,11 +199,11 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
 def test_what_a_failed_pass_moved_is_put_back(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run, other = begin(epochs=1, **FULL), begin(epochs=1, **FULL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learner, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
+        patch.setattr(train_step, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
         go(other)
     Card(monkeypatch, holds=2)
     go(run)
-    one, two = (sealed.load(each.best)[0] for each in (run, other))
+    one, two = (weights_file.load(each.best)[0] for each in (run, other))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
@@ -243,7 +246,7 @@ def test_what_cannot_be_trained_is_refused(
 
 
 def test_a_device_that_is_not_here_is_refused(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftlab.training.devices.available", lambda: "cpu")
+    monkeypatch.setattr("ftlab.training.devices.device_setup.available", lambda: "cpu")
     with pytest.raises(ConfigError, match="cuda") as caught:
         go(begin(device="cuda"))
     assert caught.value.code == "config.device"

@@ -9,12 +9,12 @@ import pytest
 import torch
 from loop import FRESH, FULL, STEPS, changed, end, figures, go, only, scored
 
-from ftlab import words
-from ftlab.errors import ConfigError
-from ftlab.events import Epoch, Note, Started, Step
-from ftlab.runs import Run
-from ftlab.training import sealed
-from ftlab.training.engine import train
+from ftlab.core import messages
+from ftlab.core.errors import ConfigError
+from ftlab.models import weights_file
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Epoch, Note, Started, Step
+from ftlab.training.loop import train
 
 TWO_PHASES = {
     **{"mode": "full", "epochs": 5, "unfreeze_epoch": 2, "learning_rate": 1e-3, "head_multiplier": 1.0},
@@ -43,7 +43,7 @@ def test_after_the_head_alone_fine_tuning_starts_with_its_optimizer_and_rate(
     (note,) = only(events, Note)
     assert (note.code, note.values["epoch"], note.values["step"]) == ("fine_tuning", 3, 2 * STEPS)
     assert only(events, Started)[0].trainable == 3 * 1281
-    assert "Fine-tuning starts" in words.text("log.fine_tuning", **note.values)
+    assert "Fine-tuning starts" in messages.text("log.fine_tuning", **note.values)
 
 
 def test_each_phase_has_the_whole_schedule_to_itself(begin: Callable[..., Run]) -> None:
@@ -61,7 +61,7 @@ def test_block_by_block_the_log_says_what_learns(begin: Callable[..., Run], seen
     ]
     assert [note.values.get("block") for note in notes] == [None, "features.17.conv", "features.16.conv"]
     assert {key.split(".")[2] for key in changed(seen) if key.startswith("backbone")} == {"16", "17", "18"}
-    assert all(words.text(f"log.{note.code}", **note.values) for note in notes)
+    assert all(messages.text(f"log.{note.code}", **note.values) for note in notes)
 
 
 @pytest.mark.parametrize("stops", [(7,), (10,), (13, 18)], ids=["first phase", "at the turn", "second phase"])
@@ -82,7 +82,7 @@ def test_another_seed_of_the_head_starts_it_otherwise_on_the_same_split(begin: C
     made = [begin(epochs=1, head_init="default", **knobs) for knobs in ({}, {"head_seed": 0}, {"head_seed": 1})]
     for run in made:
         go(run)
-    same, zero, one = (sealed.load(run.best)[0]["head.weight"] for run in made)
+    same, zero, one = (weights_file.load(run.best)[0]["head.weight"] for run in made)
     assert torch.equal(same, zero), "the seed is 0 where nothing is said"
     assert not torch.allclose(zero, one, atol=1e-3)
     assert len({run.read("config.json")["manifest"] for run in made}) == 1

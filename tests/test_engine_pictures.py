@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from loop import CACHED, FRESH, FULL, SCRATCH, STEPS, end, figures, go, only
 
-from ftlab import words
-from ftlab.data.catalog import from_json
-from ftlab.data.decode import read
-from ftlab.data.decoded import Decoded
-from ftlab.errors import DataError
-from ftlab.events import Epoch, Note, Progress, Started, Step
-from ftlab.runs import Run
-from ftlab.training import devices, setup
-from ftlab.training.engine import train
+from ftlab.core import messages
+from ftlab.core.errors import DataError
+from ftlab.data.dataset.catalog import from_json
+from ftlab.data.images.decode import read
+from ftlab.data.loading.image_cache import Decoded
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Epoch, Note, Progress, Started, Step
+from ftlab.training import setup
+from ftlab.training.devices import device_setup
+from ftlab.training.loop import train
 
 # Pictures that go bad after they were listed
 
@@ -42,7 +43,7 @@ def test_a_picture_lost_or_spoilt_on_the_way_is_named_and_training_goes_on(
     assert history.ended.reason == "finished"
     assert [epoch.val_loss is None for epoch in history.epochs] == [False] * 4
     notes = {
-        str(note.values["file"]): words.text("log.skipped", **note.values)
+        str(note.values["file"]): messages.text("log.skipped", **note.values)
         for note in history.log
         if note.code == "skipped"
     }
@@ -202,7 +203,7 @@ def test_a_run_that_began_without_a_word_of_where_pictures_are_varied_goes_on_as
     stored = run.read("config.json")
     del stored["resolved"]["vary_on"]
     run.write("config.json", stored)
-    config, _ = setup.fix(run.config(), run, devices.open_device(run.config()))
+    config, _ = setup.fix(run.config(), run, device_setup.open_device(run.config()))
     assert config.vary_on == "processor"
 
 
@@ -220,8 +221,8 @@ def test_pictures_kept_in_memory_change_no_bit(
         decoded[current] += 1
         return read(file, at_least=at_least)
 
-    monkeypatch.setattr("ftlab.training.picture_feed.read", counted)
-    monkeypatch.setattr("ftlab.training.picture_feed.Decoded", lambda budget: Decoded(budget // 1000))  # in kB, that is
+    monkeypatch.setattr("ftlab.training.feeds.images.read", counted)
+    monkeypatch.setattr("ftlab.training.feeds.images.Decoded", lambda budget: Decoded(budget // 1000))  # in kB, that is
     budgets = {"all": 10_000, "part": 300, "none": 0, "resumed": 10_000}
     made = {name: begin(keep_decoded=budget, workers=2, **way) for name, budget in budgets.items()}
     for current, run in made.items():
@@ -240,7 +241,7 @@ def test_pictures_kept_in_memory_change_no_bit(
 def test_the_memory_for_decoded_pictures_is_told_in_the_run(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftlab.machine.free_memory", lambda: 64_000_000)
+    monkeypatch.setattr("ftlab.core.machine.free_memory", lambda: 64_000_000)
     for way, megabytes in ((FULL, 32), (CACHED, 0), ({**FULL, "keep_decoded": 5}, 5)):
         run = begin(epochs=1, **way)
         go(run)

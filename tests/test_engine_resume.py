@@ -10,12 +10,15 @@ import pytest
 import torch
 from loop import FRESH, FULL, WAYS, end, figures, go, only
 
-from ftlab import words
-from ftlab.errors import RunError
-from ftlab.events import Epoch, Event, Note, Saved, Started, Step
-from ftlab.runs import Run
-from ftlab.training import checkpoint, devices, engine, sealed
-from ftlab.training.engine import train
+from ftlab.core import messages
+from ftlab.core.errors import RunError
+from ftlab.models import weights_file
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Epoch, Event, Note, Saved, Started, Step
+from ftlab.training import loop
+from ftlab.training.checkpoints import checkpoint
+from ftlab.training.devices import device_setup
+from ftlab.training.loop import train
 
 
 @WAYS
@@ -63,7 +66,7 @@ def test_a_stop_ends_at_the_next_step_and_keeps_the_best_model(begin: Callable[.
     last = end(events)
     assert (last.reason, last.step) == ("stopped", stop_at)
     assert only(events, Step)[-1].step == stop_at
-    header = sealed.load(run.best)[1]
+    header = weights_file.load(run.best)[1]
     assert (header["epoch"], header["val_accuracy"]) == (last.best_epoch, last.best_val_accuracy)
 
 
@@ -95,7 +98,7 @@ def test_a_resume_that_is_stopped_at_once_forgets_nothing(begin: Callable[..., R
 def test_a_stop_during_validation_is_measured_anew_by_the_resume(begin: Callable[..., Run]) -> None:
     whole, run = begin(**FRESH), begin(**FRESH)
     go(whole)
-    real, rounds = engine.evaluate, itertools.count()
+    real, rounds = loop.evaluate, itertools.count()
 
     def late(*arguments: Any) -> Generator[Event, None, Any]:
         if next(rounds) == 2:  # epoch 2's steps are done, its validation begins
@@ -103,7 +106,7 @@ def test_a_stop_during_validation_is_measured_anew_by_the_resume(begin: Callable
         return (yield from real(*arguments))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "evaluate", late)
+        patch.setattr(loop, "evaluate", late)
         events = go(run)
     assert end(events).reason == "stopped"
     assert (end(events).step, only(events, Epoch)[-1].epoch) == (10, 1)
@@ -116,9 +119,9 @@ def test_a_resume_computes_with_the_threads_of_the_first_try(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(threads=None, epochs=1, **FRESH)
-    monkeypatch.setattr(devices, "cores", lambda: 3)
+    monkeypatch.setattr(device_setup, "cores", lambda: 3)
     go(run, 2)
-    monkeypatch.setattr(devices, "cores", lambda: 1)
+    monkeypatch.setattr(device_setup, "cores", lambda: 1)
     run.withdraw_stop()
     assert {torch.get_num_threads() for _ in train(run.config(), run, weights=False)} == {3}
     assert run.resolved().threads == 3
@@ -135,7 +138,7 @@ def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(begin: Callabl
     assert only(events, Started)[0].step == 7
     (note,) = (note for note in only(events, Note) if note.code == "fell_back")
     assert note.level == "warning"
-    assert "at step 7" in words.text("log.fell_back", **note.values)
+    assert "at step 7" in messages.text("log.fell_back", **note.values)
     assert run.last.read_bytes() == whole.last.read_bytes()
     assert run.best.read_bytes() == whole.best.read_bytes()
     assert figures(run.history()) == figures(whole.history())
@@ -203,7 +206,7 @@ def test_on_another_machine_it_goes_on_and_says_that_the_bits_may_differ(
     assert end(events).reason == "finished"
     (note,) = (note for note in only(events, Note) if note.code == "not_identical")
     assert said in note.values["what"]
-    assert "not bit-identical" in words.text("log.not_identical", **note.values)
+    assert "not bit-identical" in messages.text("log.not_identical", **note.values)
 
 
 def test_a_run_begun_on_a_card_goes_on_without_one(begin: Callable[..., Run]) -> None:

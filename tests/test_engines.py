@@ -12,12 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.data import transforms
-from ftlab.models import engines, network
-from ftlab.models.engines import ONNX, TORCH
-from ftlab.training.engine import train
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.transforms import preprocess
+from ftlab.models import network
+from ftlab.models.execution import engines
+from ftlab.models.execution.engines import ONNX, TORCH
+from ftlab.runs import run_store
+from ftlab.training.loop import train
 
 CPU = torch.device("cpu")
 SIDE = 64
@@ -36,8 +38,8 @@ def backbone(name: str) -> nn.Module:
 
 
 def normalise(name: str) -> Callable[[Tensor], Tensor]:
-    prep = transforms.of(backbones.get(name))
-    return lambda pixels: transforms.normalise(pixels, prep)
+    prep = preprocess.of(backbones.get(name))
+    return lambda pixels: preprocess.normalise(pixels, prep)
 
 
 def chosen(name: str = "mobilenet_v2", *, looks: int = 1000, side: int = SIDE, **more: Any) -> engines.Engine:
@@ -111,7 +113,7 @@ def test_a_run_keeps_what_was_chosen_and_a_resumed_one_uses_it(
     row = dataclasses.replace(backbones.get("mobilenet_v2"), side=SIDE, resize=72)
     monkeypatch.setitem(backbones.TABLE, row.name, row)
     settings: dict[str, Any] = {"data": str(tiny_folder), "backbone": row.name, "epochs": 2, "threads": 1}
-    auto = runs.create(tmp_path / "runs", TrainConfig(**settings))
+    auto = run_store.create(tmp_path / "runs", TrainConfig(**settings))
     list(train(auto.config(), auto, weights=False))
     assert auto.resolved().engine == TORCH, "a few pictures are not worth it"
     assert auto.config().engine == "auto"
@@ -123,7 +125,7 @@ def test_a_run_keeps_what_was_chosen_and_a_resumed_one_uses_it(
         return choose(*given, **{**more, "wanted": ONNX})
 
     monkeypatch.setattr(engines, "choose", noted)
-    fast = runs.create(tmp_path / "runs", TrainConfig(**settings))
+    fast = run_store.create(tmp_path / "runs", TrainConfig(**settings))
     events = train(fast.config(), fast, weights=False)
     for event in events:
         if event.kind == "epoch":

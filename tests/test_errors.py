@@ -6,12 +6,12 @@ import pickle
 
 import pytest
 
-from ftlab import errors
-from ftlab.errors import ConfigError, DataError, FtlabError, PictureError, RunError, WeightsError
+from ftlab.core import errors
+from ftlab.core.errors import ConfigError, DataError, FtlabError, PictureError, RunError, WeightsError
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    children = {cls.__name__ for cls in FtlabError.__subclasses__() if cls.__module__ == "ftlab.errors"}
+    children = {cls.__name__ for cls in FtlabError.__subclasses__() if cls.__module__ == "ftlab.core.errors"}
     assert children == {"ConfigError", "DataError", "PictureError", "WeightsError", "RunError"}
     assert all(f"─ {name} " in (errors.__doc__ or "") for name in children)
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 from judged import NAMES
 
-from ftlab.data import catalog
-from ftlab.errors import DataError, RunError
-from ftlab.inference import decision, predictor
-from ftlab.inference.decision import Decision
-from ftlab.inspection import evaluate, labelled, outcome
+from ftlab.core.errors import DataError, RunError
+from ftlab.data.dataset import catalog
+from ftlab.evaluation import datasets, evaluate, results
+from ftlab.inference import decision_rule, predictor
+from ftlab.inference.decision_rule import Decision
+from ftlab.models import weights_file
 from ftlab.models.heads import Plan
-from ftlab.runs import Run
-from ftlab.training import sealed
+from ftlab.runs.directory import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +44,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def split(run: Run, name: str = "test") -> evaluate.Inspection:
-    return evaluate.inspect(run, labelled.of_split(run, name))
+    return evaluate.inspect(run, datasets.of_split(run, name))
 
 
 # What it says
@@ -74,7 +74,7 @@ def test_one_logit_for_two_classes_is_scored_as_two(tmp_path: Path, tiny_folder:
     run = judged.run(tmp_path / "runs", tiny_folder, seed=None)
     plan = Plan(kind="logit", hidden=5)
     run.write("model.json", {**run.read("model.json"), "head": plan.to_json()})
-    sealed.write(run.best, judged.untrained(1, 2, plan).state_dict(), {"epoch": 1, "val_accuracy": 0.5})
+    weights_file.write(run.best, judged.untrained(1, 2, plan).state_dict(), {"epoch": 1, "val_accuracy": 0.5})
     found = split(run, "train").outcome
     assert found.logits.shape == (len(found.paths), 2)
     assert np.array_equal(found.logits[:, 0], -found.logits[:, 1])
@@ -87,14 +87,14 @@ def test_the_last_weights_are_those_of_the_last_step_over_what_did_not_learn(run
     other = judged.untrained(2)
     position = {"position": {"epoch": 9}, "optimizer": {}, "scale": {}}
     head = {f"module.{key}": value for key, value in other.head.state_dict().items()}
-    sealed.write(run.last, head, position)
+    weights_file.write(run.last, head, position)
     model = predictor.load(run, "last")
     assert torch.equal(next(model.network.head.parameters()), next(other.head.parameters()))
     assert torch.equal(next(model.network.backbone.parameters()), next(best.backbone.parameters()))
     assert model.title.endswith("as epoch 9 left it")
     averaged = judged.untrained(3).state_dict()
     whole = {f"module.{key}": value for key, value in other.state_dict().items()}
-    sealed.write(run.last, whole | {f"average.{key}": value for key, value in averaged.items()}, position)
+    weights_file.write(run.last, whole | {f"average.{key}": value for key, value in averaged.items()}, position)
     os.utime(run.last, ns=(1, 1))
     state = predictor.load(run, "last").network.state_dict()
     assert all(torch.equal(state[key], averaged[key]) for key in averaged), "averaged weights are what is judged"
@@ -103,12 +103,12 @@ def test_the_last_weights_are_those_of_the_last_step_over_what_did_not_learn(run
 def test_best_and_last_are_kept_apart(run: Run, passes: list[str]) -> None:
     position = {"position": {"epoch": 9}, "optimizer": {}, "scale": {}}
     head = {f"module.{key}": value for key, value in judged.untrained(2).head.state_dict().items()}
-    sealed.write(run.last, head, position)
-    pictures = labelled.of_split(run, "val")
+    weights_file.write(run.last, head, position)
+    pictures = datasets.of_split(run, "val")
     best, last = (evaluate.inspect(run, pictures, which).outcome for which in ("best", "last"))
     assert not np.array_equal(best.logits, last.logits)
     assert passes == ["val", "val"]
-    assert decision.read(run) is not None
+    assert decision_rule.read(run) is not None
     assert evaluate.kept(run, pictures, "last") is not None
 
 
@@ -116,7 +116,7 @@ def test_a_run_that_was_validated_on_test_is_scored_on_those_pictures(run: Run) 
     listed = run.read("split.json")
     none: dict[str, dict[str, int]] = {name: {} for name in listed["classes"]}
     run.write("split.json", {**listed, "layout": "test_as_val", "splits": {**listed["splits"], "test": none}})
-    assert labelled.of_split(run, "test") == labelled.of_split(run, "val")
+    assert datasets.of_split(run, "test") == datasets.of_split(run, "val")
 
 
 # Once
@@ -130,7 +130,7 @@ def test_nothing_is_looked_at_twice(run: Run, passes: list[str]) -> None:
     assert np.array_equal(first.outcome.logits, again.outcome.logits)
     assert first.outcome.paths == again.outcome.paths
     assert first.decision == again.decision
-    found = evaluate.kept(run, labelled.of_split(run, "test"))
+    found = evaluate.kept(run, datasets.of_split(run, "test"))
     assert found is not None
     assert found.figures == first.figures
 
@@ -145,8 +145,8 @@ def test_other_weights_or_other_pictures_are_looked_at_anew(run: Run, passes: li
     before = split(run, "val")
     judged.keep(run, 2)
     os.utime(run.best, ns=(2, 2))
-    assert evaluate.kept(run, labelled.of_split(run, "val")) is None
-    assert decision.read(run) is None, "a threshold for other weights is none"
+    assert evaluate.kept(run, datasets.of_split(run, "val")) is None
+    assert decision_rule.read(run) is None, "a threshold for other weights is none"
     assert not np.array_equal(before.outcome.logits, split(run, "val").outcome.logits)
     listed = run.read("split.json")
     listed["splits"]["val"]["blue"] = {}
@@ -158,15 +158,15 @@ def test_other_weights_or_other_pictures_are_looked_at_anew(run: Run, passes: li
 @pytest.mark.parametrize("content", [b"", b"nonsense"])
 def test_a_damaged_outcome_is_made_anew(run: Run, passes: list[str], content: bytes) -> None:
     split(run, "val")
-    outcome.place(run, "val", "best").write_bytes(content)
+    results.place(run, "val", "best").write_bytes(content)
     split(run, "val")
     assert passes == ["val", "val"]
 
 
 def test_an_outcome_is_told_of_as_it_is_made(run: Run) -> None:
     told: list[tuple[int, int]] = []
-    evaluate.inspect(run, labelled.of_split(run, "train"), progress=lambda done, total: told.append((done, total)))
-    count = len(labelled.of_split(run, "train").items)
+    evaluate.inspect(run, datasets.of_split(run, "train"), progress=lambda done, total: told.append((done, total)))
+    count = len(datasets.of_split(run, "train").items)
     assert (count, count) in told
     assert [done for done, total in told if total == count] == sorted(done for done, total in told if total == count)
 
@@ -175,7 +175,7 @@ def test_an_outcome_is_told_of_as_it_is_made(run: Run) -> None:
 
 
 def test_damaged_pictures_are_left_out_and_named(run: Run, tiny_folder: Path) -> None:
-    items = labelled.of_split(run, "train").items
+    items = datasets.of_split(run, "train").items
     (tiny_folder / items[0].path).write_bytes(b"")
     found = split(run, "train").outcome
     assert found.paths == tuple(item.path for item in items[1:])
@@ -195,7 +195,7 @@ def test_a_folder_that_is_gone_is_told_and_what_was_kept_still_answers(run: Run,
 
 def test_a_new_folder_can_be_asked_when_validation_is_gone(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
     moved = shutil.move(tiny_folder, tmp_path / "elsewhere")
-    found = evaluate.inspect(run, labelled.of_folder(moved, NAMES))
+    found = evaluate.inspect(run, datasets.of_folder(moved, NAMES))
     assert found.decision is None
     assert found.temperature == 1
     assert len(found.outcome.labels) == 24
@@ -217,7 +217,7 @@ def test_a_run_without_weights_says_so(tmp_path: Path, tiny_folder: Path) -> Non
     assert caught.value.code == "run.no_weights"
     judged.keep(bare, 1)
     with pytest.raises(RunError) as caught:
-        evaluate.inspect(bare, labelled.of_split(bare, "val"), "last")
+        evaluate.inspect(bare, datasets.of_split(bare, "val"), "last")
     assert caught.value.code == "run.no_weights"
 
 
@@ -230,23 +230,23 @@ def test_a_new_folder_is_scored_by_the_classes_that_the_model_knows(
     new = tmp_path / "new"
     shutil.copytree(tiny_folder / "blue", new / "blue")
     shutil.copytree(tiny_folder / "green", new / "moss")
-    found = evaluate.inspect(run, labelled.of_folder(new, NAMES)).outcome
+    found = evaluate.inspect(run, datasets.of_folder(new, NAMES)).outcome
     assert found.pictures.startswith("folder-")
     assert found.labels.tolist() == [1] * 8
     assert found.unknown == (("moss", 8),)
-    assert evaluate.kept(run, labelled.of_folder(new, NAMES)) is not None
+    assert evaluate.kept(run, datasets.of_folder(new, NAMES)) is not None
     assert not list(new.rglob("*.safetensors")), "the data folder is never written to"
 
 
 def test_the_splits_of_a_new_folder_are_taken_together(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
     for name in ("train", "val"):
         shutil.copytree(tiny_folder, tmp_path / "new" / name)
-    assert len(labelled.of_folder(tmp_path / "new", NAMES).items) == 48
+    assert len(datasets.of_folder(tmp_path / "new", NAMES).items) == 48
 
 
 def test_a_folder_of_other_classes_is_refused_in_one_line(tiny_folder: Path) -> None:
     with pytest.raises(DataError, match="amber, blue, green") as caught:
-        labelled.of_folder(tiny_folder, ("ants", "bees"))
+        datasets.of_folder(tiny_folder, ("ants", "bees"))
     assert "ants, bees" in str(caught.value)
 
 
@@ -258,7 +258,7 @@ def test_predictions_use_the_temperature_and_the_threshold(run: Run, tiny_folder
     raw = predictor.load(run).top(picture)
     assert not predictor.load(run).none_of_these(raw)
     logits = np.log([one.probability for one in raw])
-    decision.write(run, Decision(sealed.seal(run.best), 2.0, 0.999, 50, 40))
+    decision_rule.write(run, Decision(weights_file.seal(run.best), 2.0, 0.999, 50, 40))
     model = predictor.load(run)
     top = model.top(picture)
     warm = np.exp(logits / 2) / np.exp(logits / 2).sum()
@@ -269,6 +269,6 @@ def test_predictions_use_the_temperature_and_the_threshold(run: Run, tiny_folder
 
 
 def test_a_decision_that_cannot_be_read_is_named(run: Run) -> None:
-    (run.path / decision.FILE).write_text("{}", encoding="utf-8")
+    (run.path / decision_rule.FILE).write_text("{}", encoding="utf-8")
     with pytest.raises(RunError, match=r"decision\.json"):
-        decision.read(run)
+        decision_rule.read(run)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from ftlab import evaluation_plots
-from ftlab.inspection.evaluate import Inspection
+from ftlab.evaluation.evaluate import Inspection
+from ftlab.reporting import evaluation_plots
 
 FOUND = judged.inspection(judged.told([(0, 0, 0.9)] * 3 + [(0, 1, 0.7)] + [(1, 1, 0.8)] * 2 + [(2, 0, 0.6)]))
 

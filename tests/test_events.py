@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from ftlab.events import KINDS, Ended, Epoch, Event, Note, Progress, Saved, Started, Step, from_line
+from ftlab.runs.events import KINDS, Ended, Epoch, Event, Note, Progress, Saved, Started, Step, from_line
 
 SAID: list[Event] = [
     Started(

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ftlab import cli, places, runs
-from ftlab.data import catalog, excluding
-from ftlab.errors import DataError
+from ftlab.cli import main
+from ftlab.core import user_dirs
+from ftlab.core.errors import DataError
+from ftlab.data.dataset import catalog, exclusions
+from ftlab.runs import run_store
 
 OUT = ("amber/amber_1.jpg", "blue/blue_2.jpg")
 
@@ -41,7 +43,7 @@ def test_the_command_leaves_out_what_a_list_names(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out.txt").write_text("\n".join(OUT), encoding="utf-8")
-    assert cli.main(["scan", str(tiny_folder), "--exclude", str(tmp_path / "out.txt"), "--json"]) == 0
+    assert main.main(["scan", str(tiny_folder), "--exclude", str(tmp_path / "out.txt"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["excluded"] == list(OUT)
     assert sum(told["splits"].values()) == 22
@@ -70,7 +72,7 @@ def test_leaving_out_later_gives_what_a_new_scan_gives(tiny_folder: Path, layout
     every = catalog.scan(tiny_folder, val_share=0.3, test_share=0.2, seed=3)
     out = [one for one in sorted(paths(every)) if "blue" in one][: 99 if whole_class else 2]
     scanned = catalog.scan(tiny_folder, val_share=0.3, test_share=0.2, seed=3, exclude=out)
-    later = catalog.deal_again(excluding.without(every, out), val_share=0.3, test_share=0.2, seed=3)
+    later = catalog.deal_again(exclusions.without(every, out), val_share=0.3, test_share=0.2, seed=3)
     assert later.classes == scanned.classes == (("amber", "green") if whole_class else ("amber", "blue", "green"))
     assert later.splits == scanned.splits
     assert (later.bytes, later.excluded, later.manifest()) == (scanned.bytes, scanned.excluded, scanned.manifest())
@@ -80,14 +82,14 @@ def test_two_classes_must_be_left(tiny_folder: Path) -> None:
     every = catalog.scan(tiny_folder)
     out = [one for one in paths(every) if not one.startswith("amber")]
     with pytest.raises(DataError, match="no two classes"):
-        excluding.without(every, out)
+        exclusions.without(every, out)
 
 
 def test_a_list_has_a_path_a_line(tmp_path: Path) -> None:
     file = tmp_path / "out.txt"
     file.write_bytes("\ufeffants/a b.jpg\r\n\n\nbees/ü.jpg\nants/a b.jpg\n".encode())
-    assert excluding.read(file) == ("ants/a b.jpg", "bees/ü.jpg")
-    assert excluding.read("") == ()
+    assert exclusions.read(file) == ("ants/a b.jpg", "bees/ü.jpg")
+    assert exclusions.read("") == ()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
@@ -96,23 +98,23 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
     if content:
         file.write_bytes(content)
     with pytest.raises(DataError, match=r"out\.txt"):
-        excluding.read(file)
+        exclusions.read(file)
 
 
 def test_a_list_that_is_kept_never_changes() -> None:
-    one, other = excluding.keep(["b.jpg", "a.jpg"]), excluding.keep(["a.jpg"])
-    assert one == excluding.keep(["a.jpg", "b.jpg", "a.jpg"])
+    one, other = exclusions.keep(["b.jpg", "a.jpg"]), exclusions.keep(["a.jpg"])
+    assert one == exclusions.keep(["a.jpg", "b.jpg", "a.jpg"])
     assert one != other
-    kept = [excluding.find(name) for name in (one, other)]
-    assert [excluding.read(file) for file in kept if file] == [("a.jpg", "b.jpg"), ("a.jpg",)]
-    assert excluding.keep([]) == ""
+    kept = [exclusions.find(name) for name in (one, other)]
+    assert [exclusions.read(file) for file in kept if file] == [("a.jpg", "b.jpg"), ("a.jpg",)]
+    assert exclusions.keep([]) == ""
 
 
 @pytest.mark.parametrize("name", ["", "../x", "0" * 31, "0" * 32, "A" * 32])
 def test_no_other_file_is_found_by_the_name_of_a_list(name: str) -> None:
-    (places.home() / "exclusions").mkdir(parents=True)
-    (places.home() / "x.txt").touch()
-    assert excluding.find(name) is None
+    (user_dirs.home() / "exclusions").mkdir(parents=True)
+    (user_dirs.home() / "x.txt").touch()
+    assert exclusions.find(name) is None
 
 
 def test_a_training_leaves_out_what_the_list_names_and_a_resume_does_not_need_the_list(
@@ -121,8 +123,8 @@ def test_a_training_leaves_out_what_the_list_names_and_a_resume_does_not_need_th
     file = tmp_path / "out.txt"
     file.write_text("\n".join(OUT), encoding="utf-8")
     said = ["train", "--data", str(tiny_folder), "--exclude", str(file), "--epochs", "1", "--runs", str(tmp_path)]
-    assert cli.main(said) == 0
-    run = runs.find(tmp_path, "latest")
+    assert main.main(said) == 0
+    run = run_store.find(tmp_path, "latest")
     assert run.config().exclude == str(file)
     split = run.read("split.json")
     assert split["excluded"] == list(OUT)
@@ -135,6 +137,6 @@ def test_no_run_is_made_for_a_list_that_is_not_there(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = ["train", "--data", str(tiny_folder), "--exclude", str(tmp_path / "no.txt"), "--runs", str(tmp_path / "r")]
-    assert cli.main(said) == 2
+    assert main.main(said) == 2
     assert "no.txt" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()

@@ -9,11 +9,11 @@ import test_picture_feed
 import torch
 from test_picture_feed import counted
 
-from ftlab.data import catalog
-from ftlab.data.catalog import Catalog
-from ftlab.models.features import Features
-from ftlab.training import feature_feed
-from ftlab.training.feature_feed import FeatureFeed
+from ftlab.data.dataset import catalog
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.models.execution.features import Features
+from ftlab.training.feeds import features
+from ftlab.training.feeds.features import FeatureFeed
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_epoch_can_be_entered_in_the_middle(
 ) -> None:
     """Whatever is taken from memory at a time. The numbers also lie where they would lie: the last bits of a product
     may depend on that."""
-    monkeypatch.setattr(feature_feed, "_TOGETHER", together)
+    monkeypatch.setattr(features, "_TOGETHER", together)
     whole = list(feed(pictures).train(2))
     for skip in range(len(whole) + 1):
         rest = list(feed(pictures).train(2, skip))

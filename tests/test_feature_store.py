@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.data import augment
-from ftlab.events import Ended, Event, Note, Progress
-from ftlab.models import engines, feature_store, features
-from ftlab.models.feature_store import Store
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.transforms import augment
+from ftlab.models.execution import engines, feature_cache, features
+from ftlab.models.execution.feature_cache import Store
+from ftlab.runs import run_store
+from ftlab.runs.events import Ended, Event, Note, Progress
 from ftlab.training import setup
-from ftlab.training.engine import train
+from ftlab.training.loop import train
 
 
 def rows(first: int, count: int, width: int = 8) -> list[tuple[bytes, Tensor]]:
@@ -41,11 +41,11 @@ def test_what_was_put_in_comes_out_again_to_the_bit(store: Store) -> None:
 
 
 def test_how_much_is_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = feature_store.of_home()
+    made = feature_cache.of_home()
     assert made is not None
     assert (made.cache.budget, made.file.parent) == (2_000_000_000, Path(os.environ["FTLAB_HOME"]))
     monkeypatch.setenv("FTLAB_FEATURES_MB", "0")
-    assert feature_store.of_home() is None
+    assert feature_cache.of_home() is None
 
 
 # What they depend on
@@ -65,7 +65,7 @@ def test_views_that_are_described_alike_are_alike_and_others_are_not() -> None:
 # In a training
 
 
-def told(run: runs.Run) -> list[Event]:
+def told(run: run_store.Run) -> list[Event]:
     return list(train(run.config(), run))
 
 
@@ -75,13 +75,15 @@ def kept(events: list[Event]) -> int:
 
 
 @pytest.fixture
-def run(tiny_folder: Path, tmp_path: Path, one_thread: None) -> Callable[..., runs.Run]:
+def run(tiny_folder: Path, tmp_path: Path, one_thread: None) -> Callable[..., run_store.Run]:
     """Makes a new run of one epoch on the tiny folder, unless told otherwise."""
     few: dict[str, Any] = {"data": str(tiny_folder), "epochs": 1, "threads": 1}
-    return lambda **knobs: runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+    return lambda **knobs: run_store.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
 
-def test_another_seed_of_the_head_looks_at_no_picture_again(run: Callable[..., runs.Run], tiny_folder: Path) -> None:
+def test_another_seed_of_the_head_looks_at_no_picture_again(
+    run: Callable[..., run_store.Run], tiny_folder: Path
+) -> None:
     first = run(epochs=2)
     assert kept(told(first)) == 0
     again = run(epochs=2)
@@ -94,7 +96,9 @@ def test_another_seed_of_the_head_looks_at_no_picture_again(run: Callable[..., r
     assert kept(told(run(epochs=2, normalise="unit", side=200))) == 0, "they are prepared in another way"
 
 
-def test_where_all_is_kept_no_engine_is_made(run: Callable[..., runs.Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_all_is_kept_no_engine_is_made(
+    run: Callable[..., run_store.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = run()
     told(first)
     monkeypatch.setattr(engines, "choose", lambda *_, **__: pytest.fail("an engine was made"))
@@ -104,7 +108,7 @@ def test_where_all_is_kept_no_engine_is_made(run: Callable[..., runs.Run], monke
 
 
 def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
-    run: Callable[..., runs.Run], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., run_store.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(run())
     monkeypatch.setattr(setup, "TELL", -1.0)
@@ -122,7 +126,7 @@ def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
 
 
 def test_features_of_another_engine_than_is_expected_are_not_taken(
-    run: Callable[..., runs.Run], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., run_store.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(run())
     monkeypatch.setattr(engines, "WORTH", 1)

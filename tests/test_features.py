@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ftlab import backbones
-from ftlab.errors import PictureError
-from ftlab.models import features, network
-from ftlab.models.engines import Torch
-from ftlab.models.features import Features
-from ftlab.training import devices, frozen
+from ftlab.config import backbones
+from ftlab.core.errors import PictureError
+from ftlab.models import network
+from ftlab.models.execution import features
+from ftlab.models.execution.engines import Torch
+from ftlab.models.execution.features import Features
+from ftlab.training import cached_features
+from ftlab.training.devices import device_setup
 
 CPU = torch.device("cpu")
 
@@ -101,10 +103,10 @@ def test_what_processes_saw_is_put_together_in_order(monkeypatch: pytest.MonkeyP
         others[:, second.indices] = second.vectors if second.indices else 0.0
         return some + others
 
-    monkeypatch.setattr(frozen, "gather_object", lambda mine: [*mine, told(second)])
-    monkeypatch.setattr(devices, "total", total)
+    monkeypatch.setattr(cached_features, "gather_object", lambda mine: [*mine, told(second)])
+    monkeypatch.setattr(device_setup, "total", total)
     processes: Any = SimpleNamespace(num_processes=2, device=CPU)
-    found = frozen._joined(first, 5, processes)
+    found = cached_features._joined(first, 5, processes)
     assert found.indices == ([0, 2] if empty_handed else [0, 1, 2])
     assert found.vectors[0].tolist() == [[1.0, -2.0], *([] if empty_handed else [[3.0, 4.0]]), [5.0, 6.0]]
     assert [(index, why.values["file"]) for index, why in found.skipped] == [

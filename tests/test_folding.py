@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ftlab import backbones
+from ftlab.config import backbones
 from ftlab.models import network
-from ftlab.models.folding import fold
+from ftlab.models.execution.fuse_batchnorm import fold
 from ftlab.models.heads import Plan
 
 

@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ftlab import backbones
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError, FtlabError, RunError, WeightsError
-from ftlab.models import foreign, heads, network, weights
-from ftlab.models.foreign import Stored
-from ftlab.models.matching import Plan, plan
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError, FtlabError, RunError, WeightsError
+from ftlab.models import heads, network
+from ftlab.models.pretrained import checkpoint_import, weights
+from ftlab.models.pretrained.checkpoint_import import Stored
+from ftlab.models.pretrained.key_mapping import Plan, plan
 
 SMALL = "mobilenet_v3_small"
 SQUEEZE = "squeezenet1_1"
@@ -41,7 +42,7 @@ def laid(content: Any, here: dict[str, Tensor], part: str = "all", rename: str =
     """What becomes of a checkpoint of this content, written by torch and read again."""
     file = Path("theirs.pth")
     torch.save(content, file)
-    return plan(foreign.read(file), here, backbones.get(row).head, part, foreign.renames(rename))
+    return plan(checkpoint_import.read(file), here, backbones.get(row).head, part, checkpoint_import.renames(rename))
 
 
 def same(found: Plan, theirs: dict[str, Tensor]) -> bool:
@@ -134,7 +135,7 @@ def test_renaming_helps_where_names_are_not_found(theirs: dict[str, Tensor], her
 @pytest.mark.parametrize("text", ["a", "a=b=c", "=b", "a=b,c"])
 def test_a_renaming_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--rename"):
-        foreign.renames(text)
+        checkpoint_import.renames(text)
 
 
 # --- heads
@@ -237,7 +238,7 @@ class Trap:
 def test_a_file_that_holds_code_is_refused_and_not_run(theirs: dict[str, Tensor]) -> None:
     torch.save({"state_dict": theirs, "hook": Trap()}, "trap.pth")
     with pytest.raises(WeightsError) as caught:
-        foreign.read(Path("trap.pth"))
+        checkpoint_import.read(Path("trap.pth"))
     assert caught.value.code == "init.unsafe"
     assert "system" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
@@ -251,7 +252,7 @@ def test_a_whole_pickled_network_and_a_script_are_refused() -> None:
         torch.jit.script(torch.nn.Linear(2, 2)).save("script.pt")
     for name in ("model.pth", "script.pt"):
         with pytest.raises(WeightsError) as caught:
-            foreign.read(Path(name))
+            checkpoint_import.read(Path(name))
         assert caught.value.code == "init.unsafe", name
 
 
@@ -267,7 +268,7 @@ def test_a_file_cut_short_is_told_in_one_line(kind: str, share: float, theirs: d
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
     with pytest.raises(WeightsError) as caught:
-        foreign.read(file)
+        checkpoint_import.read(file)
     assert caught.value.code == "init.damaged"
     assert file.name in str(caught.value)
     assert "weights_only" not in str(caught.value)
@@ -278,19 +279,19 @@ def test_what_is_no_checkpoint_is_told_in_one_line(content: bytes) -> None:
     for name in ("x.pth", "x.safetensors"):
         Path(name).write_bytes(content)
         with pytest.raises(WeightsError) as caught:
-            foreign.read(Path(name))
+            checkpoint_import.read(Path(name))
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_file_without_tensors_is_said_to_have_none() -> None:
     torch.save({"epoch": 3, "state_dict": {}, "list": [torch.ones(2)]}, "none.pth")
     with pytest.raises(WeightsError, match="no tensors"):
-        foreign.read(Path("none.pth"))
+        checkpoint_import.read(Path("none.pth"))
 
 
 def test_safetensors_are_read_as_well(theirs: dict[str, Tensor], here: dict[str, Tensor]) -> None:
     save_file(theirs, "theirs.safetensors")
-    found = plan(foreign.read(Path("theirs.safetensors")), here, backbones.get(SMALL).head, "backbone")
+    found = plan(checkpoint_import.read(Path("theirs.safetensors")), here, backbones.get(SMALL).head, "backbone")
     assert same(found, theirs)
 
 
@@ -300,7 +301,7 @@ def test_the_tensors_of_the_embedded_default_are_found_by_their_order() -> None:
     if not file.is_file():
         pytest.skip("the package of the default's weights is not installed")
     net = network.build(row, 1000, pretrained=False)
-    found = plan(foreign.read(file), dict(net.state_dict()), row.head)
+    found = plan(checkpoint_import.read(file), dict(net.state_dict()), row.head)
     assert found.ordered
     assert found.matched == len(found.wanted)
     loaded = network.build(row, None, pretrained=True).state_dict()
@@ -312,7 +313,7 @@ def test_the_tensors_of_the_embedded_default_are_found_by_their_order() -> None:
 
 def test_what_is_named_is_a_file_a_run_or_the_reason_why_not(tmp_path: Path) -> None:
     def whole(init: str) -> str:
-        return foreign.resolve(TrainConfig(mode="full", init=init), tmp_path / "runs").init
+        return checkpoint_import.resolve(TrainConfig(mode="full", init=init), tmp_path / "runs").init
 
     save_file({"a": torch.ones(1)}, "a.safetensors")
     assert whole("a.safetensors") == str(Path("a.safetensors").absolute())
@@ -348,6 +349,6 @@ def test_starting_from_a_file_and_from_random_weights_contradict_each_other() ->
 
 def test_a_stored_tensor_keeps_its_name_and_its_container() -> None:
     torch.save({"a": {"b": {"c.weight": torch.ones(1)}}, "d": torch.ones(1)}, "x.pth")
-    found = foreign.read(Path("x.pth"))
+    found = checkpoint_import.read(Path("x.pth"))
     assert found.parents == {"a.b.c.weight": "a.b.", "d": ""}
     assert isinstance(found, Stored)

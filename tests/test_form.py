@@ -9,10 +9,12 @@ import gradio as gr
 import pytest
 from unusual import changed
 
-from ftlab import backbones, config, words
-from ftlab.config import KNOBS, MODES, Knob, TrainConfig
-from ftlab.errors import ConfigError
-from ftlab.ui import form
+from ftlab.config import backbones, train_config
+from ftlab.config.fields import Knob
+from ftlab.config.train_config import KNOBS, MODES, TrainConfig
+from ftlab.core import messages
+from ftlab.core.errors import ConfigError
+from ftlab.ui.train import form
 
 # Pictures are chosen in another tab.
 UNUSUAL = dataclasses.replace(changed(), data="", exclude="", val_share=0.15, test_share=0.15)
@@ -30,9 +32,9 @@ def test_every_knob_has_a_widget_but_those_of_the_dataset_tab(built: form.Form) 
 
 def test_every_widget_has_the_knobs_label_and_hint(built: form.Form) -> None:
     for name, field in built.fields.items():
-        label = words.text(f"knob.{name}.label")
+        label = messages.text(f"knob.{name}.label")
         assert (field.label or "").startswith(label)
-        assert getattr(field, "info", "") == words.text(f"knob.{name}.hint")
+        assert getattr(field, "info", "") == messages.text(f"knob.{name}.hint")
 
 
 def test_choices_are_the_knobs(built: form.Form) -> None:
@@ -60,14 +62,14 @@ def test_what_the_widgets_show_reads_back_as_the_same_configuration(settings: Tr
 def test_the_defaults_of_backbone_and_mode_are_shown_and_mean_chosen_for_you(backbone: str, mode: str) -> None:
     settings = TrainConfig(backbone=backbone, mode=mode)
     shown = form.shown(settings)
-    assert {name: shown[name] for name in form.defaults(backbone, mode)} == config.defaults(backbone, mode)
+    assert {name: shown[name] for name in form.defaults(backbone, mode)} == train_config.defaults(backbone, mode)
     assert form.read(shown) == settings
-    assert config.argv(form.read(shown)) == ["--backbone", backbone, "--mode", mode]
+    assert train_config.argv(form.read(shown)) == ["--backbone", backbone, "--mode", mode]
 
 
 def test_the_command_of_the_form_says_what_was_changed_and_nothing_else() -> None:
     shown = form.shown(TrainConfig()) | {"epochs": 12, "learning_rate": 0.002, "seed": 3}
-    words = config.argv(form.read(shown, sample="shapes"))
+    words = train_config.argv(form.read(shown, sample="shapes"))
     assert words == [
         *("--sample", "shapes", "--backbone", backbones.DEFAULT, "--mode", "frozen"),
         *("--epochs", "12", "--learning-rate", "0.002", "--seed", "3"),

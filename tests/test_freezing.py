@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab import backbones
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError
 from ftlab.models import freezing, network
 from ftlab.models.blocks import blocks
 from ftlab.models.network import Network

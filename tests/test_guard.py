@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from ftlab.errors import DataError
-from ftlab.ui.guard import SPACE_MINUTES, Gate, inside, profile, sweep
+from ftlab.core.errors import DataError
+from ftlab.ui.common.access import SPACE_MINUTES, Gate, inside, profile, sweep
 
 
 def refused(root: Path | None, path: str | Path) -> str:

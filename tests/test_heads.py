@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ftlab import backbones
-from ftlab.config import TrainConfig
-from ftlab.inference.attribution import attribute
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.inference.cam_methods import attribute
 from ftlab.models import heads, network
 from ftlab.models.heads import Plan
 

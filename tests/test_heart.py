@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ftlab import machine
-from ftlab.heart import Heart, overwrite, pulse
+from ftlab.core import machine
+from ftlab.runs.heartbeat import Heart, overwrite, pulse
 
 
 class Clock:
@@ -65,7 +65,7 @@ def test_beats_that_follow_each_other_quickly_write_nothing(
 ) -> None:
     heart = Heart(file)
     written: list[str] = []
-    monkeypatch.setattr("ftlab.heart.overwrite", lambda *_: written.append("once"))
+    monkeypatch.setattr("ftlab.runs.heartbeat.overwrite", lambda *_: written.append("once"))
     for _ in range(1000):
         clock.now += 0.01
         heart.beat(0.01)

@@ -10,12 +10,15 @@ from typing import Any
 import fabricated
 import pytest
 
-from ftlab import backbones, console, plots, runs
-from ftlab.config import TrainConfig
-from ftlab.curves import curves
-from ftlab.events import Event, Note, Started
-from ftlab.training.engine import train
-from ftlab.ui import curves_view, live_view
+from ftlab.cli.terminal import progress
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.reporting import plots
+from ftlab.runs import run_store
+from ftlab.runs.curves import curves
+from ftlab.runs.events import Event, Note, Started
+from ftlab.training.loop import train
+from ftlab.ui.common import curves_view, run_status_view
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -36,7 +39,7 @@ def test_the_training_tells_it_and_learns_from_all_of_train(
     for name in ("train", "test"):
         shutil.copytree(tiny_folder, tmp_path / "both" / name)
     settings: dict[str, Any] = {"data": str(tmp_path / "both"), "backbone": row.name, "epochs": 1, "threads": 1}
-    run = runs.create(tmp_path / "runs", TrainConfig(held_out="test_as_val", **settings))
+    run = run_store.create(tmp_path / "runs", TrainConfig(held_out="test_as_val", **settings))
     told = list(train(run.config(), run, weights=False))
     (started,) = (event for event in told if isinstance(event, Started))
     assert (started.validation, started.train_images, started.val_images) == ("test", 24, 24)
@@ -46,14 +49,14 @@ def test_the_training_tells_it_and_learns_from_all_of_train(
 
 def test_the_page_the_console_and_the_figures_name_it(tmp_path: Path, events: list[Event]) -> None:
     history = fabricated.make(tmp_path, events).history()
-    assert "Best, validated on test" in live_view.state(history, "finished")
+    assert "Best, validated on test" in run_status_view.state(history, "finished")
     assert "test (it validates)" in curves_view.legend(curves(history))
-    assert "validated on test (80)" in str(console.line(events[0]))
+    assert "validated on test (80)" in str(progress.line(events[0]))
     axis = plots.curves_figure(history).axes[0]
     assert "test (it validates)" in axis.get_legend_handles_labels()[1]
 
 
 def test_others_do_not(tmp_path: Path) -> None:
     history = fabricated.make(tmp_path, fabricated.story()).history()
-    assert "validated on test" not in live_view.state(history, "finished")
+    assert "validated on test" not in run_status_view.state(history, "finished")
     assert "test (it validates)" not in curves_view.legend(curves(history))

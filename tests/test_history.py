@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ftlab.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
-from ftlab.history import History
+from ftlab.runs.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
+from ftlab.runs.history import History
 
 
 def started(step: int = 0, time: float = 0.0) -> Started:

@@ -11,8 +11,10 @@ from typing import Any
 import fabricated
 import pytest
 
-from ftlab import cli, disk, runs
-from ftlab.run import Run
+from ftlab.cli import main
+from ftlab.core import file_io
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def say(root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run a command on these runs: its status, what it printed, what it told beside that."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        status = cli.main([*map(str, words), "--runs", str(root)])
+        status = main.main([*map(str, words), "--runs", str(root)])
         told = capsys.readouterr()
         return status, told.out, told.err
 
@@ -47,7 +49,7 @@ def test_a_run_is_named_and_found_by_its_name(say: Any, root: Path) -> None:
     assert lines(say("note", run.name[-8:], "one\ntwo", "--json")[1]) == [{"run": run.name, "notes": "one\ntwo"}]
     (told,) = lines(say("runs", "--search", "kafer FROZEN two", "--json")[1])
     assert (told["run"], told["title"], told["notes"]) == (run.name, "Käfer im Wald", "one\ntwo")
-    assert (told["size"], told["best_val_accuracy"]) == (disk.size(run.path), 0.9375)
+    assert (told["size"], told["best_val_accuracy"]) == (file_io.size(run.path), 0.9375)
     table = say("runs")[1]
     assert all(word in table for word in ("Käfer im Wald", other.name, "MB"))
     assert "None of 2 runs" in say("runs", "--search", "wasp")[1]
@@ -66,20 +68,20 @@ def test_they_are_sorted(say: Any, root: Path) -> None:
 
 def test_runs_go_to_the_bin_and_come_back(say: Any, root: Path) -> None:
     run, other, kept = made(root), made(root), made(root)
-    size = disk.size(run.path)
+    size = file_io.size(run.path)
     assert "The bin is empty" in say("bin")[1]
     told = lines(say("delete", run.name, other.name, run.name, "--json")[1])
     assert [row["run"] for row in told] == [run.name, other.name]
     assert told[0] == {"run": run.name, "size": size, "needed_by": []}
-    assert runs.names(root) == [kept.name]
+    assert run_store.names(root) == [kept.name]
     assert {row["run"] for row in lines(say("bin", "--json")[1])} == {run.name, other.name}
     assert "2 deleted" in say("bin")[1]
     status, _, err = say("predict", run.name, "x.jpg")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "in the bin" in err
     assert "is back" in say("restore", run.name[-8:])[1]
-    assert set(runs.names(root)) == {run.name, kept.name}
-    freed = disk.size(root / ".bin")
+    assert set(run_store.names(root)) == {run.name, kept.name}
+    freed = file_io.size(root / ".bin")
     assert lines(say("bin", "--empty", "--json")[1]) == [{"freed": freed}]
     assert lines(say("bin", "--json")[1]) == []
 
@@ -113,14 +115,14 @@ def test_a_mistake_is_one_line_and_changes_nothing(
         status, (out, err) = end.code, capsys.readouterr()
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert told in err
-    assert runs.names(root) == [run.name]
+    assert run_store.names(root) == [run.name]
     assert not (run.path / "about.json").exists()
 
 
 def test_listing_searching_and_deleting_load_neither_torch_nor_numpy(root: Path) -> None:
     run = made(root)
     code = (
-        "import sys\nfrom ftlab.cli import main\n"
+        "import sys\nfrom ftlab.cli.main import main\n"
         "for words in (['runs', '--search', 'x'], ['rename', 'latest', 'x'], ['delete', 'latest'], ['bin']):\n"
         "    assert main([*words, '--runs', sys.argv[1]]) == 0\n"
         "print({'torch', 'numpy', 'gradio', 'matplotlib', 'PIL'} & set(sys.modules), file=sys.stderr)"

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftlab import backbones, console, runs
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError
-from ftlab.events import Epoch, Note
-from ftlab.models import heads, imagenet, network, weights
-from ftlab.training import sealed
-from ftlab.training.engine import train
+from ftlab.cli.terminal import progress
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError
+from ftlab.models import heads, network, weights_file
+from ftlab.models.pretrained import imagenet_classes, weights
+from ftlab.runs import run_store
+from ftlab.runs.events import Epoch, Note
+from ftlab.training.loop import train
 
 
 @pytest.mark.parametrize(
@@ -40,19 +42,19 @@ from ftlab.training.engine import train
     ],
 )
 def test_a_class_is_found_by_its_name(name: str, index: int) -> None:
-    assert imagenet.match(["nothing of the kind", name]) == {1: index}
+    assert imagenet_classes.match(["nothing of the kind", name]) == {1: index}
 
 
 @pytest.mark.parametrize("name", ["not-hotdog", "cats", "dogs", "crane", "cardigan", "class 7", "", "s", "--", "蚂蚁"])
 def test_a_name_that_is_none_of_them_or_of_two_matches_nothing(name: str) -> None:
-    assert imagenet.match([name]) == {}
+    assert imagenet_classes.match([name]) == {}
 
 
 def test_each_of_the_thousand_finds_itself_but_for_those_that_share_a_name() -> None:
-    found = imagenet.match(imagenet.categories())
-    assert len(imagenet.categories()) == 1000
+    found = imagenet_classes.match(imagenet_classes.categories())
+    assert len(imagenet_classes.categories()) == 1000
     assert all(mine == theirs for mine, theirs in found.items())
-    assert {imagenet.categories()[one] for one in set(range(1000)) - set(found)} <= {
+    assert {imagenet_classes.categories()[one] for one in set(range(1000)) - set(found)} <= {
         "Cardigan",
         "cardigan",
         "crane",
@@ -106,13 +108,13 @@ def test_ants_and_bees_are_told_apart_before_any_step(shared_data: Path, tmp_pat
         settings = TrainConfig(
             data=str(shared_data / "data" / "hymenoptera"), head_init=head_init, epochs=1, feature_views=1
         )
-        run = runs.create(tmp_path / "runs", settings)
+        run = run_store.create(tmp_path / "runs", settings)
         events = list(train(settings, run))
         scores[head_init] = next(event.val_accuracy for event in events if isinstance(event, Epoch))
-        said = [console.line(event) for event in events if isinstance(event, Note) and event.code == "imagenet"]
+        said = [progress.line(event) for event in events if isinstance(event, Note) and event.code == "imagenet"]
         if head_init == "imagenet":
             assert said == ["2 of 2 classes start as one of ImageNet's: ants → ant (310), bees → bee (309)."]
-            assert sealed.load(run.best)[0]["head.weight"].shape == (2, 1280)
+            assert weights_file.load(run.best)[0]["head.weight"].shape == (2, 1280)
     assert scores["imagenet"] is not None
     assert scores["imagenet"] > 0.85, scores
     assert scores["small"] is not None
@@ -122,7 +124,7 @@ def test_ants_and_bees_are_told_apart_before_any_step(shared_data: Path, tmp_pat
 def test_where_no_class_matches_it_is_said_and_all_starts_as_usual(tiny_folder: Path, tmp_path: Path) -> None:
     settings = TrainConfig(data=str(tiny_folder), head_init="imagenet", epochs=1, feature_views=1)
     (tiny_folder / "amber").rename(tiny_folder / "not an ant")
-    events = list(train(settings, runs.create(tmp_path / "runs", settings)))
+    events = list(train(settings, run_store.create(tmp_path / "runs", settings)))
     note = next(event for event in events if isinstance(event, Note) and event.code.startswith("imagenet"))
     assert note.code == "imagenet_none"
     assert note.level == "warning"

@@ -12,14 +12,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ftlab import backbones, cli, console, runs
-from ftlab.config import TrainConfig
-from ftlab.errors import RunError, WeightsError
-from ftlab.events import Ended, Epoch, Event, Note, Started
-from ftlab.models import network, weights
-from ftlab.runs import Run
-from ftlab.training import sealed
-from ftlab.training.engine import train
+from ftlab.cli import main
+from ftlab.cli.terminal import progress
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import RunError, WeightsError
+from ftlab.models import network, weights_file
+from ftlab.models.pretrained import weights
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Epoch, Event, Note, Started
+from ftlab.training.loop import train
 
 BACKBONE = "mobilenet_v3_small"
 
@@ -44,7 +47,7 @@ def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     def new(**knobs: Any) -> Run:
         few: dict[str, Any] = {"epochs": 2, "batch_size": 8, "data": str(tiny_folder), "backbone": BACKBONE}
         settings = TrainConfig(**{**few, "threads": 1, "init": str(Path("moco.pth").absolute()), **knobs})
-        return runs.create(tmp_path / "runs", settings)
+        return run_store.create(tmp_path / "runs", settings)
 
     return new
 
@@ -62,11 +65,11 @@ def go(run: Run, stop_before: type[Event] | None = None) -> list[Event]:
 
 
 def told(events: list[Event]) -> str:
-    return " ".join(console.line(event) or "" for event in events if isinstance(event, Note))
+    return " ".join(progress.line(event) or "" for event in events if isinstance(event, Note))
 
 
 def best(run: Run) -> dict[str, Tensor]:
-    return sealed.load(run.best)[0]
+    return weights_file.load(run.best)[0]
 
 
 def backbone_is(tensors: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
@@ -107,7 +110,7 @@ def test_in_full_mode_it_starts_there_and_moves_on(theirs: dict[str, Tensor], be
         scores[run] = [event.val_loss for event in go(run) if isinstance(event, Epoch)]
     assert scores[untrained][0] == scores[trained][0]
     net = network.build(backbones.get(BACKBONE), 3, pretrained=False)
-    moved = sealed.load(trained.last)[0]
+    moved = weights_file.load(trained.last)[0]
     weight = "backbone.features.0.0.weight"
     assert not torch.equal(moved[f"module.{weight}"], theirs["features.0.0.weight"])
     assert torch.dist(moved[f"module.{weight}"], theirs["features.0.0.weight"]) < torch.dist(
@@ -176,7 +179,7 @@ def test_what_the_file_lacks_comes_from_the_pretrained_weights(tiny_folder: Path
     some = {name: t + 1 if t.is_floating_point() else t for name, t in pretrained.items() if "blocks.6" not in name}
     torch.save(some, "some.pth")
     settings = TrainConfig(data=str(tiny_folder), epochs=1, init=str(Path("some.pth").absolute()), threads=1)
-    run = runs.create(tmp_path / "runs", settings)
+    run = run_store.create(tmp_path / "runs", settings)
     events = go(run)
     found = best(run)
     for name, tensor in pretrained.items():
@@ -281,14 +284,14 @@ def test_the_command_line_takes_a_run_by_its_short_name(
     earlier: Run, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = ["--runs", str(tmp_path / "runs"), "--data", str(tiny_folder), "--backbone", BACKBONE, "--threads", "1"]
-    assert cli.main(["train", *place, "--mode", "frozen", "--epochs", "1", "--init", "latest"]) == 0
+    assert main.main(["train", *place, "--mode", "frozen", "--epochs", "1", "--init", "latest"]) == 0
     said = capsys.readouterr().err
     assert "tensors fit" in said
-    (name,) = set(runs.names(tmp_path / "runs")) - {earlier.name}
+    (name,) = set(run_store.names(tmp_path / "runs")) - {earlier.name}
     assert Run(tmp_path / "runs" / name).config().init == str(earlier.path)
-    assert cli.main(["train", *place, "--init", "nothing.pth"]) == 2
+    assert main.main(["train", *place, "--init", "nothing.pth"]) == 2
     assert "nothing.pth" in capsys.readouterr().err
-    assert len(runs.names(tmp_path / "runs")) == 2, "no run is made for a file that is not there"
+    assert len(run_store.names(tmp_path / "runs")) == 2, "no run is made for a file that is not there"
 
 
 def test_a_file_of_safetensors_stays_as_it_was(theirs: dict[str, Tensor], begin: Callable[..., Run]) -> None:

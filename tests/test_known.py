@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ftlab.data import catalog, decode, known, listing
-from ftlab.data.checking import sieve
+from ftlab.data.dataset import catalog, verified_cache
+from ftlab.data.dataset.verify import sieve
+from ftlab.data.images import decode
+from ftlab.data.sources import listing
 
 
 @pytest.fixture
 def pictures(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Written long enough ago, as far as anybody can tell."""
-    monkeypatch.setattr(known, "_RECENT", -1.0)
+    monkeypatch.setattr(verified_cache, "_RECENT", -1.0)
     (tiny_folder / "amber" / "cut.jpg").write_bytes((tiny_folder / "amber" / "amber_1.jpg").read_bytes()[:900])
     return tiny_folder
 
@@ -61,12 +63,12 @@ def test_what_was_touched_is_tried_again(pictures: Path, tried: list[str]) -> No
 def test_what_was_written_just_now_may_be_written_to_again(
     pictures: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known, "_RECENT", 3.0)
+    monkeypatch.setattr(verified_cache, "_RECENT", 3.0)
     catalog.scan(pictures)
     catalog.scan(pictures)
     assert len(tried) == 50
     now = time.time
-    monkeypatch.setattr("ftlab.data.known.time.time", lambda: now() + 10)
+    monkeypatch.setattr("ftlab.data.dataset.verified_cache.time.time", lambda: now() + 10)
     catalog.scan(pictures)
     catalog.scan(pictures)
     assert len(tried) == 50 + 25 + 1
@@ -74,7 +76,7 @@ def test_what_was_written_just_now_may_be_written_to_again(
 
 def test_other_programs_may_find_otherwise(pictures: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     catalog.scan(pictures)
-    monkeypatch.setattr(known, "version", lambda name: "another")
+    monkeypatch.setattr(verified_cache, "version", lambda name: "another")
     catalog.scan(pictures)
     assert len(tried) == 50
 
@@ -100,13 +102,15 @@ def test_sizes_are_of_upright_pictures_and_each_is_told_of_in_turn(pictures: Pat
     told: list[tuple[int, int]] = []
     for _ in range(2):
         found: dict[str, listing.Pictures] = {"train": {"green": dict(names)}}
-        sizes, problems = sieve(pictures, found, progress=lambda *both: told.append(both), known=known.of_home())
+        sizes, problems = sieve(
+            pictures, found, progress=lambda *both: told.append(both), known=verified_cache.of_home()
+        )
         assert sizes[list(names).index("green/turned.jpg")] == (40, 90)
         assert not problems
     assert told == [(number, 9) for number in range(1, 10)] * 2
 
 
 def test_it_takes_no_more_than_a_hundred_bytes_a_picture() -> None:
-    kept = known.of_home()
+    kept = verified_cache.of_home()
     kept.put([(number.to_bytes(16, "big"), (500, 375)) for number in range(20_000)])
     assert Path(os.environ["FTLAB_HOME"], "checked.sqlite").stat().st_size < 20_000 * 100

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from ftlab import backbones
-from ftlab.backbones import Backbone
-from ftlab.config import MODES
-from ftlab.models import layers
-from ftlab.models.layers import Layer
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.config.train_config import MODES
+from ftlab.models import summary
+from ftlab.models.summary import Layer
 
 
 @pytest.fixture(scope="module", params=list(backbones.TABLE))
@@ -20,15 +20,15 @@ def row(request: pytest.FixtureRequest) -> Backbone:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_parameters_add_up(row: Backbone, mode: str) -> None:
-    found = layers.table(row, 7, mode)
+    found = summary.table(row, 7, mode)
     sums = sum(one.trainable for one in found), sum(one.parameters for one in found)
     assert sums == backbones.count(row, 7, mode)
     assert len({one.name for one in found}) == len(found)
 
 
 def test_a_person_can_read_it(row: Backbone) -> None:
-    found = layers.table(row, 7, "full")
-    assert 10 < len(found) <= layers.ROWS[1]
+    found = summary.table(row, 7, "full")
+    assert 10 < len(found) <= summary.ROWS[1]
     assert found[-1 - len(row.auxiliary)] == Layer("head", "Linear", (7,), (row.width + 1) * 7, (row.width + 1) * 7)
     # Only what is there for training alone gives nothing.
     assert {one.name.split(".")[0] for one in found if not one.shape} <= {"aux1", "aux2", "AuxLogits", "auxiliary"}
@@ -36,7 +36,7 @@ def test_a_person_can_read_it(row: Backbone) -> None:
 
 def test_resnet18_as_published() -> None:
     """He et al., 2016, arXiv:1512.03385, table 1."""
-    found = {one.name: one for one in layers.table(backbones.get("resnet18"), 4, "frozen", depth=1)}
+    found = {one.name: one for one in summary.table(backbones.get("resnet18"), 4, "frozen", depth=1)}
     assert found.keys() == {
         *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "head")
     }
@@ -51,17 +51,17 @@ def test_deeper_is_longer_and_sums_up_to_the_same() -> None:
     row = backbones.get("resnet18")
     sizes = []
     for depth in (1, 2, 3):
-        found = layers.table(row, 4, "full", depth)
+        found = summary.table(row, 4, "full", depth)
         sizes.append(len(found))
         assert sum(one.parameters for one in found if one.name.startswith("layer3")) == 2_099_712
     assert sizes == sorted(set(sizes))
-    names = [one.name for one in layers.table(row, 4, "full", 3)]
+    names = [one.name for one in summary.table(row, 4, "full", 3)]
     assert {"layer2.0.downsample", "layer2.0.conv1"} <= set(names)
-    assert len(layers.table(row, 4, "full", 99)) >= sizes[-1]
+    assert len(summary.table(row, 4, "full", 99)) >= sizes[-1]
 
 
 def test_what_a_module_holds_beside_its_layers_has_a_row_of_its_own() -> None:
-    found = {one.name: one for one in layers.table(backbones.get("vit_b_16"), 4, "full")}
+    found = {one.name: one for one in summary.table(backbones.get("vit_b_16"), 4, "full")}
     assert found["class_token"] == Layer("class_token", "Parameter", (1, 1, 768), 768, 768)
     assert found["encoder.pos_embedding"].parameters == math.prod((197, 768))
     assert found["encoder.layers.encoder_layer_11"].shape == (197, 768)
@@ -70,6 +70,6 @@ def test_what_a_module_holds_beside_its_layers_has_a_row_of_its_own() -> None:
 def test_auxiliary_classifiers_learn_but_for_frozen_mode() -> None:
     row = backbones.get("googlenet")
     for mode, learns in (("full", True), ("frozen", False)):
-        found = [one for one in layers.table(row, 5, mode, depth=1) if one.name.startswith(("aux", "auxiliary"))]
+        found = [one for one in summary.table(row, 5, mode, depth=1) if one.name.startswith(("aux", "auxiliary"))]
         assert [one.name for one in found] == ["aux1", "aux2", "auxiliary.0", "auxiliary.1"]
         assert [one.trainable for one in found] == [one.parameters * learns for one in found]

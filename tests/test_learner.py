@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ftlab import backbones
-from ftlab.config import TrainConfig
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
 from ftlab.models.network import Network
-from ftlab.training import mixing
-from ftlab.training.checkpoint import Position
-from ftlab.training.feeds import Share
-from ftlab.training.learner import Learner
+from ftlab.training.checkpoints.checkpoint import Position
+from ftlab.training.feeds.base import Share
+from ftlab.training.optim import mixup
+from ftlab.training.train_step import Learner
 
 ROW = backbones.get("resnet18")
 PLAIN: dict[str, Any] = {
@@ -164,7 +164,7 @@ def test_of_mixed_pictures_both_labels_count_by_their_share(alone: Accelerator) 
     net, share = tiny(), batch()
     plain = copy.deepcopy(net)
     loss = stepped(net, share, alone, mixup=0.4)
-    mixture = mixing.mix(share.inputs, TrainConfig(mixup=0.4), 0)
+    mixture = mixup.mix(share.inputs, TrainConfig(mixup=0.4), 0)
     assert mixture.partners is not None
     logits = plain(mixture.inputs)
     both = [F.cross_entropy(logits, labels) for labels in (share.labels, share.labels[mixture.partners])]

@@ -17,10 +17,11 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from ftlab import evaluation_plots, lettering, plots
-from ftlab.data.names import Names
-from ftlab.history import History
-from ftlab.jobs.finder import Sweep
+from ftlab.data.dataset.class_names import Names
+from ftlab.reporting import evaluation_plots, plots
+from ftlab.reporting import fonts as plot_fonts
+from ftlab.runs.history import History
+from ftlab.runs.jobs.lr_sweep import Sweep
 
 CLASSES = ("ants", "bees", "蚂蚁 $5", "🐝 bee\nline", "Käfer_שלום")
 KNOWN: Names = {"ants": {"en": "ant", "zh": "蚂蚁"}, "bees": {"zh": "蜜蜂"}, "蚂蚁 $5": {"en": "ant"}}
@@ -38,14 +39,14 @@ def fresh() -> Iterator[None]:
 
 
 def _forget() -> None:
-    lettering.families.cache_clear()
-    lettering._glyphs.cache_clear()
+    plot_fonts.families.cache_clear()
+    plot_fonts._glyphs.cache_clear()
 
 
 @pytest.fixture
 def without() -> None:
     """No font here has Chinese letters."""
-    fontManager.ttflist = [font for font in fontManager.ttflist if font.name not in lettering.WIDE]
+    fontManager.ttflist = [font for font in fontManager.ttflist if font.name not in plot_fonts.WIDE]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def having(without: None, tmp_path: Path) -> None:
     made.setupGlyf(dict.fromkeys(names, pen.glyph()))
     made.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
     made.setupHorizontalHeader(ascent=800, descent=-200)
-    made.setupNameTable({"familyName": lettering.WIDE[0], "styleName": "Regular"})
+    made.setupNameTable({"familyName": plot_fonts.WIDE[0], "styleName": "Regular"})
     made.setupOS2()
     made.setupPost()
     made.save(tmp_path / "chinese.ttf")
@@ -146,12 +147,12 @@ def test_no_glyph_is_missing_in_any_figure(
     with warnings.catch_warnings():
         # matplotlib says "Glyph 34434 … missing from font(s) DejaVu Sans".
         warnings.filterwarnings("error", message="Glyph")
-        FIGURES[name](lettering.namer(KNOWN)).savefig(tmp_path / "x.png")
+        FIGURES[name](plot_fonts.namer(KNOWN)).savefig(tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0
 
 
 def test_matplotlib_would_warn_of_a_missing_glyph(without: None, tmp_path: Path) -> None:
-    figure = lettering.figure(2, 2)
+    figure = plot_fonts.figure(2, 2)
     figure.suptitle(CHINESE)
     with pytest.warns(UserWarning, match="missing from font"):
         figure.savefig(tmp_path / "x.png")
@@ -159,9 +160,9 @@ def test_matplotlib_would_warn_of_a_missing_glyph(without: None, tmp_path: Path)
 
 def test_a_chinese_name_is_drawn_where_a_font_has_it(having: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
-    assert lettering.families() == (lettering.OWN, lettering.WIDE[0])
-    assert lettering.name("ants", KNOWN) == "蚂蚁"
-    figure = evaluation_plots.confusion_figure(found(), lettering.namer(KNOWN))
+    assert plot_fonts.families() == (plot_fonts.OWN, plot_fonts.WIDE[0])
+    assert plot_fonts.name("ants", KNOWN) == "蚂蚁"
+    figure = evaluation_plots.confusion_figure(found(), plot_fonts.namer(KNOWN))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:2] == ["蚂蚁", "蜜蜂"]
 
 
@@ -169,23 +170,23 @@ def test_where_no_font_has_it_the_class_goes_by_its_english_or_its_folders_name(
     without: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
-    assert [lettering.name(one, KNOWN) for one in ("ants", "bees")] == ["ant", "bees"]
-    figure = evaluation_plots.confusion_figure(found(), lettering.namer(KNOWN))
+    assert [plot_fonts.name(one, KNOWN) for one in ("ants", "bees")] == ["ant", "bees"]
+    figure = evaluation_plots.confusion_figure(found(), plot_fonts.namer(KNOWN))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:3] == ["ant", "bees", "ant"]
 
 
 def test_a_name_that_nothing_can_draw_is_written_out(without: None) -> None:
-    assert lettering.line("蚂 $5\n") == r"\u8682 \$5\x0a"
+    assert plot_fonts.line("蚂 $5\n") == r"\u8682 \$5\x0a"
 
 
 def test_a_sentence_that_cannot_be_drawn_is_english(without: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftlab import words
+    from ftlab.core import messages
 
-    real = words.table
+    real = messages.table
     chinese = {"curve.loss": "损失", "curve.at": "{epoch} 轮"}
-    monkeypatch.setattr(words, "languages", lambda: ["en", "zh"])
-    monkeypatch.setattr(words, "table", lambda code: chinese if code == "zh" else real(code))
+    monkeypatch.setattr(messages, "languages", lambda: ["en", "zh"])
+    monkeypatch.setattr(messages, "table", lambda code: chinese if code == "zh" else real(code))
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
-    assert words.text("curve.loss") == "损失"
-    assert lettering.text("curve.loss") == "Loss"
-    assert lettering.text("curve.at", epoch=1, step=2) == "Epoch 1 · step 2"
+    assert messages.text("curve.loss") == "损失"
+    assert plot_fonts.text("curve.loss") == "Loss"
+    assert plot_fonts.text("curve.at", epoch=1, step=2) == "Epoch 1 · step 2"

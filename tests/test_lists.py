@@ -11,9 +11,10 @@ from pathlib import Path
 import drawn
 import pytest
 
-from ftlab.data import catalog, lists
-from ftlab.data.catalog import SPLITS, Catalog, scan
-from ftlab.errors import DataError
+from ftlab.core.errors import DataError
+from ftlab.data.dataset import catalog, manifest
+from ftlab.data.dataset.catalog import Catalog, scan
+from ftlab.data.dataset.split import SPLITS
 
 PICTURE = drawn.png()
 
@@ -273,7 +274,7 @@ def test_a_list_that_cannot_be_used_is_refused_with_what_to_mend(place: Path) ->
 def test_a_list_that_is_too_large_or_not_there_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"none\.csv"):
         scan(place / "none.csv")
-    monkeypatch.setattr(lists, "LIMIT", 100)
+    monkeypatch.setattr(manifest, "LIMIT", 100)
     assert refused(place, rows()).code == "data.list_large"
 
 

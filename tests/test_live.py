@@ -12,12 +12,12 @@ from pathlib import Path
 import fabricated
 import pytest
 
-from ftlab import machine
-from ftlab.errors import FtlabError
-from ftlab.events import Event, Note, Progress
-from ftlab.runs import Run
-from ftlab.ui import live, live_view
-from ftlab.ui.live import Look, Watch
+from ftlab.core import machine
+from ftlab.core.errors import FtlabError
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Event, Note, Progress
+from ftlab.ui.common import run_status, run_status_view
+from ftlab.ui.common.run_status import Look, Watch
 
 
 def look(run: Run) -> Look:
@@ -256,14 +256,14 @@ def test_marks_change_only_where_the_page_does(tmp_path: Path) -> None:
 
 def test_all_pages_that_look_at_a_run_share_one_watch(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, fabricated.story())
-    assert live.watch(Run(run.path)) is live.watch(Run(run.path))
+    assert run_status.watch(Run(run.path)) is run_status.watch(Run(run.path))
 
 
 def test_watches_are_given_up_when_there_are_many(tmp_path: Path) -> None:
-    first = live.watch(Run(tmp_path / "first"))
-    for index in range(live.KEEP):
-        live.watch(Run(tmp_path / str(index)))
-    assert live.watch(Run(tmp_path / "first")) is not first
+    first = run_status.watch(Run(tmp_path / "first"))
+    for index in range(run_status.KEEP):
+        run_status.watch(Run(tmp_path / str(index)))
+    assert run_status.watch(Run(tmp_path / "first")) is not first
 
 
 def test_many_pages_at_once_read_each_event_once(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_missing_run_can_be_looked_at(tmp_path: Path) -> None:
 
 def test_errors_of_ours_are_told_in_their_own_words() -> None:
     error = FtlabError("run.busy", run="<x>")
-    assert "Run &lt;x&gt; is being trained right now." in live.broken("x", error).head
+    assert "Run &lt;x&gt; is being trained right now." in run_status.broken("x", error).head
 
 
 @pytest.mark.parametrize(
@@ -330,11 +330,11 @@ def test_errors_of_ours_are_told_in_their_own_words() -> None:
     [(None, "–"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
 )
 def test_lengths_of_time_are_told_as_people_do(seconds: float | None, text: str) -> None:
-    assert live_view.duration(seconds) == text
+    assert run_status_view.duration(seconds) == text
 
 
 def test_a_runs_title_tells_it_from_the_others(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, [*fabricated.story(), fabricated.ended()], backbone="resnet18", mode="full")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d · ResNet-18, full · 93\.8 % · finished", live_view.title(run)), (
-        live_view.title(run)
-    )
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d · ResNet-18, full · 93\.8 % · finished", run_status_view.title(run)
+    ), run_status_view.title(run)

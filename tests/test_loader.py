@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab.data import loader
-from ftlab.data.loader import batches, order, plan
-from ftlab.errors import PictureError
+from ftlab.core.errors import PictureError
+from ftlab.data.loading import loader
+from ftlab.data.loading.loader import batches, order, plan
 
 
 def read(index: int) -> Tensor:

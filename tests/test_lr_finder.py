@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab import backbones, cli
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError, RunError
-from ftlab.jobs import finder, inquiry
-from ftlab.jobs.finder import Sweep
+from ftlab.cli import main
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError, RunError
+from ftlab.runs.jobs import lr_sweep, subprocess_query
+from ftlab.runs.jobs.lr_sweep import Sweep
 from ftlab.training import lr_finder
-from ftlab.training.learner import Learner
+from ftlab.training.train_step import Learner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -151,16 +152,16 @@ def test_the_command_line_tells_the_curve_and_the_suggestion(
     made = valley(1e-3)
     monkeypatch.setattr(lr_finder, "sweep", lambda config: iter([made]))
     figure = tmp_path / "rates.png"
-    assert cli.main(["find-rate", "--data", str(tiny_folder), "--out", str(figure), "--json"]) == 0
+    assert main.main(["find-rate", "--data", str(tiny_folder), "--out", str(figure), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["rates"], told["losses"], told["suggestion"]) == (made.rates, made.losses, made.suggestion())
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert cli.main(["find-rate", "--data", str(tiny_folder)]) == 0
+    assert main.main(["find-rate", "--data", str(tiny_folder)]) == 0
     assert f"{made.suggestion():g}" in capsys.readouterr().out
 
 
 def test_without_pictures_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["find-rate"]) == 2
+    assert main.main(["find-rate"]) == 2
     assert "Which pictures?" in capsys.readouterr().err
 
 
@@ -171,16 +172,16 @@ def test_the_page_has_another_process_do_it(monkeypatch: pytest.MonkeyPatch) -> 
         asked.update(verb=verb, data=settings.data, sample=settings.sample)
         return {"rates": [1.0], "losses": [2.0], "smooth": [2.0], "suggestion": None}
 
-    monkeypatch.setattr(inquiry, "ask", ask)
-    assert finder.find(TrainConfig(sample="shapes"), "somewhere") == Sweep([1.0], [2.0])
+    monkeypatch.setattr(subprocess_query, "ask", ask)
+    assert lr_sweep.find(TrainConfig(sample="shapes"), "somewhere") == Sweep([1.0], [2.0])
     assert asked == {"verb": "find-rate", "data": "somewhere", "sample": ""}
 
 
 def test_one_that_is_no_longer_wanted_is_given_up(tiny_folder: Path) -> None:
-    assert finder.find(TrainConfig(), tiny_folder, lambda: False) is None
+    assert lr_sweep.find(TrainConfig(), tiny_folder, lambda: False) is None
 
 
 def test_a_failure_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no folder") as caught:
-        finder.find(TrainConfig(), tmp_path / "none")
+        lr_sweep.find(TrainConfig(), tmp_path / "none")
     assert "\n" not in str(caught.value)

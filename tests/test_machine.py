@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ftlab import machine
+from ftlab.core import machine
 
 
 def written(root: Path, files: dict[str, str]) -> Path:

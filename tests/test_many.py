@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ftlab import backbones
-from ftlab.data import transforms
-from ftlab.errors import PictureError
-from ftlab.inference import many
+from ftlab.config import backbones
+from ftlab.core.errors import PictureError
+from ftlab.data.transforms import preprocess
+from ftlab.inference import batch_predict
 from ftlab.inference.predictor import Predictor
-from ftlab.models import engines, heads, network
+from ftlab.models import heads, network
+from ftlab.models.execution import engines
 
 NAMES = ("amber", "blue", "green")
 ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def model() -> Predictor:
     net = network.build(ROW, 3, pretrained=False, seed=1)
     heads.classifier(net.head).weight.data.mul_(30.0)
-    return Predictor(net, ROW, transforms.of(ROW), NAMES, "tiny")
+    return Predictor(net, ROW, preprocess.of(ROW), NAMES, "tiny")
 
 
 @pytest.fixture
@@ -42,10 +43,10 @@ def test_many_are_answered_as_each_alone(
 ) -> None:
     monkeypatch.setattr(engines, "WORTH", worth)
     monkeypatch.setattr(engines, "_FASTER", 0.0)
-    assert many.engine(model, len(files)).name == ("onnxruntime" if worth == 1 else "torch")
+    assert batch_predict.engine(model, len(files)).name == ("onnxruntime" if worth == 1 else "torch")
     for pieces in (1024, 2):  # answered together, and in pieces
-        monkeypatch.setattr(many, "_PIECE", pieces)
-        told = list(many.tops(model, files, 3))
+        monkeypatch.setattr(batch_predict, "_PIECE", pieces)
+        told = list(batch_predict.tops(model, files, 3))
         assert [file for file, _ in told] == files
         for file, top in told:
             if file.name == "broken.jpg":
@@ -59,5 +60,5 @@ def test_many_are_answered_as_each_alone(
 
 
 def test_of_files_that_are_all_broken_each_is_told(model: Predictor, files: list[Path]) -> None:
-    told = list(many.tops(model, [files[3]] * 3, 3))
+    told = list(batch_predict.tops(model, [files[3]] * 3, 3))
     assert [type(top) for _, top in told] == [PictureError] * 3

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab.config import TrainConfig
-from ftlab.training.mixing import Mixture, mix
+from ftlab.config.train_config import TrainConfig
+from ftlab.training.optim.mixup import Mixture, mix
 
 COUNT, SIDE = 6, 32
 

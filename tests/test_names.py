@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ftlab.data import names
-from ftlab.data.catalog import scan
-from ftlab.data.rendered import SETS
-from ftlab.errors import DataError
+from ftlab.core.errors import DataError
+from ftlab.data.dataset import class_names
+from ftlab.data.dataset.catalog import scan
+from ftlab.data.samples.sample_sets import SETS
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def listed(folder: Path, text: str) -> Path:
 def test_a_list_beside_the_pictures_names_their_classes(tiny_folder: Path, chinese: None) -> None:
     for place in (tiny_folder, tiny_folder.parent):
         listed(place, "class,en,zh\namber,warm yellow,琥珀色\nblue,deep blue,\n")
-        known = names.of(tiny_folder, ("amber", "blue", "green"))
-        assert names.say("amber", known) == "琥珀色"
-        assert names.say("blue", known) == "deep blue", "English where the page's language has none"
-        assert names.say("green", known) == "green", "its own where nothing is said"
+        known = class_names.of(tiny_folder, ("amber", "blue", "green"))
+        assert class_names.say("amber", known) == "琥珀色"
+        assert class_names.say("blue", known) == "deep blue", "English where the page's language has none"
+        assert class_names.say("green", known) == "green", "its own where nothing is said"
         (place / "labels.csv").unlink()
 
 
 def test_in_english_the_english_names_are_shown(tiny_folder: Path) -> None:
     listed(tiny_folder, "class,en,zh\namber,warm yellow,琥珀色\n")
-    assert names.say("amber", names.of(tiny_folder, ("amber",))) == "warm yellow"
+    assert class_names.say("amber", class_names.of(tiny_folder, ("amber",))) == "warm yellow"
 
 
 def test_the_list_is_neither_a_picture_nor_a_list_of_pictures(tiny_folder: Path) -> None:
@@ -47,58 +47,58 @@ def test_the_list_is_neither_a_picture_nor_a_list_of_pictures(tiny_folder: Path)
 
 def test_a_list_of_pictures_of_that_name_is_no_list_of_names(tiny_folder: Path) -> None:
     listed(tiny_folder, "path,class\namber/0.jpg,amber\n")
-    assert names.of(tiny_folder, ("amber",)) == {}
-    assert names.amiss(tiny_folder) == []
+    assert class_names.of(tiny_folder, ("amber",)) == {}
+    assert class_names.amiss(tiny_folder) == []
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "en,zh\nx,y\n"])
 def test_another_file_of_that_name_is_passed_over(tiny_folder: Path, text: str) -> None:
     listed(tiny_folder, text)
     assert scan(tiny_folder).problems == ()
-    assert names.of(tiny_folder, ("amber",)) == {}
+    assert class_names.of(tiny_folder, ("amber",)) == {}
 
 
 def test_a_list_without_a_language_is_named_and_stops_nothing(tiny_folder: Path) -> None:
     listed(tiny_folder, "class\namber\n")
     found = scan(tiny_folder)
     assert [(one.file, one.code) for one in found.problems] == [("labels.csv", "names_columns")]
-    assert names.of(tiny_folder, ("amber",)) == {}
+    assert class_names.of(tiny_folder, ("amber",)) == {}
 
 
 def test_a_list_in_an_old_encoding_is_named(tiny_folder: Path) -> None:
     (tiny_folder / "labels.csv").write_bytes("class,en,zh\namber,x,琥珀".encode("gb18030"))
     assert [one.code for one in scan(tiny_folder).problems] == ["names_unreadable"]
     with pytest.raises(DataError):
-        names.read(tiny_folder / "labels.csv")
+        class_names.read(tiny_folder / "labels.csv")
 
 
 def test_spreadsheets_marks_and_accents_are_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes("class,en,zh\r\ncafe\u0301,coffee house,咖啡馆\r\n".encode("utf-8-sig"))
-    known = names.of(tmp_path, ("caf\u00e9",))
-    assert names.say("caf\u00e9", known) == names.say("cafe\u0301", known) == "coffee house"
+    known = class_names.of(tmp_path, ("caf\u00e9",))
+    assert class_names.say("caf\u00e9", known) == class_names.say("cafe\u0301", known) == "coffee house"
 
 
 def test_the_sample_sets_have_names_in_both_languages(chinese: None, tmp_path: Path) -> None:
     for one in SETS.values():
-        known = names.of(tmp_path, one.classes)
-        assert all(names.say(name, known) != name for name in one.classes)
-    assert names.say("umbrella", names.of(tmp_path, ("umbrella", "mug"))) == "雨伞"
+        known = class_names.of(tmp_path, one.classes)
+        assert all(class_names.say(name, known) != name for name in one.classes)
+    assert class_names.say("umbrella", class_names.of(tmp_path, ("umbrella", "mug"))) == "雨伞"
 
 
 def test_all_of_caltech_101_has_names(chinese: None, tmp_path: Path) -> None:
-    (known,) = (one for one in names._shipped() if "yin_yang" in one)
+    (known,) = (one for one in class_names._shipped() if "yin_yang" in one)
     assert len(known) == 101
     assert all(set(one) == {"en", "zh"} for one in known.values())
     assert len({one["zh"] for one in known.values()}) == 101
     assert all(any("\u4e00" <= c <= "\u9fff" for c in one["zh"]) for one in known.values())
     assert all(one["zh"].isprintable() and "_" not in one["en"] for one in known.values())
-    assert names.say("cougar_body", names.of(tmp_path, tuple(known))) == "美洲狮（全身）"
+    assert class_names.say("cougar_body", class_names.of(tmp_path, tuple(known))) == "美洲狮（全身）"
 
 
 def test_what_ftlab_names_only_in_part_keeps_its_own_names(tmp_path: Path) -> None:
-    assert names.of(tmp_path, ("umbrella", "my cat")) == {}
+    assert class_names.of(tmp_path, ("umbrella", "my cat")) == {}
 
 
 def test_what_travels_with_the_weights_names_the_classes_and_no_others() -> None:
     known = {"a": {"zh": "甲"}, "b": {"zh": "乙"}}
-    assert names.kept(known, ("b", "c")) == {"b": {"zh": "乙"}}
+    assert class_names.kept(known, ("b", "c")) == {"b": {"zh": "乙"}}

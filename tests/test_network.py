@@ -9,16 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab import backbones
-from ftlab.backbones import Backbone
-from ftlab.config import MODES, TrainConfig, resolve
-from ftlab.inference.attribution import attribute
-from ftlab.models import freezing, network, weights
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.config.train_config import MODES, TrainConfig, resolve
+from ftlab.inference.cam_methods import attribute
+from ftlab.models import freezing, network, weights_file
 from ftlab.models.blocks import blocks
-from ftlab.models.folding import fold
+from ftlab.models.execution.fuse_batchnorm import fold
 from ftlab.models.network import Network
-from ftlab.training import optim, schedules, sealed
-from ftlab.training.rmsprop import RMSprop
+from ftlab.models.pretrained import weights
+from ftlab.training.optim import optimizers, schedules
+from ftlab.training.optim.keras_rmsprop import RMSprop
 
 CLASSES = 4
 ROW = backbones.get("mobilenet_v2")
@@ -164,10 +165,10 @@ def test_it_is_saved_and_read_back_to_the_same_answer(
 ) -> None:
     file = tmp_path / "net.safetensors"
     with torch.inference_mode():
-        sealed.write(file, net.state_dict(), {"epoch": 3})
+        weights_file.write(file, net.state_dict(), {"epoch": 3})
         for tensor in net.state_dict().values():
             tensor.zero_()
-        tensors, header = sealed.load(file)
+        tensors, header = weights_file.load(file)
         net.load_state_dict(tensors)
         assert torch.equal(net(pictures(row)), answered[1])
     assert header == {"epoch": 3}
@@ -265,7 +266,7 @@ def test_each_block_learns_slower_than_the_one_above_it_by_the_decay() -> None:
 def test_all_groups_follow_one_schedule() -> None:
     net, _ = few(layer_decay=0.5)
     config = settings(ROW, "full", layer_decay=0.5)
-    optimizer = optim.make(network.groups(net, config), config)
+    optimizer = optimizers.make(network.groups(net, config), config)
     schedules.set_rates(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25 * g["peak"] for g in optimizer.param_groups]
 
@@ -281,7 +282,7 @@ def test_biases_and_norms_are_decayed_where_a_recipe_wants_it() -> None:
 )
 def test_optimizers_by_name(name: str, kind: type[torch.optim.Optimizer]) -> None:
     config = settings(ROW, "full", optimizer=name, momentum=0.8)
-    made = optim.make(groups(network.build(ROW, 2, pretrained=False), config), config)
+    made = optimizers.make(groups(network.build(ROW, 2, pretrained=False), config), config)
     assert type(made) is kind
     assert {group["weight_decay"] for group in made.param_groups} == {0.0, DECAY}
     assert {group["lr"] for group in made.param_groups} == {RATE, 10 * RATE}
@@ -293,13 +294,13 @@ def test_optimizers_by_name(name: str, kind: type[torch.optim.Optimizer]) -> Non
 
 def test_sgds_momentum_is_plain_on_demand() -> None:
     config = settings(ROW, "full", optimizer="sgd", momentum=0.8, nesterov="no")
-    made = optim.make(groups(network.build(ROW, 2, pretrained=False), config), config)
+    made = optimizers.make(groups(network.build(ROW, 2, pretrained=False), config), config)
     assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.8, False)}
 
 
 def test_sgd_without_momentum_is_plain() -> None:
     config = TrainConfig(optimizer="sgd", momentum=0.0, learning_rate=RATE)
-    made = optim.make([{"params": [nn.Parameter(torch.zeros(1))], "lr": RATE, "peak": RATE}], config)
+    made = optimizers.make([{"params": [nn.Parameter(torch.zeros(1))], "lr": RATE, "peak": RATE}], config)
     assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.0, False)}
 
 
@@ -314,7 +315,7 @@ def test_sgd_without_momentum_is_plain() -> None:
     ],
 )
 def test_steps_are_fused_where_that_was_found_to_be_faster(wanted: str, device: str, chosen: str) -> None:
-    assert optim.fused(TrainConfig(fused=wanted), torch.device(device)) == chosen
+    assert optimizers.fused(TrainConfig(fused=wanted), torch.device(device)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -327,7 +328,7 @@ def test_fused_steps_are_the_others_but_for_rounding(knobs: dict[str, Any]) -> N
     for fused in ("yes", "no"):
         net = network.build(row, 2, pretrained=False).to(memory_format=torch.channels_last)
         config = settings(row, "full", fused=fused, **knobs)
-        optimizer = optim.make(groups(net, config), config)
+        optimizer = optimizers.make(groups(net, config), config)
         generator = torch.Generator().manual_seed(0)
         for _ in range(10):
             for parameter in net.parameters():

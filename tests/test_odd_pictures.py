@@ -12,13 +12,16 @@ import pytest
 from PIL import Image
 
 from benchmarks import odd
-from ftlab import backbones, runs, words
-from ftlab.config import TrainConfig
-from ftlab.data import decode
-from ftlab.data.catalog import SPLITS, Catalog, scan
-from ftlab.errors import PictureError
-from ftlab.events import Ended, Note, Step
-from ftlab.training.engine import train
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import messages
+from ftlab.core.errors import PictureError
+from ftlab.data.dataset.catalog import Catalog, scan
+from ftlab.data.dataset.split import SPLITS
+from ftlab.data.images import decode
+from ftlab.runs import run_store
+from ftlab.runs.events import Ended, Note, Step
+from ftlab.training.loop import train
 
 GOOD = [*odd.good()]
 BAD = [*odd.bad()]
@@ -127,7 +130,7 @@ def test_files_that_turn_bad_in_the_middle_of_a_training_are_skipped_and_named(
     folder = folder_of(tmp_path / "odd", [PLAIN] * (len(BAD) + 2))
     given = {"epochs": 2, "batch_size": 16, "features": "fresh", "backbone": row.name, "threads": 1}
     settings = TrainConfig(data=str(folder), val_share=0.05, test_share=0.0, **given)  # type: ignore[arg-type]
-    run = runs.create(tmp_path / "runs", settings)
+    run = run_store.create(tmp_path / "runs", settings)
     told = []
     spoilt: dict[str, str] = {}
     for event in train(settings, run, weights=False):
@@ -142,6 +145,6 @@ def test_files_that_turn_bad_in_the_middle_of_a_training_are_skipped_and_named(
     assert set(skipped) == set(spoilt)
     assert len(spoilt) > 0.8 * len(BAD)
     for path, code in spoilt.items():
-        assert skipped[path].startswith(words.text(f"problem.{code}").partition("{")[0])
+        assert skipped[path].startswith(messages.text(f"problem.{code}").partition("{")[0])
     (ended,) = [event for event in told if isinstance(event, Ended)]
     assert ended.reason == "finished"

@@ -10,9 +10,10 @@ from typing import Any
 import fabricated
 import pytest
 
-from ftlab import about, disk, overview, runs
-from ftlab.overview import Row
-from ftlab.run import Run
+from ftlab.core import file_io
+from ftlab.runs import run_notes, run_store, run_table
+from ftlab.runs.directory import Run
+from ftlab.runs.run_table import Row
 
 
 @pytest.fixture
@@ -22,12 +23,12 @@ def root(tmp_path: Path) -> Path:
 
 def made(root: Path, title: str = "", notes: str = "", **settings: object) -> Run:
     run = fabricated.make(root, [*fabricated.story(epochs=1), fabricated.ended()], **settings)
-    about.write(run, title=title, notes=notes)
+    run_notes.write(run, title=title, notes=notes)
     return run
 
 
 def listed(root: Path) -> list[Row]:
-    return overview.rows(root, runs.names(root))
+    return run_table.rows(root, run_store.names(root))
 
 
 def only(root: Path) -> Row:
@@ -43,7 +44,7 @@ def test_a_row_says_what_the_run_is_and_came_to(root: Path) -> None:
     assert (row.name, row.title, row.notes) == (run.name, "First", "one\ntwo")
     assert (row.data, row.model, row.mode) == ("shapes", "EfficientNet-Lite0", "full")
     assert (row.best, row.test, row.status) == (0.9375, 0.75, "finished")
-    assert row.size == disk.size(run.path) > 1000
+    assert row.size == file_io.size(run.path) > 1000
     assert f"{row.day}-{row.clock}".replace("-", "").replace(":", "") == run.name.replace("-", "")[:12]
 
 
@@ -67,7 +68,7 @@ def test_nothing_is_read_twice_until_something_changes(root: Path, monkeypatch: 
     monkeypatch.setattr(Run, "read", counted)
     listed(root)
     assert read == []
-    about.write(first, title="new")
+    run_notes.write(first, title="new")
     read.clear()
     assert {row.title for row in listed(root)} == {"new", ""}
     assert set(read) == {first.name}
@@ -79,14 +80,14 @@ def test_a_damaged_run_is_listed_with_what_is_wrong(root: Path) -> None:
     (bad.path / "config.json").write_text("[1]", encoding="utf-8")
     rows = {row.name: row for row in listed(root)}
     assert rows[good.name].trouble == ""
-    assert (rows[bad.name].status, rows[bad.name].title) == (overview.UNREADABLE, "Broken")
+    assert (rows[bad.name].status, rows[bad.name].title) == (run_table.UNREADABLE, "Broken")
     assert "config.json" in rows[bad.name].trouble
-    assert overview.found(list(rows.values()), "unreadable") == [rows[bad.name]]
+    assert run_table.found(list(rows.values()), "unreadable") == [rows[bad.name]]
 
 
 def test_one_that_vanishes_meanwhile_is_left_out(root: Path) -> None:
     run = made(root)
-    assert [row.name for row in overview.rows(root, [run.name, "20990101-000000-x-full-000000000000"])] == [run.name]
+    assert [row.name for row in run_table.rows(root, [run.name, "20990101-000000-x-full-000000000000"])] == [run.name]
 
 
 @pytest.mark.parametrize(
@@ -104,12 +105,12 @@ def test_one_that_vanishes_meanwhile_is_left_out(root: Path) -> None:
 )
 def test_all_words_of_a_search_must_stand_somewhere(root: Path, search: str, fits: bool) -> None:
     made(root, "Käfer im Wald", "first line\nthe second")
-    assert bool(overview.found(listed(root), search)) is fits
+    assert bool(run_table.found(listed(root), search)) is fits
 
 
 def test_the_end_of_a_name_is_found(root: Path) -> None:
     run = made(root)
-    assert [row.name for row in overview.found(listed(root), run.name[-6:])] == [run.name]
+    assert [row.name for row in run_table.found(listed(root), run.name[-6:])] == [run.name]
 
 
 def test_they_are_sorted_by_age_result_and_size(root: Path) -> None:
@@ -122,7 +123,7 @@ def test_they_are_sorted_by_age_result_and_size(root: Path) -> None:
         if best is not None:
             run.append(fabricated.epoch(1, best, best=True))
         run.best.write_bytes(b"x" * size * 10_000)
-    days = lambda by: [int(row.day[-1]) for row in overview.arranged(listed(root), by)]  # noqa: E731
+    days = lambda by: [int(row.day[-1]) for row in run_table.arranged(listed(root), by)]  # noqa: E731
     assert days("newest") == [4, 3, 2, 1]
     assert days("best") == [4, 3, 2, 1]
     assert days("largest") == [4, 1, 3, 2]
@@ -133,7 +134,7 @@ def test_which_runs_began_from_another_is_told(root: Path, tmp_path: Path) -> No
     of_folder, of_file = made(root, init=str(first.path)), made(root, init=str(first.best))
     of_stranger = made(root, init=str(tmp_path / "weights.pth"))
     rows = {row.name: row for row in listed(root)}
-    assert {row.name for row in overview.successors(rows.values(), first.name)} == {of_folder.name, of_file.name}
+    assert {row.name for row in run_table.successors(rows.values(), first.name)} == {of_folder.name, of_file.name}
     assert rows[of_stranger.name].begun_from == ""
 
 

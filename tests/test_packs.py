@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab.data import batched, packs
-from ftlab.data.batched import Look
-from ftlab.data.decode import Pixels, read
-from ftlab.data.decoded import Decoded
-from ftlab.data.decoders import Decoders
-from ftlab.data.packs import Pack, Packs, Source
-from ftlab.data.resample import Cut
-from ftlab.data.transforms import Preprocessing
-from ftlab.errors import PictureError
+from ftlab.core.errors import PictureError
+from ftlab.data.gpu import gpu_augment, ragged_batch
+from ftlab.data.gpu.gpu_augment import Look
+from ftlab.data.gpu.gpu_resize import Cut
+from ftlab.data.gpu.ragged_batch import Pack, Packs, Source
+from ftlab.data.images.decode import Pixels, read
+from ftlab.data.loading.decode_pool import Decoders
+from ftlab.data.loading.image_cache import Decoded
+from ftlab.data.transforms.preprocess import Preprocessing
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def files(tiny_folder: Path) -> list[Path]:
 PREP = Preprocessing(8, 8, "bilinear", (0.5,) * 3, (0.5,) * 3)
 
 
-def looks(index: int, size: packs.Size) -> list[Look]:
+def looks(index: int, size: ragged_batch.Size) -> list[Look]:
     """Two, that say whose they are."""
     return [Look(Cut(index, view, *size, 8, 8)) for view in range(2)]
 
@@ -97,7 +97,7 @@ def test_behind_the_pictures_lie_the_tables_that_scale_them(files: list[Path]) -
         there = pack.pixels.clone()
         lengths.add(sum(3 * height * width for height, width in pack.sizes) % 8)
         for number, (told, own) in enumerate(pack.ways(there)):
-            expected = batched.scaling(pack.sizes, own, PREP)
+            expected = gpu_augment.scaling(pack.sizes, own, PREP)
             assert own == pack.looks[number]
             assert told.parts == expected.parts
             assert all(map(torch.equal, told.tables, expected.tables))
@@ -143,7 +143,7 @@ def test_the_first_are_laid_together_before_they_are_asked_for(files: list[Path]
 
 
 def test_a_bug_in_the_thread_is_raised(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(index: int, size: packs.Size) -> list[Look]:
+    def wrong(index: int, size: ragged_batch.Size) -> list[Look]:
         raise ZeroDivisionError
 
     monkeypatch.setitem(globals(), "looks", wrong)

@@ -11,13 +11,13 @@ import judged
 import pytest
 import torch
 
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.data import transforms
-from ftlab.inference import pair, predictor
-from ftlab.inference.decision import Decision
-from ftlab.inference.pair import Seen
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.transforms import preprocess
+from ftlab.inference import compare_models, predictor
+from ftlab.inference.compare_models import Seen
+from ftlab.inference.decision_rule import Decision
 from ftlab.inference.predictor import Explanation, Predictor, Score
+from ftlab.runs import run_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CAUTIOUS = Decision("0" * 64, 1.0, 0.9, 100, 90)
@@ -37,49 +37,53 @@ def seen(names: dict[str, float], decided: Decision | None = None, shown: Any = 
 
 
 def test_where_both_say_the_same_each_ones_probability_is_told() -> None:
-    said = pair.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"bee": 0.3, "ant": 0.7}))
+    said = compare_models.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"bee": 0.3, "ant": 0.7}))
     assert said == "Both say ant: the first with 90.0 %, the second with 70.0 %."
 
 
 def test_where_they_disagree_both_answers_are_told() -> None:
-    said = pair.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.4, "bee": 0.6}))
+    said = compare_models.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.4, "bee": 0.6}))
     assert said == "They disagree: the first says ant (90.0 %), the second says bee (60.0 %)."
 
 
 def test_they_are_called_as_the_page_calls_them() -> None:
     one, other = seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.4, "cat": 0.6})
-    said = pair.sentence(one, other, ("run 2", "run 5"))
+    said = compare_models.sentence(one, other, ("run 2", "run 5"))
     assert said == "They disagree: run 2 says ant (90.0 %), run 5 says cat (60.0 %). “cat” is no class of run 2."
-    assert pair.choices(one.model, other.model, ("run 2", "run 5"))[1] == ("bee (only run 2 knows it)", "bee")
+    assert compare_models.choices(one.model, other.model, ("run 2", "run 5"))[1] == ("bee (only run 2 knows it)", "bee")
 
 
 def test_a_class_that_the_other_does_not_know_is_told() -> None:
-    said = pair.sentence(seen({"ant": 0.2, "bee": 0.8}), seen({"ant": 0.4, "cat": 0.6}))
+    said = compare_models.sentence(seen({"ant": 0.2, "bee": 0.8}), seen({"ant": 0.4, "cat": 0.6}))
     assert said.endswith("“bee” is no class of the second. “cat” is no class of the first.")
 
 
 def test_models_without_a_common_class_do_not_disagree() -> None:
-    said = pair.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"dog": 0.4, "cat": 0.6}))
+    said = compare_models.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"dog": 0.4, "cat": 0.6}))
     assert said == "They have no class in common: the first says ant (90.0 %), the second says cat (60.0 %)."
 
 
 def test_an_answer_that_is_too_unsure_is_none() -> None:
     sure, unsure = seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.6, "bee": 0.4}, CAUTIOUS)
     assert (sure.answer, unsure.answer) == ("ant", None)
-    assert "the second says none of its classes (the likeliest, ant, has 60.0 %)" in pair.sentence(sure, unsure)
-    assert pair.sentence(unsure, unsure).startswith("Neither recognises it: the first says none of its classes")
+    assert "the second says none of its classes (the likeliest, ant, has 60.0 %)" in compare_models.sentence(
+        sure, unsure
+    )
+    assert compare_models.sentence(unsure, unsure).startswith(
+        "Neither recognises it: the first says none of its classes"
+    )
 
 
 def test_people_read_the_names_that_each_run_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
     one = seen({"ant": 0.9, "bee": 0.1}, shown={"ant": {"zh": "蚂蚁"}})
-    assert "the first says 蚂蚁" in pair.sentence(one, seen({"ant": 0.4, "bee": 0.6}))
+    assert "the first says 蚂蚁" in compare_models.sentence(one, seen({"ant": 0.4, "bee": 0.6}))
 
 
 def test_classes_that_both_know_are_offered_first_and_the_others_say_whose_they_are() -> None:
     first, second = seen({"bee": 0.9, "ant": 0.1}).model, seen({"cat": 0.9, "ant": 0.1}).model
-    assert [name for _, name in pair.choices(first, second)] == ["ant", "bee", "cat"]
-    assert [line for line, _ in pair.choices(first, second)][1:] == [
+    assert [name for _, name in compare_models.choices(first, second)] == ["ant", "bee", "cat"]
+    assert [line for line, _ in compare_models.choices(first, second)][1:] == [
         "bee (only the first knows it)",
         "cat (only the second knows it)",
     ]
@@ -87,8 +91,8 @@ def test_classes_that_both_know_are_offered_first_and_the_others_say_whose_they_
 
 def other_run(root: Path, classes: tuple[str, ...]) -> Predictor:
     """A run of other classes, another side and other colours than `judged.run` gives."""
-    made = runs.create(root, TrainConfig(data="elsewhere", backbone=judged.ROW.name))
-    prep = replace(transforms.of(judged.ROW), side=96, resize=108, mean=(0.1, 0.2, 0.3))
+    made = run_store.create(root, TrainConfig(data="elsewhere", backbone=judged.ROW.name))
+    prep = replace(preprocess.of(judged.ROW), side=96, resize=108, mean=(0.1, 0.2, 0.3))
     told = {"backbone": judged.ROW.name, "classes": list(classes), "preprocessing": prep.to_json()}
     made.write("model.json", told)
     judged.keep(made, 7, len(classes))
@@ -101,13 +105,13 @@ def test_each_model_gets_the_picture_as_it_was_trained_and_maps_the_class_that_i
     first = predictor.load(judged.run(tmp_path / "runs", tiny_folder))
     second = other_run(tmp_path / "runs", ("grey", "green"))
     file = tiny_folder / "green" / "green_0.png"
-    one, other = (pair.look(file, model, "green") for model in (first, second))
+    one, other = (compare_models.look(file, model, "green") for model in (first, second))
     assert (one.name, other.name) == ("green", "green")
     for mine, model in ((one, first), (other, second)):
         scores, found = model.look(file, model.classes.index("green"))
         assert [score.probability for score in mine.scores][:2] == [score.probability for score in scores][:2]
         assert torch.equal(torch.from_numpy(mine.found.heat), torch.from_numpy(found.heat))
     assert {score.name for score in other.scores} == {"grey", "green"}
-    blue = [pair.look(file, model, "blue") for model in (first, second)]
+    blue = [compare_models.look(file, model, "blue") for model in (first, second)]
     assert blue[0].name == "blue"
     assert blue[1].name == other.scores[0].name, "it does not know the class: its own likeliest"

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import process
 from benchmarks.peers import job, reference, tutorial
-from ftlab.data import rendered
+from ftlab.data.samples import sample_sets
 
 Peer = Callable[[Sequence[str]], None]
 PEERS: dict[str, tuple[Peer, list[str]]] = {
@@ -57,7 +57,7 @@ def test_a_peer_runs_on_a_sample_set_with_processes_that_decode(
 ) -> None:
     monkeypatch.setenv("FTLAB_HOME", str(session_home))
     words = ["--backbone", "resnet18", "--random", "--side", "32", "--epochs", "1", "--workers", "1", "--tuned"]
-    last, seconds = process.last_line(["-m", reference.__name__, str(rendered.ensure("shapes")), *words])
+    last, seconds = process.last_line(["-m", reference.__name__, str(sample_sets.ensure("shapes")), *words])
     assert 0 < last["best"] <= 1
     assert last["seconds"] < seconds
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ftlab.config import TrainConfig
-from ftlab.training import phases
-from ftlab.training.phases import Phase
+from ftlab.config.train_config import TrainConfig
+from ftlab.training.optim import phases
+from ftlab.training.optim.phases import Phase
 
 TWO = TrainConfig(
     mode="full", epochs=10, unfreeze_epoch=4, learning_rate=0.1, phase2_optimizer="rmsprop", phase2_rate=1e-5

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from judged import inspection, told
 
-from ftlab.inspection import picks
+from ftlab.evaluation import selection
 
 FOUND = inspection(told([(0, 0, 0.9), (0, 1, 0.5), (1, 2, 0.8), (1, 1, 0.6), (2, 2, 0.99), (0, 1, 0.7)]))
 
 
 def test_the_surest_mistakes_come_first() -> None:
-    assert picks.of("mistakes", FOUND.outcome, FOUND.sure) == [2, 5, 1]
+    assert selection.of("mistakes", FOUND.outcome, FOUND.sure) == [2, 5, 1]
 
 
 def test_the_least_sure_hits_come_first() -> None:
-    assert picks.of("hits", FOUND.outcome, FOUND.sure) == [3, 0, 4]
+    assert selection.of("hits", FOUND.outcome, FOUND.sure) == [3, 0, 4]
 
 
 def test_at_random_is_all_of_them_mixed_by_the_seed() -> None:
-    one, other = (picks.of("random", FOUND.outcome, FOUND.sure, seed) for seed in (0, 1))
+    one, other = (selection.of("random", FOUND.outcome, FOUND.sure, seed) for seed in (0, 1))
     assert sorted(one) == sorted(other) == list(range(6))
     assert one != other
-    assert one == picks.of("random", FOUND.outcome, FOUND.sure, 0)
+    assert one == selection.of("random", FOUND.outcome, FOUND.sure, 0)
 
 
 def test_a_confusion_holds_its_pictures_the_surest_first() -> None:
-    assert picks.cell(FOUND.outcome, FOUND.sure, 0, 1) == [5, 1]
-    assert picks.cell(FOUND.outcome, FOUND.sure, 2, 2) == [4]
-    assert picks.cell(FOUND.outcome, FOUND.sure, 2, 0) == []
+    assert selection.cell(FOUND.outcome, FOUND.sure, 0, 1) == [5, 1]
+    assert selection.cell(FOUND.outcome, FOUND.sure, 2, 2) == [4]
+    assert selection.cell(FOUND.outcome, FOUND.sure, 2, 0) == []

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from ftlab.config import TrainConfig
-from ftlab.data import batched, catalog
-from ftlab.data.ahead import Ahead
-from ftlab.data.catalog import Catalog
-from ftlab.data.transforms import Preprocessing
-from ftlab.training import picture_feed
-from ftlab.training.feeds import Share
-from ftlab.training.picture_feed import PictureFeed
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.dataset import catalog
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.gpu import gpu_augment
+from ftlab.data.loading.prefetch import Ahead
+from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.training.feeds import images
+from ftlab.training.feeds.base import Share
+from ftlab.training.feeds.images import PictureFeed
 
 PREP = Preprocessing(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -146,9 +147,9 @@ def test_on_a_card_the_last_pictures_of_an_evaluation_are_filled_up_by_some_that
 ) -> None:
     """This machine's processor plays the card. Three workers are enough for processes to decode."""
     alone = list(feed(pictures, augment="crop", mode="full").evaluate("train"))
-    monkeypatch.setattr(batched, "_CARDS", ("cpu",))
-    monkeypatch.setattr(picture_feed, "_ON_CARD", 12)
-    assert batched.place(TrainConfig(mode="full"), torch.device("cpu")) == "device"
+    monkeypatch.setattr(gpu_augment, "_CARDS", ("cpu",))
+    monkeypatch.setattr(images, "_ON_CARD", 12)
+    assert gpu_augment.place(TrainConfig(mode="full"), torch.device("cpu")) == "device"
     with closing(feed(pictures, augment="crop", mode="full", vary_on="device", workers=3)) as found:
         shares = list(found.evaluate("train"))
     assert [len(share.labels) for share in shares] == [12, 12]
@@ -164,7 +165,7 @@ def test_on_a_card_views_come_in_batches(pictures: Catalog, monkeypatch: pytest.
     pieces = [[0, 1, 2], [5, 3], [1]]
     found = feed(pictures)
     assert not found.packs_views
-    monkeypatch.setattr(batched, "_CARDS", ("cpu",))
+    monkeypatch.setattr(gpu_augment, "_CARDS", ("cpu",))
     assert found.packs_views
     with closing(found):
         told = list(found.views("train", pieces, 3))
@@ -248,7 +249,7 @@ def test_what_comes_otherwise_is_as_it_would_be(pictures: Catalog, monkeypatch: 
 
 def test_on_a_card_the_processes_that_decoded_ahead_go_on(pictures: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """From one split to the next, and what they have decoded is used."""
-    monkeypatch.setattr(batched, "_CARDS", ("cpu",))
+    monkeypatch.setattr(gpu_augment, "_CARDS", ("cpu",))
     items = [*pictures.splits["train"], *pictures.splits["val"]]
     pieces = [list(range(start, start + 6)) for start in range(0, 18, 6)]
     with Ahead(map(pictures.path, items), PREP.detail, 3) as early:

@@ -15,17 +15,21 @@ from loop import go
 from PIL import Image
 from torch import Tensor
 
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.data import augment, catalog, decode, statistics, transforms
-from ftlab.data.statistics import Statistics
-from ftlab.errors import ConfigError
-from ftlab.events import Event, Note, Progress
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError
+from ftlab.data import channel_stats
+from ftlab.data.channel_stats import Statistics
+from ftlab.data.dataset import catalog
+from ftlab.data.images import decode
+from ftlab.data.transforms import augment, preprocess
 from ftlab.inference import predictor
 from ftlab.models import heads
 from ftlab.models.network import Network
-from ftlab.runs import Run
-from ftlab.training.engine import train
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Event, Note, Progress
+from ftlab.training.loop import train
 
 BACKBONE = "mobilenet_v2"
 FRESH: dict[str, Any] = {"mode": "frozen", "features": "fresh"}
@@ -49,7 +53,7 @@ def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     few = {"epochs": 1, "batch_size": 4, "data": str(tiny_folder), "backbone": BACKBONE, "threads": 1}
 
     def new(**knobs: Any) -> Run:
-        return runs.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+        return run_store.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
     return new
 
@@ -75,9 +79,9 @@ def said(events: list[Event]) -> list[Note]:
 def test_untouched_a_model_is_prepared_as_its_backbones_weights_were(begin: Callable[..., Run]) -> None:
     run = begin(mode="frozen")
     go(run)
-    prep = transforms.of(backbones.get(BACKBONE))
-    assert transforms.from_json(run.read("model.json")["preprocessing"]) == prep
-    assert transforms.from_json(run.read("config.json")["preprocessing"]) == prep
+    prep = preprocess.of(backbones.get(BACKBONE))
+    assert preprocess.from_json(run.read("model.json")["preprocessing"]) == prep
+    assert preprocess.from_json(run.read("config.json")["preprocessing"]) == prep
 
 
 def test_another_side_and_way_of_resizing_reach_network_model_and_prediction(
@@ -89,12 +93,12 @@ def test_another_side_and_way_of_resizing_reach_network_model_and_prediction(
     assert shapes == {(3, 48, 48)}
     row = backbones.get(BACKBONE)
     prep = dataclasses.replace(
-        transforms.of(row), side=48, resize=56, resize_mode="squash", mean=(0.5,) * 3, std=(0.5,) * 3
+        preprocess.of(row), side=48, resize=56, resize_mode="squash", mean=(0.5,) * 3, std=(0.5,) * 3
     )
-    assert transforms.from_json(run.read("model.json")["preprocessing"]) == prep
+    assert preprocess.from_json(run.read("model.json")["preprocessing"]) == prep
     found = catalog.from_json(run.read("split.json"))
     first = found.path(found.splits["val"][0])
-    expected = transforms.normalise(transforms.evaluation(decode.read(first), prep)[None], prep)
+    expected = preprocess.normalise(preprocess.evaluation(decode.read(first), prep)[None], prep)
     validated = seen[1] if len(seen[0]) == 1 else seen[0]  # the trial of another side comes first
     assert torch.equal(validated[:1], expected)
     seen.clear()
@@ -113,7 +117,7 @@ def test_the_heat_of_a_squashed_picture_lies_where_the_network_saw_it(tmp_path: 
     pixels[60:90, 240:290, 0] = 255
     file = tmp_path / "wide.png"
     Image.fromarray(pixels).save(file)
-    prep = transforms.chosen(row, TrainConfig(backbone=BACKBONE, resize_mode="squash", normalise="unit"))
+    prep = preprocess.chosen(row, TrainConfig(backbone=BACKBONE, resize_mode="squash", normalise="unit"))
     prep = dataclasses.replace(prep, mean=(0.0,) * 3)
     found = predictor.Predictor(net, row, prep, ("red", "blue"), "").explain(file, 0)
     assert found.box == (0, 0, 300, 100)
@@ -130,11 +134,11 @@ def test_estimated_colours_are_computed_at_the_start_told_and_used_to_the_end(
     run = begin(**FRESH, normalise="estimated", augment="none")
     events = go(run)
     found = catalog.from_json(run.read("split.json"))
-    *_, expected = statistics.compute(found, 1)
+    *_, expected = channel_stats.compute(found, 1)
     assert isinstance(expected, Statistics)
     (note,) = said(events)
     assert note.values == expected.spoken()
-    prep = transforms.from_json(run.read("model.json")["preprocessing"])
+    prep = preprocess.from_json(run.read("model.json")["preprocessing"])
     assert (prep.mean, prep.std) == (expected.mean, expected.std)
     trained = torch.cat([batch for batch in seen if len(batch) > 1][1:6])  # the first is of validation
     assert trained.mean().abs() < 0.1
@@ -148,7 +152,7 @@ def test_a_resume_normalises_by_what_was_estimated_first(begin: Callable[..., Ru
     go(parted, stop_at=3)
     again = parted.read("config.json")["preprocessing"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "compute", lambda *_: pytest.fail("computed anew"))
+        patch.setattr(channel_stats, "compute", lambda *_: pytest.fail("computed anew"))
         events = go(parted)
     assert not said(events)
     assert parted.read("config.json")["preprocessing"] == again
@@ -157,14 +161,14 @@ def test_a_resume_normalises_by_what_was_estimated_first(begin: Callable[..., Ru
 
 def test_a_stop_while_colours_are_measured(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(**FRESH, normalise="estimated")
-    compute = statistics.compute
+    compute = channel_stats.compute
 
     def asked(*given: Any) -> Iterator[Any]:
         for part in compute(*given):
             run.ask_stop()
             yield part
 
-    monkeypatch.setattr(statistics, "compute", asked)
+    monkeypatch.setattr(channel_stats, "compute", asked)
     events = [*train(run.config(), run, weights=False)]
     assert [type(event).__name__ for event in events] == ["Ended"]
     assert "preprocessing" not in run.read("config.json")

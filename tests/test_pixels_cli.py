@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftlab import cli
-from ftlab.commands import settings
-from ftlab.config import KNOBS
-from ftlab.data import catalog, statistics
+from ftlab.cli import main
+from ftlab.cli.common import config_flags
+from ftlab.config.train_config import KNOBS
+from ftlab.data import channel_stats
+from ftlab.data.dataset import catalog
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_statistics_are_of_the_training_pictures(say: Any, tiny_folder: Path) -> None:
     status, out, err = say("statistics", tiny_folder, "--val-share", 0.3, "--json")
     assert (status, err) == (0, "")
-    *_, found = statistics.compute(catalog.scan(tiny_folder, val_share=0.3), 1)
-    assert isinstance(found, statistics.Statistics)
+    *_, found = channel_stats.compute(catalog.scan(tiny_folder, val_share=0.3), 1)
+    assert isinstance(found, channel_stats.Statistics)
     told = json.loads(out)
     assert (told["mean"], told["std"], told["count"]) == (list(found.mean), list(found.std), found.count)
     status, out, _ = say("statistics", tiny_folder)
@@ -89,7 +90,7 @@ def test_the_guide_has_every_knob(name: str) -> None:
 
 def test_the_flags_of_the_guides_tutorials_are_a_configuration() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", GUIDE, re.MULTILINE)
-    read = [settings.given(cli.parser().parse_args(["train", "--mode", "full", *row.split()])) for row in rows]
+    read = [config_flags.given(main.parser().parse_args(["train", "--mode", "full", *row.split()])) for row in rows]
     assert [one.crop_scale for one in read] == [0.08, 0.08, 0.8, 0.35]
     assert (read[0].resize, read[0].resize_mode) == (256, "squash")
     assert (read[2].crop_side, read[2].rotate, read[2].normalise) == (256, 15.0, "estimated")

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.config import TrainConfig
-from ftlab.training.plateau import Plateau
+from ftlab.config.train_config import TrainConfig
+from ftlab.training.optim.plateau import Plateau
 
 
 def watched(accuracies: list[float], **knobs: Any) -> tuple[list[float], int | None]:

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from ftlab.events import Note
-from ftlab.history import History
-from ftlab.plots import curves_figure, explanation_figure
+from ftlab.reporting.plots import curves_figure, explanation_figure
+from ftlab.runs.events import Note
+from ftlab.runs.history import History
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def test_an_explanation_shows_picture_heat_overlay_and_scores(tmp_path: Path) ->
 
 def test_no_window_system_is_touched() -> None:
     code = (
-        "import sys; from ftlab.plots import curves_figure; from ftlab.history import History;"
+        "import sys; from ftlab.reporting.plots import curves_figure; from ftlab.runs.history import History;"
         "curves_figure(History()); print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ftlab.errors import RunError
-from ftlab.models.portions import Portions, out_of_memory
+from ftlab.core.errors import RunError
+from ftlab.models.execution.micro_batches import Portions, out_of_memory
 
 OUT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 

@@ -15,18 +15,21 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig
-from ftlab.data import catalog, decode, loader, transforms
-from ftlab.errors import ConfigError, DataError, PictureError, RunError
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError, DataError, PictureError, RunError
+from ftlab.data.dataset import catalog
+from ftlab.data.images import decode
+from ftlab.data.loading import loader
+from ftlab.data.transforms import preprocess
 from ftlab.inference import predictor
-from ftlab.inference.how import METHODS, How
+from ftlab.inference.cam_options import METHODS, How
 from ftlab.inference.predictor import Predictor
-from ftlab.models import heads, network
+from ftlab.models import heads, network, weights_file
 from ftlab.models.network import Network
-from ftlab.runs import Run
-from ftlab.training import sealed
-from ftlab.training.picture_feed import PictureFeed
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.training.feeds.images import PictureFeed
 
 NAMES = ("amber", "blue", "green")
 ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
@@ -45,16 +48,16 @@ def untrained(seed: int, classes: int = 3) -> Network:
 @pytest.fixture
 def run(tmp_path: Path, tiny_folder: Path) -> Run:
     """A run with its pictures listed, and no weights yet."""
-    made = runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), backbone=ROW.name, threads=1))
+    made = run_store.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder), backbone=ROW.name, threads=1))
     made.write("split.json", catalog.scan(tiny_folder).to_json())
-    prep = transforms.of(ROW).to_json()
+    prep = preprocess.of(ROW).to_json()
     made.write("model.json", {"backbone": ROW.name, "classes": list(NAMES), "preprocessing": prep})
     return made
 
 
 def keep(run: Run, seed: int, epoch: int = 1) -> Network:
     net = untrained(seed)
-    sealed.write(run.best, net.state_dict(), {"epoch": epoch, "val_accuracy": 0.5})
+    weights_file.write(run.best, net.state_dict(), {"epoch": epoch, "val_accuracy": 0.5})
     return net
 
 
@@ -75,10 +78,10 @@ def model(run: Run) -> Predictor:
 def test_the_top_is_the_softmax_in_falling_order(run: Run, pictures: list[Path]) -> None:
     net = keep(run, 1)
     top = predictor.load(run).top(pictures[0])
-    prep = transforms.of(ROW)
-    seen = transforms.evaluation(decode.read(pictures[0]), prep)
+    prep = preprocess.of(ROW)
+    seen = preprocess.evaluation(decode.read(pictures[0]), prep)
     with torch.inference_mode():
-        expected = net(transforms.normalise(seen[None], prep))[0].double().softmax(0)
+        expected = net(preprocess.normalise(seen[None], prep))[0].double().softmax(0)
     assert {score.index: score.probability for score in top} == pytest.approx(dict(enumerate(expected.tolist())))
     assert [score.probability for score in top] == sorted((score.probability for score in top), reverse=True)
     assert all(score.name == NAMES[score.index] for score in top)
@@ -93,7 +96,7 @@ def test_all_classes_when_there_are_fewer_than_five(model: Predictor, pictures: 
 
 
 def test_of_many_classes_five() -> None:
-    model = Predictor(untrained(0, 9), ROW, transforms.of(ROW), tuple("abcdefghi"), "")
+    model = Predictor(untrained(0, 9), ROW, preprocess.of(ROW), tuple("abcdefghi"), "")
     assert len(model.ranked(torch.randn(9), 5)) == 5
 
 
@@ -136,7 +139,7 @@ def test_a_layer_is_named_by_its_path_and_the_usual_one_needs_no_name(model: Pre
 def test_a_map_can_be_tried_and_one_without_evidence_cannot(pictures: list[Path]) -> None:
     net = untrained(3)
     heads.classifier(net.head).weight.data[2] = 0.0  # this class listens to nothing
-    model = Predictor(net, ROW, transforms.of(ROW), NAMES, "")
+    model = Predictor(net, ROW, preprocess.of(ROW), NAMES, "")
     assert model.weigh(pictures[0], 2) is None
     index = next(index for index in (0, 1) if model.explain(pictures[0], index).evidence)
     found = model.weigh(pictures[0], index)
@@ -173,7 +176,7 @@ class Recorder(nn.Module):
 @pytest.mark.parametrize("name", list(backbones.TABLE))
 def test_prediction_evaluation_and_training_see_the_same_bits(tiny_folder: Path, name: str) -> None:
     row = dataclasses.replace(backbones.get(name), cam="conv", cam_layout="chw")
-    prep = transforms.of(row)
+    prep = preprocess.of(row)
     found = catalog.scan(tiny_folder)
     process: Any = SimpleNamespace(process_index=0, num_processes=1, device=torch.device("cpu"))
     feed = PictureFeed(found, prep, TrainConfig(batch_size=3, augment="none", workers=2), process)
@@ -192,7 +195,7 @@ def test_prediction_evaluation_and_training_see_the_same_bits(tiny_folder: Path,
     trained = torch.cat([share.inputs for share in feed.train(1)])
     assert torch.equal(trained, evaluated[order])
     cached = torch.stack([feed.every_view("train", index, 1)[0] for index in range(len(evaluated))])
-    assert torch.equal(transforms.normalise(cached, prep), evaluated)
+    assert torch.equal(preprocess.normalise(cached, prep), evaluated)
 
 
 # Maps
@@ -233,7 +236,7 @@ def test_no_picture_is_too_thin_for_a_map(model: Predictor, tmp_path: Path, size
 def test_every_class_has_its_map_and_no_evidence_is_said(pictures: list[Path]) -> None:
     net = untrained(3)
     heads.classifier(net.head).weight.data[2] = 0.0  # this class listens to nothing
-    model = Predictor(net, ROW, transforms.of(ROW), NAMES, "")
+    model = Predictor(net, ROW, preprocess.of(ROW), NAMES, "")
     maps = [model.explain(pictures[0], index) for index in range(3)]
     assert [one.index for one in maps] == [0, 1, 2]
     assert not np.array_equal(maps[0].heat, maps[1].heat)
@@ -244,7 +247,7 @@ def test_every_class_has_its_map_and_no_evidence_is_said(pictures: list[Path]) -
 
 def test_a_backbone_without_a_layer_for_the_map_answers_all_the_same(pictures: list[Path]) -> None:
     row = dataclasses.replace(ROW, cam="")
-    scores, found = Predictor(untrained(3), row, transforms.of(row), NAMES, "").look(pictures[0])
+    scores, found = Predictor(untrained(3), row, preprocess.of(row), NAMES, "").look(pictures[0])
     assert len(scores) == 3
     assert (found.mapped, found.evidence) == (False, False)
     assert not found.heat.any()
@@ -292,7 +295,7 @@ def test_a_better_best_is_taken_up(run: Run, pictures: list[Path]) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "text", "other network"])
 def test_damaged_weights_are_named_in_one_line(run: Run, content: bytes | None) -> None:
     if content is None:
-        sealed.write(run.best, {"head.weight": torch.zeros(3, 7)}, {"epoch": 1, "val_accuracy": 0.5})
+        weights_file.write(run.best, {"head.weight": torch.zeros(3, 7)}, {"epoch": 1, "val_accuracy": 0.5})
     else:
         run.best.write_bytes(content)
     with pytest.raises(RunError, match=r"best\.safetensors") as caught:
@@ -302,7 +305,7 @@ def test_damaged_weights_are_named_in_one_line(run: Run, content: bytes | None) 
 
 
 def test_classes_that_were_changed_under_the_weights_are_not_believed(run: Run) -> None:
-    sealed.write(
+    weights_file.write(
         run.best,
         untrained(1).state_dict(),
         {"epoch": 1, "val_accuracy": 0.5, "model": run.fingerprint("model.json")},

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab import backbones, config
-from ftlab.config import TrainConfig
-from ftlab.data import catalog, transforms
-from ftlab.data.catalog import Catalog
-from ftlab.data.loader import order, views_of
+from ftlab.config import backbones, train_config
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError, PictureError
+from ftlab.data.dataset import catalog
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.loading.loader import order, views_of
 from ftlab.data.preview import EPOCHS, preview, spread
-from ftlab.errors import ConfigError, PictureError
-from ftlab.training.picture_feed import PictureFeed
+from ftlab.data.transforms import preprocess
+from ftlab.training.feeds.images import PictureFeed
 
 INDEX = 7
 
@@ -31,8 +32,8 @@ def pictures(tiny_folder: Path) -> Catalog:
 def feed(pictures: Catalog, settings: TrainConfig) -> PictureFeed:
     """What a training of that configuration reads its pictures from."""
     process: Any = SimpleNamespace(process_index=0, num_processes=1, device=torch.device("cpu"))
-    prep = transforms.chosen(backbones.get(settings.backbone), settings)
-    return PictureFeed(pictures, prep, config.resolve(settings), process)
+    prep = preprocess.chosen(backbones.get(settings.backbone), settings)
+    return PictureFeed(pictures, prep, train_config.resolve(settings), process)
 
 
 VARIED: dict[str, Any] = {"augment": "crop", "rotate": 20.0, "hue": 0.1, "erase": 0.5, "side": 64, "seed": 5}
@@ -51,7 +52,7 @@ def test_the_variants_are_those_that_training_makes_in_its_first_epochs(
         batches = torch.cat([share.inputs for share in training.train(epoch)])
         mine = batches[order(settings.seed, epoch, 18).index(INDEX)]
         pixels = torch.from_numpy(variant.copy()).permute(2, 0, 1)
-        assert torch.equal(transforms.normalise(pixels[None], training.prep)[0], mine)
+        assert torch.equal(preprocess.normalise(pixels[None], training.prep)[0], mine)
     assert len({variant.tobytes() for variant in shown.variants}) == EPOCHS
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from ftlab import runs
-from ftlab.events import Note, Started
-from ftlab.jobs.worker import environment
-from ftlab.runs import Run
-from ftlab.training import sealed
+from ftlab.models import weights_file
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Note, Started
+from ftlab.runs.jobs.launch import environment
 
 TRAIN = ("-m", "ftlab", "train", "--features", "fresh", "--epochs", "2", "--batch-size", "4", "--threads", "1")
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1")
@@ -36,7 +36,7 @@ def trained(pictures: Path, folder: Path, launcher: tuple[str, ...] = (), knobs:
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Epoch   2 ") == 1, "one of them speaks"
-    (name,) = runs.names(folder)
+    (name,) = run_store.names(folder)
     return Run(folder / name)
 
 
@@ -44,10 +44,10 @@ def test_two_processes_learn_what_one_does(tiny_folder: Path, tmp_path: Path) ->
     alone = trained(tiny_folder, tmp_path / "alone")
     both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS))
     assert (alone.read("config.json")["processes"], both.read("config.json")["processes"]) == (1, 2)
-    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    one, two = (weights_file.load(run.last)[0] for run in (alone, both))
     for key in ("module.weight", "module.bias"):
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
-    best = sealed.load(alone.best)[0], sealed.load(both.best)[0]
+    best = weights_file.load(alone.best)[0], weights_file.load(both.best)[0]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0] if key.startswith("backbone."))
 
     assert not both.alive()
@@ -64,13 +64,13 @@ def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_w
     alone = trained(tiny_folder, tmp_path / "alone", knobs=PHASES)
     both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), PHASES)
     assert both.read("config.json")["processes"] == 2
-    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    one, two = (weights_file.load(run.last)[0] for run in (alone, both))
     learnt = [key for key in one if key.startswith(("module.", "average."))]
     assert len(learnt) == 2 * 296
     for key in learnt:
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
     conv = "module.backbone.conv_stem.weight"
-    before, after = (sealed.load(run.best)[0]["backbone.conv_stem.weight"] for run in (alone, both))
+    before, after = (weights_file.load(run.best)[0]["backbone.conv_stem.weight"] for run in (alone, both))
     assert not torch.equal(one[conv], one[conv.replace("module", "average")]), "it has moved"
     assert before.shape == after.shape
 
@@ -80,7 +80,7 @@ def test_two_processes_with_a_compiled_network_learn_what_one_does_without(tiny_
     both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), (*TINY, "--compile", "yes"))
     assert "compiled" in {event.code for event in both.tail()[0] if isinstance(event, Note)}
     assert (alone.resolved().compile, both.resolved().compile) == ("no", "yes")
-    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    one, two = (weights_file.load(run.last)[0] for run in (alone, both))
     assert one.keys() == two.keys()
     for key in (key for key in one if key.startswith("module.")):
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
@@ -93,7 +93,7 @@ def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(tiny_fol
     for run in (alone, both):
         (looked,) = (event for event in run.tail()[0] if isinstance(event, Note) and event.code == "features")
         assert looked.values["images"] == 21
-    one, two = (sealed.load(run.last)[0] for run in (alone, both))
+    one, two = (weights_file.load(run.last)[0] for run in (alone, both))
     for key in ("module.weight", "module.bias"):
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
     assert [row.val_accuracy for row in alone.history().epochs] == [row.val_accuracy for row in both.history().epochs]

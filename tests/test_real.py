@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from ftlab import backbones, runs
-from ftlab.data import catalog, decode
+from ftlab.config import backbones
+from ftlab.data.dataset import catalog
+from ftlab.data.images import decode
+from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import predictor
-from ftlab.inspection import evaluate, labelled
+from ftlab.runs import run_store
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +55,12 @@ def test_the_folder_is_read_whole_with_its_odd_one_out(photographs: Path) -> Non
 def test_the_default_backbone_frozen(train: Any) -> None:
     end = train()
     assert end["best_val_accuracy"] >= 0.93
-    run = runs.find(Path(end["path"]).parent, end["run"])
+    run = run_store.find(Path(end["path"]).parent, end["run"])
     assert (run.config().backbone, run.config().mode) == (backbones.DEFAULT, "frozen")
     untrained = run.history().epochs[0].val_accuracy
     assert untrained is not None
     assert untrained < 0.75
-    found = evaluate.inspect(run, labelled.of_split(run, "val")).figures.top1
+    found = evaluate.inspect(run, datasets.of_split(run, "val")).figures.top1
     assert found.n == 153
     # The faster copy that gave the features rounds otherwise: a picture on the border may change sides.
     assert found.value == pytest.approx(end["best_val_accuracy"], abs=1.5 / 153)

@@ -9,21 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftlab import backbones, cli, config, recipes, words
-from ftlab.commands import settings as command_line
-from ftlab.config import KNOBS, TrainConfig
-from ftlab.data import fetch
-from ftlab.errors import ConfigError
+from ftlab.cli import main
+from ftlab.cli.common import config_flags
+from ftlab.config import backbones, recipes, train_config
+from ftlab.config.train_config import KNOBS, TrainConfig
+from ftlab.core import messages
+from ftlab.core.errors import ConfigError
+from ftlab.data.sources import tutorial_datasets
 from ftlab.models import freezing, network
 from ftlab.models.heads import Plan
-from ftlab.training import optim, phases, schedules
-from ftlab.training.plateau import Plateau
+from ftlab.training.optim import optimizers, phases, schedules
+from ftlab.training.optim.plateau import Plateau
 
 NAMES = list(recipes.TABLE)
 
 
 def settings(name: str) -> TrainConfig:
-    return config.resolve(recipes.get(name).config())
+    return train_config.resolve(recipes.get(name).config())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -31,10 +33,10 @@ def test_each_is_a_configuration_with_words_and_a_command(name: str) -> None:
     row = recipes.get(name)
     assert row.config().data == row.config().sample == ""
     assert set(row.knobs) <= set(KNOBS)
-    assert words.text(f"recipe.{name}.title") == row.title
+    assert messages.text(f"recipe.{name}.title") == row.title
     assert row.teaches
     assert name in row.command
-    assert not row.data or fetch.get(row.data)
+    assert not row.data or tutorial_datasets.get(row.data)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if recipes.get(name).expect])
@@ -149,7 +151,7 @@ def test_cats_and_dogs_have_two_optimizers_and_a_backbone_whose_statistics_stay(
     net = network.build(backbones.get(it.backbone), 2, pretrained=False, head=Plan.of(it))
     first, second = (phases.of(it, number) for number in (1, 2))
     assert [(one.first, one.last) for one in (first, second)] == [(1, 10), (11, 20)]
-    made = [optim.make(network.groups(net, one), one) for one in (phases.settings(it, p) for p in (first, second))]
+    made = [optimizers.make(network.groups(net, one), one) for one in (phases.settings(it, p) for p in (first, second))]
     assert [type(one).__name__ for one in made] == ["Adam", "RMSprop"]
     assert [one.param_groups[0]["lr"] for one in made] == [1e-4, 1e-5]
     freezing.freeze(net, it, 11)
@@ -165,7 +167,7 @@ def test_cats_and_dogs_have_two_optimizers_and_a_backbone_whose_statistics_stay(
 
 
 def given(*words_: str) -> TrainConfig:
-    return command_line.given(cli.parser().parse_args(["train", *words_]))
+    return config_flags.given(main.parser().parse_args(["train", *words_]))
 
 
 def test_a_recipe_gives_what_no_flag_says() -> None:
@@ -178,8 +180,10 @@ def test_its_tutorials_pictures_are_taken_where_they_were_fetched(
 ) -> None:
     with pytest.raises(ConfigError, match="ftlab fetch hymenoptera"):
         given("--recipe", "ants-bees-frozen")
-    monkeypatch.setattr(fetch, "find", fetch.home)
-    assert given("--recipe", "ants-bees-frozen").data == str(fetch.home(fetch.get("hymenoptera")))
+    monkeypatch.setattr(tutorial_datasets, "find", tutorial_datasets.home)
+    assert given("--recipe", "ants-bees-frozen").data == str(
+        tutorial_datasets.home(tutorial_datasets.get("hymenoptera"))
+    )
     assert given("--recipe", "ants-bees-frozen", "--data", str(tmp_path)).data == str(tmp_path)
 
 
@@ -189,13 +193,13 @@ def test_a_recipe_and_a_file_of_settings_do_not_go_together(tmp_path: Path) -> N
 
 
 def test_they_are_listed_and_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["recipes"]) == 0
+    assert main.main(["recipes"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == NAMES
-    assert cli.main(["recipes", "ants-bees-frozen"]) == 0
+    assert main.main(["recipes", "ants-bees-frozen"]) == 0
     told = capsys.readouterr().out
     assert "--batchnorm" in told
     assert "validation 0.954" in told
-    assert cli.main(["recipes", "--json"]) == 0
+    assert main.main(["recipes", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {row["name"]: row["knobs"] for row in rows} == {name: dict(recipes.get(name).knobs) for name in NAMES}
-    assert cli.main(["recipes", "soup"]) == 2
+    assert main.main(["recipes", "soup"]) == 2

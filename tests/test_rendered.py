@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftlab import words
-from ftlab.config import SAMPLES
-from ftlab.data import rendered
-from ftlab.data.drawing.grounds import GROUNDS
-from ftlab.data.drawing.scene import render
-from ftlab.data.drawing.surfaces import Surface, plain
-from ftlab.data.rendered import SETS, SIDE, SPLITS, SampleSet
-from ftlab.errors import DataError
+from ftlab.config.train_config import SAMPLES
+from ftlab.core import messages
+from ftlab.core.errors import DataError
+from ftlab.data.samples import sample_sets
+from ftlab.data.samples.drawing.grounds import GROUNDS
+from ftlab.data.samples.drawing.scene import render
+from ftlab.data.samples.drawing.surfaces import Surface, plain
+from ftlab.data.samples.sample_sets import SETS, SIDE, SPLITS, SampleSet
 
 TINY = SampleSet(("fish", "mug"), (2, 1, 1), (0.3, 0.3), {})
 EVERY = [(name, label) for name, chosen in SETS.items() for label in chosen.classes]
@@ -36,7 +36,7 @@ Drawn = tuple[np.ndarray, np.ndarray]
 
 @cache
 def drawn(name: str, split: str, label: str, index: int) -> Drawn:
-    return rendered.picture(name, split, label, index)
+    return sample_sets.picture(name, split, label, index)
 
 
 def several(name: str, split: str, count: int) -> dict[str, list[Drawn]]:
@@ -80,8 +80,8 @@ def everything_below(folder: Path) -> set[str]:
 def test_the_sets_are_those_of_the_configuration_and_have_words() -> None:
     assert tuple(SETS) == SAMPLES
     for name in SETS:
-        assert words.text(f"sample.{name}.title")
-        assert len(words.text(f"sample.{name}.description")) > 40
+        assert messages.text(f"sample.{name}.title")
+        assert len(messages.text(f"sample.{name}.description")) > 40
 
 
 def test_shapes_has_six_classes_of_eighty_pictures() -> None:
@@ -110,8 +110,8 @@ def test_the_mask_parts_the_object_from_the_ground(label: str, monkeypatch: pyte
     def repainted(surfaces: list[Surface], *rest: Any) -> Drawn:
         return render([replace(surface, paint=green) for surface in surfaces], *rest)
 
-    monkeypatch.setattr(rendered, "render", repainted)
-    after, same = rendered.picture("shapes", "test", label, 0)
+    monkeypatch.setattr(sample_sets, "render", repainted)
+    after, same = sample_sets.picture("shapes", "test", label, 0)
     changed = (before != after).any(axis=-1).astype(np.uint8)
     square = np.ones((9, 9), np.uint8)  # the lens blurs over three pixels
     assert np.array_equal(mask, same)
@@ -121,18 +121,18 @@ def test_the_mask_parts_the_object_from_the_ground(label: str, monkeypatch: pyte
 
 def test_the_same_picture_whatever_was_drawn_before_and_in_any_thread() -> None:
     job = ("shapes", "val", "mug", 3)
-    alone = rendered.picture(*job)
-    rendered.picture("shapes", "val", "fish", 3)
+    alone = sample_sets.picture(*job)
+    sample_sets.picture("shapes", "val", "fish", 3)
     with ThreadPoolExecutor(3) as pool:
-        for pixels, mask in pool.map(lambda _: rendered.picture(*job), range(3)):
+        for pixels, mask in pool.map(lambda _: sample_sets.picture(*job), range(3)):
             assert np.array_equal(pixels, alone[0])
             assert np.array_equal(mask, alone[1])
 
 
 def test_the_same_picture_in_another_process() -> None:
     code = (
-        "import hashlib; from ftlab.data import rendered; "
-        "print(hashlib.sha256(rendered.picture('shortcut', 'test', 'fish', 0)[0].tobytes()).hexdigest())"
+        "import hashlib; from ftlab.data.samples import sample_sets; "
+        "print(hashlib.sha256(sample_sets.picture('shortcut', 'test', 'fish', 0)[0].tobytes()).hexdigest())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == hashlib.sha256(drawn("shortcut", "test", "fish", 0)[0].tobytes()).hexdigest()
@@ -181,7 +181,7 @@ def test_in_shortcut_the_ground_tells_the_class_in_validation_and_misleads_in_th
 
 def test_a_set_is_laid_out_as_a_data_folder_with_its_masks_beside_it(tiny: str, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    folder = rendered.ensure(tiny, tmp_path, lambda done, total: told.append((done, total)))
+    folder = sample_sets.ensure(tiny, tmp_path, lambda done, total: told.append((done, total)))
     files = {"train": ("000", "001"), "val": ("000",), "test": ("000",)}
     names = {f"{split}/{label}/{n}" for split in SPLITS for label in TINY.classes for n in files[split]}
     assert folder == tmp_path / "samples" / "tiny-v1" / "pictures"
@@ -191,25 +191,25 @@ def test_a_set_is_laid_out_as_a_data_folder_with_its_masks_beside_it(tiny: str, 
 
 
 def test_the_files_hold_what_was_drawn(tiny: str, tmp_path: Path) -> None:
-    path = rendered.ensure(tiny, tmp_path) / "test" / "mug" / "000.jpg"
-    pixels, mask = rendered.picture(tiny, "test", "mug", 0)
+    path = sample_sets.ensure(tiny, tmp_path) / "test" / "mug" / "000.jpg"
+    pixels, mask = sample_sets.picture(tiny, "test", "mug", 0)
     with Image.open(path) as file:
         assert np.abs(np.asarray(file).astype(int) - pixels).mean() < 4  # JPEG
-    assert np.array_equal(rendered.mask(path), mask)
+    assert np.array_equal(sample_sets.mask(path), mask)
     with Image.open(path.parents[3] / "masks" / "test" / "mug" / "000.png") as file:
         assert set(np.unique(np.asarray(file))) == {0, 255}
 
 
 def test_a_set_is_drawn_once(tiny: str, tmp_path: Path) -> None:
-    folder = rendered.ensure(tiny, tmp_path)
+    folder = sample_sets.ensure(tiny, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jpg")}
-    assert rendered.ensure(tiny, tmp_path, lambda done, total: pytest.fail("drawn again")) == folder
+    assert sample_sets.ensure(tiny, tmp_path, lambda done, total: pytest.fail("drawn again")) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jpg")} == before
 
 
 def test_it_lives_in_the_home_of_ftlab(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_HOME", str(tmp_path / "mine"))
-    assert rendered.ensure(tiny) == tmp_path / "mine" / "samples" / "tiny-v1" / "pictures"
+    assert sample_sets.ensure(tiny) == tmp_path / "mine" / "samples" / "tiny-v1" / "pictures"
 
 
 def test_who_stops_it_finds_nothing_half_drawn(tiny: str, tmp_path: Path) -> None:
@@ -217,26 +217,26 @@ def test_who_stops_it_finds_nothing_half_drawn(tiny: str, tmp_path: Path) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rendered.ensure(tiny, tmp_path, stop)
+        sample_sets.ensure(tiny, tmp_path, stop)
     assert list((tmp_path / "samples").iterdir()) == []
 
 
 def test_what_a_killed_process_left_is_no_set_and_is_cleared_away_later(tiny: str, tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from ftlab.data import rendered; "
-        "rendered.SETS['tiny'] = rendered.SampleSet(('fish', 'mug'), (2, 1, 1), (0.3, 0.3), {}); "
-        "rendered.ensure('tiny', Path(sys.argv[1]), lambda done, total: os._exit(9))"
+        "import os, sys; from pathlib import Path; from ftlab.data.samples import sample_sets; "
+        "sample_sets.SETS['tiny'] = sample_sets.SampleSet(('fish', 'mug'), (2, 1, 1), (0.3, 0.3), {}); "
+        "sample_sets.ensure('tiny', Path(sys.argv[1]), lambda done, total: os._exit(9))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 9
     (left,) = (tmp_path / "samples").iterdir()
     assert left.name.startswith(".tiny-v1-")
 
-    assert len(everything_below(rendered.ensure(tiny, tmp_path))) == 8
+    assert len(everything_below(sample_sets.ensure(tiny, tmp_path))) == 8
     assert left.exists(), "it could be another process at work"
     long_ago = time.time() - 7200
     os.utime(left, (long_ago, long_ago))
     (tmp_path / "samples" / "tiny-v1").rename(tmp_path / "elsewhere")
-    rendered.ensure(tiny, tmp_path)
+    sample_sets.ensure(tiny, tmp_path)
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["tiny-v1"]
 
 
@@ -245,9 +245,9 @@ def test_of_two_that_draw_at_once_both_get_the_set(tiny: str, tmp_path: Path) ->
 
     def another(done: int, total: int) -> None:
         if not first:
-            first.append(rendered.ensure(tiny, tmp_path))
+            first.append(sample_sets.ensure(tiny, tmp_path))
 
-    assert rendered.ensure(tiny, tmp_path, another) == first[0]
+    assert sample_sets.ensure(tiny, tmp_path, another) == first[0]
     assert len(everything_below(first[0])) == 8
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["tiny-v1"]
 
@@ -255,9 +255,9 @@ def test_of_two_that_draw_at_once_both_get_the_set(tiny: str, tmp_path: Path) ->
 def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tiny: str, tmp_path: Path) -> None:
     (tmp_path / "samples").write_text("in the way", encoding="utf-8")
     with pytest.raises(DataError, match=r"samples.*FTLAB_HOME"):
-        rendered.ensure(tiny, tmp_path)
+        sample_sets.ensure(tiny, tmp_path)
 
 
 def test_a_file_that_is_no_sample_has_no_mask(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        rendered.mask(tmp_path / "a" / "b" / "c" / "picture.jpg")
+        sample_sets.mask(tmp_path / "a" / "b" / "c" / "picture.jpg")

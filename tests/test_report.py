@@ -12,9 +12,9 @@ import judged
 import pytest
 from PIL import Image
 
-from ftlab.errors import ConfigError
-from ftlab.inspection import tables
-from ftlab.report import document, files, parts
+from ftlab.core.errors import ConfigError
+from ftlab.evaluation import csv_tables
+from ftlab.reporting.html import document, files, parts
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}"
 CLASSES = ("ant", EVIL, "bee")
@@ -83,7 +83,7 @@ def test_a_report_tells_no_path_above_the_folder_of_pictures(found: judged.Inspe
 
 
 def test_the_pictures_table_has_a_line_each(found: judged.Inspection) -> None:
-    head, *told = rows(tables.pictures(found))
+    head, *told = rows(csv_tables.pictures(found))
     assert head[:7] == ["path", "true", "predicted", "right", "none_of_these", "class_1", "probability_1"]
     assert [line[:4] for line in told] == [
         ["a/0.png", "ant", "ant", "yes"],
@@ -101,8 +101,8 @@ def test_the_pictures_table_has_a_line_each(found: judged.Inspection) -> None:
 
 
 def test_the_tables_of_classes_and_confusions(found: judged.Inspection) -> None:
-    assert rows(tables.classes(found))[1] == ["ant", "2", "2", "0.500000", "0.500000", "0.500000"]
-    assert rows(tables.confusion(found)) == [
+    assert rows(csv_tables.classes(found))[1] == ["ant", "2", "2", "0.500000", "0.500000", "0.500000"]
+    assert rows(csv_tables.confusion(found)) == [
         ["true", *CLASSES],
         ["ant", "1", "1", "0"],
         [EVIL, "0", "1", "0"],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.training.rmsprop import RMSprop
+from ftlab.training.optim.keras_rmsprop import RMSprop
 
 
 def test_the_example_of_keras_documentation() -> None:

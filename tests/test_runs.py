@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ftlab import machine, runs
-from ftlab.config import TrainConfig
-from ftlab.errors import RunError
-from ftlab.events import Ended, Event, Note, Saved, Started
-from ftlab.runs import Run
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import machine
+from ftlab.core.errors import RunError
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Event, Note, Saved, Started
 
 STARTED = Started(
     step=0, epochs=1, steps_per_epoch=1, device="cpu", train_images=1, val_images=1, trainable=1, total=1, time=1.0
@@ -37,7 +38,7 @@ def named(root: Path, *names: str) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return runs.create(tmp_path / "runs", TrainConfig(sample="shapes", epochs=2))
+    return run_store.create(tmp_path / "runs", TrainConfig(sample="shapes", epochs=2))
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def other() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_new_run_holds_its_configuration(tmp_path: Path, run: Run) -> None:
     assert run.path.parent == tmp_path / "runs"
-    assert runs._NAME.fullmatch(run.name)
+    assert run_store._NAME.fullmatch(run.name)
     assert run.config() == run.resolved() == TrainConfig(sample="shapes", epochs=2)
     assert run.history().count == 0
     run.write("config.json", {**run.read("config.json"), "resolved": {"sample": "shapes", "epochs": 2, "threads": 3}})
@@ -65,7 +66,7 @@ def test_a_new_run_holds_its_configuration(tmp_path: Path, run: Run) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="file") as caught:
-        runs.create(tmp_path / "file", TrainConfig())
+        run_store.create(tmp_path / "file", TrainConfig())
     assert caught.value.code == "run.write"
 
 
@@ -73,30 +74,30 @@ def test_runs_are_listed_newest_first_and_nothing_else_is(tmp_path: Path) -> Non
     old, new = "20250101-120000-resnet18-full-00000000000a", "20260101-120000-vit_b_16-frozen-00000000000b"
     named(tmp_path, old, new, "notes", ".hidden", "20250101-120000-resnet18-other-00000000000a")
     (tmp_path / "20250101-120000-resnet18-full-00000000000c").write_text("a file")
-    assert runs.names(tmp_path) == [new, old]
-    assert runs.names(tmp_path / "none") == []
+    assert run_store.names(tmp_path) == [new, old]
+    assert run_store.names(tmp_path / "none") == []
 
 
 def test_a_run_is_found_by_its_name_its_beginning_its_end_or_as_the_latest(tmp_path: Path) -> None:
     old, new = "20250101-120000-resnet18-full-00000000000a", "20260101-120000-vit_b_16-frozen-00000000000b"
     named(tmp_path, old, new)
     for wanted in (old, "2025", "00a"):
-        assert runs.find(tmp_path, wanted).path == tmp_path / old
-    assert runs.find(tmp_path, "latest").path == tmp_path / new
+        assert run_store.find(tmp_path, wanted).path == tmp_path / old
+    assert run_store.find(tmp_path, "latest").path == tmp_path / new
 
 
 def test_several_that_fit_are_named_and_none_is_told(tmp_path: Path) -> None:
     one, two = "20250101-120000-resnet18-full-00000000000a", "20250101-120001-resnet18-full-00000000000b"
     named(tmp_path, one, two)
     with pytest.raises(RunError, match=one) as several:
-        runs.find(tmp_path, "2025")
+        run_store.find(tmp_path, "2025")
     assert several.value.code == "run.several"
     for wanted in ("", "1999", "resnet18"):
         with pytest.raises(RunError) as caught:
-            runs.find(tmp_path, wanted)
+            run_store.find(tmp_path, wanted)
         assert caught.value.code == "run.missing"
     with pytest.raises(RunError):
-        runs.find(tmp_path / "empty", "latest")
+        run_store.find(tmp_path / "empty", "latest")
 
 
 def test_find_never_leaves_the_root(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_find_never_leaves_the_root(tmp_path: Path) -> None:
         (tmp_path / "root" / secret).symlink_to(tmp_path / "outside" / secret, target_is_directory=True)
     for wanted in (secret, f"../outside/{secret}", str(tmp_path / "outside" / secret), "..", ".", "latest", "*", "/"):
         with pytest.raises(RunError):
-            runs.find(tmp_path / "root", wanted)
+            run_store.find(tmp_path / "root", wanted)
 
 
 # Writing, reading
@@ -180,14 +181,14 @@ def test_it_runs_as_long_as_its_process_lives(run: Run, other: subprocess.Popen[
     run.hand_to(other.pid)
     run.append(STARTED)
     assert run.status() == "running"
-    assert [one.name for one in runs.busy(run.path.parent)] == [run.name]
+    assert [one.name for one in run_store.busy(run.path.parent)] == [run.name]
     other.kill()
     if os.name == "posix":
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, but nobody asked yet: a zombie
         assert run.status() == "died"
     other.wait()
     assert run.status() == "died"
-    assert runs.busy(run.path.parent) == []
+    assert run_store.busy(run.path.parent) == []
 
 
 def test_a_number_that_another_process_got_later_is_not_the_process(run: Run, other: subprocess.Popen[bytes]) -> None:
@@ -252,7 +253,7 @@ def test_it_hangs_when_its_process_lives_and_is_silent(
     now[0] += 2
     assert run.status() == "hanging"
     assert run.live()
-    assert [one.name for one in runs.busy(run.path.parent)] == [run.name]
+    assert [one.name for one in run_store.busy(run.path.parent)] == [run.name]
     run.heart().beat()
     assert run.status() == "running"
     now[0] += 1000

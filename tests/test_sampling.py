@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from ftlab.config import TrainConfig
-from ftlab.data import loader
-from ftlab.training.sampling import order
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.loading import loader
+from ftlab.data.loading.sampler import order
 
 LABELS = [0] * 40 + [1] * 15 + [2] * 5
 BALANCED = TrainConfig(sampling="balanced", seed=3)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.config import SCHEDULES, TrainConfig
-from ftlab.training import schedules
+from ftlab.config.train_config import SCHEDULES, TrainConfig
+from ftlab.training.optim import schedules
 
 
 def curve(steps: int, **knobs: Any) -> list[float]:

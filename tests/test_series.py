@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 import staged
 
-from ftlab import cli, runs
-from ftlab.commands import settings
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError, RunError
-from ftlab.jobs import series
-from ftlab.runs import Run
+from ftlab.cli import main
+from ftlab.cli.common import config_flags
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError, RunError
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import series
 
 DONE = """
 import os
-from ftlab.events import Ended
-from ftlab.runs import Run
+from ftlab.runs.events import Ended
+from ftlab.runs.directory import Run
 run = Run(os.environ["FTLAB_RUN"])
 run.claim()
 run.append(Ended(reason="finished", epoch=1, step=1, best_epoch=1, best_val_accuracy=0.5, seconds=1.0))
@@ -37,8 +38,8 @@ def test_only_the_mode_differs_and_what_was_left_open_is_chosen_for_each() -> No
 
 def test_the_command_is_one_that_the_command_line_takes(tmp_path: Path) -> None:
     base = TrainConfig(sample="shapes", mode="full", seed=7, epochs=2, mixup=0.2)
-    options = cli.parser().parse_args(series.command(base, tmp_path)[3:])
-    assert settings.given(options) == replace(base, mode="frozen")  # its default: the command takes every mode
+    options = main.parser().parse_args(series.command(base, tmp_path)[3:])
+    assert config_flags.given(options) == replace(base, mode="frozen")  # its default: the command takes every mode
     assert options.runs == str(tmp_path)
 
 
@@ -55,7 +56,7 @@ def test_one_begins_when_the_one_before_has_finished(stage: staged.Stage, tmp_pa
 
     def told(number: int, run: Run) -> None:
         begun.append((number, run.name))
-        others = [Run(tmp_path / name) for name in runs.names(tmp_path) if name != run.name]
+        others = [Run(tmp_path / name) for name in run_store.names(tmp_path) if name != run.name]
         assert [one.status() for one in others] == ["finished"] * number
         found = series.newest(tmp_path)
         assert found is not None
@@ -76,7 +77,7 @@ def test_whoever_stops_one_stops_the_series(stage: staged.Stage, tmp_path: Path)
 
     made = series.follow(series.settings(BASE), tmp_path, told)
     assert [run.status() for run in made] == ["stopped"]
-    assert len(begun) == len(runs.names(tmp_path)) == 1
+    assert len(begun) == len(run_store.names(tmp_path)) == 1
 
 
 def test_it_waits_for_a_training_of_somebody_else(stage: staged.Stage, tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_a_process_of_its_own_does_it_and_a_second_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged.Stage
 ) -> None:
     """What runs in the place of `python -m ftlab series` waits to be ended."""
-    monkeypatch.setattr("ftlab.jobs.series.subprocess.Popen", stage.popen)
+    monkeypatch.setattr("ftlab.runs.jobs.series.subprocess.Popen", stage.popen)
     stage.code = "import time; time.sleep(60)"
     file = series.start(BASE, tmp_path)
     assert stage.words[1:4] == ["-m", "ftlab", "series"]
@@ -127,21 +128,21 @@ def test_a_process_of_its_own_does_it_and_a_second_one_is_refused(
 def test_why_it_died_before_its_first_training_is_told_until_another_one_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged.Stage, code: str, why: str
 ) -> None:
-    monkeypatch.setattr("ftlab.jobs.series.subprocess.Popen", stage.popen)
+    monkeypatch.setattr("ftlab.runs.jobs.series.subprocess.Popen", stage.popen)
     assert series.stillborn(tmp_path) == ""
     stage.code = code
     series.start(BASE, tmp_path)
     stage.processes[-1].wait()
     staged.until(lambda: series.newest(tmp_path) is None)
     assert why in series.stillborn(tmp_path)
-    runs.create(tmp_path, BASE)
+    run_store.create(tmp_path, BASE)
     assert series.stillborn(tmp_path) == ""
 
 
 def test_one_at_work_and_one_that_has_begun_a_training_are_not_stillborn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged.Stage
 ) -> None:
-    monkeypatch.setattr("ftlab.jobs.series.subprocess.Popen", stage.popen)
+    monkeypatch.setattr("ftlab.runs.jobs.series.subprocess.Popen", stage.popen)
     stage.code = "import time; time.sleep(60)"
     file = series.start(BASE, tmp_path)
     assert series.stillborn(tmp_path) == ""

@@ -13,17 +13,18 @@ from typing import Any
 import fabricated
 import pytest
 
-from ftlab import runs, session
-from ftlab.config import TrainConfig
-from ftlab.errors import DataError, RunError
-from ftlab.events import Ended, Event
-from ftlab.jobs import worker
-from ftlab.runs import Run
+from ftlab.cli.common import train_process
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import DataError, RunError
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Event
+from ftlab.runs.jobs import launch
 
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_folder: Path) -> Run:
-    return runs.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder)))
+    return run_store.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder)))
 
 
 @pytest.fixture
@@ -31,13 +32,13 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], Itera
     """Puts another loop in the place of the engine's."""
 
     def instead(loop: Callable[[Run], Iterator[Event]]) -> None:
-        monkeypatch.setattr("ftlab.training.engine.train", lambda settings, run, **_: loop(run))
+        monkeypatch.setattr("ftlab.training.loop.train", lambda settings, run, **_: loop(run))
 
     return instead
 
 
 def follow(run: Run) -> Ended | None:
-    return session.follow(run, run.config())
+    return train_process.follow(run, run.config())
 
 
 def test_each_event_is_on_the_disk_before_it_is_told(
@@ -123,13 +124,13 @@ def test_others_than_the_first_process_write_nothing(
 
 
 def test_the_run_that_the_page_made_is_taken_up_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(worker.ADOPT, str(run.path))
+    monkeypatch.setenv(launch.ADOPT, str(run.path))
     settings = TrainConfig(sample="shapes")
-    assert session.create(settings, str(tmp_path / "runs")).path == run.path
-    assert session.create(settings, str(tmp_path / "runs")).path != run.path
+    assert train_process.create(settings, str(tmp_path / "runs")).path == run.path
+    assert train_process.create(settings, str(tmp_path / "runs")).path != run.path
 
 
 def test_no_run_is_made_for_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        session.create(TrainConfig(data=str(tmp_path / "none")), str(tmp_path / "runs"))
+        train_process.create(TrainConfig(data=str(tmp_path / "none")), str(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()

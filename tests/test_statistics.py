@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from ftlab.data import catalog, decode, statistics
-from ftlab.data.catalog import Catalog, Item
-from ftlab.data.statistics import Done, Statistics
+from ftlab.data import channel_stats
+from ftlab.data.channel_stats import Done, Statistics
+from ftlab.data.dataset import catalog
+from ftlab.data.dataset.catalog import Catalog, Item
+from ftlab.data.images import decode
 
 
 def laid(folder: Path, *pictures: npt.NDArray[np.uint8]) -> Catalog:
@@ -24,7 +26,7 @@ def laid(folder: Path, *pictures: npt.NDArray[np.uint8]) -> Catalog:
 
 
 def computed(pictures: Catalog, workers: int = 2) -> tuple[list[Done], Statistics]:
-    *told, found = statistics.compute(pictures, workers)
+    *told, found = channel_stats.compute(pictures, workers)
     assert isinstance(found, Statistics)
     return [one for one in told if isinstance(one, Done)], found
 
@@ -34,14 +36,14 @@ def test_mean_and_deviation_of_known_pixels() -> None:
     pixels[0, :, 0] = 255  # half of red is 1, half 0
     pixels[..., 1] = 51
     pixels[0, 0, 2], pixels[0, 1, 2], pixels[1, 0, 2], pixels[1, 1, 2] = 0, 85, 170, 255
-    mean, std = statistics.of_picture(pixels)
+    mean, std = channel_stats.of_picture(pixels)
     assert mean.tolist() == pytest.approx([0.5, 0.2, 0.5])
     assert std.tolist() == pytest.approx([0.5, 0.0, np.std([0, 1 / 3, 2 / 3, 1])])
 
 
 def test_of_any_pixels_it_is_numpys_population_deviation() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
-    mean, std = statistics.of_picture(pixels)
+    mean, std = channel_stats.of_picture(pixels)
     assert mean.tolist() == pytest.approx((pixels / 255).mean((0, 1)).tolist())
     assert std.tolist() == pytest.approx((pixels / 255).std((0, 1)).tolist())
 
@@ -91,7 +93,7 @@ def test_what_cannot_be_read_is_left_out_and_nothing_readable_is_said(tmp_path: 
 def test_of_very_many_pictures_evenly_chosen_ones_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "MOST", 4)
+    monkeypatch.setattr(channel_stats, "MOST", 4)
     pictures = laid(tmp_path, *(np.full((4, 4, 3), 10 * number, np.uint8) for number in range(8)))
     _, found = computed(pictures)
     assert found.count == 4
@@ -99,7 +101,7 @@ def test_of_very_many_pictures_evenly_chosen_ones_are_looked_at(
 
 
 def test_giving_up_on_the_way_stops_the_reading(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "_PIECE", 2)
-    work = statistics.compute(catalog.scan(tiny_folder), 1)
+    monkeypatch.setattr(channel_stats, "_PIECE", 2)
+    work = channel_stats.compute(catalog.scan(tiny_folder), 1)
     assert next(work) == Done(2, 18)
     work.close()  # type: ignore[attr-defined]

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from test_archive import PICTURE, SMALL, below, pets, refused
 
-from ftlab.data.archive import Limits, unpack
-from ftlab.data.catalog import SPLITS, scan
-from ftlab.errors import DataError
+from ftlab.core.errors import DataError
+from ftlab.data.dataset.catalog import scan
+from ftlab.data.dataset.split import SPLITS
+from ftlab.data.sources.archive import unpack
+from ftlab.data.sources.archive_entries import Limits
 
 
 def tarred(

@@ -12,15 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ftlab import backbones, places
-from ftlab.backbones import Backbone
-from ftlab.errors import ConfigError, WeightsError
-from ftlab.inference import cam
-from ftlab.inference.attribution import attribute
-from ftlab.models import layers, network, weights
-from ftlab.models.folding import fold
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.core import user_dirs
+from ftlab.core.errors import ConfigError, WeightsError
+from ftlab.inference import heatmap
+from ftlab.inference.cam_methods import attribute
+from ftlab.models import network, summary
+from ftlab.models.execution.fuse_batchnorm import fold
 from ftlab.models.network import Network
-from ftlab.models.timm_row import describe
+from ftlab.models.pretrained import weights
+from ftlab.models.timm_spec import describe
 
 CLASSES = 3
 # Layer, layout and tokens before the places, as Grad-CAM wants them; side of the map.
@@ -84,7 +86,7 @@ def test_its_network_is_like_any_other(row: Backbone, net: Network) -> None:
     assert features.shape == (1, row.width)
     assert float((folded - features).abs().max()) <= 1e-4 * float(features.abs().max())
     assert sum(p.numel() for p in net.backbone.parameters()) == row.parameters
-    found = layers.table(row, CLASSES, "frozen")
+    found = summary.table(row, CLASSES, "frozen")
     assert sum(one.parameters for one in found) == backbones.count(row, CLASSES, "frozen")[1]
 
 
@@ -166,7 +168,7 @@ def test_a_model_without_places_trains_all_the_same_and_has_no_map(monkeypatch: 
     logits, evidence = attribute(net, found, torch.randn(1, 3, 4, 4))
     assert logits.shape == (CLASSES,)
     assert evidence.numel() == 0
-    assert not cam.heat(evidence, 5, 4, (0, 0, 5, 4)).any()
+    assert not heatmap.heat(evidence, 5, 4, (0, 0, 5, 4)).any()
 
 
 # Looked up once, in a process of its own
@@ -186,7 +188,7 @@ def test_it_is_looked_up_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backbones.known(name) is found
     monkeypatch.setattr(backbones, "_FOUND", {})  # another process
     assert backbones.get(name) == found
-    kept = next((places.home() / "backbones").rglob("*.json"))
+    kept = next((user_dirs.home() / "backbones").rglob("*.json"))
     kept.write_text("{}", encoding="utf-8")  # of a version that knew less
     monkeypatch.setattr(backbones, "_FOUND", {})
     assert backbones.known(name) is None
@@ -216,4 +218,4 @@ def test_a_place_for_each_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     before = backbones._file("timm/test_resnet")
     monkeypatch.setattr(backbones, "version", lambda _package: "99")
     assert backbones._file("timm/test_resnet") != before
-    assert before.is_relative_to(places.home())
+    assert before.is_relative_to(user_dirs.home())

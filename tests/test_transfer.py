@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab.data import transfer
-from ftlab.data.loader import Batch
+from ftlab.data.gpu import to_device
+from ftlab.data.loading.loader import Batch
 
 CPU = torch.device("cpu")
 
@@ -21,10 +21,10 @@ def made(count: int, told: list[str]) -> Iterator[Batch]:
         yield Batch([number], torch.full((1, 3, 2, 2), number, dtype=torch.uint8), [])
 
 
-def sent(told: list[str]) -> transfer.Send:
+def sent(told: list[str]) -> to_device.Send:
     """A way to a device that takes its time: the pixels are there only once they are waited for."""
 
-    def send(pixels: Tensor) -> transfer.Arrive:
+    def send(pixels: Tensor) -> to_device.Arrive:
         number = int(pixels[0, 0, 0, 0])
         told.append(f"send {number}")
 
@@ -40,14 +40,14 @@ def sent(told: list[str]) -> transfer.Send:
 @pytest.mark.parametrize("ahead", [0, 1, 2, 9])
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_each_batch_arrives_once_and_in_order(count: int, ahead: int) -> None:
-    found = list(transfer.across(made(count, []), CPU, send=sent([]), ahead=ahead))
+    found = list(to_device.across(made(count, []), CPU, send=sent([]), ahead=ahead))
     assert [batch.indices for batch, _ in found] == [[number] for number in range(count)]
     assert [int(pixels[0, 0, 0, 0]) for _, pixels in found] == list(range(count))
 
 
 def test_the_next_batch_is_under_way_before_one_is_used() -> None:
     told: list[str] = []
-    for batch, _ in transfer.across(made(3, told), CPU, send=sent(told), ahead=1):
+    for batch, _ in to_device.across(made(3, told), CPU, send=sent(told), ahead=1):
         told.append(f"use {batch.indices[0]}")
     whole = "read 0, send 0, read 1, send 1, wait 0, use 0, read 2, send 2, wait 1, use 1, wait 2, use 2"
     assert ", ".join(told) == whole
@@ -55,23 +55,23 @@ def test_the_next_batch_is_under_way_before_one_is_used() -> None:
 
 def test_nothing_is_held_back_on_the_processor() -> None:
     told: list[str] = []
-    way = transfer.across(made(3, told), CPU)
+    way = to_device.across(made(3, told), CPU)
     batch, pixels = next(way)
     assert told == ["read 0"]
     assert pixels is batch.pixels
 
 
 def test_only_what_goes_to_a_cuda_device_is_pinned() -> None:
-    assert {name: transfer.pinned(torch.device(name)) for name in ("cpu", "cuda", "mps", "xpu")} == {
+    assert {name: to_device.pinned(torch.device(name)) for name in ("cpu", "cuda", "mps", "xpu")} == {
         "cpu": False, "cuda": True, "mps": False, "xpu": False,
     }  # fmt: skip
     labels = torch.tensor([3, 1])
-    assert transfer.small(labels, CPU) is labels
+    assert to_device.small(labels, CPU) is labels
 
 
 @pytest.mark.parametrize("device", [CPU, *(torch.device("cuda") for _ in range(torch.cuda.is_available()))])
 def test_a_device_gets_the_same_pixels(device: torch.device) -> None:
     pictures = torch.randint(0, 256, (6, 4, 3, 8, 8), dtype=torch.uint8)
-    pictures = pictures.pin_memory() if transfer.pinned(device) else pictures
-    found = transfer.across((Batch([0], some, []) for some in pictures), device)
+    pictures = pictures.pin_memory() if to_device.pinned(device) else pictures
+    found = to_device.across((Batch([0], some, []) for some in pictures), device)
     assert torch.equal(torch.stack([pixels.cpu() for _, pixels in found]), pictures)

@@ -11,9 +11,10 @@ import pytest
 import staged
 from staged import OBEDIENT, Stage
 
-from ftlab import disk, runs, trash
-from ftlab.errors import RunError
-from ftlab.runs import Run
+from ftlab.core import file_io
+from ftlab.core.errors import RunError
+from ftlab.runs import run_store, trash
+from ftlab.runs.directory import Run
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_deleted_run_is_no_run_and_comes_back_as_it_was(root: Path) -> None:
     kept, run = made(root), made(root)
     before = content(run.path)
     (gone,) = trash.discard([run])
-    assert runs.names(root) == [kept.name]
+    assert run_store.names(root) == [kept.name]
     assert trash.names(root) == [run.name]
     assert gone.path == root / ".bin" / run.name
     (back,) = trash.restore([trash.find(root, run.name[-6:])])
@@ -48,9 +49,9 @@ def test_a_run_in_the_bin_is_told_apart_from_one_that_never_was(root: Path) -> N
     run = made(root)
     trash.discard([run])
     with pytest.raises(RunError, match=f"in the bin. `python -m ftlab restore {run.name}`"):
-        runs.find(root, run.name[-8:])
+        run_store.find(root, run.name[-8:])
     with pytest.raises(RunError, match="no run"):
-        runs.find(root, "never")
+        run_store.find(root, "never")
     with pytest.raises(RunError, match=r"no run .* in the bin"):
         trash.find(root, "never")
 
@@ -60,11 +61,11 @@ def test_one_that_is_trained_is_not_deleted_nor_are_those_beside_it(root: Path, 
     staged.until(lambda: live.tail()[0])
     with pytest.raises(RunError, match="Stop it first"):
         trash.discard([other, live])
-    assert set(runs.names(root)) == {live.name, other.name}
+    assert set(run_store.names(root)) == {live.name, other.name}
     live.ask_stop()
     staged.until(lambda: not live.live())
     trash.discard([other, live])
-    assert runs.names(root) == []
+    assert run_store.names(root) == []
 
 
 def test_a_second_run_of_a_name_finds_a_place_in_the_bin_and_not_among_the_runs(root: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_second_run_of_a_name_finds_a_place_in_the_bin_and_not_among_the_runs(
     trash.discard([run])
     assert trash.names(root) == [f"{run.name}.2", run.name]
     trash.restore([trash.find(root, f"{run.name}.2")])
-    assert runs.names(root) == [run.name]
+    assert run_store.names(root) == [run.name]
     with pytest.raises(RunError, match="among the runs again"):
         trash.restore([trash.find(root, run.name)])
     assert trash.names(root) == [run.name]
@@ -93,7 +94,7 @@ def test_two_of_one_name_do_not_come_back_at_once(root: Path) -> None:
 def test_emptying_frees_what_the_runs_took_and_touches_nothing_else(root: Path) -> None:
     kept, run = made(root), made(root)
     (root / "stranger").mkdir()
-    took = disk.size(run.path)
+    took = file_io.size(run.path)
     trash.discard([run])
     (root / ".bin" / "mine.txt").write_text("kept", encoding="utf-8")
     assert trash.empty(root) == took > 5000
@@ -123,7 +124,7 @@ def test_a_folder_that_the_system_holds_stays_and_is_told_in_a_line(
         raise PermissionError(13, "The process cannot access the file")
 
     monkeypatch.setattr(os, "replace", held)
-    monkeypatch.setattr(disk, "_PATIENCE", 0.0)
+    monkeypatch.setattr(file_io, "_PATIENCE", 0.0)
     before = content(run.path)
     with pytest.raises(RunError, match=r"Nothing is lost\. Close what has a file of it open") as told:
         trash.discard([run])

@@ -15,11 +15,12 @@ from pathlib import Path
 import drawn
 import pytest
 
-from ftlab.data import catalog
-from ftlab.data.catalog import SPLITS, Catalog, scan
-from ftlab.errors import DataError
-from ftlab.ui import dataset_view
-from ftlab.ui.sources import Source
+from ftlab.core.errors import DataError
+from ftlab.data.dataset import catalog
+from ftlab.data.dataset.catalog import Catalog, scan
+from ftlab.data.dataset.split import SPLITS
+from ftlab.ui.common.data_choice import Source
+from ftlab.ui.dataset import view
 
 TREES = 1000
 PICTURE = drawn.png()
@@ -161,7 +162,7 @@ def look_at(tree: Tree, found: Catalog) -> None:
 
     lines = [*(one.where for one in found.problems), *(one.problem + one.remedy for one in found.problems)]
     assert not [line for line in lines if STEERING.search(line)]
-    page = dataset_view.summary(found, Source("folder", tree.root, 0.15, 0.15)) + dataset_view.problems(found)
+    page = view.summary(found, Source("folder", tree.root, 0.15, 0.15)) + view.problems(found)
     assert not STEERING.search(page)
     assert "<img" not in page
 

@@ -12,12 +12,13 @@ import gradio as gr
 import psutil
 import pytest
 
-from ftlab import comparison, machine
-from ftlab.config import TrainConfig
-from ftlab.jobs import series
-from ftlab.runs import Run
-from ftlab.ui.compare import Panel
-from ftlab.ui.guard import Profile
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import machine
+from ftlab.runs import comparison
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import series
+from ftlab.ui.common.access import Profile
+from ftlab.ui.compare.tab import Panel
 
 
 @pytest.fixture

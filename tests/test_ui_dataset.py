@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftlab.data import catalog
-from ftlab.data.thumbnails import square, thumbnails
-from ftlab.errors import DataError, FtlabError
-from ftlab.ui import dataset_view as view
-from ftlab.ui import folders, sources
-from ftlab.ui.guard import Profile
-from ftlab.ui.shop import Shop
+from ftlab.core.errors import DataError, FtlabError
+from ftlab.data.dataset import catalog
+from ftlab.data.images.thumbnails import square, thumbnails
+from ftlab.ui.common import data_choice
+from ftlab.ui.common.access import Profile
+from ftlab.ui.dataset import folder_browser, view
+from ftlab.ui.dataset.actions import Shop
 
 EVIL = "<img src=x onerror=alert(1)>"
 SHOWN = ["summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"]
@@ -73,13 +73,13 @@ def test_an_answer_that_was_overtaken_is_not_given(
     shop: Shop, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page: Any = SimpleNamespace(session_hash="one page")
-    scan, overtaken = sources.scan, list[Any]()
+    scan, overtaken = data_choice.scan, list[Any]()
 
     def slow(*given: Any, **more: Any) -> Any:
         overtaken.append(shop.look("folder", "", 0.25, 0.25, request=page))
         return scan(*given, **more)
 
-    monkeypatch.setattr(sources, "scan", slow)
+    monkeypatch.setattr(data_choice, "scan", slow)
     late = shop.look("folder", str(tiny_folder), 0.25, 0.25, request=page)
     assert "Which folder?" in overtaken[0][0]
     assert late == [gr.skip()] * len(SHOWN)
@@ -139,27 +139,27 @@ def test_files_are_looked_at_once_whoever_asks_and_again_when_asked_to(
         return real(*given, **named)
 
     monkeypatch.setattr(catalog, "scan", counted)
-    one = sources.Source("folder", tiny_folder, 0.15, 0.15)
-    threads = [threading.Thread(target=sources.scan, args=(one,)) for _ in range(6)]
+    one = data_choice.Source("folder", tiny_folder, 0.15, 0.15)
+    threads = [threading.Thread(target=data_choice.scan, args=(one,)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    sources.scan(sources.Source("folder", tiny_folder, 0.3, 0.3))
+    data_choice.scan(data_choice.Source("folder", tiny_folder, 0.3, 0.3))
     assert len(scans) == 1
-    sources.scan(one, fresh=True)
+    data_choice.scan(one, fresh=True)
     assert len(scans) == 2
 
 
 def test_a_scan_that_failed_is_tried_again(tmp_path: Path) -> None:
-    source = sources.Source("folder", tmp_path / "pets", 0.15, 0.15)
+    source = data_choice.Source("folder", tmp_path / "pets", 0.15, 0.15)
     with pytest.raises(DataError):
-        sources.scan(source)
-    assert sources.known(source) is None
+        data_choice.scan(source)
+    assert data_choice.known(source) is None
     add_class(tmp_path / "pets", "ants")
     add_class(tmp_path / "pets", "bees")
-    assert len(sources.scan(source).classes) == 2
-    assert sources.known(source) is not None
+    assert len(data_choice.scan(source).classes) == 2
+    assert data_choice.known(source) is not None
 
 
 def test_the_choice_is_kept_for_a_reload(shop: Shop, tiny_folder: Path) -> None:
@@ -211,13 +211,13 @@ def test_a_folder_that_cannot_be_used_gives_one_sentence_and_nothing_is_lost(sho
 )
 def test_what_is_typed_wrong_is_said(shop: Shop, tmp_path: Path, typed: str, said: str) -> None:
     with pytest.raises(FtlabError, match=said):
-        sources.choose(shop.profile, "folder", typed, 0.15, 0.15)
+        data_choice.choose(shop.profile, "folder", typed, 0.15, 0.15)
 
 
 def test_the_nearest_folder_that_exists_is_named(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError, match=rf"nearest one that exists is {re.escape(str(tmp_path.resolve() / 'photos'))}"):
-        sources.choose(shop.profile, "folder", "photos/pets/ants", 0.15, 0.15)
+        data_choice.choose(shop.profile, "folder", "photos/pets/ants", 0.15, 0.15)
 
 
 def test_nobody_scans_the_whole_root_by_choosing_folder(shop: Shop, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_space_refuses_a_folder_whatever_is_sent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [-1, 7, float("inf"), "x", None, True])
 def test_a_share_stays_within_its_bounds_whatever_is_sent(tmp_path: Path, share: Any) -> None:
-    source = sources.choose(Profile(None, tmp_path), "shapes", "", share, share)
+    source = data_choice.choose(Profile(None, tmp_path), "shapes", "", share, share)
     assert 0.01 <= source.val_share <= 0.9
     assert 0.0 <= source.test_share <= 0.9
 
@@ -351,7 +351,7 @@ def test_the_shelf_lists_what_begins_like_what_is_typed(tmp_path: Path) -> None:
     (root / "people.txt").touch()
 
     def names(typed: str) -> list[str]:
-        return [one.path.name for one in folders.look(root, typed).folders]
+        return [one.path.name for one in folder_browser.look(root, typed).folders]
 
     assert names(f"{root}/") == ["pears", "Pets", "photos"]
     assert names(f"{root}/pe") == ["pears", "Pets"]
@@ -365,28 +365,30 @@ def test_the_shelf_lists_what_begins_like_what_is_typed(tmp_path: Path) -> None:
 def test_the_shelf_leads_back_up_to_the_root_and_no_further(tmp_path: Path) -> None:
     root = tmp_path.resolve()
     (root / "a" / "b").mkdir(parents=True)
-    assert folders.look(root, "a/b/").trail == (root, root / "a", root / "a" / "b")
+    assert folder_browser.look(root, "a/b/").trail == (root, root / "a", root / "a" / "b")
     with pytest.raises(DataError):
-        folders.look(root, "..")
+        folder_browser.look(root, "..")
 
 
 def test_the_shelf_says_where_pictures_are(tiny_folder: Path) -> None:
     root = tiny_folder.parent.resolve()
     (root / "notes").mkdir(exist_ok=True)
     assert {
-        one.path.name: one.pictures for one in folders.look(root, "").folders if one.path.name in ("tiny", "notes")
+        one.path.name: one.pictures
+        for one in folder_browser.look(root, "").folders
+        if one.path.name in ("tiny", "notes")
     } == {
         "tiny": "classes",
         "notes": "",
     }
-    assert {one.pictures for one in folders.look(root, "tiny/").folders} == {"own"}
+    assert {one.pictures for one in folder_browser.look(root, "tiny/").folders} == {"own"}
 
 
 def test_the_shelf_shows_no_link_that_leads_out(tmp_path: Path) -> None:
     root = (tmp_path / "root").resolve()
     (root / "pets").mkdir(parents=True)
     (root / "out").symlink_to("/")
-    assert [one.path.name for one in folders.look(root, "").folders] == ["pets"]
+    assert [one.path.name for one in folder_browser.look(root, "").folders] == ["pets"]
 
 
 def test_pressing_a_folder_goes_in_and_pressing_one_outside_does_not(shop: Shop, tmp_path: Path) -> None:

@@ -12,15 +12,16 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from ftlab.data import catalog, excluding
-from ftlab.errors import DataError
-from ftlab.inspection import findings
-from ftlab.inspection.findings import Finding, Map, Point, Report, Shown
-from ftlab.jobs import examination
-from ftlab.ui import doctor_view, sources
-from ftlab.ui.doctor import Doctor
-from ftlab.ui.guard import Profile
-from ftlab.ui.shop import Shop
+from ftlab.audit import findings
+from ftlab.audit.findings import Finding, Map, Point, Report, Shown
+from ftlab.core.errors import DataError
+from ftlab.data.dataset import catalog, exclusions
+from ftlab.runs.jobs import audit_job
+from ftlab.ui.common import data_choice
+from ftlab.ui.common.access import Profile
+from ftlab.ui.dataset import audit_view
+from ftlab.ui.dataset.actions import Shop
+from ftlab.ui.dataset.audit import Doctor
 
 EVIL = "<img src=x onerror=alert(1)>"
 START, STOP, STATUS, FOUND, MAP = range(5)
@@ -40,7 +41,7 @@ def doctor(profile: Profile) -> Doctor:
 
 
 def scanned(profile: Profile, folder: Path) -> catalog.Catalog:
-    return sources.scan(sources.choose(profile, "folder", str(folder), 0.25, 0.25))
+    return data_choice.scan(data_choice.choose(profile, "folder", str(folder), 0.25, 0.25))
 
 
 def report(found: catalog.Catalog, kind: str = "exact") -> Report:
@@ -97,7 +98,7 @@ def test_while_it_works_it_says_how_far_it_is_and_can_be_stopped(
         finally:
             closed.append(folder)
 
-    monkeypatch.setattr(examination, "examine", work)
+    monkeypatch.setattr(audit_job, "examine", work)
     steps = list(doctor.examine("folder", str(tiny_folder), 0.25, 0.25))
     assert [step[STOP].visible for step in steps] == [True, True, True, False]
     assert "6 of 24" in steps[1][STATUS]
@@ -128,7 +129,7 @@ def test_a_folder_that_vanishes_while_it_is_at_work_is_one_sentence(
         yield {}
         folder.rename(folder.with_name("elsewhere"))
 
-    monkeypatch.setattr(examination, "examine", work)
+    monkeypatch.setattr(audit_job, "examine", work)
     *_, last = doctor.examine("folder", str(tiny_folder), 0.25, 0.25)
     assert "There is no folder" in last[STATUS]
     assert last[STOP].visible is False
@@ -145,7 +146,7 @@ def test_pictures_that_came_since_the_page_looked_are_examined_too(
         findings.keep(report(found), found)
         yield {}
 
-    monkeypatch.setattr(examination, "examine", work)
+    monkeypatch.setattr(audit_job, "examine", work)
     *_, last = doctor.examine("folder", str(tiny_folder), 0.25, 0.25)
     assert "Exact copies" in last[FOUND]
 
@@ -158,10 +159,10 @@ def test_a_click_leaves_a_picture_out_and_another_takes_it_back(
     findings.keep(told, found)
     path = told.findings[1].pictures[0].path
     place, left = doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", picture=path))
-    source = sources.choose(profile, "folder", place, 0.25, 0.25)
-    assert sources.scan(source).excluded == (path,)
+    source = data_choice.choose(profile, "folder", place, 0.25, 0.25)
+    assert data_choice.scan(source).excluded == (path,)
     assert left == {f"folder {tiny_folder}": place.partition("\n")[2]}
-    assert excluding.read(str(source.config()["exclude"])) == (path,)
+    assert exclusions.read(str(source.config()["exclude"])) == (path,)
     shown = doctor.show("folder", place, 0.25, 0.25)
     assert "Pictures left out: 1" in shown[STATUS]
     assert shown[FOUND].count('data-do="back"') == 1
@@ -175,8 +176,8 @@ def test_a_click_leaves_out_all_of_a_kind_but_the_originals(
     told = report(found)
     findings.keep(told, found)
     place, _ = doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", kind="exact"))
-    source = sources.choose(profile, "folder", place, 0.25, 0.25)
-    assert sources.scan(source).excluded == (told.findings[0].pictures[1].path,)
+    source = data_choice.choose(profile, "folder", place, 0.25, 0.25)
+    assert data_choice.scan(source).excluded == (told.findings[0].pictures[1].path,)
 
 
 @pytest.mark.parametrize("asked", [{"do": "leave", "picture": "../../secret"}, {"do": "leave", "kind": "none"}, {}])
@@ -196,19 +197,19 @@ def test_two_visitors_leave_out_each_their_own(doctor: Doctor, profile: Profile,
     places = [
         doctor.decide("folder", str(tiny_folder), 0.25, 0.25, {}, click(do="leave", picture=path))[0] for path in paths
     ]
-    seen = [sources.scan(sources.choose(profile, "folder", place, 0.25, 0.25)).excluded for place in places]
+    seen = [data_choice.scan(data_choice.choose(profile, "folder", place, 0.25, 0.25)).excluded for place in places]
     assert seen == [(paths[0],), (paths[1],)]
-    assert sources.scan(sources.choose(profile, "folder", str(tiny_folder), 0.25, 0.25)).excluded == ()
+    assert data_choice.scan(data_choice.choose(profile, "folder", str(tiny_folder), 0.25, 0.25)).excluded == ()
 
 
 def test_a_list_that_is_gone_is_said_and_a_new_load_forgets_it(doctor: Doctor, tiny_folder: Path) -> None:
-    gone, kept = "0" * 32, excluding.keep(["a.jpg"])
+    gone, kept = "0" * 32, exclusions.keep(["a.jpg"])
     with pytest.raises(DataError, match="not on this server any more"):
-        sources.choose(doctor.profile, "folder", sources.place(str(tiny_folder), gone), 0.25, 0.25)
+        data_choice.choose(doctor.profile, "folder", data_choice.place(str(tiny_folder), gone), 0.25, 0.25)
     assert doctor.clean({"shapes": gone, "shortcut": kept}) == {"shortcut": kept}
     shop = Shop(doctor.profile)
-    for name, place in ((gone, str(tiny_folder)), (kept, sources.place(str(tiny_folder), kept))):
-        stored = {"sample": "folder", "folder": sources.place(str(tiny_folder), name), "val": 0.2, "test": 0.2}
+    for name, place in ((gone, str(tiny_folder)), (kept, data_choice.place(str(tiny_folder), kept))):
+        stored = {"sample": "folder", "folder": data_choice.place(str(tiny_folder), name), "val": 0.2, "test": 0.2}
         _, typed, chosen, *_ = shop.restore(stored)
         assert (typed, chosen) == (str(tiny_folder), place)
 
@@ -227,7 +228,7 @@ def test_names_and_paths_are_text(profile: Profile, tiny_folder: Path) -> None:
     )
     assert told.map is not None
     points = tuple(replace(one, shown=replace(one.shown, name=EVIL, path=EVIL)) for one in told.map.points)
-    page = doctor_view.findings(replace(told, findings=evil), ()) + doctor_view.landscape(
+    page = audit_view.findings(replace(told, findings=evil), ()) + audit_view.landscape(
         replace(told, findings=evil, map=replace(told.map, points=points)), ()
     )
     assert EVIL not in page
@@ -236,12 +237,12 @@ def test_names_and_paths_are_text(profile: Profile, tiny_folder: Path) -> None:
 
 def test_a_healthy_set_and_what_is_true_of_the_whole_are_said(profile: Profile, tiny_folder: Path) -> None:
     told = replace(report(scanned(profile, tiny_folder)), findings=(), left=7, unread=("a.jpg",))
-    page = doctor_view.findings(replace(told, notes=(("tiny", {"side": 224}),)), ())
+    page = audit_view.findings(replace(told, notes=(("tiny", {"side": 224}),)), ())
     assert "Nothing was found" in page
     assert "far smaller than the 224 × 224" in page
     assert "7 were not" in page
     assert "could not be read: 1" in page
-    assert doctor_view.landscape(replace(told, map=None), ()) == ""
+    assert audit_view.landscape(replace(told, map=None), ()) == ""
 
 
 def test_the_last_two_classes_stay(

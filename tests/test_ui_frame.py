@@ -15,11 +15,13 @@ import pytest
 from fastapi.testclient import TestClient
 from gradio.themes.utils.fonts import LocalFont, local_font_available
 
-from ftlab import words
-from ftlab.errors import FtlabError
-from ftlab.ui import build_app, serve, theme
-from ftlab.ui.guard import UPLOAD, Profile
-from ftlab.ui.markup import Markup, empty, escape, join, tag, trouble
+from ftlab.core import messages
+from ftlab.core.errors import FtlabError
+from ftlab.core.html import Markup, escape, join, tag
+from ftlab.ui import build_app, serve
+from ftlab.ui.common import theme
+from ftlab.ui.common.access import UPLOAD, Profile
+from ftlab.ui.common.html import empty, trouble
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}`'\""
@@ -131,7 +133,8 @@ def test_the_header_says_what_to_do_and_escapes_what_it_is_told(tmp_path: Path) 
 
 def test_building_the_page_imports_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from ftlab.ui import build_app; from ftlab.ui.guard import Profile;"
+        "import sys; from pathlib import Path; from ftlab.ui import build_app; "
+        "from ftlab.ui.common.access import Profile; "
         "build_app(Profile(None, Path('runs'))); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -251,4 +254,4 @@ def test_style_sheets_ask_no_other_machine() -> None:
 
 def test_there_are_words_for_every_step_of_the_header() -> None:
     for step in ("pictures", "train", "look"):
-        assert words.text(f"page.step.{step}_do")
+        assert messages.text(f"page.step.{step}_do")

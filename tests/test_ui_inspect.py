@@ -18,14 +18,14 @@ import judged
 import pytest
 from playwright.sync_api import Page, expect
 
-from ftlab.data import rendered
-from ftlab.inspection import evaluate, labelled
-from ftlab.jobs import estimate
-from ftlab.jobs.estimate import Estimate
-from ftlab.runs import Run
+from ftlab.data.samples import sample_sets
+from ftlab.evaluation import datasets, evaluate
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import time_estimate
+from ftlab.runs.jobs.time_estimate import Estimate
 from ftlab.ui import build_app, serve
-from ftlab.ui.guard import Profile
-from ftlab.ui.inspector import FOLDER, Inspector
+from ftlab.ui.common.access import Profile
+from ftlab.ui.inspect.actions import FOLDER, Inspector
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -222,9 +222,9 @@ def test_a_confusion_that_does_not_exist_shows_mistakes(desk: Inspector, run: Ru
 
 
 def test_more_pictures_than_a_page_holds_are_turned(desk: Inspector, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftlab.ui import inspect_view
+    from ftlab.ui.inspect import view
 
-    monkeypatch.setattr(inspect_view, "PAGE", 4)
+    monkeypatch.setattr(view, "PAGE", 4)
     choice, _ = evaluated(desk, run)
     gallery, button, picked, _ = desk.pick_kind(*choice, "random")
     assert button.visible is True
@@ -320,11 +320,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "blue").rename(folder / "<b>blue ${alert(1)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(rendered, "ensure", lambda name, **_: folder)
-        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(sample_sets, "ensure", lambda name, **_: folder)
+        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
         run = judged.run(place / "runs", folder)
         run.append(fabricated.ended())  # else a page that is loaded again turns to it in the Train tab
-        evaluate.inspect(run, labelled.of_split(run, "val"))
+        evaluate.inspect(run, datasets.of_split(run, "val"))
         profile = Profile(place, place / "runs")
         demo = build_app(profile)
         _, address, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))

@@ -15,13 +15,13 @@ import judged
 import pytest
 from playwright.sync_api import Page, expect
 
-from ftlab.data import rendered
-from ftlab.jobs import estimate
-from ftlab.jobs.estimate import Estimate
-from ftlab.runs import Run
+from ftlab.data.samples import sample_sets
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import time_estimate
+from ftlab.runs.jobs.time_estimate import Estimate
 from ftlab.ui import build_app, serve
-from ftlab.ui.guard import Profile
-from ftlab.ui.pair import OWN, Pair
+from ftlab.ui.common.access import Profile
+from ftlab.ui.compare.pair import OWN, Pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 OFFERED = ("whole", "waits", "asking", "which", "first", "second", "noted")
@@ -242,8 +242,8 @@ def url(place: Path) -> Iterator[str]:
     folder = drawn.tiny(place / "tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(rendered, "ensure", lambda name, **_: folder)
-        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(sample_sets, "ensure", lambda name, **_: folder)
+        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
         for seed in (1, 2):
             judged.run(place / "runs", folder, seed)
         profile = Profile(place, place / "runs")

@@ -19,22 +19,21 @@ from gradio.data_classes import ImageData
 from gradio.media import get_image
 from PIL import Image
 
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.data import catalog
-from ftlab.errors import PictureError, WeightsError
-from ftlab.inference.before import Before
-from ftlab.inference.decision import Decision
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import PictureError, WeightsError
+from ftlab.data.dataset import catalog
+from ftlab.inference.before_finetuning import Before
+from ftlab.inference.cam_options import How
+from ftlab.inference.decision_rule import Decision
 from ftlab.inference.faithfulness import Faithfulness
-from ftlab.inference.how import How
 from ftlab.inference.predictor import Explanation, Score
 from ftlab.models.cam_layers import Layer
-from ftlab.runs import Run
-from ftlab.ui import lab as labs
-from ftlab.ui import predict_view as view
-from ftlab.ui.guard import Profile
-from ftlab.ui.lab import UNTRAINED, Lab
-from ftlab.ui.picture import as_sent
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.ui.common.access import Profile
+from ftlab.ui.common.image_field import as_sent
+from ftlab.ui.predict import actions, view
+from ftlab.ui.predict.actions import UNTRAINED, Lab
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}"
 PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict")
@@ -113,7 +112,7 @@ def text(markup: str) -> str:
 
 
 def trained(root: Path, folder: Path | None = None, *, best: bool = True) -> Run:
-    run = runs.create(root, TrainConfig(sample="shapes"))
+    run = run_store.create(root, TrainConfig(sample="shapes"))
     if best:
         run.best.touch()
     if folder:
@@ -274,7 +273,7 @@ def test_a_layer_that_the_model_does_not_have_is_the_usual_one(lab: Lab, asked_h
 
 def test_before_stands_beside_after(lab: Lab, monkeypatch: pytest.MonkeyPatch, asked_how: list[How]) -> None:
     then = Before("imagenet", Stub(), 0)  # type: ignore[arg-type]
-    monkeypatch.setattr("ftlab.inference.before.find", lambda run, model, index: then)
+    monkeypatch.setattr("ftlab.inference.before_finetuning.find", lambda run, model, index: then)
     overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "layer_cam", "early", True))["overlay"]
     assert text(overlay).count("Before fine-tuning") == text(overlay).count("After fine-tuning") == 1
     assert overlay.index("Before fine-tuning") < overlay.index("After fine-tuning")
@@ -294,7 +293,7 @@ def test_weights_that_are_not_here_leave_what_is_now(lab: Lab, monkeypatch: pyte
     def missing(*_given: object) -> Before:
         raise WeightsError("weights.none", title="Net")
 
-    monkeypatch.setattr("ftlab.inference.before.find", missing)
+    monkeypatch.setattr("ftlab.inference.before_finetuning.find", missing)
     overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "grad_cam", "", True))["overlay"]
     assert "Net" in text(overlay)
     assert overlay.count('class="over"') == 1
@@ -372,7 +371,7 @@ def test_several_pictures_give_a_gallery_and_a_table(lab: Lab, tmp_path: Path) -
 
 
 def test_too_many_pictures_are_refused_in_one_line(lab: Lab) -> None:
-    said = lab.predict_several({}, UNTRAINED, ["a.jpg"] * (labs.SEVERAL + 1))
+    said = lab.predict_several({}, UNTRAINED, ["a.jpg"] * (actions.SEVERAL + 1))
     assert 'role="alert"' in said
     assert "at most 200" in said
 
@@ -434,7 +433,7 @@ def test_examples_of_a_run_are_pictures_that_it_has_not_seen_one_of_each_class_f
     tmp_path: Path, tiny_folder: Path
 ) -> None:
     run = trained(tmp_path / "runs", tiny_folder)
-    examples = labs.examples_of(run)
+    examples = actions.examples_of(run)
     kept = {item.path for item in catalog.from_json(run.read("split.json")).splits["test"]}
     assert {str(file.relative_to(tiny_folder)) for file, _ in examples} <= kept
     assert [name for _, name in examples[:3]] == ["amber", "blue", "green"]

@@ -15,14 +15,16 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from ftlab.config import TrainConfig
-from ftlab.data import catalog, preview
-from ftlab.jobs import estimate
-from ftlab.jobs.estimate import Estimate
-from ftlab.ui import build_app, form, sources
-from ftlab.ui import preview as tab
-from ftlab.ui.desk import Desk
-from ftlab.ui.guard import Profile
+from ftlab.config.train_config import TrainConfig
+from ftlab.data import preview
+from ftlab.data.dataset import catalog
+from ftlab.runs.jobs import time_estimate
+from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.ui import build_app
+from ftlab.ui.common import data_choice
+from ftlab.ui.common.access import Profile
+from ftlab.ui.train import augment_preview, form
+from ftlab.ui.train.actions import Desk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +37,7 @@ def desk(tmp_path: Path, tiny_folder: Path) -> Desk:
     """A local start whose data root holds `pictures`, which were looked at."""
     tiny_folder.rename(tmp_path / "pictures")
     desk = Desk(Profile(tmp_path, tmp_path / "runs"))
-    sources.scan(desk.source(DATA))
+    data_choice.scan(desk.source(DATA))
     return desk
 
 
@@ -47,7 +49,7 @@ def widgets() -> form.Form:
 
 def sheet(desk: Desk, widgets: form.Form, number: str = "0", data: list[Any] = DATA, **changed: object) -> str:
     fields = form.shown(TrainConfig()) | changed
-    return tab.sheet(desk, widgets, number, [*data, *fields.values(), None])
+    return augment_preview.sheet(desk, widgets, number, [*data, *fields.values(), None])
 
 
 def pictures_of(html: str) -> list[np.ndarray[Any, Any]]:
@@ -80,7 +82,9 @@ def test_it_says_where_the_variants_come_from(
 
 
 def test_a_large_side_is_made_smaller_for_the_page(desk: Desk, widgets: form.Form) -> None:
-    assert {picture.shape for picture in pictures_of(sheet(desk, widgets, side="700"))} == {(tab.SHOWN, tab.SHOWN, 3)}
+    assert {picture.shape for picture in pictures_of(sheet(desk, widgets, side="700"))} == {
+        (augment_preview.SHOWN, augment_preview.SHOWN, 3)
+    }
 
 
 def test_another_number_is_another_picture_and_any_number_is_one(desk: Desk, widgets: form.Form) -> None:
@@ -123,7 +127,7 @@ def test_a_folder_that_was_not_looked_at_is_not_looked_through(tmp_path: Path, t
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from ftlab.data import rendered
+    from ftlab.data.samples import sample_sets
     from ftlab.ui import serve
 
     place = tmp_path_factory.mktemp("preview")
@@ -135,8 +139,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             Image.fromarray(pixels).save(place / "set" / split / name / f"{index}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(rendered, "ensure", lambda name, **_: place / "set")
-        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(sample_sets, "ensure", lambda name, **_: place / "set")
+        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
         profile = Profile(place, place / "runs")
         demo = build_app(profile)
         _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from ftlab.config import TrainConfig
-from ftlab.data import rendered
-from ftlab.errors import RunError
-from ftlab.jobs import estimate, finder
-from ftlab.jobs.estimate import Estimate
-from ftlab.jobs.finder import Sweep
-from ftlab.ui import build_app, form, rates, sources
-from ftlab.ui.desk import Desk
-from ftlab.ui.guard import Profile
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import RunError
+from ftlab.data.samples import sample_sets
+from ftlab.runs.jobs import lr_sweep, time_estimate
+from ftlab.runs.jobs.lr_sweep import Sweep
+from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.ui import build_app
+from ftlab.ui.common import data_choice
+from ftlab.ui.common.access import Profile
+from ftlab.ui.train import form, lr_finder
+from ftlab.ui.train.actions import Desk
 
 DATA = ["folder", "pictures", 0.15, 0.15]
 """What the Dataset tab's components say of the folder of the tests."""
@@ -46,12 +48,12 @@ def widgets() -> form.Form:
 
 def found(desk: Desk, widgets: form.Form, **changed: object) -> tuple[str, float | None]:
     fields = form.shown(TrainConfig()) | changed
-    return rates.found(desk, widgets, [*DATA, *fields.values(), None])
+    return lr_finder.found(desk, widgets, [*DATA, *fields.values(), None])
 
 
 def test_the_drawing_has_the_losses_as_they_are_over_the_logarithm_of_the_rate() -> None:
     made = sweep()
-    text = rates.drawing(made)
+    text = lr_finder.drawing(made)
     line = re.search(r'<polyline class="raw train" points="([^"]+)"', text)
     assert line is not None
     points = [tuple(map(float, pair.split(","))) for pair in line[1].split()]
@@ -63,7 +65,7 @@ def test_the_drawing_has_the_losses_as_they_are_over_the_logarithm_of_the_rate()
 
 
 def test_without_a_suggestion_it_says_so_and_draws_no_mark() -> None:
-    text = rates.drawing(Sweep([*np.geomspace(1e-6, 10, 50)], [1.0] * 50))
+    text = lr_finder.drawing(Sweep([*np.geomspace(1e-6, 10, 50)], [1.0] * 50))
     assert "does not fall at any rate" in text
     assert 'class="best"' not in text
 
@@ -72,7 +74,7 @@ def test_what_stands_in_the_way_is_told_in_one_sentence(
     desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "Look at the pictures" in found(desk, widgets)[0]
-    sources.scan(desk.source(DATA))
+    data_choice.scan(desk.source(DATA))
     assert "The weights of ResNet-18 are not here yet" in found(desk, widgets, backbone="resnet18")[0]
     assert "&quot;Epochs&quot; is 0" in found(desk, widgets, epochs=0)[0]
     with monkeypatch.context() as patch:
@@ -82,11 +84,11 @@ def test_what_stands_in_the_way_is_told_in_one_sentence(
     def fail(*_: object, **__: object) -> None:
         raise RunError("run.measure", cause="<b>no memory</b>")
 
-    monkeypatch.setattr(finder, "find", fail)
+    monkeypatch.setattr(lr_sweep, "find", fail)
     text, suggestion = found(desk, widgets)
     assert "&lt;b&gt;no memory" in text
     assert suggestion is None
-    monkeypatch.setattr(finder, "find", lambda *_, **__: None)
+    monkeypatch.setattr(lr_sweep, "find", lambda *_, **__: None)
     assert "when nothing else is training" in found(desk, widgets)[0]
 
 
@@ -99,8 +101,8 @@ def test_it_asks_about_the_settings_of_the_form(
         asked.extend(given)
         return sweep()
 
-    sources.scan(desk.source(DATA))
-    monkeypatch.setattr(finder, "find", find)
+    data_choice.scan(desk.source(DATA))
+    monkeypatch.setattr(lr_sweep, "find", find)
     _, suggestion = found(desk, widgets, mode="scratch", optimizer="sgd")
     assert suggestion == sweep().suggestion()
     settings, folder = asked
@@ -117,9 +119,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     drawn.tiny(place / "set")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(rendered, "ensure", lambda name, **_: place / "set")
-        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
-        patch.setattr(finder, "find", lambda *_, **__: sweep())
+        patch.setattr(sample_sets, "ensure", lambda name, **_: place / "set")
+        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(lr_sweep, "find", lambda *_, **__: sweep())
         profile = Profile(place, place / "runs")
         demo = build_app(profile)
         _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))

@@ -12,15 +12,16 @@ import pytest
 from playwright.sync_api import Page, expect
 from unusual import changed
 
-from ftlab import config
-from ftlab import recipes as known
-from ftlab.config import TrainConfig
-from ftlab.data import rendered
-from ftlab.errors import ConfigError
-from ftlab.jobs import estimate
-from ftlab.jobs.estimate import Estimate
-from ftlab.ui import build_app, form, recipes, serve
-from ftlab.ui.guard import Profile
+from ftlab.config import recipes as known
+from ftlab.config import train_config
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError
+from ftlab.data.samples import sample_sets
+from ftlab.runs.jobs import time_estimate
+from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.ui import build_app, serve
+from ftlab.ui.common.access import Profile
+from ftlab.ui.train import form, recipe_picker
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
@@ -32,7 +33,7 @@ def widgets(*, space: bool = False, minutes: float = 0.0) -> form.Form:
 
 def filled(fields: form.Form, settings: TrainConfig) -> TrainConfig:
     """The configuration that the form stands for once these settings were put into it."""
-    *inputs, _, val_share, test_share = recipes.values(fields, settings)
+    *inputs, _, val_share, test_share = recipe_picker.values(fields, settings)
     return fields.read(inputs, val_share=val_share, test_share=test_share)
 
 
@@ -40,7 +41,7 @@ def filled(fields: form.Form, settings: TrainConfig) -> TrainConfig:
 def test_a_recipe_fills_the_form_with_all_that_it_says(name: str) -> None:
     settings = known.get(name).config()
     stood_for = filled(widgets(), settings)
-    assert config.resolve(stood_for) == config.resolve(settings)
+    assert train_config.resolve(stood_for) == train_config.resolve(settings)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "densenet121", "timm/levit_128s"])
@@ -56,7 +57,7 @@ def test_on_a_space_the_limits_of_time_hold_and_the_machine_is_left_out() -> Non
 
 
 def test_about_a_recipe_stands_what_it_teaches_where_it_is_from_and_its_command() -> None:
-    told = recipes.about(known.get("hotdog-finetune"))
+    told = recipe_picker.about(known.get("hotdog-finetune"))
     assert "2,000 pictures" in told
     assert "0.939" in told
     assert 'href="https://d2l.ai/' in told
@@ -69,13 +70,13 @@ def test_about_a_recipe_stands_what_it_teaches_where_it_is_from_and_its_command(
 
 @pytest.mark.parametrize("settings", [TrainConfig(sample="shapes"), changed()], ids=["untouched", "unusual"])
 def test_settings_that_were_saved_are_loaded_again_but_for_the_pictures(settings: TrainConfig) -> None:
-    file = recipes.write(settings, open_server=False)
-    assert recipes.read(file) == dataclasses.replace(settings, data="", sample="", exclude="")
+    file = recipe_picker.write(settings, open_server=False)
+    assert recipe_picker.read(file) == dataclasses.replace(settings, data="", sample="", exclude="")
     assert not file.exists(), "what was sent is not kept"
 
 
 def test_a_file_from_a_space_tells_nothing_of_its_folders() -> None:
-    text = recipes.write(
+    text = recipe_picker.write(
         dataclasses.replace(changed(), data="/home/somebody", exclude="/home/somebody/out"), open_server=True
     ).read_text()
     assert "somebody" not in text
@@ -90,14 +91,14 @@ def test_a_file_from_a_space_tells_nothing_of_its_folders() -> None:
         ("[]", "not a JSON object"),
         ('{"epochs": -3}', "--epochs"),
         ('{"moment": 1}', "moment"),
-        (" " * recipes.LARGEST + "{}", "too large"),
+        (" " * recipe_picker.LARGEST + "{}", "too large"),
     ],
 )
 def test_a_file_that_does_not_do_is_refused_in_one_sentence(tmp_path: Path, content: str, told: str) -> None:
     file = tmp_path / "config.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=told):
-        recipes.read(file)
+        recipe_picker.read(file)
     assert file.exists(), "a file of one's own is left alone"
 
 
@@ -106,8 +107,8 @@ def test_a_file_that_does_not_do_is_refused_in_one_sentence(tmp_path: Path, cont
 
 @pytest.fixture
 def url(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(rendered, "ensure", lambda name, **_: tiny_folder)
-    monkeypatch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+    monkeypatch.setattr(sample_sets, "ensure", lambda name, **_: tiny_folder)
+    monkeypatch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
     profile = Profile(tmp_path, tmp_path / "runs")
     demo = build_app(profile)
     _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))

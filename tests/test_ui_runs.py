@@ -17,16 +17,19 @@ import staged
 from playwright.sync_api import Page, expect
 from staged import Stage
 
-from ftlab import about, disk, runs, trash
-from ftlab.data import rendered
-from ftlab.jobs import estimate
-from ftlab.jobs.estimate import Estimate
-from ftlab.run import Run
-from ftlab.ui import build_app, compare, keeper, serve
-from ftlab.ui.desk import Desk
-from ftlab.ui.guard import Profile
-from ftlab.ui.keeper import Keeper
-from ftlab.ui.lab import Lab
+from ftlab.core import file_io
+from ftlab.data.samples import sample_sets
+from ftlab.runs import run_notes, run_store, trash
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import time_estimate
+from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.ui import build_app, serve
+from ftlab.ui.common.access import Profile
+from ftlab.ui.compare import tab as compare_tab
+from ftlab.ui.predict.actions import Lab
+from ftlab.ui.runs import actions
+from ftlab.ui.runs.actions import Keeper
+from ftlab.ui.train.actions import Desk
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 expect.set_options(timeout=20_000)
@@ -59,7 +62,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def made(root: Path, title: str = "", notes: str = "", **settings: object) -> Run:
     run = fabricated.make(root, [*fabricated.story(epochs=1), fabricated.ended()], **settings)
-    about.write(run, title=title, notes=notes)
+    run_notes.write(run, title=title, notes=notes)
     return run
 
 
@@ -121,7 +124,7 @@ def test_a_search_leaves_those_in_which_all_words_stand(tab: Keeper, root: Path)
 def test_more_than_a_screen_of_them_is_shown_on_demand(
     tab: Keeper, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "STEP", 2)
+    monkeypatch.setattr(actions, "STEP", 2)
     for _ in range(5):
         made(root)
     told = opened(tab)
@@ -176,13 +179,13 @@ def test_only_a_run_with_a_model_can_be_tried(tab: Keeper, root: Path) -> None:
 def test_title_and_notes_are_saved_and_every_list_has_them(tab: Keeper, root: Path, told: list[str]) -> None:
     run = made(root)
     answer = tab.save({}, "", "newest", "runs", those(run), "My title", "one\ntwo")
-    assert about.read(run) == about.About("My title", "one\ntwo")
+    assert run_notes.read(run) == run_notes.About("My title", "one\ntwo")
     assert "My title" in text(answer[1])
     assert Desk(tab.profile).choices({})[0][0].startswith("My title · ")
     assert tab.save({}, "", "newest", "runs", those(run), "x" * 81, "") == [gr.skip()] * 4
     assert told[0] == "Saved."
     assert "at most 80" in told[1]
-    assert about.read(run).title == "My title"
+    assert run_notes.read(run).title == "My title"
 
 
 def test_where_a_run_began_and_who_began_with_it_is_told(tab: Keeper, root: Path) -> None:
@@ -207,7 +210,7 @@ def test_a_damaged_run_can_be_looked_at_and_deleted(tab: Keeper, root: Path) -> 
 def test_what_a_page_makes_up_picks_nothing(tab: Keeper, root: Path, picked: Any) -> None:
     made(root)
     told = opened(tab, picked)
-    assert told["picked"] == {"names": [], "most": keeper.STEP}
+    assert told["picked"] == {"names": [], "most": actions.STEP}
     assert not seen(told["delete"])
 
 
@@ -230,7 +233,7 @@ def test_a_run_is_deleted_and_brought_back(tab: Keeper, root: Path) -> None:
     )
     told = shown(tab.restore({}, "", "newest", "bin", those(run)))
     assert "Back among the runs: 1" in text(told["said"])
-    assert set(runs.names(root)) == {run.name, kept.name}
+    assert set(run_store.names(root)) == {run.name, kept.name}
 
 
 def test_a_run_at_work_is_not_deleted(tab: Keeper, root: Path, stage: Stage) -> None:
@@ -238,7 +241,7 @@ def test_a_run_at_work_is_not_deleted(tab: Keeper, root: Path, stage: Stage) -> 
     staged.until(lambda: run.tail()[0])
     told = shown(tab.delete({}, "", "newest", "runs", those(run)))
     assert "Stop it first, then delete it" in text(told["said"])
-    assert runs.names(root) == [run.name]
+    assert run_store.names(root) == [run.name]
 
 
 def test_emptying_asks_first_and_says_what_is_freed(tab: Keeper, root: Path) -> None:
@@ -274,7 +277,7 @@ def test_a_deleted_run_breaks_no_other_tab(tab: Keeper, tmp_path: Path, root: Pa
     assert "That run is in the bin" in text(desk.look(store).head)
     said = Lab(tab.profile).predict(store, run.name, str(tmp_path / "x.png"))[0]
     assert "in the bin" in text(said)
-    panel = compare.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
+    panel = compare_tab.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
     assert "Nothing to compare yet" in text(panel.shown({}, [run.name, other.name])[0])
     assert panel.listed({}, [run.name, other.name])[0].value == [other.name]
     trash.empty(root)
@@ -284,13 +287,13 @@ def test_a_deleted_run_breaks_no_other_tab(tab: Keeper, tmp_path: Path, root: Pa
 def test_a_series_that_names_a_deleted_run_is_still_shown(
     tab: Keeper, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ftlab.jobs import series
+    from ftlab.runs.jobs import series
 
     run, other = made(root), made(root)
     at_work = series.Series((run.name, other.name), series.MODES)
     monkeypatch.setattr(series, "newest", lambda _: at_work)
     trash.discard([run])
-    panel = compare.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
+    panel = compare_tab.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
     assert panel.listed({}, [])[0].value == [other.name]
     chooser, said, _ = panel.again({}, [])
     assert chooser.value == [other.name]
@@ -301,10 +304,10 @@ def test_a_series_that_names_a_deleted_run_is_still_shown(
 def test_an_old_run_is_opened_and_compared_though_lists_offer_the_newest(
     tab: Keeper, root: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftlab.ui.desk.LISTED", 1)
+    monkeypatch.setattr("ftlab.ui.train.actions.LISTED", 1)
     several = [made(root) for _ in range(3)]
     old = min(several, key=lambda run: run.name)
-    assert [name for _, name in tab.desk.choices({})] == runs.names(root)[:1]
+    assert [name for _, name in tab.desk.choices({})] == run_store.names(root)[:1]
     store, tabs = tab.opener("predict")({}, those(old))
     assert (store["run"], tabs.selected) == (old.name, "predict")
     assert old.name in tab.desk.names(store)
@@ -326,19 +329,19 @@ def test_visitors_of_a_space_see_and_change_their_own_runs_only(root: Path, told
     assert "not here any more" in text(seen_now["said"])
     assert space.save(store, "", "newest", "runs", those(other), "x", "y") == [gr.skip()] * 4
     assert "no run" in told[0]
-    assert about.read(other).title == "Theirs"
+    assert run_notes.read(other).title == "Theirs"
     trash.discard([other])
     space.delete(store, "", "newest", "runs", those(mine))
     seen_now = shown(space.opened(store, "", "newest", "bin", those(mine, other)))
     assert names(seen_now["table"]) == [mine.name]
     assert not seen(seen_now["empty"])
-    size = disk.size(root)
+    size = file_io.size(root)
     assert "whoever runs it" in text(shown(space.empty(store, "", "newest", "bin", {}))["said"])
-    assert disk.size(root) == size
+    assert file_io.size(root) == size
     space.restore(store, "", "newest", "bin", those(mine, other))
-    assert runs.names(root) == []
+    assert run_store.names(root) == []
     space.restore(store, "", "newest", "bin", those(mine))
-    assert runs.names(root) == [mine.name]
+    assert run_store.names(root) == [mine.name]
 
 
 # In a browser
@@ -350,8 +353,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = drawn.tiny(place / "tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(rendered, "ensure", lambda name, **_: folder)
-        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(sample_sets, "ensure", lambda name, **_: folder)
+        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
         made(place / "runs", "First try", "the example of the page")
         made(place / "runs", mode="full")
         made(place / "runs", EVIL, "Käfer: " + "a long note " * 30, mode="scratch")
@@ -413,4 +416,4 @@ def test_a_person_finds_names_deletes_and_brings_back_a_run(
     rows.locator("input").check()
     page.locator("#shelf-restore").click()
     expect(page.locator("#shelf-table")).to_contain_text("The bin is empty")
-    assert len(runs.names(lab.root)) == 3
+    assert len(run_store.names(lab.root)) == 3

@@ -9,10 +9,10 @@ import torch
 from fabricated import make, story
 from safetensors.torch import save_file
 
-from ftlab.config import TrainConfig
-from ftlab.errors import FtlabError
-from ftlab.ui.guard import Profile, profile
-from ftlab.ui.start_from import checked
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import FtlabError
+from ftlab.ui.common.access import Profile, profile
+from ftlab.ui.common.init_choice import checked
 
 
 @pytest.fixture

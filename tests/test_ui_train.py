@@ -17,16 +17,19 @@ import pytest
 from playwright.sync_api import Page, expect
 from staged import DEAF, Stage, until
 
-from ftlab import backbones, machine, runs, words
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError, DataError, RunError
-from ftlab.jobs import estimate, worker
-from ftlab.jobs.estimate import Estimate
-from ftlab.runs import Run
-from ftlab.ui import build_app, form, layers, live, sources, train
-from ftlab.ui import desk as desk_module
-from ftlab.ui.desk import Desk
-from ftlab.ui.guard import Profile
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import machine, messages
+from ftlab.core.errors import ConfigError, DataError, RunError
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch, time_estimate
+from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.ui import build_app
+from ftlab.ui.common import data_choice, run_status
+from ftlab.ui.common.access import Profile
+from ftlab.ui.train import actions, form, layers, tab
+from ftlab.ui.train.actions import Desk
 
 expect.set_options(timeout=20_000)
 
@@ -38,8 +41,8 @@ DATA = ["folder", "pictures", 0.15, 0.15]
 def desk(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A local start whose data root holds `pictures`; nothing is started or measured for real."""
     tiny_folder.rename(tmp_path / "pictures")
-    monkeypatch.setattr(worker, "_spawn", lambda words, run: run)
-    monkeypatch.setattr(estimate, "known", lambda *_: None)
+    monkeypatch.setattr(launch, "_spawn", lambda words, run: run)
+    monkeypatch.setattr(time_estimate, "known", lambda *_: None)
     return Desk(Profile(tmp_path, tmp_path / "runs"))
 
 
@@ -106,7 +109,7 @@ def test_start_runs_the_command_that_was_shown(desk: Desk, widgets: form.Form, m
         spawned.append(words)
         return run
 
-    monkeypatch.setattr(worker, "_spawn", spawn)
+    monkeypatch.setattr(launch, "_spawn", spawn)
     given = [*DATA, *inputs(**form.shown(TrainConfig(mode="full", epochs=3)))]
     _, shown = desk.said_before(widgets, given)
     run = desk.start(desk.settings(widgets, given)[1])
@@ -142,7 +145,7 @@ def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: Desk) -> None:
 def test_a_run_is_asked_to_stop_or_ended_now(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     run = at_work(desk.profile.runs)
     ended: list[Run] = []
-    monkeypatch.setattr(worker, "end", ended.append)
+    monkeypatch.setattr(launch, "end", ended.append)
     desk.stop(run, now=False)
     assert (run.stop_asked(), ended) == (True, [])
     desk.stop(run, now=True)
@@ -175,13 +178,13 @@ def test_facts_tell_pictures_parameters_weights_and_time(
 ) -> None:
     given = [*DATA, *inputs()]
     assert "not looked at yet" in desk.said_before(widgets, given)[0]
-    sources.scan(desk.source(DATA))
+    data_choice.scan(desk.source(DATA))
     text = desk.said_before(widgets, given)[0]
     assert "3 classes, 18 pictures to learn from, 3 to check" in text
     assert "3,843 of 3.4 M learn" in text
     assert "here, nothing to download" in text
     assert "being measured" in text
-    monkeypatch.setattr(estimate, "known", lambda *_: Estimate(seconds=83.0, images_per_second=190.4))
+    monkeypatch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=83.0, images_per_second=190.4))
     assert "about 1 min 23 s on this machine (190 pictures/s)" in desk.said_before(widgets, given)[0]
 
 
@@ -217,7 +220,7 @@ def test_one_that_timm_does_not_have_stands_in_the_way(
     _, settings = desk.settings(widgets, given)
     with pytest.raises(ConfigError):
         desk.start(settings)
-    assert runs.names(desk.profile.runs) == []
+    assert run_store.names(desk.profile.runs) == []
     text, command = desk.said_before(widgets, given)
     assert "Nearest: others" in text
     assert command == ""
@@ -226,7 +229,7 @@ def test_one_that_timm_does_not_have_stands_in_the_way(
 def test_layers_are_shown_for_the_classes_of_the_pictures(desk: Desk, widgets: form.Form) -> None:
     given = (*DATA, *inputs(backbone="resnet18"))
     assert "ResNet-18, Frozen, 10 classes: 5,130 of 11,181,642 parameters learn" in layers.show(desk, widgets, given)
-    sources.scan(desk.source(DATA))
+    data_choice.scan(desk.source(DATA))
     shown = layers.show(desk, widgets, given)
     assert "3 classes: 1,539 of" in shown
     assert "<code>layer4.1</code><span>BasicBlock</span>" in shown
@@ -260,9 +263,9 @@ def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
         asked.append(facts[1:])
         raise RunError("run.measure", cause="no memory")
 
-    monkeypatch.setattr(estimate, "measure", fail)
+    monkeypatch.setattr(time_estimate, "measure", fail)
     given = [*DATA, *inputs()]
-    sources.scan(desk.source(DATA))
+    data_choice.scan(desk.source(DATA))
     for _ in range(2):
         desk.measure(*desk.settings(widgets, given), lambda: True)
     assert asked == [(desk.source(DATA).folder, 18, 3)]
@@ -272,7 +275,7 @@ def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
 def test_nothing_is_measured_while_a_training_is_under_way(
     desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources.scan(desk.source(DATA))
+    data_choice.scan(desk.source(DATA))
     settings = desk.settings(widgets, [*DATA, *inputs()])
     went_on: list[bool] = []
 
@@ -281,7 +284,7 @@ def test_nothing_is_measured_while_a_training_is_under_way(
         at_work(desk.profile.runs)
         went_on.append(wanted())
 
-    monkeypatch.setattr(estimate, "measure", measure)
+    monkeypatch.setattr(time_estimate, "measure", measure)
     desk.measure(*settings, lambda: True)
     assert went_on == [True, False], "a start ends the measurement"
     desk.measure(*settings, lambda: True)
@@ -293,14 +296,14 @@ def test_nothing_is_measured_while_a_training_is_under_way(
 
 def sent(desk: Desk, store: object, seen: object) -> tuple[list[Any], object]:
     """What is sent to a page that shows `seen`, and what it shows then."""
-    values = train._show(desk, store, seen)
+    values = tab._show(desk, store, seen)
     skip = gr.skip()
     return [value for value in values if value != skip], values[-1] if values[-1] != skip else seen
 
 
 def test_a_page_is_sent_what_is_new_and_nothing_else(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "AGAIN", 0.0)
-    monkeypatch.setattr(desk_module, "AGAIN", 0.0)
+    monkeypatch.setattr(run_status, "AGAIN", 0.0)
+    monkeypatch.setattr(actions, "AGAIN", 0.0)
     run = at_work(desk.profile.runs)
     store = {"run": run.name}
     everything, seen = sent(desk, store, {})
@@ -324,7 +327,7 @@ def test_a_folder_of_runs_that_cannot_be_read_is_told_on_the_page(
     def refuse(_: object) -> list[str]:
         raise PermissionError(13, "not <yours>")
 
-    monkeypatch.setattr(runs, "names", refuse)
+    monkeypatch.setattr(run_store, "names", refuse)
     assert "not &lt;yours&gt;" in str(sent(desk, {"run": "x"}, {})[0])
     assert "cannot be shown" in caplog.text
 
@@ -343,15 +346,15 @@ def test_the_curves_are_given_as_a_picture(desk: Desk, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A page with a finished run, and one that is written to as the test goes on."""
-    from ftlab.data import rendered
+    from ftlab.data.samples import sample_sets
     from ftlab.ui import serve
 
     place = tmp_path_factory.mktemp("lab")
     root = place / "runs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(rendered, "ensure", lambda name, **_: _pictures(place / name))
-        patch.setattr(estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(sample_sets, "ensure", lambda name, **_: _pictures(place / name))
+        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
         demo = build_app(Profile(place, root))
         options = serve.launch_options(Profile(place, root))
         _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
@@ -387,7 +390,7 @@ def test_the_form_follows_backbone_and_mode_and_loses_nothing_over_a_slip(page: 
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--backbone convnext_tiny --mode full --runs"))
     for theme in ("rates", "end"):
-        page.get_by_text(words.text(f"theme.{theme}"), exact=True).click()
+        page.get_by_text(messages.text(f"theme.{theme}"), exact=True).click()
     page.locator("#train-seed input").fill("7")
     expect(command).to_have_value(re.compile("--seed 7 --runs"))
     page.locator("#train-warmup").get_by_role("button", name="Reset to default value").click()
@@ -399,7 +402,7 @@ def test_the_form_follows_backbone_and_mode_and_loses_nothing_over_a_slip(page: 
     expect(page.locator("#train-facts")).to_contain_text('"Epochs" is 0: it must lie between 1 and 10000.')
     page.locator("#train-start").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text('"Epochs" is 0')
-    assert runs.names(lab.runs) == []
+    assert run_store.names(lab.runs) == []
     epochs.fill("2")
     expect(command).to_have_value(re.compile("--mode full --epochs 2 --seed 7 --runs"))
 
@@ -472,7 +475,7 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
 def test_one_that_hangs_is_ended_by_force_and_one_that_is_killed_says_so(
     page: Page, lab: SimpleNamespace, stage: Stage, monkeypatch: pytest.MonkeyPatch, screenshots: Path
 ) -> None:
-    monkeypatch.setattr(worker, "PATIENCE", 1.5)
+    monkeypatch.setattr(launch, "PATIENCE", 1.5)
     clock = SimpleNamespace(stands=0.0, awake=machine.awake)
     monkeypatch.setattr(machine, "awake", lambda: clock.stands or clock.awake())
     run = stage.start(lab.runs, DEAF)

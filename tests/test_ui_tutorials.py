@@ -12,12 +12,13 @@ from loopback import Server
 from test_fetch import quick, row, server
 from test_ui_dataset import SHOWN
 
-from ftlab.data import download, fetch
-from ftlab.data.fetch import DataSet
-from ftlab.errors import DataError
-from ftlab.ui import sources, tutorials
-from ftlab.ui.guard import Profile
-from ftlab.ui.shop import Shop, offered
+from ftlab.core.errors import DataError
+from ftlab.data.sources import download, tutorial_datasets
+from ftlab.data.sources.tutorial_datasets import DataSet
+from ftlab.ui.common import data_choice
+from ftlab.ui.common.access import Profile
+from ftlab.ui.dataset import tutorial_picker
+from ftlab.ui.dataset.actions import Shop, offered
 
 __all__ = ["quick", "row", "server"]
 
@@ -44,14 +45,14 @@ def text(markup: str) -> str:
 
 
 def test_a_local_page_offers_all_sets_with_their_size_and_terms(local: Shop) -> None:
-    labels = {name: label for label, name in tutorials.choices(local.profile)}
-    assert list(labels) == list(fetch.TABLE)
+    labels = {name: label for label, name in tutorial_picker.choices(local.profile)}
+    assert list(labels) == list(tutorial_datasets.TABLE)
     assert labels["flowers"] == "Flowers · 229 MB"
-    for name, one in fetch.TABLE.items():
-        said = text(tutorials.about(name))
+    for name, one in tutorial_datasets.TABLE.items():
+        said = text(tutorial_picker.about(name))
         assert one.terms in said
         assert one.source in said
-        assert str(one.megabytes) in tutorials.button(name)
+        assert str(one.megabytes) in tutorial_picker.button(name)
 
 
 def test_a_set_is_fetched_from_the_page_and_shown(local: Shop, row: DataSet) -> None:
@@ -71,8 +72,8 @@ def test_the_choice_is_found_again_and_trained_on(local: Shop, row: DataSet) -> 
     assert kept["sample"] == "tutorial"
     sample, _, place, *_, which = local.restore(kept)
     assert (sample, place, which) == ("tutorial", "pets", "pets")
-    settings = sources.choose(local.profile, sample, place, 0.15, 0.15).config()
-    assert settings["data"] == str(fetch.find(row))
+    settings = data_choice.choose(local.profile, sample, place, 0.15, 0.15).config()
+    assert settings["data"] == str(tutorial_datasets.find(row))
 
 
 def test_what_goes_wrong_is_told_in_one_line_and_nothing_is_lost(
@@ -93,19 +94,19 @@ def test_where_others_reach_the_server_only_what_is_here_is_offered(
     lan = Profile(tmp_path, tmp_path / "runs")
     for profile in (space.profile, lan):
         assert "tutorial" not in offered(profile)
-        assert tutorials.choices(profile) == []
+        assert tutorial_picker.choices(profile) == []
     refused = pressed(space, "pets")
     assert "fetches no data sets" in text(refused["summary"])
     assert server.asked == []
     pressed(local, "pets")
     for profile in (space.profile, lan):
         assert "tutorial" in offered(profile)
-        assert tutorials.choices(profile) == [("Pets · here", "pets")]
+        assert tutorial_picker.choices(profile) == [("Pets · here", "pets")]
     assert "<h3>Pets</h3>" in pressed(space, "pets")["summary"]
 
 
 @pytest.mark.parametrize("name", ["", "../../etc", "nothing", None, 7])
 def test_a_set_that_is_none_is_refused_whoever_sent_its_name(local: Shop, name: Any) -> None:
     with pytest.raises(DataError):
-        sources.choose(local.profile, "tutorial", name, 0.15, 0.15)
+        data_choice.choose(local.profile, "tutorial", name, 0.15, 0.15)
     assert "ftlab-trouble" in pressed(local, name)["summary"]

@@ -14,15 +14,17 @@ import gradio as gr
 import pytest
 from gradio.utils import get_upload_folder
 
-from ftlab import disk, places, runs
-from ftlab.config import TrainConfig
-from ftlab.data import archive
-from ftlab.errors import DataError
-from ftlab.jobs import worker
-from ftlab.runs import Run
-from ftlab.ui import folders, sources, uploads
-from ftlab.ui.guard import Profile, inside, visitors
-from ftlab.ui.shop import Shop
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import file_io, user_dirs
+from ftlab.core.errors import DataError
+from ftlab.data.sources import archive
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch
+from ftlab.ui.common import data_choice, uploads
+from ftlab.ui.common.access import Profile, inside, visitors
+from ftlab.ui.dataset import folder_browser
+from ftlab.ui.dataset.actions import Shop
 
 PICTURE = drawn.png(64, 48)
 
@@ -79,12 +81,12 @@ def test_a_visitor_of_a_space_sends_a_zip_and_sees_what_is_in_it(space: Profile)
 
 def test_a_training_reads_what_was_sent_by_a_command_that_works_when_typed(space: Profile) -> None:
     sent, _, _ = send(Shop(space), zipped())
-    source = sources.choose(space, "upload", sent, 0.25, 0.25)
+    source = data_choice.choose(space, "upload", sent, 0.25, 0.25)
     settings = TrainConfig(**source.config())  # type: ignore[arg-type]
     assert Path(settings.data).is_dir()
-    words = worker.command(settings, space.runs)
+    words = launch.command(settings, space.runs)
     assert words[words.index("--data") + 1] == str(source.folder)
-    assert sources.scan(source).classes == ("ants", "bees")
+    assert data_choice.scan(source).classes == ("ants", "bees")
 
 
 def test_a_zip_that_is_refused_leaves_what_was_sent_before_as_it_is(space: Profile) -> None:
@@ -104,7 +106,7 @@ def test_a_first_zip_that_is_refused_leaves_nothing(space: Profile) -> None:
     _, _, shown = send(Shop(space), zipped(each=0))
     assert 'role="alert"' in shown[0]
     assert not shown[9].interactive
-    assert disk.size(visitors()) == 0
+    assert file_io.size(visitors()) == 0
 
 
 def test_a_new_zip_takes_the_place_of_the_one_before(space: Profile) -> None:
@@ -140,16 +142,16 @@ def test_a_name_cannot_be_guessed_or_bent(space: Profile) -> None:
 
 
 def test_no_path_that_is_typed_leads_to_what_others_sent(tmp_path: Path) -> None:
-    home = places.home()
+    home = user_dirs.home()
     profile = Profile(home.parent.resolve(), tmp_path / "runs")
     sent, _, _ = send(Shop(profile), zipped())
     for typed in (visitors(), visitors() / sent, uploads.find(sent)):
         with pytest.raises(DataError, match="lies outside"):
             inside(profile.data_root, typed)
-    assert "visitors" not in [one.path.name for one in folders.look(home.parent.resolve(), f"{home}/").folders]
+    assert "visitors" not in [one.path.name for one in folder_browser.look(home.parent.resolve(), f"{home}/").folders]
     with pytest.raises(DataError, match="lies outside"):
-        sources.choose(profile, "folder", str(home), 0.15, 0.15)
-    assert sources.choose(profile, "upload", sent, 0.15, 0.15).folder == uploads.find(sent)
+        data_choice.choose(profile, "folder", str(home), 0.15, 0.15)
+    assert data_choice.choose(profile, "upload", sent, 0.15, 0.15).folder == uploads.find(sent)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights are others on Windows")
@@ -199,7 +201,7 @@ def test_looking_at_it_counts_as_use(space: Profile) -> None:
 def test_what_a_training_reads_stays_whatever_its_age(space: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(space)
     sent, _, _ = send(shop, zipped())
-    run = runs.create(space.runs, TrainConfig(data=str(uploads.find(sent))))
+    run = run_store.create(space.runs, TrainConfig(data=str(uploads.find(sent))))
     age(sent, uploads.SPACE_KEEP * 9)
     monkeypatch.setattr(Run, "live", lambda self: True)
     uploads.clear(space)
@@ -257,7 +259,7 @@ def test_a_zip_and_a_list_are_offered_and_scanned_like_a_folder(
         "path,label\n" + "".join(f"tiny/amber/amber_{n}.jpg,{'ab'[n % 2]}\n" for n in (1, 2, 3, 5, 6, 7))
     )
     shop = Shop(local)
-    offered = {one.path.name: one.pictures for one in folders.look(tmp_path.resolve(), "").folders}
+    offered = {one.path.name: one.pictures for one in folder_browser.look(tmp_path.resolve(), "").folders}
     assert (offered["pets.zip"], offered["tiny.csv"], offered["tiny"]) == ("zip", "list", "classes")
     typed, _ = shop.pick(gr.EventData(None, {"folder": str(tmp_path / "pets.zip")}))
     assert typed == str(tmp_path / "pets.zip")
@@ -267,4 +269,4 @@ def test_a_zip_and_a_list_are_offered_and_scanned_like_a_folder(
     assert "Sorted by the list" in shown[0]
     assert shown[7].visible
     with pytest.raises(DataError, match="There is no folder"):
-        sources.choose(local, "folder", "notes.txt", 0.15, 0.15)
+        data_choice.choose(local, "folder", "notes.txt", 0.15, 0.15)

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from ftlab import backbones, cli, runs
-from ftlab.config import TrainConfig
+from ftlab.cli import main
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import predictor
-from ftlab.inspection import evaluate, labelled
-from ftlab.training.engine import train
-from ftlab.ui import sources
-from ftlab.ui.guard import Profile
-from ftlab.ui.shop import Shop
+from ftlab.runs import run_store
+from ftlab.training.loop import train
+from ftlab.ui.common import data_choice
+from ftlab.ui.common.access import Profile
+from ftlab.ui.dataset.actions import Shop
 
 CHANGING = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.chown", "os.utime", "os.truncate"}
 CHANGING |= {"os.link", "os.symlink", "os.setxattr", "os.removexattr", "shutil.rmtree", "shutil.move"}
@@ -86,22 +88,22 @@ def test_nothing_that_ftlab_does_changes_the_data_folder(
     watch.seen.clear()
     watch.folder = str(read_only)
 
-    assert cli.main(["scan", str(read_only)]) == 0
+    assert main.main(["scan", str(read_only)]) == 0
     shop = Shop(Profile(tmp_path, tmp_path / "runs"))
-    sources._scans.clear()
+    data_choice._scans.clear()
     given = ("folder", str(read_only), 0.25, 0.25)
     assert "lone" in shop.look(*given)[0]
     assert "<img" in shop.first(*given, "", "")[1]
     shop.shelf(f"{read_only}{os.sep}")
     knobs: dict[str, Any] = {"epochs": 1, "batch_size": 8, "backbone": row.name, "threads": 1}
     for mode in ("frozen", "scratch"):
-        run = runs.create(tmp_path / "runs", TrainConfig(data=str(read_only), mode=mode, **knobs))
+        run = run_store.create(tmp_path / "runs", TrainConfig(data=str(read_only), mode=mode, **knobs))
         for event in train(run.config(), run, weights=False):
             run.append(event)
         assert run.status() == "finished"
     picture = read_only / "amber" / "amber_1.jpg"
     assert predictor.load(run).look(picture)[0]
-    assert len(evaluate.inspect(run, labelled.of_split(run, "test")).outcome.labels) > 0
+    assert len(evaluate.inspect(run, datasets.of_split(run, "test")).outcome.labels) > 0
 
     watch.folder = None
     assert watch.seen == []

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftlab import backbones
-from ftlab.errors import WeightsError
-from ftlab.models import network, weights
+from ftlab.config import backbones
+from ftlab.core.errors import WeightsError
+from ftlab.models import network
+from ftlab.models.pretrained import weights
 
 DEFAULT = backbones.get(backbones.DEFAULT)
 DOWNLOADED = [row for row in backbones.TABLE.values() if not row.weights_package]
@@ -126,7 +127,7 @@ def test_a_package_that_is_not_installed_is_weights_that_are_missing(monkeypatch
 
 def test_to_know_where_they_are_takes_no_torch() -> None:
     code = (
-        "import sys\nfrom ftlab import backbones\nfrom ftlab.models import weights\n"
+        "import sys\nfrom ftlab.config import backbones\nfrom ftlab.models.pretrained import weights\n"
         "[weights.locate(row) for row in backbones.TABLE.values()]\nprint({'torch', 'torchvision'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from staged import DEAF, FAILING, OBEDIENT, Stage, ended, until
 
-from ftlab import runs
-from ftlab.config import TrainConfig
-from ftlab.errors import RunError
-from ftlab.events import Saved
-from ftlab.jobs import autopsy, worker
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import RunError
+from ftlab.runs import run_store
+from ftlab.runs.events import Saved
+from ftlab.runs.jobs import launch, postmortem
 
 
 def settings() -> TrainConfig:
@@ -25,22 +25,22 @@ def settings() -> TrainConfig:
 
 
 def test_the_command_is_what_a_person_would_type() -> None:
-    words = worker.command(settings(), "my runs")
+    words = launch.command(settings(), "my runs")
     assert words[:4] == ["python", "-m", "ftlab", "train"]
     assert words[-2:] == ["--runs", "my runs"]
     if os.name == "posix":
-        assert shlex.split(worker.shown(words)) == words
-        assert "--data 'my pictures'" in worker.shown(words)
+        assert shlex.split(launch.shown(words)) == words
+        assert "--data 'my pictures'" in launch.shown(words)
 
 
 def test_it_starts_the_command_that_is_shown(tmp_path: Path, stage: Stage) -> None:
-    run = worker.start(settings(), tmp_path / "runs")
-    assert stage.words == [sys.executable, *worker.command(settings(), tmp_path / "runs")[1:]]
+    run = launch.start(settings(), tmp_path / "runs")
+    assert stage.words == [sys.executable, *launch.command(settings(), tmp_path / "runs")[1:]]
     assert run.config() == settings()
 
 
 def test_it_runs_is_asked_to_stop_and_has_stopped(tmp_path: Path, stage: Stage) -> None:
-    run = worker.start(settings(), tmp_path / "runs")
+    run = launch.start(settings(), tmp_path / "runs")
     assert run.status() == "running"
     until(lambda: run.tail()[0])
     assert isinstance(run.tail()[0][0], Saved)
@@ -53,53 +53,53 @@ def test_it_runs_is_asked_to_stop_and_has_stopped(tmp_path: Path, stage: Stage) 
 
 @pytest.mark.skipif(os.name == "nt", reason="sessions are a thing of POSIX")
 def test_what_ends_the_server_does_not_reach_it(tmp_path: Path, stage: Stage) -> None:
-    worker.start(settings(), tmp_path / "runs")
+    launch.start(settings(), tmp_path / "runs")
     pid = stage.processes[0].pid
     assert os.getsid(pid) == pid != os.getsid(0)
 
 
 def test_another_object_in_another_place_sees_the_same(tmp_path: Path, stage: Stage) -> None:
-    run = worker.start(settings(), tmp_path / "runs")
-    seen = runs.find(tmp_path / "runs", "latest")
+    run = launch.start(settings(), tmp_path / "runs")
+    seen = run_store.find(tmp_path / "runs", "latest")
     assert (seen.name, seen.status()) == (run.name, "running")
     seen.ask_stop()
     until(lambda: run.status() == "stopped")
 
 
 def test_a_run_that_stopped_is_resumed_in_its_own_folder(tmp_path: Path, stage: Stage) -> None:
-    run = worker.start(settings(), tmp_path / "runs")
+    run = launch.start(settings(), tmp_path / "runs")
     with pytest.raises(RunError) as caught:
-        worker.resume(run)
+        launch.resume(run)
     assert caught.value.code == "run.busy"
     until(lambda: run.tail()[0])
     run.ask_stop()
     until(lambda: run.status() == "stopped")
 
-    worker.resume(run)
+    launch.resume(run)
     assert stage.words[1:] == ["-m", "ftlab", "resume", run.name, "--runs", str(tmp_path / "runs")]
     assert not run.stop_asked()
     assert run.status() == "running"
     until(lambda: len(run.tail()[0]) == 3)
-    assert runs.names(tmp_path / "runs") == [run.name]
+    assert run_store.names(tmp_path / "runs") == [run.name]
 
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path, stage: Stage) -> None:
     stage.code = OBEDIENT.replace('"stopped"', '"finished"')
-    run = worker.start(settings(), tmp_path / "runs")
+    run = launch.start(settings(), tmp_path / "runs")
     run.ask_stop()
     until(lambda: run.status() == "finished")
     with pytest.raises(RunError) as caught:
-        worker.resume(run)
+        launch.resume(run)
     assert caught.value.code == "run.finished"
 
 
 def test_a_process_that_dies_without_a_word_leaves_its_last_ones_in_the_log(tmp_path: Path, stage: Stage) -> None:
     stage.code = FAILING
-    run = worker.start(settings(), tmp_path / "runs")
+    run = launch.start(settings(), tmp_path / "runs")
     until(lambda: run.status() == "died")
     assert "no room left on the disk" in run.log.read_text()
     stage.code = OBEDIENT
-    worker.resume(run)
+    launch.resume(run)
     until(lambda: run.tail()[0])
     assert run.log.read_text().startswith("no room left")
 
@@ -116,7 +116,7 @@ def test_an_end_that_is_told_late_is_not_taken_for_that_of_the_next_process(tmp_
     run = stage.gone(tmp_path / "runs", FAILING)
     first = stage.processes[0].pid
     stage.code = OBEDIENT
-    worker.resume(run)
+    launch.resume(run)
     run.witness(first, 1)
     record = run.record()
     assert record is not None
@@ -130,7 +130,7 @@ def test_a_process_that_dies_before_its_first_word_is_not_taken_for_stopped(tmp_
     run.ask_stop()
     until(lambda: run.status() == "stopped")
     stage.code = FAILING
-    worker.resume(run)
+    launch.resume(run)
     until(lambda: ended(run))
     assert run.status() == "died"
 
@@ -139,7 +139,7 @@ def test_a_process_that_dies_before_its_first_word_is_not_taken_for_stopped(tmp_
 def test_one_that_does_not_listen_is_ended_by_force_with_all_that_it_started(
     tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PATIENCE", 0.3)
+    monkeypatch.setattr(launch, "PATIENCE", 0.3)
     child = (
         "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1).pid, flush=True)"
     )
@@ -148,16 +148,16 @@ def test_one_that_does_not_listen_is_ended_by_force_with_all_that_it_started(
     children = psutil.Process(stage.processes[0].pid).children()
     assert len(children) == 1
     run.ask_stop()
-    worker.end(run)
+    launch.end(run)
     assert not run.alive()
-    assert not worker._lives(children[0])
+    assert not launch._lives(children[0])
     assert run.status() == "stopped"
     until(lambda: ended(run))
     record = run.record()
     assert record is not None
     assert record.code == -signal.SIGKILL
     stage.code = OBEDIENT
-    worker.resume(run)
+    launch.resume(run)
     assert run.status() == "running"
     assert not run.stop_asked()
 
@@ -167,7 +167,7 @@ def test_one_that_listens_after_all_ends_in_order(tmp_path: Path, stage: Stage) 
     listening = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: run.ask_stop())\n"
     run = stage.start(tmp_path / "runs", listening + OBEDIENT)
     until(lambda: run.tail()[0])
-    worker.end(run)
+    launch.end(run)
     last = run.ended()
     assert last is not None
     assert last.reason == "stopped"
@@ -176,7 +176,7 @@ def test_one_that_listens_after_all_ends_in_order(tmp_path: Path, stage: Stage) 
 def test_what_is_not_at_work_cannot_be_ended(tmp_path: Path, stage: Stage) -> None:
     run = stage.gone(tmp_path / "runs", FAILING)
     with pytest.raises(RunError) as caught:
-        worker.end(run)
+        launch.end(run)
     assert caught.value.code == "run.idle"
     assert run.status() == "died"
 
@@ -187,7 +187,7 @@ def test_a_process_of_the_same_number_is_left_alone(tmp_path: Path, stage: Stage
     pid = stage.processes[0].pid
     run.write("pid", {"pid": pid, "created": run.read("pid")["created"] - 1000})
     with pytest.raises(RunError):
-        worker.end(run)
+        launch.end(run)
     assert psutil.pid_exists(pid)
 
 
@@ -196,11 +196,11 @@ def test_what_the_system_does_not_let_go_of_is_told(
 ) -> None:
     run = stage.start(tmp_path / "runs", DEAF)
     until(lambda: run.tail()[0])
-    monkeypatch.setattr(worker, "PATIENCE", 0.05)
+    monkeypatch.setattr(launch, "PATIENCE", 0.05)
     monkeypatch.setattr(psutil.Process, "terminate", lambda _: None)
     monkeypatch.setattr(psutil.Process, "kill", lambda _: None)
     with pytest.raises(RunError, match=f"does not let go of process {stage.processes[0].pid}"):
-        worker.end(run)
+        launch.end(run)
 
 
 def test_a_folder_that_cannot_be_written_any_more_is_told_and_no_process_is_left(
@@ -209,10 +209,10 @@ def test_a_folder_that_cannot_be_written_any_more_is_told_and_no_process_is_left
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs.Run, "write", full)
-    run = runs.Run(tmp_path)
+    monkeypatch.setattr(run_store.Run, "write", full)
+    run = run_store.Run(tmp_path)
     with pytest.raises(RunError, match="No space left on device"):
-        worker._spawn(["python"], run)
+        launch._spawn(["python"], run)
     assert stage.processes[0].poll() is not None
 
 
@@ -222,16 +222,16 @@ def test_a_process_that_is_silent_is_at_work_still(
     run = stage.start(tmp_path / "runs", DEAF)
     until(lambda: run.tail()[0])
     later = time.monotonic() + 130
-    monkeypatch.setattr("ftlab.machine.awake", lambda: later)
+    monkeypatch.setattr("ftlab.core.machine.awake", lambda: later)
     assert run.status() == "hanging"
     assert run.live()
     with pytest.raises(RunError) as caught:
-        worker.resume(run)
+        launch.resume(run)
     assert caught.value.code == "run.busy"
 
 
 def test_a_real_training_that_is_killed_says_so_and_goes_on(tmp_path: Path, tiny_folder: Path) -> None:
-    run = worker.start(TrainConfig(data=str(tiny_folder), epochs=10_000, threads=1), tmp_path / "runs")
+    run = launch.start(TrainConfig(data=str(tiny_folder), epochs=10_000, threads=1), tmp_path / "runs")
     until(lambda: run.history().steps or ended(run))
     pulse = run.pulse()
     assert pulse is not None
@@ -241,10 +241,10 @@ def test_a_real_training_that_is_killed_says_so_and_goes_on(tmp_path: Path, tiny
     process.kill()
     until(lambda: ended(run))
     assert run.status() == "died"
-    assert autopsy.cause(run).word == ("Killed" if os.name == "posix" else "Ended without a word")
+    assert postmortem.cause(run).word == ("Killed" if os.name == "posix" else "Ended without a word")
 
     reached = run.history().count
-    worker.resume(run)
+    launch.resume(run)
     until(lambda: run.history().count > reached + 5 or ended(run))
     run.ask_stop()
     until(lambda: not run.alive())

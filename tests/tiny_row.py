@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftlab.backbones import Backbone
+from ftlab.config.backbones import Backbone
 
 TINY = Backbone(
     name="test_resnet", title="Tiny", source="timm", weights="", weights_file="", megabytes=0, licence="", resize=40,

@@ -38,11 +38,16 @@ import timm  # noqa: F401 (what the children need is imported once, here)
 from safetensors import SafetensorError
 from tiny_row import TINY
 
-from ftlab import backbones, runs, session, words
-from ftlab.config import TrainConfig
-from ftlab.errors import FtlabError
-from ftlab.runs import Run
-from ftlab.training import checkpoint, engine, sealed
+from ftlab.cli.common import train_process
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import messages
+from ftlab.core.errors import FtlabError
+from ftlab.models import weights_file
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.training import loop
+from ftlab.training.checkpoints import checkpoint
 
 WAYS: dict[str, dict[str, Any]] = {
     "full": {"mode": "full", "learning_rate": 1e-3},
@@ -90,7 +95,7 @@ class Writes:
         os.fsync = lambda fd: None
         self.put("fsync", os, "fsync", OSError(errno.ENOSPC, "No space left on device"))
         self.put("replace", os, "replace", OSError(errno.ENOSPC, "No space left on device"))
-        self.put("save_file", sealed, "save_file", SafetensorError("No space left on device (os error 28)"))
+        self.put("save_file", weights_file, "save_file", SafetensorError("No space left on device (os error 28)"))
 
     def put(self, call: str, home: Any, name: str, full: Exception) -> None:
         real = getattr(home, name)
@@ -153,7 +158,7 @@ def child(run: Run, point: Point | None = None, told: int | None = None) -> int:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         writes = Writes(point)
-        session.follow(run, run.config())
+        train_process.follow(run, run.config())
         if told is not None:
             os.write(told, json.dumps(writes.counts).encode())
         status = 0
@@ -191,7 +196,7 @@ class Bench:
     def begin(self, way: str, epochs: int, workers: int = 1) -> Run:
         few: dict[str, Any] = {"epochs": epochs, "batch_size": 10, "threads": 1, "workers": workers, "device": "cpu"}
         settings = TrainConfig(data=str(self.pictures), backbone=TINY.name, **few, **WAYS[way])
-        return runs.create(self.folder / "runs", settings)
+        return run_store.create(self.folder / "runs", settings)
 
     def undisturbed(self, way: str, epochs: int) -> tuple[Any, float, dict[str, int]]:
         """Its result, the seconds that it took, and its calls."""
@@ -255,10 +260,10 @@ class Bench:
 def prepare(save_often: Callable[[str, float], None]) -> None:
     """The tiny network, random weights in place of pretrained ones, and a state saved after each step; what every child
     would load for itself is loaded."""
-    words.table(words.language())
+    messages.table(messages.language())
     gc.freeze()  # a child that looked through all of it for garbage would get a copy of all of it
     backbones.TABLE[TINY.name] = TINY
-    engine.train = functools.partial(engine.train, weights=False)
+    loop.train = functools.partial(loop.train, weights=False)
     save_often("_COST_SHARE", 0.0)
     save_often("_WITHIN_EPOCH", 0.0)
 

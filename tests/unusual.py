@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftlab.config import TrainConfig
+from ftlab.config.train_config import TrainConfig
 
 
 def changed() -> TrainConfig:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ftlab import backbones
-from ftlab.config import TrainConfig, resolve
-from ftlab.data import augment, decode, transforms
-from ftlab.data.catalog import Catalog, Item
-from ftlab.data.decode import Pixels
-from ftlab.data.loader import views_of
-from ftlab.data.transforms import Preprocessing
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig, resolve
+from ftlab.data.dataset.catalog import Catalog, Item
+from ftlab.data.images import decode
+from ftlab.data.images.decode import Pixels
+from ftlab.data.loading.loader import views_of
+from ftlab.data.transforms import augment, preprocess
+from ftlab.data.transforms.preprocess import Preprocessing
 
 EPOCHS = 9
 """Epochs that are shown, from the first on."""
@@ -53,7 +54,7 @@ def preview(pictures: Catalog, config: TrainConfig, index: int) -> Preview:
         ConfigError: the sizes contradict each other, or the backbone cannot be looked up.
     """
     config = resolve(config)
-    prep = transforms.chosen(backbones.get(config.backbone), config)
+    prep = preprocess.chosen(backbones.get(config.backbone), config)
     items = pictures.splits["train"]
     index %= len(items)
     pixels = decode.read(pictures.path(items[index]), at_least=prep.detail)
@@ -63,7 +64,7 @@ def preview(pictures: Catalog, config: TrainConfig, index: int) -> Preview:
         made = [augment.in_epoch(pixels, prep, config, epoch, index) for epoch in range(1, EPOCHS + 1)]
     return Preview(
         items[index],
-        _upright(transforms.evaluation(pixels, prep)),
+        _upright(preprocess.evaluation(pixels, prep)),
         tuple(map(_upright, made)),
         config.cached_views if config.caches_features else 0,
     )

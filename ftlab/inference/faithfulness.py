@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ftlab import words
+from ftlab.core import messages
 
 STEPS = 20
 """Shares of the picture that are taken away or shown, one after the other; of maps by chance, every second one."""
@@ -68,11 +68,11 @@ class Faithfulness:
 def sentences(found: Faithfulness | None) -> tuple[str, str]:
     """What a person reads of it: the verdict, and why. None: there was no evidence to try."""
     if found is None:
-        return words.text("explain.nothing"), ""
+        return messages.text("explain.nothing"), ""
     percents = {name: f"{100 * value:.1f} %" for name, value in found.areas().items()}
     key = "yes" if found.meaningful else "no"
-    why = words.text(f"explain.why_{key}", beaten=found.beaten, count=SHUFFLES, **percents)
-    return words.text(f"explain.{key}"), why
+    why = messages.text(f"explain.why_{key}", beaten=found.beaten, count=SHUFFLES, **percents)
+    return messages.text(f"explain.{key}"), why
 
 
 def area(curve: Curve) -> float:

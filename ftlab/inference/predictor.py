@@ -12,25 +12,28 @@ import cv2
 import torch
 from torch import Tensor
 
-from ftlab import backbones, words
-from ftlab.backbones import Backbone
-from ftlab.data import names, transforms
-from ftlab.data.decode import read
-from ftlab.data.names import Names
-from ftlab.data.transforms import Preprocessing
-from ftlab.errors import ConfigError, RunError
-from ftlab.inference import cam, decision, faithfulness
-from ftlab.inference.attribution import attribute
-from ftlab.inference.cam import Heat, Pixels
-from ftlab.inference.decision import Decision
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.core import messages
+from ftlab.core.errors import ConfigError, RunError
+from ftlab.data.dataset import class_names
+from ftlab.data.dataset.class_names import Names
+from ftlab.data.images.decode import read
+from ftlab.data.transforms import preprocess
+from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.inference import decision_rule, faithfulness, heatmap
+from ftlab.inference.cam_methods import attribute
+from ftlab.inference.cam_options import How
+from ftlab.inference.decision_rule import Decision
 from ftlab.inference.faithfulness import Faithfulness
-from ftlab.inference.how import How
-from ftlab.models import cam_layers, imagenet, network
+from ftlab.inference.heatmap import Heat, Pixels
+from ftlab.models import cam_layers, network, weights_file
 from ftlab.models.cam_layers import Layer
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
-from ftlab.runs import Run
-from ftlab.training import checkpoint, sealed
+from ftlab.models.pretrained import imagenet_classes
+from ftlab.runs.directory import Run
+from ftlab.training.checkpoints import checkpoint
 
 _SHOWN = 1024
 """Pixels of the longer side of a picture as it is shown."""
@@ -143,12 +146,12 @@ class Predictor:
         scores = self.ranked(logits, k)
         picture = _shown(pixels)
         height, width = picture.shape[:2]
-        x0, y0, x1, y1 = transforms.seen_box(pixels.shape[1], pixels.shape[0], self.prep)
+        x0, y0, x1, y1 = preprocess.seen_box(pixels.shape[1], pixels.shape[0], self.prep)
         left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
         # Of a strip a pixel wide, the network sees less than a pixel.
         box = (left, top, max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height)))
         chosen = scores[0].index if index is None else index
-        heat = cam.heat(evidence, width, height, box)
+        heat = heatmap.heat(evidence, width, height, box)
         mapped = evidence.numel() > 0
         return scores, Explanation(chosen, picture, heat, bool((evidence > 0).any()), box, mapped, how)
 
@@ -200,8 +203,8 @@ class Predictor:
 
     def _prepare(self, file: Path | str) -> tuple[Tensor, Pixels]:
         pixels = read(file, at_least=self.prep.detail)
-        picture = transforms.evaluation(pixels, self.prep)
-        return transforms.normalise(picture[None], self.prep), pixels
+        picture = preprocess.evaluation(pixels, self.prep)
+        return preprocess.normalise(picture[None], self.prep), pixels
 
     def ranked(self, logits: Tensor, k: int) -> list[Score]:
         values, indices = self._probabilities(logits).topk(min(k, len(self.classes)))
@@ -234,7 +237,7 @@ def load(run: Run | None, which: str = "best") -> Predictor:
         changed = tuple(file.stat().st_mtime_ns for file in weights)
     except OSError as cause:
         raise RunError("run.no_weights", run=run.name) from cause
-    beside = (run.path / names.FILE, run.path / decision.FILE)
+    beside = (run.path / class_names.FILE, run.path / decision_rule.FILE)
     return _trained(run.path, which, changed, tuple(one.stat().st_mtime_ns if one.is_file() else 0 for one in beside))
 
 
@@ -245,8 +248,8 @@ def names_of(run: Run) -> Names:
         DataError: that list cannot be read.
         RunError: there is no readable `model.json`.
     """
-    own = run.path / names.FILE
-    shown: Names = (names.read(own) if own.is_file() else {}) or run.read("model.json").get("names") or {}
+    own = run.path / class_names.FILE
+    shown: Names = (class_names.read(own) if own.is_file() else {}) or run.read("model.json").get("names") or {}
     return shown
 
 
@@ -255,7 +258,7 @@ def _untrained() -> Predictor:
     row = backbones.get(backbones.DEFAULT)
     net = network.build(row, None, pretrained=True)
     return Predictor(
-        net, row, transforms.of(row), imagenet.categories(), words.text("model.untrained", title=row.title)
+        net, row, preprocess.of(row), imagenet_classes.categories(), messages.text("model.untrained", title=row.title)
     )
 
 
@@ -270,20 +273,20 @@ def _trained(path: Path, which: str, _changed: tuple[int, ...], _beside: tuple[i
     head = Plan.from_json(model.get("head", {}))
     net = network.build(row, len(model["classes"]), pretrained=False, head=head)
     try:
-        tensors, header = sealed.load(run.best)
+        tensors, header = weights_file.load(run.best)
         net.load_state_dict(tensors)
-    except (sealed.Broken, OSError, RuntimeError) as cause:
+    except (weights_file.Broken, OSError, RuntimeError) as cause:
         raise checkpoint.damaged(run, run.best, cause) from cause
     if header.get("model", "") not in ("", run.fingerprint("model.json")):
         raise RunError("run.model", run=run.name)
     facts = {"title": row.title, "mode": run.config().mode}
     if which == "last":
-        title = words.text("model.last", **facts, epoch=_go_on(run, net))
+        title = messages.text("model.last", **facts, epoch=_go_on(run, net))
     else:
         percent = f"{100 * header['val_accuracy']:.1f}"
-        title = words.text("model.trained", **facts, epoch=header["epoch"], percent=percent)
-    decided = decision.read(run) if which == "best" else None
-    prep = transforms.from_json(model["preprocessing"])
+        title = messages.text("model.trained", **facts, epoch=header["epoch"], percent=percent)
+    decided = decision_rule.read(run) if which == "best" else None
+    prep = preprocess.from_json(model["preprocessing"])
     return Predictor(net, row, prep, tuple(model["classes"]), title, names_of(run), decided)
 
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ftlab.backbones import Backbone
+from ftlab.config.backbones import Backbone
 from ftlab.models import blocks
-from ftlab.models.cam_layout import as_map
+from ftlab.models.activation_layout import as_map
 from ftlab.models.network import Network
 
 Take = Callable[[str, Any], Tensor | None]

@@ -8,8 +8,9 @@ import math
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ftlab.config import TrainConfig, flag
-from ftlab.errors import ConfigError
+from ftlab.config.fields import flag
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError
 from ftlab.models import network
 from ftlab.models.blocks import blocks
 from ftlab.models.network import Network

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.config import TrainConfig
+from ftlab.config.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

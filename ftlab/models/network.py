@@ -9,12 +9,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ftlab.backbones import Backbone
-from ftlab.config import TrainConfig
-from ftlab.errors import ConfigError
-from ftlab.models import heads, imagenet, weights
+from ftlab.config.backbones import Backbone
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError
+from ftlab.models import heads
 from ftlab.models.blocks import blocks
 from ftlab.models.heads import Plan
+from ftlab.models.pretrained import imagenet_classes, weights
 
 
 class Network(nn.Module):
@@ -97,7 +98,7 @@ def _take(module: nn.Module, path: str) -> nn.Module:
 
 def _inherit(head: nn.Linear, own: nn.Module | None, inherit: Mapping[int, int], row: Backbone) -> None:
     """Copy rows of the source's classifier, a linear layer or a 1 × 1 convolution, into the new one."""
-    if not isinstance(own, (nn.Linear, nn.Conv2d)) or len(own.weight) != len(imagenet.categories()):
+    if not isinstance(own, (nn.Linear, nn.Conv2d)) or len(own.weight) != len(imagenet_classes.categories()):
         raise ConfigError("config.no_imagenet", title=row.title)
     with torch.no_grad():
         for mine, theirs in inherit.items():

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import torch
 
-from ftlab import backbones, runs
-from ftlab.config import TrainConfig, resolve
-from ftlab.data import collected, loader
-from ftlab.data.catalog import Catalog
-from ftlab.events import Ended, Note, Progress, Step
-from ftlab.jobs.finder import Sweep
-from ftlab.training import speed
-from ftlab.training.engine import train
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig, resolve
+from ftlab.data.dataset import from_config
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.loading import loader
+from ftlab.runs import run_store
+from ftlab.runs.events import Ended, Note, Progress, Step
+from ftlab.runs.jobs.lr_sweep import Sweep
+from ftlab.training import throughput
+from ftlab.training.loop import train
 
 STEPS, FEWEST = 100, 30
 """Steps of a sweep, and the fewest of them where each takes long."""
@@ -45,7 +47,7 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
     Raises:
         ConfigError, DataError, WeightsError: as a training does.
     """
-    plain = {**speed.PLAIN, "ema": 0.0, "schedule": "constant", "warmup": 0.0, "feature_views": 1}
+    plain = {**throughput.PLAIN, "ema": 0.0, "schedule": "constant", "warmup": 0.0, "feature_views": 1}
     config = replace(resolve(config), **plain)
     pictures, steps = _pictures(config)
     per_epoch = len(loader.plan(range(len(pictures.splits["train"])), config.step_size))
@@ -60,7 +62,7 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
 
     found = Sweep([], [])
     with tempfile.TemporaryDirectory(prefix="ftlab-rates-") as scratch:
-        run = runs.create(Path(scratch), config)
+        run = run_store.create(Path(scratch), config)
         run.write("split.json", pictures.to_json())
         with closing(train(config, run, weights=weights, rates=share)) as events:  # type: ignore[type-var]
             for event in events:
@@ -82,7 +84,7 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
 
 def _pictures(config: TrainConfig) -> tuple[Catalog, int]:
     """Training pictures for a sweep, spread over the folder, and its steps: fewer where the backbone is slow."""
-    every = collected.pictures(config, check=False)
+    every = from_config.pictures(config, check=False)
     pace = backbones.get(config.backbone).speed
     if config.caches_features:
         steps, count = STEPS, int(max(4 * config.step_size, pace * _SECONDS / 4))
@@ -90,4 +92,4 @@ def _pictures(config: TrainConfig) -> tuple[Catalog, int]:
         learnt = pace * _SECONDS / (1 if config.mode == "frozen" else 4)
         steps = STEPS if torch.cuda.is_available() else min(STEPS, max(FEWEST, int(learnt / config.step_size)))
         count = steps * config.step_size
-    return speed.few(every, train=count, val=1), steps
+    return throughput.few(every, train=count, val=1), steps

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
-from ftlab.training import devices
+from ftlab.training.devices import device_setup
 
 _WAITING = 16
 """Batches that are worked out together, at most."""
@@ -53,7 +53,7 @@ class Tally:
 
     def total(self, accelerator: Accelerator) -> Score:
         """The figures over all processes."""
-        loss, first, five, count = devices.total(accelerator, self.sums).tolist()
+        loss, first, five, count = device_setup.total(accelerator, self.sums).tolist()
         if not count:
             return Score(None, None, None, 0)
         return Score(loss / count, first / count, five / count, round(count))

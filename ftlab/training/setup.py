@@ -10,22 +10,30 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ftlab import backbones
-from ftlab.backbones import Backbone
-from ftlab.config import TrainConfig, flag, resolve
-from ftlab.data import augment, batched, collected, decoded, names, statistics, transforms
-from ftlab.data.catalog import Catalog
-from ftlab.data.catalog import from_json as catalog_from_json
-from ftlab.data.statistics import Statistics
-from ftlab.data.transforms import Preprocessing
-from ftlab.errors import ConfigError, DataError, PictureError, RunError
-from ftlab.events import Event, Note, Progress
-from ftlab.machine import cores
-from ftlab.models import freezing, imagenet, network, weights
+from ftlab.config import backbones
+from ftlab.config.backbones import Backbone
+from ftlab.config.fields import flag
+from ftlab.config.train_config import TrainConfig, resolve
+from ftlab.core.errors import ConfigError, DataError, PictureError, RunError
+from ftlab.core.machine import cores
+from ftlab.data import channel_stats
+from ftlab.data.channel_stats import Statistics
+from ftlab.data.dataset import class_names, from_config
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.dataset.catalog import from_json as catalog_from_json
+from ftlab.data.gpu import gpu_augment
+from ftlab.data.loading import image_cache
+from ftlab.data.transforms import augment, preprocess
+from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.models import freezing, network
 from ftlab.models.heads import Plan
 from ftlab.models.network import Network
-from ftlab.runs import Run
-from ftlab.training import devices, optim, resumed
+from ftlab.models.pretrained import imagenet_classes, weights
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Event, Note, Progress
+from ftlab.training.checkpoints import resume_checks
+from ftlab.training.devices import device_setup
+from ftlab.training.optim import optimizers
 
 TELL = 0.5
 """Seconds between two words of how far a work is."""
@@ -39,7 +47,7 @@ def as_begun(config: TrainConfig, run: Run) -> TrainConfig:
     if "resolved" not in run.read("config.json"):
         return config
     begun = run.resolved()
-    if begun.device not in ("cpu", devices.available()):
+    if begun.device not in ("cpu", device_setup.available()):
         return dataclasses.replace(config, threads=begun.threads, device="auto", precision="auto")
     return dataclasses.replace(config, threads=begun.threads, device=begun.device, precision=begun.precision)
 
@@ -54,17 +62,17 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         ConfigError: the sizes of pictures contradict each other.
     """
     stored = run.read("config.json")
-    now = devices.facts(accelerator)
-    kept = decoded.budget(config, on_card=accelerator.device.type != "cpu")
+    now = device_setup.facts(accelerator)
+    kept = image_cache.budget(config, on_card=accelerator.device.type != "cpu")
     if "resolved" in stored:
-        other = resumed.differences(stored, now)
+        other = resume_checks.differences(stored, now)
         # A run of an older version was begun without a word of these, and so as they were then.
         older = {name: was for name, was in _BEFORE.items() if name not in stored["resolved"]}
         begun = dataclasses.replace(run.resolved(), **older)
         # What is free now is another matter than it was then, and no bit depends on it.
         chosen = dataclasses.replace(begun, keep_decoded=kept)
-        return chosen, [resumed.warning("not_identical", what="; ".join(other))] if other else []
-    prep = transforms.chosen(backbones.get(config.backbone), config)
+        return chosen, [resume_checks.warning("not_identical", what="; ".join(other))] if other else []
+    prep = preprocess.chosen(backbones.get(config.backbone), config)
     chosen = dataclasses.replace(
         resolve(config),
         side=prep.side,
@@ -74,9 +82,9 @@ def fix(config: TrainConfig, run: Run, accelerator: Accelerator) -> tuple[TrainC
         crop_ratio=config.crop_ratio or augment.CROP_RATIO,
         device=accelerator.device.type,
         precision={"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
-        fused=optim.fused(config, accelerator.device),
+        fused=optimizers.fused(config, accelerator.device),
         keep_decoded=kept,
-        vary_on=batched.place(config, accelerator.device),
+        vary_on=gpu_augment.place(config, accelerator.device),
         workers=config.workers or cores(),
         threads=torch.get_num_threads(),
     )
@@ -103,7 +111,7 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator, found: Cata
         return begun
     if found is None:
         heart = run.heart()
-        found = collected.pictures(config, lambda done, total: heart.beat())
+        found = from_config.pictures(config, lambda done, total: heart.beat())
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         run.write("split.json", found.to_json())
@@ -115,7 +123,7 @@ def catalog(config: TrainConfig, run: Run, accelerator: Accelerator, found: Cata
 def remarks(pictures: Catalog) -> Iterator[Note]:
     """What a person should know of the split."""
     if pictures.layout == "test_as_val":
-        yield resumed.warning("test_as_val", count=len(pictures.splits["val"]))
+        yield resume_checks.warning("test_as_val", count=len(pictures.splits["val"]))
 
 
 def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], bool]) -> Generator[Event, None, bool]:
@@ -133,7 +141,7 @@ def download(config: TrainConfig, accelerator: Accelerator, stop: Callable[[], b
             yield Progress(stage="download", done=done, total=total)
             if stopped := stop():
                 break
-    return not any(devices.agree(accelerator, [stopped]))
+    return not any(device_setup.agree(accelerator, [stopped]))
 
 
 def preparation(
@@ -147,8 +155,8 @@ def preparation(
     """
     stored = run.read("config.json")
     if "preprocessing" in stored:
-        return transforms.from_json(stored["preprocessing"])
-    prep = transforms.chosen(backbones.get(config.backbone), config)
+        return preprocess.from_json(stored["preprocessing"])
+    prep = preprocess.chosen(backbones.get(config.backbone), config)
     if config.normalise == "estimated":
         found = yield from _estimated(config, pictures, accelerator, stop)
         if found is None:
@@ -167,7 +175,7 @@ def _estimated(
     found: Statistics | None = None
     if accelerator.is_main_process:
         told = time.monotonic()
-        for part in statistics.compute(pictures, config.workers or cores()):
+        for part in channel_stats.compute(pictures, config.workers or cores()):
             if isinstance(part, Statistics):
                 found = part
             elif stop():
@@ -175,7 +183,7 @@ def _estimated(
             elif time.monotonic() - told > TELL:
                 told = time.monotonic()
                 yield Progress(stage="statistics", done=part.done, total=part.total)
-    found = devices.told(accelerator, found)
+    found = device_setup.told(accelerator, found)
     if found is not None and not found.count:
         raise DataError("data.gone", folder=pictures.root)
     return found
@@ -200,7 +208,7 @@ def build(
     row, head = backbones.get(config.backbone), Plan.of(config)
     if head.kind == "logit" and len(pictures.classes) != 2:
         raise ConfigError("config.logit", name=flag("head_kind"), count=len(pictures.classes))
-    inherit = imagenet.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
+    inherit = imagenet_classes.match(pictures.classes) if pretrained and config.head_init == "imagenet" else None
     start = config.start_seed
     net = network.build(row, len(pictures.classes), pretrained=pretrained, seed=start, head=head, inherit=inherit)
     if prep.side != row.side:
@@ -209,7 +217,7 @@ def build(
     # A resumed run keeps what its best weights are sealed with.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
         facts = {"backbone": row.name, "row": row.to_json(), "classes": list(pictures.classes)}
-        shown = names.kept(names.of(pictures.root, pictures.classes), pictures.classes)
+        shown = class_names.kept(class_names.of(pictures.root, pictures.classes), pictures.classes)
         run.write("model.json", {**facts, "head": head.to_json(), "names": shown, "preprocessing": prep.to_json()})
     layout = torch.channels_last if row.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=layout)
@@ -232,4 +240,4 @@ def _try(net: Network, row: Backbone, side: int) -> None:
 def skipped(refused: list[tuple[int, PictureError]], pictures: Catalog, split: str) -> Iterator[Note]:
     """A sentence for each picture that could not be read."""
     for index, refusal in refused:
-        yield resumed.warning("skipped", file=pictures.splits[split][index].path, problem=refusal.problem)
+        yield resume_checks.warning("skipped", file=pictures.splits[split][index].path, problem=refusal.problem)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ftlab import places, words
-from ftlab.ui.guard import Profile
+from ftlab.core import messages, user_dirs
+from ftlab.ui.common.access import Profile
 
 # Read by gradio when it is imported, or when a component is made: no telemetry, uploads of our own, short statistics.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
-os.environ.setdefault("GRADIO_TEMP_DIR", str(places.home() / "uploads"))
+os.environ.setdefault("GRADIO_TEMP_DIR", str(user_dirs.home() / "uploads"))
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -26,23 +26,29 @@ def build_app(profile: Profile, notice: str = "") -> gr.Blocks:
     """
     import gradio as gr
 
-    from ftlab.ui import compare, dataset, inspect, predict, shelf, theme, train
+    from ftlab.ui.common import theme
+    from ftlab.ui.compare import tab as compare_tab
+    from ftlab.ui.dataset import tab as dataset_tab
+    from ftlab.ui.inspect import tab as inspect_tab
+    from ftlab.ui.predict import tab as predict_tab
+    from ftlab.ui.runs import tab as runs_tab
+    from ftlab.ui.train import tab as train_tab
 
-    with gr.Blocks(title=words.text("page.title"), delete_cache=(3600, 86400)) as demo:
+    with gr.Blocks(title=messages.text("page.title"), delete_cache=(3600, 86400)) as demo:
         theme.header(notice)
-        run = train.remembered()
+        run = train_tab.remembered()
         with gr.Tabs(selected="dataset", elem_id="tabs") as tabs:
-            with gr.Tab(words.text("dataset.title"), id="dataset"):
-                data = dataset.build(profile, tabs)
-            with gr.Tab(words.text("train.title"), id="train"):
-                training = train.build(profile, data, tabs, run)
-            with gr.Tab(words.text("predict.title"), id="predict") as tab:
-                predict.build(profile, training, tab)
-            with gr.Tab(words.text("inspect.title"), id="inspect") as tab:
-                inspect.build(profile, training, tab)
-            with gr.Tab(words.text("compare.title"), id="compare") as tab:
-                ticked = compare.build(profile, training, tab)
-            with gr.Tab(words.text("shelf.title"), id="runs") as tab:
-                shelf.build(profile, training, ticked, tabs, tab)
+            with gr.Tab(messages.text("dataset.title"), id="dataset"):
+                data = dataset_tab.build(profile, tabs)
+            with gr.Tab(messages.text("train.title"), id="train"):
+                training = train_tab.build(profile, data, tabs, run)
+            with gr.Tab(messages.text("predict.title"), id="predict") as tab:
+                predict_tab.build(profile, training, tab)
+            with gr.Tab(messages.text("inspect.title"), id="inspect") as tab:
+                inspect_tab.build(profile, training, tab)
+            with gr.Tab(messages.text("compare.title"), id="compare") as tab:
+                ticked = compare_tab.build(profile, training, tab)
+            with gr.Tab(messages.text("shelf.title"), id="runs") as tab:
+                runs_tab.build(profile, training, ticked, tabs, tab)
     demo.queue(default_concurrency_limit=4, max_size=64)
     return demo

@@ -23,10 +23,11 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from ftlab import words
-from ftlab.errors import FtlabError
-from ftlab.ui import build_app, uploads
-from ftlab.ui.guard import LOOPBACK, UPLOAD, Gate, Profile, profile, visitors
+from ftlab.core import messages
+from ftlab.core.errors import FtlabError
+from ftlab.ui import build_app
+from ftlab.ui.common import uploads
+from ftlab.ui.common.access import LOOPBACK, UPLOAD, Gate, Profile, profile, visitors
 
 PORT = 7860
 TRIES = 100
@@ -96,7 +97,7 @@ def launch_options(allowed: Profile) -> dict[str, Any]:
     """What `gr.Blocks.launch` is given besides host and port."""
     from gradio.utils import get_upload_folder
 
-    from ftlab.ui import theme
+    from ftlab.ui.common import theme
 
     # gradio's own statistics of finished events, with a pandas newer than they were written for
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
@@ -155,7 +156,7 @@ def card_notice() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     card = re.search(r"GPU \d+: (.+?)(?: \(UUID|$)", listed, re.MULTILINE)
-    return words.text("server.card", card=card.group(1)) if card else ""
+    return messages.text("server.card", card=card.group(1)) if card else ""
 
 
 def _torch_has_cuda() -> bool | None:
@@ -173,20 +174,22 @@ def _torch_has_cuda() -> bool | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python app.py", description=words.text("server.about"), formatter_class=argparse.RawTextHelpFormatter
+        prog="python app.py", description=messages.text("server.about"), formatter_class=argparse.RawTextHelpFormatter
     )
     # A Space, and who runs gradio in a container, say by these variables where to listen.
     host, port = os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK[0], os.environ.get("GRADIO_SERVER_PORT") or PORT
-    parser.add_argument("--host", default=host, help=words.text("server.flag.host"))
-    parser.add_argument("--port", type=int, default=int(port), help=words.text("server.flag.port"))
-    parser.add_argument("--data-root", metavar="DIR", help=words.text("server.flag.data_root"))
-    parser.add_argument("--runs", metavar="DIR", default="runs", help=words.text("server.flag.runs"))
+    parser.add_argument("--host", default=host, help=messages.text("server.flag.host"))
+    parser.add_argument("--port", type=int, default=int(port), help=messages.text("server.flag.port"))
+    parser.add_argument("--data-root", metavar="DIR", help=messages.text("server.flag.data_root"))
+    parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.text("server.flag.runs"))
     parser.add_argument(
-        "--public-name", metavar="NAME", action="append", default=[], help=words.text("server.flag.public_name")
+        "--public-name", metavar="NAME", action="append", default=[], help=messages.text("server.flag.public_name")
     )
-    parser.add_argument("--no-browser", dest="browser", action="store_false", help=words.text("server.flag.no_browser"))
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help=messages.text("server.flag.no_browser")
+    )
     return parser
 
 
 def _say(key: str, **values: object) -> None:
-    print(words.text(key, **values), flush=True)
+    print(messages.text(key, **values), flush=True)

@@ -1,0 +1,1 @@
+"""The command line: `python -m ftlab`. Imports no torch until a command needs it."""

@@ -1,0 +1,1 @@
+"""Foundations of every package: errors, messages, files, machine facts. Imports no torch."""

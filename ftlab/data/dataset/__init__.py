@@ -1,0 +1,1 @@
+"""A data set: its classes, splits and problems, from a scan of its files."""

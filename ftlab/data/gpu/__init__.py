@@ -1,0 +1,1 @@
+"""Resizing and augmentation of whole batches on a GPU."""

@@ -1,0 +1,1 @@
+"""From files to batches: samplers, decoding processes, prefetching and the image cache."""

@@ -1,0 +1,46 @@
+"""The toys: six things a child knows, the palettes they come in, and from where each is looked at.
+
+Each toy's function makes it afresh from random numbers and a palette. Form, proportions and pattern vary, and every
+toy comes in every palette, so that colour does not tell the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ftlab.data.samples.drawing.built import fish, sailboat
+from ftlab.data.samples.drawing.palette import Palette
+from ftlab.data.samples.drawing.surfaces import Surface
+from ftlab.data.samples.drawing.turned import balloon, mug, mushroom, umbrella
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A toy and from where it is looked at; ranges in degrees.
+
+    Attributes:
+        make: its surfaces, from random numbers and a palette.
+        yaw: turn about the upright axis; half of the pictures show the other side, mirrored about it.
+        pitch: positive from above.
+        roll: lean within the picture.
+        size: times as large as the set asks for, so that slender toys fill as much of a picture as stout ones.
+    """
+
+    make: Callable[[np.random.Generator, Palette], list[Surface]]
+    yaw: tuple[float, float]
+    pitch: tuple[float, float]
+    roll: tuple[float, float]
+    size: float = 1.0
+
+
+TOYS: dict[str, Toy] = {
+    "balloon": Toy(balloon, (0, 180), (-24, 14), (-45, 45)),
+    "fish": Toy(fish, (-38, 38), (-20, 20), (-45, 45)),
+    "mug": Toy(mug, (-60, 30), (10, 40), (-40, 40), 0.95),
+    "mushroom": Toy(mushroom, (0, 180), (-18, 28), (-45, 45)),
+    "sailboat": Toy(sailboat, (-42, 42), (-6, 24), (-40, 40), 1.05),
+    "umbrella": Toy(umbrella, (0, 180), (-24, 26), (-60, 60), 1.15),
+}

@@ -1,0 +1,1 @@
+"""Preprocessing that every prediction needs, and random augmentation for training."""

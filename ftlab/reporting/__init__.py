@@ -1,0 +1,1 @@
+"""Figures for files and the HTML of evaluations and comparisons."""

@@ -1,0 +1,1 @@
+"""Run directories: what a training writes and everybody else reads. Imports no torch."""

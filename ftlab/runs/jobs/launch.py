@@ -1,0 +1,146 @@
+"""Start, resume and end the process of a run. No torch.
+
+The process runs the very command that the page shows; the run directory that was made for it travels in the
+environment (`FTLAB_RUN`), so that the command stays what a person would type. As long as this process lives, it waits
+for the end of those that it started, and writes down how they ended: nobody else is told their exit status.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ftlab.config import train_config
+from ftlab.runs import run_store
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import RunError
+from ftlab.runs.directory import Run
+
+ADOPT = "FTLAB_RUN"
+"""Environment variable: the run directory, already made, that `train` shall use."""
+PATIENCE = 3.0
+"""Seconds that a process is given to end in order before it is ended by force."""
+
+
+def command(settings: TrainConfig, root: Path | str) -> list[str]:
+    """The words of the command that trains with these settings, as a person would type them."""
+    return ["python", "-m", "ftlab", "train", *train_config.argv(settings), "--runs", str(root)]
+
+
+def shown(words: list[str]) -> str:
+    """A command as one line for the shell of this system."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def start(settings: TrainConfig, root: Path | str) -> Run:
+    """A new run and its process.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    run = run_store.create(root, settings)
+    return _spawn(command(settings, root), run)
+
+
+def resume(run: Run) -> Run:
+    """Go on with a run that ended early.
+
+    Raises:
+        RunError: it is at work already, or it is finished.
+    """
+    status = run.status()
+    if status in run_store.LIVE:
+        raise RunError("run.busy", run=run.name)
+    if status == "finished":
+        raise RunError("run.finished", run=run.name)
+    return _spawn(["python", "-m", "ftlab", "resume", run.name, "--runs", str(run.path.parent)], run)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment in which `python -m ftlab` finds this very ftlab, wherever it was started."""
+    here = str(Path(__file__).resolve().parents[3])
+    paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": paths, **more}
+
+
+def apart() -> dict[str, Any]:
+    """What makes a process outlive the one that starts it, for `subprocess.Popen`."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def end(run: Run) -> None:
+    """End the process of a run and all that it started, whether it listens or not. What it saved stays.
+
+    Raises:
+        RunError: no process trains it, or the system does not let go of it.
+    """
+    process = run.process()
+    if process is None:
+        raise RunError("run.idle", run=run.name)
+    family = [process]
+    with suppress(psutil.Error):
+        family += process.children(recursive=True)
+    run.ask_end()
+    for how in (psutil.Process.terminate, psutil.Process.kill):
+        for one in family:
+            with suppress(psutil.Error):
+                how(one)
+        if _gone(family):
+            return
+    raise RunError("run.undead", run=run.name, pid=process.pid)
+
+
+def _gone(processes: list[psutil.Process]) -> bool:
+    """Whether all are gone, as soon as they are or at the end of the patience. Not by waiting for them: their exit
+    status belongs to whoever started them."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if not any(map(_lives, processes)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _spawn(words: list[str], run: Run) -> Run:
+    """The process outlives this one: it has a session of its own, and its output goes to a file."""
+    # A crash inside a library leaves the lines of Python that led there.
+    told = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    try:
+        with open(run.log, "ab") as log:
+            begin = log.seek(0, os.SEEK_END)
+            process = subprocess.Popen(
+                [sys.executable, *words[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(**{ADOPT: str(run.path)}, **told),
+                **apart(),
+            )
+    except OSError as cause:
+        raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
+    try:
+        run.hand_to(process.pid, begin)
+    except OSError as cause:
+        process.kill()
+        process.wait()
+        raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
+    threading.Thread(target=lambda: run.witness(process.pid, process.wait()), daemon=True).start()
+    return run

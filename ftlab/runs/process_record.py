@@ -1,0 +1,98 @@
+"""What is known of the process that trains a run: which it is, since when, and how it ended if it could not say so."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ftlab.core import machine
+from ftlab.runs.heartbeat import overwrite
+
+_ROOM = 1024
+"""Bytes of the file. They are taken when the process starts: at its end the disk may be full."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The last process of a run.
+
+    Attributes:
+        pid, created: which it is; `created` as `machine.born` gives it.
+        since: seconds since 1970 when the run was handed to it.
+        log, told: byte of `worker.log` at which its own output begins, and of `metrics.jsonl` for its events.
+        counter, kills: the file that counts processes ended for want of memory, and what it told at the start.
+        code: exit status, below 0 the number of the signal that ended it; None while it works, and where nobody saw.
+        starved: whether the system ended processes for want of memory while it worked; None where that is not told.
+        free: bytes that were free on the run's disk at its end.
+    """
+
+    pid: int
+    created: float
+    since: float
+    log: int = 0
+    told: int = 0
+    counter: str = ""
+    kills: int | None = None
+    code: int | None = None
+    starved: bool | None = None
+    free: int | None = None
+
+    def starved_since(self) -> bool | None:
+        """Whether the system has ended processes for want of memory since it started; None where that is not told."""
+        now = machine.kills(self.counter) if self.counter else None
+        return None if now is None or self.kills is None else now > self.kills
+
+
+def begin(file: Path, pid: int, log: int, told: int) -> Record:
+    """Write down the process that a run is handed to; see `Record`."""
+    try:
+        created = machine.born(psutil.Process(pid))
+    except psutil.Error:  # it did not even live until now
+        created = 0.0
+    counter = machine.kill_counter(pid)
+    record = Record(pid, created, time.time(), log, told, counter, machine.kills(counter) if counter else None)
+    overwrite(file, dataclasses.asdict(record), _ROOM)
+    return record
+
+
+def end(file: Path, pid: int, code: int) -> None:
+    """Write down how it ended, unless the run was handed to another one by now."""
+    record = read(file)
+    if record is not None and record.pid == pid:
+        seen = dataclasses.replace(record, code=code, starved=record.starved_since(), free=free(file.parent))
+        overwrite(file, dataclasses.asdict(seen), _ROOM)
+
+
+def read(file: Path) -> Record | None:
+    """The last process; None where none was written down."""
+    try:
+        values: dict[str, Any] = dict(json.loads(file.read_bytes()))
+        known = {field.name for field in dataclasses.fields(Record)}
+        return Record(**{key: value for key, value in values.items() if key in known})
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def find(pid: Any, created: Any) -> psutil.Process | None:
+    """The living process of that number and birth; None when it is gone, or another one has its number by now."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(machine.born(process) - created) < 1.0
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (ValueError, TypeError, psutil.Error):
+        return None
+
+
+def free(folder: Path) -> int | None:
+    """Bytes that are free on the disk of a folder; None where it cannot be asked."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None

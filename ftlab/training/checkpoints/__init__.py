@@ -1,0 +1,1 @@
+"""Checkpoints of a training, weights it starts from, and what a resume has to check."""

@@ -1,0 +1,1 @@
+"""Where a training runs: its device, and its processes where there are several."""

@@ -1,0 +1,1 @@
+"""Optimizers, learning rate schedules, losses, mixup and moving averages of the weights."""

@@ -1,0 +1,41 @@
+"""The phases of a training: the head alone, then the backbone too. Each has the whole schedule to itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ftlab.config.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Phase `number`, 1 or 2, from epoch `first` to epoch `last`, both included and counted from 1."""
+
+    number: int
+    first: int
+    last: int
+
+    @property
+    def epochs(self) -> int:
+        return self.last - self.first + 1
+
+
+def at(config: TrainConfig, epoch: int) -> Phase:
+    """The phase that an epoch belongs to. Epoch 0, the untrained network, belongs to the first."""
+    turn, epochs = config.unfreeze_epoch, config.epochs or 1
+    if not turn:
+        return Phase(1, 1, epochs)
+    return Phase(1, 1, turn) if epoch <= turn else Phase(2, turn + 1, epochs)
+
+
+def of(config: TrainConfig, number: int) -> Phase:
+    """The phase of a number."""
+    return at(config, config.unfreeze_epoch + 1 if number == 2 else 1)
+
+
+def settings(config: TrainConfig, phase: Phase) -> TrainConfig:
+    """The configuration with the optimizer and the rate of a phase."""
+    if phase.number == 1:
+        return config
+    optimizer = config.optimizer if config.phase2_optimizer == "same" else config.phase2_optimizer
+    return replace(config, optimizer=optimizer, learning_rate=config.phase2_rate or config.learning_rate)

@@ -1,0 +1,1 @@
+"""Parts that several tabs of the page share: access, uploads, curves, run status, choices of data and weights."""

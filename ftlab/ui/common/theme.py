@@ -1,0 +1,176 @@
+"""How the page looks: Gradio's theme in calm colours, the style sheets, and the header.
+
+Only fonts that Gradio ships are named, so that the page asks no other machine for anything; and of them only the
+weights 400 and 700, for the files in between hold a handful of letters.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+from gradio.themes import Base, colors, sizes
+from gradio.themes.utils.fonts import LocalFont
+
+from ftlab.core import messages
+from ftlab.core.html import join, tag
+from ftlab.reporting.html import PARTS_CSS
+
+STATIC = Path(__file__).parents[1] / "static"
+
+_INK = colors.Color(
+    c50="#f7f8fa",
+    c100="#eff1f4",
+    c200="#e1e5ea",
+    c300="#cbd2da",
+    c400="#98a2b0",
+    c500="#68737f",
+    c600="#4c5764",
+    c700="#38424e",
+    c800="#232b35",
+    c900="#181e26",
+    c950="#10151b",
+    name="ink",
+)
+_SEA = colors.Color(
+    c50="#edf8f7",
+    c100="#d3eeec",
+    c200="#a8dcd8",
+    c300="#72c3be",
+    c400="#3fa49f",
+    c500="#1f8681",
+    c600="#146c69",
+    c700="#115756",
+    c800="#104645",
+    c900="#0e3a3a",
+    c950="#062222",
+    name="sea",
+)
+
+
+def theme() -> Base:
+    """The theme, light and dark."""
+    look = Base(
+        primary_hue=_SEA,
+        secondary_hue=_SEA,
+        neutral_hue=_INK,
+        radius_size=sizes.radius_md,
+        text_size=sizes.text_md,
+        font=(LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
+        font_mono=(LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"),
+    )
+    return look.set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color="*neutral_800",
+        body_text_color_dark="*neutral_100",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        background_fill_primary="white",
+        background_fill_primary_dark="*neutral_900",
+        background_fill_secondary="*neutral_50",
+        background_fill_secondary_dark="*neutral_950",
+        border_color_primary="*neutral_200",
+        border_color_primary_dark="*neutral_800",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_color="*neutral_200",
+        block_border_color_dark="*neutral_800",
+        block_radius="10px",
+        block_shadow="none",
+        block_shadow_dark="none",
+        block_title_text_weight="600",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_100",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        block_label_text_color="*neutral_500",
+        block_label_text_color_dark="*neutral_400",
+        checkbox_label_background_fill="white",
+        checkbox_label_background_fill_dark="*neutral_900",
+        checkbox_label_background_fill_selected="*primary_50",
+        checkbox_label_background_fill_selected_dark="*primary_950",
+        checkbox_label_border_color_selected="*primary_500",
+        checkbox_label_border_color_selected_dark="*primary_400",
+        checkbox_label_text_color_selected="*primary_800",
+        checkbox_label_text_color_selected_dark="*primary_200",
+        checkbox_background_color_selected="*primary_600",
+        checkbox_background_color_selected_dark="*primary_500",
+        checkbox_border_color_selected="*primary_600",
+        checkbox_border_color_selected_dark="*primary_500",
+        input_border_width="1px",
+        input_border_width_dark="1px",
+        checkbox_label_border_width="1px",
+        checkbox_label_border_width_dark="1px",
+        checkbox_label_shadow="none",
+        checkbox_label_border_color="*neutral_200",
+        checkbox_label_border_color_dark="*neutral_700",
+        button_border_width="1px",
+        button_border_width_dark="1px",
+        input_background_fill="white",
+        input_background_fill_dark="*neutral_950",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_700",
+        input_border_color_focus="*primary_500",
+        input_border_color_focus_dark="*primary_400",
+        input_shadow="none",
+        input_shadow_focus="0 0 0 3px *primary_100",
+        input_shadow_focus_dark="0 0 0 3px *primary_900",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
+        loader_color="*primary_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_text_color="white",
+        button_primary_border_color="*primary_600",
+        button_primary_border_color_dark="*primary_500",
+        button_secondary_background_fill="white",
+        button_secondary_background_fill_dark="*neutral_800",
+        button_secondary_background_fill_hover="*neutral_100",
+        button_secondary_background_fill_hover_dark="*neutral_700",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_border_color_dark="*neutral_700",
+        button_secondary_text_color="*neutral_800",
+        button_secondary_text_color_dark="*neutral_100",
+        button_cancel_background_fill="#c73a31",
+        button_cancel_background_fill_dark="#c73a31",
+        button_cancel_background_fill_hover="#a82f27",
+        button_cancel_background_fill_hover_dark="#d9554c",
+        button_cancel_border_color="#c73a31",
+        button_cancel_border_color_dark="#c73a31",
+        button_cancel_text_color="white",
+        button_cancel_text_color_dark="white",
+        button_large_radius="8px",
+        button_large_padding="10px 18px",
+        button_medium_radius="8px",
+        button_small_radius="6px",
+    )
+
+
+def style_sheets() -> list[Path]:
+    """The style sheets of all tabs; a tab adds its own by laying it in `static/`. And that of reports' pieces."""
+    return [PARTS_CSS, *sorted(STATIC.glob("*.css"))]
+
+
+def header(notice: str = "") -> gr.HTML:
+    """Name, what to do in one line, and what should be known before anything else.
+
+    Args:
+        notice: a sentence about this machine, empty for none.
+    """
+    steps = join(
+        tag("li", tag("b", messages.text(f"page.step.{step}")), " ", messages.text(f"page.step.{step}_do"))
+        for step in ("pictures", "train", "look")
+    )
+    name = tag("div", tag("h1", messages.text("page.name")), tag("p", messages.text("page.what")), class_="ftlab-name")
+    said = tag("p", notice, class_="ftlab-notice", role="status") if notice else ""
+    return gr.HTML(
+        tag("header", name, tag("ol", steps, class_="ftlab-steps"), said, class_="ftlab-header"),
+        elem_id="page-header",
+        apply_default_css=False,
+    )

@@ -1,0 +1,1 @@
+"""The Dataset tab: its layout (`tab`), event handlers (`actions`), HTML (`view`) and the audit panel."""

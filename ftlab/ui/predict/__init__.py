@@ -1,0 +1,1 @@
+"""The Predict tab: its layout (`tab`), event handlers (`actions`) and HTML (`view`)."""

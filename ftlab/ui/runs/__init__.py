@@ -1,0 +1,1 @@
+"""The Runs tab: its layout (`tab`), event handlers (`actions`) and HTML (`view`)."""
