@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from benchmarks import row, table
-from benchmarks.process import ROOT
-from benchmarks.row import Row
+from benchmarks.process import PROJECT_ROOT
+from benchmarks.row import Measurement
 
 PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("startup", "FOLDER"),
@@ -35,8 +35,8 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
     ("card", "FOLDER"),
 )
-PAGE = ROOT / "docs" / "benchmarks.md"
-DRAWINGS = {"growth": ("--draw", "assets/growth.svg")}
+RESULTS_PAGE = PROJECT_ROOT / "docs" / "benchmarks.md"
+DRAW_ARGUMENTS = {"growth": ("--draw", "assets/growth.svg")}
 """What a program draws for the page."""
 
 
@@ -44,34 +44,41 @@ def main() -> int:
     """Run them; the status is 1 where one has failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", choices=sorted({one[0] for one in PROGRAMS}), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=sorted({program[0] for program in PROGRAMS}), metavar="NAME")
     parser.add_argument(
         "--having", nargs="+", default=[], metavar="WORD", help="only where the words have all of these"
     )
     parser.add_argument("--write", action="store_true", help="put what was measured into docs/benchmarks.md")
     options = parser.parse_args()
-    chosen = [one for one in PROGRAMS if not options.only or one[0] in options.only]
-    chosen = [one for one in chosen if set(options.having) <= set(one)]
-    machine = table.machine()
-    rows: list[Row] = []
+    selected_programs = [program for program in PROGRAMS if not options.only or program[0] in options.only]
+    selected_programs = [program for program in selected_programs if set(options.having) <= set(program)]
+    machine_info = table.describe_machine()
+    measurements: list[Measurement] = []
     failed = False
-    for name, *rest in chosen:
-        words = [str(options.folder.absolute()) if word == "FOLDER" else word for word in rest]
-        words += DRAWINGS.get(name, ()) if options.write else ()
+    for name, *program_arguments in selected_programs:
+        arguments = [
+            str(options.folder.absolute()) if argument == "FOLDER" else argument for argument in program_arguments
+        ]
+        arguments += DRAW_ARGUMENTS.get(name, ()) if options.write else ()
         with subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{name}", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         ) as process:
             assert process.stdout
             for line in process.stdout:
                 print(line, end="", flush=True)
-                found = row.of_line(line)
-                rows += [found] if found else []
+                measurement = row.parse_measurement(line)
+                measurements += [measurement] if measurement else []
         failed |= process.returncode != 0
-    print(f"\n{table.made(machine, rows)}")
+    print(f"\n{table.render_table(machine_info, measurements)}")
     if options.write:
-        whole = len(chosen) == len(PROGRAMS) and not failed
-        text = table.renewed(PAGE.read_text(encoding="utf-8"), machine, rows, whole=whole)
-        PAGE.write_text(text, encoding="utf-8")
+        is_complete = len(selected_programs) == len(PROGRAMS) and not failed
+        text = table.update_page(
+            RESULTS_PAGE.read_text(encoding="utf-8"), machine_info, measurements, replace_all=is_complete
+        )
+        RESULTS_PAGE.write_text(text, encoding="utf-8")
     return int(failed)
 
 

@@ -20,30 +20,40 @@ from pathlib import Path
 import torch
 
 from benchmarks import photographs, row
-from benchmarks.many_pictures import trained
-from benchmarks.peers.job import shorter
-from benchmarks.process import ROOT
-from benchmarks.row import Row, at_least, at_most
+from benchmarks.many_pictures import time_training
+from benchmarks.peers.job import compute_resize_side
+from benchmarks.process import PROJECT_ROOT
+from benchmarks.row import Measurement, report_at_least, report_at_most
 
 
 @dataclass(frozen=True)
-class Part:
+class GpuTarget:
     """A figure that another program measures: what it is called here, the least that is good, and the words."""
 
-    what: str
-    wanted: float
-    words: tuple[str, ...]
+    name: str
+    min_ratio: float
+    arguments: tuple[str, ...]
 
 
-_EPOCHS = ("against", "--mode", "full", "--from-second", "--random")
-_FULL = "On a card: full {backbone}, an epoch from the second on,"
-PARTS = (
-    Part(f"{_FULL} by the same steps on data in memory", 0.95, ("full_speed",)),
-    Part(f"{_FULL} times as fast as the tutorial's loop", 8.0, (*_EPOCHS, "--peer", "tutorial")),
-    Part(f"{_FULL} times as fast as a well-tuned DataLoader loop", 2.0, (*_EPOCHS, "--peer", "tuned")),
-    Part(f"{_FULL} times as fast as a tuned loop, compiled", 2.0, (*_EPOCHS, "--peer", "tuned", "--compile")),
+_AGAINST_ARGUMENTS = ("against", "--mode", "full", "--from-second", "--random")
+_FULL_TRAINING_NAME = "On a card: full {backbone}, an epoch from the second on,"
+GPU_TARGETS = (
+    GpuTarget(f"{_FULL_TRAINING_NAME} by the same steps on data in memory", 0.95, ("full_speed",)),
+    GpuTarget(
+        f"{_FULL_TRAINING_NAME} times as fast as the tutorial's loop", 8.0, (*_AGAINST_ARGUMENTS, "--peer", "tutorial")
+    ),
+    GpuTarget(
+        f"{_FULL_TRAINING_NAME} times as fast as a well-tuned DataLoader loop",
+        2.0,
+        (*_AGAINST_ARGUMENTS, "--peer", "tuned"),
+    ),
+    GpuTarget(
+        f"{_FULL_TRAINING_NAME} times as fast as a tuned loop, compiled",
+        2.0,
+        (*_AGAINST_ARGUMENTS, "--peer", "tuned", "--compile"),
+    ),
 )
-_CALTECH = "On a card: frozen job of Caltech-101's size, after the start of its process"
+_CALTECH_NAME = "On a card: frozen job of Caltech-101's size, after the start of its process"
 
 
 def main() -> None:
@@ -62,38 +72,57 @@ def main() -> None:
     options = parser.parse_args()
     if not (torch.cuda.is_available() or options.anywhere):
         print("There is no CUDA device: what a card is to reach is not measured.", flush=True)
-        for part in PARTS:
-            at_least(part.what.format(backbone=options.backbone), None, part.wanted, "×", "no CUDA device")
-        at_most(_CALTECH, None, 15, "s", "no CUDA device")
+        for target in GPU_TARGETS:
+            report_at_least(
+                target.name.format(backbone=options.backbone), None, target.min_ratio, "×", "no CUDA device"
+            )
+        report_at_most(_CALTECH_NAME, None, 15, "s", "no CUDA device")
         return
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "processor"
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch, "data")
         for name, count in (("train", options.pictures), ("val", max(10, options.pictures // 5))):
-            photographs.cut(options.folder, data / name, count=count, classes=10, size=(500, 375))
-        for part in PARTS:
-            found = _measured(part, data, options)
-            what = part.what.format(backbone=options.backbone)
-            at_least(what, found.figure, part.wanted, "×", f"{found.seen}; {device}")
-        many = photographs.cut(options.folder, Path(scratch, "many"), count=options.job, classes=101, size=(300, 200))
-        took = [trained(many, Path(scratch, f"home{number}"), [])["work"] for number in range(options.rounds)]
-        at_most(_CALTECH, statistics.median(took), 15, "s", f"{options.job:,} files, {options.rounds} rounds; {device}")
+            photographs.cut_photographs(options.folder, data / name, file_count=count, class_count=10, size=(500, 375))
+        for target in GPU_TARGETS:
+            measurement = _run_program(target, data, options)
+            title = target.name.format(backbone=options.backbone)
+            report_at_least(title, measurement.figure, target.min_ratio, "×", f"{measurement.seen}; {device}")
+        caltech_folder = photographs.cut_photographs(
+            options.folder, Path(scratch, "many"), file_count=options.job, class_count=101, size=(300, 200)
+        )
+        job_seconds = [
+            time_training(caltech_folder, Path(scratch, f"home{index}"), [])["work"] for index in range(options.rounds)
+        ]
+        report_at_most(
+            _CALTECH_NAME,
+            statistics.median(job_seconds),
+            15,
+            "s",
+            f"{options.job:,} files, {options.rounds} rounds; {device}",
+        )
 
 
-def _measured(part: Part, data: Path, options: argparse.Namespace) -> Row:
+def _run_program(target: GpuTarget, data: Path, options: argparse.Namespace) -> Measurement:
     """The row that the part's program prints; what else it prints is printed."""
-    name, *words = part.words
-    words += ["--backbone", options.backbone, "--batch-size", str(options.batch_size), "--rounds", str(options.rounds)]
+    name, *arguments = target.arguments
+    arguments += [
+        "--backbone",
+        options.backbone,
+        "--batch-size",
+        str(options.batch_size),
+        "--rounds",
+        str(options.rounds),
+    ]
     if name == "against":
-        words += ["--epochs", str(options.epochs), "--side", str(options.side)]
+        arguments += ["--epochs", str(options.epochs), "--side", str(options.side)]
     else:
-        words += ["--knobs", json.dumps({"side": options.side, "resize": shorter(options.side)})]
-    command = [sys.executable, "-m", f"benchmarks.{name}", str(data), *words]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    lines = done.stdout.splitlines()
-    print("\n".join(line for line in lines if not row.of_line(line)), flush=True)
-    (found,) = filter(None, map(row.of_line, lines))
-    return found
+        arguments += ["--knobs", json.dumps({"side": options.side, "resize": compute_resize_side(options.side)})]
+    command = [sys.executable, "-m", f"benchmarks.{name}", str(data), *arguments]
+    completed = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    lines = completed.stdout.splitlines()
+    print("\n".join(line for line in lines if not row.parse_measurement(line)), flush=True)
+    (measurement,) = filter(None, map(row.parse_measurement, lines))
+    return measurement
 
 
 if __name__ == "__main__":

@@ -20,61 +20,64 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.planted import Planted, plant
+from benchmarks.planted import PlantedFaults, plant_faults
 from ftlab.audit import examine
-from ftlab.audit.findings import KINDS, Report
+from ftlab.audit.findings import FINDING_KINDS, AuditReport
 from ftlab.data.dataset import catalog
 from ftlab.data.samples import sample_sets
 
 
-def examined(folder: Path) -> tuple[Report, str]:
+def run_audit(folder: Path) -> tuple[AuditReport, str]:
     """The report, and what it took with scanning the folder, in a home of its own: seconds, and seconds of a core."""
     with tempfile.TemporaryDirectory(prefix="ftlab-doctor-") as home:
-        before = os.environ.get("FTLAB_HOME")
+        previous_home = os.environ.get("FTLAB_HOME")
         os.environ["FTLAB_HOME"] = home
         try:
-            begun, worked = time.monotonic(), time.process_time()
-            *_, report = examine.examine(catalog.scan(folder))
-            seconds = f"{time.monotonic() - begun:.1f} s ({time.process_time() - worked:.1f} s of a core)"
+            start, cpu_start = time.monotonic(), time.process_time()
+            *_, report = examine.audit_dataset(catalog.scan(folder))
+            seconds = f"{time.monotonic() - start:.1f} s ({time.process_time() - cpu_start:.1f} s of a core)"
         finally:
             os.environ.pop("FTLAB_HOME")
-            if before is not None:
-                os.environ["FTLAB_HOME"] = before
-    assert isinstance(report, Report)
+            if previous_home is not None:
+                os.environ["FTLAB_HOME"] = previous_home
+    assert isinstance(report, AuditReport)
     return report, seconds
 
 
-def counted(report: Report, planted: Planted) -> dict[str, tuple[int, int]]:
+def count_findings(report: AuditReport, planted: PlantedFaults) -> dict[str, tuple[int, int]]:
     """By kind: how many of the planted were found, and how many others were named."""
 
-    def found(kind: str) -> set[frozenset[str]]:
-        return {frozenset(one.path for one in each.pictures) for each in report.of(kind)}
+    def collect_found(kind: str) -> set[frozenset[str]]:
+        return {frozenset(image.path for image in finding.pictures) for finding in report.findings_of_kind(kind)}
 
-    there = {kind: set[frozenset[str]]() for kind in KINDS if kind != "imbalance"}
-    there["exact"] = {frozenset(pair) for pair in planted.exact.items()}
-    there["near"] = {frozenset(pair) for pair in planted.near.items()}
-    there["label"] = {frozenset((one,)) for one in planted.swapped}
-    there["blank"] = {frozenset((one,)) for one in planted.blank}
-    return {kind: (len(found(kind) & meant), len(found(kind) - meant)) for kind, meant in there.items()}
+    planted_groups = {kind: set[frozenset[str]]() for kind in FINDING_KINDS if kind != "imbalance"}
+    planted_groups["exact"] = {frozenset(pair) for pair in planted.exact_copies.items()}
+    planted_groups["near"] = {frozenset(pair) for pair in planted.near_copies.items()}
+    planted_groups["label"] = {frozenset((image_path,)) for image_path in planted.swapped_images}
+    planted_groups["blank"] = {frozenset((image_path,)) for image_path in planted.blank_images}
+    return {
+        kind: (len(collect_found(kind) & expected), len(collect_found(kind) - expected))
+        for kind, expected in planted_groups.items()
+    }
 
 
-def alike(folder: Path) -> Path:
+def draw_alike(folder: Path) -> Path:
     """Drawings that are alike without being copies: one shape a class on white, in 60 places and sizes."""
-    dice = np.random.default_rng(0)
-    for name in ("circle", "square", "cross"):
-        (folder / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for class_name in ("circle", "square", "cross"):
+        (folder / class_name).mkdir(parents=True)
         for index in range(60):
-            page = np.full((128, 128, 3), 255, np.uint8)
-            x, y = (int(one) for one in dice.integers(32, 96, 2))
-            size = int(dice.integers(10, 30))
-            if name == "circle":
-                cv2.circle(page, (x, y), size, (40, 80, 170), -1)
-            elif name == "square":
-                cv2.rectangle(page, (x - size, y - size), (x + size, y + size), (40, 80, 170), -1)
+            canvas = np.full((128, 128, 3), 255, np.uint8)
+            x, y = (int(value) for value in rng.integers(32, 96, 2))
+            size = int(rng.integers(10, 30))
+            if class_name == "circle":
+                cv2.circle(canvas, (x, y), size, (40, 80, 170), -1)
+            elif class_name == "square":
+                cv2.rectangle(canvas, (x - size, y - size), (x + size, y + size), (40, 80, 170), -1)
             else:
-                cv2.line(page, (x - size, y), (x + size, y), (40, 80, 170), 6)
-                cv2.line(page, (x, y - size), (x, y + size), (40, 80, 170), 6)
-            Image.fromarray(page).save(folder / name / f"{index}.png")
+                cv2.line(canvas, (x - size, y), (x + size, y), (40, 80, 170), 6)
+                cv2.line(canvas, (x, y - size), (x, y + size), (40, 80, 170), 6)
+            Image.fromarray(canvas).save(folder / class_name / f"{index}.png")
     return folder
 
 
@@ -87,19 +90,29 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ftlab-planted-") as scratch:
         if options.clean:
-            sets = {name: sample_sets.ensure(name) for name in ("shapes", "shortcut")}
-            for name, folder in (sets | {"alike": alike(Path(scratch) / "alike")}).items():
-                report, seconds = examined(folder)
-                print(name, report.looked, dict(Counter(one.kind for one in report.findings)), seconds, flush=True)
+            sample_folders = {name: sample_sets.ensure_sample_set(name) for name in ("shapes", "shortcut")}
+            for name, folder in (sample_folders | {"alike": draw_alike(Path(scratch) / "alike")}).items():
+                report, seconds = run_audit(folder)
+                print(
+                    name, report.looked, dict(Counter(finding.kind for finding in report.findings)), seconds, flush=True
+                )
         if options.folder:
-            report, seconds = examined(options.folder)
-            print("as it is", report.looked, dict(Counter(one.kind for one in report.findings)), seconds, flush=True)
+            report, seconds = run_audit(options.folder)
+            print(
+                "as it is",
+                report.looked,
+                dict(Counter(finding.kind for finding in report.findings)),
+                seconds,
+                flush=True,
+            )
             for seed in range(options.seeds):
-                planted = plant(options.folder, Path(scratch) / str(seed), seed)
-                report, seconds = examined(Path(scratch) / str(seed))
-                table = counted(report, planted)
-                said = "  ".join(f"{kind} {found} +{others}" for kind, (found, others) in table.items())
-                print(f"seed {seed}: {said}  {seconds}", flush=True)
+                planted = plant_faults(options.folder, Path(scratch) / str(seed), seed)
+                report, seconds = run_audit(Path(scratch) / str(seed))
+                counts = count_findings(report, planted)
+                summary = "  ".join(
+                    f"{kind} {found_count} +{false_count}" for kind, (found_count, false_count) in counts.items()
+                )
+                print(f"seed {seed}: {summary}  {seconds}", flush=True)
 
 
 if __name__ == "__main__":

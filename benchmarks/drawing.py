@@ -10,43 +10,61 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from benchmarks.growth import Looks, Trainings
+from benchmarks.growth import ScanCosts, TrainingCosts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SCAN, _FEATURES, _TRAINING = "#E69F00", "#009E73", "#0072B2"
+_SCAN_COLOR, _FEATURES_COLOR, _TRAINING_COLOR = "#E69F00", "#009E73", "#0072B2"
 """Of the palette of Okabe and Ito, that people who see colours differently can tell apart."""
-_STYLES = ({"linestyle": "-", "marker": "o"}, {"linestyle": "--", "marker": "s"}, {"linestyle": ":", "marker": "^"})
+_LINE_STYLES = (
+    {"linestyle": "-", "marker": "o"},
+    {"linestyle": "--", "marker": "s"},
+    {"linestyle": ":", "marker": "^"},
+)
 """By number of processes: first, second, third."""
 
 
-def draw(looks: Looks, trainings: Trainings, to: Path, machine: str = "") -> None:
+def draw_growth(scans: ScanCosts, trainings: TrainingCosts, output_path: Path, machine_info: str = "") -> None:
     """Two panels on logarithmic axes, written to a file of the kind that its name ends in.
 
     Args:
-        machine: the line that tells on what it was measured; stands at the top.
+        machine_info: the line that tells on what it was measured; stands at the top.
     """
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
-    time, memory = figure.subplots(1, 2)
-    counts, one = sorted(looks), _STYLES[0]
-    time.plot(counts, [looks[count].checked for count in counts], color=_SCAN, label="every file tried", **one)
-    memory.plot(counts, [looks[count].megabytes for count in counts], color=_SCAN, **one)
-    for (number, found), style in zip(trainings.items(), _STYLES, strict=False):
-        who = f"{number} process{'es' if number > 1 else ''}"
-        time.plot(counts, [found[c].features for c in counts], color=_FEATURES, label=f"features, {who}", **style)
-        time.plot(counts, [found[c].seconds for c in counts], color=_TRAINING, label=f"whole training, {who}", **style)
-        memory.plot(counts, [found[c].megabytes for c in counts], color=_TRAINING, **style)
-    _panel(time, "Time", "seconds", counts)
-    _panel(memory, "Most memory held, processes together", "MB", counts)
-    figure.suptitle(machine, fontsize=8.5, color="#555555")
+    time_axes, memory_axes = figure.subplots(1, 2)
+    counts, scan_style = sorted(scans), _LINE_STYLES[0]
+    time_axes.plot(
+        counts, [scans[count].checked for count in counts], color=_SCAN_COLOR, label="every file tried", **scan_style
+    )
+    memory_axes.plot(counts, [scans[count].megabytes for count in counts], color=_SCAN_COLOR, **scan_style)
+    for (process_count, costs), style in zip(trainings.items(), _LINE_STYLES, strict=False):
+        processes_text = f"{process_count} process{'es' if process_count > 1 else ''}"
+        time_axes.plot(
+            counts,
+            [costs[c].features for c in counts],
+            color=_FEATURES_COLOR,
+            label=f"features, {processes_text}",
+            **style,
+        )
+        time_axes.plot(
+            counts,
+            [costs[c].seconds for c in counts],
+            color=_TRAINING_COLOR,
+            label=f"whole training, {processes_text}",
+            **style,
+        )
+        memory_axes.plot(counts, [costs[c].megabytes for c in counts], color=_TRAINING_COLOR, **style)
+    _style_axes(time_axes, "Time", "seconds", counts)
+    _style_axes(memory_axes, "Most memory held, processes together", "MB", counts)
+    figure.suptitle(machine_info, fontsize=8.5, color="#555555")
     figure.legend(loc="outside lower center", ncols=3, fontsize=10, frameon=False)
     # Names in the file that do not change from one drawing to the next, so that only what was measured does.
     with rc_context({"svg.hashsalt": "growth"}):
-        figure.savefig(to, dpi=160, metadata={"Date": None} if to.suffix == ".svg" else None)
+        figure.savefig(output_path, dpi=160, metadata={"Date": None} if output_path.suffix == ".svg" else None)
 
 
-def _panel(axes: Axes, title: str, unit: str, counts: Sequence[int]) -> None:
+def _style_axes(axes: Axes, title: str, unit: str, counts: Sequence[int]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_title(title, fontsize=12, loc="left")

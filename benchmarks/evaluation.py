@@ -22,101 +22,109 @@ from torch import Tensor, nn
 from benchmarks import row
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
-from ftlab.core.machine import cores
+from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset import catalog
-from ftlab.data.images.decode import read
-from ftlab.data.loading.loader import batches, plan
+from ftlab.data.images.decode import read_image
+from ftlab.data.loading.loader import batch_indices, load_batches
 from ftlab.data.samples import sample_sets
 from ftlab.data.transforms import preprocess
 from ftlab.evaluation import calibration, evaluate, results
-from ftlab.evaluation.evaluate import Inspection
-from ftlab.evaluation.results import Pictures
+from ftlab.evaluation.evaluate import Evaluation
+from ftlab.evaluation.results import EvaluationDataset
 from ftlab.inference.predictor import Predictor
 from ftlab.models import network
 from ftlab.models.execution import engines, features
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 
-BATCH = 32
+BATCH_SIZE = 32
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", default=backbones.DEFAULT)
+    parser.add_argument("--backbone", default=backbones.DEFAULT_BACKBONE)
     parser.add_argument("--data", help="folder of pictures (default: the sample set shapes)")
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    torch.set_num_threads(cores())
-    folder = Path(options.data) if options.data else sample_sets.ensure("shapes")
-    with TemporaryDirectory() as place:
-        run = run_store.create(place, TrainConfig(data=str(folder), backbone=options.backbone))
-        model, pictures = prepare(folder, options.backbone, options.pictures)
-        ways: dict[str, Callable[[], None]] = {
-            "A evaluate": partial(whole, run, model, pictures),
-            "B bare forward": partial(bare, model, pictures),
-            "C engine alone": partial(engine, model, pictures),
+    torch.set_num_threads(count_cpu_cores())
+    folder = Path(options.data) if options.data else sample_sets.ensure_sample_set("shapes")
+    with TemporaryDirectory() as scratch:
+        run = run_store.create_run(scratch, TrainConfig(data=str(folder), backbone=options.backbone))
+        model, images = prepare_model(folder, options.backbone, options.pictures)
+        methods: dict[str, Callable[[], None]] = {
+            "A evaluate": partial(run_evaluate, run, model, images),
+            "B bare forward": partial(run_bare_forward, model, images),
+            "C engine alone": partial(run_engine, model, images),
         }
         ratios: dict[str, list[float]] = {"A / B": [], "A / C": []}
-        for number in range(options.rounds + 1):
-            took = {name: row.seconds(way) for name, way in ways.items()}
-            if not number:
+        for round_index in range(options.rounds + 1):
+            timings = {name: row.measure_seconds(method) for name, method in methods.items()}
+            if not round_index:
                 continue  # files and allocator are warm from here on
-            a, b, c = took.values()
+            a, b, c = timings.values()
             ratios["A / B"].append(a / b)
             ratios["A / C"].append(a / c)
-            print(", ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items()), flush=True)
-    said = ", ".join(f"{name} {statistics.median(found):.2f}" for name, found in ratios.items())
-    print(f"{options.backbone}, {len(pictures.items)} pictures, {cores()} threads, median of {options.rounds}: {said}")
-
-
-def prepare(folder: Path, backbone: str, count: int) -> tuple[Predictor, Pictures]:
-    """An untrained network for the folder's classes, and so many of its pictures, repeated as needed."""
-    found = catalog.scan(folder, check=False)
-    row = backbones.get(backbone)
-    net = network.build(row, len(found.classes), pretrained=False)
-    items = tuple(islice(cycle([item for split in found.splits.values() for item in split]), count))
-    return Predictor(net, row, preprocess.of(row), found.classes, row.title), Pictures("test", found.root, items)
-
-
-def whole(run: Run, model: Predictor, pictures: Pictures) -> None:
-    """A."""
-    made = evaluate.look(model, pictures)
-    results.write(run, made, pictures.fingerprint)
-    found = Inspection(made, calibration.decide(made))
-    assert found.figures.top1.n == len(pictures.items)
-    assert calibration.reliability(made, found.temperature).count.sum() == len(pictures.items)
-
-
-def bare(model: Predictor, pictures: Pictures) -> None:
-    """B."""
-    seen = 0
-    for batch in batches(plan(range(len(pictures.items)), BATCH), partial(_square, model, pictures), cores()):
-        with torch.inference_mode():
-            seen += len(model.network(preprocess.normalise(batch.pixels, model.prep)))
-    assert seen == len(pictures.items)
-
-
-def engine(model: Predictor, pictures: Pictures) -> None:
-    """C."""
-    net = nn.Sequential(model.network.backbone, model.network.head)
-    normalise = partial(preprocess.normalise, prep=model.prep)
-    square = partial(_view, model, pictures)
-    device = torch.device("cpu")
-    chosen = engines.choose(net, model.row, normalise, model.prep.side, device, looks=len(pictures.items))
-    *_, last = features.compute(chosen, len(pictures.items), 1, square, device, cores())
-    assert isinstance(last, features.Features)
-
-
-def _square(model: Predictor, pictures: Pictures, index: int) -> Tensor:
-    return preprocess.evaluation(
-        read(pictures.root / pictures.items[index].path, at_least=model.prep.detail), model.prep
+            print(", ".join(f"{name} {seconds:.2f} s" for name, seconds in timings.items()), flush=True)
+    summary = ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in ratios.items())
+    print(
+        f"{options.backbone}, {len(images.items)} pictures, {count_cpu_cores()} threads, median of {options.rounds}: {summary}"
     )
 
 
-def _view(model: Predictor, pictures: Pictures, index: int, _view: int) -> Tensor:
-    return _square(model, pictures, index)
+def prepare_model(folder: Path, backbone: str, image_count: int) -> tuple[Predictor, EvaluationDataset]:
+    """An untrained network for the folder's classes, and so many of its pictures, repeated as needed."""
+    image_catalog = catalog.scan(folder, check=False)
+    spec = backbones.get_backbone_spec(backbone)
+    net = network.build_network(spec, len(image_catalog.classes), pretrained=False)
+    items = tuple(islice(cycle([item for split in image_catalog.splits.values() for item in split]), image_count))
+    return Predictor(net, spec, preprocess.from_spec(spec), image_catalog.classes, spec.title), EvaluationDataset(
+        "test", image_catalog.root, items
+    )
+
+
+def run_evaluate(run: Run, model: Predictor, images: EvaluationDataset) -> None:
+    """A."""
+    result = evaluate.predict_dataset(model, images)
+    results.write_result(run, result, images.fingerprint)
+    evaluation = Evaluation(result, calibration.fit_decision(result))
+    assert evaluation.metrics.top1.n == len(images.items)
+    assert calibration.compute_reliability(result, evaluation.temperature).counts.sum() == len(images.items)
+
+
+def run_bare_forward(model: Predictor, images: EvaluationDataset) -> None:
+    """B."""
+    image_count = 0
+    for batch in load_batches(
+        batch_indices(range(len(images.items)), BATCH_SIZE), partial(_decode_image, model, images), count_cpu_cores()
+    ):
+        with torch.inference_mode():
+            image_count += len(model.network(preprocess.normalize_batch(batch.pixels, model.prep)))
+    assert image_count == len(images.items)
+
+
+def run_engine(model: Predictor, images: EvaluationDataset) -> None:
+    """C."""
+    net = nn.Sequential(model.network.backbone, model.network.head)
+    normalise = partial(preprocess.normalize_batch, prep=model.prep)
+    decode_view = partial(_decode_view, model, images)
+    device = torch.device("cpu")
+    chosen_engine = engines.choose_engine(
+        net, model.spec, normalise, model.prep.side, device, view_count=len(images.items)
+    )
+    *_, last = features.compute_features(chosen_engine, len(images.items), 1, decode_view, device, count_cpu_cores())
+    assert isinstance(last, features.Features)
+
+
+def _decode_image(model: Predictor, images: EvaluationDataset, index: int) -> Tensor:
+    return preprocess.resize_and_center_crop(
+        read_image(images.root / images.items[index].path, min_side=model.prep.min_side), model.prep
+    )
+
+
+def _decode_view(model: Predictor, images: EvaluationDataset, index: int, _view_index: int) -> Tensor:
+    return _decode_image(model, images, index)
 
 
 if __name__ == "__main__":

@@ -24,116 +24,120 @@ from typing import Any
 
 import torch
 
-from benchmarks.row import at_least
+from benchmarks.row import report_at_least
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.data.transforms import preprocess
 from ftlab.runs import run_store
 from ftlab.training import setup
-from ftlab.training.checkpoints.checkpoint import Position
-from ftlab.training.compile import Compiler
+from ftlab.training.checkpoints.checkpoint import TrainState
+from ftlab.training.compile import ModelCompiler
 from ftlab.training.devices import device_setup
-from ftlab.training.feeds.base import Share
-from ftlab.training.feeds.images import PictureFeed
-from ftlab.training.metrics import Tally, Together
-from ftlab.training.train_step import Learner
+from ftlab.training.feeds.base import RankBatch
+from ftlab.training.feeds.images import ImageFeed
+from ftlab.training.metrics import BatchedMetricSums, MetricSums
+from ftlab.training.train_step import TrainStep
 
 
 def main() -> None:
     """Measure, and print a line of JSON a round and one in the end."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("data", help="folder of pictures")
-    asked.add_argument("--backbone", default="mobilenet_v2")
-    asked.add_argument("--batch-size", type=int, default=16)
-    asked.add_argument("--rounds", type=int, default=3)
-    asked.add_argument("--pictures", type=int, default=0, help="of an epoch (default: all)")
-    asked.add_argument("--knobs", type=json.loads, default={}, help='further knobs, as {"optimizer": "sgd"}')
-    options = asked.parse_args()
-    with TemporaryDirectory() as place:
-        bench = Bench(Path(place), options)
-        bench.validate()
-        bench.seconds(bench.pictures(1))  # what is decoded is kept from here on, and what warms up is warm
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", help="folder of pictures")
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=0, help="of an epoch (default: all)")
+    parser.add_argument("--knobs", type=json.loads, default={}, help='further knobs, as {"optimizer": "sgd"}')
+    options = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        benchmark = FullSpeedBenchmark(Path(scratch), options)
+        benchmark.run_validation()
+        benchmark.time_steps(
+            benchmark.image_batches(1)
+        )  # what is decoded is kept from here on, and what warms up is warm
         rounds = []
-        for number in range(2, options.rounds + 2):
-            noise = bench.seconds(bench.noise())
-            bench.validate()
-            took = {"A": bench.seconds(bench.pictures(number)), "B": noise}
-            rounds.append([b / a for a, b in zip(took["A"], took["B"], strict=True)])
-            told = {name: [round(bench.count / one, 2) for one in pair] for name, pair in took.items()}
-            print(json.dumps(told), flush=True)
-        bench.feed.close()
-        ratio, cpu = (round(statistics.median(one), 3) for one in zip(*rounds, strict=True))
-        bench.facts["compile"] = bench.run.resolved().compile
-    facts = ", ".join(f"{name} {value}" for name, value in bench.facts.items())
-    seen = f"of the processor's time {cpu:.2f}; batches of {options.batch_size}, {bench.count} pictures, {facts}"
-    what = f"Full {options.backbone} from the second epoch, by the same steps on data in memory"
-    at_least(what, ratio, 0.95, "×", seen)
+        for epoch in range(2, options.rounds + 2):
+            noise_seconds = benchmark.time_steps(benchmark.noise_batches())
+            benchmark.run_validation()
+            timings = {"A": benchmark.time_steps(benchmark.image_batches(epoch)), "B": noise_seconds}
+            rounds.append([b / a for a, b in zip(timings["A"], timings["B"], strict=True)])
+            images_per_second = {
+                name: [round(benchmark.image_count / sample, 2) for sample in pair] for name, pair in timings.items()
+            }
+            print(json.dumps(images_per_second), flush=True)
+        benchmark.feed.close()
+        ratio, cpu_ratio = (round(statistics.median(sample), 3) for sample in zip(*rounds, strict=True))
+        benchmark.facts["compile"] = benchmark.run.load_resolved_config().compile
+    facts = ", ".join(f"{name} {value}" for name, value in benchmark.facts.items())
+    details = f"of the processor's time {cpu_ratio:.2f}; batches of {options.batch_size}, {benchmark.image_count} pictures, {facts}"
+    title = f"Full {options.backbone} from the second epoch, by the same steps on data in memory"
+    report_at_least(title, ratio, 0.95, "×", details)
 
 
-class Bench:
+class FullSpeedBenchmark:
     """A network that learns, and what it learns from."""
 
-    def __init__(self, place: Path, options: argparse.Namespace) -> None:
-        knobs = {"mode": "full", "backbone": options.backbone, "batch_size": options.batch_size}
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        settings = {"mode": "full", "backbone": options.backbone, "batch_size": options.batch_size}
         # Recorded, as a training on a card decides; elsewhere it is no.
-        knobs = {**knobs, "compile": "record", "epochs": options.rounds + 2, **options.knobs}
-        config = TrainConfig(data=options.data, **knobs)
-        run = run_store.create(place, config)
-        self.accelerator = device_setup.open_device(config)
-        self.config, _ = setup.fix(config, run, self.accelerator)
-        found = setup.catalog(self.config, run, self.accelerator)
-        row = backbones.get(self.config.backbone)
-        self.prep = preprocess.chosen(row, self.config)
-        net = setup.build(self.config, run, found, self.prep, self.accelerator, False, 1)
-        self.feed = PictureFeed(found, self.prep, self.config, self.accelerator)
-        self.learner = Learner(net, row, self.config, self.accelerator, Position(), self.feed)
-        list(self.learner.enter(1, Position()))
-        self.compiler = Compiler(self.learner, self.config, run, self.accelerator)
+        settings = {**settings, "compile": "record", "epochs": options.rounds + 2, **options.knobs}
+        config = TrainConfig(data=options.data, **settings)
+        run = run_store.create_run(folder, config)
+        self.accelerator = device_setup.create_accelerator(config)
+        self.config, _ = setup.resolve_config(config, run, self.accelerator)
+        catalog = setup.load_catalog(self.config, run, self.accelerator)
+        spec = backbones.get_backbone_spec(self.config.backbone)
+        self.preprocessing = preprocess.from_config(spec, self.config)
+        net = setup.build_network(self.config, run, catalog, self.preprocessing, self.accelerator, False, 1)
+        self.feed = ImageFeed(catalog, self.preprocessing, self.config, self.accelerator)
+        self.train_step = TrainStep(net, spec, self.config, self.accelerator, TrainState(), self.feed)
+        list(self.train_step.begin_epoch(1, TrainState()))
+        self.compiler = ModelCompiler(self.train_step, self.config, run, self.accelerator)
         self.step, self.run = 0, run
-        every = len(found.splits["train"])
-        self.steps = (options.pictures or every) // options.batch_size
-        self.count = self.steps * options.batch_size
+        train_image_count = len(catalog.splits["train"])
+        self.step_count = (options.pictures or train_image_count) // options.batch_size
+        self.image_count = self.step_count * options.batch_size
         self.facts: dict[str, Any] = {
-            "device": device_setup.name(self.accelerator.device),
+            "device": device_setup.describe_device(self.accelerator.device),
             "threads": torch.get_num_threads(),
             "MB_for_pictures": self.config.keep_decoded,
         }
 
-    def pictures(self, epoch: int) -> Iterator[Share]:
+    def image_batches(self, epoch: int) -> Iterator[RankBatch]:
         """The steps of an epoch, as a training has them."""
-        yield from islice(self.feed.train(epoch), self.steps)
+        yield from islice(self.feed.iter_train_batches(epoch), self.step_count)
 
-    def validate(self) -> None:
+    def run_validation(self) -> None:
         """Look at the pictures to validate on, and wait for the device."""
-        for share in self.feed.evaluate("val"):
-            float(share.inputs.sum())
+        for batch in self.feed.iter_eval_batches("val"):
+            float(batch.inputs.sum())
 
-    def noise(self) -> Iterator[Share]:
+    def noise_batches(self) -> Iterator[RankBatch]:
         """As many steps on one and the same batch, called otherwise each time: what is known by heart gives gradients
         next to nothing, which processors compute slowly."""
-        size, side = self.config.batch_size or 1, self.prep.side
+        batch_size, side = self.config.batch_size or 1, self.preprocessing.side
         device = self.accelerator.device
-        inputs = torch.randn(size, 3, side, side, device=device)
-        labels = torch.arange(size, device=device) % self.feed.classes
-        share = Share(inputs, labels, torch.ones(size, device=device), size, [])
-        for number in range(self.steps):
-            yield dataclasses.replace(share, labels=(labels + number) % self.feed.classes)
+        inputs = torch.randn(batch_size, 3, side, side, device=device)
+        labels = torch.arange(batch_size, device=device) % self.feed.class_count
+        batch = RankBatch(inputs, labels, torch.ones(batch_size, device=device), batch_size, [])
+        for offset in range(self.step_count):
+            yield dataclasses.replace(batch, labels=(labels + offset) % self.feed.class_count)
 
-    def seconds(self, shares: Iterator[Share]) -> tuple[float, float]:
+    def time_steps(self, batches: Iterator[RankBatch]) -> tuple[float, float]:
         """How long the steps take, by the clock and in time of the processor's cores."""
-        tally = Tally(self.accelerator.device)
-        figures = Together(tally)
-        began, worked = time.perf_counter(), time.process_time()
-        for share in shares:
-            self.learner.set_rates(self.step, Position())
-            list(self.compiler.look(share, Position(epoch=1)))
-            logits, _ = self.learner.gradients(share, self.step)
-            self.learner.step(self.step)
-            figures.add(logits, share.labels, share.weight)
+        metric_sums = MetricSums(self.accelerator.device)
+        batched_sums = BatchedMetricSums(metric_sums)
+        start, cpu_start = time.perf_counter(), time.process_time()
+        for batch in batches:
+            self.train_step.set_learning_rates(self.step, TrainState())
+            list(self.compiler.maybe_compile(batch, TrainState(epoch=1)))
+            logits, _ = self.train_step.forward_backward(batch, self.step)
+            self.train_step.step(self.step)
+            batched_sums.add_batch(logits, batch.labels, batch.sample_weights)
             self.step += 1
-        figures.settle()
-        assert tally.total(self.accelerator).n == self.count  # waits for the device too
-        return time.perf_counter() - began, time.process_time() - worked
+        batched_sums.flush()
+        assert metric_sums.compute_metrics(self.accelerator).image_count == self.image_count  # waits for the device too
+        return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 if __name__ == "__main__":

@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import photographs, table
-from benchmarks.process import last_line
-from benchmarks.row import at_least, at_most
-from ftlab.core.machine import cores
+from benchmarks.process import run_python
+from benchmarks.row import report_at_least, report_at_most
+from ftlab.core.machine import count_cpu_cores
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Note
-from ftlab.runs.jobs.launch import environment
+from ftlab.runs.events import LogMessage
+from ftlab.runs.jobs.launch import build_environment
 
-_LOOK = """
+_SCAN_SCRIPT = """
 import json, sys, time
-from benchmarks.peak import megabytes
+from benchmarks.peak import measure_peak_megabytes
 from ftlab.data.dataset import catalog
 began = time.monotonic()
 found = catalog.scan(sys.argv[1], check=False)
@@ -43,20 +43,20 @@ again = catalog.scan(sys.argv[1])
 known = time.monotonic() - began
 assert again == found
 count = sum(map(len, found.splits.values()))
-print(json.dumps({"listed": listed, "checked": checked, "known": known, "megabytes": megabytes(), "count": count}))
+print(json.dumps({"listed": listed, "checked": checked, "known": known, "megabytes": measure_peak_megabytes(), "count": count}))
 """
-_TRAIN = (
+_TRAIN_ARGUMENTS = (
     *("train", "--side", "64", "--resize", "64", "--epochs", "2", "--json"),
     *("--val-share", "0.1", "--test-share", "0"),
 )
-_TOGETHER = (
+_TORCHRUN_ARGUMENTS = (
     *("-m", "torch.distributed.run", "--local-addr", "127.0.0.1"),
     *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),  # a free port
 )
 
 
 @dataclass(frozen=True)
-class Look:
+class ScanCost:
     """Seconds in which a folder's files are listed, tried, and looked through once more; the peak of memory in 10⁶
     bytes."""
 
@@ -67,26 +67,26 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingCost:
     """Seconds of the whole command, those of them that features took, and each process's peak in 10⁶ bytes."""
 
     seconds: float
     features: float
-    each: tuple[float, ...]
+    peaks: tuple[float, ...]
 
     @property
     def megabytes(self) -> float:
-        return sum(self.each)
+        return sum(self.peaks)
 
     @property
-    def said(self) -> str:
-        each = f" ({' + '.join(f'{one:.0f}' for one in self.each)})" if len(self.each) > 1 else ""
-        return f"{self.seconds:.0f} s, {self.megabytes:.0f} MB{each}"
+    def summary(self) -> str:
+        peaks_text = f" ({' + '.join(f'{peak:.0f}' for peak in self.peaks)})" if len(self.peaks) > 1 else ""
+        return f"{self.seconds:.0f} s, {self.megabytes:.0f} MB{peaks_text}"
 
 
-Looks = dict[int, Look]
+ScanCosts = dict[int, ScanCost]
 """By count of pictures."""
-Trainings = dict[int, dict[int, Training]]
+TrainingCosts = dict[int, dict[int, TrainingCost]]
 """By processes, then count of pictures."""
 
 
@@ -98,79 +98,111 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--draw", type=Path, metavar="FILE", help="SVG or PNG")
     options = parser.parse_args()
-    machine = table.machine()
-    looks: Looks = {}
-    trainings: Trainings = {number: {} for number in options.processes}
+    machine_info = table.describe_machine()
+    scans: ScanCosts = {}
+    trainings: TrainingCosts = {process_count: {} for process_count in options.processes}
     with tempfile.TemporaryDirectory() as scratch:
-        some = photographs.cut(options.folder, Path(scratch, "some"), count=1000, classes=10, size=(300, 200))
-        for count in options.counts:
-            data = photographs.linked(some, Path(scratch, str(count)), count=count, classes=100)
-            looks[count] = _looked(data, Path(scratch, f"home{count}"), count)
-            for number in options.processes:
-                trainings[number][count] = _trained(data, Path(scratch, f"home{count}-{number}"), number)
-                print(f"{count:,} pictures, {number} at work: {trainings[number][count].said}", flush=True)
-    _tell_looks(looks)
-    _tell_trainings(trainings)
+        source_folder = photographs.cut_photographs(
+            options.folder, Path(scratch, "some"), file_count=1000, class_count=10, size=(300, 200)
+        )
+        for image_count in options.counts:
+            data = photographs.link_photographs(
+                source_folder, Path(scratch, str(image_count)), file_count=image_count, class_count=100
+            )
+            scans[image_count] = _measure_scan(data, Path(scratch, f"home{image_count}"), image_count)
+            for process_count in options.processes:
+                trainings[process_count][image_count] = _measure_training(
+                    data, Path(scratch, f"home{image_count}-{process_count}"), process_count
+                )
+                print(
+                    f"{image_count:,} pictures, {process_count} at work: {trainings[process_count][image_count].summary}",
+                    flush=True,
+                )
+    _report_scans(scans)
+    _report_trainings(trainings)
     if options.draw:
-        from benchmarks.drawing import draw
+        from benchmarks.drawing import draw_growth
 
-        draw(looks, trainings, options.draw, machine)
-
-
-def _looked(data: Path, home: Path, count: int) -> Look:
-    told, _ = last_line(["-c", _LOOK, str(data)], FTLAB_HOME=str(home))
-    assert told.pop("count") == count
-    return Look(**told)
+        draw_growth(scans, trainings, options.draw, machine_info)
 
 
-def _trained(data: Path, home: Path, processes: int) -> Training:
-    peaks = home / "peaks"
-    peaks.mkdir(parents=True)
-    words = ["-m", "benchmarks.peak", str(peaks), *_TRAIN, "--data", str(data), "--runs", str(home / "runs")]
-    if processes > 1:
-        words = [*_TOGETHER, "--nproc-per-node", str(processes), *words]
-    told, seconds = last_line(words, **environment(FTLAB_HOME=str(home)))
-    assert told["reason"] == "finished"
-    each = tuple(_json(file)["megabytes"] for file in sorted(peaks.iterdir()))
-    assert len(each) == processes, "as many took part as were asked for"
-    notes = [one for one in Run(Path(told["path"])).tail()[0] if isinstance(one, Note) and one.code == "features"]
-    return Training(seconds, sum(float(str(note.values["seconds"])) for note in notes), each)
+def _measure_scan(data: Path, home: Path, image_count: int) -> ScanCost:
+    result, _ = run_python(["-c", _SCAN_SCRIPT, str(data)], FTLAB_HOME=str(home))
+    assert result.pop("count") == image_count
+    return ScanCost(**result)
 
 
-def _tell_looks(looks: Looks) -> None:
-    many = max(looks)
-    seen = "; ".join(
-        f"{count:,}: {one.listed:.2f} s, {one.checked:.1f} s and {one.known:.1f} s, {one.megabytes:.0f} MB"
-        for count, one in looks.items()
+def _measure_training(data: Path, home: Path, process_count: int) -> TrainingCost:
+    peaks_folder = home / "peaks"
+    peaks_folder.mkdir(parents=True)
+    arguments = [
+        "-m",
+        "benchmarks.peak",
+        str(peaks_folder),
+        *_TRAIN_ARGUMENTS,
+        "--data",
+        str(data),
+        "--runs",
+        str(home / "runs"),
+    ]
+    if process_count > 1:
+        arguments = [*_TORCHRUN_ARGUMENTS, "--nproc-per-node", str(process_count), *arguments]
+    result, seconds = run_python(arguments, **build_environment(FTLAB_HOME=str(home)))
+    assert result["reason"] == "finished"
+    peak_megabytes = tuple(_read_json(peak_path)["megabytes"] for peak_path in sorted(peaks_folder.iterdir()))
+    assert len(peak_megabytes) == process_count, "as many took part as were asked for"
+    notes = [
+        event
+        for event in Run(Path(result["path"])).read_events()[0]
+        if isinstance(event, LogMessage) and event.code == "features"
+    ]
+    return TrainingCost(seconds, sum(float(str(note.values["seconds"])) for note in notes), peak_megabytes)
+
+
+def _report_scans(scans: ScanCosts) -> None:
+    max_count = max(scans)
+    details = "; ".join(
+        f"{count:,}: {scan.listed:.2f} s, {scan.checked:.1f} s and {scan.known:.1f} s, {scan.megabytes:.0f} MB"
+        for count, scan in scans.items()
     )
-    at_most(f"{many:,} files listed", looks[many].listed, 2, "s", seen)
-    at_most(f"{many:,} files tried", looks[many].checked, 90, "s", seen)
-    at_most(f"{many:,} files tried before, looked through again", looks[many].known, None, "s", seen)
+    report_at_most(f"{max_count:,} files listed", scans[max_count].listed, 2, "s", details)
+    report_at_most(f"{max_count:,} files tried", scans[max_count].checked, 90, "s", details)
+    report_at_most(
+        f"{max_count:,} files tried before, looked through again", scans[max_count].known, None, "s", details
+    )
 
 
-def _tell_trainings(trainings: Trainings) -> None:
-    first, *others = trainings
-    few, many = min(trainings[first]), max(trainings[first])
-    for number, found in trainings.items():
-        more = (found[many].megabytes - found[few].megabytes) / 1000
-        what = f"Peak memory of a training on {many:,} pictures above one on {few:,}"
-        if number == 1:
-            at_most(what, more, 1.5, "GB", _said(found))
+def _report_trainings(trainings: TrainingCosts) -> None:
+    base_processes, *other_processes = trainings
+    min_count, max_count = min(trainings[base_processes]), max(trainings[base_processes])
+    for process_count, costs in trainings.items():
+        extra_gigabytes = (costs[max_count].megabytes - costs[min_count].megabytes) / 1000
+        name = f"Peak memory of a training on {max_count:,} pictures above one on {min_count:,}"
+        if process_count == 1:
+            report_at_most(name, extra_gigabytes, 1.5, "GB", _summarize_costs(costs))
         else:
-            at_most(f"{what}, {number} processes together", more, None, "GB", _said(found))
-    for number in others:
-        alone, together = trainings[first][many], trainings[number][many]
-        what = f"A training on {many:,} pictures, times as fast with {number} processes as with {first}"
-        at_least(what, alone.seconds / together.seconds, None, "×", f"{alone.said}; {together.said}; {cores()} cores")
+            report_at_most(
+                f"{name}, {process_count} processes together", extra_gigabytes, None, "GB", _summarize_costs(costs)
+            )
+    for process_count in other_processes:
+        base_cost, cost = trainings[base_processes][max_count], trainings[process_count][max_count]
+        name = f"A training on {max_count:,} pictures, times as fast with {process_count} processes as with {base_processes}"
+        report_at_least(
+            name,
+            base_cost.seconds / cost.seconds,
+            None,
+            "×",
+            f"{base_cost.summary}; {cost.summary}; {count_cpu_cores()} cores",
+        )
 
 
-def _said(found: dict[int, Training]) -> str:
-    return "; ".join(f"{count:,}: {one.said}" for count, one in found.items())
+def _summarize_costs(costs: dict[int, TrainingCost]) -> str:
+    return "; ".join(f"{count:,}: {cost.summary}" for count, cost in costs.items())
 
 
-def _json(file: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return told
+def _read_json(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
 
 
 if __name__ == "__main__":

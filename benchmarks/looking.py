@@ -14,15 +14,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.row import at_most, seconds
+from benchmarks.row import measure_seconds, report_at_most
 from ftlab.config import backbones
-from ftlab.core.machine import cores
+from ftlab.core.machine import count_cpu_cores
 from ftlab.data.transforms import preprocess
-from ftlab.inference.cam_methods import attribute
+from ftlab.inference.cam_methods import compute_cam
 from ftlab.inference.predictor import Predictor
 from ftlab.models import network
 
-SOME = (
+DEFAULT_BACKBONES = (
     "tf_efficientnet_lite0",
     "mobilenet_v2",
     "resnet18",
@@ -37,34 +37,34 @@ SOME = (
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbones", nargs="+", default=list(SOME))
+    parser.add_argument("--backbones", nargs="+", default=list(DEFAULT_BACKBONES))
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    torch.set_num_threads(cores())
+    torch.set_num_threads(count_cpu_cores())
     for name in options.backbones:
-        row = backbones.get(name)
-        net = network.build(row, 10, pretrained=False)
-        prep = preprocess.of(row)
-        model = Predictor(net, row, prep, tuple(map(str, range(10))), row.title)
-        picture = torch.randn(1, 3, prep.side, prep.side, generator=torch.Generator().manual_seed(0))
-        if row.convolutional:
-            picture = picture.contiguous(memory_format=torch.channels_last)
-        whole, bare = partial(_whole, model, picture), partial(_bare, model, picture)
-        taken = [(seconds(whole), seconds(bare)) for _ in range(options.rounds + 3)][3:]
-        ratio = statistics.median(a / b for a, b in taken)
-        seen = f"forward {1000 * statistics.median(b for _, b in taken):.0f} ms, {options.rounds} rounds"
-        at_most(f"Top five and Grad-CAM, {row.title}, by a bare forward", ratio, 1.5, "×", seen)
+        spec = backbones.get_backbone_spec(name)
+        net = network.build_network(spec, 10, pretrained=False)
+        preprocessing = preprocess.from_spec(spec)
+        model = Predictor(net, spec, preprocessing, tuple(map(str, range(10))), spec.title)
+        image = torch.randn(1, 3, preprocessing.side, preprocessing.side, generator=torch.Generator().manual_seed(0))
+        if spec.convolutional:
+            image = image.contiguous(memory_format=torch.channels_last)
+        explain, forward = partial(_predict_and_explain, model, image), partial(_run_forward, model, image)
+        timings = [(measure_seconds(explain), measure_seconds(forward)) for _ in range(options.rounds + 3)][3:]
+        ratio = statistics.median(a / b for a, b in timings)
+        details = f"forward {1000 * statistics.median(b for _, b in timings):.0f} ms, {options.rounds} rounds"
+        report_at_most(f"Top five and Grad-CAM, {spec.title}, by a bare forward", ratio, 1.5, "×", details)
 
 
-def _whole(model: Predictor, picture: Tensor) -> None:
-    logits, evidence = attribute(model.network, model.row, picture)
-    assert len(model.ranked(logits, 5)) == 5
+def _predict_and_explain(model: Predictor, image: Tensor) -> None:
+    logits, evidence = compute_cam(model.network, model.spec, image)
+    assert len(model.rank_classes(logits, 5)) == 5
     assert evidence.ndim == 2
 
 
-def _bare(model: Predictor, picture: Tensor) -> None:
+def _run_forward(model: Predictor, image: Tensor) -> None:
     with torch.inference_mode():
-        model.network(picture)
+        model.network(image)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import photographs
-from benchmarks.process import last_line
-from benchmarks.row import at_most
+from benchmarks.process import run_python
+from benchmarks.row import report_at_most
 
-OTHERS = {
+VARIANT_ARGUMENTS = {
     "rate": ["--learning-rate", "3e-3"],
     "head": ["--head-hidden", "128"],
     "seed": ["--head-seed", "1"],
@@ -31,28 +31,34 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=8700)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    first, later = [], []
+    first_seconds, later_seconds = [], []
     with tempfile.TemporaryDirectory() as scratch:
-        data = photographs.cut(
-            options.folder, Path(scratch, "data"), count=options.pictures, classes=101, size=(300, 200)
+        data = photographs.cut_photographs(
+            options.folder, Path(scratch, "data"), file_count=options.pictures, class_count=101, size=(300, 200)
         )
-        for number in range(options.rounds):
-            home = Path(scratch, f"home{number}")
-            first.append(trained(data, home, [])["seconds"])
-            later += [trained(data, home, words)["seconds"] for words in OTHERS.values()]
-    seen = f"{options.pictures:,} files, {options.rounds} rounds; " + ", ".join(
-        f"{one:.1f} s" for one in [*first, *later]
+        for round_index in range(options.rounds):
+            home = Path(scratch, f"home{round_index}")
+            first_seconds.append(time_training(data, home, [])["seconds"])
+            later_seconds += [
+                time_training(data, home, arguments)["seconds"] for arguments in VARIANT_ARGUMENTS.values()
+            ]
+    details = f"{options.pictures:,} files, {options.rounds} rounds; " + ", ".join(
+        f"{duration:.1f} s" for duration in [*first_seconds, *later_seconds]
     )
-    at_most("Job of Caltech-101's size, whole process, first time", statistics.median(first), 90, "s", seen)
-    at_most("The same with another rate, head or seed of the head, slowest", max(later), 10, "s", seen)
+    report_at_most(
+        "Job of Caltech-101's size, whole process, first time", statistics.median(first_seconds), 90, "s", details
+    )
+    report_at_most(
+        "The same with another rate, head or seed of the head, slowest", max(later_seconds), 10, "s", details
+    )
 
 
-def trained(data: Path, home: Path, words: list[str]) -> dict[str, float]:
+def time_training(data: Path, home: Path, arguments: list[str]) -> dict[str, float]:
     """Seconds of a training, frozen, half to train on: of the whole process, and of its work, by its own clock."""
-    command = ["-m", "ftlab", "train", "--data", str(data), "--val-share", "0.25", "--test-share", "0.25", *words]
-    told, seconds = last_line([*command, "--json", "--runs", str(home / "runs")], FTLAB_HOME=str(home))
-    assert told["reason"] == "finished"
-    return {"seconds": seconds, "work": told["seconds"]}
+    command = ["-m", "ftlab", "train", "--data", str(data), "--val-share", "0.25", "--test-share", "0.25", *arguments]
+    result, seconds = run_python([*command, "--json", "--runs", str(home / "runs")], FTLAB_HOME=str(home))
+    assert result["reason"] == "finished"
+    return {"seconds": seconds, "work": result["seconds"]}
 
 
 if __name__ == "__main__":

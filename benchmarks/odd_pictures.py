@@ -19,35 +19,40 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from benchmarks import odd
-from benchmarks.peak import megabytes
-from ftlab.core.errors import PictureError
+from benchmarks.peak import measure_peak_megabytes
+from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
 
-EACH = 300
+DAMAGED_PER_FORMAT = 300
 """Damaged files of each format."""
-Kind = tuple[str, Callable[[], list[bytes]]]
+ImageKind = tuple[str, Callable[[], list[bytes]]]
 
 
-def kinds() -> Iterator[Kind]:
+def iterate_kinds() -> Iterator[ImageKind]:
     """Name and files of each kind."""
     by_kind: dict[str, list[bytes]] = {}
-    made: list[odd.Good | odd.Bad] = [*odd.good(), *odd.bad()]
-    for one in made:
-        kind = f"{one.kind[:-1]}1 to 8" if "orientation" in one.kind else one.kind
-        by_kind.setdefault(kind, []).append(one.content)
+    samples: list[odd.ValidImage | odd.InvalidImage] = [*odd.make_valid_images(), *odd.make_invalid_images()]
+    for item in samples:
+        kind = f"{item.kind[:-1]}1 to 8" if "orientation" in item.kind else item.kind
+        by_kind.setdefault(kind, []).append(item.content)
     for kind, contents in by_kind.items():
         yield kind, lambda contents=contents: contents  # type: ignore[misc]
-    for form in dict(odd.damaged(0, 1)):
-        yield f"{form}, damaged", lambda form=form: [data for one, data in odd.damaged(0, EACH) if one == form]  # type: ignore[misc]
-    yield "GIF of 3000 frames", lambda: [_animated(3000, "GIF")]
+    for image_format in dict(odd.make_damaged_images(0, 1)):
+        yield (
+            f"{image_format}, damaged",
+            lambda image_format=image_format: [  # type: ignore[misc]
+                data for item, data in odd.make_damaged_images(0, DAMAGED_PER_FORMAT) if item == image_format
+            ],
+        )
+    yield "GIF of 3000 frames", lambda: [_encode_animation(3000, "GIF")]
     for size in (15_000_000, 150_000_000):
-        yield f"PNG with {size / 1e6:.0f} MB of text", lambda size=size: [_talkative(size)]  # type: ignore[misc]
-    yield from largest()
+        yield f"PNG with {size / 1e6:.0f} MB of text", lambda size=size: [_encode_long_text(size)]  # type: ignore[misc]
+    yield from iterate_largest()
 
 
-def largest() -> Iterator[Kind]:
+def iterate_largest() -> Iterator[ImageKind]:
     """Noise of nearly as many pixels as are let in, in each format: what costs most."""
-    forms: dict[str, dict[str, object]] = {
+    format_options: dict[str, dict[str, object]] = {
         "JPEG": {"quality": 90},
         "JPEG, progressive": {"quality": 90, "progressive": True},
         "PNG": {"compress_level": 1},
@@ -59,68 +64,79 @@ def largest() -> Iterator[Kind]:
         "WEBP, lossless": {"lossless": True, "method": 0, "quality": 0},
         "AVIF": {"speed": 10, "quality": 80},
     }
-    for form, options in forms.items():
-        width, height = _most(form.partition(",")[0])
+    for image_format, options in format_options.items():
+        width, height = _max_size(image_format.partition(",")[0])
 
-        def made(form: str = form, options: dict[str, object] = options) -> list[bytes]:
-            return [odd.encoded(odd.noise(*_most(form.partition(",")[0])), form.partition(",")[0], **options)]
+        def encode_noise(image_format: str = image_format, options: dict[str, object] = options) -> list[bytes]:
+            return [
+                odd.encode_image(
+                    odd.draw_noise(*_max_size(image_format.partition(",")[0])),
+                    image_format.partition(",")[0],
+                    **options,
+                )
+            ]
 
-        yield f"{form}, noise of {width} × {height}", made
-
-
-def _most(form: str) -> tuple[int, int]:
-    return 8000, decode.limit_pixels(form) // 8000
-
-
-def _animated(frames: int, form: str) -> bytes:
-    first, *others = [Image.new("P", (64, 64), number % 256) for number in range(frames)]
-    return odd.encoded(first, form, save_all=True, append_images=others, optimize=False)
+        yield f"{image_format}, noise of {width} × {height}", encode_noise
 
 
-def _talkative(size: int) -> bytes:
-    content = odd.encoded(odd.noise(16, 16), "PNG")
-    return content[:33] + odd.chunk(b"iTXt", b"k\0\0\0\0\0" + bytes(size)) + content[33:]
+def _max_size(image_format: str) -> tuple[int, int]:
+    return 8000, decode.get_max_pixels(image_format) // 8000
 
 
-def measure(files: list[Path]) -> dict[str, object]:
+def _encode_animation(frame_count: int, image_format: str) -> bytes:
+    first_frame, *other_frames = [Image.new("P", (64, 64), index % 256) for index in range(frame_count)]
+    return odd.encode_image(first_frame, image_format, save_all=True, append_images=other_frames, optimize=False)
+
+
+def _encode_long_text(size: int) -> bytes:
+    content = odd.encode_image(odd.draw_noise(16, 16), "PNG")
+    return content[:33] + odd.make_png_chunk(b"iTXt", b"k\0\0\0\0\0" + bytes(size)) + content[33:]
+
+
+def measure_files(files: list[Path]) -> dict[str, object]:
     """In a process of its own: the most processor time in seconds, the most memory in MB, and the outcomes."""
     with open(files[0], "rb") as stream:
         stream.read(1)
-    start = megabytes()
-    worst, outcomes = 0.0, Counter[str]()
+    start_megabytes = measure_peak_megabytes()
+    max_seconds, outcomes = 0.0, Counter[str]()
     for file in files:
-        for look in (decode.check, decode.read):
-            began = time.process_time()
+        for operation in (decode.verify_image, decode.read_image):
+            start_time = time.process_time()
             try:
-                look(file)
+                operation(file)
                 outcome = "read"
-            except PictureError as refusal:
-                outcome = refusal.code
-            worst = max(worst, time.process_time() - began)
+            except ImageError as error:
+                outcome = error.code
+            max_seconds = max(max_seconds, time.process_time() - start_time)
         outcomes[outcome] += 1
-    return {"seconds": worst, "megabytes": megabytes() - start, "outcomes": outcomes}
+    return {"seconds": max_seconds, "megabytes": measure_peak_megabytes() - start_megabytes, "outcomes": outcomes}
 
 
 def main() -> None:
     print("| kind | files | most time | peak memory | outcome |")
     print("|---|---:|---:|---:|---|")
-    for kind, make in kinds():
+    for kind, make in iterate_kinds():
         with TemporaryDirectory() as folder:
             contents = make()
-            for number, content in enumerate(contents):
-                (Path(folder) / f"{number:04d}.jpg").write_bytes(content)
-            count = len(contents)
+            for index, content in enumerate(contents):
+                (Path(folder) / f"{index:04d}.jpg").write_bytes(content)
+            file_count = len(contents)
             del contents
-            words = [sys.executable, "-m", "benchmarks.odd_pictures", folder]
-            done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=600)
-            found = json.loads(done.stdout)
-        outcomes = sorted(found["outcomes"].items())
-        told = ", ".join(f"{code} {many}" if len(outcomes) > 1 else code for code, many in outcomes)
-        print(f"| {kind} | {count} | {found['seconds']:.3f} s | {found['megabytes']:.0f} MB | {told} |", flush=True)
+            command = [sys.executable, "-m", "benchmarks.odd_pictures", folder]
+            completed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+            result = json.loads(completed.stdout)
+        outcomes = sorted(result["outcomes"].items())
+        outcome_text = ", ".join(
+            f"{code} {occurrences}" if len(outcomes) > 1 else code for code, occurrences in outcomes
+        )
+        print(
+            f"| {kind} | {file_count} | {result['seconds']:.3f} s | {result['megabytes']:.0f} MB | {outcome_text} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps(measure(sorted(Path(sys.argv[1]).iterdir()))))
+        print(json.dumps(measure_files(sorted(Path(sys.argv[1]).iterdir()))))
     else:
         main()

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.row import at_most
+from benchmarks.row import report_at_most
 from ftlab.config.train_config import TrainConfig
 from ftlab.runs import run_store
 from ftlab.runs.events import Epoch, Started, Step
-from ftlab.ui.common.run_status import Watch
+from ftlab.ui.common.run_status import RunWatcher
 
-ROOT = Path(__file__).resolve().parent.parent
-_EPOCHS = 100
-_EMPTY = """
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_EPOCH_COUNT = 100
+_EMPTY_PAGE_SCRIPT = """
 import sys, gradio as gr
 with gr.Blocks() as page:
     gr.Markdown("empty")
@@ -45,93 +45,97 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="that the idle pages are watched for")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        few, many = (Long(Path(scratch, str(steps)), steps) for steps in (1_000, 100_000))
-        ticks = [(few.tick(), many.tick()) for _ in range(options.rounds + 3)][3:]
-        seconds = [[one[0] for one in pair] for pair in ticks]
-        sizes = [[one[1] for one in pair] for pair in ticks]
-        medians = [1000 * statistics.median(one) for one in zip(*seconds, strict=True)]
-        bytes_ = [statistics.median(one) / 1000 for one in zip(*sizes, strict=True)]
-        seen = f"{medians[0]:.1f} and {medians[1]:.1f} ms, {bytes_[0]:.1f} and {bytes_[1]:.1f} kB"
-        at_most("A tick with 100,000 steps by one with 1,000: time", medians[1] / medians[0], 1.5, "×", seen)
-        at_most("The same: payload", bytes_[1] / bytes_[0], 1.2, "×", seen)
-        ours = _idle([sys.executable, "app.py", "--no-browser", "--runs", scratch, "--port"], options.seconds)
-        empty = _idle([sys.executable, "-c", _EMPTY], options.seconds)
-        seen = f"{100 * ours:.2f} % and {100 * empty:.2f} % of a core in {options.seconds:.0f} s"
-        at_most("Idle page above an empty Gradio page", 100 * (ours - empty), 1.0, "% of a core", seen)
+        short_run, long_run = (LongRun(Path(scratch, str(steps)), steps) for steps in (1_000, 100_000))
+        ticks = [(short_run.time_tick(), long_run.time_tick()) for _ in range(options.rounds + 3)][3:]
+        seconds = [[sample[0] for sample in pair] for pair in ticks]
+        sizes = [[sample[1] for sample in pair] for pair in ticks]
+        medians = [1000 * statistics.median(sample) for sample in zip(*seconds, strict=True)]
+        kilobytes = [statistics.median(sample) / 1000 for sample in zip(*sizes, strict=True)]
+        details = f"{medians[0]:.1f} and {medians[1]:.1f} ms, {kilobytes[0]:.1f} and {kilobytes[1]:.1f} kB"
+        report_at_most("A tick with 100,000 steps by one with 1,000: time", medians[1] / medians[0], 1.5, "×", details)
+        report_at_most("The same: payload", kilobytes[1] / kilobytes[0], 1.2, "×", details)
+        ftlab_share = _measure_idle_share(
+            [sys.executable, "app.py", "--no-browser", "--runs", scratch, "--port"], options.seconds
+        )
+        empty_share = _measure_idle_share([sys.executable, "-c", _EMPTY_PAGE_SCRIPT], options.seconds)
+        details = f"{100 * ftlab_share:.2f} % and {100 * empty_share:.2f} % of a core in {options.seconds:.0f} s"
+        report_at_most(
+            "Idle page above an empty Gradio page", 100 * (ftlab_share - empty_share), 1.0, "% of a core", details
+        )
 
 
-class Long:
+class LongRun:
     """A run at work with so many steps, and a page that looks at it."""
 
-    def __init__(self, place: Path, steps: int) -> None:
-        self.run = run_store.create(place, TrainConfig(sample="shapes"))
-        self.run.claim()
-        self.per_epoch, self.step = steps // _EPOCHS, 0
-        self.run.append(
-            Started(step=0, epochs=2 * _EPOCHS, steps_per_epoch=self.per_epoch, device="cpu", train_images=320,
+    def __init__(self, folder: Path, steps: int) -> None:
+        self.run = run_store.create_run(folder, TrainConfig(sample="shapes"))
+        self.run.claim_ownership()
+        self.per_epoch, self.step = steps // _EPOCH_COUNT, 0
+        self.run.append_event(
+            Started(step=0, epochs=2 * _EPOCH_COUNT, steps_per_epoch=self.per_epoch, device="cpu", train_images=320,
                     val_images=80, trainable=7686, total=3_378_694)
         )  # fmt: skip
-        for number in range(_EPOCHS):
+        for epoch_index in range(_EPOCH_COUNT):
             for _ in range(self.per_epoch):
-                self.add()
-            self.run.append(
-                Epoch(epoch=number + 1, step=self.step, train_loss=1.0, train_accuracy=0.5, val_loss=1.0,
-                      val_accuracy=0.5, learning_rate=1e-3, images_per_second=100.0, seconds=1.0, best=not number)
+                self.add_step()
+            self.run.append_event(
+                Epoch(epoch=epoch_index + 1, step=self.step, train_loss=1.0, train_accuracy=0.5, val_loss=1.0,
+                      val_accuracy=0.5, learning_rate=1e-3, images_per_second=100.0, seconds=1.0, best=not epoch_index)
             )  # fmt: skip
-        self.watch = Watch(self.run)
-        self.marks = self.watch.look(0.0).marks()
+        self.watch = RunWatcher(self.run)
+        self.marks = self.watch.take_snapshot(0.0).digest_parts()
 
-    def add(self) -> None:
+    def add_step(self) -> None:
         self.step += 1
         jitter = (self.step * 7919 % 1000) / 1000
-        self.run.append(
+        self.run.append_event(
             Step(step=self.step, epoch=self.step // self.per_epoch + 1, loss=1 + jitter, accuracy=jitter,
                  learning_rate=1e-3, images_per_second=100.0)
         )  # fmt: skip
 
-    def tick(self) -> tuple[float, int]:
+    def time_tick(self) -> tuple[float, int]:
         """Seconds of the server, and bytes that are sent."""
-        self.add()
-        began = time.perf_counter()
-        look = self.watch.look(0.0)
-        seconds, marks = time.perf_counter() - began, look.marks()
-        parts = {"head": look.head, "curves": look.curves, "log": look.log}
-        sent = sum(len(text.encode()) for name, text in parts.items() if marks[name] != self.marks[name])
+        self.add_step()
+        start = time.perf_counter()
+        look = self.watch.take_snapshot(0.0)
+        seconds, marks = time.perf_counter() - start, look.digest_parts()
+        parts = {"head": look.head_html, "curves": look.curves_html, "log": look.log_html}
+        sent_bytes = sum(len(text.encode()) for name, text in parts.items() if marks[name] != self.marks[name])
         self.marks = marks
-        return seconds, sent
+        return seconds, sent_bytes
 
 
-def _idle(words: list[str], seconds: float) -> float:
+def _measure_idle_share(command: list[str], seconds: float) -> float:
     """The share of a core that a server takes while one page of it stands open."""
     from playwright.sync_api import sync_playwright
 
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(PROJECT_ROOT / "tests"))
     import browser as browsers
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
-    nowhere = subprocess.DEVNULL
-    with subprocess.Popen([*words, str(port)], cwd=ROOT, env=env, stdout=nowhere, stderr=nowhere) as server:
+    devnull = subprocess.DEVNULL
+    with subprocess.Popen([*command, str(port)], cwd=PROJECT_ROOT, env=env, stdout=devnull, stderr=devnull) as server:
         try:
-            _ready(port)
-            with sync_playwright() as play:
-                browser = play.chromium.launch(executable_path=browsers.find(), args=[*browsers.ARGUMENTS])
+            _wait_until_ready(port)
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=browsers.find(), args=[*browsers.ARGUMENTS])
                 page = browser.new_page()
                 page.goto(f"http://127.0.0.1:{port}/")
                 page.wait_for_timeout(8000)  # loaded, and what a beginning costs is spent
                 process = psutil.Process(server.pid)
-                before = sum(process.cpu_times()[:2])
+                start_seconds = sum(process.cpu_times()[:2])
                 page.wait_for_timeout(1000 * seconds)
-                spent = sum(process.cpu_times()[:2]) - before
+                spent_seconds = sum(process.cpu_times()[:2]) - start_seconds
                 browser.close()
-            return spent / seconds
+            return spent_seconds / seconds
         finally:
             server.terminate()
 
 
-def _ready(port: int) -> None:
+def _wait_until_ready(port: int) -> None:
     for _ in range(600):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):

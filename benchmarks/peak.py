@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 
-def megabytes() -> float:
+def measure_peak_megabytes() -> float:
     """The most memory that this process has held so far, with what it shares with others; in 10⁶ bytes."""
     if sys.platform == "linux":  # `getrusage` begins with what the process held that started this one
         status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -25,17 +25,19 @@ def megabytes() -> float:
         return float(psutil.Process().memory_info().peak_wset) / 1e6
     import resource
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (most if sys.platform == "darwin" else 1024 * most) / 1e6  # in bytes there, in kilobytes elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (peak if sys.platform == "darwin" else 1024 * peak) / 1e6  # in bytes there, in kilobytes elsewhere
 
 
 def main() -> int:
     """Do what the words say, and write the peak."""
     from ftlab.cli import main as cli_main
 
-    to, *words = sys.argv[1:]
-    status = cli_main.main(words)
-    Path(to, f"{os.getpid()}.json").write_text(json.dumps({"megabytes": megabytes()}), encoding="utf-8")
+    output_folder, *arguments = sys.argv[1:]
+    status = cli_main.main(arguments)
+    Path(output_folder, f"{os.getpid()}.json").write_text(
+        json.dumps({"megabytes": measure_peak_megabytes()}), encoding="utf-8"
+    )
     return status
 
 

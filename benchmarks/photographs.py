@@ -14,44 +14,44 @@ import numpy as np
 from PIL import Image
 
 
-def cut(source: Path, to: Path, *, count: int, classes: int, size: tuple[int, int]) -> Path:
-    """`count` JPEG files of about `size` (width, height), in `classes` folders below `to`, each of another content.
+def cut_photographs(source: Path, target: Path, *, file_count: int, class_count: int, size: tuple[int, int]) -> Path:
+    """`file_count` JPEG files of about `size` (width, height), in `class_count` folders below `target`, each of another content.
 
     Args:
         source: a folder with photographs below it.
-        to: is made; what is there already stays.
+        target: is made; what is there already stays.
     """
     photographs = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    for label in range(classes):
-        (to / f"class_{label:03d}").mkdir(parents=True, exist_ok=True)
-    jobs = enumerate(islice(cycle(photographs), count))
+    for label in range(class_count):
+        (target / f"class_{label:03d}").mkdir(parents=True, exist_ok=True)
+    jobs = enumerate(islice(cycle(photographs), file_count))
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(lambda job: _one(job[0], job[1], to, classes, size), jobs):
+        for _ in pool.map(lambda job: _write_cut(job[0], job[1], target, class_count, size), jobs):
             pass
-    return to
+    return target
 
 
-def linked(source: Path, to: Path, *, count: int, classes: int) -> Path:
-    """`count` files in `classes` folders below `to`, that share the bytes of those below `source` on the disk."""
+def link_photographs(source: Path, target: Path, *, file_count: int, class_count: int) -> Path:
+    """`file_count` files in `class_count` folders below `target`, that share the bytes of those below `source` on the disk."""
     files = sorted(path for path in source.rglob("*.jpg"))
-    for label in range(classes):
-        (to / f"class_{label:03d}").mkdir(parents=True, exist_ok=True)
-    for number, file in enumerate(islice(cycle(files), count)):
-        os.link(file, to / f"class_{number % classes:03d}" / f"{number:06d}.jpg")
-    return to
+    for label in range(class_count):
+        (target / f"class_{label:03d}").mkdir(parents=True, exist_ok=True)
+    for index, file_path in enumerate(islice(cycle(files), file_count)):
+        os.link(file_path, target / f"class_{index % class_count:03d}" / f"{index:06d}.jpg")
+    return target
 
 
-def _one(number: int, photograph: Path, to: Path, classes: int, size: tuple[int, int]) -> None:
-    file = to / f"class_{number % classes:03d}" / f"{number:05d}.jpg"
-    if file.exists():
+def _write_cut(index: int, photograph: Path, target: Path, class_count: int, size: tuple[int, int]) -> None:
+    path = target / f"class_{index % class_count:03d}" / f"{index:05d}.jpg"
+    if path.exists():
         return
-    dice = np.random.default_rng(number)
-    width, height = (round(side * dice.uniform(0.85, 1.15)) for side in size)
+    rng = np.random.default_rng(index)
+    width, height = (round(side * rng.uniform(0.85, 1.15)) for side in size)
     with Image.open(photograph) as image:
         image.draft("RGB", (2 * width, 2 * height))
-        whole = image.convert("RGB")
-    share = dice.uniform(0.6, 0.95)
-    w, h = round(whole.width * share), round(whole.height * share)
-    x, y = int(dice.integers(0, whole.width - w + 1)), int(dice.integers(0, whole.height - h + 1))
-    picture = whole.resize((width, height), Image.Resampling.BILINEAR, (x, y, x + w, y + h))
-    picture.save(file, quality=88)
+        full_image = image.convert("RGB")
+    scale = rng.uniform(0.6, 0.95)
+    w, h = round(full_image.width * scale), round(full_image.height * scale)
+    x, y = int(rng.integers(0, full_image.width - w + 1)), int(rng.integers(0, full_image.height - h + 1))
+    cropped = full_image.resize((width, height), Image.Resampling.BILINEAR, (x, y, x + w, y + h))
+    cropped.save(path, quality=88)

@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.row import at_least, seconds
+from benchmarks.row import measure_seconds, report_at_least
 from ftlab.config import backbones
-from ftlab.core.machine import cores
+from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset import catalog
-from ftlab.data.images.decode import read
+from ftlab.data.images.decode import read_image
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.inference import batch_predict
@@ -33,7 +33,7 @@ from ftlab.models import network
 from ftlab.models.execution import engines, features
 from ftlab.models.execution.engines import Engine
 
-BATCHES = (1, 4, 8)
+BATCH_SIZES = (1, 4, 8)
 
 
 def main() -> None:
@@ -44,76 +44,90 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=398)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    torch.set_num_threads(cores())
-    found = catalog.scan(options.folder, check=False)
-    files = [found.path(item) for split in found.splits.values() for item in split]
+    torch.set_num_threads(count_cpu_cores())
+    image_catalog = catalog.scan(options.folder, check=False)
+    files = [image_catalog.image_path(item) for split in image_catalog.splits.values() for item in split]
     files = list(islice(cycle(files), options.pictures))
-    row = backbones.get(options.backbone)
-    prep = preprocess.of(row)
-    net = network.build(row, 10, pretrained=False)
-    model = Predictor(net, row, prep, tuple(map(str, range(10))), row.title)
-    run = engines.choose(
+    spec = backbones.get_backbone_spec(options.backbone)
+    preprocessing = preprocess.from_spec(spec)
+    net = network.build_network(spec, 10, pretrained=False)
+    model = Predictor(net, spec, preprocessing, tuple(map(str, range(10))), spec.title)
+    backbone_engine = engines.choose_engine(
         model.network.backbone,
-        row,
-        partial(preprocess.normalise, prep=prep),
-        prep.side,
+        spec,
+        partial(preprocess.normalize_batch, prep=preprocessing),
+        preprocessing.side,
         torch.device("cpu"),
-        looks=10_000,
+        view_count=10_000,
     )
-    answers = batch_predict.engine(model, 10_000)
-    pixels = torch.stack([_square(prep, file) for file in files[:8]])
-    pace: dict[str, list[float]] = {}
-    for number in range(options.rounds + 1):
-        taken = {
-            "decoding": seconds(partial(_decode, prep, files)),
-            **{f"engine {size}": seconds(partial(_engine, run, pixels[:size], len(files))) for size in BATCHES},
-            "features": seconds(partial(_features, run, prep, files)),
-            "predictions": seconds(partial(_predictions, model, answers, files)),
+    prediction_engine = batch_predict.choose_engine(model, 10_000)
+    pixels = torch.stack([_decode_image(preprocessing, file) for file in files[:8]])
+    seconds_per_image: dict[str, list[float]] = {}
+    for round_index in range(options.rounds + 1):
+        timings = {
+            "decoding": measure_seconds(partial(_decode_all, preprocessing, files)),
+            **{
+                f"engine {size}": measure_seconds(partial(_run_engine, backbone_engine, pixels[:size], len(files)))
+                for size in BATCH_SIZES
+            },
+            "features": measure_seconds(partial(_compute_features, backbone_engine, preprocessing, files)),
+            "predictions": measure_seconds(partial(_predict_images, model, prediction_engine, files)),
         }
-        if number:  # the first warms files and allocator
-            for name, taking in taken.items():
-                pace.setdefault(name, []).append(taking / len(files))
-    engine = [min(each) for each in zip(*(pace[f"engine {size}"] for size in BATCHES), strict=True)]
-    shares = [(d + e) / f for d, e, f in zip(pace["decoding"], engine, pace["features"], strict=True)]
-    kept = [f / p for f, p in zip(pace["features"], pace["predictions"], strict=True)]
-    seen = ", ".join(f"{name} {1 / statistics.median(each):.0f}/s" for name, each in pace.items())
-    seen += f"; {run.name}, {len(files)} pictures, {cores()} threads"
-    at_least(f"Features, {row.title}: share of the limit", statistics.median(shares), 0.92, "×", seen)
-    at_least(f"A folder's predictions, {row.title}, of the features' pace", statistics.median(kept), 0.8, "×", seen)
+        if round_index:  # the first warms files and allocator
+            for name, duration in timings.items():
+                seconds_per_image.setdefault(name, []).append(duration / len(files))
+    engine_seconds = [
+        min(values) for values in zip(*(seconds_per_image[f"engine {size}"] for size in BATCH_SIZES), strict=True)
+    ]
+    limit_ratios = [
+        (d + e) / f
+        for d, e, f in zip(seconds_per_image["decoding"], engine_seconds, seconds_per_image["features"], strict=True)
+    ]
+    pace_ratios = [f / p for f, p in zip(seconds_per_image["features"], seconds_per_image["predictions"], strict=True)]
+    details = ", ".join(f"{name} {1 / statistics.median(values):.0f}/s" for name, values in seconds_per_image.items())
+    details += f"; {backbone_engine.name}, {len(files)} pictures, {count_cpu_cores()} threads"
+    report_at_least(f"Features, {spec.title}: share of the limit", statistics.median(limit_ratios), 0.92, "×", details)
+    report_at_least(
+        f"A folder's predictions, {spec.title}, of the features' pace",
+        statistics.median(pace_ratios),
+        0.8,
+        "×",
+        details,
+    )
 
 
-def _square(prep: Preprocessing, file: Path) -> Tensor:
-    return preprocess.evaluation(read(file, at_least=prep.detail), prep)
+def _decode_image(preprocessing: Preprocessing, path: Path) -> Tensor:
+    return preprocess.resize_and_center_crop(read_image(path, min_side=preprocessing.min_side), preprocessing)
 
 
-def _decode(prep: Preprocessing, files: Sequence[Path]) -> None:
-    with _alone() as pool:
-        for start in range(0, len(files), 64):
-            list(pool.map(partial(_square, prep), files[start : start + 64]))
+def _decode_all(preprocessing: Preprocessing, paths: Sequence[Path]) -> None:
+    with _create_pool() as pool:
+        for start in range(0, len(paths), 64):
+            list(pool.map(partial(_decode_image, preprocessing), paths[start : start + 64]))
 
 
-def _engine(run: Engine, pixels: Tensor, count: int) -> None:
-    with _alone() as pool:
-        for _ in pool.map(lambda _: run(pixels), range(count // len(pixels))):
+def _run_engine(engine: Engine, pixels: Tensor, image_count: int) -> None:
+    with _create_pool() as pool:
+        for _ in pool.map(lambda _: engine(pixels), range(image_count // len(pixels))):
             pass
 
 
-def _features(run: Engine, prep: Preprocessing, files: Sequence[Path]) -> None:
-    def view(index: int) -> Tensor:
-        return _square(prep, files[index])[None]
+def _compute_features(engine: Engine, preprocessing: Preprocessing, paths: Sequence[Path]) -> None:
+    def decode_view(index: int) -> Tensor:
+        return _decode_image(preprocessing, paths[index])[None]
 
-    *_, last = features.compute(run, len(files), 1, view, torch.device("cpu"), cores())
+    *_, last = features.compute_features(engine, len(paths), 1, decode_view, torch.device("cpu"), count_cpu_cores())
     assert isinstance(last, features.Features)
-    assert len(last.indices) == len(files)
+    assert len(last.indices) == len(paths)
 
 
-def _predictions(model: Predictor, run: Engine, files: Sequence[Path]) -> None:
-    found = batch_predict.logits(model, run, files)
-    assert [len(model.ranked(row, 5)) for row in found.vectors[0]] == [5] * len(files)
+def _predict_images(model: Predictor, engine: Engine, paths: Sequence[Path]) -> None:
+    results = batch_predict.predict_logits(model, engine, paths)
+    assert [len(model.rank_classes(vector, 5)) for vector in results.vectors[0]] == [5] * len(paths)
 
 
-def _alone() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
+def _create_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count_cpu_cores(), initializer=torch.set_num_threads, initargs=(1,))
 
 
 if __name__ == "__main__":

@@ -11,75 +11,82 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ftlab.data.images.decode import EXTENSIONS
+from ftlab.data.images.decode import IMAGE_SUFFIXES
 
 
 @dataclass
-class Planted:
+class PlantedFaults:
     """What was planted, as paths relative to the folder.
 
     Attributes:
-        exact, near: of each copy, the original.
-        swapped: pictures that lie in a wrong class folder now.
-        blank: pictures of nothing.
+        exact_copies, near_copies: of each copy, the original.
+        swapped_images: pictures that lie in a wrong class folder now.
+        blank_images: pictures of nothing.
     """
 
-    exact: dict[str, str] = field(default_factory=dict)
-    near: dict[str, str] = field(default_factory=dict)
-    swapped: set[str] = field(default_factory=set)
-    blank: set[str] = field(default_factory=set)
+    exact_copies: dict[str, str] = field(default_factory=dict)
+    near_copies: dict[str, str] = field(default_factory=dict)
+    swapped_images: set[str] = field(default_factory=set)
+    blank_images: set[str] = field(default_factory=set)
 
 
-def plant(
-    source: Path, folder: Path, seed: int, *, exact: int = 20, near: int = 20, swapped: int = 10, blank: int = 5
-) -> Planted:
+def plant_faults(
+    source: Path,
+    folder: Path,
+    seed: int,
+    *,
+    exact_count: int = 20,
+    near_count: int = 20,
+    swapped_count: int = 10,
+    blank_count: int = 5,
+) -> PlantedFaults:
     """Copy `source`, with `train/` and `val/`, to `folder`, and plant faults there: copies of training pictures go to
     validation, training pictures change class, blank pictures go anywhere.
     """
     shutil.copytree(source, folder)
-    dice, done = random.Random(seed), Planted()
-    classes = sorted(one.name for one in (folder / "train").iterdir() if one.is_dir())
-    there = sorted(
+    rng, faults = random.Random(seed), PlantedFaults()
+    class_names = sorted(class_folder.name for class_folder in (folder / "train").iterdir() if class_folder.is_dir())
+    candidates = sorted(
         path
         for path in (folder / "train").rglob("*")
-        if path.suffix.lower() in EXTENSIONS and path.stat().st_size > 3000
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stat().st_size > 3000
     )
-    chosen = dice.sample(there, exact + near + swapped)
+    selected = rng.sample(candidates, exact_count + near_count + swapped_count)
 
-    def named(path: Path) -> str:
+    def relative_name(path: Path) -> str:
         return path.relative_to(folder).as_posix()
 
-    for number, path in enumerate(chosen[:exact]):
-        copy = folder / "val" / path.parent.name / f"copy_{number}{path.suffix}"
-        shutil.copyfile(path, copy)
-        done.exact[named(copy)] = named(path)
-    for number, path in enumerate(chosen[exact : exact + near]):
-        copy = folder / "val" / path.parent.name / f"again_{number}.jpg"
-        reencode(path, copy, share=dice.uniform(0.4, 0.9), quality=dice.randint(50, 90))
-        done.near[named(copy)] = named(path)
-    for number, path in enumerate(chosen[exact + near :]):
-        other = dice.choice([name for name in classes if name != path.parent.name])
-        moved = folder / "train" / other / f"swapped_{number}{path.suffix}"
-        shutil.move(path, moved)
-        done.swapped.add(named(moved))
-    for number in range(blank):
-        file = folder / dice.choice(("train", "val")) / dice.choice(classes) / f"blank_{number}.jpg"
-        file.write_bytes(nothing(dice))
-        done.blank.add(named(file))
-    return done
+    for index, path in enumerate(selected[:exact_count]):
+        copy_path = folder / "val" / path.parent.name / f"copy_{index}{path.suffix}"
+        shutil.copyfile(path, copy_path)
+        faults.exact_copies[relative_name(copy_path)] = relative_name(path)
+    for index, path in enumerate(selected[exact_count : exact_count + near_count]):
+        copy_path = folder / "val" / path.parent.name / f"again_{index}.jpg"
+        reencode_image(path, copy_path, scale=rng.uniform(0.4, 0.9), quality=rng.randint(50, 90))
+        faults.near_copies[relative_name(copy_path)] = relative_name(path)
+    for index, path in enumerate(selected[exact_count + near_count :]):
+        new_class = rng.choice([name for name in class_names if name != path.parent.name])
+        moved_path = folder / "train" / new_class / f"swapped_{index}{path.suffix}"
+        shutil.move(path, moved_path)
+        faults.swapped_images.add(relative_name(moved_path))
+    for index in range(blank_count):
+        blank_path = folder / rng.choice(("train", "val")) / rng.choice(class_names) / f"blank_{index}.jpg"
+        blank_path.write_bytes(make_blank_jpeg(rng))
+        faults.blank_images.add(relative_name(blank_path))
+    return faults
 
 
-def reencode(source: Path, target: Path, *, share: float, quality: int) -> None:
-    """The same picture, its sides `share` times as long, as a JPEG of that quality."""
+def reencode_image(source: Path, target: Path, *, scale: float, quality: int) -> None:
+    """The same picture, its sides `scale` times as long, as a JPEG of that quality."""
     with Image.open(source) as image:
-        size = max(1, round(image.width * share)), max(1, round(image.height * share))
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(target, "JPEG", quality=quality)
 
 
-def nothing(dice: random.Random) -> bytes:
+def make_blank_jpeg(rng: random.Random) -> bytes:
     """A JPEG of one colour, with the grain of a camera."""
-    noise = np.random.default_rng(dice.randrange(2**32)).normal(0, dice.choice((0, 1, 3)), (300, 400, 3))
-    colour = [dice.randrange(256) for _ in range(3)]
+    noise = np.random.default_rng(rng.randrange(2**32)).normal(0, rng.choice((0, 1, 3)), (300, 400, 3))
+    colour = [rng.randrange(256) for _ in range(3)]
     stream = io.BytesIO()
     Image.fromarray(np.clip(colour + noise, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=85)
     return stream.getvalue()

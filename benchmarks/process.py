@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-def last_line(words: Sequence[str], **environment: str) -> tuple[dict[str, Any], float]:
+def run_python(arguments: Sequence[str], **environment: str) -> tuple[dict[str, Any], float]:
     """Run `python WORDS…` from the project's folder to its end.
 
     Args:
@@ -26,12 +26,16 @@ def last_line(words: Sequence[str], **environment: str) -> tuple[dict[str, Any],
     Raises:
         RuntimeError: it failed; with the end of what it said.
     """
-    began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    start = time.monotonic()
+    completed = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
     )
-    seconds = time.monotonic() - began
-    if done.returncode:
-        raise RuntimeError(f"python {' '.join(words)}: status {done.returncode}\n{done.stderr[-4000:]}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told, seconds
+    seconds = time.monotonic() - start
+    if completed.returncode:
+        raise RuntimeError(f"python {' '.join(arguments)}: status {completed.returncode}\n{completed.stderr[-4000:]}")
+    result: dict[str, Any] = json.loads(completed.stdout.splitlines()[-1])
+    return result, seconds

@@ -22,103 +22,105 @@ from typing import Any
 
 import torch
 
-from benchmarks.process import last_line
+from benchmarks.process import run_python
 from ftlab.config import recipes
 
-BEGIN, END = "<!-- made by benchmarks.recipes -->", "<!-- until here -->"
+BEGIN_MARKER, END_MARKER = "<!-- made by benchmarks.recipes -->", "<!-- until here -->"
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecipePlan:
     """How a recipe runs here.
 
     Attributes:
         backbone: in the place of the recipe's; empty for its own.
         layout: of the pictures of ants and bees: `val` as they are, `test` with a test part in the place of the
             validation, `flat`.
-        pictures: at most so many a class and part, 0 for all.
-        weights: whether there are pretrained ones; else they are random.
+        max_images: at most so many a class and part, 0 for all.
+        pretrained: whether there are pretrained ones; else they are random.
         epochs: in the place of the recipe's, 0 for its own.
-        real: whether the figure can be held against the published one.
+        is_comparable: whether the figure can be held against the published one.
         note: what differs from what was published.
     """
 
     backbone: str = ""
     layout: str = "val"
-    pictures: int = 0
-    weights: bool = True
+    max_images: int = 0
+    pretrained: bool = True
     epochs: int = 0
-    real: bool = False
+    is_comparable: bool = False
     note: str = ""
 
 
-_PATH = "not reproduced, code path only: random weights, {n} pictures of ants and bees"
-_OURS = Plan("mobilenet_v2", real=True, note="MobileNetV2 in the place of ResNet-18")
-PLANS = {
-    "hotdog-finetune": Plan("", "test", 40, weights=False, note=_PATH.format(n=160)),
-    "hotdog-scratch": Plan("", "test", 40, weights=False, note=_PATH.format(n=160)),
-    "hotdog-frozen": Plan("", "test", 40, weights=False, note=_PATH.format(n=160)),
-    "hotdog-class-weight": Plan(
+_PATH_ONLY_NOTE = "not reproduced, code path only: random weights, {n} pictures of ants and bees"
+_ANTS_BEES_PLAN = RecipePlan("mobilenet_v2", is_comparable=True, note="MobileNetV2 in the place of ResNet-18")
+RECIPE_PLANS = {
+    "hotdog-finetune": RecipePlan("", "test", 40, pretrained=False, note=_PATH_ONLY_NOTE.format(n=160)),
+    "hotdog-scratch": RecipePlan("", "test", 40, pretrained=False, note=_PATH_ONLY_NOTE.format(n=160)),
+    "hotdog-frozen": RecipePlan("", "test", 40, pretrained=False, note=_PATH_ONLY_NOTE.format(n=160)),
+    "hotdog-class-weight": RecipePlan(
         "tf_efficientnet_lite0", "test", note="not reproduced: EfficientNet-Lite0 on ants and bees"
     ),
-    "ants-bees-finetune": _OURS,
-    "ants-bees-frozen": _OURS,
-    "ants-bees-frozen-cached": _OURS,
-    "caltech101-vgg16": Plan("", "flat", 24, weights=False, epochs=4, note=_PATH.format(n=48) + ", 4 epochs"),
-    "cats-dogs-two-phase": Plan("", "val", note="not reproduced: on ants and bees"),
-    "quick": Plan(real=True, note="on ants and bees"),
-    "best": Plan(real=True, note="on ants and bees"),
+    "ants-bees-finetune": _ANTS_BEES_PLAN,
+    "ants-bees-frozen": _ANTS_BEES_PLAN,
+    "ants-bees-frozen-cached": _ANTS_BEES_PLAN,
+    "caltech101-vgg16": RecipePlan(
+        "", "flat", 24, pretrained=False, epochs=4, note=_PATH_ONLY_NOTE.format(n=48) + ", 4 epochs"
+    ),
+    "cats-dogs-two-phase": RecipePlan("", "val", note="not reproduced: on ants and bees"),
+    "quick": RecipePlan(is_comparable=True, note="on ants and bees"),
+    "best": RecipePlan(is_comparable=True, note="on ants and bees"),
 }
 
 
 def main() -> None:
     """Run what is asked for, and print the table of all results."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--only", nargs="*", choices=PLANS, default=list(PLANS))
-    asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--results", type=Path, default=Path("recipes.jsonl"))
-    asked.add_argument("--table", action="store_true", help="run nothing")
-    asked.add_argument("--write", type=Path, help="page whose table is replaced")
-    options = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=RECIPE_PLANS, default=list(RECIPE_PLANS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=Path("recipes.jsonl"))
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--write", type=Path, help="page whose table is replaced")
+    options = parser.parse_args()
     for name in [] if options.table else options.only:
-        for seed in range(options.seeds if PLANS[name].real else 1):
-            found = run(name, seed)
-            print(json.dumps(found), flush=True)
+        for seed in range(options.seeds if RECIPE_PLANS[name].is_comparable else 1):
+            result = run_recipe(name, seed)
+            print(json.dumps(result), flush=True)
             with options.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(found) + "\n")
-    made = table([json.loads(line) for line in options.results.read_text(encoding="utf-8").splitlines()])
-    print(made)
+                file.write(json.dumps(result) + "\n")
+    markdown = render_table([json.loads(line) for line in options.results.read_text(encoding="utf-8").splitlines()])
+    print(markdown)
     if options.write:
         text = options.write.read_text(encoding="utf-8")
-        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        options.write.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
+        before, after = text.partition(BEGIN_MARKER)[0], text.partition(END_MARKER)[2]
+        options.write.write_text(f"{before}{BEGIN_MARKER}\n{markdown}\n{END_MARKER}{after}", encoding="utf-8")
 
 
-def run(name: str, seed: int) -> dict[str, Any]:
+def run_recipe(name: str, seed: int) -> dict[str, Any]:
     """One training in a process of its own; its figures and seconds from start to end."""
-    plan, home = PLANS[name], Path(os.environ["FTLAB_TEST_DATA"]).absolute()
+    plan, data_home = RECIPE_PLANS[name], Path(os.environ["FTLAB_TEST_DATA"]).absolute()
     with tempfile.TemporaryDirectory() as scratch:
-        pictures = _laid_out(home / "data" / "hymenoptera", Path(scratch) / "pictures", plan)
-        flags = ["--recipe", name, "--data", str(pictures), "--runs", f"{scratch}/runs", "--seed", str(seed)]
+        image_folder = _lay_out_images(data_home / "data" / "hymenoptera", Path(scratch) / "pictures", plan)
+        flags = ["--recipe", name, "--data", str(image_folder), "--runs", f"{scratch}/runs", "--seed", str(seed)]
         flags += ["--backbone", plan.backbone] if plan.backbone else []
         flags += ["--epochs", str(plan.epochs)] if plan.epochs else []
         code = "from ftlab.cli.main import main; import sys; sys.exit(main(['train', '--json', *sys.argv[1:]]))"
-        if not plan.weights:
-            code = f"import functools; from ftlab.training import loop\n{_RANDOM}\n{code}"
-        places = {"TORCH_HOME": str(home / "torch_home"), "FTLAB_HOME": f"{scratch}/home"}
-        ended, seconds = last_line(["-c", code, *flags], **places)
-        scores = _scores(Path(ended["path"]))
+        if not plan.pretrained:
+            code = f"import functools; from ftlab.training import loop\n{_RANDOM_WEIGHTS_CODE}\n{code}"
+        environment = {"TORCH_HOME": str(data_home / "torch_home"), "FTLAB_HOME": f"{scratch}/home"}
+        result, seconds = run_python(["-c", code, *flags], **environment)
+        scores = _read_scores(Path(result["path"]))
     return {"recipe": name, "seed": seed, "seconds": seconds, **scores}
 
 
-_RANDOM = "loop.train = functools.partial(loop.train, weights=False)"
+_RANDOM_WEIGHTS_CODE = "loop.train = functools.partial(loop.train, pretrained=False)"
 
 
-def _scores(folder: Path) -> dict[str, Any]:
+def _read_scores(run_folder: Path) -> dict[str, Any]:
     """What the run's events tell."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    epochs = [row for row in rows if row["event"] == "epoch"]
-    best = max(epochs, key=lambda row: (row["best"], row["epoch"]))
+    events = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    epochs = [event for event in events if event["event"] == "epoch"]
+    best = max(epochs, key=lambda event: (event["best"], event["epoch"]))
     return {
         "untrained": epochs[0]["val_accuracy"],
         "best": best["val_accuracy"],
@@ -128,46 +130,51 @@ def _scores(folder: Path) -> dict[str, Any]:
     }
 
 
-def _laid_out(source: Path, to: Path, plan: Plan) -> Path:
+def _lay_out_images(source: Path, target: Path, plan: RecipePlan) -> Path:
     """The pictures as a plan wants them; as they are where it wants all of them so."""
-    if plan.layout == "val" and not plan.pictures:
+    if plan.layout == "val" and not plan.max_images:
         return source
-    parts = {"train": "train", "val": {"test": "test"}.get(plan.layout, "val")}
-    for part, name in parts.items():
-        for kind in sorted((source / part).iterdir()):
-            place = to / kind.name if plan.layout == "flat" else to / name / kind.name
-            place.mkdir(parents=True, exist_ok=True)
-            for file in sorted(kind.iterdir())[: plan.pictures or None]:
-                if file.suffix == ".jpg" and (plan.layout != "flat" or part == "train"):
-                    shutil.copy(file, place / f"{part}-{file.name}")
-    return to
+    split_names = {"train": "train", "val": {"test": "test"}.get(plan.layout, "val")}
+    for split, name in split_names.items():
+        for class_folder in sorted((source / split).iterdir()):
+            target_folder = target / class_folder.name if plan.layout == "flat" else target / name / class_folder.name
+            target_folder.mkdir(parents=True, exist_ok=True)
+            for image_path in sorted(class_folder.iterdir())[: plan.max_images or None]:
+                if image_path.suffix == ".jpg" and (plan.layout != "flat" or split == "train"):
+                    shutil.copy(image_path, target_folder / f"{split}-{image_path.name}")
+    return target
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def render_table(results: list[dict[str, Any]]) -> str:
     """Markdown: a line a recipe, medians over the seeds."""
     lines = [
-        f"Measured on {_machine()}; whole process with its start; medians, in brackets the least and the most.",
+        f"Measured on {_describe_machine()}; whole process with its start; medians, in brackets the least and the most.",
         "",
         "| recipe | published | ours, best validation | seeds | epochs | time | |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, plan in PLANS.items():
-        own = {row["seed"]: row for row in rows if row["recipe"] == name}
-        if not own:
+    for name, plan in RECIPE_PLANS.items():
+        seed_results = {result["seed"]: result for result in results if result["recipe"] == name}
+        if not seed_results:
             continue
-        best, seconds = [row["best"] for row in own.values()], [row["seconds"] for row in own.values()]
-        published = ", ".join(f"{key} {value:g}" for key, value in recipes.get(name).published.items()) or "–"
+        best, seconds = (
+            [result["best"] for result in seed_results.values()],
+            [result["seconds"] for result in seed_results.values()],
+        )
+        published = ", ".join(f"{key} {value:g}" for key, value in recipes.get_recipe(name).published.items()) or "–"
         figure = f"{statistics.median(best):.3f}" + (f" ({min(best):.3f} … {max(best):.3f})" if len(best) > 1 else "")
-        epochs = "/".join(sorted({str(row["epochs"]) for row in own.values()}))
-        took = f"{statistics.median(seconds):.0f} s"
-        lines.append(f"| `{name}` | {published} | {figure} | {len(own)} | {epochs} | {took} | {plan.note} |")
+        epochs = "/".join(sorted({str(result["epochs"]) for result in seed_results.values()}))
+        time_text = f"{statistics.median(seconds):.0f} s"
+        lines.append(
+            f"| `{name}` | {published} | {figure} | {len(seed_results)} | {epochs} | {time_text} | {plan.note} |"
+        )
     return "\n".join(lines)
 
 
-def _machine() -> str:
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no graphics card"
+def _describe_machine() -> str:
+    gpu_name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no graphics card"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{os.cpu_count()} cores ({platform.machine()}), {card}, {versions}"
+    return f"{os.cpu_count()} cores ({platform.machine()}), {gpu_name}, {versions}"
 
 
 if __name__ == "__main__":

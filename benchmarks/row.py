@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One figure.
 
     Attributes:
@@ -30,7 +30,7 @@ class Row:
     seen: str
 
     @property
-    def reached(self) -> bool:
+    def is_within_bound(self) -> bool:
         """Whether it keeps to its bound. What was not measured, or has no bound, falls short of nothing."""
         if self.figure is None or self.wanted is None:
             return True
@@ -41,34 +41,34 @@ class Row:
         """A line of the table."""
         bound = "–" if self.wanted is None else f"{'≤' if self.most else '≥'} {self.wanted:g} {self.unit}"
         figure = "not measured" if self.figure is None else f"**{self.figure:.3g} {self.unit}**"
-        return f"| {self.what} | {bound} | {figure}{'' if self.reached else ' ✗'} | {self.seen} |"
+        return f"| {self.what} | {bound} | {figure}{'' if self.is_within_bound else ' ✗'} | {self.seen} |"
 
 
-def at_least(what: str, figure: float | None, wanted: float | None, unit: str, seen: str) -> None:
+def report_at_least(name: str, figure: float | None, bound: float | None, unit: str, details: str) -> None:
     """Print a figure that had better be large."""
-    _tell(Row(what, figure, wanted, False, unit, seen))
+    _print_measurement(Measurement(name, figure, bound, False, unit, details))
 
 
-def at_most(what: str, figure: float | None, wanted: float | None, unit: str, seen: str) -> None:
+def report_at_most(name: str, figure: float | None, bound: float | None, unit: str, details: str) -> None:
     """Print a figure that had better be small."""
-    _tell(Row(what, figure, wanted, True, unit, seen))
+    _print_measurement(Measurement(name, figure, bound, True, unit, details))
 
 
-def of_line(line: str) -> Row | None:
+def parse_measurement(line: str) -> Measurement | None:
     """The row that a program has printed; None where the line is another."""
     try:
-        told: Any = json.loads(line)
-        return Row(**told["row"])
+        data: Any = json.loads(line)
+        return Measurement(**data["row"])
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def seconds(work: Callable[[], None]) -> float:
+def measure_seconds(work: Callable[[], None]) -> float:
     """That a piece of work takes."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def _tell(row: Row) -> None:
-    print(json.dumps({"row": asdict(row)}, ensure_ascii=False), flush=True)
+def _print_measurement(measurement: Measurement) -> None:
+    print(json.dumps({"row": asdict(measurement)}, ensure_ascii=False), flush=True)

@@ -20,13 +20,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-from benchmarks.row import at_most
+from benchmarks.row import report_at_most
 from ftlab.config.train_config import TrainConfig
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 
-ROOT = Path(__file__).resolve().parent.parent
-_PATIENCE = 120.0
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_TIMEOUT_SECONDS = 120.0
 
 
 def main() -> None:
@@ -36,40 +36,46 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
+        scratch_folder = Path(scratch)
         for _ in range(20):
-            run_store.create(place / "runs", TrainConfig(sample="shapes"))
-        ways = {
-            "`python -m ftlab --help`": (0.4, lambda: _command(["--help"])),
-            "`python -m ftlab runs`, 20 runs": (0.4, lambda: _command(["runs", "--runs", str(place / "runs")])),
-            "`python app.py` until it answers": (6.0, lambda: _page(place)),
-            "Start of a training until its first point": (6.0, lambda: _training(place, options.folder)),
+            run_store.create_run(scratch_folder / "runs", TrainConfig(sample="shapes"))
+        measures = {
+            "`python -m ftlab --help`": (0.4, lambda: _time_command(["--help"])),
+            "`python -m ftlab runs`, 20 runs": (
+                0.4,
+                lambda: _time_command(["runs", "--runs", str(scratch_folder / "runs")]),
+            ),
+            "`python app.py` until it answers": (6.0, lambda: _time_page(scratch_folder)),
+            "Start of a training until its first point": (
+                6.0,
+                lambda: _time_first_point(scratch_folder, options.folder),
+            ),
         }
-        for what, (wanted, way) in ways.items():
-            taken = sorted(way() for _ in range(options.rounds))
-            seen = f"{taken[0]:.2f}–{taken[-1]:.2f} s in {options.rounds} rounds"
-            at_most(what, statistics.median(taken), wanted, "s", seen)
+        for name, (max_seconds, measure) in measures.items():
+            durations = sorted(measure() for _ in range(options.rounds))
+            details = f"{durations[0]:.2f}–{durations[-1]:.2f} s in {options.rounds} rounds"
+            report_at_most(name, statistics.median(durations), max_seconds, "s", details)
 
 
-def _command(words: list[str]) -> float:
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "ftlab", *words], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    return time.monotonic() - began
+def _time_command(arguments: list[str]) -> float:
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "ftlab", *arguments], cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - start
 
 
-def _page(place: Path) -> float:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--runs", str(place / "runs")]
-    began = time.monotonic()
-    with _begun(words, place / "home") as server:
+def _time_page(scratch_folder: Path) -> float:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--runs", str(scratch_folder / "runs")]
+    start = time.monotonic()
+    with _start_process(command, scratch_folder / "home") as server:
         try:
-            while time.monotonic() - began < _PATIENCE:
+            while time.monotonic() - start < _TIMEOUT_SECONDS:
                 try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-                        assert answer.status == 200
-                        return time.monotonic() - began
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+                        assert response.status == 200
+                        return time.monotonic() - start
                 except OSError:
                     time.sleep(0.02)
             raise TimeoutError
@@ -77,30 +83,30 @@ def _page(place: Path) -> float:
             server.terminate()
 
 
-def _training(place: Path, folder: Path) -> float:
-    with tempfile.TemporaryDirectory(dir=place) as own:
-        words = ["train", "--data", str(folder.absolute()), "--mode", "frozen", "--runs", f"{own}/runs"]
-        began = time.monotonic()
-        with _begun([sys.executable, "-m", "ftlab", *words], Path(own, "home")) as process:
+def _time_first_point(scratch_folder: Path, folder: Path) -> float:
+    with tempfile.TemporaryDirectory(dir=scratch_folder) as run_folder:
+        arguments = ["train", "--data", str(folder.absolute()), "--mode", "frozen", "--runs", f"{run_folder}/runs"]
+        start = time.monotonic()
+        with _start_process([sys.executable, "-m", "ftlab", *arguments], Path(run_folder, "home")) as process:
             try:
-                while time.monotonic() - began < _PATIENCE:
-                    if any(_points(Run(path)) for path in Path(own, "runs").glob("*-*")):
-                        return time.monotonic() - began
+                while time.monotonic() - start < _TIMEOUT_SECONDS:
+                    if any(_has_points(Run(path)) for path in Path(run_folder, "runs").glob("*-*")):
+                        return time.monotonic() - start
                     time.sleep(0.02)
                 raise TimeoutError
             finally:
                 process.wait()
 
 
-def _begun(words: list[str], home: Path) -> subprocess.Popen[bytes]:
-    env, nowhere = {**os.environ, "FTLAB_HOME": str(home)}, subprocess.DEVNULL
-    return subprocess.Popen(words, cwd=ROOT, env=env, stdout=nowhere, stderr=nowhere)
+def _start_process(command: list[str], home: Path) -> subprocess.Popen[bytes]:
+    env, devnull = {**os.environ, "FTLAB_HOME": str(home)}, subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=PROJECT_ROOT, env=env, stdout=devnull, stderr=devnull)
 
 
-def _points(run: Run) -> bool:
-    file = run.path / "metrics.jsonl"
-    return file.is_file() and any(
-        word in file.read_text(encoding="utf-8") for word in ('"event": "step"', '"event": "epoch"')
+def _has_points(run: Run) -> bool:
+    metrics_path = run.path / "metrics.jsonl"
+    return metrics_path.is_file() and any(
+        marker in metrics_path.read_text(encoding="utf-8") for marker in ('"event": "step"', '"event": "epoch"')
     )
 
 

@@ -9,71 +9,77 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from benchmarks.row import Row
-from ftlab.core.machine import cores
+from benchmarks.row import Measurement
+from ftlab.core.machine import count_cpu_cores
 
-BEGIN, END = "<!-- measured -->", "<!-- end -->"
-_HEAD = "| what | to reach | measured | made of |\n|---|---|---|---|"
+BEGIN_MARKER, END_MARKER = "<!-- measured -->", "<!-- end -->"
+_TABLE_HEADER = "| what | to reach | measured | made of |\n|---|---|---|---|"
 _PACKAGES = ("torch", "onnxruntime", "pillow", "gradio")
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """The day, this machine, what is installed on it, and how busy it was in the quarter of an hour before."""
-    system = f"{platform.system()} {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
-    packages = ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))
+    system = f"{platform.system()} {platform.machine()}, {count_cpu_cores()} cores, Python {platform.python_version()}"
+    packages = ", ".join(f"{name} {package_version}" for name in _PACKAGES if (package_version := _find_version(name)))
     parts = [time.strftime("%Y-%m-%d"), system, packages]
     if hasattr(os, "getloadavg"):
         parts.append(f"load before under {math.floor(os.getloadavg()[2]) + 1}")
     return "; ".join(parts)
 
 
-def made(machine: str, rows: Sequence[Row]) -> str:
+def render_table(machine_info: str, rows: Sequence[Measurement]) -> str:
     """A table of its own, below the line that tells the machine."""
-    return _table(machine, [one.markdown for one in rows])
+    return _format_table(machine_info, [row.markdown for row in rows])
 
 
-def renewed(page: str, machine: str, rows: Sequence[Row], *, whole: bool) -> str:
+def update_page(page: str, machine_info: str, rows: Sequence[Measurement], *, replace_all: bool) -> str:
     """The page with these rows in it.
 
     Args:
-        page: with what was measured before between `BEGIN` and `END`.
-        machine: that measured them, as `machine()` tells it.
-        whole: they are all there are, and what stood there goes. Else each takes the place of the one that measures the
+        page: with what was measured before between `BEGIN_MARKER` and `END_MARKER`.
+        machine_info: that measured them, as `machine_info()` tells it.
+        replace_all: they are all there are, and what stood there goes. Else each takes the place of the one that measures the
             same, below the line of its own machine, and all others stay as they are.
     """
-    before, _, rest = page.partition(BEGIN)
-    measured, _, after = rest.partition(END)
-    tables = {} if whole else _read(measured)
-    names = {_what(one.markdown) for one in rows}
-    own = tables.pop(machine, [])
-    kept = {name: [line for line in lines if _what(line) not in names] for name, lines in tables.items()}
-    fresh = {_what(one.markdown): one.markdown for one in rows}
-    kept[machine] = [*(fresh.pop(_what(line), line) for line in own), *fresh.values()]
-    text = "\n\n".join(_table(name, lines) for name, lines in kept.items() if lines)
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    prefix, _, remainder = page.partition(BEGIN_MARKER)
+    old_tables, _, suffix = remainder.partition(END_MARKER)
+    tables = {} if replace_all else _parse_tables(old_tables)
+    row_names = {_parse_row_name(row.markdown) for row in rows}
+    own_lines = tables.pop(machine_info, [])
+    kept_tables = {
+        table_name: [line for line in lines if _parse_row_name(line) not in row_names]
+        for table_name, lines in tables.items()
+    }
+    new_lines = {_parse_row_name(row.markdown): row.markdown for row in rows}
+    kept_tables[machine_info] = [
+        *(new_lines.pop(_parse_row_name(line), line) for line in own_lines),
+        *new_lines.values(),
+    ]
+    text = "\n\n".join(_format_table(table_name, lines) for table_name, lines in kept_tables.items() if lines)
+    return f"{prefix}{BEGIN_MARKER}\n\n{text}\n\n{END_MARKER}{suffix}"
 
 
-def _read(measured: str) -> dict[str, list[str]]:
+def _parse_tables(text: str) -> dict[str, list[str]]:
     """The lines of the tables, by machine."""
     tables: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in measured.splitlines():
-        if line.startswith("| ") and line != _HEAD.splitlines()[0]:
+    for line in text.splitlines():
+        if line.startswith("| ") and line != _TABLE_HEADER.splitlines()[0]:
             lines.append(line)
         elif line and not line.startswith("|"):
             lines = tables.setdefault(line, [])
     return tables
 
 
-def _table(machine: str, lines: Sequence[str]) -> str:
-    return "\n".join([machine, "", _HEAD, *lines])
+def _format_table(machine_info: str, lines: Sequence[str]) -> str:
+    return "\n".join([machine_info, "", _TABLE_HEADER, *lines])
 
 
-def _what(line: str) -> str:
+def _parse_row_name(line: str) -> str:
     return line.split("|")[1].strip()
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:  # a machine for the engine alone has no page

@@ -7,10 +7,10 @@ from ftlab.core import lazy_import
 
 def main() -> int:
     """Run one command; its exit status."""
-    leave = lazy_import.end_at_once()
+    set_exit_status = lazy_import.exit_without_teardown()
     # After that: what it registers to run at the end must run before the end.
-    status: int = lazy_import.module("ftlab.cli.main").main()
-    leave(status)
+    status: int = lazy_import.import_module("ftlab.cli.main").main()
+    set_exit_status(status)
     return status
 
 

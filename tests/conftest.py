@@ -96,7 +96,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
     import torch
 
-    monkeypatch.setattr("ftlab.training.devices.device_setup.cores", lambda: 1)
+    monkeypatch.setattr("ftlab.training.devices.device_setup.count_cpu_cores", lambda: 1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -108,11 +108,11 @@ def nothing_scanned() -> Iterator[None]:
     """The page remembers what it looked at, and other tests call other pictures by the same name."""
     from ftlab.ui.common import data_choice
 
-    data_choice._scans.clear()
-    data_choice._hands.clear()
+    data_choice.scan_futures.clear()
+    data_choice.split_catalogs.clear()
     yield
-    data_choice._scans.clear()
-    data_choice._hands.clear()
+    data_choice.scan_futures.clear()
+    data_choice.split_catalogs.clear()
 
 
 @pytest.fixture(scope="session")

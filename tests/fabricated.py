@@ -82,13 +82,13 @@ def story(epochs: int = 4) -> list[Event]:
 
 def write(run: Run, events: list[Event]) -> None:
     for event in events:
-        run.append(event)
+        run.append_event(event)
 
 
 def make(root: Path, events: list[Event], **settings: object) -> Run:
     """A run with these events, and a model where one was told to be kept."""
-    run = run_store.create(root, TrainConfig(**{"sample": "shapes", **settings}))  # type: ignore[arg-type]
+    run = run_store.create_run(root, TrainConfig(**{"sample": "shapes", **settings}))  # type: ignore[arg-type]
     write(run, events)
     if any(isinstance(event, Epoch) for event in events):
-        run.best.touch()
+        run.best_weights_path.touch()
     return run

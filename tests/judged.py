@@ -12,18 +12,18 @@ from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.data.dataset import catalog
 from ftlab.data.transforms import preprocess
-from ftlab.evaluation.evaluate import Inspection
-from ftlab.evaluation.results import Outcome, Skipped
-from ftlab.inference.decision_rule import Decision
+from ftlab.evaluation.evaluate import Evaluation
+from ftlab.evaluation.results import EvaluationResult, SkippedImage
+from ftlab.inference.decision_rule import DecisionRule
 from ftlab.models import heads, network, weights_file
-from ftlab.models.heads import Plan
+from ftlab.models.heads import HeadSpec
 from ftlab.models.network import Network
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 
 NAMES = ("amber", "blue", "green")
-PLAIN = Plan()
-ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
+PLAIN = HeadSpec()
+ROW = dataclasses.replace(backbones.get_backbone_spec("mobilenet_v2"), side=64, resize=72)
 
 
 def outcome(
@@ -33,9 +33,9 @@ def outcome(
     pictures: str = "test",
     root: Path = Path("nowhere"),
     paths: Sequence[str] = (),
-) -> Outcome:
+) -> EvaluationResult:
     """An outcome with these logits; its pictures need not exist."""
-    return Outcome(
+    return EvaluationResult(
         pictures,
         "best",
         classes,
@@ -50,7 +50,7 @@ def outcome(
     )
 
 
-def told(pairs: Sequence[tuple[int, int, float]], classes: tuple[str, ...] = NAMES, **more: object) -> Outcome:
+def told(pairs: Sequence[tuple[int, int, float]], classes: tuple[str, ...] = NAMES, **more: object) -> EvaluationResult:
     """An outcome of (true, predicted, probability of the answer): the other classes share the rest."""
     rest = len(classes) - 1
     rows = [
@@ -59,30 +59,32 @@ def told(pairs: Sequence[tuple[int, int, float]], classes: tuple[str, ...] = NAM
     return outcome([true for true, _, _ in pairs], rows, classes, **more)  # type: ignore[arg-type]
 
 
-def inspection(found: Outcome, temperature: float = 1.0, threshold: float = 0.0) -> Inspection:
+def inspection(found: EvaluationResult, temperature: float = 1.0, threshold: float = 0.0) -> Evaluation:
     """An outcome under a decision."""
-    return Inspection(found, Decision("0" * 64, temperature, threshold, 100, 90))
+    return Evaluation(found, DecisionRule("0" * 64, temperature, threshold, 100, 90))
 
 
-def skipped(found: Outcome, *paths: str) -> Outcome:
+def skipped(found: EvaluationResult, *paths: str) -> EvaluationResult:
     """The same, and pictures that could not be read."""
-    return dataclasses.replace(found, skipped=tuple(Skipped(path, "empty", {"file": path}) for path in paths))
+    return dataclasses.replace(
+        found, skipped_images=tuple(SkippedImage(path, "empty", {"file": path}) for path in paths)
+    )
 
 
-def untrained(seed: int, classes: int = 3, head: Plan = PLAIN) -> Network:
+def untrained(seed: int, classes: int = 3, head: HeadSpec = PLAIN) -> Network:
     """Random weights whose head speaks up."""
-    net = network.build(ROW, classes, pretrained=False, seed=seed, head=head)
-    heads.classifier(net.head).weight.data.mul_(30.0)
+    net = network.build_network(ROW, classes, pretrained=False, seed=seed, head_spec=head)
+    heads.find_classifier(net.head).weight.data.mul_(30.0)
     return net.eval()
 
 
 def run(root: Path, folder: Path, seed: int | None = 1) -> Run:
     """A run on a folder of pictures; of an untrained network's weights, or without any."""
-    made = run_store.create(root, TrainConfig(data=str(folder), backbone=ROW.name, threads=1, workers=2))
+    made = run_store.create_run(root, TrainConfig(data=str(folder), backbone=ROW.name, threads=1, workers=2))
     listed = catalog.scan(folder, val_share=0.3, test_share=0.3)
-    made.write("split.json", listed.to_json())
-    prep = preprocess.of(ROW).to_json()
-    made.write("model.json", {"backbone": ROW.name, "classes": list(listed.classes), "preprocessing": prep})
+    made.write_json("split.json", listed.to_json())
+    prep = preprocess.from_spec(ROW).to_json()
+    made.write_json("model.json", {"backbone": ROW.name, "classes": list(listed.classes), "preprocessing": prep})
     if seed is not None:
         keep(made, seed, len(listed.classes))
     return made
@@ -91,5 +93,5 @@ def run(root: Path, folder: Path, seed: int | None = 1) -> Run:
 def keep(run: Run, seed: int, classes: int = 3) -> Network:
     """Give a run other best weights."""
     net = untrained(seed, classes)
-    weights_file.write(run.best, net.state_dict(), {"epoch": 1, "val_accuracy": 0.5})
+    weights_file.save_tensors(run.best_weights_path, net.state_dict(), {"epoch": 1, "val_accuracy": 0.5})
     return net

@@ -35,16 +35,16 @@ def beginning(folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     """What makes a new run on a folder, in `place`: three epochs of five steps, unless told otherwise. The backbone
     looks at 64 × 64 pixels: all that is told here is as true there, and ten times faster. One thread computes: where
     the machine is busy, two wait for each other at each of thousands of small operations."""
-    row = backbones.get(BACKBONE)
-    monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
+    row = backbones.get_backbone_spec(BACKBONE)
+    monkeypatch.setitem(backbones.BACKBONES, BACKBONE, dataclasses.replace(row, side=64, resize=72))
     few = {"epochs": 3, "batch_size": 4, "data": str(folder), "backbone": BACKBONE, "threads": 1}
-    return lambda **knobs: run_store.create(place, TrainConfig(**{**few, **knobs}))
+    return lambda **knobs: run_store.create_run(place, TrainConfig(**{**few, **knobs}))
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The network and the optimizer that the engine makes, and the network's state before."""
     caught: dict[str, Any] = {}
-    build, make = network.build, optimizers.make
+    build, make = network.build_network, optimizers.build_optimizer
 
     def building(*arguments: Any, **more: Any) -> Network:
         caught["net"] = build(*arguments, **more)
@@ -55,20 +55,20 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         caught["optimizer"] = make(*arguments)
         return caught["optimizer"]
 
-    monkeypatch.setattr(network, "build", building)
-    monkeypatch.setattr(optimizers, "make", making)
+    monkeypatch.setattr(network, "build_network", building)
+    monkeypatch.setattr(optimizers, "build_optimizer", making)
     return caught
 
 
 def go(run: Run, stop_at: int | None = None) -> list[Event]:
     """Train to the end, or ask to stop at a step; what was told is also in the run."""
-    run.withdraw_stop()
+    run.clear_stop()
     events = []
-    for event in train(run.config(), run, weights=False):
-        run.append(event)
+    for event in train(run.load_config(), run, pretrained=False):
+        run.append_event(event)
         events.append(event)
         if isinstance(event, Step) and event.step == stop_at:
-            run.ask_stop()
+            run.request_stop()
     return events
 
 
@@ -95,10 +95,10 @@ def changed(caught: dict[str, Any]) -> set[str]:
 
 def scored(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
     """Has each validation find these accuracies, epoch 0 first; the losses are as they are."""
-    real, rounds = loop.evaluate, iter(accuracies)
+    real, rounds = loop.evaluate_split, iter(accuracies)
 
     def told(*arguments: Any) -> Generator[Event, None, Any]:
         score: Any = yield from real(*arguments)
         return dataclasses.replace(score, top1=next(rounds))
 
-    monkeypatch.setattr(loop, "evaluate", told)
+    monkeypatch.setattr(loop, "evaluate_split", told)

@@ -17,14 +17,14 @@ import os, time
 from ftlab.runs.events import Ended, Saved
 from ftlab.runs.directory import Run
 run = Run(os.environ["FTLAB_RUN"])
-run.claim()
+run.claim_ownership()
 print("at work in", run.name)
-run.append(Saved(what="last", epoch=0, step=0))
+run.append_event(Saved(what="last", epoch=0, step=0))
 deadline = time.monotonic() + 60
-while not run.stop_asked() and time.monotonic() < deadline:
+while not run.is_stop_requested() and time.monotonic() < deadline:
     time.sleep(0.01)
-run.append(Ended(reason="stopped", epoch=0, step=0, best_epoch=None, best_val_accuracy=None, seconds=0.0))
-run.release()
+run.append_event(Ended(reason="stopped", epoch=0, step=0, best_epoch=None, best_val_accuracy=None, seconds=0.0))
+run.release_ownership()
 """
 DEAF = """
 import os, signal, time
@@ -32,8 +32,8 @@ from ftlab.runs.events import Saved
 from ftlab.runs.directory import Run
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 run = Run(os.environ["FTLAB_RUN"])
-run.claim()
-run.append(Saved(what="last", epoch=0, step=0))
+run.claim_ownership()
+run.append_event(Saved(what="last", epoch=0, step=0))
 time.sleep(60)
 """
 """Hears no wish to stop and no signal that can be ignored."""
@@ -58,7 +58,7 @@ class Stage:
     def start(self, root: Path, code: str | None = None) -> Run:
         """A run whose process is these lines."""
         self.code = self.code if code is None else code
-        return launch.start(TrainConfig(sample="shapes"), root)
+        return launch.start_training(TrainConfig(sample="shapes"), root)
 
     def gone(self, root: Path, code: str) -> Run:
         """The same, when the process has ended and whoever waited for it has written down how."""
@@ -74,7 +74,7 @@ class Stage:
 
 def ended(run: Run) -> bool:
     """Whether it is known how its process ended."""
-    record = run.record()
+    record = run.read_process_record()
     return record is not None and record.code is not None
 
 

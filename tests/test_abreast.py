@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ftlab.config import backbones
 from ftlab.models import network
-from ftlab.models.execution.parallel_eval import abreast
+from ftlab.models.execution.parallel_eval import open_parallel_forward
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ def seen_by(device: torch.device, some: slice) -> tuple[list[slice], Tensor]:
         parts.append(part)
         return torch.arange(part.start, part.stop)
 
-    with abreast(device) as apply:
+    with open_parallel_forward(device) as apply:
         found = apply(look, some)
     return sorted(parts, key=lambda part: part.start), found
 
@@ -52,7 +52,7 @@ def test_each_thread_computes_alone_and_the_caller_s_threads_stay_as_many() -> N
         seen.add((threading.current_thread().name, torch.get_num_threads()))
         return torch.zeros(1)
 
-    with abreast(CPU) as apply:
+    with open_parallel_forward(CPU) as apply:
         apply(look, slice(0, 8))
         assert torch.get_num_threads() == 2
     assert len(seen) == 2
@@ -70,13 +70,13 @@ def test_what_a_look_raises_is_raised_to_the_caller() -> None:
     def look(part: slice) -> Tensor:
         raise MemoryError(str(part))
 
-    with pytest.raises(MemoryError), abreast(CPU) as apply:
+    with pytest.raises(MemoryError), open_parallel_forward(CPU) as apply:
         apply(look, slice(0, 8))
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18"])
 def test_a_network_answers_as_for_the_whole_batch_and_the_same_bits_each_time(name: str) -> None:
-    net: nn.Module = network.build(backbones.get(name), 3, pretrained=False).eval()
+    net: nn.Module = network.build_network(backbones.get_backbone_spec(name), 3, pretrained=False).eval()
     pictures = torch.randn(10, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
     def look(part: slice) -> Tensor:
@@ -85,7 +85,7 @@ def test_a_network_answers_as_for_the_whole_batch_and_the_same_bits_each_time(na
             return answer
 
     whole = look(slice(0, 10))
-    with abreast(CPU) as apply:
+    with open_parallel_forward(CPU) as apply:
         answers = [apply(look, slice(0, 10)) for _ in range(3)]
     assert torch.allclose(answers[0], whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
     assert all(torch.equal(answers[0], one) for one in answers[1:])

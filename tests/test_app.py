@@ -63,7 +63,7 @@ class Server:
         self.process.wait(timeout=20)
 
     def newest(self) -> Run:
-        return run_store.find(self.runs, "latest")
+        return run_store.find_run(self.runs, "latest")
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, session_home: Path) -> Iter
     server.start()
     yield server
     server.end()
-    for run in run_store.busy(server.runs):
-        psutil.Process(run.read("pid")["pid"]).kill()
+    for run in run_store.find_active_runs(server.runs):
+        psutil.Process(run.read_json("pid")["pid"]).kill()
 
 
 def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
@@ -109,8 +109,8 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
     assert points(page) > few, "the reloaded page shows the run from its beginning"
     expect(page.locator("#train-start")).to_be_enabled(timeout=LATER)
-    assert run.status() == "finished"
-    ended = run.ended()
+    assert run.get_status() == "finished"
+    ended = run.read_end_event()
     assert ended is not None
     assert (ended.best_val_accuracy or 0.0) >= 0.95
     expect(page.locator("#train-progress")).to_contain_text("%")
@@ -155,28 +155,28 @@ def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_rest
 
     page.goto("about:blank")  # a page that is open reloads by itself when its server is back
     server.end()
-    assert run.live(), "a training goes on without its page's server"
+    assert run.is_active(), "a training goes on without its page's server"
     server.start()
     page.goto(server.url)
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
     page.locator("#train-stop").click()
     expect(page.locator("#train-resume")).to_be_enabled(timeout=SOON)
-    assert run.status() == "stopped"
-    assert run.best.is_file()
+    assert run.get_status() == "stopped"
+    assert run.best_weights_path.is_file()
     keep(page, screenshots, "6-train-stopped")
 
-    reached = run.history().step
+    reached = run.load_history().steps_done
     page.locator("#train-resume").click()
     expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
     page.wait_for_function("() => document.querySelector('#train-curves polyline.val')")
     until = time.monotonic() + 120
-    while run.history().step <= reached and time.monotonic() < until:
+    while run.load_history().steps_done <= reached and time.monotonic() < until:
         time.sleep(0.2)
-    assert run.history().step > reached
+    assert run.load_history().steps_done > reached
     page.locator("#train-stop").click()
     expect(page.locator("#train-resume")).to_be_enabled(timeout=SOON)
-    steps = [row.step for row in run.history().steps]
+    steps = [row.step for row in run.load_history().steps]
     assert steps == sorted(set(steps)), "each step stands once in the history"
 
 
@@ -267,8 +267,8 @@ def test_a_zip_that_is_sent_is_looked_through_found_again_and_trained_on(
     page.locator("#train-start").click()
     expect(page.locator("#train-go")).to_be_visible(timeout=LATER)
     run = server.newest()
-    assert run.read("model.json")["classes"] == ["ants", "bees"]
-    assert run.status() == "finished"
+    assert run.read_json("model.json")["classes"] == ["ants", "bees"]
+    assert run.get_status() == "finished"
 
 
 def test_a_copy_is_found_and_left_out_for_good(server: Server, page: Page, screenshots: Path) -> None:
@@ -317,8 +317,8 @@ def overlay(page: Page) -> str:
 
 def typed_words(run: Run) -> list[str]:
     """The command that a run's process was started with, without the interpreter."""
-    return psutil.Process(run.read("pid")["pid"]).cmdline()[1:]
+    return psutil.Process(run.read_json("pid")["pid"]).cmdline()[1:]
 
 
 def sample(server: Server) -> Path:
-    return sample_sets.ensure("shapes", Path(server.environment["FTLAB_HOME"]))
+    return sample_sets.ensure_sample_set("shapes", Path(server.environment["FTLAB_HOME"]))

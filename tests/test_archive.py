@@ -21,12 +21,12 @@ from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import Catalog, scan
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.sources import archive
-from ftlab.data.sources.archive import unpack
-from ftlab.data.sources.archive_entries import Entry, Limits
-from ftlab.data.sources.zip_file import Zip
+from ftlab.data.sources.archive import unpack_archive
+from ftlab.data.sources.archive_entries import ArchiveLimits, UnpackEntry
+from ftlab.data.sources.zip_file import ZipArchive
 
 PICTURE = drawn.png()
-SMALL = Limits(entries=1000, bytes=50_000_000, reserve=0)
+SMALL = ArchiveLimits(max_entries=1000, max_bytes=50_000_000, min_free_bytes=0)
 
 
 def zipped(place: Path, files: dict[str, bytes], method: int = zipfile.ZIP_STORED, name: str = "pets.zip") -> Path:
@@ -50,10 +50,10 @@ def below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def refused(place: Path, file: Path, code: str, *said: str, limits: Limits = SMALL) -> str:
+def refused(place: Path, file: Path, code: str, *said: str, limits: ArchiveLimits = SMALL) -> str:
     """The line of the refusal; nothing may be left behind of it."""
     with pytest.raises(DataError) as caught:
-        unpack(file, place / "home" / "x", limits)
+        unpack_archive(file, place / "home" / "x", limits)
     line = str(caught.value)
     assert caught.value.code == f"archive.{code}", line
     assert len(line.splitlines()) == 1
@@ -75,15 +75,15 @@ def test_a_zip_of_class_folders_is_scanned_like_the_folder(tmp_path: Path) -> No
     assert found.classes == ("ants", "bees")
     assert sum(len(found.splits[split]) for split in SPLITS) == 8
     assert found.root.name == "pets"
-    assert found.root.is_relative_to(user_dirs.home() / "archives")
-    assert all(found.path(item).read_bytes() == PICTURE for item in found.splits["train"])
+    assert found.root.is_relative_to(user_dirs.get_ftlab_home() / "archives")
+    assert all(found.image_path(item).read_bytes() == PICTURE for item in found.splits["train"])
     assert not found.problems
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_what_is_unpacked_is_what_was_packed(tmp_path: Path, method: int) -> None:
     noise = random.Random(0).randbytes(3_000_000)
-    place = unpack(zipped(tmp_path, pets(**{"pets/ants/big.png": noise}), method), tmp_path / "home", SMALL)
+    place = unpack_archive(zipped(tmp_path, pets(**{"pets/ants/big.png": noise}), method), tmp_path / "home", SMALL)
     assert (place / "pets" / "ants" / "big.png").read_bytes() == noise
     assert (place / "pets" / "bees" / "0.png").read_bytes() == PICTURE
 
@@ -103,7 +103,7 @@ def test_what_systems_leave_behind_and_what_is_no_picture_is_not_written(tmp_pat
         "pets/ants/notes.txt": b"x",
         "pets/run.exe": b"x",
     }
-    place = unpack(zipped(tmp_path, pets(**litter)), tmp_path / "home", SMALL)
+    place = unpack_archive(zipped(tmp_path, pets(**litter)), tmp_path / "home", SMALL)
     assert below(place) == sorted(pets())
 
 
@@ -117,19 +117,19 @@ def test_what_is_left_out_is_named_by_every_scan(tmp_path: Path) -> None:
 
 
 def test_the_same_content_is_unpacked_once_whatever_the_zip_is_called(tmp_path: Path) -> None:
-    first = archive.ensure(zipped(tmp_path, pets()))
+    first = archive.ensure_unpacked(zipped(tmp_path, pets()))
     (first / "pets" / "ants" / "0.png").unlink()
     (tmp_path / "pets.zip").rename(tmp_path / "other.zip")
-    assert archive.ensure(tmp_path / "other.zip") == first
+    assert archive.ensure_unpacked(tmp_path / "other.zip") == first
     assert len(below(first)) == 7, "not unpacked again"
-    other = archive.ensure(zipped(tmp_path, pets(**{"pets/ants/9.png": PICTURE})))
+    other = archive.ensure_unpacked(zipped(tmp_path, pets(**{"pets/ants/9.png": PICTURE})))
     assert other != first
     assert len(below(other)) == 9
 
 
 def test_progress_counts_the_files_that_are_written(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
-    unpack(zipped(tmp_path, pets(x=b"")), tmp_path / "home", SMALL, progress=lambda *one: heard.append(one))
+    unpack_archive(zipped(tmp_path, pets(x=b"")), tmp_path / "home", SMALL, progress=lambda *one: heard.append(one))
     assert heard == [(done, 8) for done in range(1, 9)]
 
 
@@ -177,7 +177,7 @@ def test_backslashes_part_folders(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_a_system_cannot_hold_are_changed_alike_on_all(tmp_path: Path, name: str, written: str) -> None:
-    place = unpack(zipped(tmp_path, {name: PICTURE}), tmp_path / "home", SMALL)
+    place = unpack_archive(zipped(tmp_path, {name: PICTURE}), tmp_path / "home", SMALL)
     assert below(place) == [written]
 
 
@@ -185,7 +185,7 @@ def test_a_zip_of_any_name_gets_a_folder(tmp_path: Path) -> None:
     for name in ("CON.zip", "...zip", ".zip", f"{'x' * 200}.zip", "a:b.zip", ".ftlab-archive.json.zip"):
         if os.name != "nt" or ":" not in name:
             home = tmp_path / f"home of {len(name)}{name[0]}"
-            assert below(unpack(zipped(tmp_path, {"a.png": PICTURE}, name=name), home, SMALL)) == ["a.png"]
+            assert below(unpack_archive(zipped(tmp_path, {"a.png": PICTURE}, name=name), home, SMALL)) == ["a.png"]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_entries_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_an_entry_that_lies_about_its_size_is_refused(tmp_path: Path, size: int) -> None:
     file = patched(zipped(tmp_path, pets(), zipfile.ZIP_DEFLATED), "pets/bees/3.png", size=size)
     with pytest.raises(DataError) as caught:
-        unpack(file, tmp_path / "home" / "x", SMALL)
+        unpack_archive(file, tmp_path / "home" / "x", SMALL)
     assert caught.value.code in ("archive.entry", "archive.lies")
     assert "pets/bees/3.png" in str(caught.value)
     assert not list((tmp_path / "home").iterdir())
@@ -303,41 +303,41 @@ def test_entries_that_overlap_are_refused(tmp_path: Path) -> None:
 def test_a_bomb_is_refused_before_it_is_written(tmp_path: Path) -> None:
     bomb = zipped(tmp_path, pets(**{"pets/ants/bomb.bmp": bytes(200_000_000)}), zipfile.ZIP_DEFLATED)
     refused(tmp_path, bomb, "large", "50 MB")
-    refused(tmp_path, bomb, "bomb", "200 times", limits=Limits(reserve=0))
+    refused(tmp_path, bomb, "bomb", "200 times", limits=ArchiveLimits(min_free_bytes=0))
 
 
 def test_what_is_written_is_counted_whatever_the_zip_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "_fits", lambda *_: None)
+    monkeypatch.setattr(archive, "check_declared_size", lambda *_: None)
     bomb = zipped(tmp_path, pets(**{"pets/ants/bomb.bmp": bytes(200_000_000)}), zipfile.ZIP_DEFLATED)
     written: list[int] = []
-    real = Zip._chunks
+    real = ZipArchive.iter_chunks
 
-    def counted(self: Zip, entry: Entry) -> Iterator[bytes]:
+    def counted(self: ZipArchive, entry: UnpackEntry) -> Iterator[bytes]:
         for chunk in real(self, entry):
             written.append(len(chunk))
             yield chunk
 
-    monkeypatch.setattr(Zip, "_chunks", counted)
+    monkeypatch.setattr(ZipArchive, "iter_chunks", counted)
     refused(tmp_path, bomb, "large", "50 MB")
-    assert sum(written) <= SMALL.bytes + (1 << 21)
+    assert sum(written) <= SMALL.max_bytes + (1 << 21)
 
 
 def test_too_many_entries_are_refused_before_they_are_listed(tmp_path: Path) -> None:
     file = zipped(tmp_path, {f"a/{n}.txt": b"" for n in range(1001)})
     refused(tmp_path, file, "many", "1,000 entries")
     file = zipped(tmp_path, {f"{n % 2}/{n}.png": PICTURE for n in range(1000)})
-    assert len(below(unpack(file, tmp_path / "home", SMALL))) == 1000
+    assert len(below(unpack_archive(file, tmp_path / "home", SMALL))) == 1000
 
 
 def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = zipped(tmp_path, pets())
-    refused(tmp_path, file, "space", "FTLAB_HOME", limits=Limits(reserve=1 << 60))
+    refused(tmp_path, file, "space", "FTLAB_HOME", limits=ArchiveLimits(min_free_bytes=1 << 60))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "utime", full)
-    monkeypatch.setattr(Zip, "_chunks", full)
+    monkeypatch.setattr(ZipArchive, "iter_chunks", full)
     refused(tmp_path, file, "space", "FTLAB_HOME")
 
 
@@ -389,7 +389,7 @@ def test_three_hundred_damaged_zips_are_unpacked_or_named_and_nothing_is_left(tm
         file.write_bytes(data)
         home = tmp_path / "home" / str(number)
         try:
-            unpack(file, home, SMALL)
+            unpack_archive(file, home, SMALL)
             unpacked += 1
         except DataError as error:
             lines.append(str(error))
@@ -405,8 +405,8 @@ def test_three_hundred_damaged_zips_are_unpacked_or_named_and_nothing_is_left(tm
 def test_what_a_killed_process_left_is_cleared_away_later(tmp_path: Path) -> None:
     file = zipped(tmp_path, pets())
     code = (
-        "import os, sys; from pathlib import Path; from ftlab.data.sources.archive import unpack; "
-        "unpack(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda done, total: os._exit(9))"
+        "import os, sys; from pathlib import Path; from ftlab.data.sources.archive import unpack_archive; "
+        "unpack_archive(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda done, total: os._exit(9))"
     )
     home = tmp_path / "homes" / "x"
     assert subprocess.run([sys.executable, "-c", code, str(file), str(home)]).returncode == 9
@@ -414,7 +414,7 @@ def test_what_a_killed_process_left_is_cleared_away_later(tmp_path: Path) -> Non
     assert left.name.endswith(".part")
     long_ago = time.time() - 7200
     os.utime(left, (long_ago, long_ago))
-    unpack(file, home)
+    unpack_archive(file, home)
     assert list(home.parent.iterdir()) == [home]
 
 
@@ -424,11 +424,11 @@ def test_of_two_that_unpack_the_same_zip_at_once_both_get_it(tmp_path: Path) -> 
 
     def another(done: int, total: int) -> None:
         if not first:
-            first.append(archive.ensure(file))
+            first.append(archive.ensure_unpacked(file))
 
-    assert archive.ensure(file, another) == first[0]
+    assert archive.ensure_unpacked(file, another) == first[0]
     assert len(below(first[0])) == 8
-    assert len(list((user_dirs.home() / "archives").iterdir())) == 1
+    assert len(list((user_dirs.get_ftlab_home() / "archives").iterdir())) == 1
 
 
 def test_the_zip_is_only_read(tmp_path: Path) -> None:

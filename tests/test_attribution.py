@@ -17,16 +17,16 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from ftlab.config import backbones
-from ftlab.config.backbones import Backbone
+from ftlab.config.backbones import BackboneSpec
 from ftlab.inference import cam_methods
-from ftlab.inference.cam_methods import attribute, weigh
-from ftlab.inference.cam_options import METHODS
+from ftlab.inference.cam_methods import compute_cam, weight_activation
+from ftlab.inference.cam_options import CAM_METHODS
 from ftlab.models import cam_layers, heads, network
-from ftlab.models.activation_layout import as_map
-from ftlab.models.cam_layers import Layer
+from ftlab.models.activation_layout import to_feature_map
+from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
 
-ROW = dataclasses.replace(backbones.get("resnet18"), cam="conv")
+ROW = dataclasses.replace(backbones.get_backbone_spec("resnet18"), cam="conv")
 HEAD = [[2.0, -1.0], [-3.0, 1.0]]
 """Weights of the classes 0 and 1 for the features 0 and 1."""
 THEIRS = {
@@ -73,32 +73,32 @@ def picture() -> Tensor:
 
 def test_grad_cam_by_hand(picture: Tensor) -> None:
     # A0 = [[4, 0], [2, 0]], A1 = [[0, 8], [0, -4]]; features 1.5 and 1; a class's weight over four places.
-    logits, evidence = attribute(hand(), ROW, picture, 0)
+    logits, evidence = compute_cam(hand(), ROW, picture, 0)
     assert logits.tolist() == [2 * 1.5 - 1 + 0.5, -3 * 1.5 + 1]
     assert evidence.tolist() == [[2.0, -2.0], [1.0, 1.0]]
-    assert attribute(hand(), ROW, picture, 1)[1].tolist() == [[-3.0, 2.0], [-1.5, -1.0]]
+    assert compute_cam(hand(), ROW, picture, 1)[1].tolist() == [[-3.0, 2.0], [-1.5, -1.0]]
 
 
 def test_the_others_by_hand() -> None:
     activation = torch.tensor([[[4.0, 0.0], [2.0, 0.0]], [[0.0, 8.0], [0.0, -4.0]]])
     gradient = torch.tensor([[[0.5, 0.0], [-1.0, 0.0]], [[-0.25, 0.25], [0.0, 1.0]]])
-    assert weigh(activation, gradient, "hires_cam").tolist() == [[2.0, 2.0], [-2.0, -4.0]]
-    assert weigh(activation, gradient, "layer_cam").tolist() == [[2.0, 2.0], [0.0, -4.0]]
+    assert weight_activation(activation, gradient, "hires_cam").tolist() == [[2.0, 2.0], [-2.0, -4.0]]
+    assert weight_activation(activation, gradient, "layer_cam").tolist() == [[2.0, 2.0], [0.0, -4.0]]
     # Sums of A0 and A1: 6 and 4. alpha = 1 / (2 + sum · gradient), where there is a gradient.
     weights = 0.5 / (2 + 6 * 0.5), 0.25 / (2 + 4 * 0.25) + 1 / (2 + 4 * 1)
     expected = [[4 * weights[0], 8 * weights[1]], [2 * weights[0], -4 * weights[1]]]
-    assert weigh(activation, gradient, "grad_cam_pp").numpy() == pytest.approx(np.array(expected), rel=1e-4)
+    assert weight_activation(activation, gradient, "grad_cam_pp").numpy() == pytest.approx(np.array(expected), rel=1e-4)
 
 
 def test_without_a_class_it_is_the_first_guess(picture: Tensor) -> None:
-    for method in METHODS:
-        given = attribute(hand(), ROW, picture, None, method)[1]
-        assert torch.equal(given, attribute(hand(), ROW, picture, 0, method)[1])
+    for method in CAM_METHODS:
+        given = compute_cam(hand(), ROW, picture, None, method)[1]
+        assert torch.equal(given, compute_cam(hand(), ROW, picture, 0, method)[1])
 
 
 def test_what_follows_in_place_does_not_spoil_the_map(picture: Tensor) -> None:
     # ReLU takes the gradient away where A1 is negative: alpha1 = -1 · 3/4 of the places.
-    _, evidence = attribute(hand(nn.ReLU(inplace=True)), ROW, picture, 0)
+    _, evidence = compute_cam(hand(nn.ReLU(inplace=True)), ROW, picture, 0)
     live = [[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]
     alpha = [2 / 4 * np.sum(live[0]) / 4, -1 / 4 * np.sum(live[1]) / 4]
     expected = alpha[0] * np.array([[4, 0], [2, 0]]) + alpha[1] * np.array([[0, 8], [0, -4]])
@@ -107,7 +107,7 @@ def test_what_follows_in_place_does_not_spoil_the_map(picture: Tensor) -> None:
 
 def test_another_layer_gives_its_own_map(picture: Tensor) -> None:
     net = hand(nn.ReLU(), nn.AvgPool2d(2, 1, padding=1))
-    _, evidence = attribute(net, ROW, picture, 0, layer=Layer("after.1", "chw", 0))
+    _, evidence = compute_cam(net, ROW, picture, 0, cam_layer=CamLayer("after.1", "chw", 0))
     assert evidence.shape == (3, 3)
     # Weights 2/9 and -1/9; the pool averages four neighbours of A0 = [[4, 0], [2, 0]] and A1 = [[0, 8], [0, 0]].
     pooled = np.array([[4, 4, 0], [6, 6, 0], [2, 2, 0]]) / 4, np.array([[0, 8, 8], [0, 8, 8], [0, 0, 0]]) / 4
@@ -120,47 +120,51 @@ def test_what_cancels_out_but_for_rounding_is_no_evidence() -> None:
     read = torch.randn(1, 9, 64, requires_grad=True)
     logit = (F.layer_norm(read, (64,)) * torch.randn(64)).sum() * 1e3
     slope = torch.autograd.grad(logit, read)[0]
-    activation, gradient = (as_map(one.detach(), "tokens", 0) for one in (read - read.mean(-1, keepdim=True), slope))
+    activation, gradient = (
+        to_feature_map(one.detach(), "tokens", 0) for one in (read - read.mean(-1, keepdim=True), slope)
+    )
     assert (gradient * activation).sum(0).any()
-    assert not weigh(activation, gradient, "hires_cam").any()
-    assert weigh(activation, gradient, "grad_cam").any()
+    assert not weight_activation(activation, gradient, "hires_cam").any()
+    assert weight_activation(activation, gradient, "grad_cam").any()
 
 
 def test_tokens_and_channels_last_become_maps() -> None:
     tokens = torch.arange(10.0).view(1, 5, 2)  # a class token, then four patches row by row; two channels
-    assert as_map(tokens, "tokens", 1).tolist() == [[[2, 4], [6, 8]], [[3, 5], [7, 9]]]
-    assert as_map(torch.arange(8.0).view(1, 2, 2, 2), "hwc", 0).tolist() == [[[0, 2], [4, 6]], [[1, 3], [5, 7]]]
-    assert as_map(torch.arange(4.0).view(1, 1, 2, 2), "chw", 0).tolist() == [[[0, 1], [2, 3]]]
+    assert to_feature_map(tokens, "tokens", 1).tolist() == [[[2, 4], [6, 8]], [[3, 5], [7, 9]]]
+    assert to_feature_map(torch.arange(8.0).view(1, 2, 2, 2), "hwc", 0).tolist() == [[[0, 2], [4, 6]], [[1, 3], [5, 7]]]
+    assert to_feature_map(torch.arange(4.0).view(1, 1, 2, 2), "chw", 0).tolist() == [[[0, 1], [2, 3]]]
 
 
 def test_an_unknown_method_is_a_bug(picture: Tensor) -> None:
     with pytest.raises(KeyError):
-        attribute(hand(), ROW, picture, 0, "score_cam")
+        compute_cam(hand(), ROW, picture, 0, "score_cam")
 
 
 # Against the package
 
 
-@pytest.fixture(scope="module", params=list(backbones.TABLE))
-def row(request: pytest.FixtureRequest) -> Backbone:
-    return backbones.get(request.param)
+@pytest.fixture(scope="module", params=list(backbones.BACKBONES))
+def row(request: pytest.FixtureRequest) -> BackboneSpec:
+    return backbones.get_backbone_spec(request.param)
 
 
 @pytest.fixture(scope="module")
-def net(row: Backbone) -> Network:
+def net(row: BackboneSpec) -> Network:
     """Random weights, and statistics of normalisations that fit them, so that maps differ from place to place."""
-    made = network.build(row, CLASSES, pretrained=False, seed=1)
+    made = network.build_network(row, CLASSES, pretrained=False, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in made.parameters():
             if not parameter.any():  # what starts at zero lets nothing through
                 parameter.normal_(std=0.02, generator=generator)
-        heads.classifier(made.head).weight.mul_(30.0)
+        heads.find_classifier(made.head).weight.mul_(30.0)
         norms = [part for part in made.modules() if isinstance(part, nn.BatchNorm2d)]
         for norm in norms:
             norm.momentum = 1.0
         if norms:
-            made.train()(torch.randn(2, 3, row.side, row.side, generator=generator) + cam_layers.patches(row.side))
+            made.train()(
+                torch.randn(2, 3, row.side, row.side, generator=generator) + cam_layers.make_probe_images(row.side)
+            )
     return made.eval().requires_grad_(False)
 
 
@@ -174,11 +178,13 @@ def not_in_place(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(F, "relu", lambda values, inplace=False: relu(values))
 
 
-def theirs(net: Network, layer: Layer, method: str, picture: Tensor, index: int) -> npt.NDArray[np.float32]:
+def theirs(net: Network, layer: CamLayer, method: str, picture: Tensor, index: int) -> npt.NDArray[np.float32]:
     """The package's map, float32 [side, side] in [0, 1]."""
     target = net.backbone.get_submodule(layer.path)
     with THEIRS[method](
-        net, [target], reshape_transform=lambda given: as_map(given, layer.layout, layer.tokens)[None]
+        net,
+        [target],
+        reshape_transform=lambda given: to_feature_map(given, layer.layout, layer.num_prefix_tokens)[None],
     ) as package:
         found: npt.NDArray[np.float32] = package(picture.clone().requires_grad_(), [ClassifierOutputTarget(index)])[0]
     return found
@@ -191,23 +197,23 @@ def as_theirs(evidence: Tensor, side: int) -> npt.NDArray[np.float32]:
 
 
 def test_every_method_gives_the_packages_map_on_every_backbone(
-    row: Backbone, net: Network, request: pytest.FixtureRequest
+    row: BackboneSpec, net: Network, request: pytest.FixtureRequest
 ) -> None:
-    picture, layer = cam_layers.patches(row.side)[:1], Layer.of(row)
+    picture, layer = cam_layers.make_probe_images(row.side)[:1], CamLayer.from_spec(row)
     # Of the class that has most: some have none.
-    ours = {(method, i): attribute(net, row, picture, i, method)[1] for method in METHODS for i in range(CLASSES)}
+    ours = {(method, i): compute_cam(net, row, picture, i, method)[1] for method in CAM_METHODS for i in range(CLASSES)}
     request.getfixturevalue("not_in_place")  # ours is right as the network comes
-    for method in METHODS:
+    for method in CAM_METHODS:
         index = max(range(CLASSES), key=lambda one: float(ours[method, one].max()))
         mine = as_theirs(ours[method, index], row.side)
         assert mine.max() > 0.99, method
         assert np.abs(mine - theirs(net, layer, method, picture, index)).max() <= EQUAL, method
 
 
-def test_on_another_layer_too(row: Backbone, net: Network, request: pytest.FixtureRequest) -> None:
-    picture, layers = cam_layers.patches(row.side)[:1], cam_layers.candidates(net, row)
+def test_on_another_layer_too(row: BackboneSpec, net: Network, request: pytest.FixtureRequest) -> None:
+    picture, layers = cam_layers.make_probe_images(row.side)[:1], cam_layers.find_candidate_layers(net, row)
     layer = layers[len(layers) // 2]
-    ours = as_theirs(attribute(net, row, picture, 1, "layer_cam", layer)[1], row.side)
+    ours = as_theirs(compute_cam(net, row, picture, 1, "layer_cam", layer)[1], row.side)
     request.getfixturevalue("not_in_place")
     assert np.abs(ours - theirs(net, layer, "layer_cam", picture, 1)).max() <= EQUAL, layer.path
 
@@ -228,12 +234,12 @@ def state(net: Network) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CAM_METHODS)
 def test_the_network_is_left_as_it_was_found(picture: Tensor, method: str, training: bool, learning: bool) -> None:
     net = hand(nn.BatchNorm2d(2), nn.Dropout(0.5)).train(training).requires_grad_(learning)
     net.backbone.get_submodule("after").eval()
     before, values = state(net), {key: value.clone() for key, value in net.state_dict().items()}
-    one, two = (attribute(net, ROW, picture, 1, method) for _ in range(2))
+    one, two = (compute_cam(net, ROW, picture, 1, method) for _ in range(2))
     assert state(net) == before
     assert all(torch.equal(values[key], value) for key, value in net.state_dict().items())
     assert torch.equal(one[1], two[1])
@@ -242,9 +248,9 @@ def test_the_network_is_left_as_it_was_found(picture: Tensor, method: str, train
 
 def test_a_gradient_that_somebody_keeps_is_not_touched(picture: Tensor) -> None:
     net = hand()
-    kept = torch.ones_like(heads.classifier(net.head).weight)
+    kept = torch.ones_like(heads.find_classifier(net.head).weight)
     net.head.weight.grad = kept
-    attribute(net, ROW, picture, 1)
+    compute_cam(net, ROW, picture, 1)
     assert net.head.weight.grad is kept
     assert torch.equal(kept, torch.ones_like(kept))
 
@@ -261,17 +267,17 @@ def test_after_an_error_too(
     net = hand(after).train(training)
     before = state(net)
     with pytest.raises(error):
-        attribute(net, ROW, picture, index)
+        compute_cam(net, ROW, picture, index)
     assert state(net) == before
 
 
 def test_it_works_where_gradients_are_off() -> None:
     net, picture = hand().requires_grad_(False), torch.rand(1, 3, 2, 2)
-    expected = attribute(net, ROW, picture, 0)[1]
+    expected = compute_cam(net, ROW, picture, 0)[1]
     with torch.inference_mode():
-        assert torch.equal(attribute(net, ROW, picture.clone(), 0)[1], expected)
+        assert torch.equal(compute_cam(net, ROW, picture.clone(), 0)[1], expected)
     with torch.no_grad():
-        assert torch.equal(attribute(net, ROW, picture, 0)[1], expected)
+        assert torch.equal(compute_cam(net, ROW, picture, 0)[1], expected)
 
 
 def test_nothing_below_the_layer_is_differentiated(picture: Tensor) -> None:
@@ -281,12 +287,12 @@ def test_nothing_below_the_layer_is_differentiated(picture: Tensor) -> None:
     net.backbone.get_submodule("conv").register_forward_hook(
         lambda _module, _inputs, output: output.register_hook(asked.append) and None
     )
-    attribute(net, ROW, picture, 0, layer=Layer("after", "chw", 0))
+    compute_cam(net, ROW, picture, 0, cam_layer=CamLayer("after", "chw", 0))
     assert not asked
     net(picture)[0, 0].backward()
     assert len(asked) == 1
 
 
 def test_each_method_names_where_it_was_published() -> None:
-    assert set(METHODS) == set(THEIRS)
-    assert all(f"{method} " in str(cam_methods.__doc__) for method in METHODS)
+    assert set(CAM_METHODS) == set(THEIRS)
+    assert all(f"{method} " in str(cam_methods.__doc__) for method in CAM_METHODS)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from ftlab.config.train_config import EFFECTS, KNOBS, TrainConfig
+from ftlab.config.train_config import AUGMENTATION_FIELDS, FIELDS, TrainConfig
 from ftlab.data.transforms import augment, preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 
 SMALL = Preprocessing(40, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WHOLE = Preprocessing(48, 48, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-STRONG: dict[str, Any] = {name: KNOBS[name][0].high for name in EFFECTS}
+STRONG: dict[str, Any] = {name: FIELDS[name][0].high for name in AUGMENTATION_FIELDS}
 ALL = {**STRONG, "augment": "crop", "crop_side": 40, "rotate_border": "reflect"}
 
 
@@ -36,7 +36,7 @@ def photo(side: int = 48) -> npt.NDArray[np.uint8]:
 def varied(pixels: npt.NDArray[np.uint8], epochs: int = 40, prep: Preprocessing = WHOLE, **knobs: Any) -> list[Tensor]:
     """A picture in several epochs; nothing but the knobs given varies it."""
     config = TrainConfig(**{"augment": "flip", "flip": 0.0, **knobs})
-    return [augment.in_epoch(pixels, prep, config, epoch, 0) for epoch in range(1, epochs + 1)]
+    return [augment.augment_for_epoch(pixels, prep, config, epoch, 0) for epoch in range(1, epochs + 1)]
 
 
 def alone(knob: str, value: float) -> dict[str, Any]:
@@ -45,15 +45,17 @@ def alone(knob: str, value: float) -> dict[str, Any]:
 
 
 def plain(pixels: npt.NDArray[np.uint8], prep: Preprocessing = WHOLE) -> Tensor:
-    return preprocess.evaluation(pixels, prep)
+    return preprocess.resize_and_center_crop(pixels, prep)
 
 
 # Presets
 
 
 def test_randomness_is_a_function_of_seed_epoch_and_index() -> None:
-    assert augment.randomness(1, 2, 3).random() == augment.randomness(1, 2, 3).random()
-    drawn = {augment.randomness(*three).random() for three in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (1, 23, 3)]}
+    assert augment.make_epoch_rng(1, 2, 3).random() == augment.make_epoch_rng(1, 2, 3).random()
+    drawn = {
+        augment.make_epoch_rng(*three).random() for three in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (1, 23, 3)]
+    }
     assert len(drawn) == 5
 
 
@@ -62,7 +64,7 @@ def test_the_same_draw_gives_the_same_picture(knobs: dict[str, Any]) -> None:
     pixels = noise(61, 47)
     before = pixels.copy()
     config = TrainConfig(seed=3, **knobs)
-    once, again = (augment.in_epoch(pixels, SMALL, config, 1, 4) for _ in range(2))
+    once, again = (augment.augment_for_epoch(pixels, SMALL, config, 1, 4) for _ in range(2))
     assert torch.equal(once, again)
     assert (once.dtype, once.shape) == (torch.uint8, (3, 32, 32))
     assert once.is_contiguous()
@@ -75,7 +77,7 @@ def test_the_process_own_randomness_is_left_alone_and_plays_no_part() -> None:
         torch.manual_seed(seed)
         random.seed(seed)
         before = torch.get_rng_state()
-        made.append(augment.in_epoch(noise(61, 47), SMALL, TrainConfig(**ALL), 1, 0))
+        made.append(augment.augment_for_epoch(noise(61, 47), SMALL, TrainConfig(**ALL), 1, 0))
         assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(*made)
 
@@ -101,7 +103,7 @@ def test_untouched_crop_is_a_resized_part_and_mirrored_by_the_next_draw(size: tu
         part = torch.from_numpy(pixels[top : top + tall, left : left + wide]).permute(2, 0, 1)
         expected = functional.resize(part, [32, 32], antialias=True)
         expected = expected.flip(-1) if rng.random() < 0.5 else expected
-        assert torch.equal(augment.in_epoch(pixels, SMALL, TrainConfig(augment="crop"), epoch, 7), expected)
+        assert torch.equal(augment.augment_for_epoch(pixels, SMALL, TrainConfig(augment="crop"), epoch, 7), expected)
 
 
 def test_none_is_the_evaluation_crop_and_flip_mirrors_half_of_them() -> None:
@@ -161,7 +163,7 @@ def test_a_random_crop_is_of_the_share_and_the_proportions_that_were_chosen(monk
 def test_a_strip_that_no_crop_fits_gives_its_middle() -> None:
     pixels = noise(900, 10)
     assert augment.random_box(900, 10, (0.35, 1.0), 4 / 3, random.Random(0)) is None
-    middle = preprocess.scale(pixels[:, 445:455], (48, 48), "bilinear")
+    middle = preprocess.resize_to_size(pixels[:, 445:455], (48, 48), "bilinear")
     assert all(torch.equal(one, middle) for one in varied(pixels, 3, augment="crop"))
 
 
@@ -313,7 +315,7 @@ def test_another_strength_of_one_effect_leaves_the_others_as_they_were() -> None
     assert all(map(torch.equal, erased, blurred))
 
 
-@pytest.mark.parametrize("name", EFFECTS)
+@pytest.mark.parametrize("name", AUGMENTATION_FIELDS)
 def test_each_effect_changes_pictures_once_it_is_above_zero(name: str) -> None:
     pixels = noise(61, 47)
     changed = varied(pixels, 10, SMALL, **{name: STRONG[name]})
@@ -332,7 +334,7 @@ def test_no_picture_is_too_odd_for_all_of_it(size: tuple[int, int], kind: str) -
 
 def views(pixels: npt.NDArray[np.uint8], count: int, **knobs: Any) -> list[Tensor]:
     config = TrainConfig(**{"augment": "flip", **knobs})
-    return [augment.view(pixels, SMALL, config, number, 3) for number in range(count)]
+    return [augment.make_view(pixels, SMALL, config, number, 3) for number in range(count)]
 
 
 def test_views_are_the_evaluation_crop_its_mirror_and_random_crops() -> None:
@@ -341,7 +343,7 @@ def test_views_are_the_evaluation_crop_its_mirror_and_random_crops() -> None:
     assert torch.equal(made[0], plain(pixels, SMALL))
     assert torch.equal(made[1], plain(pixels, SMALL).flip(-1))
     assert len({view.numpy().tobytes() for view in made}) == 5
-    crop = augment.augmented(pixels, SMALL, TrainConfig(augment="crop"), random.Random("0/view 2/3"))
+    crop = augment.augment_image(pixels, SMALL, TrainConfig(augment="crop"), random.Random("0/view 2/3"))
     assert torch.equal(made[2], crop)
 
 
@@ -352,5 +354,5 @@ def test_views_but_the_first_are_varied_as_training_pictures_are(knobs: dict[str
     assert torch.equal(made[0], plain(pixels, SMALL))
     for number in (1, 2, 3):
         rng = random.Random(f"0/view {number}/3")
-        expected = augment.augmented(pixels, SMALL, TrainConfig(**{"augment": "flip", **knobs}), rng)
+        expected = augment.augment_image(pixels, SMALL, TrainConfig(**{"augment": "flip", **knobs}), rng)
         assert torch.equal(made[number], expected)

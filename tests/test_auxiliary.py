@@ -28,9 +28,9 @@ SMALL = {"googlenet": 64, "inception_v3": 299}
 
 @pytest.fixture(params=list(SMALL))
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    row = backbones.get(request.param)
+    row = backbones.get_backbone_spec(request.param)
     side = SMALL[request.param]
-    monkeypatch.setitem(backbones.TABLE, row.name, dataclasses.replace(row, side=side, resize=side + 8))
+    monkeypatch.setitem(backbones.BACKBONES, row.name, dataclasses.replace(row, side=side, resize=side + 8))
     return row.name
 
 
@@ -41,42 +41,44 @@ def settings(folder: Path, name: str, mode: str, **knobs: object) -> TrainConfig
 
 def trained(root: Path, config: TrainConfig) -> tuple[Run, dict[str, Tensor]]:
     """A run with random weights, and what was kept of it last."""
-    run = run_store.create(root, config)
-    for event in train(config, run, weights=False):
-        run.append(event)
-    tensors, _ = weights_file.load(run.last)
+    run = run_store.create_run(root, config)
+    for event in train(config, run, pretrained=False):
+        run.append_event(event)
+    tensors, _ = weights_file.load_tensors(run.last_checkpoint_path)
     return run, {key.removeprefix("module."): value for key, value in tensors.items()}
 
 
 def test_their_losses_count_as_published() -> None:
-    assert backbones.get("googlenet").auxiliary_weight == 0.3  # Szegedy et al., 2014, arXiv:1409.4842, section 5
-    assert backbones.get("inception_v3").auxiliary_weight == 0.4  # PyTorch's fine-tuning tutorial
+    assert (
+        backbones.get_backbone_spec("googlenet").auxiliary_weight == 0.3
+    )  # Szegedy et al., 2014, arXiv:1409.4842, section 5
+    assert backbones.get_backbone_spec("inception_v3").auxiliary_weight == 0.4  # PyTorch's fine-tuning tutorial
 
 
 def test_while_it_trains_it_answers_with_each_and_else_with_its_own_alone(name: str) -> None:
-    row = backbones.get(name)
-    net = network.build(row, 3, pretrained=False)
+    row = backbones.get_backbone_spec(name)
+    net = network.build_network(row, 3, pretrained=False)
     batch = torch.randn(2, 3, row.side, row.side)
-    freezing.train_flags(net)
-    assert [tuple(one.shape) for one in network.answers(net(batch))] == [(2, 3)] * (1 + len(row.auxiliary))
-    network.freeze(net, "frozen")
-    freezing.train_flags(net)
+    freezing.set_train_flags(net)
+    assert [tuple(one.shape) for one in network.as_logits_tuple(net(batch))] == [(2, 3)] * (1 + len(row.auxiliary))
+    network.freeze_by_mode(net, "frozen")
+    freezing.set_train_flags(net)
     assert tuple(net(batch).shape) == (2, 3)
     assert tuple(net.eval()(batch).shape) == (2, 3)
 
 
 def test_the_order_of_the_answers_is_that_of_the_table(name: str) -> None:
-    row = backbones.get(name)
-    net = network.build(row, 3, pretrained=False).train()
+    row = backbones.get_backbone_spec(name)
+    net = network.build_network(row, 3, pretrained=False).train()
     for number, head in enumerate(net.auxiliary):
         changed = copy.deepcopy(net)
         torch.manual_seed(0)
-        before = network.answers(net(torch.ones(2, 3, row.side, row.side)))
+        before = network.as_logits_tuple(net(torch.ones(2, 3, row.side, row.side)))
         inner = changed.backbone.get_submodule(row.auxiliary[number].rpartition(".")[0])
         for parameter in inner.parameters():
             parameter.data.zero_()
         torch.manual_seed(0)
-        after = network.answers(changed(torch.ones(2, 3, row.side, row.side)))
+        after = network.as_logits_tuple(changed(torch.ones(2, 3, row.side, row.side)))
         told = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
         assert told == [other == number + 1 for other in range(1 + len(net.auxiliary))]
         assert head.in_features == row.auxiliary_widths[number]
@@ -87,12 +89,12 @@ def test_a_step_follows_the_weighted_sum_of_the_losses(name: str, tiny_folder: P
     config = dataclasses.replace(config, schedule="constant", warmup=0.0, val_share=0.3)
     run, after = trained(tmp_path / "runs", config)
     # The same step by hand, from the same weights, pictures and dropout.
-    row = backbones.get(name)
-    net = network.build(row, 3, pretrained=False, seed=0)
-    freezing.train_flags(net)
+    row = backbones.get_backbone_spec(name)
+    net = network.build_network(row, 3, pretrained=False, seed=0)
+    freezing.set_train_flags(net)
     inputs, labels = only_batch(run, config)
     torch.manual_seed(0)
-    own, *inner = [F.cross_entropy(one, labels) for one in network.answers(net(inputs))]
+    own, *inner = [F.cross_entropy(one, labels) for one in network.as_logits_tuple(net(inputs))]
     (own + row.auxiliary_weight * torch.stack(inner).sum()).backward()
     for key, before in net.named_parameters():
         if key.startswith(("head.", "auxiliary.")):
@@ -106,51 +108,51 @@ def only_batch(run: Run, config: TrainConfig) -> tuple[Tensor, Tensor]:
 
     from ftlab.data.dataset import catalog
     from ftlab.data.transforms import preprocess
-    from ftlab.training.feeds.images import PictureFeed
+    from ftlab.training.feeds.images import ImageFeed
 
-    feed = PictureFeed(
-        catalog.from_json(run.read("split.json")),
-        preprocess.of(backbones.get(config.backbone)),
+    feed = ImageFeed(
+        catalog.catalog_from_json(run.read_json("split.json")),
+        preprocess.from_spec(backbones.get_backbone_spec(config.backbone)),
         config,
         Accelerator(cpu=True),
     )
-    (share,) = feed.train(1)
+    (share,) = feed.iter_train_batches(1)
     return share.inputs, share.labels
 
 
 def test_they_are_kept_for_a_resume_and_a_prediction_does_without(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = backbones.get("googlenet")
-    monkeypatch.setitem(backbones.TABLE, row.name, dataclasses.replace(row, side=64, resize=72))
+    row = backbones.get_backbone_spec("googlenet")
+    monkeypatch.setitem(backbones.BACKBONES, row.name, dataclasses.replace(row, side=64, resize=72))
     config = settings(tiny_folder, row.name, "scratch", epochs=2)
     whole, expected = trained(tmp_path / "whole", config)
-    part = run_store.create(tmp_path / "part", config)
+    part = run_store.create_run(tmp_path / "part", config)
     for stopping in (True, False):
-        for event in train(config, part, weights=False):
-            part.append(event)
+        for event in train(config, part, pretrained=False):
+            part.append_event(event)
             if stopping and isinstance(event, Step):
-                part.ask_stop()
-        part.withdraw_stop()
-    assert [event.reason for event in part.tail()[0] if isinstance(event, Ended)] == ["stopped", "finished"]
-    found, _ = weights_file.load(part.last)
+                part.request_stop()
+        part.clear_stop()
+    assert [event.reason for event in part.read_events()[0] if isinstance(event, Ended)] == ["stopped", "finished"]
+    found, _ = weights_file.load_tensors(part.last_checkpoint_path)
     keys = [key for key in expected if key.startswith("auxiliary.")]
     assert keys == ["auxiliary.0.bias", "auxiliary.0.weight", "auxiliary.1.bias", "auxiliary.1.weight"]
     assert all(torch.equal(found[f"module.{key}"], expected[key]) for key in keys)
-    started = next(event for event in part.tail()[0] if isinstance(event, Started))
-    assert (started.trainable, started.total) == backbones.count(row, 3, "scratch")
+    started = next(event for event in part.read_events()[0] if isinstance(event, Started))
+    assert (started.trainable, started.total) == backbones.count_parameters(row, 3, "scratch")
     picture = next(tiny_folder.rglob("*.png"))
-    assert len(predictor.load(whole).look(picture)[0]) == 3
+    assert len(predictor.load_predictor(whole).predict_and_explain(picture)[0]) == 3
 
 
 def test_in_frozen_mode_they_do_not_learn(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = backbones.get("googlenet")
-    monkeypatch.setitem(backbones.TABLE, row.name, dataclasses.replace(row, side=64, resize=72))
+    row = backbones.get_backbone_spec("googlenet")
+    monkeypatch.setitem(backbones.BACKBONES, row.name, dataclasses.replace(row, side=64, resize=72))
     run, _ = trained(tmp_path / "runs", settings(tiny_folder, row.name, "frozen", features="fresh"))
-    started = next(event for event in run.tail()[0] if isinstance(event, Started))
-    assert (started.trainable, started.total) == backbones.count(row, 3, "frozen")
-    kept, _ = weights_file.load(run.best)
-    fresh = network.build(backbones.get(row.name), 3, pretrained=False, seed=0).state_dict()
+    started = next(event for event in run.read_events()[0] if isinstance(event, Started))
+    assert (started.trainable, started.total) == backbones.count_parameters(row, 3, "frozen")
+    kept, _ = weights_file.load_tensors(run.best_weights_path)
+    fresh = network.build_network(backbones.get_backbone_spec(row.name), 3, pretrained=False, seed=0).state_dict()
     inner = [key for key in fresh if key.startswith(("auxiliary.", "backbone.aux"))]
     assert len(inner) > 10
     assert all(torch.equal(kept[key], fresh[key]) for key in inner)

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ftlab.config.train_config import EFFECTS, KNOBS, TrainConfig
+from ftlab.config.train_config import AUGMENTATION_FIELDS, FIELDS, TrainConfig
 from ftlab.core.errors import ConfigError
 from ftlab.data.gpu import gpu_augment
-from ftlab.data.gpu.gpu_augment import Look
-from ftlab.data.gpu.gpu_resize import Scaling
-from ftlab.data.images.decode import Pixels
+from ftlab.data.gpu.gpu_augment import AugmentParams
+from ftlab.data.gpu.gpu_resize import ResizePlan
+from ftlab.data.images.decode import ImageArray
 from ftlab.data.transforms import augment, preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 
 PREP = Preprocessing(72, 64, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-STRONG: dict[str, Any] = {name: KNOBS[name][0].high for name in EFFECTS}
+STRONG: dict[str, Any] = {name: FIELDS[name][0].high for name in AUGMENTATION_FIELDS}
 USUAL: dict[str, Any] = {
     **{"flip": 0.5, "rotate": 15.0, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
     **{"hue": 0.1, "grayscale": 0.2, "blur": 2.0, "erase": 0.25},
@@ -30,58 +30,67 @@ USUAL: dict[str, Any] = {
 COUNT = 24
 
 
-def noise(number: int) -> Pixels:
+def noise(number: int) -> ImageArray:
     """Neighbours have nothing in common: whatever is off by a part of a pixel is off by many levels."""
     return np.random.default_rng(number).integers(0, 256, (90 + number, 100, 3), np.uint8)
 
 
-def photo(number: int) -> Pixels:
+def photo(number: int) -> ImageArray:
     """Smooth, as photographs are."""
     small = np.random.default_rng(number).integers(0, 256, (9, 10, 3), np.uint8)
-    return preprocess.scale(small, (90 + number, 100), "bicubic").permute(1, 2, 0).numpy()
+    return preprocess.resize_to_size(small, (90 + number, 100), "bicubic").permute(1, 2, 0).numpy()
 
 
 PICTURES = pytest.mark.parametrize("picture", [noise, photo])
 
 
 def both(
-    picture: Callable[[int], Pixels], prep: Preprocessing = PREP, count: int = COUNT, **knobs: Any
+    picture: Callable[[int], ImageArray], prep: Preprocessing = PREP, count: int = COUNT, **knobs: Any
 ) -> tuple[Tensor, Tensor]:
     """A batch as the threads vary it, and as the device does; nothing but the knobs given varies it."""
     config = TrainConfig(**{"augment": "crop", "flip": 0.0, **knobs})
     pixels = [picture(index) for index in range(count)]
-    alone = [augment.augmented(one, prep, config, augment.randomness(5, 1, index)) for index, one in enumerate(pixels)]
+    alone = [
+        augment.augment_image(one, prep, config, augment.make_epoch_rng(5, 1, index))
+        for index, one in enumerate(pixels)
+    ]
     return torch.stack(alone), seen(pixels, range(count), prep, config)
 
 
-def looks(pixels: Sequence[Pixels], indices: Sequence[int], prep: Preprocessing, config: TrainConfig) -> list[Look]:
+def looks(
+    pixels: Sequence[ImageArray], indices: Sequence[int], prep: Preprocessing, config: TrainConfig
+) -> list[AugmentParams]:
     """Those of an epoch."""
     return [
-        gpu_augment.trained(size(one), prep, config, augment.randomness(5, 1, index))
+        gpu_augment.draw_train_params(size(one), prep, config, augment.make_epoch_rng(5, 1, index))
         for one, index in zip(pixels, indices, strict=True)
     ]
 
 
-def size(pixels: Pixels) -> tuple[int, int]:
+def size(pixels: ImageArray) -> tuple[int, int]:
     return pixels.shape[0], pixels.shape[1]
 
 
-def flat(pixels: Sequence[Pixels]) -> Tensor:
+def flat(pixels: Sequence[ImageArray]) -> Tensor:
     return torch.cat([torch.empty(0, dtype=torch.uint8), *(torch.from_numpy(one).flatten() for one in pixels)])
 
 
-def seen(pixels: Sequence[Pixels], indices: Sequence[int], prep: Preprocessing, config: TrainConfig) -> Tensor:
+def seen(pixels: Sequence[ImageArray], indices: Sequence[int], prep: Preprocessing, config: TrainConfig) -> Tensor:
     """Pictures of an epoch, known by their indices, as a batch."""
     return laid(pixels, looks(pixels, indices, prep, config), prep, config)
 
 
 def laid(
-    pixels: Sequence[Pixels], drawn: Sequence[Look], prep: Preprocessing, config: TrainConfig, device: str = "cpu"
+    pixels: Sequence[ImageArray],
+    drawn: Sequence[AugmentParams],
+    prep: Preprocessing,
+    config: TrainConfig,
+    device: str = "cpu",
 ) -> Tensor:
     """What is seen of pictures."""
-    told = gpu_augment.scaling([size(one) for one in pixels], drawn, prep)
-    there = Scaling(told.parts, *(table.to(device) for table in told.tables))
-    return gpu_augment.seen(flat(pixels).to(device), there, drawn, prep, config)
+    told = gpu_augment.plan_batch_resize([size(one) for one in pixels], drawn, prep)
+    there = ResizePlan(told.crop_sizes, *(table.to(device) for table in told.tables))
+    return gpu_augment.resize_and_augment(flat(pixels).to(device), there, drawn, prep, config)
 
 
 def apart(one: Tensor, other: Tensor) -> tuple[int, float]:
@@ -153,18 +162,20 @@ def test_rotations_of_larger_crops_and_of_resized_pictures_agree(
 def test_resized_pictures_of_several_sizes_are_not_turned_in_batches() -> None:
     config = TrainConfig(augment="flip", rotate=9.0)
     squashed = Preprocessing(72, 64, "bilinear", PREP.mean, PREP.std, "squash")
-    assert not gpu_augment.possible(PREP, config)
-    assert gpu_augment.possible(squashed, config)
-    assert gpu_augment.possible(PREP, TrainConfig(augment="flip"))
-    assert gpu_augment.possible(PREP, TrainConfig(augment="crop", rotate=9.0))
+    assert not gpu_augment.can_augment_batches(PREP, config)
+    assert gpu_augment.can_augment_batches(squashed, config)
+    assert gpu_augment.can_augment_batches(PREP, TrainConfig(augment="flip"))
+    assert gpu_augment.can_augment_batches(PREP, TrainConfig(augment="crop", rotate=9.0))
 
 
 def test_each_picture_has_its_own_order_of_tints() -> None:
     """Contrast before brightness clips other pixels than brightness before contrast."""
     knobs: dict[str, Any] = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0}
     config = TrainConfig(augment="crop", flip=0.0, **knobs)
-    drawn = [augment.draw(size(noise(i)), PREP, config, augment.randomness(5, 1, i)) for i in range(COUNT)]
-    assert len({tuple(name for name, _ in one.tints) for one in drawn}) == 6
+    drawn = [
+        augment.draw_augmentation(size(noise(i)), PREP, config, augment.make_epoch_rng(5, 1, i)) for i in range(COUNT)
+    ]
+    assert len({tuple(name for name, _ in one.color_jitter) for one in drawn}) == 6
     most, mean = apart(*both(noise, **knobs))
     assert most <= 2
     assert mean < 1e-3
@@ -181,16 +192,16 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
 
 def test_a_large_batch_is_varied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = both(noise, **USUAL)[1]
-    monkeypatch.setattr(gpu_augment, "_AT_ONCE", 7)
+    monkeypatch.setattr(gpu_augment, "MAX_CHUNK_IMAGES", 7)
     assert apart(both(noise, **USUAL)[1], whole)[0] <= 1
 
 
 def test_what_it_is_given_stays_as_it_is() -> None:
     config, pixels = TrainConfig(augment="crop", **STRONG), [noise(0), noise(1)]
     given, drawn = flat(pixels), looks(pixels, [7, 8], PREP, config)
-    told = gpu_augment.scaling([size(one) for one in pixels], drawn, PREP)
+    told = gpu_augment.plan_batch_resize([size(one) for one in pixels], drawn, PREP)
     before = [one.clone() for one in (given, *told.tables)]
-    gpu_augment.seen(given, told, drawn, PREP, config)
+    gpu_augment.resize_and_augment(given, told, drawn, PREP, config)
     assert all(map(torch.equal, before, (given, *told.tables)))
 
 
@@ -205,9 +216,9 @@ def test_views_of_a_picture_are_the_threads(picture: Any, knobs: dict[str, Any])
     """That of the evaluation and the mirror image to the bit."""
     config, pixels = TrainConfig(seed=3, **knobs), [picture(index) for index in range(6)]
     for number in range(4):
-        own = [gpu_augment.view(size(one), PREP, config, number, index) for index, one in enumerate(pixels)]
+        own = [gpu_augment.make_view_params(size(one), PREP, config, number, index) for index, one in enumerate(pixels)]
         made = laid(pixels, own, PREP, config)
-        alone = torch.stack([augment.view(one, PREP, config, number, index) for index, one in enumerate(pixels)])
+        alone = torch.stack([augment.make_view(one, PREP, config, number, index) for index, one in enumerate(pixels)])
         assert apart(alone, made)[0] <= (8 if number and "hue" in knobs else 0)
 
 
@@ -285,10 +296,10 @@ def test_an_effect_that_is_off_asks_nothing(knobs: dict[str, Any], expected: set
     ],
 )
 def test_pictures_are_varied_where_it_was_chosen_else_on_a_card(chosen: str, device: str, place: str) -> None:
-    assert gpu_augment.place(TrainConfig(mode="full", vary_on=chosen), torch.device(device)) == place
+    assert gpu_augment.augment_device(TrainConfig(mode="full", vary_on=chosen), torch.device(device)) == place
 
 
 def test_pictures_that_are_looked_at_once_are_varied_on_the_processor() -> None:
-    assert gpu_augment.place(TrainConfig(mode="frozen"), torch.device("cuda")) == "processor"
+    assert gpu_augment.augment_device(TrainConfig(mode="frozen"), torch.device("cuda")) == "processor"
     with pytest.raises(ConfigError, match="--vary-on"):
         TrainConfig(mode="frozen", vary_on="device")

@@ -14,24 +14,24 @@ from PIL import Image
 
 from benchmarks import __main__ as every
 from benchmarks import against, card, drawing, growth, process, row, table
-from benchmarks.growth import Look, Training
-from benchmarks.row import Row
+from benchmarks.growth import ScanCost, TrainingCost
+from benchmarks.row import Measurement
 
-PAGE = process.ROOT / "docs" / "benchmarks.md"
+PAGE = process.PROJECT_ROOT / "docs" / "benchmarks.md"
 IDLE, BUSY = "2026-01-01; a machine; load before under 1", "2026-01-02; a machine; load before under 3"
 
 
-def figure(what: str, value: float) -> Row:
-    return Row(what, value, 2.0, True, "s", "3 rounds")
+def figure(what: str, value: float) -> Measurement:
+    return Measurement(what, value, 2.0, True, "s", "3 rounds")
 
 
 def page(*tables: str) -> str:
     text = "\n\n".join(tables)
-    return f"# Above\n\n{table.BEGIN}\n\n{text}\n\n{table.END}\n\nBelow.\n"
+    return f"# Above\n\n{table.BEGIN_MARKER}\n\n{text}\n\n{table.END_MARKER}\n\nBelow.\n"
 
 
-def rows(capsys: pytest.CaptureFixture[str]) -> list[Row]:
-    return [found for line in capsys.readouterr().out.splitlines() if (found := row.of_line(line))]
+def rows(capsys: pytest.CaptureFixture[str]) -> list[Measurement]:
+    return [found for line in capsys.readouterr().out.splitlines() if (found := row.parse_measurement(line))]
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def halves(tmp_path: Path) -> Path:
 
 
 def test_a_row_tells_whether_its_figure_keeps_to_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
-    row.at_most("a", 1.5, 2, "s", "once")
-    row.at_most("b", 2.5, 2, "s", "once")
-    row.at_least("c", 39.9, 40, "×", "once")
-    row.at_least("d", 40.0, 40, "×", "once")
+    row.report_at_most("a", 1.5, 2, "s", "once")
+    row.report_at_most("b", 2.5, 2, "s", "once")
+    row.report_at_least("c", 39.9, 40, "×", "once")
+    row.report_at_least("d", 40.0, 40, "×", "once")
     found = rows(capsys)
-    assert [one.reached for one in found] == [True, False, False, True]
+    assert [one.is_within_bound for one in found] == [True, False, False, True]
     assert [one.markdown for one in found] == [
         "| a | ≤ 2 s | **1.5 s** | once |",
         "| b | ≤ 2 s | **2.5 s** ✗ | once |",
@@ -58,10 +58,10 @@ def test_a_row_tells_whether_its_figure_keeps_to_the_bound(capsys: pytest.Captur
 
 
 def test_a_row_may_have_no_bound_or_no_figure(capsys: pytest.CaptureFixture[str]) -> None:
-    row.at_least("against another", 0.7, None, "×", "once")
-    row.at_least("on a card", None, 8, "×", "no CUDA device")
+    row.report_at_least("against another", 0.7, None, "×", "once")
+    row.report_at_least("on a card", None, 8, "×", "no CUDA device")
     found = rows(capsys)
-    assert all(one.reached for one in found)
+    assert all(one.is_within_bound for one in found)
     assert [one.markdown for one in found] == [
         "| against another | – | **0.7 ×** | once |",
         "| on a card | ≥ 8 × | not measured | no CUDA device |",
@@ -72,40 +72,40 @@ def test_a_row_may_have_no_bound_or_no_figure(capsys: pytest.CaptureFixture[str]
     "line", ["", "12 pictures", "[1]", '{"seconds": 3}', '{"row": {"what": "half"}}', '{"row": 3}']
 )
 def test_other_lines_of_a_program_are_no_rows(line: str) -> None:
-    assert row.of_line(line) is None
+    assert row.parse_measurement(line) is None
 
 
 def test_rows_measured_anew_take_the_place_of_the_old_ones_and_all_others_stay() -> None:
-    old = page(table.made(IDLE, [figure("a", 1), figure("b", 3), figure("c", 1)]))
-    new = table.renewed(old, IDLE, [figure("b", 1.5), figure("d", 1)], whole=False)
-    assert new == page(table.made(IDLE, [figure("a", 1), figure("b", 1.5), figure("c", 1), figure("d", 1)]))
+    old = page(table.render_table(IDLE, [figure("a", 1), figure("b", 3), figure("c", 1)]))
+    new = table.update_page(old, IDLE, [figure("b", 1.5), figure("d", 1)], replace_all=False)
+    assert new == page(table.render_table(IDLE, [figure("a", 1), figure("b", 1.5), figure("c", 1), figure("d", 1)]))
 
 
 def test_rows_that_another_state_of_the_machine_measured_stand_below_their_own_line() -> None:
-    old = page(table.made(IDLE, [figure("a", 1), figure("b", 3)]))
-    new = table.renewed(old, BUSY, [figure("b", 1.5)], whole=False)
-    assert new == page(table.made(IDLE, [figure("a", 1)]), table.made(BUSY, [figure("b", 1.5)]))
-    last = table.renewed(new, BUSY, [figure("a", 1.25)], whole=False)
-    assert last == page(table.made(BUSY, [figure("b", 1.5), figure("a", 1.25)])), "a table without rows goes"
+    old = page(table.render_table(IDLE, [figure("a", 1), figure("b", 3)]))
+    new = table.update_page(old, BUSY, [figure("b", 1.5)], replace_all=False)
+    assert new == page(table.render_table(IDLE, [figure("a", 1)]), table.render_table(BUSY, [figure("b", 1.5)]))
+    last = table.update_page(new, BUSY, [figure("a", 1.25)], replace_all=False)
+    assert last == page(table.render_table(BUSY, [figure("b", 1.5), figure("a", 1.25)])), "a table without rows goes"
 
 
 def test_when_all_was_measured_nothing_old_stays() -> None:
-    old = page(table.made(IDLE, [figure("a", 1)]), table.made(BUSY, [figure("no longer measured", 3)]))
-    new = table.renewed(old, IDLE, [figure("a", 2)], whole=True)
-    assert new == page(table.made(IDLE, [figure("a", 2)]))
+    old = page(table.render_table(IDLE, [figure("a", 1)]), table.render_table(BUSY, [figure("no longer measured", 3)]))
+    new = table.update_page(old, IDLE, [figure("a", 2)], replace_all=True)
+    assert new == page(table.render_table(IDLE, [figure("a", 2)]))
 
 
 def test_the_page_of_the_project_stays_as_it_is_where_nothing_was_measured() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert text.count("| what | to reach |") >= 1
-    assert table.renewed(text, IDLE, [], whole=False) == text
+    assert table.update_page(text, IDLE, [], replace_all=False) == text
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[Row]]:
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[Measurement]]:
     """The rows that a program prints, run in this process with so many words."""
 
-    def run(main: Callable[[], int | None], *words: str) -> list[Row]:
+    def run(main: Callable[[], int | None], *words: str) -> list[Measurement]:
         monkeypatch.setattr(sys, "argv", ["program", *words])
         assert not main()
         return rows(capsys)
@@ -114,22 +114,22 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_programs_are_chosen_by_name_and_words_and_only_their_rows_are_written(
-    told: Callable[..., list[Row]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: Callable[..., list[Measurement]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(every, "PAGE", tmp_path / "page.md")
-    before = page(table.made(IDLE, [figure("something else", 1)]))
-    every.PAGE.write_text(before, encoding="utf-8")
+    monkeypatch.setattr(every, "RESULTS_PAGE", tmp_path / "page.md")
+    before = page(table.render_table(IDLE, [figure("something else", 1)]))
+    every.RESULTS_PAGE.write_text(before, encoding="utf-8")
     assert told(every.main, "folder", "--only", "card", "growth", "--having", "tuned", "--write") == []
-    assert every.PAGE.read_text(encoding="utf-8") == before
+    assert every.RESULTS_PAGE.read_text(encoding="utf-8") == before
     found = told(every.main, "folder", "--only", "card", "--having", "FOLDER", "--write")
-    after = every.PAGE.read_text(encoding="utf-8")
+    after = every.RESULTS_PAGE.read_text(encoding="utf-8")
     assert len(found) == 5
     assert all(one.markdown in after for one in (*found, figure("something else", 1)))
 
 
 def test_without_a_card_nothing_is_measured_and_said_so(
-    told: Callable[..., list[Row]], monkeypatch: pytest.MonkeyPatch
+    told: Callable[..., list[Measurement]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = told(card.main, "no folder is looked at")
@@ -139,7 +139,7 @@ def test_without_a_card_nothing_is_measured_and_said_so(
 
 
 def test_ours_and_a_peer_train_the_same_backbone_on_the_same_pictures(
-    told: Callable[..., list[Row]], halves: Path
+    told: Callable[..., list[Measurement]], halves: Path
 ) -> None:
     words = ["--mode", "full", "--random", "--backbone", "resnet18", "--batch-size", "8", "--side", "32"]
     (found,) = told(against.main, str(halves), *words, "--peer", "tuned", "--epochs", "2", "--rounds", "1")
@@ -165,7 +165,7 @@ def test_comparisons_that_mean_nothing_are_refused(
 
 
 def test_growth_counts_the_memory_of_each_process_and_draws(
-    told: Callable[..., list[Row]], tiny_folder: Path, tmp_path: Path
+    told: Callable[..., list[Measurement]], tiny_folder: Path, tmp_path: Path
 ) -> None:
     drawing_ = tmp_path / "growth.png"
     words = ["--counts", "300", "--processes", "2", "--draw", str(drawing_)]
@@ -181,17 +181,17 @@ def test_growth_counts_the_memory_of_each_process_and_draws(
 
 
 def test_the_same_figures_are_drawn_to_the_same_bytes_and_other_ones_to_others(tmp_path: Path) -> None:
-    looks = {1000: Look(0.01, 0.2, 0.02, 74), 10_000: Look(0.07, 1.6, 0.2, 74)}
-    alone = {1000: Training(5, 1.5, (979,)), 10_000: Training(17, 12, (1089,))}
-    both = {count: Training(2 * one.seconds, 2 * one.features, one.each * 2) for count, one in alone.items()}
+    looks = {1000: ScanCost(0.01, 0.2, 0.02, 74), 10_000: ScanCost(0.07, 1.6, 0.2, 74)}
+    alone = {1000: TrainingCost(5, 1.5, (979,)), 10_000: TrainingCost(17, 12, (1089,))}
+    both = {count: TrainingCost(2 * one.seconds, 2 * one.features, one.peaks * 2) for count, one in alone.items()}
     drawn_ = []
     for trainings in ({1: alone, 2: both}, {1: alone, 2: both}, {1: alone}):
-        drawing.draw(looks, trainings, tmp_path / "growth.svg")
+        drawing.draw_growth(looks, trainings, tmp_path / "growth.svg")
         drawn_.append((tmp_path / "growth.svg").read_bytes())
     assert drawn_[0] == drawn_[1] != drawn_[2]
 
 
 def test_a_program_that_fails_is_named_with_what_it_said() -> None:
-    assert process.last_line(["-c", "print('first'); print('{\"a\": 1}')"])[0] == {"a": 1}
+    assert process.run_python(["-c", "print('first'); print('{\"a\": 1}')"])[0] == {"a": 1}
     with pytest.raises(RuntimeError, match=r"status 3\n(.|\n)*no such folder"):
-        process.last_line(["-c", "import sys; print('no such folder', file=sys.stderr); sys.exit(3)"])
+        process.run_python(["-c", "import sys; print('no such folder', file=sys.stderr); sys.exit(3)"])

@@ -7,12 +7,12 @@ from torch import nn
 
 from ftlab.config import backbones
 from ftlab.models import network
-from ftlab.models.blocks import blocks
+from ftlab.models.blocks import split_into_blocks
 
 
 def first_modules(name: str) -> list[str]:
-    net = network.build(backbones.get(name), 2, pretrained=False)
-    return [block[0].rpartition(".")[0] for block in blocks(net.backbone)]
+    net = network.build_network(backbones.get_backbone_spec(name), 2, pretrained=False)
+    return [block[0].rpartition(".")[0] for block in split_into_blocks(net.backbone)]
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ def test_blocks_are_those_of_the_architecture(name: str, count: int, begins: lis
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "tf_efficientnet_lite0", "densenet121"])
 def test_each_parameter_is_in_one_block(name: str) -> None:
-    backbone = network.build(backbones.get(name), 2, pretrained=False).backbone
-    named = [parameter for block in blocks(backbone) for parameter in block]
+    backbone = network.build_network(backbones.get_backbone_spec(name), 2, pretrained=False).backbone
+    named = [parameter for block in split_into_blocks(backbone) for parameter in block]
     assert sorted(named) == sorted(parameter for parameter, _ in backbone.named_parameters())
 
 
 def test_a_normalisation_belongs_to_what_it_follows_and_a_lone_parameter_too() -> None:
-    backbone = network.build(backbones.get("vit_b_16"), 2, pretrained=False).backbone
-    found = blocks(backbone)
+    backbone = network.build_network(backbones.get_backbone_spec("vit_b_16"), 2, pretrained=False).backbone
+    found = split_into_blocks(backbone)
     assert {"class_token", "conv_proj.weight", "encoder.pos_embedding"} <= set(found[0])
     assert "encoder.ln.weight" in found[-1]
 
 
 def test_a_network_of_one_layer_is_one_block() -> None:
-    assert blocks(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) == [["0.weight", "0.bias"]]
+    assert split_into_blocks(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) == [["0.weight", "0.bias"]]

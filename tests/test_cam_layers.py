@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from ftlab.config import backbones
-from ftlab.config.backbones import Backbone
-from ftlab.inference.cam_methods import attribute
+from ftlab.config.backbones import BackboneSpec
+from ftlab.inference.cam_methods import compute_cam
 from ftlab.models import cam_layers, network
-from ftlab.models.cam_layers import Layer
+from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def built(name: str) -> tuple[Network, Backbone]:
-    row = backbones.get(name)
-    return network.build(row, 3, pretrained=False, seed=1).eval(), row
+def built(name: str) -> tuple[Network, BackboneSpec]:
+    row = backbones.get_backbone_spec(name)
+    return network.build_network(row, 3, pretrained=False, seed=1).eval(), row
 
 
 @pytest.mark.parametrize(
@@ -41,32 +41,32 @@ def built(name: str) -> tuple[Network, Backbone]:
     ],
 )
 def test_blocks_and_what_holds_them_each_once_from_the_pixels_up(name: str, paths: str) -> None:
-    found = cam_layers.candidates(*built(name))
+    found = cam_layers.find_candidate_layers(*built(name))
     assert [layer.path for layer in found] == paths.split()
-    sides = [layer.side for layer in found]
+    sides = [layer.grid_size for layer in found]
     assert sides == sorted(sides, reverse=True)
 
 
 def test_of_a_transformer_the_blocks_whose_patches_still_reach_the_answer() -> None:
     net, row = built("vit_b_16")
-    found = cam_layers.candidates(net, row)
+    found = cam_layers.find_candidate_layers(net, row)
     assert [layer.path for layer in found] == [
         *(f"encoder.layers.encoder_layer_{number}" for number in range(11)),
         "encoder.layers.encoder_layer_11.ln_1",
     ]
-    assert {(layer.layout, layer.tokens, layer.side) for layer in found} == {("tokens", 1, 14)}
+    assert {(layer.layout, layer.num_prefix_tokens, layer.grid_size) for layer in found} == {("tokens", 1, 14)}
 
 
 @pytest.mark.parametrize("name", ["swin_t", "vgg16", "mobilenet_v3_small", "squeezenet1_1"])
 def test_each_gives_a_map_and_the_rows_own_is_among_them(name: str) -> None:
     net, row = built(name)
-    found = cam_layers.candidates(net, row)
+    found = cam_layers.find_candidate_layers(net, row)
     assert row.cam in [layer.path for layer in found]
     assert 6 <= len(found) <= 20
-    picture = cam_layers.patches(row.side)[:1]
+    picture = cam_layers.make_probe_images(row.side)[:1]
     for layer in found:
-        evidence = attribute(net, row, picture, 1, "layer_cam", layer)[1]
-        assert evidence.shape == (layer.side, layer.side)
+        evidence = compute_cam(net, row, picture, 1, "layer_cam", layer)[1]
+        assert evidence.shape == (layer.grid_size, layer.grid_size)
         assert evidence.isfinite().all()
 
 
@@ -76,9 +76,9 @@ def test_the_network_is_left_as_it_was_found() -> None:
     net.backbone.get_submodule("features").eval()
     before = [(part.training, len(part._forward_hooks)) for part in net.modules()]
     values = {key: value.clone() for key, value in net.state_dict().items()}
-    one, two = (cam_layers.candidates(net, row) for _ in range(2))
+    one, two = (cam_layers.find_candidate_layers(net, row) for _ in range(2))
     assert one == two
-    assert set(one) <= set(cam_layers.every(net, row))
+    assert set(one) <= set(cam_layers.find_spatial_layers(net, row))
     assert [(part.training, len(part._forward_hooks)) for part in net.modules()] == before
     assert all(torch.equal(values[key], value) for key, value in net.state_dict().items())
     assert all(parameter.grad is None for parameter in net.parameters())
@@ -88,7 +88,7 @@ def test_a_network_without_a_layer_for_maps_has_none_to_choose_from() -> None:
     import dataclasses
 
     net, row = built("mobilenet_v3_small")
-    assert cam_layers.candidates(net, dataclasses.replace(row, cam="")) == ()
+    assert cam_layers.find_candidate_layers(net, dataclasses.replace(row, cam="")) == ()
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_network_without_a_layer_for_maps_has_none_to_choose_from() -> None:
     ],
 )
 def test_places_are_told_by_the_shape(shape: tuple[int, ...], form: tuple[str, int, int] | None) -> None:
-    assert cam_layers.form(torch.zeros(shape)) == form
-    assert cam_layers.form(torch.zeros(shape, dtype=torch.long)) is None
+    assert cam_layers.infer_layout(torch.zeros(shape)) == form
+    assert cam_layers.infer_layout(torch.zeros(shape, dtype=torch.long)) is None
 
 
 def test_a_row_names_its_own() -> None:
-    assert Layer.of(backbones.get("swin_t")) == Layer("norm", "hwc", 1)
+    assert CamLayer.from_spec(backbones.get_backbone_spec("swin_t")) == CamLayer("norm", "hwc", 1)

@@ -14,7 +14,7 @@ from drawn import png as picture
 
 from ftlab.core.errors import ConfigError, DataError
 from ftlab.data.dataset import catalog, split
-from ftlab.data.dataset.catalog import Catalog, Item, scan
+from ftlab.data.dataset.catalog import Catalog, ImageItem, scan
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.sources import listing
 
@@ -63,20 +63,20 @@ def test_train_and_val_are_taken_as_they_are(place: Path, train: str, val: str) 
     assert found.layout == "split"
     assert found.classes == ("ants", "bees")
     assert found.splits["train"] == (
-        Item(f"{train}/ants/1.png", 0, len(PICTURE)),
-        Item(f"{train}/bees/1.png", 1, len(PICTURE)),
-        Item(f"{train}/bees/2.png", 1, len(PICTURE)),
+        ImageItem(f"{train}/ants/1.png", 0, len(PICTURE)),
+        ImageItem(f"{train}/bees/1.png", 1, len(PICTURE)),
+        ImageItem(f"{train}/bees/2.png", 1, len(PICTURE)),
     )
     assert paths(found, "val") == [f"{val}/ants/3.png", f"{val}/bees/4.png"]
     assert found.splits["test"] == ()
-    assert found.path(found.splits["val"][0]) == place / val / "ants" / "3.png"
-    assert found.bytes == 5 * len(PICTURE)
+    assert found.image_path(found.splits["val"][0]) == place / val / "ants" / "3.png"
+    assert found.total_bytes == 5 * len(PICTURE)
 
 
 def test_a_test_folder_beside_val_is_kept_for_the_test(place: Path) -> None:
     for name in ("train", "val", "test"):
         plant(place, *many(f"{name}/a", 2), *many(f"{name}/b", 3))
-    assert scan(place).counts() == {
+    assert scan(place).count_images() == {
         "a": {"train": 2, "val": 2, "test": 2},
         "b": {"train": 3, "val": 3, "test": 3},
     }
@@ -86,7 +86,7 @@ def test_without_val_some_training_pictures_validate(place: Path) -> None:
     plant(place, *many("train/a", 20), *many("train/b", 40), *many("test/a", 5), *many("test/b", 5))
     found = scan(place, val_share=0.25, test_share=0.5)
     assert found.layout == "train_test"
-    assert found.counts() == {"a": {"train": 15, "val": 5, "test": 5}, "b": {"train": 30, "val": 10, "test": 5}}
+    assert found.count_images() == {"a": {"train": 15, "val": 5, "test": 5}, "b": {"train": 30, "val": 10, "test": 5}}
     assert all(path.startswith("train/") for path in paths(found, "val"))
     assert all(path.startswith("test/") for path in paths(found, "test"))
 
@@ -105,7 +105,7 @@ def test_plain_class_folders_are_dealt_by_the_shares(
     plant(place, *many("a", 100), *many("b", 100))
     found = scan(place, val_share=val, test_share=test, check=False)
     assert found.layout == "flat"
-    assert found.counts() == {"a": counts, "b": counts}
+    assert found.count_images() == {"a": counts, "b": counts}
     everything = [path for name in SPLITS for path in paths(found, name)]
     assert sorted(everything) == sorted(many("a", 100) + many("b", 100))
 
@@ -146,9 +146,9 @@ def test_a_class_is_the_same_in_train_and_val_however_its_accents_are_stored(pla
     plant(place, *many(f"train/{composed}", 3), *many("train/b", 3), *many(f"val/{apart}", 2), *many("val/b", 2))
     found = scan(place)
     assert found.classes == ("b", composed)
-    assert found.counts()[composed] == {"train": 3, "val": 2, "test": 0}
+    assert found.count_images()[composed] == {"train": 3, "val": 2, "test": 0}
     assert not found.problems
-    assert all(found.path(item).is_file() for item in found.splits["val"])
+    assert all(found.image_path(item).is_file() for item in found.splits["val"])
 
 
 def test_classes_that_some_systems_take_for_one_are_named(place: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_name_that_would_break_a_line_or_turn_it_around_is_written_out(place: 
     plant(place, *many("a", 3), *many("b", 3))
     plant(place, "a/new\nline.png", "a/\x1b[31mred.png", "a/\u202egnp.exe.png", content=b"")
     found = scan(place)
-    assert {one.where for one in found.problems} == {
+    assert {one.location for one in found.problems} == {
         "a/new\\x0aline.png",
         "a/\\x1b[31mred.png",
         "a/\\u202egnp.exe.png",
@@ -184,14 +184,17 @@ def test_test_pictures_validate_where_that_is_wanted_and_all_of_train_is_learnt_
     assert found.layout == "test_as_val"
     assert {split: len(items) for split, items in found.splits.items()} == {"train": 16, "val": 5, "test": 0}
     assert paths(found, "val") == [*many("test/ants", 3), *many("test/bees", 2)]
-    assert found.dealt == (), "no share decides anything"
-    assert catalog.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert found.random_splits == (), "no share decides anything"
+    assert catalog.catalog_from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def test_a_share_of_validation_is_set_aside_as_test(place: Path) -> None:
     plant(place, *many("train/ants", 4), *many("train/bees", 4), *many("val/ants", 10), *many("val/bees", 5))
     found = scan(place, held_out="test_from_val", test_share=0.2)
-    assert found.counts() == {"ants": {"train": 4, "val": 8, "test": 2}, "bees": {"train": 4, "val": 4, "test": 1}}
+    assert found.count_images() == {
+        "ants": {"train": 4, "val": 8, "test": 2},
+        "bees": {"train": 4, "val": 4, "test": 1},
+    }
     assert sorted(paths(found, "val") + paths(found, "test")) == sorted(many("val/ants", 10) + many("val/bees", 5))
     assert paths(scan(place, held_out="test_from_val", test_share=0.2, seed=1), "test") != paths(found, "test")
 
@@ -216,7 +219,7 @@ def test_a_list_can_validate_on_test_too(place: Path) -> None:
 
 
 def hand(count: int, val: float, test: float, seed: int = 0) -> dict[str, list[str]]:
-    return split.stratified(many("a", count), val_share=val, test_share=test, seed=seed)
+    return split.stratified_split(many("a", count), val_share=val, test_share=test, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +260,8 @@ def test_another_seed_deals_another_hand() -> None:
 
 def test_the_order_of_the_listing_does_not_matter() -> None:
     names = many("a", 50)
-    one = split.stratified(names, val_share=0.2, test_share=0.2, seed=1)
-    other = split.stratified(reversed(names), val_share=0.2, test_share=0.2, seed=1)
+    one = split.stratified_split(names, val_share=0.2, test_share=0.2, seed=1)
+    other = split.stratified_split(reversed(names), val_share=0.2, test_share=0.2, seed=1)
     assert {name: set(one[name]) for name in SPLITS} == {name: set(other[name]) for name in SPLITS}
 
 
@@ -315,7 +318,7 @@ def test_without_the_check_no_file_is_opened(place: Path) -> None:
     plant(place, *many("a", 3), *many("b", 3), content=b"nonsense")
     found = scan(place, check=False)
     assert sum(len(items) for items in found.splits.values()) == 6
-    assert found.sizes is None
+    assert found.image_sizes is None
     assert not found.problems
 
 
@@ -370,7 +373,7 @@ def test_links_do_not_lead_out_and_loops_do_no_harm(place: Path) -> None:
         "b/out": "link_out",
         "c": "link_folder",
     }
-    assert sum(counts[name] for counts in found.counts().values() for name in SPLITS) == 7
+    assert sum(counts[name] for counts in found.count_images().values() for name in SPLITS) == 7
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are none on Windows")
@@ -451,7 +454,7 @@ def test_sizes_are_those_of_the_smallest_the_median_and_the_largest(place: Path)
     plant(place, "a/small.png", content=picture(5, 6))
     plant(place, "b/large.png", content=picture(70, 90))
     found = scan(place)
-    assert found.sizes == catalog.Sizes(smallest=(5, 6), median=(20, 10), largest=(70, 90))
+    assert found.image_sizes == catalog.ImageSizes(smallest=(5, 6), median=(20, 10), largest=(70, 90))
 
 
 def test_progress_counts_every_file_once_in_the_callers_thread(place: Path) -> None:
@@ -473,21 +476,21 @@ def test_a_catalog_survives_its_file(place: Path) -> None:
     plant(place, "a/bad.png", content=b"x")
     found = scan(place)
     stored = json.loads(json.dumps(found.to_json()))
-    assert catalog.from_json(stored) == found
-    assert catalog.from_json(stored).manifest() == stored["manifest"] == found.manifest()
+    assert catalog.catalog_from_json(stored) == found
+    assert catalog.catalog_from_json(stored).compute_fingerprint() == stored["manifest"] == found.compute_fingerprint()
     assert stored["problems"][0]["remedy"]
 
 
 def test_the_manifest_tells_when_pictures_or_their_use_have_changed(place: Path) -> None:
     plant(place, *many("a", 9), *many("b", 9))
-    first = scan(place, check=False).manifest()
-    assert first == scan(place, check=True).manifest()
-    assert first != scan(place, seed=1).manifest()
+    first = scan(place, check=False).compute_fingerprint()
+    assert first == scan(place, check=True).compute_fingerprint()
+    assert first != scan(place, seed=1).compute_fingerprint()
     plant(place, "a/3.png", content=picture(99, 99))
-    second = scan(place).manifest()
+    second = scan(place).compute_fingerprint()
     assert second != first
     (place / "a" / "3.png").rename(place / "a" / "4b.png")
-    assert scan(place).manifest() not in (first, second)
+    assert scan(place).compute_fingerprint() not in (first, second)
 
 
 def test_the_folder_is_never_written_to(place: Path) -> None:
@@ -504,7 +507,7 @@ def test_the_folder_is_never_written_to(place: Path) -> None:
 
 def test_natural_order_puts_numbers_by_value() -> None:
     names = ["b", "A", "a10", "a9", "a", "10", "9", "a09"]
-    assert sorted(names, key=listing.natural) == ["9", "10", "A", "a", "a09", "a9", "a10", "b"]
+    assert sorted(names, key=listing.natural_key) == ["9", "10", "A", "a", "a09", "a9", "a10", "b"]
 
 
 # Real photographs
@@ -513,12 +516,12 @@ def test_natural_order_puts_numbers_by_value() -> None:
 def test_ants_and_bees(shared_data: Path) -> None:
     found = scan(shared_data / "data" / "hymenoptera")
     assert found.layout == "split"
-    assert found.counts() == {
+    assert found.count_images() == {
         "ants": {"train": 124, "val": 70, "test": 0},
         "bees": {"train": 121, "val": 83, "test": 0},
     }
     # The placeholder among the ants is a sound GIF that says so in letters: a picture, as far as a decoder can tell.
     assert "train/ants/imageNotFound.gif" in paths(found, "train")
     assert not found.problems
-    assert found.sizes is not None
-    assert found.sizes.median == (500, 374)
+    assert found.image_sizes is not None
+    assert found.image_sizes.median == (500, 374)

@@ -80,7 +80,7 @@ def test_a_training_says_its_end_on_standard_output_and_its_way_on_standard_erro
     root, done = trained
     assert done.returncode == 0, done.stderr
     (end,) = lines(done.stdout)
-    run = run_store.find(root, "latest")
+    run = run_store.find_run(root, "latest")
     assert (end["run"], end["path"]) == (run.name, str(run.path))
     assert (end["reason"], end["epoch"], end["message"]) == ("finished", 12, None)
     assert end["best_val_accuracy"] >= 2 / 3
@@ -90,7 +90,7 @@ def test_a_training_says_its_end_on_standard_output_and_its_way_on_standard_erro
     assert len([line for line in told if line.startswith("Epoch")]) == 13
     assert str(run.path) in told[0]
     assert "warn" not in done.stderr.lower()
-    assert run.status() == "finished"
+    assert run.get_status() == "finished"
     assert not (run.path / "pid").exists()
 
 
@@ -103,7 +103,7 @@ def test_evaluate(say: Any, root: Path, split: str, count: int) -> None:
     assert 2 / 3 <= score["top1"] <= score["top5"] == 1
     low, high = score["top1_interval"]
     assert low < score["top1"] <= high
-    best = run_store.find(root, "latest").history().best
+    best = run_store.find_run(root, "latest").load_history().best_epoch
     assert best is not None
     if split == "val":
         assert score["top1"] == best.val_accuracy
@@ -138,12 +138,15 @@ def test_evaluate_takes_a_new_folder_and_tells_what_is_left_out(
 
 
 def test_predict_says_none_of_these_where_the_model_is_too_unsure(say: Any, root: Path, pictures: Path) -> None:
-    run, file = run_store.find(root, "latest"), pictures / "blue" / "blue_1.jpg"
-    kept = run.path / decision_rule.FILE
+    run, file = run_store.find_run(root, "latest"), pictures / "blue" / "blue_1.jpg"
+    kept = run.path / decision_rule.DECISION_FILENAME
     before = kept.read_bytes() if kept.exists() else None
     try:
         for threshold, none in ((0.0, False), (1.1, True)):
-            decision_rule.write(run, decision_rule.Decision(weights_file.seal(run.best), 1.0, threshold, 50, 40))
+            decision_rule.write_decision(
+                run,
+                decision_rule.DecisionRule(weights_file.read_checksum(run.best_weights_path), 1.0, threshold, 50, 40),
+            )
             os.utime(kept, ns=(1, 1 + round(threshold)))
             (told,) = lines(say("predict", "latest", file, "--runs", root, "--json")[1])
             assert told["none_of_these"] is none
@@ -262,7 +265,11 @@ def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, 
     assert status == 0
     newest, trained = lines(out)
     assert (newest["mode"], newest["data"], newest["best_val_accuracy"]) == ("full", "shapes", 0.9375)
-    assert (trained["status"], trained["backbone"], trained["mode"]) == ("finished", backbones.DEFAULT, "frozen")
+    assert (trained["status"], trained["backbone"], trained["mode"]) == (
+        "finished",
+        backbones.DEFAULT_BACKBONE,
+        "frozen",
+    )
     assert trained["best_val_accuracy"] >= 2 / 3
     assert {"run", "status", "backbone", "mode", "data", "best_epoch", "best_val_accuracy", "cause"} <= trained.keys()
     assert (trained["cause"], newest["status"]) == (None, "died")
@@ -279,11 +286,11 @@ def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, 
 def test_a_run_that_does_not_listen_is_ended_now(
     say: Any, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "PATIENCE", 0.3)
+    monkeypatch.setattr(launch, "TERMINATE_TIMEOUT_SECONDS", 0.3)
     run = stage.start(tmp_path, DEAF)
-    staged.until(lambda: run.tail()[0])
-    later = machine.awake() + 200
-    monkeypatch.setattr(machine, "awake", lambda: later)
+    staged.until(lambda: run.read_events()[0])
+    later = machine.read_awake_clock() + 200
+    monkeypatch.setattr(machine, "read_awake_clock", lambda: later)
     assert lines(say("runs", "--runs", tmp_path, "--json")[1])[0]["status"] == "hanging"
     assert "being trained" in say("resume", "latest", "--runs", tmp_path)[2]
     status, out, _ = say("stop", "latest", "--runs", tmp_path)
@@ -291,7 +298,7 @@ def test_a_run_that_does_not_listen_is_ended_now(
     assert re.search(r"Nothing was heard of it for \d+ s: if it does not end, add --now", out)
     status, out, _ = say("stop", "latest", "--runs", tmp_path, "--now")
     assert (status, "was ended" in out) == (0, True)
-    assert run.status() == "stopped"
+    assert run.get_status() == "stopped"
     status, _, err = say("stop", "latest", "--runs", tmp_path, "--now")
     assert (status, "nothing to stop" in err) == (2, True)
 
@@ -320,8 +327,10 @@ def test_stop_and_resume(say: Any, pictures: Path, tmp_path: Path) -> None:
         "--json",
     ]
     with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: run_store.names(root) and run_store.find(root, "latest").history().steps, process)
-        run = run_store.find(root, "latest")
+        until(
+            lambda: run_store.list_run_names(root) and run_store.find_run(root, "latest").load_history().steps, process
+        )
+        run = run_store.find_run(root, "latest")
         assert lines(say("runs", "--runs", root, "--json")[1])[0]["status"] == "running"
         status, _, err = say("resume", "latest", "--runs", root)
         assert (status, "being trained" in err) == (2, True)
@@ -331,28 +340,28 @@ def test_stop_and_resume(say: Any, pictures: Path, tmp_path: Path) -> None:
         assert process.returncode == 0, err
     (end,) = lines(out)
     assert end["reason"] == "stopped"
-    assert 0 < run.history().step < 50_000
-    assert run.status() == "stopped"
+    assert 0 < run.load_history().steps_done < 50_000
+    assert run.get_status() == "stopped"
 
-    reached = run.history().step
+    reached = run.load_history().steps_done
     again = [*FTLAB, "resume", run.name, "--runs", str(root), "--json"]
     with subprocess.Popen(again, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: run.history().step > reached, process)
+        until(lambda: run.load_history().steps_done > reached, process)
         process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)  # as Ctrl+C does
         out, err = process.communicate()
         assert process.returncode == 0, err
     assert lines(out)[0]["reason"] == "stopped"
     assert f"Going on from step {reached}" in err
     assert "Traceback" not in err
-    epochs = [epoch.epoch for epoch in run.history().epochs]
+    epochs = [epoch.epoch for epoch in run.load_history().epochs]
     assert epochs == list(range(len(epochs)))
 
 
 def test_a_runs_own_file_repeats_it(root: Path) -> None:
-    run = run_store.find(root, "latest")
+    run = run_store.find_run(root, "latest")
     assert (
-        config_flags.given(main.parser().parse_args(["train", "--config", str(run.path / "config.json")]))
-        == run.config()
+        config_flags.build_config(main.build_parser().parse_args(["train", "--config", str(run.path / "config.json")]))
+        == run.load_config()
     )
 
 
@@ -442,9 +451,9 @@ def test_a_folder_that_cannot_be_learnt_is_the_runs_last_word(say: Any, tiny_fol
         shutil.rmtree(tiny_folder / name)
     status, out, err = say("train", "--data", tiny_folder, "--runs", tmp_path / "runs", "--json")
     assert (status, out) == (2, "")
-    run = run_store.find(tmp_path / "runs", "latest")
-    assert run.status() == "failed"
-    ended = run.ended()
+    run = run_store.find_run(tmp_path / "runs", "latest")
+    assert run.get_status() == "failed"
+    ended = run.read_end_event()
     assert ended is not None
     assert err.splitlines()[-1] == f"ftlab: {ended.message}"
     assert "one class only" in str(ended.message)

@@ -60,11 +60,11 @@ def test_a_training_takes_a_zip_and_unpacks_it_once(say: Any, tiny_folder: Path,
     file = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", tiny_folder))
     command = ["train", "--data", file, "--epochs", 1, "--threads", 1, "--runs", tmp_path / "runs"]
     assert say(*command)[0] == 0
-    run = run_store.find(tmp_path / "runs", "latest")
-    assert run.config().data == str(file)
-    assert Path(run.read("split.json")["root"]).is_relative_to(user_dirs.home() / "archives")
+    run = run_store.find_run(tmp_path / "runs", "latest")
+    assert run.load_config().data == str(file)
+    assert Path(run.read_json("split.json")["root"]).is_relative_to(user_dirs.get_ftlab_home() / "archives")
     assert say("evaluate", "latest", "--runs", tmp_path / "runs")[0] == 0
-    assert len(list((user_dirs.home() / "archives").iterdir())) == 1
+    assert len(list((user_dirs.get_ftlab_home() / "archives").iterdir())) == 1
 
 
 def test_a_zip_that_is_refused_makes_no_run(say: Any, tmp_path: Path) -> None:

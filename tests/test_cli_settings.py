@@ -14,18 +14,18 @@ from ftlab.cli import main
 from ftlab.cli.commands import train
 from ftlab.cli.common import config_flags
 from ftlab.config import backbones, train_config
-from ftlab.config.train_config import KNOBS, TrainConfig
+from ftlab.config.train_config import FIELDS, TrainConfig
 from ftlab.core.errors import ConfigError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 
 
 def read(*words: str) -> TrainConfig:
-    return config_flags.given(main.parser().parse_args(["train", *words]))
+    return config_flags.build_config(main.build_parser().parse_args(["train", *words]))
 
 
 TEXTS = {
-    "backbone": [*backbones.TABLE, "timm/levit_128s.fb_dist_in1k"],
+    "backbone": [*backbones.BACKBONES, "timm/levit_128s.fb_dist_in1k"],
     "init": ["weights of mine.safetensors", "latest"],
     "rename": ["encoder.=backbone.,old=new"],
     "unfreeze_from": ["0.25", "features.7"],
@@ -37,14 +37,14 @@ def drawn_config(seed: int) -> TrainConfig:
     dice = random.Random(seed)
     while True:
         values: dict[str, Any] = {}
-        for name, (knob, _) in KNOBS.items():
+        for name, (knob, _) in FIELDS.items():
             if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
                 continue
             if name in TEXTS:
                 values[name] = dice.choice(TEXTS[name])
             elif knob.choices:
                 values[name] = dice.choice([choice for choice in knob.choices if choice])
-            elif train_config.kind(name) is int:
+            elif train_config.get_field_type(name) is int:
                 values[name] = dice.randint(int(knob.low or 0), int(knob.high or 0))
             else:
                 values[name] = dice.uniform(knob.low or 0.0, knob.high or 0.0)
@@ -58,7 +58,9 @@ def drawn_config(seed: int) -> TrainConfig:
 @pytest.mark.parametrize("seed", range(40))
 def test_the_command_line_gives_the_configuration_back(seed: int) -> None:
     original = drawn_config(seed)
-    assert train_config.resolve(read(*train_config.argv(original))) == train_config.resolve(original)
+    assert train_config.fill_defaults(read(*train_config.config_to_argv(original))) == train_config.fill_defaults(
+        original
+    )
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
@@ -85,8 +87,8 @@ def test_a_relative_folder_is_kept_whole(tiny_folder: Path, tmp_path: Path, monk
         started.append(settings)
         return 0
 
-    monkeypatch.setattr(train, "_trained", noted)
+    monkeypatch.setattr(train, "train_run", noted)
     monkeypatch.chdir(tmp_path)
     assert main.main(["train", "--data", "tiny"]) == 0
     assert started[0].data == str(tmp_path / "tiny")
-    assert run_store.find(tmp_path / "runs", "latest").config() == started[0]
+    assert run_store.find_run(tmp_path / "runs", "latest").load_config() == started[0]

@@ -13,7 +13,7 @@ from test_cli import lines
 
 from ftlab.cli import main
 from ftlab.config import backbones, train_config
-from ftlab.config.train_config import KNOBS
+from ftlab.config.train_config import FIELDS
 from ftlab.models import cam_layers, network
 
 
@@ -54,8 +54,8 @@ def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> N
     ):
         assert re.search(rf"\n    {verb}\s", out)
     flat = " ".join(say("train", "--help")[1].split())
-    for name, (knob, _) in KNOBS.items():
-        assert train_config.flag(name) in flat
+    for name, (knob, _) in FIELDS.items():
+        assert train_config.format_flag(name) in flat
         assert all(choice in flat for choice in knob.choices)
 
 
@@ -63,7 +63,7 @@ def test_backbones_lists_what_the_readme_lists(say: Any) -> None:
     status, out, _ = say("backbones")
     assert status == 0
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    for line, row in zip(out.splitlines()[1:], backbones.TABLE.values(), strict=False):
+    for line, row in zip(out.splitlines()[1:], backbones.BACKBONES.values(), strict=False):
         assert line.split()[0] == row.name
         assert row.licence in line
         megabytes = "no download" if row.weights_package else f"{row.megabytes:.0f} MB"
@@ -71,7 +71,7 @@ def test_backbones_lists_what_the_readme_lists(say: Any) -> None:
         assert all(part in written for part in (row.title, f"| {row.parameters / 1e6:.1f} M |", megabytes, row.source))
     assert "timm/NAME" in out
     rows = lines(say("backbones", "--json")[1])
-    assert [backbones.from_json(one) for one in rows] == list(backbones.TABLE.values())
+    assert [backbones.spec_from_json(one) for one in rows] == list(backbones.BACKBONES.values())
 
 
 def test_layers_shows_a_table_that_adds_up(say: Any) -> None:
@@ -87,9 +87,12 @@ def test_layers_shows_a_table_that_adds_up(say: Any) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "squeezenet1_1"])
 def test_layers_marks_those_that_can_be_looked_at_as_explain_takes_them(say: Any, name: str) -> None:
-    row = backbones.get(name)
-    net = network.build(row, 3, pretrained=False)
-    worth, possible = ({one.path for one in those(net, row)} for those in (cam_layers.candidates, cam_layers.every))
+    row = backbones.get_backbone_spec(name)
+    net = network.build_network(row, 3, pretrained=False)
+    worth, possible = (
+        {one.path for one in those(net, row)}
+        for those in (cam_layers.find_candidate_layers, cam_layers.find_spatial_layers)
+    )
     found = {one["name"]: one["map"] for one in lines(say("layers", name, "--depth", "1", "--json")[1])}
     assert found[row.cam] == "usual"
     assert {path for path, mark in found.items() if mark == "worth"} == worth & found.keys() - {row.cam}

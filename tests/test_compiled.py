@@ -29,10 +29,10 @@ from ftlab.core.errors import ConfigError
 from ftlab.models import weights_file
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Event, Note
+from ftlab.runs.events import Event, LogMessage
 from ftlab.training import compile, cuda_graph
-from ftlab.training.checkpoints.checkpoint import Position
-from ftlab.training.compile import Compiler
+from ftlab.training.checkpoints.checkpoint import TrainState
+from ftlab.training.compile import ModelCompiler
 from ftlab.training.devices import device_setup
 
 FULL: dict[str, Any] = {"mode": "full", "learning_rate": 1e-4, "batchnorm": "frozen", "epochs": 2}
@@ -42,7 +42,7 @@ PHASES: dict[str, Any] = {**FULL, "unfreeze_epoch": 1, "ema": 0.9, "accumulate":
 @pytest.fixture(autouse=True)
 def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
     monkeypatch.setattr(compile, "BACKEND", "aot_eager")
-    monkeypatch.setitem(backbones.TABLE, TINY.name, TINY)
+    monkeypatch.setitem(backbones.BACKBONES, TINY.name, TINY)
     torch._dynamo.reset()
     AcceleratorState._reset_state(True)  # which takes one precision a process
     yield
@@ -53,16 +53,16 @@ def captured_only(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator
 @pytest.fixture
 def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     few = {"batch_size": 4, "data": str(tiny_folder), "backbone": TINY.name, "threads": 1}
-    return lambda **knobs: run_store.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+    return lambda **knobs: run_store.create_run(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
 
 def notes(events: list[Event]) -> dict[str, dict[str, object]]:
-    return {event.code: event.values for event in events if isinstance(event, Note)}
+    return {event.code: event.values for event in events if isinstance(event, LogMessage)}
 
 
 def near(one: Run, other: Run) -> None:
     """Within 1e-4 of the largest weight of each tensor; and called the same."""
-    left, right = (weights_file.load(run.last)[0] for run in (one, other))
+    left, right = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (one, other))
     assert left.keys() == right.keys()
     assert not [name for name in left if "_orig_mod" in name]
     for name in [name for name in left if name.startswith(("module.", "average."))]:
@@ -80,22 +80,22 @@ def test_it_learns_what_the_other_does_and_resumes_to_the_bit(begin: Callable[..
     torch._dynamo.utils.counters.clear()
     told = notes(go(whole))
     assert {"compiling", "compiled"} <= told.keys(), told
-    assert messages.text("log.compiled", **told["compiled"])
+    assert messages.get_text("log.compiled", **told["compiled"])
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1, "a smaller last batch is no new program"
-    assert (whole.resolved().compile, plain.resolved().compile) == ("yes", "no")
+    assert (whole.load_resolved_config().compile, plain.load_resolved_config().compile) == ("yes", "no")
     near(whole, plain)
-    steps = len(whole.history().steps)
+    steps = len(whole.load_history().steps)
     go(parted, steps - 1)
     go(parted)
-    assert parted.last.read_bytes() == whole.last.read_bytes()
-    assert parted.best.read_bytes() == whole.best.read_bytes()
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert parted.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
 
 
 def test_a_short_training_is_not_compiled(begin: Callable[..., Run]) -> None:
     run = begin(**FULL)
     told = notes(go(run))
     assert "compiling" not in told
-    assert run.resolved().compile == "no"
+    assert run.load_resolved_config().compile == "no"
 
 
 @pytest.mark.parametrize("faster", [True, False])
@@ -104,18 +104,20 @@ def test_a_long_one_is_where_it_gains(begin: Callable[..., Run], monkeypatch: py
     plain, run = begin(compile="no", **FULL), begin(**FULL)
     go(plain)
 
-    def clocked(self: Compiler, share: Any, position: Position) -> float:
-        self.learner.attempt(share, position.step)
-        return (1.0 if faster else 1.9) if self.learner.fast is not None else 2.0
+    def clocked(self: ModelCompiler, share: Any, position: TrainState) -> float:
+        self.train_step.dry_run_step(share, position.step)
+        return (1.0 if faster else 1.9) if self.train_step.compiled_model is not None else 2.0
 
-    monkeypatch.setattr(Compiler, "_seconds", clocked)
-    monkeypatch.setattr(compile, "_FEWEST", 1)
-    monkeypatch.setattr(compile, "_SECONDS", 0.01)
+    monkeypatch.setattr(ModelCompiler, "measure_step_seconds", clocked)
+    monkeypatch.setattr(compile, "MIN_REMAINING_STEPS", 1)
+    monkeypatch.setattr(compile, "COMPILE_SECONDS_PER_LAYER", 0.01)
     told = notes(go(run))
     assert ("compiled" in told, "not_faster" in told) == (faster, not faster)
-    assert run.resolved().compile == ("yes" if faster else "no")
+    assert run.load_resolved_config().compile == ("yes" if faster else "no")
     near(run, plain)
-    assert (run.last.read_bytes() == plain.last.read_bytes()) or faster, "attempts leave nothing behind"
+    assert (run.last_checkpoint_path.read_bytes() == plain.last_checkpoint_path.read_bytes()) or faster, (
+        "attempts leave nothing behind"
+    )
 
 
 def test_without_a_compiler_it_says_so_and_goes_on(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,9 +126,9 @@ def test_without_a_compiler_it_says_so_and_goes_on(begin: Callable[..., Run], mo
     plain, run = begin(compile="no", **FULL), begin(compile="yes", **FULL)
     go(plain)
     told = notes(go(run))
-    assert "no-such-compiler" in messages.text("log.no_compiler", **told["no_compiler"])
-    assert run.resolved().compile == "no"
-    assert run.last.read_bytes() == plain.last.read_bytes()
+    assert "no-such-compiler" in messages.get_text("log.no_compiler", **told["no_compiler"])
+    assert run.load_resolved_config().compile == "no"
+    assert run.last_checkpoint_path.read_bytes() == plain.last_checkpoint_path.read_bytes()
 
 
 def test_a_compiler_that_fails_costs_nothing_but_its_time(
@@ -139,8 +141,8 @@ def test_a_compiler_that_fails_costs_nothing_but_its_time(
     plain, run = begin(compile="no", **FULL), begin(compile="yes", **FULL)
     go(plain)
     told = notes(go(run))
-    assert "cannot find the header" in messages.text("log.not_compiled", **told["not_compiled"])
-    assert run.last.read_bytes() == plain.last.read_bytes()
+    assert "cannot find the header" in messages.get_text("log.not_compiled", **told["not_compiled"])
+    assert run.last_checkpoint_path.read_bytes() == plain.last_checkpoint_path.read_bytes()
 
 
 @pytest.mark.parametrize(("most", "named", "stays"), [(3, "", False), (4, "", True), (3, "elsewhere", True)])
@@ -152,11 +154,11 @@ def test_programs_are_kept_up_to_a_limit(
     program = Path(named or folder, "ab", "program")
     program.parent.mkdir(parents=True)
     program.write_text("four")
-    monkeypatch.setattr(compile, "_MOST", most)
+    monkeypatch.setattr(compile, "MAX_COMPILE_CACHE_BYTES", most)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", named)
     if not named:
         monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    compile._keep_programs(folder)
+    compile.limit_compile_cache(folder)
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (named or str(folder))
     assert program.exists() == stays
 
@@ -164,9 +166,9 @@ def test_programs_are_kept_up_to_a_limit(
 def test_a_run_that_began_without_a_word_of_compiling_goes_on_without(begin: Callable[..., Run]) -> None:
     run = begin(**FULL)
     go(run, 3)
-    stored = run.read("config.json")
+    stored = run.read_json("config.json")
     del stored["resolved"]["compile"]
-    run.write("config.json", stored)
+    run.write_json("config.json", stored)
     assert "compiling" not in notes(go(run))
 
 
@@ -183,7 +185,7 @@ def test_the_real_compilers_steps_are_the_others_but_for_rounding(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Three steps of a tiny network by a program in C++: within 1e-5."""
-    if not compile._cpp()[1]:
+    if not compile.find_cpp_compiler()[1]:
         pytest.skip("no C++ compiler here")
     import torch._inductor.config
 
@@ -193,17 +195,19 @@ def test_the_real_compilers_steps_are_the_others_but_for_rounding(
     alone, share = Accelerator(cpu=True), batch()
     plain = tiny()
     fast = copy.deepcopy(plain)
-    run = run_store.create(tmp_path / "runs", TrainConfig(mode="scratch", compile="yes", epochs=1))
-    run.write("config.json", {**run.read("config.json"), "resolved": run.config().to_json()})
+    run = run_store.create_run(tmp_path / "runs", TrainConfig(mode="scratch", compile="yes", epochs=1))
+    run.write_json("config.json", {**run.read_json("config.json"), "resolved": run.load_config().to_json()})
     for net in (plain, fast):
         learner = learner_of(net, alone)
         if net is fast:
-            settings = dataclasses.replace(learner.config, compile="yes", epochs=learner.phase.last)
-            told = [note.code for note in Compiler(learner, settings, run, alone).look(share, Position())]
+            settings = dataclasses.replace(learner.config, compile="yes", epochs=learner.phase.last_epoch)
+            told = [
+                note.code for note in ModelCompiler(learner, settings, run, alone).maybe_compile(share, TrainState())
+            ]
             assert told == ["compiling", "compiled"]
-            assert learner.fast is not None
+            assert learner.compiled_model is not None
         for step in range(3):
-            learner.gradients(share, step)
+            learner.forward_backward(share, step)
             learner.step(step)
     for one, other in zip(plain.parameters(), fast.parameters(), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-5)
@@ -214,26 +218,26 @@ def test_the_real_compilers_steps_are_the_others_but_for_rounding(
 
 def recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: Any, **knobs: Any
-) -> tuple[Compiler, list[Note]]:
+) -> tuple[ModelCompiler, list[LogMessage]]:
     """What is decided at the first step on a card of which this machine plays the part: there is no other way to
     record than CUDA's, so `record` stands for that. Its real one is tried where there is a card, below."""
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(compile, "record", record)
+    monkeypatch.setattr(compile, "capture_cuda_graph", record)
     alone = Accelerator(cpu=True)
     settings = TrainConfig(**{"mode": "scratch", "compile": "record", "epochs": 1, **knobs})
-    run = run_store.create(tmp_path / "runs", settings)
-    run.write("config.json", {**run.read("config.json"), "resolved": run.config().to_json()})
+    run = run_store.create_run(tmp_path / "runs", settings)
+    run.write_json("config.json", {**run.read_json("config.json"), "resolved": run.load_config().to_json()})
     learner = learner_of(tiny(), alone, accumulate=settings.accumulate, batch_size=2)
-    compiler = Compiler(learner, dataclasses.replace(settings, epochs=learner.phase.last), run, alone)
+    compiler = ModelCompiler(learner, dataclasses.replace(settings, epochs=learner.phase.last_epoch), run, alone)
     compiler.device = "cuda"
-    before = {name: value.clone() for name, value in learner.module.state_dict().items()}
-    told = list(compiler.look(batch(), Position()))
-    assert all(torch.equal(before[name], value) for name, value in learner.module.state_dict().items())
-    assert all(one.grad is None for one in learner.module.parameters())
+    before = {name: value.clone() for name, value in learner.prepared_model.state_dict().items()}
+    told = list(compiler.maybe_compile(batch(), TrainState()))
+    assert all(torch.equal(before[name], value) for name, value in learner.prepared_model.state_dict().items())
+    assert all(one.grad is None for one in learner.prepared_model.parameters())
     return compiler, told
 
 
-def codes(told: list[Note]) -> list[str]:
+def codes(told: list[LogMessage]) -> list[str]:
     return [note.code for note in told]
 
 
@@ -249,13 +253,13 @@ def test_a_card_replays_what_was_recorded_of_whole_batches(tmp_path: Path, monke
 
     compiler, told = recording(tmp_path, monkeypatch, record)
     assert codes(told) == ["recorded"]
-    assert compiler.run.resolved().compile == "record"
+    assert compiler.run.load_resolved_config().compile == "record"
     asked.clear()
-    compiler.learner.gradients(batch(), 1)
+    compiler.train_step.forward_backward(batch(), 1)
     assert asked == [(6, 3, 8, 8)]
-    compiler.learner.gradients(batch(5), 2)
-    compiler.learner.portions.most = 3
-    compiler.learner.gradients(batch(), 3)
+    compiler.train_step.forward_backward(batch(5), 2)
+    compiler.train_step.micro_batcher.micro_batch_size = 3
+    compiler.train_step.forward_backward(batch(), 3)
     assert len(asked) == 1, "another size, and portions of a step, go through the network itself"
 
 
@@ -264,9 +268,9 @@ def test_a_card_that_cannot_record_goes_on_without(tmp_path: Path, monkeypatch: 
         raise RuntimeError("operation not permitted when stream is capturing")
 
     compiler, told = recording(tmp_path, monkeypatch, record)
-    assert "not permitted" in messages.text("log.not_compiled", **told[0].values)
-    assert compiler.learner.fast is None
-    assert compiler.run.resolved().compile == "no"
+    assert "not permitted" in messages.get_text("log.not_compiled", **told[0].values)
+    assert compiler.train_step.compiled_model is None
+    assert compiler.run.load_resolved_config().compile == "no"
 
 
 @pytest.mark.parametrize("wrong", ["logits", "gradients", "weights of then"])
@@ -284,29 +288,29 @@ def test_a_record_that_gives_something_else_is_not_used(
 
     compiler, told = recording(tmp_path, monkeypatch, record)
     assert codes(told) == ["not_compiled"]
-    assert compiler.learner.fast is None
+    assert compiler.train_step.compiled_model is None
 
 
 def test_portions_are_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler, told = recording(tmp_path, monkeypatch, None, accumulate=2)
     assert told == []
-    assert compiler.run.resolved().compile == "no"
+    assert compiler.run.load_resolved_config().compile == "no"
 
 
 @pytest.mark.parametrize("faster", [True, False])
 def test_of_itself_a_card_goes_on_with_what_is_not_slower(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: bool
 ) -> None:
-    def clocked(self: Compiler, share: Any, position: Position) -> float:
-        self.learner.attempt(share, position.step)
-        return (0.01 if faster else 0.03) if self.learner.fast is not None else 0.02
+    def clocked(self: ModelCompiler, share: Any, position: TrainState) -> float:
+        self.train_step.dry_run_step(share, position.step)
+        return (0.01 if faster else 0.03) if self.train_step.compiled_model is not None else 0.02
 
-    monkeypatch.setattr(Compiler, "_seconds", clocked)
-    monkeypatch.setattr(compile, "_FEWEST", 1)
+    monkeypatch.setattr(ModelCompiler, "measure_step_seconds", clocked)
+    monkeypatch.setattr(compile, "MIN_REMAINING_STEPS", 1)
     compiler, told = recording(tmp_path, monkeypatch, lambda network, *_: lambda some: network(some), compile="auto")
     assert codes(told) == ["recorded" if faster else "not_recorded"]
-    assert (compiler.learner.fast is not None) == faster
-    assert compiler.run.resolved().compile == ("record" if faster else "no")
+    assert (compiler.train_step.compiled_model is not None) == faster
+    assert compiler.run.load_resolved_config().compile == ("record" if faster else "no")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -314,18 +318,24 @@ def test_of_itself_a_card_goes_on_with_what_is_not_slower(
 def test_recorded_steps_are_the_others_but_for_rounding(device: str, precision: str) -> None:
     """Three steps with batches that differ: a record of old weights or pictures would be seen. A processor records
     nothing, and plays the network itself."""
-    plain, alone = tiny().to(device), device_setup.open_device(TrainConfig(device=device, precision=precision))
+    plain, alone = tiny().to(device), device_setup.create_accelerator(TrainConfig(device=device, precision=precision))
     fast = copy.deepcopy(plain)
     for net in (plain, fast):
         learner = learner_of(net, alone)
         for step in range(3):
             share = batch()
-            labels, weight = share.labels.to(device), share.weight.to(device)
-            share = dataclasses.replace(share, inputs=(share.inputs + step).to(device), labels=labels, weight=weight)
+            labels, weight = share.labels.to(device), share.sample_weights.to(device)
+            share = dataclasses.replace(
+                share, inputs=(share.inputs + step).to(device), labels=labels, sample_weights=weight
+            )
             if net is fast and not step:
-                same = learner.module if device == "cpu" else cuda_graph.record(learner.module, share.inputs)
-                learner.compile(same, len(share.labels), undivided=True)
-            learner.gradients(share, step)
+                same = (
+                    learner.prepared_model
+                    if device == "cpu"
+                    else cuda_graph.capture_cuda_graph(learner.prepared_model, share.inputs)
+                )
+                learner.set_compiled_model(same, len(share.labels), whole_batches_only=True)
+            learner.forward_backward(share, step)
             learner.step(step)
     for one, other in zip(plain.parameters(), fast.parameters(), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-5 if precision == "fp32" else 1e-3)

@@ -12,7 +12,7 @@ import pytest
 from unusual import changed
 
 from ftlab.config import backbones, rules, train_config
-from ftlab.config.train_config import KNOBS, MODES, TrainConfig
+from ftlab.config.train_config import FIELDS, MODES, TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError
 
@@ -34,27 +34,27 @@ def refused(**knobs: Any) -> ConfigError:
     return caught.value
 
 
-@pytest.mark.parametrize("name", list(KNOBS))
+@pytest.mark.parametrize("name", list(FIELDS))
 def test_every_knob_has_a_label_and_a_hint(name: str) -> None:
-    assert messages.text(f"knob.{name}.label")
-    assert messages.text(f"knob.{name}.hint").endswith((".", "?"))
+    assert messages.get_text(f"knob.{name}.label")
+    assert messages.get_text(f"knob.{name}.hint").endswith((".", "?"))
 
 
-@pytest.mark.parametrize("name", list(KNOBS))
+@pytest.mark.parametrize("name", list(FIELDS))
 def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
-    knob, default = KNOBS[name]
-    assert knob.group in ("data", "model", "main", *train_config.FOLDED)
-    assert train_config.kind(name) in (str, int, float)
-    assert train_config.optional(name) == (default is None)
+    knob, default = FIELDS[name]
+    assert knob.group in ("data", "model", "main", *train_config.FOLDED_GROUPS)
+    assert train_config.get_field_type(name) in (str, int, float)
+    assert train_config.is_optional_field(name) == (default is None)
     free = ("data", "exclude", "backbone", "init", "rename", "unfreeze_from")
-    assert (train_config.kind(name) is str and name not in free) == bool(knob.choices)
+    assert (train_config.get_field_type(name) is str and name not in free) == bool(knob.choices)
     if default is not None and knob.choices:
         assert default in knob.choices
 
 
 def test_untouched_it_is_the_default_backbone_frozen() -> None:
     untouched = TrainConfig()
-    assert (untouched.backbone, untouched.mode) == (backbones.DEFAULT, "frozen")
+    assert (untouched.backbone, untouched.mode) == (backbones.DEFAULT_BACKBONE, "frozen")
     assert untouched.caches_features
 
 
@@ -66,10 +66,10 @@ def test_features_are_kept_in_frozen_mode_only(mode: str, features: str, caches:
     assert TrainConfig(mode=mode, features=features).caches_features is caches
 
 
-@pytest.mark.parametrize("name", [name for name, (knob, _) in KNOBS.items() if knob.low is not None])
+@pytest.mark.parametrize("name", [name for name, (knob, _) in FIELDS.items() if knob.low is not None])
 def test_bounds_are_inclusive_and_kept(name: str) -> None:
-    knob, _ = KNOBS[name]
-    kind = train_config.kind(name)
+    knob, _ = FIELDS[name]
+    kind = train_config.get_field_type(name)
     assert knob.low is not None
     assert knob.high is not None
     free = BESIDE.get(name, {})
@@ -79,7 +79,7 @@ def test_bounds_are_inclusive_and_kept(name: str) -> None:
     for value in beyond:
         error = refused(**{name: kind(value)})
         assert error.code == "config.bounds"
-        assert train_config.flag(name) in str(error)
+        assert train_config.format_flag(name) in str(error)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_what_does_not_fit_is_refused_in_one_line(knobs: dict[str, Any], code: s
 def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str, knobs: dict[str, Any]) -> None:
     error = refused(**knobs)
     assert error.code == f"contradiction.{reason}"
-    rule = next(rule for rule in rules.RULES if rule[0] == reason)
-    assert all(train_config.flag(name) in str(error) for name in rule[1])
+    rule = next(rule for rule in rules.CONFLICT_RULES if rule[0] == reason)
+    assert all(train_config.format_flag(name) in str(error) for name in rule[1])
     assert "\n" not in str(error)
 
 
@@ -155,19 +155,19 @@ def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str,
     ],
 )
 def test_a_frozen_backbone_looks_once_at_pictures_that_nothing_varies(knobs: dict[str, Any], views: int) -> None:
-    assert TrainConfig(feature_views=4, **knobs).cached_views == views
+    assert TrainConfig(feature_views=4, **knobs).views_per_image == views
 
 
 def test_a_wrong_choice_is_answered_with_the_right_ones() -> None:
     assert all(mode in str(refused(mode="froze")) for mode in MODES)
     assert all(name in str(refused(backbone="resnet19")) for name in ("resnet18", "resnet34", "resnet50", "timm/"))
-    assert all(name in str(refused(backbone="?")) for name in backbones.TABLE)
+    assert all(name in str(refused(backbone="?")) for name in backbones.BACKBONES)
 
 
 def test_any_model_of_timm_is_a_backbone_and_costs_no_look_at_it() -> None:
     one = TrainConfig(backbone="timm/resnet10t.c3_in1k")
-    assert train_config.argv(one)[:2] == ["--backbone", "timm/resnet10t.c3_in1k"]
-    assert train_config.resolve(TrainConfig(backbone="timm/anything", mode="full")).learning_rate == 5e-5
+    assert train_config.config_to_argv(one)[:2] == ["--backbone", "timm/resnet10t.c3_in1k"]
+    assert train_config.fill_defaults(TrainConfig(backbone="timm/anything", mode="full")).learning_rate == 5e-5
     for name in ("timm/", "timm/../x", "timm/a/b", "timm/a b", "hf-hub:timm/a", "timm/a.b.c"):
         assert refused(backbone=name).code == "config.backbone"
 
@@ -178,25 +178,25 @@ def test_a_whole_number_is_a_number() -> None:
 
 @pytest.mark.parametrize("original", [TrainConfig(), changed()], ids=["untouched", "changed"])
 def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
-    assert train_config.from_json(json.loads(json.dumps(original.to_json()))) == original
+    assert train_config.config_from_json(json.loads(json.dumps(original.to_json()))) == original
 
 
 def test_the_example_changes_every_knob() -> None:
-    same = [name for name, (_, default) in KNOBS.items() if getattr(changed(), name) == default]
+    same = [name for name, (_, default) in FIELDS.items() if getattr(changed(), name) == default]
     assert same == ["sample", "class_weights"], "which contradict the folder, and balanced sampling"
 
 
 def test_missing_knobs_take_their_defaults_and_unknown_ones_are_named() -> None:
-    assert train_config.from_json({"epochs": 4}) == TrainConfig(epochs=4)
+    assert train_config.config_from_json({"epochs": 4}) == TrainConfig(epochs=4)
     with pytest.raises(ConfigError, match="epoch_count"):
-        train_config.from_json({"epoch_count": 4})
+        train_config.config_from_json({"epoch_count": 4})
 
 
 def test_a_file_is_a_bare_configuration_or_that_of_a_run(tmp_path: Path) -> None:
     file = tmp_path / "c.json"
     for stored in (changed().to_json(), {"config": changed().to_json(), "created": 1.0}):
         file.write_text(json.dumps(stored), encoding="utf-8")
-        assert train_config.load(str(file)) == changed()
+        assert train_config.load_config(str(file)) == changed()
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]", "nonsense", b"\xff\xfe\x00"])
@@ -205,15 +205,15 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str |
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=r"c\.json") as caught:
-        train_config.load(str(file))
+        train_config.load_config(str(file))
     assert caught.value.code == "config.file"
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("backbone", list(backbones.TABLE))
+@pytest.mark.parametrize("backbone", list(backbones.BACKBONES))
 def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
-    resolved = train_config.resolve(TrainConfig(backbone=backbone, mode=mode))
-    chosen = train_config.defaults(backbone, mode)
+    resolved = train_config.fill_defaults(TrainConfig(backbone=backbone, mode=mode))
+    chosen = train_config.get_mode_defaults(backbone, mode)
     assert {name: getattr(resolved, name) for name in chosen} == chosen
     left = [
         "head_seed",
@@ -225,28 +225,29 @@ def test_what_is_chosen_for_you_fits(backbone: str, mode: str) -> None:
         "workers",
         "threads",
     ]  # the seed's, the backbone's, none, the machine's
-    assert [name for name in KNOBS if getattr(resolved, name) is None] == left
-    assert train_config.resolve(resolved) == resolved
+    assert [name for name in FIELDS if getattr(resolved, name) is None] == left
+    assert train_config.fill_defaults(resolved) == resolved
 
 
 def test_what_a_person_chose_stays() -> None:
-    assert train_config.resolve(changed()) == changed()
+    assert train_config.fill_defaults(changed()) == changed()
 
 
 @pytest.mark.parametrize("original", [TrainConfig(), changed()], ids=["untouched", "changed"])
 def test_the_flags_say_what_was_changed_to_the_last_bit(original: TrainConfig) -> None:
-    said = train_config.argv(original)
-    names = {train_config.flag(name): name for name in KNOBS}
+    said = train_config.config_to_argv(original)
+    names = {train_config.format_flag(name): name for name in FIELDS}
     read = {
-        names[flag]: train_config.kind(names[flag])(value) for flag, value in zip(said[::2], said[1::2], strict=True)
+        names[flag]: train_config.get_field_type(names[flag])(value)
+        for flag, value in zip(said[::2], said[1::2], strict=True)
     }
     assert TrainConfig(**read) == original
 
 
 def test_flags_at_their_default_are_left_out_but_backbone_and_mode_are_always_said() -> None:
-    assert train_config.argv(TrainConfig()) == ["--backbone", backbones.DEFAULT, "--mode", "frozen"]
-    assert train_config.argv(TrainConfig(sample="shapes", learning_rate=0.01, epochs=5)) == [
-        *("--sample", "shapes", "--backbone", backbones.DEFAULT, "--mode", "frozen"),
+    assert train_config.config_to_argv(TrainConfig()) == ["--backbone", backbones.DEFAULT_BACKBONE, "--mode", "frozen"]
+    assert train_config.config_to_argv(TrainConfig(sample="shapes", learning_rate=0.01, epochs=5)) == [
+        *("--sample", "shapes", "--backbone", backbones.DEFAULT_BACKBONE, "--mode", "frozen"),
         *("--epochs", "5", "--learning-rate", "0.01"),
     ]
 
@@ -256,7 +257,7 @@ def test_it_cannot_be_changed() -> None:
         TrainConfig().epochs = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", [n for n, (k, _) in KNOBS.items() if k.group in ("rates", "head", "phases", "guard")])
+@pytest.mark.parametrize("name", [n for n, (k, _) in FIELDS.items() if k.group in ("rates", "head", "phases", "guard")])
 def test_the_guide_to_training_has_every_knob_of_it(name: str) -> None:
     guide = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
     assert f"`{name}`" in guide

@@ -8,7 +8,7 @@ import fabricated
 import pytest
 
 from ftlab.cli.terminal import progress
-from ftlab.runs.events import Ended, Event, Note, Progress, Saved
+from ftlab.runs.events import Ended, Event, LogMessage, Progress, Saved
 
 FEATURES = Progress(stage="features", done=30, total=120, images_per_second=60.0)
 
@@ -22,7 +22,7 @@ def story() -> list[Event]:
     return [
         fabricated.started(),
         FEATURES,
-        Note(code="skipped", values={"file": "ants/a.jpg", "problem": "The file is empty."}),
+        LogMessage(code="skipped", values={"file": "ants/a.jpg", "problem": "The file is empty."}),
         *fabricated.story()[1:],
         Saved(what="best", epoch=2, step=20),
         fabricated.ended(),
@@ -31,7 +31,7 @@ def story() -> list[Event]:
 
 def test_a_file_gets_a_line_for_each_thing_to_know() -> None:
     stream = io.StringIO()
-    assert progress.show(iter(story()), stream) == fabricated.ended()
+    assert progress.show_events(iter(story()), stream) == fabricated.ended()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 1 + 1 + 5 + 1
     assert lines[0].startswith("Training on 320 pictures, validating on 80; 7,686 of 3,378,694 parameters learn")
@@ -46,7 +46,7 @@ def test_a_file_gets_a_line_for_each_thing_to_know() -> None:
 
 def test_a_terminal_also_gets_a_bar_that_moves() -> None:
     stream = Terminal()
-    progress.show(iter(story()), stream)
+    progress.show_events(iter(story()), stream)
     told = stream.getvalue()
     assert "Features" in told
     assert "30/120" in told
@@ -58,44 +58,44 @@ def test_a_terminal_also_gets_a_bar_that_moves() -> None:
 
 def test_a_download_is_told_in_bytes_with_their_units() -> None:
     stream = Terminal()
-    note = Note(code="download", values={"title": "ResNet-18", "megabytes": 47})
-    progress.show(iter([Progress(stage="download", done=12_000_000, total=47_000_000), note]), stream)
+    note = LogMessage(code="download", values={"title": "ResNet-18", "megabytes": 47})
+    progress.show_events(iter([Progress(stage="download", done=12_000_000, total=47_000_000), note]), stream)
     assert "Downloading the weights of ResNet-18 (47 MB), once." in stream.getvalue()
     assert "12.0M/47.0M" in stream.getvalue()
 
 
 def test_of_several_processes_only_one_speaks() -> None:
     stream = Terminal()
-    assert progress.show(iter(story()), stream, quiet=True) == fabricated.ended()
+    assert progress.show_events(iter(story()), stream, quiet=True) == fabricated.ended()
     assert stream.getvalue() == ""
 
 
 def test_an_end_that_never_came_is_none() -> None:
-    assert progress.show(iter(story()[:-1]), io.StringIO()) is None
+    assert progress.show_events(iter(story()[:-1]), io.StringIO()) is None
 
 
 def test_a_resume_says_from_where() -> None:
-    assert str(progress.line(fabricated.started(step=15))).startswith("Going on from step 15")
+    assert str(progress.format_event(fabricated.started(step=15))).startswith("Going on from step 15")
 
 
 @pytest.mark.parametrize("reason", ["finished", "stopped", "time", "early"])
 def test_every_end_names_the_best_or_that_there_is_none(reason: str) -> None:
-    told = str(progress.line(fabricated.ended(reason)))
+    told = str(progress.format_event(fabricated.ended(reason)))
     assert "epoch 2" in told
     assert "93.8" in told
     none = Ended(reason=reason, epoch=0, step=0, best_epoch=None, best_val_accuracy=None, seconds=1.0)
-    assert "no model" in str(progress.line(none))
-    assert "None" not in str(progress.line(none))
+    assert "no model" in str(progress.format_event(none))
+    assert "None" not in str(progress.format_event(none))
 
 
 def test_a_failure_says_why() -> None:
     assert (
-        progress.line(fabricated.ended("failed", "The loss is no longer a number."))
+        progress.format_event(fabricated.ended("failed", "The loss is no longer a number."))
         == "The loss is no longer a number."
     )
 
 
 def test_what_only_moves_the_bar_has_no_line() -> None:
-    assert [progress.line(event) for event in (FEATURES, fabricated.step(3), Saved(what="last", epoch=1, step=3))] == [
-        None
-    ] * 3
+    assert [
+        progress.format_event(event) for event in (FEATURES, fabricated.step(3), Saved(what="last", epoch=1, step=3))
+    ] == [None] * 3

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from ftlab.core import messages
-from ftlab.runs.curves import POINTS, Series, curves, thin, ticks
-from ftlab.runs.events import Event, Note
+from ftlab.runs.curves import MAX_CURVE_POINTS, CurvePoints, build_curves, compute_ticks, thin_curve
+from ftlab.runs.events import Event, LogMessage
 from ftlab.runs.history import History
-from ftlab.ui.common.curves_view import drawing
+from ftlab.ui.common.curves_view import render_curves
 
 
 def drawn(events: list[Event]) -> ElementTree.Element:
-    return ElementTree.fromstring(drawing(told(events)))
+    return ElementTree.fromstring(render_curves(told(events)))
 
 
 def told(events: list[Event]) -> History:
     history = History()
-    history.add(events)
+    history.add_events(events)
     return history
 
 
@@ -51,12 +51,12 @@ def test_every_training_step_is_drawn_when_there_are_few() -> None:
 def test_the_smooth_line_is_the_mean_around_each_step() -> None:
     events: list[Event] = [fabricated.started(epochs=1, per_epoch=6)]
     events += [fabricated.step(one, per_epoch=6, loss=float(one % 2)) for one in range(1, 7)]
-    smooth = curves(told(events)).loss_smooth
+    smooth = build_curves(told(events)).loss_smooth
     assert smooth.y[2] == pytest.approx((1 + 0 + 1 + 0 + 1) / 5)
 
 
 def test_the_best_epoch_is_marked_in_all_drawings_and_named() -> None:
-    text = drawing(told(fabricated.story()))
+    text = render_curves(told(fabricated.story()))
     assert "best: epoch 2, 93.8 %" in text
     assert text.count('<line class="best" x1="50%" x2="50%"') == 3
     assert text.count('<path class="best-dot" d="M20 0.9375h0">') == 1
@@ -64,17 +64,17 @@ def test_the_best_epoch_is_marked_in_all_drawings_and_named() -> None:
 
 def test_a_line_shows_where_fine_tuning_starts() -> None:
     events = fabricated.story()
-    note = Note(code="fine_tuning", values={"epoch": 3, "step": 20, "learning": 5})
-    assert 'class="turn"' not in drawing(told(events))
-    text = drawing(told([*events[:-1], note, note, events[-1]]))
+    note = LogMessage(code="fine_tuning", values={"epoch": 3, "step": 20, "learning": 5})
+    assert 'class="turn"' not in render_curves(told(events))
+    text = render_curves(told([*events[:-1], note, note, events[-1]]))
     assert text.count('<line class="turn" x1="50%" x2="50%"') == 3
-    assert messages.text("curve.fine_tuning") in text
+    assert messages.get_text("curve.fine_tuning") in text
 
 
 def test_the_axis_spans_the_whole_run_while_it_goes_on_and_what_was_done_when_it_is_over() -> None:
     half = fabricated.story(epochs=2)
-    assert curves(told(half)).steps == 40
-    assert curves(told([*half, fabricated.ended("stopped")])).steps == 20
+    assert build_curves(told(half)).step_count == 40
+    assert build_curves(told([*half, fabricated.ended("stopped")])).step_count == 20
 
 
 def test_a_resumed_run_shows_each_step_once_and_what_was_measured_again_as_measured_last() -> None:
@@ -88,7 +88,7 @@ def test_unknown_values_are_gaps_and_never_text() -> None:
     events = fabricated.story(epochs=1)
     events[6] = fabricated.step(5, loss=float("nan"), accuracy=float("inf"))
     events.append(fabricated.epoch(2, None, best=False))
-    text = drawing(told(events))
+    text = render_curves(told(events))
     assert not re.search(r"\b(nan|NaN|inf|None)\b", text)
     shown = ElementTree.fromstring(text)
     assert len(shown.findall(".//figure[@data-name='loss']//polyline[@class='raw train']")) == 2
@@ -104,7 +104,7 @@ def test_thinning_keeps_every_peak_and_both_ends() -> None:
     random = np.random.default_rng(0)
     y = random.normal(size=100_000)
     y[51_234], y[77_777] = 40.0, -40.0
-    thinned = thin(Series(np.arange(100_000.0), y), 300)
+    thinned = thin_curve(CurvePoints(np.arange(100_000.0), y), 300)
     assert len(thinned.x) <= 302
     assert {thinned.x[0], thinned.x[-1]} == {0, 99_999}
     assert (51_234, 40.0) in zip(thinned.x, thinned.y, strict=True)
@@ -113,8 +113,8 @@ def test_thinning_keeps_every_peak_and_both_ends() -> None:
 
 
 def test_few_points_are_left_alone() -> None:
-    series = Series(np.arange(300.0), np.ones(300))
-    assert thin(series, 300) is series
+    series = CurvePoints(np.arange(300.0), np.ones(300))
+    assert thin_curve(series, 300) is series
 
 
 def test_a_long_run_is_no_larger_on_the_page_than_a_short_one() -> None:
@@ -124,8 +124,8 @@ def test_a_long_run_is_no_larger_on_the_page_than_a_short_one() -> None:
         events: list[Event] = [fabricated.started(epochs=20, per_epoch=per_epoch)]
         events += [fabricated.step(one, per_epoch) for one in range(1, count + 1)]
         shown = drawn(events)
-        assert len(points(shown, "loss", "raw train")) <= POINTS + 2
-        sizes[count] = len(drawing(told(events)))
+        assert len(points(shown, "loss", "raw train")) <= MAX_CURVE_POINTS + 2
+        sizes[count] = len(render_curves(told(events)))
     assert sizes[100_000] < min(30_000, 1.25 * sizes[2_000])
 
 
@@ -142,9 +142,9 @@ def test_one_wild_step_does_not_press_the_curves_flat() -> None:
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]), (0, 30, [0, 10, 20, 30]), (0.1, 0.32, [0.1, 0.15, 0.2, 0.25, 0.3])],
 )
 def test_ticks_are_round_numbers_inside_the_axis(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high, 5) == pytest.approx(expected)
+    assert compute_ticks(low, high, 5) == pytest.approx(expected)
 
 
 def test_who_cannot_see_the_curves_is_told() -> None:
-    text = drawing(told(fabricated.story()))
+    text = render_curves(told(fabricated.story()))
     assert "Validation accuracy went from 12.5 % to 87.5 % in 5 measurements." in text

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
 
 ORIENTATION = 0x0112
@@ -28,7 +28,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def opened(data: bytes) -> np.ndarray:
-    return decode.read(io.BytesIO(data))
+    return decode.read_image(io.BytesIO(data))
 
 
 def scenery(width: int = 120, height: int = 90) -> Image.Image:
@@ -86,7 +86,7 @@ def test_a_lossy_picture_gives_nearly_its_pixels(kind: str) -> None:
 def test_what_a_file_is_its_content_decides_not_its_name(tmp_path: Path) -> None:
     file = tmp_path / "really_a_png.jpg"
     file.write_bytes(encoded(scenery(), "PNG"))
-    np.testing.assert_array_equal(decode.read(file), np.asarray(scenery()))
+    np.testing.assert_array_equal(decode.read_image(file), np.asarray(scenery()))
 
 
 def test_a_path_a_string_and_a_stream_give_the_same_pixels(tmp_path: Path) -> None:
@@ -94,10 +94,10 @@ def test_a_path_a_string_and_a_stream_give_the_same_pixels(tmp_path: Path) -> No
     file.write_bytes(encoded(scenery(), "JPEG"))
     with open(file, "rb") as stream:
         stream.seek(7)
-        from_stream = decode.read(stream)
+        from_stream = decode.read_image(stream)
         assert not stream.closed
-    np.testing.assert_array_equal(decode.read(file), from_stream)
-    np.testing.assert_array_equal(decode.read(str(file)), from_stream)
+    np.testing.assert_array_equal(decode.read_image(file), from_stream)
+    np.testing.assert_array_equal(decode.read_image(str(file)), from_stream)
 
 
 # Upright
@@ -122,13 +122,13 @@ def test_a_picture_taken_with_the_camera_turned_stands_upright(kind: str, orient
     pixels = opened(data)
     assert pixels.shape == (32, 64, 3)
     assert np.abs(pixels.astype(int) - quarters()).mean() < 8
-    assert decode.size(io.BytesIO(data)) == decode.check(io.BytesIO(data)) == (64, 32)
+    assert decode.read_image_size(io.BytesIO(data)) == decode.verify_image(io.BytesIO(data)) == (64, 32)
 
 
 def test_a_damaged_note_about_the_camera_does_not_spoil_the_picture() -> None:
     data = encoded(scenery(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09garbage")
     assert opened(data).shape == (90, 120, 3)
-    assert decode.size(io.BytesIO(data)) == (120, 90)
+    assert decode.read_image_size(io.BytesIO(data)) == (120, 90)
 
 
 # Size
@@ -150,8 +150,8 @@ def test_a_large_jpeg_is_decoded_smaller_but_its_short_side_keeps_at_least(
     width: int, height: int, at_least: int, shape: tuple[int, int]
 ) -> None:
     data = encoded(Image.new("RGB", (width, height)), "JPEG")
-    assert decode.read(io.BytesIO(data), at_least=at_least).shape[:2] == shape
-    assert decode.size(io.BytesIO(data)) == decode.check(io.BytesIO(data)) == (width, height)
+    assert decode.read_image(io.BytesIO(data), min_side=at_least).shape[:2] == shape
+    assert decode.read_image_size(io.BytesIO(data)) == decode.verify_image(io.BytesIO(data)) == (width, height)
 
 
 # Colours
@@ -256,7 +256,7 @@ def test_of_several_frames_it_is_the_first(kind: str) -> None:
 )
 def test_a_large_picture_converted_in_bands_is_the_same(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = opened(data)
-    monkeypatch.setattr(decode, "_BAND", 1000)
+    monkeypatch.setattr(decode, "CONVERT_BAND_PIXELS", 1000)
     np.testing.assert_array_equal(opened(data), whole)
 
 
@@ -288,8 +288,8 @@ def test_a_large_picture_converted_in_bands_is_the_same(data: bytes, monkeypatch
 )
 def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path, name: str, content: bytes, code: str) -> None:
     (tmp_path / name).write_bytes(content)
-    for test in (decode.read, decode.check):
-        with pytest.raises(PictureError) as caught:
+    for test in (decode.read_image, decode.verify_image):
+        with pytest.raises(ImageError) as caught:
             test(tmp_path / name)
         error = caught.value
         assert error.code == code
@@ -301,8 +301,8 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path, name: str,
 def test_a_missing_file_a_folder_and_a_pipe_are_named(tmp_path: Path) -> None:
     for path, code in ((tmp_path / "none.jpg", "missing"), (tmp_path, "not_a_picture"), (Path("/dev/null"), None)):
         if code or path.exists():
-            with pytest.raises(PictureError) as caught:
-                decode.read(path)
+            with pytest.raises(ImageError) as caught:
+                decode.read_image(path)
             assert caught.value.code == (code or "not_a_picture")
 
 
@@ -318,31 +318,31 @@ def test_a_file_that_may_not_be_read_and_a_full_memory_are_told_apart(
 
         with monkeypatch.context() as patch:
             patch.setattr(Image, "open", refuse)
-            with pytest.raises(PictureError) as caught:
-                decode.read(file)
+            with pytest.raises(ImageError) as caught:
+                decode.read_image(file)
         assert caught.value.code == code
         assert caught.value.__cause__ is raised
 
 
 def test_the_limits_are_inclusive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened(encoded(Image.new("L", (200, 1)), "PNG")).shape == (1, 200, 3)
-    monkeypatch.setattr(decode, "LIMIT_PIXELS", 120 * 90)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 120 * 90)
     assert opened(encoded(scenery(120, 90), "PNG")).shape == (90, 120, 3)
-    with pytest.raises(PictureError, match="megapixels"):
+    with pytest.raises(ImageError, match="megapixels"):
         opened(encoded(scenery(121, 90), "PNG"))
 
 
 def test_the_header_tells_the_size_of_a_picture_that_is_cut_short() -> None:
-    assert decode.size(io.BytesIO(encoded(scenery(), "JPEG")[:1500])) == (120, 90)
+    assert decode.read_image_size(io.BytesIO(encoded(scenery(), "JPEG")[:1500])) == (120, 90)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_the_cheap_check_finds_every_jpeg_that_is_cut_short(share: float, progressive: bool) -> None:
     data = encoded(scenery(400, 300), "JPEG", progressive=progressive)
-    assert decode.check(io.BytesIO(data)) == (400, 300)
-    with pytest.raises(PictureError):
-        decode.check(io.BytesIO(data[: int(len(data) * share)]))
+    assert decode.verify_image(io.BytesIO(data)) == (400, 300)
+    with pytest.raises(ImageError):
+        decode.verify_image(io.BytesIO(data[: int(len(data) * share)]))
 
 
 # Manners
@@ -355,7 +355,7 @@ def test_pillows_warnings_do_not_reach_anyone() -> None:
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         assert opened(data).shape == (90, 120, 3)
-        with pytest.raises(PictureError):  # large enough for Pillow to warn, small enough for it to open
+        with pytest.raises(ImageError):  # large enough for Pillow to warn, small enough for it to open
             opened(bare_png(10_000, 10_000))
     assert not heard
 
@@ -364,12 +364,12 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(encoded(scenery(), "JPEG"))
     (tmp_path / "cut.jpg").write_bytes(encoded(scenery(), "JPEG")[:1000])
     (tmp_path / "text.jpg").write_text("no picture")
-    decode.read(tmp_path / "good.jpg")
-    decode.check(tmp_path / "good.jpg")
-    decode.size(tmp_path / "cut.jpg")
+    decode.read_image(tmp_path / "good.jpg")
+    decode.verify_image(tmp_path / "good.jpg")
+    decode.read_image_size(tmp_path / "cut.jpg")
     for name in ("cut.jpg", "text.jpg"):
-        with pytest.raises(PictureError):
-            decode.read(tmp_path / name)
+        with pytest.raises(ImageError):
+            decode.read_image(tmp_path / name)
     assert not [file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]
 
 
@@ -385,8 +385,8 @@ def test_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
 
     def look(name: str) -> bytes | str:
         try:
-            return decode.read(tmp_path / name).tobytes()
-        except PictureError as error:
+            return decode.read_image(tmp_path / name).tobytes()
+        except ImageError as error:
             return error.code
 
     alone = {name: look(name) for name in contents}
@@ -441,16 +441,16 @@ def test_two_hundred_damaged_files_are_read_or_named_and_nothing_else_happens(tm
     for index in range(200):
         data = bytearray(chance.choice(whole))
         chance.choice((cut, flip, blank, behead, graft))(data)
-        file = tmp_path / f"{index}{chance.choice(sorted(decode.EXTENSIONS))}"
+        file = tmp_path / f"{index}{chance.choice(sorted(decode.IMAGE_SUFFIXES))}"
         file.write_bytes(data)
         try:
-            width, height = decode.check(file)
-        except PictureError as error:
+            width, height = decode.verify_image(file)
+        except ImageError as error:
             named.append(str(error))
-            with pytest.raises(PictureError):
-                decode.read(file)
+            with pytest.raises(ImageError):
+                decode.read_image(file)
         else:
-            assert decode.read(file).shape == (height, width, 3)
+            assert decode.read_image(file).shape == (height, width, 3)
             read.append(file.name)
     assert len(read) > 20
     assert len(named) > 20

@@ -18,15 +18,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
 from ftlab.data.loading import decode_pool
-from ftlab.data.loading.decode_pool import Decoders
+from ftlab.data.loading.decode_pool import DecodePool
 
 
 def instead(read: str) -> str:
     """What a process runs when it reads by the expression `read` of a file and what `at_least` says."""
-    return decode_pool._CODE.replace("decode_pool._serve", f"decode_pool._read = {read}; decode_pool._serve")
+    return decode_pool.WORKER_CODE.replace("decode_pool.serve_requests", f"decode_pool.read_or_error = {read}; decode_pool.serve_requests")
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -63,8 +63,8 @@ def all_kinds(folder: Path) -> list[Path]:
     return [*files, *(folder / name for name in [*kinds, *others])]
 
 
-def same(one: decode.Pixels | PictureError, other: decode.Pixels | PictureError) -> bool:
-    if isinstance(one, PictureError) or isinstance(other, PictureError):
+def same(one: decode.ImageArray | ImageError, other: decode.ImageArray | ImageError) -> bool:
+    if isinstance(one, ImageError) or isinstance(other, ImageError):
         facts = [(type(it), getattr(it, "code", ""), getattr(it, "values", {}), str(it)) for it in (one, other)]
         return facts[0] == facts[1]
     return one.dtype == other.dtype == np.uint8 and np.array_equal(one, other)
@@ -72,14 +72,12 @@ def same(one: decode.Pixels | PictureError, other: decode.Pixels | PictureError)
 
 def test_processes_and_threads_give_in_order_what_the_door_for_pixels_gives(tmp_path: Path) -> None:
     files = all_kinds(tmp_path / "all")
-    expected = [decode_pool._read(file, 100) for file in files]
-    refused = [one.code for one in expected if isinstance(one, PictureError)]
+    expected = [decode_pool.read_or_error(file, 100) for file in files]
+    refused = [one.code for one in expected if isinstance(one, ImageError)]
     assert refused == ["truncated", "web_page", "too_long", "missing"]
-    assert [one.shape for one in expected if not isinstance(one, PictureError)][-6] == (125, 150, 3), (
-        "turned, a quarter"
-    )
+    assert [one.shape for one in expected if not isinstance(one, ImageError)][-6] == (125, 150, 3), "turned, a quarter"
     for processes in (True, False):
-        with Decoders(2, 100, processes=processes) as reading:
+        with DecodePool(2, 100, use_processes=processes) as reading:
             chunks = [reading.submit(files[start : start + 4]) for start in range(0, len(files), 4)]
             found = [one for chunk in chunks for one in chunk.result()]
             assert reading.submit([]).result() == []
@@ -96,8 +94,8 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
     program.write_text(
         "from ftlab.data.loading import decode_pool\n"
         "print('once')\n"
-        f"decode_pool._CODE = {asks!r}\n"
-        "with decode_pool.Decoders(1, 64, processes=True) as reading:\n"
+        f"decode_pool.WORKER_CODE = {asks!r}\n"
+        "with decode_pool.DecodePool(1, 64, use_processes=True) as reading:\n"
         "    print(reading.submit(['any']).result()[0].code)\n",
         encoding="utf-8",
     )
@@ -108,13 +106,13 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
 BUSY = "lambda *_: __import__('time').sleep(0.5) or decode_pool.np.ones((9, 9))"
 
 
-@pytest.mark.parametrize("read", ["decode_pool._read", BUSY], ids=["idle", "busy"])
+@pytest.mark.parametrize("read", ["decode_pool.read_or_error", BUSY], ids=["idle", "busy"])
 def test_processes_end_without_a_word_when_their_parent_is_killed(read: str) -> None:
     program = (
         "import time\n"
         "from ftlab.data.loading import decode_pool\n"
-        f"decode_pool._CODE = {instead(read)!r}\n"
-        "with decode_pool.Decoders(2, 64, processes=True) as reading:\n"
+        f"decode_pool.WORKER_CODE = {instead(read)!r}\n"
+        "with decode_pool.DecodePool(2, 64, use_processes=True) as reading:\n"
         "    asked = [reading.submit(['any']) for _ in range(3)]\n"
         "    asked[0].result()\n"
         "    print('begun', flush=True)\n"
@@ -135,12 +133,12 @@ def test_processes_end_without_a_word_when_their_parent_is_killed(read: str) -> 
 @pytest.mark.parametrize("processes", [True, False])
 def test_closing_leaves_no_process_and_no_thread(processes: bool, tiny_folder: Path) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
-    with Decoders(2, 64, processes=processes) as reading:
+    with DecodePool(2, 64, use_processes=processes) as reading:
         asked = [reading.submit(files) for _ in range(20)]
         asked[0].result()
-        assert all(process.poll() is None for process in reading._started)
-    assert len(reading._started) == 2 * processes
-    assert all(process.poll() is not None for process in reading._started)
+        assert all(process.poll() is None for process in reading.worker_processes)
+    assert len(reading.worker_processes) == 2 * processes
+    assert all(process.poll() is not None for process in reading.worker_processes)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
     assert all(one.done() for one in asked)
     with pytest.raises(RuntimeError):
@@ -148,8 +146,8 @@ def test_closing_leaves_no_process_and_no_thread(processes: bool, tiny_folder: P
 
 
 def test_closing_does_not_wait_for_what_a_process_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_pool, "_CODE", instead("lambda *_: __import__('time').sleep(600)"))
-    with Decoders(1, 64, processes=True) as reading:
+    monkeypatch.setattr(decode_pool, "WORKER_CODE", instead("lambda *_: __import__('time').sleep(600)"))
+    with DecodePool(1, 64, use_processes=True) as reading:
         begun, waiting = reading.submit([Path("one")]), reading.submit([Path("two")])
         while not begun.running():
             time.sleep(0.01)
@@ -164,25 +162,23 @@ def test_nothing_is_lost_where_a_process_is_missing_and_the_log_says_so(
 ) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
     if how == "crashed":
-        dies = (
-            "lambda file, n: decode_pool.os._exit(1) if 'blue' in file else decode_pool.decode.read(file, at_least=n)"
-        )
-        monkeypatch.setattr(decode_pool, "_CODE", instead(dies))
+        dies = "lambda file, n: decode_pool.os._exit(1) if 'blue' in file else decode_pool.decode.read_image(file, min_side=n)"
+        monkeypatch.setattr(decode_pool, "WORKER_CODE", instead(dies))
     if how == "never started":
         monkeypatch.setattr(sys, "executable", os.fspath(tiny_folder / "python"))
     if how == "talks nonsense":
-        monkeypatch.setattr(decode_pool, "_CODE", f"print('hello', flush=True); {decode_pool._CODE}")
+        monkeypatch.setattr(decode_pool, "WORKER_CODE", f"print('hello', flush=True); {decode_pool.WORKER_CODE}")
     found = []
-    with Decoders(2, 512, processes=True) as reading:
+    with DecodePool(2, 512, use_processes=True) as reading:
         assert reading.submit([]).result() == []
-        assert len(reading._started) == (0 if how == "never started" else 2)
+        assert len(reading.worker_processes) == (0 if how == "never started" else 2)
         for start in range(0, len(files), 4):
             found += reading.submit(files[start : start + 4]).result()
             if how == "killed":
-                for process in reading._started:
+                for process in reading.worker_processes:
                     process.kill()
     assert len(found) == len(files)
-    assert all(map(same, found, map(decode.read, files)))
+    assert all(map(same, found, map(decode.read_image, files)))
     said = "by threads" if how == "never started" else "is gone"
     assert {said in record.message for record in caplog.records} == {True}
     assert len(caplog.records) == (1 if how == "never started" else 2)
@@ -192,12 +188,12 @@ def test_nothing_is_lost_where_a_process_is_missing_and_the_log_says_so(
 def test_a_bug_is_not_taken_for_a_bad_picture(
     processes: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(file: Path, at_least: int) -> decode.Pixels:
+    def broken(file: Path, min_side: int) -> decode.ImageArray:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(decode, "read", broken)
-    monkeypatch.setattr(decode_pool, "_CODE", instead("lambda *_: 1 / 0"))
-    with Decoders(1, 64, processes=processes) as reading, pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(decode, "read_image", broken)
+    monkeypatch.setattr(decode_pool, "WORKER_CODE", instead("lambda *_: 1 / 0"))
+    with DecodePool(1, 64, use_processes=processes) as reading, pytest.raises(ZeroDivisionError):
         reading.submit([Path("any")]).result()
     assert ("ZeroDivisionError" in capfd.readouterr().err) == processes
 
@@ -205,9 +201,9 @@ def test_a_bug_is_not_taken_for_a_bad_picture(
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is not sent to another group there")
 def test_ctrl_c_is_for_the_parent_alone(tiny_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
-    with Decoders(1, 64, processes=True) as reading:
+    with DecodePool(1, 64, use_processes=True) as reading:
         reading.submit(files).result()
-        (process,) = reading._started
+        (process,) = reading.worker_processes
         assert os.getpgid(process.pid) != os.getpgid(0)
         process.send_signal(signal.SIGINT)
         reading.submit(files).result()

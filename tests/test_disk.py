@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
 def test_what_is_written_takes_the_place_of_the_old(folder: Path) -> None:
     file = folder / "x"
     file.write_text("old")
-    with file_io.fresh(file) as part:
+    with file_io.atomic_write(file) as part:
         part.write_text("new")
         assert file.read_text() == "old"
         assert part.parent == folder, "on the same disk"
@@ -36,7 +36,7 @@ def test_what_is_written_takes_the_place_of_the_old(folder: Path) -> None:
 def test_the_old_can_move_aside(folder: Path) -> None:
     file, before = folder / "x", folder / "y"
     for text in ("one", "two", "three"):
-        with file_io.fresh(file, before) as part:
+        with file_io.atomic_write(file, before) as part:
             part.write_text(text)
     assert (file.read_text(), before.read_text()) == ("three", "two")
 
@@ -46,7 +46,7 @@ def test_an_error_leaves_the_old_and_nothing_beside_it(folder: Path) -> None:
     file.write_text("old")
 
     def interrupted() -> None:
-        with file_io.fresh(file) as part:
+        with file_io.atomic_write(file) as part:
             part.write_text("half")
             raise ZeroDivisionError
 
@@ -64,7 +64,7 @@ def test_so_does_a_disk_that_is_full(folder: Path, monkeypatch: pytest.MonkeyPat
     file = folder / "x"
     file.write_text("old")
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match="No space left"), file_io.fresh(file) as part:
+    with pytest.raises(OSError, match="No space left"), file_io.atomic_write(file) as part:
         part.write_text("new")
     assert file.read_text() == "old"
     assert names(folder) == ["x"]
@@ -87,7 +87,7 @@ def test_nothing_is_in_place_before_it_is_on_the_disk_and_the_move_is_settled(
 
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, noted(name))
-    with file_io.fresh(folder / "x") as part:
+    with file_io.atomic_write(folder / "x") as part:
         part.write_text("new")
     assert told == ["fsync", "replace", "fsync"]
 
@@ -99,10 +99,10 @@ def test_what_killed_processes_left_is_swept_away_and_what_is_being_written_is_n
     for name in (f"x.{gone}-1.part", f"x.{os.getpid()}-1.part", "x.part"):
         (inner / name).touch()
     (folder / "kept").touch()
-    file_io.sweep(folder)
+    file_io.remove_stale_parts(folder)
     assert names(inner) == [f"x.{os.getpid()}-1.part"]
     assert (folder / "kept").exists()
 
 
 def test_free_room_is_told_in_bytes(folder: Path) -> None:
-    assert file_io.free(folder) > 1_000_000
+    assert file_io.get_free_bytes(folder) > 1_000_000

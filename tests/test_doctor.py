@@ -16,19 +16,19 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.planted import nothing, plant, reencode
+from benchmarks.planted import make_blank_jpeg, plant_faults, reencode_image
 from ftlab.audit import duplicates, embedding_map, embeddings, examine, findings, image_quality, label_errors
-from ftlab.audit.embeddings import Facts, Measured
-from ftlab.audit.findings import Report
+from ftlab.audit.embeddings import DatasetMeasurements, FileMeasurement
+from ftlab.audit.findings import AuditReport
 from ftlab.cli import main
 from ftlab.config import backbones
 from ftlab.data.dataset import catalog
-from ftlab.data.dataset.catalog import Item
+from ftlab.data.dataset.catalog import ImageItem
 from ftlab.data.images import decode
 from ftlab.data.transforms import preprocess
 from ftlab.runs.jobs import audit_job
 
-PREP = preprocess.of(backbones.get(backbones.DEFAULT))
+PREP = preprocess.from_spec(backbones.get_backbone_spec(backbones.DEFAULT_BACKBONE))
 
 
 def scene(seed: int, width: int = 200, height: int = 150) -> np.ndarray:
@@ -38,24 +38,34 @@ def scene(seed: int, width: int = 200, height: int = 150) -> np.ndarray:
     return np.clip(coarse + dice.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
-def measured(*pictures: np.ndarray, vectors: torch.Tensor | None = None) -> Measured:
+def measured(*pictures: np.ndarray, vectors: torch.Tensor | None = None) -> DatasetMeasurements:
     """What would be measured of these pixels."""
     facts = [
-        Facts(0, 0, f"{i}", f"{i}", one.shape[1], one.shape[0], embeddings.blur(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)))
+        FileMeasurement(
+            0,
+            0,
+            f"{i}",
+            f"{i}",
+            one.shape[1],
+            one.shape[0],
+            embeddings.measure_blur(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)),
+        )
         for i, one in enumerate(pictures)
     ]
     small = np.stack([cv2.resize(one, (32, 32), interpolation=cv2.INTER_AREA) for one in pictures]).astype(np.uint8)
-    items = [("train", Item(f"{i}.jpg", 0)) for i in range(len(pictures))]
-    return Measured(items, facts, small, torch.ones(len(pictures), 4).half() if vectors is None else vectors, [])
+    items = [("train", ImageItem(f"{i}.jpg", 0)) for i in range(len(pictures))]
+    return DatasetMeasurements(
+        items, facts, small, torch.ones(len(pictures), 4).half() if vectors is None else vectors, []
+    )
 
 
 def every(count: int) -> np.ndarray:
     return np.arange(count, dtype=np.intp)
 
 
-def examined(folder: Path) -> Report:
-    *_, report = examine.examine(catalog.scan(folder))
-    assert isinstance(report, Report)
+def examined(folder: Path) -> AuditReport:
+    *_, report = examine.audit_dataset(catalog.scan(folder))
+    assert isinstance(report, AuditReport)
     return report
 
 
@@ -66,9 +76,9 @@ def examined(folder: Path) -> Report:
 @pytest.mark.parametrize("share", [0.3, 0.8, 1.5])
 def test_a_picture_saved_anew_is_a_near_copy(tmp_path: Path, share: float, quality_of_copy: int) -> None:
     Image.fromarray(scene(1)).save(tmp_path / "a.png")
-    reencode(tmp_path / "a.png", tmp_path / "b.jpg", share=share, quality=quality_of_copy)
-    found = measured(scene(0), scene(1), decode.read(tmp_path / "b.jpg"), scene(2))
-    assert duplicates.near(found, every(4)) == [[1, 2]]
+    reencode_image(tmp_path / "a.png", tmp_path / "b.jpg", scale=share, quality=quality_of_copy)
+    found = measured(scene(0), scene(1), decode.read_image(tmp_path / "b.jpg"), scene(2))
+    assert duplicates.find_near_duplicates(found, every(4)) == [[1, 2]]
 
 
 def test_drawings_on_the_same_ground_are_no_copies() -> None:
@@ -78,19 +88,19 @@ def test_drawings_on_the_same_ground_are_no_copies() -> None:
         return page
 
     pages = [drawn(x, y) for x in (30, 45, 60, 75, 90) for y in (30, 45, 60, 75, 90)]
-    assert duplicates.near(measured(*pages), every(25)) == []
+    assert duplicates.find_near_duplicates(measured(*pages), every(25)) == []
 
 
 def test_pictures_that_the_backbone_tells_apart_are_no_near_copies() -> None:
     vectors = torch.eye(2).half()
-    assert duplicates.near(measured(scene(1), scene(1), vectors=vectors), every(2)) == []
+    assert duplicates.find_near_duplicates(measured(scene(1), scene(1), vectors=vectors), every(2)) == []
 
 
 def test_unrelated_pictures_differ_in_about_half_of_the_hash() -> None:
-    codes = duplicates.codes(measured(*map(scene, range(40))).small)
+    codes = duplicates.compute_hashes(measured(*map(scene, range(40))).thumbnails)
     distance = np.bitwise_count(codes[:, None] ^ codes[None])[np.triu_indices(40, 1)]
     assert 28 < distance.mean() < 36
-    assert distance.min() > duplicates.BITS
+    assert distance.min() > duplicates.MAX_HASH_DISTANCE_BITS
 
 
 # --- quality
@@ -98,41 +108,46 @@ def test_unrelated_pictures_differ_in_about_half_of_the_hash() -> None:
 
 def test_a_picture_of_one_colour_is_blank_whatever_its_grain() -> None:
     dice = random.Random(0)
-    blank = [np.asarray(Image.open(io.BytesIO(nothing(dice)))) for _ in range(6)]
+    blank = [np.asarray(Image.open(io.BytesIO(make_blank_jpeg(dice)))) for _ in range(6)]
     dark = (scene(3) // 6).astype(np.uint8)
-    assert image_quality.blank(measured(*blank, scene(1), dark)).tolist() == [True] * 6 + [False] * 2
+    assert image_quality.find_blank(measured(*blank, scene(1), dark)).tolist() == [True] * 6 + [False] * 2
 
 
 def test_blur_grows_with_blur_and_not_with_size_or_light() -> None:
     grey = cv2.cvtColor(scene(5, 400, 300), cv2.COLOR_RGB2GRAY)
-    found = [embeddings.blur(cv2.GaussianBlur(grey, (0, 0), sigma) if sigma else grey) for sigma in (0, 1, 3, 6)]
+    found = [
+        embeddings.measure_blur(cv2.GaussianBlur(grey, (0, 0), sigma) if sigma else grey) for sigma in (0, 1, 3, 6)
+    ]
     assert found == sorted(found)
     assert found[0] < 0.3 < 0.7 < found[-1]
-    assert embeddings.blur(grey // 3) == pytest.approx(found[0], abs=0.02)
-    assert embeddings.blur(grey[:150, :200]) == pytest.approx(found[0], abs=0.02)
-    assert embeddings.blur(np.zeros((20, 20), np.uint8)) == 1.0
+    assert embeddings.measure_blur(grey // 3) == pytest.approx(found[0], abs=0.02)
+    assert embeddings.measure_blur(grey[:150, :200]) == pytest.approx(found[0], abs=0.02)
+    assert embeddings.measure_blur(np.zeros((20, 20), np.uint8)) == 1.0
 
 
 def test_a_blurred_picture_is_found_among_sharp_ones() -> None:
     blurred = cv2.GaussianBlur(scene(50), (0, 0), 5)
     found = measured(*map(scene, range(30)), blurred.astype(np.uint8))
-    assert np.nonzero(image_quality.blurred(found, np.ones(31, bool)))[0].tolist() == [30]
+    assert np.nonzero(image_quality.find_blurred(found, np.ones(31, bool)))[0].tolist() == [30]
 
 
 def test_tiny_and_odd_pictures_are_found_among_others_but_not_in_a_set_of_such() -> None:
     usual, tiny, strip = scene(1, 400, 300), scene(2, 40, 30), scene(3, 500, 100)
     mixed = measured(usual, usual, usual, tiny, strip)
-    assert image_quality.tiny(mixed, PREP)[0].tolist() == [False, False, False, True, False]
-    assert image_quality.odd(mixed)[0].tolist() == [False, False, False, False, True]
-    assert not image_quality.tiny(mixed, PREP)[1]
+    assert image_quality.find_tiny(mixed, PREP)[0].tolist() == [False, False, False, True, False]
+    assert image_quality.find_odd_shaped(mixed)[0].tolist() == [False, False, False, False, True]
+    assert not image_quality.find_tiny(mixed, PREP)[1]
     assert (
-        image_quality.tiny(measured(tiny, tiny, tiny), PREP)[0].any(),
-        image_quality.tiny(measured(tiny), PREP)[1],
+        image_quality.find_tiny(measured(tiny, tiny, tiny), PREP)[0].any(),
+        image_quality.find_tiny(measured(tiny), PREP)[1],
     ) == (
         False,
         True,
     )
-    assert (image_quality.odd(measured(strip, strip))[0].any(), image_quality.odd(measured(strip))[1]) == (False, True)
+    assert (
+        image_quality.find_odd_shaped(measured(strip, strip))[0].any(),
+        image_quality.find_odd_shaped(measured(strip))[1],
+    ) == (False, True)
 
 
 # --- labels and outsiders
@@ -145,8 +160,10 @@ def clouds(count: int, classes: int = 3, spread: float = 0.25) -> tuple[torch.Te
     return middles[own] + spread * torch.randn(count, 40, generator=dice), own
 
 
-def suspects(vectors: torch.Tensor, own: torch.Tensor, groups: np.ndarray | None = None) -> list[label_errors.Suspect]:
-    *_, found = label_errors.suspects(vectors, own, every(len(own)) if groups is None else groups)
+def suspects(
+    vectors: torch.Tensor, own: torch.Tensor, groups: np.ndarray | None = None
+) -> list[label_errors.LabelIssue]:
+    *_, found = label_errors.find_label_errors(vectors, own, every(len(own)) if groups is None else groups)
     assert isinstance(found, list)
     return found
 
@@ -157,10 +174,10 @@ def test_wrong_labels_are_found_with_the_right_ones() -> None:
     for index in (3, 50, 77, 120):
         wrong[index] = (own[index] + 1) % 3
     found = suspects(vectors, wrong)
-    named = {one.index: one.label for one in found}
+    named = {one.index: one.suggested_label for one in found}
     assert named.items() <= {index: int(own[index]) for index in (3, 50, 77, 120)}.items()
     assert len(named) >= 3
-    assert all(one.given < 0.1 < 0.9 < one.probable for one in found)
+    assert all(one.label_probability < 0.1 < 0.9 < one.suggested_probability for one in found)
 
 
 def test_right_labels_are_not_suspected() -> None:
@@ -190,16 +207,16 @@ def test_a_copy_does_not_vouch_for_a_wrong_label() -> None:
 def test_the_confident_class_is_that_of_the_paper() -> None:
     # The means of the own class are 0.75 and 0.6. Row 2 reaches neither class's; row 3 reaches that of class 0.
     found = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
-    said = label_errors.confident(found, torch.tensor([0, 0, 1, 1, 1, 1]))
+    said = label_errors.suggest_labels(found, torch.tensor([0, 0, 1, 1, 1, 1]))
     assert said.tolist() == [0, 0, 1, 0, 1, 1]
 
 
 def test_a_picture_unlike_all_others_is_an_outsider() -> None:
     vectors, _ = clouds(100)
     vectors[41] = torch.randn(40, generator=torch.Generator().manual_seed(9))
-    assert [index for index, _ in label_errors.outsiders(vectors)] == [41]
-    assert label_errors.outsiders(clouds(100)[0]) == []
-    assert label_errors.outsiders(vectors[:10]) == []
+    assert [index for index, _ in label_errors.find_outliers(vectors)] == [41]
+    assert label_errors.find_outliers(clouds(100)[0]) == []
+    assert label_errors.find_outliers(vectors[:10]) == []
 
 
 # --- map
@@ -207,15 +224,15 @@ def test_a_picture_unlike_all_others_is_an_outsider() -> None:
 
 def test_the_map_lays_alike_pictures_together_and_is_always_the_same() -> None:
     vectors, own = clouds(90)
-    places = embedding_map.embedded(vectors)
+    places = embedding_map.run_tsne(vectors)
     near = torch.cdist(places, places).fill_diagonal_(torch.inf).argmin(1)
     assert (own[near] == own).float().mean() > 0.95
-    assert torch.equal(places, embedding_map.embedded(vectors))
+    assert torch.equal(places, embedding_map.run_tsne(vectors))
 
 
 @pytest.mark.parametrize("vectors", [torch.ones(12, 6), torch.zeros(12, 6)])
 def test_pictures_that_are_all_alike_have_a_map_too(vectors: torch.Tensor) -> None:
-    assert embedding_map.embedded(vectors).isfinite().all()
+    assert embedding_map.run_tsne(vectors).isfinite().all()
 
 
 def test_each_point_of_the_map_has_its_thumbnail_and_a_file_that_is_gone_a_grey_one(tmp_path: Path) -> None:
@@ -224,10 +241,10 @@ def test_each_point_of_the_map_has_its_thumbnail_and_a_file_that_is_gone_a_grey_
     for file, colour in zip(files, colours, strict=True):
         Image.new("RGB", (90, 70), colour).save(file)
     files[5].unlink()
-    shown = [findings.Shown(file.name, "x", "train") for file in files]
-    drawn = embedding_map.drawn(files, shown, torch.randn(12, 8))
+    shown = [findings.ImageRef(file.name, "x", "train") for file in files]
+    drawn = embedding_map.build_embedding_map(files, shown, torch.randn(12, 8))
     assert drawn is not None
-    assert embedding_map.drawn(files[:7], shown[:7], torch.randn(7, 8)) is None
+    assert embedding_map.build_embedding_map(files[:7], shown[:7], torch.randn(7, 8)) is None
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn.sheet))))
     for point, colour in zip(drawn.points, colours, strict=True):
         row, column = divmod(point.at, drawn.columns)
@@ -249,8 +266,8 @@ def faulty(tiny_folder: Path) -> Path:
     shutil.copy(tiny_folder / "amber" / "amber_1.jpg", tiny_folder / "blue" / "copy.jpg")
     with Image.open(tiny_folder / "green" / "green_0.png") as image:
         image.save(tiny_folder / "green" / "same.bmp")
-    reencode(tiny_folder / "green" / "green_2.jpg", tiny_folder / "green" / "again.jpg", share=0.6, quality=70)
-    (tiny_folder / "blue" / "blank.jpg").write_bytes(nothing(random.Random(1)))
+    reencode_image(tiny_folder / "green" / "green_2.jpg", tiny_folder / "green" / "again.jpg", scale=0.6, quality=70)
+    (tiny_folder / "blue" / "blank.jpg").write_bytes(make_blank_jpeg(random.Random(1)))
     (tiny_folder / "blue" / "cut.jpg").write_bytes((tiny_folder / "blue" / "blue_1.jpg").read_bytes()[:900])
     return tiny_folder
 
@@ -259,14 +276,14 @@ def test_everything_planted_is_found_and_nothing_else(faulty: Path) -> None:
     report = examined(faulty)
 
     def groups(kind: str) -> list[set[str]]:
-        return [{Path(one.path).name for one in each.pictures} for each in report.of(kind)]
+        return [{Path(one.path).name for one in each.pictures} for each in report.findings_of_kind(kind)]
 
     assert sorted(map(sorted, groups("exact"))) == [["amber_1.jpg", "copy.jpg"], ["green_0.png", "same.bmp"]]
     assert groups("near") == [{"again.jpg", "green_2.jpg"}]
     assert groups("blank") == [{"blank.jpg"}]
-    assert {one.values["name"] for one in report.of("imbalance")} == {"amber", "blue", "green"}
+    assert {one.values["name"] for one in report.findings_of_kind("imbalance")} == {"amber", "blue", "green"}
     assert report.looked == 28
-    two = next(one for one in report.of("exact") if one.values["classes"] == 2)
+    two = next(one for one in report.findings_of_kind("exact") if one.values["classes"] == 2)
     assert two.leave == (two.pictures[1].path,)
     assert report.map is not None
     assert len(report.map.points) == 28
@@ -274,39 +291,39 @@ def test_everything_planted_is_found_and_nothing_else(faulty: Path) -> None:
 
 def test_the_report_is_there_at_once_the_second_time(faulty: Path) -> None:
     found = catalog.scan(faulty)
-    assert findings.known(found) is None
+    assert findings.load_report(found) is None
     report = examined(faulty)
-    assert findings.known(found) == report
-    assert findings.known(catalog.scan(faulty, val_share=0.4)) is None
+    assert findings.load_report(found) == report
+    assert findings.load_report(catalog.scan(faulty, val_share=0.4)) is None
 
 
 def test_only_new_files_are_measured_again(faulty: Path) -> None:
     examined(faulty)
     (faulty / "amber" / "new.jpg").write_bytes((faulty / "amber" / "amber_2.jpg").read_bytes())
-    first = next(iter(examine.examine(catalog.scan(faulty))))
-    assert isinstance(first, examine.Progress)
+    first = next(iter(examine.audit_dataset(catalog.scan(faulty))))
+    assert isinstance(first, examine.AuditProgress)
     assert (first.done, first.total) == (28, 29)
 
 
 def test_what_is_kept_of_pictures_that_are_gone_is_removed(faulty: Path) -> None:
     found = catalog.scan(faulty)
     examined(faulty)
-    assert findings.place(found).is_dir()
+    assert findings.get_report_folder(found).is_dir()
     shutil.rmtree(faulty)
-    findings.sweep()
-    assert not findings.place(found).exists()
+    findings.remove_orphaned_reports()
+    assert not findings.get_report_folder(found).exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"version": 1}', b"\xff"])
 def test_a_damaged_report_is_none(faulty: Path, damage: bytes) -> None:
     found = catalog.scan(faulty)
     examined(faulty)
-    next(findings.place(found).glob("*.json")).write_bytes(damage)
-    assert findings.known(found) is None
+    next(findings.get_report_folder(found).glob("*.json")).write_bytes(damage)
+    assert findings.load_report(found) is None
 
 
 def test_of_too_many_pictures_some_are_looked_at_and_it_is_said(faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examine, "MOST", 12)
+    monkeypatch.setattr(examine, "MAX_AUDITED_IMAGES", 12)
     report = examined(faulty)
     assert (report.looked, report.left) == (12, 16)
 
@@ -323,37 +340,37 @@ def test_scan_deep_prints_what_was_found(faulty: Path, capsys: pytest.CaptureFix
 
 
 def test_another_process_examines_and_tells_how_far_it_is(faulty: Path) -> None:
-    stages = [told["stage"] for told in audit_job.examine(faulty, []) if told]
+    stages = [told["stage"] for told in audit_job.run_audit(faulty, []) if told]
     assert stages[-1] in ("pictures", "labels", "map")
-    assert findings.known(catalog.scan(faulty)) is not None
+    assert findings.load_report(catalog.scan(faulty)) is not None
 
 
 def test_whoever_closes_the_iterator_ends_the_process(faulty: Path) -> None:
-    work = audit_job.examine(faulty, [])
+    work = audit_job.run_audit(faulty, [])
     next(work)
     before = threading.active_count()
     work.close()  # type: ignore[attr-defined]
     assert threading.active_count() <= before
-    assert findings.known(catalog.scan(faulty)) is None
+    assert findings.load_report(catalog.scan(faulty)) is None
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_planted_faults_are_found_among_ants_and_bees(shared_data: Path, tmp_path: Path, seed: int) -> None:
-    planted = plant(shared_data / "data" / "hymenoptera", tmp_path / "set", seed)
+    planted = plant_faults(shared_data / "data" / "hymenoptera", tmp_path / "set", seed)
     report = examined(tmp_path / "set")
 
     def found(kind: str) -> list[frozenset[str]]:
-        return [frozenset(one.path for one in each.pictures) for each in report.of(kind)]
+        return [frozenset(one.path for one in each.pictures) for each in report.findings_of_kind(kind)]
 
-    for kind, pairs in (("exact", planted.exact), ("near", planted.near)):
+    for kind, pairs in (("exact", planted.exact_copies), ("near", planted.near_copies)):
         there = {frozenset(pair) for pair in pairs.items()}
         assert there <= set(found(kind))
         assert len(set(found(kind)) - there) <= 10
-        assert all(one.leak for one in report.of(kind))
+        assert all(one.crosses_splits for one in report.findings_of_kind(kind))
     named = {path for one in found("label") for path in one}
-    assert len(named & planted.swapped) >= 8
-    assert len(named - planted.swapped) <= 10
-    assert {path for one in found("blank") for path in one} == planted.blank
+    assert len(named & planted.swapped_images) >= 8
+    assert len(named - planted.swapped_images) <= 10
+    assert {path for one in found("blank") for path in one} == planted.blank_images
     assert any("imageNotFound.gif" in path for one in found("outsider") for path in one)
     for kind in ("outsider", "tiny", "blurry", "odd"):
         assert len(found(kind)) <= 11

@@ -16,7 +16,7 @@ from loop import BACKBONE, CACHED, FRESH, FULL, SCRATCH, STEPS, WAYS, changed, e
 
 from ftlab.config import backbones
 from ftlab.core.errors import ConfigError, RunError
-from ftlab.data.dataset.catalog import from_json
+from ftlab.data.dataset.catalog import catalog_from_json
 from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import predictor
 from ftlab.models import weights_file
@@ -36,7 +36,9 @@ def test_the_story_of_a_training(begin: Callable[..., Run], way: dict[str, Any])
     assert isinstance(first, Started)
     assert (first.step, first.epochs, first.steps_per_epoch) == (0, 3, STEPS)
     assert (first.train_images, first.val_images) == (18, 3)
-    assert (first.trainable, first.total) == backbones.count(backbones.get(BACKBONE), 3, run.config().mode)
+    assert (first.trainable, first.total) == backbones.count_parameters(
+        backbones.get_backbone_spec(BACKBONE), 3, run.load_config().mode
+    )
 
     epochs = only(events, Epoch)
     assert [(epoch.epoch, epoch.step) for epoch in epochs] == [(0, 0), (1, 5), (2, 10), (3, 15)]
@@ -62,7 +64,7 @@ def test_the_story_of_a_training(begin: Callable[..., Run], way: dict[str, Any])
     last = end(events)
     assert (last.reason, last.epoch, last.step, last.message) == ("finished", 3, 15, None)
     assert (last.best_epoch, last.best_val_accuracy) == (best.epoch, best.val_accuracy)
-    assert run.status() == "finished"
+    assert run.get_status() == "finished"
     assert [saved.what for saved in only(events, Saved)][-1] == "last"
     assert {saved.what for saved in only(events, Saved)} == {"best", "last"}
 
@@ -76,29 +78,29 @@ def test_what_the_run_directory_holds_afterwards(begin: Callable[..., Run], tiny
         *(str(Path("last", name)) for name in ("state.safetensors", "before.safetensors")),
         "heartbeat",
     }
-    stored = run.read("config.json")
+    stored = run.read_json("config.json")
     assert stored["processes"] == 1
     assert stored["resolved"]["engine"] == "torch"
-    assert stored["manifest"] == run.read("split.json")["manifest"]
+    assert stored["manifest"] == run.read_json("split.json")["manifest"]
     assert stored["skipped"] == []
     assert stored["machine"].keys() == {"system", "processor", "device"}
     assert set(stored["versions"]) >= {"torch", "torchvision", "timm", "python"}
-    resolved = run.resolved()
+    resolved = run.load_resolved_config()
     assert None not in dataclasses.asdict(resolved).values()
     assert (resolved.device, resolved.precision, resolved.learning_rate) == ("cpu", "fp32", 1e-3)
-    assert run.config().workers is None
+    assert run.load_config().workers is None
 
-    model = run.read("model.json")
+    model = run.read_json("model.json")
     assert (model["backbone"], model["classes"]) == (BACKBONE, ["amber", "blue", "green"])
     assert (model["preprocessing"]["resize"], model["preprocessing"]["side"]) == (72, 64)
-    pictures = from_json(run.read("split.json"))
+    pictures = catalog_from_json(run.read_json("split.json"))
     assert {split: len(items) for split, items in pictures.splits.items()} == {"train": 18, "val": 3, "test": 3}
-    assert run.read("split.json")["manifest"] == pictures.manifest()
+    assert run.read_json("split.json")["manifest"] == pictures.compute_fingerprint()
     assert pictures.root == tiny_folder
 
     best = max((e for e in only(events, Epoch)), key=lambda e: (e.val_accuracy, -e.val_loss))
-    kept = {"epoch": best.epoch, "val_accuracy": best.val_accuracy, "model": run.fingerprint("model.json")}
-    assert weights_file.load(run.best)[1] == kept
+    kept = {"epoch": best.epoch, "val_accuracy": best.val_accuracy, "model": run.compute_sha256("model.json")}
+    assert weights_file.load_tensors(run.best_weights_path)[1] == kept
 
 
 def test_an_epochs_line_has_the_names_that_are_fixed(begin: Callable[..., Run]) -> None:
@@ -113,7 +115,7 @@ def test_an_epochs_line_has_the_names_that_are_fixed(begin: Callable[..., Run]) 
 
 def test_the_consumer_is_never_left_in_inference_or_without_gradients(begin: Callable[..., Run]) -> None:
     run = begin(epochs=1, **FULL)
-    for _ in train(run.config(), run, weights=False):
+    for _ in train(run.load_config(), run, pretrained=False):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
         assert not torch.is_autocast_enabled("cpu")
@@ -122,7 +124,7 @@ def test_the_consumer_is_never_left_in_inference_or_without_gradients(begin: Cal
 def test_a_long_run_tells_about_as_many_steps_as_a_curve_can_show(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_POINTS", 4)
+    monkeypatch.setattr(loop, "MAX_STEP_EVENTS", 4)
     events = go(begin(epochs=2))
     assert [step.step for step in only(events, Step)] == [3, 5, 6, 9, 10]  # every third, and each epoch's last
     assert len(only(events, Epoch)) == 3
@@ -132,9 +134,9 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another(begin: Callabl
     one, same, other = (begin(seed=seed, **FRESH) for seed in (5, 5, 6))
     for run in (one, same, other):
         go(run)
-    assert one.best.read_bytes() == same.best.read_bytes()
-    assert one.best.read_bytes() != other.best.read_bytes()
-    assert figures(one.history()) == figures(same.history())
+    assert one.best_weights_path.read_bytes() == same.best_weights_path.read_bytes()
+    assert one.best_weights_path.read_bytes() != other.best_weights_path.read_bytes()
+    assert figures(one.load_history()) == figures(same.load_history())
 
 
 # Frozen means frozen
@@ -151,7 +153,7 @@ def test_a_frozen_backbone_keeps_every_bit(
     learning = [p for group in seen["optimizer"].param_groups for p in group["params"]]
     assert {id(p) for p in learning} == {id(net.head.weight), id(net.head.bias)}
     assert all(p.grad is None for p in net.backbone.parameters())
-    best = weights_file.load(run.best)[0]
+    best = weights_file.load_tensors(run.best_weights_path)[0]
     assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
 
 
@@ -174,10 +176,10 @@ def test_a_head_with_layers_and_dropout_learns_resumes_to_the_bit_and_predicts(
     go(whole)
     go(parted, 7)
     go(parted)
-    assert parted.best.read_bytes() == whole.best.read_bytes()
-    assert parted.last.read_bytes() == whole.last.read_bytes()
-    assert whole.read("model.json")["head"] == {"kind": "softmax", "hidden": 16, "dropout": 0.4, "init": "default"}
-    top = predictor.load(whole).top(next((tiny_folder / "amber").iterdir()))
+    assert parted.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert whole.read_json("model.json")["head"] == {"kind": "softmax", "hidden": 16, "dropout": 0.4, "init": "default"}
+    top = predictor.load_predictor(whole).predict(next((tiny_folder / "amber").iterdir()))
     assert sum(score.probability for score in top) == pytest.approx(1.0)
 
 
@@ -187,8 +189,8 @@ def test_one_logit_learns_two_classes_and_predicts_them(begin: Callable[..., Run
     events = go(run)
     assert only(events, Epoch)[0].val_loss == pytest.approx(math.log(2), abs=0.1)
     assert only(events, Epoch)[-1].train_loss < only(events, Epoch)[1].train_loss
-    assert weights_file.load(run.best)[0]["head.classifier.weight"].shape[0] == 1
-    top = predictor.load(run).top(next((tiny_folder / "blue").iterdir()))
+    assert weights_file.load_tensors(run.best_weights_path)[0]["head.classifier.weight"].shape[0] == 1
+    top = predictor.load_predictor(run).predict(next((tiny_folder / "blue").iterdir()))
     assert {score.name for score in top} == {"amber", "blue"}
     assert sum(score.probability for score in top) == pytest.approx(1.0)
 
@@ -224,20 +226,23 @@ def test_with_every_knob_a_resume_is_the_undisturbed_run_to_the_bit(
     go(parted)
     for file in ("best.safetensors", "last/state.safetensors", "epochs/0002.safetensors", "epochs/0004.safetensors"):
         assert (parted.path / file).read_bytes() == (whole.path / file).read_bytes()
-    assert sorted(file.name for file in whole.epochs.iterdir()) == ["0002.safetensors", "0004.safetensors"]
-    assert figures(parted.history()) == figures(whole.history())
+    assert sorted(file.name for file in whole.epoch_weights_folder.iterdir()) == [
+        "0002.safetensors",
+        "0004.safetensors",
+    ]
+    assert figures(parted.load_history()) == figures(whole.load_history())
     assert [(saved.epoch, saved.step) for saved in only(events, Saved) if saved.what == "epoch"] == [(2, 6), (4, 12)]
 
 
 def test_the_average_is_what_is_scored_and_kept(begin: Callable[..., Run], seen: dict[str, Any]) -> None:
     run = begin(epochs=2, keep_every=2, ema=0.9, **FULL)
     events = go(run)
-    kept = weights_file.load(run.path / "epochs" / "0002.safetensors")[0]
+    kept = weights_file.load_tensors(run.path / "epochs" / "0002.safetensors")[0]
     assert not torch.equal(kept["head.weight"], seen["net"].head.weight)
-    averages = weights_file.load(run.last)[0]
+    averages = weights_file.load_tensors(run.last_checkpoint_path)[0]
     assert all(torch.equal(kept[key], averages[f"average.{key}"]) for key in kept)
-    weights_file.write(run.best, kept, {"epoch": 2, "val_accuracy": 0.0})
-    found = evaluate.inspect(run, datasets.of_split(run, "val")).figures
+    weights_file.save_tensors(run.best_weights_path, kept, {"epoch": 2, "val_accuracy": 0.0})
+    found = evaluate.evaluate_with_decision(run, datasets.load_split_dataset(run, "val")).metrics
     assert only(events, Epoch)[-1].val_loss == pytest.approx(found.loss, rel=1e-4)
 
 
@@ -246,7 +251,7 @@ def test_frozen_is_frozen_with_every_knob(begin: Callable[..., Run], seen: dict[
     run = begin(**way)
     go(run)
     assert {key.partition(".")[0] for key in changed(seen)} == {"head"}
-    best = weights_file.load(run.best)[0]
+    best = weights_file.load_tensors(run.best_weights_path)[0]
     assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
 
 
@@ -264,9 +269,9 @@ def test_a_fused_training_resumes_to_the_bit_and_is_the_other_but_for_rounding(
         if name == "auto":
             go(run, 3)
         go(run)
-    assert made["auto"].resolved().fused == "yes"
-    assert made["auto"].last.read_bytes() == made["yes"].last.read_bytes()
-    fused, plain = (weights_file.load(made[name].last)[0] for name in ("yes", "no"))
+    assert made["auto"].load_resolved_config().fused == "yes"
+    assert made["auto"].last_checkpoint_path.read_bytes() == made["yes"].last_checkpoint_path.read_bytes()
+    fused, plain = (weights_file.load_tensors(made[name].last_checkpoint_path)[0] for name in ("yes", "no"))
     learnt = [name for name in fused if name.startswith("module.")]
     assert len(learnt) > 300
     for name in learnt:
@@ -280,7 +285,7 @@ def test_a_training_that_the_disk_has_no_room_for_is_not_begun(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(**FULL)
-    monkeypatch.setattr("ftlab.training.checkpoints.checkpoint.file_io.free", lambda folder: 40_000_000)
+    monkeypatch.setattr("ftlab.training.checkpoints.checkpoint.file_io.get_free_bytes", lambda folder: 40_000_000)
     with pytest.raises(RunError) as caught:
         go(run)
     assert caught.value.code == "run.space"
@@ -288,9 +293,9 @@ def test_a_training_that_the_disk_has_no_room_for_is_not_begun(
     # MobileNetV2 with three classes takes 9 MB: the best, three states of three times that, and 16 MB for the rest.
     assert "writes up to 106 MB" in said
     assert "40 MB are free" in said
-    assert not run.best.exists()
+    assert not run.best_weights_path.exists()
 
 
 def test_a_frozen_training_needs_little_room(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftlab.training.checkpoints.checkpoint.file_io.free", lambda folder: 40_000_000)
+    monkeypatch.setattr("ftlab.training.checkpoints.checkpoint.file_io.get_free_bytes", lambda folder: 40_000_000)
     assert end(go(begin(epochs=1))).reason == "finished"

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ftlab.core.errors import ConfigError, DataError, RunError
 from ftlab.models import weights_file
-from ftlab.models.execution.micro_batches import Portions
+from ftlab.models.execution.micro_batches import MicroBatcher
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Epoch, Event, Note, Step
+from ftlab.runs.events import Epoch, Event, LogMessage, Step
 from ftlab.training import loop, train_step
 from ftlab.training.checkpoints import checkpoint
 from ftlab.training.optim import losses
@@ -32,8 +32,8 @@ def test_the_time_is_up(begin: Callable[..., Run]) -> None:
     events = go(run)
     assert end(events).reason == "time"
     assert end(events).best_epoch == 0
-    assert run.best.is_file()
-    assert run.status() == "finished"
+    assert run.best_weights_path.is_file()
+    assert run.get_status() == "finished"
 
 
 PLATEAU = {"schedule": "plateau", "plateau_mode": "previous", "plateau_patience": 0, "step_factor": 0.2}
@@ -47,7 +47,7 @@ def test_the_rate_falls_when_validation_gets_worse_and_the_last_fall_allowed_is_
     events = go(run)
     assert [epoch.learning_rate for epoch in only(events, Epoch)][1:] == pytest.approx([1e-3] * 3 + [2e-4] * 2)
     assert (end(events).reason, end(events).epoch) == ("early", 5)
-    assert run.status() == "finished"
+    assert run.get_status() == "finished"
 
 
 def test_it_ends_when_so_many_epochs_brought_nothing_better(
@@ -57,7 +57,7 @@ def test_it_ends_when_so_many_epochs_brought_nothing_better(
     scored(monkeypatch, [0.1, 0.3, 0.2, 0.4, 0.1, 0.2, 0.5])
     events = go(run)
     assert (end(events).reason, end(events).epoch, end(events).best_epoch) == ("early", 5, 3)
-    assert weights_file.load(run.best)[1]["epoch"] == 3
+    assert weights_file.load_tensors(run.best_weights_path)[1]["epoch"] == 3
 
 
 def test_what_the_plateau_remembers_survives_a_stop(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,9 +68,9 @@ def test_what_the_plateau_remembers_survives_a_stop(begin: Callable[..., Run], m
             scored(patch, list(accuracies))
             for stop_at in stops:
                 go(run, stop_at)
-    assert parted.last.read_bytes() == whole.last.read_bytes()
-    assert figures(parted.history()) == figures(whole.history())
-    assert weights_file.load(whole.last)[1]["position"]["plateau"]["cuts"] == 2
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert figures(parted.load_history()) == figures(whole.load_history())
+    assert weights_file.load_tensors(whole.last_checkpoint_path)[1]["position"]["plateau"]["cuts"] == 2
 
 
 @pytest.mark.parametrize("way", [FRESH, FULL], ids=["fresh", "full"])
@@ -82,12 +82,12 @@ def test_an_absurd_learning_rate_ends_with_a_word_about_it(begin: Callable[..., 
     assert last.message is not None
     assert "learning rate" in last.message
     assert "\n" not in last.message
-    assert run.status() == "failed"
+    assert run.get_status() == "failed"
     for line in (run.path / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert all(math.isfinite(epoch.val_loss) for epoch in only(events, Epoch) if epoch.best)
     assert last.best_val_accuracy is not None
-    tensors, header = weights_file.load(run.best)
+    tensors, header = weights_file.load_tensors(run.best_weights_path)
     assert (header["epoch"], header["val_accuracy"]) == (last.best_epoch, last.best_val_accuracy)
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
@@ -106,20 +106,20 @@ def loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Tensor
 def test_a_best_that_was_not_written_yet_survives_a_failure(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, loss: Any
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_COST_SHARE", 1e12)  # nothing is due after the first time
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_FACTOR", 1e12)  # nothing is due after the first time
     run = begin(mode="full", learning_rate=1e-3)
-    loss(lambda value: value * (math.nan if value.requires_grad and run.history().epochs[-1].epoch == 2 else 1.0))
+    loss(lambda value: value * (math.nan if value.requires_grad and run.load_history().epochs[-1].epoch == 2 else 1.0))
     last = end(go(run))
     assert last.reason == "failed"
-    assert weights_file.load(run.best)[1]["epoch"] == last.best_epoch
+    assert weights_file.load_tensors(run.best_weights_path)[1]["epoch"] == last.best_epoch
 
 
 @pytest.mark.parametrize("what", [math.nan, math.inf], ids=["not a number", "infinite"])
 def test_a_loss_that_is_no_number_ends_the_training_before_its_step_is_taken(
     begin: Callable[..., Run], seen: dict[str, Any], loss: Any, monkeypatch: pytest.MonkeyPatch, what: float
 ) -> None:
-    monkeypatch.setattr(loop, "_POINTS", 1)  # it does not wait for the next point of the curve
-    monkeypatch.setattr(checkpoint, "_COST_SHARE", 0)
+    monkeypatch.setattr(loop, "MAX_STEP_EVENTS", 1)  # it does not wait for the next point of the curve
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_FACTOR", 0)
     run = begin(**FRESH)
     steps = itertools.count(1)
 
@@ -136,20 +136,20 @@ def test_a_loss_that_is_no_number_ends_the_training_before_its_step_is_taken(
     assert "Try a learning rate" in str(last.message)
     assert last.best_epoch is not None
     assert last.best_epoch < 2
-    assert checkpoint.read(run).position.step == 5  # type: ignore[union-attr]
+    assert checkpoint.load_checkpoint(run).train_state.step == 5  # type: ignore[union-attr]
 
 
 def test_a_validation_loss_that_is_no_number_is_never_the_best(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(**FRESH)
-    real, rounds = loop.evaluate, itertools.count()
+    real, rounds = loop.evaluate_split, itertools.count()
 
     def spoilt(*arguments: Any) -> Generator[Event, None, Any]:
         score: Any = yield from real(*arguments)
         return dataclasses.replace(score, loss=math.inf, top1=1.0) if next(rounds) == 2 else score
 
-    monkeypatch.setattr(loop, "evaluate", spoilt)
+    monkeypatch.setattr(loop, "evaluate_split", spoilt)
     events = go(run)
     assert end(events).reason == "failed"
     assert [epoch.best for epoch in only(events, Epoch)][-1] is False
@@ -187,11 +187,14 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
     run = begin(**few)
     events = go(run)
     assert max(card.seen) == 2
-    (note,) = (note for note in only(events, Note) if note.code == "portions")
+    (note,) = (note for note in only(events, LogMessage) if note.code == "portions")
     assert (note.values, note.level) == ({"most": 2, "step": 1}, "warning")
     # A frozen backbone has no BatchNorm that would see fewer pictures: the gradients are those of the whole batch.
     assert [step.step for step in only(events, Step)] == list(range(1, 10))
-    one, two = weights_file.load(whole.last)[0], weights_file.load(run.last)[0]
+    one, two = (
+        weights_file.load_tensors(whole.last_checkpoint_path)[0],
+        weights_file.load_tensors(run.last_checkpoint_path)[0],
+    )
     for key in ("module.weight", "module.bias"):
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-4)
 
@@ -199,11 +202,13 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(
 def test_what_a_failed_pass_moved_is_put_back(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run, other = begin(epochs=1, **FULL), begin(epochs=1, **FULL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_step, "Portions", lambda most, whole: Portions(2))  # in twos from the beginning
+        patch.setattr(
+            train_step, "MicroBatcher", lambda micro_batch_size, is_indivisible: MicroBatcher(2)
+        )  # in twos from the beginning
         go(other)
     Card(monkeypatch, holds=2)
     go(run)
-    one, two = (weights_file.load(each.best)[0] for each in (run, other))
+    one, two = (weights_file.load_tensors(each.best_weights_path)[0] for each in (run, other))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
@@ -214,8 +219,8 @@ def test_a_resume_keeps_to_what_the_memory_held(begin: Callable[..., Run]) -> No
             Card(patch, holds=2, after=6)
             go(run, stop_at)
     # Now the memory is as large as ever, and the bits are the same.
-    assert not [note for note in only(go(parted), Note) if note.code == "portions"]
-    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert not [note for note in only(go(parted), LogMessage) if note.code == "portions"]
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
 
 
 def test_a_memory_that_holds_no_picture_at_all_is_the_persons_to_mend(
@@ -246,7 +251,7 @@ def test_what_cannot_be_trained_is_refused(
 
 
 def test_a_device_that_is_not_here_is_refused(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftlab.training.devices.device_setup.available", lambda: "cpu")
+    monkeypatch.setattr("ftlab.training.devices.device_setup.detect_device", lambda: "cpu")
     with pytest.raises(ConfigError, match="cuda") as caught:
         go(begin(device="cuda"))
     assert caught.value.code == "config.device"

@@ -13,7 +13,7 @@ from ftlab.core import messages
 from ftlab.core.errors import ConfigError
 from ftlab.models import weights_file
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Epoch, Note, Started, Step
+from ftlab.runs.events import Epoch, LogMessage, Started, Step
 from ftlab.training.loop import train
 
 TWO_PHASES = {
@@ -27,7 +27,7 @@ def test_after_the_head_alone_fine_tuning_starts_with_its_optimizer_and_rate(
 ) -> None:
     run = begin(**TWO_PHASES, unfreeze_from="features.12.conv.1", batchnorm="frozen")
     events, moved = [], {}
-    for event in train(run.config(), run, weights=False):
+    for event in train(run.load_config(), run, pretrained=False):
         events.append(event)
         if isinstance(event, Epoch):
             moved[event.epoch] = changed(seen)
@@ -39,11 +39,11 @@ def test_after_the_head_alone_fine_tuning_starts_with_its_optimizer_and_rate(
     assert head < moved[3] <= moved[5] <= upper, "and no statistics"
     assert "backbone.features.12.conv.1.0.weight" in moved[3]
     assert [epoch.learning_rate for epoch in only(events, Epoch)][1:] == [1e-3, 1e-3, 2e-3, 2e-3, 2e-3]
-    assert type(seen["optimizer"]).__name__ == "RMSprop"
-    (note,) = only(events, Note)
+    assert type(seen["optimizer"]).__name__ == "KerasRMSprop"
+    (note,) = only(events, LogMessage)
     assert (note.code, note.values["epoch"], note.values["step"]) == ("fine_tuning", 3, 2 * STEPS)
     assert only(events, Started)[0].trainable == 3 * 1281
-    assert "Fine-tuning starts" in messages.text("log.fine_tuning", **note.values)
+    assert "Fine-tuning starts" in messages.get_text("log.fine_tuning", **note.values)
 
 
 def test_each_phase_has_the_whole_schedule_to_itself(begin: Callable[..., Run]) -> None:
@@ -55,13 +55,13 @@ def test_each_phase_has_the_whole_schedule_to_itself(begin: Callable[..., Run]) 
 
 def test_block_by_block_the_log_says_what_learns(begin: Callable[..., Run], seen: dict[str, Any]) -> None:
     run = begin(mode="full", epochs=4, unfreeze_epoch=1, gradual="yes", learning_rate=1e-3)
-    notes = only(go(run), Note)
+    notes = only(go(run), LogMessage)
     assert [(note.code, note.values["epoch"]) for note in notes] == [
         *[("fine_tuning", 2), ("unfrozen", 3), ("unfrozen", 4)]
     ]
     assert [note.values.get("block") for note in notes] == [None, "features.17.conv", "features.16.conv"]
     assert {key.split(".")[2] for key in changed(seen) if key.startswith("backbone")} == {"16", "17", "18"}
-    assert all(messages.text(f"log.{note.code}", **note.values) for note in notes)
+    assert all(messages.get_text(f"log.{note.code}", **note.values) for note in notes)
 
 
 @pytest.mark.parametrize("stops", [(7,), (10,), (13, 18)], ids=["first phase", "at the turn", "second phase"])
@@ -73,19 +73,19 @@ def test_a_resume_in_either_phase_is_the_undisturbed_run_to_the_bit(
     go(whole)
     for stop_at in (*stops, None):
         go(parted, stop_at)
-    assert parted.best.read_bytes() == whole.best.read_bytes()
-    assert parted.last.read_bytes() == whole.last.read_bytes()
-    assert figures(parted.history()) == figures(whole.history())
+    assert parted.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert figures(parted.load_history()) == figures(whole.load_history())
 
 
 def test_another_seed_of_the_head_starts_it_otherwise_on_the_same_split(begin: Callable[..., Run]) -> None:
     made = [begin(epochs=1, head_init="default", **knobs) for knobs in ({}, {"head_seed": 0}, {"head_seed": 1})]
     for run in made:
         go(run)
-    same, zero, one = (weights_file.load(run.best)[0]["head.weight"] for run in made)
+    same, zero, one = (weights_file.load_tensors(run.best_weights_path)[0]["head.weight"] for run in made)
     assert torch.equal(same, zero), "the seed is 0 where nothing is said"
     assert not torch.allclose(zero, one, atol=1e-3)
-    assert len({run.read("config.json")["manifest"] for run in made}) == 1
+    assert len({run.read_json("config.json")["manifest"] for run in made}) == 1
 
 
 def test_early_stopping_waits_for_the_last_phase(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,4 +109,4 @@ def test_statistics_of_a_frozen_backbone_move_where_a_recipe_wants_it(
     assert changed(seen) == moving | {"head.weight", "head.bias"}
     go(parted, 7)
     go(parted)
-    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()

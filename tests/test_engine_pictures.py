@@ -12,11 +12,11 @@ from loop import CACHED, FRESH, FULL, SCRATCH, STEPS, end, figures, go, only
 
 from ftlab.core import messages
 from ftlab.core.errors import DataError
-from ftlab.data.dataset.catalog import from_json
-from ftlab.data.images.decode import read
-from ftlab.data.loading.image_cache import Decoded
+from ftlab.data.dataset.catalog import catalog_from_json
+from ftlab.data.images.decode import read_image
+from ftlab.data.loading.image_cache import ImageCache
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Epoch, Note, Progress, Started, Step
+from ftlab.runs.events import Epoch, LogMessage, Progress, Started, Step
 from ftlab.training import setup
 from ftlab.training.devices import device_setup
 from ftlab.training.loop import train
@@ -29,26 +29,26 @@ def test_a_picture_lost_or_spoilt_on_the_way_is_named_and_training_goes_on(
     begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any]
 ) -> None:
     run = begin(**way)
-    told = train(run.config(), run, weights=False)
-    run.append(next(told))
-    splits = from_json(run.read("split.json")).splits
+    told = train(run.load_config(), run, pretrained=False)
+    run.append_event(next(told))
+    splits = catalog_from_json(run.read_json("split.json")).splits
     lost, spoilt, unseen = splits["train"][2].path, splits["train"][9].path, splits["val"][0].path
     (tiny_folder / lost).unlink()
     for file in (spoilt, unseen):
         (tiny_folder / file).write_bytes(b"\xff\xd8\xff\xe0 no more")
     for event in told:
-        run.append(event)
-    history = run.history()
-    assert history.ended is not None
-    assert history.ended.reason == "finished"
+        run.append_event(event)
+    history = run.load_history()
+    assert history.end_event is not None
+    assert history.end_event.reason == "finished"
     assert [epoch.val_loss is None for epoch in history.epochs] == [False] * 4
     notes = {
-        str(note.values["file"]): messages.text("log.skipped", **note.values)
-        for note in history.log
+        str(note.values["file"]): messages.get_text("log.skipped", **note.values)
+        for note in history.log_messages
         if note.code == "skipped"
     }
     assert notes.keys() == {lost, spoilt, unseen}
-    assert len([note for note in history.log if note.code == "skipped"]) == 3, "each is named once"
+    assert len([note for note in history.log_messages if note.code == "skipped"]) == 3, "each is named once"
     assert notes[lost] == f"{lost} was skipped: The file is not there."
 
 
@@ -58,9 +58,9 @@ def test_pictures_that_are_gone_altogether_are_no_training(
     begin: Callable[..., Run], tiny_folder: Path, way: dict[str, Any], split: str
 ) -> None:
     run = begin(**way)
-    told = train(run.config(), run, weights=False)
+    told = train(run.load_config(), run, pretrained=False)
     assert isinstance(next(told), Started)
-    for item in from_json(run.read("split.json")).splits[split]:
+    for item in catalog_from_json(run.read_json("split.json")).splits[split]:
         (tiny_folder / item.path).unlink()
     with pytest.raises(DataError, match="tiny") as caught:
         list(told)
@@ -75,7 +75,7 @@ def test_progress_is_told_while_features_are_computed(
     told = [event for event in only(events, Progress) if event.stage == "features"]
     assert [event.total for event in told] == [21] * len(told)
     assert [event.done for event in told] == sorted({event.done for event in told})
-    notes = [note for note in only(events, Note) if note.code == "features"]
+    notes = [note for note in only(events, LogMessage) if note.code == "features"]
     assert [note.values["images"] for note in notes] == [21]
 
 
@@ -88,8 +88,8 @@ def test_pictures_that_are_out_of_reach_for_a_while_cost_nothing(
     away = tiny_folder.with_name("unplugged")
 
     def unplugged() -> None:
-        for event in train(run.config(), run, weights=False):
-            run.append(event)
+        for event in train(run.load_config(), run, pretrained=False):
+            run.append_event(event)
             if isinstance(event, Step) and event.step == 6:
                 tiny_folder.rename(away)
 
@@ -97,25 +97,25 @@ def test_pictures_that_are_out_of_reach_for_a_while_cost_nothing(
         unplugged()
     assert caught.value.code == "data.gone"
     assert str(tiny_folder) in str(caught.value)
-    assert not [note for note in run.history().log if note.code == "skipped"], "no picture is blamed"
+    assert not [note for note in run.load_history().log_messages if note.code == "skipped"], "no picture is blamed"
     with pytest.raises(DataError) as still:
         go(run)
     assert still.value.code == "data.gone"
     away.rename(tiny_folder)
     assert end(go(run)).reason == "finished"
-    assert run.last.read_bytes() == whole.last.read_bytes()
-    assert figures(run.history()) == figures(whole.history())
+    assert run.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert figures(run.load_history()) == figures(whole.load_history())
 
 
 def test_a_resume_names_what_happened_to_the_pictures(begin: Callable[..., Run], tiny_folder: Path) -> None:
     run = begin(**FRESH)
     go(run, 6)
-    splits = from_json(run.read("split.json")).splits
+    splits = catalog_from_json(run.read_json("split.json")).splits
     lost, other = splits["train"][2].path, splits["train"][9].path
     (tiny_folder / lost).unlink()
     (tiny_folder / other).write_bytes((tiny_folder / splits["train"][0].path).read_bytes() + b" ")
     events = go(run)
-    notes = {note.code: note.values for note in only(events, Note)}
+    notes = {note.code: note.values for note in only(events, LogMessage)}
     assert notes == {"data_missing": {"count": 1, "file": lost}, "data_changed": {"count": 1, "file": other}}
     assert end(events).reason == "finished"
 
@@ -128,24 +128,24 @@ def test_a_picture_that_was_left_out_stays_out_after_a_resume(
     go(begin(**way))
 
     def spoil(run: Run, stop_at: int | None) -> Path:
-        told = train(run.config(), run, weights=False)
-        run.append(next(told))
-        file = tiny_folder / from_json(run.read("split.json")).splits["train"][4].path
+        told = train(run.load_config(), run, pretrained=False)
+        run.append_event(next(told))
+        file = tiny_folder / catalog_from_json(run.read_json("split.json")).splits["train"][4].path
         kept = file.read_bytes()
         file.unlink()
         for event in told:
-            run.append(event)
+            run.append_event(event)
             if isinstance(event, Step) and event.step == stop_at:
-                run.ask_stop()
+                run.request_stop()
         file.write_bytes(kept)
         return file
 
     spoil(run, None)
     spoil(parted, 8)
     go(parted)
-    assert parted.last.read_bytes() == run.last.read_bytes()
-    assert len([note for note in parted.history().log if note.code == "skipped"]) == 1
-    assert not [note for note in parted.history().log if note.code.startswith("data_")]
+    assert parted.last_checkpoint_path.read_bytes() == run.last_checkpoint_path.read_bytes()
+    assert len([note for note in parted.load_history().log_messages if note.code == "skipped"]) == 1
+    assert not [note for note in parted.load_history().log_messages if note.code.startswith("data_")]
 
 
 # Pictures varied in batches, where the network is
@@ -170,11 +170,11 @@ def test_pictures_varied_on_the_device_teach_what_they_would_from_the_processor(
     go(parted, 3)
     go(parted, 7)
     go(parted)
-    assert parted.last.read_bytes() == whole.last.read_bytes()
-    assert parted.best.read_bytes() == whole.best.read_bytes()
-    assert figures(parted.history()) == figures(whole.history())
-    assert alone.last.read_bytes() != whole.last.read_bytes()
-    told: list[list[Any]] = [[step.loss for step in run.history().steps] for run in (alone, whole, other)]
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert parted.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
+    assert figures(parted.load_history()) == figures(whole.load_history())
+    assert alone.last_checkpoint_path.read_bytes() != whole.last_checkpoint_path.read_bytes()
+    told: list[list[Any]] = [[step.loss for step in run.load_history().steps] for run in (alone, whole, other)]
     from_threads, from_batches, otherwise = told
     assert from_batches[0] == pytest.approx(from_threads[0], abs=1e-3)
     assert from_batches[:STEPS] == pytest.approx(from_threads[:STEPS], abs=2e-2)
@@ -184,15 +184,17 @@ def test_pictures_varied_on_the_device_teach_what_they_would_from_the_processor(
 def test_where_pictures_were_varied_stands_in_the_run_and_a_resume_keeps_it(begin: Callable[..., Run]) -> None:
     begun = begin(**FULL)
     go(begun, 3)
-    assert begun.resolved().vary_on == "processor"
-    stored = begun.read("config.json")
+    assert begun.load_resolved_config().vary_on == "processor"
+    stored = begun.read_json("config.json")
     moved = {**stored, "resolved": {**stored["resolved"], "vary_on": "device"}}  # as a run on a card has it
-    begun.write("config.json", moved)
+    begun.write_json("config.json", moved)
     whole = begin(vary_on="device", **FULL)
     go(whole)
     go(begun)
-    assert begun.last.read_bytes() == whole.last.read_bytes(), "crops and mirrors are the same to the bit"
-    assert begun.resolved().vary_on == "device"
+    assert begun.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes(), (
+        "crops and mirrors are the same to the bit"
+    )
+    assert begun.load_resolved_config().vary_on == "device"
 
 
 def test_a_run_that_began_without_a_word_of_where_pictures_are_varied_goes_on_as_it_did(
@@ -200,10 +202,10 @@ def test_a_run_that_began_without_a_word_of_where_pictures_are_varied_goes_on_as
 ) -> None:
     run = begin(**FULL)
     go(run, 3)
-    stored = run.read("config.json")
+    stored = run.read_json("config.json")
     del stored["resolved"]["vary_on"]
-    run.write("config.json", stored)
-    config, _ = setup.fix(run.config(), run, device_setup.open_device(run.config()))
+    run.write_json("config.json", stored)
+    config, _ = setup.resolve_config(run.load_config(), run, device_setup.create_accelerator(run.load_config()))
     assert config.vary_on == "processor"
 
 
@@ -217,12 +219,14 @@ def test_pictures_kept_in_memory_change_no_bit(
     """All of them kept, a part of them, none; and all of them by a run that was stopped on the way."""
     decoded = Counter[str]()
 
-    def counted(file: Path, *, at_least: int) -> Any:
+    def counted(file: Path, *, min_side: int) -> Any:
         decoded[current] += 1
-        return read(file, at_least=at_least)
+        return read_image(file, min_side=min_side)
 
-    monkeypatch.setattr("ftlab.training.feeds.images.read", counted)
-    monkeypatch.setattr("ftlab.training.feeds.images.Decoded", lambda budget: Decoded(budget // 1000))  # in kB, that is
+    monkeypatch.setattr("ftlab.training.feeds.images.read_image", counted)
+    monkeypatch.setattr(
+        "ftlab.training.feeds.images.ImageCache", lambda budget: ImageCache(budget // 1000)
+    )  # in kB, that is
     budgets = {"all": 10_000, "part": 300, "none": 0, "resumed": 10_000}
     made = {name: begin(keep_decoded=budget, workers=2, **way) for name, budget in budgets.items()}
     for current, run in made.items():
@@ -233,19 +237,19 @@ def test_pictures_kept_in_memory_change_no_bit(
     assert decoded["none"] == 3 * 18 + 4 * 3
     assert decoded["all"] < decoded["part"] < decoded["none"]
     for run in made.values():
-        assert run.last.read_bytes() == made["none"].last.read_bytes()
-        assert run.best.read_bytes() == made["none"].best.read_bytes()
-        assert figures(run.history()) == figures(made["none"].history())
+        assert run.last_checkpoint_path.read_bytes() == made["none"].last_checkpoint_path.read_bytes()
+        assert run.best_weights_path.read_bytes() == made["none"].best_weights_path.read_bytes()
+        assert figures(run.load_history()) == figures(made["none"].load_history())
 
 
 def test_the_memory_for_decoded_pictures_is_told_in_the_run(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftlab.core.machine.free_memory", lambda: 64_000_000)
+    monkeypatch.setattr("ftlab.core.machine.get_available_memory", lambda: 64_000_000)
     for way, megabytes in ((FULL, 32), (CACHED, 0), ({**FULL, "keep_decoded": 5}, 5)):
         run = begin(epochs=1, **way)
         go(run)
-        assert run.resolved().keep_decoded == megabytes
+        assert run.load_resolved_config().keep_decoded == megabytes
 
 
 def test_a_picture_that_was_changed_meanwhile_is_seen_as_it_is_then(
@@ -255,17 +259,19 @@ def test_a_picture_that_was_changed_meanwhile_is_seen_as_it_is_then(
     states = []
     for budget in (100, 0):
         run = begin(keep_decoded=budget, workers=1, **FRESH)
-        told = train(run.config(), run, weights=False)
-        run.append(next(told))
-        first, other = (tiny_folder / from_json(run.read("split.json")).splits["train"][i].path for i in (0, 9))
+        told = train(run.load_config(), run, pretrained=False)
+        run.append_event(next(told))
+        first, other = (
+            tiny_folder / catalog_from_json(run.read_json("split.json")).splits["train"][i].path for i in (0, 9)
+        )
         kept = first.read_bytes()
         for event in told:
-            run.append(event)
+            run.append_event(event)
             if isinstance(event, Epoch) and event.epoch == 1:
                 first.write_bytes(other.read_bytes())
         first.write_bytes(kept)
-        states.append(run.last.read_bytes())
+        states.append(run.last_checkpoint_path.read_bytes())
     assert states[0] == states[1]
     plain = begin(workers=1, **FRESH)
     go(plain)
-    assert plain.last.read_bytes() != states[0]
+    assert plain.last_checkpoint_path.read_bytes() != states[0]

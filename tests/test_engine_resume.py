@@ -14,7 +14,7 @@ from ftlab.core import messages
 from ftlab.core.errors import RunError
 from ftlab.models import weights_file
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Epoch, Event, Note, Saved, Started, Step
+from ftlab.runs.events import Epoch, Event, LogMessage, Saved, Started, Step
 from ftlab.training import loop
 from ftlab.training.checkpoints import checkpoint
 from ftlab.training.devices import device_setup
@@ -31,32 +31,32 @@ def test_a_stopped_and_resumed_run_is_the_undisturbed_one_to_the_bit(
     parted = begin(workers=3, **way)
     first = go(parted, stop_at)
     assert (end(first).reason, end(first).step) == ("stopped", stop_at)
-    assert parted.status() == "stopped"
+    assert parted.get_status() == "stopped"
     torch.manual_seed(99)  # nothing hangs on what another process would find
     second = go(parted)
     assert isinstance(second[0], Started)
     assert second[0].step == stop_at
     assert end(second).reason == "finished"
 
-    assert parted.best.read_bytes() == whole.best.read_bytes()
-    assert parted.last.read_bytes() == whole.last.read_bytes()
-    assert figures(parted.history()) == figures(whole.history())
-    assert len(parted.history().epochs) == 4
+    assert parted.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert figures(parted.load_history()) == figures(whole.load_history())
+    assert len(parted.load_history().epochs) == 4
 
 
 def test_a_killed_run_goes_on_from_its_last_epoch(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_COST_SHARE", 0)
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_FACTOR", 0)
     whole, killed = begin(**FULL), begin(**FULL)
     go(whole)
     go(killed, stop_at=3)  # the sums of a part of epoch 1 are kept …
-    killed.withdraw_stop()
-    for event in train(killed.config(), killed, weights=False):
-        killed.append(event)
+    killed.clear_stop()
+    for event in train(killed.load_config(), killed, pretrained=False):
+        killed.append_event(event)
         if isinstance(event, Step) and event.step == 7:
             break  # … and no later epoch counts them again
     assert end(go(killed)).reason == "finished"
-    assert killed.last.read_bytes() == whole.last.read_bytes()
-    assert figures(killed.history()) == figures(whole.history())
+    assert killed.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert figures(killed.load_history()) == figures(whole.load_history())
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 14])
@@ -66,17 +66,17 @@ def test_a_stop_ends_at_the_next_step_and_keeps_the_best_model(begin: Callable[.
     last = end(events)
     assert (last.reason, last.step) == ("stopped", stop_at)
     assert only(events, Step)[-1].step == stop_at
-    header = weights_file.load(run.best)[1]
+    header = weights_file.load_tensors(run.best_weights_path)[1]
     assert (header["epoch"], header["val_accuracy"]) == (last.best_epoch, last.best_val_accuracy)
 
 
 def test_a_stop_while_features_are_computed(begin: Callable[..., Run]) -> None:
     run = begin()
-    run.ask_stop()
-    events = list(train(run.config(), run, weights=False))
+    run.request_stop()
+    events = list(train(run.load_config(), run, pretrained=False))
     assert end(events).reason == "stopped"
     assert (end(events).step, end(events).best_epoch) == (0, None)
-    assert not run.best.exists()
+    assert not run.best_weights_path.exists()
     assert end(go(run)).reason == "finished"
 
 
@@ -84,47 +84,47 @@ def test_a_resume_that_is_stopped_at_once_forgets_nothing(begin: Callable[..., R
     whole, run = begin(), begin()
     go(whole)
     before = end(go(run, 12))
-    run.ask_stop()
-    events = list(train(run.config(), run, weights=False))
+    run.request_stop()
+    events = list(train(run.load_config(), run, pretrained=False))
     for event in events:
-        run.append(event)
+        run.append_event(event)
     assert (end(events).step, end(events).best_epoch) == (12, before.best_epoch)
     assert end(events).best_val_accuracy == before.best_val_accuracy
-    assert len(run.history().epochs) == 3
+    assert len(run.load_history().epochs) == 3
     go(run)
-    assert figures(run.history()) == figures(whole.history())
+    assert figures(run.load_history()) == figures(whole.load_history())
 
 
 def test_a_stop_during_validation_is_measured_anew_by_the_resume(begin: Callable[..., Run]) -> None:
     whole, run = begin(**FRESH), begin(**FRESH)
     go(whole)
-    real, rounds = loop.evaluate, itertools.count()
+    real, rounds = loop.evaluate_split, itertools.count()
 
     def late(*arguments: Any) -> Generator[Event, None, Any]:
         if next(rounds) == 2:  # epoch 2's steps are done, its validation begins
-            run.ask_stop()
+            run.request_stop()
         return (yield from real(*arguments))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "evaluate", late)
+        patch.setattr(loop, "evaluate_split", late)
         events = go(run)
     assert end(events).reason == "stopped"
     assert (end(events).step, only(events, Epoch)[-1].epoch) == (10, 1)
     go(run)
-    assert figures(run.history()) == figures(whole.history())
-    assert run.last.read_bytes() == whole.last.read_bytes()
+    assert figures(run.load_history()) == figures(whole.load_history())
+    assert run.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
 
 
 def test_a_resume_computes_with_the_threads_of_the_first_try(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(threads=None, epochs=1, **FRESH)
-    monkeypatch.setattr(device_setup, "cores", lambda: 3)
+    monkeypatch.setattr(device_setup, "count_cpu_cores", lambda: 3)
     go(run, 2)
-    monkeypatch.setattr(device_setup, "cores", lambda: 1)
-    run.withdraw_stop()
-    assert {torch.get_num_threads() for _ in train(run.config(), run, weights=False)} == {3}
-    assert run.resolved().threads == 3
+    monkeypatch.setattr(device_setup, "count_cpu_cores", lambda: 1)
+    run.clear_stop()
+    assert {torch.get_num_threads() for _ in train(run.load_config(), run, pretrained=False)} == {3}
+    assert run.load_resolved_config().threads == 3
 
 
 @pytest.mark.parametrize("cut", [100, -1], ids=["cut short", "one byte less"])
@@ -133,32 +133,32 @@ def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(begin: Callabl
     go(whole)
     go(run, 7)
     go(run, 9)
-    run.last.write_bytes(run.last.read_bytes()[:cut])
+    run.last_checkpoint_path.write_bytes(run.last_checkpoint_path.read_bytes()[:cut])
     events = go(run)
     assert only(events, Started)[0].step == 7
-    (note,) = (note for note in only(events, Note) if note.code == "fell_back")
+    (note,) = (note for note in only(events, LogMessage) if note.code == "fell_back")
     assert note.level == "warning"
-    assert "at step 7" in messages.text("log.fell_back", **note.values)
-    assert run.last.read_bytes() == whole.last.read_bytes()
-    assert run.best.read_bytes() == whole.best.read_bytes()
-    assert figures(run.history()) == figures(whole.history())
+    assert "at step 7" in messages.get_text("log.fell_back", **note.values)
+    assert run.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert run.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
+    assert figures(run.load_history()) == figures(whole.load_history())
 
 
 def test_the_one_before_is_never_replaced_by_a_damaged_one(begin: Callable[..., Run]) -> None:
     run = begin(**FRESH)
     go(run, 7)
     go(run, 9)
-    good = run.before.read_bytes()
-    run.last.write_bytes(run.last.read_bytes()[:-1])
+    good = run.previous_checkpoint_path.read_bytes()
+    run.last_checkpoint_path.write_bytes(run.last_checkpoint_path.read_bytes()[:-1])
     go(run, 8)  # from step 7 on
-    assert run.before.read_bytes() == good
-    assert checkpoint.read(run).position.step == 8  # type: ignore[union-attr]
+    assert run.previous_checkpoint_path.read_bytes() == good
+    assert checkpoint.load_checkpoint(run).train_state.step == 8  # type: ignore[union-attr]
 
 
 def test_without_a_whole_state_a_resume_says_so_in_one_line(begin: Callable[..., Run]) -> None:
     run = begin()
     go(run, 2)
-    for file in (run.last, run.before):
+    for file in (run.last_checkpoint_path, run.previous_checkpoint_path):
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(RunError) as caught:
         go(run)
@@ -170,19 +170,19 @@ def test_without_a_whole_state_a_resume_says_so_in_one_line(begin: Callable[...,
 def test_the_middle_of_an_epoch_is_saved_too(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_WITHIN_EPOCH", 0.0)
-    monkeypatch.setattr(checkpoint, "_COST_SHARE", 0.0)
+    monkeypatch.setattr(checkpoint, "MID_EPOCH_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_FACTOR", 0.0)
     whole, killed = begin(**way), begin(**way)
     go(whole)
-    for event in train(killed.config(), killed, weights=False):
-        killed.append(event)
+    for event in train(killed.load_config(), killed, pretrained=False):
+        killed.append_event(event)
         if isinstance(event, Saved) and event.step == 8:
             break
     second = go(killed)
     assert only(second, Started)[0].step == 8
-    assert killed.last.read_bytes() == whole.last.read_bytes()
-    assert killed.best.read_bytes() == whole.best.read_bytes()
-    assert figures(killed.history()) == figures(whole.history())
+    assert killed.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert killed.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
+    assert figures(killed.load_history()) == figures(whole.load_history())
 
 
 @pytest.mark.parametrize(
@@ -199,28 +199,28 @@ def test_on_another_machine_it_goes_on_and_says_that_the_bits_may_differ(
 ) -> None:
     run = begin()
     go(run, 7)
-    stored = run.read("config.json")
+    stored = run.read_json("config.json")
     was = {**stored[key], **value} if isinstance(value, dict) else value
-    run.write("config.json", {**stored, key: was})
+    run.write_json("config.json", {**stored, key: was})
     events = go(run)
     assert end(events).reason == "finished"
-    (note,) = (note for note in only(events, Note) if note.code == "not_identical")
+    (note,) = (note for note in only(events, LogMessage) if note.code == "not_identical")
     assert said in note.values["what"]
-    assert "not bit-identical" in messages.text("log.not_identical", **note.values)
+    assert "not bit-identical" in messages.get_text("log.not_identical", **note.values)
 
 
 def test_a_run_begun_on_a_card_goes_on_without_one(begin: Callable[..., Run]) -> None:
     run = begin(**FRESH)
     go(run, 7)
-    stored = run.read("config.json")
+    stored = run.read_json("config.json")
     card = {"device": "cuda", "precision": "fp16"}
     machine = {**stored["machine"], "device": "NVIDIA A10 (cuda)"}
     resolved, given = ({**stored[key], **card} for key in ("resolved", "config"))
-    run.write("config.json", {**stored, "resolved": resolved, "config": given, "machine": machine})
+    run.write_json("config.json", {**stored, "resolved": resolved, "config": given, "machine": machine})
     events = go(run)
     assert end(events).reason == "finished"
     assert only(events, Started)[0].device.startswith("cpu")
-    assert [note.code for note in only(events, Note) if note.level == "warning"] == ["not_identical"]
+    assert [note.code for note in only(events, LogMessage) if note.level == "warning"] == ["not_identical"]
 
 
 def test_a_split_that_was_changed_is_not_trained_on(begin: Callable[..., Run]) -> None:
@@ -236,4 +236,4 @@ def test_a_split_that_was_changed_is_not_trained_on(begin: Callable[..., Run]) -
 def test_on_the_same_machine_nothing_of_the_kind_is_said(begin: Callable[..., Run]) -> None:
     run = begin()
     go(run, 7)
-    assert not [note for note in only(go(run), Note) if note.level == "warning"]
+    assert not [note for note in only(go(run), LogMessage) if note.level == "warning"]

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def backbone(name: str) -> nn.Module:
     """One with statistics that are not those of a fresh BatchNorm, or folding would change nothing."""
-    made = network.build(backbones.get(name), 2, pretrained=False).backbone
+    made = network.build_network(backbones.get_backbone_spec(name), 2, pretrained=False).backbone
     generator = torch.Generator().manual_seed(0)
     for part in made.modules():
         if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and part.running_var is not None:
@@ -38,13 +38,13 @@ def backbone(name: str) -> nn.Module:
 
 
 def normalise(name: str) -> Callable[[Tensor], Tensor]:
-    prep = preprocess.of(backbones.get(name))
-    return lambda pixels: preprocess.normalise(pixels, prep)
+    prep = preprocess.from_spec(backbones.get_backbone_spec(name))
+    return lambda pixels: preprocess.normalize_batch(pixels, prep)
 
 
 def chosen(name: str = "mobilenet_v2", *, looks: int = 1000, side: int = SIDE, **more: Any) -> engines.Engine:
-    row = backbones.get(name)
-    return engines.choose(backbone(name), row, normalise(name), side, CPU, looks=looks, **more)
+    row = backbones.get_backbone_spec(name)
+    return engines.choose_engine(backbone(name), row, normalise(name), side, CPU, view_count=looks, **more)
 
 
 def pictures(count: int, side: int = SIDE) -> Tensor:
@@ -77,9 +77,9 @@ def test_threads_that_use_one_at_once_get_the_same_bits() -> None:
 
 def test_the_faster_one_is_taken_where_there_is_much_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {TORCH: 1.0, ONNX: 0.5}
-    monkeypatch.setattr(engines, "_seconds", lambda engine, pixels: times[engine.name])
+    monkeypatch.setattr(engines, "time_engine", lambda engine, pixels: times[engine.name])
     assert chosen().name == ONNX
-    assert chosen(looks=engines.WORTH - 1).name == TORCH
+    assert chosen(looks=engines.MIN_ONNX_VIEWS - 1).name == TORCH
     assert chosen(wanted=TORCH).name == TORCH
     times[ONNX] = 0.9
     assert chosen().name == TORCH, "a tenth is noise"
@@ -88,20 +88,20 @@ def test_the_faster_one_is_taken_where_there_is_much_to_do(monkeypatch: pytest.M
 
 def test_one_that_cannot_be_exported_or_gives_something_else_stays_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "export", lambda *_: None)
+        patch.setattr(engines, "export_onnx", lambda *_: None)
         assert chosen(wanted=ONNX).name == TORCH
     with monkeypatch.context() as patch:
-        patch.setattr(engines.Onnx, "__call__", lambda engine, pixels: torch.zeros(len(pixels), 1280))
+        patch.setattr(engines.OnnxEngine, "__call__", lambda engine, pixels: torch.zeros(len(pixels), 1280))
         assert chosen(wanted=ONNX).name == TORCH
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     assert chosen(wanted=ONNX).name == TORCH, "where it is not installed"
 
 
 def test_the_backbone_and_the_threads_are_left_as_they_were() -> None:
-    module, row = backbone("tf_efficientnet_lite0"), backbones.get("tf_efficientnet_lite0")
+    module, row = backbone("tf_efficientnet_lite0"), backbones.get_backbone_spec("tf_efficientnet_lite0")
     before = {name: type(part) for name, part in module.named_modules()}
     threads = torch.get_num_threads()
-    engines.choose(module, row, normalise(row.name), SIDE, CPU, looks=1000, wanted=ONNX)
+    engines.choose_engine(module, row, normalise(row.name), SIDE, CPU, view_count=1000, engine_name=ONNX)
     assert {name: type(part) for name, part in module.named_modules()} == before
     assert not any(part._forward_pre_hooks for part in module.modules())
     assert torch.get_num_threads() == threads
@@ -110,29 +110,29 @@ def test_the_backbone_and_the_threads_are_left_as_they_were() -> None:
 def test_a_run_keeps_what_was_chosen_and_a_resumed_one_uses_it(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = dataclasses.replace(backbones.get("mobilenet_v2"), side=SIDE, resize=72)
-    monkeypatch.setitem(backbones.TABLE, row.name, row)
+    row = dataclasses.replace(backbones.get_backbone_spec("mobilenet_v2"), side=SIDE, resize=72)
+    monkeypatch.setitem(backbones.BACKBONES, row.name, row)
     settings: dict[str, Any] = {"data": str(tiny_folder), "backbone": row.name, "epochs": 2, "threads": 1}
-    auto = run_store.create(tmp_path / "runs", TrainConfig(**settings))
-    list(train(auto.config(), auto, weights=False))
-    assert auto.resolved().engine == TORCH, "a few pictures are not worth it"
-    assert auto.config().engine == "auto"
+    auto = run_store.create_run(tmp_path / "runs", TrainConfig(**settings))
+    list(train(auto.load_config(), auto, pretrained=False))
+    assert auto.load_resolved_config().engine == TORCH, "a few pictures are not worth it"
+    assert auto.load_config().engine == "auto"
     wanted: list[str] = []
-    choose = engines.choose
+    choose = engines.choose_engine
 
     def noted(*given: Any, **more: Any) -> engines.Engine:
-        wanted.append(more["wanted"])
-        return choose(*given, **{**more, "wanted": ONNX})
+        wanted.append(more["engine_name"])
+        return choose(*given, **{**more, "engine_name": ONNX})
 
-    monkeypatch.setattr(engines, "choose", noted)
-    fast = run_store.create(tmp_path / "runs", TrainConfig(**settings))
-    events = train(fast.config(), fast, weights=False)
+    monkeypatch.setattr(engines, "choose_engine", noted)
+    fast = run_store.create_run(tmp_path / "runs", TrainConfig(**settings))
+    events = train(fast.load_config(), fast, pretrained=False)
     for event in events:
         if event.kind == "epoch":
-            fast.ask_stop()
-    fast.withdraw_stop()
-    assert fast.resolved().engine == ONNX
-    list(train(fast.config(), fast, weights=False))
+            fast.request_stop()
+    fast.clear_stop()
+    assert fast.load_resolved_config().engine == ONNX
+    list(train(fast.load_config(), fast, pretrained=False))
     assert wanted == ["auto", ONNX]
-    for one, other in zip(auto.history().epochs, fast.history().epochs, strict=True):
+    for one, other in zip(auto.load_history().epochs, fast.load_history().epochs, strict=True):
         assert one.val_loss == pytest.approx(other.val_loss, rel=1e-3)

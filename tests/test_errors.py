@@ -7,12 +7,12 @@ import pickle
 import pytest
 
 from ftlab.core import errors
-from ftlab.core.errors import ConfigError, DataError, FtlabError, PictureError, RunError, WeightsError
+from ftlab.core.errors import ConfigError, DataError, FtlabError, ImageError, RunError, WeightsError
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     children = {cls.__name__ for cls in FtlabError.__subclasses__() if cls.__module__ == "ftlab.core.errors"}
-    assert children == {"ConfigError", "DataError", "PictureError", "WeightsError", "RunError"}
+    assert children == {"ConfigError", "DataError", "ImageError", "WeightsError", "RunError"}
     assert all(f"─ {name} " in (errors.__doc__ or "") for name in children)
 
 
@@ -26,7 +26,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
         ),
         (RunError("run.busy", run="r"), "Run r is being trained right now. Stop it first, or wait."),
         (
-            PictureError("too_long", file="a.png", width=900, height=1, limit=200),
+            ImageError("too_long", file="a.png", width=900, height=1, limit=200),
             "a.png: It is 900 × 1 pixels, a strip more than 200 times as long as it is wide. "
             "Cut it into parts that are closer to a square.",
         ),
@@ -39,13 +39,13 @@ def test_an_error_reads_as_one_line(error: FtlabError, line: str) -> None:
 
 def test_an_error_stays_one_line_whatever_a_file_is_called() -> None:
     odd = "x\n\x1b[31m\u202e.png"
-    for error in (DataError("data.missing", folder=odd), PictureError("empty", file=odd)):
+    for error in (DataError("data.missing", folder=odd), ImageError("empty", file=odd)):
         assert r"x\x0a\x1b[31m\u202e.png" in str(error)
         assert error.values.get("file", error.values.get("folder")) == odd
 
 
 def test_a_picture_error_tells_problem_and_remedy_apart() -> None:
-    error = PictureError("empty", file="a.png")
+    error = ImageError("empty", file="a.png")
     assert (error.problem, error.remedy) == ("The file is empty.", "Copy or download it again.")
 
 

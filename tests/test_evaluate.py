@@ -16,9 +16,9 @@ from ftlab.core.errors import DataError, RunError
 from ftlab.data.dataset import catalog
 from ftlab.evaluation import datasets, evaluate, results
 from ftlab.inference import decision_rule, predictor
-from ftlab.inference.decision_rule import Decision
+from ftlab.inference.decision_rule import DecisionRule
 from ftlab.models import weights_file
-from ftlab.models.heads import Plan
+from ftlab.models.heads import HeadSpec
 from ftlab.runs.directory import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,18 +33,18 @@ def run(tmp_path: Path, tiny_folder: Path) -> Run:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the pictures that were really looked at."""
     seen: list[str] = []
-    real = evaluate.look
+    real = evaluate.predict_dataset
 
     def counted(model, pictures, *more):  # type: ignore[no-untyped-def]
         seen.append(pictures.name)
         return real(model, pictures, *more)
 
-    monkeypatch.setattr(evaluate, "look", counted)
+    monkeypatch.setattr(evaluate, "predict_dataset", counted)
     return seen
 
 
-def split(run: Run, name: str = "test") -> evaluate.Inspection:
-    return evaluate.inspect(run, datasets.of_split(run, name))
+def split(run: Run, name: str = "test") -> evaluate.Evaluation:
+    return evaluate.evaluate_with_decision(run, datasets.load_split_dataset(run, name))
 
 
 # What it says
@@ -52,34 +52,38 @@ def split(run: Run, name: str = "test") -> evaluate.Inspection:
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
 def test_a_split_is_scored_as_its_pictures_are_predicted(run: Run, name: str) -> None:
-    model = predictor.load(run)
-    items = catalog.from_json(run.read("split.json")).splits[name]
+    model = predictor.load_predictor(run)
+    items = catalog.catalog_from_json(run.read_json("split.json")).splits[name]
     found = split(run, name)
-    assert found.outcome.paths == tuple(item.path for item in items)
-    assert found.outcome.labels.tolist() == [item.label for item in items]
+    assert found.result.paths == tuple(item.path for item in items)
+    assert found.result.labels.tolist() == [item.label for item in items]
     losses = []
     for index, item in enumerate(items):
-        said = {score.index: score.probability for score in model.top(found.outcome.root / item.path)}
+        said = {score.class_index: score.probability for score in model.predict(found.result.root / item.path)}
         alone = np.array([said[one] for one in range(3)])
-        raw = np.exp(found.outcome.logits[index].astype(float))
+        raw = np.exp(found.result.logits[index].astype(float))
         assert raw / raw.sum() == pytest.approx(alone, abs=1e-4)
         losses.append(-np.log(alone[item.label]))
-    right = sum(model.top(found.outcome.root / item.path, 1)[0].index == item.label for item in items)
-    assert (found.figures.top1.right, found.figures.top1.n, found.figures.top5.value) == (right, len(items), 1.0)
-    assert found.figures.loss == pytest.approx(np.mean(losses), abs=1e-3)
+    right = sum(model.predict(found.result.root / item.path, 1)[0].class_index == item.label for item in items)
+    assert (found.metrics.top1.correct, found.metrics.top1.n, found.metrics.top5.fraction) == (right, len(items), 1.0)
+    assert found.metrics.loss == pytest.approx(np.mean(losses), abs=1e-3)
 
 
 def test_one_logit_for_two_classes_is_scored_as_two(tmp_path: Path, tiny_folder: Path) -> None:
     shutil.rmtree(tiny_folder / "green")
     run = judged.run(tmp_path / "runs", tiny_folder, seed=None)
-    plan = Plan(kind="logit", hidden=5)
-    run.write("model.json", {**run.read("model.json"), "head": plan.to_json()})
-    weights_file.write(run.best, judged.untrained(1, 2, plan).state_dict(), {"epoch": 1, "val_accuracy": 0.5})
-    found = split(run, "train").outcome
+    plan = HeadSpec(kind="logit", hidden=5)
+    run.write_json("model.json", {**run.read_json("model.json"), "head": plan.to_json()})
+    weights_file.save_tensors(
+        run.best_weights_path, judged.untrained(1, 2, plan).state_dict(), {"epoch": 1, "val_accuracy": 0.5}
+    )
+    found = split(run, "train").result
     assert found.logits.shape == (len(found.paths), 2)
     assert np.array_equal(found.logits[:, 0], -found.logits[:, 1])
-    model = predictor.load(run)
-    assert [model.top(found.path(one))[0].index for one in range(len(found.paths))] == found.predicted.tolist()
+    model = predictor.load_predictor(run)
+    assert [
+        model.predict(found.get_image_path(one))[0].class_index for one in range(len(found.paths))
+    ] == found.predicted_labels.tolist()
 
 
 def test_the_last_weights_are_those_of_the_last_step_over_what_did_not_learn(run: Run) -> None:
@@ -87,36 +91,38 @@ def test_the_last_weights_are_those_of_the_last_step_over_what_did_not_learn(run
     other = judged.untrained(2)
     position = {"position": {"epoch": 9}, "optimizer": {}, "scale": {}}
     head = {f"module.{key}": value for key, value in other.head.state_dict().items()}
-    weights_file.write(run.last, head, position)
-    model = predictor.load(run, "last")
+    weights_file.save_tensors(run.last_checkpoint_path, head, position)
+    model = predictor.load_predictor(run, "last")
     assert torch.equal(next(model.network.head.parameters()), next(other.head.parameters()))
     assert torch.equal(next(model.network.backbone.parameters()), next(best.backbone.parameters()))
     assert model.title.endswith("as epoch 9 left it")
     averaged = judged.untrained(3).state_dict()
     whole = {f"module.{key}": value for key, value in other.state_dict().items()}
-    weights_file.write(run.last, whole | {f"average.{key}": value for key, value in averaged.items()}, position)
-    os.utime(run.last, ns=(1, 1))
-    state = predictor.load(run, "last").network.state_dict()
+    weights_file.save_tensors(
+        run.last_checkpoint_path, whole | {f"average.{key}": value for key, value in averaged.items()}, position
+    )
+    os.utime(run.last_checkpoint_path, ns=(1, 1))
+    state = predictor.load_predictor(run, "last").network.state_dict()
     assert all(torch.equal(state[key], averaged[key]) for key in averaged), "averaged weights are what is judged"
 
 
 def test_best_and_last_are_kept_apart(run: Run, passes: list[str]) -> None:
     position = {"position": {"epoch": 9}, "optimizer": {}, "scale": {}}
     head = {f"module.{key}": value for key, value in judged.untrained(2).head.state_dict().items()}
-    weights_file.write(run.last, head, position)
-    pictures = datasets.of_split(run, "val")
-    best, last = (evaluate.inspect(run, pictures, which).outcome for which in ("best", "last"))
+    weights_file.save_tensors(run.last_checkpoint_path, head, position)
+    pictures = datasets.load_split_dataset(run, "val")
+    best, last = (evaluate.evaluate_with_decision(run, pictures, which).result for which in ("best", "last"))
     assert not np.array_equal(best.logits, last.logits)
     assert passes == ["val", "val"]
-    assert decision_rule.read(run) is not None
-    assert evaluate.kept(run, pictures, "last") is not None
+    assert decision_rule.read_decision(run) is not None
+    assert evaluate.load_evaluation(run, pictures, "last") is not None
 
 
 def test_a_run_that_was_validated_on_test_is_scored_on_those_pictures(run: Run) -> None:
-    listed = run.read("split.json")
+    listed = run.read_json("split.json")
     none: dict[str, dict[str, int]] = {name: {} for name in listed["classes"]}
-    run.write("split.json", {**listed, "layout": "test_as_val", "splits": {**listed["splits"], "test": none}})
-    assert datasets.of_split(run, "test") == datasets.of_split(run, "val")
+    run.write_json("split.json", {**listed, "layout": "test_as_val", "splits": {**listed["splits"], "test": none}})
+    assert datasets.load_split_dataset(run, "test") == datasets.load_split_dataset(run, "val")
 
 
 # Once
@@ -127,46 +133,48 @@ def test_nothing_is_looked_at_twice(run: Run, passes: list[str]) -> None:
     assert passes == ["test", "val"]
     again = split(run)
     assert passes == ["test", "val"]
-    assert np.array_equal(first.outcome.logits, again.outcome.logits)
-    assert first.outcome.paths == again.outcome.paths
+    assert np.array_equal(first.result.logits, again.result.logits)
+    assert first.result.paths == again.result.paths
     assert first.decision == again.decision
-    found = evaluate.kept(run, datasets.of_split(run, "test"))
+    found = evaluate.load_evaluation(run, datasets.load_split_dataset(run, "test"))
     assert found is not None
-    assert found.figures == first.figures
+    assert found.metrics == first.metrics
 
 
 def test_how_many_were_right_is_there_for_those_who_read_no_tensors(run: Run) -> None:
     found = split(run)
-    told = run.read("evaluation/test-best.json")
-    assert (told["right"], told["count"]) == (found.figures.top1.right, found.figures.top1.n)
+    told = run.read_json("evaluation/test-best.json")
+    assert (told["right"], told["count"]) == (found.metrics.top1.correct, found.metrics.top1.n)
 
 
 def test_other_weights_or_other_pictures_are_looked_at_anew(run: Run, passes: list[str]) -> None:
     before = split(run, "val")
     judged.keep(run, 2)
-    os.utime(run.best, ns=(2, 2))
-    assert evaluate.kept(run, datasets.of_split(run, "val")) is None
-    assert decision_rule.read(run) is None, "a threshold for other weights is none"
-    assert not np.array_equal(before.outcome.logits, split(run, "val").outcome.logits)
-    listed = run.read("split.json")
+    os.utime(run.best_weights_path, ns=(2, 2))
+    assert evaluate.load_evaluation(run, datasets.load_split_dataset(run, "val")) is None
+    assert decision_rule.read_decision(run) is None, "a threshold for other weights is none"
+    assert not np.array_equal(before.result.logits, split(run, "val").result.logits)
+    listed = run.read_json("split.json")
     listed["splits"]["val"]["blue"] = {}
-    run.write("split.json", listed)
-    assert len(split(run, "val").outcome.labels) < len(before.outcome.labels)
+    run.write_json("split.json", listed)
+    assert len(split(run, "val").result.labels) < len(before.result.labels)
     assert passes == ["val", "val", "val"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense"])
 def test_a_damaged_outcome_is_made_anew(run: Run, passes: list[str], content: bytes) -> None:
     split(run, "val")
-    results.place(run, "val", "best").write_bytes(content)
+    results.get_result_path(run, "val", "best").write_bytes(content)
     split(run, "val")
     assert passes == ["val", "val"]
 
 
 def test_an_outcome_is_told_of_as_it_is_made(run: Run) -> None:
     told: list[tuple[int, int]] = []
-    evaluate.inspect(run, datasets.of_split(run, "train"), progress=lambda done, total: told.append((done, total)))
-    count = len(datasets.of_split(run, "train").items)
+    evaluate.evaluate_with_decision(
+        run, datasets.load_split_dataset(run, "train"), progress=lambda done, total: told.append((done, total))
+    )
+    count = len(datasets.load_split_dataset(run, "train").items)
     assert (count, count) in told
     assert [done for done, total in told if total == count] == sorted(done for done, total in told if total == count)
 
@@ -175,19 +183,19 @@ def test_an_outcome_is_told_of_as_it_is_made(run: Run) -> None:
 
 
 def test_damaged_pictures_are_left_out_and_named(run: Run, tiny_folder: Path) -> None:
-    items = datasets.of_split(run, "train").items
+    items = datasets.load_split_dataset(run, "train").items
     (tiny_folder / items[0].path).write_bytes(b"")
-    found = split(run, "train").outcome
+    found = split(run, "train").result
     assert found.paths == tuple(item.path for item in items[1:])
-    assert [(one.path, one.problem) for one in found.skipped] == [(items[0].path, "The file is empty.")]
-    again = split(run, "train").outcome
-    assert [(one.path, one.problem) for one in again.skipped] == [(items[0].path, "The file is empty.")]
+    assert [(one.path, one.problem) for one in found.skipped_images] == [(items[0].path, "The file is empty.")]
+    again = split(run, "train").result
+    assert [(one.path, one.problem) for one in again.skipped_images] == [(items[0].path, "The file is empty.")]
 
 
 def test_a_folder_that_is_gone_is_told_and_what_was_kept_still_answers(run: Run, tiny_folder: Path) -> None:
     kept = split(run)
     shutil.move(tiny_folder, tiny_folder.with_name("elsewhere"))
-    assert split(run).figures == kept.figures
+    assert split(run).metrics == kept.metrics
     with pytest.raises(DataError) as caught:
         split(run, "train")
     assert caught.value.code == "data.gone"
@@ -195,16 +203,16 @@ def test_a_folder_that_is_gone_is_told_and_what_was_kept_still_answers(run: Run,
 
 def test_a_new_folder_can_be_asked_when_validation_is_gone(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
     moved = shutil.move(tiny_folder, tmp_path / "elsewhere")
-    found = evaluate.inspect(run, datasets.of_folder(moved, NAMES))
+    found = evaluate.evaluate_with_decision(run, datasets.load_folder_dataset(moved, NAMES))
     assert found.decision is None
     assert found.temperature == 1
-    assert len(found.outcome.labels) == 24
+    assert len(found.result.labels) == 24
 
 
 def test_a_split_without_pictures_says_so(run: Run) -> None:
-    listed = run.read("split.json")
+    listed = run.read_json("split.json")
     listed["splits"]["test"] = {}
-    run.write("split.json", listed)
+    run.write_json("split.json", listed)
     with pytest.raises(DataError) as caught:
         split(run)
     assert caught.value.code == "data.empty_split"
@@ -217,7 +225,7 @@ def test_a_run_without_weights_says_so(tmp_path: Path, tiny_folder: Path) -> Non
     assert caught.value.code == "run.no_weights"
     judged.keep(bare, 1)
     with pytest.raises(RunError) as caught:
-        evaluate.inspect(bare, datasets.of_split(bare, "val"), "last")
+        evaluate.evaluate_with_decision(bare, datasets.load_split_dataset(bare, "val"), "last")
     assert caught.value.code == "run.no_weights"
 
 
@@ -230,23 +238,23 @@ def test_a_new_folder_is_scored_by_the_classes_that_the_model_knows(
     new = tmp_path / "new"
     shutil.copytree(tiny_folder / "blue", new / "blue")
     shutil.copytree(tiny_folder / "green", new / "moss")
-    found = evaluate.inspect(run, datasets.of_folder(new, NAMES)).outcome
-    assert found.pictures.startswith("folder-")
+    found = evaluate.evaluate_with_decision(run, datasets.load_folder_dataset(new, NAMES)).result
+    assert found.dataset_name.startswith("folder-")
     assert found.labels.tolist() == [1] * 8
-    assert found.unknown == (("moss", 8),)
-    assert evaluate.kept(run, datasets.of_folder(new, NAMES)) is not None
+    assert found.unknown_classes == (("moss", 8),)
+    assert evaluate.load_evaluation(run, datasets.load_folder_dataset(new, NAMES)) is not None
     assert not list(new.rglob("*.safetensors")), "the data folder is never written to"
 
 
 def test_the_splits_of_a_new_folder_are_taken_together(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
     for name in ("train", "val"):
         shutil.copytree(tiny_folder, tmp_path / "new" / name)
-    assert len(datasets.of_folder(tmp_path / "new", NAMES).items) == 48
+    assert len(datasets.load_folder_dataset(tmp_path / "new", NAMES).items) == 48
 
 
 def test_a_folder_of_other_classes_is_refused_in_one_line(tiny_folder: Path) -> None:
     with pytest.raises(DataError, match="amber, blue, green") as caught:
-        datasets.of_folder(tiny_folder, ("ants", "bees"))
+        datasets.load_folder_dataset(tiny_folder, ("ants", "bees"))
     assert "ants, bees" in str(caught.value)
 
 
@@ -255,20 +263,22 @@ def test_a_folder_of_other_classes_is_refused_in_one_line(tiny_folder: Path) -> 
 
 def test_predictions_use_the_temperature_and_the_threshold(run: Run, tiny_folder: Path) -> None:
     picture = tiny_folder / "blue" / "blue_1.jpg"
-    raw = predictor.load(run).top(picture)
-    assert not predictor.load(run).none_of_these(raw)
+    raw = predictor.load_predictor(run).predict(picture)
+    assert not predictor.load_predictor(run).is_rejected(raw)
     logits = np.log([one.probability for one in raw])
-    decision_rule.write(run, Decision(weights_file.seal(run.best), 2.0, 0.999, 50, 40))
-    model = predictor.load(run)
-    top = model.top(picture)
+    decision_rule.write_decision(
+        run, DecisionRule(weights_file.read_checksum(run.best_weights_path), 2.0, 0.999, 50, 40)
+    )
+    model = predictor.load_predictor(run)
+    top = model.predict(picture)
     warm = np.exp(logits / 2) / np.exp(logits / 2).sum()
     assert [one.probability for one in top] == pytest.approx(warm.tolist())
-    assert [one.index for one in top] == [one.index for one in raw]
-    assert model.none_of_these(top) == (warm[0] < 0.999)
-    assert model.look(picture)[0] == top
+    assert [one.class_index for one in top] == [one.class_index for one in raw]
+    assert model.is_rejected(top) == (warm[0] < 0.999)
+    assert model.predict_and_explain(picture)[0] == top
 
 
 def test_a_decision_that_cannot_be_read_is_named(run: Run) -> None:
-    (run.path / decision_rule.FILE).write_text("{}", encoding="utf-8")
+    (run.path / decision_rule.DECISION_FILENAME).write_text("{}", encoding="utf-8")
     with pytest.raises(RunError, match=r"decision\.json"):
-        decision_rule.read(run)
+        decision_rule.read_decision(run)

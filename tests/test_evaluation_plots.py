@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from ftlab.evaluation.evaluate import Inspection
+from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting import evaluation_plots
 
 FOUND = judged.inspection(judged.told([(0, 0, 0.9)] * 3 + [(0, 1, 0.7)] + [(1, 1, 0.8)] * 2 + [(2, 0, 0.6)]))
 
 
 def test_the_matrix_is_coloured_by_the_share_of_the_row_and_has_its_counts() -> None:
-    axis = evaluation_plots.confusion_figure(FOUND).axes[0]
+    axis = evaluation_plots.plot_confusion_matrix(FOUND).axes[0]
     shown = np.asarray(axis.images[0].get_array())
     assert shown == pytest.approx(np.array([[0.75, 0.25, 0], [0, 1, 0], [1, 0, 0]]))
     assert sorted(text.get_text() for text in axis.texts) == ["1", "1", "2", "3"]
@@ -23,16 +23,16 @@ def test_the_matrix_is_coloured_by_the_share_of_the_row_and_has_its_counts() -> 
 
 
 def test_classes_are_bars_of_precision_and_recall_the_worst_on_top() -> None:
-    axis = evaluation_plots.classes_figure(FOUND).axes[0]
+    axis = evaluation_plots.plot_class_metrics(FOUND).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["green", "amber", "blue"]
     bars = [bar.get_width() for bar in axis.patches if isinstance(bar, Rectangle)]
     assert bars == pytest.approx([0, 75, 100 * 2 / 3, 0, 75, 100])
 
 
 def test_reliability_has_a_diagram_before_and_one_after_the_temperature() -> None:
-    assert len(evaluation_plots.reliability_figure(FOUND).axes) == 1
-    warm = Inspection(FOUND.outcome, judged.inspection(FOUND.outcome, temperature=2.0).decision)
-    before, after = evaluation_plots.reliability_figure(warm).axes
+    assert len(evaluation_plots.plot_reliability(FOUND).axes) == 1
+    warm = Evaluation(FOUND.result, judged.inspection(FOUND.result, temperature=2.0).decision)
+    before, after = evaluation_plots.plot_reliability(warm).axes
     assert before.get_title().startswith("As trained: error ")
     assert after.get_title().startswith("With temperature 2.00: error ")
 
@@ -41,8 +41,8 @@ def test_a_hundred_classes_fit_on_a_sheet_and_more_are_cut_to_the_most_confused(
     count = 130
     classes = tuple(f"c{number}" for number in range(count))
     answers = [(one, one, 0.9) for one in range(count)] + [(129, 128, 0.9)]
-    figure = evaluation_plots.confusion_figure(judged.inspection(judged.told(answers, classes)))
+    figure = evaluation_plots.plot_confusion_matrix(judged.inspection(judged.told(answers, classes)))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert len(labels) == evaluation_plots.LISTED
+    assert len(labels) == evaluation_plots.MAX_PLOTTED_CLASSES
     assert labels[-2:] == ["c128", "c129"]
     assert max(figure.get_size_inches()) <= 14

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from ftlab.runs.events import KINDS, Ended, Epoch, Event, Note, Progress, Saved, Started, Step, from_line
+from ftlab.runs.events import EVENT_TYPES, Ended, Epoch, Event, LogMessage, Progress, Saved, Started, Step, parse_event
 
 SAID: list[Event] = [
     Started(
@@ -20,7 +20,7 @@ SAID: list[Event] = [
         trainable=2562,
         total=3_373_570,
     ),
-    Note(code="skipped", values={"file": 'é\u2028 "q"\n{x}', "count": 3, "share": 0.5}),
+    LogMessage(code="skipped", values={"file": 'é\u2028 "q"\n{x}', "count": 3, "share": 0.5}),
     Progress(stage="features", done=32, total=244, images_per_second=61.5),
     Step(step=1, epoch=1, loss=0.7, accuracy=0.5, learning_rate=1e-3, images_per_second=100.0),
     Epoch(
@@ -41,14 +41,14 @@ SAID: list[Event] = [
 
 
 def test_there_is_an_example_of_every_kind() -> None:
-    assert {event.kind for event in SAID} == set(KINDS)
+    assert {event.kind for event in SAID} == set(EVENT_TYPES)
 
 
 @pytest.mark.parametrize("event", SAID, ids=lambda event: event.kind)
 def test_an_event_survives_its_line(event: Event) -> None:
     line = event.to_line()
     assert "\n" not in line
-    assert from_line(line) == event
+    assert parse_event(line) == event
     assert json.loads(line)["event"] == event.kind
     assert json.loads(line)["time"] == event.time > 1.7e9
 
@@ -63,16 +63,16 @@ def test_an_epochs_line_has_the_names_that_others_rely_on() -> None:
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_a_number_that_json_lacks_becomes_null(odd: float) -> None:
     step = Step(step=1, epoch=1, loss=odd, accuracy=0.5, learning_rate=1e-3, images_per_second=odd)
-    assert from_line(step.to_line()) == Step(
+    assert parse_event(step.to_line()) == Step(
         step=1, epoch=1, loss=None, accuracy=0.5, learning_rate=1e-3, images_per_second=None, time=step.time
     )
-    note = Note(code="x", values={"loss": odd, "list": [odd, 1], "inner": {"rate": odd}})
+    note = LogMessage(code="x", values={"loss": odd, "list": [odd, 1], "inner": {"rate": odd}})
     assert json.loads(note.to_line())["values"] == {"loss": None, "list": [None, 1], "inner": {"rate": None}}
 
 
 def test_fields_of_a_newer_version_are_passed_over() -> None:
     values = {**json.loads(SAID[5].to_line()), "megabytes": 12}
-    assert from_line(json.dumps(values)) == SAID[5]
+    assert parse_event(json.dumps(values)) == SAID[5]
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_fields_of_a_newer_version_are_passed_over() -> None:
     ],
 )
 def test_a_line_that_is_not_known_is_no_event(line: str) -> None:
-    assert from_line(line) is None
+    assert parse_event(line) is None

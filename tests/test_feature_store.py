@@ -14,9 +14,9 @@ from torch import Tensor
 from ftlab.config.train_config import TrainConfig
 from ftlab.data.transforms import augment
 from ftlab.models.execution import engines, feature_cache, features
-from ftlab.models.execution.feature_cache import Store
+from ftlab.models.execution.feature_cache import FeatureCache
 from ftlab.runs import run_store
-from ftlab.runs.events import Ended, Event, Note, Progress
+from ftlab.runs.events import Ended, Event, LogMessage, Progress
 from ftlab.training import setup
 from ftlab.training.loop import train
 
@@ -26,11 +26,11 @@ def rows(first: int, count: int, width: int = 8) -> list[tuple[bytes, Tensor]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "kept" / "features.sqlite", 1_000_000)
+def store(tmp_path: Path) -> FeatureCache:
+    return FeatureCache(tmp_path / "kept" / "features.sqlite", 1_000_000)
 
 
-def test_what_was_put_in_comes_out_again_to_the_bit(store: Store) -> None:
+def test_what_was_put_in_comes_out_again_to_the_bit(store: FeatureCache) -> None:
     put = [(key, torch.randn(5)) for key, _ in rows(0, 1200)]
     store.put(put)
     found = store.get([key for key, _ in put] + [b"another"])
@@ -41,11 +41,11 @@ def test_what_was_put_in_comes_out_again_to_the_bit(store: Store) -> None:
 
 
 def test_how_much_is_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = feature_cache.of_home()
+    made = feature_cache.open_feature_cache()
     assert made is not None
-    assert (made.cache.budget, made.file.parent) == (2_000_000_000, Path(os.environ["FTLAB_HOME"]))
+    assert (made.cache.budget_bytes, made.file.parent) == (2_000_000_000, Path(os.environ["FTLAB_HOME"]))
     monkeypatch.setenv("FTLAB_FEATURES_MB", "0")
-    assert feature_cache.of_home() is None
+    assert feature_cache.open_feature_cache() is None
 
 
 # What they depend on
@@ -53,7 +53,7 @@ def test_how_much_is_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_views_that_are_described_alike_are_alike_and_others_are_not() -> None:
     def said(number: int, index: int = 3, **knobs: Any) -> str:
-        return augment.described(TrainConfig(**{"augment": "flip", **knobs}), number, index)
+        return augment.describe_view(TrainConfig(**{"augment": "flip", **knobs}), number, index)
 
     assert said(0, 3, seed=1, augment="crop") == said(0, 9, seed=2)
     assert said(1, 3, seed=1) == said(1, 9, seed=2), "there is one mirror image only"
@@ -66,11 +66,13 @@ def test_views_that_are_described_alike_are_alike_and_others_are_not() -> None:
 
 
 def told(run: run_store.Run) -> list[Event]:
-    return list(train(run.config(), run))
+    return list(train(run.load_config(), run))
 
 
 def kept(events: list[Event]) -> int:
-    notes = [event.values["kept"] for event in events if isinstance(event, Note) and event.code == "features_kept"]
+    notes = [
+        event.values["kept"] for event in events if isinstance(event, LogMessage) and event.code == "features_kept"
+    ]
     return int(str(notes[0])) if notes else 0
 
 
@@ -78,7 +80,7 @@ def kept(events: list[Event]) -> int:
 def run(tiny_folder: Path, tmp_path: Path, one_thread: None) -> Callable[..., run_store.Run]:
     """Makes a new run of one epoch on the tiny folder, unless told otherwise."""
     few: dict[str, Any] = {"data": str(tiny_folder), "epochs": 1, "threads": 1}
-    return lambda **knobs: run_store.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+    return lambda **knobs: run_store.create_run(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
 
 def test_another_seed_of_the_head_looks_at_no_picture_again(
@@ -88,7 +90,7 @@ def test_another_seed_of_the_head_looks_at_no_picture_again(
     assert kept(told(first)) == 0
     again = run(epochs=2)
     assert kept(told(again)) == 21
-    figures = [[(row.val_loss, row.train_loss) for row in one.history().epochs] for one in (first, again)]
+    figures = [[(row.val_loss, row.train_loss) for row in one.load_history().epochs] for one in (first, again)]
     assert figures[0] == figures[1], "to the bit"
     other = tiny_folder / "amber" / "amber_1.jpg"
     other.write_bytes((tiny_folder / "amber" / "amber_2.jpg").read_bytes() + b"\0")
@@ -101,24 +103,24 @@ def test_where_all_is_kept_no_engine_is_made(
 ) -> None:
     first = run()
     told(first)
-    monkeypatch.setattr(engines, "choose", lambda *_, **__: pytest.fail("an engine was made"))
+    monkeypatch.setattr(engines, "choose_engine", lambda *_, **__: pytest.fail("an engine was made"))
     again = run()
     assert kept(told(again)) == 21
-    assert again.resolved().engine == first.resolved().engine == "torch"
+    assert again.load_resolved_config().engine == first.load_resolved_config().engine == "torch"
 
 
 def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
     run: Callable[..., run_store.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(run())
-    monkeypatch.setattr(setup, "TELL", -1.0)
-    monkeypatch.setattr(features, "_KEEP", 4)
+    monkeypatch.setattr(setup, "PROGRESS_INTERVAL_SECONDS", -1.0)
+    monkeypatch.setattr(features, "CACHE_BATCH_IMAGES", 4)
     again = run()
     events = []
-    for event in train(again.config(), again):
+    for event in train(again.load_config(), again):
         events.append(event)
         if isinstance(event, Progress):
-            again.ask_stop()
+            again.request_stop()
     (far,) = (event for event in events if isinstance(event, Progress))
     assert (far.stage, far.done, far.total) == ("features", 4, 21)
     assert isinstance(events[-1], Ended)
@@ -129,11 +131,11 @@ def test_features_of_another_engine_than_is_expected_are_not_taken(
     run: Callable[..., run_store.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(run())
-    monkeypatch.setattr(engines, "WORTH", 1)
-    monkeypatch.setattr(engines, "_FASTER", 0.0)
+    monkeypatch.setattr(engines, "MIN_ONNX_VIEWS", 1)
+    monkeypatch.setattr(engines, "MIN_ONNX_SPEEDUP", 0.0)
     other = run()
     assert kept(told(other)) == 0
-    assert other.resolved().engine == "onnxruntime"
+    assert other.load_resolved_config().engine == "onnxruntime"
     again = run()
     assert kept(told(again)) == 21
-    assert again.resolved().engine == "onnxruntime"
+    assert again.load_resolved_config().engine == "onnxruntime"

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.config import backbones
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.models import network
 from ftlab.models.execution import features
-from ftlab.models.execution.engines import Torch
+from ftlab.models.execution.engines import TorchEngine
 from ftlab.models.execution.features import Features
 from ftlab.training import cached_features
 from ftlab.training.devices import device_setup
@@ -40,14 +40,16 @@ def read(index: int, view: int) -> Tensor:
     return torch.tensor([index, view, 7], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4).contiguous()
 
 
-def every(reader: One, views: int) -> features.Read:
+def every(reader: One, views: int) -> features.ReadViews:
     return lambda index: torch.stack([reader(index, view) for view in range(views)])
 
 
 def computed(
     backbone: nn.Module, count: int, views: int = 2, workers: int = 2, reader: One = read
 ) -> tuple[list[int], Features]:
-    work = features.compute(Torch(backbone, Tensor.float, CPU), count, views, every(reader, views), CPU, workers)
+    work = features.compute_features(
+        TorchEngine(backbone, Tensor.float, CPU), count, views, every(reader, views), CPU, workers
+    )
     *told, last = work
     assert isinstance(last, Features)
     return [done for done in told if isinstance(done, int)], last
@@ -55,7 +57,7 @@ def computed(
 
 @pytest.fixture
 def mobilenet() -> nn.Module:
-    return network.build(backbones.get("mobilenet_v2"), 2, pretrained=False).backbone
+    return network.build_network(backbones.get_backbone_spec("mobilenet_v2"), 2, pretrained=False).backbone
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -75,8 +77,8 @@ def test_every_view_of_every_picture_in_order(workers: int) -> None:
 def test_several_processes_look_at_each_picture_once_and_speak_as_often(count: int, world: int) -> None:
     parts = []
     for rank in range(world):
-        work = features.compute(
-            Torch(Mean(), Tensor.float, CPU), count, 1, every(read, 1), CPU, 2, rank=rank, world=world
+        work = features.compute_features(
+            TorchEngine(Mean(), Tensor.float, CPU), count, 1, every(read, 1), CPU, 2, rank=rank, world_size=world
         )
         *told, found = work
         assert isinstance(found, Features)
@@ -89,11 +91,11 @@ def test_several_processes_look_at_each_picture_once_and_speak_as_often(count: i
 
 @pytest.mark.parametrize("empty_handed", [False, True], ids=["both saw some", "one could read none"])
 def test_what_processes_saw_is_put_together_in_order(monkeypatch: pytest.MonkeyPatch, empty_handed: bool) -> None:
-    refusal = PictureError("missing", file="4.jpg")
+    refusal = ImageError("missing", file="4.jpg")
     first = Features(torch.tensor([[[1.0, -2.0], [5.0, 6.0]]]), [0, 2], [(4, refusal)])
     second = Features(torch.tensor([[[3.0, 4.0]]]), [1], [])
     if empty_handed:
-        second = Features(torch.empty(1, 0, 0), [], [(1, PictureError("missing", file="1.jpg"))])
+        second = Features(torch.empty(1, 0, 0), [], [(1, ImageError("missing", file="1.jpg"))])
 
     def told(one: Features) -> tuple[Any, ...]:
         return one.vectors.shape[2], one.indices, [(i, why.code, dict(why.values)) for i, why in one.skipped]
@@ -104,9 +106,9 @@ def test_what_processes_saw_is_put_together_in_order(monkeypatch: pytest.MonkeyP
         return some + others
 
     monkeypatch.setattr(cached_features, "gather_object", lambda mine: [*mine, told(second)])
-    monkeypatch.setattr(device_setup, "total", total)
+    monkeypatch.setattr(device_setup, "all_reduce_sum", total)
     processes: Any = SimpleNamespace(num_processes=2, device=CPU)
-    found = cached_features._joined(first, 5, processes)
+    found = cached_features.join_rank_features(first, 5, processes)
     assert found.indices == ([0, 2] if empty_handed else [0, 1, 2])
     assert found.vectors[0].tolist() == [[1.0, -2.0], *([] if empty_handed else [[3.0, 4.0]]), [5.0, 6.0]]
     assert [(index, why.values["file"]) for index, why in found.skipped] == [
@@ -117,7 +119,7 @@ def test_what_processes_saw_is_put_together_in_order(monkeypatch: pytest.MonkeyP
 def test_pictures_that_cannot_be_read_are_left_out_and_named() -> None:
     def fussy(index: int, view: int) -> Tensor:
         if index in (0, 4, 5, 6, 7) and view == 1:
-            raise PictureError("empty", file=f"{index}.jpg")
+            raise ImageError("empty", file=f"{index}.jpg")
         return read(index, view)
 
     told, found = computed(Mean(), 9, reader=fussy)
@@ -131,7 +133,7 @@ def test_pictures_that_cannot_be_read_are_left_out_and_named() -> None:
 
 def test_no_picture_at_all_is_no_features() -> None:
     def none(index: int, view: int) -> Tensor:
-        raise PictureError("empty", file="x")
+        raise ImageError("empty", file="x")
 
     assert computed(Mean(), 3, reader=none)[1].vectors.shape == (2, 0, 0)
     assert computed(Mean(), 0)[1].indices == []
@@ -165,7 +167,7 @@ def test_giving_up_on_the_way_stops_the_reading() -> None:
         return read(index, view)
 
     threads = torch.get_num_threads()
-    work = features.compute(Torch(Mean(), Tensor.float, CPU), 4000, 1, every(counted, 1), CPU, 2)
+    work = features.compute_features(TorchEngine(Mean(), Tensor.float, CPU), 4000, 1, every(counted, 1), CPU, 2)
     assert next(work) == 4
     work.close()  # type: ignore[attr-defined]
     assert len(asked) < 400
@@ -179,9 +181,9 @@ def test_a_card_gets_the_same_features_in_whole_batches() -> None:
         shapes.append(tuple(pixels.shape))
         return pixels.float().mean(dim=(2, 3))
 
-    pieces = features._pieces(range(70), 64)
-    views = features._by_threads(pieces, every(read, 2), 2, pinned=False)
-    parts = list(features._on_card(views, 2, run))
+    pieces = features.split_into_chunks(range(70), 64)
+    views = features.read_view_batches(pieces, every(read, 2), 2, pin_memory=False)
+    parts = list(features.extract_on_gpu(views, 2, run))
     assert shapes == [(64, 3, 4, 4)] * 4, "the last is filled up"
     indices, vectors, _ = parts[1]
     assert indices == list(range(64, 70))

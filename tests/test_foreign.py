@@ -18,8 +18,8 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError, FtlabError, RunError, WeightsError
 from ftlab.models import heads, network
 from ftlab.models.pretrained import checkpoint_import, weights
-from ftlab.models.pretrained.checkpoint_import import Stored
-from ftlab.models.pretrained.key_mapping import Plan, plan
+from ftlab.models.pretrained.checkpoint_import import ForeignCheckpoint
+from ftlab.models.pretrained.key_mapping import KeyMapping, map_checkpoint_keys
 
 SMALL = "mobilenet_v3_small"
 SQUEEZE = "squeezenet1_1"
@@ -29,23 +29,29 @@ SQUEEZE = "squeezenet1_1"
 def theirs() -> dict[str, Tensor]:
     """torchvision's own state_dict of a small network, no two tensors of it alike."""
     torch.manual_seed(1)
-    state = weights.build(backbones.get(SMALL)).state_dict()
+    state = weights.build_module(backbones.get_backbone_spec(SMALL)).state_dict()
     return {k: torch.randn(v.shape) if v.is_floating_point() else v + 3 for k, v in state.items()}
 
 
 @pytest.fixture(scope="module")
 def here() -> dict[str, Tensor]:
-    return dict(network.build(backbones.get(SMALL), 5, pretrained=False).state_dict())
+    return dict(network.build_network(backbones.get_backbone_spec(SMALL), 5, pretrained=False).state_dict())
 
 
-def laid(content: Any, here: dict[str, Tensor], part: str = "all", rename: str = "", row: str = SMALL) -> Plan:
+def laid(content: Any, here: dict[str, Tensor], part: str = "all", rename: str = "", row: str = SMALL) -> KeyMapping:
     """What becomes of a checkpoint of this content, written by torch and read again."""
     file = Path("theirs.pth")
     torch.save(content, file)
-    return plan(checkpoint_import.read(file), here, backbones.get(row).head, part, checkpoint_import.renames(rename))
+    return map_checkpoint_keys(
+        checkpoint_import.read_checkpoint(file),
+        here,
+        backbones.get_backbone_spec(row).head,
+        part,
+        checkpoint_import.parse_renames(rename),
+    )
 
 
-def same(found: Plan, theirs: dict[str, Tensor]) -> bool:
+def same(found: KeyMapping, theirs: dict[str, Tensor]) -> bool:
     """Whether every tensor of the backbone is theirs of that name, to the bit."""
     body = {name: tensor for name, tensor in found.tensors.items() if name.startswith("backbone.")}
     return bool(body) and all(torch.equal(t, theirs[name.removeprefix("backbone.")]) for name, t in body.items())
@@ -85,8 +91,8 @@ def test_a_backbone_is_found_whatever_stands_before_its_names(
 ) -> None:
     found = laid(containers(theirs)[program], here, "backbone")
     assert same(found, theirs)
-    assert found.matched == len(found.wanted)
-    assert (found.missing, found.mismatched) == ((), ())
+    assert found.matched_count == len(found.target_keys)
+    assert (found.missing_keys, found.mismatched_keys) == ((), ())
 
 
 def test_of_two_copies_that_fit_alike_the_averaged_one_is_taken(
@@ -102,9 +108,9 @@ def test_a_file_that_holds_an_inner_part_gets_the_beginning_of_its_names(
 ) -> None:
     inner = {name.removeprefix("features."): t for name, t in theirs.items() if name.startswith("features.")}
     found = laid(inner, here, "backbone")
-    assert found.taken == ("", "features.")
+    assert found.prefix_rule == ("", "features.")
     assert same(found, theirs)
-    assert {name.split(".")[1] for name in found.missing} == {"classifier"}
+    assert {name.split(".")[1] for name in found.missing_keys} == {"classifier"}
 
 
 def test_names_that_have_nothing_in_common_are_matched_by_order_and_shape(
@@ -112,12 +118,12 @@ def test_names_that_have_nothing_in_common_are_matched_by_order_and_shape(
 ) -> None:
     strange = {f"block_{number:03d}": tensor for number, tensor in enumerate(theirs.values())}
     found = laid(strange, here, "backbone")
-    assert found.ordered
+    assert found.is_matched_by_order
     counters = [name for name in here if name.endswith("num_batches_tracked")]
     assert same(found, theirs)
     assert len(found.tensors) == len([name for name in here if name.startswith("backbone.")]) - len(counters)
     swapped = dict(reversed(strange.items()))
-    assert laid(swapped, here, "backbone").matched < len(here) / 2
+    assert laid(swapped, here, "backbone").matched_count < len(here) / 2
 
 
 def test_renaming_helps_where_names_are_not_found(theirs: dict[str, Tensor], here: dict[str, Tensor]) -> None:
@@ -126,16 +132,16 @@ def test_renaming_helps_where_names_are_not_found(theirs: dict[str, Tensor], her
         number, _, rest = name.removeprefix("features.").partition(".")
         odd[f"stem.{rest}" if number == "0" else f"trunk.{name}"] = tensor
     without = laid({"state_dict": odd}, here, "backbone")
-    assert any(name.startswith("backbone.features.0.") for name in without.missing)
+    assert any(name.startswith("backbone.features.0.") for name in without.missing_keys)
     found = laid({"state_dict": odd}, here, "backbone", rename="stem.=trunk.features.0.")
-    assert found.matched == len(found.wanted)
+    assert found.matched_count == len(found.target_keys)
     assert same(found, theirs)
 
 
 @pytest.mark.parametrize("text", ["a", "a=b=c", "=b", "a=b,c"])
 def test_a_renaming_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--rename"):
-        checkpoint_import.renames(text)
+        checkpoint_import.parse_renames(text)
 
 
 # --- heads
@@ -152,7 +158,7 @@ def test_a_head_for_as_many_classes_is_taken_whatever_it_is_called(
     found = laid(prefixed(body, prefix) | head, here)
     assert torch.equal(found.tensors["head.weight"], head[f"{name}.weight"])
     assert torch.equal(found.tensors["head.bias"], head[f"{name}.bias"])
-    assert found.matched == len(found.wanted)
+    assert found.matched_count == len(found.target_keys)
 
 
 def test_a_head_for_another_number_of_classes_is_left_out_and_said(
@@ -160,30 +166,36 @@ def test_a_head_for_another_number_of_classes_is_left_out_and_said(
 ) -> None:
     found = laid(theirs, here)
     assert not any(name.startswith("head.") for name in found.tensors)
-    assert found.enough
-    assert ("head_out", {"classes": 1000}) in found.report("all")
-    assert found.matched == len(found.wanted), "what was left out on purpose is not missing"
-    assert not laid(theirs, here, "head").enough
+    assert found.is_sufficient
+    assert ("head_out", {"classes": 1000}) in found.summarize_match("all")
+    assert found.matched_count == len(found.target_keys), "what was left out on purpose is not missing"
+    assert not laid(theirs, here, "head").is_sufficient
 
 
 def test_a_head_with_dropout_takes_a_plain_one_and_one_with_a_layer_between_its_like(
     theirs: dict[str, Tensor],
 ) -> None:
     dropping = dict(
-        network.build(backbones.get(SMALL), 1000, pretrained=False, head=heads.Plan(dropout=0.2)).state_dict()
+        network.build_network(
+            backbones.get_backbone_spec(SMALL), 1000, pretrained=False, head_spec=heads.HeadSpec(dropout=0.2)
+        ).state_dict()
     )
     found = laid(theirs, dropping)
     assert torch.equal(found.tensors["head.classifier.weight"], theirs["classifier.3.weight"])
-    deep = dict(network.build(backbones.get(SMALL), 1000, pretrained=False, head=heads.Plan(hidden=8)).state_dict())
+    deep = dict(
+        network.build_network(
+            backbones.get_backbone_spec(SMALL), 1000, pretrained=False, head_spec=heads.HeadSpec(hidden=8)
+        ).state_dict()
+    )
     assert not any(name.startswith("head.") for name in laid(theirs, deep).tensors)
     own = laid({name: tensor + 1 for name, tensor in deep.items()}, deep)
     assert torch.equal(own.tensors["head.hidden.weight"], deep["head.hidden.weight"] + 1)
-    assert own.matched == len(own.wanted)
+    assert own.matched_count == len(own.target_keys)
 
 
 def test_a_convolution_of_one_pixel_is_a_linear_layer() -> None:
-    theirs = weights.build(backbones.get(SQUEEZE)).state_dict()
-    net = network.build(backbones.get(SQUEEZE), 1000, pretrained=False)
+    theirs = weights.build_module(backbones.get_backbone_spec(SQUEEZE)).state_dict()
+    net = network.build_network(backbones.get_backbone_spec(SQUEEZE), 1000, pretrained=False)
     found = laid(theirs, dict(net.state_dict()), row=SQUEEZE)
     assert theirs["classifier.1.weight"].shape == (1000, 512, 1, 1)
     assert torch.equal(found.tensors["head.weight"], theirs["classifier.1.weight"].flatten(1))
@@ -204,24 +216,30 @@ def test_what_is_missing_odd_or_left_over_is_named(theirs: dict[str, Tensor], he
     del state["features.1.block.0.0.weight"]
     state["features.0.0.weight"] = torch.ones(16, 1, 3, 3)
     found = laid({"model": state, "scaler": {"scale": torch.ones(1)}}, here, "backbone")
-    assert found.missing == ("backbone.features.1.block.0.0.weight",)
-    assert found.mismatched == (("backbone.features.0.0.weight", "16×1×3×3", "16×3×3×3"),)
-    assert found.unexpected == ("model.extra.weight",)
-    assert found.matched == len(found.wanted) - 2
-    assert [key for key, _ in found.report("backbone")] == ["backbone", "prefix", "mismatched", "missing", "unexpected"]
+    assert found.missing_keys == ("backbone.features.1.block.0.0.weight",)
+    assert found.mismatched_keys == (("backbone.features.0.0.weight", "16×1×3×3", "16×3×3×3"),)
+    assert found.unexpected_keys == ("model.extra.weight",)
+    assert found.matched_count == len(found.target_keys) - 2
+    assert [key for key, _ in found.summarize_match("backbone")] == [
+        "backbone",
+        "prefix",
+        "mismatched",
+        "missing",
+        "unexpected",
+    ]
 
 
 def test_a_file_of_another_network_is_not_enough(theirs: dict[str, Tensor]) -> None:
-    other = dict(network.build(backbones.get("resnet18"), 5, pretrained=False).state_dict())
+    other = dict(network.build_network(backbones.get_backbone_spec("resnet18"), 5, pretrained=False).state_dict())
     found = laid(theirs, other, row="resnet18")
-    assert not found.enough
-    assert 2 * found.matched < len(found.wanted)
+    assert not found.is_sufficient
+    assert 2 * found.matched_count < len(found.target_keys)
 
 
 def test_half_precision_arrives_in_the_networks_own(theirs: dict[str, Tensor], here: dict[str, Tensor]) -> None:
     half = {name: t.half() if t.is_floating_point() else t for name, t in theirs.items()}
     found = laid(half, here, "backbone")
-    assert found.matched == len(found.wanted)
+    assert found.matched_count == len(found.target_keys)
     assert {t.dtype for t in found.tensors.values()} == {torch.float32, torch.int64}
 
 
@@ -238,7 +256,7 @@ class Trap:
 def test_a_file_that_holds_code_is_refused_and_not_run(theirs: dict[str, Tensor]) -> None:
     torch.save({"state_dict": theirs, "hook": Trap()}, "trap.pth")
     with pytest.raises(WeightsError) as caught:
-        checkpoint_import.read(Path("trap.pth"))
+        checkpoint_import.read_checkpoint(Path("trap.pth"))
     assert caught.value.code == "init.unsafe"
     assert "system" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
@@ -252,7 +270,7 @@ def test_a_whole_pickled_network_and_a_script_are_refused() -> None:
         torch.jit.script(torch.nn.Linear(2, 2)).save("script.pt")
     for name in ("model.pth", "script.pt"):
         with pytest.raises(WeightsError) as caught:
-            checkpoint_import.read(Path(name))
+            checkpoint_import.read_checkpoint(Path(name))
         assert caught.value.code == "init.unsafe", name
 
 
@@ -268,7 +286,7 @@ def test_a_file_cut_short_is_told_in_one_line(kind: str, share: float, theirs: d
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
     with pytest.raises(WeightsError) as caught:
-        checkpoint_import.read(file)
+        checkpoint_import.read_checkpoint(file)
     assert caught.value.code == "init.damaged"
     assert file.name in str(caught.value)
     assert "weights_only" not in str(caught.value)
@@ -279,33 +297,38 @@ def test_what_is_no_checkpoint_is_told_in_one_line(content: bytes) -> None:
     for name in ("x.pth", "x.safetensors"):
         Path(name).write_bytes(content)
         with pytest.raises(WeightsError) as caught:
-            checkpoint_import.read(Path(name))
+            checkpoint_import.read_checkpoint(Path(name))
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_file_without_tensors_is_said_to_have_none() -> None:
     torch.save({"epoch": 3, "state_dict": {}, "list": [torch.ones(2)]}, "none.pth")
     with pytest.raises(WeightsError, match="no tensors"):
-        checkpoint_import.read(Path("none.pth"))
+        checkpoint_import.read_checkpoint(Path("none.pth"))
 
 
 def test_safetensors_are_read_as_well(theirs: dict[str, Tensor], here: dict[str, Tensor]) -> None:
     save_file(theirs, "theirs.safetensors")
-    found = plan(checkpoint_import.read(Path("theirs.safetensors")), here, backbones.get(SMALL).head, "backbone")
+    found = map_checkpoint_keys(
+        checkpoint_import.read_checkpoint(Path("theirs.safetensors")),
+        here,
+        backbones.get_backbone_spec(SMALL).head,
+        "backbone",
+    )
     assert same(found, theirs)
 
 
 def test_the_tensors_of_the_embedded_default_are_found_by_their_order() -> None:
-    row = backbones.get(backbones.DEFAULT)
-    file = weights.locate(row).file
+    row = backbones.get_backbone_spec(backbones.DEFAULT_BACKBONE)
+    file = weights.locate_weights(row).file
     if not file.is_file():
         pytest.skip("the package of the default's weights is not installed")
-    net = network.build(row, 1000, pretrained=False)
-    found = plan(checkpoint_import.read(file), dict(net.state_dict()), row.head)
-    assert found.ordered
-    assert found.matched == len(found.wanted)
-    loaded = network.build(row, None, pretrained=True).state_dict()
-    assert all(torch.equal(found.tensors[name], loaded[name]) for name in found.wanted)
+    net = network.build_network(row, 1000, pretrained=False)
+    found = map_checkpoint_keys(checkpoint_import.read_checkpoint(file), dict(net.state_dict()), row.head)
+    assert found.is_matched_by_order
+    assert found.matched_count == len(found.target_keys)
+    loaded = network.build_network(row, None, pretrained=True).state_dict()
+    assert all(torch.equal(found.tensors[name], loaded[name]) for name in found.target_keys)
 
 
 # --- which file
@@ -313,7 +336,7 @@ def test_the_tensors_of_the_embedded_default_are_found_by_their_order() -> None:
 
 def test_what_is_named_is_a_file_a_run_or_the_reason_why_not(tmp_path: Path) -> None:
     def whole(init: str) -> str:
-        return checkpoint_import.resolve(TrainConfig(mode="full", init=init), tmp_path / "runs").init
+        return checkpoint_import.resolve_init(TrainConfig(mode="full", init=init), tmp_path / "runs").init
 
     save_file({"a": torch.ones(1)}, "a.safetensors")
     assert whole("a.safetensors") == str(Path("a.safetensors").absolute())
@@ -349,6 +372,6 @@ def test_starting_from_a_file_and_from_random_weights_contradict_each_other() ->
 
 def test_a_stored_tensor_keeps_its_name_and_its_container() -> None:
     torch.save({"a": {"b": {"c.weight": torch.ones(1)}}, "d": torch.ones(1)}, "x.pth")
-    found = checkpoint_import.read(Path("x.pth"))
-    assert found.parents == {"a.b.c.weight": "a.b.", "d": ""}
-    assert isinstance(found, Stored)
+    found = checkpoint_import.read_checkpoint(Path("x.pth"))
+    assert found.containers == {"a.b.c.weight": "a.b.", "d": ""}
+    assert isinstance(found, ForeignCheckpoint)

@@ -12,17 +12,17 @@ from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError
 from ftlab.models import freezing, network
-from ftlab.models.blocks import blocks
+from ftlab.models.blocks import split_into_blocks
 from ftlab.models.network import Network
 
-ROW = backbones.get("mobilenet_v2")
+ROW = backbones.get_backbone_spec("mobilenet_v2")
 KERAS_100 = "features.12.conv.1"
 """Where the 100th of Keras' 154 layers of MobileNetV2 is, the depthwise convolution of its block 11."""
 
 
 @pytest.fixture(scope="module")
 def net() -> Network:
-    return network.build(ROW, 2, pretrained=False)
+    return network.build_network(ROW, 2, pretrained=False)
 
 
 def config(**knobs: Any) -> TrainConfig:
@@ -30,15 +30,15 @@ def config(**knobs: Any) -> TrainConfig:
 
 
 def learning(net: Network, epoch: int, **knobs: Any) -> list[str]:
-    freezing.freeze(net, config(**knobs), epoch)
+    freezing.freeze_for_epoch(net, config(**knobs), epoch)
     return [name for name, parameter in net.named_parameters() if parameter.requires_grad]
 
 
 def moved(net: Network, **knobs: Any) -> tuple[set[str], set[str]]:
     """BatchNorm statistics of the backbone that a pass in training moves, and all of them."""
     settings = config(**knobs)
-    freezing.freeze(net, settings, 1)
-    freezing.train_flags(net, settings.batchnorm)
+    freezing.freeze_for_epoch(net, settings, 1)
+    freezing.set_train_flags(net, settings.batchnorm)
     buffers = {name: b.clone() for name, b in net.named_buffers() if name.endswith("running_mean")}
     net(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     return {name for name, before in buffers.items() if not torch.equal(before, net.get_buffer(name))}, set(buffers)
@@ -58,19 +58,19 @@ def test_from_keras_100th_layer_on_56_tensors_learn_as_published(net: Network) -
 def test_a_layer_or_a_share_is_counted_from_the_end(net: Network, wanted: str, first: int) -> None:
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in net.backbone.named_parameters()))
     assert len(layers) == 104  # 52 convolutions, each with its normalisation
-    kept = freezing.upper(net.backbone, wanted)
+    kept = freezing.list_names_from_layer(net.backbone, wanted)
     assert kept == [name for name, _ in net.backbone.named_parameters()][-len(kept) :]
     begins = kept[0].rpartition(".")[0]
     assert layers.index(begins) == {"0.02": 101, "0.5": 52, "features.18": 102}.get(wanted, first)
 
 
 def test_a_name_does_not_match_the_beginning_of_another(net: Network) -> None:
-    assert freezing.upper(net.backbone, "features.1")[0] == "features.1.conv.0.0.weight"
+    assert freezing.list_names_from_layer(net.backbone, "features.1")[0] == "features.1.conv.0.0.weight"
 
 
 def test_a_layer_that_is_not_there_is_answered_with_those_near_it(net: Network) -> None:
     with pytest.raises(ConfigError, match=r"features\.18") as caught:
-        freezing.upper(net.backbone, "feature.18")
+        freezing.list_names_from_layer(net.backbone, "feature.18")
     assert caught.value.code == "config.layer"
     assert "\n" not in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_until_the_turn_only_the_head_learns_then_the_rest(net: Network) -> None
 
 
 def test_block_by_block_from_the_top(net: Network) -> None:
-    depths = blocks(net.backbone)
+    depths = split_into_blocks(net.backbone)
     for epoch in range(1, 25):
         names = learning(net, epoch, unfreeze_epoch=2, gradual="yes", epochs=30)
         opened = depths[len(depths) - min(len(depths), epoch - 2) :] if epoch > 2 else []
@@ -109,7 +109,7 @@ def test_statistics_stay_or_move_on_demand(net: Network) -> None:
 
 def test_only_batchnorm_wakes_up_in_a_frozen_backbone(net: Network) -> None:
     dropping = Network(nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Dropout(0.5)), nn.Linear(2, 2))
-    freezing.freeze(dropping, config(mode="frozen", features="fresh"), 1)
-    freezing.train_flags(dropping, "train")
+    freezing.freeze_for_epoch(dropping, config(mode="frozen", features="fresh"), 1)
+    freezing.set_train_flags(dropping, "train")
     assert [part.training for part in dropping.backbone.children()] == [False, True, False]
     assert dropping.head.training

@@ -14,12 +14,18 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ftlab.core.errors import DataError
-from ftlab.ui.common.access import SPACE_MINUTES, Gate, inside, profile, sweep
+from ftlab.ui.common.access import (
+    SPACE_TIME_LIMIT_MINUTES,
+    AccessMiddleware,
+    create_profile,
+    resolve_inside,
+    sweep_uploads,
+)
 
 
 def refused(root: Path | None, path: str | Path) -> str:
     with pytest.raises(DataError) as caught:
-        inside(root, path)
+        resolve_inside(root, path)
     return caught.value.code
 
 
@@ -27,25 +33,25 @@ def refused(root: Path | None, path: str | Path) -> str:
 
 
 def test_a_start_for_this_machine_looks_below_the_home_folder() -> None:
-    assert profile(environment={}).data_root == Path.home().resolve()
-    assert profile(environment={}).max_minutes == 0
+    assert create_profile(environment={}).data_root == Path.home().resolve()
+    assert create_profile(environment={}).max_minutes == 0
 
 
 def test_a_start_for_others_looks_nowhere_unless_a_folder_is_named(tmp_path: Path) -> None:
-    assert profile(host="0.0.0.0", environment={}).data_root is None
-    assert profile(host="0.0.0.0", data_root=tmp_path, environment={}).data_root == tmp_path.resolve()
+    assert create_profile(host="0.0.0.0", environment={}).data_root is None
+    assert create_profile(host="0.0.0.0", data_root=tmp_path, environment={}).data_root == tmp_path.resolve()
 
 
 def test_a_data_root_must_be_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere is not a folder"):
-        profile(data_root=tmp_path / "nowhere", environment={})
+        create_profile(data_root=tmp_path / "nowhere", environment={})
 
 
 def test_a_space_has_no_folder_to_look_below_and_a_time_limit(tmp_path: Path) -> None:
-    space = profile(data_root=tmp_path, environment={"SPACE_ID": "someone/ftlab"})
+    space = create_profile(data_root=tmp_path, environment={"SPACE_ID": "someone/ftlab"})
     assert space.data_root is None
-    assert space.space
-    assert space.max_minutes == SPACE_MINUTES
+    assert space.is_space
+    assert space.max_minutes == SPACE_TIME_LIMIT_MINUTES
 
 
 # --- paths
@@ -57,8 +63,8 @@ def test_a_path_below_the_root_is_found_however_it_is_written(tmp_path: Path, mo
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     real = (tmp_path / "pets").resolve()
     for written in ("pets", "pets/", " pets ", "./pets/../pets", str(tmp_path / "pets"), "~/pets"):
-        assert inside(tmp_path, written) == real
-    assert inside(tmp_path, "") == tmp_path.resolve()
+        assert resolve_inside(tmp_path, written) == real
+    assert resolve_inside(tmp_path, "") == tmp_path.resolve()
 
 
 def test_a_path_outside_the_root_is_refused(tmp_path: Path) -> None:
@@ -77,7 +83,7 @@ def test_a_link_that_leads_out_is_refused_and_one_that_stays_is_followed(tmp_pat
     (root / "in").symlink_to(root / "pets")
     assert refused(root, "out") == "page.outside"
     assert refused(root, "out/deeper") == "page.outside"
-    assert inside(root, "in") == (root / "pets").resolve()
+    assert resolve_inside(root, "in") == (root / "pets").resolve()
 
 
 def test_the_answer_does_not_tell_whether_something_outside_exists(tmp_path: Path) -> None:
@@ -103,7 +109,7 @@ def client(**rules: object) -> TestClient:
 
     paths = ("/", "/run/predict", "/gradio_api/upload", "/gradio_api/file={rest:path}")
     inner = Starlette(routes=[Route(path, answer, methods=["GET", "POST"]) for path in paths])
-    return TestClient(Gate(inner, **rules), base_url="http://127.0.0.1:7860")  # type: ignore[arg-type]
+    return TestClient(AccessMiddleware(inner, **rules), base_url="http://127.0.0.1:7860")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "[::1]:7860", "192.168.1.7", "LOCALHOST"])
@@ -153,15 +159,15 @@ def test_answers_are_not_guessed_at_nor_framed_by_other_sites() -> None:
     headers = client().get("/").headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"] == "frame-ancestors 'self'"
-    assert "content-security-policy" not in client(framed=True).get("/").headers
+    assert "content-security-policy" not in client(allow_framing=True).get("/").headers
 
 
 # --- uploads
 
 
 def test_an_upload_beyond_the_limit_is_refused() -> None:
-    assert client(upload=100).post("/gradio_api/upload", content=b"x" * 100).status_code == 200
-    assert client(upload=100).post("/gradio_api/upload", content=b"x" * 101).status_code == 413
+    assert client(max_upload_bytes=100).post("/gradio_api/upload", content=b"x" * 100).status_code == 200
+    assert client(max_upload_bytes=100).post("/gradio_api/upload", content=b"x" * 101).status_code == 413
 
 
 def test_an_upload_that_does_not_say_its_length_is_refused() -> None:
@@ -170,8 +176,12 @@ def test_an_upload_that_does_not_say_its_length_is_refused() -> None:
 
 def test_uploads_stop_when_the_quota_is_used_up(tmp_path: Path) -> None:
     (tmp_path / "earlier").write_bytes(b"x" * 900)
-    assert client(uploads=tmp_path, quota=1000).post("/gradio_api/upload", content=b"x" * 100).status_code == 200
-    assert client(uploads=tmp_path, quota=1000).post("/gradio_api/upload", content=b"x" * 101).status_code == 507
+    assert (
+        client(uploads_dir=tmp_path, quota_bytes=1000).post("/gradio_api/upload", content=b"x" * 100).status_code == 200
+    )
+    assert (
+        client(uploads_dir=tmp_path, quota_bytes=1000).post("/gradio_api/upload", content=b"x" * 101).status_code == 507
+    )
 
 
 def test_empty_files_that_gradio_leaves_behind_are_swept_and_others_counted(tmp_path: Path) -> None:
@@ -181,5 +191,5 @@ def test_empty_files_that_gradio_leaves_behind_are_swept_and_others_counted(tmp_
     new.touch()
     kept.write_bytes(b"x" * 321)
     os.utime(left, (time.time() - 3600,) * 2)
-    assert sweep(tmp_path) == 321
+    assert sweep_uploads(tmp_path) == 321
     assert [left.exists(), new.exists(), kept.exists()] == [False, True, True]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.core import machine
-from ftlab.runs.heartbeat import Heart, overwrite, pulse
+from ftlab.runs.heartbeat import Heartbeat, overwrite_json, read_last_beat
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(machine, "awake", clock)
+    monkeypatch.setattr(machine, "read_awake_clock", clock)
     return clock
 
 
@@ -35,24 +35,24 @@ def file(tmp_path: Path) -> Path:
 
 
 def silence(file: Path) -> float:
-    heard = pulse(file)
+    heard = read_last_beat(file)
     assert heard is not None
-    return heard.silence
+    return heard.silence_seconds
 
 
 def hanging(file: Path) -> bool:
-    heard = pulse(file)
+    heard = read_last_beat(file)
     assert heard is not None
-    return heard.hanging
+    return heard.is_hanging
 
 
 def test_the_clock_goes_forward_and_is_the_machines() -> None:
-    before = machine.awake()
-    assert 0 <= machine.awake() - before < 60
+    before = machine.read_awake_clock()
+    assert 0 <= machine.read_awake_clock() - before < 60
 
 
 def test_silence_is_counted_from_the_last_beat(file: Path, clock: Clock) -> None:
-    heart = Heart(file)
+    heart = Heartbeat(file)
     heart.beat()
     clock.now += 5
     assert silence(file) == 5
@@ -63,9 +63,9 @@ def test_silence_is_counted_from_the_last_beat(file: Path, clock: Clock) -> None
 def test_beats_that_follow_each_other_quickly_write_nothing(
     file: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heart = Heart(file)
+    heart = Heartbeat(file)
     written: list[str] = []
-    monkeypatch.setattr("ftlab.runs.heartbeat.overwrite", lambda *_: written.append("once"))
+    monkeypatch.setattr("ftlab.runs.heartbeat.overwrite_json", lambda *_: written.append("once"))
     for _ in range(1000):
         clock.now += 0.01
         heart.beat(0.01)
@@ -76,7 +76,7 @@ def test_beats_that_follow_each_other_quickly_write_nothing(
 def test_it_hangs_after_two_minutes_or_ten_of_its_steps(
     file: Path, clock: Clock, step: float | None, patience: float
 ) -> None:
-    heart = Heart(file)
+    heart = Heartbeat(file)
     heart.beat(step)
     clock.now += patience - 1
     assert not hanging(file)
@@ -87,7 +87,7 @@ def test_it_hangs_after_two_minutes_or_ten_of_its_steps(
 
 
 def test_the_longest_recent_step_counts(file: Path, clock: Clock) -> None:
-    heart = Heart(file)
+    heart = Heartbeat(file)
     heart.beat(40.0)
     for _ in range(10):
         clock.now += 2
@@ -102,34 +102,34 @@ def test_the_longest_recent_step_counts(file: Path, clock: Clock) -> None:
 
 
 def test_it_tells_how_much_memory_the_process_holds(file: Path) -> None:
-    Heart(file).beat()
-    heard = pulse(file)
+    Heartbeat(file).beat()
+    heard = read_last_beat(file)
     assert heard is not None
-    assert heard.memory > 1e6
+    assert heard.memory_bytes > 1e6
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[1]", '{"awake": "soon"}', " " * 256])
 def test_a_file_that_says_nothing_is_no_pulse(file: Path, content: str | None) -> None:
     if content is not None:
         file.write_text(content)
-    assert pulse(file) is None
+    assert read_last_beat(file) is None
 
 
 def test_a_beat_that_cannot_be_written_ends_no_training(tmp_path: Path) -> None:
-    Heart(tmp_path / "gone" / "heartbeat").beat()
+    Heartbeat(tmp_path / "gone" / "heartbeat").beat()
     assert not (tmp_path / "gone").exists()
 
 
 def test_what_is_overwritten_takes_no_more_room_and_leaves_nothing_of_what_stood_there(file: Path) -> None:
-    assert overwrite(file, {"word": "long" * 20}, 128)
+    assert overwrite_json(file, {"word": "long" * 20}, 128)
     before = os.stat(file)
-    assert overwrite(file, {"word": "short"}, 128)
+    assert overwrite_json(file, {"word": "short"}, 128)
     after = os.stat(file)
     assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
     assert json.loads(file.read_bytes()) == {"word": "short"}
 
 
 def test_values_that_outgrow_their_room_leave_nothing_behind_for_the_next(file: Path) -> None:
-    assert overwrite(file, {"word": "long" * 100}, 128)
-    assert overwrite(file, {"word": "short"}, 128)
+    assert overwrite_json(file, {"word": "long" * 100}, 128)
+    assert overwrite_json(file, {"word": "short"}, 128)
     assert json.loads(file.read_bytes()) == {"word": "short"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftlab.runs.events import Ended, Epoch, Event, Note, Progress, Saved, Started, Step
+from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Progress, Saved, Started, Step
 from ftlab.runs.history import History
 
 
@@ -55,14 +55,14 @@ def ended(reason: str) -> Ended:
 
 def told(*events: Event) -> History:
     history = History()
-    history.add(events)
+    history.add_events(events)
     return history
 
 
 def test_before_anything_is_said_nothing_is_known() -> None:
     history = told()
-    assert (history.step, history.steps_total, history.best, history.started) == (0, 0, None, None)
-    assert history.seconds_left() is None
+    assert (history.steps_done, history.total_steps, history.best_epoch, history.start_event) == (0, 0, None, None)
+    assert history.estimate_seconds_left() is None
 
 
 def test_rows_stand_in_the_order_in_which_they_were_measured() -> None:
@@ -71,20 +71,20 @@ def test_rows_stand_in_the_order_in_which_they_were_measured() -> None:
     )
     assert [row.step for row in history.steps] == [1, 2, 3, 4]
     assert [row.epoch for row in history.epochs] == [0, 1]
-    assert (history.step, history.steps_total, history.count) == (4, 12, 8)
+    assert (history.steps_done, history.total_steps, history.event_count) == (4, 12, 8)
 
 
 def test_events_may_come_in_any_portions() -> None:
     events = [started(), epoch(0), *map(step, range(1, 5)), epoch(1)]
     history = History()
     for event in events:
-        history.add([event])
+        history.add_events([event])
     assert vars(history) == vars(told(*events))
 
 
 def test_the_best_epoch_is_the_last_that_was_the_best_so_far() -> None:
     history = told(started(), epoch(0, 0.5, best=True), epoch(1, 0.9, best=True), epoch(2, 0.8))
-    assert history.best is history.epochs[1]
+    assert history.best_epoch is history.epochs[1]
 
 
 def test_a_resume_drops_what_was_measured_after_its_checkpoint() -> None:
@@ -92,8 +92,8 @@ def test_a_resume_drops_what_was_measured_after_its_checkpoint() -> None:
     history = told(*first, started(step=4))
     assert [row.step for row in history.steps] == [1, 2, 3, 4]
     assert [row.epoch for row in history.epochs] == [0, 1]
-    assert history.ended is None
-    history.add([step(5, loss=0.25), step(6, loss=0.2)])
+    assert history.end_event is None
+    history.add_events([step(5, loss=0.25), step(6, loss=0.2)])
     assert [row.loss for row in history.steps] == [1, 1, 1, 1, 0.25, 0.2]
 
 
@@ -111,20 +111,20 @@ def test_progress_shows_only_while_it_lasts() -> None:
 
 
 def test_notes_stay_through_a_resume() -> None:
-    note = Note(code="x")
-    assert told(started(), note, started(step=4)).log == [note]
+    note = LogMessage(code="x")
+    assert told(started(), note, started(step=4)).log_messages == [note]
 
 
 def test_the_time_left_goes_by_the_pace_of_the_last_steps() -> None:
-    assert told(started(), step(1)).seconds_left() is None
-    assert told(started(), step(1), step(2)).seconds_left() == pytest.approx(10.0)
+    assert told(started(), step(1)).estimate_seconds_left() is None
+    assert told(started(), step(1), step(2)).estimate_seconds_left() == pytest.approx(10.0)
     slow_then_fast = [started(), step(1, time=0), step(2, time=100), step(3, time=101), step(4, time=102)]
-    assert told(*slow_then_fast).seconds_left(window=3) == pytest.approx(8.0)
-    assert told(started(), step(1), step(2), ended("finished")).seconds_left() is None
+    assert told(*slow_then_fast).estimate_seconds_left(window=3) == pytest.approx(8.0)
+    assert told(started(), step(1), step(2), ended("finished")).estimate_seconds_left() is None
 
 
 def test_a_pause_before_a_resume_does_not_count_as_work() -> None:
     history = told(started(), step(1, time=1), step(2, time=2), started(step=2, time=5000))
-    assert history.seconds_left() is None
-    history.add([step(3, time=5001), step(4, time=5003)])
-    assert history.seconds_left() == pytest.approx(2.0 * 8)
+    assert history.estimate_seconds_left() is None
+    history.add_events([step(3, time=5001), step(4, time=5003)])
+    assert history.estimate_seconds_left() == pytest.approx(2.0 * 8)

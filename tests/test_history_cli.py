@@ -49,7 +49,7 @@ def test_a_run_is_named_and_found_by_its_name(say: Any, root: Path) -> None:
     assert lines(say("note", run.name[-8:], "one\ntwo", "--json")[1]) == [{"run": run.name, "notes": "one\ntwo"}]
     (told,) = lines(say("runs", "--search", "kafer FROZEN two", "--json")[1])
     assert (told["run"], told["title"], told["notes"]) == (run.name, "Käfer im Wald", "one\ntwo")
-    assert (told["size"], told["best_val_accuracy"]) == (file_io.size(run.path), 0.9375)
+    assert (told["size"], told["best_val_accuracy"]) == (file_io.get_folder_size(run.path), 0.9375)
     table = say("runs")[1]
     assert all(word in table for word in ("Käfer im Wald", other.name, "MB"))
     assert "None of 2 runs" in say("runs", "--search", "wasp")[1]
@@ -58,8 +58,8 @@ def test_a_run_is_named_and_found_by_its_name(say: Any, root: Path) -> None:
 
 def test_they_are_sorted(say: Any, root: Path) -> None:
     small, large = made(root), made(root)
-    large.best.write_bytes(b"x" * 10**6)
-    small.append(fabricated.epoch(5, 0.9, best=True))
+    large.best_weights_path.write_bytes(b"x" * 10**6)
+    small.append_event(fabricated.epoch(5, 0.9, best=True))
     order = [row["run"] for row in lines(say("runs", "--sort", "largest", "--json")[1])]
     assert order == [large.name, small.name]
     order = [row["run"] for row in lines(say("runs", "--json")[1])]
@@ -68,20 +68,20 @@ def test_they_are_sorted(say: Any, root: Path) -> None:
 
 def test_runs_go_to_the_bin_and_come_back(say: Any, root: Path) -> None:
     run, other, kept = made(root), made(root), made(root)
-    size = file_io.size(run.path)
+    size = file_io.get_folder_size(run.path)
     assert "The bin is empty" in say("bin")[1]
     told = lines(say("delete", run.name, other.name, run.name, "--json")[1])
     assert [row["run"] for row in told] == [run.name, other.name]
     assert told[0] == {"run": run.name, "size": size, "needed_by": []}
-    assert run_store.names(root) == [kept.name]
+    assert run_store.list_run_names(root) == [kept.name]
     assert {row["run"] for row in lines(say("bin", "--json")[1])} == {run.name, other.name}
     assert "2 deleted" in say("bin")[1]
     status, _, err = say("predict", run.name, "x.jpg")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "in the bin" in err
     assert "is back" in say("restore", run.name[-8:])[1]
-    assert set(run_store.names(root)) == {run.name, kept.name}
-    freed = file_io.size(root / ".bin")
+    assert set(run_store.list_run_names(root)) == {run.name, kept.name}
+    freed = file_io.get_folder_size(root / ".bin")
     assert lines(say("bin", "--empty", "--json")[1]) == [{"freed": freed}]
     assert lines(say("bin", "--json")[1]) == []
 
@@ -115,7 +115,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
         status, (out, err) = end.code, capsys.readouterr()
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert told in err
-    assert run_store.names(root) == [run.name]
+    assert run_store.list_run_names(root) == [run.name]
     assert not (run.path / "about.json").exists()
 
 

@@ -14,7 +14,7 @@ from ftlab.core.errors import ConfigError
 from ftlab.models import heads, network, weights_file
 from ftlab.models.pretrained import imagenet_classes, weights
 from ftlab.runs import run_store
-from ftlab.runs.events import Epoch, Note
+from ftlab.runs.events import Epoch, LogMessage
 from ftlab.training.loop import train
 
 
@@ -42,19 +42,19 @@ from ftlab.training.loop import train
     ],
 )
 def test_a_class_is_found_by_its_name(name: str, index: int) -> None:
-    assert imagenet_classes.match(["nothing of the kind", name]) == {1: index}
+    assert imagenet_classes.match_imagenet_classes(["nothing of the kind", name]) == {1: index}
 
 
 @pytest.mark.parametrize("name", ["not-hotdog", "cats", "dogs", "crane", "cardigan", "class 7", "", "s", "--", "蚂蚁"])
 def test_a_name_that_is_none_of_them_or_of_two_matches_nothing(name: str) -> None:
-    assert imagenet_classes.match([name]) == {}
+    assert imagenet_classes.match_imagenet_classes([name]) == {}
 
 
 def test_each_of_the_thousand_finds_itself_but_for_those_that_share_a_name() -> None:
-    found = imagenet_classes.match(imagenet_classes.categories())
-    assert len(imagenet_classes.categories()) == 1000
+    found = imagenet_classes.match_imagenet_classes(imagenet_classes.load_imagenet_names())
+    assert len(imagenet_classes.load_imagenet_names()) == 1000
     assert all(mine == theirs for mine, theirs in found.items())
-    assert {imagenet_classes.categories()[one] for one in set(range(1000)) - set(found)} <= {
+    assert {imagenet_classes.load_imagenet_names()[one] for one in set(range(1000)) - set(found)} <= {
         "Cardigan",
         "cardigan",
         "crane",
@@ -63,38 +63,38 @@ def test_each_of_the_thousand_finds_itself_but_for_those_that_share_a_name() -> 
 
 
 def test_the_rows_of_matching_classes_are_the_sources_and_the_others_start_as_usual() -> None:
-    row = backbones.get(backbones.DEFAULT)
-    own = weights.load(row).get_submodule(row.head)
+    row = backbones.get_backbone_spec(backbones.DEFAULT_BACKBONE)
+    own = weights.load_pretrained(row).get_submodule(row.head)
     assert isinstance(own, torch.nn.Linear)
-    usual = network.build(row, 3, pretrained=True)
-    head = heads.classifier(network.build(row, 3, pretrained=True, inherit={0: 310, 2: 309}).head)
+    usual = network.build_network(row, 3, pretrained=True)
+    head = heads.find_classifier(network.build_network(row, 3, pretrained=True, source_indices={0: 310, 2: 309}).head)
     assert torch.equal(head.weight[[0, 2]], own.weight[[310, 309]])
     assert torch.equal(head.bias[[0, 2]], own.bias[[310, 309]])
-    assert torch.equal(head.weight[1], heads.classifier(usual.head).weight[1])
+    assert torch.equal(head.weight[1], heads.find_classifier(usual.head).weight[1])
     assert head.bias[1] == 0
     assert head.weight.requires_grad
 
 
 def test_a_convolution_has_rows_as_well() -> None:
-    row = backbones.get("squeezenet1_1")
-    net = network.build(row, 2, pretrained=False, inherit={1: 934})
+    row = backbones.get_backbone_spec("squeezenet1_1")
+    net = network.build_network(row, 2, pretrained=False, source_indices={1: 934})
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        own = weights.build(row).get_submodule(row.head)
+        own = weights.build_module(row).get_submodule(row.head)
     assert isinstance(own, torch.nn.Conv2d)
-    assert torch.equal(heads.classifier(net.head).weight[1], own.weight[934].flatten())
+    assert torch.equal(heads.find_classifier(net.head).weight[1], own.weight[934].flatten())
 
 
 def test_where_there_is_no_such_classifier_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def few(row: backbones.Backbone) -> torch.nn.Module:
+    def few(row: backbones.BackboneSpec) -> torch.nn.Module:
         module = build(row)
         module.set_submodule(row.head, torch.nn.Linear(row.width, 12))
         return module
 
-    build = weights.build
-    monkeypatch.setattr(weights, "build", few)
+    build = weights.build_module
+    monkeypatch.setattr(weights, "build_module", few)
     with pytest.raises(ConfigError, match="ImageNet"):
-        network.build(backbones.get("mobilenet_v3_small"), 2, pretrained=False, inherit={})
+        network.build_network(backbones.get_backbone_spec("mobilenet_v3_small"), 2, pretrained=False, source_indices={})
 
 
 def test_random_weights_have_nothing_to_inherit() -> None:
@@ -108,13 +108,17 @@ def test_ants_and_bees_are_told_apart_before_any_step(shared_data: Path, tmp_pat
         settings = TrainConfig(
             data=str(shared_data / "data" / "hymenoptera"), head_init=head_init, epochs=1, feature_views=1
         )
-        run = run_store.create(tmp_path / "runs", settings)
+        run = run_store.create_run(tmp_path / "runs", settings)
         events = list(train(settings, run))
         scores[head_init] = next(event.val_accuracy for event in events if isinstance(event, Epoch))
-        said = [progress.line(event) for event in events if isinstance(event, Note) and event.code == "imagenet"]
+        said = [
+            progress.format_event(event)
+            for event in events
+            if isinstance(event, LogMessage) and event.code == "imagenet"
+        ]
         if head_init == "imagenet":
             assert said == ["2 of 2 classes start as one of ImageNet's: ants → ant (310), bees → bee (309)."]
-            assert weights_file.load(run.best)[0]["head.weight"].shape == (2, 1280)
+            assert weights_file.load_tensors(run.best_weights_path)[0]["head.weight"].shape == (2, 1280)
     assert scores["imagenet"] is not None
     assert scores["imagenet"] > 0.85, scores
     assert scores["small"] is not None
@@ -124,7 +128,7 @@ def test_ants_and_bees_are_told_apart_before_any_step(shared_data: Path, tmp_pat
 def test_where_no_class_matches_it_is_said_and_all_starts_as_usual(tiny_folder: Path, tmp_path: Path) -> None:
     settings = TrainConfig(data=str(tiny_folder), head_init="imagenet", epochs=1, feature_views=1)
     (tiny_folder / "amber").rename(tiny_folder / "not an ant")
-    events = list(train(settings, run_store.create(tmp_path / "runs", settings)))
-    note = next(event for event in events if isinstance(event, Note) and event.code.startswith("imagenet"))
+    events = list(train(settings, run_store.create_run(tmp_path / "runs", settings)))
+    note = next(event for event in events if isinstance(event, LogMessage) and event.code.startswith("imagenet"))
     assert note.code == "imagenet_none"
     assert note.level == "warning"

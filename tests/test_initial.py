@@ -21,7 +21,7 @@ from ftlab.models import network, weights_file
 from ftlab.models.pretrained import weights
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Ended, Epoch, Event, Note, Started
+from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Started
 from ftlab.training.loop import train
 
 BACKBONE = "mobilenet_v3_small"
@@ -29,15 +29,15 @@ BACKBONE = "mobilenet_v3_small"
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = backbones.get(BACKBONE)
-    monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
+    row = backbones.get_backbone_spec(BACKBONE)
+    monkeypatch.setitem(backbones.BACKBONES, BACKBONE, dataclasses.replace(row, side=64, resize=72))
 
 
 @pytest.fixture
 def theirs(one_thread: None) -> dict[str, Tensor]:
     """The state_dict of torchvision's module with random weights; MoCo's file of it lies at `moco.pth`."""
     torch.manual_seed(5)
-    state = weights.build(backbones.get(BACKBONE)).state_dict()
+    state = weights.build_module(backbones.get_backbone_spec(BACKBONE)).state_dict()
     torch.save({"state_dict": {f"module.encoder_q.{name}": t for name, t in state.items()}}, "moco.pth")
     return dict(state)
 
@@ -47,29 +47,29 @@ def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     def new(**knobs: Any) -> Run:
         few: dict[str, Any] = {"epochs": 2, "batch_size": 8, "data": str(tiny_folder), "backbone": BACKBONE}
         settings = TrainConfig(**{**few, "threads": 1, "init": str(Path("moco.pth").absolute()), **knobs})
-        return run_store.create(tmp_path / "runs", settings)
+        return run_store.create_run(tmp_path / "runs", settings)
 
     return new
 
 
 def go(run: Run, stop_before: type[Event] | None = None) -> list[Event]:
     """Train with the real weights, as a person does."""
-    run.withdraw_stop()
+    run.clear_stop()
     events = []
-    for event in train(run.config(), run):
-        run.append(event)
+    for event in train(run.load_config(), run):
+        run.append_event(event)
         events.append(event)
         if stop_before and isinstance(event, Started):
-            run.ask_stop()
+            run.request_stop()
     return events
 
 
 def told(events: list[Event]) -> str:
-    return " ".join(progress.line(event) or "" for event in events if isinstance(event, Note))
+    return " ".join(progress.format_event(event) or "" for event in events if isinstance(event, LogMessage))
 
 
 def best(run: Run) -> dict[str, Tensor]:
-    return weights_file.load(run.best)[0]
+    return weights_file.load_tensors(run.best_weights_path)[0]
 
 
 def backbone_is(tensors: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
@@ -86,7 +86,7 @@ def test_a_frozen_backbone_is_the_files_to_the_bit_and_nothing_is_downloaded(
     assert isinstance(events[-1], Ended)
     assert events[-1].reason == "finished"
     assert backbone_is(best(run), theirs)
-    assert not [event for event in events if isinstance(event, Note) and event.code == "download"]
+    assert not [event for event in events if isinstance(event, LogMessage) and event.code == "download"]
 
 
 def test_the_report_comes_before_anything_starts(theirs: dict[str, Tensor], begin: Callable[..., Run]) -> None:
@@ -94,7 +94,7 @@ def test_the_report_comes_before_anything_starts(theirs: dict[str, Tensor], begi
     first = next(number for number, event in enumerate(events) if isinstance(event, Started))
     before = events[:first]
     assert before
-    assert all(isinstance(event, Note) for event in before)
+    assert all(isinstance(event, LogMessage) for event in before)
     said = told(before)
     wanted = len([name for name in theirs if not name.endswith("num_batches_tracked")]) - 2
     assert "moco.pth" in said
@@ -109,8 +109,8 @@ def test_in_full_mode_it_starts_there_and_moves_on(theirs: dict[str, Tensor], be
     for run in (untrained, trained):
         scores[run] = [event.val_loss for event in go(run) if isinstance(event, Epoch)]
     assert scores[untrained][0] == scores[trained][0]
-    net = network.build(backbones.get(BACKBONE), 3, pretrained=False)
-    moved = weights_file.load(trained.last)[0]
+    net = network.build_network(backbones.get_backbone_spec(BACKBONE), 3, pretrained=False)
+    moved = weights_file.load_tensors(trained.last_checkpoint_path)[0]
     weight = "backbone.features.0.0.weight"
     assert not torch.equal(moved[f"module.{weight}"], theirs["features.0.0.weight"])
     assert torch.dist(moved[f"module.{weight}"], theirs["features.0.0.weight"]) < torch.dist(
@@ -123,7 +123,7 @@ def test_the_run_knows_the_file_by_its_sha256(theirs: dict[str, Tensor], begin: 
 
     run = begin(mode="frozen")
     go(run)
-    kept = run.read("config.json")["init"]
+    kept = run.read_json("config.json")["init"]
     assert kept["sha256"] == hashlib.sha256(Path("moco.pth").read_bytes()).hexdigest()
     assert kept["matched"] == kept["wanted"]
 
@@ -134,11 +134,11 @@ def test_a_resume_needs_the_file_no_more_and_gives_the_same_bits(
 ) -> None:
     whole, parted = begin(**way), begin(**way)
     go(whole)
-    halfway = parted.config()
+    halfway = parted.load_config()
     for event in train(halfway, parted):
-        parted.append(event)
+        parted.append_event(event)
         if isinstance(event, Epoch) and event.epoch == 1:
-            parted.ask_stop()
+            parted.request_stop()
     Path("moco.pth").unlink()
     assert go(parted)[-1].reason == "finished"  # type: ignore[attr-defined]
     mine, other = best(parted), best(whole)
@@ -150,7 +150,7 @@ def test_before_the_first_checkpoint_the_file_must_be_the_same(
     theirs: dict[str, Tensor], begin: Callable[..., Run]
 ) -> None:
     run = begin(mode="full")
-    for event in train(run.config(), run):
+    for event in train(run.load_config(), run):
         if isinstance(event, Started):
             break  # as if it were killed
     torch.save({"state_dict": {name: tensor + 1 for name, tensor in theirs.items()}}, "moco.pth")
@@ -160,7 +160,7 @@ def test_before_the_first_checkpoint_the_file_must_be_the_same(
 
 
 def test_a_file_of_another_network_is_refused_with_the_report(begin: Callable[..., Run]) -> None:
-    torch.save(weights.build(backbones.get("squeezenet1_1")).state_dict(), "other.pth")
+    torch.save(weights.build_module(backbones.get_backbone_spec("squeezenet1_1")).state_dict(), "other.pth")
     run = begin(mode="full", init=str(Path("other.pth").absolute()))
     with pytest.raises(WeightsError) as caught:
         go(run)
@@ -169,23 +169,23 @@ def test_a_file_of_another_network_is_refused_with_the_report(begin: Callable[..
     assert "0 of the network's 210 tensors fit" in said
     assert "MobileNetV3" in said
     assert len(said.splitlines()) == 1
-    assert not run.last.exists()
+    assert not run.last_checkpoint_path.exists()
 
 
 def test_what_the_file_lacks_comes_from_the_pretrained_weights(tiny_folder: Path, tmp_path: Path) -> None:
     """The default's are always here."""
-    row = backbones.get(backbones.DEFAULT)
-    pretrained = weights.load(row).state_dict()
+    row = backbones.get_backbone_spec(backbones.DEFAULT_BACKBONE)
+    pretrained = weights.load_pretrained(row).state_dict()
     some = {name: t + 1 if t.is_floating_point() else t for name, t in pretrained.items() if "blocks.6" not in name}
     torch.save(some, "some.pth")
     settings = TrainConfig(data=str(tiny_folder), epochs=1, init=str(Path("some.pth").absolute()), threads=1)
-    run = run_store.create(tmp_path / "runs", settings)
+    run = run_store.create_run(tmp_path / "runs", settings)
     events = go(run)
     found = best(run)
     for name, tensor in pretrained.items():
         if not name.startswith("classifier"):
             assert torch.equal(found[f"backbone.{name}"], some.get(name, tensor)), name
-    missing = next(event for event in events if isinstance(event, Note) and event.code == "init_missing")
+    missing = next(event for event in events if isinstance(event, LogMessage) and event.code == "init_missing")
     assert missing.level == "warning"
     assert "blocks.6" in told(events)
 
@@ -207,22 +207,22 @@ def test_an_own_run_gives_its_backbone_and_its_head(earlier: Run, begin: Callabl
     found, before = best(run), best(earlier)
     assert all(torch.equal(found[name], before[name]) for name in before if name.startswith("backbone."))
     torch.testing.assert_close(found["head.weight"], before["head.weight"], rtol=0, atol=1e-6)
-    digest = run.read("config.json")["init"]["sha256"]
-    assert digest == earlier.fingerprint("best.safetensors")
+    digest = run.read_json("config.json")["init"]["sha256"]
+    assert digest == earlier.compute_sha256("best.safetensors")
 
 
 def test_the_rows_of_an_own_head_follow_the_names_of_the_classes(
     earlier: Run, begin: Callable[..., Run], tiny_folder: Path
 ) -> None:
     """blue, green and amber become 1, 2, 3 by new names that are the old ones in another order."""
-    model = earlier.read("model.json")
-    earlier.write("model.json", {**model, "classes": ["green", "amber", "blue"]})
+    model = earlier.read_json("model.json")
+    earlier.write_json("model.json", {**model, "classes": ["green", "amber", "blue"]})
     run = begin(
         mode="frozen", init=str(earlier.path), init_part="head", epochs=1, learning_rate=1e-8, backbone=BACKBONE
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "fetch", lambda row: iter(()))
-        patch.setattr(weights, "load", weights.build)
+        patch.setattr(weights, "download_weights", lambda row: iter(()))
+        patch.setattr(weights, "load_pretrained", weights.build_module)
         go(run)
     # Theirs are amber, blue, green: what stood first now belongs to green.
     torch.testing.assert_close(best(run)["head.weight"], best(earlier)["head.weight"][[1, 2, 0]], rtol=0, atol=1e-6)
@@ -234,7 +234,7 @@ def test_of_a_head_with_more_layers_the_last_ones_rows_follow_the_classes(
 ) -> None:
     earlier = begin(mode="full", learning_rate=1e-2, epochs=1, **head)
     go(earlier)
-    earlier.write("model.json", {**earlier.read("model.json"), "classes": ["green", "amber", "blue"]})
+    earlier.write_json("model.json", {**earlier.read_json("model.json"), "classes": ["green", "amber", "blue"]})
     run = begin(mode="frozen", init=str(earlier.path), epochs=1, learning_rate=1e-8, **head)
     go(run)
     before, after = best(earlier), best(run)
@@ -252,7 +252,7 @@ def test_one_logit_for_two_classes_turns_its_sign_with_them(
     shutil.rmtree(tiny_folder / "green")
     earlier = begin(mode="full", learning_rate=1e-2, epochs=1, head_kind="logit")
     go(earlier)
-    earlier.write("model.json", {**earlier.read("model.json"), "classes": ["blue", "amber"]})
+    earlier.write_json("model.json", {**earlier.read_json("model.json"), "classes": ["blue", "amber"]})
     run = begin(mode="frozen", init=str(earlier.path), epochs=1, learning_rate=1e-8, head_kind="logit")
     go(run)
     name = "head.classifier.weight"
@@ -260,8 +260,8 @@ def test_one_logit_for_two_classes_turns_its_sign_with_them(
 
 
 def test_a_head_for_other_classes_is_left_out_though_they_are_as_many(earlier: Run, begin: Callable[..., Run]) -> None:
-    model = earlier.read("model.json")
-    earlier.write("model.json", {**model, "classes": ["cats", "dogs", "mice"]})
+    model = earlier.read_json("model.json")
+    earlier.write_json("model.json", {**model, "classes": ["cats", "dogs", "mice"]})
     run = begin(mode="frozen", init=str(earlier.path), epochs=1, learning_rate=1e-8)
     events = go(run)
     assert "cats, dogs, mice" in told(events)
@@ -272,9 +272,9 @@ def test_a_head_for_other_classes_is_left_out_though_they_are_as_many(earlier: R
 
 
 def test_a_damaged_run_is_told(earlier: Run, begin: Callable[..., Run]) -> None:
-    content = bytearray(earlier.best.read_bytes())
+    content = bytearray(earlier.best_weights_path.read_bytes())
     content[-1] ^= 1
-    earlier.best.write_bytes(content)
+    earlier.best_weights_path.write_bytes(content)
     with pytest.raises(RunError) as caught:
         go(begin(mode="frozen", init=str(earlier.path)))
     assert caught.value.code == "run.damaged"
@@ -287,11 +287,11 @@ def test_the_command_line_takes_a_run_by_its_short_name(
     assert main.main(["train", *place, "--mode", "frozen", "--epochs", "1", "--init", "latest"]) == 0
     said = capsys.readouterr().err
     assert "tensors fit" in said
-    (name,) = set(run_store.names(tmp_path / "runs")) - {earlier.name}
-    assert Run(tmp_path / "runs" / name).config().init == str(earlier.path)
+    (name,) = set(run_store.list_run_names(tmp_path / "runs")) - {earlier.name}
+    assert Run(tmp_path / "runs" / name).load_config().init == str(earlier.path)
     assert main.main(["train", *place, "--init", "nothing.pth"]) == 2
     assert "nothing.pth" in capsys.readouterr().err
-    assert len(run_store.names(tmp_path / "runs")) == 2, "no run is made for a file that is not there"
+    assert len(run_store.list_run_names(tmp_path / "runs")) == 2, "no run is made for a file that is not there"
 
 
 def test_a_file_of_safetensors_stays_as_it_was(theirs: dict[str, Tensor], begin: Callable[..., Run]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ftlab.data.dataset import catalog, verified_cache
-from ftlab.data.dataset.verify import sieve
+from ftlab.data.dataset.verify import verify_images
 from ftlab.data.images import decode
 from ftlab.data.sources import listing
 
@@ -19,7 +19,7 @@ from ftlab.data.sources import listing
 @pytest.fixture
 def pictures(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Written long enough ago, as far as anybody can tell."""
-    monkeypatch.setattr(verified_cache, "_RECENT", -1.0)
+    monkeypatch.setattr(verified_cache, "MIN_FILE_AGE_SECONDS", -1.0)
     (tiny_folder / "amber" / "cut.jpg").write_bytes((tiny_folder / "amber" / "amber_1.jpg").read_bytes()[:900])
     return tiny_folder
 
@@ -28,13 +28,13 @@ def pictures(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are tried."""
     names: list[str] = []
-    check = decode.check
+    check = decode.verify_image
 
     def noted(source: str) -> tuple[int, int]:
         names.append(Path(source).name)
         return check(source)
 
-    monkeypatch.setattr(decode, "check", noted)
+    monkeypatch.setattr(decode, "verify_image", noted)
     return names
 
 
@@ -44,7 +44,7 @@ def test_a_second_look_tries_what_was_not_sound_and_finds_the_same(pictures: Pat
     tried.clear()
     assert catalog.scan(pictures) == first
     assert tried == ["cut.jpg"]
-    assert first.sizes
+    assert first.image_sizes
 
 
 def test_what_was_touched_is_tried_again(pictures: Path, tried: list[str]) -> None:
@@ -63,7 +63,7 @@ def test_what_was_touched_is_tried_again(pictures: Path, tried: list[str]) -> No
 def test_what_was_written_just_now_may_be_written_to_again(
     pictures: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verified_cache, "_RECENT", 3.0)
+    monkeypatch.setattr(verified_cache, "MIN_FILE_AGE_SECONDS", 3.0)
     catalog.scan(pictures)
     catalog.scan(pictures)
     assert len(tried) == 50
@@ -101,9 +101,9 @@ def test_sizes_are_of_upright_pictures_and_each_is_told_of_in_turn(pictures: Pat
     names = {f"green/{file.name}": 1 for file in sorted((pictures / "green").iterdir())}
     told: list[tuple[int, int]] = []
     for _ in range(2):
-        found: dict[str, listing.Pictures] = {"train": {"green": dict(names)}}
-        sizes, problems = sieve(
-            pictures, found, progress=lambda *both: told.append(both), known=verified_cache.of_home()
+        found: dict[str, listing.ImagesByClass] = {"train": {"green": dict(names)}}
+        sizes, problems = verify_images(
+            pictures, found, progress=lambda *both: told.append(both), cache=verified_cache.open_verified_cache()
         )
         assert sizes[list(names).index("green/turned.jpg")] == (40, 90)
         assert not problems
@@ -111,6 +111,6 @@ def test_sizes_are_of_upright_pictures_and_each_is_told_of_in_turn(pictures: Pat
 
 
 def test_it_takes_no_more_than_a_hundred_bytes_a_picture() -> None:
-    kept = verified_cache.of_home()
+    kept = verified_cache.open_verified_cache()
     kept.put([(number.to_bytes(16, "big"), (500, 375)) for number in range(20_000)])
     assert Path(os.environ["FTLAB_HOME"], "checked.sqlite").stat().st_size < 20_000 * 100

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.models.network import Network
-from ftlab.training.checkpoints.checkpoint import Position
-from ftlab.training.feeds.base import Share
+from ftlab.training.checkpoints.checkpoint import TrainState
+from ftlab.training.feeds.base import RankBatch
 from ftlab.training.optim import mixup
-from ftlab.training.train_step import Learner
+from ftlab.training.train_step import TrainStep
 
-ROW = backbones.get("resnet18")
+ROW = backbones.get_backbone_spec("resnet18")
 PLAIN: dict[str, Any] = {
     "mode": "scratch",
     "optimizer": "sgd",
@@ -54,26 +54,26 @@ def tiny(classes: int = 3) -> Network:
     return Network(backbone, nn.Linear(4, classes))
 
 
-def batch(count: int = 6, classes: int = 3) -> Share:
+def batch(count: int = 6, classes: int = 3) -> RankBatch:
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(count) % classes
     pictures = torch.randn(count, 3, 8, 8, generator=generator)
-    return Share(pictures, labels, torch.ones(count), count, [])
+    return RankBatch(pictures, labels, torch.ones(count), count, [])
 
 
-def learner_of(net: Network, accelerator: Accelerator, position: Position | None = None, **knobs: Any) -> Learner:
+def learner_of(net: Network, accelerator: Accelerator, position: TrainState | None = None, **knobs: Any) -> TrainStep:
     """What takes steps with a network, on three pictures of class 0, two of 1, one of 2."""
-    feed: Any = SimpleNamespace(steps=1, classes=3, labels={"train": torch.tensor([0, 0, 0, 1, 1, 2])})
-    made = Learner(net, ROW, TrainConfig(**{**PLAIN, **knobs}), accelerator, position or Position(), feed)
-    made.set_rates(0, Position())
+    feed: Any = SimpleNamespace(steps_per_epoch=1, class_count=3, labels={"train": torch.tensor([0, 0, 0, 1, 1, 2])})
+    made = TrainStep(net, ROW, TrainConfig(**{**PLAIN, **knobs}), accelerator, position or TrainState(), feed)
+    made.set_learning_rates(0, TrainState())
     net.train()
     return made
 
 
-def stepped(net: Network, share: Share, accelerator: Accelerator, **knobs: Any) -> Tensor:
+def stepped(net: Network, share: RankBatch, accelerator: Accelerator, **knobs: Any) -> Tensor:
     """Take a step; the loss that it followed."""
     learner = learner_of(net, accelerator, **knobs)
-    _, loss = learner.gradients(share, 0)
+    _, loss = learner.forward_backward(share, 0)
     learner.step(0)
     return loss
 
@@ -99,8 +99,8 @@ def test_a_step_is_plain_pytorchs_with_the_mean_or_the_sum_of_the_batch(alone: A
 def test_the_sum_of_a_batch_in_portions_is_that_of_the_whole(alone: Accelerator) -> None:
     whole, parted = tiny(), tiny()
     stepped(whole, batch(), alone, loss_reduction="sum")
-    learner = learner_of(parted, alone, Position(portion=2), loss_reduction="sum")
-    learner.gradients(batch(), 0)
+    learner = learner_of(parted, alone, TrainState(portion=2), loss_reduction="sum")
+    learner.forward_backward(batch(), 0)
     learner.step(0)
     assert same(whole, parted)
 
@@ -112,7 +112,7 @@ def test_momentum_is_nesterovs_or_plain(alone: Accelerator, nesterov: str) -> No
     learner = learner_of(net, alone, momentum=0.9, nesterov=nesterov)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, nesterov=nesterov == "yes")
     for step in range(3):
-        learner.gradients(share, step)
+        learner.forward_backward(share, step)
         learner.step(step)
         optimizer.zero_grad()
         F.cross_entropy(plain(share.inputs), share.labels).backward()
@@ -164,9 +164,9 @@ def test_of_mixed_pictures_both_labels_count_by_their_share(alone: Accelerator) 
     net, share = tiny(), batch()
     plain = copy.deepcopy(net)
     loss = stepped(net, share, alone, mixup=0.4)
-    mixture = mixup.mix(share.inputs, TrainConfig(mixup=0.4), 0)
-    assert mixture.partners is not None
+    mixture = mixup.mix_batch(share.inputs, TrainConfig(mixup=0.4), 0)
+    assert mixture.partner_indices is not None
     logits = plain(mixture.inputs)
-    both = [F.cross_entropy(logits, labels) for labels in (share.labels, share.labels[mixture.partners])]
-    expected = mixture.kept * both[0] + (1 - mixture.kept) * both[1]
+    both = [F.cross_entropy(logits, labels) for labels in (share.labels, share.labels[mixture.partner_indices])]
+    expected = mixture.own_weight * both[0] + (1 - mixture.own_weight) * both[1]
     assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-6)

@@ -53,7 +53,7 @@ def refused(place: Path, text: str, name: str = "pets.csv") -> DataError:
 
 
 def counts(found: Catalog) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(row[split] for split in SPLITS) for name, row in found.counts().items()}
+    return {name: tuple(row[split] for split in SPLITS) for name, row in found.count_images().items()}
 
 
 # --- what a list may look like
@@ -65,8 +65,8 @@ def test_without_a_split_the_pictures_are_dealt_as_those_of_class_folders_are(pl
     assert found.root == place
     assert counts(found) == {"ants": (7, 2, 1), "bees": (7, 2, 1)}
     assert not found.problems
-    assert scan(place / "pets.csv", seed=1).manifest() != found.manifest()
-    again = catalog.deal_again(found, val_share=0.3, test_share=0.0, seed=0)
+    assert scan(place / "pets.csv", seed=1).compute_fingerprint() != found.compute_fingerprint()
+    again = catalog.resplit(found, val_share=0.3, test_share=0.0, seed=0)
     assert again == scan(place / "pets.csv", val_share=0.3, test_share=0.0)
 
 
@@ -76,7 +76,7 @@ def test_splits_are_taken_as_they_are_whatever_they_are_called(place: Path) -> N
     found = listed(place, "\n".join(["path,label,split", *lines]))
     assert found.layout == "list_split"
     assert counts(found) == {"ants": (2, 4, 2), "bees": (2, 4, 2)}
-    assert catalog.deal_again(found, val_share=0.5, test_share=0.2, seed=3) == found
+    assert catalog.resplit(found, val_share=0.5, test_share=0.2, seed=3) == found
 
 
 def test_without_validation_some_training_pictures_validate(place: Path) -> None:
@@ -84,7 +84,7 @@ def test_without_validation_some_training_pictures_validate(place: Path) -> None
     found = listed(place, "\n".join(["path,label,split", *lines]))
     assert found.layout == "list_train_test"
     assert counts(found) == {"a": (7, 1, 2), "b": (7, 1, 2)}
-    assert catalog.deal_again(found, val_share=0.25, test_share=0.2, seed=0) == scan(place / "pets.csv", val_share=0.25)
+    assert catalog.resplit(found, val_share=0.25, test_share=0.2, seed=0) == scan(place / "pets.csv", val_share=0.25)
 
 
 def test_a_split_that_is_train_for_all_leaves_the_dealing_to_the_seed(place: Path) -> None:
@@ -133,7 +133,7 @@ def test_paths_are_found_however_they_are_written(place: Path) -> None:
     found = listed(place, rows(*more, first=3))
     assert not found.problems
     assert sum(len(items) for items in found.splits.values()) == 21
-    assert all(found.path(item).is_file() for items in found.splits.values() for item in items)
+    assert all(found.image_path(item).is_file() for items in found.splits.values() for item in items)
 
 
 def test_windows_text_is_read_and_named(place: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_label_is_one_class_however_its_accents_are_stored(place: Path) -> Non
 def test_a_catalog_of_a_list_survives_its_file(place: Path) -> None:
     found = listed(place, rows("images/77.png,ants"))
     stored = json.loads(json.dumps(found.to_json()))
-    assert catalog.from_json(stored) == found
+    assert catalog.catalog_from_json(stored) == found
     assert stored["problems"][0]["line"] == 22
 
 
@@ -199,8 +199,8 @@ def test_every_line_that_cannot_be_used_is_named_with_its_number(place: Path) ->
         (f"{'x' * 5000}.png", 37): "missing",
     }
     assert "images/1.png" not in [item.path for items in found.splits.values() for item in items], "two labels"
-    assert [one.where for one in found.problems if one.code == "list_line"] == ["pets.csv (line 30)"]
-    assert "images/new\\x0aline.png (line 34)" in [one.where for one in found.problems]
+    assert [one.location for one in found.problems if one.code == "list_line"] == ["pets.csv (line 30)"]
+    assert "images/new\\x0aline.png (line 34)" in [one.location for one in found.problems]
 
 
 def test_splits_that_contradict_each_other_or_say_nothing_are_named(place: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_list_that_cannot_be_used_is_refused_with_what_to_mend(place: Path) ->
 def test_a_list_that_is_too_large_or_not_there_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"none\.csv"):
         scan(place / "none.csv")
-    monkeypatch.setattr(manifest, "LIMIT", 100)
+    monkeypatch.setattr(manifest, "MAX_MANIFEST_BYTES", 100)
     assert refused(place, rows()).code == "data.list_large"
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import fabricated
 import pytest
@@ -15,18 +16,18 @@ import pytest
 from ftlab.core import machine
 from ftlab.core.errors import FtlabError
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Event, Note, Progress
+from ftlab.runs.events import Event, LogMessage, Progress
 from ftlab.ui.common import run_status, run_status_view
-from ftlab.ui.common.run_status import Look, Watch
+from ftlab.ui.common.run_status import RunSnapshot, RunWatcher
 
 
-def look(run: Run) -> Look:
-    return Watch(run).look(0)
+def look(run: Run) -> RunSnapshot:
+    return RunWatcher(run).take_snapshot(0)
 
 
 def at_work(run: Run) -> Run:
     """As if this process trained it."""
-    run.hand_to(os.getpid())
+    run.set_owner(os.getpid())
     return run
 
 
@@ -48,8 +49,8 @@ def read(text: str) -> str:
 )
 def test_a_run_at_work_says_what_it_does(tmp_path: Path, events: list[Event], state: str, says: str) -> None:
     seen = look(at_work(fabricated.make(tmp_path, events)))
-    assert (seen.state, seen.live, seen.resumable) == (state, True, False)
-    assert says in read(seen.head)
+    assert (seen.state, seen.is_live, seen.is_resumable) == (state, True, False)
+    assert says in read(seen.head_html)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +67,12 @@ def test_a_run_that_ended_says_why_and_what_next(
 ) -> None:
     message = "The loss is no number any more." if reason == "failed" else None
     seen = look(fabricated.make(tmp_path, [*fabricated.story(), fabricated.ended(reason, message)]))
-    assert (seen.state, seen.live, seen.resumable, seen.best) == (state, False, resumable, True)
-    assert says in read(seen.head)
+    assert (seen.state, seen.is_live, seen.is_resumable, seen.has_model) == (state, False, resumable, True)
+    assert says in read(seen.head_html)
 
 
 def test_the_figures_are_those_of_the_events(tmp_path: Path) -> None:
-    text = read(look(at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))).head)
+    text = read(look(at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))).head_html)
     assert "Best accuracy 93.8 % untrained: 12.5 %" in text
     assert "Epoch 2 of 4 step 20 of 40" in text
     assert "Pictures per second 321 on CPU" in text
@@ -80,62 +81,62 @@ def test_the_figures_are_those_of_the_events(tmp_path: Path) -> None:
 
 
 def test_the_bar_is_as_long_as_the_share_of_steps_done(tmp_path: Path) -> None:
-    assert 'style="width:50.0%"' in look(at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))).head
+    assert 'style="width:50.0%"' in look(at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))).head_html
 
 
 def test_a_wish_to_stop_shows_at_once(tmp_path: Path) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    watch = Watch(run)
-    assert watch.look(0).state == "training"
-    run.ask_stop()
-    assert watch.look(0).state == "stopping"
+    watch = RunWatcher(run)
+    assert watch.take_snapshot(0).state == "training"
+    run.request_stop()
+    assert watch.take_snapshot(0).state == "stopping"
 
 
 def test_a_process_that_died_says_why_and_leaves_its_last_lines(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, fabricated.story(epochs=2))
-    run.log.write_text("Traceback (most recent call last):\n  <b>\nMemoryError: no <more>\n", encoding="utf-8")
-    run.hand_to(2**22 + 1)
+    run.log_path.write_text("Traceback (most recent call last):\n  <b>\nMemoryError: no <more>\n", encoding="utf-8")
+    run.set_owner(2**22 + 1)
     fabricated.write(run, [fabricated.started(step=20)])
     seen = look(run)
-    assert (seen.state, seen.live, seen.resumable, seen.stop) == ("died", False, True, "")
-    assert "Time left" not in seen.head
-    assert "Out of memory The memory ran out (MemoryError: no <more>). Close other programs" in read(seen.head)
-    assert "Nothing was saved yet: Resume begins again." in read(seen.head)
-    assert "  &lt;b&gt;\nMemoryError: no &lt;more&gt;" in seen.head
-    run.last.touch()
-    assert "Resume goes on from its last save." in read(look(run).head)
+    assert (seen.state, seen.is_live, seen.is_resumable, seen.stop_action) == ("died", False, True, "")
+    assert "Time left" not in seen.head_html
+    assert "Out of memory The memory ran out (MemoryError: no <more>). Close other programs" in read(seen.head_html)
+    assert "Nothing was saved yet: Resume begins again." in read(seen.head_html)
+    assert "  &lt;b&gt;\nMemoryError: no &lt;more&gt;" in seen.head_html
+    run.last_checkpoint_path.touch()
+    assert "Resume goes on from its last save." in read(look(run).head_html)
 
 
 def test_who_waits_for_the_process_may_write_down_how_it_ended_a_moment_later(tmp_path: Path) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    watch = Watch(run)
-    at_work_still = watch.look(0)
+    watch = RunWatcher(run)
+    at_work_still = watch.take_snapshot(0)
     (run.path / "pid").unlink()
-    assert watch.look(0) is at_work_still
-    run.witness(os.getpid(), 7)
-    assert "status 7" in read(watch.look(0).head)
+    assert watch.take_snapshot(0) is at_work_still
+    run.record_exit(os.getpid(), 7)
+    assert "status 7" in read(watch.take_snapshot(0).head_html)
 
 
 def test_an_end_that_nobody_saw_is_told_at_the_second_look(tmp_path: Path) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    watch = Watch(run)
-    watch.look(0)
+    watch = RunWatcher(run)
+    watch.take_snapshot(0)
     (run.path / "pid").unlink()
-    watch.look(0)
-    assert "nobody saw how" in read(watch.look(0).head)
+    watch.take_snapshot(0)
+    assert "nobody saw how" in read(watch.take_snapshot(0).head_html)
 
 
 class Clock:
     """Both clocks, moved by hand."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-        self.run, self.now = run, machine.awake()
-        monkeypatch.setattr(machine, "awake", lambda: self.now)
+        self.run, self.now = run, machine.read_awake_clock()
+        monkeypatch.setattr(machine, "read_awake_clock", lambda: self.now)
 
     def go(self, seconds: float) -> None:
         self.now += seconds
-        if self.run.stop_asked():
-            asked = time.time() - self.run.asked_since() - seconds
+        if self.run.is_stop_requested():
+            asked = time.time() - self.run.seconds_since_stop_request() - seconds
             os.utime(self.run.path / "stop", (asked, asked))
 
 
@@ -143,71 +144,75 @@ def test_a_silent_process_is_told_with_what_it_did_last_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    run.log.write_text("waiting for <the> drive\n", encoding="utf-8")
-    clock, watch = Clock(monkeypatch, run), Watch(run)
+    run.log_path.write_text("waiting for <the> drive\n", encoding="utf-8")
+    clock, watch = Clock(monkeypatch, run), RunWatcher(run)
     clock.go(100)
-    assert watch.look(0).state == "training"
+    assert watch.take_snapshot(0).state == "training"
     clock.go(100)
-    seen = watch.look(0)
-    assert (seen.status, seen.state, seen.live, seen.stop) == ("hanging", "hanging", True, "stop")
+    seen = watch.take_snapshot(0)
+    assert (seen.status, seen.state, seen.is_live, seen.stop_action) == ("hanging", "hanging", True, "stop")
     assert "No sign of life Nothing was heard for 3 min 20 s. The last it did: Training, step 20 of 40." in read(
-        seen.head
+        seen.head_html
     )
-    assert "waiting for &lt;the&gt; drive" in seen.log
+    assert "waiting for &lt;the&gt; drive" in seen.log_html
     clock.go(1)
-    assert "3 min 21 s" in watch.look(0).head
-    run.heart().beat()
-    assert watch.look(0).state == "training"
+    assert "3 min 21 s" in watch.take_snapshot(0).head_html
+    run.create_heartbeat().beat()
+    assert watch.take_snapshot(0).state == "training"
 
 
 def test_one_that_is_silent_and_does_not_obey_may_be_ended_by_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    clock, watch = Clock(monkeypatch, run), Watch(run)
+    clock, watch = Clock(monkeypatch, run), RunWatcher(run)
     clock.go(200)
-    run.ask_stop()
-    seen = watch.look(0)
-    assert (seen.state, seen.stop) == ("stopping", "")
+    run.request_stop()
+    seen = watch.take_snapshot(0)
+    assert (seen.state, seen.stop_action) == ("stopping", "")
     clock.go(6)
-    seen = watch.look(0)
-    assert (seen.state, seen.stop) == ("overdue", "end")
-    assert "asked to stop 6 s ago, and nothing was heard for 3 min 26 s" in read(seen.head)
-    assert "“End now”" in seen.head
-    run.ask_end()
-    assert (watch.look(0).state, watch.look(0).stop) == ("ending", "")
+    seen = watch.take_snapshot(0)
+    assert (seen.state, seen.stop_action) == ("overdue", "end")
+    assert "asked to stop 6 s ago, and nothing was heard for 3 min 26 s" in read(seen.head_html)
+    assert "“End now”" in seen.head_html
+    run.mark_force_stop()
+    assert (watch.take_snapshot(0).state, watch.take_snapshot(0).stop_action) == ("ending", "")
     clock.go(10)
-    assert watch.look(0).stop == "end", "whoever wanted to end it is gone: it can be tried again"
-    run.release()
-    seen = watch.look(0)
-    assert (seen.status, seen.state, seen.resumable) == ("stopped", "ended", True)
-    assert "Ended by force" in read(seen.head)
+    assert watch.take_snapshot(0).stop_action == "end", "whoever wanted to end it is gone: it can be tried again"
+    run.release_ownership()
+    seen = watch.take_snapshot(0)
+    assert (seen.status, seen.state, seen.is_resumable) == ("stopped", "ended", True)
+    assert "Ended by force" in read(seen.head_html)
 
 
 def test_one_that_works_is_given_more_time_to_obey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    clock, watch = Clock(monkeypatch, run), Watch(run)
-    heart = run.heart()
+    clock, watch = Clock(monkeypatch, run), RunWatcher(run)
+    heart = run.create_heartbeat()
     heart.beat(20.0)
-    run.ask_stop()
+    run.request_stop()
     clock.go(60)
-    assert (watch.look(0).state, watch.look(0).stop) == ("stopping", "")
+    assert (watch.take_snapshot(0).state, watch.take_snapshot(0).stop_action) == ("stopping", "")
     clock.go(20)
-    seen = watch.look(0)
-    assert (seen.status, seen.state, seen.stop) == ("running", "overdue", "end")
-    assert "the work since then is lost" in seen.head
+    seen = watch.take_snapshot(0)
+    assert (seen.status, seen.state, seen.stop_action) == ("running", "overdue", "end")
+    assert "the work since then is lost" in seen.head_html
 
 
 def test_a_warning_stands_out_in_the_log(tmp_path: Path) -> None:
-    said = {"code": "skipped", "values": {"file": "x.jpg", "problem": "It is empty."}}
-    notes = [Note(time=1.0, **said), Note(time=2.0, level="warning", **said), Note(time=3.0, level='"><b>', **said)]  # type: ignore[arg-type]
-    text = look(fabricated.make(tmp_path, [fabricated.started(), *notes])).log
+    said: Any = {"code": "skipped", "values": {"file": "x.jpg", "problem": "It is empty."}}
+    notes = [
+        LogMessage(time=1.0, **said),
+        LogMessage(time=2.0, level="warning", **said),
+        LogMessage(time=3.0, level='"><b>', **said),
+    ]
+    text = look(fabricated.make(tmp_path, [fabricated.started(), *notes])).log_html
     assert re.findall(r'<li class="(.*?)">', text) == ["note", "note warning", "note"]
 
 
 def test_the_log_tells_the_notes_and_the_epochs_the_newest_first(tmp_path: Path) -> None:
-    skipped = Note(time=1003.05, code="skipped", values={"file": "<i>x</i>.jpg", "problem": "It is empty."})
-    text = look(fabricated.make(tmp_path, [*fabricated.story(epochs=3), skipped])).log
+    skipped = LogMessage(time=1003.05, code="skipped", values={"file": "<i>x</i>.jpg", "problem": "It is empty."})
+    text = look(fabricated.make(tmp_path, [*fabricated.story(epochs=3), skipped])).log_html
     told = re.findall(r"</time>(.*?)</li>", text)
     assert [line[:8] for line in told if line.startswith("Epoch")] == ["Epoch 3:", "Epoch 2:", "Epoch 1:"]
     assert told[-1] == "Untrained: validation accuracy 12.5 %, loss 2.250."
@@ -217,8 +222,8 @@ def test_the_log_tells_the_notes_and_the_epochs_the_newest_first(tmp_path: Path)
 
 
 def test_a_note_of_another_version_is_shown_by_its_code(tmp_path: Path) -> None:
-    note = Note(time=1.0, code="brand_new", values={"what": "<script>"})
-    assert "brand_new what=&lt;script&gt;" in look(fabricated.make(tmp_path, [fabricated.started(), note])).log
+    note = LogMessage(time=1.0, code="brand_new", values={"what": "<script>"})
+    assert "brand_new what=&lt;script&gt;" in look(fabricated.make(tmp_path, [fabricated.started(), note])).log_html
 
 
 def test_only_what_was_appended_is_read_and_an_unchanged_run_is_not_drawn_again(
@@ -226,20 +231,20 @@ def test_only_what_was_appended_is_read_and_an_unchanged_run_is_not_drawn_again(
 ) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
     asked: list[int] = []
-    tail = Run.tail
+    tail = Run.read_events
 
     def heard(self: Run, offset: int = 0) -> tuple[list[Event], int]:
         asked.append(offset)
         return tail(self, offset)
 
-    monkeypatch.setattr(Run, "tail", heard)
-    watch = Watch(run)
-    first = watch.look(0)
-    assert watch.look(0) is first
+    monkeypatch.setattr(Run, "read_events", heard)
+    watch = RunWatcher(run)
+    first = watch.take_snapshot(0)
+    assert watch.take_snapshot(0) is first
     fabricated.write(run, [fabricated.step(21)])
-    second = watch.look(0)
+    second = watch.take_snapshot(0)
     assert second is not first
-    assert "step 21 of 40" in read(second.head)
+    assert "step 21 of 40" in read(second.head_html)
     size = (run.path / "metrics.jsonl").stat().st_size
     assert asked[0] == 0
     assert asked[2] == asked[1] < size
@@ -247,47 +252,47 @@ def test_only_what_was_appended_is_read_and_an_unchanged_run_is_not_drawn_again(
 
 def test_marks_change_only_where_the_page_does(tmp_path: Path) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    watch = Watch(run)
-    before = watch.look(0).marks()
+    watch = RunWatcher(run)
+    before = watch.take_snapshot(0).digest_parts()
     fabricated.write(run, [fabricated.step(21)])
-    after = watch.look(0).marks()
+    after = watch.take_snapshot(0).digest_parts()
     assert {key for key in before if before[key] != after[key]} == {"head", "curves"}
 
 
 def test_all_pages_that_look_at_a_run_share_one_watch(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, fabricated.story())
-    assert run_status.watch(Run(run.path)) is run_status.watch(Run(run.path))
+    assert run_status.watch_run(Run(run.path)) is run_status.watch_run(Run(run.path))
 
 
 def test_watches_are_given_up_when_there_are_many(tmp_path: Path) -> None:
-    first = run_status.watch(Run(tmp_path / "first"))
-    for index in range(run_status.KEEP):
-        run_status.watch(Run(tmp_path / str(index)))
-    assert run_status.watch(Run(tmp_path / "first")) is not first
+    first = run_status.watch_run(Run(tmp_path / "first"))
+    for index in range(run_status.MAX_WATCHED_RUNS):
+        run_status.watch_run(Run(tmp_path / str(index)))
+    assert run_status.watch_run(Run(tmp_path / "first")) is not first
 
 
 def test_many_pages_at_once_read_each_event_once(tmp_path: Path) -> None:
     run = at_work(fabricated.make(tmp_path, fabricated.story(epochs=2)))
-    watch = Watch(run)
-    threads = [threading.Thread(target=lambda: [watch.look(0) for _ in range(5)]) for _ in range(8)]
+    watch = RunWatcher(run)
+    threads = [threading.Thread(target=lambda: [watch.take_snapshot(0) for _ in range(5)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for number in range(21, 41):
         fabricated.write(run, [fabricated.step(number)])
     for thread in threads:
         thread.join()
-    watch.look(0)
-    assert [row.step for row in watch.history().steps] == list(range(1, 41))
+    watch.take_snapshot(0)
+    assert [row.step for row in watch.read_history().steps] == list(range(1, 41))
 
 
 def test_a_replaced_file_is_read_from_its_beginning(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, fabricated.story())
-    watch = Watch(run)
-    watch.look(0)
+    watch = RunWatcher(run)
+    watch.take_snapshot(0)
     (run.path / "metrics.jsonl").unlink()
     fabricated.write(run, fabricated.story(epochs=1))
-    watch.look(0)
-    assert len(watch.history().epochs) == 2
+    watch.take_snapshot(0)
+    assert len(watch.read_history().epochs) == 2
 
 
 @pytest.mark.parametrize(
@@ -303,7 +308,7 @@ def test_lines_that_mean_nothing_are_passed_over(tmp_path: Path, line: str) -> N
     run = fabricated.make(tmp_path, fabricated.story())
     with open(run.path / "metrics.jsonl", "a", encoding="utf-8") as stream:
         stream.write(line + "\n")
-    assert "93.8 %" in look(run).head
+    assert "93.8 %" in look(run).head_html
 
 
 def test_a_run_that_cannot_be_read_says_so_on_the_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -311,18 +316,18 @@ def test_a_run_that_cannot_be_read_says_so_on_the_page(tmp_path: Path, caplog: p
     with open(run.path / "metrics.jsonl", "a", encoding="utf-8") as stream:
         stream.write(fabricated.step(41).to_line().replace('"step": 41', '"step": "<b>much</b>"') + "\n")
     seen = look(run)
-    assert "This run cannot be shown" in read(seen.head)
-    assert "<b>much" not in seen.head
+    assert "This run cannot be shown" in read(seen.head_html)
+    assert "<b>much" not in seen.head_html
     assert "cannot be shown" in caplog.text
 
 
 def test_a_missing_run_can_be_looked_at(tmp_path: Path) -> None:
-    assert isinstance(look(Run(tmp_path / "gone")), Look)
+    assert isinstance(look(Run(tmp_path / "gone")), RunSnapshot)
 
 
 def test_errors_of_ours_are_told_in_their_own_words() -> None:
     error = FtlabError("run.busy", run="<x>")
-    assert "Run &lt;x&gt; is being trained right now." in run_status.broken("x", error).head
+    assert "Run &lt;x&gt; is being trained right now." in run_status.build_error_snapshot("x", error).head_html
 
 
 @pytest.mark.parametrize(
@@ -330,11 +335,11 @@ def test_errors_of_ours_are_told_in_their_own_words() -> None:
     [(None, "–"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
 )
 def test_lengths_of_time_are_told_as_people_do(seconds: float | None, text: str) -> None:
-    assert run_status_view.duration(seconds) == text
+    assert run_status_view.format_duration(seconds) == text
 
 
 def test_a_runs_title_tells_it_from_the_others(tmp_path: Path) -> None:
     run = fabricated.make(tmp_path, [*fabricated.story(), fabricated.ended()], backbone="resnet18", mode="full")
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d · ResNet-18, full · 93\.8 % · finished", run_status_view.title(run)
-    ), run_status_view.title(run)
+        r"\d{4}-\d\d-\d\d \d\d:\d\d · ResNet-18, full · 93\.8 % · finished", run_status_view.format_run_title(run)
+    ), run_status_view.format_run_title(run)

@@ -17,7 +17,7 @@ def ended(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
 
 
-AT_ONCE = "import sys; from ftlab.core import lazy_import; leave = lazy_import.end_at_once(); "
+AT_ONCE = "import sys; from ftlab.core import lazy_import; leave = lazy_import.exit_without_teardown(); "
 
 
 def test_a_module_is_loaded_and_garbage_is_looked_for_again_afterwards(
@@ -25,14 +25,14 @@ def test_a_module_is_loaded_and_garbage_is_looked_for_again_afterwards(
 ) -> None:
     (tmp_path / "asks_for_gc.py").write_text("import gc\nLOOKED = gc.isenabled()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert lazy_import.module("asks_for_gc").LOOKED is False
+    assert lazy_import.import_module("asks_for_gc").LOOKED is False
     assert gc.isenabled()
-    assert lazy_import.module("asks_for_gc") is sys.modules.pop("asks_for_gc")
+    assert lazy_import.import_module("asks_for_gc") is sys.modules.pop("asks_for_gc")
 
 
 def test_a_module_that_fails_leaves_the_search_for_garbage_on() -> None:
     with pytest.raises(ModuleNotFoundError):
-        lazy_import.module("ftlab.there_is_no_such_room")
+        lazy_import.import_module("ftlab.there_is_no_such_room")
     assert gc.isenabled()
 
 
@@ -40,7 +40,7 @@ def test_two_threads_that_load_at_once_leave_the_search_on(tmp_path: Path, monke
     for name in ("slow_one", "slow_two"):
         (tmp_path / f"{name}.py").write_text("import time\ntime.sleep(0.05)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    threads = [threading.Thread(target=lazy_import.module, args=(name,)) for name in ("slow_one", "slow_two")]
+    threads = [threading.Thread(target=lazy_import.import_module, args=(name,)) for name in ("slow_one", "slow_two")]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -52,9 +52,7 @@ def test_two_threads_that_load_at_once_leave_the_search_on(tmp_path: Path, monke
 
 
 def test_what_is_garbage_later_is_found_though_modules_were_loaded() -> None:
-    program = (
-        "import gc, weakref; from ftlab.core import lazy_import; lazy_import.module('json.tool')\nclass Ring: pass\n"
-    )
+    program = "import gc, weakref; from ftlab.core import lazy_import; lazy_import.import_module('json.tool')\nclass Ring: pass\n"
     program += "ring = Ring(); ring.itself = ring; seen = weakref.ref(ring); del ring; gc.collect(); print(seen())"
     assert ended(program).stdout == "None\n"
 

@@ -46,28 +46,28 @@ def test_the_count_nearest_to_the_process_is_taken(
     tmp_path: Path, groups: str, files: dict[str, str], counter: str
 ) -> None:
     root = written(tmp_path, {"proc/42/cgroup": groups, **files})
-    found = machine.kill_counter(42, root)
+    found = machine.find_oom_counter(42, root)
     assert Path(found).as_posix().endswith(counter)
-    assert machine.kills(found) == 2
+    assert machine.read_oom_kills(found) == 2
 
 
 def test_the_machine_was_started_before_this_process() -> None:
-    assert psutil.boot_time() <= machine.started() <= psutil.Process().create_time() + 1.0
+    assert psutil.boot_time() <= machine.get_boot_time() <= psutil.Process().create_time() + 1.0
 
 
 def test_where_nothing_is_counted_nothing_is_told(tmp_path: Path) -> None:
-    assert machine.kill_counter(42, tmp_path) == ""
-    assert machine.kills(str(tmp_path / "gone")) is None
-    assert machine.kills(str(written(tmp_path, {"odd": "oom_kill many\n"}) / "odd")) is None
+    assert machine.find_oom_counter(42, tmp_path) == ""
+    assert machine.read_oom_kills(str(tmp_path / "gone")) is None
+    assert machine.read_oom_kills(str(written(tmp_path, {"odd": "oom_kill many\n"}) / "odd")) is None
 
 
 def test_a_birth_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = machine.born(psutil.Process())
+    before = machine.get_process_start_time(psutil.Process())
     if hasattr(psutil, "LINUX") and psutil.LINUX:
         boot = psutil.boot_time()
         monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
         monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + 3600)
-    assert abs(machine.born(psutil.Process(os.getpid())) - before) < 0.01
+    assert abs(machine.get_process_start_time(psutil.Process(os.getpid())) - before) < 0.01
 
 
 FILES = "anon 5\ninactive_file 100\n"
@@ -88,16 +88,16 @@ def test_a_containers_limit_counts(tmp_path: Path, groups: str, files: dict[str,
     statistics = {str(Path(name).parent / "memory.stat"): FILES + "total_inactive_file 40\n" for name in files}
     tree = {f"sys/fs/cgroup/{name}": text for name, text in {**files, **statistics}.items()}
     root = written(tmp_path, {f"proc/{os.getpid()}/cgroup": groups, **tree})
-    found = machine.free_memory(root)
+    found = machine.get_available_memory(root)
     machines = psutil.virtual_memory().available
     assert found == left if left is not None else found == pytest.approx(machines, rel=0.2)
-    assert 0 < machine.free_memory() <= psutil.virtual_memory().total
+    assert 0 < machine.get_available_memory() <= psutil.virtual_memory().total
 
 
 def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    alone = machine.cores()
+    alone = machine.count_cpu_cores()
     assert alone >= 1
     for processes in (1, 2, 1000):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-        assert machine.cores() == max(1, alone // processes)
+        assert machine.count_cpu_cores() == max(1, alone // processes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.config import backbones
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.data.transforms import preprocess
 from ftlab.inference import batch_predict
 from ftlab.inference.predictor import Predictor
@@ -16,16 +16,16 @@ from ftlab.models import heads, network
 from ftlab.models.execution import engines
 
 NAMES = ("amber", "blue", "green")
-ROW = dataclasses.replace(backbones.get("mobilenet_v2"), side=64, resize=72)
+ROW = dataclasses.replace(backbones.get_backbone_spec("mobilenet_v2"), side=64, resize=72)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def model() -> Predictor:
-    net = network.build(ROW, 3, pretrained=False, seed=1)
-    heads.classifier(net.head).weight.data.mul_(30.0)
-    return Predictor(net, ROW, preprocess.of(ROW), NAMES, "tiny")
+    net = network.build_network(ROW, 3, pretrained=False, seed=1)
+    heads.find_classifier(net.head).weight.data.mul_(30.0)
+    return Predictor(net, ROW, preprocess.from_spec(ROW), NAMES, "tiny")
 
 
 @pytest.fixture
@@ -41,24 +41,24 @@ def files(tiny_folder: Path, tmp_path: Path) -> list[Path]:
 def test_many_are_answered_as_each_alone(
     model: Predictor, files: list[Path], worth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "WORTH", worth)
-    monkeypatch.setattr(engines, "_FASTER", 0.0)
-    assert batch_predict.engine(model, len(files)).name == ("onnxruntime" if worth == 1 else "torch")
+    monkeypatch.setattr(engines, "MIN_ONNX_VIEWS", worth)
+    monkeypatch.setattr(engines, "MIN_ONNX_SPEEDUP", 0.0)
+    assert batch_predict.choose_engine(model, len(files)).name == ("onnxruntime" if worth == 1 else "torch")
     for pieces in (1024, 2):  # answered together, and in pieces
-        monkeypatch.setattr(batch_predict, "_PIECE", pieces)
-        told = list(batch_predict.tops(model, files, 3))
+        monkeypatch.setattr(batch_predict, "CHUNK_IMAGES", pieces)
+        told = list(batch_predict.predict_files(model, files, 3))
         assert [file for file, _ in told] == files
         for file, top in told:
             if file.name == "broken.jpg":
-                assert isinstance(top, PictureError)
+                assert isinstance(top, ImageError)
                 assert str(file) in str(top)
                 continue
-            assert not isinstance(top, PictureError)
-            alone = model.top(file, 3)
+            assert not isinstance(top, ImageError)
+            alone = model.predict(file, 3)
             assert [score.name for score in top] == [score.name for score in alone]
             assert [score.probability for score in top] == pytest.approx([s.probability for s in alone], abs=1e-5)
 
 
 def test_of_files_that_are_all_broken_each_is_told(model: Predictor, files: list[Path]) -> None:
-    told = list(batch_predict.tops(model, [files[3]] * 3, 3))
-    assert [type(top) for _, top in told] == [PictureError] * 3
+    told = list(batch_predict.predict_files(model, [files[3]] * 3, 3))
+    assert [type(top) for _, top in told] == [ImageError] * 3

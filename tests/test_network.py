@@ -10,19 +10,19 @@ import torch
 from torch import nn
 
 from ftlab.config import backbones
-from ftlab.config.backbones import Backbone
-from ftlab.config.train_config import MODES, TrainConfig, resolve
-from ftlab.inference.cam_methods import attribute
+from ftlab.config.backbones import BackboneSpec
+from ftlab.config.train_config import MODES, TrainConfig, fill_defaults
+from ftlab.inference.cam_methods import compute_cam
 from ftlab.models import freezing, network, weights_file
-from ftlab.models.blocks import blocks
-from ftlab.models.execution.fuse_batchnorm import fold
+from ftlab.models.blocks import split_into_blocks
+from ftlab.models.execution.fuse_batchnorm import fuse_conv_batchnorm
 from ftlab.models.network import Network
 from ftlab.models.pretrained import weights
 from ftlab.training.optim import optimizers, schedules
-from ftlab.training.optim.keras_rmsprop import RMSprop
+from ftlab.training.optim.keras_rmsprop import KerasRMSprop
 
 CLASSES = 4
-ROW = backbones.get("mobilenet_v2")
+ROW = backbones.get_backbone_spec("mobilenet_v2")
 RATE, DECAY = 0.01, 0.1
 MAPS = {"alexnet": 6, "squeezenet1_1": 13, "inception_v3": 8, "efficientnet_v2_s": 12, "vit_b_16": 14}
 """Side of Grad-CAM's map, where it is not the usual 7."""
@@ -30,49 +30,49 @@ RESCALED = ("googlenet", "inception_v3")
 """torchvision gives these ImageNet's mean and deviation, and undoes that inside."""
 
 
-@pytest.fixture(scope="module", params=list(backbones.TABLE))
-def row(request: pytest.FixtureRequest) -> Backbone:
-    return backbones.get(request.param)
+@pytest.fixture(scope="module", params=list(backbones.BACKBONES))
+def row(request: pytest.FixtureRequest) -> BackboneSpec:
+    return backbones.get_backbone_spec(request.param)
 
 
 @pytest.fixture(scope="module")
-def net(row: Backbone) -> Network:
-    return network.build(row, CLASSES, pretrained=False, seed=3).eval()
+def net(row: BackboneSpec) -> Network:
+    return network.build_network(row, CLASSES, pretrained=False, seed=3).eval()
 
 
 @pytest.fixture(scope="module")
-def answered(row: Backbone, net: Network) -> tuple[torch.Tensor, torch.Tensor]:
+def answered(row: BackboneSpec, net: Network) -> tuple[torch.Tensor, torch.Tensor]:
     """Features and logits of the first picture."""
     with torch.inference_mode():
         features = net.backbone(pictures(row))
         return features, net.head(features)
 
 
-def pictures(row: Backbone, count: int = 1) -> torch.Tensor:
+def pictures(row: BackboneSpec, count: int = 1) -> torch.Tensor:
     return torch.randn(count, 3, row.side, row.side, generator=torch.Generator().manual_seed(0))
 
 
-def settings(row: Backbone, mode: str, **more: Any) -> TrainConfig:
-    return resolve(TrainConfig(backbone=row.name, mode=mode, learning_rate=RATE, weight_decay=DECAY, **more))
+def settings(row: BackboneSpec, mode: str, **more: Any) -> TrainConfig:
+    return fill_defaults(TrainConfig(backbone=row.name, mode=mode, learning_rate=RATE, weight_decay=DECAY, **more))
 
 
 def groups(net: Network, config: TrainConfig) -> list[dict[str, Any]]:
     """The parameter groups of a network as the mode freezes it; it is left with all parameters learning."""
-    network.freeze(net, config.mode)
-    made = network.groups(net, config)
+    network.freeze_by_mode(net, config.mode)
+    made = network.build_param_groups(net, config)
     net.requires_grad_(True)
     return made
 
 
-def test_parameters_are_as_many_as_the_table_says(row: Backbone, net: Network) -> None:
+def test_parameters_are_as_many_as_the_table_says(row: BackboneSpec, net: Network) -> None:
     assert sum(p.numel() for p in net.backbone.parameters()) == row.parameters
     total = sum(p.numel() for p in net.parameters())
     for mode in MODES:
         learning = sum(p.numel() for group in groups(net, settings(row, mode)) for p in group["params"])
-        assert (learning, total) == backbones.count(row, CLASSES, mode)
+        assert (learning, total) == backbones.count_parameters(row, CLASSES, mode)
 
 
-def test_each_classifier_is_replaced_by_one_for_the_classes(row: Backbone, net: Network) -> None:
+def test_each_classifier_is_replaced_by_one_for_the_classes(row: BackboneSpec, net: Network) -> None:
     assert all(isinstance(net.backbone.get_submodule(path), nn.Identity) for path in (row.head, *row.auxiliary))
     heads = [net.head, *net.auxiliary]
     assert [(head.in_features, head.out_features) for head in heads] == [
@@ -83,7 +83,9 @@ def test_each_classifier_is_replaced_by_one_for_the_classes(row: Backbone, net: 
         assert 0.005 < float(head.weight.detach().std()) < 0.02
 
 
-def test_a_forward_pass_at_its_side(row: Backbone, net: Network, answered: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_a_forward_pass_at_its_side(
+    row: BackboneSpec, net: Network, answered: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     features, expected = answered
     with torch.inference_mode():
         logits = net(pictures(row))
@@ -93,7 +95,7 @@ def test_a_forward_pass_at_its_side(row: Backbone, net: Network, answered: tuple
     assert logits.isfinite().all()
 
 
-def test_it_takes_another_side_unless_its_row_says_that_it_does_not(row: Backbone, net: Network) -> None:
+def test_it_takes_another_side_unless_its_row_says_that_it_does_not(row: BackboneSpec, net: Network) -> None:
     try:
         with torch.inference_mode():
             net.eval()(torch.zeros(1, 3, row.side + 32, row.side + 32))
@@ -104,13 +106,13 @@ def test_it_takes_another_side_unless_its_row_says_that_it_does_not(row: Backbon
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_each_mode_trains(row: Backbone, net: Network, mode: str) -> None:
-    network.freeze(net, mode)
+def test_what_each_mode_trains(row: BackboneSpec, net: Network, mode: str) -> None:
+    network.freeze_by_mode(net, mode)
     try:
         assert {p.requires_grad for p in net.backbone.parameters()} == {mode != "frozen"}
         assert {p.requires_grad for p in net.head.parameters()} == {True}
         assert {p.requires_grad for p in net.auxiliary.parameters()} <= {mode != "frozen"}
-        freezing.train_flags(net)
+        freezing.set_train_flags(net)
         assert {part.training for part in net.backbone.modules()} == {mode != "frozen"}
         assert {part.training for part in net.auxiliary} <= {mode != "frozen"}
         assert net.head.training
@@ -120,7 +122,7 @@ def test_what_each_mode_trains(row: Backbone, net: Network, mode: str) -> None:
 
 @pytest.mark.parametrize(("mode", "factor"), [("frozen", 1.0), ("full", 10.0), ("scratch", 1.0)])
 def test_new_heads_learn_ten_times_faster_in_full_mode_only(
-    row: Backbone, net: Network, mode: str, factor: float
+    row: BackboneSpec, net: Network, mode: str, factor: float
 ) -> None:
     made = groups(net, settings(row, mode))
     rates = {id(p): group["lr"] for group in made for p in group["params"]}
@@ -131,7 +133,7 @@ def test_new_heads_learn_ten_times_faster_in_full_mode_only(
     assert sum(len(group["params"]) for group in made) == len(rates)
 
 
-def test_biases_and_norms_are_not_decayed(row: Backbone, net: Network) -> None:
+def test_biases_and_norms_are_not_decayed(row: BackboneSpec, net: Network) -> None:
     made = groups(net, settings(row, "full"))
     decays = {id(p): group["weight_decay"] for group in made for p in group["params"]}
     assert {(p.ndim > 1, decays[id(p)]) for p in net.parameters()} == {(True, DECAY), (False, 0.0)}
@@ -140,8 +142,8 @@ def test_biases_and_norms_are_not_decayed(row: Backbone, net: Network) -> None:
             assert decays[id(module.weight)] == decays[id(module.bias)] == 0.0
 
 
-def test_grad_cam_finds_its_layer(row: Backbone, net: Network, answered: tuple[torch.Tensor, torch.Tensor]) -> None:
-    logits, evidence = attribute(net, row, pictures(row), 1)
+def test_grad_cam_finds_its_layer(row: BackboneSpec, net: Network, answered: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, evidence = compute_cam(net, row, pictures(row), 1)
     assert logits.shape == (CLASSES,)
     side = MAPS.get(row.name, 7)
     assert evidence.shape == (side, side)
@@ -152,23 +154,23 @@ def test_grad_cam_finds_its_layer(row: Backbone, net: Network, answered: tuple[t
 
 
 def test_the_faster_copy_for_features_gives_the_same(
-    row: Backbone, net: Network, answered: tuple[torch.Tensor, torch.Tensor]
+    row: BackboneSpec, net: Network, answered: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     expected = answered[0]
     with torch.inference_mode():
-        given = fold(net.backbone)(pictures(row))
+        given = fuse_conv_batchnorm(net.backbone)(pictures(row))
     assert float((given - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
 
 
 def test_it_is_saved_and_read_back_to_the_same_answer(
-    row: Backbone, net: Network, answered: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
+    row: BackboneSpec, net: Network, answered: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
 ) -> None:
     file = tmp_path / "net.safetensors"
     with torch.inference_mode():
-        weights_file.write(file, net.state_dict(), {"epoch": 3})
+        weights_file.save_tensors(file, net.state_dict(), {"epoch": 3})
         for tensor in net.state_dict().values():
             tensor.zero_()
-        tensors, header = weights_file.load(file)
+        tensors, header = weights_file.load_tensors(file)
         net.load_state_dict(tensors)
         assert torch.equal(net(pictures(row)), answered[1])
     assert header == {"epoch": 3}
@@ -182,8 +184,8 @@ def test_it_is_saved_and_read_back_to_the_same_answer(
 def test_pixels_come_as_torchvisions_own_rescaling_gives_them(name: str) -> None:
     from torchvision.models import get_model, get_model_weights
 
-    row = backbones.get(name)
-    ours = weights.build(row).eval()
+    row = backbones.get_backbone_spec(name)
+    ours = weights.build_module(row).eval()
     theirs = get_model(name, weights=None, init_weights=False, transform_input=True).eval()
     theirs.load_state_dict(ours.state_dict())
     preset = get_model_weights(name)[row.weights].transforms()
@@ -196,11 +198,11 @@ def test_pixels_come_as_torchvisions_own_rescaling_gives_them(name: str) -> None
 
 
 def test_squeezenets_head_on_the_average_is_its_own_classifier_without_the_last_relu() -> None:
-    row = backbones.get("squeezenet1_1")
-    whole = weights.build(row).eval()
+    row = backbones.get_backbone_spec("squeezenet1_1")
+    whole = weights.build_module(row).eval()
     own = whole.get_submodule(row.head)
     assert isinstance(own, nn.Conv2d)
-    net = network.build(row, 1000, pretrained=False).eval()
+    net = network.build_network(row, 1000, pretrained=False).eval()
     net.backbone.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith(row.head)})
     net.head.load_state_dict({"weight": own.weight.flatten(1), "bias": own.bias})
     batch = pictures(row)
@@ -213,11 +215,11 @@ def test_squeezenets_head_on_the_average_is_its_own_classifier_without_the_last_
 
 
 def test_random_weights_are_a_function_of_the_seed_and_the_generator_is_left_alone() -> None:
-    row = backbones.get("mobilenet_v2")
+    row = backbones.get_backbone_spec("mobilenet_v2")
     torch.manual_seed(11)
     expected = torch.rand(1)
     torch.manual_seed(11)
-    one, same, other = (network.build(row, 2, pretrained=False, seed=seed).state_dict() for seed in (1, 1, 2))
+    one, same, other = (network.build_network(row, 2, pretrained=False, seed=seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["head.weight"], other["head.weight"])
@@ -225,17 +227,17 @@ def test_random_weights_are_a_function_of_the_seed_and_the_generator_is_left_alo
 
 
 def test_the_sources_own_classifier_can_be_kept() -> None:
-    net = network.build(backbones.get("mobilenet_v2"), None, pretrained=False)
+    net = network.build_network(backbones.get_backbone_spec("mobilenet_v2"), None, pretrained=False)
     assert net.head.out_features == 1000
 
 
 def few(**knobs: Any) -> tuple[Network, dict[str, dict[str, Any]]]:
     """A network, and the group of each of its parameters by name."""
-    config = settings(backbones.get("mobilenet_v2"), **{"mode": "full", **knobs})
-    net = network.build(backbones.get("mobilenet_v2"), 2, pretrained=False)
-    network.freeze(net, config.mode)
+    config = settings(backbones.get_backbone_spec("mobilenet_v2"), **{"mode": "full", **knobs})
+    net = network.build_network(backbones.get_backbone_spec("mobilenet_v2"), 2, pretrained=False)
+    network.freeze_by_mode(net, config.mode)
     names = {id(p): name for name, p in net.named_parameters()}
-    made = network.groups(net, config)
+    made = network.build_param_groups(net, config)
     return net, {names[id(p)]: group for group in made for p in group["params"]}
 
 
@@ -244,7 +246,7 @@ def test_a_multiplier_that_is_given_counts_in_every_mode(mode: str) -> None:
     net, by_name = few(mode=mode, head_multiplier=3.0)
     assert by_name["head.weight"]["lr"] == by_name["head.bias"]["lr"] == pytest.approx(3 * RATE)
     assert {p["lr"] for n, p in by_name.items() if n.startswith("backbone")} == (set() if mode == "frozen" else {RATE})
-    (alone,) = {group["lr"] for group in network.groups(net.head, settings(ROW, mode, head_multiplier=3.0))}
+    (alone,) = {group["lr"] for group in network.build_param_groups(net.head, settings(ROW, mode, head_multiplier=3.0))}
     assert alone == pytest.approx(3 * RATE), "a head on cached features too"
 
 
@@ -256,7 +258,7 @@ def test_the_backbone_may_have_a_rate_of_its_own() -> None:
 
 def test_each_block_learns_slower_than_the_one_above_it_by_the_decay() -> None:
     net, by_name = few(layer_decay=0.5)
-    depths = blocks(net.backbone)
+    depths = split_into_blocks(net.backbone)
     rates = [{by_name[f"backbone.{name}"]["lr"] for name in block} for block in depths]
     assert rates == [{RATE * 0.5 ** (len(depths) - level)} for level in range(len(depths))]
     assert by_name["head.weight"]["lr"] == pytest.approx(10 * RATE)
@@ -266,8 +268,8 @@ def test_each_block_learns_slower_than_the_one_above_it_by_the_decay() -> None:
 def test_all_groups_follow_one_schedule() -> None:
     net, _ = few(layer_decay=0.5)
     config = settings(ROW, "full", layer_decay=0.5)
-    optimizer = optimizers.make(network.groups(net, config), config)
-    schedules.set_rates(optimizer, 0.25)
+    optimizer = optimizers.build_optimizer(network.build_param_groups(net, config), config)
+    schedules.set_learning_rates(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25 * g["peak"] for g in optimizer.param_groups]
 
 
@@ -278,11 +280,11 @@ def test_biases_and_norms_are_decayed_where_a_recipe_wants_it() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("rmsprop", RMSprop)],
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("rmsprop", KerasRMSprop)],
 )
 def test_optimizers_by_name(name: str, kind: type[torch.optim.Optimizer]) -> None:
     config = settings(ROW, "full", optimizer=name, momentum=0.8)
-    made = optimizers.make(groups(network.build(ROW, 2, pretrained=False), config), config)
+    made = optimizers.build_optimizer(groups(network.build_network(ROW, 2, pretrained=False), config), config)
     assert type(made) is kind
     assert {group["weight_decay"] for group in made.param_groups} == {0.0, DECAY}
     assert {group["lr"] for group in made.param_groups} == {RATE, 10 * RATE}
@@ -294,13 +296,13 @@ def test_optimizers_by_name(name: str, kind: type[torch.optim.Optimizer]) -> Non
 
 def test_sgds_momentum_is_plain_on_demand() -> None:
     config = settings(ROW, "full", optimizer="sgd", momentum=0.8, nesterov="no")
-    made = optimizers.make(groups(network.build(ROW, 2, pretrained=False), config), config)
+    made = optimizers.build_optimizer(groups(network.build_network(ROW, 2, pretrained=False), config), config)
     assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.8, False)}
 
 
 def test_sgd_without_momentum_is_plain() -> None:
     config = TrainConfig(optimizer="sgd", momentum=0.0, learning_rate=RATE)
-    made = optimizers.make([{"params": [nn.Parameter(torch.zeros(1))], "lr": RATE, "peak": RATE}], config)
+    made = optimizers.build_optimizer([{"params": [nn.Parameter(torch.zeros(1))], "lr": RATE, "peak": RATE}], config)
     assert {(group["momentum"], group["nesterov"]) for group in made.param_groups} == {(0.0, False)}
 
 
@@ -315,7 +317,7 @@ def test_sgd_without_momentum_is_plain() -> None:
     ],
 )
 def test_steps_are_fused_where_that_was_found_to_be_faster(wanted: str, device: str, chosen: str) -> None:
-    assert optimizers.fused(TrainConfig(fused=wanted), torch.device(device)) == chosen
+    assert optimizers.resolve_fused(TrainConfig(fused=wanted), torch.device(device)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -323,12 +325,12 @@ def test_steps_are_fused_where_that_was_found_to_be_faster(wanted: str, device: 
 )
 def test_fused_steps_are_the_others_but_for_rounding(knobs: dict[str, Any]) -> None:
     """Ten of them on a network laid out as a training has it: within 1e-5 of the largest weight."""
-    row = backbones.get("mobilenet_v2")
+    row = backbones.get_backbone_spec("mobilenet_v2")
     ends = []
     for fused in ("yes", "no"):
-        net = network.build(row, 2, pretrained=False).to(memory_format=torch.channels_last)
+        net = network.build_network(row, 2, pretrained=False).to(memory_format=torch.channels_last)
         config = settings(row, "full", fused=fused, **knobs)
-        optimizer = optimizers.make(groups(net, config), config)
+        optimizer = optimizers.build_optimizer(groups(net, config), config)
         generator = torch.Generator().manual_seed(0)
         for _ in range(10):
             for parameter in net.parameters():
@@ -342,7 +344,9 @@ def test_fused_steps_are_the_others_but_for_rounding(knobs: dict[str, Any]) -> N
 
 def test_gradients_have_the_layout_that_a_fused_step_takes_for_granted() -> None:
     """It reads weights, gradients and memories from their beginnings, whatever the order of their values."""
-    net = network.build(backbones.get("mobilenet_v2"), 2, pretrained=False).to(memory_format=torch.channels_last)
+    net = network.build_network(backbones.get_backbone_spec("mobilenet_v2"), 2, pretrained=False).to(
+        memory_format=torch.channels_last
+    )
     pictures = torch.randn(2, 3, 64, 64).to(memory_format=torch.channels_last)
     for inputs in (pictures, pictures.contiguous()):
         net.zero_grad()

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.data.gpu import gpu_augment, ragged_batch
-from ftlab.data.gpu.gpu_augment import Look
-from ftlab.data.gpu.gpu_resize import Cut
-from ftlab.data.gpu.ragged_batch import Pack, Packs, Source
-from ftlab.data.images.decode import Pixels, read
-from ftlab.data.loading.decode_pool import Decoders
-from ftlab.data.loading.image_cache import Decoded
+from ftlab.data.gpu.gpu_augment import AugmentParams
+from ftlab.data.gpu.gpu_resize import CropBox
+from ftlab.data.gpu.ragged_batch import RaggedBatch, RaggedLoader, RaggedSource
+from ftlab.data.images.decode import ImageArray, read_image
+from ftlab.data.loading.decode_pool import DecodePool
+from ftlab.data.loading.image_cache import ImageCache
 from ftlab.data.transforms.preprocess import Preprocessing
 
 
@@ -28,13 +28,13 @@ from ftlab.data.transforms.preprocess import Preprocessing
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are decoded, as that is asked for."""
     found: list[Path] = []
-    submit = Decoders.submit
+    submit = DecodePool.submit
 
-    def watched(self: Decoders, files: Sequence[Path]) -> Future[list[Pixels | PictureError]]:
+    def watched(self: DecodePool, files: Sequence[Path]) -> Future[list[ImageArray | ImageError]]:
         found.extend(files)
         return submit(self, files)
 
-    monkeypatch.setattr(Decoders, "submit", watched)
+    monkeypatch.setattr(DecodePool, "submit", watched)
     return found
 
 
@@ -46,25 +46,27 @@ def files(tiny_folder: Path) -> list[Path]:
 PREP = Preprocessing(8, 8, "bilinear", (0.5,) * 3, (0.5,) * 3)
 
 
-def looks(index: int, size: ragged_batch.Size) -> list[Look]:
+def looks(index: int, size: ragged_batch.ImageSize) -> list[AugmentParams]:
     """Two, that say whose they are."""
-    return [Look(Cut(index, view, *size, 8, 8)) for view in range(2)]
+    return [AugmentParams(CropBox(index, view, *size, 8, 8)) for view in range(2)]
 
 
-def packed(files: list[Path], pieces: list[list[int]], kept: Decoded | None = None) -> list[Pack]:
+def packed(files: list[Path], pieces: list[list[int]], kept: ImageCache | None = None) -> list[RaggedBatch]:
     """Index `n` and index `n + len(files)` are the same file; the last is left out."""
 
     def locate(index: int) -> tuple[int, Path]:
         number = index % len(files)
         if number == len(files) - 1:
-            raise PictureError("left_out", file=files[number])
+            raise ImageError("left_out", file=files[number])
         return number, files[number]
 
-    with Decoders(2, 512, processes=False) as decoders:
-        return list(Packs(Source(PREP, kept or Decoded(0), decoders, False), "train", pieces, locate, looks, 2))
+    with DecodePool(2, 512, use_processes=False) as decoders:
+        return list(
+            RaggedLoader(RaggedSource(PREP, kept or ImageCache(0), decoders, False), "train", pieces, locate, looks, 2)
+        )
 
 
-def pictures(pack: Pack) -> Tensor:
+def pictures(pack: RaggedBatch) -> Tensor:
     return pack.pixels[: sum(3 * height * width for height, width in pack.sizes)]
 
 
@@ -77,8 +79,11 @@ def test_each_piece_is_a_pack_of_its_pictures_in_its_order(files: list[Path]) ->
         assert pack.pixels.dtype == torch.uint8
         for number, index in enumerate(piece):
             own = pack.pixels[starts[number] : starts[number + 1]].view(*pack.sizes[number], 3)
-            assert torch.equal(own, torch.from_numpy(read(files[index])))
-            assert [(way[number].cut.top, way[number].cut.left) for way in pack.looks] == [(index, 0), (index, 1)]
+            assert torch.equal(own, torch.from_numpy(read_image(files[index])))
+            assert [(way[number].crop.top, way[number].crop.left) for way in pack.params_by_view] == [
+                (index, 0),
+                (index, 1),
+            ]
 
 
 def test_what_cannot_be_read_or_is_left_out_is_named(files: list[Path]) -> None:
@@ -87,7 +92,7 @@ def test_what_cannot_be_read_or_is_left_out_is_named(files: list[Path]) -> None:
     first, second = packed(files, [[0, 1, last, 2], [1]])
     assert first.indices == [0, 2]
     assert [(index, why.code) for index, why in first.skipped] == [(1, "empty"), (last, "left_out")]
-    assert (second.indices, len(second.pixels), second.sizes, second.looks) == ([], 0, [], [[], []])
+    assert (second.indices, len(second.pixels), second.sizes, second.params_by_view) == ([], 0, [], [[], []])
 
 
 def test_behind_the_pictures_lie_the_tables_that_scale_them(files: list[Path]) -> None:
@@ -96,10 +101,10 @@ def test_behind_the_pictures_lie_the_tables_that_scale_them(files: list[Path]) -
     for pack in packed(files, [[0, 1, 2], [3], [4, 5, 6, 7, 8]]):
         there = pack.pixels.clone()
         lengths.add(sum(3 * height * width for height, width in pack.sizes) % 8)
-        for number, (told, own) in enumerate(pack.ways(there)):
-            expected = gpu_augment.scaling(pack.sizes, own, PREP)
-            assert own == pack.looks[number]
-            assert told.parts == expected.parts
+        for number, (told, own) in enumerate(pack.iter_views(there)):
+            expected = gpu_augment.plan_batch_resize(pack.sizes, own, PREP)
+            assert own == pack.params_by_view[number]
+            assert told.crop_sizes == expected.crop_sizes
             assert all(map(torch.equal, told.tables, expected.tables))
             inside = range(there.data_ptr(), there.data_ptr() + len(there))
             assert all(table.data_ptr() in inside for table in told.tables)
@@ -108,7 +113,7 @@ def test_behind_the_pictures_lie_the_tables_that_scale_them(files: list[Path]) -
 
 @pytest.mark.parametrize("budget", [0, 10**9])
 def test_a_kept_picture_is_decoded_once(files: list[Path], budget: int, asked: list[Path]) -> None:
-    kept = Decoded(budget)
+    kept = ImageCache(budget)
     for _ in range(2):
         whole = packed(files, [[0, 1, 2], [3, 4]], kept)
     assert asked == files[:5] * (1 if budget else 2)
@@ -116,13 +121,13 @@ def test_a_kept_picture_is_decoded_once(files: list[Path], budget: int, asked: l
     assert len(asked) == (5 if budget else 15)
     assert all(torch.equal(pictures(one), pictures(other)) for one, other in zip(whole, again, strict=True))
     files[0].write_bytes(files[8].read_bytes())
-    assert torch.equal(pictures(packed(files, [[0]], kept)[0]), torch.from_numpy(read(files[8])).flatten())
+    assert torch.equal(pictures(packed(files, [[0]], kept)[0]), torch.from_numpy(read_image(files[8])).flatten())
 
 
 def test_giving_up_on_the_way_stops_the_decoding(files: list[Path], asked: list[Path]) -> None:
-    with Decoders(2, 512, processes=False) as decoders:
-        source, pieces = Source(PREP, Decoded(0), decoders, False), [[number] for number in range(1000)]
-        way = Packs(source, "train", pieces, lambda index: (0, files[0]), looks, 2)
+    with DecodePool(2, 512, use_processes=False) as decoders:
+        source, pieces = RaggedSource(PREP, ImageCache(0), decoders, False), [[number] for number in range(1000)]
+        way = RaggedLoader(source, "train", pieces, lambda index: (0, files[0]), looks, 2)
         next(way)
         way.close()
         assert list(way) == []
@@ -131,19 +136,19 @@ def test_giving_up_on_the_way_stops_the_decoding(files: list[Path], asked: list[
 
 
 def test_the_first_are_laid_together_before_they_are_asked_for(files: list[Path], asked: list[Path]) -> None:
-    with Decoders(2, 512, processes=False) as decoders:
-        source, pieces = Source(PREP, Decoded(0), decoders, False), [[0, 1], [2], [3], [4], [5]]
-        with closing(Packs(source, "train", pieces, lambda index: (index, files[index]), looks, 2)) as way:
+    with DecodePool(2, 512, use_processes=False) as decoders:
+        source, pieces = RaggedSource(PREP, ImageCache(0), decoders, False), [[0, 1], [2], [3], [4], [5]]
+        with closing(RaggedLoader(source, "train", pieces, lambda index: (index, files[index]), looks, 2)) as way:
             until = time.monotonic() + 60
             while len(asked) < 6:
                 assert time.monotonic() < until
                 time.sleep(0.01)
-            begun = [(pack.indices, way.begun) for pack in way]
+            begun = [(pack.indices, way.all_started) for pack in way]
     assert begun == [([0, 1], False), ([2], True), ([3], True), ([4], True), ([5], True)]
 
 
 def test_a_bug_in_the_thread_is_raised(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(index: int, size: ragged_batch.Size) -> list[Look]:
+    def wrong(index: int, size: ragged_batch.ImageSize) -> list[AugmentParams]:
         raise ZeroDivisionError
 
     monkeypatch.setitem(globals(), "looks", wrong)

@@ -14,62 +14,65 @@ import torch
 from ftlab.config.train_config import TrainConfig
 from ftlab.data.transforms import preprocess
 from ftlab.inference import compare_models, predictor
-from ftlab.inference.compare_models import Seen
-from ftlab.inference.decision_rule import Decision
-from ftlab.inference.predictor import Explanation, Predictor, Score
+from ftlab.inference.compare_models import ModelAnswer
+from ftlab.inference.decision_rule import DecisionRule
+from ftlab.inference.predictor import ClassScore, Explanation, Predictor
 from ftlab.runs import run_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-CAUTIOUS = Decision("0" * 64, 1.0, 0.9, 100, 90)
+CAUTIOUS = DecisionRule("0" * 64, 1.0, 0.9, 100, 90)
 
 
-def seen(names: dict[str, float], decided: Decision | None = None, shown: Any = None) -> Seen:
+def seen(names: dict[str, float], decided: DecisionRule | None = None, shown: Any = None) -> ModelAnswer:
     """An answer of these probabilities."""
     ranked = sorted(names.items(), key=lambda one: -one[1])
     classes = tuple(names)
-    scores = [Score(classes.index(name), name, sure) for name, sure in ranked]
+    scores = [ClassScore(classes.index(name), name, sure) for name, sure in ranked]
     model = SimpleNamespace(
-        classes=classes,
-        names=shown or {},
-        none_of_these=lambda scores: decided is not None and decided.refuses(scores[0].probability),
+        class_names=classes,
+        display_names=shown or {},
+        is_rejected=lambda scores: decided is not None and decided.rejects_probability(scores[0].probability),
     )
-    return Seen(model, scores, Explanation(scores[0].index, None, None, True, (0, 0, 1, 1)))  # type: ignore[arg-type]
+    return ModelAnswer(model, scores, Explanation(scores[0].class_index, None, None, True, (0, 0, 1, 1)))  # type: ignore[arg-type]
 
 
 def test_where_both_say_the_same_each_ones_probability_is_told() -> None:
-    said = compare_models.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"bee": 0.3, "ant": 0.7}))
+    said = compare_models.describe_agreement(seen({"ant": 0.9, "bee": 0.1}), seen({"bee": 0.3, "ant": 0.7}))
     assert said == "Both say ant: the first with 90.0 %, the second with 70.0 %."
 
 
 def test_where_they_disagree_both_answers_are_told() -> None:
-    said = compare_models.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.4, "bee": 0.6}))
+    said = compare_models.describe_agreement(seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.4, "bee": 0.6}))
     assert said == "They disagree: the first says ant (90.0 %), the second says bee (60.0 %)."
 
 
 def test_they_are_called_as_the_page_calls_them() -> None:
     one, other = seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.4, "cat": 0.6})
-    said = compare_models.sentence(one, other, ("run 2", "run 5"))
+    said = compare_models.describe_agreement(one, other, ("run 2", "run 5"))
     assert said == "They disagree: run 2 says ant (90.0 %), run 5 says cat (60.0 %). “cat” is no class of run 2."
-    assert compare_models.choices(one.model, other.model, ("run 2", "run 5"))[1] == ("bee (only run 2 knows it)", "bee")
+    assert compare_models.list_class_choices(one.model, other.model, ("run 2", "run 5"))[1] == (
+        "bee (only run 2 knows it)",
+        "bee",
+    )
 
 
 def test_a_class_that_the_other_does_not_know_is_told() -> None:
-    said = compare_models.sentence(seen({"ant": 0.2, "bee": 0.8}), seen({"ant": 0.4, "cat": 0.6}))
+    said = compare_models.describe_agreement(seen({"ant": 0.2, "bee": 0.8}), seen({"ant": 0.4, "cat": 0.6}))
     assert said.endswith("“bee” is no class of the second. “cat” is no class of the first.")
 
 
 def test_models_without_a_common_class_do_not_disagree() -> None:
-    said = compare_models.sentence(seen({"ant": 0.9, "bee": 0.1}), seen({"dog": 0.4, "cat": 0.6}))
+    said = compare_models.describe_agreement(seen({"ant": 0.9, "bee": 0.1}), seen({"dog": 0.4, "cat": 0.6}))
     assert said == "They have no class in common: the first says ant (90.0 %), the second says cat (60.0 %)."
 
 
 def test_an_answer_that_is_too_unsure_is_none() -> None:
     sure, unsure = seen({"ant": 0.9, "bee": 0.1}), seen({"ant": 0.6, "bee": 0.4}, CAUTIOUS)
-    assert (sure.answer, unsure.answer) == ("ant", None)
-    assert "the second says none of its classes (the likeliest, ant, has 60.0 %)" in compare_models.sentence(
+    assert (sure.accepted_class, unsure.accepted_class) == ("ant", None)
+    assert "the second says none of its classes (the likeliest, ant, has 60.0 %)" in compare_models.describe_agreement(
         sure, unsure
     )
-    assert compare_models.sentence(unsure, unsure).startswith(
+    assert compare_models.describe_agreement(unsure, unsure).startswith(
         "Neither recognises it: the first says none of its classes"
     )
 
@@ -77,13 +80,13 @@ def test_an_answer_that_is_too_unsure_is_none() -> None:
 def test_people_read_the_names_that_each_run_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
     one = seen({"ant": 0.9, "bee": 0.1}, shown={"ant": {"zh": "蚂蚁"}})
-    assert "the first says 蚂蚁" in compare_models.sentence(one, seen({"ant": 0.4, "bee": 0.6}))
+    assert "the first says 蚂蚁" in compare_models.describe_agreement(one, seen({"ant": 0.4, "bee": 0.6}))
 
 
 def test_classes_that_both_know_are_offered_first_and_the_others_say_whose_they_are() -> None:
     first, second = seen({"bee": 0.9, "ant": 0.1}).model, seen({"cat": 0.9, "ant": 0.1}).model
-    assert [name for _, name in compare_models.choices(first, second)] == ["ant", "bee", "cat"]
-    assert [line for line, _ in compare_models.choices(first, second)][1:] == [
+    assert [name for _, name in compare_models.list_class_choices(first, second)] == ["ant", "bee", "cat"]
+    assert [line for line, _ in compare_models.list_class_choices(first, second)][1:] == [
         "bee (only the first knows it)",
         "cat (only the second knows it)",
     ]
@@ -91,27 +94,27 @@ def test_classes_that_both_know_are_offered_first_and_the_others_say_whose_they_
 
 def other_run(root: Path, classes: tuple[str, ...]) -> Predictor:
     """A run of other classes, another side and other colours than `judged.run` gives."""
-    made = run_store.create(root, TrainConfig(data="elsewhere", backbone=judged.ROW.name))
-    prep = replace(preprocess.of(judged.ROW), side=96, resize=108, mean=(0.1, 0.2, 0.3))
+    made = run_store.create_run(root, TrainConfig(data="elsewhere", backbone=judged.ROW.name))
+    prep = replace(preprocess.from_spec(judged.ROW), side=96, resize=108, mean=(0.1, 0.2, 0.3))
     told = {"backbone": judged.ROW.name, "classes": list(classes), "preprocessing": prep.to_json()}
-    made.write("model.json", told)
+    made.write_json("model.json", told)
     judged.keep(made, 7, len(classes))
-    return predictor.load(made)
+    return predictor.load_predictor(made)
 
 
 def test_each_model_gets_the_picture_as_it_was_trained_and_maps_the_class_that_is_asked_for(
     tmp_path: Path, tiny_folder: Path
 ) -> None:
-    first = predictor.load(judged.run(tmp_path / "runs", tiny_folder))
+    first = predictor.load_predictor(judged.run(tmp_path / "runs", tiny_folder))
     second = other_run(tmp_path / "runs", ("grey", "green"))
     file = tiny_folder / "green" / "green_0.png"
-    one, other = (compare_models.look(file, model, "green") for model in (first, second))
-    assert (one.name, other.name) == ("green", "green")
+    one, other = (compare_models.explain_image(file, model, "green") for model in (first, second))
+    assert (one.explained_class, other.explained_class) == ("green", "green")
     for mine, model in ((one, first), (other, second)):
-        scores, found = model.look(file, model.classes.index("green"))
+        scores, found = model.predict_and_explain(file, model.class_names.index("green"))
         assert [score.probability for score in mine.scores][:2] == [score.probability for score in scores][:2]
-        assert torch.equal(torch.from_numpy(mine.found.heat), torch.from_numpy(found.heat))
+        assert torch.equal(torch.from_numpy(mine.explanation.heatmap), torch.from_numpy(found.heatmap))
     assert {score.name for score in other.scores} == {"grey", "green"}
-    blue = [compare_models.look(file, model, "blue") for model in (first, second)]
-    assert blue[0].name == "blue"
-    assert blue[1].name == other.scores[0].name, "it does not know the class: its own likeliest"
+    blue = [compare_models.explain_image(file, model, "blue") for model in (first, second)]
+    assert blue[0].explained_class == "blue"
+    assert blue[1].explained_class == other.scores[0].name, "it does not know the class: its own likeliest"

@@ -57,7 +57,7 @@ def test_a_peer_runs_on_a_sample_set_with_processes_that_decode(
 ) -> None:
     monkeypatch.setenv("FTLAB_HOME", str(session_home))
     words = ["--backbone", "resnet18", "--random", "--side", "32", "--epochs", "1", "--workers", "1", "--tuned"]
-    last, seconds = process.last_line(["-m", reference.__name__, str(sample_sets.ensure("shapes")), *words])
+    last, seconds = process.run_python(["-m", reference.__name__, str(sample_sets.ensure_sample_set("shapes")), *words])
     assert 0 < last["best"] <= 1
     assert last["seconds"] < seconds
 
@@ -74,19 +74,19 @@ def test_an_average_of_the_weights_is_judged_in_the_place_of_the_newest(
 
 def test_a_frozen_peer_leaves_a_backbone_its_weights_and_gives_it_a_head_for_the_classes() -> None:
     options = Namespace(backbone="mobilenet_v2", mode="frozen", random=True)
-    net = job.network(options, 7)
-    assert [tuple(one.shape) for one in job.learning(net)] == [(7, 1280), (7,)]
+    net = job.build_network(options, 7)
+    assert [tuple(one.shape) for one in job.list_trainable_parameters(net)] == [(7, 1280), (7,)]
     options.mode = "full"
-    assert len(job.learning(job.network(options, 7))) == 158
+    assert len(job.list_trainable_parameters(job.build_network(options, 7))) == 158
 
 
 def test_accuracy_is_the_share_of_pictures_named_rightly_in_batches_of_any_size() -> None:
     labels = torch.tensor([0, 1, 2, 0, 1])
     named = torch.eye(3)[torch.tensor([0, 1, 2, 1, 1])]
     batches = [(named[:4], labels[:4]), (named[4:], labels[4:])]
-    assert job.accuracy(torch.nn.Identity(), batches) == 4 / 5
+    assert job.compute_accuracy(torch.nn.Identity(), batches) == 4 / 5
 
 
 def test_peers_know_nothing_of_ftlab_which_would_change_how_threads_wait() -> None:
     code = "import sys, benchmarks.peers.tutorial, benchmarks.peers.reference; sys.exit('ftlab' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=process.ROOT).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=process.PROJECT_ROOT).returncode == 0

@@ -10,21 +10,21 @@ FOUND = inspection(told([(0, 0, 0.9), (0, 1, 0.5), (1, 2, 0.8), (1, 1, 0.6), (2,
 
 
 def test_the_surest_mistakes_come_first() -> None:
-    assert selection.of("mistakes", FOUND.outcome, FOUND.sure) == [2, 5, 1]
+    assert selection.select_images("mistakes", FOUND.result, FOUND.confidences) == [2, 5, 1]
 
 
 def test_the_least_sure_hits_come_first() -> None:
-    assert selection.of("hits", FOUND.outcome, FOUND.sure) == [3, 0, 4]
+    assert selection.select_images("hits", FOUND.result, FOUND.confidences) == [3, 0, 4]
 
 
 def test_at_random_is_all_of_them_mixed_by_the_seed() -> None:
-    one, other = (selection.of("random", FOUND.outcome, FOUND.sure, seed) for seed in (0, 1))
+    one, other = (selection.select_images("random", FOUND.result, FOUND.confidences, seed) for seed in (0, 1))
     assert sorted(one) == sorted(other) == list(range(6))
     assert one != other
-    assert one == selection.of("random", FOUND.outcome, FOUND.sure, 0)
+    assert one == selection.select_images("random", FOUND.result, FOUND.confidences, 0)
 
 
 def test_a_confusion_holds_its_pictures_the_surest_first() -> None:
-    assert selection.cell(FOUND.outcome, FOUND.sure, 0, 1) == [5, 1]
-    assert selection.cell(FOUND.outcome, FOUND.sure, 2, 2) == [4]
-    assert selection.cell(FOUND.outcome, FOUND.sure, 2, 0) == []
+    assert selection.select_confusion_cell(FOUND.result, FOUND.confidences, 0, 1) == [5, 1]
+    assert selection.select_confusion_cell(FOUND.result, FOUND.confidences, 2, 2) == [4]
+    assert selection.select_confusion_cell(FOUND.result, FOUND.confidences, 2, 0) == []

@@ -19,7 +19,7 @@ from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError
 from ftlab.data import channel_stats
-from ftlab.data.channel_stats import Statistics
+from ftlab.data.channel_stats import ChannelStats
 from ftlab.data.dataset import catalog
 from ftlab.data.images import decode
 from ftlab.data.transforms import augment, preprocess
@@ -28,7 +28,7 @@ from ftlab.models import heads
 from ftlab.models.network import Network
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Event, Note, Progress
+from ftlab.runs.events import Event, LogMessage, Progress
 from ftlab.training.loop import train
 
 BACKBONE = "mobilenet_v2"
@@ -44,8 +44,8 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = backbones.get(BACKBONE)
-    monkeypatch.setitem(backbones.TABLE, BACKBONE, dataclasses.replace(row, side=64, resize=72))
+    row = backbones.get_backbone_spec(BACKBONE)
+    monkeypatch.setitem(backbones.BACKBONES, BACKBONE, dataclasses.replace(row, side=64, resize=72))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     few = {"epochs": 1, "batch_size": 4, "data": str(tiny_folder), "backbone": BACKBONE, "threads": 1}
 
     def new(**knobs: Any) -> Run:
-        return run_store.create(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
+        return run_store.create_run(tmp_path / "runs", TrainConfig(**{**few, **knobs}))
 
     return new
 
@@ -72,16 +72,16 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return batches
 
 
-def said(events: list[Event]) -> list[Note]:
-    return [event for event in events if isinstance(event, Note) and event.code == "statistics"]
+def said(events: list[Event]) -> list[LogMessage]:
+    return [event for event in events if isinstance(event, LogMessage) and event.code == "statistics"]
 
 
 def test_untouched_a_model_is_prepared_as_its_backbones_weights_were(begin: Callable[..., Run]) -> None:
     run = begin(mode="frozen")
     go(run)
-    prep = preprocess.of(backbones.get(BACKBONE))
-    assert preprocess.from_json(run.read("model.json")["preprocessing"]) == prep
-    assert preprocess.from_json(run.read("config.json")["preprocessing"]) == prep
+    prep = preprocess.from_spec(backbones.get_backbone_spec(BACKBONE))
+    assert preprocess.from_json(run.read_json("model.json")["preprocessing"]) == prep
+    assert preprocess.from_json(run.read_json("config.json")["preprocessing"]) == prep
 
 
 def test_another_side_and_way_of_resizing_reach_network_model_and_prediction(
@@ -91,39 +91,39 @@ def test_another_side_and_way_of_resizing_reach_network_model_and_prediction(
     go(run)
     shapes = {tuple(batch.shape[1:]) for batch in seen}
     assert shapes == {(3, 48, 48)}
-    row = backbones.get(BACKBONE)
+    row = backbones.get_backbone_spec(BACKBONE)
     prep = dataclasses.replace(
-        preprocess.of(row), side=48, resize=56, resize_mode="squash", mean=(0.5,) * 3, std=(0.5,) * 3
+        preprocess.from_spec(row), side=48, resize=56, resize_mode="squash", mean=(0.5,) * 3, std=(0.5,) * 3
     )
-    assert preprocess.from_json(run.read("model.json")["preprocessing"]) == prep
-    found = catalog.from_json(run.read("split.json"))
-    first = found.path(found.splits["val"][0])
-    expected = preprocess.normalise(preprocess.evaluation(decode.read(first), prep)[None], prep)
+    assert preprocess.from_json(run.read_json("model.json")["preprocessing"]) == prep
+    found = catalog.catalog_from_json(run.read_json("split.json"))
+    first = found.image_path(found.splits["val"][0])
+    expected = preprocess.normalize_batch(preprocess.resize_and_center_crop(decode.read_image(first), prep)[None], prep)
     validated = seen[1] if len(seen[0]) == 1 else seen[0]  # the trial of another side comes first
     assert torch.equal(validated[:1], expected)
     seen.clear()
-    predictor.load(run).top(first)
+    predictor.load_predictor(run).predict(first)
     assert torch.equal(seen[0], expected)
 
 
 def test_the_heat_of_a_squashed_picture_lies_where_the_network_saw_it(tmp_path: Path) -> None:
     """A network that looks for red finds it in its place in a picture that is three times as wide as high."""
-    row = dataclasses.replace(backbones.get(BACKBONE), cam="0", width=3)
+    row = dataclasses.replace(backbones.get_backbone_spec(BACKBONE), cam="0", width=3)
     backbone = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     net = Network(backbone, torch.nn.Linear(3, 2))
     with torch.no_grad():
-        heads.classifier(net.head).weight.copy_(torch.tensor([[4.0, -4.0, 0.0], [0.0, 0.0, 4.0]]))
+        heads.find_classifier(net.head).weight.copy_(torch.tensor([[4.0, -4.0, 0.0], [0.0, 0.0, 4.0]]))
     pixels = np.zeros((100, 300, 3), np.uint8)
     pixels[60:90, 240:290, 0] = 255
     file = tmp_path / "wide.png"
     Image.fromarray(pixels).save(file)
-    prep = preprocess.chosen(row, TrainConfig(backbone=BACKBONE, resize_mode="squash", normalise="unit"))
+    prep = preprocess.from_config(row, TrainConfig(backbone=BACKBONE, resize_mode="squash", normalise="unit"))
     prep = dataclasses.replace(prep, mean=(0.0,) * 3)
     found = predictor.Predictor(net, row, prep, ("red", "blue"), "").explain(file, 0)
-    assert found.box == (0, 0, 300, 100)
-    rows, columns = np.nonzero(found.heat > 0.5)
+    assert found.visible_box == (0, 0, 300, 100)
+    rows, columns = np.nonzero(found.heatmap > 0.5)
     assert (abs(rows.mean() - 75), abs(columns.mean() - 265)) < (4, 8)
-    moments = cv2.moments(found.heat)
+    moments = cv2.moments(found.heatmap)
     assert moments["m10"] / moments["m00"] == pytest.approx(265, abs=8)
     assert moments["m01"] / moments["m00"] == pytest.approx(75, abs=4)
 
@@ -133,16 +133,16 @@ def test_estimated_colours_are_computed_at_the_start_told_and_used_to_the_end(
 ) -> None:
     run = begin(**FRESH, normalise="estimated", augment="none")
     events = go(run)
-    found = catalog.from_json(run.read("split.json"))
-    *_, expected = channel_stats.compute(found, 1)
-    assert isinstance(expected, Statistics)
+    found = catalog.catalog_from_json(run.read_json("split.json"))
+    *_, expected = channel_stats.compute_channel_stats(found, 1)
+    assert isinstance(expected, ChannelStats)
     (note,) = said(events)
-    assert note.values == expected.spoken()
-    prep = preprocess.from_json(run.read("model.json")["preprocessing"])
+    assert note.values == expected.format_values()
+    prep = preprocess.from_json(run.read_json("model.json")["preprocessing"])
     assert (prep.mean, prep.std) == (expected.mean, expected.std)
     trained = torch.cat([batch for batch in seen if len(batch) > 1][1:6])  # the first is of validation
     assert trained.mean().abs() < 0.1
-    assert predictor.load(run).prep == prep
+    assert predictor.load_predictor(run).prep == prep
 
 
 def test_a_resume_normalises_by_what_was_estimated_first(begin: Callable[..., Run], tiny_folder: Path) -> None:
@@ -150,34 +150,34 @@ def test_a_resume_normalises_by_what_was_estimated_first(begin: Callable[..., Ru
     whole, parted = begin(**settings), begin(**settings)
     go(whole)
     go(parted, stop_at=3)
-    again = parted.read("config.json")["preprocessing"]
+    again = parted.read_json("config.json")["preprocessing"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channel_stats, "compute", lambda *_: pytest.fail("computed anew"))
+        patch.setattr(channel_stats, "compute_channel_stats", lambda *_: pytest.fail("computed anew"))
         events = go(parted)
     assert not said(events)
-    assert parted.read("config.json")["preprocessing"] == again
-    assert parted.last.read_bytes() == whole.last.read_bytes()
+    assert parted.read_json("config.json")["preprocessing"] == again
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
 
 
 def test_a_stop_while_colours_are_measured(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(**FRESH, normalise="estimated")
-    compute = channel_stats.compute
+    compute = channel_stats.compute_channel_stats
 
     def asked(*given: Any) -> Iterator[Any]:
         for part in compute(*given):
-            run.ask_stop()
+            run.request_stop()
             yield part
 
-    monkeypatch.setattr(channel_stats, "compute", asked)
-    events = [*train(run.config(), run, weights=False)]
+    monkeypatch.setattr(channel_stats, "compute_channel_stats", asked)
+    events = [*train(run.load_config(), run, pretrained=False)]
     assert [type(event).__name__ for event in events] == ["Ended"]
-    assert "preprocessing" not in run.read("config.json")
+    assert "preprocessing" not in run.read_json("config.json")
     monkeypatch.undo()
     assert said(go(run))
 
 
 def test_how_far_the_measuring_is_is_told(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftlab.training.setup.TELL", 0.0)
+    monkeypatch.setattr("ftlab.training.setup.PROGRESS_INTERVAL_SECONDS", 0.0)
     told = [e for e in go(begin(**FRESH, normalise="estimated")) if isinstance(e, Progress) and e.stage == "statistics"]
     assert (told[-1].done, told[-1].total) == (18, 18)
 
@@ -192,8 +192,8 @@ def test_a_backbone_that_takes_no_other_side_is_refused_another_in_the_form(name
 def test_one_that_ftlab_does_not_know_so_well_says_so_in_one_line(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unknown = dataclasses.replace(backbones.get("vit_b_16"), fixed_side=False)
-    monkeypatch.setitem(backbones.TABLE, unknown.name, unknown)
+    unknown = dataclasses.replace(backbones.get_backbone_spec("vit_b_16"), fixed_side=False)
+    monkeypatch.setitem(backbones.BACKBONES, unknown.name, unknown)
     run = begin(backbone=unknown.name, side=160)
     with pytest.raises(ConfigError) as caught:
         go(run)
@@ -206,13 +206,13 @@ def test_training_pictures_are_varied_as_the_configuration_says(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[TrainConfig] = []
-    varied = augment.varied
+    varied = augment.random_augment
 
     def watched(same: Any, prep: Any, config: TrainConfig, rng: Any) -> Tensor:
         asked.append(config)
         return varied(same, prep, config, rng)
 
-    monkeypatch.setattr(augment, "varied", watched)
+    monkeypatch.setattr(augment, "random_augment", watched)
     go(begin(**FRESH, rotate=20.0, erase=0.5))
     assert len(asked) == 18
     assert {(one.augment, one.rotate, one.erase) for one in asked} == {("flip", 20.0, 0.5)}
@@ -223,12 +223,12 @@ def test_cached_features_are_of_the_views_that_the_augmentation_gives(
     begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, knobs: dict[str, Any], views: int
 ) -> None:
     asked: set[int] = set()
-    view = augment.view
+    view = augment.make_view
 
     def watched(pixels: Any, prep: Any, config: TrainConfig, number: int, index: int) -> Tensor:
         asked.add(number)
         return view(pixels, prep, config, number, index)
 
-    monkeypatch.setattr(augment, "view", watched)
+    monkeypatch.setattr(augment, "make_view", watched)
     go(begin(mode="frozen", feature_views=3, **knobs))
     assert asked == set(range(views))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ftlab.cli import main
 from ftlab.cli.common import config_flags
-from ftlab.config.train_config import KNOBS
+from ftlab.config.train_config import FIELDS
 from ftlab.data import channel_stats
 from ftlab.data.dataset import catalog
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_statistics_are_of_the_training_pictures(say: Any, tiny_folder: Path) -> None:
     status, out, err = say("statistics", tiny_folder, "--val-share", 0.3, "--json")
     assert (status, err) == (0, "")
-    *_, found = channel_stats.compute(catalog.scan(tiny_folder, val_share=0.3), 1)
-    assert isinstance(found, channel_stats.Statistics)
+    *_, found = channel_stats.compute_channel_stats(catalog.scan(tiny_folder, val_share=0.3), 1)
+    assert isinstance(found, channel_stats.ChannelStats)
     told = json.loads(out)
     assert (told["mean"], told["std"], told["count"]) == (list(found.mean), list(found.std), found.count)
     status, out, _ = say("statistics", tiny_folder)
@@ -83,14 +83,17 @@ def test_a_slip_is_told_in_one_line_and_nothing_is_written(
 GUIDE = (Path(__file__).parents[1] / "docs" / "pixels.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", [name for name, (knob, _) in KNOBS.items() if knob.group == "pixels"])
+@pytest.mark.parametrize("name", [name for name, (knob, _) in FIELDS.items() if knob.group == "pixels"])
 def test_the_guide_has_every_knob(name: str) -> None:
     assert f"`{name}`" in GUIDE
 
 
 def test_the_flags_of_the_guides_tutorials_are_a_configuration() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", GUIDE, re.MULTILINE)
-    read = [config_flags.given(main.parser().parse_args(["train", "--mode", "full", *row.split()])) for row in rows]
+    read = [
+        config_flags.build_config(main.build_parser().parse_args(["train", "--mode", "full", *row.split()]))
+        for row in rows
+    ]
     assert [one.crop_scale for one in read] == [0.08, 0.08, 0.8, 0.35]
     assert (read[0].resize, read[0].resize_mode) == (256, "squash")
     assert (read[2].crop_side, read[2].rotate, read[2].normalise) == (256, 15.0, "estimated")

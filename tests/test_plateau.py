@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from ftlab.config.train_config import TrainConfig
-from ftlab.training.optim.plateau import Plateau
+from ftlab.training.optim.plateau import PlateauState
 
 
 def watched(accuracies: list[float], **knobs: Any) -> tuple[list[float], int | None]:
     """The share of the rate that each epoch leaves, and the epoch (from 1) at whose end the training is over."""
-    config, plateau = TrainConfig(**{"schedule": "plateau", **knobs}), Plateau()
+    config, plateau = TrainConfig(**{"schedule": "plateau", **knobs}), PlateauState()
     shares: list[float] = []
     for epoch, accuracy in enumerate(accuracies, 1):
-        over = plateau.watch(config, accuracy, 1 - accuracy)
+        over = plateau.record_validation(config, accuracy, 1 - accuracy)
         shares.append(plateau.share)
         if over:
             return shares, epoch
@@ -52,6 +52,6 @@ def test_against_the_epoch_before_it_cuts_by_five_and_the_third_cut_is_the_end_i
 
 
 def test_a_figure_that_is_not_known_changes_nothing() -> None:
-    plateau = Plateau()
-    assert not plateau.watch(TrainConfig(plateau_patience=0), None, None)
-    assert plateau == Plateau()
+    plateau = PlateauState()
+    assert not plateau.record_validation(TrainConfig(plateau_patience=0), None, None)
+    assert plateau == PlateauState()

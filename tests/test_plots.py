@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from ftlab.reporting.plots import curves_figure, explanation_figure
-from ftlab.runs.events import Note
+from ftlab.reporting.plots import plot_explanation, plot_training_curves
+from ftlab.runs.events import LogMessage
 from ftlab.runs.history import History
 
 
@@ -23,8 +23,8 @@ def size(path: Path) -> tuple[int, int]:
 
 def test_the_figure_of_the_curves_shows_the_values_measured(tmp_path: Path) -> None:
     history = History()
-    history.add([*fabricated.story(), fabricated.ended()])
-    figure = curves_figure(history)
+    history.add_events([*fabricated.story(), fabricated.ended()])
+    figure = plot_training_curves(history)
     loss, accuracy, _ = figure.axes
     held = next(line for line in accuracy.lines if line.get_label() == "validation")
     assert np.allclose(held.get_xydata(), [(0, 12.5), (1, 75), (2, 93.75), (3, 87.5), (4, 87.5)])
@@ -36,14 +36,14 @@ def test_the_figure_of_the_curves_shows_the_values_measured(tmp_path: Path) -> N
 
 def test_a_figure_has_a_line_where_fine_tuning_starts() -> None:
     history = History()
-    history.add([*fabricated.story(), Note(code="fine_tuning", values={"step": 20})])
-    for axis in curves_figure(history).axes:
+    history.add_events([*fabricated.story(), LogMessage(code="fine_tuning", values={"step": 20})])
+    for axis in plot_training_curves(history).axes:
         (line,) = (one for one in axis.lines if one.get_label() == "fine-tuning starts")
         assert np.array_equal(line.get_xdata(), [2, 2])
 
 
 def test_a_run_without_a_step_gives_a_figure_too(tmp_path: Path) -> None:
-    curves_figure(History()).savefig(tmp_path / "curves.png")
+    plot_training_curves(History()).savefig(tmp_path / "curves.png")
 
 
 def test_an_explanation_shows_picture_heat_overlay_and_scores(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_an_explanation_shows_picture_heat_overlay_and_scores(tmp_path: Path) ->
     picture[:, :, 2] = 200
     heat = np.linspace(0, 1, 49, dtype=np.float32).reshape(7, 7)
     scores = [("ants", 0.75), ("price $5 and $6_2", 0.25)]
-    figure = explanation_figure(picture, picture, heat, scores)
+    figure = plot_explanation(picture, picture, heat, scores)
     shown = [axis.get_title() for axis in figure.axes]
     assert shown == ["Picture", "Evidence", "Overlay", ""]
     assert np.array_equal(np.asarray(figure.axes[0].images[0].get_array()), picture)
@@ -63,8 +63,8 @@ def test_an_explanation_shows_picture_heat_overlay_and_scores(tmp_path: Path) ->
 
 def test_no_window_system_is_touched() -> None:
     code = (
-        "import sys; from ftlab.reporting.plots import curves_figure; from ftlab.runs.history import History;"
-        "curves_figure(History()); print('matplotlib.pyplot' in sys.modules)"
+        "import sys; from ftlab.reporting.plots import plot_training_curves; from ftlab.runs.history import History;"
+        "plot_training_curves(History()); print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

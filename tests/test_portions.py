@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ftlab.core.errors import RunError
-from ftlab.models.execution.micro_batches import Portions, out_of_memory
+from ftlab.models.execution.micro_batches import MicroBatcher, is_out_of_memory
 
 OUT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
@@ -29,9 +29,9 @@ class Memory:
 
 
 def test_a_batch_goes_through_whole_as_long_as_it_fits() -> None:
-    memory, portions = Memory(100), Portions()
-    assert portions.over(32, memory.work) == [(0, 32)]
-    assert portions.most == 0
+    memory, portions = Memory(100), MicroBatcher()
+    assert portions.run_in_slices(32, memory.work) == [(0, 32)]
+    assert portions.micro_batch_size == 0
 
 
 @pytest.mark.parametrize(
@@ -41,43 +41,43 @@ def test_a_batch_goes_through_whole_as_long_as_it_fits() -> None:
 def test_else_it_is_halved_until_it_does_and_begun_anew_each_time(
     count: int, holds: int, most: int, undone: int
 ) -> None:
-    memory, portions = Memory(holds), Portions()
-    done = portions.over(count, memory.work, memory.undo)
-    assert (portions.most, memory.undone) == (most, undone)
+    memory, portions = Memory(holds), MicroBatcher()
+    done = portions.run_in_slices(count, memory.work, memory.undo)
+    assert (portions.micro_batch_size, memory.undone) == (most, undone)
     assert done == memory.done
     assert [index for start, stop in done for index in range(start, min(stop, count))] == list(range(count))
 
 
 def test_what_was_found_out_holds_for_what_comes_after() -> None:
-    memory, portions = Memory(9), Portions()
-    portions.over(32, memory.work)
+    memory, portions = Memory(9), MicroBatcher()
+    portions.run_in_slices(32, memory.work)
     memory.undo()
-    portions.over(32, memory.work)
-    assert portions.most == 8
+    portions.run_in_slices(32, memory.work)
+    assert portions.micro_batch_size == 8
     assert memory.done == [(0, 8), (8, 16), (16, 24), (24, 32)]
 
 
 def test_a_memory_that_holds_no_picture_is_the_persons_to_mend() -> None:
     with pytest.raises(RunError) as caught:
-        Portions().over(4, Memory(0).work)
+        MicroBatcher().run_in_slices(4, Memory(0).work)
     assert caught.value.code == "run.memory"
 
 
 def test_a_batch_that_must_stay_whole_is_not_divided() -> None:
-    memory, portions = Memory(16), Portions(whole=True)
-    assert portions.over(16, memory.work) == [(0, 16)]
+    memory, portions = Memory(16), MicroBatcher(is_indivisible=True)
+    assert portions.run_in_slices(16, memory.work) == [(0, 16)]
     with pytest.raises(RunError, match="32 pictures") as caught:
-        portions.over(32, memory.work)
+        portions.run_in_slices(32, memory.work)
     assert caught.value.code == "run.memory_batch"
 
 
 def test_an_empty_batch_is_done_once() -> None:
-    assert Portions().over(0, lambda some: some.start) == [0]
+    assert MicroBatcher().run_in_slices(0, lambda some: some.start) == [0]
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
-        Portions().over(4, lambda some: (_ for _ in ()).throw(RuntimeError("shapes cannot be multiplied")))
+        MicroBatcher().run_in_slices(4, lambda some: (_ for _ in ()).throw(RuntimeError("shapes cannot be multiplied")))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_other_errors_are_not_taken_for_it() -> None:
     ],
 )
 def test_how_devices_say_it(error: Exception, is_it: bool) -> None:
-    assert out_of_memory(error) is is_it
+    assert is_out_of_memory(error) is is_it
 
 
 def test_the_processors_own_allocator_says_it_so() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert out_of_memory(caught.value)
+    assert is_out_of_memory(caught.value)

@@ -41,7 +41,7 @@ def train(photographs: Path, shared_data: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_the_folder_is_read_whole_with_its_odd_one_out(photographs: Path) -> None:
     found = catalog.scan(photographs)
-    assert found.counts() == {
+    assert found.count_images() == {
         "ants": {"train": 124, "val": 70, "test": 0},
         "bees": {"train": 121, "val": 83, "test": 0},
     }
@@ -49,21 +49,21 @@ def test_the_folder_is_read_whole_with_its_odd_one_out(photographs: Path) -> Non
     # A drawing that says "image not found" is a good picture, as far as a program can tell.
     odd = next(item for item in found.splits["train"] if item.path.endswith(".gif"))
     assert odd.path == "train/ants/imageNotFound.gif"
-    assert decode.read(found.path(odd)).shape[2] == 3
+    assert decode.read_image(found.image_path(odd)).shape[2] == 3
 
 
 def test_the_default_backbone_frozen(train: Any) -> None:
     end = train()
     assert end["best_val_accuracy"] >= 0.93
-    run = run_store.find(Path(end["path"]).parent, end["run"])
-    assert (run.config().backbone, run.config().mode) == (backbones.DEFAULT, "frozen")
-    untrained = run.history().epochs[0].val_accuracy
+    run = run_store.find_run(Path(end["path"]).parent, end["run"])
+    assert (run.load_config().backbone, run.load_config().mode) == (backbones.DEFAULT_BACKBONE, "frozen")
+    untrained = run.load_history().epochs[0].val_accuracy
     assert untrained is not None
     assert untrained < 0.75
-    found = evaluate.inspect(run, datasets.of_split(run, "val")).figures.top1
+    found = evaluate.evaluate_with_decision(run, datasets.load_split_dataset(run, "val")).metrics.top1
     assert found.n == 153
     # The faster copy that gave the features rounds otherwise: a picture on the border may change sides.
-    assert found.value == pytest.approx(end["best_val_accuracy"], abs=1.5 / 153)
+    assert found.fraction == pytest.approx(end["best_val_accuracy"], abs=1.5 / 153)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,10 @@ def test_mobilenet(train: Any, flags: tuple[str, ...], least: float) -> None:
 
 
 def test_the_untrained_default_tells_ants_from_bees_among_a_thousand_things(photographs: Path) -> None:
-    model = predictor.load(None)
+    model = predictor.load_predictor(None)
     files = {"ant": photographs / "val" / "ants", "bee": photographs / "val" / "bees"}
-    named = [model.top(file, 1)[0].name == name for name, folder in files.items() for file in sorted(folder.iterdir())]
+    named = [
+        model.predict(file, 1)[0].name == name for name, folder in files.items() for file in sorted(folder.iterdir())
+    ]
     assert len(named) == 153
     assert sum(named) >= 120

@@ -19,30 +19,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftlab.config.train_config import SAMPLES
+from ftlab.config.train_config import SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.core.errors import DataError
 from ftlab.data.samples import sample_sets
-from ftlab.data.samples.drawing.grounds import GROUNDS
-from ftlab.data.samples.drawing.scene import render
-from ftlab.data.samples.drawing.surfaces import Surface, plain
-from ftlab.data.samples.sample_sets import SETS, SIDE, SPLITS, SampleSet
+from ftlab.data.samples.drawing.grounds import BACKGROUNDS
+from ftlab.data.samples.drawing.scene import render_scene
+from ftlab.data.samples.drawing.surfaces import Surface, plain_paint
+from ftlab.data.samples.sample_sets import IMAGE_SIDE_PIXELS, SAMPLE_SETS, SPLITS, SampleSet
 
 TINY = SampleSet(("fish", "mug"), (2, 1, 1), (0.3, 0.3), {})
-EVERY = [(name, label) for name, chosen in SETS.items() for label in chosen.classes]
+EVERY = [(name, label) for name, chosen in SAMPLE_SETS.items() for label in chosen.class_names]
 
 Drawn = tuple[np.ndarray, np.ndarray]
 
 
 @cache
 def drawn(name: str, split: str, label: str, index: int) -> Drawn:
-    return sample_sets.picture(name, split, label, index)
+    return sample_sets.draw_image(name, split, label, index)
 
 
 def several(name: str, split: str, count: int) -> dict[str, list[Drawn]]:
     """The first pictures of each class, by class."""
     with ThreadPoolExecutor(2) as pool:
-        jobs = list(itertools.product(SETS[name].classes, range(count)))
+        jobs = list(itertools.product(SAMPLE_SETS[name].class_names, range(count)))
         pictures = pool.map(lambda job: drawn(name, split, *job), jobs)
         return {
             label: [picture for _, picture in group]
@@ -69,7 +69,7 @@ def read_by_ground(train: dict[str, list[Drawn]], test: dict[str, list[Drawn]]) 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
     """A set of eight pictures."""
-    monkeypatch.setitem(SETS, "tiny", TINY)
+    monkeypatch.setitem(SAMPLE_SETS, "tiny", TINY)
     return "tiny"
 
 
@@ -78,40 +78,40 @@ def everything_below(folder: Path) -> set[str]:
 
 
 def test_the_sets_are_those_of_the_configuration_and_have_words() -> None:
-    assert tuple(SETS) == SAMPLES
-    for name in SETS:
-        assert messages.text(f"sample.{name}.title")
-        assert len(messages.text(f"sample.{name}.description")) > 40
+    assert tuple(SAMPLE_SETS) == SAMPLE_SET_NAMES
+    for name in SAMPLE_SETS:
+        assert messages.get_text(f"sample.{name}.title")
+        assert len(messages.get_text(f"sample.{name}.description")) > 40
 
 
 def test_shapes_has_six_classes_of_eighty_pictures() -> None:
-    assert SETS["shapes"].classes == ("balloon", "fish", "mug", "mushroom", "sailboat", "umbrella")
-    assert SETS["shapes"].counts == (32, 24, 24)
+    assert SAMPLE_SETS["shapes"].class_names == ("balloon", "fish", "mug", "mushroom", "sailboat", "umbrella")
+    assert SAMPLE_SETS["shapes"].split_counts == (32, 24, 24)
 
 
 @pytest.mark.parametrize(("name", "label"), EVERY)
 def test_the_object_is_whole_and_large_enough_in_the_square_that_networks_see(name: str, label: str) -> None:
     low, high = {"shapes": (0.12, 0.45), "shortcut": (0.025, 0.09)}[name]
-    margin = SIDE // 16  # a resize to 256 and a crop of 224 cut away a sixteenth on each side
+    margin = IMAGE_SIDE_PIXELS // 16  # a resize to 256 and a crop of 224 cut away a sixteenth on each side
     for index in range(3):
         pixels, mask = drawn(name, "test", label, index)
-        assert (pixels.shape, pixels.dtype) == ((SIDE, SIDE, 3), np.uint8)
-        assert (mask.shape, mask.dtype) == ((SIDE, SIDE), np.bool_)
+        assert (pixels.shape, pixels.dtype) == ((IMAGE_SIDE_PIXELS, IMAGE_SIDE_PIXELS, 3), np.uint8)
+        assert (mask.shape, mask.dtype) == ((IMAGE_SIDE_PIXELS, IMAGE_SIDE_PIXELS), np.bool_)
         assert low <= mask.mean() <= high
         assert mask[margin:-margin, margin:-margin].sum() == mask.sum()
 
 
-@pytest.mark.parametrize("label", SETS["shapes"].classes)
+@pytest.mark.parametrize("label", SAMPLE_SETS["shapes"].class_names)
 def test_the_mask_parts_the_object_from_the_ground(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Painted over, the object changes wherever the mask is, and nothing changes elsewhere."""
     before, mask = drawn("shapes", "test", label, 0)
-    green = plain(np.array([0, 0.6, 0], np.float32))
+    green = plain_paint(np.array([0, 0.6, 0], np.float32))
 
     def repainted(surfaces: list[Surface], *rest: Any) -> Drawn:
-        return render([replace(surface, paint=green) for surface in surfaces], *rest)
+        return render_scene([replace(surface, paint=green) for surface in surfaces], *rest)
 
-    monkeypatch.setattr(sample_sets, "render", repainted)
-    after, same = sample_sets.picture("shapes", "test", label, 0)
+    monkeypatch.setattr(sample_sets, "render_scene", repainted)
+    after, same = sample_sets.draw_image("shapes", "test", label, 0)
     changed = (before != after).any(axis=-1).astype(np.uint8)
     square = np.ones((9, 9), np.uint8)  # the lens blurs over three pixels
     assert np.array_equal(mask, same)
@@ -121,10 +121,10 @@ def test_the_mask_parts_the_object_from_the_ground(label: str, monkeypatch: pyte
 
 def test_the_same_picture_whatever_was_drawn_before_and_in_any_thread() -> None:
     job = ("shapes", "val", "mug", 3)
-    alone = sample_sets.picture(*job)
-    sample_sets.picture("shapes", "val", "fish", 3)
+    alone = sample_sets.draw_image(*job)
+    sample_sets.draw_image("shapes", "val", "fish", 3)
     with ThreadPoolExecutor(3) as pool:
-        for pixels, mask in pool.map(lambda _: sample_sets.picture(*job), range(3)):
+        for pixels, mask in pool.map(lambda _: sample_sets.draw_image(*job), range(3)):
             assert np.array_equal(pixels, alone[0])
             assert np.array_equal(mask, alone[1])
 
@@ -132,7 +132,7 @@ def test_the_same_picture_whatever_was_drawn_before_and_in_any_thread() -> None:
 def test_the_same_picture_in_another_process() -> None:
     code = (
         "import hashlib; from ftlab.data.samples import sample_sets; "
-        "print(hashlib.sha256(sample_sets.picture('shortcut', 'test', 'fish', 0)[0].tobytes()).hexdigest())"
+        "print(hashlib.sha256(sample_sets.draw_image('shortcut', 'test', 'fish', 0)[0].tobytes()).hexdigest())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == hashlib.sha256(drawn("shortcut", "test", "fish", 0)[0].tobytes()).hexdigest()
@@ -168,7 +168,7 @@ def test_no_two_pictures_are_alike() -> None:
 
 def test_in_shapes_the_ground_does_not_tell_the_class() -> None:
     """Six classes: by chance one sixth is right. Every class meets every ground."""
-    kinds = len(GROUNDS)
+    kinds = len(BACKGROUNDS)
     train, test = several("shapes", "train", kinds), several("shapes", "test", kinds // 2)
     assert read_by_ground(train, test) < 1 / 6 + 0.15
 
@@ -181,9 +181,9 @@ def test_in_shortcut_the_ground_tells_the_class_in_validation_and_misleads_in_th
 
 def test_a_set_is_laid_out_as_a_data_folder_with_its_masks_beside_it(tiny: str, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    folder = sample_sets.ensure(tiny, tmp_path, lambda done, total: told.append((done, total)))
+    folder = sample_sets.ensure_sample_set(tiny, tmp_path, lambda done, total: told.append((done, total)))
     files = {"train": ("000", "001"), "val": ("000",), "test": ("000",)}
-    names = {f"{split}/{label}/{n}" for split in SPLITS for label in TINY.classes for n in files[split]}
+    names = {f"{split}/{label}/{n}" for split in SPLITS for label in TINY.class_names for n in files[split]}
     assert folder == tmp_path / "samples" / "tiny-v1" / "pictures"
     assert everything_below(folder) == {f"{name}.jpg" for name in names}
     assert everything_below(folder.parent / "masks") == {f"{name}.png" for name in names}
@@ -191,25 +191,25 @@ def test_a_set_is_laid_out_as_a_data_folder_with_its_masks_beside_it(tiny: str, 
 
 
 def test_the_files_hold_what_was_drawn(tiny: str, tmp_path: Path) -> None:
-    path = sample_sets.ensure(tiny, tmp_path) / "test" / "mug" / "000.jpg"
-    pixels, mask = sample_sets.picture(tiny, "test", "mug", 0)
+    path = sample_sets.ensure_sample_set(tiny, tmp_path) / "test" / "mug" / "000.jpg"
+    pixels, mask = sample_sets.draw_image(tiny, "test", "mug", 0)
     with Image.open(path) as file:
         assert np.abs(np.asarray(file).astype(int) - pixels).mean() < 4  # JPEG
-    assert np.array_equal(sample_sets.mask(path), mask)
+    assert np.array_equal(sample_sets.load_mask(path), mask)
     with Image.open(path.parents[3] / "masks" / "test" / "mug" / "000.png") as file:
         assert set(np.unique(np.asarray(file))) == {0, 255}
 
 
 def test_a_set_is_drawn_once(tiny: str, tmp_path: Path) -> None:
-    folder = sample_sets.ensure(tiny, tmp_path)
+    folder = sample_sets.ensure_sample_set(tiny, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jpg")}
-    assert sample_sets.ensure(tiny, tmp_path, lambda done, total: pytest.fail("drawn again")) == folder
+    assert sample_sets.ensure_sample_set(tiny, tmp_path, lambda done, total: pytest.fail("drawn again")) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jpg")} == before
 
 
 def test_it_lives_in_the_home_of_ftlab(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_HOME", str(tmp_path / "mine"))
-    assert sample_sets.ensure(tiny) == tmp_path / "mine" / "samples" / "tiny-v1" / "pictures"
+    assert sample_sets.ensure_sample_set(tiny) == tmp_path / "mine" / "samples" / "tiny-v1" / "pictures"
 
 
 def test_who_stops_it_finds_nothing_half_drawn(tiny: str, tmp_path: Path) -> None:
@@ -217,26 +217,26 @@ def test_who_stops_it_finds_nothing_half_drawn(tiny: str, tmp_path: Path) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sample_sets.ensure(tiny, tmp_path, stop)
+        sample_sets.ensure_sample_set(tiny, tmp_path, stop)
     assert list((tmp_path / "samples").iterdir()) == []
 
 
 def test_what_a_killed_process_left_is_no_set_and_is_cleared_away_later(tiny: str, tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from ftlab.data.samples import sample_sets; "
-        "sample_sets.SETS['tiny'] = sample_sets.SampleSet(('fish', 'mug'), (2, 1, 1), (0.3, 0.3), {}); "
-        "sample_sets.ensure('tiny', Path(sys.argv[1]), lambda done, total: os._exit(9))"
+        "sample_sets.SAMPLE_SETS['tiny'] = sample_sets.SampleSet(('fish', 'mug'), (2, 1, 1), (0.3, 0.3), {}); "
+        "sample_sets.ensure_sample_set('tiny', Path(sys.argv[1]), lambda done, total: os._exit(9))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 9
     (left,) = (tmp_path / "samples").iterdir()
     assert left.name.startswith(".tiny-v1-")
 
-    assert len(everything_below(sample_sets.ensure(tiny, tmp_path))) == 8
+    assert len(everything_below(sample_sets.ensure_sample_set(tiny, tmp_path))) == 8
     assert left.exists(), "it could be another process at work"
     long_ago = time.time() - 7200
     os.utime(left, (long_ago, long_ago))
     (tmp_path / "samples" / "tiny-v1").rename(tmp_path / "elsewhere")
-    sample_sets.ensure(tiny, tmp_path)
+    sample_sets.ensure_sample_set(tiny, tmp_path)
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["tiny-v1"]
 
 
@@ -245,9 +245,9 @@ def test_of_two_that_draw_at_once_both_get_the_set(tiny: str, tmp_path: Path) ->
 
     def another(done: int, total: int) -> None:
         if not first:
-            first.append(sample_sets.ensure(tiny, tmp_path))
+            first.append(sample_sets.ensure_sample_set(tiny, tmp_path))
 
-    assert sample_sets.ensure(tiny, tmp_path, another) == first[0]
+    assert sample_sets.ensure_sample_set(tiny, tmp_path, another) == first[0]
     assert len(everything_below(first[0])) == 8
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["tiny-v1"]
 
@@ -255,9 +255,9 @@ def test_of_two_that_draw_at_once_both_get_the_set(tiny: str, tmp_path: Path) ->
 def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tiny: str, tmp_path: Path) -> None:
     (tmp_path / "samples").write_text("in the way", encoding="utf-8")
     with pytest.raises(DataError, match=r"samples.*FTLAB_HOME"):
-        sample_sets.ensure(tiny, tmp_path)
+        sample_sets.ensure_sample_set(tiny, tmp_path)
 
 
 def test_a_file_that_is_no_sample_has_no_mask(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        sample_sets.mask(tmp_path / "a" / "b" / "c" / "picture.jpg")
+        sample_sets.load_mask(tmp_path / "a" / "b" / "c" / "picture.jpg")

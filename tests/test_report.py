@@ -21,7 +21,7 @@ CLASSES = ("ant", EVIL, "bee")
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> judged.Inspection:
+def found(tmp_path: Path) -> judged.Evaluation:
     answers = [(0, 0, 0.9), (0, 1, 0.8), (1, 1, 0.7), (2, 2, 0.99), (2, 0, 0.55)]
     names = ["a/0.png", "a/1.png", "b/2.png", "c/3.png", "c/<gone>.png"]
     for name in names[:4]:
@@ -49,8 +49,8 @@ def rows(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text)))
 
 
-def test_a_report_asks_nothing_of_anybody_and_runs_nothing(found: judged.Inspection) -> None:
-    made = document.document(found, "A model", "a-run")
+def test_a_report_asks_nothing_of_anybody_and_runs_nothing(found: judged.Evaluation) -> None:
+    made = document.render_document(found, "A model", "a-run")
     page = Addresses()
     page.feed(made)
     assert page.found
@@ -60,8 +60,8 @@ def test_a_report_asks_nothing_of_anybody_and_runs_nothing(found: judged.Inspect
     assert "@import" not in made
 
 
-def test_a_report_tells_the_figures_and_shows_the_pictures(found: judged.Inspection) -> None:
-    made = document.document(found, "A model", "a-run")
+def test_a_report_tells_the_figures_and_shows_the_pictures(found: judged.Evaluation) -> None:
+    made = document.render_document(found, "A model", "a-run")
     said = re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", made))
     for part in ("Evaluation of A model", "Run a-run", "60.0 %", "95 % interval: 23.1 % to 88.2 %", "20 points"):
         assert part in said
@@ -70,20 +70,20 @@ def test_a_report_tells_the_figures_and_shows_the_pictures(found: judged.Inspect
     assert made.count("<img") == 4 + 4, "each picture that is there, among mistakes or hits, and at random"
 
 
-def test_names_are_escaped(found: judged.Inspection) -> None:
-    made = document.document(found, EVIL, EVIL)
+def test_names_are_escaped(found: judged.Evaluation) -> None:
+    made = document.render_document(found, EVIL, EVIL)
     assert "<img src=x" not in made
     assert "&lt;img src=x" in made
     assert "<gone>" not in made
     assert "<bad>" not in made
 
 
-def test_a_report_tells_no_path_above_the_folder_of_pictures(found: judged.Inspection, tmp_path: Path) -> None:
-    assert str(tmp_path) not in document.document(found, "A model", "a-run")
+def test_a_report_tells_no_path_above_the_folder_of_pictures(found: judged.Evaluation, tmp_path: Path) -> None:
+    assert str(tmp_path) not in document.render_document(found, "A model", "a-run")
 
 
-def test_the_pictures_table_has_a_line_each(found: judged.Inspection) -> None:
-    head, *told = rows(csv_tables.pictures(found))
+def test_the_pictures_table_has_a_line_each(found: judged.Evaluation) -> None:
+    head, *told = rows(csv_tables.format_image_table(found))
     assert head[:7] == ["path", "true", "predicted", "right", "none_of_these", "class_1", "probability_1"]
     assert [line[:4] for line in told] == [
         ["a/0.png", "ant", "ant", "yes"],
@@ -100,9 +100,9 @@ def test_the_pictures_table_has_a_line_each(found: judged.Inspection) -> None:
     assert "yes" in {line[4] for line in told}
 
 
-def test_the_tables_of_classes_and_confusions(found: judged.Inspection) -> None:
-    assert rows(csv_tables.classes(found))[1] == ["ant", "2", "2", "0.500000", "0.500000", "0.500000"]
-    assert rows(csv_tables.confusion(found)) == [
+def test_the_tables_of_classes_and_confusions(found: judged.Evaluation) -> None:
+    assert rows(csv_tables.format_class_table(found))[1] == ["ant", "2", "2", "0.500000", "0.500000", "0.500000"]
+    assert rows(csv_tables.format_confusion_table(found)) == [
         ["true", *CLASSES],
         ["ant", "1", "1", "0"],
         [EVIL, "0", "1", "0"],
@@ -110,9 +110,9 @@ def test_the_tables_of_classes_and_confusions(found: judged.Inspection) -> None:
     ]
 
 
-def test_all_files_are_written_and_open(found: judged.Inspection, tmp_path: Path) -> None:
-    written = files.write(tmp_path / "out" / "deep", found, "A model", "a-run", {})
-    assert [one.name for one in written] == list(files.NAMES)
+def test_all_files_are_written_and_open(found: judged.Evaluation, tmp_path: Path) -> None:
+    written = files.write_report_files(tmp_path / "out" / "deep", found, "A model", "a-run", {})
+    assert [one.name for one in written] == list(files.REPORT_FILENAMES)
     for file in written:
         if file.suffix == ".png":
             with Image.open(file) as picture:
@@ -121,19 +121,19 @@ def test_all_files_are_written_and_open(found: judged.Inspection, tmp_path: Path
             assert file.read_text(encoding="utf-8-sig")
     (tmp_path / "taken").write_text("x")
     with pytest.raises(ConfigError) as caught:
-        files.write(tmp_path / "taken", found, "A model", "a-run", {})
+        files.write_report_files(tmp_path / "taken", found, "A model", "a-run", {})
     assert caught.value.code == "config.out"
 
 
 def test_classes_are_listed_the_least_known_first_and_what_is_undefined_is_no_zero() -> None:
     found = judged.inspection(judged.told([(0, 0, 0.9), (0, 1, 0.9), (1, 1, 0.9), (1, 1, 0.9)]))
-    said = re.findall(r'scope="row"[^>]*><bdi>(.*?)</bdi>', parts.classes(found, str))
+    said = re.findall(r'scope="row"[^>]*><bdi>(.*?)</bdi>', parts.render_class_table(found, str))
     assert said == ["amber", "blue", "green"]
-    assert parts.classes(found, str).count("–") == 3
+    assert parts.render_class_table(found, str).count("–") == 3
 
 
-def test_each_confusion_can_be_pressed_and_says_what_it_is(found: judged.Inspection) -> None:
-    made = parts.matrix(found, str, pressable=True)
+def test_each_confusion_can_be_pressed_and_says_what_it_is(found: judged.Evaluation) -> None:
+    made = parts.render_confusion_matrix(found, str, pressable=True)
     assert re.findall(r'data-true="(\d)" data-predicted="(\d)"', made) == [
         ("0", "0"),
         ("0", "1"),
@@ -147,6 +147,6 @@ def test_each_confusion_can_be_pressed_and_says_what_it_is(found: judged.Inspect
 def test_of_too_many_classes_the_matrix_says_which_it_shows() -> None:
     classes = tuple(f"c{number}" for number in range(120))
     found = judged.inspection(judged.told([(one, one, 0.9) for one in range(120)], classes))
-    made = parts.matrix(found, str)
-    assert made.count('scope="row"') == parts.MATRIX
+    made = parts.render_confusion_matrix(found, str)
+    assert made.count('scope="row"') == parts.MAX_MATRIX_CLASSES
     assert "The 100 classes with the most mistakes, of 120" in made

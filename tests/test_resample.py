@@ -15,27 +15,29 @@ import torch
 from torch import Tensor
 
 from ftlab.data.gpu import gpu_resize
-from ftlab.data.gpu.gpu_resize import Cut
-from ftlab.data.images.decode import Pixels
+from ftlab.data.gpu.gpu_resize import CropBox
+from ftlab.data.images.decode import ImageArray
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 
 DEVICES = ["cpu", *("cuda" for _ in range(torch.cuda.is_available()))]
 
 
-def noise(height: int, width: int, seed: int = 0) -> Pixels:
+def noise(height: int, width: int, seed: int = 0) -> ImageArray:
     """Also black and white, where sums go beyond what a level can be."""
     dice = np.random.default_rng((height, width, seed))
     made = dice.integers(0, 256, (height, width, 3), np.uint8)
     return np.where(dice.random(made.shape) < 0.5, made, np.uint8(255) * (made > 127))
 
 
-def squares(pictures: Sequence[Pixels], cuts: Sequence[Cut], side: int, interpolation: str, device: str) -> Tensor:
+def squares(
+    pictures: Sequence[ImageArray], cuts: Sequence[CropBox], side: int, interpolation: str, device: str
+) -> Tensor:
     flat = torch.cat([torch.from_numpy(one).flatten() for one in pictures]).to(device)
     sizes = [(one.shape[0], one.shape[1]) for one in pictures]
-    told = gpu_resize.scaling(sizes, cuts, side, interpolation)
-    there = gpu_resize.Scaling(told.parts, *(table.to(device) for table in told.tables))
-    return gpu_resize.squares(flat, there).cpu()
+    told = gpu_resize.plan_resize(sizes, cuts, side, interpolation)
+    there = gpu_resize.ResizePlan(told.crop_sizes, *(table.to(device) for table in told.tables))
+    return gpu_resize.resize_squares(flat, there).cpu()
 
 
 SIZES = [(48, 48), (97, 31), (30, 200), (301, 260), (640, 333), (9, 8), (33, 32)]
@@ -51,8 +53,8 @@ def test_an_evaluations_squares_are_torchs_to_the_bit(
     """Pictures of all sizes in one batch: a twentieth of theirs and ten times theirs."""
     prep = Preprocessing(resize, side, interpolation, (0.5,) * 3, (0.5,) * 3, mode)
     pictures = [noise(*size) for size in SIZES]
-    cuts = [gpu_resize.evaluation(*size, prep) for size in SIZES]
-    expected = torch.stack([preprocess.evaluation(one, prep) for one in pictures])
+    cuts = [gpu_resize.eval_crop_box(*size, prep) for size in SIZES]
+    expected = torch.stack([preprocess.resize_and_center_crop(one, prep) for one in pictures])
     made = squares(pictures, cuts, side, interpolation, device)
     assert made.dtype == torch.uint8
     assert torch.equal(made, expected)
@@ -63,19 +65,19 @@ def test_an_evaluations_squares_are_torchs_to_the_bit(
 def test_parts_of_pictures_are_scaled_as_if_there_were_nothing_else(interpolation: str, device: str) -> None:
     picture = noise(120, 150)
     parts = [(0, 0, 120, 150), (7, 11, 40, 90), (119, 149, 1, 1), (60, 0, 60, 3), (0, 100, 33, 50)]
-    cuts = [Cut(*part, 40, 40, 4, 4) for part in parts]
+    cuts = [CropBox(*part, 40, 40, 4, 4) for part in parts]
     made = squares([picture] * len(parts), cuts, 32, interpolation, device)
     for (top, left, height, width), square in zip(parts, made, strict=True):
-        alone = preprocess.scale(picture[top : top + height, left : left + width], (40, 40), interpolation)
+        alone = preprocess.resize_to_size(picture[top : top + height, left : left + width], (40, 40), interpolation)
         assert torch.equal(square, alone[:, 4:36, 4:36])
 
 
 def test_what_is_large_is_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     prep = Preprocessing(36, 32, "bilinear", (0.5,) * 3, (0.5,) * 3)
-    cuts, pictures = [gpu_resize.evaluation(*size, prep) for size in SIZES], [noise(*size) for size in SIZES]
+    cuts, pictures = [gpu_resize.eval_crop_box(*size, prep) for size in SIZES], [noise(*size) for size in SIZES]
     whole = squares(pictures, cuts, 32, "bilinear", "cpu")
-    monkeypatch.setattr(gpu_resize, "_AT_ONCE", 100 * 100)
-    assert [(one.start, one.stop) for one in gpu_resize._chunks(SIZES)] == [(0, 2), (2, 3), (3, 4), (4, 5), (5, 7)]
+    monkeypatch.setattr(gpu_resize, "MAX_CHUNK_PIXELS", 100 * 100)
+    assert [(one.start, one.stop) for one in gpu_resize.iter_chunks(SIZES)] == [(0, 2), (2, 3), (3, 4), (4, 5), (5, 7)]
     assert torch.equal(squares(pictures, cuts, 32, "bilinear", "cpu"), whole)
 
 
@@ -90,7 +92,7 @@ def test_the_sums_are_exact_where_products_are_short(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Tensor, "__matmul__", watched)
     prep = Preprocessing(36, 32, "bicubic", (0.5,) * 3, (0.5,) * 3)
-    squares([noise(640, 333)], [gpu_resize.evaluation(640, 333, prep)], 32, "bicubic", "cpu")
+    squares([noise(640, 333)], [gpu_resize.eval_crop_box(640, 333, prep)], 32, "bicubic", "cpu")
     assert len(seen) == 8
     for one in seen:
         assert torch.equal(one, one.round())
@@ -106,12 +108,12 @@ def test_the_kernel_of_a_card_gives_the_same() -> None:
         from ftlab.data.gpu import gpu_resize
         from ftlab.data.transforms import preprocess
         from ftlab.data.transforms.preprocess import Preprocessing
-        assert gpu_resize._kernel(torch.device("cpu")), "it was refused"
+        assert gpu_resize.load_triton_kernel(torch.device("cpu")), "it was refused"
         sizes = [(20, 31), (6, 9)]
         for interpolation in ("bilinear", "bicubic"):
             prep = Preprocessing(10, 8, interpolation, (0.5,) * 3, (0.5,) * 3)
-            cuts, pictures = [gpu_resize.evaluation(*size, prep) for size in sizes], [noise(*size) for size in sizes]
-            expected = torch.stack([preprocess.evaluation(one, prep) for one in pictures])
+            cuts, pictures = [gpu_resize.eval_crop_box(*size, prep) for size in sizes], [noise(*size) for size in sizes]
+            expected = torch.stack([preprocess.resize_and_center_crop(one, prep) for one in pictures])
             assert torch.equal(squares(pictures, cuts, 8, interpolation, "cpu"), expected)
     """
     own = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -126,10 +128,10 @@ def test_the_kernel_is_compiled_for_a_card_without_one(tmp_path: Path) -> None:
         from triton.backends.compiler import GPUTarget
         from triton.compiler import ASTSource, compile
         from ftlab.data.gpu import triton_resize as kernel
-        kinds = {"pixels": "*u8", "made": "*u8", "BLOCK": "constexpr", **dict.fromkeys(kernel._NUMBERS, "i32")}
-        kinds |= dict.fromkeys(kernel._TABLES[:3], "*i64") | dict.fromkeys(kernel._TABLES[3:], "*i32")
-        signature = {one.name: kinds[one.name] for one in kernel._squares.params}
-        source = ASTSource(kernel._squares, signature, {"BLOCK": kernel._BLOCK}, {})
+        kinds = {"pixels": "*u8", "output": "*u8", "BLOCK": "constexpr", **dict.fromkeys(kernel.UNSPECIALIZED_SCALARS, "i32")}
+        kinds |= dict.fromkeys(kernel.UNALIGNED_TABLES[:3], "*i64") | dict.fromkeys(kernel.UNALIGNED_TABLES[3:], "*i32")
+        signature = {one.name: kinds[one.name] for one in kernel.resize_kernel.params}
+        source = ASTSource(kernel.resize_kernel, signature, {"BLOCK": kernel.BLOCK_PIXELS}, {})
         print(len(compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]))
     """
     own = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -140,13 +142,13 @@ def test_the_kernel_is_compiled_for_a_card_without_one(tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_kernel_products_do_the_sums() -> None:
-    assert gpu_resize._kernel(torch.device("cpu")) is None
+    assert gpu_resize.load_triton_kernel(torch.device("cpu")) is None
 
 
 def test_the_weights_of_a_length_are_worked_out_once() -> None:
     """Whatever part of an axis is wanted, and for whichever axis."""
-    gpu_resize._taps.cache_clear()
+    gpu_resize.compute_axis_taps.cache_clear()
     for y in range(4):
-        cuts = [Cut(0, 0, 60, 90, 40, 40, y, 2), Cut(5, 5, 90, 60, 40, 40)]
-        gpu_resize.scaling([(70, 100), (100, 70)], cuts, 32, "bilinear")
-    assert gpu_resize._taps.cache_info().misses == 2
+        cuts = [CropBox(0, 0, 60, 90, 40, 40, y, 2), CropBox(5, 5, 90, 60, 40, 40)]
+        gpu_resize.plan_resize([(70, 100), (100, 70)], cuts, 32, "bilinear")
+    assert gpu_resize.compute_axis_taps.cache_info().misses == 2

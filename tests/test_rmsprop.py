@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.training.optim.keras_rmsprop import RMSprop
+from ftlab.training.optim.keras_rmsprop import KerasRMSprop
 
 
 def test_the_example_of_keras_documentation() -> None:
     weight = nn.Parameter(torch.tensor([10.0]))
     (weight**2 / 2).sum().backward()
-    RMSprop([weight], lr=0.1).step()
+    KerasRMSprop([weight], lr=0.1).step()
     assert float(weight.detach()) == pytest.approx(9.683772, abs=1e-6)
 
 
@@ -21,7 +21,7 @@ def test_it_is_the_published_formula_step_by_step(scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(5, generator=generator, dtype=torch.float64)
     weight = nn.Parameter(start.clone())
-    optimizer = RMSprop([weight], lr=0.01, rho=0.9, eps=1e-7, weight_decay=0.1)
+    optimizer = KerasRMSprop([weight], lr=0.01, rho=0.9, eps=1e-7, weight_decay=0.1)
     expected, velocity = start.clone(), torch.zeros(5, dtype=torch.float64)
     for _ in range(4):
         gradient = scale * torch.randn(5, generator=generator, dtype=torch.float64)
@@ -35,7 +35,7 @@ def test_it_is_the_published_formula_step_by_step(scale: float) -> None:
 def test_epsilon_stands_below_the_root_unlike_torchs() -> None:
     mine, torchs = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     for weight, optimizer in (
-        (mine, RMSprop([mine], lr=1.0)),
+        (mine, KerasRMSprop([mine], lr=1.0)),
         (torchs, torch.optim.RMSprop([torchs], lr=1.0, alpha=0.9, eps=1e-7)),
     ):
         weight.grad = torch.full((1,), 1e-5)
@@ -46,7 +46,7 @@ def test_epsilon_stands_below_the_root_unlike_torchs() -> None:
 
 def test_what_has_no_gradient_stays_without_a_state() -> None:
     weight = nn.Parameter(torch.ones(2))
-    optimizer = RMSprop([weight], weight_decay=0.5)
+    optimizer = KerasRMSprop([weight], weight_decay=0.5)
     assert optimizer.step(lambda: 3.0) == 3.0
     assert torch.equal(weight.detach(), torch.ones(2))
     assert not optimizer.state_dict()["state"]

@@ -15,7 +15,7 @@ from ftlab.training.optim import schedules
 
 def curve(steps: int, **knobs: Any) -> list[float]:
     config = TrainConfig(**knobs)
-    return [schedules.factor(config, step, steps) for step in range(steps)]
+    return [schedules.compute_lr_factor(config, step, steps) for step in range(steps)]
 
 
 def test_cosine_falls_from_one_towards_zero_as_published() -> None:
@@ -37,7 +37,7 @@ def test_step_falls_after_so_many_epochs_by_so_much_as_torchs_step_lr() -> None:
     torchs = torch.optim.lr_scheduler.StepLR(optimizer, 4, 0.2)
     for epoch in range(epochs):
         for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
-            assert schedules.factor(config, step, epochs * per_epoch, per_epoch) == pytest.approx(
+            assert schedules.compute_lr_factor(config, step, epochs * per_epoch, per_epoch) == pytest.approx(
                 optimizer.param_groups[0]["lr"]
             )
         optimizer.step()
@@ -46,7 +46,7 @@ def test_step_falls_after_so_many_epochs_by_so_much_as_torchs_step_lr() -> None:
 
 def test_exponential_falls_by_as_much_without_jumps() -> None:
     config = TrainConfig(schedule="exponential", warmup=0.0, step_epochs=2, step_factor=0.25)
-    shares = [schedules.factor(config, step, 100, 5) for step in range(30)]
+    shares = [schedules.compute_lr_factor(config, step, 100, 5) for step in range(30)]
     assert shares == pytest.approx([0.25 ** (step / 10) for step in range(30)])
     whole = curve(90, schedule="exponential", warmup=0.0)
     assert whole[30] == pytest.approx(0.1)
@@ -87,7 +87,7 @@ def test_it_is_a_share_of_the_peak_and_no_step_is_wasted(schedule: str, warmup: 
 def test_each_group_keeps_its_own_peak() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": peak, "peak": peak} for peak in (0.1, 1.0)]
     optimizer = torch.optim.SGD(groups)
-    assert schedules.set_rates(optimizer, 0.5) == 0.5
+    assert schedules.set_learning_rates(optimizer, 0.5) == 0.5
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
-    schedules.set_rates(optimizer, 1.0)
+    schedules.set_learning_rates(optimizer, 1.0)
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 1.0]

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ftlab.models import weights_file
-from ftlab.models.weights_file import Broken
+from ftlab.models.weights_file import CorruptFileError
 
 OLD = {"x": torch.arange(3)}
 NEW = {"x": torch.zeros(1000)}
@@ -41,7 +41,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     tensors = {f"layer.{i}.weight": torch.randn(3, i + 1, generator=generator) for i in range(20)}
     tensors |= {"step": torch.tensor(7), "mask": torch.tensor([True, False])}
     path = tmp_path_factory.mktemp("sealed") / "x"
-    weights_file.write(path, tensors, {"position": {"epoch": 3, "lost": {"train": list(range(40))}}, "best": 0.9375})
+    weights_file.save_tensors(
+        path, tensors, {"position": {"epoch": 3, "lost": {"train": list(range(40))}}, "best": 0.9375}
+    )
     return path.read_bytes()
 
 
@@ -51,9 +53,9 @@ def test_tensors_and_header_come_back(folder: Path) -> None:
         "b": torch.tensor(7),
         "c": torch.zeros(1, 3, 2, 2).to(memory_format=torch.channels_last),
     }
-    weights_file.write(folder / "x", tensors, {"epoch": 3, "name": "ü", "sum": 0.1 + 0.2})
-    found, header = weights_file.load(folder / "x")
-    assert header == weights_file.check(folder / "x") == {"epoch": 3, "name": "ü", "sum": 0.1 + 0.2}
+    weights_file.save_tensors(folder / "x", tensors, {"epoch": 3, "name": "ü", "sum": 0.1 + 0.2})
+    found, header = weights_file.load_tensors(folder / "x")
+    assert header == weights_file.read_verified_header(folder / "x") == {"epoch": 3, "name": "ü", "sum": 0.1 + 0.2}
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[key], tensors[key]) for key in tensors)
     assert os.listdir(folder) == ["x"]
@@ -61,12 +63,12 @@ def test_tensors_and_header_come_back(folder: Path) -> None:
 
 def test_the_same_is_written_to_the_same_bytes(folder: Path) -> None:
     for name in "xy":
-        weights_file.write(folder / name, {"b": torch.ones(2), "a": torch.zeros(3)}, {"two": 2, "one": 1})
+        weights_file.save_tensors(folder / name, {"b": torch.ones(2), "a": torch.zeros(3)}, {"two": 2, "one": 1})
     assert (folder / "x").read_bytes() == (folder / "y").read_bytes()
 
 
 def test_others_can_read_it(folder: Path) -> None:
-    weights_file.write(folder / "x", OLD, {})
+    weights_file.save_tensors(folder / "x", OLD, {})
     with safe_open(folder / "x", framework="np") as file:
         assert file.get_tensor("x").tolist() == [0, 1, 2]
 
@@ -78,11 +80,11 @@ def test_others_can_read_it(folder: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, where: str, what: Any
 ) -> None:
-    weights_file.write(folder / "x", OLD, {"epoch": 1})
+    weights_file.save_tensors(folder / "x", OLD, {"epoch": 1})
     monkeypatch.setattr(where, what)
     with pytest.raises(OSError, match="No space left on device"):
-        weights_file.write(folder / "x", NEW, {"epoch": 2})
-    assert weights_file.load(folder / "x")[1] == {"epoch": 1}
+        weights_file.save_tensors(folder / "x", NEW, {"epoch": 2})
+    assert weights_file.load_tensors(folder / "x")[1] == {"epoch": 1}
     assert os.listdir(folder) == ["x"]
 
 
@@ -96,33 +98,33 @@ def test_no_flipped_bit_goes_unseen(folder: Path, whole: bytes) -> None:
         spoilt = bytearray(whole)
         spoilt[place // 8] ^= 1 << place % 8
         (folder / "x").write_bytes(spoilt)
-        with pytest.raises(Broken):
-            weights_file.load(folder / "x")
+        with pytest.raises(CorruptFileError):
+            weights_file.load_tensors(folder / "x")
 
 
 def test_no_cut_goes_unseen(folder: Path, whole: bytes) -> None:
     dice = random.Random(1)
     for length in [0, 7, 8, len(whole) - 1, *(dice.randrange(len(whole)) for _ in range(CUTS - 4))]:
         (folder / "x").write_bytes(whole[:length])
-        with pytest.raises(Broken):
-            weights_file.load(folder / "x")
+        with pytest.raises(CorruptFileError):
+            weights_file.load_tensors(folder / "x")
 
 
 @pytest.mark.parametrize("more", [b"\0", b"x" * 100], ids=["a byte", "some text"])
 def test_nor_does_what_was_added(folder: Path, whole: bytes, more: bytes) -> None:
     (folder / "x").write_bytes(whole + more)
-    with pytest.raises(Broken, match="checksum does not match"):
-        weights_file.load(folder / "x")
+    with pytest.raises(CorruptFileError, match="checksum does not match"):
+        weights_file.load_tensors(folder / "x")
 
 
 def test_a_file_of_somebody_else_has_no_seal(folder: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(OLD, folder / "x")
-    with pytest.raises(Broken, match="no checksum"):
-        weights_file.load(folder / "x")
+    with pytest.raises(CorruptFileError, match="no checksum"):
+        weights_file.load_tensors(folder / "x")
 
 
 def test_a_missing_file_is_the_systems_own_error(folder: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        weights_file.load(folder / "x")
+        weights_file.load_tensors(folder / "x")

@@ -23,30 +23,32 @@ import os
 from ftlab.runs.events import Ended
 from ftlab.runs.directory import Run
 run = Run(os.environ["FTLAB_RUN"])
-run.claim()
-run.append(Ended(reason="finished", epoch=1, step=1, best_epoch=1, best_val_accuracy=0.5, seconds=1.0))
-run.release()
+run.claim_ownership()
+run.append_event(Ended(reason="finished", epoch=1, step=1, best_epoch=1, best_val_accuracy=0.5, seconds=1.0))
+run.release_ownership()
 """
 BASE = TrainConfig(sample="shapes", seed=7, epochs=2)
 
 
 def test_only_the_mode_differs_and_what_was_left_open_is_chosen_for_each() -> None:
-    made = series.settings(BASE)
+    made = series.expand_modes(BASE)
     assert [one.mode for one in made] == ["full", "frozen", "scratch"]
     assert {(one.sample, one.seed, one.epochs, one.learning_rate) for one in made} == {("shapes", 7, 2, None)}
 
 
 def test_the_command_is_one_that_the_command_line_takes(tmp_path: Path) -> None:
     base = TrainConfig(sample="shapes", mode="full", seed=7, epochs=2, mixup=0.2)
-    options = main.parser().parse_args(series.command(base, tmp_path)[3:])
-    assert config_flags.given(options) == replace(base, mode="frozen")  # its default: the command takes every mode
+    options = main.build_parser().parse_args(series.build_series_command(base, tmp_path)[3:])
+    assert config_flags.build_config(options) == replace(
+        base, mode="frozen"
+    )  # its default: the command takes every mode
     assert options.runs == str(tmp_path)
 
 
 def test_what_makes_no_sense_in_one_mode_is_refused_before_anything_begins(tmp_path: Path) -> None:
     base = TrainConfig(sample="shapes", mode="full", layer_decay=0.7)
     with pytest.raises(ConfigError):
-        series.start(base, tmp_path / "runs")
+        series.start_series(base, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -56,16 +58,16 @@ def test_one_begins_when_the_one_before_has_finished(stage: staged.Stage, tmp_pa
 
     def told(number: int, run: Run) -> None:
         begun.append((number, run.name))
-        others = [Run(tmp_path / name) for name in run_store.names(tmp_path) if name != run.name]
-        assert [one.status() for one in others] == ["finished"] * number
-        found = series.newest(tmp_path)
+        others = [Run(tmp_path / name) for name in run_store.list_run_names(tmp_path) if name != run.name]
+        assert [one.get_status() for one in others] == ["finished"] * number
+        found = series.find_active_series(tmp_path)
         assert found is not None
         assert found.runs == tuple(name for _, name in begun)
 
-    made = series.follow(series.settings(BASE), tmp_path, told)
+    made = series.run_series(series.expand_modes(BASE), tmp_path, told)
     assert [number for number, _ in begun] == [0, 1, 2]
-    assert [run.config().mode for run in made] == ["full", "frozen", "scratch"]
-    assert [run.status() for run in made] == ["finished"] * 3
+    assert [run.load_config().mode for run in made] == ["full", "frozen", "scratch"]
+    assert [run.get_status() for run in made] == ["finished"] * 3
 
 
 def test_whoever_stops_one_stops_the_series(stage: staged.Stage, tmp_path: Path) -> None:
@@ -73,26 +75,26 @@ def test_whoever_stops_one_stops_the_series(stage: staged.Stage, tmp_path: Path)
 
     def told(_number: int, run: Run) -> None:
         begun.append(run)
-        threading.Timer(0.5, run.ask_stop).start()
+        threading.Timer(0.5, run.request_stop).start()
 
-    made = series.follow(series.settings(BASE), tmp_path, told)
-    assert [run.status() for run in made] == ["stopped"]
-    assert len(begun) == len(run_store.names(tmp_path)) == 1
+    made = series.run_series(series.expand_modes(BASE), tmp_path, told)
+    assert [run.get_status() for run in made] == ["stopped"]
+    assert len(begun) == len(run_store.list_run_names(tmp_path)) == 1
 
 
 def test_it_waits_for_a_training_of_somebody_else(stage: staged.Stage, tmp_path: Path) -> None:
     other = stage.start(tmp_path)
-    staged.until(other.last.parent.exists)
-    threading.Timer(0.5, other.ask_stop).start()
+    staged.until(other.last_checkpoint_path.parent.exists)
+    threading.Timer(0.5, other.request_stop).start()
     stage_done = threading.Event()
 
     def told(number: int, run: Run) -> None:
         if number == 0:
-            assert not other.live()
+            assert not other.is_active()
             stage_done.set()
-        run.ask_stop()
+        run.request_stop()
 
-    series.follow(series.settings(BASE), tmp_path, told)
+    series.run_series(series.expand_modes(BASE), tmp_path, told)
     assert stage_done.is_set()
 
 
@@ -102,16 +104,16 @@ def test_a_process_of_its_own_does_it_and_a_second_one_is_refused(
     """What runs in the place of `python -m ftlab series` waits to be ended."""
     monkeypatch.setattr("ftlab.runs.jobs.series.subprocess.Popen", stage.popen)
     stage.code = "import time; time.sleep(60)"
-    file = series.start(BASE, tmp_path)
+    file = series.start_series(BASE, tmp_path)
     assert stage.words[1:4] == ["-m", "ftlab", "series"]
-    found = series.newest(tmp_path)
+    found = series.find_active_series(tmp_path)
     assert found is not None
-    assert (found.runs, found.modes) == ((), series.MODES)
+    assert (found.runs, found.modes) == ((), series.SERIES_MODES)
     with pytest.raises(RunError) as caught:
-        series.start(BASE, tmp_path)
+        series.start_series(BASE, tmp_path)
     assert caught.value.code == "run.series_busy"
     stage.clear()
-    assert series.newest(tmp_path) is None
+    assert series.find_active_series(tmp_path) is None
     assert file.exists()
 
 
@@ -129,14 +131,14 @@ def test_why_it_died_before_its_first_training_is_told_until_another_one_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged.Stage, code: str, why: str
 ) -> None:
     monkeypatch.setattr("ftlab.runs.jobs.series.subprocess.Popen", stage.popen)
-    assert series.stillborn(tmp_path) == ""
+    assert series.explain_failed_start(tmp_path) == ""
     stage.code = code
-    series.start(BASE, tmp_path)
+    series.start_series(BASE, tmp_path)
     stage.processes[-1].wait()
-    staged.until(lambda: series.newest(tmp_path) is None)
-    assert why in series.stillborn(tmp_path)
-    run_store.create(tmp_path, BASE)
-    assert series.stillborn(tmp_path) == ""
+    staged.until(lambda: series.find_active_series(tmp_path) is None)
+    assert why in series.explain_failed_start(tmp_path)
+    run_store.create_run(tmp_path, BASE)
+    assert series.explain_failed_start(tmp_path) == ""
 
 
 def test_one_at_work_and_one_that_has_begun_a_training_are_not_stillborn(
@@ -144,12 +146,12 @@ def test_one_at_work_and_one_that_has_begun_a_training_are_not_stillborn(
 ) -> None:
     monkeypatch.setattr("ftlab.runs.jobs.series.subprocess.Popen", stage.popen)
     stage.code = "import time; time.sleep(60)"
-    file = series.start(BASE, tmp_path)
-    assert series.stillborn(tmp_path) == ""
+    file = series.start_series(BASE, tmp_path)
+    assert series.explain_failed_start(tmp_path) == ""
     stage.clear()
-    assert series.stillborn(tmp_path) != ""
+    assert series.explain_failed_start(tmp_path) != ""
     file.write_text(file.read_text(encoding="utf-8").replace('"runs": []', '"runs": ["one"]'), encoding="utf-8")
-    assert series.stillborn(tmp_path) == ""
+    assert series.explain_failed_start(tmp_path) == ""
 
 
 def test_it_writes_into_the_file_that_was_made_for_it(
@@ -157,13 +159,13 @@ def test_it_writes_into_the_file_that_was_made_for_it(
 ) -> None:
     stage.code = DONE
     file = tmp_path / "series-20260101-000000-0123abcd.json"
-    monkeypatch.setenv(series.ADOPT, str(file))
-    series.follow(series.settings(BASE)[:1], tmp_path, lambda number, run: None)
+    monkeypatch.setenv(series.SERIES_FILE_ENV, str(file))
+    series.run_series(series.expand_modes(BASE)[:1], tmp_path, lambda number, run: None)
     assert [one.name for one in tmp_path.glob("series-*.json")] == [file.name]
-    assert series.ADOPT not in os.environ
+    assert series.SERIES_FILE_ENV not in os.environ
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"runs": 3}', '{"runs": [], "modes": [], "pid": "x", "created": 0}'])
 def test_a_damaged_file_hides_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "series-20990101-000000-00000000.json").write_text(content, encoding="utf-8")
-    assert series.newest(tmp_path) is None
+    assert series.find_active_series(tmp_path) is None

@@ -24,7 +24,7 @@ from ftlab.runs.jobs import launch
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_folder: Path) -> Run:
-    return run_store.create(tmp_path / "runs", TrainConfig(data=str(tiny_folder)))
+    return run_store.create_run(tmp_path / "runs", TrainConfig(data=str(tiny_folder)))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], Itera
 
 
 def follow(run: Run) -> Ended | None:
-    return train_process.follow(run, run.config())
+    return train_process.run_training(run, run.load_config())
 
 
 def test_each_event_is_on_the_disk_before_it_is_told(
@@ -48,15 +48,15 @@ def test_each_event_is_on_the_disk_before_it_is_told(
 
     def loop(run: Run) -> Iterator[Event]:
         for number, event in enumerate([*fabricated.story(), fabricated.ended()]):
-            assert run.history().count == number
-            assert run.alive()
+            assert run.load_history().event_count == number
+            assert run.is_process_alive()
             yield event
-            written.append(run.history().count)
+            written.append(run.load_history().event_count)
 
     training(loop)
     assert follow(run) == fabricated.ended()
     assert written == list(range(1, len(written) + 1))
-    assert run.status() == "finished"
+    assert run.get_status() == "finished"
     assert not (run.path / "pid").exists()
     assert "Finished" in capsys.readouterr().err
 
@@ -76,11 +76,11 @@ def test_an_error_is_the_last_word(run: Run, training: Any, error: Exception, me
     training(loop)
     with pytest.raises(type(error)):
         follow(run)
-    ended = run.ended()
+    ended = run.read_end_event()
     assert ended is not None
     assert (ended.reason, ended.best_epoch, ended.best_val_accuracy) == ("failed", 2, 0.9375)
     assert str(ended.message).startswith(message)
-    assert run.status() == "failed"
+    assert run.get_status() == "failed"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there, a signal to oneself ends the process")
@@ -91,7 +91,7 @@ def test_an_interruption_is_a_wish_to_stop(run: Run, training: Any, which: signa
     def loop(run: Run) -> Iterator[Event]:
         yield fabricated.started()
         os.kill(os.getpid(), which)
-        assert run.stop_asked()
+        assert run.is_stop_requested()
         yield fabricated.ended("stopped")
 
     training(loop)
@@ -101,13 +101,13 @@ def test_an_interruption_is_a_wish_to_stop(run: Run, training: Any, which: signa
 
 def test_a_run_that_another_process_trains_is_left_alone(run: Run, training: Any) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        run.hand_to(other.pid)
+        run.set_owner(other.pid)
         with pytest.raises(RunError) as caught:
             follow(run)
-        assert run.alive()
+        assert run.is_process_alive()
         other.communicate(b"\n")
     assert caught.value.code == "run.busy"
-    assert run.history().count == 0
+    assert run.load_history().event_count == 0
 
 
 def test_others_than_the_first_process_write_nothing(
@@ -116,7 +116,7 @@ def test_others_than_the_first_process_write_nothing(
     monkeypatch.setenv("RANK", "1")
     training(lambda run: iter([*fabricated.story(), fabricated.ended()]))
     assert follow(run) == fabricated.ended()
-    assert run.history().count == 0
+    assert run.load_history().event_count == 0
     assert capsys.readouterr().err == ""
 
 
@@ -124,13 +124,13 @@ def test_others_than_the_first_process_write_nothing(
 
 
 def test_the_run_that_the_page_made_is_taken_up_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(launch.ADOPT, str(run.path))
+    monkeypatch.setenv(launch.RUN_FOLDER_ENV, str(run.path))
     settings = TrainConfig(sample="shapes")
-    assert train_process.create(settings, str(tmp_path / "runs")).path == run.path
-    assert train_process.create(settings, str(tmp_path / "runs")).path != run.path
+    assert train_process.create_run(settings, str(tmp_path / "runs")).path == run.path
+    assert train_process.create_run(settings, str(tmp_path / "runs")).path != run.path
 
 
 def test_no_run_is_made_for_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        train_process.create(TrainConfig(data=str(tmp_path / "none")), str(tmp_path / "runs"))
+        train_process.create_run(TrainConfig(data=str(tmp_path / "none")), str(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from ftlab.data import channel_stats
-from ftlab.data.channel_stats import Done, Statistics
+from ftlab.data.channel_stats import ChannelStats, StatsProgress
 from ftlab.data.dataset import catalog
-from ftlab.data.dataset.catalog import Catalog, Item
+from ftlab.data.dataset.catalog import Catalog, ImageItem
 from ftlab.data.images import decode
 
 
@@ -21,14 +21,14 @@ def laid(folder: Path, *pictures: npt.NDArray[np.uint8]) -> Catalog:
     items = []
     for number, pixels in enumerate(pictures):
         Image.fromarray(pixels).save(folder / f"{number}.png")
-        items.append(Item(f"{number}.png", 0))
+        items.append(ImageItem(f"{number}.png", 0))
     return Catalog(folder, "flat", ("a",), {"train": tuple(items), "val": (), "test": ()}, (), 0)
 
 
-def computed(pictures: Catalog, workers: int = 2) -> tuple[list[Done], Statistics]:
-    *told, found = channel_stats.compute(pictures, workers)
-    assert isinstance(found, Statistics)
-    return [one for one in told if isinstance(one, Done)], found
+def computed(pictures: Catalog, workers: int = 2) -> tuple[list[StatsProgress], ChannelStats]:
+    *told, found = channel_stats.compute_channel_stats(pictures, workers)
+    assert isinstance(found, ChannelStats)
+    return [one for one in told if isinstance(one, StatsProgress)], found
 
 
 def test_mean_and_deviation_of_known_pixels() -> None:
@@ -36,14 +36,14 @@ def test_mean_and_deviation_of_known_pixels() -> None:
     pixels[0, :, 0] = 255  # half of red is 1, half 0
     pixels[..., 1] = 51
     pixels[0, 0, 2], pixels[0, 1, 2], pixels[1, 0, 2], pixels[1, 1, 2] = 0, 85, 170, 255
-    mean, std = channel_stats.of_picture(pixels)
+    mean, std = channel_stats.measure_image(pixels)
     assert mean.tolist() == pytest.approx([0.5, 0.2, 0.5])
     assert std.tolist() == pytest.approx([0.5, 0.0, np.std([0, 1 / 3, 2 / 3, 1])])
 
 
 def test_of_any_pixels_it_is_numpys_population_deviation() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
-    mean, std = channel_stats.of_picture(pixels)
+    mean, std = channel_stats.measure_image(pixels)
     assert mean.tolist() == pytest.approx((pixels / 255).mean((0, 1)).tolist())
     assert std.tolist() == pytest.approx((pixels / 255).std((0, 1)).tolist())
 
@@ -73,7 +73,7 @@ def test_the_bits_do_not_depend_on_the_threads(tiny_folder: Path, workers: int) 
     assert found == computed(pictures, 2)[1]
     assert [one.total for one in told] == [18] * len(told)
     assert told[-1].done == 18
-    train = [decode.read(pictures.path(item)) / 255 for item in pictures.splits["train"]]
+    train = [decode.read_image(pictures.image_path(item)) / 255 for item in pictures.splits["train"]]
     assert found.mean == pytest.approx(tuple(np.mean([one.mean((0, 1)) for one in train], axis=0)), abs=1e-6)
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_left_out_and_nothing_readable_is_said(tmp_path: 
 def test_of_very_many_pictures_evenly_chosen_ones_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel_stats, "MOST", 4)
+    monkeypatch.setattr(channel_stats, "MAX_IMAGES", 4)
     pictures = laid(tmp_path, *(np.full((4, 4, 3), 10 * number, np.uint8) for number in range(8)))
     _, found = computed(pictures)
     assert found.count == 4
@@ -101,7 +101,7 @@ def test_of_very_many_pictures_evenly_chosen_ones_are_looked_at(
 
 
 def test_giving_up_on_the_way_stops_the_reading(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel_stats, "_PIECE", 2)
-    work = channel_stats.compute(catalog.scan(tiny_folder), 1)
-    assert next(work) == Done(2, 18)
+    monkeypatch.setattr(channel_stats, "IMAGES_PER_TASK", 2)
+    work = channel_stats.compute_channel_stats(catalog.scan(tiny_folder), 1)
+    assert next(work) == StatsProgress(2, 18)
     work.close()  # type: ignore[attr-defined]

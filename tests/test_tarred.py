@@ -12,8 +12,8 @@ from test_archive import PICTURE, SMALL, below, pets, refused
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import scan
 from ftlab.data.dataset.split import SPLITS
-from ftlab.data.sources.archive import unpack
-from ftlab.data.sources.archive_entries import Limits
+from ftlab.data.sources.archive import unpack_archive
+from ftlab.data.sources.archive_entries import ArchiveLimits
 
 
 def tarred(
@@ -53,7 +53,7 @@ def test_a_tar_file_is_scanned_like_the_folder_whatever_its_compression(tmp_path
     assert found.classes == ("ants", "bees")
     assert sum(len(found.splits[split]) for split in SPLITS) == 8
     assert found.root.name == "pets"
-    assert all(found.path(item).read_bytes() == PICTURE for item in found.splits["train"])
+    assert all(found.image_path(item).read_bytes() == PICTURE for item in found.splits["train"])
 
 
 def test_the_folder_of_pictures_goes_by_the_archives_name(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_the_folder_of_pictures_goes_by_the_archives_name(tmp_path: Path) -> Non
 
 def test_what_is_no_picture_hidden_or_unwanted_is_not_written(tmp_path: Path) -> None:
     litter = {"pets/LICENSE.txt": b"x", "pets/ants/._0.png": PICTURE, "pets/noise/0.png": PICTURE, "pets/run.sh": b"x"}
-    place = unpack(tarred(tmp_path, pets(**litter)), tmp_path / "home", SMALL, skip=("noise",))
+    place = unpack_archive(tarred(tmp_path, pets(**litter)), tmp_path / "home", SMALL, skip_names=("noise",))
     assert below(place) == sorted(pets())
 
 
@@ -90,8 +90,15 @@ def test_what_must_not_be_unpacked_is_named_and_nothing_is(tmp_path: Path, entry
 def test_what_would_fill_the_disk_is_given_up(tmp_path: Path) -> None:
     bomb = tarred(tmp_path, pets(**{"pets/ants/bomb.bmp": bytes(200_000_000)}))
     refused(tmp_path, bomb, "bomb", "times its size")
-    refused(tmp_path, tarred(tmp_path, pets(), name="many.tar.gz"), "many", limits=Limits(entries=5, reserve=0))
-    refused(tmp_path, tarred(tmp_path, pets(), name="full.tar.gz"), "space", limits=Limits(reserve=1 << 60))
+    refused(
+        tmp_path,
+        tarred(tmp_path, pets(), name="many.tar.gz"),
+        "many",
+        limits=ArchiveLimits(max_entries=5, min_free_bytes=0),
+    )
+    refused(
+        tmp_path, tarred(tmp_path, pets(), name="full.tar.gz"), "space", limits=ArchiveLimits(min_free_bytes=1 << 60)
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -102,7 +109,7 @@ def test_a_file_cut_short_is_refused_whole(tmp_path: Path, kind: str, share: flo
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content) * 0.9)])
     with pytest.raises(DataError) as caught:
-        unpack(file, tmp_path / "home" / "x", SMALL)
+        unpack_archive(file, tmp_path / "home" / "x", SMALL)
     assert caught.value.code in ("archive.damaged", "archive.no_pictures")
     assert len(str(caught.value).splitlines()) == 1
     assert not list((tmp_path / "home").iterdir()) if (tmp_path / "home").exists() else True
@@ -112,4 +119,4 @@ def test_what_is_no_tar_file_is_said_to_be_none(tmp_path: Path) -> None:
     for content in (b"", b"<html>", bytes(5000), b"\x1f\x8bnothing", b"BZhnothing"):
         (tmp_path / "x.tar.gz").write_bytes(content)
         with pytest.raises(DataError, match=r"x\.tar\.gz"):
-            unpack(tmp_path / "x.tar.gz", tmp_path / "home" / "x", SMALL)
+            unpack_archive(tmp_path / "x.tar.gz", tmp_path / "home" / "x", SMALL)

@@ -13,16 +13,16 @@ import torch
 from safetensors.torch import save_file
 
 from ftlab.config import backbones
-from ftlab.config.backbones import Backbone
+from ftlab.config.backbones import BackboneSpec
 from ftlab.core import user_dirs
 from ftlab.core.errors import ConfigError, WeightsError
 from ftlab.inference import heatmap
-from ftlab.inference.cam_methods import attribute
+from ftlab.inference.cam_methods import compute_cam
 from ftlab.models import network, summary
-from ftlab.models.execution.fuse_batchnorm import fold
+from ftlab.models.execution.fuse_batchnorm import fuse_conv_batchnorm
 from ftlab.models.network import Network
 from ftlab.models.pretrained import weights
-from ftlab.models.timm_spec import describe
+from ftlab.models.timm_spec import describe_timm_model
 
 CLASSES = 3
 # Layer, layout and tokens before the places, as Grad-CAM wants them; side of the map.
@@ -48,13 +48,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
-def row(request: pytest.FixtureRequest) -> Backbone:
-    return describe(f"timm/{request.param}")
+def row(request: pytest.FixtureRequest) -> BackboneSpec:
+    return describe_timm_model(f"timm/{request.param}")
 
 
 @pytest.fixture(scope="module")
-def net(row: Backbone) -> Network:
-    made = network.build(row, CLASSES, pretrained=False, seed=1).eval()
+def net(row: BackboneSpec) -> Network:
+    made = network.build_network(row, CLASSES, pretrained=False, seed=1).eval()
     with torch.no_grad():
         for parameter in made.backbone.parameters():
             if not parameter.any():  # what starts at zero lets nothing through before it has learnt
@@ -62,11 +62,11 @@ def net(row: Backbone) -> Network:
     return made
 
 
-def picture(row: Backbone) -> torch.Tensor:
+def picture(row: BackboneSpec) -> torch.Tensor:
     return torch.randn(1, 3, row.side, row.side, generator=torch.Generator().manual_seed(0))
 
 
-def test_what_its_weights_want_is_timms_own_word(row: Backbone) -> None:
+def test_what_its_weights_want_is_timms_own_word(row: BackboneSpec) -> None:
     from timm.data import create_transform, resolve_data_config
     from timm.models import get_pretrained_cfg
 
@@ -79,21 +79,21 @@ def test_what_its_weights_want_is_timms_own_word(row: Backbone) -> None:
     assert row.weights == (told.tag if told.has_weights else "")
 
 
-def test_its_network_is_like_any_other(row: Backbone, net: Network) -> None:
+def test_its_network_is_like_any_other(row: BackboneSpec, net: Network) -> None:
     with torch.inference_mode():
         features = net.backbone(picture(row))
-        folded = fold(net.backbone)(picture(row))
+        folded = fuse_conv_batchnorm(net.backbone)(picture(row))
     assert features.shape == (1, row.width)
     assert float((folded - features).abs().max()) <= 1e-4 * float(features.abs().max())
     assert sum(p.numel() for p in net.backbone.parameters()) == row.parameters
-    found = summary.table(row, CLASSES, "frozen")
-    assert sum(one.parameters for one in found) == backbones.count(row, CLASSES, "frozen")[1]
+    found = summary.summarize_layers(row, CLASSES, "frozen")
+    assert sum(one.parameters for one in found) == backbones.count_parameters(row, CLASSES, "frozen")[1]
 
 
-def test_grad_cam_looks_where_places_still_differ(row: Backbone, net: Network) -> None:
+def test_grad_cam_looks_where_places_still_differ(row: BackboneSpec, net: Network) -> None:
     layer, layout, tokens, side = FAMILIES[row.name.removeprefix("timm/")]
     assert (row.cam, row.cam_layout, row.cam_tokens) == (layer, layout, tokens)
-    logits, evidence = attribute(net, row, picture(row), 1)
+    logits, evidence = compute_cam(net, row, picture(row), 1)
     assert logits.shape == (CLASSES,)
     assert evidence.shape == (side, side)
     assert evidence.isfinite().all()
@@ -101,26 +101,26 @@ def test_grad_cam_looks_where_places_still_differ(row: Backbone, net: Network) -
     # Also after it was asked in inference mode, where some keep tensors for the next time.
     with torch.inference_mode():
         net(picture(row))
-    assert torch.allclose(attribute(net, row, picture(row), 1)[1], evidence)
+    assert torch.allclose(compute_cam(net, row, picture(row), 1)[1], evidence)
 
 
-def test_it_travels_with_the_weights_as_json(row: Backbone) -> None:
-    assert backbones.from_json(json.loads(json.dumps(row.to_json()))) == row
+def test_it_travels_with_the_weights_as_json(row: BackboneSpec) -> None:
+    assert backbones.spec_from_json(json.loads(json.dumps(row.to_json()))) == row
 
 
-def test_its_file_of_weights_fits_and_lacks_nothing(row: Backbone) -> None:
+def test_its_file_of_weights_fits_and_lacks_nothing(row: BackboneSpec) -> None:
     if not row.weights:  # timm has none
         with pytest.raises(WeightsError):
-            network.build(row, CLASSES, pretrained=True)
+            network.build_network(row, CLASSES, pretrained=True)
         return
     import timm
 
     torch.manual_seed(5)
     whole = timm.create_model(row.name.removeprefix("timm/")).state_dict()
-    file = weights.locate(row).file
+    file = weights.locate_weights(row).file
     file.parent.mkdir(parents=True)
     save_file({key: value.clone() for key, value in whole.items()}, file)
-    loaded = network.build(row, CLASSES, pretrained=True).backbone.state_dict()
+    loaded = network.build_network(row, CLASSES, pretrained=True).backbone.state_dict()
     assert all(torch.equal(loaded[key], whole[key]) for key in loaded)
 
 
@@ -129,7 +129,7 @@ def test_its_file_of_weights_fits_and_lacks_nothing(row: Backbone) -> None:
 
 def refused(name: str) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        describe(name)
+        describe_timm_model(name)
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -162,13 +162,13 @@ def test_a_model_without_places_trains_all_the_same_and_has_no_map(monkeypatch: 
             return torch.as_tensor(self.mix(pictures.mean(dim=(2, 3))))
 
     monkeypatch.setattr("timm.create_model", lambda *_args, **_more: Mean())
-    found = describe("timm/test_resnet")
+    found = describe_timm_model("timm/test_resnet")
     assert (found.cam, found.width) == ("", 8)
-    net = network.build(found, CLASSES, pretrained=False)
-    logits, evidence = attribute(net, found, torch.randn(1, 3, 4, 4))
+    net = network.build_network(found, CLASSES, pretrained=False)
+    logits, evidence = compute_cam(net, found, torch.randn(1, 3, 4, 4))
     assert logits.shape == (CLASSES,)
     assert evidence.numel() == 0
-    assert not heatmap.heat(evidence, 5, 4, (0, 0, 5, 4)).any()
+    assert not heatmap.render_heatmap(evidence, 5, 4, (0, 0, 5, 4)).any()
 
 
 # Looked up once, in a process of its own
@@ -176,30 +176,30 @@ def test_a_model_without_places_trains_all_the_same_and_has_no_map(monkeypatch: 
 
 def test_it_is_looked_up_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "timm/test_resnet.r160_in1k"
-    monkeypatch.setattr(backbones, "_FOUND", {})
-    assert backbones.known(name) is None
-    found = backbones.get(name)
-    assert dataclasses.replace(found, speed=1) == dataclasses.replace(describe(name), speed=1)
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})
+    assert backbones.find_known_spec(name) is None
+    found = backbones.get_backbone_spec(name)
+    assert dataclasses.replace(found, speed=1) == dataclasses.replace(describe_timm_model(name), speed=1)
 
     def never(*_args: Any, **_more: Any) -> Any:
         raise AssertionError("looked up again")
 
     monkeypatch.setattr(subprocess, "run", never)
-    assert backbones.known(name) is found
-    monkeypatch.setattr(backbones, "_FOUND", {})  # another process
-    assert backbones.get(name) == found
-    kept = next((user_dirs.home() / "backbones").rglob("*.json"))
+    assert backbones.find_known_spec(name) is found
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})  # another process
+    assert backbones.get_backbone_spec(name) == found
+    kept = next((user_dirs.get_ftlab_home() / "backbones").rglob("*.json"))
     kept.write_text("{}", encoding="utf-8")  # of a version that knew less
-    monkeypatch.setattr(backbones, "_FOUND", {})
-    assert backbones.known(name) is None
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})
+    assert backbones.find_known_spec(name) is None
 
 
 def test_a_mistake_is_told_in_timms_words_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbones, "_FOUND", {})
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})
     with pytest.raises(ConfigError, match="levit_128s"):
-        backbones.get("timm/levitt_128s")
+        backbones.get_backbone_spec("timm/levitt_128s")
     with pytest.raises(ConfigError, match="levit_128s"):
-        backbones.known("timm/levitt_128s")
+        backbones.find_known_spec("timm/levitt_128s")
 
 
 @pytest.mark.parametrize(
@@ -207,15 +207,15 @@ def test_a_mistake_is_told_in_timms_words_and_remembered(monkeypatch: pytest.Mon
     [{"name": "../x"}, {"name": "timm/hf-hub:a/b"}, {"source": "hub"}, {"extra": 1}, {"width": None, "cam": None}],
 )
 def test_a_row_of_a_stranger_names_nothing_but_a_backbone(change: dict[str, Any]) -> None:
-    values = {**backbones.get("resnet18").to_json(), **change}
+    values = {**backbones.get_backbone_spec("resnet18").to_json(), **change}
     if change.get("width", 1) is None:
         del values["width"]
     with pytest.raises(ValueError, match="of a backbone"):
-        backbones.from_json(values)
+        backbones.spec_from_json(values)
 
 
 def test_a_place_for_each_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = backbones._file("timm/test_resnet")
+    before = backbones.get_spec_file("timm/test_resnet")
     monkeypatch.setattr(backbones, "version", lambda _package: "99")
-    assert backbones._file("timm/test_resnet") != before
-    assert before.is_relative_to(user_dirs.home())
+    assert backbones.get_spec_file("timm/test_resnet") != before
+    assert before.is_relative_to(user_dirs.get_ftlab_home())

@@ -36,7 +36,7 @@ def test_the_evaluation_crop_is_torchvisions_to_the_bit(size: tuple[int, int], i
         [v2.Resize(PREP.resize, InterpolationMode(interpolation), antialias=True), v2.CenterCrop(PREP.side)]
     )
     expected = theirs(torch.from_numpy(pixels).permute(2, 0, 1))
-    given = preprocess.evaluation(pixels, dataclasses.replace(PREP, interpolation=interpolation))
+    given = preprocess.resize_and_center_crop(pixels, dataclasses.replace(PREP, interpolation=interpolation))
     assert given.dtype == expected.dtype == torch.uint8
     assert given.shape == (3, 224, 224)
     assert torch.equal(given, expected)
@@ -49,7 +49,7 @@ def test_squashed_it_is_torchvisions_resize_to_both_sides(size: tuple[int, int])
     expected = v2.Compose([v2.Resize((256, 256), antialias=True), v2.CenterCrop(224)])(
         torch.from_numpy(pixels).permute(2, 0, 1)
     )
-    assert torch.equal(preprocess.evaluation(pixels, prep), expected)
+    assert torch.equal(preprocess.resize_and_center_crop(pixels, prep), expected)
 
 
 @pytest.mark.parametrize("mode", ["short", "squash"])
@@ -57,34 +57,34 @@ def test_squashed_it_is_torchvisions_resize_to_both_sides(size: tuple[int, int])
 def test_the_box_is_what_the_network_sees(size: tuple[int, int], mode: str) -> None:
     width, height = size
     prep = dataclasses.replace(PREP, resize_mode=mode)
-    x0, y0, x1, y1 = preprocess.seen_box(width, height, prep)
+    x0, y0, x1, y1 = preprocess.visible_box(width, height, prep)
     assert 0 <= x0 < x1 <= 1
     assert 0 <= y0 < y1 <= 1
     assert (x0 + x1, y0 + y1) == pytest.approx((1, 1), abs=0.01)
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)] = 255
-    seen = preprocess.evaluation(pixels, prep)
+    seen = preprocess.resize_and_center_crop(pixels, prep)
     margin = 2 + PREP.resize // min(size)  # of interpolation and rounding
     assert seen[:, margin:-margin, margin:-margin].min() == 255
     assert (seen == 255).float().mean() > 0.9
 
     outside = np.full((height, width, 3), 255, np.uint8)
     outside[pixels[..., 0] == 255] = 0
-    assert preprocess.evaluation(outside, prep)[:, margin:-margin, margin:-margin].max() == 0
+    assert preprocess.resize_and_center_crop(outside, prep)[:, margin:-margin, margin:-margin].max() == 0
 
 
 def test_normalising_is_what_it_says() -> None:
     batch = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
-    normal = preprocess.normalise(batch, PREP)
+    normal = preprocess.normalize_batch(batch, PREP)
     assert normal.dtype == torch.float32
     expected = [(0 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert normal.flatten().tolist() == pytest.approx(expected, abs=1e-6)
     assert batch.flatten().tolist() == [0, 51, 255]
 
 
-@pytest.mark.parametrize("name", list(backbones.TABLE))
+@pytest.mark.parametrize("name", list(backbones.BACKBONES))
 def test_the_preparation_travels_as_json(name: str) -> None:
-    prep = preprocess.of(backbones.get(name))
+    prep = preprocess.from_spec(backbones.get_backbone_spec(name))
     assert preprocess.from_json(json.loads(json.dumps(prep.to_json()))) == prep
 
 
@@ -96,13 +96,13 @@ def test_a_description_without_a_way_of_resizing_is_one_of_the_short_side() -> N
 
 # What a configuration asks for
 
-ROW = backbones.get("resnet18")  # 224 of 256
-FULL = backbones.get(backbones.DEFAULT)
+ROW = backbones.get_backbone_spec("resnet18")  # 224 of 256
+FULL = backbones.get_backbone_spec(backbones.DEFAULT_BACKBONE)
 
 
 @pytest.mark.parametrize("row", [ROW, FULL])
-def test_untouched_it_is_what_the_weights_were_trained_with(row: backbones.Backbone) -> None:
-    assert preprocess.chosen(row, TrainConfig()) == preprocess.of(row)
+def test_untouched_it_is_what_the_weights_were_trained_with(row: backbones.BackboneSpec) -> None:
+    assert preprocess.from_config(row, TrainConfig()) == preprocess.from_spec(row)
 
 
 @pytest.mark.parametrize(
@@ -119,35 +119,35 @@ def test_untouched_it_is_what_the_weights_were_trained_with(row: backbones.Backb
 def test_sides_are_the_persons_or_follow_the_backbones(
     knobs: dict[str, Any], resize: int, side: int, mode: str
 ) -> None:
-    prep = preprocess.chosen(ROW, TrainConfig(**knobs))
+    prep = preprocess.from_config(ROW, TrainConfig(**knobs))
     assert (prep.resize, prep.side, prep.resize_mode) == (resize, side, mode)
-    assert preprocess.evaluation(noise(300, 200), prep).shape == (3, side, side)
+    assert preprocess.resize_and_center_crop(noise(300, 200), prep).shape == (3, side, side)
 
 
 @pytest.mark.parametrize("knobs", [{"resize": 200}, {"augment": "crop", "crop_side": 200}])
 def test_what_is_smaller_than_the_backbones_side_is_refused(knobs: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        preprocess.chosen(ROW, TrainConfig(**knobs))
+        preprocess.from_config(ROW, TrainConfig(**knobs))
     assert caught.value.code == "config.side_larger"
 
 
 def test_unit_brings_pixels_from_minus_one_to_one() -> None:
-    prep = preprocess.chosen(ROW, TrainConfig(normalise="unit"))
+    prep = preprocess.from_config(ROW, TrainConfig(normalise="unit"))
     ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    assert preprocess.normalise(ends, prep)[:, :, 0, 0].tolist() == [[-1.0] * 3, [1.0] * 3]
+    assert preprocess.normalize_batch(ends, prep)[:, :, 0, 0].tolist() == [[-1.0] * 3, [1.0] * 3]
 
 
 def test_a_large_side_is_not_made_of_a_small_picture() -> None:
-    assert PREP.detail == 512
-    assert dataclasses.replace(PREP, resize=700).detail == 700
+    assert PREP.min_side == 512
+    assert dataclasses.replace(PREP, resize=700).min_side == 700
 
 
 def test_normalising_first_without_gradients_leaves_them_to_others_later() -> None:
     prep = preprocess.Preprocessing(8, 8, "bilinear", (0.1, 0.2, 0.3), (0.7, 0.6, 0.5))
     pixels = torch.full((1, 3, 8, 8), 100, dtype=torch.uint8)
     with torch.inference_mode():
-        preprocess.normalise(pixels, prep)
+        preprocess.normalize_batch(pixels, prep)
     wanted = torch.full((1, 3, 8, 8), 100.0, requires_grad=True)
-    preprocess.normalise(wanted.clone(), prep).sum().backward()
+    preprocess.normalize_batch(wanted.clone(), prep).sum().backward()
     assert wanted.grad is not None
     assert torch.allclose(wanted.grad[0, :, 0, 0] * 255, 1 / torch.tensor(prep.std))

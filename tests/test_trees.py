@@ -19,7 +19,7 @@ from ftlab.core.errors import DataError
 from ftlab.data.dataset import catalog
 from ftlab.data.dataset.catalog import Catalog, scan
 from ftlab.data.dataset.split import SPLITS
-from ftlab.ui.common.data_choice import Source
+from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.dataset import view
 
 TREES = 1000
@@ -143,14 +143,14 @@ def look_at(tree: Tree, found: Catalog) -> None:
     items = [(split, item) for split in SPLITS for item in found.splits[split]]
     files = [item.path for _, item in items]
     assert len(set(files)) == len(files), "a picture in two splits"
-    assert all(found.path(item).read_bytes() == PICTURE for _, item in items)
-    assert all(found.path(item).resolve().is_relative_to(tree.root.resolve()) for _, item in items)
+    assert all(found.image_path(item).read_bytes() == PICTURE for _, item in items)
+    assert all(found.image_path(item).resolve().is_relative_to(tree.root.resolve()) for _, item in items)
     assert {item.label for item in found.splits["train"]} == set(range(len(found.classes))), "a class without training"
     assert len(set(found.classes)) == len(found.classes) >= 2
-    assert list(found.classes) == sorted(found.classes, key=catalog.natural)
-    assert found.bytes == len(PICTURE) * len(items)
+    assert list(found.classes) == sorted(found.classes, key=catalog.natural_key)
+    assert found.total_bytes == len(PICTURE) * len(items)
     stored = json.loads(json.dumps(found.to_json()).encode())
-    assert catalog.from_json(stored) == found
+    assert catalog.catalog_from_json(stored) == found
 
     shift = found.root.relative_to(tree.root.resolve()).as_posix()
     named = {f"{shift}/{one.file}".removeprefix("./"): one.code for one in found.problems}
@@ -160,9 +160,9 @@ def look_at(tree: Tree, found: Catalog) -> None:
     folders = [path for path, code in named.items() if code in ("not_in_train", "beside", "empty_class")]
     assert not [path for path in unused if not path.startswith(tuple(f"{folder}/" for folder in folders))]
 
-    lines = [*(one.where for one in found.problems), *(one.problem + one.remedy for one in found.problems)]
+    lines = [*(one.location for one in found.problems), *(one.problem + one.remedy for one in found.problems)]
     assert not [line for line in lines if STEERING.search(line)]
-    page = view.summary(found, Source("folder", tree.root, 0.15, 0.15)) + view.problems(found)
+    page = view.render_summary(found, DataSource("folder", tree.root, 0.15, 0.15)) + view.render_problems(found)
     assert not STEERING.search(page)
     assert "<img" not in page
 

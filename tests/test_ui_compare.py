@@ -17,8 +17,8 @@ from ftlab.core import machine
 from ftlab.runs import comparison
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
-from ftlab.ui.common.access import Profile
-from ftlab.ui.compare.tab import Panel
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.compare.tab import CompareActions
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def runs(tmp_path: Path) -> list[Run]:
 
 
 @pytest.fixture
-def panel(tmp_path: Path) -> Panel:
-    return Panel(Profile(tmp_path, tmp_path / "runs"), settings)
+def panel(tmp_path: Path) -> CompareActions:
+    return CompareActions(ServerProfile(tmp_path, tmp_path / "runs"), settings)
 
 
 def settings(_given: object) -> TrainConfig:
@@ -49,18 +49,18 @@ def text(markup: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", markup)).strip()
 
 
-def test_the_two_newest_are_ticked_at_first_and_a_persons_choice_stays(panel: Panel, runs: list[Run]) -> None:
+def test_the_two_newest_are_ticked_at_first_and_a_persons_choice_stays(panel: CompareActions, runs: list[Run]) -> None:
     names = [run.name for run in runs]
-    chooser, shown, timer = panel.listed({}, [])
+    chooser, shown, timer = panel.list_runs({}, [])
     assert [name for _, name in chooser.choices] == names
     assert chooser.value == names[:2]
     assert "Accuracy on validation" in text(shown)
     assert timer.active is False
-    assert panel.listed({}, [names[2], names[0], "gone"])[0].value == [names[2], names[0]]
+    assert panel.list_runs({}, [names[2], names[0], "gone"])[0].value == [names[2], names[0]]
 
 
-def test_curves_lie_over_each_other_and_a_table_says_what_each_came_to(panel: Panel, runs: list[Run]) -> None:
-    shown, _ = panel.shown({}, [run.name for run in runs])
+def test_curves_lie_over_each_other_and_a_table_says_what_each_came_to(panel: CompareActions, runs: list[Run]) -> None:
+    shown, _ = panel.render_comparison({}, [run.name for run in runs])
     for number in range(3):
         assert shown.count(f'class="dots run{number}"') == 2  # loss and accuracy
     assert all(run.name in shown for run in runs)
@@ -69,9 +69,9 @@ def test_curves_lie_over_each_other_and_a_table_says_what_each_came_to(panel: Pa
     assert all(mode in differing for mode in ("Mode", "full", "frozen", "scratch"))
 
 
-def test_points_are_epochs_and_values(panel: Panel, runs: list[Run]) -> None:
-    shown, _ = panel.shown({}, [run.name for run in runs[:2]])
-    history = runs[1].history()  # the older one comes first
+def test_points_are_epochs_and_values(panel: CompareActions, runs: list[Run]) -> None:
+    shown, _ = panel.render_comparison({}, [run.name for run in runs[:2]])
+    history = runs[1].load_history()  # the older one comes first
     points = re.findall(r'class="dots run0" points="(.*?)"', shown)[1].split()
     assert [tuple(map(float, point.split(","))) for point in points] == [
         (pytest.approx(row.epoch), pytest.approx(row.val_accuracy, rel=1e-4)) for row in history.epochs
@@ -79,29 +79,31 @@ def test_points_are_epochs_and_values(panel: Panel, runs: list[Run]) -> None:
 
 
 @pytest.mark.parametrize("ticked", [[], None, "x", ["../../etc", 7], 3])
-def test_fewer_than_two_give_the_next_step(panel: Panel, runs: list[Run], ticked: Any) -> None:
-    shown, timer = panel.shown({}, ticked)
+def test_fewer_than_two_give_the_next_step(panel: CompareActions, runs: list[Run], ticked: Any) -> None:
+    shown, timer = panel.render_comparison({}, ticked)
     assert "Nothing to compare yet" in shown
     assert timer.active is False
 
 
-def test_more_than_colours_are_refused(panel: Panel, tmp_path: Path) -> None:
-    made = [fabricated.make(tmp_path / "runs", fabricated.story(epochs=1)) for _ in range(comparison.MOST + 1)]
-    assert 'role="alert"' in panel.shown({}, [run.name for run in made])[0]
+def test_more_than_colours_are_refused(panel: CompareActions, tmp_path: Path) -> None:
+    made = [
+        fabricated.make(tmp_path / "runs", fabricated.story(epochs=1)) for _ in range(comparison.MAX_COMPARED_RUNS + 1)
+    ]
+    assert 'role="alert"' in panel.render_comparison({}, [run.name for run in made])[0]
 
 
 def test_on_a_space_only_a_visitors_own_runs_can_be_seen(tmp_path: Path, runs: list[Run]) -> None:
-    space = Panel(Profile(None, tmp_path / "runs", space=True), settings)
+    space = CompareActions(ServerProfile(None, tmp_path / "runs", is_space=True), settings)
     names = [run.name for run in runs]
-    assert "Nothing to compare yet" in space.shown({}, names)[0]
+    assert "Nothing to compare yet" in space.render_comparison({}, names)[0]
     mine = {"run": names[0], "mine": names[:2]}
-    assert "Accuracy on validation" in space.shown(mine, names)[0]
-    assert names[2] not in space.shown(mine, names)[0]
+    assert "Accuracy on validation" in space.render_comparison(mine, names)[0]
+    assert names[2] not in space.render_comparison(mine, names)[0]
 
 
-def test_a_run_that_cannot_be_read_is_named(panel: Panel, runs: list[Run]) -> None:
+def test_a_run_that_cannot_be_read_is_named(panel: CompareActions, runs: list[Run]) -> None:
     (runs[0].path / "config.json").write_text("no", encoding="utf-8")
-    shown, _ = panel.shown({}, [run.name for run in runs[:2]])
+    shown, _ = panel.render_comparison({}, [run.name for run in runs[:2]])
     assert 'role="alert"' in shown
     assert runs[0].name in shown
     assert "Untick it" in shown
@@ -113,70 +115,70 @@ def test_a_run_that_cannot_be_read_is_named(panel: Panel, runs: list[Run]) -> No
 def at_work(root: Path, *names: str) -> None:
     """A series whose process is this one."""
     me = psutil.Process()
-    told = {"runs": names, "modes": series.MODES, "pid": me.pid, "created": machine.born(me)}
+    told = {"runs": names, "modes": series.SERIES_MODES, "pid": me.pid, "created": machine.get_process_start_time(me)}
     root.mkdir(exist_ok=True)
     (root / "series-20990101-000000-00000000.json").write_text(json.dumps(told), encoding="utf-8")
 
 
-def test_runs_of_a_series_are_ticked_as_they_begin(panel: Panel, runs: list[Run], tmp_path: Path) -> None:
+def test_runs_of_a_series_are_ticked_as_they_begin(panel: CompareActions, runs: list[Run], tmp_path: Path) -> None:
     one, two = runs[1].name, runs[2].name
     at_work(tmp_path / "runs")
-    said, timer = panel.again({}, [])[1:]
+    said, timer = panel.refresh_runs({}, [])[1:]
     assert "first of three trainings begins" in text(said)
     assert held(timer)
     at_work(tmp_path / "runs", one)
-    ticked, said, timer = panel.again({}, [])
+    ticked, said, timer = panel.refresh_runs({}, [])
     assert ticked.value == [one]
     assert "Training 1 of 3 is under way" in text(said)
     at_work(tmp_path / "runs", one, two)
-    ticked, said, timer = panel.again({}, [one])
+    ticked, said, timer = panel.refresh_runs({}, [one])
     assert ticked.value == [one, two]
     assert 'class="dots run1"' in said
     assert held(timer)
-    assert panel.listed({}, [])[0].value == [one, two], "a page that is opened later sees the same"
+    assert panel.list_runs({}, [])[0].value == [one, two], "a page that is opened later sees the same"
 
 
 def test_the_button_starts_the_series_and_is_refused_while_one_is_at_work(
-    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    panel: CompareActions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[TrainConfig] = []
     with monkeypatch.context() as patch:
-        patch.setattr(series, "start", lambda base, root: begun.append(base))
-        _, said, timer = panel.start({}, [], "the form")
+        patch.setattr(series, "start_series", lambda base, root: begun.append(base))
+        _, said, timer = panel.start_series({}, [], "the form")
     assert begun == [settings(None)]
     assert held(timer)
     assert "begins" in text(said)
     at_work(tmp_path / "runs")
     warned: list[str] = []
     monkeypatch.setattr(gr, "Warning", warned.append)
-    assert panel.start({}, [], "the form") == [gr.skip()] * 3
+    assert panel.start_series({}, [], "the form") == [gr.skip()] * 3
     assert "under way" in warned[0]
 
 
 def test_why_a_series_never_began_is_told_beside_what_else_is_there(
-    panel: Panel, runs: list[Run], tmp_path: Path
+    panel: CompareActions, runs: list[Run], tmp_path: Path
 ) -> None:
-    told = {"runs": [], "modes": series.MODES, "pid": 0, "created": 0.0}
+    told = {"runs": [], "modes": series.SERIES_MODES, "pid": 0, "created": 0.0}
     file = tmp_path / "runs" / "series-20990101-000000-00000000.json"
     file.write_text(json.dumps(told), encoding="utf-8")
     file.with_suffix(".log").write_text("ftlab: There is no folder <x>.\n", encoding="utf-8")
     why = "The series ended before its first training began. There is no folder &lt;x&gt;."
-    said, timer = panel.again({}, [])[1:]
+    said, timer = panel.refresh_runs({}, [])[1:]
     assert why in said
     assert "Nothing to compare yet" in said
     assert not held(timer)
-    said = panel.shown({}, [run.name for run in runs])[0]
+    said = panel.render_comparison({}, [run.name for run in runs])[0]
     assert why in said
     assert "Accuracy on validation" in said
-    space = Panel(Profile(None, tmp_path / "runs", space=True), settings)
-    assert why not in space.shown({}, [])[0], "what others do on a Space is nobody's business"
+    space = CompareActions(ServerProfile(None, tmp_path / "runs", is_space=True), settings)
+    assert why not in space.render_comparison({}, [])[0], "what others do on a Space is nobody's business"
 
 
 def test_on_a_space_there_is_no_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    space = Panel(Profile(None, tmp_path / "runs", space=True), settings)
+    space = CompareActions(ServerProfile(None, tmp_path / "runs", is_space=True), settings)
     at_work(tmp_path / "runs")
     warned: list[str] = []
     monkeypatch.setattr(gr, "Warning", warned.append)
-    assert space.start({}, []) == [gr.skip()] * 3
+    assert space.start_series({}, []) == [gr.skip()] * 3
     assert "public Space" in warned[0]
-    assert "Nothing to compare yet" in space.again({}, [])[1]
+    assert "Nothing to compare yet" in space.refresh_runs({}, [])[1]

@@ -17,11 +17,11 @@ from gradio.themes.utils.fonts import LocalFont, local_font_available
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
-from ftlab.core.html import Markup, escape, join, tag
+from ftlab.core.html import Markup, escape, join_html, tag
 from ftlab.ui import build_app, serve
 from ftlab.ui.common import theme
-from ftlab.ui.common.access import UPLOAD, Profile
-from ftlab.ui.common.html import empty, trouble
+from ftlab.ui.common.access import MAX_UPLOAD_BYTES, ServerProfile
+from ftlab.ui.common.html import render_empty_state, render_error
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}`'\""
@@ -41,18 +41,18 @@ SILENT = {
 """Kinds that ask for no value, or are explained by the sentence above them."""
 
 
-def config_of(profile: Profile, notice: str = "") -> dict[str, Any]:
+def config_of(profile: ServerProfile, notice: str = "") -> dict[str, Any]:
     return dict(build_app(profile, notice).get_config_file())
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> dict[str, Any]:
-    return config_of(Profile(tmp_path, tmp_path / "runs"))
+    return config_of(ServerProfile(tmp_path, tmp_path / "runs"))
 
 
 @pytest.fixture
 def space(tmp_path: Path) -> dict[str, Any]:
-    return config_of(Profile(None, tmp_path / "runs", space=True, max_minutes=10))
+    return config_of(ServerProfile(None, tmp_path / "runs", is_space=True, max_minutes=10))
 
 
 def props(config: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def test_a_local_page_offers_a_folder_and_starts_at_the_root(local: dict[str, An
 
 
 def test_the_header_says_what_to_do_and_escapes_what_it_is_told(tmp_path: Path) -> None:
-    page = config_of(Profile(None, tmp_path), notice=f"A card: {EVIL}")
+    page = config_of(ServerProfile(None, tmp_path), notice=f"A card: {EVIL}")
     said = named(page, "page-header")["value"]
     assert "Pictures." in said
     assert "Train." in said
@@ -134,8 +134,8 @@ def test_the_header_says_what_to_do_and_escapes_what_it_is_told(tmp_path: Path) 
 def test_building_the_page_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from ftlab.ui import build_app; "
-        "from ftlab.ui.common.access import Profile; "
-        "build_app(Profile(None, Path('runs'))); print('torch' in sys.modules)"
+        "from ftlab.ui.common.access import ServerProfile; "
+        "build_app(ServerProfile(None, Path('runs'))); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -152,23 +152,23 @@ def test_text_is_escaped_wherever_it_goes() -> None:
 
 
 def test_markup_stays_and_is_joined_with_text() -> None:
-    assert join([tag("b", "a"), "<"]) == "<b>a</b>&lt;"
+    assert join_html([tag("b", "a"), "<"]) == "<b>a</b>&lt;"
     assert escape(Markup("<b>")) == "<b>"
     assert tag("input", disabled=True, hidden=False, title=None) == "<input disabled>"
 
 
 def test_an_empty_state_says_what_is_missing_and_the_next_step() -> None:
-    assert "No picture yet" in empty("predict.nothing", "predict.nothing_step")
-    assert "press an example" in empty("predict.nothing", "predict.nothing_step")
-    assert trouble(EVIL).count("<") == 2
+    assert "No picture yet" in render_empty_state("predict.nothing", "predict.nothing_step")
+    assert "press an example" in render_empty_state("predict.nothing", "predict.nothing_step")
+    assert render_error(EVIL).count("<") == 2
 
 
 # --- serving
 
 
 def test_the_server_answers_this_machine_and_refuses_a_spoofed_name(tmp_path: Path) -> None:
-    profile = Profile(None, tmp_path)
-    app = gr.routes.App.create_app(build_app(profile), app_kwargs=serve.launch_options(profile)["app_kwargs"])
+    profile = ServerProfile(None, tmp_path)
+    app = gr.routes.App.create_app(build_app(profile), app_kwargs=serve.build_launch_options(profile)["app_kwargs"])
     with TestClient(app, base_url="http://127.0.0.1:7860") as client:
         assert client.get("/config").status_code == 200
         assert client.get("/config", headers={"host": "evil.example"}).status_code == 400
@@ -176,10 +176,10 @@ def test_the_server_answers_this_machine_and_refuses_a_spoofed_name(tmp_path: Pa
 
 
 def test_the_page_is_served_without_what_a_visitor_has_no_business_with(tmp_path: Path) -> None:
-    options = serve.launch_options(Profile(None, tmp_path))
+    options = serve.build_launch_options(ServerProfile(None, tmp_path))
     for switch in ("share", "ssr_mode", "run_history", "enable_monitoring", "show_error", "pwa", "mcp_server"):
         assert options[switch] is False
-    assert options["max_file_size"] <= UPLOAD
+    assert options["max_file_size"] <= MAX_UPLOAD_BYTES
     assert "allowed_paths" not in options
 
 
@@ -188,12 +188,12 @@ def test_a_taken_port_gives_the_next_free_one() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert port < serve.free_port("127.0.0.1", port) <= port + serve.TRIES
+        assert port < serve.find_free_port("127.0.0.1", port) <= port + serve.MAX_PORT_TRIES
 
 
 def test_a_host_that_is_not_this_machines_is_refused_in_one_line() -> None:
     with pytest.raises(FtlabError, match=r"--host 203\.0\.113\.1 is no address of this machine"):
-        serve.free_port("203.0.113.1", 7860)
+        serve.find_free_port("203.0.113.1", 7860)
 
 
 def test_a_mistake_in_the_flags_is_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -204,13 +204,13 @@ def test_a_mistake_in_the_flags_is_told_in_one_line(capsys: pytest.CaptureFixtur
 
 
 def test_the_flags_decide_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert serve.settings([]).data_root == Path.home().resolve()
-    assert serve.settings(["--host", "0.0.0.0"]).data_root is None
-    assert serve.settings(["--data-root", str(tmp_path), "--runs", "r"]).runs == Path("r").absolute()
+    assert serve.parse_profile([]).data_root == Path.home().resolve()
+    assert serve.parse_profile(["--host", "0.0.0.0"]).data_root is None
+    assert serve.parse_profile(["--data-root", str(tmp_path), "--runs", "r"]).runs_dir == Path("r").absolute()
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
-    assert serve.settings([]).data_root is None
+    assert serve.parse_profile([]).data_root is None
     monkeypatch.setenv("SPACE_ID", "someone/ftlab")
-    assert serve.settings(["--data-root", str(tmp_path)]).data_root is None
+    assert serve.parse_profile(["--data-root", str(tmp_path)]).data_root is None
 
 
 def test_the_app_has_its_page_at_module_level() -> None:
@@ -222,36 +222,36 @@ def test_a_card_that_torch_cannot_use_is_told_with_the_remedy(tmp_path: Path, mo
     line = "GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-1)"
     tool.write_text(f"@echo {line}\n" if os.name == "nt" else f'#!/bin/sh\necho "{line}"\n')
     tool.chmod(0o755)
-    monkeypatch.setattr("ftlab.ui.serve._torch_has_cuda", lambda: False)
+    monkeypatch.setattr("ftlab.ui.serve.torch_has_cuda", lambda: False)
     monkeypatch.setattr("shutil.which", lambda name: str(tool))
-    assert "NVIDIA GeForce RTX 4090" in serve.card_notice()
-    assert "pip install" in serve.card_notice()
-    monkeypatch.setattr("ftlab.ui.serve._torch_has_cuda", lambda: True)
-    assert serve.card_notice() == ""
-    monkeypatch.setattr("ftlab.ui.serve._torch_has_cuda", lambda: False)
+    assert "NVIDIA GeForce RTX 4090" in serve.build_gpu_notice()
+    assert "pip install" in serve.build_gpu_notice()
+    monkeypatch.setattr("ftlab.ui.serve.torch_has_cuda", lambda: True)
+    assert serve.build_gpu_notice() == ""
+    monkeypatch.setattr("ftlab.ui.serve.torch_has_cuda", lambda: False)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert serve.card_notice() == ""
+    assert serve.build_gpu_notice() == ""
 
 
 def test_whether_torch_has_cuda_is_read_and_not_imported() -> None:
     import torch
 
-    assert serve._torch_has_cuda() is (torch.version.cuda is not None)
+    assert serve.torch_has_cuda() is (torch.version.cuda is not None)
 
 
 def test_every_font_that_is_named_is_shipped() -> None:
-    look = theme.theme()
+    look = theme.build_theme()
     local = [font for font in (*look._font, *look._font_mono) if isinstance(font, LocalFont)]
     assert len(local) == 2
     assert all(local_font_available(font.name, font.weights) for font in local)
 
 
 def test_style_sheets_ask_no_other_machine() -> None:
-    sheets = [sheet.read_text(encoding="utf-8") for sheet in theme.style_sheets()]
+    sheets = [sheet.read_text(encoding="utf-8") for sheet in theme.list_style_sheets()]
     assert sheets
     assert not [sheet for sheet in sheets if "http" in sheet or "@import" in sheet or "url(" in sheet]
 
 
 def test_there_are_words_for_every_step_of_the_header() -> None:
     for step in ("pictures", "train", "look"):
-        assert messages.text(f"page.step.{step}_do")
+        assert messages.get_text(f"page.step.{step}_do")

@@ -18,10 +18,10 @@ from playwright.sync_api import Page, expect
 from ftlab.data.samples import sample_sets
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import time_estimate
-from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.ui import build_app, serve
-from ftlab.ui.common.access import Profile
-from ftlab.ui.compare.pair import OWN, Pair
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.compare.pair import LIKELIEST_CLASS, PairActions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 OFFERED = ("whole", "waits", "asking", "which", "first", "second", "noted")
@@ -39,8 +39,8 @@ def runs(tmp_path: Path, tiny_folder: Path) -> list[Run]:
 
 
 @pytest.fixture
-def panel(tmp_path: Path) -> Pair:
-    return Pair(Profile(tmp_path, tmp_path / "runs"))
+def panel(tmp_path: Path) -> PairActions:
+    return PairActions(ServerProfile(tmp_path, tmp_path / "runs"))
 
 
 @pytest.fixture
@@ -53,12 +53,16 @@ def names(runs: list[Run]) -> list[str]:
     return sorted(run.name for run in runs)
 
 
-def offered(panel: Pair, ticked: list[str], first: Any = None, second: Any = None, noted: Any = None) -> dict[str, Any]:
-    return dict(zip(OFFERED, panel.offered({}, ticked, first, second, noted), strict=True))
+def offered(
+    panel: PairActions, ticked: list[str], first: Any = None, second: Any = None, noted: Any = None
+) -> dict[str, Any]:
+    return dict(zip(OFFERED, panel.offer_models({}, ticked, first, second, noted), strict=True))
 
 
-def look(panel: Pair, one: Run, other: Run, file: str | None, name: str = OWN, **more: Any) -> dict[str, Any]:
-    given = panel.look({}, [one.name, other.name], one.name, other.name, file, "grad_cam", name, **more)
+def look(
+    panel: PairActions, one: Run, other: Run, file: str | None, name: str = LIKELIEST_CLASS, **more: Any
+) -> dict[str, Any]:
+    given = panel.compare_predictions({}, [one.name, other.name], one.name, other.name, file, "grad_cam", name, **more)
     return dict(zip(SEEN, given, strict=True))
 
 
@@ -80,7 +84,7 @@ def pressed(side: str) -> list[str]:
 # --- which two
 
 
-def test_of_two_ticked_runs_both_are_asked_and_nothing_is_to_choose(panel: Pair, runs: list[Run]) -> None:
+def test_of_two_ticked_runs_both_are_asked_and_nothing_is_to_choose(panel: PairActions, runs: list[Run]) -> None:
     shown = offered(panel, names(runs)[:2])
     assert shown["whole"].visible
     assert shown["asking"].visible
@@ -88,7 +92,7 @@ def test_of_two_ticked_runs_both_are_asked_and_nothing_is_to_choose(panel: Pair,
     assert (shown["first"].value, shown["second"].value) == tuple(names(runs)[:2])
 
 
-def test_of_three_a_person_chooses_two_and_the_choice_stays(panel: Pair, runs: list[Run]) -> None:
+def test_of_three_a_person_chooses_two_and_the_choice_stays(panel: PairActions, runs: list[Run]) -> None:
     one, two, three = names(runs)
     shown = offered(panel, [one, two, three], three, one)
     assert shown["which"].visible
@@ -96,11 +100,13 @@ def test_of_three_a_person_chooses_two_and_the_choice_stays(panel: Pair, runs: l
     assert [line[:1] for line, _ in shown["first"].choices] == ["1", "2", "3"]
     assert (shown["first"].value, shown["second"].value) == (three, one)
     assert (offered(panel, [one, two], three, one)["first"].value) == two, "the second one's choice stays"
-    again = panel.offered({}, [one, two, three], three, one, shown["noted"])
+    again = panel.offer_models({}, [one, two, three], three, one, shown["noted"])
     assert again == [gr.skip()] * len(OFFERED), "where nothing is new, nothing is taken back"
 
 
-def test_a_run_without_weights_is_waited_for(panel: Pair, runs: list[Run], tmp_path: Path, tiny_folder: Path) -> None:
+def test_a_run_without_weights_is_waited_for(
+    panel: PairActions, runs: list[Run], tmp_path: Path, tiny_folder: Path
+) -> None:
     young = judged.run(tmp_path / "runs", tiny_folder, seed=None)
     shown = offered(panel, [runs[0].name, young.name])
     assert (shown["whole"].visible, shown["asking"].visible) == (True, False)
@@ -110,12 +116,12 @@ def test_a_run_without_weights_is_waited_for(panel: Pair, runs: list[Run], tmp_p
 
 
 @pytest.mark.parametrize("ticked", [[], None, "x", ["../../etc", 7], 3])
-def test_with_fewer_than_two_ticked_there_is_no_such_section(panel: Pair, runs: list[Run], ticked: Any) -> None:
+def test_with_fewer_than_two_ticked_there_is_no_such_section(panel: PairActions, runs: list[Run], ticked: Any) -> None:
     assert not offered(panel, ticked)["whole"].visible
 
 
 def test_on_a_space_only_a_visitors_own_runs_are_asked(tmp_path: Path, runs: list[Run], file: str) -> None:
-    space = Pair(Profile(None, tmp_path / "runs", space=True))
+    space = PairActions(ServerProfile(None, tmp_path / "runs", is_space=True))
     assert not offered(space, names(runs))["whole"].visible
     assert "<img" not in look(space, runs[0], runs[1], file)["left"]
 
@@ -124,7 +130,7 @@ def test_on_a_space_only_a_visitors_own_runs_are_asked(tmp_path: Path, runs: lis
 
 
 def test_each_has_its_classes_and_its_map_and_one_line_says_whether_they_agree(
-    panel: Pair, runs: list[Run], file: str
+    panel: PairActions, runs: list[Run], file: str
 ) -> None:
     shown = look(panel, runs[0], runs[1], file)
     for number, side in enumerate((shown["left"], shown["right"])):
@@ -135,17 +141,19 @@ def test_each_has_its_classes_and_its_map_and_one_line_says_whether_they_agree(
     agree = evidence(shown["left"]) == evidence(shown["right"])
     assert text(shown["said"]).startswith("Both say" if agree else "They disagree: run 1 says")
     assert shown["choosing"].visible
-    assert [name for _, name in shown["classes"].choices] == [OWN, "amber", "blue", "green"]
+    assert [name for _, name in shown["classes"].choices] == [LIKELIEST_CLASS, "amber", "blue", "green"]
 
 
 @pytest.mark.parametrize("name", ["amber", "blue", "green"])
-def test_a_class_that_is_chosen_is_looked_for_in_both(panel: Pair, runs: list[Run], file: str, name: str) -> None:
+def test_a_class_that_is_chosen_is_looked_for_in_both(
+    panel: PairActions, runs: list[Run], file: str, name: str
+) -> None:
     shown = look(panel, runs[0], runs[1], file, name)
     assert evidence(shown["left"]) == evidence(shown["right"]) == name
     assert shown["classes"].value == name
 
 
-def test_of_different_classes_each_keeps_its_own(panel: Pair, runs: list[Run], file: str) -> None:
+def test_of_different_classes_each_keeps_its_own(panel: PairActions, runs: list[Run], file: str) -> None:
     one, _, other = runs
     likeliest = evidence(look(panel, one, other, file)["left"])
     shown = look(panel, one, other, file, "grey")
@@ -155,7 +163,7 @@ def test_of_different_classes_each_keeps_its_own(panel: Pair, runs: list[Run], f
     assert f"grey (only run {1 + (other.name > one.name)} knows it)" in lines
 
 
-def test_pressing_a_bar_looks_for_that_class_in_both(panel: Pair, runs: list[Run], file: str) -> None:
+def test_pressing_a_bar_looks_for_that_class_in_both(panel: PairActions, runs: list[Run], file: str) -> None:
     one, other, _ = runs
 
     def press(handler: Callable[..., list[Any]], index: object) -> dict[str, Any]:
@@ -163,19 +171,19 @@ def test_pressing_a_bar_looks_for_that_class_in_both(panel: Pair, runs: list[Run
         given = handler({}, names(runs), one.name, other.name, file, "layer_cam", event)
         return dict(zip(SEEN, given, strict=True))
 
-    for handler in (panel.press(0), panel.press(1)):
+    for handler in (panel.make_press_handler(0), panel.make_press_handler(1)):
         shown = press(handler, 2)
         assert evidence(shown["left"]) == evidence(shown["right"]) == "green"
         assert shown["classes"].value == "green"
     for wrong in (-1, 99, None, "0"):
-        assert press(panel.press(0), wrong)["classes"].value == OWN
+        assert press(panel.make_press_handler(0), wrong)["classes"].value == LIKELIEST_CLASS
 
 
 def test_an_answer_that_was_overtaken_is_not_given(
-    panel: Pair, runs: list[Run], file: str, monkeypatch: pytest.MonkeyPatch
+    panel: PairActions, runs: list[Run], file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page: Any = SimpleNamespace(session_hash="one page")
-    real: Callable[..., Any] = panel._predictor
+    real: Callable[..., Any] = panel.load_predictor
     second = list[Any]()
 
     def slow(store: object, model: object) -> Any:
@@ -184,7 +192,7 @@ def test_an_answer_that_was_overtaken_is_not_given(
             second.append(look(panel, runs[0], runs[1], file, "blue", request=page))
         return real(store, model)
 
-    monkeypatch.setattr(panel, "_predictor", slow)
+    monkeypatch.setattr(panel, "load_predictor", slow)
     assert list(look(panel, runs[0], runs[1], file, "amber", request=page).values()) == [gr.skip()] * len(SEEN)
     assert evidence(second[1]["left"]) == "blue"
 
@@ -192,13 +200,13 @@ def test_an_answer_that_was_overtaken_is_not_given(
 # --- what goes wrong
 
 
-def test_without_a_picture_the_next_step_is_told(panel: Pair, runs: list[Run]) -> None:
+def test_without_a_picture_the_next_step_is_told(panel: PairActions, runs: list[Run]) -> None:
     shown = look(panel, runs[0], runs[1], None)
     assert "No picture yet" in shown["said"]
     assert (shown["left"], shown["right"], shown["choosing"].visible) == ("", "", False)
 
 
-def test_a_bad_picture_is_told_in_one_line(panel: Pair, runs: list[Run], tmp_path: Path) -> None:
+def test_a_bad_picture_is_told_in_one_line(panel: PairActions, runs: list[Run], tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "<b>bad.jpg").write_bytes(b"")
     shown = look(panel, runs[0], runs[1], str(tmp_path / "secret" / "<b>bad.jpg"))
@@ -207,7 +215,7 @@ def test_a_bad_picture_is_told_in_one_line(panel: Pair, runs: list[Run], tmp_pat
 
 
 def test_a_run_that_is_deleted_meanwhile_is_told_and_the_other_still_answers(
-    panel: Pair, runs: list[Run], file: str
+    panel: PairActions, runs: list[Run], file: str
 ) -> None:
     look(panel, runs[0], runs[1], file)
     shutil.rmtree(runs[1].path)
@@ -218,14 +226,14 @@ def test_a_run_that_is_deleted_meanwhile_is_told_and_the_other_still_answers(
     assert "<img" not in shown["right"]
 
 
-def test_damaged_weights_are_told_on_their_side(panel: Pair, runs: list[Run], file: str) -> None:
-    runs[0].best.write_bytes(b"no weights")
+def test_damaged_weights_are_told_on_their_side(panel: PairActions, runs: list[Run], file: str) -> None:
+    runs[0].best_weights_path.write_bytes(b"no weights")
     shown = look(panel, runs[0], runs[1], file)
     assert 'role="alert"' in shown["left"]
     assert 'class="under"' in shown["right"]
 
 
-def test_the_same_model_twice_is_no_pair(panel: Pair, runs: list[Run], file: str) -> None:
+def test_the_same_model_twice_is_no_pair(panel: PairActions, runs: list[Run], file: str) -> None:
     assert "these are the same" in look(panel, runs[0], runs[0], file)["said"]
 
 
@@ -242,13 +250,17 @@ def url(place: Path) -> Iterator[str]:
     folder = drawn.tiny(place / "tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(sample_sets, "ensure", lambda name, **_: folder)
-        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(sample_sets, "ensure_sample_set", lambda name, **_: folder)
+        patch.setattr(
+            time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=12.0, images_per_second=190.0)
+        )
         for seed in (1, 2):
             judged.run(place / "runs", folder, seed)
-        profile = Profile(place, place / "runs")
+        profile = ServerProfile(place, place / "runs")
         demo = build_app(profile)
-        _, address, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+        _, address, _ = demo.launch(
+            server_name="127.0.0.1", prevent_thread_lock=True, **serve.build_launch_options(profile)
+        )
         yield address
         demo.close(verbose=False)
 

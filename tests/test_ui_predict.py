@@ -20,20 +20,20 @@ from gradio.media import get_image
 from PIL import Image
 
 from ftlab.config.train_config import TrainConfig
-from ftlab.core.errors import PictureError, WeightsError
+from ftlab.core.errors import ImageError, WeightsError
 from ftlab.data.dataset import catalog
-from ftlab.inference.before_finetuning import Before
-from ftlab.inference.cam_options import How
-from ftlab.inference.decision_rule import Decision
+from ftlab.inference.before_finetuning import PretrainedBaseline
+from ftlab.inference.cam_options import CamOptions
+from ftlab.inference.decision_rule import DecisionRule
 from ftlab.inference.faithfulness import Faithfulness
-from ftlab.inference.predictor import Explanation, Score
-from ftlab.models.cam_layers import Layer
+from ftlab.inference.predictor import ClassScore, Explanation
+from ftlab.models.cam_layers import CamLayer
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import Profile
-from ftlab.ui.common.image_field import as_sent
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.common.image_field import get_uploaded_path
 from ftlab.ui.predict import actions, view
-from ftlab.ui.predict.actions import UNTRAINED, Lab
+from ftlab.ui.predict.actions import UNTRAINED_MODEL, PredictActions
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}"
 PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict")
@@ -43,57 +43,65 @@ class Stub:
     """A model whose answer is known: class i gets a probability in proportion to 2^-i; class 1 has no evidence."""
 
     title = "A model"
-    decision: Decision | None = None
-    names: dict[str, dict[str, str]] = {}  # noqa: RUF012
-    classes = ("ant", "bee", EVIL, "dog", "elk", "fox", "gnu")
-    row = SimpleNamespace(cam="features")
-    layers = (Layer("early", "chw", 0, 56), Layer("features", "chw", 0, 7), Layer("norm", "chw", 0, 7))
+    decision: DecisionRule | None = None
+    display_names: dict[str, dict[str, str]] = {}  # noqa: RUF012
+    class_names = ("ant", "bee", EVIL, "dog", "elk", "fox", "gnu")
+    spec = SimpleNamespace(cam="features")
+    cam_layers = (CamLayer("early", "chw", 0, 56), CamLayer("features", "chw", 0, 7), CamLayer("norm", "chw", 0, 7))
 
     def __init__(self) -> None:
-        self.asked: list[How] = []
+        self.asked: list[CamOptions] = []
 
-    def look(
+    def predict_and_explain(
         self,
-        file: str,
-        index: int | None = None,
+        image_path: str,
+        class_index: int | None = None,
         k: int = 5,
-        how: How = How(),  # noqa: B008
-    ) -> tuple[list[Score], Explanation]:
-        self.asked.append(how)
-        chosen = 0 if index is None else index
+        cam_options: CamOptions = CamOptions(),  # noqa: B008
+    ) -> tuple[list[ClassScore], Explanation]:
+        self.asked.append(cam_options)
+        chosen = 0 if class_index is None else class_index
         pixels = np.full((30, 40, 3), 100, np.uint8)
         heat = np.zeros((30, 40), np.float32)
         if chosen != 1:
             heat[5:10, 10:20] = 1
-        return self.top(file, k), Explanation(chosen, pixels, heat, chosen != 1, (5, 0, 35, 30), how=how)
+        return self.predict(image_path, k), Explanation(
+            chosen, pixels, heat, chosen != 1, (5, 0, 35, 30), cam_options=cam_options
+        )
 
-    def weigh(self, file: str, index: int, how: How, progress: Callable[[int, int], None]) -> Faithfulness | None:
-        self.asked.append(how)
+    def score_faithfulness(
+        self, image_path: str, class_index: int, cam_options: CamOptions, progress: Callable[[int, int], None]
+    ) -> Faithfulness | None:
+        self.asked.append(cam_options)
         progress(101, 202)
         curve = np.linspace(1, 0, 21)
-        return None if index == 1 else Faithfulness(curve, curve, curve[::2] / 2, curve[::2], 9 if index else 3)
+        return (
+            None
+            if class_index == 1
+            else Faithfulness(curve, curve, curve[::2] / 2, curve[::2], 9 if class_index else 3)
+        )
 
-    def none_of_these(self, scores: list[Score]) -> bool:
-        return self.decision is not None and self.decision.refuses(scores[0].probability)
+    def is_rejected(self, scores: list[ClassScore]) -> bool:
+        return self.decision is not None and self.decision.rejects_probability(scores[0].probability)
 
-    def top(self, file: str, k: int = 5) -> list[Score]:
-        if "bad" in Path(file).name:
-            raise PictureError("empty", file=file)
-        whole = sum(0.5**place for place in range(len(self.classes)))
-        return [Score(i, name, 0.5**i / whole) for i, name in enumerate(self.classes)][:k]
+    def predict(self, image_path: str, k: int = 5) -> list[ClassScore]:
+        if "bad" in Path(image_path).name:
+            raise ImageError("empty", file=image_path)
+        whole = sum(0.5**place for place in range(len(self.class_names)))
+        return [ClassScore(i, name, 0.5**i / whole) for i, name in enumerate(self.class_names)][:k]
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    made, stub = Lab(Profile(tmp_path, tmp_path / "runs")), Stub()
-    monkeypatch.setattr(made, "_predictor", lambda store, model: stub)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PredictActions:
+    made, stub = PredictActions(ServerProfile(tmp_path, tmp_path / "runs")), Stub()
+    monkeypatch.setattr(made, "load_predictor", lambda store, model: stub)
     return made
 
 
 @pytest.fixture
-def asked_how(lab: Lab) -> list[How]:
+def asked_how(lab: PredictActions) -> list[CamOptions]:
     """What the model was asked, in turn."""
-    asked: list[How] = lab._predictor({}, UNTRAINED).asked  # type: ignore[attr-defined]
+    asked: list[CamOptions] = lab.load_predictor({}, UNTRAINED_MODEL).asked  # type: ignore[attr-defined]
     return asked
 
 
@@ -112,19 +120,19 @@ def text(markup: str) -> str:
 
 
 def trained(root: Path, folder: Path | None = None, *, best: bool = True) -> Run:
-    run = run_store.create(root, TrainConfig(sample="shapes"))
+    run = run_store.create_run(root, TrainConfig(sample="shapes"))
     if best:
-        run.best.touch()
+        run.best_weights_path.touch()
     if folder:
-        run.write("split.json", catalog.scan(folder, val_share=0.25, test_share=0.25).to_json())
+        run.write_json("split.json", catalog.scan(folder, val_share=0.25, test_share=0.25).to_json())
     return run
 
 
 # --- one picture
 
 
-def test_the_five_likeliest_classes_are_bars_and_the_first_is_chosen(lab: Lab) -> None:
-    scores = asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
+def test_the_five_likeliest_classes_are_bars_and_the_first_is_chosen(lab: PredictActions) -> None:
+    scores = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["scores"]
     assert [name for name, _, _ in bars(scores)] == [
         "ant",
         "bee",
@@ -138,68 +146,68 @@ def test_the_five_likeliest_classes_are_bars_and_the_first_is_chosen(lab: Lab) -
 
 
 def test_classes_have_their_names_in_the_pages_language_and_the_table_their_own(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: PredictActions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
-    monkeypatch.setattr(Stub, "names", {"ant": {"en": "ant", "zh": "蚂蚁"}, "bee": {"en": "honey bee"}})
-    shown = asked(lab.predict({}, UNTRAINED, "a.jpg"))
+    monkeypatch.setattr(Stub, "display_names", {"ant": {"en": "ant", "zh": "蚂蚁"}, "bee": {"en": "honey bee"}})
+    shown = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))
     assert [name for name, _, _ in bars(shown["scores"])][:2] == ["蚂蚁", "honey bee"]
     assert "蚂蚁" in shown["overlay"]
     assert shown["classes"].choices[:2] == [("蚂蚁", 0), ("honey bee", 1)]
-    several = lab.predict_several({}, UNTRAINED, [get_image("lion.jpg")])
+    several = lab.predict_several({}, UNTRAINED_MODEL, [get_image("lion.jpg")])
     assert "<b>蚂蚁</b>" in several
     (address,) = re.findall(r'href="data:text/csv[^,]*,([^"]*)"', several)
     assert "ant" in base64.b64decode(address).decode("utf-8-sig")
 
 
 def test_all_classes_are_shown_where_there_are_fewer_than_five() -> None:
-    scores = view.scores([Score(0, "ant", 0.9), Score(1, "bee", 0.1)], 0, "A model")
+    scores = view.render_scores([ClassScore(0, "ant", 0.9), ClassScore(1, "bee", 0.1)], 0, "A model")
     assert [name for name, _, _ in bars(scores)] == ["ant", "bee"]
     assert "All 2 classes" in text(scores)
 
 
-def test_pressing_a_bar_shows_the_evidence_for_that_class(lab: Lab) -> None:
+def test_pressing_a_bar_shows_the_evidence_for_that_class(lab: PredictActions) -> None:
     event: Any = SimpleNamespace(_data={"index": 3})
-    shown = asked(lab.explain_row({}, UNTRAINED, "a.jpg", "grad_cam", "", False, event))
+    shown = asked(lab.explain_pressed_class({}, UNTRAINED_MODEL, "a.jpg", "grad_cam", "", False, event))
     assert [pressed for _, _, pressed in bars(shown["scores"])] == ["false", "false", "false", "true", "false"]
     assert "Evidence for dog" in text(shown["overlay"])
     assert shown["classes"].value == 3
 
 
-def test_a_chosen_class_that_is_not_among_the_first_gets_a_bar_of_its_own(lab: Lab) -> None:
-    scores = asked(lab.explain({}, UNTRAINED, "a.jpg", 6))["scores"]
+def test_a_chosen_class_that_is_not_among_the_first_gets_a_bar_of_its_own(lab: PredictActions) -> None:
+    scores = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 6))["scores"]
     assert [name for name, _, _ in bars(scores)][-1] == "gnu"
     assert len(bars(scores)) == 6
 
 
 @pytest.mark.parametrize("index", [-1, 7, "3", None, 2.5])
-def test_a_class_that_the_model_does_not_have_gives_the_first(lab: Lab, index: object) -> None:
-    assert asked(lab.explain({}, UNTRAINED, "a.jpg", index))["classes"].value == 0
+def test_a_class_that_the_model_does_not_have_gives_the_first(lab: PredictActions, index: object) -> None:
+    assert asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index))["classes"].value == 0
 
 
-def test_no_picture_gives_the_next_step(lab: Lab) -> None:
-    shown = asked(lab.predict({}, UNTRAINED, None))
+def test_no_picture_gives_the_next_step(lab: PredictActions) -> None:
+    shown = asked(lab.predict({}, UNTRAINED_MODEL, None))
     assert "No picture yet" in shown["scores"]
     assert shown["evidence"].visible is False
 
 
-def test_a_bad_picture_is_told_by_its_name_in_one_line(lab: Lab, tmp_path: Path) -> None:
-    shown = asked(lab.predict({}, UNTRAINED, str(tmp_path / "secret" / "<b>bad.jpg")))
+def test_a_bad_picture_is_told_by_its_name_in_one_line(lab: PredictActions, tmp_path: Path) -> None:
+    shown = asked(lab.predict({}, UNTRAINED_MODEL, str(tmp_path / "secret" / "<b>bad.jpg")))
     assert text(shown["scores"]) == "&lt;b&gt;bad.jpg : The file is empty. Copy or download it again."
     assert "secret" not in shown["scores"]
     assert shown["evidence"].visible is False
 
 
 def test_a_picture_reaches_the_model_as_it_was_sent() -> None:
-    assert as_sent(ImageData(path="/uploads/a.tiff")) == "/uploads/a.tiff"
-    assert as_sent(None) is None
+    assert get_uploaded_path(ImageData(path="/uploads/a.tiff")) == "/uploads/a.tiff"
+    assert get_uploaded_path(None) is None
 
 
 # --- the heat
 
 
-def test_picture_and_heat_lie_on_each_other_and_can_be_downloaded(lab: Lab) -> None:
-    overlay = asked(lab.predict({}, UNTRAINED, "/uploads/my ant.jpg"))["overlay"]
+def test_picture_and_heat_lie_on_each_other_and_can_be_downloaded(lab: PredictActions) -> None:
+    overlay = asked(lab.predict({}, UNTRAINED_MODEL, "/uploads/my ant.jpg"))["overlay"]
     assert re.findall(r'class="(under|over)" width="(\d+)" height="(\d+)"', overlay) == [
         ("under", "40", "30"),
         ("over", "40", "30"),
@@ -208,8 +216,8 @@ def test_picture_and_heat_lie_on_each_other_and_can_be_downloaded(lab: Lab) -> N
     assert "The grey border was cut off" in overlay
 
 
-def test_the_layer_is_transparent_where_there_is_no_evidence(lab: Lab) -> None:
-    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg"))["overlay"]
+def test_the_layer_is_transparent_where_there_is_no_evidence(lab: PredictActions) -> None:
+    overlay = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["overlay"]
     code = re.findall(r'src="data:image/webp;base64,(.*?)"', overlay)[0]
     alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))).convert("RGBA"))[..., 3]
     assert alpha[7, 15] == 255
@@ -217,29 +225,29 @@ def test_the_layer_is_transparent_where_there_is_no_evidence(lab: Lab) -> None:
     assert 0 < alpha[15, 2] < 255
 
 
-def test_no_evidence_is_said_and_not_stretched_into_some(lab: Lab) -> None:
-    overlay = asked(lab.explain({}, UNTRAINED, "a.jpg", 1))["overlay"]
+def test_no_evidence_is_said_and_not_stretched_into_some(lab: PredictActions) -> None:
+    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 1))["overlay"]
     assert "No evidence for this class: bee" in text(overlay)
     assert 'class="over"' not in overlay
     assert re.findall(r'download="(.*?)"', overlay) == ["a-picture.jpg"]
 
 
-def test_a_backbone_that_gives_no_map_says_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = Stub.look
+def test_a_backbone_that_gives_no_map_says_so(lab: PredictActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Stub.predict_and_explain
 
-    def without(*given: Any, **more: Any) -> tuple[list[Score], Explanation]:
+    def without(*given: Any, **more: Any) -> tuple[list[ClassScore], Explanation]:
         scores, found = look(*given, **more)
-        return scores, dataclasses.replace(found, evidence=False, mapped=False)
+        return scores, dataclasses.replace(found, has_evidence=False, has_map=False)
 
-    monkeypatch.setattr(Stub, "look", without)
-    overlay = asked(lab.explain({}, UNTRAINED, "a.jpg", 0))["overlay"]
+    monkeypatch.setattr(Stub, "predict_and_explain", without)
+    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 0))["overlay"]
     assert "No heat map for: ant" in text(overlay)
     assert "tells no places apart" in text(overlay)
     assert 'class="over"' not in overlay
 
 
-def test_class_names_are_escaped_in_the_overlay(lab: Lab) -> None:
-    overlay = asked(lab.explain({}, UNTRAINED, "a.jpg", 2))["overlay"]
+def test_class_names_are_escaped_in_the_overlay(lab: PredictActions) -> None:
+    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 2))["overlay"]
     assert "<img src=x" not in overlay
     assert "&lt;img src=x" in overlay
 
@@ -247,16 +255,16 @@ def test_class_names_are_escaped_in_the_overlay(lab: Lab) -> None:
 # --- how it looks
 
 
-def test_method_and_layer_are_those_of_the_folded_section(lab: Lab, asked_how: list[How]) -> None:
-    shown = asked(lab.predict({}, UNTRAINED, "a.jpg", "layer_cam", "early", False))
-    assert asked_how == [How("layer_cam", "early")]
+def test_method_and_layer_are_those_of_the_folded_section(lab: PredictActions, asked_how: list[CamOptions]) -> None:
+    shown = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg", "layer_cam", "early", False))
+    assert asked_how == [CamOptions("layer_cam", "early")]
     assert shown["layer"].value == "early"
-    lab.explain({}, UNTRAINED, "a.jpg", "hires_cam", "", False, 3)
-    assert asked_how[1] == How("hires_cam", "")
+    lab.explain({}, UNTRAINED_MODEL, "a.jpg", "hires_cam", "", False, 3)
+    assert asked_how[1] == CamOptions("hires_cam", "")
 
 
-def test_layers_next_to_the_answer_come_first_and_the_usual_one_before_all(lab: Lab) -> None:
-    chooser = asked(lab.predict({}, UNTRAINED, "a.jpg"))["layer"]
+def test_layers_next_to_the_answer_come_first_and_the_usual_one_before_all(lab: PredictActions) -> None:
+    chooser = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["layer"]
     assert chooser.choices == [
         ("features (7 × 7), usual", ""),
         ("norm (7 × 7)", "norm"),
@@ -265,63 +273,68 @@ def test_layers_next_to_the_answer_come_first_and_the_usual_one_before_all(lab: 
 
 
 @pytest.mark.parametrize("layer", ["of another model", "", None, 7, ["x"]])
-def test_a_layer_that_the_model_does_not_have_is_the_usual_one(lab: Lab, asked_how: list[How], layer: object) -> None:
-    shown = asked(lab.predict({}, UNTRAINED, "a.jpg", "score_cam", layer, False))
-    assert asked_how == [How()]
+def test_a_layer_that_the_model_does_not_have_is_the_usual_one(
+    lab: PredictActions, asked_how: list[CamOptions], layer: object
+) -> None:
+    shown = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg", "score_cam", layer, False))
+    assert asked_how == [CamOptions()]
     assert shown["layer"].value == ""
 
 
-def test_before_stands_beside_after(lab: Lab, monkeypatch: pytest.MonkeyPatch, asked_how: list[How]) -> None:
-    then = Before("imagenet", Stub(), 0)  # type: ignore[arg-type]
-    monkeypatch.setattr("ftlab.inference.before_finetuning.find", lambda run, model, index: then)
-    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "layer_cam", "early", True))["overlay"]
+def test_before_stands_beside_after(
+    lab: PredictActions, monkeypatch: pytest.MonkeyPatch, asked_how: list[CamOptions]
+) -> None:
+    then = PretrainedBaseline("imagenet", Stub(), 0)  # type: ignore[arg-type]
+    monkeypatch.setattr("ftlab.inference.before_finetuning.pretrained_baseline", lambda run, model, index: then)
+    overlay = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg", "layer_cam", "early", True))["overlay"]
     assert text(overlay).count("Before fine-tuning") == text(overlay).count("After fine-tuning") == 1
     assert overlay.index("Before fine-tuning") < overlay.index("After fine-tuning")
     assert overlay.count('class="over"') == 2
     assert "ImageNet's class “ant”, to which it gives 50.4 %." in text(overlay).replace("&#x27;", "'")
     assert then.model is not None
-    assert then.model.asked == asked_how == [How("layer_cam", "early")]  # type: ignore[attr-defined]
+    assert then.model.asked == asked_how == [CamOptions("layer_cam", "early")]  # type: ignore[attr-defined]
 
 
-def test_where_there_is_no_before_the_page_says_why(lab: Lab) -> None:
-    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "grad_cam", "", True))["overlay"]
+def test_where_there_is_no_before_the_page_says_why(lab: PredictActions) -> None:
+    overlay = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg", "grad_cam", "", True))["overlay"]
     assert "This is the pretrained network itself" in text(overlay)
     assert overlay.count('class="over"') == 1
 
 
-def test_weights_that_are_not_here_leave_what_is_now(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_given: object) -> Before:
+def test_weights_that_are_not_here_leave_what_is_now(lab: PredictActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_given: object) -> PretrainedBaseline:
         raise WeightsError("weights.none", title="Net")
 
-    monkeypatch.setattr("ftlab.inference.before_finetuning.find", missing)
-    overlay = asked(lab.predict({}, UNTRAINED, "a.jpg", "grad_cam", "", True))["overlay"]
+    monkeypatch.setattr("ftlab.inference.before_finetuning.pretrained_baseline", missing)
+    overlay = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg", "grad_cam", "", True))["overlay"]
     assert "Net" in text(overlay)
     assert overlay.count('class="over"') == 1
 
 
-def weighed(lab: Lab, index: object, picture: str | None = "a.jpg") -> str:
-    return lab.weigh({}, UNTRAINED, picture, "layer_cam", "early", False, index, lambda *given, **named: None)  # type: ignore[arg-type]
+def weighed(lab: PredictActions, index: object, picture: str | None = "a.jpg") -> str:
+    silent: Any = lambda *given, **named: None  # noqa: E731
+    return lab.score_faithfulness({}, UNTRAINED_MODEL, picture, "layer_cam", "early", False, index, silent)
 
 
-def test_the_verdict_on_a_map_is_a_sentence_with_its_curves(lab: Lab, asked_how: list[How]) -> None:
+def test_the_verdict_on_a_map_is_a_sentence_with_its_curves(lab: PredictActions, asked_how: list[CamOptions]) -> None:
     said = weighed(lab, 3)
     assert text(said).startswith("The map means something.")
     assert said.count("<svg") == 2
     assert said.count("<polyline") == 4
-    assert asked_how == [How("layer_cam", "early")]
+    assert asked_how == [CamOptions("layer_cam", "early")]
     assert "no better than chance" in text(weighed(lab, 0))
     assert "nothing to try" in text(weighed(lab, 1))
 
 
-def test_a_verdict_is_asked_of_the_first_class_where_none_fits(lab: Lab) -> None:
+def test_a_verdict_is_asked_of_the_first_class_where_none_fits(lab: PredictActions) -> None:
     for index in (None, 99, "x"):
         assert weighed(lab, index) == weighed(lab, 0)
 
 
-def test_a_bad_picture_has_no_verdict_and_a_new_one_no_old_verdict(lab: Lab, tmp_path: Path) -> None:
+def test_a_bad_picture_has_no_verdict_and_a_new_one_no_old_verdict(lab: PredictActions, tmp_path: Path) -> None:
     assert 'role="alert"' in weighed(lab, None, str(tmp_path / "bad.jpg"))
     assert "svg" not in weighed(lab, 0, None)
-    assert "svg" not in asked(lab.predict({}, UNTRAINED, "b.jpg"))["verdict"]
+    assert "svg" not in asked(lab.predict({}, UNTRAINED_MODEL, "b.jpg"))["verdict"]
 
 
 @pytest.mark.parametrize(
@@ -329,34 +342,34 @@ def test_a_bad_picture_has_no_verdict_and_a_new_one_no_old_verdict(lab: Lab, tmp
     [(0.0, "0.0 %"), (1e-5, "< 0.1 %"), (0.1234, "12.3 %"), (0.99951, "> 99.9 %"), (1.0, "100.0 %")],
 )
 def test_a_probability_is_never_rounded_to_certainty(probability: float, said: str) -> None:
-    assert view.percent(probability) == said
+    assert view.format_percent(probability) == said
 
 
 # --- none of these
 
 
 def test_a_picture_of_nothing_it_knows_is_called_so_and_the_bars_stay(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: PredictActions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Stub, "decision", Decision("", 1.0, 0.6, 100, 90))
-    scores = asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
+    monkeypatch.setattr(Stub, "decision", DecisionRule("", 1.0, 0.6, 100, 90))
+    scores = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["scores"]
     assert "<h3>None of these</h3>" in scores
     assert "The likeliest is ant, with 50.4 %: below 60.0 %" in text(scores)
     assert len(bars(scores)) == 5
-    several = lab.predict_several({}, UNTRAINED, [get_image("lion.jpg")])
+    several = lab.predict_several({}, UNTRAINED_MODEL, [get_image("lion.jpg")])
     assert "None of these ant 50.4 %" in text(several)
-    monkeypatch.setattr(Stub, "decision", Decision("", 1.0, 0.5, 100, 90))
-    assert "None of these" not in asked(lab.predict({}, UNTRAINED, "a.jpg"))["scores"]
+    monkeypatch.setattr(Stub, "decision", DecisionRule("", 1.0, 0.5, 100, 90))
+    assert "None of these" not in asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["scores"]
 
 
 # --- several pictures
 
 
-def test_several_pictures_give_a_gallery_and_a_table(lab: Lab, tmp_path: Path) -> None:
+def test_several_pictures_give_a_gallery_and_a_table(lab: PredictActions, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("one.jpg", "two.jpg", "<b>bad.jpg")]
     for file in files:
         Image.new("RGB", (30, 20), "teal").save(file)
-    gallery = lab.predict_several({}, UNTRAINED, [str(file) for file in files], lambda *given, **named: None)  # type: ignore[arg-type]
+    gallery = lab.predict_several({}, UNTRAINED_MODEL, [str(file) for file in files], lambda *given, **named: None)  # type: ignore[arg-type]
     assert "3 pictures, 1 of them unreadable" in text(gallery)
     assert gallery.count("<img") == 2
     assert "<b>bad" not in gallery
@@ -370,16 +383,16 @@ def test_several_pictures_give_a_gallery_and_a_table(lab: Lab, tmp_path: Path) -
     assert {len(row) for row in rows} == {12}
 
 
-def test_too_many_pictures_are_refused_in_one_line(lab: Lab) -> None:
-    said = lab.predict_several({}, UNTRAINED, ["a.jpg"] * (actions.SEVERAL + 1))
+def test_too_many_pictures_are_refused_in_one_line(lab: PredictActions) -> None:
+    said = lab.predict_several({}, UNTRAINED_MODEL, ["a.jpg"] * (actions.MAX_IMAGES_PER_REQUEST + 1))
     assert 'role="alert"' in said
     assert "at most 200" in said
 
 
-def test_pressing_one_of_several_looks_at_it_alone(lab: Lab) -> None:
+def test_pressing_one_of_several_looks_at_it_alone(lab: PredictActions) -> None:
     def pressed(index: object) -> Any:
         event: Any = SimpleNamespace(_data={"index": index})
-        return lab.take_file(["a.jpg", "b.jpg"], event)
+        return lab.select_file(["a.jpg", "b.jpg"], event)
 
     assert pressed(1) == "b.jpg"
     for index in (2, -1, None, "1"):
@@ -390,39 +403,39 @@ def test_pressing_one_of_several_looks_at_it_alone(lab: Lab) -> None:
 
 
 def test_runs_with_a_model_are_offered_the_newest_first_and_the_untrained_one_always(tmp_path: Path) -> None:
-    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path / "runs"))
     older = tmp_path / "runs" / "20250101-000000-resnet18-full-0123456789ab"
     trained(tmp_path / "runs").path.rename(older)
     newest = trained(tmp_path / "runs")
     trained(tmp_path / "runs", best=False)
-    chooser, _, _ = lab.models({}, UNTRAINED, {})
-    assert [name for _, name in chooser.choices] == [newest.name, older.name, UNTRAINED]
-    assert chooser.value == UNTRAINED
+    chooser, _, _ = lab.list_models({}, UNTRAINED_MODEL, {})
+    assert [name for _, name in chooser.choices] == [newest.name, older.name, UNTRAINED_MODEL]
+    assert chooser.value == UNTRAINED_MODEL
 
 
 def test_the_pages_own_run_is_chosen_once_and_then_the_persons_choice_stays(tmp_path: Path) -> None:
-    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path / "runs"))
     run = trained(tmp_path / "runs")
-    chooser, _, seen = lab.models({"run": run.name}, UNTRAINED, {})
+    chooser, _, seen = lab.list_models({"run": run.name}, UNTRAINED_MODEL, {})
     assert chooser.value == run.name
-    chooser, _, _ = lab.models({"run": run.name}, UNTRAINED, seen)
-    assert chooser.value == UNTRAINED
+    chooser, _, _ = lab.list_models({"run": run.name}, UNTRAINED_MODEL, seen)
+    assert chooser.value == UNTRAINED_MODEL
 
 
 def test_on_a_space_only_a_visitors_own_run_can_be_asked(tmp_path: Path) -> None:
-    lab = Lab(Profile(None, tmp_path / "runs", space=True))
+    lab = PredictActions(ServerProfile(None, tmp_path / "runs", is_space=True))
     run = trained(tmp_path / "runs")
-    chooser, _, _ = lab.models({"run": None}, UNTRAINED, {})
-    assert [name for _, name in chooser.choices] == [UNTRAINED]
+    chooser, _, _ = lab.list_models({"run": None}, UNTRAINED_MODEL, {})
+    assert [name for _, name in chooser.choices] == [UNTRAINED_MODEL]
     shown = asked(lab.predict({"run": None}, run.name, "a.jpg"))
     assert "There is no run" in shown["scores"]
-    chooser, _, _ = lab.models({"run": run.name, "mine": [run.name]}, UNTRAINED, {})
+    chooser, _, _ = lab.list_models({"run": run.name, "mine": [run.name]}, UNTRAINED_MODEL, {})
     assert chooser.value == run.name
 
 
 @pytest.mark.parametrize("model", ["../../etc", "", None, 7, ["x"]])
 def test_a_model_that_is_not_offered_is_refused(tmp_path: Path, model: Any) -> None:
-    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path / "runs"))
     assert "There is no run" in asked(lab.predict({}, model, "a.jpg"))["scores"]
 
 
@@ -433,28 +446,28 @@ def test_examples_of_a_run_are_pictures_that_it_has_not_seen_one_of_each_class_f
     tmp_path: Path, tiny_folder: Path
 ) -> None:
     run = trained(tmp_path / "runs", tiny_folder)
-    examples = actions.examples_of(run)
-    kept = {item.path for item in catalog.from_json(run.read("split.json")).splits["test"]}
+    examples = actions.list_examples(run)
+    kept = {item.path for item in catalog.catalog_from_json(run.read_json("split.json")).splits["test"]}
     assert {str(file.relative_to(tiny_folder)) for file, _ in examples} <= kept
     assert [name for _, name in examples[:3]] == ["amber", "blue", "green"]
 
 
 def test_the_untrained_model_has_examples_too(tmp_path: Path) -> None:
-    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
-    assert lab.examples({}, UNTRAINED).count("<img") == 3
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path / "runs"))
+    assert lab.render_examples({}, UNTRAINED_MODEL).count("<img") == 3
 
 
 def test_a_run_without_a_split_has_no_examples_and_no_error(tmp_path: Path) -> None:
-    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
-    assert lab.examples({}, trained(tmp_path / "runs").name) == ""
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path / "runs"))
+    assert lab.render_examples({}, trained(tmp_path / "runs").name) == ""
 
 
 def test_pressing_an_example_puts_a_copy_among_the_uploads(tmp_path: Path) -> None:
-    lab = Lab(Profile(tmp_path, tmp_path / "runs"))
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path / "runs"))
 
     def pressed(index: object) -> Any:
         event: Any = SimpleNamespace(_data={"index": index})
-        return lab.take_example({}, UNTRAINED, event)
+        return lab.select_example({}, UNTRAINED_MODEL, event)
 
     taken = Path(pressed(1))
     assert taken.name == "lion.jpg"
@@ -468,7 +481,7 @@ def test_pressing_an_example_puts_a_copy_among_the_uploads(tmp_path: Path) -> No
 
 
 def test_the_untrained_default_knows_a_lion(tmp_path: Path) -> None:
-    shown = asked(Lab(Profile(tmp_path, tmp_path)).predict({}, UNTRAINED, get_image("lion.jpg")))
+    shown = asked(PredictActions(ServerProfile(tmp_path, tmp_path)).predict({}, UNTRAINED_MODEL, get_image("lion.jpg")))
     assert bars(shown["scores"])[0][0] == "lion"
     assert len(shown["classes"].choices) == 1000
     assert "Evidence for lion" in text(shown["overlay"])

@@ -19,12 +19,12 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.data import preview
 from ftlab.data.dataset import catalog
 from ftlab.runs.jobs import time_estimate
-from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.ui import build_app
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import Profile
+from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.train import augment_preview, form
-from ftlab.ui.train.actions import Desk
+from ftlab.ui.train.actions import TrainActions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,23 +33,25 @@ DATA = ["folder", "pictures", 0.15, 0.15]
 
 
 @pytest.fixture
-def desk(tmp_path: Path, tiny_folder: Path) -> Desk:
+def desk(tmp_path: Path, tiny_folder: Path) -> TrainActions:
     """A local start whose data root holds `pictures`, which were looked at."""
     tiny_folder.rename(tmp_path / "pictures")
-    desk = Desk(Profile(tmp_path, tmp_path / "runs"))
-    data_choice.scan(desk.source(DATA))
+    desk = TrainActions(ServerProfile(tmp_path, tmp_path / "runs"))
+    data_choice.scan_source(desk.parse_source(DATA))
     return desk
 
 
 @pytest.fixture
-def widgets() -> form.Form:
+def widgets() -> form.ConfigForm:
     with gr.Blocks():
-        return form.build()
+        return form.build_form()
 
 
-def sheet(desk: Desk, widgets: form.Form, number: str = "0", data: list[Any] = DATA, **changed: object) -> str:
-    fields = form.shown(TrainConfig()) | changed
-    return augment_preview.sheet(desk, widgets, number, [*data, *fields.values(), None])
+def sheet(
+    desk: TrainActions, widgets: form.ConfigForm, number: str = "0", data: list[Any] = DATA, **changed: object
+) -> str:
+    fields = form.get_field_values(TrainConfig()) | changed
+    return augment_preview.render_preview(desk, widgets, number, [*data, *fields.values(), None])
 
 
 def pictures_of(html: str) -> list[np.ndarray[Any, Any]]:
@@ -57,13 +59,13 @@ def pictures_of(html: str) -> list[np.ndarray[Any, Any]]:
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code in codes]
 
 
-def test_nine_epochs_stand_beside_the_evaluation_crop(desk: Desk, widgets: form.Form) -> None:
+def test_nine_epochs_stand_beside_the_evaluation_crop(desk: TrainActions, widgets: form.ConfigForm) -> None:
     html = sheet(desk, widgets, mode="full", augment="crop", rotate=30.0)
     shown = pictures_of(html)
     assert [picture.shape for picture in shown] == [(224, 224, 3)] * 10
     settings = TrainConfig(mode="full", rotate=30.0)
-    made = preview.preview(catalog.scan(desk.profile.data_root / "pictures"), settings, 0)  # type: ignore[operator]
-    for one, exact in zip(shown, (made.evaluation, *made.variants), strict=True):
+    made = preview.make_preview(catalog.scan(desk.profile.data_root / "pictures"), settings, 0)  # type: ignore[operator]
+    for one, exact in zip(shown, (made.eval_image, *made.epoch_images), strict=True):
         assert np.abs(one.astype(int) - exact).mean() < 4  # but for what JPEG loses
     names = re.findall(r"<figcaption>([^<]+)</figcaption>", html)
     assert names == ["Validation and prediction", *(f"Epoch {number}" for number in range(1, 10))]
@@ -76,39 +78,39 @@ def test_nine_epochs_stand_beside_the_evaluation_crop(desk: Desk, widgets: form.
     [({}, "looks at 2 views"), ({"augment": "none"}, "Nothing varies"), ({"side": "64"}, "64 × 64 pixels")],
 )
 def test_it_says_where_the_variants_come_from(
-    desk: Desk, widgets: form.Form, changed: dict[str, Any], said: str
+    desk: TrainActions, widgets: form.ConfigForm, changed: dict[str, Any], said: str
 ) -> None:
     assert said in sheet(desk, widgets, **changed)
 
 
-def test_a_large_side_is_made_smaller_for_the_page(desk: Desk, widgets: form.Form) -> None:
+def test_a_large_side_is_made_smaller_for_the_page(desk: TrainActions, widgets: form.ConfigForm) -> None:
     assert {picture.shape for picture in pictures_of(sheet(desk, widgets, side="700"))} == {
-        (augment_preview.SHOWN, augment_preview.SHOWN, 3)
+        (augment_preview.MAX_IMAGE_SIDE_PX, augment_preview.MAX_IMAGE_SIDE_PX, 3)
     }
 
 
-def test_another_number_is_another_picture_and_any_number_is_one(desk: Desk, widgets: form.Form) -> None:
+def test_another_number_is_another_picture_and_any_number_is_one(desk: TrainActions, widgets: form.ConfigForm) -> None:
     shown = [re.search(r'class="file">(.*?)</p>', sheet(desk, widgets, str(number))) for number in range(18)]
     assert len({one[1] for one in shown if one}) == 18
     for odd in ("-1", "x", "9" * 40, "²"):
         assert pictures_of(sheet(desk, widgets, odd))
 
 
-def test_another_seed_shows_a_picture_of_its_own_split(desk: Desk, widgets: form.Form) -> None:
-    root = desk.source(DATA).folder
+def test_another_seed_shows_a_picture_of_its_own_split(desk: TrainActions, widgets: form.ConfigForm) -> None:
+    root = desk.parse_source(DATA).folder
     assert root is not None
     train = {item.path for item in catalog.scan(root, seed=3).splits["train"]}
     shown = {re.sub("<[^>]+>", "", sheet(desk, widgets, str(n), seed=3)).split(" · ")[1] for n in range(18)}
     assert {path.split(".")[0] for path in train} == {text.split(".")[0] for text in shown}
 
 
-def test_what_stands_in_the_way_is_told_in_one_sentence(desk: Desk, widgets: form.Form) -> None:
+def test_what_stands_in_the_way_is_told_in_one_sentence(desk: TrainActions, widgets: form.ConfigForm) -> None:
     slip = sheet(desk, widgets, augment="none", rotate=9.0)
     assert "ftlab-trouble" in slip
     assert "&quot;Rotation&quot; varies the training pictures" in slip
     assert "ftlab-trouble" in sheet(desk, widgets, side="300", resize="256")
     assert "ftlab-trouble" in sheet(desk, widgets, data=["folder", "nothing", 0.15, 0.15])
-    folder = desk.source(DATA).folder
+    folder = desk.parse_source(DATA).folder
     assert folder is not None
     for file in folder.rglob("*.*"):
         file.write_bytes(b"")
@@ -118,8 +120,10 @@ def test_what_stands_in_the_way_is_told_in_one_sentence(desk: Desk, widgets: for
 def test_a_folder_that_was_not_looked_at_is_not_looked_through(tmp_path: Path, tiny_folder: Path) -> None:
     tiny_folder.rename(tmp_path / "pictures")
     with gr.Blocks():
-        widgets = form.build()
-    assert "Look at them in the Dataset tab first" in sheet(Desk(Profile(tmp_path, tmp_path / "runs")), widgets)
+        widgets = form.build_form()
+    assert "Look at them in the Dataset tab first" in sheet(
+        TrainActions(ServerProfile(tmp_path, tmp_path / "runs")), widgets
+    )
 
 
 # In a browser
@@ -139,11 +143,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             Image.fromarray(pixels).save(place / "set" / split / name / f"{index}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(sample_sets, "ensure", lambda name, **_: place / "set")
-        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
-        profile = Profile(place, place / "runs")
+        patch.setattr(sample_sets, "ensure_sample_set", lambda name, **_: place / "set")
+        patch.setattr(
+            time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=12.0, images_per_second=190.0)
+        )
+        profile = ServerProfile(place, place / "runs")
         demo = build_app(profile)
-        _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+        _, url, _ = demo.launch(
+            server_name="127.0.0.1", prevent_thread_lock=True, **serve.build_launch_options(profile)
+        )
         yield url
         demo.close(verbose=False)
 

@@ -18,30 +18,30 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError
 from ftlab.data.samples import sample_sets
 from ftlab.runs.jobs import time_estimate
-from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.ui import build_app, serve
-from ftlab.ui.common.access import Profile
+from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.train import form, recipe_picker
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 
-def widgets(*, space: bool = False, minutes: float = 0.0) -> form.Form:
+def widgets(*, space: bool = False, minutes: float = 0.0) -> form.ConfigForm:
     with gr.Blocks():
-        return form.build(space=space, minutes=minutes)
+        return form.build_form(is_space=space, limit_minutes=minutes)
 
 
-def filled(fields: form.Form, settings: TrainConfig) -> TrainConfig:
+def filled(fields: form.ConfigForm, settings: TrainConfig) -> TrainConfig:
     """The configuration that the form stands for once these settings were put into it."""
-    *inputs, _, val_share, test_share = recipe_picker.values(fields, settings)
-    return fields.read(inputs, val_share=val_share, test_share=test_share)
+    *inputs, _, val_share, test_share = recipe_picker.list_form_values(fields, settings)
+    return fields.read_config(inputs, val_share=val_share, test_share=test_share)
 
 
-@pytest.mark.parametrize("name", known.TABLE)
+@pytest.mark.parametrize("name", known.RECIPES)
 def test_a_recipe_fills_the_form_with_all_that_it_says(name: str) -> None:
-    settings = known.get(name).config()
+    settings = known.get_recipe(name).build_config()
     stood_for = filled(widgets(), settings)
-    assert train_config.resolve(stood_for) == train_config.resolve(settings)
+    assert train_config.fill_defaults(stood_for) == train_config.fill_defaults(settings)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "densenet121", "timm/levit_128s"])
@@ -51,13 +51,13 @@ def test_a_backbone_without_a_card_goes_into_the_menu_below(backbone: str) -> No
 
 
 def test_on_a_space_the_limits_of_time_hold_and_the_machine_is_left_out() -> None:
-    settings = known.get("best").config()
+    settings = known.get_recipe("best").build_config()
     assert filled(widgets(space=True, minutes=10), settings).max_minutes == 10
     assert filled(widgets(space=True), TrainConfig(threads=7)).threads is None
 
 
 def test_about_a_recipe_stands_what_it_teaches_where_it_is_from_and_its_command() -> None:
-    told = recipe_picker.about(known.get("hotdog-finetune"))
+    told = recipe_picker.render_recipe(known.get_recipe("hotdog-finetune"))
     assert "2,000 pictures" in told
     assert "0.939" in told
     assert 'href="https://d2l.ai/' in told
@@ -70,14 +70,14 @@ def test_about_a_recipe_stands_what_it_teaches_where_it_is_from_and_its_command(
 
 @pytest.mark.parametrize("settings", [TrainConfig(sample="shapes"), changed()], ids=["untouched", "unusual"])
 def test_settings_that_were_saved_are_loaded_again_but_for_the_pictures(settings: TrainConfig) -> None:
-    file = recipe_picker.write(settings, open_server=False)
-    assert recipe_picker.read(file) == dataclasses.replace(settings, data="", sample="", exclude="")
+    file = recipe_picker.write_config_file(settings, is_public=False)
+    assert recipe_picker.read_config_file(file) == dataclasses.replace(settings, data="", sample="", exclude="")
     assert not file.exists(), "what was sent is not kept"
 
 
 def test_a_file_from_a_space_tells_nothing_of_its_folders() -> None:
-    text = recipe_picker.write(
-        dataclasses.replace(changed(), data="/home/somebody", exclude="/home/somebody/out"), open_server=True
+    text = recipe_picker.write_config_file(
+        dataclasses.replace(changed(), data="/home/somebody", exclude="/home/somebody/out"), is_public=True
     ).read_text()
     assert "somebody" not in text
     assert "other.pth" not in text
@@ -91,14 +91,14 @@ def test_a_file_from_a_space_tells_nothing_of_its_folders() -> None:
         ("[]", "not a JSON object"),
         ('{"epochs": -3}', "--epochs"),
         ('{"moment": 1}', "moment"),
-        (" " * recipe_picker.LARGEST + "{}", "too large"),
+        (" " * recipe_picker.MAX_CONFIG_FILE_BYTES + "{}", "too large"),
     ],
 )
 def test_a_file_that_does_not_do_is_refused_in_one_sentence(tmp_path: Path, content: str, told: str) -> None:
     file = tmp_path / "config.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=told):
-        recipe_picker.read(file)
+        recipe_picker.read_config_file(file)
     assert file.exists(), "a file of one's own is left alone"
 
 
@@ -107,11 +107,13 @@ def test_a_file_that_does_not_do_is_refused_in_one_sentence(tmp_path: Path, cont
 
 @pytest.fixture
 def url(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(sample_sets, "ensure", lambda name, **_: tiny_folder)
-    monkeypatch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
-    profile = Profile(tmp_path, tmp_path / "runs")
+    monkeypatch.setattr(sample_sets, "ensure_sample_set", lambda name, **_: tiny_folder)
+    monkeypatch.setattr(
+        time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=12.0, images_per_second=190.0)
+    )
+    profile = ServerProfile(tmp_path, tmp_path / "runs")
     demo = build_app(profile)
-    _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+    _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.build_launch_options(profile))
     yield url
     demo.close(verbose=False)
 

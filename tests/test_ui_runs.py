@@ -22,14 +22,14 @@ from ftlab.data.samples import sample_sets
 from ftlab.runs import run_notes, run_store, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import time_estimate
-from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.ui import build_app, serve
-from ftlab.ui.common.access import Profile
+from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.compare import tab as compare_tab
-from ftlab.ui.predict.actions import Lab
+from ftlab.ui.predict.actions import PredictActions
 from ftlab.ui.runs import actions
-from ftlab.ui.runs.actions import Keeper
-from ftlab.ui.train.actions import Desk
+from ftlab.ui.runs.actions import RunsActions
+from ftlab.ui.train.actions import TrainActions
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 expect.set_options(timeout=20_000)
@@ -47,8 +47,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tab(tmp_path: Path, root: Path) -> Keeper:
-    return Keeper(Profile(tmp_path, root))
+def tab(tmp_path: Path, root: Path) -> RunsActions:
+    return RunsActions(ServerProfile(tmp_path, root))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def made(root: Path, title: str = "", notes: str = "", **settings: object) -> Run:
     run = fabricated.make(root, [*fabricated.story(epochs=1), fabricated.ended()], **settings)
-    run_notes.write(run, title=title, notes=notes)
+    run_notes.write_notes(run, title=title, notes=notes)
     return run
 
 
@@ -75,9 +75,9 @@ def shown(answer: list[Any]) -> dict[str, Any]:
 
 
 def opened(
-    tab: Keeper, picked: object = None, of: str = "runs", search: str = "", store: object = None
+    tab: RunsActions, picked: object = None, of: str = "runs", search: str = "", store: object = None
 ) -> dict[str, Any]:
-    return shown(tab.opened(store or {}, search, "newest", of, picked))
+    return shown(tab.open_tab(store or {}, search, "newest", of, picked))
 
 
 def those(*several: Run) -> dict[str, Any]:
@@ -95,15 +95,15 @@ def seen(part: Any) -> bool:
 # The table
 
 
-def test_without_runs_the_next_step_is_told(tab: Keeper) -> None:
+def test_without_runs_the_next_step_is_told(tab: RunsActions) -> None:
     told = opened(tab)
     assert "press Start in the Train tab" in text(told["table"])
     assert "0 runs" in text(told["totals"])
 
 
-def test_every_run_is_listed_with_what_it_takes_on_the_disk(tab: Keeper, root: Path) -> None:
+def test_every_run_is_listed_with_what_it_takes_on_the_disk(tab: RunsActions, root: Path) -> None:
     run, bare = made(root, "First try", "a note\nmore"), made(root, mode="full")
-    run.best.write_bytes(b"x" * 7_000_000)
+    run.best_weights_path.write_bytes(b"x" * 7_000_000)
     told = opened(tab)
     assert set(names(told["table"])) == {run.name, bare.name}
     for said in ("First try", "a note", "Shapes", "EfficientNet-Lite0", "frozen", "93.8 %", "finished", "7.0 MB"):
@@ -113,7 +113,7 @@ def test_every_run_is_listed_with_what_it_takes_on_the_disk(tab: Keeper, root: P
     assert "The bin is empty" in text(told["totals"])
 
 
-def test_a_search_leaves_those_in_which_all_words_stand(tab: Keeper, root: Path) -> None:
+def test_a_search_leaves_those_in_which_all_words_stand(tab: RunsActions, root: Path) -> None:
     run, _ = made(root, "Käfer"), made(root, "Wespe")
     told = opened(tab, search="KAFER")
     assert names(told["table"]) == [run.name]
@@ -122,9 +122,9 @@ def test_a_search_leaves_those_in_which_all_words_stand(tab: Keeper, root: Path)
 
 
 def test_more_than_a_screen_of_them_is_shown_on_demand(
-    tab: Keeper, root: Path, monkeypatch: pytest.MonkeyPatch
+    tab: RunsActions, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "STEP", 2)
+    monkeypatch.setattr(actions, "ROWS_PER_PAGE", 2)
     for _ in range(5):
         made(root)
     told = opened(tab)
@@ -136,12 +136,12 @@ def test_more_than_a_screen_of_them_is_shown_on_demand(
     assert len(names(press(tab, told["picked"], more=True)["table"])) == 5
 
 
-def press(tab: Keeper, picked: object, of: str = "runs", store: object = None, **data: object) -> dict[str, Any]:
+def press(tab: RunsActions, picked: object, of: str = "runs", store: object = None, **data: object) -> dict[str, Any]:
     event: Any = SimpleNamespace(_data=data)
-    return shown(tab.pressed(store or {}, "", "newest", of, picked, event))
+    return shown(tab.handle_press(store or {}, "", "newest", of, picked, event))
 
 
-def test_what_a_person_writes_is_text_wherever_it_is_shown(tab: Keeper, root: Path) -> None:
+def test_what_a_person_writes_is_text_wherever_it_is_shown(tab: RunsActions, root: Path) -> None:
     run, other = made(root, EVIL[:80], EVIL), made(root, EVIL[:80])
     for told in (opened(tab, those(run)), opened(tab, those(run, other)), opened(tab, of="bin")):
         assert all(
@@ -153,7 +153,7 @@ def test_what_a_person_writes_is_text_wherever_it_is_shown(tab: Keeper, root: Pa
 # What is picked
 
 
-def test_a_press_picks_one_and_a_tick_adds(tab: Keeper, root: Path) -> None:
+def test_a_press_picks_one_and_a_tick_adds(tab: RunsActions, root: Path) -> None:
     one, two = made(root, "One"), made(root, "Two")
     told = press(tab, {}, run=one.name)
     assert (told["title"], seen(told["form"]), seen(told["delete"]), seen(told["compare"])) == (
@@ -169,57 +169,57 @@ def test_a_press_picks_one_and_a_tick_adds(tab: Keeper, root: Path) -> None:
     assert (told["title"], told["picked"]["names"]) == ("Two", [two.name])
 
 
-def test_only_a_run_with_a_model_can_be_tried(tab: Keeper, root: Path) -> None:
+def test_only_a_run_with_a_model_can_be_tried(tab: RunsActions, root: Path) -> None:
     run = made(root)
     assert seen(opened(tab, those(run))["predict"])
-    run.best.unlink()
+    run.best_weights_path.unlink()
     assert not seen(opened(tab, those(run))["predict"])
 
 
-def test_title_and_notes_are_saved_and_every_list_has_them(tab: Keeper, root: Path, told: list[str]) -> None:
+def test_title_and_notes_are_saved_and_every_list_has_them(tab: RunsActions, root: Path, told: list[str]) -> None:
     run = made(root)
-    answer = tab.save({}, "", "newest", "runs", those(run), "My title", "one\ntwo")
-    assert run_notes.read(run) == run_notes.About("My title", "one\ntwo")
+    answer = tab.save_notes({}, "", "newest", "runs", those(run), "My title", "one\ntwo")
+    assert run_notes.read_notes(run) == run_notes.RunNotes("My title", "one\ntwo")
     assert "My title" in text(answer[1])
-    assert Desk(tab.profile).choices({})[0][0].startswith("My title · ")
-    assert tab.save({}, "", "newest", "runs", those(run), "x" * 81, "") == [gr.skip()] * 4
+    assert TrainActions(tab.profile).list_run_choices({})[0][0].startswith("My title · ")
+    assert tab.save_notes({}, "", "newest", "runs", those(run), "x" * 81, "") == [gr.skip()] * 4
     assert told[0] == "Saved."
     assert "at most 80" in told[1]
-    assert run_notes.read(run).title == "My title"
+    assert run_notes.read_notes(run).title == "My title"
 
 
-def test_where_a_run_began_and_who_began_with_it_is_told(tab: Keeper, root: Path) -> None:
+def test_where_a_run_began_and_who_began_with_it_is_told(tab: RunsActions, root: Path) -> None:
     first = made(root, "First")
     later = made(root, "Later", init=str(first.path))
     assert "1 began with its weights: Later" in text(opened(tab, those(first))["said"])
     assert f"Began with the weights of {first.name}." in text(opened(tab, those(later))["said"])
-    trash.discard([first])
+    trash.discard_runs([first])
     assert "which is in the bin" in text(opened(tab, those(later))["said"])
-    trash.empty(root)
+    trash.empty_trash(root)
     assert "which is not here any more" in text(opened(tab, those(later))["said"])
 
 
-def test_a_damaged_run_can_be_looked_at_and_deleted(tab: Keeper, root: Path) -> None:
+def test_a_damaged_run_can_be_looked_at_and_deleted(tab: RunsActions, root: Path) -> None:
     run = made(root)
     (run.path / "config.json").write_text("no", encoding="utf-8")
     assert "no readable config.json" in text(opened(tab, those(run))["said"])
-    assert names(shown(tab.delete({}, "", "newest", "runs", those(run)))["table"]) == []
+    assert names(shown(tab.delete_runs({}, "", "newest", "runs", those(run)))["table"]) == []
 
 
 @pytest.mark.parametrize("picked", [None, "x", {"names": 3, "most": "y"}, {"names": ["../../etc", 7]}, {"most": -5}])
-def test_what_a_page_makes_up_picks_nothing(tab: Keeper, root: Path, picked: Any) -> None:
+def test_what_a_page_makes_up_picks_nothing(tab: RunsActions, root: Path, picked: Any) -> None:
     made(root)
     told = opened(tab, picked)
-    assert told["picked"] == {"names": [], "most": actions.STEP}
+    assert told["picked"] == {"names": [], "most": actions.ROWS_PER_PAGE}
     assert not seen(told["delete"])
 
 
 # The bin
 
 
-def test_a_run_is_deleted_and_brought_back(tab: Keeper, root: Path) -> None:
+def test_a_run_is_deleted_and_brought_back(tab: RunsActions, root: Path) -> None:
     run, kept = made(root, "Away"), made(root, "Stays")
-    told = shown(tab.delete({}, "", "newest", "runs", those(run)))
+    told = shown(tab.delete_runs({}, "", "newest", "runs", those(run)))
     assert "It is in the bin" in text(told["said"])
     assert names(told["table"]) == [kept.name]
     assert "In the bin: 1" in text(told["totals"])
@@ -231,117 +231,117 @@ def test_a_run_is_deleted_and_brought_back(tab: Keeper, root: Path) -> None:
         False,
         True,
     )
-    told = shown(tab.restore({}, "", "newest", "bin", those(run)))
+    told = shown(tab.restore_runs({}, "", "newest", "bin", those(run)))
     assert "Back among the runs: 1" in text(told["said"])
-    assert set(run_store.names(root)) == {run.name, kept.name}
+    assert set(run_store.list_run_names(root)) == {run.name, kept.name}
 
 
-def test_a_run_at_work_is_not_deleted(tab: Keeper, root: Path, stage: Stage) -> None:
+def test_a_run_at_work_is_not_deleted(tab: RunsActions, root: Path, stage: Stage) -> None:
     run = stage.start(root)
-    staged.until(lambda: run.tail()[0])
-    told = shown(tab.delete({}, "", "newest", "runs", those(run)))
+    staged.until(lambda: run.read_events()[0])
+    told = shown(tab.delete_runs({}, "", "newest", "runs", those(run)))
     assert "Stop it first, then delete it" in text(told["said"])
-    assert run_store.names(root) == [run.name]
+    assert run_store.list_run_names(root) == [run.name]
 
 
-def test_emptying_asks_first_and_says_what_is_freed(tab: Keeper, root: Path) -> None:
+def test_emptying_asks_first_and_says_what_is_freed(tab: RunsActions, root: Path) -> None:
     run = made(root)
-    run.best.write_bytes(b"x" * 3_000_000)
-    trash.discard([run])
-    button, sure, warning = tab.ask({}, "", "newest", "bin", {})
+    run.best_weights_path.write_bytes(b"x" * 3_000_000)
+    trash.discard_runs([run])
+    button, sure, warning = tab.ask_empty_trash({}, "", "newest", "bin", {})
     assert (seen(button), seen(sure)) == (False, True)
     assert "1 run would be gone for good, and 3.0 MB freed" in text(warning)
-    assert trash.names(root) == [run.name]
-    assert [seen(part) for part in tab.keep({}, "", "newest", "bin", {})] == [True, False]
-    told = shown(tab.empty({}, "", "newest", "bin", {}))
+    assert trash.list_trashed_names(root) == [run.name]
+    assert [seen(part) for part in tab.cancel_empty_trash({}, "", "newest", "bin", {})] == [True, False]
+    told = shown(tab.empty_trash({}, "", "newest", "bin", {}))
     assert "3.0 MB freed" in text(told["said"])
-    assert trash.names(root) == []
+    assert trash.list_trashed_names(root) == []
 
 
-def test_a_run_that_is_gone_meanwhile_is_told_in_a_line(tab: Keeper, root: Path) -> None:
+def test_a_run_that_is_gone_meanwhile_is_told_in_a_line(tab: RunsActions, root: Path) -> None:
     run = made(root)
     picked = opened(tab, those(run))["picked"]
     shutil.rmtree(run.path)
     assert "not here any more" in text(press(tab, picked, run=run.name)["said"])
-    assert "not here any more" in text(shown(tab.delete({}, "", "newest", "runs", picked))["said"])
+    assert "not here any more" in text(shown(tab.delete_runs({}, "", "newest", "runs", picked))["said"])
 
 
 # Other tabs
 
 
-def test_a_deleted_run_breaks_no_other_tab(tab: Keeper, tmp_path: Path, root: Path) -> None:
+def test_a_deleted_run_breaks_no_other_tab(tab: RunsActions, tmp_path: Path, root: Path) -> None:
     run, other = made(root), made(root)
-    trash.discard([run])
+    trash.discard_runs([run])
     store = {"run": run.name, "mine": [run.name]}
-    desk = Desk(tab.profile)
-    assert "That run is in the bin" in text(desk.look(store).head)
-    said = Lab(tab.profile).predict(store, run.name, str(tmp_path / "x.png"))[0]
+    desk = TrainActions(tab.profile)
+    assert "That run is in the bin" in text(desk.take_snapshot(store).head_html)
+    said = PredictActions(tab.profile).predict(store, run.name, str(tmp_path / "x.png"))[0]
     assert "in the bin" in text(said)
-    panel = compare_tab.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
-    assert "Nothing to compare yet" in text(panel.shown({}, [run.name, other.name])[0])
-    assert panel.listed({}, [run.name, other.name])[0].value == [other.name]
-    trash.empty(root)
-    assert "not here any more" in text(desk.look(store).head)
+    panel = compare_tab.CompareActions(tab.profile, lambda _: pytest.fail("nothing is started"))
+    assert "Nothing to compare yet" in text(panel.render_comparison({}, [run.name, other.name])[0])
+    assert panel.list_runs({}, [run.name, other.name])[0].value == [other.name]
+    trash.empty_trash(root)
+    assert "not here any more" in text(desk.take_snapshot(store).head_html)
 
 
 def test_a_series_that_names_a_deleted_run_is_still_shown(
-    tab: Keeper, root: Path, monkeypatch: pytest.MonkeyPatch
+    tab: RunsActions, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftlab.runs.jobs import series
 
     run, other = made(root), made(root)
-    at_work = series.Series((run.name, other.name), series.MODES)
-    monkeypatch.setattr(series, "newest", lambda _: at_work)
-    trash.discard([run])
-    panel = compare_tab.Panel(tab.profile, lambda _: pytest.fail("nothing is started"))
-    assert panel.listed({}, [])[0].value == [other.name]
-    chooser, said, _ = panel.again({}, [])
+    at_work = series.TrainingSeries((run.name, other.name), series.SERIES_MODES)
+    monkeypatch.setattr(series, "find_active_series", lambda _: at_work)
+    trash.discard_runs([run])
+    panel = compare_tab.CompareActions(tab.profile, lambda _: pytest.fail("nothing is started"))
+    assert panel.list_runs({}, [])[0].value == [other.name]
+    chooser, said, _ = panel.refresh_runs({}, [])
     assert chooser.value == [other.name]
     assert "Training 2 of 3" in text(said)
-    assert panel.again({}, [other.name])[0] == gr.skip()
+    assert panel.refresh_runs({}, [other.name])[0] == gr.skip()
 
 
 def test_an_old_run_is_opened_and_compared_though_lists_offer_the_newest(
-    tab: Keeper, root: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+    tab: RunsActions, root: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftlab.ui.train.actions.LISTED", 1)
+    monkeypatch.setattr("ftlab.ui.train.actions.MAX_LISTED_RUNS", 1)
     several = [made(root) for _ in range(3)]
     old = min(several, key=lambda run: run.name)
-    assert [name for _, name in tab.desk.choices({})] == run_store.names(root)[:1]
-    store, tabs = tab.opener("predict")({}, those(old))
+    assert [name for _, name in tab.train_actions.list_run_choices({})] == run_store.list_run_names(root)[:1]
+    store, tabs = tab.make_open_handler("predict")({}, those(old))
     assert (store["run"], tabs.selected) == (old.name, "predict")
-    assert old.name in tab.desk.names(store)
-    store, ticks, tabs = tab.compare({}, those(*several))
+    assert old.name in tab.train_actions.list_offered_runs(store)
+    store, ticks, tabs = tab.compare_runs({}, those(*several))
     assert tabs.selected == "compare"
     assert set(ticks.value) == {name for _, name in ticks.choices} == {run.name for run in several}
-    assert tab.opener("train")({}, {"names": ["gone"]}) == [gr.skip()] * 2
+    assert tab.make_open_handler("train")({}, {"names": ["gone"]}) == [gr.skip()] * 2
     assert "no run" in told[0]
 
 
 def test_visitors_of_a_space_see_and_change_their_own_runs_only(root: Path, told: list[str]) -> None:
-    space = Keeper(Profile(None, root, space=True))
+    space = RunsActions(ServerProfile(None, root, is_space=True))
     mine, other = made(root, "Mine"), made(root, "Theirs")
     store = {"run": mine.name, "mine": [mine.name]}
-    seen_now = shown(space.opened(store, "", "newest", "runs", those(mine, other)))
+    seen_now = shown(space.open_tab(store, "", "newest", "runs", those(mine, other)))
     assert names(seen_now["table"]) == [mine.name]
     assert text(seen_now["totals"]) == "Your runs: 1"
-    seen_now = shown(space.delete(store, "", "newest", "runs", those(other)))
+    seen_now = shown(space.delete_runs(store, "", "newest", "runs", those(other)))
     assert "not here any more" in text(seen_now["said"])
-    assert space.save(store, "", "newest", "runs", those(other), "x", "y") == [gr.skip()] * 4
+    assert space.save_notes(store, "", "newest", "runs", those(other), "x", "y") == [gr.skip()] * 4
     assert "no run" in told[0]
-    assert run_notes.read(other).title == "Theirs"
-    trash.discard([other])
-    space.delete(store, "", "newest", "runs", those(mine))
-    seen_now = shown(space.opened(store, "", "newest", "bin", those(mine, other)))
+    assert run_notes.read_notes(other).title == "Theirs"
+    trash.discard_runs([other])
+    space.delete_runs(store, "", "newest", "runs", those(mine))
+    seen_now = shown(space.open_tab(store, "", "newest", "bin", those(mine, other)))
     assert names(seen_now["table"]) == [mine.name]
     assert not seen(seen_now["empty"])
-    size = file_io.size(root)
-    assert "whoever runs it" in text(shown(space.empty(store, "", "newest", "bin", {}))["said"])
-    assert file_io.size(root) == size
-    space.restore(store, "", "newest", "bin", those(mine, other))
-    assert run_store.names(root) == []
-    space.restore(store, "", "newest", "bin", those(mine))
-    assert run_store.names(root) == [mine.name]
+    size = file_io.get_folder_size(root)
+    assert "whoever runs it" in text(shown(space.empty_trash(store, "", "newest", "bin", {}))["said"])
+    assert file_io.get_folder_size(root) == size
+    space.restore_runs(store, "", "newest", "bin", those(mine, other))
+    assert run_store.list_run_names(root) == []
+    space.restore_runs(store, "", "newest", "bin", those(mine))
+    assert run_store.list_run_names(root) == [mine.name]
 
 
 # In a browser
@@ -353,14 +353,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = drawn.tiny(place / "tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(sample_sets, "ensure", lambda name, **_: folder)
-        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
+        patch.setattr(sample_sets, "ensure_sample_set", lambda name, **_: folder)
+        patch.setattr(
+            time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=12.0, images_per_second=190.0)
+        )
         made(place / "runs", "First try", "the example of the page")
         made(place / "runs", mode="full")
         made(place / "runs", EVIL, "Käfer: " + "a long note " * 30, mode="scratch")
-        profile = Profile(place, place / "runs")
+        profile = ServerProfile(place, place / "runs")
         demo = build_app(profile)
-        _, address, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **serve.launch_options(profile))
+        _, address, _ = demo.launch(
+            server_name="127.0.0.1", prevent_thread_lock=True, **serve.build_launch_options(profile)
+        )
         yield SimpleNamespace(url=address, root=place / "runs")
         demo.close(verbose=False)
 
@@ -416,4 +420,4 @@ def test_a_person_finds_names_deletes_and_brings_back_a_run(
     rows.locator("input").check()
     page.locator("#shelf-restore").click()
     expect(page.locator("#shelf-table")).to_contain_text("The bin is empty")
-    assert len(run_store.names(lab.root)) == 3
+    assert len(run_store.list_run_names(lab.root)) == 3

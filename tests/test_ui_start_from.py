@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import FtlabError
-from ftlab.ui.common.access import Profile, profile
-from ftlab.ui.common.init_choice import checked
+from ftlab.ui.common.access import ServerProfile, create_profile
+from ftlab.ui.common.init_choice import resolve_init
 
 
 @pytest.fixture
@@ -25,25 +25,25 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def whole(where: Profile, init: str | Path) -> str:
-    return checked(where, TrainConfig(mode="full", init=str(init))).init
+def whole(where: ServerProfile, init: str | Path) -> str:
+    return resolve_init(where, TrainConfig(mode="full", init=str(init))).init
 
 
-def refused(where: Profile, init: str | Path) -> str:
+def refused(where: ServerProfile, init: str | Path) -> str:
     with pytest.raises(FtlabError) as caught:
         whole(where, init)
     return caught.value.code
 
 
 def test_a_start_for_this_machine_only_is_local_and_no_other() -> None:
-    assert profile(environment={}).local
-    assert not profile(host="0.0.0.0", environment={}).local
-    assert not profile(hosts=("lab.example",), environment={}).local
-    assert not profile(environment={"SPACE_ID": "someone/ftlab"}).local
+    assert create_profile(environment={}).is_local
+    assert not create_profile(host="0.0.0.0", environment={}).is_local
+    assert not create_profile(hosts=("lab.example",), environment={}).is_local
+    assert not create_profile(environment={"SPACE_ID": "someone/ftlab"}).is_local
 
 
 def test_a_local_page_takes_files_below_its_root_and_runs(home: Path) -> None:
-    local = Profile(home, home / "runs", local=True)
+    local = ServerProfile(home, home / "runs", is_local=True)
     for name in ("weights.safetensors", "weights.pth"):
         assert whole(local, home / name) == str(home / name)
     run = sorted((home / "runs").iterdir())[0]
@@ -54,14 +54,14 @@ def test_a_local_page_takes_files_below_its_root_and_runs(home: Path) -> None:
 
 
 def test_where_others_reach_the_server_a_pickle_is_not_even_opened(home: Path) -> None:
-    lan = Profile(home, home / "runs")
+    lan = ServerProfile(home, home / "runs")
     assert whole(lan, "weights.safetensors") == str(home / "weights.safetensors")
     assert refused(lan, "weights.pth") == "init.pickled"
-    assert refused(Profile(None, home / "runs"), home / "weights.safetensors") == "init.closed"
+    assert refused(ServerProfile(None, home / "runs"), home / "weights.safetensors") == "init.closed"
 
 
 def test_on_a_space_only_the_whole_name_of_a_run_will_do(home: Path) -> None:
-    space = Profile(None, home / "runs", space=True)
+    space = ServerProfile(None, home / "runs", is_space=True)
     run = sorted((home / "runs").iterdir())[0]
     assert whole(space, run.name) == str(run)
     for init in ("latest", run.name[-12:], run, home / "weights.safetensors", f"../runs/{run.name}"):
@@ -70,4 +70,4 @@ def test_on_a_space_only_the_whole_name_of_a_run_will_do(home: Path) -> None:
 
 def test_without_a_start_nothing_changes(home: Path) -> None:
     settings = TrainConfig()
-    assert checked(Profile(None, home, space=True), settings) is settings
+    assert resolve_init(ServerProfile(None, home, is_space=True), settings) is settings

@@ -24,12 +24,12 @@ from ftlab.core.errors import ConfigError, DataError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
-from ftlab.runs.jobs.time_estimate import Estimate
+from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.ui import build_app
 from ftlab.ui.common import data_choice, run_status
-from ftlab.ui.common.access import Profile
+from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.train import actions, form, layers, tab
-from ftlab.ui.train.actions import Desk
+from ftlab.ui.train.actions import TrainActions
 
 expect.set_options(timeout=20_000)
 
@@ -38,204 +38,214 @@ DATA = ["folder", "pictures", 0.15, 0.15]
 
 
 @pytest.fixture
-def desk(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainActions:
     """A local start whose data root holds `pictures`; nothing is started or measured for real."""
     tiny_folder.rename(tmp_path / "pictures")
-    monkeypatch.setattr(launch, "_spawn", lambda words, run: run)
-    monkeypatch.setattr(time_estimate, "known", lambda *_: None)
-    return Desk(Profile(tmp_path, tmp_path / "runs"))
+    monkeypatch.setattr(launch, "spawn_process", lambda words, run: run)
+    monkeypatch.setattr(time_estimate, "find_known_estimate", lambda *_: None)
+    return TrainActions(ServerProfile(tmp_path, tmp_path / "runs"))
 
 
 @pytest.fixture
-def space(desk: Desk) -> Desk:
-    return Desk(Profile(None, desk.profile.runs, space=True, max_minutes=10.0))
+def space(desk: TrainActions) -> TrainActions:
+    return TrainActions(ServerProfile(None, desk.profile.runs_dir, is_space=True, max_minutes=10.0))
 
 
 @pytest.fixture
-def widgets() -> form.Form:
+def widgets() -> form.ConfigForm:
     with gr.Blocks():
-        return form.build()
+        return form.build_form()
 
 
 def inputs(**changed: object) -> list[Any]:
     """What the form's widgets send."""
-    return [*(form.shown(TrainConfig()) | changed).values(), None]
+    return [*(form.get_field_values(TrainConfig()) | changed).values(), None]
 
 
 def at_work(root: Path) -> Run:
     run = fabricated.make(root, fabricated.story(epochs=2))
-    run.hand_to(os.getpid())
+    run.set_owner(os.getpid())
     return run
 
 
 # --- whose runs
 
 
-def test_where_there_are_no_strangers_every_run_is_offered_the_newest_first(desk: Desk) -> None:
-    older, newer = (fabricated.make(desk.profile.runs, []) for _ in range(2))
+def test_where_there_are_no_strangers_every_run_is_offered_the_newest_first(desk: TrainActions) -> None:
+    older, newer = (fabricated.make(desk.profile.runs_dir, []) for _ in range(2))
     os.rename(older.path, older.path.with_name("20200101-000000-resnet18-full-0123456789ab"))
-    assert desk.names({"run": None}) == [newer.name, "20200101-000000-resnet18-full-0123456789ab"]
+    assert desk.list_offered_runs({"run": None}) == [newer.name, "20200101-000000-resnet18-full-0123456789ab"]
 
 
-def test_on_a_space_a_visitor_sees_own_runs_only(space: Desk) -> None:
-    mine, other = (fabricated.make(space.profile.runs, fabricated.story()) for _ in range(2))
-    assert space.names({"run": None}) == []
-    assert space.names({"run": mine.name, "mine": [mine.name]}) == [mine.name]
-    assert other.name not in str(space.choices({"mine": [mine.name]}))
-    assert space.look({"run": None}).status == "none"
+def test_on_a_space_a_visitor_sees_own_runs_only(space: TrainActions) -> None:
+    mine, other = (fabricated.make(space.profile.runs_dir, fabricated.story()) for _ in range(2))
+    assert space.list_offered_runs({"run": None}) == []
+    assert space.list_offered_runs({"run": mine.name, "mine": [mine.name]}) == [mine.name]
+    assert other.name not in str(space.list_run_choices({"mine": [mine.name]}))
+    assert space.take_snapshot({"run": None}).status == "none"
 
 
 @pytest.mark.parametrize("name", ["latest", "", "2026", "../secret", "/etc", None, 3, ["a"], {"run": 1}])
-def test_only_a_whole_name_opens_a_run(space: Desk, name: object) -> None:
-    fabricated.make(space.profile.runs, fabricated.story())
-    assert space.chosen({"run": name}) is None
-    assert space.names({"mine": name}) == []
-    assert space.chosen(name) is None
+def test_only_a_whole_name_opens_a_run(space: TrainActions, name: object) -> None:
+    fabricated.make(space.profile.runs_dir, fabricated.story())
+    assert space.get_selected_run({"run": name}) is None
+    assert space.list_offered_runs({"mine": name}) == []
+    assert space.get_selected_run(name) is None
 
 
-def test_a_page_without_a_run_finds_the_one_at_work_on_a_local_start_only(desk: Desk, space: Desk) -> None:
-    run = at_work(desk.profile.runs)
-    assert desk.look({"run": None}).run == run.name
-    assert space.look({"run": None}).run == ""
+def test_a_page_without_a_run_finds_the_one_at_work_on_a_local_start_only(
+    desk: TrainActions, space: TrainActions
+) -> None:
+    run = at_work(desk.profile.runs_dir)
+    assert desk.take_snapshot({"run": None}).run_name == run.name
+    assert space.take_snapshot({"run": None}).run_name == ""
 
 
 # --- start, stop, resume
 
 
-def test_start_runs_the_command_that_was_shown(desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_runs_the_command_that_was_shown(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spawned: list[list[str]] = []
 
     def spawn(words: list[str], run: Run) -> Run:
         spawned.append(words)
         return run
 
-    monkeypatch.setattr(launch, "_spawn", spawn)
-    given = [*DATA, *inputs(**form.shown(TrainConfig(mode="full", epochs=3)))]
-    _, shown = desk.said_before(widgets, given)
-    run = desk.start(desk.settings(widgets, given)[1])
+    monkeypatch.setattr(launch, "spawn_process", spawn)
+    given = [*DATA, *inputs(**form.get_field_values(TrainConfig(mode="full", epochs=3)))]
+    _, shown = desk.render_preflight(widgets, given)
+    run = desk.start_training(desk.parse_inputs(widgets, given)[1])
     assert shlex.split(shown) == spawned[0]
     assert spawned[0][3:] == [
         *("train", "--data", str(desk.profile.data_root / "pictures")),  # type: ignore[operator]
         *("--backbone", "tf_efficientnet_lite0", "--mode", "full", "--epochs", "3"),
-        *("--runs", str(desk.profile.runs)),
+        *("--runs", str(desk.profile.runs_dir)),
     ]
-    assert run.config().epochs == 3
+    assert run.load_config().epochs == 3
 
 
-def test_one_training_at_a_time(desk: Desk, space: Desk) -> None:
-    run = at_work(desk.profile.runs)
+def test_one_training_at_a_time(desk: TrainActions, space: TrainActions) -> None:
+    run = at_work(desk.profile.runs_dir)
     with pytest.raises(RunError) as caught:
-        desk.start(TrainConfig(sample="shapes"))
+        desk.start_training(TrainConfig(sample="shapes"))
     assert re.match(r"One training at a time: .*EfficientNet-Lite0, frozen · training is under way", str(caught.value))
     with pytest.raises(RunError, match="Somebody else") as caught:
-        space.start(TrainConfig(sample="shapes"))
+        space.start_training(TrainConfig(sample="shapes"))
     assert run.name[:8] not in str(caught.value), "nothing of another visitor's run is told"
     with pytest.raises(RunError):
-        desk.resume(fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended("stopped")]))
+        desk.resume_training(fabricated.make(desk.profile.runs_dir, [*fabricated.story(), fabricated.ended("stopped")]))
 
 
-def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: Desk) -> None:
-    stopped = fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended("stopped")])
-    finished = fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended("finished")])
-    assert desk.resume(stopped) is stopped
+def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: TrainActions) -> None:
+    stopped = fabricated.make(desk.profile.runs_dir, [*fabricated.story(), fabricated.ended("stopped")])
+    finished = fabricated.make(desk.profile.runs_dir, [*fabricated.story(), fabricated.ended("finished")])
+    assert desk.resume_training(stopped) is stopped
     with pytest.raises(RunError, match="finished"):
-        desk.resume(finished)
+        desk.resume_training(finished)
 
 
-def test_a_run_is_asked_to_stop_or_ended_now(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = at_work(desk.profile.runs)
+def test_a_run_is_asked_to_stop_or_ended_now(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = at_work(desk.profile.runs_dir)
     ended: list[Run] = []
-    monkeypatch.setattr(launch, "end", ended.append)
-    desk.stop(run, now=False)
-    assert (run.stop_asked(), ended) == (True, [])
-    desk.stop(run, now=True)
+    monkeypatch.setattr(launch, "terminate_run", ended.append)
+    desk.stop_training(run, by_force=False)
+    assert (run.is_stop_requested(), ended) == (True, [])
+    desk.stop_training(run, by_force=True)
     assert ended == [run]
 
 
-def test_nothing_else_starts_while_one_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_work(desk.profile.runs)
-    later = machine.awake() + 200
-    monkeypatch.setattr(machine, "awake", lambda: later)
+def test_nothing_else_starts_while_one_hangs(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work(desk.profile.runs_dir)
+    later = machine.read_awake_clock() + 200
+    monkeypatch.setattr(machine, "read_awake_clock", lambda: later)
     with pytest.raises(RunError, match="no sign of life is under way"):
-        desk.start(TrainConfig(sample="shapes"))
+        desk.start_training(TrainConfig(sample="shapes"))
 
 
-def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: Desk) -> None:
+def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: TrainActions) -> None:
     with gr.Blocks():
-        widgets = form.build(space=True, minutes=10.0)
-    values = form.shown(TrainConfig(), space=True) | {"max_minutes": 600}
-    _, settings = space.settings(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values(), None])
+        widgets = form.build_form(is_space=True, limit_minutes=10.0)
+    values = form.get_field_values(TrainConfig(), is_space=True) | {"max_minutes": 600}
+    _, settings = space.parse_inputs(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values(), None])
     assert (settings.max_minutes, settings.data, settings.sample) == (10.0, "", "shapes")
     with pytest.raises(DataError):
-        space.settings(widgets, ["folder", "/etc", 0.15, 0.15, *values.values(), None])
+        space.parse_inputs(widgets, ["folder", "/etc", 0.15, 0.15, *values.values(), None])
 
 
 # --- before the start
 
 
 def test_facts_tell_pictures_parameters_weights_and_time(
-    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = [*DATA, *inputs()]
-    assert "not looked at yet" in desk.said_before(widgets, given)[0]
-    data_choice.scan(desk.source(DATA))
-    text = desk.said_before(widgets, given)[0]
+    assert "not looked at yet" in desk.render_preflight(widgets, given)[0]
+    data_choice.scan_source(desk.parse_source(DATA))
+    text = desk.render_preflight(widgets, given)[0]
     assert "3 classes, 18 pictures to learn from, 3 to check" in text
     assert "3,843 of 3.4 M learn" in text
     assert "here, nothing to download" in text
     assert "being measured" in text
-    monkeypatch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=83.0, images_per_second=190.4))
-    assert "about 1 min 23 s on this machine (190 pictures/s)" in desk.said_before(widgets, given)[0]
+    monkeypatch.setattr(
+        time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=83.0, images_per_second=190.4)
+    )
+    assert "about 1 min 23 s on this machine (190 pictures/s)" in desk.render_preflight(widgets, given)[0]
 
 
-def test_weights_that_are_not_here_are_announced_with_their_size(desk: Desk, widgets: form.Form) -> None:
-    assert "14 MB, once" in desk.said_before(widgets, [*DATA, *inputs(backbone="mobilenet_v2")])[0]
-    scratch = desk.said_before(widgets, [*DATA, *inputs(backbone="mobilenet_v2", mode="scratch")])[0]
+def test_weights_that_are_not_here_are_announced_with_their_size(desk: TrainActions, widgets: form.ConfigForm) -> None:
+    assert "14 MB, once" in desk.render_preflight(widgets, [*DATA, *inputs(backbone="mobilenet_v2")])[0]
+    scratch = desk.render_preflight(widgets, [*DATA, *inputs(backbone="mobilenet_v2", mode="scratch")])[0]
     assert "random, nothing to download" in scratch
 
 
 def test_a_model_of_timm_is_looked_up_beside_the_page(
-    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = dataclasses.replace(backbones.get("resnet18"), name="timm/some", title="some", licence="mit", cam="")
-    monkeypatch.setattr(backbones, "_FOUND", {})
+    row = dataclasses.replace(
+        backbones.get_backbone_spec("resnet18"), name="timm/some", title="some", licence="mit", cam=""
+    )
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})
     given = [*DATA, *inputs()[:-1], "timm/some"]
-    assert "is being looked up" in desk.said_before(widgets, given)[0]
-    monkeypatch.setattr(backbones, "_looked_up", lambda _name: row)
-    desk.count(*desk.settings(widgets, given))
-    text, command = desk.said_before(widgets, given)
+    assert "is being looked up" in desk.render_preflight(widgets, given)[0]
+    monkeypatch.setattr(backbones, "query_timm_spec", lambda _name: row)
+    desk.count_images(*desk.parse_inputs(widgets, given))
+    text, command = desk.render_preflight(widgets, given)
     assert "47 MB, once · licence: mit · no heat map" in text
     assert "--backbone timm/some" in command
 
 
 def test_one_that_timm_does_not_have_stands_in_the_way(
-    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(name: str) -> None:
         raise ConfigError("config.timm", name=name, names="others")
 
-    monkeypatch.setattr(backbones, "_FOUND", {})
-    monkeypatch.setattr(backbones, "_looked_up", none)
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})
+    monkeypatch.setattr(backbones, "query_timm_spec", none)
     given = [*DATA, *inputs()[:-1], "timm/nothing"]
-    _, settings = desk.settings(widgets, given)
+    _, settings = desk.parse_inputs(widgets, given)
     with pytest.raises(ConfigError):
-        desk.start(settings)
-    assert run_store.names(desk.profile.runs) == []
-    text, command = desk.said_before(widgets, given)
+        desk.start_training(settings)
+    assert run_store.list_run_names(desk.profile.runs_dir) == []
+    text, command = desk.render_preflight(widgets, given)
     assert "Nearest: others" in text
     assert command == ""
 
 
-def test_layers_are_shown_for_the_classes_of_the_pictures(desk: Desk, widgets: form.Form) -> None:
+def test_layers_are_shown_for_the_classes_of_the_pictures(desk: TrainActions, widgets: form.ConfigForm) -> None:
     given = (*DATA, *inputs(backbone="resnet18"))
-    assert "ResNet-18, Frozen, 10 classes: 5,130 of 11,181,642 parameters learn" in layers.show(desk, widgets, given)
-    data_choice.scan(desk.source(DATA))
-    shown = layers.show(desk, widgets, given)
+    assert "ResNet-18, Frozen, 10 classes: 5,130 of 11,181,642 parameters learn" in layers.render_layers(
+        desk, widgets, given
+    )
+    data_choice.scan_source(desk.parse_source(DATA))
+    shown = layers.render_layers(desk, widgets, given)
     assert "3 classes: 1,539 of" in shown
     assert "<code>layer4.1</code><span>BasicBlock</span>" in shown
     assert "512 × 7 × 7" in shown
     assert shown.count('class="learning"') == 1
-    assert "must lie between" in layers.show(desk, widgets, (*DATA, *inputs(epochs=0)))
+    assert "must lie between" in layers.render_layers(desk, widgets, (*DATA, *inputs(epochs=0)))
 
 
 @pytest.mark.parametrize(
@@ -247,15 +257,15 @@ def test_layers_are_shown_for_the_classes_of_the_pictures(desk: Desk, widgets: f
     ],
 )
 def test_what_stands_in_the_way_is_told_in_one_sentence_and_no_command_is_shown(
-    desk: Desk, widgets: form.Form, data: list[Any], changed: dict[str, Any], says: str
+    desk: TrainActions, widgets: form.ConfigForm, data: list[Any], changed: dict[str, Any], says: str
 ) -> None:
-    text, command = desk.said_before(widgets, [*data, *inputs(**changed)])
+    text, command = desk.render_preflight(widgets, [*data, *inputs(**changed)])
     assert says in text
     assert command == ""
 
 
 def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
-    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[object, ...]] = []
 
@@ -263,48 +273,48 @@ def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
         asked.append(facts[1:])
         raise RunError("run.measure", cause="no memory")
 
-    monkeypatch.setattr(time_estimate, "measure", fail)
+    monkeypatch.setattr(time_estimate, "measure_and_estimate", fail)
     given = [*DATA, *inputs()]
-    data_choice.scan(desk.source(DATA))
+    data_choice.scan_source(desk.parse_source(DATA))
     for _ in range(2):
-        desk.measure(*desk.settings(widgets, given), lambda: True)
-    assert asked == [(desk.source(DATA).folder, 18, 3)]
-    assert "no memory" in desk.said_before(widgets, given)[0]
+        desk.measure_throughput(*desk.parse_inputs(widgets, given), lambda: True)
+    assert asked == [(desk.parse_source(DATA).folder, 18, 3)]
+    assert "no memory" in desk.render_preflight(widgets, given)[0]
 
 
 def test_nothing_is_measured_while_a_training_is_under_way(
-    desk: Desk, widgets: form.Form, monkeypatch: pytest.MonkeyPatch
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data_choice.scan(desk.source(DATA))
-    settings = desk.settings(widgets, [*DATA, *inputs()])
+    data_choice.scan_source(desk.parse_source(DATA))
+    settings = desk.parse_inputs(widgets, [*DATA, *inputs()])
     went_on: list[bool] = []
 
     def measure(*_: object, wanted: Any) -> None:
         went_on.append(wanted())
-        at_work(desk.profile.runs)
+        at_work(desk.profile.runs_dir)
         went_on.append(wanted())
 
-    monkeypatch.setattr(time_estimate, "measure", measure)
-    desk.measure(*settings, lambda: True)
+    monkeypatch.setattr(time_estimate, "measure_and_estimate", measure)
+    desk.measure_throughput(*settings, lambda: True)
     assert went_on == [True, False], "a start ends the measurement"
-    desk.measure(*settings, lambda: True)
+    desk.measure_throughput(*settings, lambda: True)
     assert len(went_on) == 2
 
 
 # --- what a page is sent
 
 
-def sent(desk: Desk, store: object, seen: object) -> tuple[list[Any], object]:
+def sent(desk: TrainActions, store: object, seen: object) -> tuple[list[Any], object]:
     """What is sent to a page that shows `seen`, and what it shows then."""
-    values = tab._show(desk, store, seen)
+    values = tab._refresh_panel(desk, store, seen)
     skip = gr.skip()
     return [value for value in values if value != skip], values[-1] if values[-1] != skip else seen
 
 
-def test_a_page_is_sent_what_is_new_and_nothing_else(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_status, "AGAIN", 0.0)
-    monkeypatch.setattr(actions, "AGAIN", 0.0)
-    run = at_work(desk.profile.runs)
+def test_a_page_is_sent_what_is_new_and_nothing_else(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_status, "SNAPSHOT_MAX_AGE_SECONDS", 0.0)
+    monkeypatch.setattr(actions, "TITLE_MAX_AGE_SECONDS", 0.0)
+    run = at_work(desk.profile.runs_dir)
     store = {"run": run.name}
     everything, seen = sent(desk, store, {})
     assert len(everything) > 8
@@ -316,28 +326,28 @@ def test_a_page_is_sent_what_is_new_and_nothing_else(desk: Desk, monkeypatch: py
 
 
 @pytest.mark.parametrize("seen", [None, 3, "x", {"head": 1}])
-def test_a_page_may_say_anything_of_what_it_shows(desk: Desk, seen: object) -> None:
-    fabricated.make(desk.profile.runs, fabricated.story())
+def test_a_page_may_say_anything_of_what_it_shows(desk: TrainActions, seen: object) -> None:
+    fabricated.make(desk.profile.runs_dir, fabricated.story())
     assert sent(desk, {"run": None}, seen)[0]
 
 
 def test_a_folder_of_runs_that_cannot_be_read_is_told_on_the_page(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    desk: TrainActions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_: object) -> list[str]:
         raise PermissionError(13, "not <yours>")
 
-    monkeypatch.setattr(run_store, "names", refuse)
+    monkeypatch.setattr(run_store, "list_run_names", refuse)
     assert "not &lt;yours&gt;" in str(sent(desk, {"run": "x"}, {})[0])
     assert "cannot be shown" in caplog.text
 
 
-def test_the_curves_are_given_as_a_picture(desk: Desk, tmp_path: Path) -> None:
-    run = fabricated.make(desk.profile.runs, [*fabricated.story(), fabricated.ended()])
-    file = desk.picture({"run": run.name}, tmp_path / "cache")
+def test_the_curves_are_given_as_a_picture(desk: TrainActions, tmp_path: Path) -> None:
+    run = fabricated.make(desk.profile.runs_dir, [*fabricated.story(), fabricated.ended()])
+    file = desk.save_curves_image({"run": run.name}, tmp_path / "cache")
     assert (file.name, file.read_bytes()[:4]) == (f"{run.name}.png", b"\x89PNG")
     with pytest.raises(RunError, match="No run"):
-        desk.picture({"run": None}, tmp_path)
+        desk.save_curves_image({"run": None}, tmp_path)
 
 
 # --- in a browser
@@ -353,10 +363,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     root = place / "runs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
-        patch.setattr(sample_sets, "ensure", lambda name, **_: _pictures(place / name))
-        patch.setattr(time_estimate, "known", lambda *_: Estimate(seconds=12.0, images_per_second=190.0))
-        demo = build_app(Profile(place, root))
-        options = serve.launch_options(Profile(place, root))
+        patch.setattr(sample_sets, "ensure_sample_set", lambda name, **_: _pictures(place / name))
+        patch.setattr(
+            time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=12.0, images_per_second=190.0)
+        )
+        demo = build_app(ServerProfile(place, root))
+        options = serve.build_launch_options(ServerProfile(place, root))
         _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
         yield SimpleNamespace(url=url, runs=root)
         demo.close(verbose=False)
@@ -390,7 +402,7 @@ def test_the_form_follows_backbone_and_mode_and_loses_nothing_over_a_slip(page: 
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--backbone convnext_tiny --mode full --runs"))
     for theme in ("rates", "end"):
-        page.get_by_text(messages.text(f"theme.{theme}"), exact=True).click()
+        page.get_by_text(messages.get_text(f"theme.{theme}"), exact=True).click()
     page.locator("#train-seed input").fill("7")
     expect(command).to_have_value(re.compile("--seed 7 --runs"))
     page.locator("#train-warmup").get_by_role("button", name="Reset to default value").click()
@@ -402,7 +414,7 @@ def test_the_form_follows_backbone_and_mode_and_loses_nothing_over_a_slip(page: 
     expect(page.locator("#train-facts")).to_contain_text('"Epochs" is 0: it must lie between 1 and 10000.')
     page.locator("#train-start").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text('"Epochs" is 0')
-    assert run_store.names(lab.runs) == []
+    assert run_store.list_run_names(lab.runs) == []
     epochs.fill("2")
     expect(command).to_have_value(re.compile("--mode full --epochs 2 --seed 7 --runs"))
 
@@ -449,9 +461,9 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
     # Stop is a wish until the process heeds it.
     page.locator("#train-stop").click()
     expect(page.locator("#train-progress .word")).to_have_text("Stopping")
-    assert run.stop_asked()
+    assert run.is_stop_requested()
     fabricated.write(run, [fabricated.ended("stopped")])
-    run.release()
+    run.release_ownership()
     expect(page.locator("#train-progress .word")).to_have_text("Stopped")
     expect(page.locator("#train-resume")).to_be_enabled()
     expect(page.locator("#train-start")).to_be_enabled()
@@ -475,20 +487,20 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
 def test_one_that_hangs_is_ended_by_force_and_one_that_is_killed_says_so(
     page: Page, lab: SimpleNamespace, stage: Stage, monkeypatch: pytest.MonkeyPatch, screenshots: Path
 ) -> None:
-    monkeypatch.setattr(launch, "PATIENCE", 1.5)
-    clock = SimpleNamespace(stands=0.0, awake=machine.awake)
-    monkeypatch.setattr(machine, "awake", lambda: clock.stands or clock.awake())
+    monkeypatch.setattr(launch, "TERMINATE_TIMEOUT_SECONDS", 1.5)
+    clock = SimpleNamespace(stands=0.0, awake=machine.read_awake_clock)
+    monkeypatch.setattr(machine, "read_awake_clock", lambda: clock.stands or clock.awake())
     run = stage.start(lab.runs, DEAF)
-    until(lambda: run.tail()[0])
+    until(lambda: run.read_events()[0])
     fabricated.write(run, fabricated.story(epochs=2))
     open_train(page, lab)
     word, detail = page.locator("#train-progress .word"), page.locator("#train-progress .detail")
     expect(word).to_have_text("Training")
 
     clock.stands = clock.awake()
-    heard = run.pulse()
+    heard = run.read_last_beat()
     assert heard is not None
-    clock.stands += 200.5 - heard.silence
+    clock.stands += 200.5 - heard.silence_seconds
     expect(word).to_have_text("No sign of life")
     expect(detail).to_contain_text("Nothing was heard for 3 min 20 s")
     stop = page.locator("#train-stop")
@@ -504,13 +516,13 @@ def test_one_that_hangs_is_ended_by_force_and_one_that_is_killed_says_so(
     expect(stop).to_have_text("Stop")
     expect(stop).to_be_disabled()
     expect(page.locator("#train-resume")).to_be_enabled()
-    assert not run.alive()
+    assert not run.is_process_alive()
 
     clock.stands = 0.0
     stage.code = DEAF.replace("time.sleep", "print('reading <b>', flush=True); time.sleep")
     page.locator("#train-resume").click()
     expect(stop).to_be_enabled()
-    until(lambda: "reading" in run.log.read_text())
+    until(lambda: "reading" in run.log_path.read_text())
     stage.processes[-1].kill()
     expect(word).to_have_text("Killed")
     expect(detail).to_contain_text("The process was killed (SIGKILL)")

@@ -20,8 +20,8 @@ from ftlab.inference import predictor
 from ftlab.runs import run_store
 from ftlab.training.loop import train
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import Profile
-from ftlab.ui.dataset.actions import Shop
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.dataset.actions import DatasetActions
 
 CHANGING = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.chown", "os.utime", "os.truncate"}
 CHANGING |= {"os.link", "os.symlink", "os.setxattr", "os.removexattr", "shutil.rmtree", "shutil.move"}
@@ -82,28 +82,28 @@ def read_only(tiny_folder: Path) -> Iterator[Path]:
 def test_nothing_that_ftlab_does_changes_the_data_folder(
     read_only: Path, tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch, one_thread: None
 ) -> None:
-    row = backbones.get("mobilenet_v2")
-    monkeypatch.setitem(backbones.TABLE, row.name, dataclasses.replace(row, side=64, resize=72))
+    row = backbones.get_backbone_spec("mobilenet_v2")
+    monkeypatch.setitem(backbones.BACKBONES, row.name, dataclasses.replace(row, side=64, resize=72))
     before = state(read_only)
     watch.seen.clear()
     watch.folder = str(read_only)
 
     assert main.main(["scan", str(read_only)]) == 0
-    shop = Shop(Profile(tmp_path, tmp_path / "runs"))
-    data_choice._scans.clear()
+    shop = DatasetActions(ServerProfile(tmp_path, tmp_path / "runs"))
+    data_choice.scan_futures.clear()
     given = ("folder", str(read_only), 0.25, 0.25)
-    assert "lone" in shop.look(*given)[0]
-    assert "<img" in shop.first(*given, "", "")[1]
-    shop.shelf(f"{read_only}{os.sep}")
+    assert "lone" in shop.show_dataset(*given)[0]
+    assert "<img" in shop.show_first_page(*given, "", "")[1]
+    shop.render_listing(f"{read_only}{os.sep}")
     knobs: dict[str, Any] = {"epochs": 1, "batch_size": 8, "backbone": row.name, "threads": 1}
     for mode in ("frozen", "scratch"):
-        run = run_store.create(tmp_path / "runs", TrainConfig(data=str(read_only), mode=mode, **knobs))
-        for event in train(run.config(), run, weights=False):
-            run.append(event)
-        assert run.status() == "finished"
+        run = run_store.create_run(tmp_path / "runs", TrainConfig(data=str(read_only), mode=mode, **knobs))
+        for event in train(run.load_config(), run, pretrained=False):
+            run.append_event(event)
+        assert run.get_status() == "finished"
     picture = read_only / "amber" / "amber_1.jpg"
-    assert predictor.load(run).look(picture)[0]
-    assert len(evaluate.inspect(run, datasets.of_split(run, "test")).outcome.labels) > 0
+    assert predictor.load_predictor(run).predict_and_explain(picture)[0]
+    assert len(evaluate.evaluate_with_decision(run, datasets.load_split_dataset(run, "test")).result.labels) > 0
 
     watch.folder = None
     assert watch.seen == []

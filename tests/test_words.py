@@ -14,7 +14,7 @@ from ftlab.core import errors, messages
 
 SOURCES = sorted(Path(messages.__file__).parents[2].rglob("*.py"))
 ERRORS = {name for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, errors.FtlabError)}
-ENGLISH = messages.table("en")
+ENGLISH = messages.load_messages("en")
 TEMPLATES = {"curve.at"}
 """Sentences that the page's own script fills in."""
 
@@ -89,30 +89,35 @@ def test_a_problem_always_has_a_remedy() -> None:
     assert problems == remedies
 
 
-@pytest.mark.parametrize("code", messages.languages())
+@pytest.mark.parametrize("code", messages.list_languages())
 def test_a_language_has_no_key_and_no_value_that_english_lacks(code: str) -> None:
-    table = messages.table(code)
+    table = messages.load_messages(code)
     assert set(table) <= set(ENGLISH)
     assert not [key for key, sentence in table.items() if placeholders(sentence) - placeholders(ENGLISH[key])]
     assert not [key for key, sentence in table.items() if not sentence or sentence != sentence.strip()]
 
 
 def test_values_are_filled_in_as_they_are() -> None:
-    assert messages.text("error.data.not_a_folder", folder="{odd} <b>%s</b>").startswith("{odd} <b>%s</b> is a file.")
-    assert messages.text("error.config.shares", val=0.25, test=0.8).startswith("Validation (25%) and test (80%)")
+    assert messages.get_text("error.data.not_a_folder", folder="{odd} <b>%s</b>").startswith(
+        "{odd} <b>%s</b> is a file."
+    )
+    assert messages.get_text("error.config.shares", val=0.25, test=0.8).startswith("Validation (25%) and test (80%)")
 
 
 def test_a_name_stays_in_its_line_and_in_its_place() -> None:
-    assert messages.one_line("a\nb\tc\x1b[0m\u202ed\u2069\u2028\x85") == r"a\x0ab\x09c\x1b[0m\u202ed\u2069\u2028\x85"
-    assert messages.one_line("Käfer שלום نمل 한국 💙 -") == "Käfer שלום نمل 한국 💙 -"
-    assert messages.one_line(Path("a") / "b") == str(Path("a") / "b")
+    assert (
+        messages.escape_control_chars("a\nb\tc\x1b[0m\u202ed\u2069\u2028\x85")
+        == r"a\x0ab\x09c\x1b[0m\u202ed\u2069\u2028\x85"
+    )
+    assert messages.escape_control_chars("Käfer שלום نمل 한국 💙 -") == "Käfer שלום نمل 한국 💙 -"
+    assert messages.escape_control_chars(Path("a") / "b") == str(Path("a") / "b")
 
 
 def test_a_key_or_a_value_that_is_missing_is_a_bug() -> None:
     with pytest.raises(KeyError):
-        messages.text("error.data.of_another_world")
+        messages.get_text("error.data.of_another_world")
     with pytest.raises(KeyError):
-        messages.text("error.data.missing", file="x")
+        messages.get_text("error.data.missing", file="x")
 
 
 def test_another_language_falls_back_to_english_sentence_by_sentence(
@@ -121,13 +126,13 @@ def test_another_language_falls_back_to_english_sentence_by_sentence(
     (tmp_path / "en.toml").write_text('[a]\none = "One {n}"\ntwo = "Two"\n', encoding="utf-8")
     (tmp_path / "zh.toml").write_text('[a]\none = "一 {n}"\n', encoding="utf-8")
     monkeypatch.setattr(messages, "__file__", str(tmp_path / "__init__.py"))
-    messages.table.cache_clear()
+    messages.load_messages.cache_clear()
     try:
-        assert messages.languages() == ["en", "zh"]
-        assert messages.text("a.one", n=1) == "One 1"
+        assert messages.list_languages() == ["en", "zh"]
+        assert messages.get_text("a.one", n=1) == "One 1"
         monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
-        assert (messages.text("a.one", n=1), messages.text("a.two")) == ("一 1", "Two")
+        assert (messages.get_text("a.one", n=1), messages.get_text("a.two")) == ("一 1", "Two")
         monkeypatch.setenv("FTLAB_LANGUAGE", "../zh")
-        assert messages.language() == "en"
+        assert messages.current_language() == "en"
     finally:
-        messages.table.cache_clear()
+        messages.load_messages.cache_clear()

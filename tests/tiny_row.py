@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ftlab.config.backbones import Backbone
+from ftlab.config.backbones import BackboneSpec
 
-TINY = Backbone(
+TINY = BackboneSpec(
     name="test_resnet", title="Tiny", source="timm", weights="", weights_file="", megabytes=0, licence="", resize=40,
     side=32, head="fc", width=96, parameters=373_360, cam="layer4", speed=1000,
 )  # fmt: skip

@@ -90,7 +90,7 @@ class Writes:
     def __init__(self, point: Point | None) -> None:
         self.point, self.counts = point, Counter[str]()
         self.put("write_text", Path, "write_text", OSError(errno.ENOSPC, "No space left on device"))
-        self.put("append", Run, "append", OSError(errno.ENOSPC, "No space left on device"))
+        self.put("append", Run, "append_event", OSError(errno.ENOSPC, "No space left on device"))
         # A killed process loses nothing of what it gave to the system, so waiting for the disk would show nothing here.
         os.fsync = lambda fd: None
         self.put("fsync", os, "fsync", OSError(errno.ENOSPC, "No space left on device"))
@@ -109,7 +109,7 @@ class Writes:
                 os.kill(os.getpid(), signal.SIGKILL)
             if how == "full":
                 if call == "append":  # as the method itself tells it
-                    with given[0].writing():
+                    with given[0].translate_write_errors():
                         raise full
                 raise full
             told = real(*given, **more)
@@ -154,11 +154,11 @@ def child(run: Run, point: Point | None = None, told: int | None = None) -> int:
     status = 1
     try:
         os.setsid()
-        with open(run.log, "ab") as log:
+        with open(run.log_path, "ab") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         writes = Writes(point)
-        train_process.follow(run, run.config())
+        train_process.run_training(run, run.load_config())
         if told is not None:
             os.write(told, json.dumps(writes.counts).encode())
         status = 0
@@ -179,10 +179,14 @@ def ended(pid: int) -> int:
 
 def result(run: Run) -> tuple[bytes, bytes, list[dict[str, Any]]]:
     """All that must be equal: best weights, last state, and what was measured."""
-    history = run.history()
+    history = run.load_history()
     clock = ("time", "seconds", "images_per_second")
     rows = [dataclasses.asdict(event) for event in [*history.epochs, *history.steps]]
-    return run.best.read_bytes(), run.last.read_bytes(), [{k: row[k] for k in row if k not in clock} for row in rows]
+    return (
+        run.best_weights_path.read_bytes(),
+        run.last_checkpoint_path.read_bytes(),
+        [{k: row[k] for k in row if k not in clock} for row in rows],
+    )
 
 
 class Bench:
@@ -196,7 +200,7 @@ class Bench:
     def begin(self, way: str, epochs: int, workers: int = 1) -> Run:
         few: dict[str, Any] = {"epochs": epochs, "batch_size": 10, "threads": 1, "workers": workers, "device": "cpu"}
         settings = TrainConfig(data=str(self.pictures), backbone=TINY.name, **few, **WAYS[way])
-        return run_store.create(self.folder / "runs", settings)
+        return run_store.create_run(self.folder / "runs", settings)
 
     def undisturbed(self, way: str, epochs: int) -> tuple[Any, float, dict[str, int]]:
         """Its result, the seconds that it took, and its calls."""
@@ -205,7 +209,7 @@ class Bench:
             run = self.begin(way, epochs)
             read, write = os.pipe()
             began = time.monotonic()
-            assert ended(child(run, told=write)) == 0, run.log.read_text()
+            assert ended(child(run, told=write)) == 0, run.log_path.read_text()
             seconds = time.monotonic() - began
             self.whole[key] = result(run), seconds, json.loads(os.read(read, 65536))
             for end in (read, write):
@@ -215,8 +219,8 @@ class Bench:
     def same(self, run: Run, way: str, epochs: int) -> str:
         """Finish a run; empty if it is then the undisturbed one, else what differs."""
         for _ in range(2):
-            if run.status() != "finished" and (status := ended(child(run))):
-                return f"the resume ended with {status}: {run.log.read_text()[-500:]}"
+            if run.get_status() != "finished" and (status := ended(child(run))):
+                return f"the resume ended with {status}: {run.log_path.read_text()[-500:]}"
         wanted, found = self.undisturbed(way, epochs)[0], result(run)
         names = ("best weights", "last state", "history")
         left = [str(file.name) for file in run.path.rglob("*.part")]
@@ -232,7 +236,7 @@ class Bench:
             status = ended(child(run, point))
             wrong = ""
             if point.how == "full":
-                said = run.log.read_text().strip().splitlines()
+                said = run.log_path.read_text().strip().splitlines()
                 if status != 2 or "No space left" not in said[-1]:
                     wrong = f"ended with {status}: {said[-3:]}"
             elif status != -signal.SIGKILL:
@@ -246,7 +250,7 @@ class Bench:
         seconds = self.undisturbed(way, epochs)[1]
         while met < kills:
             run = self.begin(way, epochs, workers=dice.choice((1, 2, 3)))
-            while met < kills and run.status() != "finished":
+            while met < kills and run.get_status() != "finished":
                 pid = child(run)
                 time.sleep(dice.uniform(0, 0.7 * seconds))
                 os.kill(pid, signal.SIGKILL)
@@ -260,12 +264,12 @@ class Bench:
 def prepare(save_often: Callable[[str, float], None]) -> None:
     """The tiny network, random weights in place of pretrained ones, and a state saved after each step; what every child
     would load for itself is loaded."""
-    messages.table(messages.language())
+    messages.load_messages(messages.current_language())
     gc.freeze()  # a child that looked through all of it for garbage would get a copy of all of it
-    backbones.TABLE[TINY.name] = TINY
-    loop.train = functools.partial(loop.train, weights=False)
-    save_often("_COST_SHARE", 0.0)
-    save_often("_WITHIN_EPOCH", 0.0)
+    backbones.BACKBONES[TINY.name] = TINY
+    loop.train = functools.partial(loop.train, pretrained=False)
+    save_often("SAVE_INTERVAL_FACTOR", 0.0)
+    save_often("MID_EPOCH_SAVE_SECONDS", 0.0)
 
 
 def main() -> int:

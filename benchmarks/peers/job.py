@@ -16,75 +16,75 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pictures, of values in [0, 1]."""
 
 
-def words(doc: str | None, *, batch_size: int, workers: int) -> argparse.ArgumentParser:
+def create_parser(description: str | None, *, batch_size: int, workers: int) -> argparse.ArgumentParser:
     """What every peer can be asked for, each with its own defaults."""
-    asked = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("folder", type=Path, help="with train/ and val/")
-    asked.add_argument("--backbone", default="mobilenet_v2", help="by its name in torchvision")
-    asked.add_argument("--mode", choices=("frozen", "full"), default="frozen")
-    asked.add_argument("--epochs", type=int, default=25)
-    asked.add_argument("--batch-size", type=int, default=batch_size)
-    asked.add_argument("--workers", type=int, default=workers, help="processes that decode")
-    asked.add_argument("--side", type=int, default=224, help="of the pictures that the network sees, in pixels")
-    asked.add_argument("--random", action="store_true", help="begin with random weights")
-    return asked
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="with train/ and val/")
+    parser.add_argument("--backbone", default="mobilenet_v2", help="by its name in torchvision")
+    parser.add_argument("--mode", choices=("frozen", "full"), default="frozen")
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--batch-size", type=int, default=batch_size)
+    parser.add_argument("--workers", type=int, default=workers, help="processes that decode")
+    parser.add_argument("--side", type=int, default=224, help="of the pictures that the network sees, in pixels")
+    parser.add_argument("--random", action="store_true", help="begin with random weights")
+    return parser
 
 
-def cores() -> int:
+def count_cores() -> int:
     """The processor's cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def device() -> torch.device:
+def select_device() -> torch.device:
     """A card, where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def shorter(side: int) -> int:
+def compute_resize_side(side: int) -> int:
     """To which the shorter side of a picture is scaled before its middle is cut out: 256 pixels for 224."""
     return side * 256 // 224
 
 
-def network(options: argparse.Namespace, classes: int) -> nn.Module:
+def build_network(options: argparse.Namespace, class_count: int) -> nn.Module:
     """The backbone with a new last linear layer, wherever that stands; all else rests where it is frozen."""
     net: nn.Module = models.get_model(options.backbone, weights=None if options.random else "IMAGENET1K_V1")
     if options.mode == "frozen":
         net.requires_grad_(False)
-    name, last = [(name, part) for name, part in net.named_modules() if isinstance(part, nn.Linear)][-1]
-    net.set_submodule(name, nn.Linear(last.in_features, classes))
+    name, last_linear = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+    net.set_submodule(name, nn.Linear(last_linear.in_features, class_count))
     return net
 
 
-def learning(net: nn.Module) -> list[nn.Parameter]:
+def list_trainable_parameters(net: nn.Module) -> list[nn.Parameter]:
     """The parameters that do not rest."""
     return [parameter for parameter in net.parameters() if parameter.requires_grad]
 
 
-def accuracy(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+def compute_accuracy(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """The share of pictures that a network in evaluation names rightly; waits for the device once, at the end.
 
     Args:
         batches: pictures [B, 3, H, W] and labels [B], on the network's device.
     """
     net.eval()
-    counts = [((net(pictures).argmax(1) == labels).sum(), len(labels)) for pictures, labels in batches]
-    return int(sum(right for right, _ in counts)) / sum(seen for _, seen in counts)
+    counts = [((net(images).argmax(1) == labels).sum(), len(labels)) for images, labels in batches]
+    return int(sum(correct for correct, _ in counts)) / sum(total for _, total in counts)
 
 
-def run(epochs: int, began: float, epoch: Callable[[], float]) -> None:
+def run_training(epoch_count: int, start_time: float, train_epoch: Callable[[], float]) -> None:
     """Train, and print what came of it: a line of JSON with the best accuracy and the seconds.
 
     Args:
-        began: when the job did, by `time.monotonic`.
-        epoch: trains once through, and gives the validation's accuracy.
+        start_time: when the job did, by `time.monotonic`.
+        train_epoch: trains once through, and gives the validation's accuracy.
     """
     best, seconds = 0.0, []
-    for _ in range(epochs):
-        start = time.monotonic()
-        best = max(best, epoch())
-        seconds.append(time.monotonic() - start)
-    print(json.dumps({"best": best, "seconds": time.monotonic() - began, "epoch_seconds": seconds}))
+    for _ in range(epoch_count):
+        epoch_start = time.monotonic()
+        best = max(best, train_epoch())
+        seconds.append(time.monotonic() - epoch_start)
+    print(json.dumps({"best": best, "seconds": time.monotonic() - start_time, "epoch_seconds": seconds}))

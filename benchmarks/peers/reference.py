@@ -31,97 +31,109 @@ from torchvision.transforms import v2
 from benchmarks.peers import job
 
 
-def main(given: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and print what came of it."""
-    asked = job.words(__doc__, batch_size=32, workers=job.cores())
-    asked.add_argument("--rate", type=float, help="the highest (default: 0.5 × batch size / 1024)")
-    asked.add_argument("--weight-decay", type=float, default=1e-4)
-    asked.add_argument("--label-smoothing", type=float, default=0.1)
-    asked.add_argument("--warmup", type=int, default=5, help="epochs, at most a fifth of all")
-    asked.add_argument("--erase", type=float, default=0.0, help="share of pictures with a part erased")
-    asked.add_argument(
+    parser = job.create_parser(__doc__, batch_size=32, workers=job.count_cores())
+    parser.add_argument("--rate", type=float, help="the highest (default: 0.5 × batch size / 1024)")
+    parser.add_argument("--weight-decay", type=float, default=1e-4)
+    parser.add_argument("--label-smoothing", type=float, default=0.1)
+    parser.add_argument("--warmup", type=int, default=5, help="epochs, at most a fifth of all")
+    parser.add_argument("--erase", type=float, default=0.0, help="share of pictures with a part erased")
+    parser.add_argument(
         "--ema", type=float, default=0.0, help="decay of an average of the weights, which is then judged"
     )
-    asked.add_argument("--tuned", action="store_true", help="a well-tuned DataLoader loop")
-    asked.add_argument("--compile", action="store_true", help="compile the network")
-    options = asked.parse_args(given)
-    began = time.monotonic()
+    parser.add_argument("--tuned", action="store_true", help="a well-tuned DataLoader loop")
+    parser.add_argument("--compile", action="store_true", help="compile the network")
+    options = parser.parse_args(arguments)
+    start = time.monotonic()
     torch.manual_seed(0)
-    device = job.device()
-    card = device.type == "cuda"
-    if card:
+    device = job.select_device()
+    use_cuda = device.type == "cuda"
+    if use_cuda:
         torch.backends.cudnn.benchmark = True
-    layout = torch.channels_last if card or options.tuned else torch.contiguous_format
-    loaders = {part: _loader(options, part, card) for part in ("train", "val")}
-    net = job.network(options, len(loaders["train"].dataset.classes))  # type: ignore[attr-defined]
-    net.to(device, memory_format=layout)  # type: ignore[call-overload]
-    average = (
+    memory_format = torch.channels_last if use_cuda or options.tuned else torch.contiguous_format
+    loaders = {split: _build_loader(options, split, use_cuda) for split in ("train", "val")}
+    net = job.build_network(options, len(loaders["train"].dataset.classes))  # type: ignore[attr-defined]
+    net.to(device, memory_format=memory_format)  # type: ignore[call-overload]
+    ema_model = (
         AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True) if options.ema else None
     )
     if options.compile:
         net.compile()
     optimizer = torch.optim.SGD(
-        job.learning(net), lr=options.rate or 0.5 * options.batch_size / 1024,
+        job.list_trainable_parameters(net), lr=options.rate or 0.5 * options.batch_size / 1024,
         momentum=0.9, weight_decay=options.weight_decay, fused=options.tuned or None,
     )  # fmt: skip
-    schedule = _schedule(optimizer, options, len(loaders["train"]))
+    scheduler = _build_scheduler(optimizer, options, len(loaders["train"]))
     criterion = nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
-    mean, std = (255 * torch.tensor(one, device=device).view(3, 1, 1) for one in (job.MEAN, job.STD))
-    half = torch.autocast(device.type, torch.bfloat16, enabled=card)
+    mean, std = (
+        255 * torch.tensor(statistic, device=device).view(3, 1, 1)
+        for statistic in (job.IMAGENET_MEAN, job.IMAGENET_STD)
+    )
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_cuda)
 
-    def batches(part: str) -> Iterator[tuple[Tensor, Tensor]]:
-        for pictures, labels in loaders[part]:
-            moved = pictures.to(device, memory_format=layout, non_blocking=card)
-            yield (moved - mean) / std if options.tuned else moved, labels.to(device, non_blocking=card)
+    def iterate_batches(split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in loaders[split]:
+            inputs = images.to(device, memory_format=memory_format, non_blocking=use_cuda)
+            yield (inputs - mean) / std if options.tuned else inputs, labels.to(device, non_blocking=use_cuda)
 
-    def epoch() -> float:
+    def train_epoch() -> float:
         net.train()
-        for pictures, labels in batches("train"):
-            with half:
-                loss = criterion(net(pictures), labels)
+        for images, labels in iterate_batches("train"):
+            with autocast:
+                loss = criterion(net(images), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
-            if average:
-                average.update_parameters(net)
-        with torch.inference_mode(), half:
-            return job.accuracy(average or net, batches("val"))
+            scheduler.step()
+            if ema_model:
+                ema_model.update_parameters(net)
+        with torch.inference_mode(), autocast:
+            return job.compute_accuracy(ema_model or net, iterate_batches("val"))
 
-    job.run(options.epochs, began, epoch)
+    job.run_training(options.epochs, start, train_epoch)
 
 
-def _loader(options: argparse.Namespace, part: str, card: bool) -> DataLoader[Any]:
-    training = part == "train"
-    ahead: dict[str, Any] = {"persistent_workers": True} if options.workers else {}
+def _build_loader(options: argparse.Namespace, split: str, pin_memory: bool) -> DataLoader[Any]:
+    is_training = split == "train"
+    worker_options: dict[str, Any] = {"persistent_workers": True} if options.workers else {}
     if options.workers and options.tuned:
-        ahead["prefetch_factor"] = 4
+        worker_options["prefetch_factor"] = 4
     return DataLoader(
-        datasets.ImageFolder(str(options.folder / part), _prepared(options, training)),
-        batch_size=options.batch_size * (1 if training or not options.tuned else 4),
-        shuffle=training, num_workers=options.workers, pin_memory=card, **ahead,
+        datasets.ImageFolder(str(options.folder / split), _build_transform(options, is_training)),
+        batch_size=options.batch_size * (1 if is_training or not options.tuned else 4),
+        shuffle=is_training, num_workers=options.workers, pin_memory=pin_memory, **worker_options,
     )  # fmt: skip
 
 
-def _prepared(options: argparse.Namespace, training: bool) -> v2.Compose:
+def _build_transform(options: argparse.Namespace, is_training: bool) -> v2.Compose:
     """A picture's way to a tensor [3, side, side]: normalised float32, or uint8 where the device normalises."""
     side = options.side
-    varied = [v2.RandomResizedCrop(side, antialias=True), v2.RandomHorizontalFlip()]
-    steps: list[nn.Module] = varied if training else [v2.Resize(job.shorter(side), antialias=True), v2.CenterCrop(side)]
-    steps.append(v2.PILToTensor())
+    augmentations = [v2.RandomResizedCrop(side, antialias=True), v2.RandomHorizontalFlip()]
+    transforms: list[nn.Module] = (
+        augmentations
+        if is_training
+        else [v2.Resize(job.compute_resize_side(side), antialias=True), v2.CenterCrop(side)]
+    )
+    transforms.append(v2.PILToTensor())
     if not options.tuned:
-        steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(job.MEAN, job.STD)]
-    if training and options.erase:
-        steps.append(v2.RandomErasing(options.erase))
-    return v2.Compose(steps)
+        transforms += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(job.IMAGENET_MEAN, job.IMAGENET_STD)]
+    if is_training and options.erase:
+        transforms.append(v2.RandomErasing(options.erase))
+    return v2.Compose(transforms)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, options: argparse.Namespace, steps: int) -> LRScheduler:
+def _build_scheduler(
+    optimizer: torch.optim.Optimizer, options: argparse.Namespace, steps_per_epoch: int
+) -> LRScheduler:
     """From a hundredth of the rate up in a line, then down to none along a cosine; in steps, not epochs."""
-    every = options.epochs * steps
-    warm = max(1, min(options.warmup * steps, every // 5))
-    parts = [LinearLR(optimizer, 0.01, total_iters=warm), CosineAnnealingLR(optimizer, max(1, every - warm))]
-    return SequentialLR(optimizer, parts, [warm])
+    total_steps = options.epochs * steps_per_epoch
+    warmup_steps = max(1, min(options.warmup * steps_per_epoch, total_steps // 5))
+    schedulers = [
+        LinearLR(optimizer, 0.01, total_iters=warmup_steps),
+        CosineAnnealingLR(optimizer, max(1, total_steps - warmup_steps)),
+    ]
+    return SequentialLR(optimizer, schedulers, [warmup_steps])
 
 
 if __name__ == "__main__":

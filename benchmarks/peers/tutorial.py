@@ -18,45 +18,45 @@ from torchvision import transforms as T
 from benchmarks.peers import job
 
 
-def main(given: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and print what came of it."""
-    options = job.words(__doc__, batch_size=4, workers=4).parse_args(given)
-    began = time.monotonic()
+    options = job.create_parser(__doc__, batch_size=4, workers=4).parse_args(arguments)
+    start = time.monotonic()
     torch.manual_seed(0)
-    device = job.device()
+    device = job.select_device()
     loaders = {
-        part: DataLoader(
-            datasets.ImageFolder(str(options.folder / part), _prepared(part, options.side)),
+        split: DataLoader(
+            datasets.ImageFolder(str(options.folder / split), _build_transform(split, options.side)),
             batch_size=options.batch_size, shuffle=True, num_workers=options.workers,
         )
-        for part in ("train", "val")
+        for split in ("train", "val")
     }  # fmt: skip
-    net = job.network(options, len(loaders["train"].dataset.classes)).to(device)  # type: ignore[attr-defined]
-    optimizer = torch.optim.SGD(job.learning(net), lr=0.001, momentum=0.9)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
+    net = job.build_network(options, len(loaders["train"].dataset.classes)).to(device)  # type: ignore[attr-defined]
+    optimizer = torch.optim.SGD(job.list_trainable_parameters(net), lr=0.001, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
 
-    def batches(part: str) -> Iterator[tuple[Tensor, Tensor]]:
-        for pictures, labels in loaders[part]:
-            yield pictures.to(device), labels.to(device)
+    def iterate_batches(split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in loaders[split]:
+            yield images.to(device), labels.to(device)
 
-    def epoch() -> float:
+    def train_epoch() -> float:
         net.train()
-        for pictures, labels in batches("train"):
+        for images, labels in iterate_batches("train"):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(net(pictures), labels)
+            loss = nn.functional.cross_entropy(net(images), labels)
             loss.backward()
             optimizer.step()
-        schedule.step()
+        scheduler.step()
         with torch.no_grad():
-            return job.accuracy(net, batches("val"))
+            return job.compute_accuracy(net, iterate_batches("val"))
 
-    job.run(options.epochs, began, epoch)
+    job.run_training(options.epochs, start, train_epoch)
 
 
-def _prepared(part: str, side: int) -> T.Compose:
-    varied = [T.RandomResizedCrop(side), T.RandomHorizontalFlip()]
-    size = varied if part == "train" else [T.Resize(job.shorter(side)), T.CenterCrop(side)]
-    return T.Compose([*size, T.ToTensor(), T.Normalize(job.MEAN, job.STD)])
+def _build_transform(split: str, side: int) -> T.Compose:
+    augmentations = [T.RandomResizedCrop(side), T.RandomHorizontalFlip()]
+    geometry = augmentations if split == "train" else [T.Resize(job.compute_resize_side(side)), T.CenterCrop(side)]
+    return T.Compose([*geometry, T.ToTensor(), T.Normalize(job.IMAGENET_MEAN, job.IMAGENET_STD)])
 
 
 if __name__ == "__main__":

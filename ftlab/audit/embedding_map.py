@@ -21,102 +21,107 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ftlab.audit.findings import Map, Point, Shown
-from ftlab.core.errors import PictureError
-from ftlab.core.machine import cores
+from ftlab.audit.findings import EmbeddingMap, ImageRef, MapPoint
+from ftlab.core.errors import ImageError
+from ftlab.core.machine import count_cpu_cores
 from ftlab.data.images import decode
 
-MOST = 800
+MAX_MAP_IMAGES = 800
 """Pictures on a map."""
-FEWEST = 8
-SIDE = 64
+MIN_MAP_IMAGES = 8
+SHEET_CELL_PIXELS = 64
 """Pixels of a thumbnail."""
-_DIRECTIONS = 50
+_PCA_COMPONENTS = 50
 _PERPLEXITY = 30.0
-_STEPS, _EARLY, _EXAGGERATION = 400, 120, 12.0
+_TSNE_STEPS, _EXAGGERATION_STEPS, _EXAGGERATION_FACTOR = 400, 120, 12.0
 
 
-def drawn(files: Sequence[Path], shown: Sequence[Shown], vectors: Tensor) -> Map | None:
+def build_embedding_map(
+    image_paths: Sequence[Path], image_refs: Sequence[ImageRef], embeddings: Tensor
+) -> EmbeddingMap | None:
     """The map of N pictures, None of fewer than eight.
 
     Args:
-        files: of each picture.
-        shown: what is said of it.
-        vectors: float [N, D].
+        image_paths: of each picture.
+        image_refs: what is said of it.
+        embeddings: float [N, D].
     """
-    if len(files) < FEWEST:
+    if len(image_paths) < MIN_MAP_IMAGES:
         return None
-    places = embedded(vectors)
-    low, high = places.min(0).values, places.max(0).values
-    places = (places - low) / (high - low).clamp(min=1e-9)
-    columns = math.ceil(math.sqrt(len(files)))
+    positions = run_tsne(embeddings)
+    low, high = positions.min(0).values, positions.max(0).values
+    positions = (positions - low) / (high - low).clamp(min=1e-9)
+    columns = math.ceil(math.sqrt(len(image_paths)))
     points = tuple(
-        Point(round(x, 4), round(y, 4), at, one)
-        for at, ((x, y), one) in enumerate(zip(places.tolist(), shown, strict=True))
+        MapPoint(round(x, 4), round(y, 4), index, image_ref)
+        for index, ((x, y), image_ref) in enumerate(zip(positions.tolist(), image_refs, strict=True))
     )
-    return Map(points, sheet(files, columns), SIDE, columns)
+    return EmbeddingMap(points, render_thumbnail_sheet(image_paths, columns), SHEET_CELL_PIXELS, columns)
 
 
-def embedded(vectors: Tensor) -> Tensor:
+def run_tsne(embeddings: Tensor) -> Tensor:
     """float [N, D] -> float [N, 2]."""
-    inputs = F.normalize(vectors.float(), dim=1)
+    inputs = F.normalize(embeddings.float(), dim=1)
     inputs = inputs - inputs.mean(0)
-    _, _, directions = torch.linalg.svd(inputs, full_matrices=False)
-    inputs = inputs @ directions[:_DIRECTIONS].T
+    _, _, components = torch.linalg.svd(inputs, full_matrices=False)
+    inputs = inputs @ components[:_PCA_COMPONENTS].T
     count = len(inputs)
-    likely = _likeness(torch.cdist(inputs, inputs).square(), min(_PERPLEXITY, (count - 1) / 3))
-    places = inputs[:, :2] / inputs[:, 0].std().clamp(min=1e-9) * 1e-4
-    moved, gains = torch.zeros_like(places), torch.ones_like(places)
-    rate = max(count / _EXAGGERATION / 4, 10.0)
-    for step in range(_STEPS):
-        kernel = 1 / (1 + torch.cdist(places, places).square())
+    affinities = _compute_affinities(torch.cdist(inputs, inputs).square(), min(_PERPLEXITY, (count - 1) / 3))
+    positions = inputs[:, :2] / inputs[:, 0].std().clamp(min=1e-9) * 1e-4
+    velocity, gains = torch.zeros_like(positions), torch.ones_like(positions)
+    learning_rate = max(count / _EXAGGERATION_FACTOR / 4, 10.0)
+    for step in range(_TSNE_STEPS):
+        kernel = 1 / (1 + torch.cdist(positions, positions).square())
         kernel.fill_diagonal_(0)
-        pull = likely * (_EXAGGERATION if step < _EARLY else 1.0) - kernel / kernel.sum()
-        force = pull * kernel
-        slope = 4 * (force.sum(1, keepdim=True) * places - force @ places)
-        gains = torch.where(slope.sign() != moved.sign(), gains + 0.2, gains * 0.8).clamp(min=0.01)
-        moved = (0.5 if step < _EARLY else 0.8) * moved - rate * gains * slope
-        places = places + moved
-    return places
+        attraction = affinities * (_EXAGGERATION_FACTOR if step < _EXAGGERATION_STEPS else 1.0) - kernel / kernel.sum()
+        force = attraction * kernel
+        gradient = 4 * (force.sum(1, keepdim=True) * positions - force @ positions)
+        gains = torch.where(gradient.sign() != velocity.sign(), gains + 0.2, gains * 0.8).clamp(min=0.01)
+        velocity = (0.5 if step < _EXAGGERATION_STEPS else 0.8) * velocity - learning_rate * gains * gradient
+        positions = positions + velocity
+    return positions
 
 
-def _likeness(squares: Tensor, perplexity: float) -> Tensor:
+def _compute_affinities(squared_distances: Tensor, perplexity: float) -> Tensor:
     """Joint probabilities float [N, N] of squared distances; each picture's own width is found by halving."""
-    count = len(squares)
-    squares = squares.clone()
-    squares.fill_diagonal_(math.inf)
-    scale = squares[squares.isfinite()].mean().clamp(min=1e-12)
+    count = len(squared_distances)
+    squared_distances = squared_distances.clone()
+    squared_distances.fill_diagonal_(math.inf)
+    mean_distance = squared_distances[squared_distances.isfinite()].mean().clamp(min=1e-12)
     low, high = torch.zeros(count, 1), torch.full((count, 1), math.inf)
-    precise = torch.ones(count, 1) / scale
+    precision = torch.ones(count, 1) / mean_distance
     for _ in range(60):
-        found = (-squares * precise).softmax(1)
-        entropy = -(found * found.clamp(min=1e-30).log()).sum(1, keepdim=True)
-        wide = entropy > math.log(perplexity)
-        low, high = torch.where(wide, precise, low), torch.where(wide, high, precise)
-        precise = torch.where(high.isinf(), precise * 2, (low + high) / 2)
-    return ((found + found.T) / (2 * count)).clamp(min=1e-12)
+        conditional = (-squared_distances * precision).softmax(1)
+        entropy = -(conditional * conditional.clamp(min=1e-30).log()).sum(1, keepdim=True)
+        is_too_wide = entropy > math.log(perplexity)
+        low, high = torch.where(is_too_wide, precision, low), torch.where(is_too_wide, high, precision)
+        precision = torch.where(high.isinf(), precision * 2, (low + high) / 2)
+    return ((conditional + conditional.T) / (2 * count)).clamp(min=1e-12)
 
 
-def sheet(files: Sequence[Path], columns: int) -> str:
+def render_thumbnail_sheet(image_paths: Sequence[Path], columns: int) -> str:
     """Thumbnails beside each other, row by row: a JPEG, base64. Grey stands for what cannot be read any more."""
-    rows = -(-len(files) // columns)
-    whole = np.full((rows * SIDE, columns * SIDE, 3), 128, np.uint8)
+    rows = -(-len(image_paths) // columns)
+    canvas = np.full((rows * SHEET_CELL_PIXELS, columns * SHEET_CELL_PIXELS, 3), 128, np.uint8)
 
-    def small(file: Path) -> decode.Pixels | None:
+    def load_thumbnail(image_path: Path) -> decode.ImageArray | None:
         try:
-            pixels = decode.read(file, at_least=SIDE)
-        except PictureError:
+            pixels = decode.read_image(image_path, min_side=SHEET_CELL_PIXELS)
+        except ImageError:
             return None
-        edge = min(pixels.shape[:2])
-        top, left = (pixels.shape[0] - edge) // 2, (pixels.shape[1] - edge) // 2
-        square = pixels[top : top + edge, left : left + edge]
-        return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+        side = min(pixels.shape[:2])
+        y_min, x_min = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+        square = pixels[y_min : y_min + side, x_min : x_min + side]
+        return cv2.resize(square, (SHEET_CELL_PIXELS, SHEET_CELL_PIXELS), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
-    with ThreadPoolExecutor(min(8, cores()), "sheet") as pool:
-        for at, pixels in enumerate(pool.map(small, files)):
+    with ThreadPoolExecutor(min(8, count_cpu_cores()), "sheet") as pool:
+        for index, pixels in enumerate(pool.map(load_thumbnail, image_paths)):
             if pixels is not None:
-                row, column = divmod(at, columns)
-                whole[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE] = pixels
+                row, column = divmod(index, columns)
+                canvas[
+                    row * SHEET_CELL_PIXELS : (row + 1) * SHEET_CELL_PIXELS,
+                    column * SHEET_CELL_PIXELS : (column + 1) * SHEET_CELL_PIXELS,
+                ] = pixels
     stream = io.BytesIO()
-    Image.fromarray(whole).save(stream, "JPEG", quality=72)
+    Image.fromarray(canvas).save(stream, "JPEG", quality=72)
     return base64.b64encode(stream.getvalue()).decode("ascii")

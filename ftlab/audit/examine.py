@@ -15,24 +15,24 @@ import numpy.typing as npt
 import torch
 
 from ftlab.audit import duplicates, embedding_map, embeddings, findings, image_quality, label_errors
-from ftlab.audit.embeddings import Measured
-from ftlab.audit.findings import Finding, Report, Shown
+from ftlab.audit.embeddings import DatasetMeasurements
+from ftlab.audit.findings import AuditReport, Finding, ImageRef
 from ftlab.config import backbones
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.transforms import preprocess
 
-MOST = 20_000
+MAX_AUDITED_IMAGES = 20_000
 """Pictures that are looked at; of more, so many evenly taken."""
-RARE = 3.0
+IMBALANCE_RATIO = 3.0
 """A class with less than a third of the pictures of the largest one is rare: from there on what the training sees of
 the classes differs enough to cost the rare one accuracy (Buda et al., 2018, Neural Networks 106, section 4)."""
-FEW = 10
+MIN_TRAIN_IMAGES = 10
 """Training pictures below which a class is named whatever the others have."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class AuditProgress:
     """How far it is: `stage` is `pictures`, `labels` or `map`, `done` and `total` count in it."""
 
     stage: str
@@ -40,159 +40,191 @@ class Progress:
     total: int
 
 
-def examine(catalog: Catalog, backbone: str = backbones.DEFAULT) -> Iterator[Progress | Report]:
+def audit_dataset(
+    catalog: Catalog, backbone_name: str = backbones.DEFAULT_BACKBONE
+) -> Iterator[AuditProgress | AuditReport]:
     """Look at all pictures: how far it is, at last the report, which is kept too.
 
     Raises:
         WeightsError: the backbone's weights are neither here nor to be had.
         OSError: the report cannot be kept.
     """
-    begun = time.monotonic()
-    every = [(split, item) for split in SPLITS for item in catalog.splits[split]]
-    total = min(len(every), MOST)
-    chosen = [every[place * len(every) // total] for place in range(total)]
-    kept = findings.place(catalog) / f"{backbone.replace('/', '_')}.safetensors"
-    for part in embeddings.measure(catalog, chosen, backbone, kept):
-        if isinstance(part, int):
-            yield Progress("pictures", part, total)
+    start_time = time.monotonic()
+    all_items = [(split, item) for split in SPLITS for item in catalog.splits[split]]
+    total = min(len(all_items), MAX_AUDITED_IMAGES)
+    sampled_items = [all_items[position * len(all_items) // total] for position in range(total)]
+    cache_path = findings.get_report_folder(catalog) / f"{backbone_name.replace('/', '_')}.safetensors"
+    for update in embeddings.measure_images(catalog, sampled_items, backbone_name, cache_path):
+        if isinstance(update, int):
+            yield AuditProgress("pictures", update, total)
         else:
-            measured = part
-    case = _Case(catalog, measured, backbone)
-    found = case.copies() + case.quality()
-    for step in case.labels():
-        if isinstance(step, int):
-            yield Progress("labels", step, label_errors.HEADS)
+            measurements = update
+    audit = _Audit(catalog, measurements, backbone_name)
+    all_findings = audit.find_duplicates() + audit.find_quality_issues()
+    for label_update in audit.find_label_issues():
+        if isinstance(label_update, int):
+            yield AuditProgress("labels", label_update, label_errors.HEAD_COUNT)
         else:
-            found += step
-    found += case.outsiders()
-    yield Progress("map", 0, 1)
-    drawn = case.map(found)
-    report = Report(
+            all_findings += label_update
+    all_findings += audit.find_outliers()
+    yield AuditProgress("map", 0, 1)
+    image_map = audit.build_map(all_findings)
+    report = AuditReport(
         root=str(catalog.root),
-        manifest=catalog.manifest(),
-        backbone=backbone,
-        looked=len(measured.items),
-        left=len(every) - total,
-        unread=tuple(measured.unread),
-        findings=tuple(sorted(found + imbalance(catalog), key=lambda one: findings.KINDS.index(one.kind))),
-        notes=tuple(case.notes),
-        map=drawn,
-        seconds=round(time.monotonic() - begun, 1),
+        manifest=catalog.compute_fingerprint(),
+        backbone=backbone_name,
+        looked=len(measurements.split_items),
+        left=len(all_items) - total,
+        unread=tuple(measurements.unreadable_paths),
+        findings=tuple(
+            sorted(
+                all_findings + find_class_imbalance(catalog),
+                key=lambda finding: findings.FINDING_KINDS.index(finding.kind),
+            )
+        ),
+        notes=tuple(audit.notes),
+        map=image_map,
+        seconds=round(time.monotonic() - start_time, 1),
     )
-    findings.keep(report, catalog)
+    findings.save_report(report, catalog)
     yield report
 
 
-def imbalance(catalog: Catalog) -> list[Finding]:
+def find_class_imbalance(catalog: Catalog) -> list[Finding]:
     """The classes that have far fewer training pictures than the largest, the rarest first."""
-    counts = sorted((row["train"], name) for name, row in catalog.counts().items())
-    most = counts[-1][0]
+    counts = sorted((split_counts["train"], name) for name, split_counts in catalog.count_images().items())
+    largest_count = counts[-1][0]
     return [
-        Finding("imbalance", (), values={"name": name, "count": count, "most": most})
+        Finding("imbalance", (), values={"name": name, "count": count, "most": largest_count})
         for count, name in counts
-        if (count * RARE < most) or count < FEW
+        if (count * IMBALANCE_RATIO < largest_count) or count < MIN_TRAIN_IMAGES
     ]
 
 
-class _Case:
+class _Audit:
     """One data set: what was measured of it, and what follows."""
 
-    def __init__(self, catalog: Catalog, measured: Measured, backbone: str) -> None:
-        self.catalog, self.measured = catalog, measured
-        self.prep = preprocess.of(backbones.get(backbone))
+    def __init__(self, catalog: Catalog, measurements: DatasetMeasurements, backbone_name: str) -> None:
+        self.catalog, self.measurements = catalog, measurements
+        self.prep = preprocess.from_spec(backbones.get_backbone_spec(backbone_name))
         self.notes: list[tuple[str, dict[str, object]]] = []
-        self.labelled = torch.tensor([item.label for _, item in measured.items], dtype=torch.int64)
-        self.blank = image_quality.blank(measured)
-        self.seen = np.nonzero(~self.blank)[0]
-        self.group = np.arange(len(measured.items))
+        self.image_labels = torch.tensor([item.label for _, item in measurements.split_items], dtype=torch.int64)
+        self.is_blank = image_quality.find_blank(measurements)
+        self.visible_indices = np.nonzero(~self.is_blank)[0]
+        self.duplicate_groups = np.arange(len(measurements.split_items))
 
-    def shown(self, index: int) -> Shown:
-        split, item = self.measured.items[index]
-        return Shown(item.path, self.catalog.classes[item.label], split)
+    def make_image_ref(self, index: int) -> ImageRef:
+        split, item = self.measurements.split_items[index]
+        return ImageRef(item.path, self.catalog.classes[item.label], split)
 
-    def copies(self) -> list[Finding]:
+    def find_duplicates(self) -> list[Finding]:
         """Exact and near copies, those across splits first."""
-        exact = duplicates.exact(self.measured, self.seen)
-        again = {index for group in exact for index in group[1:]}
-        once = np.array([index for index in self.seen.tolist() if index not in again], np.intp)
-        near = duplicates.near(self.measured, once)
-        for group in (*near, *exact):
-            self.group[group[1:]] = self.group[group[0]]
-        found = []
-        for kind, groups in (("exact", exact), ("near", near)):
-            made = []
+        exact_groups = duplicates.find_exact_duplicates(self.measurements, self.visible_indices)
+        duplicate_indices = {index for group in exact_groups for index in group[1:]}
+        unique_indices = np.array(
+            [index for index in self.visible_indices.tolist() if index not in duplicate_indices], np.intp
+        )
+        near_groups = duplicates.find_near_duplicates(self.measurements, unique_indices)
+        for group in (*near_groups, *exact_groups):
+            self.duplicate_groups[group[1:]] = self.duplicate_groups[group[0]]
+        all_findings = []
+        for kind, groups in (("exact", exact_groups), ("near", near_groups)):
+            kind_findings = []
             for group in groups:
                 # The first is kept, and training comes first: so what is measured on was never trained on.
-                pictures = tuple(map(self.shown, group))
-                names = {one.name for one in pictures}
-                values = {"count": len(group), "classes": len(names), "splits": len({one.split for one in pictures})}
-                made.append(Finding(kind, pictures, tuple(one.path for one in pictures[1:]), values))
-            found += sorted(made, key=lambda one: (not one.leak, one.values["classes"] == 1))
-        return found
+                image_refs = tuple(map(self.make_image_ref, group))
+                class_names = {entry.name for entry in image_refs}
+                values = {
+                    "count": len(group),
+                    "classes": len(class_names),
+                    "splits": len({entry.split for entry in image_refs}),
+                }
+                kind_findings.append(Finding(kind, image_refs, tuple(entry.path for entry in image_refs[1:]), values))
+            all_findings += sorted(
+                kind_findings, key=lambda entry: (not entry.crosses_splits, entry.values["classes"] == 1)
+            )
+        return all_findings
 
-    def quality(self) -> list[Finding]:
+    def find_quality_issues(self) -> list[Finding]:
         """Blank, tiny, blurred and odd-shaped pictures."""
-        tiny, all_tiny = image_quality.tiny(self.measured, self.prep)
-        odd, all_odd = image_quality.odd(self.measured)
-        wide = image_quality.sizes(self.measured)
-        if all_tiny:
+        is_tiny, dataset_is_tiny = image_quality.find_tiny(self.measurements, self.prep)
+        is_odd, dataset_is_odd = image_quality.find_odd_shaped(self.measurements)
+        image_sizes = image_quality.get_image_sizes(self.measurements)
+        if dataset_is_tiny:
             self.notes.append(("tiny", {"side": self.prep.side}))
-        if all_odd:
+        if dataset_is_odd:
             self.notes.append(("odd", {}))
-        marks = {
-            "blank": self.blank,
-            "tiny": tiny,
-            "odd": odd,
-            "blurry": image_quality.blurred(self.measured, ~self.blank),
+        masks_by_kind = {
+            "blank": self.is_blank,
+            "tiny": is_tiny,
+            "odd": is_odd,
+            "blurry": image_quality.find_blurred(self.measurements, ~self.is_blank),
         }
-        found = []
-        for kind, marked in marks.items():
-            for index in np.nonzero(marked)[0].tolist():
-                width, height = wide[index].tolist()
-                share = round(100 * min(width, height) / max(width, height))
-                values = {"width": width, "height": height, "share": share, "side": self.prep.side}
-                one = self.shown(index)
-                found.append(Finding(kind, (one,), (one.path,), values))
-        return found
+        all_findings = []
+        for kind, mask in masks_by_kind.items():
+            for index in np.nonzero(mask)[0].tolist():
+                width, height = image_sizes[index].tolist()
+                side_percent = round(100 * min(width, height) / max(width, height))
+                values = {"width": width, "height": height, "share": side_percent, "side": self.prep.side}
+                image_ref = self.make_image_ref(index)
+                all_findings.append(Finding(kind, (image_ref,), (image_ref.path,), values))
+        return all_findings
 
-    def labels(self) -> Iterator[int | list[Finding]]:
+    def find_label_issues(self) -> Iterator[int | list[Finding]]:
         """Heads trained so far, at last the labels that are probably wrong."""
-        rare = [name for name, row in self.catalog.counts().items() if sum(row.values()) < label_errors.FOLDS]
-        if rare:
-            self.notes.append(("few", {"count": len(rare), "least": label_errors.FOLDS}))
-        made, found = [], list[label_errors.Suspect]()
-        group = self.group[self.seen]
-        for step in label_errors.suspects(self.measured.vectors[self.seen], self.labelled[self.seen], group):
-            if isinstance(step, int):
-                yield step
+        rare_classes = [
+            name
+            for name, split_counts in self.catalog.count_images().items()
+            if sum(split_counts.values()) < label_errors.FOLD_COUNT
+        ]
+        if rare_classes:
+            self.notes.append(("few", {"count": len(rare_classes), "least": label_errors.FOLD_COUNT}))
+        label_findings, label_issues = [], list[label_errors.LabelIssue]()
+        duplicate_groups = self.duplicate_groups[self.visible_indices]
+        for update in label_errors.find_label_errors(
+            self.measurements.embeddings[self.visible_indices],
+            self.image_labels[self.visible_indices],
+            duplicate_groups,
+        ):
+            if isinstance(update, int):
+                yield update
             else:
-                found = step
-        for one in found:
-            picture = self.shown(int(self.seen[one.index]))
+                label_issues = update
+        for issue in label_issues:
+            image_ref = self.make_image_ref(int(self.visible_indices[issue.index]))
             values = {
-                "name": picture.name,
-                "probable": self.catalog.classes[one.label],
-                "percent": round(100 * one.probable),
-                "given": round(100 * one.given),
+                "name": image_ref.name,
+                "probable": self.catalog.classes[issue.suggested_label],
+                "percent": round(100 * issue.suggested_probability),
+                "given": round(100 * issue.label_probability),
             }
-            made.append(Finding("label", (picture,), (picture.path,), values))
-        yield made
+            label_findings.append(Finding("label", (image_ref,), (image_ref.path,), values))
+        yield label_findings
 
-    def outsiders(self) -> list[Finding]:
+    def find_outliers(self) -> list[Finding]:
         """Pictures far from all others. Copies count once: a stray picture and its copy would vouch for each other."""
-        once: npt.NDArray[np.intp] = np.unique(self.group[self.seen])
-        found = []
-        for place, distance in label_errors.outsiders(self.measured.vectors[once]):
-            picture = self.shown(int(once[place]))
-            found.append(Finding("outsider", (picture,), (picture.path,), {"distance": round(distance, 2)}))
-        return found
+        unique_indices: npt.NDArray[np.intp] = np.unique(self.duplicate_groups[self.visible_indices])
+        all_findings = []
+        for position, distance in label_errors.find_outliers(self.measurements.embeddings[unique_indices]):
+            image_ref = self.make_image_ref(int(unique_indices[position]))
+            all_findings.append(Finding("outsider", (image_ref,), (image_ref.path,), {"distance": round(distance, 2)}))
+        return all_findings
 
-    def map(self, found: list[Finding]) -> findings.Map | None:
+    def build_map(self, all_findings: list[Finding]) -> findings.EmbeddingMap | None:
         """The map of evenly taken pictures, and of those that something was found in."""
-        total, named = len(self.measured.items), {one.path for each in found for one in each.pictures}
-        room = min(total, embedding_map.MOST)
-        even = {place * total // room for place in range(room)} if room else set()
-        flagged = [at for at, (_, item) in enumerate(self.measured.items) if item.path in named and at not in even]
-        taken = sorted(even | set(flagged[: embedding_map.MOST // 4]))
-        files = [self.catalog.path(self.measured.items[at][1]) for at in taken]
-        return embedding_map.drawn(files, list(map(self.shown, taken)), self.measured.vectors[taken])
+        total, flagged_paths = (
+            len(self.measurements.split_items),
+            {image_ref.path for finding in all_findings for image_ref in finding.pictures},
+        )
+        capacity = min(total, embedding_map.MAX_MAP_IMAGES)
+        spaced_indices = {position * total // capacity for position in range(capacity)} if capacity else set()
+        flagged_indices = [
+            index
+            for index, (_, item) in enumerate(self.measurements.split_items)
+            if item.path in flagged_paths and index not in spaced_indices
+        ]
+        selected = sorted(spaced_indices | set(flagged_indices[: embedding_map.MAX_MAP_IMAGES // 4]))
+        image_paths = [self.catalog.image_path(self.measurements.split_items[index][1]) for index in selected]
+        return embedding_map.build_embedding_map(
+            image_paths, list(map(self.make_image_ref, selected)), self.measurements.embeddings[selected]
+        )

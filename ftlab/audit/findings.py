@@ -18,15 +18,15 @@ from typing import Any
 from ftlab.core import file_io, user_dirs
 from ftlab.data.dataset.catalog import Catalog
 
-VERSION = 1
-KINDS = ("exact", "near", "label", "outsider", "blank", "tiny", "blurry", "odd", "imbalance")
+REPORT_VERSION = 1
+FINDING_KINDS = ("exact", "near", "label", "outsider", "blank", "tiny", "blurry", "odd", "imbalance")
 """What can be found, in the order in which it is told."""
-_FOLDERS, _REPORTS = 16, 8
+_MAX_REPORT_FOLDERS, _MAX_REPORTS_PER_FOLDER = 16, 8
 """Folders of pictures of which something is kept, and reports of each."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class ImageRef:
     """A picture of a finding: its path relative to the catalogue's root, its class and its split."""
 
     path: str
@@ -39,50 +39,50 @@ class Finding:
     """Something that a person should look at.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `FINDING_KINDS`.
         pictures: of a copy, all that are alike; else one; none where a class is meant.
         leave: paths that may be left out to mend it; empty where that is no remedy.
         values: what its sentence, `doctor.said.<kind>`, names.
     """
 
     kind: str
-    pictures: tuple[Shown, ...]
+    pictures: tuple[ImageRef, ...]
     leave: tuple[str, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def leak(self) -> bool:
+    def crosses_splits(self) -> bool:
         """Whether copies of one picture lie on both sides of a split."""
-        return self.kind in ("exact", "near") and len({one.split for one in self.pictures}) > 1
+        return self.kind in ("exact", "near") and len({image_ref.split for image_ref in self.pictures}) > 1
 
 
 @dataclass(frozen=True)
-class Point:
+class MapPoint:
     """A picture on the map, x and y in [0, 1]; its thumbnail is number `at` of the sheet."""
 
     x: float
     y: float
     at: int
-    shown: Shown
+    shown: ImageRef
 
 
 @dataclass(frozen=True)
-class Map:
+class EmbeddingMap:
     """The data set in two dimensions.
 
     Attributes:
-        points: see `Point`.
+        points: see `MapPoint`.
         sheet: JPEG of all thumbnails, base64; `side` pixels each, `columns` in a row.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[MapPoint, ...]
     sheet: str
     side: int
     columns: int
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """All that was found.
 
     Attributes:
@@ -105,87 +105,94 @@ class Report:
     unread: tuple[str, ...]
     findings: tuple[Finding, ...]
     notes: tuple[tuple[str, dict[str, Any]], ...]
-    map: Map | None
+    map: EmbeddingMap | None
     seconds: float
 
-    def of(self, kind: str) -> list[Finding]:
+    def findings_of_kind(self, kind: str) -> list[Finding]:
         """The findings of a kind."""
-        return [one for one in self.findings if one.kind == kind]
+        return [finding for finding in self.findings if finding.kind == kind]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `from_json` gives the same report back."""
-        return {"version": VERSION, **asdict(self)}
+        """A plain dict; `parse_report` gives the same report back."""
+        return {"version": REPORT_VERSION, **asdict(self)}
 
 
-def from_json(values: dict[str, Any]) -> Report:
-    """The inverse of `Report.to_json`.
+def parse_report(values: dict[str, Any]) -> AuditReport:
+    """The inverse of `AuditReport.to_json`.
 
     Raises:
         ValueError, KeyError, TypeError: it is of another version, or no report.
     """
-    told = dict(values)
-    if told.pop("version") != VERSION:
+    contents = dict(values)
+    if contents.pop("version") != REPORT_VERSION:
         raise ValueError("a report of another version")
-    drawn = told["map"]
-    told["map"] = drawn and Map(
-        tuple(Point(one["x"], one["y"], one["at"], Shown(**one["shown"])) for one in drawn["points"]),
-        drawn["sheet"],
-        drawn["side"],
-        drawn["columns"],
+    map_values = contents["map"]
+    contents["map"] = map_values and EmbeddingMap(
+        tuple(
+            MapPoint(entry["x"], entry["y"], entry["at"], ImageRef(**entry["shown"])) for entry in map_values["points"]
+        ),
+        map_values["sheet"],
+        map_values["side"],
+        map_values["columns"],
     )
-    told["findings"] = tuple(
-        Finding(one["kind"], tuple(Shown(**p) for p in one["pictures"]), tuple(one["leave"]), one["values"])
-        for one in told["findings"]
+    contents["findings"] = tuple(
+        Finding(
+            entry["kind"],
+            tuple(ImageRef(**ref_values) for ref_values in entry["pictures"]),
+            tuple(entry["leave"]),
+            entry["values"],
+        )
+        for entry in contents["findings"]
     )
-    told["notes"] = tuple((code, dict(named)) for code, named in told["notes"])
-    return Report(**(told | {"unread": tuple(told["unread"])}))
+    contents["notes"] = tuple((code, dict(note_values)) for code, note_values in contents["notes"])
+    return AuditReport(**(contents | {"unread": tuple(contents["unread"])}))
 
 
-def known(catalog: Catalog) -> Report | None:
+def load_report(catalog: Catalog) -> AuditReport | None:
     """The report of these pictures, used this way, if there is one."""
     try:
-        file = _file(catalog)
-        found = from_json(json.loads(file.read_text(encoding="utf-8")))
-        os.utime(file.parent)
-        return found
+        report_path = _get_report_path(catalog)
+        report = parse_report(json.loads(report_path.read_text(encoding="utf-8")))
+        os.utime(report_path.parent)
+        return report
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep(report: Report, catalog: Catalog) -> None:
+def save_report(report: AuditReport, catalog: Catalog) -> None:
     """Keep a report for a second look, and clear away what nobody needs.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder = place(catalog)
+    folder = get_report_folder(catalog)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "root").write_text(str(catalog.root), encoding="utf-8")
-    with file_io.fresh(_file(catalog)) as part:
-        part.write_text(json.dumps(report.to_json()), encoding="utf-8")
-    for old in _newest(folder.glob("*.json"))[_REPORTS:]:
-        old.unlink(missing_ok=True)
-    for other in _newest(folder.parent.iterdir())[_FOLDERS:]:
-        shutil.rmtree(other, ignore_errors=True)
-    sweep()
+    with file_io.atomic_write(_get_report_path(catalog)) as temp_path:
+        temp_path.write_text(json.dumps(report.to_json()), encoding="utf-8")
+    for old_report in _sort_newest_first(folder.glob("*.json"))[_MAX_REPORTS_PER_FOLDER:]:
+        old_report.unlink(missing_ok=True)
+    for old_folder in _sort_newest_first(folder.parent.iterdir())[_MAX_REPORT_FOLDERS:]:
+        shutil.rmtree(old_folder, ignore_errors=True)
+    remove_orphaned_reports()
 
 
-def sweep() -> None:
+def remove_orphaned_reports() -> None:
     """Remove what was found in pictures that are not there any more."""
-    for folder in user_dirs.home().glob("doctor/*"):
+    for folder in user_dirs.get_ftlab_home().glob("doctor/*"):
         with suppress(OSError):  # another process was faster
             if not Path((folder / "root").read_text(encoding="utf-8")).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def place(catalog: Catalog) -> Path:
+def get_report_folder(catalog: Catalog) -> Path:
     """The folder of what is kept of a folder of pictures."""
-    return user_dirs.home() / "doctor" / hashlib.sha256(str(catalog.root).encode()).hexdigest()[:32]
+    return user_dirs.get_ftlab_home() / "doctor" / hashlib.sha256(str(catalog.root).encode()).hexdigest()[:32]
 
 
-def _file(catalog: Catalog) -> Path:
-    return place(catalog) / f"{catalog.manifest()[:32]}.json"
+def _get_report_path(catalog: Catalog) -> Path:
+    return get_report_folder(catalog) / f"{catalog.compute_fingerprint()[:32]}.json"
 
 
-def _newest(files: Any) -> list[Path]:
-    return sorted(files, key=lambda one: one.stat().st_mtime, reverse=True)
+def _sort_newest_first(paths: Any) -> list[Path]:
+    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)

@@ -28,7 +28,7 @@ from ftlab.cli.commands import train as train_command
 from ftlab.config import train_config
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
-from ftlab.inference.cam_options import METHODS
+from ftlab.inference.cam_options import CAM_METHODS
 from ftlab.runs import run_notes, run_table
 
 
@@ -40,158 +40,188 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ftlab.ui.serve import serve
 
         return serve(list(argv[1:]))
-    options = parser().parse_args(argv)
+    options = build_parser().parse_args(argv)
     try:
         status = int(options.command(options) or 0)
         sys.stdout.flush()
         return status
-    except FtlabError as mistake:
-        print(f"ftlab: {mistake}", file=sys.stderr)
+    except FtlabError as error:
+        print(f"ftlab: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader (`| head`) has seen enough; what Python flushes at its end has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-class _Parser(argparse.ArgumentParser):
+class _CommandParser(argparse.ArgumentParser):
     """Tells a mistake in one line, without all the flags before it."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands and their flags; those of `train` derive from the configuration's knobs."""
-    top = _Parser(prog="ftlab", description=messages.text("cli.about"))
-    top.add_argument("--version", action="version", version=__version__)
-    verbs = top.add_subparsers(metavar="COMMAND", required=True)
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their flags; those of `train_parser` derive from the configuration's knobs."""
+    root_parser = _CommandParser(prog="ftlab", description=messages.get_text("cli.about"))
+    root_parser.add_argument("--version", action="version", version=__version__)
+    subparsers = root_parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def verb(name: str, *places: str, room: ModuleType = train_command) -> argparse.ArgumentParser:
-        own = name.replace("-", "_")
-        about = messages.text(f"cli.{own}")
-        made = verbs.add_parser(name, help=about, description=about)
-        made.set_defaults(command=getattr(room, own))
-        made.add_argument("--json", action="store_true", help=messages.text("cli.json"))
-        if "runs" in places:
-            made.add_argument("--runs", default="runs", metavar="DIR", help=messages.text("cli.runs_folder"))
-        if "run" in places:
-            made.add_argument("run", metavar="RUN", help=messages.text("cli.run"))
-        return made
+    def add_command(
+        name: str, *run_arguments: str, command_module: ModuleType = train_command
+    ) -> argparse.ArgumentParser:
+        function_name = name.replace("-", "_")
+        description = messages.get_text(f"cli.{function_name}")
+        command_parser = subparsers.add_parser(name, help=description, description=description)
+        command_parser.set_defaults(command=getattr(command_module, function_name))
+        command_parser.add_argument("--json", action="store_true", help=messages.get_text("cli.json"))
+        if "runs" in run_arguments:
+            command_parser.add_argument(
+                "--runs", default="runs", metavar="DIR", help=messages.get_text("cli.runs_folder")
+            )
+        if "run" in run_arguments:
+            command_parser.add_argument("run", metavar="RUN", help=messages.get_text("cli.run"))
+        return command_parser
 
-    scan = verb("scan", room=scan_command)
-    scan.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.text("knob.data.hint"))
-    for name in (*train_config.DEALING, "exclude", "backbone"):
-        _knob_flag(scan, name, train_config.KNOBS[name][1])
-    scan.add_argument("--deep", action="store_true", help=messages.text("cli.deep"))
+    scan_parser = add_command("scan", command_module=scan_command)
+    scan_parser.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.get_text("knob.data.hint"))
+    for name in (*train_config.SPLIT_FIELDS, "exclude", "backbone"):
+        _add_field_flag(scan_parser, name, train_config.FIELDS[name][1])
+    scan_parser.add_argument("--deep", action="store_true", help=messages.get_text("cli.deep"))
 
-    train = verb("train", "runs")
-    _starting_point(train)
-    for name in train_config.KNOBS:
-        _knob_flag(train, name)
+    train_parser = add_command("train", "runs")
+    _add_config_flags(train_parser)
+    for name in train_config.FIELDS:
+        _add_field_flag(train_parser, name)
 
-    listed = verb("recipes", room=recipes)
-    listed.add_argument("name", nargs="?", metavar="NAME", help=messages.text("cli.one_recipe"))
-    several = messages.text("cli.several_runs")
-    past = verb("runs", "runs", room=runs)
-    past.add_argument("--search", default="", metavar="WORDS", help=messages.text("cli.search"))
-    past.add_argument("--sort", choices=run_table.SORTS, default=run_table.SORTS[0], help=messages.text("cli.sort"))
-    called = verb("rename", "runs", "run", room=runs)
-    called.add_argument("title", metavar="TITLE", help=messages.text("cli.run_title", most=run_notes.TITLE))
-    noted = verb("note", "runs", "run", room=runs)
-    noted.add_argument("text", metavar="TEXT", help=messages.text("cli.run_notes", most=run_notes.NOTES))
-    verb("delete", "runs", room=runs).add_argument("several", nargs="+", metavar="RUN", help=several)
-    binned = messages.text("cli.several_binned")
-    verb("restore", "runs", room=runs).add_argument("several", nargs="+", metavar="RUN", help=binned)
-    verb("bin", "runs", room=runs).add_argument("--empty", action="store_true", help=messages.text("cli.empty"))
-    stop = verb("stop", "runs", "run")
-    stop.add_argument("--now", action="store_true", help=messages.text("cli.now"))
-    verb("resume", "runs", "run")
+    recipes_parser = add_command("recipes", command_module=recipes)
+    recipes_parser.add_argument("name", nargs="?", metavar="NAME", help=messages.get_text("cli.one_recipe"))
+    several_help = messages.get_text("cli.several_runs")
+    runs_parser = add_command("runs", "runs", command_module=runs)
+    runs_parser.add_argument("--search", default="", metavar="WORDS", help=messages.get_text("cli.search"))
+    runs_parser.add_argument(
+        "--sort", choices=run_table.SORT_ORDERS, default=run_table.SORT_ORDERS[0], help=messages.get_text("cli.sort")
+    )
+    rename_parser = add_command("rename", "runs", "run", command_module=runs)
+    rename_parser.add_argument(
+        "title", metavar="TITLE", help=messages.get_text("cli.run_title", most=run_notes.MAX_TITLE_CHARS)
+    )
+    note_parser = add_command("note", "runs", "run", command_module=runs)
+    note_parser.add_argument(
+        "text", metavar="TEXT", help=messages.get_text("cli.run_notes", most=run_notes.MAX_NOTES_CHARS)
+    )
+    add_command("delete", "runs", command_module=runs).add_argument(
+        "several", nargs="+", metavar="RUN", help=several_help
+    )
+    binned_help = messages.get_text("cli.several_binned")
+    add_command("restore", "runs", command_module=runs).add_argument(
+        "several", nargs="+", metavar="RUN", help=binned_help
+    )
+    add_command("bin", "runs", command_module=runs).add_argument(
+        "--empty", action="store_true", help=messages.get_text("cli.empty")
+    )
+    stop_parser = add_command("stop", "runs", "run")
+    stop_parser.add_argument("--now", action="store_true", help=messages.get_text("cli.now"))
+    add_command("resume", "runs", "run")
 
-    evaluate = verb("evaluate", "runs", "run", room=evaluate_command)
-    evaluate.add_argument("--split", choices=("train", "val", "test"), default="test", help=messages.text("cli.split"))
-    evaluate.add_argument("--folder", metavar="DIR|ZIP|LIST", help=messages.text("cli.folder"))
-    evaluate.add_argument("--which", choices=("best", "last", "both"), default="best", help=messages.text("cli.which"))
-    evaluate.add_argument("--out", metavar="DIR", help=messages.text("cli.report_out"))
+    evaluate_parser = add_command("evaluate", "runs", "run", command_module=evaluate_command)
+    evaluate_parser.add_argument(
+        "--split", choices=("train", "val", "test"), default="test", help=messages.get_text("cli.split")
+    )
+    evaluate_parser.add_argument("--folder", metavar="DIR|ZIP|LIST", help=messages.get_text("cli.folder"))
+    evaluate_parser.add_argument(
+        "--which", choices=("best", "last", "both"), default="best", help=messages.get_text("cli.which")
+    )
+    evaluate_parser.add_argument("--out", metavar="DIR", help=messages.get_text("cli.report_out"))
 
-    predict = verb("predict", "runs", "run", room=predict_command)
-    predict.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.text("cli.files"))
-    predict.add_argument("--top", type=int, default=5, metavar="K", help=messages.text("cli.top"))
+    predict_parser = add_command("predict", "runs", "run", command_module=predict_command)
+    predict_parser.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.get_text("cli.files"))
+    predict_parser.add_argument("--top", type=int, default=5, metavar="K", help=messages.get_text("cli.top"))
 
-    explain = verb("explain", "runs", "run", room=explain_command)
-    explain.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.text("cli.files"))
-    explain.add_argument("--class", dest="of", metavar="NAME", help=messages.text("cli.class"))
-    explain.add_argument("--out", required=True, metavar="PNG|DIR", help=messages.text("cli.out"))
-    explain.add_argument("--opacity", type=float, default=0.6, metavar="0…1", help=messages.text("cli.opacity"))
-    methods = messages.text("cli.method", names=", ".join(METHODS), standard=METHODS[0])
-    explain.add_argument("--method", choices=METHODS, default=METHODS[0], metavar="NAME", help=methods)
-    explain.add_argument("--layer", default="", metavar="LAYER", help=messages.text("cli.layer"))
-    explain.add_argument("--before", action="store_true", help=messages.text("cli.before"))
-    explain.add_argument("--against", metavar="RUN", help=messages.text("cli.against"))
-    explain.add_argument("--score", action="store_true", help=messages.text("cli.score_map"))
+    explain_parser = add_command("explain", "runs", "run", command_module=explain_command)
+    explain_parser.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.get_text("cli.files"))
+    explain_parser.add_argument("--class", dest="of", metavar="NAME", help=messages.get_text("cli.class"))
+    explain_parser.add_argument("--out", required=True, metavar="PNG|DIR", help=messages.get_text("cli.out"))
+    explain_parser.add_argument(
+        "--opacity", type=float, default=0.6, metavar="0…1", help=messages.get_text("cli.opacity")
+    )
+    methods_help = messages.get_text("cli.method", names=", ".join(CAM_METHODS), standard=CAM_METHODS[0])
+    explain_parser.add_argument(
+        "--method", choices=CAM_METHODS, default=CAM_METHODS[0], metavar="NAME", help=methods_help
+    )
+    explain_parser.add_argument("--layer", default="", metavar="LAYER", help=messages.get_text("cli.layer"))
+    explain_parser.add_argument("--before", action="store_true", help=messages.get_text("cli.before"))
+    explain_parser.add_argument("--against", metavar="RUN", help=messages.get_text("cli.against"))
+    explain_parser.add_argument("--score", action="store_true", help=messages.get_text("cli.score_map"))
 
-    series = verb("series", "runs", room=compare_command)
-    series.add_argument("--config", metavar="FILE", help=messages.text("cli.config"))
-    for name in train_config.KNOBS:
+    series_parser = add_command("series", "runs", command_module=compare_command)
+    series_parser.add_argument("--config", metavar="FILE", help=messages.get_text("cli.config"))
+    for name in train_config.FIELDS:
         if name != "mode":
-            _knob_flag(series, name)
+            _add_field_flag(series_parser, name)
 
-    compare = verb("compare", "runs", room=compare_command)
-    compare.add_argument("several", nargs="+", metavar="RUN", help=messages.text("cli.several"))
-    compare.add_argument("--out", metavar="PNG", help=messages.text("cli.compare_out"))
+    compare_parser = add_command("compare", "runs", command_module=compare_command)
+    compare_parser.add_argument("several", nargs="+", metavar="RUN", help=messages.get_text("cli.several"))
+    compare_parser.add_argument("--out", metavar="PNG", help=messages.get_text("cli.compare_out"))
 
-    backbones = verb("backbones", room=backbones_command)
-    backbones.add_argument("backbone", nargs="?", metavar="BACKBONE", help=messages.text("cli.one_backbone"))
+    backbones_parser = add_command("backbones", command_module=backbones_command)
+    backbones_parser.add_argument("backbone", nargs="?", metavar="BACKBONE", help=messages.get_text("cli.one_backbone"))
 
-    layers = verb("layers", room=backbones_command)
-    layers.add_argument("backbone", metavar="BACKBONE", help=messages.text("cli.backbone"))
-    layers.add_argument("--mode", choices=train_config.MODES, default="frozen", help=messages.text("cli.layers_mode"))
-    layers.add_argument("--classes", type=int, default=10, metavar="K", help=messages.text("cli.classes"))
-    layers.add_argument("--depth", type=int, metavar="N", help=messages.text("cli.depth"))
+    layers_parser = add_command("layers", command_module=backbones_command)
+    layers_parser.add_argument("backbone", metavar="BACKBONE", help=messages.get_text("cli.backbone"))
+    layers_parser.add_argument(
+        "--mode", choices=train_config.MODES, default="frozen", help=messages.get_text("cli.layers_mode")
+    )
+    layers_parser.add_argument("--classes", type=int, default=10, metavar="K", help=messages.get_text("cli.classes"))
+    layers_parser.add_argument("--depth", type=int, metavar="N", help=messages.get_text("cli.depth"))
 
-    statistics = verb("statistics", room=preview_command)
-    statistics.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.text("knob.data.hint"))
-    for name in train_config.DEALING:
-        _knob_flag(statistics, name, train_config.KNOBS[name][1])
+    statistics_parser = add_command("statistics", command_module=preview_command)
+    statistics_parser.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.get_text("knob.data.hint"))
+    for name in train_config.SPLIT_FIELDS:
+        _add_field_flag(statistics_parser, name, train_config.FIELDS[name][1])
 
-    preview = verb("preview", room=preview_command)
-    _starting_point(preview)
-    preview.add_argument("--picture", type=int, default=1, metavar="N", help=messages.text("cli.picture"))
-    preview.add_argument("--out", required=True, metavar="PNG", help=messages.text("cli.preview_out"))
-    for name in train_config.KNOBS:
-        _knob_flag(preview, name)
+    preview_parser = add_command("preview", command_module=preview_command)
+    _add_config_flags(preview_parser)
+    preview_parser.add_argument("--picture", type=int, default=1, metavar="N", help=messages.get_text("cli.picture"))
+    preview_parser.add_argument("--out", required=True, metavar="PNG", help=messages.get_text("cli.preview_out"))
+    for name in train_config.FIELDS:
+        _add_field_flag(preview_parser, name)
 
-    fetch = verb("fetch", room=fetch_command)
-    fetch.add_argument("name", nargs="?", metavar="NAME", help=messages.text("cli.fetch_name"))
-    fetch.add_argument("--to", metavar="DIR", help=messages.text("cli.fetch_to"))
+    fetch_parser = add_command("fetch", command_module=fetch_command)
+    fetch_parser.add_argument("name", nargs="?", metavar="NAME", help=messages.get_text("cli.fetch_name"))
+    fetch_parser.add_argument("--to", metavar="DIR", help=messages.get_text("cli.fetch_to"))
 
-    finder = verb("find-rate", room=find_rate)
-    _starting_point(finder)
-    finder.add_argument("--out", metavar="PNG", help=messages.text("cli.rates_out"))
-    for name in train_config.KNOBS:
-        _knob_flag(finder, name)
+    find_rate_parser = add_command("find-rate", command_module=find_rate)
+    _add_config_flags(find_rate_parser)
+    find_rate_parser.add_argument("--out", metavar="PNG", help=messages.get_text("cli.rates_out"))
+    for name in train_config.FIELDS:
+        _add_field_flag(find_rate_parser, name)
 
-    measure = verb("measure")
-    measure.add_argument("--config", required=True, metavar="FILE", help=messages.text("cli.config"))
+    measure_parser = add_command("measure")
+    measure_parser.add_argument("--config", required=True, metavar="FILE", help=messages.get_text("cli.config"))
 
-    ui = verbs.add_parser("ui", help=messages.text("cli.ui"), add_help=False)
-    ui.set_defaults(command=None)
-    return top
+    ui_parser = subparsers.add_parser("ui", help=messages.get_text("cli.ui"), add_help=False)
+    ui_parser.set_defaults(command=None)
+    return root_parser
 
 
-def _starting_point(to: argparse.ArgumentParser) -> None:
+def _add_config_flags(command_parser: argparse.ArgumentParser) -> None:
     """The flags of what other flags change."""
-    to.add_argument("--config", metavar="FILE", help=messages.text("cli.config"))
-    to.add_argument("--recipe", metavar="NAME", help=messages.text("cli.recipe"))
+    command_parser.add_argument("--config", metavar="FILE", help=messages.get_text("cli.config"))
+    command_parser.add_argument("--recipe", metavar="NAME", help=messages.get_text("cli.recipe"))
 
 
-def _knob_flag(to: argparse.ArgumentParser, name: str, default: Any = argparse.SUPPRESS) -> None:
+def _add_field_flag(command_parser: argparse.ArgumentParser, name: str, default: Any = argparse.SUPPRESS) -> None:
     """The flag of a knob. One that is not given is left out of the result, so that `--config` can fill it."""
-    knob, standard = train_config.KNOBS[name]
-    hint = messages.text(f"knob.{name}.hint").replace("%", "%%")
-    shown = f" [{standard}]" if standard not in (None, "") else ""
-    choices = ",".join(filter(None, knob.choices))
+    field_spec, standard_value = train_config.FIELDS[name]
+    hint = messages.get_text(f"knob.{name}.hint").replace("%", "%%")
+    default_hint = f" [{standard_value}]" if standard_value not in (None, "") else ""
+    choices = ",".join(filter(None, field_spec.choices))
     # The configuration itself refuses what is no choice, in its own words.
-    metavar = f"{{{choices}}}" if choices else train_config.kind(name).__name__.upper()
-    to.add_argument(
-        train_config.flag(name), type=train_config.kind(name), default=default, metavar=metavar, help=hint + shown
+    metavar = f"{{{choices}}}" if choices else train_config.get_field_type(name).__name__.upper()
+    command_parser.add_argument(
+        train_config.format_flag(name),
+        type=train_config.get_field_type(name),
+        default=default,
+        metavar=metavar,
+        help=hint + default_hint,
     )

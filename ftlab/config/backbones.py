@@ -26,11 +26,11 @@ from ftlab import __version__
 from ftlab.core import user_dirs
 from ftlab.core.errors import ConfigError
 
-DEFAULT = "tf_efficientnet_lite0"
-TIMM = "timm/"
-_TIMM_NAME = re.compile(r"timm/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
-_TIMM_RATES = (5e-5, 5e-4)
-_PATIENCE = 300.0
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+TIMM_PREFIX = "timm/"
+_TIMM_NAME_PATTERN = re.compile(r"timm/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+_TIMM_LEARNING_RATES = (5e-5, 5e-4)
+_LOOKUP_TIMEOUT_SECONDS = 300.0
 """Seconds that a look at one of timm's models may take: the largest fill a machine's memory."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,7 +38,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backbone:
+class BackboneSpec:
     """One architecture.
 
     Attributes:
@@ -110,135 +110,141 @@ class Backbone:
     paper: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `from_json` gives the same row back."""
+        """A plain dict; `spec_from_json` gives the same row back."""
         return asdict(self)
 
 
-def from_json(values: dict[str, Any]) -> Backbone:
+def spec_from_json(values: dict[str, Any]) -> BackboneSpec:
     """The row of a dict as `to_json` makes it. It may come from anywhere: what it names is built, never run.
 
     Raises:
         ValueError: it is no row, or none of this version.
     """
-    known = {field.name for field in fields(Backbone)}
-    if not set(values) <= known or values.get("source") not in ("torchvision", "timm"):
+    field_names = {field.name for field in fields(BackboneSpec)}
+    if not set(values) <= field_names or values.get("source") not in ("torchvision", "timm"):
         raise ValueError("no row of a backbone")
     if not re.fullmatch(r"(timm/)?[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?", str(values.get("name"))):
         raise ValueError("no name of a backbone")
-    plain: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
+    spec_values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
     try:
-        return Backbone(**plain)
+        return BackboneSpec(**spec_values)
     except TypeError as cause:
         raise ValueError("no row of a backbone") from cause
 
 
-def _table() -> dict[str, Backbone]:
+def _load_specs() -> dict[str, BackboneSpec]:
     with open(Path(__file__).with_suffix(".toml"), "rb") as file:
-        return {name: from_json({"name": name, **values}) for name, values in tomllib.load(file).items()}
+        return {name: spec_from_json({"name": name, **values}) for name, values in tomllib.load(file).items()}
 
 
-TABLE: dict[str, Backbone] = _table()
+BACKBONES: dict[str, BackboneSpec] = _load_specs()
 """The rows that ftlab knows, by name, in the order of the menu."""
-_FOUND: dict[str, Backbone | ConfigError] = {}
+TIMM_SPEC_CACHE: dict[str, BackboneSpec | ConfigError] = {}
 """What this process has found of timm's models, by name."""
 
 
-def check(name: str) -> None:
-    """Whether a name can be a backbone's. Whether timm has such a model, `get` tells.
+def check_backbone_name(name: str) -> None:
+    """Whether a name can be a backbone's. Whether timm has such a model, `get_backbone_spec` tells.
 
     Raises:
         ConfigError: it cannot; the message names what is like it.
     """
-    if name not in TABLE and not _TIMM_NAME.fullmatch(name):
-        near = difflib.get_close_matches(name, TABLE, n=3, cutoff=0.5) or list(TABLE)
-        raise ConfigError("config.backbone", name=name, names=", ".join(near))
+    if name not in BACKBONES and not _TIMM_NAME_PATTERN.fullmatch(name):
+        suggestions = difflib.get_close_matches(name, BACKBONES, n=3, cutoff=0.5) or list(BACKBONES)
+        raise ConfigError("config.backbone", name=name, names=", ".join(suggestions))
 
 
-def get(name: str) -> Backbone:
+def get_backbone_spec(name: str) -> BackboneSpec:
     """The row of that name. The first time for a model of timm, this takes some seconds.
 
     Raises:
         ConfigError: there is none, or it cannot be used; the message says why, or what is like it.
     """
-    found = known(name)
-    if found is None:
+    spec = find_known_spec(name)
+    if spec is None:
         try:
-            found = _FOUND[name] = _looked_up(name)
+            spec = TIMM_SPEC_CACHE[name] = query_timm_spec(name)
             with suppress(OSError):  # not to be kept is no mistake: it is looked up again another time
-                _keep(found)
-        except ConfigError as mistake:
-            _FOUND[name] = mistake
+                _save_spec(spec)
+        except ConfigError as error:
+            TIMM_SPEC_CACHE[name] = error
             raise
-    return found
+    return spec
 
 
-def known(name: str) -> Backbone | None:
+def find_known_spec(name: str) -> BackboneSpec | None:
     """The row of that name as far as it is known at once; None for a model of timm not yet looked up.
 
     Raises:
         ConfigError: there is none, or it was found that it cannot be used.
     """
-    check(name)
-    if name in TABLE:
-        return TABLE[name]
-    if name not in _FOUND:
+    check_backbone_name(name)
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if name not in TIMM_SPEC_CACHE:
         try:
-            _FOUND[name] = from_json(json.loads(_file(name).read_text(encoding="utf-8")))
+            TIMM_SPEC_CACHE[name] = spec_from_json(json.loads(get_spec_file(name).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # not there, or of another version
             return None
-    found = _FOUND[name]
-    if isinstance(found, ConfigError):
-        raise found
-    return found
+    spec = TIMM_SPEC_CACHE[name]
+    if isinstance(spec, ConfigError):
+        raise spec
+    return spec
 
 
-def rates(name: str) -> tuple[float, float]:
+def get_default_rates(name: str) -> tuple[float, float]:
     """Learning rates for full and scratch mode that work untouched. For a model of timm always the same: what is
     chosen for a person must not depend on what was looked up."""
-    row = TABLE.get(name)
-    return (row.full_rate, row.scratch_rate) if row else _TIMM_RATES
+    spec = BACKBONES.get(name)
+    return (spec.full_rate, spec.scratch_rate) if spec else _TIMM_LEARNING_RATES
 
 
-def count(row: Backbone, outputs: int, mode: str, hidden: int = 0) -> tuple[int, int]:
+def count_parameters(spec: BackboneSpec, num_outputs: int, mode: str, hidden_width: int = 0) -> tuple[int, int]:
     """Trainable and total parameters of the network in that mode, of which each part learns in the end.
 
     Args:
-        outputs: logits of the head.
-        hidden: width of a layer between, 0 for none.
+        num_outputs: logits of the head.
+        hidden_width: width of a layer between, 0 for none.
     """
 
-    def head(width: int) -> int:
-        return (width + 1) * hidden + (hidden + 1) * outputs if hidden else (width + 1) * outputs
+    def count_head_parameters(width: int) -> int:
+        return (
+            (width + 1) * hidden_width + (hidden_width + 1) * num_outputs if hidden_width else (width + 1) * num_outputs
+        )
 
-    total = row.parameters + sum(map(head, (row.width, *row.auxiliary_widths)))
-    return (head(row.width) if mode == "frozen" else total), total
+    total = spec.parameters + sum(map(count_head_parameters, (spec.width, *spec.auxiliary_widths)))
+    return (count_head_parameters(spec.width) if mode == "frozen" else total), total
 
 
-def _file(name: str) -> Path:
+def get_spec_file(name: str) -> Path:
     """Where the row of one of timm's models is kept: another version of timm or ftlab may find another."""
-    versions = f"timm-{version('timm')}-ftlab-{__version__}"
-    return user_dirs.home() / "backbones" / versions / f"{name.removeprefix(TIMM)}.json"
+    version_folder = f"timm-{version('timm')}-ftlab-{__version__}"
+    return user_dirs.get_ftlab_home() / "backbones" / version_folder / f"{name.removeprefix(TIMM_PREFIX)}.json"
 
 
-def _keep(row: Backbone) -> None:
-    file = _file(row.name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(row.to_json(), indent=1), encoding="utf-8")
-    os.replace(part, file)
+def _save_spec(spec: BackboneSpec) -> None:
+    spec_file = get_spec_file(spec.name)
+    spec_file.parent.mkdir(parents=True, exist_ok=True)
+    part_path = spec_file.with_name(f"{spec_file.name}.{os.getpid()}.part")
+    part_path.write_text(json.dumps(spec.to_json(), indent=1), encoding="utf-8")
+    os.replace(part_path, spec_file)
 
 
-def _looked_up(name: str) -> Backbone:
+def query_timm_spec(name: str) -> BackboneSpec:
     """What `python -m ftlab backbones NAME --json` says."""
-    words = [sys.executable, "-m", "ftlab", "backbones", name, "--json"]
-    home = Path(__file__).resolve().parents[2]  # where `-m ftlab` is this very ftlab
+    command = [sys.executable, "-m", "ftlab", "backbones", name, "--json"]
+    import_root = Path(__file__).resolve().parents[2]  # where `-m ftlab` is this very ftlab
     try:
-        done = subprocess.run(words, cwd=home, capture_output=True, text=True, timeout=_PATIENCE, check=False)
-        told = (done.stderr.strip().splitlines() or [""])[-1]
-        if done.returncode == 2:
-            raise ConfigError("config.told", sentence=told.removeprefix("ftlab: "))
-        if done.returncode:
-            raise ConfigError("config.lookup", name=name, cause=told)
-        return from_json(json.loads(done.stdout))
+        result = subprocess.run(
+            command, cwd=import_root, capture_output=True, text=True, timeout=_LOOKUP_TIMEOUT_SECONDS, check=False
+        )
+        last_line = (result.stderr.strip().splitlines() or [""])[-1]
+        if result.returncode == 2:
+            raise ConfigError("config.told", sentence=last_line.removeprefix("ftlab: "))
+        if result.returncode:
+            raise ConfigError("config.lookup", name=name, cause=last_line)
+        return spec_from_json(json.loads(result.stdout))
     except (OSError, subprocess.SubprocessError, ValueError) as cause:
         raise ConfigError("config.lookup", name=name, cause=cause) from cause

@@ -10,7 +10,7 @@ from ftlab.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Knob:
+class FieldSpec:
     """What is known of a knob beside its type and default.
 
     Attributes:
@@ -30,37 +30,37 @@ class Knob:
     step: float | None = None
 
 
-def knob(default: Any, group: str, **facts: Any) -> Any:
+def config_field(default: Any, group: str, **attributes: Any) -> Any:
     """A field of the configuration, with what is known of it."""
-    return field(default=default, metadata={"knob": Knob(group, **facts)})
+    return field(default=default, metadata={"spec": FieldSpec(group, **attributes)})
 
 
-def flag(name: str) -> str:
+def format_flag(name: str) -> str:
     """The command line's name of a knob."""
     return "--" + name.replace("_", "-")
 
 
-def written(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as a person would type it; a number so that it is read back to the bit."""
-    short = f"{value:g}" if isinstance(value, float) else str(value)
-    return short if not isinstance(value, float) or float(short) == value else repr(value)
+    short_text = f"{value:g}" if isinstance(value, float) else str(value)
+    return short_text if not isinstance(value, float) or float(short_text) == value else repr(value)
 
 
-def check(name: str, known: Knob, kind: type, value: Any) -> None:
+def validate_value(name: str, spec: FieldSpec, value_type: type, value: Any) -> None:
     """Find out whether a value does for a knob.
 
     Args:
-        kind: str, int or float.
+        value_type: str, int or float.
 
     Raises:
         ConfigError: it does not: of another type, no choice, or beyond its bounds.
     """
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (isinstance(value, str) if kind is str else numeric and isinstance(value, (kind, int))):
-        wanted = messages.text(f"type.{kind.__name__}")
-        raise ConfigError("config.type", name=flag(name), value=repr(value), wanted=wanted)
-    if known.choices and value not in known.choices:
-        choices = ", ".join(filter(None, known.choices))
-        raise ConfigError("config.choice", name=flag(name), value=value, choices=choices)
-    if known.low is not None and not (known.low <= value <= (known.high or value)):
-        raise ConfigError("config.bounds", name=flag(name), value=value, low=known.low, high=known.high)
+    is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (isinstance(value, str) if value_type is str else is_numeric and isinstance(value, (value_type, int))):
+        expected_type = messages.get_text(f"type.{value_type.__name__}")
+        raise ConfigError("config.type", name=format_flag(name), value=repr(value), wanted=expected_type)
+    if spec.choices and value not in spec.choices:
+        choices = ", ".join(filter(None, spec.choices))
+        raise ConfigError("config.choice", name=format_flag(name), value=value, choices=choices)
+    if spec.low is not None and not (spec.low <= value <= (spec.high or value)):
+        raise ConfigError("config.bounds", name=format_flag(name), value=value, low=spec.low, high=spec.high)

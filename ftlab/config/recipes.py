@@ -18,7 +18,7 @@ from ftlab.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedResult:
     """The number to expect.
 
     Attributes:
@@ -54,30 +54,30 @@ class Recipe:
     page: str = ""
     data: str = ""
     published: Mapping[str, float] = field(default_factory=dict)
-    expect: Expected | None = None
+    expect: ExpectedResult | None = None
     ours: bool = False
 
-    def config(self) -> TrainConfig:
+    def build_config(self) -> TrainConfig:
         """The configuration, without pictures."""
-        return train_config.from_json(dict(self.knobs))
+        return train_config.config_from_json(dict(self.knobs))
 
     @property
     def title(self) -> str:
         """For people, in their language, as the two below."""
-        return messages.text(f"recipe.{self.name}.title")
+        return messages.get_text(f"recipe.{self.name}.title")
 
     @property
-    def teaches(self) -> str:
+    def lesson(self) -> str:
         """What is to be learnt from it."""
-        return messages.text(f"recipe.{self.name}.teaches")
+        return messages.get_text(f"recipe.{self.name}.teaches")
 
     @property
-    def expected(self) -> str:
+    def expected_text(self) -> str:
         """The number to expect, with its range."""
         if self.expect is None:
-            return messages.text("recipe.no_number")
-        shares = {name: f"{getattr(self.expect, name):.3f}" for name in ("value", "low", "high")}
-        return messages.text(f"recipe.number.{self.expect.figure}", **shares)
+            return messages.get_text("recipe.no_number")
+        fractions = {name: f"{getattr(self.expect, name):.3f}" for name in ("value", "low", "high")}
+        return messages.get_text(f"recipe.number.{self.expect.figure}", **fractions)
 
     @property
     def command(self) -> str:
@@ -85,29 +85,29 @@ class Recipe:
         return f"python -m ftlab train --recipe {self.name}" + ("" if self.data else " --data FOLDER")
 
 
-def _table() -> dict[str, Recipe]:
+def _load_recipes() -> dict[str, Recipe]:
     with open(Path(__file__).with_name("recipes.toml"), "rb") as file:
         rows: dict[str, dict[str, Any]] = tomllib.load(file)
-    made: dict[str, Recipe] = {}
+    recipe_table: dict[str, Recipe] = {}
     for name, row in rows.items():
-        model = made.get(row.pop("like", ""))
-        shared = {key: getattr(model, key) for key in ("source", "page", "data")} if model else {}
-        expect = Expected(**row.pop("expect")) if "expect" in row else None
-        knobs = {**(model.knobs if model else {}), **row.pop("knobs")}
-        made[name] = Recipe(name=name, knobs=knobs, expect=expect, **{**shared, **row})
-    return made
+        base_recipe = recipe_table.get(row.pop("like", ""))
+        inherited_fields = {key: getattr(base_recipe, key) for key in ("source", "page", "data")} if base_recipe else {}
+        expect = ExpectedResult(**row.pop("expect")) if "expect" in row else None
+        settings = {**(base_recipe.knobs if base_recipe else {}), **row.pop("knobs")}
+        recipe_table[name] = Recipe(name=name, knobs=settings, expect=expect, **{**inherited_fields, **row})
+    return recipe_table
 
 
-TABLE: dict[str, Recipe] = _table()
+RECIPES: dict[str, Recipe] = _load_recipes()
 """The recipes by name, in the order of the menu."""
 
 
-def get(name: str) -> Recipe:
+def get_recipe(name: str) -> Recipe:
     """The recipe of that name.
 
     Raises:
         ConfigError: there is none.
     """
-    if name not in TABLE:
-        raise ConfigError("config.recipe", name=name, names=", ".join(TABLE))
-    return TABLE[name]
+    if name not in RECIPES:
+        raise ConfigError("config.recipe", name=name, names=", ".join(RECIPES))
+    return RECIPES[name]

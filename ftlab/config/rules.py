@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ftlab.config.fields import flag
+from ftlab.config.fields import format_flag
 from ftlab.core.errors import ConfigError
 
-Values = Mapping[str, Any]
+FieldValues = Mapping[str, Any]
 
 
-_FAST = ("yes", "record")
+_COMPILED_MODES = ("yes", "record")
 """Ways of `compile` that hold as long as what learns stays the same."""
 
 
-def _cached(v: Values) -> bool:
+def _uses_cached_features(v: FieldValues) -> bool:
     return bool(v["mode"] == "frozen" and v["features"] == "cached")
 
 
-RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
+CONFLICT_RULES: tuple[tuple[str, tuple[str, ...], Callable[[FieldValues], bool]], ...] = (
     ("frozen_rate", ("backbone_rate", "mode"), lambda v: v["mode"] == "frozen" and v["backbone_rate"] > 0),
     ("hidden_imagenet", ("head_init", "head_hidden"), lambda v: v["head_init"] == "imagenet" and v["head_hidden"] > 0),
     (
@@ -43,24 +43,26 @@ RULES: tuple[tuple[str, tuple[str, ...], Callable[[Values], bool]], ...] = (
         ("phase2_optimizer", "unfreeze_epoch"),
         lambda v: not v["unfreeze_epoch"] and v["phase2_optimizer"] != "same",
     ),
-    ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] in _FAST and v["gradual"] == "yes"),
-    ("compile_cached", ("compile", "features"), lambda v: _cached(v) and v["compile"] in _FAST),
-    ("vary_cached", ("vary_on", "features"), lambda v: _cached(v) and v["vary_on"] == "device"),
-    ("statistics_cached", ("batchnorm", "features"), lambda v: _cached(v) and v["batchnorm"] == "train"),
+    ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] in _COMPILED_MODES and v["gradual"] == "yes"),
+    ("compile_cached", ("compile", "features"), lambda v: _uses_cached_features(v) and v["compile"] in _COMPILED_MODES),
+    ("vary_cached", ("vary_on", "features"), lambda v: _uses_cached_features(v) and v["vary_on"] == "device"),
+    ("statistics_cached", ("batchnorm", "features"), lambda v: _uses_cached_features(v) and v["batchnorm"] == "train"),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),
-    ("cutmix_cached", ("cutmix", "features"), lambda v: _cached(v) and v["cutmix"] > 0),
+    ("cutmix_cached", ("cutmix", "features"), lambda v: _uses_cached_features(v) and v["cutmix"] > 0),
     ("balanced_twice", ("class_weights", "sampling"), lambda v: v["class_weights"] == v["sampling"] == "balanced"),
 )
 """Each: its reason (`error.contradiction.<reason>` in the words), the knobs that its sentence names as {a}, {b} …, and
 whether it holds for the values of all knobs."""
 
 
-def refuse(values: Values) -> None:
+def check_conflicts(values: FieldValues) -> None:
     """Find out whether the values of all knobs go together.
 
     Raises:
         ConfigError: they do not, and why.
     """
-    for reason, knobs, holds in RULES:
-        if holds(values):
-            raise ConfigError(f"contradiction.{reason}", **dict(zip("abc", map(flag, knobs), strict=False)))
+    for reason, field_names, is_conflict in CONFLICT_RULES:
+        if is_conflict(values):
+            raise ConfigError(
+                f"contradiction.{reason}", **dict(zip("abc", map(format_flag, field_names), strict=False))
+            )

@@ -3,7 +3,7 @@
 FtlabError
 ├── ConfigError    a knob outside its bounds, or two that contradict each other
 ├── DataError      a folder, a zip or a list that cannot be used
-├── PictureError   one file that cannot be read as a picture
+├── ImageError   one file that cannot be read as a picture
 ├── WeightsError   weights that are neither here nor to be had
 └── RunError       a run that does not exist, is busy, or has nothing to give
 
@@ -31,13 +31,14 @@ class FtlabError(Exception):
         self.values: Mapping[str, object] = values
 
     def __str__(self) -> str:
-        return messages.text(f"error.{self.code}", **_lines(self.values))
+        return messages.get_text(f"error.{self.code}", **_escape_values(self.values))
 
 
-def _lines(values: Mapping[str, object]) -> dict[str, object]:
+def _escape_values(values: Mapping[str, object]) -> dict[str, object]:
     """Values as a sentence takes them: numbers as they are, so that it can format them; all else held to one line."""
     return {
-        name: value if isinstance(value, (int, float)) else messages.one_line(value) for name, value in values.items()
+        name: value if isinstance(value, (int, float)) else messages.escape_control_chars(value)
+        for name, value in values.items()
     }
 
 
@@ -49,7 +50,7 @@ class DataError(FtlabError):
     """A folder, a zip or a list that cannot be used."""
 
 
-class Amiss:
+class ProblemMessages:
     """What is wrong with one file, in two sentences: for an error that is raised, and for a problem that is listed.
 
     Attributes:
@@ -63,15 +64,15 @@ class Amiss:
     @property
     def problem(self) -> str:
         """What is wrong, without the file's name."""
-        return messages.text(f"problem.{self.code}", **_lines(self.values))
+        return messages.get_text(f"problem.{self.code}", **_escape_values(self.values))
 
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return messages.text(f"remedy.{self.code}", **_lines(self.values))
+        return messages.get_text(f"remedy.{self.code}", **_escape_values(self.values))
 
 
-class PictureError(Amiss, FtlabError):
+class ImageError(ProblemMessages, FtlabError):
     """One file that cannot be read as a picture.
 
     `code` is also the code of the problem that a scan lists: `problem.<code>` says what is wrong and
@@ -79,8 +80,8 @@ class PictureError(Amiss, FtlabError):
     """
 
     def __str__(self) -> str:
-        file = messages.one_line(self.values["file"])
-        return messages.text("error.picture.line", file=file, problem=self.problem, remedy=self.remedy)
+        file = messages.escape_control_chars(self.values["file"])
+        return messages.get_text("error.picture.line", file=file, problem=self.problem, remedy=self.remedy)
 
 
 class WeightsError(FtlabError):

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from ftlab.core import messages
 
-_VOID = ("br", "img", "input")
+_VOID_ELEMENTS = ("br", "img", "input")
 
 
 class Markup(str):
@@ -30,29 +30,29 @@ def escape(text: object) -> Markup:
     """
     if isinstance(text, Markup):
         return text
-    steady = re.sub(r"[^\n\t]+", lambda part: messages.one_line(part[0]), str(text))
-    return Markup(html.escape(steady, quote=True))
+    visible_text = re.sub(r"[^\n\t]+", lambda match: messages.escape_control_chars(match[0]), str(text))
+    return Markup(html.escape(visible_text, quote=True))
 
 
-def join(parts: Iterable[object]) -> Markup:
+def join_html(parts: Iterable[object]) -> Markup:
     """Parts one after the other, each escaped unless it is `Markup`."""
     return Markup("".join(escape(part) for part in parts))
 
 
-def isolated(text: object, *, path: bool = False) -> Markup:
+def isolate_text(text: object, *, is_path: bool = False) -> Markup:
     """A name from outside: in one line, and its reading direction stays its own. Of a path, which is read from the
     left, that of each part."""
-    return tag("bdi", messages.one_line(text), dir="ltr" if path else None)
+    return tag("bdi", messages.escape_control_chars(text), dir="ltr" if is_path else None)
 
 
 def tag(name: str, *content: object, **attributes: object) -> Markup:
     """An element. `class_` writes `class`, `data_x` writes `data-x`; None and False leave an attribute out, True
     writes it without a value."""
-    written = []
+    attribute_texts = []
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         key = key.rstrip("_").replace("_", "-")
-        written.append(f" {key}" if value is True else f' {key}="{escape(value)}"')
-    opening = f"<{name}{''.join(written)}>"
-    return Markup(opening if name in _VOID else f"{opening}{join(content)}</{name}>")
+        attribute_texts.append(f" {key}" if value is True else f' {key}="{escape(value)}"')
+    opening_tag = f"<{name}{''.join(attribute_texts)}>"
+    return Markup(opening_tag if name in _VOID_ELEMENTS else f"{opening_tag}{join_html(content)}</{name}>")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 
-def module(name: str) -> ModuleType:
+def import_module(name: str) -> ModuleType:
     """Import a module by its full name. The search for garbage rests meanwhile, and leaves alone, from then on, what
     there is now: modules stay. Any number of threads may load; the first to begin brings the search back.
 
@@ -21,13 +21,13 @@ def module(name: str) -> ModuleType:
     """
     if name in sys.modules:
         return importlib.import_module(name)  # which waits where another thread is at it
-    was = gc.isenabled()
+    gc_was_enabled = gc.isenabled()
     gc.disable()
     try:
         return importlib.import_module(name)
     finally:
         gc.freeze()
-        if was:
+        if gc_was_enabled:
             gc.enable()
 
 
@@ -35,20 +35,20 @@ def module(name: str) -> ModuleType:
 atexit.register(gc.unfreeze)
 
 
-def end_at_once() -> Callable[[int], None]:
+def exit_without_teardown() -> Callable[[int], None]:
     """From now on, this process ends without taking its modules apart, once it is told its exit status by what is
     returned here; if it never is, as after an error, it ends in Python's own way.
 
     Threads are waited for, and whatever was registered with `atexit` after this runs, as ever: what was registered
     first runs last.
     """
-    told: list[int] = []
+    exit_statuses: list[int] = []
 
-    def end() -> None:
-        if told:
+    def exit_process() -> None:
+        if exit_statuses:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(told[0])
+            os._exit(exit_statuses[0])
 
-    atexit.register(end)
-    return told.append
+    atexit.register(exit_process)
+    return exit_statuses.append

@@ -10,17 +10,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-_STALE = 3600.0
+_DRAFT_TIMEOUT_SECONDS = 3600.0
 """Seconds in which nobody touched a draft, after which its maker counts as dead."""
 
 
-def home() -> Path:
+def get_ftlab_home() -> Path:
     """The folder `FTLAB_HOME` names, else `.ftlab` in the person's home folder."""
     return Path(os.environ.get("FTLAB_HOME") or Path.home() / ".ftlab").absolute()
 
 
 @contextmanager
-def fresh(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes `folder` at the end: at once and whole, or not at all.
 
     It stands beside its place. Of two processes that make the same folder the first one to end gives it, the other
@@ -31,24 +31,24 @@ def fresh(folder: Path) -> Iterator[Path]:
         OSError: it cannot be made or put in its place.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    clear_drafts(folder.parent)
+    remove_stale_drafts(folder.parent)
     draft = Path(mkdtemp(prefix=f".{folder.name}-", suffix=".part", dir=folder.parent))
     try:
         yield draft
-        _publish(draft, folder)
+        _publish_draft(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def clear_drafts(parent: Path) -> None:
+def remove_stale_drafts(parent: Path) -> None:
     """Remove what killed processes left half made; one that is being filled right now is younger than that."""
     for draft in parent.glob(".*.part"):
         with suppress(OSError):  # its own process was faster
-            if time.time() - draft.stat().st_mtime > _STALE:
+            if time.time() - draft.stat().st_mtime > _DRAFT_TIMEOUT_SECONDS:
                 shutil.rmtree(draft, ignore_errors=True)
 
 
-def _publish(draft: Path, folder: Path) -> None:
+def _publish_draft(draft: Path, folder: Path) -> None:
     try:
         os.replace(draft, folder)
     except OSError:

@@ -14,23 +14,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.images import decode
-from ftlab.data.loading.loader import plan
+from ftlab.data.loading.loader import batch_indices
 
-MOST = 20_000
+MAX_IMAGES = 20_000
 """Pictures that are looked at. The means of so many are within 0.002 of those of a million."""
-_PIECE = 16
+IMAGES_PER_TASK = 16
 """Pictures a thread takes at once."""
-_LEAST = 1 / 255
+_MIN_STD = 1 / 255
 """Least deviation: pictures of one colour each have none, and are divided by it."""
 
-Triple = tuple[float, float, float]
+ChannelValues = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Statistics:
+class ChannelStats:
     """What was found.
 
     Attributes:
@@ -38,58 +38,58 @@ class Statistics:
         count: pictures that they were taken from; 0 when none could be read.
     """
 
-    mean: Triple
-    std: Triple
+    mean: ChannelValues
+    std: ChannelValues
     count: int
 
-    def spoken(self) -> dict[str, object]:
+    def format_values(self) -> dict[str, object]:
         """Its figures for a sentence: `images`, `mean`, `std`."""
-        mean, std = (" ".join(f"{value:.4f}" for value in three) for three in (self.mean, self.std))
+        mean, std = (" ".join(f"{value:.4f}" for value in channels) for channels in (self.mean, self.std))
         return {"images": self.count, "mean": mean, "std": std}
 
 
 @dataclass(frozen=True)
-class Done:
+class StatsProgress:
     """Pictures looked at so far, and in all."""
 
     done: int
     total: int
 
 
-def compute(pictures: Catalog, workers: int) -> Iterator[Done | Statistics]:
-    """Look at the training pictures, at most `MOST` of them, evenly taken: how far it is, at last what was found.
+def compute_channel_stats(catalog: Catalog, num_workers: int) -> Iterator[StatsProgress | ChannelStats]:
+    """Look at the training pictures, at most `MAX_IMAGES` of them, evenly taken: how far it is, at last what was found.
 
     Files that cannot be read are left out; the training names them.
     """
-    items = pictures.splits["train"]
-    total = min(len(items), MOST)
-    chosen = [items[number * len(items) // total] for number in range(total)]
+    items = catalog.splits["train"]
+    total = min(len(items), MAX_IMAGES)
+    sampled_items = [items[position * len(items) // total] for position in range(total)]
 
-    def look(piece: list[int]) -> list[npt.NDArray[np.float64]]:
-        found = []
-        for number in piece:
+    def measure_images(indices: list[int]) -> list[npt.NDArray[np.float64]]:
+        measurements = []
+        for index in indices:
             try:
-                found.append(of_picture(decode.read(pictures.path(chosen[number]))))
-            except PictureError:
+                measurements.append(measure_image(decode.read_image(catalog.image_path(sampled_items[index]))))
+            except ImageError:
                 continue
-        return found
+        return measurements
 
-    sums, count, done = np.zeros((2, 3)), 0, 0
-    pieces = plan(range(total), _PIECE)
-    with ThreadPoolExecutor(workers, thread_name_prefix="statistics") as pool:
+    sums, image_count, done_count = np.zeros((2, 3)), 0, 0
+    index_batches = batch_indices(range(total), IMAGES_PER_TASK)
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="statistics") as pool:
         try:
-            for piece, found in zip(pieces, pool.map(look, pieces), strict=True):
-                for one in found:  # one after the other: the same sum whatever the threads do
-                    sums += one
-                count, done = count + len(found), done + len(piece)
-                yield Done(done, total)
+            for indices, measurements in zip(index_batches, pool.map(measure_images, index_batches), strict=True):
+                for measurement in measurements:  # one after the other: the same sum whatever the threads do
+                    sums += measurement
+                image_count, done_count = image_count + len(measurements), done_count + len(indices)
+                yield StatsProgress(done_count, total)
         finally:
             pool.shutdown(cancel_futures=True)
-    mean, std = (sums / max(count, 1)).round(6)
-    yield Statistics(_triple(mean), _triple(std.clip(_LEAST)), count)
+    mean, std = (sums / max(image_count, 1)).round(6)
+    yield ChannelStats(_to_channel_values(mean), _to_channel_values(std.clip(_MIN_STD)), image_count)
 
 
-def of_picture(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def measure_image(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """uint8 [H, W, 3] -> float64 [2, 3]: mean and (population) standard deviation of each channel, in [0, 1]."""
     import cv2  # where it is needed only: few trainings ask for statistics
 
@@ -97,6 +97,6 @@ def of_picture(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return np.stack([mean[:, 0], std[:, 0]]).astype(np.float64) / 255.0
 
 
-def _triple(values: npt.NDArray[np.float64]) -> Triple:
+def _to_channel_values(values: npt.NDArray[np.float64]) -> ChannelValues:
     red, green, blue = (float(value) for value in values)
     return red, green, blue

@@ -11,41 +11,41 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ftlab.config import backbones
-from ftlab.config.train_config import TrainConfig, resolve
-from ftlab.data.dataset.catalog import Catalog, Item
+from ftlab.config.train_config import TrainConfig, fill_defaults
+from ftlab.data.dataset.catalog import Catalog, ImageItem
 from ftlab.data.images import decode
-from ftlab.data.images.decode import Pixels
-from ftlab.data.loading.loader import views_of
+from ftlab.data.images.decode import ImageArray
+from ftlab.data.loading.loader import sample_view_indices
 from ftlab.data.transforms import augment, preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 
-EPOCHS = 9
+PREVIEW_EPOCHS = 9
 """Epochs that are shown, from the first on."""
 
 
 @dataclass(frozen=True)
-class Preview:
+class AugmentPreview:
     """One training picture.
 
     Attributes:
         item: which it is.
-        evaluation: as validation and prediction see it, uint8 [side, side, 3].
-        variants: as the first `EPOCHS` epochs see it, likewise.
-        views: with cached features how many there are, of which each epoch draws one; 0 where each epoch varies the
+        eval_image: as validation and prediction see it, uint8 [side, side, 3].
+        epoch_images: as the first `PREVIEW_EPOCHS` epochs see it, likewise.
+        view_count: with cached features how many there are, of which each epoch draws one; 0 where each epoch varies the
             picture anew.
     """
 
-    item: Item
-    evaluation: Pixels
-    variants: tuple[Pixels, ...]
-    views: int
+    item: ImageItem
+    eval_image: ImageArray
+    epoch_images: tuple[ImageArray, ...]
+    view_count: int
 
 
-def preview(pictures: Catalog, config: TrainConfig, index: int) -> Preview:
+def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPreview:
     """What a training with that configuration makes of a training picture.
 
     Args:
-        pictures: dealt by the configuration's seed.
+        catalog: dealt by the configuration's seed.
         config: of the training.
         index: of the picture in the training split; beyond its end it begins again.
 
@@ -53,38 +53,45 @@ def preview(pictures: Catalog, config: TrainConfig, index: int) -> Preview:
         PictureError: the picture cannot be read.
         ConfigError: the sizes contradict each other, or the backbone cannot be looked up.
     """
-    config = resolve(config)
-    prep = preprocess.chosen(backbones.get(config.backbone), config)
-    items = pictures.splits["train"]
+    config = fill_defaults(config)
+    prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config)
+    items = catalog.splits["train"]
     index %= len(items)
-    pixels = decode.read(pictures.path(items[index]), at_least=prep.detail)
+    pixels = decode.read_image(catalog.image_path(items[index]), min_side=prep.min_side)
     if config.caches_features:
-        made = _cached(pixels, prep, config, index, len(items))
+        epoch_images = _make_cached_views(pixels, prep, config, index, len(items))
     else:
-        made = [augment.in_epoch(pixels, prep, config, epoch, index) for epoch in range(1, EPOCHS + 1)]
-    return Preview(
+        epoch_images = [
+            augment.augment_for_epoch(pixels, prep, config, epoch, index) for epoch in range(1, PREVIEW_EPOCHS + 1)
+        ]
+    return AugmentPreview(
         items[index],
-        _upright(preprocess.evaluation(pixels, prep)),
-        tuple(map(_upright, made)),
-        config.cached_views if config.caches_features else 0,
+        _to_hwc(preprocess.resize_and_center_crop(pixels, prep)),
+        tuple(map(_to_hwc, epoch_images)),
+        config.views_per_image if config.caches_features else 0,
     )
 
 
-def spread(number: int, count: int) -> int:
+def spread_index(position: int, count: int) -> int:
     """The index of the picture that is shown as number 0, 1 …: each once before one comes again, from class to class
     rather than one class after the other."""
     step = max(1, round(count * 0.618))
     while math.gcd(step, count) > 1:
         step += 1
-    return number * step % count
+    return position * step % count
 
 
-def _cached(pixels: Pixels, prep: Preprocessing, config: TrainConfig, index: int, count: int) -> list[Tensor]:
-    drawn = [int(views_of(config.seed, e, config.cached_views, count)[index]) for e in range(1, EPOCHS + 1)]
-    made = {number: augment.view(pixels, prep, config, number, index) for number in set(drawn)}
-    return [made[number] for number in drawn]
+def _make_cached_views(
+    pixels: ImageArray, prep: Preprocessing, config: TrainConfig, index: int, image_count: int
+) -> list[Tensor]:
+    view_indices = [
+        int(sample_view_indices(config.seed, epoch, config.views_per_image, image_count)[index])
+        for epoch in range(1, PREVIEW_EPOCHS + 1)
+    ]
+    views = {view_index: augment.make_view(pixels, prep, config, view_index, index) for view_index in set(view_indices)}
+    return [views[view_index] for view_index in view_indices]
 
 
-def _upright(picture: Tensor) -> Pixels:
+def _to_hwc(image: Tensor) -> ImageArray:
     """uint8 [3, side, side] -> uint8 [side, side, 3]."""
-    return picture.permute(1, 2, 0).numpy()
+    return image.permute(1, 2, 0).numpy()

@@ -7,60 +7,75 @@ import io
 from collections.abc import Iterable, Sequence
 
 from ftlab.evaluation import metrics
-from ftlab.evaluation.evaluate import Inspection
+from ftlab.evaluation.evaluate import Evaluation
 
-TOP = 5
+MAX_TOP_CLASSES = 5
 """Classes of a picture that are told."""
 
 
-def pictures(found: Inspection) -> str:
+def format_image_table(evaluation: Evaluation) -> str:
     """A line a picture: path, true and predicted class, whether it is right, whether it would be called none of these,
     then class and probability of the most probable ones. Probabilities are at the decision's temperature."""
-    outcome, decided = found.outcome, found.decision
-    top = min(TOP, len(outcome.classes))
-    head = ["path", "true", "predicted", "right", "none_of_these"]
-    head += [f"{what}_{place + 1}" for place in range(top) for what in ("class", "probability")]
-    best = (-found.probabilities).argsort(axis=1, kind="stable")[:, :top]
+    result, decision = evaluation.result, evaluation.decision
+    top_count = min(MAX_TOP_CLASSES, len(result.class_names))
+    header = ["path", "true", "predicted", "right", "none_of_these"]
+    header += [f"{column}_{rank + 1}" for rank in range(top_count) for column in ("class", "probability")]
+    top_classes = (-evaluation.probabilities).argsort(axis=1, kind="stable")[:, :top_count]
 
-    def rows() -> Iterable[Sequence[object]]:
-        for number, path in enumerate(outcome.paths):
-            true, said = outcome.classes[outcome.labels[number]], outcome.classes[outcome.predicted[number]]
-            told = ((outcome.classes[one], f"{found.probabilities[number, one]:.6f}") for one in best[number])
-            none = _yes(decided is not None and decided.refuses(float(found.sure[number])))
-            yield path, true, said, _yes(outcome.right[number]), none, *(cell for pair in told for cell in pair)
+    def iter_rows() -> Iterable[Sequence[object]]:
+        for index, path in enumerate(result.paths):
+            true_class, predicted_class = (
+                result.class_names[result.labels[index]],
+                result.class_names[result.predicted_labels[index]],
+            )
+            top_pairs = (
+                (result.class_names[class_index], f"{evaluation.probabilities[index, class_index]:.6f}")
+                for class_index in top_classes[index]
+            )
+            rejected = _format_yes_no(
+                decision is not None and decision.rejects_probability(float(evaluation.confidences[index]))
+            )
+            yield (
+                path,
+                true_class,
+                predicted_class,
+                _format_yes_no(result.is_correct[index]),
+                rejected,
+                *(cell for pair in top_pairs for cell in pair),
+            )
 
-    return _written(head, rows())
+    return _format_csv(header, iter_rows())
 
 
-def classes(found: Inspection) -> str:
+def format_class_table(evaluation: Evaluation) -> str:
     """A line a class: its count, how often it was predicted, precision, recall and F1; empty where undefined."""
-    figures = metrics.classes(metrics.confusion(found.outcome))
+    class_metrics = metrics.compute_class_metrics(metrics.confusion_matrix(evaluation.result))
     rows = (
         [
             name,
-            one.count,
-            one.predicted,
-            *("" if x is None else f"{x:.6f}" for x in (one.precision, one.recall, one.f1)),
+            row_metrics.image_count,
+            row_metrics.predicted_count,
+            *("" if x is None else f"{x:.6f}" for x in (row_metrics.precision, row_metrics.recall, row_metrics.f1)),
         ]
-        for name, one in zip(found.outcome.classes, figures, strict=True)
+        for name, row_metrics in zip(evaluation.result.class_names, class_metrics, strict=True)
     )
-    return _written(["class", "pictures", "predicted", "precision", "recall", "f1"], rows)
+    return _format_csv(["class", "pictures", "predicted", "precision", "recall", "f1"], rows)
 
 
-def confusion(found: Inspection) -> str:
+def format_confusion_table(evaluation: Evaluation) -> str:
     """Pictures by true class (line) and predicted class (column)."""
-    names = found.outcome.classes
-    known = metrics.confusion(found.outcome).tolist()
-    return _written(["true", *names], ([name, *row] for name, row in zip(names, known, strict=True)))
+    class_names = evaluation.result.class_names
+    counts = metrics.confusion_matrix(evaluation.result).tolist()
+    return _format_csv(["true", *class_names], ([name, *row] for name, row in zip(class_names, counts, strict=True)))
 
 
-def _yes(true: object) -> str:
-    return "yes" if true else "no"
+def _format_yes_no(value: object) -> str:
+    return "yes" if value else "no"
 
 
-def _written(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+def _format_csv(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\r\n")
-    writer.writerow(head)
+    writer.writerow(header)
     writer.writerows(rows)
     return stream.getvalue()

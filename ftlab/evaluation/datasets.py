@@ -10,14 +10,14 @@ from pathlib import Path
 
 from ftlab.core.errors import DataError, RunError
 from ftlab.data.dataset import layout
-from ftlab.data.dataset.catalog import Item, from_json
+from ftlab.data.dataset.catalog import ImageItem, catalog_from_json
 from ftlab.data.sources import locate
-from ftlab.data.sources.listing import natural
-from ftlab.evaluation.results import Pictures
+from ftlab.data.sources.listing import natural_key
+from ftlab.evaluation.results import EvaluationDataset
 from ftlab.runs.directory import Run
 
 
-def of_split(run: Run, split: str) -> Pictures:
+def load_split_dataset(run: Run, split: str) -> EvaluationDataset:
     """The pictures of `train`, `val` or `test` as `split.json` has them. Where the test pictures validate, `test` are
     those of `val`.
 
@@ -25,52 +25,59 @@ def of_split(run: Run, split: str) -> Pictures:
         DataError: there are none.
         RunError: the run has no readable `split.json`.
     """
-    listed = from_json(run.read("split.json"))
-    if split == "test" and listed.layout == "test_as_val":
+    catalog = catalog_from_json(run.read_json("split.json"))
+    if split == "test" and catalog.layout == "test_as_val":
         split = "val"
-    if not listed.splits[split]:
+    if not catalog.splits[split]:
         raise DataError("data.empty_split", split=split, run=run.name)
-    return Pictures(split, listed.root, listed.splits[split])
+    return EvaluationDataset(split, catalog.root, catalog.splits[split])
 
 
-def classes(run: Run) -> list[str]:
+def read_class_names(run: Run) -> list[str]:
     """The classes that a run's model knows.
 
     Raises:
         RunError: it has no model yet.
     """
-    if not run.best.is_file():
+    if not run.best_weights_path.is_file():
         raise RunError("run.no_weights", run=run.name)
-    known: list[str] = run.read("model.json")["classes"]
-    return known
+    class_names: list[str] = run.read_json("model.json")["classes"]
+    return class_names
 
 
-def of_folder(folder: Path | str, known: Sequence[str]) -> Pictures:
+def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> EvaluationDataset:
     """All pictures of a folder, zip or list that belong to classes of a model; one class is enough. Splits in it are
     taken together.
 
     Args:
         folder: laid out in any of the ways that a training takes.
-        known: classes of the model. A folder's class goes by its name, accents composed.
+        class_names: classes of the model. A folder's class goes by its name, accents composed.
 
     Raises:
         DataError: it cannot be read, or has no picture of any of them.
     """
-    found = locate.find(folder)
-    root, laid = layout.find(found)
-    index = {unicodedata.normalize("NFC", name): number for number, name in enumerate(known)}
-    items: list[Item] = []
-    unknown: Counter[str] = Counter()
-    for pictures in (by_class for split in laid.found.values() for by_class in split.items()):
-        label = index.get(unicodedata.normalize("NFC", pictures[0]))
+    source_path = locate.locate_dataset(folder)
+    root, folder_layout = layout.detect_layout(source_path)
+    label_by_name = {unicodedata.normalize("NFC", name): class_index for class_index, name in enumerate(class_names)}
+    items: list[ImageItem] = []
+    unknown_counts: Counter[str] = Counter()
+    for class_images in (
+        class_entry for split in folder_layout.images_by_split.values() for class_entry in split.items()
+    ):
+        label = label_by_name.get(unicodedata.normalize("NFC", class_images[0]))
         if label is None:
-            unknown[pictures[0]] += len(pictures[1])
+            unknown_counts[class_images[0]] += len(class_images[1])
         else:
-            items += (Item(path, label, size) for path, size in pictures[1].items())
+            items += (ImageItem(path, label, size) for path, size in class_images[1].items())
     if not items:
-        seen = ", ".join(sorted(unknown, key=natural)[:5]) or "–"
-        raise DataError("data.no_known_class", folder=folder, found=seen, names=", ".join(known[:8]))
-    items.sort(key=lambda one: (one.label, natural(one.path)))
-    place = hashlib.sha256(str(root).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    left_out = ((name, count) for name, count in unknown.items() if count)
-    return Pictures(f"folder-{place}", root, tuple(items), tuple(sorted(left_out, key=lambda one: natural(one[0]))))
+        folder_classes = ", ".join(sorted(unknown_counts, key=natural_key)[:5]) or "–"
+        raise DataError("data.no_known_class", folder=folder, found=folder_classes, names=", ".join(class_names[:8]))
+    items.sort(key=lambda entry: (entry.label, natural_key(entry.path)))
+    root_digest = hashlib.sha256(str(root).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    unknown_classes = ((name, count) for name, count in unknown_counts.items() if count)
+    return EvaluationDataset(
+        f"folder-{root_digest}",
+        root,
+        tuple(items),
+        tuple(sorted(unknown_classes, key=lambda entry: natural_key(entry[0]))),
+    )

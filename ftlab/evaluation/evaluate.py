@@ -13,30 +13,30 @@ import numpy as np
 
 from ftlab.core.errors import DataError
 from ftlab.evaluation import calibration, datasets, results
-from ftlab.evaluation.metrics import Doubles, Figures, figures, probabilities
-from ftlab.evaluation.results import Outcome, Pictures, Progress, Skipped
+from ftlab.evaluation.metrics import EvaluationMetrics, Float64Array, compute_metrics, softmax
+from ftlab.evaluation.results import EvaluationDataset, EvaluationResult, ProgressCallback, SkippedImage
 from ftlab.inference import batch_predict, decision_rule, predictor
-from ftlab.inference.decision_rule import Decision
+from ftlab.inference.decision_rule import DecisionRule
 from ftlab.inference.predictor import Predictor
 from ftlab.runs.directory import Run
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Evaluation:
     """An outcome, and how its probabilities are to be read.
 
     Attributes:
-        outcome: of at least one picture.
+        result: of at least one picture.
         decision: by validation; None where its pictures are not to be had any more.
-        own: whether the outcome is of the pictures that the decision was chosen by.
+        is_validation: whether the outcome is of the pictures that the decision was chosen by.
     """
 
-    outcome: Outcome
-    decision: Decision | None
+    result: EvaluationResult
+    decision: DecisionRule | None
 
     @property
-    def own(self) -> bool:
-        return self.outcome.pictures == "val"
+    def is_validation(self) -> bool:
+        return self.result.dataset_name == "val"
 
     @property
     def temperature(self) -> float:
@@ -44,129 +44,145 @@ class Inspection:
         return self.decision.temperature if self.decision else 1.0
 
     @cached_property
-    def figures(self) -> Figures:
+    def metrics(self) -> EvaluationMetrics:
         """The outcome in numbers."""
-        return figures(self.outcome)
+        return compute_metrics(self.result)
 
     @cached_property
-    def probabilities(self) -> Doubles:
+    def probabilities(self) -> Float64Array:
         """Of every class, at the temperature: float64 [N, K]."""
-        return probabilities(self.outcome.logits, self.temperature)
+        return softmax(self.result.logits, self.temperature)
 
     @cached_property
-    def sure(self) -> Doubles:
+    def confidences(self) -> Float64Array:
         """Of the answer: float64 [N]."""
         return self.probabilities.max(1)
 
     @property
-    def refused(self) -> int:
+    def rejected_count(self) -> int:
         """Pictures that would be called none of these."""
-        return sum(map(self.decision.refuses, self.sure.tolist())) if self.decision else 0
+        return sum(map(self.decision.rejects_probability, self.confidences.tolist())) if self.decision else 0
 
 
-def inspect(
-    run: Run, pictures: Pictures, which: str = "best", progress: Progress = lambda done, total: None
-) -> Inspection:
+def evaluate_with_decision(
+    run: Run,
+    dataset: EvaluationDataset,
+    weights_choice: str = "best",
+    progress: ProgressCallback = lambda completed, total: None,
+) -> Evaluation:
     """An outcome of pictures and one of validation, each as it was kept or made now.
 
     Raises:
         RunError, DataError: as `evaluate`, of the pictures; that those of validation are gone is borne.
     """
-    made = evaluate(run, pictures, which, progress)
+    result = evaluate(run, dataset, weights_choice, progress)
     try:
-        return Inspection(made, decide(run, which, progress))
-    except DataError as missing:
-        if missing.code not in ("data.gone", "data.empty_split"):
+        return Evaluation(result, load_or_fit_decision(run, weights_choice, progress))
+    except DataError as error:
+        if error.code not in ("data.gone", "data.empty_split"):
             raise
-        return Inspection(made, None)
+        return Evaluation(result, None)
 
 
-def kept(run: Run, pictures: Pictures, which: str = "best") -> Inspection | None:
+def load_evaluation(run: Run, dataset: EvaluationDataset, weights_choice: str = "best") -> Evaluation | None:
     """The same as it was kept, without a pass; None where one is needed.
 
     Raises:
         RunError: `decision.json` cannot be read.
     """
-    made = results.read(run, pictures, which)
-    if made is None:
+    result = results.read_result(run, dataset, weights_choice)
+    if result is None:
         return None
-    decided = decision_rule.read(run) if which == "best" else None
-    if decided is None:
-        validation = results.read(run, datasets.of_split(run, "val"), which)
-        decided = calibration.decide(validation) if validation else None
-    return Inspection(made, decided)
+    decision = decision_rule.read_decision(run) if weights_choice == "best" else None
+    if decision is None:
+        validation_result = results.read_result(run, datasets.load_split_dataset(run, "val"), weights_choice)
+        decision = calibration.fit_decision(validation_result) if validation_result else None
+    return Evaluation(result, decision)
 
 
 def evaluate(
-    run: Run, pictures: Pictures, which: str = "best", progress: Progress = lambda done, total: None
-) -> Outcome:
+    run: Run,
+    dataset: EvaluationDataset,
+    weights_choice: str = "best",
+    progress: ProgressCallback = lambda completed, total: None,
+) -> EvaluationResult:
     """What a run's model says of pictures: as it was kept, else by a pass over them, whose outcome is kept.
 
     Logits are those of `Predictor` but for rounding (float32, about 1e-6 of the largest), in any batch.
 
     Args:
         run: with weights.
-        pictures: of a split or a folder.
-        which: `best` or `last`.
+        dataset: of a split or a folder.
+        weights_choice: `best` or `last`.
         progress: called as pictures are done.
 
     Raises:
         RunError: there are no such weights, they are damaged, or the outcome cannot be written.
         DataError: none of the pictures can be read.
     """
-    kept = results.read(run, pictures, which)
-    if kept is not None:
-        return kept
+    cached_result = results.read_result(run, dataset, weights_choice)
+    if cached_result is not None:
+        return cached_result
     # Before they are loaded: weights that get better meanwhile must not be taken for those that were asked.
-    weights = results.weights(run, which)
-    made = look(predictor.load(run, which), pictures, which, weights, progress)
-    results.write(run, made, pictures.fingerprint)
-    return made
+    weights_checksum = results.compute_weights_checksum(run, weights_choice)
+    result = predict_dataset(
+        predictor.load_predictor(run, weights_choice), dataset, weights_choice, weights_checksum, progress
+    )
+    results.write_result(run, result, dataset.fingerprint)
+    return result
 
 
-def look(
+def predict_dataset(
     model: Predictor,
-    pictures: Pictures,
-    which: str = "best",
-    weights: str = "",
-    progress: Progress = lambda done, total: None,
-) -> Outcome:
-    """The pass itself; nothing is read from the run and nothing is kept. `which` and `weights` are as in `Outcome`.
+    dataset: EvaluationDataset,
+    weights_choice: str = "best",
+    weights_checksum: str = "",
+    progress: ProgressCallback = lambda completed, total: None,
+) -> EvaluationResult:
+    """The pass itself; nothing is read from the run and nothing is kept. `weights_choice` and `weights_checksum` are as in `EvaluationResult`.
 
     Raises:
         DataError: none of the pictures can be read.
     """
-    began, items = time.monotonic(), pictures.items
-    files = [pictures.root / item.path for item in items]
-    found = batch_predict.logits(model, batch_predict.engine(model, len(files)), files, progress)
-    if not found.indices:
-        raise DataError("data.gone", folder=pictures.root)
-    refused = ((items[index].path, refusal) for index, refusal in found.skipped)
-    return Outcome(
-        pictures.name,
-        which,
-        model.classes,
-        pictures.root,
-        tuple(items[index].path for index in found.indices),
-        np.array([items[index].label for index in found.indices], np.int64),
-        found.vectors[0].numpy(),
-        tuple(Skipped(path, one.code, {**one.values, "file": path}) for path, one in refused),
-        pictures.unknown,
-        weights,
-        time.monotonic() - began,
+    start_time, items = time.monotonic(), dataset.items
+    image_paths = [dataset.root / item.path for item in items]
+    logit_features = batch_predict.predict_logits(
+        model, batch_predict.choose_engine(model, len(image_paths)), image_paths, progress
+    )
+    if not logit_features.indices:
+        raise DataError("data.gone", folder=dataset.root)
+    read_errors = ((items[index].path, cause) for index, cause in logit_features.skipped)
+    return EvaluationResult(
+        dataset.name,
+        weights_choice,
+        model.class_names,
+        dataset.root,
+        tuple(items[index].path for index in logit_features.indices),
+        np.array([items[index].label for index in logit_features.indices], np.int64),
+        logit_features.vectors[0].numpy(),
+        tuple(
+            SkippedImage(path, read_error.code, {**read_error.values, "file": path}) for path, read_error in read_errors
+        ),
+        dataset.unknown_classes,
+        weights_checksum,
+        time.monotonic() - start_time,
     )
 
 
-def decide(run: Run, which: str = "best", progress: Progress = lambda done, total: None) -> Decision:
+def load_or_fit_decision(
+    run: Run, weights_choice: str = "best", progress: ProgressCallback = lambda completed, total: None
+) -> DecisionRule:
     """How the model's probabilities are to be read, by validation; of the best model it is kept in the run, where
     predictions find it.
 
     Raises:
         RunError, DataError: as `evaluate`.
     """
-    decided = decision_rule.read(run) if which == "best" else None
-    if decided is None:
-        decided = calibration.decide(evaluate(run, datasets.of_split(run, "val"), which, progress))
-        if which == "best":
-            decision_rule.write(run, decided)
-    return decided
+    decision = decision_rule.read_decision(run) if weights_choice == "best" else None
+    if decision is None:
+        decision = calibration.fit_decision(
+            evaluate(run, datasets.load_split_dataset(run, "val"), weights_choice, progress)
+        )
+        if weights_choice == "best":
+            decision_rule.write_decision(run, decision)
+    return decision

@@ -7,34 +7,38 @@ import random
 
 import numpy as np
 
-from ftlab.evaluation.metrics import Doubles
-from ftlab.evaluation.results import Outcome
+from ftlab.evaluation.metrics import Float64Array
+from ftlab.evaluation.results import EvaluationResult
 
-KINDS = ("mistakes", "hits", "random")
+SELECTION_KINDS = ("mistakes", "hits", "random")
 
 
-def of(kind: str, outcome: Outcome, sure: Doubles, seed: int = 0) -> list[int]:
+def select_images(kind: str, result: EvaluationResult, confidences: Float64Array, seed: int = 0) -> list[int]:
     """Indices into an outcome, all there are, the most telling first.
 
     Args:
         kind: `mistakes`, the surest first; `hits`, the least sure first; `random`, mixed by the seed.
-        outcome: of the pictures.
-        sure: float64 [N], the probability of each answer.
+        result: of the pictures.
+        confidences: float64 [N], the probability of each answer.
         seed: another one mixes anew.
     """
     if kind == "random":
-        mixed = list(range(len(outcome.labels)))
-        random.Random(seed).shuffle(mixed)
-        return mixed
-    wanted, sign = (~outcome.right, -1) if kind == "mistakes" else (outcome.right, 1)
-    return _sorted(np.flatnonzero(wanted), sign * sure)
+        shuffled = list(range(len(result.labels)))
+        random.Random(seed).shuffle(shuffled)
+        return shuffled
+    mask, sign = (~result.is_correct, -1) if kind == "mistakes" else (result.is_correct, 1)
+    return _sort_indices(np.flatnonzero(mask), sign * confidences)
 
 
-def cell(outcome: Outcome, sure: Doubles, true: int, predicted: int) -> list[int]:
+def select_confusion_cell(
+    result: EvaluationResult, confidences: Float64Array, true_label: int, predicted_label: int
+) -> list[int]:
     """Indices of the pictures of one class that were taken for another, or for it; the surest first."""
-    return _sorted(np.flatnonzero((outcome.labels == true) & (outcome.predicted == predicted)), -sure)
+    return _sort_indices(
+        np.flatnonzero((result.labels == true_label) & (result.predicted_labels == predicted_label)), -confidences
+    )
 
 
-def _sorted(indices: np.ndarray, by: Doubles) -> list[int]:
-    order: list[int] = indices[np.argsort(by[indices], kind="stable")].tolist()
+def _sort_indices(indices: np.ndarray, sort_keys: Float64Array) -> list[int]:
+    order: list[int] = indices[np.argsort(sort_keys[indices], kind="stable")].tolist()
     return order

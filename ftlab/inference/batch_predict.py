@@ -12,60 +12,69 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ftlab.core.errors import PictureError
-from ftlab.core.machine import cores
-from ftlab.data.images.decode import read
+from ftlab.core.errors import ImageError
+from ftlab.core.machine import count_cpu_cores
+from ftlab.data.images.decode import read_image
 from ftlab.data.transforms import preprocess
-from ftlab.inference.predictor import Predictor, Score
+from ftlab.inference.predictor import ClassScore, Predictor
 from ftlab.models.execution import engines, features
 from ftlab.models.execution.engines import Engine
 from ftlab.models.execution.features import Features
 from ftlab.training.devices import device_setup
 
-_PIECE = 1024
+CHUNK_IMAGES = 1024
 """Pictures that are answered together: of more, their logits alone would fill the memory."""
 
 
-def engine(model: Predictor, looks: int) -> Engine:
+def choose_engine(model: Predictor, image_count: int) -> Engine:
     """The fastest that there is for so many looks: uint8 [B, 3, side, side] -> logits float32 [B, K]."""
-    whole = nn.Sequential(model.network.backbone, model.network.head)
-    normalise = partial(preprocess.normalise, prep=model.prep)
-    device = torch.device(device_setup.available())
-    return engines.choose(whole, model.row, normalise, model.prep.side, device, looks=looks)
+    full_network = nn.Sequential(model.network.backbone, model.network.head)
+    normalize = partial(preprocess.normalize_batch, prep=model.prep)
+    device = torch.device(device_setup.detect_device())
+    return engines.choose_engine(full_network, model.spec, normalize, model.prep.side, device, view_count=image_count)
 
 
-def logits(
+def predict_logits(
     model: Predictor,
-    run: Engine,
-    files: Sequence[Path],
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    engine: Engine,
+    image_paths: Sequence[Path],
+    progress: Callable[[int, int], None] = lambda completed, total: None,
 ) -> Features:
     """Logits of all files that can be read, as `vectors` float32 [1, N, K].
 
     Args:
-        run: of `engine`.
+        engine: of `choose_engine`.
         progress: called as pictures are done.
     """
 
-    def pixels(index: int) -> Tensor:
-        return preprocess.evaluation(read(files[index], at_least=model.prep.detail), model.prep)[None]
+    def load_pixels(index: int) -> Tensor:
+        return preprocess.resize_and_center_crop(
+            read_image(image_paths[index], min_side=model.prep.min_side), model.prep
+        )[None]
 
-    found = Features(torch.empty(1, 0, 0), [], [])
-    for part in features.compute(run, len(files), 1, pixels, torch.device(device_setup.available()), cores()):
-        if isinstance(part, Features):
-            found = part
+    logit_features = Features(torch.empty(1, 0, 0), [], [])
+    for update in features.compute_features(
+        engine, len(image_paths), 1, load_pixels, torch.device(device_setup.detect_device()), count_cpu_cores()
+    ):
+        if isinstance(update, Features):
+            logit_features = update
         else:
-            progress(part, len(files))
-    return found
+            progress(update, len(image_paths))
+    return logit_features
 
 
-def tops(model: Predictor, files: Sequence[Path], k: int) -> Iterator[tuple[Path, list[Score] | PictureError]]:
+def predict_files(
+    model: Predictor, image_paths: Sequence[Path], k: int
+) -> Iterator[tuple[Path, list[ClassScore] | ImageError]]:
     """The k most probable classes of each file in turn, or why it cannot be read."""
-    run = engine(model, len(files))
-    for start in range(0, len(files), _PIECE):
-        piece = files[start : start + _PIECE]
-        found = logits(model, run, piece)
-        rows = dict(zip(found.indices, found.vectors[0], strict=True))
-        refused = dict(found.skipped)
-        for index, file in enumerate(piece):
-            yield file, model.ranked(rows[index], k) if index in rows else refused[index]
+    inference_engine = choose_engine(model, len(image_paths))
+    for start in range(0, len(image_paths), CHUNK_IMAGES):
+        chunk = image_paths[start : start + CHUNK_IMAGES]
+        logit_features = predict_logits(model, inference_engine, chunk)
+        logits_by_index = dict(zip(logit_features.indices, logit_features.vectors[0], strict=True))
+        read_errors = dict(logit_features.skipped)
+        for index, image_path in enumerate(chunk):
+            yield (
+                image_path,
+                model.rank_classes(logits_by_index[index], k) if index in logits_by_index else read_errors[index],
+            )

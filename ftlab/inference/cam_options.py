@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-METHODS = ("grad_cam", "grad_cam_pp", "hires_cam", "layer_cam")
+CAM_METHODS = ("grad_cam", "grad_cam_pp", "hires_cam", "layer_cam")
 """The ways of weighing a layer's output (`attribution`); the first where none is named."""
 
 
 @dataclass(frozen=True)
-class How:
+class CamOptions:
     """Attributes:
-    method: one of `METHODS`.
-    layer: path of the layer looked at, in the backbone; empty: the backbone's own.
+    method: one of `CAM_METHODS`.
+    layer_path: path of the layer looked at, in the backbone; empty: the backbone's own.
     """
 
-    method: str = METHODS[0]
-    layer: str = ""
+    method: str = CAM_METHODS[0]
+    layer_path: str = ""

@@ -10,97 +10,118 @@ from pathlib import Path
 
 from ftlab.core import messages
 from ftlab.data.dataset import class_names
-from ftlab.inference.cam_options import How
-from ftlab.inference.predictor import Explanation, Predictor, Score
+from ftlab.inference.cam_options import CamOptions
+from ftlab.inference.predictor import ClassScore, Explanation, Predictor
 
 
 @dataclass(frozen=True)
-class Seen:
+class ModelAnswer:
     """What one model says of a picture.
 
     Attributes:
         model: that was asked.
         scores: of all its classes, the most probable first.
-        found: the map of one class.
+        explanation: the map of one class.
     """
 
     model: Predictor
-    scores: list[Score]
-    found: Explanation
+    scores: list[ClassScore]
+    explanation: Explanation
 
     @property
-    def name(self) -> str:
+    def explained_class(self) -> str:
         """Of the class whose map it is."""
-        return self.model.classes[self.found.index]
+        return self.model.class_names[self.explanation.class_index]
 
     @property
-    def answer(self) -> str | None:
+    def accepted_class(self) -> str | None:
         """The name of its most probable class; None where the model is too unsure of it to be believed."""
-        return None if self.model.none_of_these(self.scores) else self.scores[0].name
+        return None if self.model.is_rejected(self.scores) else self.scores[0].name
 
-    def say(self, name: str) -> str:
+    def format_class_name(self, class_name: str) -> str:
         """A class's name for people."""
-        return _say(self.model, name)
+        return _format_class_name(self.model, class_name)
 
 
-def look(file: Path | str, model: Predictor, name: str = "", how: How = How()) -> Seen:  # noqa: B008
+def explain_image(
+    image_path: Path | str, model: Predictor, class_name: str = "", cam_options: CamOptions = CamOptions()
+) -> ModelAnswer:
     """Ask one model.
 
     Args:
-        name: of the class whose map is wanted; one that the model does not know, and an empty one, give the map of its
+        class_name: of the class whose map is wanted; one that the model does not know, and an empty one, give the map of its
             most probable class.
 
     Raises:
         PictureError: the file is no picture that can be read.
         ConfigError: the layer looked at does not exist, or tells no places apart.
     """
-    index = model.classes.index(name) if name in model.classes else None
-    return Seen(model, *model.look(file, index, k=len(model.classes), how=how))
+    class_index = model.class_names.index(class_name) if class_name in model.class_names else None
+    return ModelAnswer(
+        model, *model.predict_and_explain(image_path, class_index, k=len(model.class_names), cam_options=cam_options)
+    )
 
 
-def sentence(one: Seen, other: Seen, called: tuple[str, str] | None = None) -> str:
+def describe_agreement(answer_a: ModelAnswer, answer_b: ModelAnswer, model_names: tuple[str, str] | None = None) -> str:
     """In one line, whether the two agree, and what each says.
 
     Args:
-        called: what the two are called in it, the first and the second unless something else is known.
+        model_names: what the two are called in it, the first and the second unless something else is known.
     """
-    first, second = called or usual()
-    told = {"first": first, "second": second, "one": _said(one), "other": _said(other)}
-    if one.answer is None and other.answer is None:
-        return messages.text("pair.neither", **told)
-    if one.answer == other.answer:
-        sure = {which: messages.percent(each.scores[0].probability) for which, each in (("one", one), ("other", other))}
-        return messages.text("pair.agree", name=one.say(one.scores[0].name), **{**told, **sure})
-    if not set(one.model.classes) & set(other.model.classes):
-        return messages.text("pair.foreign", **told)
-    unknown = [
-        messages.text("pair.unknown", name=mine.say(mine.answer), which=which)
-        for mine, theirs, which in ((one, other, second), (other, one, first))
-        if mine.answer is not None and mine.answer not in theirs.model.classes
+    name_a, name_b = model_names or default_model_names()
+    message_values = {
+        "first": name_a,
+        "second": name_b,
+        "one": _format_answer(answer_a),
+        "other": _format_answer(answer_b),
+    }
+    if answer_a.accepted_class is None and answer_b.accepted_class is None:
+        return messages.get_text("pair.neither", **message_values)
+    if answer_a.accepted_class == answer_b.accepted_class:
+        percentages = {
+            label: messages.format_percent(answer.scores[0].probability)
+            for label, answer in (("one", answer_a), ("other", answer_b))
+        }
+        return messages.get_text(
+            "pair.agree", name=answer_a.format_class_name(answer_a.scores[0].name), **{**message_values, **percentages}
+        )
+    if not set(answer_a.model.class_names) & set(answer_b.model.class_names):
+        return messages.get_text("pair.foreign", **message_values)
+    unknown_notes = [
+        messages.get_text("pair.unknown", name=own_answer.format_class_name(own_answer.accepted_class), which=label)
+        for own_answer, peer_answer, label in ((answer_a, answer_b, name_b), (answer_b, answer_a, name_a))
+        if own_answer.accepted_class is not None and own_answer.accepted_class not in peer_answer.model.class_names
     ]
-    return " ".join([messages.text("pair.differ", **told), *unknown])
+    return " ".join([messages.get_text("pair.differ", **message_values), *unknown_notes])
 
 
-def choices(one: Predictor, other: Predictor, called: tuple[str, str] | None = None) -> list[tuple[str, str]]:
+def list_class_choices(
+    model_a: Predictor, model_b: Predictor, model_names: tuple[str, str] | None = None
+) -> list[tuple[str, str]]:
     """(what a person reads, name) of the classes whose map can be asked for: those that both know come first."""
-    shared = set(one.classes) & set(other.classes)
-    made = [(_say(one, name), name) for name in one.classes if name in shared]
-    for which, model in zip(called or usual(), (one, other), strict=True):
-        own = (name for name in model.classes if name not in shared)
-        made += [(messages.text("pair.only", name=_say(model, name), which=which), name) for name in own]
-    return made
+    shared_names = set(model_a.class_names) & set(model_b.class_names)
+    class_choices = [(_format_class_name(model_a, name), name) for name in model_a.class_names if name in shared_names]
+    for model_name, model in zip(model_names or default_model_names(), (model_a, model_b), strict=True):
+        own_names = (name for name in model.class_names if name not in shared_names)
+        class_choices += [
+            (messages.get_text("pair.only", name=_format_class_name(model, name), which=model_name), name)
+            for name in own_names
+        ]
+    return class_choices
 
 
-def usual() -> tuple[str, str]:
+def default_model_names() -> tuple[str, str]:
     """What two are called of which nothing else is known."""
-    return messages.text("pair.one"), messages.text("pair.other")
+    return messages.get_text("pair.one"), messages.get_text("pair.other")
 
 
-def _said(seen: Seen) -> str:
-    first = seen.scores[0]
-    key = "pair.unsure" if seen.answer is None else "pair.answer"
-    return messages.text(key, name=seen.say(first.name), percent=messages.percent(first.probability))
+def _format_answer(answer: ModelAnswer) -> str:
+    top_score = answer.scores[0]
+    key = "pair.unsure" if answer.accepted_class is None else "pair.answer"
+    return messages.get_text(
+        key, name=answer.format_class_name(top_score.name), percent=messages.format_percent(top_score.probability)
+    )
 
 
-def _say(model: Predictor, name: str) -> str:
-    return messages.one_line(class_names.say(name, model.names))
+def _format_class_name(model: Predictor, class_name: str) -> str:
+    return messages.escape_control_chars(class_names.get_display_name(class_name, model.display_names))

@@ -11,11 +11,11 @@ from ftlab.core.errors import RunError
 from ftlab.models import weights_file
 from ftlab.runs.directory import Run
 
-FILE = "decision.json"
+DECISION_FILENAME = "decision.json"
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionRule:
     """What validation says about a model's probabilities.
 
     Attributes:
@@ -32,30 +32,30 @@ class Decision:
     pictures: int
     right: int
 
-    def refuses(self, probability: float) -> bool:
+    def rejects_probability(self, probability: float) -> bool:
         """Whether a most probable class of that probability is too improbable to be believed: none of these."""
         return probability < self.threshold
 
 
-def read(run: Run) -> Decision | None:
+def read_decision(run: Run) -> DecisionRule | None:
     """The decision for a run's best weights; None where there is none, or one for other weights only.
 
     Raises:
         RunError: the file cannot be read.
     """
-    if not (run.path / FILE).is_file():
+    if not (run.path / DECISION_FILENAME).is_file():
         return None
     try:
-        decided = Decision(**run.read(FILE))
-        return decided if decided.weights == weights_file.seal(run.best) else None
-    except (TypeError, weights_file.Broken, OSError) as cause:
-        raise RunError("run.file", run=run.name, file=FILE) from cause
+        decision = DecisionRule(**run.read_json(DECISION_FILENAME))
+        return decision if decision.weights == weights_file.read_checksum(run.best_weights_path) else None
+    except (TypeError, weights_file.CorruptFileError, OSError) as cause:
+        raise RunError("run.file", run=run.name, file=DECISION_FILENAME) from cause
 
 
-def write(run: Run, decided: Decision) -> None:
+def write_decision(run: Run, decision: DecisionRule) -> None:
     """Keep it in the run.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written.
     """
-    run.write(FILE, asdict(decided))
+    run.write_json(DECISION_FILENAME, asdict(decision))

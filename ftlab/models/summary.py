@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.config.backbones import Backbone
+from ftlab.config.backbones import BackboneSpec
 from ftlab.models import network
 from ftlab.models.network import Network
 
-ROWS = (40, 60)
+TABLE_ROW_LIMITS = (40, 60)
 """Rows that a person likes to read, and still reads: the depth that is chosen for them gives no more."""
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSummary:
     """A layer, or several taken together.
 
     Attributes:
@@ -40,92 +40,103 @@ class Layer:
     trainable: int
 
 
-def table(row: Backbone, classes: int, mode: str, depth: int | None = None) -> list[Layer]:
+def summarize_layers(spec: BackboneSpec, num_classes: int, mode: str, depth: int | None = None) -> list[LayerSummary]:
     """The layers of a row's network, in the order in which the source lists them; their parameters add up to the
     network's.
 
     Args:
-        classes: K of the head.
+        num_classes: K of the head.
         mode: decides what is trainable.
         depth: how far to go into layers that hold others: 1 gives the backbone's own children; None goes as far
-            as `ROWS` allows.
+            as `TABLE_ROW_LIMITS` allows.
     """
-    net, shapes = _shapes(row, classes)
-    network.freeze(net, mode)
+    net, shapes = _build_with_shapes(spec, num_classes)
+    network.freeze_by_mode(net, mode)
     if depth is None:
-        counts = {one: len(list(_parts(net, one))) for one in range(_depth(net.backbone), 1, -1)}
-        depth = next((one for limit in ROWS for one, count in counts.items() if count <= limit), 1)
-    told: set[nn.Parameter] = set()
-    return [_layer(name, part, shapes, told) for name, part in _parts(net, depth)]
+        row_counts = {
+            table_depth: len(list(_iter_table_parts(net, table_depth)))
+            for table_depth in range(_measure_depth(net.backbone), 1, -1)
+        }
+        depth = next(
+            (
+                table_depth
+                for row_limit in TABLE_ROW_LIMITS
+                for table_depth, row_count in row_counts.items()
+                if row_count <= row_limit
+            ),
+            1,
+        )
+    counted_parameters: set[nn.Parameter] = set()
+    return [_summarize_layer(name, part, shapes, counted_parameters) for name, part in _iter_table_parts(net, depth)]
 
 
-def _shapes(row: Backbone, classes: int) -> tuple[Network, dict[nn.Module, tuple[int, ...]]]:
+def _build_with_shapes(spec: BackboneSpec, num_classes: int) -> tuple[Network, dict[nn.Module, tuple[int, ...]]]:
     try:
         with torch.device("meta"):
-            net = network.build(row, classes, pretrained=False)
-            return net, _passed(net, row.side)
+            net = network.build_network(spec, num_classes, pretrained=False)
+            return net, _trace_output_shapes(net, spec.side)
     except (RuntimeError, NotImplementedError):  # code that looks at numbers: there are none
-        net = network.build(row, classes, pretrained=False)
-        return net, _passed(net, row.side)
+        net = network.build_network(spec, num_classes, pretrained=False)
+        return net, _trace_output_shapes(net, spec.side)
 
 
-def _passed(net: Network, side: int) -> dict[nn.Module, tuple[int, ...]]:
+def _trace_output_shapes(net: Network, image_size: int) -> dict[nn.Module, tuple[int, ...]]:
     """Let a picture through; the shape of each module's output."""
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
-    def note(module: nn.Module, _inputs: Any, output: Any) -> None:
-        first = output[0] if isinstance(output, (tuple, list)) and output else output
-        if isinstance(first, Tensor):
-            shapes[module] = tuple(first.shape[1:])
+    def record_shape(module: nn.Module, _inputs: Any, output: Any) -> None:
+        first_output = output[0] if isinstance(output, (tuple, list)) and output else output
+        if isinstance(first_output, Tensor):
+            shapes[module] = tuple(first_output.shape[1:])
 
-    handles = [part.register_forward_hook(note) for part in net.modules()]
+    handles = [submodule.register_forward_hook(record_shape) for submodule in net.modules()]
     try:
         with torch.no_grad():
-            net.eval()(torch.zeros(1, 3, side, side))
+            net.eval()(torch.zeros(1, 3, image_size, image_size))
     finally:
         for handle in handles:
             handle.remove()
     return shapes
 
 
-def _parts(net: Network, depth: int) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
+def _iter_table_parts(net: Network, depth: int) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
     """What a table of that depth lists: modules, and parameters that a module holds beside its own modules."""
-    yield from _within(net.backbone, "", depth)
+    yield from _iter_nested_parts(net.backbone, "", depth)
     yield "head", net.head
     yield from ((f"auxiliary.{number}", part) for number, part in enumerate(net.auxiliary))
 
 
-def _within(module: nn.Module, path: str, depth: int) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
-    empty = not any(True for _ in module.children())
-    if not depth or empty:
-        if not (isinstance(module, nn.Identity) or (empty and isinstance(module, nn.Sequential))):  # a way past
+def _iter_nested_parts(module: nn.Module, path: str, depth: int) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
+    is_leaf = not any(True for _ in module.children())
+    if not depth or is_leaf:
+        if not (isinstance(module, nn.Identity) or (is_leaf and isinstance(module, nn.Sequential))):  # a way past
             yield path, module
         return
     prefix = f"{path}." if path else ""
     yield from ((prefix + name, parameter) for name, parameter in module.named_parameters(recurse=False))
     for name, part in module.named_children():
-        yield from _within(part, prefix + name, depth - 1)
+        yield from _iter_nested_parts(part, prefix + name, depth - 1)
 
 
-def _layer(
+def _summarize_layer(
     name: str,
     part: nn.Module | nn.Parameter,
     shapes: dict[nn.Module, tuple[int, ...]],
-    told: set[nn.Parameter],
-) -> Layer:
-    """`told`: parameters of the rows above; one that several layers share counts where it comes first."""
-    own = {part} if isinstance(part, nn.Parameter) else set(part.parameters())
-    own -= told
-    told |= own
-    return Layer(
+    counted_parameters: set[nn.Parameter],
+) -> LayerSummary:
+    """`counted_parameters`: parameters of the rows above; one that several layers share counts where it comes first."""
+    own_parameters = {part} if isinstance(part, nn.Parameter) else set(part.parameters())
+    own_parameters -= counted_parameters
+    counted_parameters |= own_parameters
+    return LayerSummary(
         name,
         type(part).__name__,
         tuple(part.shape) if isinstance(part, nn.Parameter) else shapes.get(part, ()),
-        sum(p.numel() for p in own),
-        sum(p.numel() for p in own if p.requires_grad),
+        sum(p.numel() for p in own_parameters),
+        sum(p.numel() for p in own_parameters if p.requires_grad),
     )
 
 
-def _depth(module: nn.Module) -> int:
+def _measure_depth(module: nn.Module) -> int:
     """How deep its modules lie within each other."""
     return max((name.count(".") + 1 for name, _ in module.named_modules() if name), default=1)

@@ -19,89 +19,89 @@ import torch
 from timm.models import PretrainedCfg, get_pretrained_cfg, is_model, list_models, list_pretrained
 from torch import Tensor, nn
 
-from ftlab.config.backbones import TIMM, Backbone, rates
+from ftlab.config.backbones import TIMM_PREFIX, BackboneSpec, get_default_rates
 from ftlab.core.errors import ConfigError
 from ftlab.models import cam_layers
-from ftlab.models.cam_layers import Layer
+from ftlab.models.cam_layers import CamLayer
 
-_TRIED = 40
+_MAX_CAM_TRIALS = 40
 """Layers that are tried for Grad-CAM, from the last one back."""
 
 
-def describe(name: str) -> Backbone:
+def describe_timm_model(name: str) -> BackboneSpec:
     """The row of `timm/<model>` or `timm/<model>.<tag>`. It builds the model: seconds, and its memory.
 
     Raises:
         ConfigError: timm has no such model or weights, or it cannot be used on pictures; the message says why.
     """
-    model, _, tag = name.removeprefix(TIMM).partition(".")
-    _there(model, tag)
-    facts = get_pretrained_cfg(name.removeprefix(TIMM)) or PretrainedCfg()
-    channels, side, width = facts.input_size
-    if channels != 3 or side != width:
-        raise ConfigError("config.timm_input", name=name, shape=f"{channels} × {side} × {width}")
-    _hold_in_memory(name)
+    model, _, tag = name.removeprefix(TIMM_PREFIX).partition(".")
+    _check_model_exists(model, tag)
+    pretrained_cfg = get_pretrained_cfg(name.removeprefix(TIMM_PREFIX)) or PretrainedCfg()
+    channels, height, width = pretrained_cfg.input_size
+    if channels != 3 or height != width:
+        raise ConfigError("config.timm_input", name=name, shape=f"{channels} × {height} × {width}")
+    _check_memory(name)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            module = timm.create_model(name.removeprefix(TIMM), pretrained=False, num_classes=0)
-            tried = _try(module, side)
+            module = timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=0)
+            probe = _probe_model(module, height)
     except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, NotImplementedError) as cause:
         raise ConfigError("config.timm_output", name=name, cause=(str(cause).splitlines() or ["?"])[0]) from cause
-    full, scratch = rates(name)
+    full_lr, scratch_lr = get_default_rates(name)
     parameters = sum(p.numel() for p in module.parameters())
-    return Backbone(
+    return BackboneSpec(
         name=name,
-        title=name.removeprefix(TIMM),
+        title=name.removeprefix(TIMM_PREFIX),
         source="timm",
-        weights=(facts.tag or "") if facts.has_weights else "",
-        weights_file=_file(facts),
-        weights_hub=facts.hf_hub_id or "",
-        weights_url=_url(facts),
-        megabytes=round(4e-6 * (parameters + (tried.width + 1) * facts.num_classes), 1),
-        licence=(facts.license or "") if facts.has_weights else "",
-        resize=math.floor(side / facts.crop_pct),
-        side=side,
-        interpolation="bilinear" if facts.interpolation == "bilinear" else "bicubic",
-        mean=_three(facts.mean),
-        std=_three(facts.std),
+        weights=(pretrained_cfg.tag or "") if pretrained_cfg.has_weights else "",
+        weights_file=_get_weights_filename(pretrained_cfg),
+        weights_hub=pretrained_cfg.hf_hub_id or "",
+        weights_url=_get_weights_url(pretrained_cfg),
+        megabytes=round(4e-6 * (parameters + (probe.feature_dim + 1) * pretrained_cfg.num_classes), 1),
+        licence=(pretrained_cfg.license or "") if pretrained_cfg.has_weights else "",
+        resize=math.floor(height / pretrained_cfg.crop_pct),
+        side=height,
+        interpolation="bilinear" if pretrained_cfg.interpolation == "bilinear" else "bicubic",
+        mean=_as_rgb_triple(pretrained_cfg.mean),
+        std=_as_rgb_triple(pretrained_cfg.std),
         head="",
-        width=tried.width,
+        width=probe.feature_dim,
         parameters=parameters,
-        cam=tried.cam.path,
-        cam_layout=tried.cam.layout,
-        cam_tokens=tried.cam.tokens,
-        convolutional=sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1,
-        full_rate=full,
-        scratch_rate=scratch,
-        speed=max(1, round(tried.speed)),
-        paper=_paper(facts.paper_ids),
+        cam=probe.cam_layer.path,
+        cam_layout=probe.cam_layer.layout,
+        cam_tokens=probe.cam_layer.num_prefix_tokens,
+        convolutional=sum(isinstance(submodule, nn.Conv2d) for submodule in module.modules()) > 1,
+        full_rate=full_lr,
+        scratch_rate=scratch_lr,
+        speed=max(1, round(probe.images_per_second)),
+        paper=_join_paper_ids(pretrained_cfg.paper_ids),
     )
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _ProbeResult:
     """What letting a picture through showed: length of its features, where Grad-CAM looks, pictures per second."""
 
-    width: int
-    cam: Layer
-    speed: float
+    feature_dim: int
+    cam_layer: CamLayer
+    images_per_second: float
 
 
-def _there(model: str, tag: str) -> None:
+def _check_model_exists(model: str, tag: str) -> None:
     if not is_model(model):
-        near = difflib.get_close_matches(model, list_models(), n=5, cutoff=0.5) or list_models(f"*{model}*")[:5]
-        raise ConfigError("config.timm", name=model, names=", ".join(near) or "–")
-    tags = [one.partition(".")[2] for one in list_pretrained(f"{model}.*")]
+        suggestions = difflib.get_close_matches(model, list_models(), n=5, cutoff=0.5) or list_models(f"*{model}*")[:5]
+        raise ConfigError("config.timm", name=model, names=", ".join(suggestions) or "–")
+    tags = [tagged_name.partition(".")[2] for tagged_name in list_pretrained(f"{model}.*")]
     if tag and tag not in tags:
         raise ConfigError("config.timm_tag", name=model, tag=tag, names=", ".join(tags) or "none")
 
 
-def _hold_in_memory(name: str) -> None:
+def _check_memory(name: str) -> None:
     """Whether there is room for the model, before there is none left for anything else."""
     try:
         with torch.device("meta"):
-            module = timm.create_model(name.removeprefix(TIMM), pretrained=False, num_classes=0)
+            module = timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=0)
     except (RuntimeError, NotImplementedError):  # its code looks at numbers: it must be built to be known
         return
     parameters = sum(p.numel() for p in module.parameters())
@@ -109,49 +109,55 @@ def _hold_in_memory(name: str) -> None:
         raise ConfigError("config.timm_memory", name=name, millions=f"{parameters / 1e6:,.0f}")
 
 
-def _file(facts: Any) -> str:
-    if facts.hf_hub_id:
-        return str(facts.hf_hub_filename or "model.safetensors")
-    return str(facts.url or "").rpartition("/")[2]
+def _get_weights_filename(pretrained_cfg: Any) -> str:
+    if pretrained_cfg.hf_hub_id:
+        return str(pretrained_cfg.hf_hub_filename or "model.safetensors")
+    return str(pretrained_cfg.url or "").rpartition("/")[2]
 
 
-def _url(facts: Any) -> str:
-    return "" if facts.hf_hub_id else str(facts.url or "")
+def _get_weights_url(pretrained_cfg: Any) -> str:
+    return "" if pretrained_cfg.hf_hub_id else str(pretrained_cfg.url or "")
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def _as_rgb_triple(values: Any) -> tuple[float, float, float]:
     red, green, blue = map(float, values)
     return red, green, blue
 
 
-def _paper(ids: Any) -> str:
-    return ids if isinstance(ids, str) else ", ".join(ids or ())
+def _join_paper_ids(paper_ids: Any) -> str:
+    return paper_ids if isinstance(paper_ids, str) else ", ".join(paper_ids or ())
 
 
-def _try(module: nn.Module, side: int) -> _Trial:
+def _probe_model(module: nn.Module, image_size: int) -> _ProbeResult:
     """Let a picture through in evaluation, and two in training.
 
     Raises:
         ValueError: what comes out is no vector for each picture.
     """
-    picture = cam_layers.patches(side)
+    images = cam_layers.make_probe_images(image_size)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
             if not parameter.any():  # what starts at zero lets nothing through, and every map would be the same
                 parameter.normal_(generator=generator)
-        _check(module.train()(picture))
+        _check_features(module.train()(images))
         module.eval()
-        telling: list[Layer] = []
-        began = time.perf_counter()
-        features = cam_layers.run(module, picture[:1], None, partial(cam_layers.list_layer, telling))
-        seconds = time.perf_counter() - began
-    _check(features)
-    found = cam_layers.differing(module.requires_grad_(False), picture[:1], telling[-_TRIED:])
-    return _Trial(features.shape[1], found[-1] if found else Layer("", "chw", 0), 1 / max(seconds, 1e-4))
+        spatial_layers: list[CamLayer] = []
+        start_time = time.perf_counter()
+        features = cam_layers.run_with_hooks(
+            module, images[:1], None, partial(cam_layers.record_spatial_layer, spatial_layers)
+        )
+        seconds = time.perf_counter() - start_time
+    _check_features(features)
+    useful_layers = cam_layers.informative_layers(
+        module.requires_grad_(False), images[:1], spatial_layers[-_MAX_CAM_TRIALS:]
+    )
+    return _ProbeResult(
+        features.shape[1], useful_layers[-1] if useful_layers else CamLayer("", "chw", 0), 1 / max(seconds, 1e-4)
+    )
 
 
-def _check(features: Any) -> None:
+def _check_features(features: Any) -> None:
     if not isinstance(features, Tensor):
         raise ValueError(f"a {type(features).__name__}")
     if features.ndim != 2:

@@ -15,18 +15,20 @@ from torch import Tensor
 
 from ftlab.core import file_io
 
-_OWN_KEY = "ftlab"
-_BLANK = "0" * 64
-_SEAL = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
+_METADATA_KEY = "ftlab"
+_BLANK_CHECKSUM = "0" * 64
+_CHECKSUM_PATTERN = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 """As JSON inside the file's own JSON."""
-_CHUNK = 1 << 22
+_READ_CHUNK_BYTES = 1 << 22
 
 
-class Broken(Exception):
+class CorruptFileError(Exception):
     """A file is there and is not what was written. The message says what is wrong with it, for a line in a log."""
 
 
-def write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any], before: Path | None = None) -> None:
+def save_tensors(
+    path: Path, tensors: dict[str, Tensor], header: dict[str, Any], backup_path: Path | None = None
+) -> None:
     """Put tensors and a JSON header into a file in one go.
 
     The seal is the SHA-256 of the whole file with zeros in the seal's own place.
@@ -35,57 +37,57 @@ def write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any], before
         path: of the file.
         tensors: of any shapes and dtypes, on any device.
         header: plain JSON.
-        before: where a file that is there already moves; None replaces it.
+        backup_path: where a file that is there already moves; None replaces it.
 
     Raises:
         OSError: the file cannot be written; what stood there before still does.
     """
-    with file_io.fresh(path, before) as part:
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    with file_io.atomic_write(path, backup_path) as temp_path:
+        cpu_tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         try:
-            save_file(plain, part, {_OWN_KEY: json.dumps({"sha256": _BLANK, **header})})
+            save_file(cpu_tensors, temp_path, {_METADATA_KEY: json.dumps({"sha256": _BLANK_CHECKSUM, **header})})
         except SafetensorError as cause:
-            raise _system(cause) from cause
-        seal, place = _digest(part)
-        with open(part, "rb+") as file:
-            file.seek(place)
-            file.write(seal.encode())
+            raise _to_os_error(cause) from cause
+        checksum, offset = _compute_checksum(temp_path)
+        with open(temp_path, "rb+") as file:
+            file.seek(offset)
+            file.write(checksum.encode())
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on the processor, and the header of a file as `write` makes it.
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors, on the processor, and the header of a file as `save_tensors` makes it.
 
     Raises:
         Broken: it is not as it was written.
         OSError: it cannot be read.
     """
-    header = check(path)
+    header = read_verified_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (it is no dict)
     except SafetensorError as cause:
-        raise Broken(str(cause).splitlines()[0]) from cause
+        raise CorruptFileError(str(cause).splitlines()[0]) from cause
 
 
-def check(path: Path) -> dict[str, Any]:
+def read_verified_header(path: Path) -> dict[str, Any]:
     """The header of a file, if the seal is whole; the tensors are looked at and not kept.
 
     Raises:
         Broken: it is not as it was written.
         OSError: it cannot be read.
     """
-    found, place = _digest(path)
+    checksum, offset = _compute_checksum(path)
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        head = file.read(length)
-    if head[place - 8 : place - 8 + len(_BLANK)].decode("ascii", "replace") != found:
-        raise Broken("its checksum does not match")
-    header: dict[str, Any] = json.loads(json.loads(head)["__metadata__"][_OWN_KEY])
+        header_length = int.from_bytes(file.read(8), "little")
+        header_bytes = file.read(header_length)
+    if header_bytes[offset - 8 : offset - 8 + len(_BLANK_CHECKSUM)].decode("ascii", "replace") != checksum:
+        raise CorruptFileError("its checksum does not match")
+    header: dict[str, Any] = json.loads(json.loads(header_bytes)["__metadata__"][_METADATA_KEY])
     del header["sha256"]
     return header
 
 
-def seal(path: Path) -> str:
+def read_checksum(path: Path) -> str:
     """The checksum that a file carries, in hex, whether it is right or not: it tells one version from another at once.
 
     Raises:
@@ -93,20 +95,24 @@ def seal(path: Path) -> str:
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        first = file.read(8)
-        found = _SEAL.search(file.read(min(int.from_bytes(first, "little"), path.stat().st_size)))
-    if found is None:
-        raise Broken("it has no checksum")
-    return found.group(1).decode()
+        length_bytes = file.read(8)
+        match = _CHECKSUM_PATTERN.search(file.read(min(int.from_bytes(length_bytes, "little"), path.stat().st_size)))
+    if match is None:
+        raise CorruptFileError("it has no checksum")
+    return match.group(1).decode()
 
 
-def _system(cause: SafetensorError) -> OSError:
+def _to_os_error(cause: SafetensorError) -> OSError:
     """The system's own error, whose number stands only in the text of this one."""
-    number = re.search(r"\(os error (\d+)\)", str(cause))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number and os.name != "nt" else OSError(str(cause))
+    error_number = re.search(r"\(os error (\d+)\)", str(cause))
+    return (
+        OSError(int(error_number[1]), os.strerror(int(error_number[1])))
+        if error_number and os.name != "nt"
+        else OSError(str(cause))
+    )
 
 
-def _digest(path: Path) -> tuple[str, int]:
+def _compute_checksum(path: Path) -> tuple[str, int]:
     """SHA-256 of a file as if its seal were zeros, in hex, and the byte at which the seal stands.
 
     Raises:
@@ -114,16 +120,16 @@ def _digest(path: Path) -> tuple[str, int]:
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
-        first = file.read(8)
-        length = int.from_bytes(first, "little")
-        if len(first) < 8 or length > size - 8:
-            raise Broken("it is cut short")
-        head = file.read(length)
-        seal = _SEAL.search(head)
-        if seal is None:
-            raise Broken("it has no checksum")
-        digest = hashlib.sha256(first)
-        digest.update(head[: seal.start(1)] + _BLANK.encode() + head[seal.end(1) :])
-        while chunk := file.read(_CHUNK):
+        length_bytes = file.read(8)
+        header_length = int.from_bytes(length_bytes, "little")
+        if len(length_bytes) < 8 or header_length > size - 8:
+            raise CorruptFileError("it is cut short")
+        header_bytes = file.read(header_length)
+        match = _CHECKSUM_PATTERN.search(header_bytes)
+        if match is None:
+            raise CorruptFileError("it has no checksum")
+        digest = hashlib.sha256(length_bytes)
+        digest.update(header_bytes[: match.start(1)] + _BLANK_CHECKSUM.encode() + header_bytes[match.end(1) :])
+        while chunk := file.read(_READ_CHUNK_BYTES):
             digest.update(chunk)
-    return digest.hexdigest(), 8 + seal.start(1)
+    return digest.hexdigest(), 8 + match.start(1)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ftlab.core import messages
 from ftlab.data.dataset import class_names
-from ftlab.data.dataset.class_names import Names
+from ftlab.data.dataset.class_names import DisplayNames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OWN = "DejaVu Sans"
+DEFAULT_FAMILY = "DejaVu Sans"
 """Comes with matplotlib: Latin, Greek, Cyrillic, Hebrew, Arabic."""
-WIDE = (
+CJK_FAMILIES = (
     *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Micro Hei"),
     *("WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti"),
     *("Microsoft YaHei", "SimHei", "DengXian", "SimSun", "Noto Sans CJK JP", "Noto Sans CJK TC", "Noto Sans CJK KR"),
@@ -28,65 +28,65 @@ WIDE = (
 """Families with Chinese, Japanese or Korean letters on Linux, macOS and Windows, the likeliest first."""
 
 
-def figure(width: float, height: float) -> Figure:
+def create_figure(width: float, height: float) -> Figure:
     """An empty figure, inches, with fonts for all letters that this machine can draw."""
     import matplotlib
     from matplotlib.figure import Figure
 
     # For the whole process: labels of axes are made when they are drawn, by whatever thread does.
-    matplotlib.rcParams["font.family"] = list(families())
+    matplotlib.rcParams["font.family"] = list(list_font_families())
     return Figure(figsize=(width, height), layout="constrained")
 
 
 @cache
-def families() -> tuple[str, ...]:
-    """The families to draw with: matplotlib's own, then those of `WIDE` that are here."""
+def list_font_families() -> tuple[str, ...]:
+    """The families to draw with: matplotlib's own, then those of `CJK_FAMILIES` that are here."""
     from matplotlib.font_manager import fontManager
 
-    here = {font.name for font in fontManager.ttflist}
-    return OWN, *(name for name in WIDE if name in here)
+    installed_names = {font.name for font in fontManager.ttflist}
+    return DEFAULT_FAMILY, *(name for name in CJK_FAMILIES if name in installed_names)
 
 
-def drawable(text: str) -> bool:
+def is_drawable(text: str) -> bool:
     """Whether every character has a glyph here."""
-    return all(ord(one) in _glyphs() for one in text if one != "\n")
+    return all(ord(character) in list_drawable_glyphs() for character in text if character != "\n")
 
 
-def line(value: object) -> str:
+def format_line(value: object) -> str:
     """A text as a figure takes it: in one line, what no font has written out (\\u8682), no dollar sign mathematics."""
-    steady = messages.one_line(value)
-    drawn = (one if drawable(one) else f"\\u{ord(one):04x}" for one in steady)
-    return "".join(drawn).replace("$", r"\$")
+    single_line = messages.escape_control_chars(value)
+    escaped = (character if is_drawable(character) else f"\\u{ord(character):04x}" for character in single_line)
+    return "".join(escaped).replace("$", r"\$")
 
 
-def name(own: str, known: Names) -> str:
+def format_class_name(class_name: str, display_names: DisplayNames) -> str:
     """What a figure calls a class: as a person reads it if that can be drawn, else in English, else as its folder."""
-    said = class_names.say(own, known)
-    if drawable(said):
-        return line(said)
-    english = known.get(own, {}).get("en", "")
-    return line(english if english and drawable(english) else own)
+    display_name = class_names.get_display_name(class_name, display_names)
+    if is_drawable(display_name):
+        return format_line(display_name)
+    english_name = display_names.get(class_name, {}).get("en", "")
+    return format_line(english_name if english_name and is_drawable(english_name) else class_name)
 
 
-def namer(known: Names) -> Callable[[str], str]:
-    """`name` with the names of a run."""
-    return lambda own: name(own, known)
+def make_class_formatter(display_names: DisplayNames) -> Callable[[str], str]:
+    """`format_class_name` with the names of a run."""
+    return lambda class_name: format_class_name(class_name, display_names)
 
 
-def text(key: str, /, **values: object) -> str:
+def format_message(key: str, /, **values: object) -> str:
     """A sentence of the words for a figure: in English where the page's language cannot be drawn."""
-    said = messages.text(key, **values)
-    english = messages.table("en")[key]
-    return said if drawable(said) else line(english.format(**values) if values else english)
+    localized = messages.get_text(key, **values)
+    english = messages.load_messages("en")[key]
+    return localized if is_drawable(localized) else format_line(english.format(**values) if values else english)
 
 
 @cache
-def _glyphs() -> frozenset[int]:
+def list_drawable_glyphs() -> frozenset[int]:
     """Code points that the families have glyphs for."""
     from matplotlib.font_manager import findfont, get_font
 
-    found: set[int] = set()
-    for family in families():
+    code_points: set[int] = set()
+    for family in list_font_families():
         font: Any = get_font(findfont(family, fallback_to_default=False))
-        found.update(font.get_charmap())
-    return frozenset(found)
+        code_points.update(font.get_charmap())
+    return frozenset(code_points)

@@ -8,18 +8,18 @@ from typing import Any
 
 from ftlab.runs import run_notes
 from ftlab.core import file_io, messages
-from ftlab.config.backbones import TABLE, TIMM
-from ftlab.config.train_config import KNOBS, TrainConfig
+from ftlab.config.backbones import BACKBONES, TIMM_PREFIX
+from ftlab.config.train_config import FIELDS, TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs.history import History
 from ftlab.runs.directory import Run
 
-MOST = 6
+MAX_COMPARED_RUNS = 6
 """Runs that are compared at a time: as many colours are told apart."""
 
 
 @dataclass(frozen=True)
-class Contender:
+class RunSummary:
     """One run.
 
     Attributes:
@@ -61,83 +61,83 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConfigDifference:
     """A knob that not all runs have alike, and its value in each."""
 
-    knob: str
+    field_name: str
     values: tuple[str, ...]
 
     @property
     def label(self) -> str:
-        return messages.text(f"knob.{self.knob}.label")
+        return messages.get_text(f"knob.{self.field_name}.label")
 
 
-def contender(run: Run, history: History) -> Contender:
+def summarize_run(run: Run, history: History) -> RunSummary:
     """What there is to know of one run now.
 
     Raises:
         RunError: its configuration cannot be read.
     """
-    config, started, best = run.config(), history.started, history.best
-    epochs, seconds = max((row.epoch for row in history.epochs), default=0), _seconds(history)
-    return Contender(
+    config, start_event, best_epoch = run.load_config(), history.start_event, history.best_epoch
+    epochs, seconds = max((row.epoch for row in history.epochs), default=0), _measure_seconds(history)
+    return RunSummary(
         name=run.name,
-        title=run_notes.read(run).title,
-        status=run.status(),
-        backbone=titled(config.backbone),
+        title=run_notes.read_notes(run).title,
+        status=run.get_status(),
+        backbone=get_backbone_title(config.backbone),
         mode=config.mode,
-        best=best.val_accuracy if best else None,
-        best_epoch=best.epoch if best else None,
-        test=tested(run),
+        best=best_epoch.val_accuracy if best_epoch else None,
+        best_epoch=best_epoch.epoch if best_epoch else None,
+        test=read_test_accuracy(run),
         epochs=epochs,
         seconds=seconds,
-        images_per_second=epochs * started.train_images / seconds if started and epochs and seconds else None,
-        trainable=started.trainable if started else 0,
-        total=started.total if started else 0,
-        weights=run.best.stat().st_size if run.best.is_file() else 0,
-        folder=file_io.size(run.path),
+        images_per_second=epochs * start_event.train_images / seconds if start_event and epochs and seconds else None,
+        trainable=start_event.trainable if start_event else 0,
+        total=start_event.total if start_event else 0,
+        weights=run.best_weights_path.stat().st_size if run.best_weights_path.is_file() else 0,
+        folder=file_io.get_folder_size(run.path),
     )
 
 
-def titled(backbone: str) -> str:
+def get_backbone_title(backbone: str) -> str:
     """A backbone's title for people."""
-    return TABLE[backbone].title if backbone in TABLE else backbone.removeprefix(TIMM)
+    return BACKBONES[backbone].title if backbone in BACKBONES else backbone.removeprefix(TIMM_PREFIX)
 
 
-def tested(run: Run) -> float | None:
+def read_test_accuracy(run: Run) -> float | None:
     """Accuracy of the best model on the test pictures, in [0, 1], as `inspection.outcome` keeps it; None where it was
     not evaluated on them. An evaluation older than the best weights is of others."""
-    kept = run.path / "evaluation" / "test-best.json"
+    result_path = run.path / "evaluation" / "test-best.json"
     try:
-        if kept.stat().st_mtime_ns < run.best.stat().st_mtime_ns:
+        if result_path.stat().st_mtime_ns < run.best_weights_path.stat().st_mtime_ns:
             return None
     except OSError:
         return None
     try:
-        told = run.read("evaluation/test-best.json")
-        return float(told["right"] / told["count"]) if told["count"] else None
+        result = run.read_json("evaluation/test-best.json")
+        return float(result["right"] / result["count"]) if result["count"] else None
     except (RunError, KeyError, TypeError):  # damaged: it is made anew when it is asked for
         return None
 
 
-def _seconds(history: History) -> float:
+def _measure_seconds(history: History) -> float:
     times = [row.time for rows in (history.steps, history.epochs) for row in rows[-1:]]
-    so_far = max(times) - history.started.time if times and history.started else 0.0
-    told = history.ended.seconds if history.ended else so_far
-    return max(told, sum(row.seconds for row in history.epochs))
+    elapsed_seconds = max(times) - history.start_event.time if times and history.start_event else 0.0
+    reported_seconds = history.end_event.seconds if history.end_event else elapsed_seconds
+    return max(reported_seconds, sum(row.seconds for row in history.epochs))
 
 
-def differences(configs: Sequence[TrainConfig]) -> list[Difference]:
+def find_differences(configs: Sequence[TrainConfig]) -> list[ConfigDifference]:
     """In which knobs configurations differ, in the order of the form."""
-    made = [config.to_json() for config in configs]
+    config_values = [config.to_json() for config in configs]
     return [
-        Difference(name, tuple(_shown(one[name]) for one in made))
-        for name in KNOBS
-        if len({str(one[name]) for one in made}) > 1
+        ConfigDifference(name, tuple(_format_setting(values[name]) for values in config_values))
+        for name in FIELDS
+        if len({str(values[name]) for values in config_values}) > 1
     ]
 
 
-def _shown(value: object) -> str:
+def _format_setting(value: object) -> str:
     """A knob's value for people; none is a dash."""
     if value is None or value == "":
         return "–"

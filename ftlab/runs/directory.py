@@ -33,17 +33,17 @@ import psutil
 
 from ftlab.core import file_io
 from ftlab.runs import process_record
-from ftlab.config.train_config import TrainConfig, from_json
+from ftlab.config.train_config import TrainConfig, config_from_json
 from ftlab.core.errors import RunError
-from ftlab.runs.events import Ended, Event, from_line
-from ftlab.runs.heartbeat import Heart, Pulse, pulse
+from ftlab.runs.events import Ended, Event, parse_event
+from ftlab.runs.heartbeat import Heartbeat, LastBeat, read_last_beat
 from ftlab.runs.history import History
-from ftlab.runs.process_record import Record
+from ftlab.runs.process_record import ProcessRecord
 
-LIVE = ("waiting", "running", "hanging")
-_PATIENCE = 60.0
+ACTIVE_STATUSES = ("waiting", "running", "hanging")
+_STARTUP_TIMEOUT_SECONDS = 60.0
 """Seconds after which a run that no process took up counts as died, so that it can be resumed."""
-_NOW = "now"
+_FORCE_STOP_MARK = "now"
 """What stands in `stop` when the process is ended by force."""
 
 
@@ -58,72 +58,72 @@ class Run:
         return self.path.name
 
     @property
-    def best(self) -> Path:
+    def best_weights_path(self) -> Path:
         return self.path / "best.safetensors"
 
     @property
-    def last(self) -> Path:
+    def last_checkpoint_path(self) -> Path:
         return self.path / "last" / "state.safetensors"
 
     @property
-    def before(self) -> Path:
-        """The generation before `last`."""
+    def previous_checkpoint_path(self) -> Path:
+        """The generation before `last_checkpoint_path`."""
         return self.path / "last" / "before.safetensors"
 
     @property
-    def epochs(self) -> Path:
+    def epoch_weights_folder(self) -> Path:
         """Where the weights of single epochs are kept, on demand."""
         return self.path / "epochs"
 
     @property
-    def log(self) -> Path:
+    def log_path(self) -> Path:
         return self.path / "worker.log"
 
-    def config(self) -> TrainConfig:
+    def load_config(self) -> TrainConfig:
         """The configuration it was started with."""
-        return from_json(self.read("config.json")["config"])
+        return config_from_json(self.read_json("config.json")["config"])
 
-    def resolve(self, **chosen: object) -> None:
+    def update_resolved_config(self, **values: object) -> None:
         """Add to what was chosen for this run, so that a resume goes on likewise.
 
         Raises:
-            RunError: `config.json` cannot be read or written.
+            RunError: `load_config.json` cannot be read or written.
         """
-        stored = self.read("config.json")
-        self.write("config.json", {**stored, "resolved": {**stored["resolved"], **chosen}})
+        content = self.read_json("config.json")
+        self.write_json("config.json", {**content, "resolved": {**content["resolved"], **values}})
 
-    def resolved(self) -> TrainConfig:
+    def load_resolved_config(self) -> TrainConfig:
         """The configuration with what was chosen at the start; the bare one before that."""
-        stored = self.read("config.json")
-        return from_json(stored.get("resolved") or stored["config"])
+        content = self.read_json("config.json")
+        return config_from_json(content.get("resolved") or content["config"])
 
-    def read(self, file: str) -> dict[str, Any]:
+    def read_json(self, file_name: str) -> dict[str, Any]:
         """One of its JSON files.
 
         Raises:
             RunError: it is not there or cannot be read.
         """
         try:
-            with open(self.path / file, encoding="utf-8") as stream:
+            with open(self.path / file_name, encoding="utf-8") as stream:
                 return dict(json.load(stream))
         except (OSError, ValueError, TypeError) as cause:
-            raise RunError("run.file", run=self.name, file=file) from cause
+            raise RunError("run.file", run=self.name, file=file_name) from cause
 
-    def fingerprint(self, file: str) -> str:
+    def compute_sha256(self, file_name: str) -> str:
         """SHA-256 in hex of one of its files; empty where it is not there."""
-        path = self.path / file
+        path = self.path / file_name
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
-    def write(self, file: str, values: dict[str, Any]) -> None:
+    def write_json(self, file_name: str, values: dict[str, Any]) -> None:
         """Replace one of its JSON files in one go: a reader sees the old one or the new one, never half.
 
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
-        with self.writing(), file_io.fresh(self.path / file) as part:
-            part.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
+        with self.translate_write_errors(), file_io.atomic_write(self.path / file_name) as part_path:
+            part_path.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
 
-    def append(self, event: Event) -> None:
+    def append_event(self, event: Event) -> None:
         """Add an event to `metrics.jsonl`; a reader sees it at once.
 
         A line that a killed process left unfinished is ended first, so that it spoils no other.
@@ -131,31 +131,31 @@ class Run:
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
-        with self.writing(), open(self.path / "metrics.jsonl", "a+b") as stream:
+        with self.translate_write_errors(), open(self.path / "metrics.jsonl", "a+b") as stream:
             if stream.seek(0, os.SEEK_END):
                 stream.seek(-1, os.SEEK_END)
                 if stream.read(1) != b"\n":
                     stream.write(b"\n")
             stream.write(event.to_line().encode() + b"\n")
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Make sure that what was appended is on the disk.
 
         Raises:
             RunError: it could not be written.
         """
-        with self.writing():
-            file_io.sync(self.path / "metrics.jsonl")
+        with self.translate_write_errors():
+            file_io.sync_file(self.path / "metrics.jsonl")
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def translate_write_errors(self) -> Iterator[None]:
         """What the system says when it cannot write here becomes a RunError, in one line."""
         try:
             yield
         except OSError as cause:
             raise RunError("run.write", folder=self.path.parent, cause=cause.strerror or cause) from cause
 
-    def tail(self, offset: int = 0) -> tuple[list[Event], int]:
+    def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events after a byte offset, and the offset to ask from next. A line still being written waits."""
         try:
             with open(self.path / "metrics.jsonl", "rb") as stream:
@@ -163,144 +163,144 @@ class Run:
                 chunk = stream.read()
         except FileNotFoundError:
             return [], offset
-        whole = chunk.rfind(b"\n") + 1
+        complete_length = chunk.rfind(b"\n") + 1
         # Not splitlines, which also breaks at characters that a file's name or a message may hold.
-        lines = chunk[:whole].decode("utf-8", "replace").split("\n")
-        return [event for event in map(from_line, lines) if event is not None], offset + whole
+        lines = chunk[:complete_length].decode("utf-8", "replace").split("\n")
+        return [event for event in map(parse_event, lines) if event is not None], offset + complete_length
 
-    def history(self) -> History:
+    def load_history(self) -> History:
         """All of its events, folded."""
         history = History()
-        history.add(self.tail()[0])
+        history.add_events(self.read_events()[0])
         return history
 
-    def ended(self) -> Ended | None:
+    def read_end_event(self) -> Ended | None:
         """The end that the last process told, None while one is at work or when it died without a word."""
-        record = self.record()
+        record = self.read_process_record()
         try:
             with open(self.path / "metrics.jsonl", "rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
                 if record is not None and size <= record.told:
                     return None  # what stands there was told by an earlier process
-                start, last = size, b""
-                while start and b"\n" not in last:  # a failure's message may be long
+                start, last_line = size, b""
+                while start and b"\n" not in last_line:  # a failure's message may be long
                     start = max(0, start - 8192)
                     stream.seek(start)
-                    last = stream.read().removesuffix(b"\n")
+                    last_line = stream.read().removesuffix(b"\n")
         except FileNotFoundError:
             return None
-        event = from_line(last.rpartition(b"\n")[2].decode("utf-8", "replace"))
+        event = parse_event(last_line.rpartition(b"\n")[2].decode("utf-8", "replace"))
         return event if isinstance(event, Ended) else None
 
-    def status(self) -> str:
+    def get_status(self) -> str:
         """waiting (for its process to start), running, hanging (its process lives and is silent), finished, stopped,
         failed, or died (gone without a word: `jobs.autopsy` finds the cause)."""
-        if self.alive():
-            return "hanging" if self.hanging() else "running"
-        ended = self.ended()
-        if ended is None:
-            return "stopped" if self.end_asked() else "waiting" if self._fresh() else "died"
-        return {"time": "finished", "early": "finished"}.get(ended.reason, ended.reason)
+        if self.is_process_alive():
+            return "hanging" if self.is_hanging() else "running"
+        end_event = self.read_end_event()
+        if end_event is None:
+            return "stopped" if self.is_force_stopped() else "waiting" if self._awaits_process() else "died"
+        return {"time": "finished", "early": "finished"}.get(end_event.reason, end_event.reason)
 
-    def _fresh(self) -> bool:
+    def _awaits_process(self) -> bool:
         """Whether no process has touched it yet, and it is not too late for one to come."""
         if (self.path / "pid").exists() or (self.path / "metrics.jsonl").exists():
             return False
         try:
-            return time.time() - (self.path / "config.json").stat().st_mtime < _PATIENCE
+            return time.time() - (self.path / "config.json").stat().st_mtime < _STARTUP_TIMEOUT_SECONDS
         except OSError:
             return False
 
-    def live(self) -> bool:
+    def is_active(self) -> bool:
         """Whether a process works on it, or is about to."""
-        return self.status() in LIVE
+        return self.get_status() in ACTIVE_STATUSES
 
-    def heart(self) -> Heart:
+    def create_heartbeat(self) -> Heartbeat:
         """For the process that trains here: its `beat` says that work goes on."""
-        return Heart(self.path / "heartbeat")
+        return Heartbeat(self.path / "heartbeat")
 
-    def pulse(self) -> Pulse | None:
+    def read_last_beat(self) -> LastBeat | None:
         """The last sign of life of the process, None where there never was one."""
-        return pulse(self.path / "heartbeat")
+        return read_last_beat(self.path / "heartbeat")
 
-    def hanging(self) -> bool:
+    def is_hanging(self) -> bool:
         """Whether the last sign of life is too long ago."""
-        heard = self.pulse()
-        return heard is not None and heard.hanging
+        last_beat = self.read_last_beat()
+        return last_beat is not None and last_beat.is_hanging
 
-    def hand_to(self, pid: int, log: int = 0) -> None:
+    def set_owner(self, pid: int, log_offset: int = 0) -> None:
         """Name the process that trains here. An older wish to stop and an older end no longer count, and its silence
         begins now.
 
         Args:
             pid: of the process.
-            log: byte of `worker.log` at which its own output begins.
+            log_offset: byte of `worker.log` at which its own output begins.
         """
-        self.withdraw_stop()
-        Heart(self.path / "heartbeat", pid).beat()
-        record = process_record.begin(self.path / "process.json", pid, log, self.tail()[1])
-        self.write("pid", {"pid": pid, "created": record.created})
+        self.clear_stop()
+        Heartbeat(self.path / "heartbeat", pid).beat()
+        record = process_record.record_start(self.path / "process.json", pid, log_offset, self.read_events()[1])
+        self.write_json("pid", {"pid": pid, "created": record.created})
 
-    def record(self) -> Record | None:
+    def read_process_record(self) -> ProcessRecord | None:
         """What is known of the last process that it was handed to."""
-        return process_record.read(self.path / "process.json")
+        return process_record.read_record(self.path / "process.json")
 
-    def witness(self, pid: int, code: int) -> None:
+    def record_exit(self, pid: int, exit_code: int) -> None:
         """Write down how a process ended (its exit status), unless another one trains here by now."""
-        process_record.end(self.path / "process.json", pid, code)
+        process_record.record_exit(self.path / "process.json", pid, exit_code)
 
-    def claim(self) -> None:
+    def claim_ownership(self) -> None:
         """Make this process the one that trains here, unless whoever started it said so already.
 
         Raises:
             RunError: another one does.
         """
-        if not self.alive():
-            self.hand_to(os.getpid())
+        if not self.is_process_alive():
+            self.set_owner(os.getpid())
         # A virtual environment's python on Windows is a launcher: what was started is then our parent.
-        elif self.read("pid")["pid"] not in (os.getpid(), os.getppid()):
+        elif self.read_json("pid")["pid"] not in (os.getpid(), os.getppid()):
             raise RunError("run.busy", run=self.name)
 
-    def release(self) -> None:
+    def release_ownership(self) -> None:
         """This process is done with it."""
         (self.path / "pid").unlink(missing_ok=True)
 
-    def process(self) -> psutil.Process | None:
+    def find_process(self) -> psutil.Process | None:
         """The process in `pid`, None when it is gone or another one has its number by now."""
         try:
             owner = json.loads((self.path / "pid").read_text(encoding="utf-8"))
-            return process_record.find(owner["pid"], owner["created"])
+            return process_record.find_process(owner["pid"], owner["created"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def alive(self) -> bool:
+    def is_process_alive(self) -> bool:
         """Whether the process in `pid` is still the one that wrote it."""
-        return self.process() is not None
+        return self.find_process() is not None
 
-    def ask_stop(self) -> None:
+    def request_stop(self) -> None:
         """Ask the process to end at its next step."""
-        if not self.stop_asked():  # when it was asked first is to be known
+        if not self.is_stop_requested():  # when it was asked first is to be known
             (self.path / "stop").touch()
 
-    def ask_end(self) -> None:
+    def mark_force_stop(self) -> None:
         """Say that the process is ended by force, at a person's wish."""
-        (self.path / "stop").write_text(_NOW, encoding="utf-8")
+        (self.path / "stop").write_text(_FORCE_STOP_MARK, encoding="utf-8")
 
-    def stop_asked(self) -> bool:
+    def is_stop_requested(self) -> bool:
         return (self.path / "stop").exists()
 
-    def end_asked(self) -> bool:
+    def is_force_stopped(self) -> bool:
         try:
-            return (self.path / "stop").read_text(encoding="utf-8", errors="replace") == _NOW
+            return (self.path / "stop").read_text(encoding="utf-8", errors="replace") == _FORCE_STOP_MARK
         except OSError:
             return False
 
-    def asked_since(self) -> float:
+    def seconds_since_stop_request(self) -> float:
         """Seconds since the process was asked to stop, or ended by force; 0 when it was not."""
         try:
             return max(0.0, time.time() - (self.path / "stop").stat().st_mtime)
         except OSError:
             return 0.0
 
-    def withdraw_stop(self) -> None:
+    def clear_stop(self) -> None:
         (self.path / "stop").unlink(missing_ok=True)

@@ -24,7 +24,7 @@ class Event:
 
     def to_line(self) -> str:
         """One line of JSON, without the newline."""
-        values = _finite({"event": self.kind, **dataclasses.asdict(self)})
+        values = _replace_non_finite({"event": self.kind, **dataclasses.asdict(self)})
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
@@ -46,7 +46,7 @@ class Started(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note(Event):
+class LogMessage(Event):
     """A sentence for the log: key `log.<code>` of the words, and its values. `level` is info, or warning for what a
     person should not overlook."""
 
@@ -122,10 +122,10 @@ class Ended(Event):
     message: str | None = None
 
 
-KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in (Started, Note, Progress, Step, Epoch, Saved, Ended)}
+EVENT_TYPES: dict[str, type[Event]] = {cls.kind: cls for cls in (Started, LogMessage, Progress, Step, Epoch, Saved, Ended)}
 
 
-def from_line(line: str) -> Event | None:
+def parse_event(line: str) -> Event | None:
     """The event of a line; None for a kind, or a whole line, that this version does not know.
 
     Fields that a newer version added are passed over, so that an old page can show a new run.
@@ -135,20 +135,20 @@ def from_line(line: str) -> Event | None:
     except ValueError:
         return None
     kind = values.pop("event", None) if isinstance(values, dict) else None
-    cls = KINDS.get(kind) if isinstance(kind, str) else None
+    cls = EVENT_TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return None
-    known = {f.name for f in dataclasses.fields(cls)}
+    field_names = {f.name for f in dataclasses.fields(cls)}
     try:
-        return cls(**{key: value for key, value in values.items() if key in known})
+        return cls(**{key: value for key, value in values.items() if key in field_names})
     except TypeError:  # a line that lacks a field was written by a version too old to be read
         return None
 
 
-def _finite(value: object) -> object:
+def _replace_non_finite(value: object) -> object:
     """The same value with null for every number in it that JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
+        return [_replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,17 +14,17 @@ import psutil
 
 from ftlab.core import machine
 
-EVERY = 1.0
+HEARTBEAT_INTERVAL_SECONDS = 1.0
 """Seconds between two beats that are written down; those in between cost nothing."""
-SILENT, TIMES = 120.0, 10.0
+HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_STEP_FACTOR = 120.0, 10.0
 """A training hangs when it is silent for longer than so many seconds, and than so many of its longest recent steps."""
-_RECENT = 50
+_RECENT_STEP_COUNT = 50
 """Steps among which the longest is looked for."""
-_ROOM = 256
+_HEARTBEAT_FILE_BYTES = 256
 """Bytes of the file."""
 
 
-class Heart:
+class Heartbeat:
     """The heart of one training process. When several processes train one run, each may beat.
 
     Args:
@@ -32,10 +32,10 @@ class Heart:
         pid: of the process, this one if not given.
     """
 
-    def __init__(self, file: Path, pid: int | None = None) -> None:
-        self._file, self._pid = file, pid
-        self._steps: deque[float] = deque(maxlen=_RECENT)
-        self._told = -math.inf
+    def __init__(self, path: Path, pid: int | None = None) -> None:
+        self._path, self._pid = path, pid
+        self._step_seconds: deque[float] = deque(maxlen=_RECENT_STEP_COUNT)
+        self._last_write_time = -math.inf
 
     def beat(self, step_seconds: float | None = None) -> None:
         """Say that work goes on; to be called whenever a step, a batch, a piece of a download is done.
@@ -46,14 +46,14 @@ class Heart:
         Never raises over the file: a sign of life that cannot be written ends no training.
         """
         if step_seconds is not None:
-            self._steps.append(step_seconds)
-        now = machine.awake()
-        if now - self._told >= EVERY:
-            self._told = now
-            step, memory = max(self._steps, default=0.0), self._memory()
-            overwrite(self._file, {"awake": now, "time": time.time(), "step": step, "memory": memory}, _ROOM)
+            self._step_seconds.append(step_seconds)
+        now = machine.read_awake_clock()
+        if now - self._last_write_time >= HEARTBEAT_INTERVAL_SECONDS:
+            self._last_write_time = now
+            longest_step, memory_bytes = max(self._step_seconds, default=0.0), self._read_memory_bytes()
+            overwrite_json(self._path, {"awake": now, "time": time.time(), "step": longest_step, "memory": memory_bytes}, _HEARTBEAT_FILE_BYTES)
 
-    def _memory(self) -> int:
+    def _read_memory_bytes(self) -> int:
         try:
             return int(psutil.Process(self._pid).memory_info().rss)
         except psutil.Error:  # a process that is gone already holds none
@@ -61,51 +61,51 @@ class Heart:
 
 
 @dataclass(frozen=True)
-class Pulse:
+class LastBeat:
     """What was heard last.
 
     Attributes:
-        silence: seconds since the last beat in which the machine was awake.
+        silence_seconds: seconds since the last beat in which the machine was awake.
         time: seconds since 1970 at the last beat.
-        step: the longest recent step in seconds, 0 where none was measured yet.
-        memory: bytes of memory that the process held.
+        longest_step_seconds: the longest recent step in seconds, 0 where none was measured yet.
+        memory_bytes: bytes of memory that the process held.
     """
 
-    silence: float
+    silence_seconds: float
     time: float
-    step: float
-    memory: int
+    longest_step_seconds: float
+    memory_bytes: int
 
     @property
-    def hanging(self) -> bool:
-        return self.silence > max(SILENT, TIMES * self.step)
+    def is_hanging(self) -> bool:
+        return self.silence_seconds > max(HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_STEP_FACTOR * self.longest_step_seconds)
 
 
-def pulse(file: Path) -> Pulse | None:
+def read_last_beat(path: Path) -> LastBeat | None:
     """The last beat; None where none can be read."""
     try:
-        beat = json.loads(file.read_bytes())
-        silence = max(0.0, machine.awake() - float(beat["awake"]))
-        return Pulse(silence, float(beat["time"]), float(beat["step"]), int(beat["memory"]))
+        values = json.loads(path.read_bytes())
+        silence_seconds = max(0.0, machine.read_awake_clock() - float(values["awake"]))
+        return LastBeat(silence_seconds, float(values["time"]), float(values["step"]), int(values["memory"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def overwrite(file: Path, values: dict[str, object], room: int) -> bool:
-    """Write values over what stands in a file of `room` bytes, as JSON; whether that could be done.
+def overwrite_json(path: Path, values: dict[str, object], reserved_bytes: int) -> bool:
+    """Write values over what stands in a file of `reserved_bytes` bytes, as JSON; whether that could be done.
 
     No room is asked of the disk where the file is there already and the values fit in it, so this works on a full disk
     too. A reader may, once in a very long while, meet half of it, which is no JSON.
     """
-    text = json.dumps(values).encode().ljust(room)
+    data = json.dumps(values).encode().ljust(reserved_bytes)
     try:
         # Without O_TRUNC: what a file gives up on a full disk it does not get back.
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            os.write(handle, text)
-            os.ftruncate(handle, len(text))
+            os.write(descriptor, data)
+            os.ftruncate(descriptor, len(data))
         finally:
-            os.close(handle)
+            os.close(descriptor)
     except OSError:
         return False
     return True

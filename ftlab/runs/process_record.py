@@ -13,14 +13,14 @@ from typing import Any
 import psutil
 
 from ftlab.core import machine
-from ftlab.runs.heartbeat import overwrite
+from ftlab.runs.heartbeat import overwrite_json
 
-_ROOM = 1024
+_RECORD_FILE_BYTES = 1024
 """Bytes of the file. They are taken when the process starts: at its end the disk may be full."""
 
 
 @dataclass(frozen=True)
-class Record:
+class ProcessRecord:
     """The last process of a run.
 
     Attributes:
@@ -44,53 +44,53 @@ class Record:
     starved: bool | None = None
     free: int | None = None
 
-    def starved_since(self) -> bool | None:
+    def detect_oom_kills(self) -> bool | None:
         """Whether the system has ended processes for want of memory since it started; None where that is not told."""
-        now = machine.kills(self.counter) if self.counter else None
-        return None if now is None or self.kills is None else now > self.kills
+        kill_count = machine.read_oom_kills(self.counter) if self.counter else None
+        return None if kill_count is None or self.kills is None else kill_count > self.kills
 
 
-def begin(file: Path, pid: int, log: int, told: int) -> Record:
-    """Write down the process that a run is handed to; see `Record`."""
+def record_start(file: Path, pid: int, log_offset: int, event_offset: int) -> ProcessRecord:
+    """Write down the process that a run is handed to; see `ProcessRecord`."""
     try:
-        created = machine.born(psutil.Process(pid))
+        created = machine.get_process_start_time(psutil.Process(pid))
     except psutil.Error:  # it did not even live until now
         created = 0.0
-    counter = machine.kill_counter(pid)
-    record = Record(pid, created, time.time(), log, told, counter, machine.kills(counter) if counter else None)
-    overwrite(file, dataclasses.asdict(record), _ROOM)
+    counter_file = machine.find_oom_counter(pid)
+    record = ProcessRecord(pid, created, time.time(), log_offset, event_offset, counter_file, machine.read_oom_kills(counter_file) if counter_file else None)
+    overwrite_json(file, dataclasses.asdict(record), _RECORD_FILE_BYTES)
     return record
 
 
-def end(file: Path, pid: int, code: int) -> None:
+def record_exit(file: Path, pid: int, exit_code: int) -> None:
     """Write down how it ended, unless the run was handed to another one by now."""
-    record = read(file)
+    record = read_record(file)
     if record is not None and record.pid == pid:
-        seen = dataclasses.replace(record, code=code, starved=record.starved_since(), free=free(file.parent))
-        overwrite(file, dataclasses.asdict(seen), _ROOM)
+        exit_record = dataclasses.replace(record, code=exit_code, starved=record.detect_oom_kills(), free=try_get_free_bytes(file.parent))
+        overwrite_json(file, dataclasses.asdict(exit_record), _RECORD_FILE_BYTES)
 
 
-def read(file: Path) -> Record | None:
+def read_record(file: Path) -> ProcessRecord | None:
     """The last process; None where none was written down."""
     try:
         values: dict[str, Any] = dict(json.loads(file.read_bytes()))
-        known = {field.name for field in dataclasses.fields(Record)}
-        return Record(**{key: value for key, value in values.items() if key in known})
+        field_names = {field.name for field in dataclasses.fields(ProcessRecord)}
+        return ProcessRecord(**{key: value for key, value in values.items() if key in field_names})
     except (OSError, ValueError, TypeError):
         return None
 
 
-def find(pid: Any, created: Any) -> psutil.Process | None:
+def find_process(pid: Any, created: Any) -> psutil.Process | None:
     """The living process of that number and birth; None when it is gone, or another one has its number by now."""
     try:
         process = psutil.Process(pid)
-        same = abs(machine.born(process) - created) < 1.0
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        is_same = abs(machine.get_process_start_time(process) - created) < 1.0
+        return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
     except (ValueError, TypeError, psutil.Error):
         return None
 
 
-def free(folder: Path) -> int | None:
+def try_get_free_bytes(folder: Path) -> int | None:
     """Bytes that are free on the disk of a folder; None where it cannot be asked."""
     try:
         return shutil.disk_usage(folder).free

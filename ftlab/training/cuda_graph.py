@@ -14,22 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data.gpu import to_device
-from ftlab.training.train_step import Answer
+from ftlab.training.train_step import ModelOutput
 
 
-class _Whole(nn.Module):
+class _CapturedModule(nn.Module):
     """What is recorded: its `forward` is replaced, and the network's own stays what it is."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor) -> Answer:
-        answer: Answer = self.network(inputs)
-        return answer
+    def forward(self, inputs: Tensor) -> ModelOutput:
+        output: ModelOutput = self.network(inputs)
+        return output
 
 
-def record(network: nn.Module, inputs: Tensor) -> Callable[[Tensor], Answer]:
+def capture_cuda_graph(network: nn.Module, inputs: Tensor) -> Callable[[Tensor], ModelOutput]:
     """The network as a call that replays its forward pass, and whose backward pass is replayed.
 
     Whoever calls it again before the gradients were used overwrites them: once a step, that is. What learns of the
@@ -42,5 +42,5 @@ def record(network: nn.Module, inputs: Tensor) -> Callable[[Tensor], Answer]:
     """
     # What gathers a gradient does so on the stream of the record, and waits for it: torch would warn of that wait.
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
-    with to_device.beside:
-        return torch.cuda.make_graphed_callables(_Whole(network), (inputs.clone(),), allow_unused_input=True)  # type: ignore[return-value]
+    with to_device.cuda_lock:
+        return torch.cuda.make_graphed_callables(_CapturedModule(network), (inputs.clone(),), allow_unused_input=True)  # type: ignore[return-value]

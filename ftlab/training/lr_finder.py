@@ -16,57 +16,57 @@ from pathlib import Path
 import torch
 
 from ftlab.config import backbones
-from ftlab.config.train_config import TrainConfig, resolve
+from ftlab.config.train_config import TrainConfig, fill_defaults
 from ftlab.data.dataset import from_config
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.loading import loader
 from ftlab.runs import run_store
-from ftlab.runs.events import Ended, Note, Progress, Step
-from ftlab.runs.jobs.lr_sweep import Sweep
+from ftlab.runs.events import Ended, LogMessage, Progress, Step
+from ftlab.runs.jobs.lr_sweep import LrSweep
 from ftlab.training import throughput
 from ftlab.training.loop import train
 
-STEPS, FEWEST = 100, 30
+MAX_SWEEP_STEPS, MIN_SWEEP_STEPS = 100, 30
 """Steps of a sweep, and the fewest of them where each takes long."""
-LOWEST, HIGHEST = 1e-6, 10.0
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-6, 10.0
 """Rates at its ends, where the loss is the mean of a batch."""
-_SECONDS = 40.0
+_TARGET_SECONDS = 40.0
 """That it may take on two cores, about, beside the start."""
-_DIVERGED = 4.0
+_DIVERGENCE_FACTOR = 4.0
 """It breaks off where a loss is this many times the least smoothed one."""
 
 
-def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progress | Sweep]:
+def sweep_learning_rates(config: TrainConfig, *, pretrained: bool = True) -> Iterator[LogMessage | Progress | LrSweep]:
     """Sweep over rates; what the training tells on the way, with `Progress` of the stage `rates` in steps, and at last
     the sweep.
 
     Args:
         config: as for a training; how long it is and how its rate goes do not matter.
-        weights: False puts random weights in place of pretrained ones.
+        pretrained: False puts random weights in place of pretrained ones.
 
     Raises:
         ConfigError, DataError, WeightsError: as a training does.
     """
-    plain = {**throughput.PLAIN, "ema": 0.0, "schedule": "constant", "warmup": 0.0, "feature_views": 1}
-    config = replace(resolve(config), **plain)
-    pictures, steps = _pictures(config)
-    per_epoch = len(loader.plan(range(len(pictures.splits["train"])), config.step_size))
-    config = replace(config, epochs=math.ceil(steps / per_epoch))
-    scale = 1.0 / config.step_size if config.loss_reduction == "sum" else 1.0
+    overrides = {**throughput.SHORT_RUN_SETTINGS, "ema": 0.0, "schedule": "constant", "warmup": 0.0, "feature_views": 1}
+    config = replace(fill_defaults(config), **overrides)
+    catalog, steps = choose_sweep_images(config)
+    steps_per_epoch = len(loader.batch_indices(range(len(catalog.splits["train"])), config.effective_batch_size))
+    config = replace(config, epochs=math.ceil(steps / steps_per_epoch))
+    rate_scale = 1.0 / config.effective_batch_size if config.loss_reduction == "sum" else 1.0
 
-    def rate(step: int) -> float:
-        return scale * LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
+    def get_rate(step: int) -> float:
+        return rate_scale * MIN_LEARNING_RATE * (MAX_LEARNING_RATE / MIN_LEARNING_RATE) ** (step / (steps - 1))
 
-    def share(step: int) -> float:
-        return rate(step) / (config.learning_rate or 1.0)
+    def get_lr_factor(step: int) -> float:
+        return get_rate(step) / (config.learning_rate or 1.0)
 
-    found = Sweep([], [])
-    with tempfile.TemporaryDirectory(prefix="ftlab-rates-") as scratch:
-        run = run_store.create(Path(scratch), config)
-        run.write("split.json", pictures.to_json())
-        with closing(train(config, run, weights=weights, rates=share)) as events:  # type: ignore[type-var]
+    result = LrSweep([], [])
+    with tempfile.TemporaryDirectory(prefix="ftlab-rates-") as temp_dir:
+        run = run_store.create_run(Path(temp_dir), config)
+        run.write_json("split.json", catalog.to_json())
+        with closing(train(config, run, pretrained=pretrained, lr_factor=get_lr_factor)) as events:  # type: ignore[type-var]
             for event in events:
-                if isinstance(event, (Note, Progress)):
+                if isinstance(event, (LogMessage, Progress)):
                     yield event
                 if isinstance(event, Ended):
                     break
@@ -74,22 +74,31 @@ def sweep(config: TrainConfig, *, weights: bool = True) -> Iterator[Note | Progr
                     continue
                 if not math.isfinite(event.loss):
                     break
-                found.rates.append(rate(event.step - 1))
-                found.losses.append(event.loss)
+                result.rates.append(get_rate(event.step - 1))
+                result.losses.append(event.loss)
                 yield Progress(stage="rates", done=event.step, total=steps)
-                if event.step >= steps or (event.step > 10 and event.loss > _DIVERGED * min(found.smooth())):
+                if event.step >= steps or (
+                    event.step > 10 and event.loss > _DIVERGENCE_FACTOR * min(result.smooth_losses())
+                ):
                     break
-    yield found
+    yield result
 
 
-def _pictures(config: TrainConfig) -> tuple[Catalog, int]:
+def choose_sweep_images(config: TrainConfig) -> tuple[Catalog, int]:
     """Training pictures for a sweep, spread over the folder, and its steps: fewer where the backbone is slow."""
-    every = from_config.pictures(config, check=False)
-    pace = backbones.get(config.backbone).speed
+    full_catalog = from_config.resolve_dataset(config, check=False)
+    images_per_second = backbones.get_backbone_spec(config.backbone).speed
     if config.caches_features:
-        steps, count = STEPS, int(max(4 * config.step_size, pace * _SECONDS / 4))
+        steps, image_count = (
+            MAX_SWEEP_STEPS,
+            int(max(4 * config.effective_batch_size, images_per_second * _TARGET_SECONDS / 4)),
+        )
     else:
-        learnt = pace * _SECONDS / (1 if config.mode == "frozen" else 4)
-        steps = STEPS if torch.cuda.is_available() else min(STEPS, max(FEWEST, int(learnt / config.step_size)))
-        count = steps * config.step_size
-    return throughput.few(every, train=count, val=1), steps
+        affordable_images = images_per_second * _TARGET_SECONDS / (1 if config.mode == "frozen" else 4)
+        steps = (
+            MAX_SWEEP_STEPS
+            if torch.cuda.is_available()
+            else min(MAX_SWEEP_STEPS, max(MIN_SWEEP_STEPS, int(affordable_images / config.effective_batch_size)))
+        )
+        image_count = steps * config.effective_batch_size
+    return throughput.subsample_catalog(full_catalog, train_count=image_count, val_count=1), steps

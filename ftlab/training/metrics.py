@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ftlab.training.devices import device_setup
 
-_WAITING = 16
+_MAX_PENDING_BATCHES = 16
 """Batches that are worked out together, at most."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """Figures over `n` pictures; null where there were none.
+class Metrics:
+    """Figures over `image_count` pictures; null where there were none.
 
     Attributes:
         loss: mean cross-entropy, nats.
@@ -28,69 +28,69 @@ class Score:
     loss: float | None
     top1: float | None
     top5: float | None
-    n: int
+    image_count: int
 
 
-class Tally:
+class MetricSums:
     """Sums over pictures: loss, first guesses right, true class among five, pictures. One tensor [4] on the device,
     so that adding to it does not wait for the device."""
 
     def __init__(self, device: torch.device, sums: Sequence[float] = ()) -> None:
-        self.sums = torch.tensor(sums or [0.0] * 4, dtype=_exact(device), device=device)
+        self.sums = torch.tensor(sums or [0.0] * 4, dtype=_get_sum_dtype(device), device=device)
 
-    def add(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> None:
+    def add_batch(self, logits: Tensor, labels: Tensor, sample_weights: Tensor | None = None) -> None:
         """Logits [B, K], labels int64 [B], and 0 or 1 for each picture (a repeated one does not count)."""
-        weight = torch.ones(len(labels), device=logits.device) if weight is None else weight
-        self.include(_summed(logits, labels, weight))
+        sample_weights = torch.ones(len(labels), device=logits.device) if sample_weights is None else sample_weights
+        self.add_sums(_sum_batch_metrics(logits, labels, sample_weights))
 
-    def include(self, sums: Tensor) -> None:
+    def add_sums(self, sums: Tensor) -> None:
         """Sums of the same four."""
         self.sums += sums
 
-    def clear(self) -> None:
+    def reset(self) -> None:
         """Begin anew."""
         self.sums.zero_()
 
-    def total(self, accelerator: Accelerator) -> Score:
+    def compute_metrics(self, accelerator: Accelerator) -> Metrics:
         """The figures over all processes."""
-        loss, first, five, count = device_setup.total(accelerator, self.sums).tolist()
-        if not count:
-            return Score(None, None, None, 0)
-        return Score(loss / count, first / count, five / count, round(count))
+        loss, top1_hits, top5_hits, image_count = device_setup.all_reduce_sum(accelerator, self.sums).tolist()
+        if not image_count:
+            return Metrics(None, None, None, 0)
+        return Metrics(loss / image_count, top1_hits / image_count, top5_hits / image_count, round(image_count))
 
 
-class Together:
+class BatchedMetricSums:
     """Tallies of the same batches, which are worked out several at a time: each time takes a dozen small kernels."""
 
-    def __init__(self, *tallies: Tally) -> None:
-        self.tallies = tallies
-        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+    def __init__(self, *metric_sums: MetricSums) -> None:
+        self.metric_sums = metric_sums
+        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, logits: Tensor, labels: Tensor, weight: Tensor) -> None:
-        """As `Tally.add`; the tallies have it after `settle`."""
+    def add_batch(self, logits: Tensor, labels: Tensor, sample_weights: Tensor) -> None:
+        """As `MetricSums.add`; the tallies have it after `flush`."""
         # What recorded passes give is overwritten by those of the next step.
-        self._waiting.append((logits.clone(), labels, weight))
-        if len(self._waiting) == _WAITING:
-            self.settle()
+        self._pending.append((logits.clone(), labels, sample_weights))
+        if len(self._pending) == _MAX_PENDING_BATCHES:
+            self.flush()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Let the tallies have all that was added."""
-        if self._waiting:
-            sums = _summed(*map(torch.cat, zip(*self._waiting, strict=True)))
-            self._waiting = []
-            for tally in self.tallies:
-                tally.include(sums)
+        if self._pending:
+            sums = _sum_batch_metrics(*map(torch.cat, zip(*self._pending, strict=True)))
+            self._pending = []
+            for metric_sums in self.metric_sums:
+                metric_sums.add_sums(sums)
 
 
 @torch.no_grad()
-def _summed(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    """What a tally sums up, see `Tally.add`: [4]. In float64, so that it does not matter which batches came together:
+def _sum_batch_metrics(logits: Tensor, labels: Tensor, sample_weights: Tensor) -> Tensor:
+    """What a tally sums up, see `MetricSums.add`: [4]. In float64, so that it does not matter which batches came together:
     a resumed training divides them otherwise."""
     losses = F.cross_entropy(logits.float(), labels, reduction="none")
-    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    rows = torch.stack([losses, ranked[:, 0].float(), ranked.any(1).float(), torch.ones_like(losses)])
-    return (rows * weight).sum(1, dtype=_exact(logits.device))
+    hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    rows = torch.stack([losses, hits[:, 0].float(), hits.any(1).float(), torch.ones_like(losses)])
+    return (rows * sample_weights).sum(1, dtype=_get_sum_dtype(logits.device))
 
 
-def _exact(device: torch.device) -> torch.dtype:
+def _get_sum_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64

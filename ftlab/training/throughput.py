@@ -11,106 +11,124 @@ from typing import Any
 import psutil
 
 from ftlab.config import backbones
-from ftlab.config.train_config import TrainConfig, resolve
-from ftlab.core.machine import cores
+from ftlab.config.train_config import TrainConfig, fill_defaults
+from ftlab.core.machine import count_cpu_cores
 from ftlab.data import channel_stats
 from ftlab.data.dataset import from_config
-from ftlab.data.dataset.catalog import Catalog, Item
+from ftlab.data.dataset.catalog import Catalog, ImageItem
 from ftlab.runs import run_store
-from ftlab.runs.events import Ended, Epoch, Event, Note, Progress, Started
-from ftlab.runs.jobs.time_estimate import Speed
+from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Progress, Started
+from ftlab.runs.jobs.time_estimate import MeasuredSpeed
 from ftlab.training.loop import train
 
-_SECONDS = 3.0
+TARGET_SECONDS = 3.0
 """Of a forward pass over the pictures chosen, about."""
 
-PLAIN: dict[str, Any] = {
+SHORT_RUN_SETTINGS: dict[str, Any] = {
     **{"max_minutes": 0.0, "early_stop": 0, "plateau_cuts": 0, "keep_every": 0, "compile": "no"},
     **{"unfreeze_epoch": 0, "gradual": "no", "phase2_rate": 0.0, "phase2_optimizer": "same"},
 }
 """Knobs with which two epochs are two epochs, and all that is to learn does."""
 
 
-def measure(config: TrainConfig) -> Speed:
+def measure_throughput(config: TrainConfig) -> MeasuredSpeed:
     """Train two epochs on a few pictures of `config.data` with random weights of the same shape.
 
     Raises:
         DataError: the folder cannot be used.
     """
-    wanted = config.normalise
-    config = replace(resolve(config), epochs=2, seed=0, normalise="weights", **PLAIN)
-    born = psutil.Process().create_time()
-    pictures = _few(config)
-    pace, before = _statistics(pictures) if wanted == "estimated" else (0.0, 0.0)
-    counts = {split: len(items) for split, items in pictures.splits.items()}
-    with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as scratch:
-        run = run_store.create(Path(scratch), config)
-        run.write("split.json", pictures.to_json())
-        events = list(train(config, run, weights=False))
-    measured = _read(events, born, counts, config)
-    return replace(measured, startup=measured.startup - before, statistics=pace)
+    normalization = config.normalise
+    config = replace(fill_defaults(config), epochs=2, seed=0, normalise="weights", **SHORT_RUN_SETTINGS)
+    process_start_time = psutil.Process().create_time()
+    catalog = _choose_images(config)
+    statistics_rate, statistics_seconds = _measure_statistics(catalog) if normalization == "estimated" else (0.0, 0.0)
+    image_counts = {split: len(items) for split, items in catalog.splits.items()}
+    with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as temp_dir:
+        run = run_store.create_run(Path(temp_dir), config)
+        run.write_json("split.json", catalog.to_json())
+        events = list(train(config, run, pretrained=False))
+    speed = _compute_speed(events, process_start_time, image_counts, config)
+    return replace(speed, startup=speed.startup - statistics_seconds, statistics=statistics_rate)
 
 
-def _statistics(pictures: Catalog) -> tuple[float, float]:
+def _measure_statistics(catalog: Catalog) -> tuple[float, float]:
     """Pictures per second while their colours are looked at, and the seconds that this took."""
-    began = time.monotonic()
-    *_, found = channel_stats.compute(pictures, cores())
-    seconds = time.monotonic() - began
-    assert isinstance(found, channel_stats.Statistics)
-    return found.count / seconds, seconds
+    start_time = time.monotonic()
+    *_, statistics = channel_stats.compute_channel_stats(catalog, count_cpu_cores())
+    seconds = time.monotonic() - start_time
+    assert isinstance(statistics, channel_stats.ChannelStats)
+    return statistics.count / seconds, seconds
 
 
-def _few(config: TrainConfig) -> Catalog:
+def _choose_images(config: TrainConfig) -> Catalog:
     """More pictures for a fast backbone. Features are measured on many, because the first few of them also pay for
     warming up."""
-    rate = backbones.get(config.backbone).speed * _SECONDS
-    count = int(max(32, rate)) if config.caches_features else max(2 * config.step_size, int(rate / 4))
-    return few(from_config.pictures(config, check=False), train=count, val=max(8, int(rate / 6)))
+    forward_images = backbones.get_backbone_spec(config.backbone).speed * TARGET_SECONDS
+    train_count = (
+        int(max(32, forward_images))
+        if config.caches_features
+        else max(2 * config.effective_batch_size, int(forward_images / 4))
+    )
+    return subsample_catalog(
+        from_config.resolve_dataset(config, check=False),
+        train_count=train_count,
+        val_count=max(8, int(forward_images / 6)),
+    )
 
 
-def few(pictures: Catalog, *, train: int, val: int) -> Catalog:
+def subsample_catalog(catalog: Catalog, *, train_count: int, val_count: int) -> Catalog:
     """At most so many of the pictures, spread over the folder, and none to test."""
 
-    def spread(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
+    def take_evenly(items: tuple[ImageItem, ...], count: int) -> tuple[ImageItem, ...]:
         return items[:: max(1, len(items) // count)][:count]
 
     splits = {
-        "train": spread(pictures.splits["train"], train),
-        "val": spread(pictures.splits["val"], val),
+        "train": take_evenly(catalog.splits["train"], train_count),
+        "val": take_evenly(catalog.splits["val"], val_count),
         "test": (),
     }
-    return replace(pictures, splits=splits)
+    return replace(catalog, splits=splits)
 
 
-def _read(events: list[Event], born: float, counts: dict[str, int], config: TrainConfig) -> Speed:
+def _compute_speed(
+    events: list[Event], process_start_time: float, image_counts: dict[str, int], config: TrainConfig
+) -> MeasuredSpeed:
     started = next(event for event in events if isinstance(event, Started))
     epochs = [event for event in events if isinstance(event, Epoch)]
     ended = next(event for event in events if isinstance(event, Ended))
-    marks = [event for event in events if isinstance(event, Progress) and event.stage == "features"]
-    training = epochs[2].images_per_second or 1.0
-    learning = counts["train"] / training
-    checking = max(epochs[2].seconds - learning, 1e-4)
-    features = 0.0
+    progress_events = [event for event in events if isinstance(event, Progress) and event.stage == "features"]
+    training_rate = epochs[2].images_per_second or 1.0
+    training_seconds = image_counts["train"] / training_rate
+    validation_seconds = max(epochs[2].seconds - training_seconds, 1e-4)
+    feature_rate = 0.0
     if config.caches_features:
-        note = next(event for event in events if isinstance(event, Note) and event.code == "features")
-        points = [(mark.time, _looks(mark.done, counts, config)) for mark in marks]
+        note = next(event for event in events if isinstance(event, LogMessage) and event.code == "features")
+        points = [(mark.time, _count_backbone_passes(mark.done, image_counts, config)) for mark in progress_events]
         points = (
             points
             if len(points) > 1
-            else [(started.time, 0), (note.time, _looks(sum(counts.values()), counts, config))]
+            else [
+                (started.time, 0),
+                (note.time, _count_backbone_passes(sum(image_counts.values()), image_counts, config)),
+            ]
         )
-        (begun, few), (over, many) = points[0], points[-1]  # from the first mark on: warming up is not counted
-        features = (many - few) / max(over - begun, 1e-3)
-    return Speed(
-        startup=started.time - born,
-        features=features,
-        training=training,
-        validation=counts["val"] / checking,
+        (start_time, start_passes), (end_time, end_passes) = (
+            points[0],
+            points[-1],
+        )  # from the first mark on: warming up is not counted
+        feature_rate = (end_passes - start_passes) / max(end_time - start_time, 1e-3)
+    return MeasuredSpeed(
+        startup=started.time - process_start_time,
+        features=feature_rate,
+        training=training_rate,
+        validation=image_counts["val"] / validation_seconds,
         step=epochs[2].seconds / max(1, started.steps_per_epoch),
         saving=ended.time - epochs[2].time,
     )
 
 
-def _looks(done: int, counts: dict[str, int], config: TrainConfig) -> int:
-    """Passes through the backbone for the first `done` pictures: training pictures come first, in several views."""
-    return min(done, counts["train"]) * config.cached_views + max(0, done - counts["train"])
+def _count_backbone_passes(done_images: int, image_counts: dict[str, int], config: TrainConfig) -> int:
+    """Passes through the backbone for the first `done_images` pictures: training pictures come first, in several views."""
+    return min(done_images, image_counts["train"]) * config.views_per_image + max(
+        0, done_images - image_counts["train"]
+    )

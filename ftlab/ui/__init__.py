@@ -6,18 +6,18 @@ import os
 from typing import TYPE_CHECKING
 
 from ftlab.core import messages, user_dirs
-from ftlab.ui.common.access import Profile
+from ftlab.ui.common.access import ServerProfile
 
 # Read by gradio when it is imported, or when a component is made: no telemetry, uploads of our own, short statistics.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
-os.environ.setdefault("GRADIO_TEMP_DIR", str(user_dirs.home() / "uploads"))
+os.environ.setdefault("GRADIO_TEMP_DIR", str(user_dirs.get_ftlab_home() / "uploads"))
 
 if TYPE_CHECKING:
     import gradio as gr
 
 
-def build_app(profile: Profile, notice: str = "") -> gr.Blocks:
+def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     """The page for a profile.
 
     Args:
@@ -34,21 +34,21 @@ def build_app(profile: Profile, notice: str = "") -> gr.Blocks:
     from ftlab.ui.runs import tab as runs_tab
     from ftlab.ui.train import tab as train_tab
 
-    with gr.Blocks(title=messages.text("page.title"), delete_cache=(3600, 86400)) as demo:
-        theme.header(notice)
-        run = train_tab.remembered()
+    with gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400)) as demo:
+        theme.build_header(notice)
+        page_state = train_tab.create_page_state()
         with gr.Tabs(selected="dataset", elem_id="tabs") as tabs:
-            with gr.Tab(messages.text("dataset.title"), id="dataset"):
-                data = dataset_tab.build(profile, tabs)
-            with gr.Tab(messages.text("train.title"), id="train"):
-                training = train_tab.build(profile, data, tabs, run)
-            with gr.Tab(messages.text("predict.title"), id="predict") as tab:
-                predict_tab.build(profile, training, tab)
-            with gr.Tab(messages.text("inspect.title"), id="inspect") as tab:
-                inspect_tab.build(profile, training, tab)
-            with gr.Tab(messages.text("compare.title"), id="compare") as tab:
-                ticked = compare_tab.build(profile, training, tab)
-            with gr.Tab(messages.text("shelf.title"), id="runs") as tab:
-                runs_tab.build(profile, training, ticked, tabs, tab)
+            with gr.Tab(messages.get_text("dataset.title"), id="dataset"):
+                dataset = dataset_tab.build_dataset_tab(profile, tabs)
+            with gr.Tab(messages.get_text("train.title"), id="train"):
+                train = train_tab.build_train_tab(profile, dataset, tabs, page_state)
+            with gr.Tab(messages.get_text("predict.title"), id="predict") as tab:
+                predict_tab.build_predict_tab(profile, train, tab)
+            with gr.Tab(messages.get_text("inspect.title"), id="inspect") as tab:
+                inspect_tab.build_inspect_tab(profile, train, tab)
+            with gr.Tab(messages.get_text("compare.title"), id="compare") as tab:
+                ticked_runs = compare_tab.build_compare_tab(profile, train, tab)
+            with gr.Tab(messages.get_text("shelf.title"), id="runs") as tab:
+                runs_tab.build_runs_tab(profile, train, ticked_runs, tabs, tab)
     demo.queue(default_concurrency_limit=4, max_size=64)
     return demo

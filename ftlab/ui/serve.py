@@ -27,10 +27,17 @@ from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.ui import build_app
 from ftlab.ui.common import uploads
-from ftlab.ui.common.access import LOOPBACK, UPLOAD, Gate, Profile, profile, visitors
+from ftlab.ui.common.access import (
+    LOOPBACK_HOSTS,
+    MAX_UPLOAD_BYTES,
+    AccessMiddleware,
+    ServerProfile,
+    create_profile,
+    get_visitors_dir,
+)
 
-PORT = 7860
-TRIES = 100
+DEFAULT_PORT = 7860
+MAX_PORT_TRIES = 100
 """Ports that are tried, from the wanted one upwards."""
 
 
@@ -43,57 +50,59 @@ def serve(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 for a mistake that was told in one line on standard error.
     """
-    flags = _parser().parse_args(argv)
+    flags = _build_parser().parse_args(argv)
     try:
-        allowed = settings(argv)
-        port = free_port(flags.host, flags.port)
-    except FtlabError as mistake:
-        print(mistake, file=sys.stderr)
+        server_profile = parse_profile(argv)
+        port = find_free_port(flags.host, flags.port)
+    except FtlabError as error:
+        print(error, file=sys.stderr)
         return 2
     if port != flags.port:
-        _say("server.port_taken", wanted=flags.port, port=port)
-    notice = card_notice()
+        _print_message("server.port_taken", wanted=flags.port, port=port)
+    notice = build_gpu_notice()
     if notice:
         print(notice, flush=True)
-    if allowed.data_root is None and not allowed.space:
-        _say("server.no_data_root")
-    uploads.clear(allowed)
-    demo = build_app(allowed, notice)
+    if server_profile.data_root is None and not server_profile.is_space:
+        _print_message("server.no_data_root")
+    uploads.remove_expired_uploads(server_profile)
+    demo = build_app(server_profile, notice)
     _, url, _ = demo.launch(
         server_name=flags.host,
         server_port=port,
-        inbrowser=flags.browser and not allowed.space,
+        inbrowser=flags.browser and not server_profile.is_space,
         prevent_thread_lock=True,
-        **launch_options(allowed),
+        **build_launch_options(server_profile),
     )
-    _say("server.ready", url=url, runs=allowed.runs)
+    _print_message("server.ready", url=url, runs=server_profile.runs_dir)
     try:
         while demo.is_running:
             time.sleep(0.2)
     except KeyboardInterrupt:
-        _say("server.ended")
+        _print_message("server.ended")
         demo.close(verbose=False)
     return 0
 
 
-def settings(argv: Sequence[str] | None = None) -> Profile:
+def parse_profile(argv: Sequence[str] | None = None) -> ServerProfile:
     """The profile that the flags ask for.
 
     Raises:
         DataError: `--data-root` names no folder.
     """
-    flags = _parser().parse_args(argv)
-    return profile(host=flags.host, data_root=flags.data_root, runs=flags.runs, hosts=tuple(flags.public_name))
+    flags = _build_parser().parse_args(argv)
+    return create_profile(
+        host=flags.host, data_root=flags.data_root, runs_dir=flags.runs, hosts=tuple(flags.public_name)
+    )
 
 
-def first_time() -> bool:
+def is_first_start() -> bool:
     """Whether the program starts, and is not read again by gradio because a file changed."""
     from gradio import NO_RELOAD
 
     return bool(NO_RELOAD)
 
 
-def launch_options(allowed: Profile) -> dict[str, Any]:
+def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
     """What `gr.Blocks.launch` is given besides host and port."""
     from gradio.utils import get_upload_folder
 
@@ -101,34 +110,40 @@ def launch_options(allowed: Profile) -> dict[str, Any]:
 
     # gradio's own statistics of finished events, with a pandas newer than they were written for
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
-    sent = Path(get_upload_folder())
-    gate = Middleware(Gate, hosts=allowed.hosts, uploads=sent, unpacked=visitors(), framed=allowed.space)
+    uploads_dir = Path(get_upload_folder())
+    middleware = Middleware(
+        AccessMiddleware,
+        hosts=server_profile.hosts,
+        uploads_dir=uploads_dir,
+        unpacked_dir=get_visitors_dir(),
+        allow_framing=server_profile.is_space,
+    )
     return {
-        "theme": theme.theme(),
-        "css_paths": theme.style_sheets(),
-        "favicon_path": theme.STATIC / "favicon.svg",
+        "theme": theme.build_theme(),
+        "css_paths": theme.list_style_sheets(),
+        "favicon_path": theme.STATIC_DIR / "favicon.svg",
         "share": False,
         "ssr_mode": False,
         "quiet": True,
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,
-        "max_file_size": UPLOAD,
+        "max_file_size": MAX_UPLOAD_BYTES,
         "show_error": False,
         "pwa": False,
         "mcp_server": False,
-        "app_kwargs": {"middleware": [gate], "docs_url": None, "redoc_url": None},
+        "app_kwargs": {"middleware": [middleware], "docs_url": None, "redoc_url": None},
     }
 
 
-def free_port(host: str, wanted: int) -> int:
+def find_free_port(host: str, first_port: int) -> int:
     """The wanted port if it is free, else the next one that is.
 
     Raises:
         FtlabError: none of the next ones is, or the host is no address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in range(wanted, min(wanted + TRIES, 65536)):
+    for port in range(first_port, min(first_port + MAX_PORT_TRIES, 65536)):
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             if sys.platform != "win32":  # there it would allow two servers on one port
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,55 +156,60 @@ def free_port(host: str, wanted: int) -> int:
                     raise FtlabError("page.host", host=host) from cause
                 continue
             return int(probe.getsockname()[1])
-    raise FtlabError("page.no_port", first=wanted, last=wanted + TRIES - 1)
+    raise FtlabError("page.no_port", first=first_port, last=first_port + MAX_PORT_TRIES - 1)
 
 
-def card_notice() -> str:
+def build_gpu_notice() -> str:
     """What to do when there is an NVIDIA card that this torch cannot use; empty when all is well. Imports no torch."""
-    if _torch_has_cuda() is not False:
+    if torch_has_cuda() is not False:
         return ""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ""
     try:
-        listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=10, check=False).stdout
+        gpu_list = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    card = re.search(r"GPU \d+: (.+?)(?: \(UUID|$)", listed, re.MULTILINE)
-    return messages.text("server.card", card=card.group(1)) if card else ""
+    match = re.search(r"GPU \d+: (.+?)(?: \(UUID|$)", gpu_list, re.MULTILINE)
+    return messages.get_text("server.card", card=match.group(1)) if match else ""
 
 
-def _torch_has_cuda() -> bool | None:
+def torch_has_cuda() -> bool | None:
     """Whether the installed torch was built for CUDA, as its own version file says; None if that cannot be told."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
     try:
-        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+        version_text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
     except OSError:
         return None
-    built = re.search(r"^cuda\b[^=]*=\s*(.+)$", text, re.MULTILINE)
-    return built.group(1).strip() != "None" if built else None
+    match = re.search(r"^cuda\b[^=]*=\s*(.+)$", version_text, re.MULTILINE)
+    return match.group(1).strip() != "None" if match else None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python app.py", description=messages.text("server.about"), formatter_class=argparse.RawTextHelpFormatter
+        prog="python app.py",
+        description=messages.get_text("server.about"),
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     # A Space, and who runs gradio in a container, say by these variables where to listen.
-    host, port = os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK[0], os.environ.get("GRADIO_SERVER_PORT") or PORT
-    parser.add_argument("--host", default=host, help=messages.text("server.flag.host"))
-    parser.add_argument("--port", type=int, default=int(port), help=messages.text("server.flag.port"))
-    parser.add_argument("--data-root", metavar="DIR", help=messages.text("server.flag.data_root"))
-    parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.text("server.flag.runs"))
+    host, port = (
+        os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK_HOSTS[0],
+        os.environ.get("GRADIO_SERVER_PORT") or DEFAULT_PORT,
+    )
+    parser.add_argument("--host", default=host, help=messages.get_text("server.flag.host"))
+    parser.add_argument("--port", type=int, default=int(port), help=messages.get_text("server.flag.port"))
+    parser.add_argument("--data-root", metavar="DIR", help=messages.get_text("server.flag.data_root"))
+    parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.get_text("server.flag.runs"))
     parser.add_argument(
-        "--public-name", metavar="NAME", action="append", default=[], help=messages.text("server.flag.public_name")
+        "--public-name", metavar="NAME", action="append", default=[], help=messages.get_text("server.flag.public_name")
     )
     parser.add_argument(
-        "--no-browser", dest="browser", action="store_false", help=messages.text("server.flag.no_browser")
+        "--no-browser", dest="browser", action="store_false", help=messages.get_text("server.flag.no_browser")
     )
     return parser
 
 
-def _say(key: str, **values: object) -> None:
-    print(messages.text(key, **values), flush=True)
+def _print_message(key: str, **values: object) -> None:
+    print(messages.get_text(key, **values), flush=True)

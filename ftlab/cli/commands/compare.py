@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from ftlab.cli.common import config_flags
-from ftlab.cli.terminal.output import as_json, table
+from ftlab.cli.terminal.output import print_json, print_table
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError
 from ftlab.runs import comparison, run_store
@@ -17,73 +17,92 @@ from ftlab.runs.jobs import series as job_series
 
 def series(options: Namespace) -> int:
     """The same training in every mode, in turn; how far each came."""
-    base = config_flags.given(options)
+    base = config_flags.build_config(options)
     if not (base.data or base.sample):
         raise ConfigError("config.no_source")
-    configs = job_series.settings(base)
-    root = Path(options.runs).absolute()
+    configs = job_series.expand_modes(base)
+    runs_dir = Path(options.runs).absolute()
 
-    def told(number: int, run: Run) -> None:
-        line = messages.text(
-            "cli.series_begins", mode=run.config().mode, number=number + 1, count=len(configs), run=run.name
+    def print_start(index: int, run: Run) -> None:
+        line = messages.get_text(
+            "cli.series_begins", mode=run.load_config().mode, number=index + 1, count=len(configs), run=run.name
         )
         print(line, file=sys.stderr, flush=True)
 
-    made = job_series.follow(configs, root, told)
-    for run in made:
+    series_runs = job_series.run_series(configs, runs_dir, print_start)
+    for run in series_runs:
         if not run.path.is_dir():  # deleted since
             continue
-        row = comparison.contender(run, run.history())
+        summary = comparison.summarize_run(run, run.load_history())
         if options.json:
-            as_json(row.to_json())
+            print_json(summary.to_json())
         else:
-            shown = "–" if row.best is None else f"{row.best:.1%}"
+            best_text = "–" if summary.best is None else f"{summary.best:.1%}"
             print(
-                messages.text("cli.series_ended", mode=row.mode, best=shown, seconds=f"{row.seconds:.0f}", run=run.name)
+                messages.get_text(
+                    "cli.series_ended",
+                    mode=summary.mode,
+                    best=best_text,
+                    seconds=f"{summary.seconds:.0f}",
+                    run=run.name,
+                )
             )
-    return 0 if len(made) == len(configs) and made[-1].status() == "finished" else 2
+    return 0 if len(series_runs) == len(configs) and series_runs[-1].get_status() == "finished" else 2
 
 
 def compare(options: Namespace) -> None:
     """What each run came to and cost, in which knobs they differ, and, on demand, a figure of their curves."""
-    found = list({run.name: run for run in (run_store.find(options.runs, name) for name in options.several)}.values())
-    if not 2 <= len(found) <= comparison.MOST:
-        raise ConfigError("config.compare", count=len(found), most=comparison.MOST)
+    runs = list(
+        {run.name: run for run in (run_store.find_run(options.runs, name) for name in options.several)}.values()
+    )
+    if not 2 <= len(runs) <= comparison.MAX_COMPARED_RUNS:
+        raise ConfigError("config.compare", count=len(runs), most=comparison.MAX_COMPARED_RUNS)
     if options.out:
         from ftlab.reporting import plots
 
-        plots.check(Path(options.out))
-    histories = [run.history() for run in found]
-    rows = [comparison.contender(run, history) for run, history in zip(found, histories, strict=True)]
-    differing = comparison.differences([run.resolved() for run in found])
+        plots.check_figure_path(Path(options.out))
+    histories = [run.load_history() for run in runs]
+    summaries = [comparison.summarize_run(run, history) for run, history in zip(runs, histories, strict=True)]
+    differences = comparison.find_differences([run.load_resolved_config() for run in runs])
     if options.json:
-        for number, row in enumerate(rows):
-            as_json({**row.to_json(), "differs": {one.knob: one.values[number] for one in differing}})
+        for index, summary in enumerate(summaries):
+            print_json(
+                {
+                    **summary.to_json(),
+                    "differs": {difference.field_name: difference.values[index] for difference in differences},
+                }
+            )
     else:
         columns = ("run", "status", "backbone", "mode", "best", "test", "epochs", "seconds", "rate", "learns", "size")
-        table([messages.text(f"compare.column.{name}") for name in columns], [_cells(row) for row in rows])
+        print_table(
+            [messages.get_text(f"compare.column.{name}") for name in columns],
+            [_format_cells(summary) for summary in summaries],
+        )
         print()
-        names = [messages.text("compare.number", number=number + 1) for number in range(len(rows))]
-        table([messages.text("compare.column.knob"), *names], [[one.label, *one.values] for one in differing])
+        names = [messages.get_text("compare.number", number=index + 1) for index in range(len(summaries))]
+        print_table(
+            [messages.get_text("compare.column.knob"), *names],
+            [[difference.label, *difference.values] for difference in differences],
+        )
     if options.out:
         labels = [
-            messages.text("compare.line", number=n + 1, backbone=row.backbone, mode=row.mode)
-            for n, row in enumerate(rows)
+            messages.get_text("compare.line", number=n + 1, backbone=summary.backbone, mode=summary.mode)
+            for n, summary in enumerate(summaries)
         ]
-        plots.save(plots.comparison_figure(histories, labels), Path(options.out))
+        plots.save_figure(plots.plot_run_comparison(histories, labels), Path(options.out))
 
 
-def _cells(row: comparison.Contender) -> list[str]:
+def _format_cells(summary: comparison.RunSummary) -> list[str]:
     return [
-        row.name,
-        row.status,
-        row.backbone,
-        row.mode,
-        "–" if row.best is None else f"{row.best:.1%}",
-        "–" if row.test is None else f"{row.test:.1%}",
-        str(row.epochs),
-        f"{row.seconds:.1f}",
-        "–" if row.images_per_second is None else f"{row.images_per_second:.1f}",
-        f"{row.trainable:,} of {row.total:,}",
-        messages.size(row.folder),
+        summary.name,
+        summary.status,
+        summary.backbone,
+        summary.mode,
+        "–" if summary.best is None else f"{summary.best:.1%}",
+        "–" if summary.test is None else f"{summary.test:.1%}",
+        str(summary.epochs),
+        f"{summary.seconds:.1f}",
+        "–" if summary.images_per_second is None else f"{summary.images_per_second:.1f}",
+        f"{summary.trainable:,} of {summary.total:,}",
+        messages.format_bytes(summary.folder),
     ]

@@ -6,73 +6,94 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.cli.terminal.output import as_json, bar
+from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.core import messages
 from ftlab.runs import run_store
 
 if TYPE_CHECKING:
-    from ftlab.evaluation.evaluate import Inspection
+    from ftlab.evaluation.evaluate import Evaluation
 
 
 def evaluate(options: Namespace) -> None:
     """Score a run's models on a split, or on a labelled folder."""
     from ftlab.evaluation import datasets
-    from ftlab.evaluation.evaluate import inspect
+    from ftlab.evaluation.evaluate import evaluate_with_decision
     from ftlab.inference import predictor
     from ftlab.reporting.html import files
 
-    run = run_store.find(options.runs, options.run)
+    run = run_store.find_run(options.runs, options.run)
     if options.folder:
-        pictures = datasets.of_folder(options.folder, datasets.classes(run))
+        dataset = datasets.load_folder_dataset(options.folder, datasets.read_class_names(run))
     else:
-        pictures = datasets.of_split(run, options.split)
-    asked = ("best", "last") if options.which == "both" else (options.which,)
-    for which in asked:
-        with bar("console.validation") as progress:
-            found = inspect(run, pictures, which, progress)
-        folder = Path(options.out) / f"{pictures.name}-{which}" if options.out else None
+        dataset = datasets.load_split_dataset(run, options.split)
+    checkpoint_names = ("best", "last") if options.which == "both" else (options.which,)
+    for checkpoint_name in checkpoint_names:
+        with open_progress_bar("console.validation") as progress:
+            evaluation = evaluate_with_decision(run, dataset, checkpoint_name, progress)
+        folder = Path(options.out) / f"{dataset.name}-{checkpoint_name}" if options.out else None
         if options.json:
-            as_json(_facts(found) | ({"out": str(folder)} if folder else {}))
+            print_json(_collect_metrics(evaluation) | ({"out": str(folder)} if folder else {}))
         else:
-            _tell(found, options.folder or options.split)
+            _print_evaluation(evaluation, options.folder or options.split)
         if folder:
-            model = predictor.load(run, which)
-            written = files.write(folder, found, model.title, run.name, model.names)
+            model = predictor.load_predictor(run, checkpoint_name)
+            written_files = files.write_report_files(folder, evaluation, model.title, run.name, model.display_names)
             if not options.json:
-                print(messages.text("cli.reported", out=folder, files=", ".join(one.name for one in written)))
+                print(
+                    messages.get_text(
+                        "cli.reported", out=folder, files=", ".join(written_file.name for written_file in written_files)
+                    )
+                )
 
 
-def _facts(found: Inspection) -> dict[str, Any]:
+def _collect_metrics(evaluation: Evaluation) -> dict[str, Any]:
     from ftlab.evaluation import calibration
 
-    outcome, figures, decided = found.outcome, found.figures, found.decision
-    low, high = figures.top1.interval
+    result, metrics, decision = evaluation.result, evaluation.metrics, evaluation.decision
+    low, high = metrics.top1.confidence_interval
     return {
-        "pictures": outcome.pictures,
-        "which": outcome.which,
-        "n": figures.top1.n,
-        "top1": figures.top1.value,
+        "pictures": result.dataset_name,
+        "which": result.weights_choice,
+        "n": metrics.top1.n,
+        "top1": metrics.top1.fraction,
         "top1_interval": [low, high],
-        "top5": figures.top5.value,
-        "balanced": figures.balanced,
-        "loss": figures.loss,
-        "calibration_error": calibration.reliability(outcome).error,
-        "calibration_error_after": calibration.reliability(outcome, found.temperature).error,
-        "temperature": found.temperature,
-        "threshold": decided.threshold if decided else 0.0,
-        "none_of_these": found.refused,
-        "skipped": [one.path for one in outcome.skipped],
-        "unknown": dict(outcome.unknown),
+        "top5": metrics.top5.fraction,
+        "balanced": metrics.balanced_accuracy,
+        "loss": metrics.loss,
+        "calibration_error": calibration.compute_reliability(result).calibration_error,
+        "calibration_error_after": calibration.compute_reliability(result, evaluation.temperature).calibration_error,
+        "temperature": evaluation.temperature,
+        "threshold": decision.threshold if decision else 0.0,
+        "none_of_these": evaluation.rejected_count,
+        "skipped": [skipped_image.path for skipped_image in result.skipped_images],
+        "unknown": dict(result.unknown_classes),
     }
 
 
-def _tell(found: Inspection, asked: str) -> None:
-    outcome, figures = found.outcome, found.figures
-    low, high = figures.top1.interval
-    told = {"top1": figures.top1.value, "top5": figures.top5.value, "low": low, "high": high, "loss": figures.loss}
-    print(messages.text("cli.score", split=asked, which=outcome.which, n=figures.top1.n, **told))
-    for one in outcome.skipped:
-        print(messages.text("cli.problem", file=messages.one_line(one.path), problem=one.problem, remedy=one.remedy))
-    if outcome.unknown:
-        names = ", ".join(f"{messages.one_line(name)} ({count:,})" for name, count in outcome.unknown)
-        print(messages.text("inspect.unknown", names=names))
+def _print_evaluation(evaluation: Evaluation, split_name: str) -> None:
+    result, metrics = evaluation.result, evaluation.metrics
+    low, high = metrics.top1.confidence_interval
+    metric_values = {
+        "top1": metrics.top1.fraction,
+        "top5": metrics.top5.fraction,
+        "low": low,
+        "high": high,
+        "loss": metrics.loss,
+    }
+    print(
+        messages.get_text("cli.score", split=split_name, which=result.weights_choice, n=metrics.top1.n, **metric_values)
+    )
+    for skipped_image in result.skipped_images:
+        print(
+            messages.get_text(
+                "cli.problem",
+                file=messages.escape_control_chars(skipped_image.path),
+                problem=skipped_image.problem,
+                remedy=skipped_image.remedy,
+            )
+        )
+    if result.unknown_classes:
+        names = ", ".join(
+            f"{messages.escape_control_chars(name)} ({count:,})" for name, count in result.unknown_classes
+        )
+        print(messages.get_text("inspect.unknown", names=names))

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.commands import explain_pair
-from ftlab.cli.commands.predict import model_of, pictures, run_of
+from ftlab.cli.commands.predict import find_image_files, find_requested_run, load_named_model
 from ftlab.cli.common import config_flags
-from ftlab.cli.terminal.output import as_json, bar
+from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError, FtlabError
-from ftlab.inference.cam_options import How
+from ftlab.inference.cam_options import CamOptions
 
 if TYPE_CHECKING:
-    from ftlab.inference.before_finetuning import Before
+    from ftlab.inference.before_finetuning import PretrainedBaseline
     from ftlab.inference.faithfulness import Faithfulness
-    from ftlab.inference.heatmap import Pixels
-    from ftlab.inference.predictor import Explanation, Predictor, Score
+    from ftlab.inference.heatmap import Uint8Image
+    from ftlab.inference.predictor import ClassScore, Explanation, Predictor
 
 
 def explain(options: Namespace) -> int:
@@ -28,100 +28,133 @@ def explain(options: Namespace) -> int:
     looked at before fine-tuning, and whether the map means anything; or two models side by side."""
     from ftlab.reporting import plots
 
-    config_flags.within("--opacity", options.opacity, 0, 1)
-    model, files = model_of(options), pictures(options.files)
-    second = explain_pair.model_against(options) if options.against else None
-    for one in filter(None, (model, second)):
-        if options.of is not None and options.of not in one.classes:
-            raise ConfigError("config.class", name=options.of, names=", ".join(one.classes[:20]))
-        one.layer(options.layer)  # a wrong one is said once, not at every picture
-    out, mistakes = Path(options.out), 0
-    alone = len(files) == 1 and bool(out.suffix) and not out.is_dir()
-    if alone:
-        plots.check(out)
-    for number, file in enumerate(files):
+    config_flags.check_bounds("--opacity", options.opacity, 0, 1)
+    model, files = load_named_model(options), find_image_files(options.files)
+    second_model = explain_pair.load_second_model(options) if options.against else None
+    for checked_model in filter(None, (model, second_model)):
+        if options.of is not None and options.of not in checked_model.class_names:
+            raise ConfigError("config.class", name=options.of, names=", ".join(checked_model.class_names[:20]))
+        checked_model.get_cam_layer(options.layer)  # a wrong one is said once, not at every picture
+    out_path, error_count = Path(options.out), 0
+    is_single_figure = len(files) == 1 and bool(out_path.suffix) and not out_path.is_dir()
+    if is_single_figure:
+        plots.check_figure_path(out_path)
+    for index, file in enumerate(files):
         try:
-            seen = explain_pair.look(options, model, second, file) if second else _look(options, model, file)
-        except FtlabError as mistake:
-            mistakes += 1
-            print(f"ftlab: {mistake}", file=sys.stderr)
+            result = (
+                explain_pair.explain_with_both(options, model, second_model, file)
+                if second_model
+                else _explain_image(options, model, file)
+            )
+        except FtlabError as error:
+            error_count += 1
+            print(f"ftlab: {error}", file=sys.stderr)
             continue
-        name = model.classes[seen.found.index]
-        target = out if alone else _figure(out, files, number, name)
-        plots.save(seen.figure(options.opacity), target)
+        class_name = model.class_names[result.explanation.class_index]
+        figure_path = out_path if is_single_figure else _get_figure_path(out_path, files, index, class_name)
+        plots.save_figure(result.draw_figure(options.opacity), figure_path)
         if options.json:
-            as_json({"file": str(file), "class": name, "out": str(target), **seen.to_json()})
+            print_json({"file": str(file), "class": class_name, "out": str(figure_path), **result.to_json()})
         else:
-            key = "cli.explained" if seen.found.evidence else "cli.no_evidence" if seen.found.mapped else "cli.no_map"
-            print(messages.text(key, file=file, name=name, out=target), *seen.said(), sep="\n  ")
-    return 2 if mistakes == len(files) else 0
+            key = (
+                "cli.explained"
+                if result.explanation.has_evidence
+                else "cli.no_evidence"
+                if result.explanation.has_map
+                else "cli.no_map"
+            )
+            print(
+                messages.get_text(key, file=file, name=class_name, out=figure_path), *result.format_notes(), sep="\n  "
+            )
+    return 2 if error_count == len(files) else 0
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _ImageExplanation:
     """All that was asked about one picture."""
 
-    scores: list[Score]
-    found: Explanation
-    before: Before | None
-    earlier: Explanation | None
-    earlier_probability: float
-    score: Faithfulness | None
-    scored: bool
+    scores: list[ClassScore]
+    explanation: Explanation
+    baseline: PretrainedBaseline | None
+    baseline_explanation: Explanation | None
+    baseline_probability: float
+    faithfulness: Faithfulness | None
+    is_scored: bool
 
-    def figure(self, opacity: float) -> Any:
+    def draw_figure(self, opacity: float) -> Any:
         from ftlab.reporting import plots
 
         bars = [(score.name, score.probability) for score in self.scores]
-        earlier = _overlay(self.earlier, opacity) if self.earlier else None
-        picture, over = self.found.picture, _overlay(self.found, opacity)
-        return plots.explanation_figure(picture, over, self.found.heat, bars, earlier, "\n".join(self.said()))
+        baseline_overlay = _render_overlay(self.baseline_explanation, opacity) if self.baseline_explanation else None
+        image, overlay = self.explanation.image, _render_overlay(self.explanation, opacity)
+        return plots.plot_explanation(
+            image, overlay, self.explanation.heatmap, bars, baseline_overlay, "\n".join(self.format_notes())
+        )
 
-    def said(self) -> list[str]:
+    def format_notes(self) -> list[str]:
         """Sentences about what was asked beyond the map."""
         from ftlab.inference import before_finetuning, faithfulness
 
-        made = [] if self.before is None else [before_finetuning.sentence(self.before, self.earlier_probability)]
-        return [*made, *([" ".join(faithfulness.sentences(self.score))] if self.scored else [])]
+        sentences = (
+            []
+            if self.baseline is None
+            else [before_finetuning.describe_baseline(self.baseline, self.baseline_probability)]
+        )
+        return [
+            *sentences,
+            *([" ".join(faithfulness.describe_faithfulness(self.faithfulness))] if self.is_scored else []),
+        ]
 
     def to_json(self) -> dict[str, Any]:
-        found = self.found
-        made: dict[str, Any] = {"evidence": found.evidence, "method": found.how.method, "layer": found.how.layer}
-        if self.before is not None:
-            made["before"] = {"kind": self.before.kind}
-            if self.earlier is not None:
-                made["before"] |= {"class": self.before.name, "probability": self.earlier_probability}
-        if self.scored:
-            made["score"] = self.score.to_json() if self.score else None
-        return made
+        explanation = self.explanation
+        values: dict[str, Any] = {
+            "evidence": explanation.has_evidence,
+            "method": explanation.cam_options.method,
+            "layer": explanation.cam_options.layer_path,
+        }
+        if self.baseline is not None:
+            values["before"] = {"kind": self.baseline.kind}
+            if self.baseline_explanation is not None:
+                values["before"] |= {"class": self.baseline.class_name, "probability": self.baseline_probability}
+        if self.is_scored:
+            values["score"] = self.faithfulness.to_json() if self.faithfulness else None
+        return values
 
 
-def _look(options: Namespace, model: Predictor, file: Path) -> _Seen:
+def _explain_image(options: Namespace, model: Predictor, file: Path) -> _ImageExplanation:
     from ftlab.inference import before_finetuning
 
-    how = How(options.method, options.layer)
-    index = None if options.of is None else model.classes.index(options.of)
-    scores, found = model.look(file, index, how=how)
-    then = before_finetuning.find(run_of(options), model, found.index) if options.before else None
-    earlier, probability = then.look(file, how) if then else (None, 0.0)
-    score = None
+    cam_options = CamOptions(options.method, options.layer)
+    class_index = None if options.of is None else model.class_names.index(options.of)
+    scores, explanation = model.predict_and_explain(file, class_index, cam_options=cam_options)
+    baseline = (
+        before_finetuning.pretrained_baseline(find_requested_run(options), model, explanation.class_index)
+        if options.before
+        else None
+    )
+    baseline_explanation, baseline_probability = baseline.explain(file, cam_options) if baseline else (None, 0.0)
+    faithfulness = None
     if options.score:
-        with bar("cli.scoring") as progress:
-            score = model.weigh(file, found.index, how, progress)
-    return _Seen(scores, found, then, earlier, probability, score, options.score)
+        with open_progress_bar("cli.scoring") as progress:
+            faithfulness = model.score_faithfulness(file, explanation.class_index, cam_options, progress)
+    return _ImageExplanation(
+        scores, explanation, baseline, baseline_explanation, baseline_probability, faithfulness, options.score
+    )
 
 
-def _overlay(found: Explanation, opacity: float) -> Pixels:
+def _render_overlay(explanation: Explanation, opacity: float) -> Uint8Image:
     from ftlab.inference import heatmap
 
-    return heatmap.overlay(found.picture, found.heat, found.box, opacity)
+    return heatmap.blend_overlay(explanation.image, explanation.heatmap, explanation.visible_box, opacity)
 
 
-def _figure(out: Path, files: list[Path], number: int, name: str) -> Path:
-    """Where the figure of one of several pictures goes: a file of its own in the folder `out`."""
-    from ftlab.reporting.plots import FORMATS
+def _get_figure_path(out_path: Path, files: list[Path], index: int, class_name: str) -> Path:
+    """Where the figure of one of several pictures goes: a file of its own in the folder `out_path`."""
+    from ftlab.reporting.plots import FIGURE_SUFFIXES
 
-    folder = out.with_suffix("") if out.suffix.lower() in FORMATS and not out.is_dir() else out
-    same = sum(other.stem == files[number].stem for other in files[:number])
-    stem = f"{files[number].stem}-{same + 1}" if same else files[number].stem
-    return folder / f"{stem}-{name}.png".replace("/", "_")
+    folder = (
+        out_path.with_suffix("") if out_path.suffix.lower() in FIGURE_SUFFIXES and not out_path.is_dir() else out_path
+    )
+    duplicate_count = sum(other_file.stem == files[index].stem for other_file in files[:index])
+    stem = f"{files[index].stem}-{duplicate_count + 1}" if duplicate_count else files[index].stem
+    return folder / f"{stem}-{class_name}.png".replace("/", "_")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ftlab.cli.terminal.output import as_json, table
+from ftlab.cli.terminal.output import print_json, print_table
 from ftlab.core import messages
 
 
@@ -18,62 +18,75 @@ def fetch(options: Namespace) -> None:
     from ftlab.data.sources import tutorial_datasets
 
     if options.name is None:
-        _list(options.json)
+        _print_datasets(options.json)
         return
-    row = tutorial_datasets.get(options.name)
-    root = Path(options.to).expanduser() if options.to else None
-    print(messages.text("cli.terms", title=row.title, terms=row.terms, page=row.page), file=sys.stderr)
-    with _Bar() as bar:
-        folder = tutorial_datasets.fetch(row, root, bar.move)
+    dataset = tutorial_datasets.get_dataset(options.name)
+    target_dir = Path(options.to).expanduser() if options.to else None
+    print(messages.get_text("cli.terms", title=dataset.title, terms=dataset.terms, page=dataset.page), file=sys.stderr)
+    with _StageBar() as bar:
+        folder = tutorial_datasets.fetch_dataset(dataset, target_dir, bar.update_stage)
     if options.json:
-        as_json({"name": row.name, "folder": str(folder)})
+        print_json({"name": dataset.name, "folder": str(folder)})
     else:
-        print(messages.text("cli.fetched", title=row.title, folder=folder))
+        print(messages.get_text("cli.fetched", title=dataset.title, folder=folder))
 
 
-def _list(json: bool) -> None:
+def _print_datasets(use_json: bool) -> None:
     from ftlab.data.sources import tutorial_datasets
 
-    rows = [(row, tutorial_datasets.find(row)) for row in tutorial_datasets.TABLE.values()]
-    for row, found in rows if json else ():
-        as_json(
-            {**asdict(row), "folder": str(found) if found else None, "by_hand": str(tutorial_datasets.by_hand(row))}
+    datasets = [
+        (dataset, tutorial_datasets.find_image_folder(dataset)) for dataset in tutorial_datasets.DATASETS.values()
+    ]
+    for dataset, folder in datasets if use_json else ():
+        print_json(
+            {
+                **asdict(dataset),
+                "folder": str(folder) if folder else None,
+                "by_hand": str(tutorial_datasets.get_download_path(dataset)),
+            }
         )
-    if not json:
-        here, there = messages.text("cli.weights.here"), "cli.weights.download"
+    if not use_json:
+        available_text, download_key = messages.get_text("cli.weights.here"), "cli.weights.download"
         cells = [
-            [row.name, row.title, row.pictures, here if found else messages.text(there, megabytes=row.megabytes)]
-            for row, found in rows
+            [
+                dataset.name,
+                dataset.title,
+                dataset.pictures,
+                available_text if folder else messages.get_text(download_key, megabytes=dataset.megabytes),
+            ]
+            for dataset, folder in datasets
         ]
-        table(["name", "title", "pictures", "data"], cells)
+        print_table(["name", "title", "pictures", "data"], cells)
 
 
-class _Bar:
+class _StageBar:
     """A bar for each of the stages, on a terminal."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[None] | None = None
+        self._progress_bar: tqdm[None] | None = None
         self._stage = ""
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> _StageBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self._close_bar()
 
-    def move(self, stage: str, done: int, total: int) -> None:
+    def update_stage(self, stage: str, done_count: int, total_count: int) -> None:
         """Show how far a stage is."""
         if not sys.stderr.isatty():
             return
-        if stage != self._stage or self._bar is None:
-            self._close()
-            sizes = {} if stage == "unpack" else {"unit": "B", "unit_scale": True}
-            self._bar = tqdm(desc=messages.text(f"console.{stage}"), file=sys.stderr, leave=False, **sizes)
+        if stage != self._stage or self._progress_bar is None:
+            self._close_bar()
+            unit_options = {} if stage == "unpack" else {"unit": "B", "unit_scale": True}
+            self._progress_bar = tqdm(
+                desc=messages.get_text(f"console.{stage}"), file=sys.stderr, leave=False, **unit_options
+            )
             self._stage = stage
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
+        self._progress_bar.total = total_count
+        self._progress_bar.update(done_count - self._progress_bar.n)
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def _close_bar(self) -> None:
+        if self._progress_bar is not None:
+            self._progress_bar.close()
+            self._progress_bar = None

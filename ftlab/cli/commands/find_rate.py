@@ -7,46 +7,46 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from ftlab.cli.common.config_flags import given
-from ftlab.cli.terminal.output import as_json, bar
-from ftlab.cli.terminal.progress import line
+from ftlab.cli.common.config_flags import build_config
+from ftlab.cli.terminal.output import open_progress_bar, print_json
+from ftlab.cli.terminal.progress import format_event
 from ftlab.config import backbones
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError, RunError
-from ftlab.runs.events import Note
+from ftlab.runs.events import LogMessage
 
 
 def find_rate(options: Namespace) -> None:
     """Sweep over learning rates: the loss at each, and the one at which it falls fastest."""
-    settings = given(options)
-    if not (settings.data or settings.sample):
+    config = build_config(options)
+    if not (config.data or config.sample):
         raise ConfigError("config.no_source")
-    backbones.get(settings.backbone)
-    from ftlab.runs.jobs.lr_sweep import Sweep
-    from ftlab.training.lr_finder import sweep
+    backbones.get_backbone_spec(config.backbone)
+    from ftlab.runs.jobs.lr_sweep import LrSweep
+    from ftlab.training.lr_finder import sweep_learning_rates
 
-    found: Sweep | None = None
-    with bar("console.rates") as progress:
-        for part in sweep(settings):
-            if isinstance(part, Sweep):
-                found = part
-            elif isinstance(part, Note):
-                print(line(part), file=sys.stderr)
-            elif part.stage == "rates":
-                progress(part.done, part.total)
-    if found is None or not found.rates:
-        raise RunError("run.measure", cause=messages.text("cli.no_rates"))
-    suggestion = found.suggestion()
+    sweep_result: LrSweep | None = None
+    with open_progress_bar("console.rates") as progress:
+        for event in sweep_learning_rates(config):
+            if isinstance(event, LrSweep):
+                sweep_result = event
+            elif isinstance(event, LogMessage):
+                print(format_event(event), file=sys.stderr)
+            elif event.stage == "rates":
+                progress(event.done, event.total)
+    if sweep_result is None or not sweep_result.rates:
+        raise RunError("run.measure", cause=messages.get_text("cli.no_rates"))
+    suggestion = sweep_result.suggest_learning_rate()
     if options.out:
         from ftlab.reporting import plots
 
         try:
-            plots.rates_figure(found).savefig(Path(options.out), dpi=120)
+            plots.plot_lr_sweep(sweep_result).savefig(Path(options.out), dpi=120)
         except (OSError, ValueError) as cause:
             raise ConfigError("config.out", file=options.out, cause=cause) from cause
     if options.json:
-        as_json({**asdict(found), "smooth": found.smooth(), "suggestion": suggestion})
+        print_json({**asdict(sweep_result), "smooth": sweep_result.smooth_losses(), "suggestion": suggestion})
     elif suggestion is None:
-        print(messages.text("train.rate.none"))
+        print(messages.get_text("train.rate.none"))
     else:
-        print(messages.text("train.rate.found", rate=f"{suggestion:g}"))
+        print(messages.get_text("train.rate.found", rate=f"{suggestion:g}"))

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.cli.common.config_flags import given
-from ftlab.cli.terminal.output import as_json, bar, table
+from ftlab.cli.common.config_flags import build_config
+from ftlab.cli.terminal.output import open_progress_bar, print_json, print_table
 from ftlab.config import backbones
-from ftlab.config.train_config import DEALING, TrainConfig
+from ftlab.config.train_config import SPLIT_FIELDS, TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError, DataError
 
@@ -20,64 +20,83 @@ if TYPE_CHECKING:
 
 def statistics(options: Namespace) -> None:
     """Mean and standard deviation of the colours of a folder's training pictures."""
-    from ftlab.core.machine import cores
-    from ftlab.data.channel_stats import Statistics, compute
+    from ftlab.core.machine import count_cpu_cores
+    from ftlab.data.channel_stats import ChannelStats, compute_channel_stats
 
-    shares = {name: getattr(options, name) for name in DEALING}
-    pictures = _scanned(TrainConfig(data=options.folder, **shares))
-    with bar("console.statistics") as progress:
-        for part in compute(pictures, cores()):
-            if isinstance(part, Statistics):
-                found = part
+    split_settings = {name: getattr(options, name) for name in SPLIT_FIELDS}
+    catalog = _scan_images(TrainConfig(data=options.folder, **split_settings))
+    with open_progress_bar("console.statistics") as progress:
+        for event in compute_channel_stats(catalog, count_cpu_cores()):
+            if isinstance(event, ChannelStats):
+                channel_stats = event
             else:
-                progress(part.done, part.total)
-    if not found.count:
-        raise DataError("data.gone", folder=pictures.root)
+                progress(event.done, event.total)
+    if not channel_stats.count:
+        raise DataError("data.gone", folder=catalog.root)
     if options.json:
-        as_json(asdict(found))
+        print_json(asdict(channel_stats))
         return
-    print(messages.text("cli.statistics_of", images=found.count, folder=messages.one_line(pictures.root)))
-    names = (messages.text(f"cli.channel.{name}") for name in ("red", "green", "blue"))
-    rows = [[name, f"{mean:.4f}", f"{std:.4f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]
-    table(["channel", "mean", "std"], rows)
+    print(
+        messages.get_text(
+            "cli.statistics_of", images=channel_stats.count, folder=messages.escape_control_chars(catalog.root)
+        )
+    )
+    names = (messages.get_text(f"cli.channel.{name}") for name in ("red", "green", "blue"))
+    rows = [
+        [name, f"{mean:.4f}", f"{std:.4f}"]
+        for name, mean, std in zip(names, channel_stats.mean, channel_stats.std, strict=True)
+    ]
+    print_table(["channel", "mean", "std"], rows)
 
 
 def preview(options: Namespace) -> None:
     """A figure of a training picture: the evaluation crop, and the picture as the first nine epochs see it."""
     from ftlab.reporting import plots
 
-    settings = given(options)
-    if not (settings.data or settings.sample):
+    config = build_config(options)
+    if not (config.data or config.sample):
         raise ConfigError("config.no_source")
-    backbones.get(settings.backbone)
-    plots.check(Path(options.out))
-    pictures = _scanned(settings)
-    count = len(pictures.splits["train"])
+    backbones.get_backbone_spec(config.backbone)
+    plots.check_figure_path(Path(options.out))
+    catalog = _scan_images(config)
+    count = len(catalog.splits["train"])
     if not 1 <= options.picture <= count:
         raise ConfigError("config.bounds", name="--picture", value=options.picture, low=1, high=count)
-    from ftlab.data.preview import preview as make
+    from ftlab.data.preview import make_preview as make
 
-    made = make(pictures, settings, options.picture - 1)
-    name = pictures.classes[made.item.label]
-    plots.save(plots.preview_figure(made.evaluation, made.variants, f"{name} · {made.item.path}"), Path(options.out))
-    facts = {"file": str(pictures.path(made.item)), "class": name, "views": made.views, "out": options.out}
+    image_preview = make(catalog, config, options.picture - 1)
+    class_name = catalog.classes[image_preview.item.label]
+    plots.save_figure(
+        plots.plot_augmentations(
+            image_preview.eval_image, image_preview.epoch_images, f"{class_name} · {image_preview.item.path}"
+        ),
+        Path(options.out),
+    )
+    summary = {
+        "file": str(catalog.image_path(image_preview.item)),
+        "class": class_name,
+        "views": image_preview.view_count,
+        "out": options.out,
+    }
     if options.json:
-        as_json(facts)
+        print_json(summary)
     else:
-        key = "cli.previewed_views" if made.views else "cli.previewed"
-        print(messages.text(key, **{**facts, "name": name}))
+        key = "cli.previewed_views" if image_preview.view_count else "cli.previewed"
+        print(messages.get_text(key, **{**summary, "name": class_name}))
 
 
-def _scanned(settings: TrainConfig) -> Catalog:
+def _scan_images(config: TrainConfig) -> Catalog:
     """The pictures as a training with that configuration deals them."""
     from ftlab.data.dataset import exclusions
     from ftlab.data.dataset.catalog import scan
     from ftlab.data.samples import sample_sets
 
-    if settings.sample:
-        with bar("console.drawing") as progress:
-            folder: Path | str = sample_sets.ensure(settings.sample, progress=progress)
+    if config.sample:
+        with open_progress_bar("console.drawing") as progress:
+            folder: Path | str = sample_sets.ensure_sample_set(config.sample, progress=progress)
     else:
-        folder = settings.data
-    with bar("console.checking") as progress:
-        return scan(folder, **settings.dealing, exclude=exclusions.read(settings.exclude), progress=progress)
+        folder = config.data
+    with open_progress_bar("console.checking") as progress:
+        return scan(
+            folder, **config.split_settings, exclude=exclusions.read_exclusions(config.exclude), progress=progress
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from ftlab.cli.terminal.output import as_json, table
+from ftlab.cli.terminal.output import print_json, print_table
 from ftlab.config import fields
 from ftlab.config import recipes as known
 from ftlab.core import messages
@@ -13,20 +13,26 @@ from ftlab.core import messages
 
 def recipes(options: Namespace) -> None:
     """All recipes; or what one teaches, what it should reach, and what it sets."""
-    rows = [known.get(options.name)] if options.name else list(known.TABLE.values())
+    shown_recipes = [known.get_recipe(options.name)] if options.name else list(known.RECIPES.values())
     if options.json:
-        for row in rows:
-            told = {"title": row.title, "teaches": row.teaches, "command": row.command}
-            as_json({**asdict(row), **told})
+        for recipe in shown_recipes:
+            extra_values = {"title": recipe.title, "teaches": recipe.lesson, "command": recipe.command}
+            print_json({**asdict(recipe), **extra_values})
         return
     if options.name is None:
-        anything = messages.text("recipe.any_data")
-        cells = [[row.name, row.expected, row.data or anything, row.source or anything] for row in rows]
-        table(["recipe", "expected", "data", "source"], cells)
+        any_data = messages.get_text("recipe.any_data")
+        cells = [
+            [recipe.name, recipe.expected_text, recipe.data or any_data, recipe.source or any_data]
+            for recipe in shown_recipes
+        ]
+        print_table(["recipe", "expected", "data", "source"], cells)
         return
-    row = rows[0]
-    print(f"{row.title}\n{row.teaches}\n{messages.text('recipe.expect', expected=row.expected)}")
-    if row.source:
-        print(messages.text("recipe.source", source=row.source, page=row.page).strip())
-    print(messages.text("recipe.command", command=row.command))
-    table(["knob", "value"], [[fields.flag(name), fields.written(value)] for name, value in row.knobs.items()])
+    recipe = shown_recipes[0]
+    print(f"{recipe.title}\n{recipe.lesson}\n{messages.get_text('recipe.expect', expected=recipe.expected_text)}")
+    if recipe.source:
+        print(messages.get_text("recipe.source", source=recipe.source, page=recipe.page).strip())
+    print(messages.get_text("recipe.command", command=recipe.command))
+    print_table(
+        ["knob", "value"],
+        [[fields.format_flag(name), fields.format_value(value)] for name, value in recipe.knobs.items()],
+    )

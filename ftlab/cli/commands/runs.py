@@ -7,123 +7,138 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftlab.cli.terminal.output import as_json, table
+from ftlab.cli.terminal.output import print_json, print_table
 from ftlab.core import messages
 from ftlab.runs import run_notes, run_store, run_table, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import postmortem
-from ftlab.runs.run_table import Row
+from ftlab.runs.run_table import RunRow
 
 
 def runs(options: Namespace) -> None:
     """All runs, or those in which the words of a search stand."""
-    root = Path(options.runs)
-    every = run_table.rows(root, run_store.names(root))
-    for row in every:
-        if row.trouble:  # one that is damaged hides no other
-            print(f"ftlab: {row.trouble}", file=sys.stderr)
-    sound = [row for row in every if not row.trouble]
-    shown = run_table.arranged(run_table.found(sound, options.search), options.sort)
-    if not shown and not options.json:
-        found_none = messages.text("cli.none_found", count=len(sound), search=options.search)
-        print(found_none if sound else messages.text("cli.no_runs", folder=options.runs))
-    _listed(root, shown, options.json)
+    runs_dir = Path(options.runs)
+    all_rows = run_table.load_rows(runs_dir, run_store.list_run_names(runs_dir))
+    for row in all_rows:
+        if row.read_error:  # one that is damaged hides no other
+            print(f"ftlab: {row.read_error}", file=sys.stderr)
+    intact_rows = [row for row in all_rows if not row.read_error]
+    matching_rows = run_table.sort_rows(run_table.filter_rows(intact_rows, options.search), options.sort)
+    if not matching_rows and not options.json:
+        no_match_text = messages.get_text("cli.none_found", count=len(intact_rows), search=options.search)
+        print(no_match_text if intact_rows else messages.get_text("cli.no_runs", folder=options.runs))
+    _print_rows(runs_dir, matching_rows, options.json)
 
 
 def rename(options: Namespace) -> None:
     """Give a run a title."""
-    run = run_store.find(options.runs, options.run)
-    title = run_notes.write(run, title=options.title).title
+    run = run_store.find_run(options.runs, options.run)
+    title = run_notes.write_notes(run, title=options.title).title
     if options.json:
-        as_json({"run": run.name, "title": title})
+        print_json({"run": run.name, "title": title})
     else:
-        print(messages.text("cli.renamed" if title else "cli.untitled", run=run.name, title=title))
+        print(messages.get_text("cli.renamed" if title else "cli.untitled", run=run.name, title=title))
 
 
 def note(options: Namespace) -> None:
     """Write notes on a run."""
-    run = run_store.find(options.runs, options.run)
-    notes = run_notes.write(run, notes=options.text).notes
+    run = run_store.find_run(options.runs, options.run)
+    notes = run_notes.write_notes(run, notes=options.text).notes
     if options.json:
-        as_json({"run": run.name, "notes": notes})
+        print_json({"run": run.name, "notes": notes})
     else:
-        print(messages.text("cli.noted", run=run.name))
+        print(messages.get_text("cli.noted", run=run.name))
 
 
 def delete(options: Namespace) -> None:
     """Put runs into the bin: all of them, or none."""
-    root = Path(options.runs)
-    several = list({run.name: run for run in (run_store.find(root, name) for name in options.several)}.values())
-    others = run_table.rows(root, run_store.names(root))
-    for run, now in zip(several, trash.discard(several), strict=True):
-        row = run_table.row(now)
-        size = row.size if row else 0
-        needed = [one.name for one in run_table.successors(others, run.name)]
+    runs_dir = Path(options.runs)
+    selected_runs = list(
+        {run.name: run for run in (run_store.find_run(runs_dir, name) for name in options.several)}.values()
+    )
+    all_rows = run_table.load_rows(runs_dir, run_store.list_run_names(runs_dir))
+    for run, trashed_run in zip(selected_runs, trash.discard_runs(selected_runs), strict=True):
+        row = run_table.load_row(trashed_run)
+        size = row.size_bytes if row else 0
+        dependent_names = [successor.name for successor in run_table.find_successors(all_rows, run.name)]
         if options.json:
-            as_json({"run": now.name, "size": size, "needed_by": needed})
+            print_json({"run": trashed_run.name, "size": size, "needed_by": dependent_names})
             continue
-        print(messages.text("cli.deleted", run=now.name, size=messages.size(size)))
-        if needed:
-            print(messages.text("shelf.needed", count=len(needed), runs=", ".join(needed)))
+        print(messages.get_text("cli.deleted", run=trashed_run.name, size=messages.format_bytes(size)))
+        if dependent_names:
+            print(messages.get_text("shelf.needed", count=len(dependent_names), runs=", ".join(dependent_names)))
 
 
 def restore(options: Namespace) -> None:
     """Bring runs back from the bin: all of them, or none."""
-    found = {run.name: run for run in (trash.find(options.runs, name) for name in options.several)}
-    for run in trash.restore(list(found.values())):
+    runs_by_name = {run.name: run for run in (trash.find_trashed_run(options.runs, name) for name in options.several)}
+    for run in trash.restore_runs(list(runs_by_name.values())):
         if options.json:
-            as_json({"run": run.name})
+            print_json({"run": run.name})
         else:
-            print(messages.text("cli.restored", run=run.name))
+            print(messages.get_text("cli.restored", run=run.name))
 
 
 def bin(options: Namespace) -> None:
     """What lies in the bin; or remove it for good."""
     if options.empty:
-        freed = trash.empty(options.runs)
+        freed_bytes = trash.empty_trash(options.runs)
         if options.json:
-            as_json({"freed": freed})
+            print_json({"freed": freed_bytes})
         else:
-            print(messages.text("cli.bin_emptied", size=messages.size(freed)))
+            print(messages.get_text("cli.bin_emptied", size=messages.format_bytes(freed_bytes)))
         return
-    rows = run_table.rows(trash.folder(options.runs), trash.names(options.runs))
-    _listed(trash.folder(options.runs), rows, options.json)
+    rows = run_table.load_rows(trash.get_trash_folder(options.runs), trash.list_trashed_names(options.runs))
+    _print_rows(trash.get_trash_folder(options.runs), rows, options.json)
     if not options.json:
-        total = messages.size(sum(row.size for row in rows))
-        print(messages.text("cli.bin_total", count=len(rows), size=total) if rows else messages.text("cli.bin_nothing"))
+        total_size = messages.format_bytes(sum(row.size_bytes for row in rows))
+        print(
+            messages.get_text("cli.bin_total", count=len(rows), size=total_size)
+            if rows
+            else messages.get_text("cli.bin_nothing")
+        )
 
 
-def _listed(root: Path, rows: Sequence[Row], json: bool) -> None:
+def _print_rows(runs_dir: Path, rows: Sequence[RunRow], use_json: bool) -> None:
     lines = []
     for row in rows:
-        run = Run(root / row.name)
-        gone = postmortem.cause(run) if row.status == "died" else None
-        if json:
-            as_json(_facts(run, row, gone.why if gone else None))
+        run = Run(runs_dir / row.name)
+        death_cause = postmortem.find_cause(run) if row.status == "died" else None
+        if use_json:
+            print_json(_run_to_json(run, row, death_cause.explanation if death_cause else None))
             continue
-        standing = messages.text("status.short.died_why", cause=gone.word) if gone else row.status
-        best = "–" if row.best is None else f"{row.best:.1%}"
-        lines.append([row.name, messages.one_line(row.title), standing, best, row.data, messages.size(row.size)])
+        status_text = messages.get_text("status.short.died_why", cause=death_cause.label) if death_cause else row.status
+        best_text = "–" if row.best_accuracy is None else f"{row.best_accuracy:.1%}"
+        lines.append(
+            [
+                row.name,
+                messages.escape_control_chars(row.title),
+                status_text,
+                best_text,
+                row.data,
+                messages.format_bytes(row.size_bytes),
+            ]
+        )
     if lines:
-        table(["run", "title", "status", "best", "data", "size"], lines)
+        print_table(["run", "title", "status", "best", "data", "size"], lines)
 
 
-def _facts(run: Run, row: Row, cause: str | None) -> dict[str, object]:
+def _run_to_json(run: Run, row: RunRow, cause: str | None) -> dict[str, object]:
     """A run as JSON: best_epoch and the last process's message are of its end."""
-    ended = run.ended()
+    end_event = run.read_end_event()
     return {
         "run": row.name,
         "title": row.title,
         "notes": row.notes,
-        "begun": f"{row.day} {row.clock}",
+        "begun": f"{row.day} {row.time_of_day}",
         "status": row.status,
         "backbone": row.backbone,
         "mode": row.mode,
         "data": row.data,
-        "best_epoch": ended.best_epoch if ended else None,
-        "best_val_accuracy": row.best,
-        "test_accuracy": row.test,
-        "size": row.size,
-        "begun_from": row.begun_from or None,
-        "cause": cause or (ended.message if ended else None),
+        "best_epoch": end_event.best_epoch if end_event else None,
+        "best_val_accuracy": row.best_accuracy,
+        "test_accuracy": row.test_accuracy,
+        "size": row.size_bytes,
+        "begun_from": row.source_run or None,
+        "cause": cause or (end_event.message if end_event else None),
     }

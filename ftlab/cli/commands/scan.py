@@ -8,17 +8,17 @@ import time
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from ftlab.cli.terminal.output import as_json, bar, table
-from ftlab.config.train_config import DEALING, TrainConfig
+from ftlab.cli.terminal.output import open_progress_bar, print_json, print_table
+from ftlab.config.train_config import SPLIT_FIELDS, TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import DataError
 from ftlab.runs.jobs import audit_job
 
 if TYPE_CHECKING:
-    from ftlab.audit.findings import Finding, Report
+    from ftlab.audit.findings import AuditReport, Finding
     from ftlab.data.dataset.catalog import Catalog
 
-LISTED = 40
+MAX_PRINTED_FINDINGS = 40
 """Findings of a kind that are printed; `--json` has all."""
 
 
@@ -28,88 +28,109 @@ def scan(options: Namespace) -> None:
     from ftlab.data.dataset.catalog import scan as look
     from ftlab.data.dataset.split import SPLITS
 
-    settings = TrainConfig(
-        **{name: getattr(options, name) for name in DEALING}, exclude=options.exclude, backbone=options.backbone
+    config = TrainConfig(
+        **{name: getattr(options, name) for name in SPLIT_FIELDS}, exclude=options.exclude, backbone=options.backbone
     )
-    with bar("console.checking") as progress:
-        found = look(options.folder, **settings.dealing, exclude=exclusions.read(settings.exclude), progress=progress)
-    counts = found.counts()
-    report = _examined(found, settings.backbone) if options.deep else None
+    with open_progress_bar("console.checking") as progress:
+        catalog = look(
+            options.folder,
+            **config.split_settings,
+            exclude=exclusions.read_exclusions(config.exclude),
+            progress=progress,
+        )
+    class_counts = catalog.count_images()
+    report = _audit_images(catalog, config.backbone) if options.deep else None
     if options.json:
-        splits = {split: len(found.splits[split]) for split in SPLITS}
-        problems = [problem.to_json() for problem in found.problems]
-        facts = {"classes": counts, "splits": splits, "layout": found.layout, "problems": problems}
-        as_json({**facts, "excluded": list(found.excluded), **({"doctor": _bare(report)} if report else {})})
+        splits = {split: len(catalog.splits[split]) for split in SPLITS}
+        problems = [problem.to_json() for problem in catalog.problems]
+        summary = {"classes": class_counts, "splits": splits, "layout": catalog.layout, "problems": problems}
+        print_json(
+            {
+                **summary,
+                "excluded": list(catalog.excluded_paths),
+                **({"doctor": _report_without_images(report)} if report else {}),
+            }
+        )
         return
-    print(messages.text(f"cli.layout.{found.layout}", folder=messages.one_line(found.root)))
-    rows = [[messages.one_line(name), *(counts[name][split] for split in SPLITS)] for name in found.classes]
-    table(["class", *SPLITS], rows)
-    for one in found.problems:
-        print(messages.text("cli.problem", file=one.where, problem=one.problem, remedy=one.remedy))
-    if found.excluded:
-        print(messages.text("cli.excluded", count=len(found.excluded)))
+    print(messages.get_text(f"cli.layout.{catalog.layout}", folder=messages.escape_control_chars(catalog.root)))
+    rows = [
+        [messages.escape_control_chars(name), *(class_counts[name][split] for split in SPLITS)]
+        for name in catalog.classes
+    ]
+    print_table(["class", *SPLITS], rows)
+    for data_problem in catalog.problems:
+        print(
+            messages.get_text(
+                "cli.problem", file=data_problem.location, problem=data_problem.problem, remedy=data_problem.remedy
+            )
+        )
+    if catalog.excluded_paths:
+        print(messages.get_text("cli.excluded", count=len(catalog.excluded_paths)))
     if report:
-        _tell(report)
+        _print_report(report)
 
 
-def _examined(found: Catalog, backbone: str) -> Report:
-    from ftlab.audit.examine import examine
-    from ftlab.audit.findings import Report
+def _audit_images(catalog: Catalog, backbone: str) -> AuditReport:
+    from ftlab.audit.examine import audit_dataset
+    from ftlab.audit.findings import AuditReport
 
-    told = os.environ.get(audit_job.TELL)
-    last = ("", 0.0)
-    with bar("console.examining") as progress:
+    progress_path = os.environ.get(audit_job.PROGRESS_FILE_ENV)
+    last_written = ("", 0.0)
+    with open_progress_bar("console.examining") as progress:
         try:
-            for part in examine(found, backbone):
-                if isinstance(part, Report):
-                    return part
-                progress(part.done, part.total)
-                if told and (part.stage, time.monotonic() - 0.2) > last:
-                    last = (part.stage, time.monotonic())
-                    with open(told, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(vars(part)) + "\n")
+            for event in audit_dataset(catalog, backbone):
+                if isinstance(event, AuditReport):
+                    return event
+                progress(event.done, event.total)
+                if progress_path and (event.stage, time.monotonic() - 0.2) > last_written:
+                    last_written = (event.stage, time.monotonic())
+                    with open(progress_path, "a", encoding="utf-8") as file:
+                        file.write(json.dumps(vars(event)) + "\n")
         except OSError as cause:
             raise DataError("doctor.write", cause=cause.strerror or cause) from cause
     raise AssertionError("the doctor ends with a report")
 
 
-def _bare(report: Report) -> dict[str, object]:
+def _report_without_images(report: AuditReport) -> dict[str, object]:
     """A report without the pictures of its map."""
-    told = report.to_json()
-    return {**told, "map": told["map"] and told["map"]["points"]}
+    report_values = report.to_json()
+    return {**report_values, "map": report_values["map"] and report_values["map"]["points"]}
 
 
-def _tell(report: Report) -> None:
-    from ftlab.audit.findings import KINDS
+def _print_report(report: AuditReport) -> None:
+    from ftlab.audit.findings import FINDING_KINDS
 
     print()
-    print(messages.text("doctor.looked", count=report.looked, seconds=f"{report.seconds:.0f}"))
+    print(messages.get_text("doctor.looked", count=report.looked, seconds=f"{report.seconds:.0f}"))
     for code, values in report.notes:
-        print(messages.text(f"doctor.note.{code}", **values))
+        print(messages.get_text(f"doctor.note.{code}", **values))
     if report.left:
-        print(messages.text("doctor.left", count=f"{report.left:,}"))
-    for kind in KINDS:
-        found = report.of(kind)
-        if not found:
+        print(messages.get_text("doctor.left", count=f"{report.left:,}"))
+    for kind in FINDING_KINDS:
+        findings = report.findings_of_kind(kind)
+        if not findings:
             continue
         print()
-        print(messages.text("cli.found", title=messages.text(f"doctor.kind.{kind}"), count=len(found)))
-        print(messages.text(f"doctor.why.{kind}"))
-        for one in found[:LISTED]:
-            print(f"  {_line(one)}")
-        if len(found) > LISTED:
-            print(messages.text("cli.found_more", count=len(found) - LISTED))
+        print(messages.get_text("cli.found", title=messages.get_text(f"doctor.kind.{kind}"), count=len(findings)))
+        print(messages.get_text(f"doctor.why.{kind}"))
+        for finding in findings[:MAX_PRINTED_FINDINGS]:
+            print(f"  {_format_finding(finding)}")
+        if len(findings) > MAX_PRINTED_FINDINGS:
+            print(messages.get_text("cli.found_more", count=len(findings) - MAX_PRINTED_FINDINGS))
     print()
-    print(messages.text("cli.leave_out") if report.findings else messages.text("doctor.healthy"))
+    print(messages.get_text("cli.leave_out") if report.findings else messages.get_text("doctor.healthy"))
 
 
-def _line(one: Finding) -> str:
-    said = messages.text(f"doctor.said.{one.kind}", **{name: _safe(value) for name, value in one.values.items()})
-    files = " = ".join(
-        f"{messages.one_line(each.path)} [{each.split}, {messages.one_line(each.name)}]" for each in one.pictures
+def _format_finding(finding: Finding) -> str:
+    message = messages.get_text(
+        f"doctor.said.{finding.kind}", **{name: _escape_text(value) for name, value in finding.values.items()}
     )
-    return f"{files}: {said}" if files else said
+    files = " = ".join(
+        f"{messages.escape_control_chars(image.path)} [{image.split}, {messages.escape_control_chars(image.name)}]"
+        for image in finding.pictures
+    )
+    return f"{files}: {message}" if files else message
 
 
-def _safe(value: object) -> object:
-    return messages.one_line(value) if isinstance(value, str) else value
+def _escape_text(value: object) -> object:
+    return messages.escape_control_chars(value) if isinstance(value, str) else value

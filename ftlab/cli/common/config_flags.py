@@ -10,7 +10,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError
 
 
-def given(options: Namespace) -> TrainConfig:
+def build_config(options: Namespace) -> TrainConfig:
     """The configuration of `--config` or `--recipe` and of flags; a flag wins.
 
     A recipe without pictures takes those of its tutorial, if they were fetched.
@@ -18,34 +18,36 @@ def given(options: Namespace) -> TrainConfig:
     Raises:
         ConfigError: something does not fit.
     """
-    recipe = _recipe(options)
-    base = dict(recipe.knobs) if recipe else train_config.load(options.config).to_json() if options.config else {}
-    flags = {name: getattr(options, name) for name in train_config.KNOBS if hasattr(options, name)}
-    if flags.get("data") or flags.get("sample"):
-        base |= {"data": "", "sample": ""}
+    recipe = _find_recipe(options)
+    base_values = (
+        dict(recipe.knobs) if recipe else train_config.load_config(options.config).to_json() if options.config else {}
+    )
+    flag_values = {name: getattr(options, name) for name in train_config.FIELDS if hasattr(options, name)}
+    if flag_values.get("data") or flag_values.get("sample"):
+        base_values |= {"data": "", "sample": ""}
     elif recipe and recipe.data:
-        base["data"] = _tutorial(recipe)
-    return train_config.from_json({**base, **flags})
+        base_values["data"] = _find_tutorial_data(recipe)
+    return train_config.config_from_json({**base_values, **flag_values})
 
 
-def _recipe(options: Namespace) -> Recipe | None:
+def _find_recipe(options: Namespace) -> Recipe | None:
     name = getattr(options, "recipe", None)
     if name and options.config:
         raise ConfigError("config.recipe_and_file")
-    return recipes.get(name) if name else None
+    return recipes.get_recipe(name) if name else None
 
 
-def _tutorial(recipe: Recipe) -> str:
+def _find_tutorial_data(recipe: Recipe) -> str:
     """The folder of a recipe's pictures."""
     from ftlab.data.sources import tutorial_datasets
 
-    found = tutorial_datasets.find(tutorial_datasets.get(recipe.data))
-    if found is None:
+    folder = tutorial_datasets.find_image_folder(tutorial_datasets.get_dataset(recipe.data))
+    if folder is None:
         raise ConfigError("config.recipe_data", name=recipe.name, data=recipe.data)
-    return str(found)
+    return str(folder)
 
 
-def within(name: str, value: float, low: float, high: float) -> None:
+def check_bounds(name: str, value: float, low: float, high: float) -> None:
     """Refuse a number outside its bounds.
 
     Raises:

@@ -20,22 +20,27 @@ from ftlab.runs.events import Ended, Event
 from ftlab.runs.jobs import launch, postmortem
 
 
-def follow(run: Run, settings: TrainConfig) -> Ended | None:
+def run_training(run: Run, config: TrainConfig) -> Ended | None:
     """Train in this process; write and tell what happens. Ctrl+C and SIGTERM end it as Stop does."""
-    if first():
-        run.claim()
-        file_io.sweep(run.path)
-    previous = {one: signal.signal(one, lambda *_: run.ask_stop()) for one in (signal.SIGINT, signal.SIGTERM)}
+    if is_main_process():
+        run.claim_ownership()
+        file_io.remove_stale_parts(run.path)
+    previous_handlers = {
+        signal_number: signal.signal(signal_number, lambda *_: run.request_stop())
+        for signal_number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        return progress.show(_recorded(_events(run, settings), run), quiet=not first())
+        return progress.show_events(
+            _record_events(_iter_training_events(run, config), run), quiet=not is_main_process()
+        )
     finally:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
-        if first():
-            run.release()
+        for signal_number, handler in previous_handlers.items():
+            signal.signal(signal_number, handler)
+        if is_main_process():
+            run.release_ownership()
 
 
-def _events(run: Run, settings: TrainConfig) -> Iterator[Event]:
+def _iter_training_events(run: Run, config: TrainConfig) -> Iterator[Event]:
     """The training. One thread loads the engine, which takes a second or two, while this one looks through a new run's
     folder, and another process begins to decode what is there."""
     from ftlab.data.dataset import from_config
@@ -43,26 +48,30 @@ def _events(run: Run, settings: TrainConfig) -> Iterator[Event]:
 
     with ExitStack() as stack:
         with ThreadPoolExecutor(1, "load") as loader:
-            engine = loader.submit(_engine, settings)
-            new = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
-            heart = run.heart()
-            found = from_config.pictures(settings, lambda done, total: heart.beat()) if new else None
-            early = prefetch.begun(found, settings) if found else None
-            if early:
-                stack.enter_context(early)
-        yield from engine.result().train(settings, run, found=found, early=early)
+            training_loop = loader.submit(_import_training_loop, config)
+            is_new_run = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
+            heartbeat = run.create_heartbeat()
+            catalog = (
+                from_config.resolve_dataset(config, lambda done_count, total_count: heartbeat.beat())
+                if is_new_run
+                else None
+            )
+            prefetched = prefetch.start_prefetcher(catalog, config) if catalog else None
+            if prefetched:
+                stack.enter_context(prefetched)
+        yield from training_loop.result().train(config, run, catalog=catalog, prefetched=prefetched)
 
 
-def _engine(settings: TrainConfig) -> ModuleType:
+def _import_training_loop(config: TrainConfig) -> ModuleType:
     """The engine, and the package that makes its network."""
     from ftlab.models.pretrained import libraries
 
-    engine = lazy_import.module("ftlab.training.loop")
-    libraries.package(backbones.get(settings.backbone).source)
-    return engine
+    training_loop = lazy_import.import_module("ftlab.training.loop")
+    libraries.import_library(backbones.get_backbone_spec(config.backbone).source)
+    return training_loop
 
 
-def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
+def _record_events(events: Iterator[Event], run: Run) -> Iterator[Event]:
     """Each event is on the disk before it is told; an error becomes the run's last word.
 
     Raises:
@@ -70,23 +79,23 @@ def _recorded(events: Iterator[Event], run: Run) -> Iterator[Event]:
     """
     try:
         for event in events:
-            if first():
-                run.append(event)
+            if is_main_process():
+                run.append_event(event)
             yield event
     except Exception as cause:
-        if first():
+        if is_main_process():
             with suppress(RunError):  # the error on its way up is told on the terminal, and in the log
-                run.append(_failed(run, postmortem.told(cause)))
+                run.append_event(_make_failed_event(run, postmortem.describe_error(cause)))
         raise
 
 
-def _failed(run: Run, message: str) -> Ended:
-    history = run.history()
-    best = history.best
+def _make_failed_event(run: Run, message: str) -> Ended:
+    history = run.load_history()
+    best = history.best_epoch
     return Ended(
         reason="failed",
         epoch=history.epochs[-1].epoch if history.epochs else 0,
-        step=history.step,
+        step=history.steps_done,
         best_epoch=best.epoch if best else None,
         best_val_accuracy=best.val_accuracy if best else None,
         seconds=0.0,
@@ -94,7 +103,7 @@ def _failed(run: Run, message: str) -> Ended:
     )
 
 
-def create(settings: TrainConfig, root: str) -> Run:
+def create_run(config: TrainConfig, runs_dir: str) -> Run:
     """A new run: the one that whoever started this process has made for it, or one of its own. The processes that
     torchrun started share one.
 
@@ -102,31 +111,31 @@ def create(settings: TrainConfig, root: str) -> Run:
         DataError: there is no such folder, zip or list of pictures.
         RunError: the folder cannot be written.
     """
-    adopted = adoptable()
-    if adopted is not None:
-        return adopted
-    if settings.data:
-        from ftlab.data.sources.locate import find
+    adopted_run = take_adopted_run()
+    if adopted_run is not None:
+        return adopted_run
+    if config.data:
+        from ftlab.data.sources.locate import locate_dataset
 
-        find(settings.data)  # no run is made for a folder that is not there
+        locate_dataset(config.data)  # no run is made for a folder that is not there
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return run_store.create(root, settings)
+        return run_store.create_run(runs_dir, config)
     from ftlab.training.devices import device_setup
 
-    return Run(device_setup.first_says(settings, lambda: str(run_store.create(root, settings).path)))
+    return Run(device_setup.broadcast_from_main(config, lambda: str(run_store.create_run(runs_dir, config).path)))
 
 
-def adopting() -> bool:
+def is_adopting_run() -> bool:
     """Whether this process was started for a run that is there already."""
-    return launch.ADOPT in os.environ
+    return launch.RUN_FOLDER_ENV in os.environ
 
 
-def adoptable() -> Run | None:
+def take_adopted_run() -> Run | None:
     """The run that this process was started for, by the page."""
-    path = os.environ.pop(launch.ADOPT, None)
+    path = os.environ.pop(launch.RUN_FOLDER_ENV, None)
     return Run(path) if path else None
 
 
-def first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the first, or only, of the processes of a training: the one that writes and speaks."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -9,88 +9,100 @@ from typing import TextIO
 from tqdm import tqdm
 
 from ftlab.core import messages
-from ftlab.runs.events import Ended, Epoch, Event, Note, Progress, Started, Step
+from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Progress, Started, Step
 
 
-def show(events: Iterable[Event], stream: TextIO | None = None, *, quiet: bool = False) -> Ended | None:
+def show_events(events: Iterable[Event], stream: TextIO | None = None, *, quiet: bool = False) -> Ended | None:
     """Tell events as they come, unless quiet; the last one, if it was the end."""
-    ended = None
-    with _Bar(stream or sys.stderr) as bar:
+    end_event = None
+    with _EventBar(stream or sys.stderr) as bar:
         for event in events:
             if not quiet:
-                bar.take(event)
+                bar.show_event(event)
             if isinstance(event, Ended):
-                ended = event
-    return ended
+                end_event = event
+    return end_event
 
 
-def line(event: Event) -> str | None:
+def format_event(event: Event) -> str | None:
     """The sentence of an event; None for those that only move the bar."""
-    if isinstance(event, Note):
-        return messages.text(f"log.{event.code}", **event.values)
+    if isinstance(event, LogMessage):
+        return messages.get_text(f"log.{event.code}", **event.values)
     if isinstance(event, Started):
         key = "console.resumed" if event.step else "console.started"
         key += "_test" if event.validation == "test" and not event.step else ""
-        return messages.text(key, **vars(event))
+        return messages.get_text(key, **vars(event))
     if isinstance(event, Epoch):
-        values = {name: _figure(getattr(event, name)) for name in ("train_loss", "val_loss")}
-        shares = {name: _percent(getattr(event, name)) for name in ("train_accuracy", "val_accuracy")}
-        mark = messages.text("console.best") if event.best else ""
-        return messages.text("console.epoch", epoch=event.epoch, seconds=event.seconds, mark=mark, **values, **shares)
+        losses = {name: _format_loss(getattr(event, name)) for name in ("train_loss", "val_loss")}
+        accuracies = {name: _format_percent(getattr(event, name)) for name in ("train_accuracy", "val_accuracy")}
+        best_mark = messages.get_text("console.best") if event.best else ""
+        return messages.get_text(
+            "console.epoch", epoch=event.epoch, seconds=event.seconds, mark=best_mark, **losses, **accuracies
+        )
     if isinstance(event, Ended):
         if event.message:
             return event.message
         if event.best_epoch is None:
-            return messages.text("console.nothing")
-        best = _percent(event.best_val_accuracy)
-        return messages.text(f"console.{event.reason}", epoch=event.best_epoch, best=best, seconds=event.seconds)
+            return messages.get_text("console.nothing")
+        best_accuracy = _format_percent(event.best_val_accuracy)
+        return messages.get_text(
+            f"console.{event.reason}", epoch=event.best_epoch, best=best_accuracy, seconds=event.seconds
+        )
     return None
 
 
-class _Bar:
+class _EventBar:
     """tqdm's bar on a terminal, plain lines in a file."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.bar: tqdm[None] | None = None
-        self.steps = 0
+        self.progress_bar: tqdm[None] | None = None
+        self.total_steps = 0
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> _EventBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self._close_bar()
 
-    def take(self, event: Event) -> None:
+    def show_event(self, event: Event) -> None:
         if isinstance(event, Started):
-            self.steps = event.epochs * event.steps_per_epoch
+            self.total_steps = event.epochs * event.steps_per_epoch
         if isinstance(event, Progress):
-            self._move(messages.text(f"console.{event.stage}"), event.done, event.total, event.stage == "download")
+            self._update_bar(
+                messages.get_text(f"console.{event.stage}"), event.done, event.total, event.stage == "download"
+            )
         elif isinstance(event, Step):
-            self._move(messages.text("console.training"), event.step, self.steps)
-        text = line(event)
+            self._update_bar(messages.get_text("console.training"), event.step, self.total_steps)
+        text = format_event(event)
         if text is not None:
             tqdm.write(text, file=self.stream)
             self.stream.flush()
 
-    def _move(self, title: str, done: int, total: int, bytes_: bool = False) -> None:
+    def _update_bar(self, title: str, done_count: int, total_count: int, counts_bytes: bool = False) -> None:
         if not self.stream.isatty():
             return
-        if self.bar is None or self.bar.desc != f"{title}: " or self.bar.total != total:
-            self._close()
-            unit = {"unit": "B", "unit_scale": True} if bytes_ else {}
-            self.bar = tqdm(total=total, desc=title, file=self.stream, leave=False, dynamic_ncols=True, **unit)
-        self.bar.update(done - self.bar.n)
+        if (
+            self.progress_bar is None
+            or self.progress_bar.desc != f"{title}: "
+            or self.progress_bar.total != total_count
+        ):
+            self._close_bar()
+            unit_options = {"unit": "B", "unit_scale": True} if counts_bytes else {}
+            self.progress_bar = tqdm(
+                total=total_count, desc=title, file=self.stream, leave=False, dynamic_ncols=True, **unit_options
+            )
+        self.progress_bar.update(done_count - self.progress_bar.n)
 
-    def _close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+    def _close_bar(self) -> None:
+        if self.progress_bar is not None:
+            self.progress_bar.close()
+            self.progress_bar = None
 
 
-def _figure(value: float | None) -> str:
+def _format_loss(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _percent(value: float | None) -> str:
+def _format_percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"

@@ -15,32 +15,37 @@ from typing import Any
 
 from ftlab.core.errors import ConfigError
 from ftlab.data.dataset import class_names, layout, verified_cache
-from ftlab.data.dataset.split import SPLITS, stratified
-from ftlab.data.dataset.verify import Progress, sieve
+from ftlab.data.dataset.split import SPLITS, stratified_split
+from ftlab.data.dataset.verify import VerifyProgress, verify_images
 from ftlab.data.sources import archive
-from ftlab.data.sources.listing import Pictures, Problem, natural
-from ftlab.data.sources.locate import find
+from ftlab.data.sources.listing import DatasetProblem, ImagesByClass, natural_key
+from ftlab.data.sources.locate import locate_dataset
 
-_DEALT = {"flat": ("val", "test"), "list": ("val", "test"), "train_test": ("val",), "list_train_test": ("val",)}
+_RANDOM_SPLITS_BY_LAYOUT = {
+    "flat": ("val", "test"),
+    "list": ("val", "test"),
+    "train_test": ("val",),
+    "list_train_test": ("val",),
+}
 
 
 @dataclass(frozen=True)
-class Item:
+class ImageItem:
     """One picture.
 
     Attributes:
         path: posix, relative to the catalog's root.
         label: index of its class.
-        size: of the file, in bytes.
+        size_bytes: of the file, in bytes.
     """
 
     path: str
     label: int
-    size: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ImageSizes:
     """Width and height in pixels of three pictures: those of the smallest, the median and the largest area."""
 
     smallest: tuple[int, int]
@@ -59,44 +64,44 @@ class Catalog:
         classes: names in natural order (class2 before class10); a label is an index into them.
         splits: items by `train`, `val`, `test`, each sorted by label and name.
         problems: what is skipped or amiss, sorted by name; that of a list by line.
-        bytes: of all items' files together.
-        sizes: None where the pictures were not checked.
-        excluded: paths that a person left out, in natural order.
+        total_bytes: of all items' files together.
+        image_sizes: None where the pictures were not checked.
+        excluded_paths: paths that a person left out, in natural order.
     """
 
     root: Path
     layout: str
     classes: tuple[str, ...]
-    splits: dict[str, tuple[Item, ...]]
-    problems: tuple[Problem, ...]
-    bytes: int
-    sizes: Sizes | None = None
-    excluded: tuple[str, ...] = ()
+    splits: dict[str, tuple[ImageItem, ...]]
+    problems: tuple[DatasetProblem, ...]
+    total_bytes: int
+    image_sizes: ImageSizes | None = None
+    excluded_paths: tuple[str, ...] = ()
 
     @property
-    def dealt(self) -> tuple[str, ...]:
+    def random_splits(self) -> tuple[str, ...]:
         """The splits that the shares and the seed decide: `val`, `test`, both or none."""
-        return _DEALT.get(self.layout, ())
+        return _RANDOM_SPLITS_BY_LAYOUT.get(self.layout, ())
 
-    def path(self, item: Item) -> Path:
+    def image_path(self, item: ImageItem) -> Path:
         """Where the picture is."""
         return self.root / item.path
 
-    def counts(self) -> dict[str, dict[str, int]]:
+    def count_images(self) -> dict[str, dict[str, int]]:
         """Pictures by class and split: `{"ants": {"train": 124, "val": 70, "test": 0}, …}`."""
-        table = {name: dict.fromkeys(SPLITS, 0) for name in self.classes}
+        counts = {name: dict.fromkeys(SPLITS, 0) for name in self.classes}
         for split, items in self.splits.items():
             for item in items:
-                table[self.classes[item.label]][split] += 1
-        return table
+                counts[self.classes[item.label]][split] += 1
+        return counts
 
-    def manifest(self) -> str:
+    def compute_fingerprint(self) -> str:
         """SHA-256 in hex over split, path, label and size of every item: two equal ones mean the same pictures used
         the same way, as far as a listing can tell."""
         digest = hashlib.sha256()
         for split in SPLITS:
             for item in self.splits[split]:
-                digest.update(f"{split}\0{item.path}\0{item.label}\0{item.size}\0".encode())
+                digest.update(f"{split}\0{item.path}\0{item.label}\0{item.size_bytes}\0".encode())
         return digest.hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -104,15 +109,17 @@ class Catalog:
         return {
             "root": str(self.root),
             "layout": self.layout,
-            "manifest": self.manifest(),
+            "manifest": self.compute_fingerprint(),
             "classes": list(self.classes),
-            "bytes": self.bytes,
-            "sizes": self.sizes and {name: list(wh) for name, wh in vars(self.sizes).items()},
-            "excluded": list(self.excluded),
-            "problems": [{**one.to_json(), "code": one.code, "values": one.values} for one in self.problems],
+            "bytes": self.total_bytes,
+            "sizes": self.image_sizes and {name: list(wh) for name, wh in vars(self.image_sizes).items()},
+            "excluded": list(self.excluded_paths),
+            "problems": [
+                {**problem.to_json(), "code": problem.code, "values": problem.values} for problem in self.problems
+            ],
             "splits": {
                 split: {
-                    name: {item.path: item.size for item in items if item.label == label}
+                    name: {item.path: item.size_bytes for item in items if item.label == label}
                     for label, name in enumerate(self.classes)
                 }
                 for split, items in self.splits.items()
@@ -120,7 +127,7 @@ class Catalog:
         }
 
 
-def from_json(values: dict[str, Any]) -> Catalog:
+def catalog_from_json(values: dict[str, Any]) -> Catalog:
     """The catalog that `to_json` was asked of; the folder need not be there any more."""
     classes = tuple(values["classes"])
     sizes = values["sizes"]
@@ -130,16 +137,18 @@ def from_json(values: dict[str, Any]) -> Catalog:
         classes=classes,
         splits={
             split: tuple(
-                Item(path, label, size)
+                ImageItem(path, label, size)
                 for label, name in enumerate(classes)
                 for path, size in values["splits"][split].get(name, {}).items()
             )
             for split in SPLITS
         },
-        problems=tuple(Problem(one["file"], one["code"], one["values"]) for one in values["problems"]),
-        bytes=values["bytes"],
-        sizes=sizes and Sizes(**{name: (wh[0], wh[1]) for name, wh in sizes.items()}),
-        excluded=tuple(values.get("excluded", ())),
+        problems=tuple(
+            DatasetProblem(problem["file"], problem["code"], problem["values"]) for problem in values["problems"]
+        ),
+        total_bytes=values["bytes"],
+        image_sizes=sizes and ImageSizes(**{name: (wh[0], wh[1]) for name, wh in sizes.items()}),
+        excluded_paths=tuple(values.get("excluded", ())),
     )
 
 
@@ -153,7 +162,7 @@ def scan(
     check: bool = True,
     exclude: Iterable[str] = (),
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: VerifyProgress | None = None,
 ) -> Catalog:
     """Look through a folder of pictures.
 
@@ -180,93 +189,110 @@ def scan(
     """
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise ConfigError("config.shares", val=val_share, test=test_share)
-    origin = find(folder, progress)
-    root, found = layout.find(origin)
-    found.problems += archive.left_out(root) + class_names.amiss(root)
-    if not any(pictures for classes in found.found.values() for pictures in classes.values()):
-        raise layout.nothing(root, found)
+    location = locate_dataset(folder, progress)
+    root, dataset_layout = layout.detect_layout(location)
+    dataset_layout.problems += archive.read_unpack_problems(root) + class_names.find_label_problems(root)
+    if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):
+        raise layout.no_images_error(root, dataset_layout)
 
     sizes = None
     if check:
-        measured, bad = sieve(root, found.found, workers, progress, verified_cache.of_home())
-        lines = found.lines
-        found.problems += [
-            Problem(one.file, one.code, one.values | ({"line": lines[one.file]} if one.file in lines else {}))
-            for one in bad
+        readable_sizes, unreadable = verify_images(
+            root, dataset_layout.images_by_split, workers, progress, verified_cache.open_verified_cache()
+        )
+        line_numbers = dataset_layout.line_numbers
+        dataset_layout.problems += [
+            DatasetProblem(
+                problem.file,
+                problem.code,
+                problem.values | ({"line": line_numbers[problem.file]} if problem.file in line_numbers else {}),
+            )
+            for problem in unreadable
         ]
-        if not measured:
-            raise layout.nothing(root, found)
-        by_area = sorted(measured, key=lambda wh: (wh[0] * wh[1], wh))
-        sizes = Sizes(by_area[0], by_area[len(by_area) // 2], by_area[-1])
+        if not readable_sizes:
+            raise layout.no_images_error(root, dataset_layout)
+        sizes_by_area = sorted(readable_sizes, key=lambda wh: (wh[0] * wh[1], wh))
+        sizes = ImageSizes(sizes_by_area[0], sizes_by_area[len(sizes_by_area) // 2], sizes_by_area[-1])
 
-    excluded = _take_out(found, exclude)
-    classes = layout.learnt(root, found)
-    dealt = found.found
-    left_open = _DEALT.get(found.name, ())
-    if left_open:
-        dealt = _deal(found.found["train"], val_share, test_share if "test" in left_open else 0.0, seed)
-        dealt["test"].update(found.found.get("test", {}))
-    splits = _splits(classes, dealt)
-    made = Catalog(
+    excluded_paths = _exclude_images(dataset_layout, exclude)
+    classes = layout.find_trainable_classes(root, dataset_layout)
+    images_by_split = dataset_layout.images_by_split
+    random_splits = _RANDOM_SPLITS_BY_LAYOUT.get(dataset_layout.name, ())
+    if random_splits:
+        images_by_split = _split_per_class(
+            dataset_layout.images_by_split["train"], val_share, test_share if "test" in random_splits else 0.0, seed
+        )
+        images_by_split["test"].update(dataset_layout.images_by_split.get("test", {}))
+    splits = _build_splits(classes, images_by_split)
+    catalog = Catalog(
         root=root,
-        layout=found.name,
+        layout=dataset_layout.name,
         classes=classes,
         splits=splits,
-        problems=tuple(sorted(found.problems, key=lambda one: (one.values.get("line", 0), natural(one.file)))),
-        bytes=sum(item.size for items in splits.values() for item in items),
-        sizes=sizes,
-        excluded=excluded,
+        problems=tuple(
+            sorted(
+                dataset_layout.problems, key=lambda problem: (problem.values.get("line", 0), natural_key(problem.file))
+            )
+        ),
+        total_bytes=sum(item.size_bytes for items in splits.values() for item in items),
+        image_sizes=sizes,
+        excluded_paths=excluded_paths,
     )
-    return hold_out(made, held_out, test_share=test_share, seed=seed)
+    return hold_out(catalog, held_out, test_share=test_share, seed=seed)
 
 
-def hold_out(catalog: Catalog, how: str, *, test_share: float, seed: int) -> Catalog:
+def hold_out(catalog: Catalog, holdout: str, *, test_share: float, seed: int) -> Catalog:
     """The catalogue with another part held out than its folder or list says by itself.
 
     Args:
         catalog: of a scan that held out what is usual.
-        how: `apart` leaves it. `test_as_val`: of `train/` and `test/` all of `train/` is trained on, and `test/`
+        holdout: `apart` leaves it. `test_as_val`: of `train/` and `test/` all of `train/` is trained on, and `test/`
             validates, so that nothing is left to test on; published figures are often of that kind. `test_from_val`:
             of `train/` and `val/` a share of `val/` is set aside as test. What a folder has no use for, leaves it too.
         test_share: fraction of `val/` for `test_from_val`.
         seed: of the dealing.
     """
     splits = catalog.splits
-    if how == "test_as_val" and catalog.layout.endswith("train_test"):
-        learnt = _gathered(catalog, ("train", "val"))
-        parts = {"train": learnt, "val": _gathered(catalog, ("test",)), "test": {}}
-        return replace(catalog, layout=how, splits=_splits(catalog.classes, parts))
-    if how == "test_from_val" and catalog.layout.endswith("split") and not splits["test"]:
-        parts = _deal(_gathered(catalog, ("val",)), 0.0, test_share, seed)
-        kept = _splits(catalog.classes, {"val": parts["train"], "test": parts["test"]})
-        return replace(catalog, layout=how, splits={**kept, "train": splits["train"]})
+    if holdout == "test_as_val" and catalog.layout.endswith("train_test"):
+        train_images = _merge_splits(catalog, ("train", "val"))
+        images_by_split = {"train": train_images, "val": _merge_splits(catalog, ("test",)), "test": {}}
+        return replace(catalog, layout=holdout, splits=_build_splits(catalog.classes, images_by_split))
+    if holdout == "test_from_val" and catalog.layout.endswith("split") and not splits["test"]:
+        images_by_split = _split_per_class(_merge_splits(catalog, ("val",)), 0.0, test_share, seed)
+        new_splits = _build_splits(catalog.classes, {"val": images_by_split["train"], "test": images_by_split["test"]})
+        return replace(catalog, layout=holdout, splits={**new_splits, "train": splits["train"]})
     return catalog
 
 
-def _gathered(catalog: Catalog, splits: tuple[str, ...]) -> Pictures:
+def _merge_splits(catalog: Catalog, splits: tuple[str, ...]) -> ImagesByClass:
     """The pictures of some splits by class, with the sizes of their files."""
-    found: Pictures = {name: {} for name in catalog.classes}
+    images_by_class: ImagesByClass = {name: {} for name in catalog.classes}
     for split in splits:
         for item in catalog.splits[split]:
-            found[catalog.classes[item.label]][item.path] = item.size
-    return found
+            images_by_class[catalog.classes[item.label]][item.path] = item.size_bytes
+    return images_by_class
 
 
-def _take_out(found: layout.Layout, exclude: Iterable[str]) -> tuple[str, ...]:
+def _exclude_images(dataset_layout: layout.DatasetLayout, exclude: Iterable[str]) -> tuple[str, ...]:
     """Take pictures out of the layout; those that are not there are among its problems."""
-    taken = []
-    for path in sorted(set(exclude), key=natural):
-        there = [one for classes in found.found.values() for one in classes.values() if path in one]
-        for pictures in there:
-            del pictures[path]
-        if there:
-            taken.append(path)
+    excluded_paths = []
+    for path in sorted(set(exclude), key=natural_key):
+        containing_classes = [
+            class_images
+            for images_by_class in dataset_layout.images_by_split.values()
+            for class_images in images_by_class.values()
+            if path in class_images
+        ]
+        for images in containing_classes:
+            del images[path]
+        if containing_classes:
+            excluded_paths.append(path)
         else:
-            found.problems.append(Problem(path, "exclude_gone"))
-    return tuple(taken)
+            dataset_layout.problems.append(DatasetProblem(path, "exclude_gone"))
+    return tuple(excluded_paths)
 
 
-def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: int) -> Catalog:
+def resplit(catalog: Catalog, *, val_share: float, test_share: float, seed: int) -> Catalog:
     """The catalogue that a new scan with these shares and this seed would give, without looking at the files again.
 
     Args:
@@ -278,30 +304,38 @@ def deal_again(catalog: Catalog, *, val_share: float, test_share: float, seed: i
     """
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise ConfigError("config.shares", val=val_share, test=test_share)
-    if not catalog.dealt:
+    if not catalog.random_splits:
         return catalog
-    flat = "test" in catalog.dealt
-    found = _gathered(catalog, SPLITS if flat else ("train", "val"))
-    dealt = _deal(found, val_share, test_share if flat else 0.0, seed)
-    return replace(catalog, splits=_splits(catalog.classes, dealt) | ({} if flat else {"test": catalog.splits["test"]}))
+    test_is_random = "test" in catalog.random_splits
+    images_by_class = _merge_splits(catalog, SPLITS if test_is_random else ("train", "val"))
+    images_by_split = _split_per_class(images_by_class, val_share, test_share if test_is_random else 0.0, seed)
+    return replace(
+        catalog,
+        splits=_build_splits(catalog.classes, images_by_split)
+        | ({} if test_is_random else {"test": catalog.splits["test"]}),
+    )
 
 
-def _splits(classes: tuple[str, ...], dealt: dict[str, Pictures]) -> dict[str, tuple[Item, ...]]:
+def _build_splits(
+    classes: tuple[str, ...], images_by_split: dict[str, ImagesByClass]
+) -> dict[str, tuple[ImageItem, ...]]:
     return {
         split: tuple(
-            Item(path, label, pictures[path])
+            ImageItem(path, label, images[path])
             for label, name in enumerate(classes)
-            if (pictures := dealt.get(split, {}).get(name, {}))
-            for path in sorted(pictures, key=natural)
+            if (images := images_by_split.get(split, {}).get(name, {}))
+            for path in sorted(images, key=natural_key)
         )
         for split in SPLITS
     }
 
 
-def _deal(found: Pictures, val_share: float, test_share: float, seed: int) -> dict[str, Pictures]:
-    dealt: dict[str, Pictures] = {split: {} for split in SPLITS}
-    for name, pictures in found.items():
-        hands = stratified(pictures, val_share=val_share, test_share=test_share, seed=seed)
-        for split, paths in hands.items():
-            dealt[split][name] = {path: pictures[path] for path in paths}
-    return dealt
+def _split_per_class(
+    images_by_class: ImagesByClass, val_share: float, test_share: float, seed: int
+) -> dict[str, ImagesByClass]:
+    images_by_split: dict[str, ImagesByClass] = {split: {} for split in SPLITS}
+    for name, images in images_by_class.items():
+        paths_by_split = stratified_split(images, val_share=val_share, test_share=test_share, seed=seed)
+        for split, paths in paths_by_split.items():
+            images_by_split[split][name] = {path: images[path] for path in paths}
+    return images_by_split

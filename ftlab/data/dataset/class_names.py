@@ -17,37 +17,37 @@ from pathlib import Path
 from ftlab.core import messages
 from ftlab.core.errors import DataError
 from ftlab.data.dataset import manifest
-from ftlab.data.sources.listing import Problem
+from ftlab.data.sources.listing import DatasetProblem
 
-FILE = "labels.csv"
-_CLASS = "class"
-_LARGEST = 4 << 20
+LABELS_FILE_NAME = "labels.csv"
+_CLASS_COLUMN = "class"
+_MAX_FILE_BYTES = 4 << 20
 """Bytes that a list of names may have."""
-_SHIPPED = Path(__file__).with_suffix("")
+_SHIPPED_FOLDER = Path(__file__).with_suffix("")
 
-Names = Mapping[str, Mapping[str, str]]
+DisplayNames = Mapping[str, Mapping[str, str]]
 """Class -> code of a language -> name."""
 
 
-def of(folder: Path, classes: Sequence[str]) -> Names:
+def find_display_names(folder: Path, classes: Sequence[str]) -> DisplayNames:
     """The names for the classes of a folder of pictures: of `labels.csv` in it or beside it; else, where ftlab ships
-    names for every one of the classes, those. A list that cannot be read gives none: `amiss` says so."""
-    for file in _beside(folder):
+    names for every one of the classes, those. A list that cannot be read gives none: `find_label_problems` says so."""
+    for file in _find_labels_files(folder):
         try:
-            return read(file)
+            return read_display_names(file)
         except DataError:
             continue
-    return next((known for known in _shipped() if set(classes) <= set(known)), {})
+    return next((names for names in _load_shipped_names() if set(classes) <= set(names)), {})
 
 
-def read(file: Path) -> Names:
+def read_display_names(file: Path) -> DisplayNames:
     """The names in a list.
 
     Raises:
         DataError: it cannot be read, or has no column `class` and one of a language.
     """
     try:
-        if file.stat().st_size > _LARGEST:
+        if file.stat().st_size > _MAX_FILE_BYTES:
             raise DataError("names.columns", file=file)
         text = file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
@@ -57,60 +57,66 @@ def read(file: Path) -> Names:
     except csv.Error as cause:
         raise DataError("names.unreadable", file=file, cause=cause) from cause
     columns = set(rows[0]) if rows else set()
-    languages = {str(one) for one in columns if one and one != _CLASS and len(one) <= 8}
-    if _CLASS not in columns or not languages:
+    languages = {str(column) for column in columns if column and column != _CLASS_COLUMN and len(column) <= 8}
+    if _CLASS_COLUMN not in columns or not languages:
         raise DataError("names.columns", file=file)
     return {
-        _composed(row[_CLASS]): {code: said.strip() for code in languages if (said := row[code] or "").strip()}
+        _normalize_name(row[_CLASS_COLUMN]): {
+            language: translation.strip() for language in languages if (translation := row[language] or "").strip()
+        }
         for row in rows
-        if row[_CLASS]
+        if row[_CLASS_COLUMN]
     }
 
 
-def amiss(folder: Path) -> list[Problem]:
+def find_label_problems(folder: Path) -> list[DatasetProblem]:
     """A list of names beside the pictures that cannot be read."""
     problems = []
-    for file in _beside(folder):
+    for file in _find_labels_files(folder):
         try:
-            read(file)
-        except DataError as wrong:
-            problems.append(Problem(FILE, wrong.code.replace(".", "_"), {"cause": str(wrong.values.get("cause", ""))}))
+            read_display_names(file)
+        except DataError as error:
+            problems.append(
+                DatasetProblem(
+                    LABELS_FILE_NAME, error.code.replace(".", "_"), {"cause": str(error.values.get("cause", ""))}
+                )
+            )
     return problems
 
 
-def say(name: str, names: Names) -> str:
+def get_display_name(name: str, names: DisplayNames) -> str:
     """What a person reads for a class: its name in the language of the page, else in English, else its own.
 
     `FTLAB_LANGUAGE` counts here also where ftlab's own sentences are not in that language yet.
     """
-    told = names.get(_composed(name), {})
-    wanted = os.environ.get("FTLAB_LANGUAGE") or messages.language()
-    return told.get(wanted) or told.get("en") or name
+    translations = names.get(_normalize_name(name), {})
+    language = os.environ.get("FTLAB_LANGUAGE") or messages.current_language()
+    return translations.get(language) or translations.get("en") or name
 
 
-def kept(names: Names, classes: Sequence[str]) -> dict[str, dict[str, str]]:
+def select_display_names(names: DisplayNames, classes: Sequence[str]) -> dict[str, dict[str, str]]:
     """The names of some classes, as plain JSON: for what travels with the weights."""
-    return {name: dict(names[_composed(name)]) for name in classes if _composed(name) in names}
+    return {name: dict(names[_normalize_name(name)]) for name in classes if _normalize_name(name) in names}
 
 
-def _beside(folder: Path) -> list[Path]:
+def _find_labels_files(folder: Path) -> list[Path]:
     """The list in the folder, or beside it. Others may have the same name: ours has a column `class`, and is no list
     of pictures."""
-    for file in (folder / FILE, folder.parent / FILE):
+    for file in (folder / LABELS_FILE_NAME, folder.parent / LABELS_FILE_NAME):
         try:
             with open(file, "rb") as stream:
                 columns = stream.readline(1000).decode("ascii", "replace").strip().split(",")
         except OSError:  # there is none
             continue
-        if _CLASS in [one.strip('\ufffd" ') for one in columns] and not manifest.fits(file):
+        if _CLASS_COLUMN in [column.strip('\ufffd" ') for column in columns] and not manifest.is_manifest(file):
             return [file]
     return []
 
 
 @cache
-def _shipped() -> tuple[Names, ...]:
-    return tuple(read(file) for file in sorted(_SHIPPED.glob("*.csv")))
+def _load_shipped_names() -> tuple[DisplayNames, ...]:
+    return tuple(read_display_names(file) for file in sorted(_SHIPPED_FOLDER.glob("*.csv")))
 
 
-def _composed(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)

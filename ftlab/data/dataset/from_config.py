@@ -10,7 +10,9 @@ from ftlab.data.dataset import exclusions
 from ftlab.data.dataset.catalog import Catalog, scan
 
 
-def pictures(config: TrainConfig, progress: Callable[[int, int], None] | None = None, check: bool = True) -> Catalog:
+def resolve_dataset(
+    config: TrainConfig, progress: Callable[[int, int], None] | None = None, check: bool = True
+) -> Catalog:
     """A scan of the folder or the sample set.
 
     Args:
@@ -24,14 +26,20 @@ def pictures(config: TrainConfig, progress: Callable[[int, int], None] | None = 
     """
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
-    folder = _drawn(config.sample) if config.sample else config.data
-    found = scan(folder, **config.dealing, exclude=exclusions.read(config.exclude), check=check, progress=progress)
-    if not found.splits["val"]:
+    folder = _ensure_sample_set(config.sample) if config.sample else config.data
+    catalog = scan(
+        folder,
+        **config.split_settings,
+        exclude=exclusions.read_exclusions(config.exclude),
+        check=check,
+        progress=progress,
+    )
+    if not catalog.splits["val"]:
         raise DataError("data.too_few", folder=folder)
-    return found
+    return catalog
 
 
-def _drawn(sample: str) -> str:
+def _ensure_sample_set(sample: str) -> str:
     from ftlab.data.samples import sample_sets  # what draws takes a while to load, and few trainings need it
 
-    return str(sample_sets.ensure(sample))
+    return str(sample_sets.ensure_sample_set(sample))

@@ -8,81 +8,88 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from ftlab.core.errors import PictureError
-from ftlab.data.dataset.verified_cache import Known
+from ftlab.core.errors import ImageError
+from ftlab.data.dataset.verified_cache import VerifiedCache
 from ftlab.data.images import decode
-from ftlab.data.sources.listing import Pictures, Problem
+from ftlab.data.sources.listing import DatasetProblem, ImagesByClass
 
-_BITE = 2048
+_FILES_PER_BATCH = 2048
 """Files at a time, so that a large folder does not become a large queue."""
-Progress = Callable[[int, int], None]
+VerifyProgress = Callable[[int, int], None]
 """Told how many are done, and how many there are."""
 
 
-def sieve(
+def verify_images(
     root: Path,
-    found: dict[str, Pictures],
+    images_by_split: dict[str, ImagesByClass],
     workers: int | None = None,
-    progress: Progress | None = None,
-    known: Known | None = None,
-) -> tuple[list[tuple[int, int]], list[Problem]]:
-    """Take the pictures out of `found` that cannot be decoded.
+    progress: VerifyProgress | None = None,
+    cache: VerifiedCache | None = None,
+) -> tuple[list[tuple[int, int]], list[DatasetProblem]]:
+    """Take the pictures out of `images_by_split` that cannot be decoded.
 
     Args:
-        root: what the paths in `found` are relative to.
-        found: pictures by split; changed in place.
+        root: what the paths in `images_by_split` are relative to.
+        images_by_split: pictures by split; changed in place.
         workers: threads; None: one a core, at most 8.
         progress: called in this thread after each file. What it raises ends the work soon, and is raised.
-        known: what need not be tried, and where the others are put.
+        cache: what need not be tried, and where the others are put.
 
     Returns:
-        Width and height of each that stays, and what is wrong with each that goes, both in the order of `found`.
+        Width and height of each that stays, and what is wrong with each that goes, both in the order of `images_by_split`.
     """
-    base = os.path.abspath(root)
-    places = [(pictures, path) for classes in found.values() for pictures in classes.values() for path in pictures]
+    base_folder = os.path.abspath(root)
+    image_refs = [
+        (images, path)
+        for images_by_class in images_by_split.values()
+        for images in images_by_class.values()
+        for path in images
+    ]
     sizes: list[tuple[int, int]] = []
-    problems: list[Problem] = []
+    problems: list[DatasetProblem] = []
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), "check") as pool:
-        for start in range(0, len(places), _BITE):
-            bite = places[start : start + _BITE]
-            with closing(_outcomes(base, [path for _, path in bite], pool, known)) as told:
-                for done, ((pictures, path), outcome) in enumerate(zip(bite, told, strict=True), start + 1):
-                    if isinstance(outcome, Problem):
-                        problems.append(outcome)
-                        del pictures[path]
+        for start in range(0, len(image_refs), _FILES_PER_BATCH):
+            batch = image_refs[start : start + _FILES_PER_BATCH]
+            with closing(_iter_results(base_folder, [path for _, path in batch], pool, cache)) as results:
+                for checked_count, ((images, path), result) in enumerate(zip(batch, results, strict=True), start + 1):
+                    if isinstance(result, DatasetProblem):
+                        problems.append(result)
+                        del images[path]
                     else:
-                        sizes.append(outcome)
+                        sizes.append(result)
                     if progress:
-                        progress(done, len(places))
+                        progress(checked_count, len(image_refs))
     return sizes, problems
 
 
-def _outcomes(
-    base: str, paths: Sequence[str], pool: ThreadPoolExecutor, known: Known | None
-) -> Generator[tuple[int, int] | Problem, None, None]:
+def _iter_results(
+    base_folder: str, paths: Sequence[str], pool: ThreadPoolExecutor, cache: VerifiedCache | None
+) -> Generator[tuple[int, int] | DatasetProblem, None, None]:
     """What comes of each file. At the end, whenever that is, the rest is not tried, and what was is kept."""
-    files = [os.path.join(base, path) for path in paths]
-    keys = known.keys(files) if known else [None] * len(files)
-    sizes = known.get(keys) if known else [None] * len(files)
-    tried = {at: pool.submit(_tried, paths[at], files[at]) for at, size in enumerate(sizes) if size is None}
-    new: list[tuple[bytes, tuple[int, int]]] = []
+    files = [os.path.join(base_folder, path) for path in paths]
+    keys = cache.compute_keys(files) if cache else [None] * len(files)
+    sizes = cache.get(keys) if cache else [None] * len(files)
+    futures = {
+        index: pool.submit(_verify_file, paths[index], files[index]) for index, size in enumerate(sizes) if size is None
+    }
+    new_entries: list[tuple[bytes, tuple[int, int]]] = []
     try:
-        for key, (at, size) in zip(keys, enumerate(sizes), strict=True):
-            outcome = size or tried.pop(at).result()
-            if key and size is None and not isinstance(outcome, Problem):
-                new.append((key, outcome))
-            yield outcome
+        for key, (index, size) in zip(keys, enumerate(sizes), strict=True):
+            result = size or futures.pop(index).result()
+            if key and size is None and not isinstance(result, DatasetProblem):
+                new_entries.append((key, result))
+            yield result
     finally:
-        for waiting in tried.values():
-            waiting.cancel()
-        if known:
-            known.put(new)
+        for future in futures.values():
+            future.cancel()
+        if cache:
+            cache.put(new_entries)
 
 
-def _tried(path: str, file: str) -> tuple[int, int] | Problem:
+def _verify_file(path: str, file: str) -> tuple[int, int] | DatasetProblem:
     """What comes of a file; `path` as it is called in the folder."""
     try:
-        return decode.check(file)
-    except PictureError as error:
+        return decode.verify_image(file)
+    except ImageError as error:
         values = {name: value for name, value in error.values.items() if isinstance(value, (str, int))}
-        return Problem(path, error.code, {name: values[name] for name in values if name != "file"})
+        return DatasetProblem(path, error.code, {name: values[name] for name in values if name != "file"})

@@ -1,4 +1,4 @@
-"""Squares cut out of pictures and scaled, in whole batches on a device, to the bits that `transforms.scale` gives one.
+"""Squares cut out of pictures and scaled, in whole batches on a device, to the bits that `preprocess.resize_to_size` gives one.
 
 torch resizes bytes with antialiasing in whole numbers: a row of weights for each pixel made, as 16-bit numbers, first
 along the rows, then along the columns, rounded after each (`ATen/native/cpu/UpSampleKernel.cpp`, after Pillow's
@@ -25,232 +25,268 @@ import torch
 from torch import Tensor
 
 from ftlab.core import lazy_import
-from ftlab.data.transforms.preprocess import Preprocessing, crop_box, scaled
+from ftlab.data.transforms.preprocess import Preprocessing, center_crop_box, compute_resized_size
 
-_AT_ONCE = 16_000_000
+MAX_CHUNK_PIXELS = 16_000_000
 """Pixels that are in the works at a time: each takes some forty bytes."""
-_KNOWN = 1024
+_AXIS_CACHE_SIZE = 1024
 """Axes whose weights are kept: some ten kilobytes each, more where pictures are large. Crops have as many lengths as
 pixels along a side."""
 
-Floats = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
-class Cut(NamedTuple):
+class CropBox(NamedTuple):
     """Of a picture, the part that is seen, and what is made of that; all in pixels.
 
     Attributes:
         top, left, height, width: the part, within the picture.
-        tall, wide: to which it is scaled.
-        y, x: top and left, in that, of the square that is made.
+        scaled_height, scaled_width: to which it is scaled.
+        square_top, square_left: top and left, in that, of the square that is made.
     """
 
     top: int
     left: int
     height: int
     width: int
-    tall: int
-    wide: int
-    y: int = 0
-    x: int = 0
+    scaled_height: int
+    scaled_width: int
+    square_top: int = 0
+    square_left: int = 0
 
 
-def evaluation(height: int, width: int, prep: Preprocessing) -> Cut:
-    """What `transforms.evaluation` makes of a picture of that size: all of it scaled, and the middle of that."""
-    y, x, _ = crop_box(width, height, prep)
-    return Cut(0, 0, height, width, *scaled(width, height, prep), y, x)
+def eval_crop_box(height: int, width: int, prep: Preprocessing) -> CropBox:
+    """What `preprocess.resize_and_center_crop` makes of a picture of that size: all of it scaled, and the middle of that."""
+    square_top, square_left, _ = center_crop_box(width, height, prep)
+    return CropBox(0, 0, height, width, *compute_resized_size(width, height, prep), square_top, square_left)
 
 
 @dataclass(frozen=True)
-class Scaling:
+class ResizePlan:
     """How a square is made of each of B pictures that lie one behind the other, as a device is told it.
 
     Worked out on the processor, which meets the same lengths again and again; a device would have to be asked for some
     thirty small kernels each time, which takes longer than all the sums.
 
     Attributes:
-        parts: height and width of what is seen of each picture.
-        heads: int64 [4, B]: where in the pixels of all pictures that part begins, pixels in a row of the picture, the
+        crop_sizes: height and width of what is seen of each picture.
+        crop_layout: int64 [4, B]: where in the pixels of all pictures that part begins, pixels in a row of the picture, the
             part's width and its height.
-        lowest: int32 [2 B, side], for the pixels of each row that is made, then of each column, the first pixel that
+        tap_starts: int32 [2 B, side], for the pixels of each row that is made, then of each column, the first pixel that
             has a weight.
         weights: int32 [2 B, side, T], of it and of those after; 0 behind the last.
-        bits: int32 [2 B], behind the point of the weights.
+        fraction_bits: int32 [2 B], behind the point of the weights.
     """
 
-    parts: list[tuple[int, int]]
-    heads: Tensor
-    lowest: Tensor
+    crop_sizes: list[tuple[int, int]]
+    crop_layout: Tensor
+    tap_starts: Tensor
     weights: Tensor
-    bits: Tensor
+    fraction_bits: Tensor
 
     @property
     def tables(self) -> tuple[Tensor, ...]:
         """All the numbers. One behind the other their bytes are a multiple of 8, as the place of the first must be."""
-        return self.heads, self.lowest, self.weights, self.bits
+        return self.crop_layout, self.tap_starts, self.weights, self.fraction_bits
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tables."""
         return sum(table.nbytes for table in self.tables)
 
-    def within(self, flat: Tensor, start: int) -> Scaling:
-        """The same with tables whose bytes lie in `flat`, uint8 [N], from `start` on, on its device."""
-        found = []
+    def view_in_buffer(self, buffer: Tensor, start: int) -> ResizePlan:
+        """The same with tables whose bytes lie in `buffer`, uint8 [N], from `start` on, on its device."""
+        tables = []
         for table in self.tables:
             end = start + table.nbytes
-            found.append(flat[start:end].view(table.dtype).view(table.shape))
+            tables.append(buffer[start:end].view(table.dtype).view(table.shape))
             start = end
-        return Scaling(self.parts, *found)
+        return ResizePlan(self.crop_sizes, *tables)
 
 
-def scaling(sizes: Sequence[tuple[int, int]], cuts: Sequence[Cut], side: int, interpolation: str) -> Scaling:
-    """What `squares` is to be told.
+def plan_resize(
+    sizes: Sequence[tuple[int, int]], crops: Sequence[CropBox], side: int, interpolation: str
+) -> ResizePlan:
+    """What `resize_squares` is to be told.
 
     Args:
         sizes: height and width of the pictures.
-        cuts: what is made of each; the square lies within what it is scaled to.
+        crops: what is made of each; the square lies within what it is scaled to.
         side: of the squares.
         interpolation: `bilinear` or `bicubic`, antialiased.
     """
-    starts = np.cumsum([0, *(height * width for height, width in sizes)])[:-1].tolist()
-    heads = [
-        (start + cut.top * width + cut.left, width, cut.width, cut.height)
-        for start, (_, width), cut in zip(starts, sizes, cuts, strict=True)
+    image_starts = np.cumsum([0, *(height * width for height, width in sizes)])[:-1].tolist()
+    layout_rows = [
+        (image_start + crop.top * width + crop.left, width, crop.width, crop.height)
+        for image_start, (_, width), crop in zip(image_starts, sizes, crops, strict=True)
     ]
-    axes = [(_taps(cut.width, cut.wide, interpolation), cut.x) for cut in cuts]
-    axes += [(_taps(cut.height, cut.tall, interpolation), cut.y) for cut in cuts]
-    most = max((taps.weights.shape[1] for taps, _ in axes), default=1)
-    lowest, weights = np.empty((len(axes), side), np.int32), np.zeros((len(axes), side, most), np.int32)
-    for number, (taps, first) in enumerate(axes):
-        lowest[number] = taps.lowest[first : first + side]
-        weights[number, :, : taps.weights.shape[1]] = taps.weights[first : first + side]
-    bits = np.array([taps.bits for taps, _ in axes], np.int32)
-    whole = torch.tensor(heads, dtype=torch.int64).view(len(cuts), 4).T.contiguous()
-    parts = [(cut.height, cut.width) for cut in cuts]
-    return Scaling(parts, whole, torch.from_numpy(lowest), torch.from_numpy(weights), torch.from_numpy(bits))
+    axis_taps = [(compute_axis_taps(crop.width, crop.scaled_width, interpolation), crop.square_left) for crop in crops]
+    axis_taps += [
+        (compute_axis_taps(crop.height, crop.scaled_height, interpolation), crop.square_top) for crop in crops
+    ]
+    max_taps = max((taps.weights.shape[1] for taps, _ in axis_taps), default=1)
+    tap_starts, weights = (
+        np.empty((len(axis_taps), side), np.int32),
+        np.zeros((len(axis_taps), side, max_taps), np.int32),
+    )
+    for axis, (taps, offset) in enumerate(axis_taps):
+        tap_starts[axis] = taps.tap_starts[offset : offset + side]
+        weights[axis, :, : taps.weights.shape[1]] = taps.weights[offset : offset + side]
+    fraction_bits = np.array([taps.fraction_bits for taps, _ in axis_taps], np.int32)
+    crop_layout = torch.tensor(layout_rows, dtype=torch.int64).view(len(crops), 4).T.contiguous()
+    crop_sizes = [(crop.height, crop.width) for crop in crops]
+    return ResizePlan(
+        crop_sizes,
+        crop_layout,
+        torch.from_numpy(tap_starts),
+        torch.from_numpy(weights),
+        torch.from_numpy(fraction_bits),
+    )
 
 
-def squares(flat: Tensor, told: Scaling) -> Tensor:
+def resize_squares(buffer: Tensor, resize_plan: ResizePlan) -> Tensor:
     """A square of each picture, uint8 [B, 3, side, side], on their device; nothing waits for that.
 
     Args:
-        flat: the pictures one behind the other, uint8 [N], each [H, W, 3] as decoded; whatever lies behind them.
-        told: how they are made, with tables on the same device.
+        buffer: the pictures one behind the other, uint8 [N], each [H, W, 3] as decoded; whatever lies behind them.
+        resize_plan: how they are made, with tables on the same device.
     """
-    pixels = flat[: len(flat) // 3 * 3].view(-1, 3)
-    if kernel := _kernel(flat.device):
-        corners, pitches, lengths = told.heads[0], told.heads[1], told.heads[2:].flatten()
-        made: Tensor = kernel.squares(pixels, corners, pitches, lengths, told.lowest, told.weights, told.bits)
-        return made
-    parts = [_products(pixels, told, some) for some in _chunks(told.parts)]
-    return torch.cat(parts) if len(parts) != 1 else parts[0]
+    pixels = buffer[: len(buffer) // 3 * 3].view(-1, 3)
+    if kernel := load_triton_kernel(buffer.device):
+        crop_starts, row_pitches, crop_lengths = (
+            resize_plan.crop_layout[0],
+            resize_plan.crop_layout[1],
+            resize_plan.crop_layout[2:].flatten(),
+        )
+        output: Tensor = kernel.resize_squares_triton(
+            pixels,
+            crop_starts,
+            row_pitches,
+            crop_lengths,
+            resize_plan.tap_starts,
+            resize_plan.weights,
+            resize_plan.fraction_bits,
+        )
+        return output
+    chunk_outputs = [_resize_by_matmul(pixels, resize_plan, chunk) for chunk in iter_chunks(resize_plan.crop_sizes)]
+    return torch.cat(chunk_outputs) if len(chunk_outputs) != 1 else chunk_outputs[0]
 
 
-def _chunks(parts: Sequence[tuple[int, int]]) -> Iterator[slice]:
+def iter_chunks(crop_sizes: Sequence[tuple[int, int]]) -> Iterator[slice]:
     """Consecutive pictures that are in the works together: all take as much room as the largest of them."""
-    start, tall, wide = 0, 0, 0
-    for number, (height, width) in enumerate(parts):
-        tall, wide = max(tall, height), max(wide, width)
-        if number > start and tall * wide * (number + 1 - start) > _AT_ONCE:
-            yield slice(start, number)
-            start, tall, wide = number, height, width
-    yield slice(start, len(parts))
+    start, max_height, max_width = 0, 0, 0
+    for index, (height, width) in enumerate(crop_sizes):
+        max_height, max_width = max(max_height, height), max(max_width, width)
+        if index > start and max_height * max_width * (index + 1 - start) > MAX_CHUNK_PIXELS:
+            yield slice(start, index)
+            start, max_height, max_width = index, height, width
+    yield slice(start, len(crop_sizes))
 
 
 @cache
-def _kernel(device: torch.device) -> ModuleType | None:
+def load_triton_kernel(device: torch.device) -> ModuleType | None:
     """What does the sums of a device in one go, where it is to be had: else products of matrices do."""
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's own way to try a kernel without a card
-    if not (device.type == "cuda" or interpreted) or not find_spec("triton"):
+    uses_interpreter = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's own way to try a kernel without a card
+    if not (device.type == "cuda" or uses_interpreter) or not find_spec("triton"):
         return None
     try:
-        found = lazy_import.module("ftlab.data.gpu.triton_resize")
-        found.attempt(device)
+        kernel_module = lazy_import.import_module("ftlab.data.gpu.triton_resize")
+        kernel_module.verify_kernel(device)
     except Exception:  # whatever a compiler lacks here: the products are there, and give the same
         return None
-    return found
+    return kernel_module
 
 
-def _products(pixels: Tensor, told: Scaling, some: slice) -> Tensor:
+def _resize_by_matmul(pixels: Tensor, resize_plan: ResizePlan, chunk: slice) -> Tensor:
     """Squares of some of the pictures."""
-    corners, pitches = told.heads[:2, some, None, None]
+    crop_starts, row_pitches = resize_plan.crop_layout[:2, chunk, None, None]
     # What lies right of a part or below it has no weight, and may be any pixel that there is.
-    deep, long = (max(lengths) for lengths in zip(*told.parts[some], strict=True))
-    at = corners + torch.arange(long, device=pixels.device)
-    at = at + pitches * torch.arange(deep, device=pixels.device)[:, None]
-    whole = pixels.index_select(0, at.clamp_(max=len(pixels) - 1).flatten()).view(*at.shape, 3)
-    planes = whole.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    max_height, max_width = (max(lengths) for lengths in zip(*resize_plan.crop_sizes[chunk], strict=True))
+    pixel_indices = crop_starts + torch.arange(max_width, device=pixels.device)
+    pixel_indices = pixel_indices + row_pitches * torch.arange(max_height, device=pixels.device)[:, None]
+    crops = pixels.index_select(0, pixel_indices.clamp_(max=len(pixels) - 1).flatten()).view(*pixel_indices.shape, 3)
+    planes = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     # Rows, then columns.
-    lowest, weights, bits = (one.unflatten(0, (2, -1))[:, some] for one in (told.lowest, told.weights, told.bits))
-    across, down = _matrices(lowest[0], weights[0], long).mT, _matrices(lowest[1], weights[1], deep)
-    bits = bits[..., None, None, None]
-    narrow = _rounded([planes @ half for half in across], bits[0])
-    return _rounded([half @ narrow for half in down], bits[1]).to(torch.uint8)
+    tap_starts, weights, fraction_bits = (
+        table.unflatten(0, (2, -1))[:, chunk]
+        for table in (resize_plan.tap_starts, resize_plan.weights, resize_plan.fraction_bits)
+    )
+    row_weights, column_weights = (
+        _build_weight_matrices(tap_starts[0], weights[0], max_width).mT,
+        _build_weight_matrices(tap_starts[1], weights[1], max_height),
+    )
+    fraction_bits = fraction_bits[..., None, None, None]
+    resized_rows = _round_sums([planes @ half for half in row_weights], fraction_bits[0])
+    return _round_sums([half @ resized_rows for half in column_weights], fraction_bits[1]).to(torch.uint8)
 
 
-def _matrices(lowest: Tensor, weights: Tensor, most: int) -> Tensor:
+def _build_weight_matrices(tap_starts: Tensor, weights: Tensor, axis_length: int) -> Tensor:
     """float32 [2, B, 1, side, most]: upper halves of the weights of all pixels of an axis, and their lower eight
     bits."""
-    many, side, count = weights.shape
-    at = lowest[..., None] + torch.arange(count, device=lowest.device)
-    dense = torch.zeros(many, 1, side, most, device=at.device)
-    dense[:, 0].scatter_add_(2, at.clamp_(max=most - 1), weights.float())
-    high = (dense / 256).round_()
-    return torch.stack([high, dense - 256 * high])
+    batch_size, side, tap_count = weights.shape
+    pixel_indices = tap_starts[..., None] + torch.arange(tap_count, device=tap_starts.device)
+    dense = torch.zeros(batch_size, 1, side, axis_length, device=pixel_indices.device)
+    dense[:, 0].scatter_add_(2, pixel_indices.clamp_(max=axis_length - 1), weights.float())
+    high_bytes = (dense / 256).round_()
+    return torch.stack([high_bytes, dense - 256 * high_bytes])
 
 
-def _rounded(sums: Sequence[Tensor], bits: Tensor) -> Tensor:
+def _round_sums(sums: Sequence[Tensor], fraction_bits: Tensor) -> Tensor:
     """Both halves of weighted sums as whole levels in [0, 255], float32."""
-    high, low = (one.int() for one in sums)
-    return ((high * 256 + low + (1 << bits - 1)) >> bits).clamp_(0, 255).float()
+    high_sum, low_sum = (half_sum.int() for half_sum in sums)
+    return ((high_sum * 256 + low_sum + (1 << fraction_bits - 1)) >> fraction_bits).clamp_(0, 255).float()
 
 
-class _Taps(NamedTuple):
+class AxisTaps(NamedTuple):
     """By what the `length` pixels of an axis become `out` others.
 
     Attributes:
-        lowest: int32 [out], the first pixel that has a weight.
+        tap_starts: int32 [out], the first pixel that has a weight.
         weights: int32 [out, T], of it and those after; 0 behind the last.
-        bits: behind the point of the weights.
+        fraction_bits: behind the point of the weights.
     """
 
-    lowest: npt.NDArray[np.int32]
+    tap_starts: npt.NDArray[np.int32]
     weights: npt.NDArray[np.int32]
-    bits: int
+    fraction_bits: int
 
 
-@lru_cache(_KNOWN)
-def _taps(length: int, out: int, interpolation: str) -> _Taps:
-    window, reach = _WINDOWS[interpolation]
+@lru_cache(_AXIS_CACHE_SIZE)
+def compute_axis_taps(length: int, output_length: int, interpolation: str) -> AxisTaps:
+    window, window_radius = _FILTER_WINDOWS[interpolation]
     # float64 as torch has it: a weight a bit off would be rounded otherwise.
-    scale = length / out
-    support, centre = reach * max(1.0, scale), scale * (np.arange(out) + 0.5)
-    lowest = np.maximum((centre - support + 0.5).astype(np.int64), 0)
-    count = np.minimum((centre + support + 0.5).astype(np.int64), length) - lowest
-    count = np.minimum(count, 2 * math.ceil(support) + 1)
-    tap = np.arange(count.max())
-    weights = window((tap + lowest[:, None] - centre[:, None] + 0.5) * min(1 / scale, 1.0))
-    weights *= tap < count[:, None]
+    scale = length / output_length
+    support, centers = window_radius * max(1.0, scale), scale * (np.arange(output_length) + 0.5)
+    tap_starts = np.maximum((centers - support + 0.5).astype(np.int64), 0)
+    tap_counts = np.minimum((centers + support + 0.5).astype(np.int64), length) - tap_starts
+    tap_counts = np.minimum(tap_counts, 2 * math.ceil(support) + 1)
+    tap_offsets = np.arange(tap_counts.max())
+    weights = window((tap_offsets + tap_starts[:, None] - centers[:, None] + 0.5) * min(1 / scale, 1.0))
+    weights *= tap_offsets < tap_counts[:, None]
     total = weights.cumsum(1)[:, -1:]  # one after the other, as torch adds them
     weights = np.divide(weights, total, out=weights, where=total != 0)
     # As many bits as leave the largest weight of an axis below 2^15.
-    bits = int((np.floor(weights.max() * 2.0 ** np.arange(1, 23) + 0.5) < 2**15).sum())
-    weights *= 2.0**bits
-    return _Taps(lowest.astype(np.int32), np.trunc(weights + np.sign(weights) / 2).astype(np.int32), bits)
+    fraction_bits = int((np.floor(weights.max() * 2.0 ** np.arange(1, 23) + 0.5) < 2**15).sum())
+    weights *= 2.0**fraction_bits
+    return AxisTaps(
+        tap_starts.astype(np.int32), np.trunc(weights + np.sign(weights) / 2).astype(np.int32), fraction_bits
+    )
 
 
-def _triangle(x: Floats) -> Floats:
+def _triangle_window(x: Float64Array) -> Float64Array:
     return np.maximum(1 - np.abs(x), 0)
 
 
-def _cubic(x: Floats) -> Floats:
+def _cubic_window(x: Float64Array) -> Float64Array:
     """Keys' (1981, "Cubic convolution interpolation for digital image processing") with a = -0.5."""
     a, x = -0.5, np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    inner_part = ((a + 2) * x - (a + 3)) * x * x + 1
+    outer_part = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1, inner_part, np.where(x < 2, outer_part, 0.0))
 
 
-_WINDOWS: dict[str, tuple[Callable[[Floats], Floats], float]] = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}
+_FILTER_WINDOWS: dict[str, tuple[Callable[[Float64Array], Float64Array], float]] = {
+    "bilinear": (_triangle_window, 1.0),
+    "bicubic": (_cubic_window, 2.0),
+}
 """The window of an interpolation, and how far it reaches, in pixels made."""

@@ -14,12 +14,12 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-beside = threading.Lock()
+cuda_lock = threading.Lock()
 """Held by a thread that asks CUDA for something beside the training's own, and by that one while it records what it
 asks for: CUDA breaks off a record into which somebody else comes."""
 
 
-class Pixels(Protocol):
+class HasPixels(Protocol):
     """A batch."""
 
     @property
@@ -27,61 +27,69 @@ class Pixels(Protocol):
         """Of its pictures, uint8."""
 
 
-B = TypeVar("B", bound=Pixels)
-Arrive = Callable[[], Tensor]
+B = TypeVar("B", bound=HasPixels)
+WaitForCopy = Callable[[], Tensor]
 """Called where the pixels are needed: they, on the device."""
-Send = Callable[[Tensor], Arrive]
+StartCopy = Callable[[Tensor], WaitForCopy]
 """Begins to copy pixels."""
 
 
-def across(
-    batches: Iterator[B], device: torch.device, *, send: Send | None = None, ahead: int | None = None
+def prefetch_to_device(
+    batches: Iterator[B],
+    device: torch.device,
+    *,
+    start_copy: StartCopy | None = None,
+    prefetch_batches: int | None = None,
 ) -> Iterator[tuple[B, Tensor]]:
     """Batches, and their pixels on the device.
 
     Args:
-        batches: in pinned memory for a CUDA device, see `pinned`.
+        batches: in pinned memory for a CUDA device, see `needs_pinned_memory`.
         device: where they go.
-        send: how they go there; the device's own way if it is left out.
-        ahead: how many are sent before one is used: 1 to a CUDA device, else 0, if it is left out.
+        start_copy: how they go there; the device's own way if it is left out.
+        prefetch_batches: how many are sent before one is used: 1 to a CUDA device, else 0, if it is left out.
     """
-    send = send or (_Stream(device).send if pinned(device) else lambda pixels: lambda: pixels.to(device))
-    ahead = int(pinned(device)) if ahead is None else ahead
-    under_way: deque[tuple[B, Arrive]] = deque()
+    start_copy = start_copy or (
+        _CopyStream(device).start_copy if needs_pinned_memory(device) else lambda pixels: lambda: pixels.to(device)
+    )
+    prefetch_batches = int(needs_pinned_memory(device)) if prefetch_batches is None else prefetch_batches
+    in_flight: deque[tuple[B, WaitForCopy]] = deque()
     for batch in batches:
-        under_way.append((batch, send(batch.pixels)))
-        if len(under_way) > ahead:
-            earliest, arrive = under_way.popleft()
-            yield earliest, arrive()
-    for batch, arrive in under_way:
-        yield batch, arrive()
+        in_flight.append((batch, start_copy(batch.pixels)))
+        if len(in_flight) > prefetch_batches:
+            oldest_batch, wait_for_copy = in_flight.popleft()
+            yield oldest_batch, wait_for_copy()
+    for batch, wait_for_copy in in_flight:
+        yield batch, wait_for_copy()
 
 
-def pinned(device: torch.device) -> bool:
+def needs_pinned_memory(device: torch.device) -> bool:
     """Whether what goes to a device should lie in pinned memory: a copy from there need not be waited for."""
     return device.type == "cuda"
 
 
-def small(values: Tensor, device: torch.device) -> Tensor:
+def to_device_async(values: Tensor, device: torch.device) -> Tensor:
     """Labels and the like on the device, without waiting for what it computes."""
-    return (values.pin_memory() if pinned(device) else values).to(device, non_blocking=True)
+    return (values.pin_memory() if needs_pinned_memory(device) else values).to(device, non_blocking=True)
 
 
-class _Stream:
+class _CopyStream:
     """A stream for copies only."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.stream = device, torch.cuda.Stream(device)
 
-    def send(self, pixels: Tensor) -> Arrive:
+    def start_copy(self, pixels: Tensor) -> WaitForCopy:
         with torch.cuda.stream(self.stream):
-            there = pixels.to(self.device, non_blocking=True)
-            copied = self.stream.record_event()
+            device_pixels = pixels.to(self.device, non_blocking=True)
+            copy_event = self.stream.record_event()
 
-        def arrive() -> Tensor:
-            current = torch.cuda.current_stream(self.device)
-            current.wait_event(copied)
-            there.record_stream(current)  # else its memory is the copies' again as soon as nobody names it
-            return there
+        def wait_for_copy() -> Tensor:
+            compute_stream = torch.cuda.current_stream(self.device)
+            compute_stream.wait_event(copy_event)
+            device_pixels.record_stream(
+                compute_stream
+            )  # else its memory is the copies' again as soon as nobody names it
+            return device_pixels
 
-        return arrive
+        return wait_for_copy

@@ -1,4 +1,4 @@
-"""The sums of `resample` in one kernel, where there is Triton: torch brings it for CUDA on Linux.
+"""The sums of `gpu_resize` in one kernel, where there is Triton: torch brings it for CUDA on Linux.
 
 It is a small part of the work of products of matrices: a pixel is made of the few that have a weight, and nothing lies
 in memory in between (Tillet et al., 2019, "Triton: an intermediate language and compiler for tiled neural network
@@ -17,74 +17,88 @@ from torch import Tensor
 # What Triton does by itself so far; it warns as long as nobody says so. There are no fractions here.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
-_BLOCK = 256
+BLOCK_PIXELS = 256
 """Pixels that a program makes."""
-_NUMBERS = ["count", "side", "most"]
-_TABLES = ["corners", "pitches", "lengths", "lowest", "weights", "bits"]
+UNSPECIALIZED_SCALARS = ["count", "side", "max_taps"]
+UNALIGNED_TABLES = ["crop_starts", "row_pitches", "crop_lengths", "tap_starts", "weights", "fraction_bits"]
 
 
-def squares(
-    pixels: Tensor, corners: Tensor, pitches: Tensor, lengths: Tensor, lowest: Tensor, weights: Tensor, bits: Tensor
+def resize_squares_triton(
+    pixels: Tensor,
+    crop_starts: Tensor,
+    row_pitches: Tensor,
+    crop_lengths: Tensor,
+    tap_starts: Tensor,
+    weights: Tensor,
+    fraction_bits: Tensor,
 ) -> Tensor:
     """uint8 [B, 3, side, side].
 
     Args:
         pixels: of all pictures, uint8 [N, 3].
-        corners: int64 [B], where in them the part of a picture begins that is seen.
-        pitches: int64 [B], pixels in a row of the picture.
-        lengths: int64 [2 B], widths of the parts, then their heights.
-        lowest, weights, bits: int32, of their rows, then of their columns; see `resample.Scaling`.
+        crop_starts: int64 [B], where in them the part of a picture begins that is seen.
+        row_pitches: int64 [B], pixels in a row of the picture.
+        crop_lengths: int64 [2 B], widths of the parts, then their heights.
+        tap_starts, weights, fraction_bits: int32, of their rows, then of their columns; see `gpu_resize.ResizePlan`.
     """
-    count, (_, side, most) = len(corners), weights.shape
-    made = torch.empty(count, 3, side, side, dtype=torch.uint8, device=pixels.device)
-    grid = (count, -(-side * side // _BLOCK))
-    given = (pixels, corners, pitches, lengths, lowest, weights, bits, made)
-    _squares[grid](*given, count, side, most, BLOCK=_BLOCK)
-    return made
+    count, (_, side, max_taps) = len(crop_starts), weights.shape
+    output = torch.empty(count, 3, side, side, dtype=torch.uint8, device=pixels.device)
+    grid = (count, -(-side * side // BLOCK_PIXELS))
+    tensors = (pixels, crop_starts, row_pitches, crop_lengths, tap_starts, weights, fraction_bits, output)
+    resize_kernel[grid](*tensors, count, side, max_taps, BLOCK=BLOCK_PIXELS)
+    return output
 
 
-def attempt(device: torch.device) -> None:
+def verify_kernel(device: torch.device) -> None:
     """Make one pixel of two, which compiles the kernel; waits for the device.
 
     Raises:
         RuntimeError: it computes something else.
         Exception: whatever a compiler that is not complete here raises.
     """
-    one = torch.ones(2, dtype=torch.int64, device=device)
+    ones_tensor = torch.ones(2, dtype=torch.int64, device=device)
     pixels = torch.tensor([[2, 4, 6], [10, 20, 31]], dtype=torch.uint8, device=device)
     weights = torch.tensor([[[1, 1]], [[2, 0]]], dtype=torch.int32, device=device)
-    lengths = torch.tensor([2, 1], device=device)
-    made = squares(pixels, one[:1] - 1, one[:1] + 1, lengths, (one[:, None] - 1).int(), weights, one.int())
-    if made.flatten().tolist() != [6, 12, 19]:
-        raise RuntimeError(f"a kernel that computes {made.flatten().tolist()}")
+    crop_lengths = torch.tensor([2, 1], device=device)
+    output = resize_squares_triton(
+        pixels,
+        ones_tensor[:1] - 1,
+        ones_tensor[:1] + 1,
+        crop_lengths,
+        (ones_tensor[:, None] - 1).int(),
+        weights,
+        ones_tensor.int(),
+    )
+    if output.flatten().tolist() != [6, 12, 19]:
+        raise RuntimeError(f"a kernel that computes {output.flatten().tolist()}")
 
 
 # One program for all batches: by itself Triton compiles another one, in the midst of a training, where a number or an
 # address happens to be a multiple of 16, or a number is 1.
-@triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_TABLES)
-def _squares(pixels, corners, pitches, lengths, lowest, weights, bits, made, count, side, most, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # fmt: skip
-    picture = tl.program_id(0)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < side * side
-    across, down = picture * side + at % side, (count + picture) * side + at // side
-    wide, tall = tl.load(lengths + picture), tl.load(lengths + count + picture)
-    bits_x, bits_y = tl.load(bits + picture), tl.load(bits + count + picture)
-    first_x = tl.load(lowest + across, mask=inside, other=0)
-    first_y = tl.load(lowest + down, mask=inside, other=0)
-    corner, pitch = tl.load(corners + picture), tl.load(pitches + picture)
+@triton.jit(do_not_specialize=UNSPECIALIZED_SCALARS, do_not_specialize_on_alignment=UNALIGNED_TABLES)
+def resize_kernel(pixels, crop_starts, row_pitches, crop_lengths, tap_starts, weights, fraction_bits, output, count, side, max_taps, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # fmt: skip
+    image = tl.program_id(0)
+    square_offsets = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask = square_offsets < side * side
+    tap_row_x, tap_row_y = image * side + square_offsets % side, (count + image) * side + square_offsets // side
+    crop_width, crop_height = tl.load(crop_lengths + image), tl.load(crop_lengths + count + image)
+    bits_x, bits_y = tl.load(fraction_bits + image), tl.load(fraction_bits + count + image)
+    first_x = tl.load(tap_starts + tap_row_x, mask=mask, other=0)
+    first_y = tl.load(tap_starts + tap_row_y, mask=mask, other=0)
+    crop_start, row_pitch = tl.load(crop_starts + image), tl.load(row_pitches + image)
     for channel in range(3):
-        column = tl.zeros([BLOCK], dtype=tl.int32)
-        for j in range(most):
-            row = tl.minimum(first_y + j, tall - 1)  # behind the last one weights are 0
-            line = (corner + row * pitch) * 3 + channel
-            total = tl.zeros([BLOCK], dtype=tl.int32)
-            for i in range(most):
-                here = tl.minimum(first_x + i, wide - 1)
-                pixel = tl.load(pixels + line + here * 3, mask=inside, other=0).to(tl.int32)
-                total += pixel * tl.load(weights + across * most + i, mask=inside, other=0)
-            level = (total + (1 << (bits_x - 1))) >> bits_x
+        column_total = tl.zeros([BLOCK], dtype=tl.int32)
+        for j in range(max_taps):
+            source_y = tl.minimum(first_y + j, crop_height - 1)  # behind the last one weights are 0
+            row_start = (crop_start + source_y * row_pitch) * 3 + channel
+            row_total = tl.zeros([BLOCK], dtype=tl.int32)
+            for i in range(max_taps):
+                source_x = tl.minimum(first_x + i, crop_width - 1)
+                pixel = tl.load(pixels + row_start + source_x * 3, mask=mask, other=0).to(tl.int32)
+                row_total += pixel * tl.load(weights + tap_row_x * max_taps + i, mask=mask, other=0)
+            level = (row_total + (1 << (bits_x - 1))) >> bits_x
             level = tl.minimum(tl.maximum(level, 0), 255)
-            column += level * tl.load(weights + down * most + j, mask=inside, other=0)
-        level = (column + (1 << (bits_y - 1))) >> bits_y
+            column_total += level * tl.load(weights + tap_row_y * max_taps + j, mask=mask, other=0)
+        level = (column_total + (1 << (bits_y - 1))) >> bits_y
         level = tl.minimum(tl.maximum(level, 0), 255)
-        tl.store(made + (picture * 3 + channel) * side * side + at, level.to(tl.uint8), mask=inside)
+        tl.store(output + (image * 3 + channel) * side * side + square_offsets, level.to(tl.uint8), mask=mask)

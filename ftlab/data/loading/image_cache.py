@@ -15,16 +15,16 @@ from typing import Any, Protocol, TypeVar
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
 
-_SHARE, _MOST = 0.5, 1_000_000_000
+_FREE_MEMORY_FRACTION, _MAX_CPU_CACHE_BYTES = 0.5, 1_000_000_000
 """Share of the free memory that pictures may take; and bytes that they take at most where the processor computes: there
 decoding is a small part of a step."""
-_ASIDE = 500
+ENTRY_OVERHEAD_BYTES = 500
 """Bytes that a picture takes beside its pixels, about."""
 
-Facts = tuple[int, ...]
+FileSignature = tuple[int, ...]
 
 
-class Sized(Protocol):
+class SupportsNbytes(Protocol):
     """An array or a tensor."""
 
     @property
@@ -32,76 +32,76 @@ class Sized(Protocol):
         """Bytes of its values."""
 
 
-S = TypeVar("S", bound=Sized)
+S = TypeVar("S", bound=SupportsNbytes)
 
 
-def budget(config: TrainConfig, *, on_card: bool) -> int:
+def compute_budget_mb(config: TrainConfig, *, on_gpu: bool) -> int:
     """Megabytes (10^6) for decoded pictures over all processes: as the configuration says, else by what is free now.
 
     Args:
-        on_card: whether the network is on a device with a memory of its own.
+        on_gpu: whether the network is on a device with a memory of its own.
     """
     if config.caches_features:
         return 0  # its pictures are looked at once
     if config.keep_decoded is not None:
         return config.keep_decoded
-    free = int(_SHARE * machine.free_memory())
-    return (free if on_card else min(free, _MOST)) // 1_000_000
+    free_bytes = int(_FREE_MEMORY_FRACTION * machine.get_available_memory())
+    return (free_bytes if on_gpu else min(free_bytes, _MAX_CPU_CACHE_BYTES)) // 1_000_000
 
 
-class Decoded:
+class ImageCache:
     """What was made of pictures, kept by name as long as it fits. Threads may share it.
 
     What came first stays: an epoch comes by all pictures once, so nothing is gained by exchanging one for another.
 
     Attributes:
-        size: bytes that are kept; never more than the budget.
+        size_bytes: bytes that are kept; never more than the budget.
     """
 
-    def __init__(self, budget: int) -> None:
-        """`budget` in bytes; with 0 nothing is kept."""
-        self._budget, self.size = budget, 0
-        self._kept: dict[Hashable, tuple[Facts, Any]] = {}
+    def __init__(self, budget_bytes: int) -> None:
+        """`budget_bytes` in bytes; with 0 nothing is kept."""
+        self._budget_bytes, self.size_bytes = budget_bytes, 0
+        self.entries: dict[Hashable, tuple[FileSignature, Any]] = {}
         self._lock = threading.Lock()
 
-    def get(self, name: Hashable, file: Path, make: Callable[[Path], S]) -> S:
-        """What `make(file)` gives, from memory where the file is as it was; not to be changed.
+    def get(self, key: Hashable, file: Path, load_image: Callable[[Path], S]) -> S:
+        """What `load_image(file)` gives, from memory where the file is as it was; not to be changed.
 
         Raises:
-            PictureError: as `make` does.
+            PictureError: as `load_image` does.
         """
-        if not self._budget:
-            return make(file)
-        facts, kept = self.find(name, file)
-        if kept is not None:
-            return kept
-        made = make(file)
-        self.put(name, facts, made)
-        return made
+        if not self._budget_bytes:
+            return load_image(file)
+        signature, cached_image = self.find_entry(key, file)
+        if cached_image is not None:
+            return cached_image
+        image = load_image(file)
+        self.put(key, signature, image)
+        return image
 
-    def find(self, name: Hashable, file: Path) -> tuple[Facts | None, Any]:
+    def find_entry(self, key: Hashable, file: Path) -> tuple[FileSignature | None, Any]:
         """What tells whether a file is as it was, to be given to `put` with what is made of it; and what was made
         before, or None."""
-        facts = _facts(file)  # before the file is read: what changes it from now on is seen the next time
+        signature = _read_signature(file)  # before the file is read: what changes it from now on is seen the next time
         with self._lock:
-            before, kept = self._kept.get(name, (None, None))
-        return facts, kept if before == facts else None
+            cached_signature, cached_image = self.entries.get(key, (None, None))
+        return signature, cached_image if cached_signature == signature else None
 
-    def put(self, name: Hashable, facts: Facts | None, made: Sized) -> None:
+    def put(self, key: Hashable, signature: FileSignature | None, image: SupportsNbytes) -> None:
         """Keep what was made of a file, where there is room."""
         with self._lock:
-            _, old = self._kept.pop(name, (None, None))
-            self.size -= old.nbytes + _ASIDE if old is not None else 0
-            room = made.nbytes + _ASIDE
-            if facts is not None and self.size + room <= self._budget:
-                self._kept[name] = facts, made
-                self.size += room
+            _, old_image = self.entries.pop(key, (None, None))
+            self.size_bytes -= old_image.nbytes + ENTRY_OVERHEAD_BYTES if old_image is not None else 0
+            entry_bytes = image.nbytes + ENTRY_OVERHEAD_BYTES
+            if signature is not None and self.size_bytes + entry_bytes <= self._budget_bytes:
+                self.entries[key] = signature, image
+                self.size_bytes += entry_bytes
 
 
-def _facts(file: Path) -> Facts | None:
+def _read_signature(file: Path) -> FileSignature | None:
     """What tells that a file is not the same any more; None where it is not there."""
     try:
-        found = os.stat(file)
+        stat_result = os.stat(file)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return stat_result.st_size, stat_result.st_mtime_ns, stat_result.st_ctime_ns, stat_result.st_ino

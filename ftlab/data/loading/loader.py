@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.data.loading import thread_pool
 
-_AHEAD = 3
+PREFETCH_BATCHES = 3
 """Batches being prepared while one is used."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImageBatch:
     """Pictures of one step.
 
     Attributes:
@@ -34,58 +34,62 @@ class Batch:
 
     indices: list[int]
     pixels: Tensor
-    skipped: list[tuple[int, PictureError]]
+    skipped: list[tuple[int, ImageError]]
 
 
-def order(seed: int, epoch: int, count: int) -> list[int]:
+def shuffle_indices(seed: int, epoch: int, image_count: int) -> list[int]:
     """The order of an epoch: a permutation of `range(count)` that depends on seed and epoch alone."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(count, generator=generator).tolist()
+    return torch.randperm(image_count, generator=generator).tolist()
 
 
-def views_of(seed: int, epoch: int, views: int, count: int) -> Tensor:
-    """Which of its cached views stands for each of `count` pictures in an epoch: int64 [count]."""
+def sample_view_indices(seed: int, epoch: int, view_count: int, image_count: int) -> Tensor:
+    """Which of its cached views stands for each of `image_count` pictures in an epoch: int64 [count]."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 97 % 2**63)
-    return torch.randint(views, (count,), generator=generator)
+    return torch.randint(view_count, (image_count,), generator=generator)
 
 
-def plan(indices: Sequence[int], batch_size: int) -> list[list[int]]:
+def batch_indices(indices: Sequence[int], batch_size: int) -> list[list[int]]:
     """Consecutive pieces of at most `batch_size`. A last piece of one picture joins its neighbour: BatchNorm has no
     variance to learn from a single one."""
-    pieces = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
-    if len(pieces) > 1 and len(pieces[-1]) == 1:
-        alone = pieces.pop()
-        pieces[-1] += alone
-    return pieces
+    index_batches = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+    if len(index_batches) > 1 and len(index_batches[-1]) == 1:
+        last_batch = index_batches.pop()
+        index_batches[-1] += last_batch
+    return index_batches
 
 
-def batches(
-    pieces: Sequence[Sequence[int]], read: Callable[[int], Tensor], workers: int, *, pinned: bool = False
-) -> Iterator[Batch]:
-    """Each piece as a batch, in order; `read(index)` gives one picture, uint8 [3, side, side].
+def load_batches(
+    index_batches: Sequence[Sequence[int]],
+    read_image: Callable[[int], Tensor],
+    num_workers: int,
+    *,
+    pin_memory: bool = False,
+) -> Iterator[ImageBatch]:
+    """Each piece as a batch, in order; `read_image(index)` gives one picture, uint8 [3, side, side].
 
-    With `pinned` they lie in memory that a CUDA device copies from by itself. A picture that `read` refuses with a
-    `PictureError` is left out and named in `skipped`.
+    With `pin_memory` they lie in memory that a CUDA device copies from by itself. A picture that `read_image` refuses with a
+    `ImageError` is left out and named in `skipped`.
     """
-    with thread_pool.of_one(workers, "decode") as pool:
-        waiting: deque[list[tuple[int, Future[Tensor]]]] = deque()
-        for piece in pieces:
-            waiting.append([(index, pool.submit(read, index)) for index in piece])
-            if len(waiting) > _AHEAD:
-                yield _gather(waiting.popleft(), pinned)
-        while waiting:
-            yield _gather(waiting.popleft(), pinned)
+    with thread_pool.open_worker_pool(num_workers, "decode") as pool:
+        pending_batches: deque[list[tuple[int, Future[Tensor]]]] = deque()
+        for indices in index_batches:
+            pending_batches.append([(index, pool.submit(read_image, index)) for index in indices])
+            if len(pending_batches) > PREFETCH_BATCHES:
+                yield _collate_batch(pending_batches.popleft(), pin_memory)
+        while pending_batches:
+            yield _collate_batch(pending_batches.popleft(), pin_memory)
 
 
-def _gather(futures: list[tuple[int, Future[Tensor]]], pinned: bool) -> Batch:
-    indices, pictures, skipped = [], [], []
+def _collate_batch(futures: list[tuple[int, Future[Tensor]]], pin_memory: bool) -> ImageBatch:
+    indices, images, skipped = [], [], []
     for index, future in futures:
         try:
-            pictures.append(future.result())
+            images.append(future.result())
             indices.append(index)
-        except PictureError as refusal:
-            skipped.append((index, refusal))
-    if not pictures:
-        return Batch(indices, torch.empty(0, 3, 0, 0, dtype=torch.uint8), skipped)
-    pixels = torch.empty(len(pictures), *pictures[0].shape, dtype=pictures[0].dtype, pin_memory=pinned)
-    return Batch(indices, torch.stack(pictures, out=pixels), skipped)
+        except ImageError as error:
+            skipped.append((index, error))
+    if not images:
+        return ImageBatch(indices, torch.empty(0, 3, 0, 0, dtype=torch.uint8), skipped)
+    pixels = torch.empty(len(images), *images[0].shape, dtype=images[0].dtype, pin_memory=pin_memory)
+    return ImageBatch(indices, torch.stack(images, out=pixels), skipped)

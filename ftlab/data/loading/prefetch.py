@@ -9,38 +9,48 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ftlab.config import backbones
-from ftlab.config.train_config import TrainConfig, sides
-from ftlab.core.errors import PictureError
-from ftlab.core.machine import cores, free_memory
+from ftlab.config.train_config import TrainConfig, compute_image_sizes
+from ftlab.core.errors import ImageError
+from ftlab.core.machine import count_cpu_cores, get_available_memory
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.images import decode
-from ftlab.data.images.decode import Pixels
-from ftlab.data.loading.decode_pool import Decoders
+from ftlab.data.images.decode import ImageArray
+from ftlab.data.loading.decode_pool import DecodePool
 
-_MOST = 400
+MAX_IMAGES_PER_PROCESS = 400
 """Pictures that a process decodes ahead: about as many as a second or two are enough for; a fifth of a gigabyte."""
-_LEAST, _PROCESSES = 50, 16
+MIN_IMAGES_PER_PROCESS, _MAX_PROCESSES = 50, 16
 """Pictures for which another process is started, and how many processes there are at most."""
-_SHARE, _SIZE = 0.1, 500_000
+_FREE_MEMORY_FRACTION, _BYTES_PER_IMAGE = 0.1, 500_000
 """Share of the free memory that pictures may take, and bytes that one takes, about."""
 
 
-class Ahead:
+class Prefetcher:
     """Pictures on their way. A context: at its end, what is still to be decoded is left out."""
 
-    def __init__(self, files: Iterable[Path], at_least: int, processes: int = 1) -> None:
+    def __init__(self, files: Iterable[Path], min_side: int, max_processes: int = 1) -> None:
         """Begins with the first files in their order.
 
         Args:
-            at_least: as `decode.read` has it.
-            processes: at most.
+            min_side: as `decode.read` has it.
+            max_processes: at most.
         """
-        self.at_least = at_least
-        first = list(islice(files, min(_MOST * processes, int(_SHARE * free_memory()) // _SIZE)))
-        self._decoders = Decoders(min(processes, 1 + len(first) // _LEAST), at_least, processes=True)
-        self._coming = dict(zip(first, self._decoders.each(first), strict=True))
+        self.min_side = min_side
+        first_files = list(
+            islice(
+                files,
+                min(
+                    MAX_IMAGES_PER_PROCESS * max_processes,
+                    int(_FREE_MEMORY_FRACTION * get_available_memory()) // _BYTES_PER_IMAGE,
+                ),
+            )
+        )
+        self.pool = DecodePool(
+            min(max_processes, 1 + len(first_files) // MIN_IMAGES_PER_PROCESS), min_side, use_processes=True
+        )
+        self.pending = dict(zip(first_files, self.pool.submit_each(first_files), strict=True))
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> Prefetcher:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,42 +58,50 @@ class Ahead:
 
     def close(self) -> None:
         """End the process, and let go what nobody took."""
-        self._coming.clear()
-        self._decoders.__exit__()
+        self.pending.clear()
+        self.pool.__exit__()
 
-    def enough(self) -> None:
+    def cancel_pending(self) -> None:
         """From now on the cores have other work: what has not begun is left out."""
-        for coming, _ in self._coming.values():
-            coming.cancel()
+        for future, _ in self.pending.values():
+            future.cancel()
 
-    def each(self, files: Sequence[Path]) -> list[tuple[Future[list[Pixels | PictureError]], int]]:
-        """As `Decoders.each` does it, by the same processes; what is on its way already is not decoded again."""
-        found = [self._coming.pop(file, None) for file in files]
-        rest = iter(self._decoders.each([file for file, one in zip(files, found, strict=True) if not one]))
-        return [one or next(rest) for one in found]
+    def submit_each(self, files: Sequence[Path]) -> list[tuple[Future[list[ImageArray | ImageError]], int]]:
+        """As `DecodePool.each` does it, by the same processes; what is on its way already is not decoded again."""
+        pending_tasks = [self.pending.pop(file, None) for file in files]
+        new_tasks = iter(
+            self.pool.submit_each(
+                [file for file, pending_task in zip(files, pending_tasks, strict=True) if not pending_task]
+            )
+        )
+        return [pending_task or next(new_tasks) for pending_task in pending_tasks]
 
-    def take(self, file: Path) -> Pixels | None:
+    def take_image(self, file: Path) -> ImageArray | None:
         """What `decode.read` gives for a file, once, if it was decoded; any number of threads may take.
 
         Raises:
             PictureError: as that does.
         """
-        coming, number = self._coming.pop(file, (None, 0))
-        if coming is None:
+        future, position = self.pending.pop(file, (None, 0))
+        if future is None:
             return None
         try:
-            found = coming.result()[number]
+            image = future.result()[position]
         except CancelledError:
             return None
-        if isinstance(found, PictureError):
-            raise found
-        return found
+        if isinstance(image, ImageError):
+            raise image
+        return image
 
 
-def begun(found: Catalog, config: TrainConfig) -> Ahead | None:
+def start_prefetcher(catalog: Catalog, config: TrainConfig) -> Prefetcher | None:
     """Where pictures are looked at once, and there is a core to spare: those to train on, then those to validate."""
-    if not config.caches_features or cores() < 2:
+    if not config.caches_features or count_cpu_cores() < 2:
         return None
-    items = chain(found.splits["train"], found.splits["val"])
-    resize, _ = sides(backbones.get(config.backbone), config)
-    return Ahead(map(found.path, items), decode.detail(resize), min(config.workers or cores(), cores() - 1, _PROCESSES))
+    items = chain(catalog.splits["train"], catalog.splits["val"])
+    resize, _ = compute_image_sizes(backbones.get_backbone_spec(config.backbone), config)
+    return Prefetcher(
+        map(catalog.image_path, items),
+        decode.compute_min_side(resize),
+        min(config.workers or count_cpu_cores(), count_cpu_cores() - 1, _MAX_PROCESSES),
+    )

@@ -9,7 +9,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.data.loading import loader
 
 
-def order(config: TrainConfig, labels: Sequence[int], epoch: int) -> list[int]:
+def sample_epoch_indices(config: TrainConfig, labels: Sequence[int], epoch: int) -> list[int]:
     """Positions of N pictures in the order of an epoch, N of them.
 
     `shuffled`: each once. `balanced`: as many of each class (one more or less): of a large class some, other ones each
@@ -20,19 +20,19 @@ def order(config: TrainConfig, labels: Sequence[int], epoch: int) -> list[int]:
         labels: of the pictures, by position.
     """
     if config.sampling == "shuffled":
-        return loader.order(config.seed, epoch, len(labels))
+        return loader.shuffle_indices(config.seed, epoch, len(labels))
     rng = random.Random(f"{config.seed}/balanced {epoch}")
-    members: dict[int, list[int]] = {}
+    positions_by_class: dict[int, list[int]] = {}
     for position, label in enumerate(labels):
-        members.setdefault(label, []).append(position)
-    share, left = divmod(len(labels), max(1, len(members)))
-    fuller = set(rng.sample(sorted(members), left))
-    drawn: list[int] = []
-    for label, positions in sorted(members.items()):
-        for number in range(share + (label in fuller)):
-            repetition, place = divmod(number, len(positions))
-            if not place:
+        positions_by_class.setdefault(label, []).append(position)
+    images_per_class, remainder = divmod(len(labels), max(1, len(positions_by_class)))
+    classes_with_extra = set(rng.sample(sorted(positions_by_class), remainder))
+    indices: list[int] = []
+    for label, positions in sorted(positions_by_class.items()):
+        for draw_number in range(images_per_class + (label in classes_with_extra)):
+            repetition, offset = divmod(draw_number, len(positions))
+            if not offset:
                 rng.shuffle(positions)
-            drawn.append(positions[place] + repetition * len(labels))
-    rng.shuffle(drawn)
-    return drawn
+            indices.append(positions[offset] + repetition * len(labels))
+    rng.shuffle(indices)
+    return indices

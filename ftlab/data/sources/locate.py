@@ -7,30 +7,30 @@ from pathlib import Path
 
 from ftlab.core.errors import DataError
 from ftlab.data.sources import archive
-from ftlab.data.sources.listing import LISTS, look, top
+from ftlab.data.sources.listing import MANIFEST_SUFFIXES, find_dataset_root, list_folder
 
 
 @dataclass(frozen=True)
-class Origin:
+class DatasetLocation:
     """Where the pictures are.
 
     Attributes:
         folder: absolute, links resolved; a lone wrapping folder is entered.
-        named: the list that was asked for; None when it was a folder or a zip.
-        lists: lists that lie in the folder, or beside a wrapping one.
+        manifest_file: the list that was asked for; None when it was a folder or a zip.
+        manifest_files: lists that lie in the folder, or beside a wrapping one.
     """
 
     folder: Path
-    named: Path | None = None
-    lists: tuple[Path, ...] = ()
+    manifest_file: Path | None = None
+    manifest_files: tuple[Path, ...] = ()
 
 
-def is_file(path: Path) -> bool:
+def is_dataset_file(path: Path) -> bool:
     """Whether a path names a zip or a list, by its ending, and is there."""
-    return (archive.is_archive(path) or path.suffix.lower() in LISTS) and path.is_file()
+    return (archive.is_archive(path) or path.suffix.lower() in MANIFEST_SUFFIXES) and path.is_file()
 
 
-def find(source: Path | str, progress: archive.Progress | None = None) -> Origin:
+def locate_dataset(source: Path | str, progress: archive.UnpackProgress | None = None) -> DatasetLocation:
     """Where the pictures of a source are. A zip is unpacked into `FTLAB_HOME` when its content is not there yet.
 
     Args:
@@ -40,24 +40,26 @@ def find(source: Path | str, progress: archive.Progress | None = None) -> Origin
     Raises:
         DataError: it is not there, none of these, or cannot be read.
     """
-    asked = Path(source).expanduser()
+    source_path = Path(source).expanduser()
     try:
-        listed = is_file(asked)
+        names_file = is_dataset_file(source_path)
     except (OSError, ValueError):  # a name that cannot be one; looking at it as a folder says what is wrong
-        listed = False
-    if listed and archive.is_archive(asked):
-        return _of_folder(archive.ensure(asked, progress))
-    if listed:
+        names_file = False
+    if names_file and archive.is_archive(source_path):
+        return _locate_in_folder(archive.ensure_unpacked(source_path, progress))
+    if names_file:
         try:
-            file = asked.resolve(strict=True)
+            manifest_file = source_path.resolve(strict=True)
         except (OSError, RuntimeError) as cause:
-            raise DataError("data.missing", folder=asked) from cause
-        return Origin(file.parent, named=file)
-    return _of_folder(asked)
+            raise DataError("data.missing", folder=source_path) from cause
+        return DatasetLocation(manifest_file.parent, manifest_file=manifest_file)
+    return _locate_in_folder(source_path)
 
 
-def _of_folder(asked: Path) -> Origin:
-    folder = top(asked)
-    begin = asked.resolve()
-    levels = [folder, *(one for one in folder.parents if one.is_relative_to(begin))]
-    return Origin(folder, lists=tuple(level / name for level in levels for name in look(level, "").lists))
+def _locate_in_folder(path: Path) -> DatasetLocation:
+    folder = find_dataset_root(path)
+    start_folder = path.resolve()
+    levels = [folder, *(parent for parent in folder.parents if parent.is_relative_to(start_folder))]
+    return DatasetLocation(
+        folder, manifest_files=tuple(level / name for level in levels for name in list_folder(level, "").manifests)
+    )

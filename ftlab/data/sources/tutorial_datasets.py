@@ -21,14 +21,14 @@ from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
 from ftlab.data.sources import archive, download
 
-Progress = Callable[[str, int, int], None]
+FetchProgress = Callable[[str, int, int], None]
 """Told what is done (`fetch`, `check`, `unpack`), how much of it (bytes; files in `unpack`), and of how much."""
 
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSet:
+class TutorialDataset:
     """One data set.
 
     Attributes:
@@ -63,50 +63,52 @@ class DataSet:
     terms: str
 
 
-def _table() -> dict[str, DataSet]:
+def _load_table() -> dict[str, TutorialDataset]:
     with open(Path(__file__).with_suffix(".toml"), "rb") as file:
         rows: dict[str, dict[str, Any]] = tomllib.load(file)
-    return {name: DataSet(name=name, **{**row, "skip": tuple(row.get("skip", ()))}) for name, row in rows.items()}
+    return {
+        name: TutorialDataset(name=name, **{**row, "skip": tuple(row.get("skip", ()))}) for name, row in rows.items()
+    }
 
 
-TABLE: dict[str, DataSet] = _table()
+DATASETS: dict[str, TutorialDataset] = _load_table()
 """The data sets, by name, in the order of the menu."""
 
 
-def get(name: str) -> DataSet:
+def get_dataset(name: str) -> TutorialDataset:
     """The data set of that name.
 
     Raises:
         DataError: there is none.
     """
-    if name not in TABLE:
-        raise DataError("fetch.unknown", name=name, names=", ".join(TABLE))
-    return TABLE[name]
+    if name not in DATASETS:
+        raise DataError("fetch.unknown", name=name, names=", ".join(DATASETS))
+    return DATASETS[name]
 
 
-def home(row: DataSet, root: Path | None = None) -> Path:
+def get_unpack_folder(dataset: TutorialDataset, root: Path | None = None) -> Path:
     """The folder of a data set: below `root`, else below `FTLAB_HOME/data`."""
-    return (root or user_dirs.home() / "data").absolute() / row.name
+    return (root or user_dirs.get_ftlab_home() / "data").absolute() / dataset.name
 
 
-def by_hand(row: DataSet) -> Path:
+def get_download_path(dataset: TutorialDataset) -> Path:
     """Where the file is put, by the download or by a person."""
-    return user_dirs.home() / "downloads" / row.file
+    return user_dirs.get_ftlab_home() / "downloads" / dataset.file
 
 
-def find(row: DataSet, root: Path | None = None) -> Path | None:
+def find_image_folder(dataset: TutorialDataset, root: Path | None = None) -> Path | None:
     """The folder of pictures, None while it is not there."""
     try:
-        return archive.content(home(row, root))
+        return archive.find_image_folder(get_unpack_folder(dataset, root))
     except DataError:
         return None
 
 
-def fetch(row: DataSet, root: Path | None = None, progress: Progress | None = None) -> Path:
+def fetch_dataset(dataset: TutorialDataset, root: Path | None = None, progress: FetchProgress | None = None) -> Path:
     """The folder of a data set's pictures; downloaded and unpacked when it is not there.
 
     Args:
-        row: of `TABLE`.
+        dataset: of `DATASETS`.
         root: where its folder is made.
         progress: called now and then in this thread.
 
@@ -114,94 +116,103 @@ def fetch(row: DataSet, root: Path | None = None, progress: Progress | None = No
         DataError: it is not to be had, is not the file that was published, or there is no room. What was downloaded
             so far is kept for the next time; of the folder nothing is there.
     """
-    tell = progress or (lambda *_: None)
-    found = find(row, root)
-    if found:
-        return found
-    file = by_hand(row)
+    report_progress = progress or (lambda *_: None)
+    image_folder = find_image_folder(dataset, root)
+    if image_folder:
+        return image_folder
+    file = get_download_path(dataset)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: two would write into the same half file.
-        with FileLock(file.with_name(f".{file.name}.lock"), timeout=download.PATIENCE):
-            found = find(row, root)
-            if found:
-                return found
-            put = file.is_file()
-            if not put:
-                _download(row, file, tell)
-            _check(row, file, tell, put)
-            _unpack(row, file, home(row, root), tell)
-            if not put:
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=download.TIMEOUT_SECONDS):
+            image_folder = find_image_folder(dataset, root)
+            if image_folder:
+                return image_folder
+            is_manual = file.is_file()
+            if not is_manual:
+                _download_archive(dataset, file, report_progress)
+            _verify_download(dataset, file, report_progress, is_manual)
+            _unpack_download(dataset, file, get_unpack_folder(dataset, root), report_progress)
+            if not is_manual:
                 file.unlink()
     except Timeout as cause:
-        raise DataError("fetch.busy", title=row.title) from cause
+        raise DataError("fetch.busy", title=dataset.title) from cause
     except OSError as cause:
         raise DataError("fetch.write", folder=file.parent, cause=cause.strerror or cause) from cause
-    return archive.content(home(row, root))
+    return archive.find_image_folder(get_unpack_folder(dataset, root))
 
 
-def _download(row: DataSet, file: Path, tell: Progress) -> None:
-    size = row.bytes or round(row.megabytes * 1e6)
-    if shutil.disk_usage(file.parent).free < 3 * size:  # the file, what is in it, and some air
-        raise DataError("fetch.room", title=row.title, folder=file.parent, megabytes=3 * size // 1_000_000)
+def _download_archive(dataset: TutorialDataset, file: Path, report_progress: FetchProgress) -> None:
+    size_bytes = dataset.bytes or round(dataset.megabytes * 1e6)
+    if shutil.disk_usage(file.parent).free < 3 * size_bytes:  # the file, what is in it, and some air
+        raise DataError("fetch.room", title=dataset.title, folder=file.parent, megabytes=3 * size_bytes // 1_000_000)
     try:
-        download.get(row.url, file, row.bytes, lambda done, total: tell("fetch", done, total or size))
-    except download.Failed as cause:
+        download.download_file(
+            dataset.url,
+            file,
+            dataset.bytes,
+            lambda received_bytes, total_bytes: report_progress("fetch", received_bytes, total_bytes or size_bytes),
+        )
+    except download.DownloadError as cause:
         raise DataError(
-            "fetch.failed", title=row.title, cause=cause, megabytes=row.megabytes, url=row.url, file=file
+            "fetch.failed", title=dataset.title, cause=cause, megabytes=dataset.megabytes, url=dataset.url, file=file
         ) from cause
 
 
-def _check(row: DataSet, file: Path, tell: Progress, put: bool) -> None:
+def _verify_download(dataset: TutorialDataset, file: Path, report_progress: FetchProgress, is_manual: bool) -> None:
     """Whether it is the file that was published. One that was downloaded and is another one is removed."""
-    wrong = _wrong(row, file, tell)
-    if not wrong:
+    mismatch = _describe_mismatch(dataset, file, report_progress)
+    if not mismatch:
         return
-    if not put:
+    if not is_manual:
         file.unlink()
     raise DataError(
-        "fetch.other_by_hand" if put else "fetch.other", file=file, title=row.title, url=row.url, what=wrong
+        "fetch.other_by_hand" if is_manual else "fetch.other",
+        file=file,
+        title=dataset.title,
+        url=dataset.url,
+        what=mismatch,
     )
 
 
-def _wrong(row: DataSet, file: Path, tell: Progress) -> str:
-    size = file.stat().st_size
-    if row.bytes and size != row.bytes:
-        return f"{size:,} bytes, not {row.bytes:,}"
-    for kind, wanted in (("sha1", row.sha1), ("md5", row.md5)):
-        if not wanted:
+def _describe_mismatch(dataset: TutorialDataset, file: Path, report_progress: FetchProgress) -> str:
+    size_bytes = file.stat().st_size
+    if dataset.bytes and size_bytes != dataset.bytes:
+        return f"{size_bytes:,} bytes, not {dataset.bytes:,}"
+    for algorithm, expected in (("sha1", dataset.sha1), ("md5", dataset.md5)):
+        if not expected:
             continue
-        digest = hashlib.new(kind, usedforsecurity=False)
+        digest = hashlib.new(algorithm, usedforsecurity=False)
         with open(file, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
+            while chunk := stream.read(_CHUNK_BYTES):
                 digest.update(chunk)
-                tell("check", stream.tell(), size)
-        if digest.hexdigest() != wanted:
-            return f"{kind.upper()} {digest.hexdigest()}, not {wanted}"
+                report_progress("check", stream.tell(), size_bytes)
+        if digest.hexdigest() != expected:
+            return f"{algorithm.upper()} {digest.hexdigest()}, not {expected}"
     return ""
 
 
-def _unpack(row: DataSet, file: Path, place: Path, tell: Progress) -> None:
-    inner = _inner(row, file) if row.inside else file
+def _unpack_download(dataset: TutorialDataset, file: Path, unpack_folder: Path, report_progress: FetchProgress) -> None:
+    archive_file = _extract_inner_archive(dataset, file) if dataset.inside else file
     try:
-        archive.unpack(
-            inner,
-            place,
-            name=row.name,
-            skip=row.skip,
-            progress=lambda done, total: tell("unpack", done, total),
+        archive.unpack_archive(
+            archive_file,
+            unpack_folder,
+            folder_name=dataset.name,
+            skip_names=dataset.skip,
+            progress=lambda file_count, total: report_progress("unpack", file_count, total),
         )
     finally:
-        if inner != file:
-            inner.unlink(missing_ok=True)
+        if archive_file != file:
+            archive_file.unlink(missing_ok=True)
 
 
-def _inner(row: DataSet, file: Path) -> Path:
+def _extract_inner_archive(dataset: TutorialDataset, file: Path) -> Path:
     """The archive in the archive, beside it."""
-    target = file.with_name(f".{file.stem}-{row.inside.rpartition('/')[2]}")
+    target = file.with_name(f".{file.stem}-{dataset.inside.rpartition('/')[2]}")
     try:
-        with zipfile.ZipFile(file) as outer, outer.open(row.inside) as stream, open(target, "wb") as out:
-            shutil.copyfileobj(stream, out, _CHUNK)
+        with zipfile.ZipFile(file) as outer, outer.open(dataset.inside) as stream, open(target, "wb") as output:
+            shutil.copyfileobj(stream, output, _CHUNK_BYTES)
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as cause:
         target.unlink(missing_ok=True)
         raise DataError("archive.damaged", file=file.name, cause=str(cause)) from cause

@@ -15,118 +15,124 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ftlab.data.sources.archive_entries import Entry, Limits, Member, Refused
+from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
-SUFFIXES = (".zip",)
+ZIP_SUFFIXES = (".zip",)
 
-_CHUNK = 1 << 20
-_SIGNATURE = b"PK\x01\x02"
-_HEADER = 30
+_CHUNK_BYTES = 1 << 20
+_DIRECTORY_SIGNATURE = b"PK\x01\x02"
+_MIN_HEADER_BYTES = 30
 """Bytes that stand before the name of an entry, at least."""
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_UTF8, _ENCRYPTED = 0x800, 0x1 | 0x40 | 0x2000
+_SUPPORTED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UTF8_FLAG, _ENCRYPTED_FLAGS = 0x800, 0x1 | 0x40 | 0x2000
 
 
-class Zip:
+class ZipArchive:
     """An open zip."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
 
-    def members(self) -> list[Member]:
+    def list_members(self) -> list[ArchiveMember]:
         """What it lists, in its order.
 
         Raises:
             Refused: its entries share bytes.
         """
-        entries = self._archive.infolist()
-        _no_overlap(entries, self._archive.start_dir)
-        return [_member(info, name) for info, name in zip(entries, _names(entries), strict=True)]
+        infos = self._archive.infolist()
+        _check_no_overlap(infos, self._archive.start_dir)
+        return [_make_member(info, name) for info, name in zip(infos, _decode_names(infos), strict=True)]
 
-    def contents(self, files: list[Entry]) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+    def iter_contents(self, files: list[UnpackEntry]) -> Iterator[tuple[UnpackEntry, Iterator[bytes]]]:
         """Each of the files with its content, in pieces.
 
         Raises:
             Refused: one is damaged.
         """
         for entry in files:
-            yield entry, self._chunks(entry)
+            yield entry, self.iter_chunks(entry)
 
-    def _chunks(self, entry: Entry) -> Iterator[bytes]:
+    def iter_chunks(self, entry: UnpackEntry) -> Iterator[bytes]:
         try:
             with self._archive.open(entry.member.handle) as stream:
-                while chunk := stream.read(_CHUNK):
+                while chunk := stream.read(_CHUNK_BYTES):
                     yield chunk
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as cause:
-            raise Refused("entry", entry=entry.member.name, cause=_said(cause)) from cause
+            raise ArchiveError("entry", entry=entry.member.name, cause=_error_text(cause)) from cause
 
 
 @contextmanager
-def opened(file: Path, limits: Limits) -> Iterator[Zip]:
+def open_archive(file: Path, limits: ArchiveLimits) -> Iterator[ZipArchive]:
     """A zip, listed.
 
     Raises:
         Refused: it is none, or has too many entries.
         OSError: it cannot be read.
     """
-    with _Listed(file, limits.entries) as stream:
+    with _EntryLimitedFile(file, limits.max_entries) as stream:
         try:
             archive = zipfile.ZipFile(stream)
         except UnicodeDecodeError as cause:
-            raise Refused("names") from cause
+            raise ArchiveError("names") from cause
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as cause:
-            raise Refused("damaged", cause=_said(cause)) from cause
+            raise ArchiveError("damaged", cause=_error_text(cause)) from cause
         with archive:
-            yield Zip(archive)
+            yield ZipArchive(archive)
 
 
-class _Listed(io.FileIO):
+class _EntryLimitedFile(io.FileIO):
     """A zip that refuses to be listed when it has too many entries: before the list, a kilobyte each, is made."""
 
-    def __init__(self, file: Path, limit: int) -> None:
+    def __init__(self, file: Path, max_entries: int) -> None:
         super().__init__(file, "rb")
-        self.limit = limit
+        self.max_entries = max_entries
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(-1 if size is None else size)
         # The list of a zip is read in one go, whatever its head says of the number.
-        if data.count(_SIGNATURE) > self.limit:
-            raise Refused("many", limit=self.limit)
+        if data.count(_DIRECTORY_SIGNATURE) > self.max_entries:
+            raise ArchiveError("many", limit=self.max_entries)
         return data
 
 
-def _member(info: zipfile.ZipInfo, name: str) -> Member:
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    said = "link" if kind == stat.S_IFLNK else "file" if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "special"
-    if said == "file" and name.endswith("/"):
-        said = "folder"
-    closed = None
-    if info.flag_bits & _ENCRYPTED:
-        closed = Refused("encrypted", entry=name)
-    elif info.compress_type not in _METHODS:
-        closed = Refused("method", entry=name, method=info.compress_type)
-    return Member(name, info.file_size, said, info, closed)
+def _make_member(info: zipfile.ZipInfo, name: str) -> ArchiveMember:
+    file_type = stat.S_IFMT(info.external_attr >> 16)
+    member_kind = (
+        "link" if file_type == stat.S_IFLNK else "file" if file_type in (0, stat.S_IFREG, stat.S_IFDIR) else "special"
+    )
+    if member_kind == "file" and name.endswith("/"):
+        member_kind = "folder"
+    read_error = None
+    if info.flag_bits & _ENCRYPTED_FLAGS:
+        read_error = ArchiveError("encrypted", entry=name)
+    elif info.compress_type not in _SUPPORTED_METHODS:
+        read_error = ArchiveError("method", entry=name, method=info.compress_type)
+    return ArchiveMember(name, info.file_size, member_kind, info, read_error)
 
 
-def _names(entries: list[zipfile.ZipInfo]) -> list[str]:
+def _decode_names(infos: list[zipfile.ZipInfo]) -> list[str]:
     """The entries' names with `/` between folders, in the encoding that they seem to have."""
-    raw = [info.orig_filename.replace("\\", "/") for info in entries]
-    unmarked = [i for i, info in enumerate(entries) if not info.flag_bits & _UTF8 and not raw[i].isascii()]
+    raw_names = [info.orig_filename.replace("\\", "/") for info in infos]
+    unmarked_indices = [
+        i for i, info in enumerate(infos) if not info.flag_bits & _UTF8_FLAG and not raw_names[i].isascii()
+    ]
     try:
-        known = {i: raw[i].encode("cp437").decode("utf-8") for i in unmarked}
+        utf8_names = {i: raw_names[i].encode("cp437").decode("utf-8") for i in unmarked_indices}
     except UnicodeError:
-        return raw
-    return [known.get(i, name) for i, name in enumerate(raw)]
+        return raw_names
+    return [utf8_names.get(i, name) for i, name in enumerate(raw_names)]
 
 
-def _no_overlap(entries: list[zipfile.ZipInfo], end: int) -> None:
+def _check_no_overlap(infos: list[zipfile.ZipInfo], directory_start: int) -> None:
     """Refuse entries that share bytes: so a few kilobytes are made to expand to petabytes (D. Fifield, A better zip
     bomb, 2019). Pythons before 3.11.9 do not notice."""
-    ordered = sorted(entries, key=lambda one: one.header_offset)
-    for info, start in zip(ordered, [*(one.header_offset for one in ordered), end][1:], strict=True):
-        if info.header_offset + _HEADER + info.compress_size > start:
-            raise Refused("overlap", entry=info.filename)
+    sorted_infos = sorted(infos, key=lambda zip_info: zip_info.header_offset)
+    for info, next_start in zip(
+        sorted_infos, [*(zip_info.header_offset for zip_info in sorted_infos), directory_start][1:], strict=True
+    ):
+        if info.header_offset + _MIN_HEADER_BYTES + info.compress_size > next_start:
+            raise ArchiveError("overlap", entry=info.filename)
 
 
-def _said(cause: BaseException) -> str:
+def _error_text(cause: BaseException) -> str:
     return str(cause or type(cause).__name__).rstrip(".")

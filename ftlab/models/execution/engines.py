@@ -19,20 +19,20 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ftlab.config.backbones import Backbone
-from ftlab.models.execution.fuse_batchnorm import fold
-from ftlab.models.execution.micro_batches import Portions
+from ftlab.config.backbones import BackboneSpec
+from ftlab.models.execution.fuse_batchnorm import fuse_conv_batchnorm
+from ftlab.models.execution.micro_batches import MicroBatcher
 
 TORCH, ONNX = "torch", "onnxruntime"
-WORTH = 256
+MIN_ONNX_VIEWS = 256
 """Looks at pictures below which no other engine than torch is tried: exporting a model takes seconds."""
-_FASTER = 1.2
+MIN_ONNX_SPEEDUP = 1.2
 """Times as fast as torch that another engine must be: less is noise."""
-_SAME = 1e-3
+_MAX_RELATIVE_ERROR = 1e-3
 """Largest difference to torch's features, as a share of the largest of them."""
-_LARGEST = 60_000_000
+_MAX_EXPORT_PARAMETERS = 60_000_000
 """Parameters of a model that is exported: a graph holds all of them, more than once while it is made."""
-_OPSET = 17
+_ONNX_OPSET = 17
 
 
 class Engine(Protocol):
@@ -48,33 +48,35 @@ class Engine(Protocol):
         """uint8 [B, 3, side, side] on the processor -> float32 [B, D] there."""
 
 
-class Torch:
+class TorchEngine:
     """The folded backbone, in torch."""
 
     name = TORCH
 
-    def __init__(self, backbone: nn.Module, normalise: Callable[[Tensor], Tensor], device: torch.device) -> None:
+    def __init__(self, backbone: nn.Module, normalize: Callable[[Tensor], Tensor], device: torch.device) -> None:
         """
         Args:
             backbone: float32 [B, 3, side, side] -> [B, D]; it is copied, and left as it is.
-            normalise: uint8 [B, 3, side, side] -> float32, same shape.
+            normalize: uint8 [B, 3, side, side] -> float32, same shape.
             device: where it runs.
         """
-        self.normalise, self.device = normalise, device
-        self.layout = torch.channels_last if _has_convolutions(backbone) else torch.contiguous_format
-        self.folded = fold(backbone).to(device).to(memory_format=self.layout)
-        self.portions = Portions()
+        self.normalize, self.device = normalize, device
+        self.memory_format = torch.channels_last if _has_convolutions(backbone) else torch.contiguous_format
+        self.fused_backbone = fuse_conv_batchnorm(backbone).to(device).to(memory_format=self.memory_format)
+        self.micro_batcher = MicroBatcher()
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        return torch.cat(self.portions.over(len(pixels), lambda some: self._look(pixels[some])))
+        return torch.cat(
+            self.micro_batcher.run_in_slices(len(pixels), lambda batch_slice: self._run_batch(pixels[batch_slice]))
+        )
 
-    def _look(self, pixels: Tensor) -> Tensor:
+    def _run_batch(self, pixels: Tensor) -> Tensor:
         with torch.inference_mode():
-            batch = self.normalise(pixels.to(self.device, non_blocking=True))
-            return self.folded(batch.contiguous(memory_format=self.layout)).float().cpu()
+            batch = self.normalize(pixels.to(self.device, non_blocking=True))
+            return self.fused_backbone(batch.contiguous(memory_format=self.memory_format)).float().cpu()
 
 
-class Onnx:
+class OnnxEngine:
     """The same as a graph of ONNX Runtime, its computations on the calling thread."""
 
     name = ONNX
@@ -92,120 +94,159 @@ class Onnx:
         return torch.from_numpy(vectors)
 
 
-def choose(
+def choose_engine(
     backbone: nn.Module,
-    row: Backbone,
-    normalise: Callable[[Tensor], Tensor],
-    side: int,
+    spec: BackboneSpec,
+    normalize: Callable[[Tensor], Tensor],
+    image_size: int,
     device: torch.device,
     *,
-    looks: int,
-    wanted: str = "auto",
+    view_count: int,
+    engine_name: str = "auto",
 ) -> Engine:
     """The engine for so many looks at pictures.
 
     Args:
-        backbone, normalise, device: as for `Torch`.
-        row: of the backbone.
-        side: pixels of the square that it sees.
-        looks: pictures times views.
-        wanted: `torch`, `onnxruntime`, or `auto` for the faster one. Where ONNX Runtime is not to be had, torch.
+        backbone, normalize, device: as for `TorchEngine`.
+        spec: of the backbone.
+        image_size: pixels of the square that it sees.
+        view_count: pictures times views.
+        engine_name: `torch`, `onnxruntime`, or `auto` for the faster one. Where ONNX Runtime is not to be had, torch.
     """
-    plain = Torch(backbone, normalise, device)
-    if likely(row, device, looks=looks, wanted=wanted) == TORCH:
-        return plain
-    pixels = torch.randint(0, 256, (4, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    graph = export(plain.folded, normalise, pixels)
+    torch_engine = TorchEngine(backbone, normalize, device)
+    if expected_engine(spec, device, view_count=view_count, engine_name=engine_name) == TORCH:
+        return torch_engine
+    pixels = torch.randint(
+        0, 256, (4, 3, image_size, image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    graph = export_onnx(torch_engine.fused_backbone, normalize, pixels)
     if graph is None:
-        return plain
-    other, threads = Onnx(graph), torch.get_num_threads()
+        return torch_engine
+    onnx_engine, thread_count = OnnxEngine(graph), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        ours, theirs = plain(pixels), other(pixels)
-        if not torch.allclose(ours, theirs, rtol=0, atol=_SAME * float(ours.abs().max())):
-            return plain
-        return other if wanted == ONNX or _seconds(plain, pixels) > _FASTER * _seconds(other, pixels) else plain
+        torch_features, onnx_features = torch_engine(pixels), onnx_engine(pixels)
+        if not torch.allclose(
+            torch_features, onnx_features, rtol=0, atol=_MAX_RELATIVE_ERROR * float(torch_features.abs().max())
+        ):
+            return torch_engine
+        return (
+            onnx_engine
+            if engine_name == ONNX
+            or time_engine(torch_engine, pixels) > MIN_ONNX_SPEEDUP * time_engine(onnx_engine, pixels)
+            else torch_engine
+        )
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(thread_count)
 
 
-def likely(row: Backbone, device: torch.device, *, looks: int, wanted: str = "auto") -> str:
-    """The name of the engine that `choose` tries, and takes where it is the same and faster."""
-    possible = device.type == "cpu" and row.parameters <= _LARGEST and find_spec("onnxruntime") and find_spec("onnx")
-    if not possible or wanted == TORCH or (wanted == "auto" and (looks < WORTH or not row.convolutional)):
+def expected_engine(spec: BackboneSpec, device: torch.device, *, view_count: int, engine_name: str = "auto") -> str:
+    """The name of the engine that `choose_engine` tries, and takes where it is the same and faster."""
+    can_use_onnx = (
+        device.type == "cpu"
+        and spec.parameters <= _MAX_EXPORT_PARAMETERS
+        and find_spec("onnxruntime")
+        and find_spec("onnx")
+    )
+    if (
+        not can_use_onnx
+        or engine_name == TORCH
+        or (engine_name == "auto" and (view_count < MIN_ONNX_VIEWS or not spec.convolutional))
+    ):
         return TORCH
     return ONNX
 
 
-def export(folded: nn.Module, normalise: Callable[[Tensor], Tensor], pixels: Tensor) -> bytes | None:
+def export_onnx(backbone: nn.Module, normalize: Callable[[Tensor], Tensor], pixels: Tensor) -> bytes | None:
     """A graph from uint8 `pixels` [B, 3, side, side] to float32 `features` [B, D] for any B; None where torch cannot
     make one.
 
     Args:
-        folded: a backbone in evaluation, on the processor.
+        backbone: a backbone in evaluation, on the processor.
         pixels: an example.
     """
-    module, file = _Whole(_padded(folded, normalise(pixels)), normalise).eval(), io.BytesIO()
-    names = {"input_names": ["pixels"], "output_names": ["features"]}
-    free = {"pixels": {0: "count"}, "features": {0: "count"}}
+    module, file = (
+        _NormalizedBackbone(_make_padding_static(backbone, normalize(pixels)), normalize).eval(),
+        io.BytesIO(),
+    )
+    dynamic_axes = {"pixels": {0: "count"}, "features": {0: "count"}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that this exporter is the older one: the newer needs a larger package
-            torch.onnx.export(module, (pixels,), file, dynamo=False, dynamic_axes=free, opset_version=_OPSET, **names)  # type: ignore[arg-type]
+            torch.onnx.export(
+                module,
+                (pixels,),
+                file,  # type: ignore[arg-type]
+                dynamo=False,
+                input_names=["pixels"],
+                output_names=["features"],
+                dynamic_axes=dynamic_axes,
+                opset_version=_ONNX_OPSET,
+            )
     except (RuntimeError, TypeError, ValueError, NotImplementedError):
         return None
     return file.getvalue()
 
 
-class _Whole(nn.Module):
-    def __init__(self, backbone: nn.Module, normalise: Callable[[Tensor], Tensor]) -> None:
+class _NormalizedBackbone(nn.Module):
+    def __init__(self, backbone: nn.Module, normalize: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.backbone, self.normalise = backbone, normalise
+        self.backbone, self.normalize = backbone, normalize
 
     def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.backbone(self.normalise(pixels))
+        features: Tensor = self.backbone(self.normalize(pixels))
         return features
 
 
-def _padded(module: nn.Module, example: Tensor) -> nn.Module:
+def _make_padding_static(module: nn.Module, example: Tensor) -> nn.Module:
     """A copy in which timm's convolutions with TensorFlow's padding, which work it out for each picture, have that of
     the example's size: a graph runs twice as fast with it."""
-    made = copy.deepcopy(module)
+    padded_module = copy.deepcopy(module)
     sizes: dict[str, tuple[int, int]] = {}
     hooks = [
-        part.register_forward_pre_hook(lambda _, given, name=name: sizes.update({name: tuple(given[0].shape[2:])}))
-        for name, part in made.named_modules()
-        if type(part).__name__ == "Conv2dSame"
+        submodule.register_forward_pre_hook(
+            lambda _, inputs, name=name: sizes.update({name: tuple(inputs[0].shape[2:])})
+        )
+        for name, submodule in padded_module.named_modules()
+        if type(submodule).__name__ == "Conv2dSame"
     ]
     with torch.inference_mode():
-        made(example[:1])
+        padded_module(example[:1])
     for hook in hooks:
         hook.remove()
     for name, size in sizes.items():
-        same = made.get_submodule(name)
-        assert isinstance(same, nn.Conv2d)
+        same_conv = padded_module.get_submodule(name)
+        assert isinstance(same_conv, nn.Conv2d)
         pads: list[int] = []
-        for pixels, kernel, stride, dilation in zip(size, same.kernel_size, same.stride, same.dilation, strict=True):
-            needed = max(0, (math.ceil(pixels / stride) - 1) * stride + dilation * (kernel - 1) + 1 - pixels)
-            pads = [needed // 2, needed - needed // 2, *pads]  # the last dimension comes first
-        plain = nn.Conv2d(same.in_channels, same.out_channels, 1, groups=same.groups, bias=same.bias is not None)
-        plain.kernel_size, plain.stride, plain.dilation = same.kernel_size, same.stride, same.dilation
-        plain.weight, plain.bias = same.weight, same.bias
-        made.set_submodule(name, nn.Sequential(nn.ZeroPad2d((pads[0], pads[1], pads[2], pads[3])), plain))
-    return made.eval()
+        for length, kernel, stride, dilation in zip(
+            size, same_conv.kernel_size, same_conv.stride, same_conv.dilation, strict=True
+        ):
+            total_padding = max(0, (math.ceil(length / stride) - 1) * stride + dilation * (kernel - 1) + 1 - length)
+            pads = [total_padding // 2, total_padding - total_padding // 2, *pads]  # the last dimension comes first
+        plain_conv = nn.Conv2d(
+            same_conv.in_channels, same_conv.out_channels, 1, groups=same_conv.groups, bias=same_conv.bias is not None
+        )
+        plain_conv.kernel_size, plain_conv.stride, plain_conv.dilation = (
+            same_conv.kernel_size,
+            same_conv.stride,
+            same_conv.dilation,
+        )
+        plain_conv.weight, plain_conv.bias = same_conv.weight, same_conv.bias
+        padded_module.set_submodule(name, nn.Sequential(nn.ZeroPad2d((pads[0], pads[1], pads[2], pads[3])), plain_conv))
+    return padded_module.eval()
 
 
-def _seconds(engine: Engine, pixels: Tensor) -> float:
+def time_engine(engine: Engine, pixels: Tensor) -> float:
     """Of a look at one picture, the fastest of these."""
-    taken = []
-    for picture in pixels:
-        began = time.monotonic()
-        engine(picture[None])
-        taken.append(time.monotonic() - began)
-    return min(taken)
+    durations = []
+    for image in pixels:
+        start_time = time.monotonic()
+        engine(image[None])
+        durations.append(time.monotonic() - start_time)
+    return min(durations)
 
 
-def fingerprint(backbone: nn.Module) -> str:
+def hash_parameters(backbone: nn.Module) -> str:
     """SHA-256 in hex over the names and the values of a network: two equal ones compute the same."""
     digest = hashlib.sha256()
     for name, value in backbone.state_dict().items():
@@ -215,4 +256,4 @@ def fingerprint(backbone: nn.Module) -> str:
 
 
 def _has_convolutions(module: nn.Module) -> bool:
-    return sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1
+    return sum(isinstance(submodule, nn.Conv2d) for submodule in module.modules()) > 1

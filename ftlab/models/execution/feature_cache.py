@@ -14,37 +14,39 @@ import torch
 from torch import Tensor
 
 from ftlab.core import user_dirs
-from ftlab.core.kv_cache import Cache
+from ftlab.core.kv_cache import DiskCache
 
-BUDGET = 2000
+DEFAULT_BUDGET_MB = 2000
 """Megabytes (10^6 bytes) that the file may have; `FTLAB_FEATURES_MB` says another number, 0 keeps nothing."""
 
 
-class Store:
-    """A file of features; see `Cache`."""
+class FeatureCache:
+    """A file of features; see `DiskCache`."""
 
-    def __init__(self, file: Path, budget: int) -> None:
-        self.cache = Cache(file, budget)
+    def __init__(self, file: Path, budget_bytes: int) -> None:
+        self.cache = DiskCache(file, budget_bytes)
 
     @property
     def file(self) -> Path:
         """Where they are; it need not be there yet."""
-        return self.cache.file
+        return self.cache.path
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Tensor]:
         """float32 [D] by key, of those that are kept."""
-        found = self.cache.get(keys)
-        return {key: torch.from_numpy(np.frombuffer(value, np.float32).copy()) for key, value in found.items()}
+        stored_values = self.cache.get(keys)
+        return {key: torch.from_numpy(np.frombuffer(value, np.float32).copy()) for key, value in stored_values.items()}
 
-    def put(self, rows: Sequence[tuple[bytes, Tensor]]) -> None:
+    def put(self, entries: Sequence[tuple[bytes, Tensor]]) -> None:
         """Keep float32 [D] by key, and let go of what was not used longest."""
-        self.cache.put([(key, vector.numpy().tobytes()) for key, vector in rows])
+        self.cache.put([(key, vector.numpy().tobytes()) for key, vector in entries])
 
 
-def of_home() -> Store | None:
+def open_feature_cache() -> FeatureCache | None:
     """The store of this person; None where nothing is to be kept."""
     try:
-        budget = int(os.environ.get("FTLAB_FEATURES_MB", BUDGET))
+        budget_mb = int(os.environ.get("FTLAB_FEATURES_MB", DEFAULT_BUDGET_MB))
     except ValueError:
-        budget = BUDGET
-    return Store(user_dirs.home() / "features.sqlite", budget * 1_000_000) if budget > 0 else None
+        budget_mb = DEFAULT_BUDGET_MB
+    return (
+        FeatureCache(user_dirs.get_ftlab_home() / "features.sqlite", budget_mb * 1_000_000) if budget_mb > 0 else None
+    )

@@ -16,27 +16,27 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 from ftlab.data.loading import thread_pool
-from ftlab.data.loading.loader import batches
+from ftlab.data.loading.loader import load_batches
 from ftlab.models.execution.engines import Engine
-from ftlab.models.execution.feature_cache import Store
+from ftlab.models.execution.feature_cache import FeatureCache
 
-_PIECE = 4
+_CPU_CHUNK_IMAGES = 4
 """Pictures a thread takes at once."""
-_AHEAD = 64
+_MAX_PENDING_CHUNKS = 64
 """Pieces that are under way or done and not yet asked for."""
-_CARD_BATCH = 64
-_KEEP = 2048
+_GPU_BATCH_SIZE = 64
+CACHE_BATCH_IMAGES = 2048
 """Pictures that are looked up, or kept, at a time."""
 
-Read = Callable[[int], Tensor]
+ReadViews = Callable[[int], Tensor]
 """index -> the views of its picture, uint8 [V, 3, side, side]."""
-Views = tuple[list[int], Tensor, list[tuple[int, PictureError]]]
-Whole = Callable[[Sequence[list[int]]], Iterator[Views]]
+ViewBatch = tuple[list[int], Tensor, list[tuple[int, ImageError]]]
+ReadBatches = Callable[[Sequence[list[int]]], Iterator[ViewBatch]]
 """Pieces of indices -> of each: those that could be read, their views on the device, uint8 [V, B, 3, side, side], and
 the others with the reason."""
-Keys = Callable[[int], list[bytes] | None]
+GetCacheKeys = Callable[[int], list[bytes] | None]
 """index -> what the features of its views are kept by."""
 
 
@@ -48,28 +48,28 @@ class Features:
         vectors: float32 [V, N, D] on the processor, N the pictures that could be read.
         indices: their positions in the split.
         skipped: positions that could not be read, and why.
-        kept: how many of the pictures were known from before.
+        cached_count: how many of the pictures were known from before.
     """
 
     vectors: Tensor
     indices: list[int]
-    skipped: list[tuple[int, PictureError]]
-    kept: int = 0
+    skipped: list[tuple[int, ImageError]]
+    cached_count: int = 0
 
 
-def compute(
+def compute_features(
     engine: Engine,
-    count: int,
-    views: int,
-    read: Read,
+    image_count: int,
+    view_count: int,
+    read_views: ReadViews,
     device: torch.device,
-    workers: int,
-    store: Store | None = None,
-    keys: Keys = lambda index: None,
+    num_workers: int,
+    cache: FeatureCache | None = None,
+    get_keys: GetCacheKeys = lambda index: None,
     *,
-    whole: Whole | None = None,
+    read_batches: ReadBatches | None = None,
     rank: int = 0,
-    world: int = 1,
+    world_size: int = 1,
 ) -> Iterator[int | Features]:
     """Pictures done so far, as they are done; at last the features.
 
@@ -78,165 +78,190 @@ def compute(
 
     Args:
         engine: runs the backbone.
-        count: N, pictures in the split.
-        views: V, see `transforms.view`.
-        read: gives the views of one picture.
+        image_count: N, pictures in the split.
+        view_count: V, see `transforms.view`.
+        read_views: gives the views of one picture.
         device: where the engine computes.
-        workers: threads.
-        store: of features that were computed before.
-        keys: what those of a picture's views are kept by; None for one that is not to be looked up.
-        whole: gives batches of views to a card, instead of `read` on threads.
-        rank, world: number of the process, from 0, and how many there are.
+        num_workers: threads.
+        cache: of features that were computed before.
+        get_keys: what those of a picture's views are kept by; None for one that is not to be looked up.
+        read_batches: gives batches of views to a card, instead of `read_views` on threads.
+        rank, world_size: number of the process, from 0, and how many there are.
     """
-    table = _Table(views, count)
-    named = (yield from _kept(table, store, keys, workers)) if store else {}
-    kept = table.filled
-    new: list[tuple[bytes, Tensor]] = []
-    skipped: list[tuple[int, PictureError]] = []
-    pinned = device.type == "cuda"
-    shares = [table.missing()[number::world] for number in range(world)]
-    parts = 0
+    table = _FeatureTable(view_count, image_count)
+    uncached_keys = (yield from _fill_from_cache(table, cache, get_keys, num_workers)) if cache else {}
+    cached_count = table.filled_count
+    new_entries: list[tuple[bytes, Tensor]] = []
+    skipped: list[tuple[int, ImageError]] = []
+    pin_memory = device.type == "cuda"
+    rank_indices = [table.missing_indices()[process_rank::world_size] for process_rank in range(world_size)]
+    chunk_count = 0
     if device.type == "cpu":
-        work = _on_processor(shares[rank], views, read, engine, workers)
+        feature_batches = _extract_on_cpu(rank_indices[rank], view_count, read_views, engine, num_workers)
     else:
-        whole = whole or partial(_by_threads, read=read, workers=workers, pinned=pinned)
-        work = _on_card(whole(_pieces(shares[rank], _CARD_BATCH)), views, engine)
-    for indices, vectors, refused in work:
-        for index, own in zip(indices, vectors.unbind(1), strict=True):
-            table.put(index, own)
-            if index in named:
-                new += zip(named[index], own, strict=True)
-        skipped += refused
-        if store and len(new) >= _KEEP:  # a training that is ended now begins from there
-            store.put(new)
-            new = []
-        yield table.filled + len(skipped)
-        parts += 1
-    for _ in range(parts, len(_pieces(shares[0], _PIECE if device.type == "cpu" else _CARD_BATCH))):
-        yield table.filled + len(skipped)  # the first has a picture more, and so perhaps a piece
-    if store:
-        store.put(new)
-    order = table.order()
-    yield Features(table.compact(), order, skipped, kept)
+        read_batches = read_batches or partial(
+            read_view_batches, read_views=read_views, num_workers=num_workers, pin_memory=pin_memory
+        )
+        feature_batches = extract_on_gpu(
+            read_batches(split_into_chunks(rank_indices[rank], _GPU_BATCH_SIZE)), view_count, engine
+        )
+    for indices, vectors, failures in feature_batches:
+        for index, image_features in zip(indices, vectors.unbind(1), strict=True):
+            table.put(index, image_features)
+            if index in uncached_keys:
+                new_entries += zip(uncached_keys[index], image_features, strict=True)
+        skipped += failures
+        if cache and len(new_entries) >= CACHE_BATCH_IMAGES:  # a training that is ended now begins from there
+            cache.put(new_entries)
+            new_entries = []
+        yield table.filled_count + len(skipped)
+        chunk_count += 1
+    for _ in range(
+        chunk_count,
+        len(split_into_chunks(rank_indices[0], _CPU_CHUNK_IMAGES if device.type == "cpu" else _GPU_BATCH_SIZE)),
+    ):
+        yield table.filled_count + len(skipped)  # the first has a picture more, and so perhaps a piece
+    if cache:
+        cache.put(new_entries)
+    order = table.filled_indices()
+    yield Features(table.compact_vectors(), order, skipped, cached_count)
 
 
-def kept(store: Store, keys: Keys, count: int, views: int, workers: int) -> Iterator[int | Features]:
-    """Pictures found so far; at last the features of N = `count` pictures, if those of all of them are kept. See
-    `compute`."""
-    table = _Table(views, count)
-    for done, filled in enumerate(_kept(table, store, keys, workers), start=1):
-        if filled < min(count, done * _KEEP):
+def load_cached_features(
+    cache: FeatureCache, get_keys: GetCacheKeys, image_count: int, view_count: int, num_workers: int
+) -> Iterator[int | Features]:
+    """Pictures found so far; at last the features of N = `image_count` pictures, if those of all of them are kept. See
+    `compute_features`."""
+    table = _FeatureTable(view_count, image_count)
+    for chunk_number, filled_count in enumerate(_fill_from_cache(table, cache, get_keys, num_workers), start=1):
+        if filled_count < min(image_count, chunk_number * CACHE_BATCH_IMAGES):
             return
-        yield filled
-    yield Features(table.compact(), table.order(), [], count)
+        yield filled_count
+    yield Features(table.compact_vectors(), table.filled_indices(), [], image_count)
 
 
-class _Table:
+class _FeatureTable:
     """Features as they come, in one piece of memory from the start: what is gathered first and joined then takes
     twice as much."""
 
-    def __init__(self, views: int, count: int) -> None:
-        self._vectors, self._views = torch.empty(views, 0, 0), views
-        self._there = torch.zeros(count, dtype=torch.bool)
-        self.filled = 0
+    def __init__(self, view_count: int, image_count: int) -> None:
+        self._vectors, self._view_count = torch.empty(view_count, 0, 0), view_count
+        self._is_filled = torch.zeros(image_count, dtype=torch.bool)
+        self.filled_count = 0
 
-    def put(self, index: int, own: Tensor) -> None:
+    def put(self, index: int, image_features: Tensor) -> None:
         """Features float32 [V, D] of one picture."""
-        if not self.filled:
-            self._vectors = torch.empty(self._views, len(self._there), own.shape[1])
-        self._vectors[:, index] = own
-        self._there[index] = True
-        self.filled += 1
+        if not self.filled_count:
+            self._vectors = torch.empty(self._view_count, len(self._is_filled), image_features.shape[1])
+        self._vectors[:, index] = image_features
+        self._is_filled[index] = True
+        self.filled_count += 1
 
-    def missing(self) -> list[int]:
-        return torch.nonzero(~self._there).flatten().tolist()
+    def missing_indices(self) -> list[int]:
+        return torch.nonzero(~self._is_filled).flatten().tolist()
 
-    def order(self) -> list[int]:
-        return torch.nonzero(self._there).flatten().tolist()
+    def filled_indices(self) -> list[int]:
+        return torch.nonzero(self._is_filled).flatten().tolist()
 
-    def compact(self) -> Tensor:
+    def compact_vectors(self) -> Tensor:
         """float32 [V, N, D] of what is there, in order. Gaps are closed in place: every row moves down, if at all."""
-        order = torch.nonzero(self._there).flatten()
-        if len(order) < len(self._there):
-            for start in range(0, len(order), _KEEP):
-                some = order[start : start + _KEEP]
-                self._vectors[:, start : start + len(some)] = self._vectors[:, some]
+        order = torch.nonzero(self._is_filled).flatten()
+        if len(order) < len(self._is_filled):
+            for start in range(0, len(order), CACHE_BATCH_IMAGES):
+                source_indices = order[start : start + CACHE_BATCH_IMAGES]
+                self._vectors[:, start : start + len(source_indices)] = self._vectors[:, source_indices]
         return self._vectors[:, : len(order)]
 
 
-def _kept(table: _Table, store: Store, keys: Keys, workers: int) -> Generator[int, None, dict[int, list[bytes]]]:
+def _fill_from_cache(
+    table: _FeatureTable, cache: FeatureCache, get_keys: GetCacheKeys, num_workers: int
+) -> Generator[int, None, dict[int, list[bytes]]]:
     """Puts the features that are kept into the table, and tells how many are there. The generator's value: the keys of
     the pictures that can be looked up and are not kept, by index."""
-    named: dict[int, list[bytes]] = {}
-    wanted = table.missing()
-    with ThreadPoolExecutor(workers, "keys") as pool:
-        for start in range(0, len(wanted), _KEEP):
-            some = wanted[start : start + _KEEP]
-            found = {index: own for index, own in zip(some, pool.map(keys, some), strict=True) if own}
-            rows = store.get([key for own in found.values() for key in own])
-            for index, own in found.items():
-                if all(key in rows for key in own):
-                    table.put(index, torch.stack([rows[key] for key in own]))
+    uncached_keys: dict[int, list[bytes]] = {}
+    missing_indices = table.missing_indices()
+    with ThreadPoolExecutor(num_workers, "keys") as pool:
+        for start in range(0, len(missing_indices), CACHE_BATCH_IMAGES):
+            batch_indices = missing_indices[start : start + CACHE_BATCH_IMAGES]
+            keys_by_index = {
+                index: image_keys
+                for index, image_keys in zip(batch_indices, pool.map(get_keys, batch_indices), strict=True)
+                if image_keys
+            }
+            cached_vectors = cache.get([key for image_keys in keys_by_index.values() for key in image_keys])
+            for index, image_keys in keys_by_index.items():
+                if all(key in cached_vectors for key in image_keys):
+                    table.put(index, torch.stack([cached_vectors[key] for key in image_keys]))
                 else:
-                    named[index] = own
-            yield table.filled
-    return named
+                    uncached_keys[index] = image_keys
+            yield table.filled_count
+    return uncached_keys
 
 
-Part = tuple[list[int], Tensor, list[tuple[int, PictureError]]]
+FeatureBatch = tuple[list[int], Tensor, list[tuple[int, ImageError]]]
 """Indices, their features float32 [V, B, D] on the processor, and those that could not be read."""
 
 
-def _on_processor(
-    wanted: Sequence[int], views: int, read: Read, run: Callable[[Tensor], Tensor], workers: int
-) -> Iterator[Part]:
-    def work(piece: list[int]) -> Part:
-        rows, indices, refused = [], [], []
-        for index in piece:
+def _extract_on_cpu(
+    image_indices: Sequence[int],
+    view_count: int,
+    read_views: ReadViews,
+    engine: Callable[[Tensor], Tensor],
+    num_workers: int,
+) -> Iterator[FeatureBatch]:
+    def extract_chunk(chunk: list[int]) -> FeatureBatch:
+        vectors, indices, failures = [], [], []
+        for index in chunk:
             try:
                 # Alone: its bits do not depend on which pictures are looked at beside it.
-                rows.append(torch.cat([run(view[None]) for view in read(index)]))
+                vectors.append(torch.cat([engine(view[None]) for view in read_views(index)]))
                 indices.append(index)
-            except PictureError as refusal:
-                refused.append((index, refusal))
-        if not rows:
-            return [], torch.empty(views, 0, 0), refused
-        return indices, torch.stack(rows, dim=1), refused
+            except ImageError as error:
+                failures.append((index, error))
+        if not vectors:
+            return [], torch.empty(view_count, 0, 0), failures
+        return indices, torch.stack(vectors, dim=1), failures
 
-    with thread_pool.of_one(workers, "features") as pool:
-        waiting: deque[Future[Part]] = deque()
-        for piece in _pieces(wanted, _PIECE):
-            waiting.append(pool.submit(work, piece))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    with thread_pool.open_worker_pool(num_workers, "features") as pool:
+        pending: deque[Future[FeatureBatch]] = deque()
+        for chunk in split_into_chunks(image_indices, _CPU_CHUNK_IMAGES):
+            pending.append(pool.submit(extract_chunk, chunk))
+            if len(pending) > _MAX_PENDING_CHUNKS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _on_card(
-    made: Iterator[Views],
-    views: int,
-    run: Callable[[Tensor], Tensor],
-) -> Iterator[Part]:
-    for indices, pixels, skipped in made:
+def extract_on_gpu(
+    view_batches: Iterator[ViewBatch],
+    view_count: int,
+    engine: Callable[[Tensor], Tensor],
+) -> Iterator[FeatureBatch]:
+    for indices, pixels, skipped in view_batches:
         yield (
             indices,
-            torch.stack([_full(run, view) for view in pixels]) if indices else torch.empty(views, 0, 0),
+            torch.stack([_run_padded_batch(engine, view) for view in pixels])
+            if indices
+            else torch.empty(view_count, 0, 0),
             skipped,
         )
 
 
-def _full(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-    """What `run` gives for some pictures, as the first of a whole batch: a card takes a second or two to find its
+def _run_padded_batch(engine: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """What `engine` gives for some pictures, as the first of a whole batch: a card takes a second or two to find its
     kernels for a batch of another size."""
-    lacking = _CARD_BATCH - len(pixels)
-    return run(torch.cat([pixels, pixels[:1].expand(lacking, -1, -1, -1)]) if lacking > 0 else pixels)[: len(pixels)]
+    padding_count = _GPU_BATCH_SIZE - len(pixels)
+    return engine(torch.cat([pixels, pixels[:1].expand(padding_count, -1, -1, -1)]) if padding_count > 0 else pixels)[
+        : len(pixels)
+    ]
 
 
-def _by_threads(pieces: Sequence[list[int]], read: Read, workers: int, *, pinned: bool) -> Iterator[Views]:
-    for batch in batches(pieces, read, workers, pinned=pinned):
+def read_view_batches(
+    chunks: Sequence[list[int]], read_views: ReadViews, num_workers: int, *, pin_memory: bool
+) -> Iterator[ViewBatch]:
+    for batch in load_batches(chunks, read_views, num_workers, pin_memory=pin_memory):
         yield batch.indices, batch.pixels.transpose(0, 1) if batch.indices else batch.pixels, batch.skipped
 
 
-def _pieces(wanted: Sequence[int], size: int) -> list[list[int]]:
-    return [list(wanted[start : start + size]) for start in range(0, len(wanted), size)]
+def split_into_chunks(indices: Sequence[int], chunk_size: int) -> list[list[int]]:
+    return [list(indices[start : start + chunk_size]) for start in range(0, len(indices), chunk_size)]

@@ -10,23 +10,25 @@ import torch
 from ftlab.core.errors import RunError
 
 T = TypeVar("T")
-_SAID = ("out of memory", "can't allocate memory", "not enough memory")
+_OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
 """How the allocators of devices other than CUDA's tell it, in a bare RuntimeError."""
 
 
-class Portions:
+class MicroBatcher:
     """How many pictures go through a device at once: any number, until its memory was too small for some."""
 
-    def __init__(self, most: int = 0, *, whole: bool = False) -> None:
+    def __init__(self, micro_batch_size: int = 0, *, is_indivisible: bool = False) -> None:
         """
         Args:
-            most: the largest portion, 0 for a whole batch whatever its size.
-            whole: batches must not be divided: other processes wait for one exchange of gradients a step.
+            micro_batch_size: the largest portion, 0 for a whole batch whatever its size.
+            is_indivisible: batches must not be divided: other processes wait for one exchange of gradients a step.
         """
-        self.most, self.whole = most, whole
+        self.micro_batch_size, self.is_indivisible = micro_batch_size, is_indivisible
 
-    def over(self, count: int, work: Callable[[slice], T], undo: Callable[[], object] = lambda: None) -> list[T]:
-        """What `work` gives for each portion of `count` pictures, in order.
+    def run_in_slices(
+        self, count: int, run_slice: Callable[[slice], T], undo: Callable[[], object] = lambda: None
+    ) -> list[T]:
+        """What `run_slice` gives for each portion of `count` pictures, in order.
 
         Where the memory does not hold a portion, what was done is undone and all of it done anew with portions half as
         large, now and from then on.
@@ -35,30 +37,30 @@ class Portions:
             RunError: the memory does not hold a single picture, or not a batch that must stay whole.
         """
         while True:
-            size = self.most or max(1, count)
+            size = self.micro_batch_size or max(1, count)
             try:
-                return [work(slice(start, start + size)) for start in range(0, max(1, count), size)]
+                return [run_slice(slice(start, start + size)) for start in range(0, max(1, count), size)]
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if size == 1:
                     raise RunError("run.memory") from error
-                if self.whole:
+                if self.is_indivisible:
                     raise RunError("run.memory_batch", count=count) from error
             # Outside the handler: what the failed pass holds is let go only there.
-            self.most = -(-min(size, count) // 2)
+            self.micro_batch_size = -(-min(size, count) // 2)
             undo()
-            _release()
+            _empty_device_cache()
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device's memory, or the machine's, is too small."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID)
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY_MESSAGES)
 
 
-def _release() -> None:
+def _empty_device_cache() -> None:
     """Let the device's allocator give back what it keeps for later: its pieces have the wrong size now."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -12,25 +12,28 @@ from torch import Tensor
 
 from ftlab.data.loading import thread_pool
 
-_PIECE = 4
+_EVAL_MICRO_BATCH_SIZE = 4
 """Pictures a thread takes at once: what they are made into between layers then fits a core's cache."""
 
-Look = Callable[[slice], Tensor]
+ForwardSlice = Callable[[slice], Tensor]
 """Some pictures of a batch -> [b, …] of them."""
 
 
 @contextmanager
-def abreast(device: torch.device) -> Iterator[Callable[[Look, slice], Tensor]]:
-    """What applies a `Look` to a part of a batch: in one go on a card, or where torch has one thread; else by as many
+def open_parallel_forward(device: torch.device) -> Iterator[Callable[[ForwardSlice, slice], Tensor]]:
+    """What applies a `ForwardSlice` to a part of a batch: in one go on a card, or where torch has one thread; else by as many
     threads as torch has, a few pictures at a time. Which thread takes which does not change the bits."""
-    count = torch.get_num_threads()
-    if device.type != "cpu" or count == 1:
-        yield lambda look, some: look(some)
+    thread_count = torch.get_num_threads()
+    if device.type != "cpu" or thread_count == 1:
+        yield lambda forward_slice, batch_slice: forward_slice(batch_slice)
         return
-    with thread_pool.of_one(count, "abreast") as pool:
+    with thread_pool.open_worker_pool(thread_count, "abreast") as pool:
 
-        def apply(look: Look, some: slice) -> Tensor:
-            pieces = [slice(start, min(start + _PIECE, some.stop)) for start in range(some.start, some.stop, _PIECE)]
-            return torch.cat(list(pool.map(look, pieces)))
+        def run_in_parallel(forward_slice: ForwardSlice, batch_slice: slice) -> Tensor:
+            micro_batches = [
+                slice(start, min(start + _EVAL_MICRO_BATCH_SIZE, batch_slice.stop))
+                for start in range(batch_slice.start, batch_slice.stop, _EVAL_MICRO_BATCH_SIZE)
+            ]
+            return torch.cat(list(pool.map(forward_slice, micro_batches)))
 
-        yield apply
+        yield run_in_parallel

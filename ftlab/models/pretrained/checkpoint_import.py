@@ -19,72 +19,72 @@ from ftlab.runs import run_store
 if TYPE_CHECKING:
     from torch import Tensor
 
-PICKLED = frozenset((".pth", ".pt", ".ckpt", ".bin", ".tar"))
+PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".ckpt", ".bin", ".tar"))
 """Files of torch's own kind. What in them is more than tensors and plain values is refused, never run."""
-SUFFIXES = frozenset((".safetensors", *PICKLED))
+CHECKPOINT_SUFFIXES = frozenset((".safetensors", *PICKLE_SUFFIXES))
 
-_UNSAFE = re.compile(r"GLOBAL ([\w.]+)|TorchScript")
+_UNSAFE_PATTERN = re.compile(r"GLOBAL ([\w.]+)|TorchScript")
 
 
 @dataclass(frozen=True)
-class Stored:
+class ForeignCheckpoint:
     """What a file holds.
 
     Attributes:
         tensors: by name; what stands in containers has their names before its own.
-        parents: by the same name, the container it was found in, empty for the file itself.
+        containers: by the same name, the container it was found in, empty for the file itself.
     """
 
     tensors: dict[str, Tensor]
-    parents: dict[str, str] = field(default_factory=dict)
+    containers: dict[str, str] = field(default_factory=dict)
 
 
-def renames(text: str) -> list[tuple[str, str]]:
+def parse_renames(text: str) -> list[tuple[str, str]]:
     """The pairs of `OLD=NEW,…`.
 
     Raises:
         ConfigError: one is no pair.
     """
-    pairs = [one.strip() for one in text.split(",") if one.strip()]
-    for one in pairs:
-        if one.count("=") != 1 or one.startswith("="):
-            raise ConfigError("config.rename", pair=one)
-    return [(old, new) for old, _, new in (one.partition("=") for one in pairs)]
+    pairs = [pair.strip() for pair in text.split(",") if pair.strip()]
+    for pair in pairs:
+        if pair.count("=") != 1 or pair.startswith("="):
+            raise ConfigError("config.rename", pair=pair)
+    return [(old, new) for old, _, new in (pair.partition("=") for pair in pairs)]
 
 
-def resolve(settings: TrainConfig, root: Path | str) -> TrainConfig:
+def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     """The same settings with the whole path in `init`: of a file, or of the folder of a run.
 
     Args:
-        settings: as a person gave them; `init` is a file, a run's folder, or a run's name as `runs.find` takes it.
-        root: the folder of runs.
+        config: as a person gave them; `init` is a file, a run's folder, or a run's name as `runs.find` takes it.
+        runs_dir: the folder of runs.
 
     Raises:
         WeightsError: there is no such file, or it is of no kind that is read here.
         RunError: there is no such run, or it has no weights.
         ConfigError: `rename` is not of the form that it must have.
     """
-    if not settings.init:
-        return settings
-    renames(settings.rename)
-    given = Path(settings.init).expanduser()
+    if not config.init:
+        return config
+    parse_renames(config.rename)
+    requested_path = Path(config.init).expanduser()
     try:
-        place = given.absolute() if given.exists() else None
+        init_path = requested_path.absolute() if requested_path.exists() else None
     except (OSError, ValueError):  # a name that no file can have
-        place = None
-    if place is None:
-        if len(given.parts) > 1 or given.suffix.lower() in SUFFIXES:
-            raise WeightsError("init.missing", file=settings.init)
-        place = run_store.find(root, settings.init).path
-    if place.is_dir():
-        if not (place / "best.safetensors").is_file():
-            raise RunError("run.no_weights", run=place.name)
-    elif place.suffix.lower() not in SUFFIXES:
-        raise WeightsError("init.kind", file=place, kinds=", ".join(sorted(SUFFIXES)))
-    return replace(settings, init=str(place))
+        init_path = None
+    if init_path is None:
+        if len(requested_path.parts) > 1 or requested_path.suffix.lower() in CHECKPOINT_SUFFIXES:
+            raise WeightsError("init.missing", file=config.init)
+        init_path = run_store.find_run(runs_dir, config.init).path
+    if init_path.is_dir():
+        if not (init_path / "best.safetensors").is_file():
+            raise RunError("run.no_weights", run=init_path.name)
+    elif init_path.suffix.lower() not in CHECKPOINT_SUFFIXES:
+        raise WeightsError("init.kind", file=init_path, kinds=", ".join(sorted(CHECKPOINT_SUFFIXES)))
+    return replace(config, init=str(init_path))
 
 
-def fingerprint(file: Path) -> str:
+def compute_sha256(file: Path) -> str:
     """SHA-256 of a file, in hex.
 
     Raises:
@@ -97,21 +97,21 @@ def fingerprint(file: Path) -> str:
         raise WeightsError("init.unreadable", file=file, cause=cause.strerror or cause) from cause
 
 
-def read(file: Path) -> Stored:
+def read_checkpoint(file: Path) -> ForeignCheckpoint:
     """All tensors of a checkpoint. Nothing in it is run.
 
     Raises:
         WeightsError: it cannot be read, is damaged, holds more than weights, or holds none.
     """
-    found = Stored({})
-    for name, tensor, parent in _tensors(_load(file)):
-        found.tensors[name], found.parents[name] = tensor, parent
-    if not found.tensors:
+    checkpoint = ForeignCheckpoint({})
+    for name, tensor, container in _iter_tensors(_load_untrusted_file(file)):
+        checkpoint.tensors[name], checkpoint.containers[name] = tensor, container
+    if not checkpoint.tensors:
         raise WeightsError("init.empty", file=file)
-    return found
+    return checkpoint
 
 
-def _load(file: Path) -> Any:
+def _load_untrusted_file(file: Path) -> Any:
     """What the file holds, as its own format gives it."""
     import argparse
 
@@ -126,19 +126,19 @@ def _load(file: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     # Both raise nearly anything for a damaged file: EOFError, KeyError, their own kinds … It is the file's fault.
     except Exception as cause:
-        unsafe = _UNSAFE.search(str(cause))
-        if unsafe:
-            raise WeightsError("init.unsafe", file=file, what=unsafe[1] or unsafe[0]) from cause
-        raise WeightsError("init.damaged", file=file, cause=_first(cause)) from cause
+        unsafe_match = _UNSAFE_PATTERN.search(str(cause))
+        if unsafe_match:
+            raise WeightsError("init.unsafe", file=file, what=unsafe_match[1] or unsafe_match[0]) from cause
+        raise WeightsError("init.damaged", file=file, cause=_get_first_line(cause)) from cause
 
 
-def _first(cause: BaseException) -> str:
-    said = (str(cause) or type(cause).__name__).splitlines()[0].strip().rstrip(".:")
+def _get_first_line(cause: BaseException) -> str:
+    message = (str(cause) or type(cause).__name__).splitlines()[0].strip().rstrip(".:")
     # The advice that follows in torch's message would be to run what the file holds.
-    return said if len(said) < 120 and "weights_only" not in said else type(cause).__name__
+    return message if len(message) < 120 and "weights_only" not in message else type(cause).__name__
 
 
-def _tensors(node: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:
+def _iter_tensors(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:
     """(name, tensor, container) of all that lies in dictionaries with text for keys, however deep."""
     from torch import Tensor
 
@@ -146,6 +146,6 @@ def _tensors(node: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, A
         return
     for key, value in node.items():
         if isinstance(value, Tensor) and isinstance(key, str):
-            yield f"{name}{key}", value, name
+            yield f"{prefix}{key}", value, prefix
         elif isinstance(key, str):
-            yield from _tensors(value, f"{name}{key}.", depth + 1)
+            yield from _iter_tensors(value, f"{prefix}{key}.", depth + 1)

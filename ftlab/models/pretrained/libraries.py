@@ -6,9 +6,9 @@ from types import ModuleType
 
 from ftlab.core import lazy_import
 
-_MODULES = {"torchvision": "torchvision.models", "timm": "timm"}
+_MODULE_NAMES = {"torchvision": "torchvision.models", "timm": "timm"}
 
 
-def package(source: str) -> ModuleType:
+def import_library(source: str) -> ModuleType:
     """`torchvision.models` or `timm`, whichever is a row's source."""
-    return lazy_import.module(_MODULES[source])
+    return lazy_import.import_module(_MODULE_NAMES[source])

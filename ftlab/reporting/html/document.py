@@ -7,77 +7,92 @@ from pathlib import Path
 
 from ftlab import __version__
 from ftlab.core import messages
-from ftlab.core.html import Markup, join, tag
-from ftlab.data.images.thumbnails import thumbnails
+from ftlab.core.html import Markup, join_html, tag
+from ftlab.data.images.thumbnails import make_thumbnails
 from ftlab.evaluation import selection
-from ftlab.evaluation.evaluate import Inspection
-from ftlab.reporting.html import PARTS_CSS, parts
-from ftlab.reporting.html.parts import Say
+from ftlab.evaluation.evaluate import Evaluation
+from ftlab.reporting.html import PARTS_CSS_PATH, parts
+from ftlab.reporting.html.parts import ClassFormatter
 
-EACH = 24
+IMAGES_PER_KIND = 24
 """Pictures of each kind."""
-_CSS = Path(__file__).parent / "document.css"
+_DOCUMENT_CSS_PATH = Path(__file__).parent / "document.css"
 
 
-def name(pictures: str) -> str:
+def format_dataset_name(dataset_name: str) -> str:
     """What a person reads for the pictures of an outcome."""
-    return messages.text(f"inspect.of.{pictures.partition('-')[0]}")
+    return messages.get_text(f"inspect.of.{dataset_name.partition('-')[0]}")
 
 
-def document(found: Inspection, model: str, run: str, say: Say = str) -> str:
+def render_document(evaluation: Evaluation, model_title: str, run_name: str, format_class: ClassFormatter = str) -> str:
     """The whole file. Of paths only those below the folder of pictures are told.
 
     Args:
-        found: what is reported.
-        model: its title.
-        run: the run's name.
-        say: the classes' names for people.
+        evaluation: what is reported.
+        model_title: its title.
+        run_name: the run's name.
+        format_class: the classes' names for people.
     """
-    outcome = found.outcome
-    title = messages.text("report.title", model=model)
-    told = messages.text(
+    result = evaluation.result
+    title = messages.get_text("report.title", model=model_title)
+    subtitle = messages.get_text(
         "report.of",
-        split=name(outcome.pictures),
-        which=messages.text(f"inspect.weights.{outcome.which}"),
-        n=f"{len(outcome.labels):,}",
-        classes=f"{len(outcome.classes):,}",
+        split=format_dataset_name(result.dataset_name),
+        which=messages.get_text(f"inspect.weights.{result.weights_choice}"),
+        n=f"{len(result.labels):,}",
+        classes=f"{len(result.class_names):,}",
         date=time.strftime("%Y-%m-%d"),
     )
-    matrix = join([tag("p", messages.text("report.matrix"), class_="sub"), parts.matrix(found, say)])
+    matrix_content = join_html(
+        [
+            tag("p", messages.get_text("report.matrix"), class_="sub"),
+            parts.render_confusion_matrix(evaluation, format_class),
+        ]
+    )
     sections = [
-        _section("inspect.confusions", matrix),
-        _section(
-            "inspect.classes", join([tag("p", messages.text("report.class"), class_="sub"), _classes(found, say)])
+        _render_section("inspect.confusions", matrix_content),
+        _render_section(
+            "inspect.classes",
+            join_html(
+                [tag("p", messages.get_text("report.class"), class_="sub"), _render_classes(evaluation, format_class)]
+            ),
         ),
-        _section("inspect.calibration", parts.calibrated(found)),
-        *(_section(f"inspect.kind.{kind}", _pictures(found, kind, say)) for kind in selection.KINDS),
-        _section("report.how", tag("p", messages.text("report.interval"), class_="sub")),
+        _render_section("inspect.calibration", parts.render_calibration(evaluation)),
+        *(
+            _render_section(f"inspect.kind.{kind}", _render_images(evaluation, kind, format_class))
+            for kind in selection.SELECTION_KINDS
+        ),
+        _render_section("report.how", tag("p", messages.get_text("report.interval"), class_="sub")),
     ]
     head = tag(
         "head",
         Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         tag("title", title),
-        Markup(f"<style>{PARTS_CSS.read_text(encoding='utf-8')}{_CSS.read_text(encoding='utf-8')}</style>"),
+        Markup(
+            f"<style>{PARTS_CSS_PATH.read_text(encoding='utf-8')}{_DOCUMENT_CSS_PATH.read_text(encoding='utf-8')}</style>"
+        ),
     )
-    top = [tag("h1", title), tag("p", told, " · ", messages.text("report.run", run=run), class_="sub")]
-    foot = tag("footer", messages.text("report.by", version=__version__))
-    body = tag("body", *top, parts.scores(found), *sections, foot)
-    return f"<!doctype html>\n{tag('html', head, body, lang=messages.language())}\n"
+    heading = [tag("h1", title), tag("p", subtitle, " · ", messages.get_text("report.run", run=run_name), class_="sub")]
+    footer = tag("footer", messages.get_text("report.by", version=__version__))
+    body = tag("body", *heading, parts.render_scores(evaluation), *sections, footer)
+    return f"<!doctype html>\n{tag('html', head, body, lang=messages.current_language())}\n"
 
 
-def _section(key: str, content: Markup) -> Markup:
-    return tag("section", tag("h2", messages.text(key)), content)
+def _render_section(key: str, content: Markup) -> Markup:
+    return tag("section", tag("h2", messages.get_text(key)), content)
 
 
-def _classes(found: Inspection, say: Say) -> Markup:
-    return tag("div", parts.classes(found, say), class_="ft-scroll")
+def _render_classes(evaluation: Evaluation, format_class: ClassFormatter) -> Markup:
+    return tag("div", parts.render_class_table(evaluation, format_class), class_="ft-scroll")
 
 
-def _pictures(found: Inspection, kind: str, say: Say) -> Markup:
-    chosen = selection.of(kind, found.outcome, found.sure)
-    if not chosen:
-        return tag("p", messages.text("inspect.none_here"), class_="sub")
-    some = chosen[:EACH]
-    shown = messages.text("inspect.shown", shown=len(some), total=f"{len(chosen):,}")
-    sources = thumbnails([found.outcome.path(index) for index in some])
-    return join([tag("p", shown, class_="sub"), parts.grid(found, some, sources, say)])
+def _render_images(evaluation: Evaluation, kind: str, format_class: ClassFormatter) -> Markup:
+    selected = selection.select_images(kind, evaluation.result, evaluation.confidences)
+    if not selected:
+        return tag("p", messages.get_text("inspect.none_here"), class_="sub")
+    shown_indices = selected[:IMAGES_PER_KIND]
+    caption = messages.get_text("inspect.shown", shown=len(shown_indices), total=f"{len(selected):,}")
+    image_uris = make_thumbnails([evaluation.result.get_image_path(index) for index in shown_indices])
+    return join_html(
+        [tag("p", caption, class_="sub"), parts.render_image_grid(evaluation, shown_indices, image_uris, format_class)]
+    )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ftlab.core.errors import ConfigError
 from ftlab.data.dataset import class_names
-from ftlab.data.dataset.class_names import Names
+from ftlab.data.dataset.class_names import DisplayNames
 from ftlab.evaluation import csv_tables
-from ftlab.evaluation.evaluate import Inspection
+from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting import evaluation_plots, fonts
-from ftlab.reporting.html.document import document
+from ftlab.reporting.html.document import render_document
 
-NAMES = (
+REPORT_FILENAMES = (
     "report.html",
     "pictures.csv",
     "classes.csv",
@@ -24,47 +24,59 @@ NAMES = (
     "reliability.png",
 )
 
+_CSV_FORMATTERS = {
+    "pictures": csv_tables.format_image_table,
+    "classes": csv_tables.format_class_table,
+    "confusion": csv_tables.format_confusion_table,
+}
 
-def content(name: str, found: Inspection, model: str, run: str, known: Names) -> bytes:
-    """What a file of `NAMES` holds.
+
+def render_file(
+    filename: str, evaluation: Evaluation, model_title: str, run_name: str, display_names: DisplayNames
+) -> bytes:
+    """What a file of `REPORT_FILENAMES` holds.
 
     Args:
-        found: what is told.
-        model: its title.
-        run: the run's name.
-        known: the classes' names for people; tables have the classes' own.
+        evaluation: what is told.
+        model_title: its title.
+        run_name: the run's name.
+        display_names: the classes' names for people; tables have the classes' own.
     """
-    if name == "report.html":
-        return document(found, model, run, partial(class_names.say, names=known)).encode()
-    stem, _, ending = name.partition(".")
-    if ending == "csv":
+    if filename == "report.html":
+        return render_document(
+            evaluation, model_title, run_name, partial(class_names.get_display_name, names=display_names)
+        ).encode()
+    stem, _, suffix = filename.partition(".")
+    if suffix == "csv":
         # The mark at the beginning tells spreadsheets that it is UTF-8.
-        return str(getattr(csv_tables, stem)(found)).encode("utf-8-sig")
-    say = fonts.namer(known)
+        return _CSV_FORMATTERS[stem](evaluation).encode("utf-8-sig")
+    format_class = fonts.make_class_formatter(display_names)
     figure = {
-        "confusion": lambda: evaluation_plots.confusion_figure(found, say),
-        "classes": lambda: evaluation_plots.classes_figure(found, say),
-        "reliability": lambda: evaluation_plots.reliability_figure(found),
+        "confusion": lambda: evaluation_plots.plot_confusion_matrix(evaluation, format_class),
+        "classes": lambda: evaluation_plots.plot_class_metrics(evaluation, format_class),
+        "reliability": lambda: evaluation_plots.plot_reliability(evaluation),
     }[stem]()
     stream = io.BytesIO()
-    figure.savefig(stream, format=ending, dpi=120)
+    figure.savefig(stream, format=suffix, dpi=120)
     return stream.getvalue()
 
 
-def write(folder: Path, found: Inspection, model: str, run: str, known: Names) -> list[Path]:
+def write_report_files(
+    folder: Path, evaluation: Evaluation, model_title: str, run_name: str, display_names: DisplayNames
+) -> list[Path]:
     """All of them into a folder, which is made; what is there of the same names is replaced. For the rest see
-    `content`.
+    `render_file`.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    written = []
-    for name in NAMES:
-        file = folder / name
+    written_paths = []
+    for filename in REPORT_FILENAMES:
+        file_path = folder / filename
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content(name, found, model, run, known))
+            file_path.write_bytes(render_file(filename, evaluation, model_title, run_name, display_names))
         except OSError as cause:
-            raise ConfigError("config.out", file=file, cause=cause.strerror or cause) from cause
-        written.append(file)
-    return written
+            raise ConfigError("config.out", file=file_path, cause=cause.strerror or cause) from cause
+        written_paths.append(file_path)
+    return written_paths

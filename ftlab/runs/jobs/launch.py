@@ -25,122 +25,122 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs.directory import Run
 
-ADOPT = "FTLAB_RUN"
+RUN_FOLDER_ENV = "FTLAB_RUN"
 """Environment variable: the run directory, already made, that `train` shall use."""
-PATIENCE = 3.0
+TERMINATE_TIMEOUT_SECONDS = 3.0
 """Seconds that a process is given to end in order before it is ended by force."""
 
 
-def command(settings: TrainConfig, root: Path | str) -> list[str]:
+def build_train_command(config: TrainConfig, root: Path | str) -> list[str]:
     """The words of the command that trains with these settings, as a person would type them."""
-    return ["python", "-m", "ftlab", "train", *train_config.argv(settings), "--runs", str(root)]
+    return ["python", "-m", "ftlab", "train", *train_config.config_to_argv(config), "--runs", str(root)]
 
 
-def shown(words: list[str]) -> str:
+def format_command(arguments: list[str]) -> str:
     """A command as one line for the shell of this system."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
 
 
-def start(settings: TrainConfig, root: Path | str) -> Run:
+def start_training(config: TrainConfig, root: Path | str) -> Run:
     """A new run and its process.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    run = run_store.create(root, settings)
-    return _spawn(command(settings, root), run)
+    run = run_store.create_run(root, config)
+    return spawn_process(build_train_command(config, root), run)
 
 
-def resume(run: Run) -> Run:
+def resume_training(run: Run) -> Run:
     """Go on with a run that ended early.
 
     Raises:
         RunError: it is at work already, or it is finished.
     """
-    status = run.status()
-    if status in run_store.LIVE:
+    status = run.get_status()
+    if status in run_store.ACTIVE_STATUSES:
         raise RunError("run.busy", run=run.name)
     if status == "finished":
         raise RunError("run.finished", run=run.name)
-    return _spawn(["python", "-m", "ftlab", "resume", run.name, "--runs", str(run.path.parent)], run)
+    return spawn_process(["python", "-m", "ftlab", "resume", run.name, "--runs", str(run.path.parent)], run)
 
 
-def environment(**more: str) -> dict[str, str]:
+def build_environment(**variables: str) -> dict[str, str]:
     """The environment in which `python -m ftlab` finds this very ftlab, wherever it was started."""
-    here = str(Path(__file__).resolve().parents[3])
-    paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": paths, **more}
+    import_root = str(Path(__file__).resolve().parents[3])
+    python_path = os.pathsep.join(filter(None, [import_root, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": python_path, **variables}
 
 
-def apart() -> dict[str, Any]:
+def detached_popen_options() -> dict[str, Any]:
     """What makes a process outlive the one that starts it, for `subprocess.Popen`."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
 
 
-def end(run: Run) -> None:
+def terminate_run(run: Run) -> None:
     """End the process of a run and all that it started, whether it listens or not. What it saved stays.
 
     Raises:
         RunError: no process trains it, or the system does not let go of it.
     """
-    process = run.process()
+    process = run.find_process()
     if process is None:
         raise RunError("run.idle", run=run.name)
-    family = [process]
+    process_tree = [process]
     with suppress(psutil.Error):
-        family += process.children(recursive=True)
-    run.ask_end()
-    for how in (psutil.Process.terminate, psutil.Process.kill):
-        for one in family:
+        process_tree += process.children(recursive=True)
+    run.mark_force_stop()
+    for send_signal in (psutil.Process.terminate, psutil.Process.kill):
+        for member in process_tree:
             with suppress(psutil.Error):
-                how(one)
-        if _gone(family):
+                send_signal(member)
+        if _wait_until_gone(process_tree):
             return
     raise RunError("run.undead", run=run.name, pid=process.pid)
 
 
-def _gone(processes: list[psutil.Process]) -> bool:
+def _wait_until_gone(processes: list[psutil.Process]) -> bool:
     """Whether all are gone, as soon as they are or at the end of the patience. Not by waiting for them: their exit
     status belongs to whoever started them."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        if not any(map(_lives, processes)):
+    deadline = time.monotonic() + TERMINATE_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if not any(map(is_process_running, processes)):
             return True
         time.sleep(0.05)
     return False
 
 
-def _lives(process: psutil.Process) -> bool:
+def is_process_running(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
 
-def _spawn(words: list[str], run: Run) -> Run:
+def spawn_process(arguments: list[str], run: Run) -> Run:
     """The process outlives this one: it has a session of its own, and its output goes to a file."""
     # A crash inside a library leaves the lines of Python that led there.
-    told = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    python_variables = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     try:
-        with open(run.log, "ab") as log:
-            begin = log.seek(0, os.SEEK_END)
+        with open(run.log_path, "ab") as log:
+            log_offset = log.seek(0, os.SEEK_END)
             process = subprocess.Popen(
-                [sys.executable, *words[1:]],
+                [sys.executable, *arguments[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(**{ADOPT: str(run.path)}, **told),
-                **apart(),
+                env=build_environment(**{RUN_FOLDER_ENV: str(run.path)}, **python_variables),
+                **detached_popen_options(),
             )
     except OSError as cause:
         raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
     try:
-        run.hand_to(process.pid, begin)
+        run.set_owner(process.pid, log_offset)
     except OSError as cause:
         process.kill()
         process.wait()
         raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
-    threading.Thread(target=lambda: run.witness(process.pid, process.wait()), daemon=True).start()
+    threading.Thread(target=lambda: run.record_exit(process.pid, process.wait()), daemon=True).start()
     return run

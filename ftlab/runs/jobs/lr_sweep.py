@@ -12,60 +12,60 @@ from pathlib import Path
 
 import numpy as np
 
-from ftlab.config.train_config import TrainConfig, resolve
+from ftlab.config.train_config import TrainConfig, fill_defaults
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs import subprocess_query
 
-_LIMIT = 600.0
+_SWEEP_TIMEOUT_SECONDS = 600.0
 """Seconds after which a sweep is given up."""
-_REACH = 4
+_SMOOTHING_RADIUS_STEPS = 4
 """Steps on either side over which the losses are smoothed."""
-_WINDOW = 3
+_SLOPE_RADIUS_STEPS = 3
 """Steps on either side over which the slope is taken."""
-_FALL = 0.03
+_MIN_LOSS_DROP_FRACTION = 0.03
 """Share of the first losses by which they must fall at least, for a suggestion."""
 
 
 @dataclass(frozen=True)
-class Sweep:
+class LrSweep:
     """Learning rates in rising order, and the training loss of the batch at each, in nats. The last one or two may be
     where it broke off: there the loss has grown to several times its least."""
 
     rates: list[float]
     losses: list[float]
 
-    def smooth(self) -> list[float]:
+    def smooth_losses(self) -> list[float]:
         """The losses as a moving mean, centred so that it does not come late; of fewer steps at the ends."""
         count = len(self.losses)
-        around = [min(_REACH, at, count - 1 - at) for at in range(count)]
-        return [float(np.mean(self.losses[at - far : at + far + 1])) for at, far in enumerate(around)]
+        radii = [min(_SMOOTHING_RADIUS_STEPS, index, count - 1 - index) for index in range(count)]
+        return [float(np.mean(self.losses[index - radius : index + radius + 1])) for index, radius in enumerate(radii)]
 
-    def suggestion(self) -> float | None:
+    def suggest_learning_rate(self) -> float | None:
         """The rate at which the smoothed loss falls fastest by the rate's logarithm, to two digits; None where it does
         not fall."""
-        losses = np.array(self.smooth())
-        if len(losses) < 4 * _WINDOW:
+        losses = np.array(self.smooth_losses())
+        if len(losses) < 4 * _SLOPE_RADIUS_STEPS:
             return None
-        lowest = int(losses.argmin())
-        if losses[: 2 * _WINDOW].mean() - losses[lowest] < _FALL * losses[: 2 * _WINDOW].mean():
+        lowest_index = int(losses.argmin())
+        if losses[: 2 * _SLOPE_RADIUS_STEPS].mean() - losses[lowest_index] < _MIN_LOSS_DROP_FRACTION * losses[: 2 * _SLOPE_RADIUS_STEPS].mean():
             return None
-        where = np.log10(self.rates)
-        inside = range(_WINDOW, min(lowest + 1, len(losses) - _WINDOW))
+        log_rates = np.log10(self.rates)
+        candidates = range(_SLOPE_RADIUS_STEPS, min(lowest_index + 1, len(losses) - _SLOPE_RADIUS_STEPS))
         slopes = [
-            (losses[at + _WINDOW] - losses[at - _WINDOW]) / (where[at + _WINDOW] - where[at - _WINDOW]) for at in inside
+            (losses[index + _SLOPE_RADIUS_STEPS] - losses[index - _SLOPE_RADIUS_STEPS]) / (log_rates[index + _SLOPE_RADIUS_STEPS] - log_rates[index - _SLOPE_RADIUS_STEPS]) for index in candidates
         ]
         if not slopes or min(slopes) >= 0:
             return None
-        return float(f"{self.rates[inside[int(np.argmin(slopes))]]:.2g}")
+        return float(f"{self.rates[candidates[int(np.argmin(slopes))]]:.2g}")
 
 
-def find(config: TrainConfig, folder: Path | str, wanted: Callable[[], bool] = lambda: True) -> Sweep | None:
+def run_lr_sweep(config: TrainConfig, folder: Path | str, should_continue: Callable[[], bool] = lambda: True) -> LrSweep | None:
     """Have another process sweep over learning rates for a configuration; up to a few minutes.
 
     Args:
         config: its rate does not matter.
         folder: of the pictures.
-        wanted: asked again and again; once it says no, the sweep is given up.
+        should_continue: asked again and again; once it says no, the sweep is given up.
 
     Returns:
         The sweep, None if it was given up.
@@ -73,10 +73,10 @@ def find(config: TrainConfig, folder: Path | str, wanted: Callable[[], bool] = l
     Raises:
         RunError: it failed; the message has its last line.
     """
-    told = subprocess_query.ask("find-rate", replace(resolve(config), data=str(folder), sample=""), wanted, _LIMIT)
-    if told is None:
+    answer = subprocess_query.run_query("find-rate", replace(fill_defaults(config), data=str(folder), sample=""), should_continue, _SWEEP_TIMEOUT_SECONDS)
+    if answer is None:
         return None
     try:
-        return Sweep(told["rates"], told["losses"])
+        return LrSweep(answer["rates"], answer["losses"])
     except KeyError as cause:
         raise RunError("run.measure", cause=cause) from cause

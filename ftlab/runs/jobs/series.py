@@ -27,15 +27,15 @@ from ftlab.core.errors import RunError
 from ftlab.runs.jobs import postmortem, launch
 from ftlab.runs.directory import Run
 
-MODES = ("full", "frozen", "scratch")
-ADOPT = "FTLAB_SERIES"
+SERIES_MODES = ("full", "frozen", "scratch")
+SERIES_FILE_ENV = "FTLAB_SERIES"
 """Environment variable: the file, already there, in which the process shall write."""
-_PAUSE = 0.3
-_STAMP = len("20260102-103000")
+_POLL_INTERVAL_SECONDS = 0.3
+_TIMESTAMP_LENGTH = len("20260102-103000")
 
 
 @dataclass(frozen=True)
-class Series:
+class TrainingSeries:
     """What is known of one.
 
     Attributes:
@@ -49,126 +49,126 @@ class Series:
     pid: int = 0
     created: float = 0.0
 
-    def live(self) -> bool:
+    def is_active(self) -> bool:
         """Whether its process is at work."""
-        return self.pid > 0 and process_record.find(self.pid, self.created) is not None
+        return self.pid > 0 and process_record.find_process(self.pid, self.created) is not None
 
 
-def settings(base: TrainConfig) -> list[TrainConfig]:
+def expand_modes(base_config: TrainConfig) -> list[TrainConfig]:
     """The same in every mode: pictures, seed and all that was chosen; what was left open is chosen for each.
 
     Raises:
         ConfigError: something that was chosen makes no sense in one of the modes.
     """
-    return [replace(base, mode=mode) for mode in MODES]
+    return [replace(base_config, mode=mode) for mode in SERIES_MODES]
 
 
-def command(base: TrainConfig, root: Path | str) -> list[str]:
+def build_series_command(base_config: TrainConfig, root: Path | str) -> list[str]:
     """The words of the command, as a person would type them."""
-    given = train_config.argv(base)
-    at = given.index("--mode")  # it takes all of them
-    return ["python", "-m", "ftlab", "series", *given[:at], *given[at + 2 :], "--runs", str(root)]
+    arguments = train_config.config_to_argv(base_config)
+    mode_index = arguments.index("--mode")  # it takes all of them
+    return ["python", "-m", "ftlab", "series", *arguments[:mode_index], *arguments[mode_index + 2 :], "--runs", str(root)]
 
 
-def start(base: TrainConfig, root: Path) -> Path:
+def start_series(base_config: TrainConfig, root: Path) -> Path:
     """Its process, detached from this one; the file in which it writes.
 
     Raises:
         ConfigError: something that was chosen makes no sense in one of the modes.
         RunError: a training is under way, or the folder cannot be written.
     """
-    settings(base)
-    if newest(root) is not None:
+    expand_modes(base_config)
+    if find_active_series(root) is not None:
         raise RunError("run.series_busy")
-    file = _new(root)
+    file = _new_series_path(root)
     try:
         with open(file.with_suffix(".log"), "wb") as log:
-            begun = subprocess.Popen(
-                [sys.executable, *command(base, root)[1:]],
+            process = subprocess.Popen(
+                [sys.executable, *build_series_command(base_config, root)[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=launch.environment(**{ADOPT: str(file)}),
-                **launch.apart(),
+                env=launch.build_environment(**{SERIES_FILE_ENV: str(file)}),
+                **launch.detached_popen_options(),
             )
     except OSError as cause:
         raise RunError("run.write", folder=root, cause=cause.strerror or cause) from cause
-    threading.Thread(target=begun.wait, daemon=True).start()
+    threading.Thread(target=process.wait, daemon=True).start()
     if not file.exists():  # else it has told more already
-        _write(file, _of(begun.pid))
+        _write_series(file, _series_of_process(process.pid))
     return file
 
 
-def follow(configs: Sequence[TrainConfig], root: Path, told: Callable[[int, Run], None]) -> list[Run]:
+def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[int, Run], None]) -> list[Run]:
     """Train each in turn, in this process's name. It ends with the first that does not finish: whoever stops one stops
     the series.
 
     Args:
-        told: is given the number, from 0, of a training that begins, and its run.
+        on_start: is given the number, from 0, of a training that begins, and its run.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    file = Path(os.environ.pop(ADOPT, "") or _new(root))
-    made: list[Run] = []
+    file = Path(os.environ.pop(SERIES_FILE_ENV, "") or _new_series_path(root))
+    runs: list[Run] = []
     try:
-        for number, one in enumerate(configs):
-            while run_store.busy(root):  # of somebody else
-                time.sleep(_PAUSE)
-            made.append(launch.start(one, root))
-            _write(file, replace(_of(os.getpid()), runs=tuple(run.name for run in made)))
-            told(number, made[-1])
-            while made[-1].live():
-                time.sleep(_PAUSE)
-            if made[-1].status() != "finished":
+        for number, config in enumerate(configs):
+            while run_store.find_active_runs(root):  # of somebody else
+                time.sleep(_POLL_INTERVAL_SECONDS)
+            runs.append(launch.start_training(config, root))
+            _write_series(file, replace(_series_of_process(os.getpid()), runs=tuple(run.name for run in runs)))
+            on_start(number, runs[-1])
+            while runs[-1].is_active():
+                time.sleep(_POLL_INTERVAL_SECONDS)
+            if runs[-1].get_status() != "finished":
                 break
     except KeyboardInterrupt:
-        for run in made[-1:]:
-            run.ask_stop()
-    return made
+        for run in runs[-1:]:
+            run.request_stop()
+    return runs
 
 
-def newest(root: Path) -> Series | None:
+def find_active_series(root: Path) -> TrainingSeries | None:
     """The series at work below `root`, None where there is none."""
-    return next((one for _, one in _all(root) if one.live()), None)
+    return next((series for _, series in _iter_series(root) if series.is_active()), None)
 
 
-def stillborn(root: Path) -> str:
+def explain_failed_start(root: Path) -> str:
     """Why the newest series ended before its first training, as a sentence; empty where it did not, and once another
     training has begun."""
-    file, last = next(_all(root), (None, None))
-    if file is None or last is None or last.runs or last.live():
+    file, series = next(_iter_series(root), (None, None))
+    if file is None or series is None or series.runs or series.is_active():
         return ""
-    if any(name[:_STAMP] >= file.stem.removeprefix("series-")[:_STAMP] for name in run_store.names(root)[:1]):
+    if any(run_name[:_TIMESTAMP_LENGTH] >= file.stem.removeprefix("series-")[:_TIMESTAMP_LENGTH] for run_name in run_store.list_run_names(root)[:1]):
         return ""
-    return postmortem.of_log(file.with_suffix(".log")).why
+    return postmortem.find_cause_in_log(file.with_suffix(".log")).explanation
 
 
-def _all(root: Path) -> Iterator[tuple[Path, Series]]:
+def _iter_series(root: Path) -> Iterator[tuple[Path, TrainingSeries]]:
     """The newest first; one that is being written or damaged is passed over."""
     for file in sorted(root.glob("series-*.json"), reverse=True):
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            yield file, Series(tuple(told["runs"]), tuple(told["modes"]), int(told["pid"]), float(told["created"]))
+            values = json.loads(file.read_text(encoding="utf-8"))
+            yield file, TrainingSeries(tuple(values["runs"]), tuple(values["modes"]), int(values["pid"]), float(values["created"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
 
 
-def _of(pid: int) -> Series:
+def _series_of_process(pid: int) -> TrainingSeries:
     try:
-        return Series((), MODES, pid, machine.born(psutil.Process(pid)))
+        return TrainingSeries((), SERIES_MODES, pid, machine.get_process_start_time(psutil.Process(pid)))
     except psutil.Error:  # it is over already
-        return Series((), MODES)
+        return TrainingSeries((), SERIES_MODES)
 
 
-def _new(root: Path) -> Path:
+def _new_series_path(root: Path) -> Path:
     return root.absolute() / f"series-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.json"
 
 
-def _write(file: Path, series: Series) -> None:
+def _write_series(file: Path, series: TrainingSeries) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file_io.fresh(file) as part:
-            part.write_text(json.dumps(asdict(series), indent=1), encoding="utf-8")
+        with file_io.atomic_write(file) as part_path:
+            part_path.write_text(json.dumps(asdict(series), indent=1), encoding="utf-8")
     except OSError as cause:
         raise RunError("run.write", folder=file.parent, cause=cause.strerror or cause) from cause

@@ -14,16 +14,16 @@ from typing import Any
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
-from ftlab.runs.jobs.launch import environment
+from ftlab.runs.jobs.launch import build_environment
 
 
-def ask(verb: str, settings: TrainConfig, wanted: Callable[[], bool], seconds: float) -> dict[str, Any] | None:
+def run_query(command_name: str, config: TrainConfig, should_continue: Callable[[], bool], timeout_seconds: float) -> dict[str, Any] | None:
     """What `python -m ftlab <verb> --config … --json` answers in its last line.
 
     Args:
-        settings: the configuration that it is asked about.
-        wanted: asked again and again; once it says no, the process is ended.
-        seconds: after which it is given up.
+        config: the configuration that it is asked about.
+        should_continue: asked again and again; once it says no, the process is ended.
+        timeout_seconds: after which it is given up.
 
     Returns:
         The answer, None if it was no longer wanted.
@@ -31,33 +31,33 @@ def ask(verb: str, settings: TrainConfig, wanted: Callable[[], bool], seconds: f
     Raises:
         RunError: it failed, or took too long; the message has its last line.
     """
-    with tempfile.TemporaryDirectory(prefix="ftlab-ask-") as scratch:
-        file = Path(scratch) / "config.json"
-        file.write_text(json.dumps(settings.to_json()), encoding="utf-8")
-        words = [sys.executable, "-m", "ftlab", verb, "--config", str(file), "--json"]
+    with tempfile.TemporaryDirectory(prefix="ftlab-ask-") as scratch_folder:
+        config_file = Path(scratch_folder) / "config.json"
+        config_file.write_text(json.dumps(config.to_json()), encoding="utf-8")
+        command = [sys.executable, "-m", "ftlab", command_name, "--config", str(config_file), "--json"]
         try:
-            told = output(words, wanted, seconds)
-            return None if told is None else dict(json.loads(told.splitlines()[-1]))
+            stdout = capture_output(command, should_continue, timeout_seconds)
+            return None if stdout is None else dict(json.loads(stdout.splitlines()[-1]))
         except (subprocess.SubprocessError, ValueError, TypeError, IndexError) as cause:
-            said = (getattr(cause, "stderr", "") or str(cause)).strip().splitlines()
-            raise RunError("run.measure", cause=said[-1] if said else cause) from cause
+            error_lines = (getattr(cause, "stderr", "") or str(cause)).strip().splitlines()
+            raise RunError("run.measure", cause=error_lines[-1] if error_lines else cause) from cause
 
 
-def output(words: list[str], wanted: Callable[[], bool], seconds: float) -> str | None:
+def capture_output(command: list[str], should_continue: Callable[[], bool], timeout_seconds: float) -> str | None:
     """What a command prints; None if it was ended because it was no longer wanted.
 
     Raises:
         subprocess.SubprocessError: it failed, or took longer than that.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + timeout_seconds
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=build_environment()
     ) as process:
         while True:
             try:
-                told, said = process.communicate(timeout=0.3)
+                stdout, stderr = process.communicate(timeout=0.3)
             except subprocess.TimeoutExpired:
-                if wanted() and time.monotonic() < deadline:
+                if should_continue() and time.monotonic() < deadline:
                     continue
                 process.kill()
                 process.communicate()
@@ -65,5 +65,5 @@ def output(words: list[str], wanted: Callable[[], bool], seconds: float) -> str 
                     return None
                 raise
             if process.returncode:
-                raise subprocess.CalledProcessError(process.returncode, words, told, said)
-            return told
+                raise subprocess.CalledProcessError(process.returncode, command, stdout, stderr)
+            return stdout

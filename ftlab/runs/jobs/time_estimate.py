@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ftlab.core import file_io, user_dirs
-from ftlab.config.train_config import TrainConfig, resolve
+from ftlab.config.train_config import TrainConfig, fill_defaults
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs import subprocess_query
 
-_LIMIT = 240.0
+_MEASURE_TIMEOUT_SECONDS = 240.0
 """Seconds after which a measurement is given up."""
 
 
 @dataclass(frozen=True)
-class Speed:
+class MeasuredSpeed:
     """What was measured, on an otherwise idle machine.
 
     Attributes:
@@ -45,36 +45,36 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """Seconds of the whole process, and the pictures per second at which its main part goes."""
 
     seconds: float
     images_per_second: float
 
 
-def known(config: TrainConfig, train_images: int, val_images: int) -> Estimate | None:
+def find_known_estimate(config: TrainConfig, train_images: int, val_images: int) -> TimeEstimate | None:
     """The estimate, if this machine was measured for such a configuration."""
-    stored = _stored().get(_key(config))
+    speed_values = _read_speeds().get(build_speed_key(config))
     try:
-        return estimate(config, Speed(**stored), train_images, val_images) if stored else None
+        return compute_estimate(config, MeasuredSpeed(**speed_values), train_images, val_images) if speed_values else None
     except TypeError:  # another version measured other things
         return None
 
 
-def measure(
+def measure_and_estimate(
     config: TrainConfig,
     folder: Path | str,
     train_images: int,
     val_images: int,
-    wanted: Callable[[], bool] = lambda: True,
-) -> Estimate | None:
+    should_continue: Callable[[], bool] = lambda: True,
+) -> TimeEstimate | None:
     """The estimate after measuring, which takes up to about twenty seconds.
 
     Args:
         config: its `data` or `sample` names the pictures.
         folder: where those pictures are.
         train_images, val_images: how many the training will see.
-        wanted: asked again and again; once it says no, the measurement is given up and nothing is kept: a training
+        should_continue: asked again and again; once it says no, the measurement is given up and nothing is kept: a training
             that starts meanwhile would falsify it, and be slowed down by it.
 
     Returns:
@@ -83,64 +83,64 @@ def measure(
     Raises:
         RunError: the measurement failed; the message has its last line.
     """
-    settings = replace(resolve(config), data=str(folder), sample="")
-    told = subprocess_query.ask("measure", settings, wanted, _LIMIT)
-    if told is None:
+    probe_config = replace(fill_defaults(config), data=str(folder), sample="")
+    answer = subprocess_query.run_query("measure", probe_config, should_continue, _MEASURE_TIMEOUT_SECONDS)
+    if answer is None:
         return None
     try:
-        speed = Speed(**told)
+        speed = MeasuredSpeed(**answer)
     except TypeError as cause:
         raise RunError("run.measure", cause=cause) from cause
-    _keep(_key(config), speed)
-    return estimate(config, speed, train_images, val_images)
+    save_speed(build_speed_key(config), speed)
+    return compute_estimate(config, speed, train_images, val_images)
 
 
-def estimate(config: TrainConfig, speed: Speed, train_images: int, val_images: int) -> Estimate:
+def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: int, val_images: int) -> TimeEstimate:
     """The arithmetic: start, then features once and small steps, or training and validation every epoch."""
-    config = resolve(config)
+    config = fill_defaults(config)
     epochs = config.epochs or 1
-    steps = epochs * math.ceil(train_images / config.step_size)
+    steps = epochs * math.ceil(train_images / config.effective_batch_size)
     startup = speed.startup + (train_images / speed.statistics if speed.statistics else 0.0)
     if config.caches_features:
-        looking = (train_images * config.cached_views + val_images) / speed.features
-        return Estimate(startup + looking + steps * speed.step + 2 * speed.saving, speed.features)
-    checking = (epochs + 1) * val_images / speed.validation
+        feature_seconds = (train_images * config.views_per_image + val_images) / speed.features
+        return TimeEstimate(startup + feature_seconds + steps * speed.step + 2 * speed.saving, speed.features)
+    validation_seconds = (epochs + 1) * val_images / speed.validation
     # While the head learns alone, the backbone works as in validation.
-    alone = min(config.unfreeze_epoch, epochs)
-    learning = train_images * (alone / speed.validation + (epochs - alone) / speed.training)
-    seconds = startup + learning + checking + 2 * speed.saving
+    head_only_epochs = min(config.unfreeze_epoch, epochs)
+    training_seconds = train_images * (head_only_epochs / speed.validation + (epochs - head_only_epochs) / speed.training)
+    seconds = startup + training_seconds + validation_seconds + 2 * speed.saving
     # Checkpoints may take a tenth of the time: see training/checkpoints/checkpoint.py.
-    return Estimate(seconds + min(epochs * speed.saving, 0.1 * seconds), speed.training)
+    return TimeEstimate(seconds + min(epochs * speed.saving, 0.1 * seconds), speed.training)
 
 
-def _key(config: TrainConfig) -> str:
+def build_speed_key(config: TrainConfig) -> str:
     """What the speed depends on. Decoding is part of it, so the pictures are too."""
-    config = resolve(config)
-    kind = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
-    facts = (
-        kind, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
+    config = fill_defaults(config)
+    variant = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
+    key_parts = (
+        variant, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
         config.engine, config.workers, config.threads, config.accumulate, config.sample or config.data,
-        config.side, config.resize, config.resize_mode, config.crop_side, *config.effects,
+        config.side, config.resize, config.resize_mode, config.crop_side, *config.active_augmentations,
         *(["estimated"] if config.normalise == "estimated" else []),
     )  # fmt: skip
-    return "|".join(map(str, facts))
+    return "|".join(map(str, key_parts))
 
 
-def _file() -> Path:
-    return user_dirs.home() / "speeds.json"
+def _get_speeds_file() -> Path:
+    return user_dirs.get_ftlab_home() / "speeds.json"
 
 
-def _stored() -> dict[str, dict[str, float]]:
+def _read_speeds() -> dict[str, dict[str, float]]:
     """What was measured so far; a file that cannot be read counts as nothing measured."""
     try:
-        stored = json.loads(_file().read_text(encoding="utf-8"))
+        speeds = json.loads(_get_speeds_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return stored if isinstance(stored, dict) else {}
+    return speeds if isinstance(speeds, dict) else {}
 
 
-def _keep(key: str, speed: Speed) -> None:
-    stored = {**_stored(), key: asdict(speed)}
-    _file().parent.mkdir(parents=True, exist_ok=True)
-    with file_io.fresh(_file()) as part:
-        part.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+def save_speed(key: str, speed: MeasuredSpeed) -> None:
+    speeds = {**_read_speeds(), key: asdict(speed)}
+    _get_speeds_file().parent.mkdir(parents=True, exist_ok=True)
+    with file_io.atomic_write(_get_speeds_file()) as part_path:
+        part_path.write_text(json.dumps(speeds, indent=1), encoding="utf-8")

@@ -22,19 +22,19 @@ from ftlab.core.errors import RunError
 from ftlab.models import weights_file
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
-from ftlab.training.optim.plateau import Plateau
+from ftlab.training.optim.plateau import PlateauState
 
-_COST_SHARE = 10
+SAVE_INTERVAL_FACTOR = 10
 """Saving may take one part in this many of the time, so that a training of milliseconds an epoch is not spent on the
 disk. What a crash loses in between is trained again on a resume."""
-_WITHIN_EPOCH = 60.0
+MID_EPOCH_SAVE_SECONDS = 60.0
 """Seconds after which the middle of an epoch is worth saving."""
-_REST = 16_000_000
+_RESERVED_BYTES = 16_000_000
 """Bytes for everything beside the weights: events, log, configuration."""
 
 
 @dataclass
-class Position:
+class TrainState:
     """How far a training is. `epoch` is the one at work (0: the untrained network is still to be scored), `done` its
     steps, `step` the steps of the whole run, `sums` the epoch's tally so far, `portion` the most pictures that the
     device takes at once (0: any number), `lost` the pictures by split that could not be read, `plateau` what that
@@ -49,144 +49,174 @@ class Position:
     sums: list[float] = field(default_factory=list)
     portion: int = 0
     lost: dict[str, list[int]] = field(default_factory=dict)
-    plateau: Plateau = field(default_factory=Plateau)
+    plateau: PlateauState = field(default_factory=PlateauState)
     phase: int = 1
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> Position:
+    def from_dict(cls, values: dict[str, Any]) -> TrainState:
         """From what `dataclasses.asdict` makes of one."""
-        return cls(**{**values, "plateau": Plateau(**values.get("plateau", {}))})
+        return cls(**{**values, "plateau": PlateauState(**values.get("plateau", {}))})
 
 
 @dataclass(frozen=True)
-class State:
+class LoadedCheckpoint:
     """A state as it was read.
 
     Attributes:
-        position: how far it is.
+        train_state: how far it is.
         tensors: of what learns, and of the optimizer.
-        plain: the optimizer's bare numbers, and the loss scale of mixed precision.
-        file: where it was read from.
-        damaged: what is wrong with the newer generation, if that was passed over; else empty.
+        header: the optimizer's bare numbers, and the loss scale of mixed precision.
+        path: where it was read from.
+        newer_file_error: what is wrong with the newer generation, if that was passed over; else empty.
     """
 
-    position: Position
+    train_state: TrainState
     tensors: dict[str, Tensor]
-    plain: dict[str, Any]
-    file: Path
-    damaged: str = ""
+    header: dict[str, Any]
+    path: Path
+    newer_file_error: str = ""
 
     @property
-    def judged(self) -> dict[str, Tensor]:
+    def eval_weights(self) -> dict[str, Tensor]:
         """The weights of what learns that are scored, by their names in the whole network: averaged ones where those
         are judged."""
-        own = _below("average.", self.tensors) or _below("module.", self.tensors)
-        whole = any(name.startswith("backbone.") for name in own)
-        return own if whole else {f"head.{name}": value for name, value in own.items()}
+        trainable_weights = _select_by_prefix("average.", self.tensors) or _select_by_prefix("module.", self.tensors)
+        has_backbone = any(name.startswith("backbone.") for name in trainable_weights)
+        return (
+            trainable_weights if has_backbone else {f"head.{name}": value for name, value in trainable_weights.items()}
+        )
 
 
-class Keeper:
+class CheckpointManager:
     """Keeps the best weights and the state to resume from, on the disk as often as it costs little."""
 
     def __init__(
         self,
         run: Run,
         network: Network,
-        learning: nn.Module,
+        trainable: nn.Module,
         optimizer: Optimizer,
         scaler: Any | None = None,
-        average: nn.Module | None = None,
+        ema_module: nn.Module | None = None,
     ) -> None:
         """
         Args:
-            learning: what the optimizer may change: the network, or its head alone.
+            trainable: what the optimizer may change: the network, or its head alone.
             scaler: the loss scale of mixed precision in float16.
-            average: the like of `learning` with averaged weights, where those are judged.
+            ema_module: the like of `trainable` with averaged weights, where those are judged.
         """
-        self.run, self.network, self.learning, self.optimizer, self.scaler = run, network, learning, optimizer, scaler
-        self.average = average
-        self._pending: dict[str, Tensor] | None = None
-        self._last_is_whole = True
-        self._saved_at, self._cost = -1e9, 0.0
+        self.run, self.network, self.trainable, self.optimizer, self.scaler = run, network, trainable, optimizer, scaler
+        self.ema_module = ema_module
+        self._pending_best: dict[str, Tensor] | None = None
+        self._last_is_intact = True
+        self._last_save_time, self._save_seconds = -1e9, 0.0
 
-    def improves(
-        self, position: Position, accuracy: float | None, loss: float | None, best_by: str = "accuracy"
+    def update_best(
+        self, train_state: TrainState, accuracy: float | None, loss: float | None, monitor: str = "accuracy"
     ) -> bool:
-        """Whether these figures are the best yet; then the weights are set aside. `best_by` is `accuracy` (the loss
+        """Whether these figures are the best yet; then the weights are set aside. `monitor` is `accuracy` (the loss
         breaks a tie) or `loss`."""
         if accuracy is None or loss is None or not math.isfinite(loss):
             return False
-        if position.best_accuracy is not None and position.best_loss is not None:
-            now, then = (accuracy, -loss), (position.best_accuracy, -position.best_loss)
-            if (now[1:] <= then[1:]) if best_by == "loss" else (now <= then):
+        if train_state.best_accuracy is not None and train_state.best_loss is not None:
+            current, previous = (accuracy, -loss), (train_state.best_accuracy, -train_state.best_loss)
+            if (current[1:] <= previous[1:]) if monitor == "loss" else (current <= previous):
                 return False
-        position.best_epoch, position.best_accuracy, position.best_loss = position.epoch, accuracy, loss
+        train_state.best_epoch, train_state.best_accuracy, train_state.best_loss = train_state.epoch, accuracy, loss
         # Only what learns can differ from one best to the next; the rest is read when the file is written.
-        self._pending = {k: v.detach().to("cpu", copy=True) for k, v in self._judged.items()}
+        self._pending_best = {k: v.detach().to("cpu", copy=True) for k, v in self._eval_weights.items()}
         return True
 
     @property
-    def _judged(self) -> dict[str, Tensor]:
+    def _eval_weights(self) -> dict[str, Tensor]:
         """The weights of what learns that were scored."""
-        return (self.average or self.learning).state_dict()
+        return (self.ema_module or self.trainable).state_dict()
 
-    def due(self, *, within_epoch: bool = False) -> bool:
+    def should_save(self, *, within_epoch: bool = False) -> bool:
         """Whether enough time has passed since the last saving; the middle of an epoch has more of it."""
-        wait = _COST_SHARE * self._cost
-        return time.monotonic() - self._saved_at >= (max(wait, _WITHIN_EPOCH) if within_epoch else wait)
+        interval_seconds = SAVE_INTERVAL_FACTOR * self._save_seconds
+        return time.monotonic() - self._last_save_time >= (
+            max(interval_seconds, MID_EPOCH_SAVE_SECONDS) if within_epoch else interval_seconds
+        )
 
-    def room(self, kept: int = 0) -> None:
+    def check_disk_space(self, saved_epochs: int = 0) -> None:
         """Make sure that the disk has room for all that will be written.
 
         Args:
-            kept: epochs whose weights will be kept.
+            saved_epochs: epochs whose weights will be kept.
 
         Raises:
             RunError: it has not.
         """
         # AdamW keeps two numbers beside each parameter.
-        state, best = (4 if self.average else 3) * _bytes(self.learning), _bytes(self.network)
-        written = (self.run.best, self.run.last, self.run.before, *self.run.epochs.glob("*.safetensors"))
-        there = sum(file.stat().st_size for file in written if file.is_file())
+        state_bytes, best_bytes = (
+            (4 if self.ema_module else 3) * _count_bytes(self.trainable),
+            _count_bytes(self.network),
+        )
+        written_paths = (
+            self.run.best_weights_path,
+            self.run.last_checkpoint_path,
+            self.run.previous_checkpoint_path,
+            *self.run.epoch_weights_folder.glob("*.safetensors"),
+        )
+        existing_bytes = sum(path.stat().st_size for path in written_paths if path.is_file())
         # Both generations and the best stay while another state, or another best, is written beside them.
-        needed = (1 + kept) * best + 2 * state + max(best, state) + _REST - there
-        free = file_io.free(self.run.path)
-        if free < needed:
-            raise RunError("run.space", folder=self.run.path.parent, needed=_mega(needed), free=_mega(free))
+        needed_bytes = (
+            (1 + saved_epochs) * best_bytes
+            + 2 * state_bytes
+            + max(best_bytes, state_bytes)
+            + _RESERVED_BYTES
+            - existing_bytes
+        )
+        free_bytes = file_io.get_free_bytes(self.run.path)
+        if free_bytes < needed_bytes:
+            raise RunError(
+                "run.space",
+                folder=self.run.path.parent,
+                needed=_format_megabytes(needed_bytes),
+                free=_format_megabytes(free_bytes),
+            )
 
-    def save(self, position: Position) -> list[str]:
+    def save_state(self, train_state: TrainState) -> list[str]:
         """Write what has changed: the best weights first, so that the state never tells of a best that is not there.
 
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
-        began = time.monotonic()
-        written = [*self.save_best(position), "last"]
-        state, plain = _pack(self.optimizer)
-        state.update({f"module.{k}": v for k, v in self.learning.state_dict().items()})
-        if self.average:
-            state.update({f"average.{k}": v for k, v in self.average.state_dict().items()})
-        scale = self.scaler.state_dict() if self.scaler is not None else {}
-        header = {"position": asdict(position), "optimizer": plain, "scale": scale}
-        self.run.settle()  # the state must not know of events that the disk does not
-        with self.run.writing():
+        start_time = time.monotonic()
+        saved_names = [*self.save_best(train_state), "last"]
+        tensors, scalars = _pack_optimizer(self.optimizer)
+        tensors.update({f"module.{k}": v for k, v in self.trainable.state_dict().items()})
+        if self.ema_module:
+            tensors.update({f"average.{k}": v for k, v in self.ema_module.state_dict().items()})
+        scaler_state = self.scaler.state_dict() if self.scaler is not None else {}
+        header = {"position": asdict(train_state), "optimizer": scalars, "scale": scaler_state}
+        self.run.flush()  # the state must not know of events that the disk does not
+        with self.run.translate_write_errors():
             # A damaged one must not take the place of the whole one before it.
-            weights_file.write(self.run.last, state, header, before=self.run.before if self._last_is_whole else None)
-        self._last_is_whole = True
-        self._saved_at = time.monotonic()
-        self._cost = self._saved_at - began
-        return written
+            weights_file.save_tensors(
+                self.run.last_checkpoint_path,
+                tensors,
+                header,
+                backup_path=self.run.previous_checkpoint_path if self._last_is_intact else None,
+            )
+        self._last_is_intact = True
+        self._last_save_time = time.monotonic()
+        self._save_seconds = self._last_save_time - start_time
+        return saved_names
 
-    def save_best(self, position: Position) -> list[str]:
+    def save_best(self, train_state: TrainState) -> list[str]:
         """Write the best weights if the disk does not have them yet.
 
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
-        if self._pending is None:
+        if self._pending_best is None:
             return []
-        self._write(self.run.best, self._pending, position.best_epoch, position.best_accuracy)
-        self._pending = None
+        self._write_network(
+            self.run.best_weights_path, self._pending_best, train_state.best_epoch, train_state.best_accuracy
+        )
+        self._pending_best = None
         return ["best"]
 
     def save_epoch(self, epoch: int, accuracy: float | None) -> list[str]:
@@ -195,99 +225,105 @@ class Keeper:
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
-        with self.run.writing():
-            self.run.epochs.mkdir(exist_ok=True)
-        self._write(self.run.epochs / f"{epoch:04d}.safetensors", self._judged, epoch, accuracy)
+        with self.run.translate_write_errors():
+            self.run.epoch_weights_folder.mkdir(exist_ok=True)
+        self._write_network(
+            self.run.epoch_weights_folder / f"{epoch:04d}.safetensors", self._eval_weights, epoch, accuracy
+        )
         return ["epoch"]
 
-    def _write(self, file: Path, own: dict[str, Tensor], epoch: int | None, accuracy: float | None) -> None:
+    def _write_network(
+        self, path: Path, trainable_weights: dict[str, Tensor], epoch: int | None, accuracy: float | None
+    ) -> None:
         """The whole network, with these weights of what learns."""
         tensors = self.network.state_dict()
-        prefix = "head." if self.learning is self.network.head else ""
-        tensors.update({prefix + key: value for key, value in own.items()})
+        prefix = "head." if self.trainable is self.network.head else ""
+        tensors.update({prefix + key: value for key, value in trainable_weights.items()})
         header = {"epoch": epoch, "val_accuracy": accuracy}
-        with self.run.writing():
+        with self.run.translate_write_errors():
             # Weights say nothing without the names of their classes.
-            weights_file.write(file, tensors, {**header, "model": self.run.fingerprint("model.json")})
+            weights_file.save_tensors(path, tensors, {**header, "model": self.run.compute_sha256("model.json")})
 
-    def restore(self, state: State) -> None:
-        """Put back what `save` wrote, as `read` found it.
+    def restore_state(self, loaded_checkpoint: LoadedCheckpoint) -> None:
+        """Put back what `save_state` wrote, as `load_checkpoint` found it.
 
         Raises:
             RunError: it does not fit this network or this optimizer.
         """
-        self._last_is_whole = state.file == self.run.last
-        self._saved_at = time.monotonic()
+        self._last_is_intact = loaded_checkpoint.path == self.run.last_checkpoint_path
+        self._last_save_time = time.monotonic()
         try:
-            self.learning.load_state_dict(_below("module.", state.tensors))
-            if self.average:
-                self.average.load_state_dict(_below("average.", state.tensors))
-            _unpack(self.optimizer, state.tensors, state.plain["optimizer"])
-            if self.scaler is not None and state.plain["scale"]:
-                self.scaler.load_state_dict(state.plain["scale"])
+            self.trainable.load_state_dict(_select_by_prefix("module.", loaded_checkpoint.tensors))
+            if self.ema_module:
+                self.ema_module.load_state_dict(_select_by_prefix("average.", loaded_checkpoint.tensors))
+            _unpack_optimizer(self.optimizer, loaded_checkpoint.tensors, loaded_checkpoint.header["optimizer"])
+            if self.scaler is not None and loaded_checkpoint.header["scale"]:
+                self.scaler.load_state_dict(loaded_checkpoint.header["scale"])
         except (KeyError, TypeError, ValueError, RuntimeError) as cause:
-            raise damaged(self.run, state.file, cause) from cause
+            raise make_damage_error(self.run, loaded_checkpoint.path, cause) from cause
 
 
-def read(run: Run) -> State | None:
+def load_checkpoint(run: Run) -> LoadedCheckpoint | None:
     """The newest state of a run that is whole; None where none was written.
 
     Raises:
         RunError: there are states, and none is whole.
     """
-    wrong: dict[Path, Exception] = {}
-    for file in (run.last, run.before):
-        if not file.is_file():
+    file_errors: dict[Path, Exception] = {}
+    for path in (run.last_checkpoint_path, run.previous_checkpoint_path):
+        if not path.is_file():
             continue
         try:
-            tensors, header = weights_file.load(file)
-            passed_over = str(next(iter(wrong.values()), ""))
-            return State(Position.of(header.pop("position")), tensors, header, file, passed_over)
-        except (weights_file.Broken, OSError, KeyError, TypeError) as cause:
-            wrong[file] = cause
-    if wrong:
-        newest, reason = next(iter(wrong.items()))
-        raise damaged(run, newest, reason) from reason
+            tensors, header = weights_file.load_tensors(path)
+            newer_file_error = str(next(iter(file_errors.values()), ""))
+            return LoadedCheckpoint(
+                TrainState.from_dict(header.pop("position")), tensors, header, path, newer_file_error
+            )
+        except (weights_file.CorruptFileError, OSError, KeyError, TypeError) as cause:
+            file_errors[path] = cause
+    if file_errors:
+        newest_path, reason = next(iter(file_errors.items()))
+        raise make_damage_error(run, newest_path, reason) from reason
     return None
 
 
-def damaged(run: Run, file: Path, cause: Exception) -> RunError:
+def make_damage_error(run: Run, path: Path, cause: Exception) -> RunError:
     """The error for a file of a run that cannot be read. Of the many lines in which torch tells a misfit, the first."""
-    first = (str(cause).splitlines() or [""])[0].rstrip(":")
-    return RunError("run.damaged", run=run.name, file=file, cause=first or type(cause).__name__)
+    first_line = (str(cause).splitlines() or [""])[0].rstrip(":")
+    return RunError("run.damaged", run=run.name, file=path, cause=first_line or type(cause).__name__)
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+def _select_by_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _bytes(module: nn.Module) -> int:
+def _count_bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
-def _mega(count: int) -> str:
-    return f"{max(0, count) / 1e6:,.0f}"
+def _format_megabytes(byte_count: int) -> str:
+    return f"{max(0, byte_count) / 1e6:,.0f}"
 
 
-def _pack(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _pack_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state as tensors, and the plain numbers beside them. Rates are functions of the step."""
     tensors: dict[str, Tensor] = {}
-    plain: dict[str, Any] = {}
-    for key, value in _entries(optimizer):
+    scalars: dict[str, Any] = {}
+    for key, value in _iter_state_entries(optimizer):
         if isinstance(value, Tensor):
             tensors[f"optimizer.{key}"] = value
         else:
-            plain[key] = value
-    return tensors, plain
+            scalars[key] = value
+    return tensors, scalars
 
 
-def _entries(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
+def _iter_state_entries(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
     for index, values in optimizer.state_dict()["state"].items():
         yield from ((f"{index}.{name}", value) for name, value in values.items())
 
 
-def _unpack(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-    entries = _below("optimizer.", tensors) | plain
+def _unpack_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+    entries = _select_by_prefix("optimizer.", tensors) | scalars
     state: dict[int, dict[str, Any]] = {}
     for key, value in entries.items():
         index, name = key.split(".", 1)

@@ -7,59 +7,61 @@ from typing import Any
 
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import Catalog
-from ftlab.runs.events import Note
-from ftlab.training.checkpoints.checkpoint import State
-from ftlab.training.feeds.images import PictureFeed
+from ftlab.runs.events import LogMessage
+from ftlab.training.checkpoints.checkpoint import LoadedCheckpoint
+from ftlab.training.feeds.images import ImageFeed
 
 
-def differences(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def describe_differences(recorded: dict[str, Any], current: dict[str, Any]) -> list[str]:
     """What is not as it was: of `devices.facts` as a run keeps them and as they are, each as `name: was → is`."""
-    said = []
-    for key, value in now.items():
-        was = begun.get(key)
+    differences = []
+    for key, value in current.items():
+        recorded_entry = recorded.get(key)
         pairs = value.items() if isinstance(value, dict) else [(key, value)]
-        for name, here in pairs:
-            there = was.get(name) if isinstance(was, dict) else was
-            if here != there:
-                said.append(f"{name}: {there} → {here}")
-    return said
+        for name, current_value in pairs:
+            recorded_value = recorded_entry.get(name) if isinstance(recorded_entry, dict) else recorded_entry
+            if current_value != recorded_value:
+                differences.append(f"{name}: {recorded_value} → {current_value}")
+    return differences
 
 
-def restored(saved: State | None) -> Iterator[Note]:
+def report_damaged_checkpoint(loaded_checkpoint: LoadedCheckpoint | None) -> Iterator[LogMessage]:
     """What a person should know of the state that a training goes on from."""
-    if saved and saved.damaged:
-        yield warning("fell_back", cause=saved.damaged, step=saved.position.step)
+    if loaded_checkpoint and loaded_checkpoint.newer_file_error:
+        yield make_warning(
+            "fell_back", cause=loaded_checkpoint.newer_file_error, step=loaded_checkpoint.train_state.step
+        )
 
 
-def changed(pictures: PictureFeed) -> Iterator[Note]:
+def report_changed_images(image_feed: ImageFeed) -> Iterator[LogMessage]:
     """What happened to the pictures since they were listed; those that are not there any more are left out.
 
     Raises:
         DataError: none of them is there.
     """
-    catalog = pictures.catalog
-    if gone(catalog):
+    catalog = image_feed.catalog
+    if is_data_gone(catalog):
         raise DataError("data.gone", folder=catalog.root)
-    missing, other = [], []
+    missing_paths, changed_paths = [], []
     for split, items in catalog.splits.items():
         for index, item in enumerate(items):
             try:
-                if catalog.path(item).stat().st_size != item.size:
-                    other.append(item.path)
+                if catalog.image_path(item).stat().st_size != item.size_bytes:
+                    changed_paths.append(item.path)
             except OSError:
-                missing.append(item.path)
-                pictures.lost[split].add(index)
-    for code, files in (("data_missing", missing), ("data_changed", other)):
-        if files:
-            yield warning(code, count=len(files), file=files[0])
+                missing_paths.append(item.path)
+                image_feed.excluded[split].add(index)
+    for code, paths in (("data_missing", missing_paths), ("data_changed", changed_paths)):
+        if paths:
+            yield make_warning(code, count=len(paths), file=paths[0])
 
 
-def gone(catalog: Catalog) -> bool:
+def is_data_gone(catalog: Catalog) -> bool:
     """Whether the pictures as a whole are out of reach, by a few of them: moved, or on a disk that was taken out."""
-    probes = [items[i] for items in catalog.splits.values() if items for i in (0, len(items) // 2, -1)]
-    return not any(catalog.path(item).exists() for item in probes)
+    probe_items = [items[i] for items in catalog.splits.values() if items for i in (0, len(items) // 2, -1)]
+    return not any(catalog.image_path(item).exists() for item in probe_items)
 
 
-def warning(code: str, **values: object) -> Note:
+def make_warning(code: str, **values: object) -> LogMessage:
     """A note that a person should not overlook."""
-    return Note(code=code, values=values, level="warning")
+    return LogMessage(code=code, values=values, level="warning")

@@ -8,34 +8,34 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ftlab.core.errors import PictureError
+from ftlab.core.errors import ImageError
 
 
 @dataclass(frozen=True)
-class Share:
+class RankBatch:
     """This process's part of one step, on its device.
 
     Attributes:
         inputs: float32 [b, 3, side, side], or features [b, D].
         labels: int64 [b].
-        weight: float32 [b], 0 for a picture that only keeps an otherwise idle process in step.
-        count: pictures of the step over all processes.
+        sample_weights: float32 [b], 0 for a picture that only keeps an otherwise idle process in step.
+        global_count: pictures of the step over all processes.
         skipped: positions in the split that could not be read, and why; each is told once, and left out from then on.
     """
 
     inputs: Tensor
     labels: Tensor
-    weight: Tensor
-    count: int
-    skipped: list[tuple[int, PictureError]]
+    sample_weights: Tensor
+    global_count: int
+    skipped: list[tuple[int, ImageError]]
 
 
-def parts(pieces: Sequence[list[int]], rank: int, world: int) -> list[list[int]]:
-    """Of each piece, what process number `rank` of `world` takes: a picture at least, so that none is left waiting."""
-    return [piece[rank::world] or piece[:1] for piece in pieces]
+def split_by_rank(index_batches: Sequence[list[int]], rank: int, world_size: int) -> list[list[int]]:
+    """Of each piece, what process number `rank` of `world_size` takes: a picture at least, so that none is left waiting."""
+    return [indices[rank::world_size] or indices[:1] for indices in index_batches]
 
 
-class Feed(Protocol):
+class BatchSource(Protocol):
     """Gives the steps of an epoch, and the pictures of a split.
 
     Attributes:
@@ -45,15 +45,15 @@ class Feed(Protocol):
     labels: dict[str, Tensor]
 
     @property
-    def steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Optimizer steps of an epoch."""
 
     @property
-    def classes(self) -> int:
+    def class_count(self) -> int:
         """K, the classes of the labels."""
 
-    def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
-        """The steps of an epoch from number `skip` on."""
+    def iter_train_batches(self, epoch: int, skip_steps: int = 0) -> Iterator[RankBatch]:
+        """The steps of an epoch from number `skip_steps` on."""
 
-    def evaluate(self, split: str) -> Iterator[Share]:
+    def iter_eval_batches(self, split: str) -> Iterator[RankBatch]:
         """The pictures of a split in order, each once over all processes."""

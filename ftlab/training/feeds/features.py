@@ -9,68 +9,91 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ftlab.data.loading.loader import plan, views_of
-from ftlab.data.loading.sampler import order
+from ftlab.data.loading.loader import batch_indices, sample_view_indices
+from ftlab.data.loading.sampler import sample_epoch_indices
 from ftlab.models.execution.features import Features
 from ftlab.training.feeds import base
-from ftlab.training.feeds.base import Share
-from ftlab.training.feeds.images import PictureFeed
+from ftlab.training.feeds.base import RankBatch
+from ftlab.training.feeds.images import ImageFeed
 
-_TOGETHER = 1024
+IMAGES_PER_GATHER = 1024
 """Pictures whose features are taken from all of them at a time, for several steps."""
 
 
 class FeatureFeed:
     """Hands out features that were computed once; a picture's view is drawn anew each epoch."""
 
-    def __init__(self, pictures: PictureFeed, features: dict[str, Features]) -> None:
-        self.config, self.rank, self.world = pictures.config, pictures.rank, pictures.world
-        self.classes = pictures.classes
-        self.vectors = {split: found.vectors.to(pictures.device) for split, found in features.items()}
-        self.labels = {s: pictures.labels[s][found.indices].to(pictures.device) for s, found in features.items()}
+    def __init__(self, image_feed: ImageFeed, features_by_split: dict[str, Features]) -> None:
+        self.config, self.rank, self.world_size = image_feed.config, image_feed.rank, image_feed.world_size
+        self.class_count = image_feed.class_count
+        self.vectors = {
+            split: split_features.vectors.to(image_feed.device) for split, split_features in features_by_split.items()
+        }
+        self.labels = {
+            s: image_feed.labels[s][split_features.indices].to(image_feed.device)
+            for s, split_features in features_by_split.items()
+        }
 
     @cached_property
-    def steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Optimizer steps of an epoch."""
-        return len(plan(range(len(self.labels["train"])), self.config.step_size))
+        return len(batch_indices(range(len(self.labels["train"])), self.config.effective_batch_size))
 
-    def train(self, epoch: int, skip: int = 0) -> Iterator[Share]:
-        """The steps of an epoch from number `skip` on."""
-        views, count, _ = self.vectors["train"].shape
-        chosen = views_of(self.config.seed, epoch, views, count)
-        drawn = order(self.config, self.labels["train"].tolist(), epoch)
-        yield from self._shares("train", torch.tensor(drawn), chosen, self.config.step_size, skip)
+    def iter_train_batches(self, epoch: int, skip_steps: int = 0) -> Iterator[RankBatch]:
+        """The steps of an epoch from number `skip_steps` on."""
+        view_count, image_count, _ = self.vectors["train"].shape
+        first_views = sample_view_indices(self.config.seed, epoch, view_count, image_count)
+        epoch_order = sample_epoch_indices(self.config, self.labels["train"].tolist(), epoch)
+        yield from self._iter_rank_batches(
+            "train", torch.tensor(epoch_order), first_views, self.config.effective_batch_size, skip_steps
+        )
 
-    def evaluate(self, split: str) -> Iterator[Share]:
+    def iter_eval_batches(self, split: str) -> Iterator[RankBatch]:
         """The pictures of a split in order, each once over all processes."""
-        count = len(self.labels[split])
-        yield from self._shares(split, torch.arange(count), torch.zeros(count, dtype=torch.int64), 1024)
+        image_count = len(self.labels[split])
+        yield from self._iter_rank_batches(
+            split, torch.arange(image_count), torch.zeros(image_count, dtype=torch.int64), 1024
+        )
 
-    def _shares(self, split: str, drawn: Tensor, chosen: Tensor, size: int, skip: int = 0) -> Iterator[Share]:
-        """Steps of `size` pictures, from number `skip` on. A picture's second time among those `drawn` shows the view
-        after the one `chosen` for it. Found for all at once: a card is waited for but here."""
+    def _iter_rank_batches(
+        self, split: str, sample_order: Tensor, first_views: Tensor, batch_size: int, skip_steps: int = 0
+    ) -> Iterator[RankBatch]:
+        """Steps of `batch_size` pictures, from number `skip_steps` on. A picture's second time among those `sample_order` shows the view
+        after the one `first_views` for it. Found for all at once: a card is waited for but here."""
         vectors, labels = self.vectors[split], self.labels[split]
-        pieces = plan(range(len(drawn)), size)
-        mine = base.parts(pieces, self.rank, self.world)
-        where = torch.tensor([place for own in mine for place in own], dtype=torch.int64)
-        counts = [float(self.rank < len(piece)) for piece, own in zip(pieces, mine, strict=True) for _ in own]
-        weight = torch.tensor(counts, device=vectors.device)
-        rows = drawn[where] % len(labels)
-        views = (chosen[rows] + drawn[where] // len(labels)) % len(vectors)
-        rows, views = rows.to(vectors.device), views.to(vectors.device)
-        together, done = max(1, _TOGETHER // size), 0
+        index_batches = batch_indices(range(len(sample_order)), batch_size)
+        rank_batches = base.split_by_rank(index_batches, self.rank, self.world_size)
+        positions = torch.tensor([position for rank_part in rank_batches for position in rank_part], dtype=torch.int64)
+        row_weights = [
+            float(self.rank < len(indices))
+            for indices, rank_part in zip(index_batches, rank_batches, strict=True)
+            for _ in rank_part
+        ]
+        sample_weights = torch.tensor(row_weights, device=vectors.device)
+        rows = sample_order[positions] % len(labels)
+        row_views = (first_views[rows] + sample_order[positions] // len(labels)) % len(vectors)
+        rows, row_views = rows.to(vectors.device), row_views.to(vectors.device)
+        steps_per_gather, row_offset = max(1, IMAGES_PER_GATHER // batch_size), 0
         # By a step's own number, wherever the epoch is entered: the last bits of a product depend on where in memory
         # its factors lie.
-        for first in range(0, len(mine), together):
-            some = slice(first, first + together)
-            sizes = [len(own) for own in mine[some]]
-            part = slice(done, done + sum(sizes))
-            done = part.stop
-            if some.stop <= skip:
+        for first_step in range(0, len(rank_batches), steps_per_gather):
+            step_slice = slice(first_step, first_step + steps_per_gather)
+            batch_sizes = [len(rank_part) for rank_part in rank_batches[step_slice]]
+            row_slice = slice(row_offset, row_offset + sum(batch_sizes))
+            row_offset = row_slice.stop
+            if step_slice.stop <= skip_steps:
                 continue
-            which = rows[part]
+            gathered_rows = rows[row_slice]
             # The same as with one view; one index is found three times as fast as two.
-            found = vectors[0].index_select(0, which) if len(vectors) == 1 else vectors[views[part], which]
-            parts = zip(*(one.split(sizes) for one in (found, labels[which], weight[part])), pieces[some], strict=True)
-            for inputs, truth, own, piece in islice(parts, max(0, skip - first), None):
-                yield Share(inputs, truth, own, len(piece), [])
+            gathered = (
+                vectors[0].index_select(0, gathered_rows)
+                if len(vectors) == 1
+                else vectors[row_views[row_slice], gathered_rows]
+            )
+            batch_parts = zip(
+                *(tensor.split(batch_sizes) for tensor in (gathered, labels[gathered_rows], sample_weights[row_slice])),
+                index_batches[step_slice],
+                strict=True,
+            )
+            for inputs, batch_labels, rank_part, indices in islice(batch_parts, max(0, skip_steps - first_step), None):
+                yield RankBatch(inputs, batch_labels, rank_part, len(indices), [])

@@ -13,7 +13,7 @@ import torch
 from torch.optim import Optimizer
 
 
-class RMSprop(Optimizer):
+class KerasRMSprop(Optimizer):
     """v ← ρ v + (1 - ρ) g²; w ← w - lr g / sqrt(v + ε), after w ← w (1 - lr · decay).
 
     Hinton, 2012, lecture 6 of "Neural Networks for Machine Learning"; the place of ε and the decay, which is no part of
@@ -31,13 +31,13 @@ class RMSprop(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
+            for parameter in group["params"]:
+                if parameter.grad is None:
                     continue
-                if not self.state[weight]:
-                    self.state[weight]["velocity"] = torch.zeros_like(weight)
-                velocity = self.state[weight]["velocity"]
-                velocity.mul_(group["rho"]).addcmul_(weight.grad, weight.grad, value=1 - group["rho"])
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.addcdiv_(weight.grad, (velocity + group["eps"]).sqrt_(), value=-group["lr"])
+                if not self.state[parameter]:
+                    self.state[parameter]["velocity"] = torch.zeros_like(parameter)
+                velocity = self.state[parameter]["velocity"]
+                velocity.mul_(group["rho"]).addcmul_(parameter.grad, parameter.grad, value=1 - group["rho"])
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.addcdiv_(parameter.grad, (velocity + group["eps"]).sqrt_(), value=-group["lr"])
         return loss

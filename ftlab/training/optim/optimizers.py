@@ -8,30 +8,30 @@ import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ftlab.config.train_config import TrainConfig
-from ftlab.training.optim.keras_rmsprop import RMSprop
+from ftlab.training.optim.keras_rmsprop import KerasRMSprop
 
-_FUSED = ("cpu", "cuda")
+_FUSED_DEVICE_TYPES = ("cpu", "cuda")
 """Devices on which one kernel for all of a step was found to be right and faster: on two cores 2 to 6 times."""
 
 
-def fused(config: TrainConfig, device: torch.device) -> str:
+def resolve_fused(config: TrainConfig, device: torch.device) -> str:
     """Whether the steps are to be computed by one kernel for each group of parameters, where torch has it: `yes` or
     `no`. What is learnt differs in the last bits."""
     if config.fused != "auto":
         return config.fused
-    return "yes" if device.type in _FUSED else "no"
+    return "yes" if device.type in _FUSED_DEVICE_TYPES else "no"
 
 
-def make(groups: list[dict[str, Any]], config: TrainConfig) -> Optimizer:
+def build_optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> Optimizer:
     """The configuration's optimizer over parameter groups as `network.groups` makes them.
 
     AdamW: Loshchilov & Hutter, 2019, arXiv:1711.05101. Adam, whose decay is part of the gradient: Kingma & Ba, 2015,
     arXiv:1412.6980. SGD with Nesterov's momentum: Sutskever et al., 2013. RMSprop: as Keras has it, never fused.
     """
-    one = True if config.fused == "yes" else None
+    use_fused = True if config.fused == "yes" else None
     if config.optimizer == "sgd":
         nesterov = config.nesterov == "yes" and config.momentum > 0
-        return SGD(groups, momentum=config.momentum, nesterov=nesterov, fused=one)
+        return SGD(groups, momentum=config.momentum, nesterov=nesterov, fused=use_fused)
     if config.optimizer == "rmsprop":
-        return RMSprop(groups)
-    return Adam(groups, fused=one) if config.optimizer == "adam" else AdamW(groups, fused=one)
+        return KerasRMSprop(groups)
+    return Adam(groups, fused=use_fused) if config.optimizer == "adam" else AdamW(groups, fused=use_fused)

@@ -9,31 +9,31 @@ from ftlab.config.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class Phase:
-    """Phase `number`, 1 or 2, from epoch `first` to epoch `last`, both included and counted from 1."""
+    """Phase `number`, 1 or 2, from epoch `first_epoch` to epoch `last_epoch`, both included and counted from 1."""
 
     number: int
-    first: int
-    last: int
+    first_epoch: int
+    last_epoch: int
 
     @property
-    def epochs(self) -> int:
-        return self.last - self.first + 1
+    def epoch_count(self) -> int:
+        return self.last_epoch - self.first_epoch + 1
 
 
-def at(config: TrainConfig, epoch: int) -> Phase:
+def get_epoch_phase(config: TrainConfig, epoch: int) -> Phase:
     """The phase that an epoch belongs to. Epoch 0, the untrained network, belongs to the first."""
-    turn, epochs = config.unfreeze_epoch, config.epochs or 1
-    if not turn:
+    unfreeze_epoch, epochs = config.unfreeze_epoch, config.epochs or 1
+    if not unfreeze_epoch:
         return Phase(1, 1, epochs)
-    return Phase(1, 1, turn) if epoch <= turn else Phase(2, turn + 1, epochs)
+    return Phase(1, 1, unfreeze_epoch) if epoch <= unfreeze_epoch else Phase(2, unfreeze_epoch + 1, epochs)
 
 
-def of(config: TrainConfig, number: int) -> Phase:
+def get_phase(config: TrainConfig, number: int) -> Phase:
     """The phase of a number."""
-    return at(config, config.unfreeze_epoch + 1 if number == 2 else 1)
+    return get_epoch_phase(config, config.unfreeze_epoch + 1 if number == 2 else 1)
 
 
-def settings(config: TrainConfig, phase: Phase) -> TrainConfig:
+def get_phase_config(config: TrainConfig, phase: Phase) -> TrainConfig:
     """The configuration with the optimizer and the rate of a phase."""
     if phase.number == 1:
         return config

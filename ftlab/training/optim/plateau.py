@@ -11,7 +11,7 @@ from ftlab.config.train_config import TrainConfig
 
 
 @dataclass
-class Plateau:
+class PlateauState:
     """What the schedule remembers.
 
     Attributes:
@@ -27,22 +27,22 @@ class Plateau:
     bad: int = 0
     cuts: int = 0
 
-    def watch(self, config: TrainConfig, accuracy: float | None, loss: float | None) -> bool:
+    def record_validation(self, config: TrainConfig, accuracy: float | None, loss: float | None) -> bool:
         """Take in an epoch's validation; whether the last allowed cut was made now, which ends the training.
 
         An epoch is good when it is better than the best so far (`plateau_mode` best; torch's `ReduceLROnPlateau` with
         threshold 0), or at least as good as the one before it (previous). After more than `plateau_patience` bad ones
         in a row the rate is multiplied by `step_factor`, and the count begins anew.
         """
-        figure = accuracy if config.best_by == "accuracy" else None if loss is None else -loss
-        if figure is None:
+        metric = accuracy if config.best_by == "accuracy" else None if loss is None else -loss
+        if metric is None:
             return False
         if config.plateau_mode == "best":
-            good = self.best is None or figure > self.best
+            improved = self.best is None or metric > self.best
         else:
-            good = self.before is None or figure >= self.before
-        self.best, self.before = figure if self.best is None else max(self.best, figure), figure
-        self.bad = 0 if good else self.bad + 1
+            improved = self.before is None or metric >= self.before
+        self.best, self.before = metric if self.best is None else max(self.best, metric), metric
+        self.bad = 0 if improved else self.bad + 1
         if self.bad <= config.plateau_patience:
             return False
         self.share, self.bad, self.cuts = self.share * config.step_factor, 0, self.cuts + 1

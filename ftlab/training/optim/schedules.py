@@ -11,14 +11,14 @@ from torch.optim import Optimizer
 
 from ftlab.config.train_config import TrainConfig
 
-_RISE = 0.3
+_ONE_CYCLE_RISE_FRACTION = 0.3
 """Share of the steps in which one-cycle rises."""
-_START, _END = 1 / 25, 1 / 25 / 1e4
+_ONE_CYCLE_START_FACTOR, _ONE_CYCLE_END_FACTOR = 1 / 25, 1 / 25 / 1e4
 """One-cycle's first and last share of the peak, as torch's `OneCycleLR` has them."""
 
 
-def factor(config: TrainConfig, step: int, steps: int, per_epoch: int = 1) -> float:
-    """Share of the peak rate at optimizer step `step` (0-based) of `steps`, in [0, 1].
+def compute_lr_factor(config: TrainConfig, step: int, total_steps: int, steps_per_epoch: int = 1) -> float:
+    """Share of the peak rate at optimizer step `step` (0-based) of `total_steps`, in [0, 1].
 
     A linear warm-up over the first `config.warmup` of the steps; then
 
@@ -32,36 +32,36 @@ def factor(config: TrainConfig, step: int, steps: int, per_epoch: int = 1) -> fl
     along a cosine to nearly nothing (Smith & Topin, 2018, arXiv:1708.07120; shape and figures as torch's `OneCycleLR`).
 
     Args:
-        per_epoch: optimizer steps of an epoch.
+        steps_per_epoch: optimizer steps of an epoch.
     """
     if config.schedule == "onecycle":
-        return _one_cycle(step, steps)
-    warm = math.floor(config.warmup * steps)
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    done = (step - warm) / max(1, steps - warm)
+        return _compute_one_cycle(step, total_steps)
+    warmup_steps = math.floor(config.warmup * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     if config.schedule == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * done))
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
     if config.schedule in ("step", "exponential"):
-        falls = step / (config.step_epochs * per_epoch) if config.step_epochs else min(3 * done, 2.999)
-        return config.step_factor ** (int(falls) if config.schedule == "step" else falls)
+        decay_count = step / (config.step_epochs * steps_per_epoch) if config.step_epochs else min(3 * progress, 2.999)
+        return config.step_factor ** (int(decay_count) if config.schedule == "step" else decay_count)
     return 1.0
 
 
-def _one_cycle(step: int, steps: int) -> float:
-    top = _RISE * steps - 1
-    if step <= top:
-        return _between(_START, 1.0, step / top if top > 0 else 1.0)
-    return _between(1.0, _END, (step - top) / max(1e-9, steps - 1 - top))
+def _compute_one_cycle(step: int, total_steps: int) -> float:
+    peak_step = _ONE_CYCLE_RISE_FRACTION * total_steps - 1
+    if step <= peak_step:
+        return _interpolate_cosine(_ONE_CYCLE_START_FACTOR, 1.0, step / peak_step if peak_step > 0 else 1.0)
+    return _interpolate_cosine(1.0, _ONE_CYCLE_END_FACTOR, (step - peak_step) / max(1e-9, total_steps - 1 - peak_step))
 
 
-def _between(start: float, end: float, done: float) -> float:
+def _interpolate_cosine(start: float, end: float, progress: float) -> float:
     """From start to end along half a cosine."""
-    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def set_rates(optimizer: Optimizer, share: float) -> float:
-    """Give each group its peak rate times `share`; the largest rate given."""
+def set_learning_rates(optimizer: Optimizer, lr_factor: float) -> float:
+    """Give each group its peak rate times `lr_factor`; the largest rate given."""
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * share
+        group["lr"] = group["peak"] * lr_factor
     return max(float(group["lr"]) for group in optimizer.param_groups)

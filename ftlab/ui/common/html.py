@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from ftlab.core import messages
-from ftlab.core.html import Markup, escape, isolated, join, tag
-
-__all__ = ["Markup", "empty", "escape", "isolated", "join", "tag", "trouble"]
+from ftlab.core.html import Markup, tag
 
 
-def empty(title: str, step: str) -> Markup:
+def render_empty_state(title_key: str, step_key: str) -> Markup:
     """What stands where nothing is yet: what is missing, and the next step. Both are keys of the words."""
     return tag(
         "div",
-        tag("p", messages.text(title), class_="ftlab-empty-title"),
-        tag("p", messages.text(step)),
+        tag("p", messages.get_text(title_key), class_="ftlab-empty-title"),
+        tag("p", messages.get_text(step_key)),
         class_="ftlab-empty",
     )
 
 
-def trouble(*sentences: object) -> Markup:
+def render_error(*sentences: object) -> Markup:
     """A mistake and its remedy, one clear line."""
     return tag("div", *sentences, class_="ftlab-trouble", role="alert")

@@ -9,10 +9,10 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError, WeightsError
 from ftlab.models.pretrained import checkpoint_import
 from ftlab.runs import run_store
-from ftlab.ui.common.access import Profile, inside
+from ftlab.ui.common.access import ServerProfile, resolve_inside
 
 
-def checked(profile: Profile, settings: TrainConfig) -> TrainConfig:
+def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
     """The same settings with the whole path in `init`.
 
     On a public Space a run alone will do, by its whole name with its random bits: who knows that may use it. Where
@@ -21,25 +21,28 @@ def checked(profile: Profile, settings: TrainConfig) -> TrainConfig:
     Raises:
         WeightsError, RunError, DataError, ConfigError: there is none, or it is not for this page.
     """
-    if not settings.init:
-        return settings
-    if profile.space:
-        if settings.init not in run_store.names(profile.runs):
+    if not config.init:
+        return config
+    if profile.is_space:
+        if config.init not in run_store.list_run_names(profile.runs_dir):
             raise WeightsError("init.closed")
-        return checkpoint_import.resolve(_at(settings, profile.runs / settings.init), profile.runs)
+        return checkpoint_import.resolve_init(_set_init_path(config, profile.runs_dir / config.init), profile.runs_dir)
     try:
-        run = run_store.find(profile.runs, settings.init)
-    except RunError as unknown:
-        if len(Path(settings.init).parts) < 2 and Path(settings.init).suffix.lower() not in checkpoint_import.SUFFIXES:
-            raise unknown
+        run = run_store.find_run(profile.runs_dir, config.init)
+    except RunError as error:
+        if (
+            len(Path(config.init).parts) < 2
+            and Path(config.init).suffix.lower() not in checkpoint_import.CHECKPOINT_SUFFIXES
+        ):
+            raise error
         if profile.data_root is None:
-            raise WeightsError("init.closed") from unknown
-        place = inside(profile.data_root, settings.init)
-        if place.suffix.lower() in checkpoint_import.PICKLED and not profile.local:
-            raise WeightsError("init.pickled", file=settings.init) from unknown
-        return checkpoint_import.resolve(_at(settings, place), profile.runs)
-    return checkpoint_import.resolve(_at(settings, run.path), profile.runs)
+            raise WeightsError("init.closed") from error
+        file_path = resolve_inside(profile.data_root, config.init)
+        if file_path.suffix.lower() in checkpoint_import.PICKLE_SUFFIXES and not profile.is_local:
+            raise WeightsError("init.pickled", file=config.init) from error
+        return checkpoint_import.resolve_init(_set_init_path(config, file_path), profile.runs_dir)
+    return checkpoint_import.resolve_init(_set_init_path(config, run.path), profile.runs_dir)
 
 
-def _at(settings: TrainConfig, place: Path) -> TrainConfig:
-    return dataclasses.replace(settings, init=str(place))
+def _set_init_path(config: TrainConfig, path: Path) -> TrainConfig:
+    return dataclasses.replace(config, init=str(path))

@@ -8,30 +8,32 @@ from typing import Any
 
 import gradio as gr
 
-PAGES = 500
+MAX_TRACKED_PAGES = 500
 """Pages whose last question is remembered."""
 
 
-class Latest:
+class LatestQuestions:
     """What each page asks about now, by its session. One for what is shown in one place."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[str, object] = OrderedDict()
+        self._questions: OrderedDict[str, object] = OrderedDict()
 
-    def of(self, request: gr.Request | None) -> object:
+    def get_question(self, request: gr.Request | None) -> object:
         """What a page asked about last; None where that is not known any more."""
-        return self._asked.get(_session(request))
+        return self._questions.get(_get_session_id(request))
 
-    def answer(self, request: gr.Request | None, question: object, look: Callable[[], list[Any]]) -> list[Any]:
+    def answer_latest(
+        self, request: gr.Request | None, question: object, compute_outputs: Callable[[], list[Any]]
+    ) -> list[Any]:
         """What a look gives, unless the page asked about something else meanwhile: then nothing changes."""
-        session = _session(request)
-        self._asked[session] = question
-        self._asked.move_to_end(session)
-        while len(self._asked) > PAGES:
-            self._asked.popitem(last=False)
-        shown = look()
-        return shown if self._asked.get(session, question) == question else [gr.skip()] * len(shown)
+        session_id = _get_session_id(request)
+        self._questions[session_id] = question
+        self._questions.move_to_end(session_id)
+        while len(self._questions) > MAX_TRACKED_PAGES:
+            self._questions.popitem(last=False)
+        outputs = compute_outputs()
+        return outputs if self._questions.get(session_id, question) == question else [gr.skip()] * len(outputs)
 
 
-def _session(request: gr.Request | None) -> str:
+def _get_session_id(request: gr.Request | None) -> str:
     return str(request.session_hash) if request else ""

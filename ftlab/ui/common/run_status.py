@@ -1,7 +1,7 @@
 """What the page shows of a run: its state, curves and log as HTML, read from the run directory. No component here.
 
-All pages that look at one run share one `Watch`: it reads what was appended since, folds it once, and draws once for
-all of them. Each part of a `Look` is a string; a page is sent only the parts that changed (`fresh`).
+All pages that look at one run share one `RunWatcher`: it reads what was appended since, folds it once, and draws once for
+all of them. Each part of a `RunSnapshot` is a string; a page is sent only the parts that changed (`fresh`).
 """
 
 from __future__ import annotations
@@ -21,231 +21,252 @@ from ftlab.runs.directory import Run
 from ftlab.runs.history import History
 from ftlab.runs.jobs import launch, postmortem
 from ftlab.ui.common import run_status_view
-from ftlab.ui.common.curves_view import drawing
+from ftlab.ui.common.curves_view import render_curves
 
-KEEP = 32
+MAX_WATCHED_RUNS = 32
 """Runs whose folded history stays in memory."""
-AGAIN = 0.4
+SNAPSHOT_MAX_AGE_SECONDS = 0.4
 """Seconds in which one look serves every page."""
-STOPPED = ("stopped", "failed", "died")
+RESUMABLE_STATUSES = ("stopped", "failed", "died")
 """States from which a run can be resumed."""
-BROKEN = ("failed", "died", "ended", "hanging", "overdue")
+TROUBLED_STATES = ("failed", "died", "ended", "hanging", "overdue")
 """States in which the process's own last lines may tell more."""
-DEAF, SLOW = 5.0, 30.0
+SILENT_STOP_TIMEOUT_SECONDS, BUSY_STOP_TIMEOUT_SECONDS = 5.0, 30.0
 """Seconds after which a process that was asked to stop may be ended by force: one that is silent, and one that works.
 The latter gets two of its longest steps more."""
 
 
 @dataclass(frozen=True)
-class Look:
+class RunSnapshot:
     """One look at a run.
 
     Attributes:
-        run: its name; empty for none.
+        run_name: its name; empty for none.
         status: as `Run.status` gives it, or `none`.
         state: key of its words in `status`: finer than the status.
-        head, curves, log: HTML; all text in it is escaped.
-        best: whether it has a model that can be tried.
-        stop: what can be done to a run at work: `stop`, `end` (by force), or nothing but wait.
+        head_html, curves_html, log_html: HTML; all text in it is escaped.
+        has_model: whether it has a model that can be tried.
+        stop_action: what can be done to a run at work: `stop_action`, `end` (by force), or nothing but wait.
     """
 
-    run: str
+    run_name: str
     status: str
     state: str
-    head: str
-    curves: str
-    log: str
-    best: bool
-    stop: str = ""
+    head_html: str
+    curves_html: str
+    log_html: str
+    has_model: bool
+    stop_action: str = ""
 
     @property
-    def live(self) -> bool:
-        return self.status in run_store.LIVE
+    def is_live(self) -> bool:
+        return self.status in run_store.ACTIVE_STATUSES
 
     @property
-    def resumable(self) -> bool:
-        return self.status in STOPPED
+    def is_resumable(self) -> bool:
+        return self.status in RESUMABLE_STATUSES
 
-    def marks(self) -> dict[str, str]:
+    def digest_parts(self) -> dict[str, str]:
         """A short mark of each part: equal marks, equal parts."""
-        buttons = f"{self.status} {self.best} {self.stop}"
-        parts = {"head": self.head, "curves": self.curves, "log": self.log, "buttons": buttons}
-        return {key: mark(text) for key, text in parts.items()}
+        buttons = f"{self.status} {self.has_model} {self.stop_action}"
+        parts = {"head": self.head_html, "curves": self.curves_html, "log": self.log_html, "buttons": buttons}
+        return {key: digest_text(text) for key, text in parts.items()}
 
 
-def mark(text: str) -> str:
+def digest_text(text: str) -> str:
     """A short mark of a text, equal for equal texts."""
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-class Watch:
+class RunWatcher:
     """The story of one run as far as it was read; safe to share between threads."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._lock = threading.Lock()
         self._history, self._offset = History(), 0
-        self._look: Look | None = None
-        self._key: tuple[object, ...] = ()
-        self._read = 0.0
-        self._late = False
+        self._snapshot: RunSnapshot | None = None
+        self._render_key: tuple[object, ...] = ()
+        self._snapshot_time = 0.0
+        self._awaits_exit_record = False
 
-    def look(self, again: float | None = None) -> Look:
-        """The run as it is now, or was less than `again` seconds ago (None: `AGAIN`).
+    def take_snapshot(self, max_age_seconds: float | None = None) -> RunSnapshot:
+        """The run as it is now, or was less than `max_age_seconds` seconds ago (None: `SNAPSHOT_MAX_AGE_SECONDS`).
 
         Never raises: that it cannot be read is said on the page, where an error of a tick would not be seen.
         """
         with self._lock:
-            if self._look is None or time.monotonic() - self._read >= (AGAIN if again is None else again):
+            if self._snapshot is None or time.monotonic() - self._snapshot_time >= (
+                SNAPSHOT_MAX_AGE_SECONDS if max_age_seconds is None else max_age_seconds
+            ):
                 try:
-                    self._look = self._fresh()
+                    self._snapshot = self._render_snapshot()
                 except Exception as cause:
-                    seen, self._key = broken(self._run.name, cause), ()
-                    if seen != self._look:
+                    error_snapshot, self._render_key = build_error_snapshot(self._run.name, cause), ()
+                    if error_snapshot != self._snapshot:
                         logging.getLogger(__name__).exception("run %s cannot be shown", self._run.name)
-                    self._look = seen
-                self._read = time.monotonic()
-            return self._look
+                    self._snapshot = error_snapshot
+                self._snapshot_time = time.monotonic()
+            return self._snapshot
 
-    def history(self) -> History:
+    def read_history(self) -> History:
         """All of the run's events so far, folded."""
-        self.look()
+        self.take_snapshot()
         return self._history
 
-    def _fresh(self) -> Look:
+    def _render_snapshot(self) -> RunSnapshot:
         run = self._run
-        status, record = run.status(), run.record()
-        unseen = status == "died" and record is not None and record.code is None
-        if unseen and self._look is not None and self._look.live and not self._late:
-            self._late = True  # whoever waits for the process may be writing down how it ended
-            return self._look
-        self._late = False
-        self._poll()
+        status, record = run.get_status(), run.read_process_record()
+        exit_unrecorded = status == "died" and record is not None and record.code is None
+        if exit_unrecorded and self._snapshot is not None and self._snapshot.is_live and not self._awaits_exit_record:
+            self._awaits_exit_record = True  # whoever waits for the process may be writing down how it ended
+            return self._snapshot
+        self._awaits_exit_record = False
+        self._read_events()
         history = self._history
-        state = state_of(history, status, run)
-        silent = state in ("hanging", "overdue")
-        key = (history.count, status, state, record, run.best.exists(), run.pulse() if silent else None)
-        if self._look is not None and key == self._key:
-            return self._look
-        last_words = postmortem.last_words(run) if state in BROKEN else ""
-        over = status not in run_store.LIVE
-        look = Look(
-            run=run.name,
+        state = derive_state(history, status, run)
+        is_silent = state in ("hanging", "overdue")
+        render_key = (
+            history.event_count,
+            status,
+            state,
+            record,
+            run.best_weights_path.exists(),
+            run.read_last_beat() if is_silent else None,
+        )
+        if self._snapshot is not None and render_key == self._render_key:
+            return self._snapshot
+        last_output = postmortem.read_last_output(run) if state in TROUBLED_STATES else ""
+        is_over = status not in run_store.ACTIVE_STATUSES
+        snapshot = RunSnapshot(
+            run_name=run.name,
             status=status,
             state=state,
-            head=self._head(status, state, last_words if over else ""),
-            curves=drawing(history),
-            log=run_status_view.log(
-                history, "" if over else last_words
+            head_html=self._render_head(status, state, last_output if is_over else ""),
+            curves_html=render_curves(history),
+            log_html=run_status_view.render_log(
+                history, "" if is_over else last_output
             ),  # the head of one at work is drawn anew every second
-            best=run.best.exists(),
-            stop="" if over else {"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop"),
+            has_model=run.best_weights_path.exists(),
+            stop_action="" if is_over else {"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop"),
         )
-        self._key = key
-        return look
+        self._render_key = render_key
+        return snapshot
 
-    def _head(self, status: str, state: str, last_words: str) -> str:
+    def _render_head(self, status: str, state: str, last_output: str) -> str:
         run, history = self._run, self._history
         if state in ("died", "ended"):
-            found = postmortem.cause(run)
-            resume = messages.text("death.next.saved" if run.last.exists() else "death.next.nothing")
-            again = "" if found.code == "unclaimed" else resume
-            return run_status_view.state(history, state, found.word, f"{found.why} {again}".strip(), last_words)
-        heard = run.pulse()
+            death_cause = postmortem.find_cause(run)
+            resume_text = messages.get_text(
+                "death.next.saved" if run.last_checkpoint_path.exists() else "death.next.nothing"
+            )
+            resume_hint = "" if death_cause.code == "unclaimed" else resume_text
+            return run_status_view.render_state(
+                history, state, death_cause.label, f"{death_cause.explanation} {resume_hint}".strip(), last_output
+            )
+        last_beat = run.read_last_beat()
         if state not in ("hanging", "overdue"):
-            return run_status_view.state(history, state, last_words=last_words)
+            return run_status_view.render_state(history, state, last_output=last_output)
         values = {
-            "asked": run_status_view.duration(run.asked_since()),
-            "silence": run_status_view.duration(heard.silence if heard else 0.0),
-            "doing": run_status_view.doing(history, work_of(history)),
-            "waits": postmortem.silence(run),
+            "asked": run_status_view.format_duration(run.seconds_since_stop_request()),
+            "silence": run_status_view.format_duration(last_beat.silence_seconds if last_beat else 0.0),
+            "doing": run_status_view.describe_activity(history, derive_activity(history)),
+            "waits": postmortem.describe_silence(run),
         }
-        key = "overdue_silent" if state == "overdue" and status == "hanging" else state
-        return run_status_view.state(
-            history, state, detail=messages.text(f"status.detail.{key}", **values).replace("  ", " ")
+        detail_key = "overdue_silent" if state == "overdue" and status == "hanging" else state
+        return run_status_view.render_state(
+            history, state, detail=messages.get_text(f"status.detail.{detail_key}", **values).replace("  ", " ")
         )
 
-    def _poll(self) -> None:
+    def _read_events(self) -> None:
         try:
             size = (self._run.path / "metrics.jsonl").stat().st_size
         except FileNotFoundError:
             size = 0
         if size < self._offset:  # the file was replaced: what was read of the old one tells nothing
             self._history, self._offset = History(), 0
-        events, self._offset = self._run.tail(self._offset)
-        self._history.add(events)
+        events, self._offset = self._run.read_events(self._offset)
+        self._history.add_events(events)
 
 
-_WATCHES: OrderedDict[Path, Watch] = OrderedDict()
-_LOCK = threading.Lock()
+_WATCHERS: OrderedDict[Path, RunWatcher] = OrderedDict()
+_WATCHERS_LOCK = threading.Lock()
 
 
-def watch(run: Run) -> Watch:
-    """The one watch of that run; the `KEEP` last used stay in memory."""
-    with _LOCK:
-        found = _WATCHES.pop(run.path, None) or Watch(run)
-        _WATCHES[run.path] = found
-        while len(_WATCHES) > KEEP:
-            _WATCHES.popitem(last=False)
-        return found
+def watch_run(run: Run) -> RunWatcher:
+    """The one watch of that run; the `MAX_WATCHED_RUNS` last used stay in memory."""
+    with _WATCHERS_LOCK:
+        watcher = _WATCHERS.pop(run.path, None) or RunWatcher(run)
+        _WATCHERS[run.path] = watcher
+        while len(_WATCHERS) > MAX_WATCHED_RUNS:
+            _WATCHERS.popitem(last=False)
+        return watcher
 
 
-def nothing() -> Look:
+def build_empty_snapshot() -> RunSnapshot:
     """What stands there when no run is looked at."""
     history = History()
-    return Look(
+    return RunSnapshot(
         "",
         "none",
         "none",
-        run_status_view.state(history, "none"),
-        run_status_view.guide(),
-        run_status_view.log(history),
+        run_status_view.render_state(history, "none"),
+        run_status_view.render_guide(),
+        run_status_view.render_log(history),
         False,
     )
 
 
-def gone(binned: bool) -> Look:
+def build_deleted_snapshot(in_trash: bool) -> RunSnapshot:
     """What stands there when the run that was looked at is deleted.
 
     Args:
-        binned: it lies in the bin.
+        in_trash: it lies in the bin.
     """
-    bare, why = nothing(), "binned" if binned else "gone"
-    head = run_status_view.frame("none", messages.text(f"status.{why}"), messages.text(f"status.detail.{why}"))
-    return replace(bare, state=why, head=head)
+    empty_snapshot, reason = build_empty_snapshot(), "binned" if in_trash else "gone"
+    head_html = run_status_view.render_card(
+        "none", messages.get_text(f"status.{reason}"), messages.get_text(f"status.detail.{reason}")
+    )
+    return replace(empty_snapshot, state=reason, head_html=head_html)
 
 
-def broken(name: str, cause: Exception) -> Look:
+def build_error_snapshot(run_name: str, cause: Exception) -> RunSnapshot:
     """What stands there when a run cannot be read."""
     text = str(cause) if isinstance(cause, FtlabError | OSError) else f"{type(cause).__name__}: {cause}"
-    detail = messages.text("status.detail.unreadable", cause=text)
-    head = run_status_view.frame("failed", messages.text("status.failed"), detail)
-    return Look(name, "failed", "failed", head, drawing(History()), run_status_view.log(History()), False)
+    detail = messages.get_text("status.detail.unreadable", cause=text)
+    head_html = run_status_view.render_card("failed", messages.get_text("status.failed"), detail)
+    return RunSnapshot(
+        run_name, "failed", "failed", head_html, render_curves(History()), run_status_view.render_log(History()), False
+    )
 
 
-def state_of(history: History, status: str, run: Run) -> str:
+def derive_state(history: History, status: str, run: Run) -> str:
     """What it is doing, as a key of the words in `status`."""
-    if status == "finished" and history.ended:
-        return history.ended.reason
-    if status == "stopped" and run.ended() is None:
+    if status == "finished" and history.end_event:
+        return history.end_event.reason
+    if status == "stopped" and run.read_end_event() is None:
         return "ended"
     if status not in ("running", "hanging"):
         return status
-    asked = run.asked_since() if run.stop_asked() else None
-    if asked is not None:
-        heard = run.pulse()
-        patience = DEAF if status == "hanging" else SLOW + 2 * (heard.step if heard else 0.0)
-        if run.end_asked() and asked < 3 * launch.PATIENCE:
+    stop_request_age = run.seconds_since_stop_request() if run.is_stop_requested() else None
+    if stop_request_age is not None:
+        last_beat = run.read_last_beat()
+        timeout_seconds = (
+            SILENT_STOP_TIMEOUT_SECONDS
+            if status == "hanging"
+            else BUSY_STOP_TIMEOUT_SECONDS + 2 * (last_beat.longest_step_seconds if last_beat else 0.0)
+        )
+        if run.is_force_stopped() and stop_request_age < 3 * launch.TERMINATE_TIMEOUT_SECONDS:
             return "ending"
-        return "overdue" if asked > patience else "stopping"
-    return "hanging" if status == "hanging" else work_of(history)
+        return "overdue" if stop_request_age > timeout_seconds else "stopping"
+    return "hanging" if status == "hanging" else derive_activity(history)
 
 
-def work_of(history: History) -> str:
+def derive_activity(history: History) -> str:
     """What a process does that works, by what it told last."""
     if history.progress and history.progress.stage in ("download", "statistics"):  # before it is started
         return history.progress.stage
-    if history.started is None or history.ended:
+    if history.start_event is None or history.end_event:
         return "waiting"
     if history.progress:
         return history.progress.stage if history.progress.stage in ("features", "validation") else "training"

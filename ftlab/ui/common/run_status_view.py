@@ -4,218 +4,251 @@ from __future__ import annotations
 
 import time
 
-from ftlab.config.backbones import TABLE, TIMM
+from ftlab.config.backbones import BACKBONES, TIMM_PREFIX
 from ftlab.core import messages
 from ftlab.core.html import Markup, tag
 from ftlab.runs import run_notes
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Epoch, Note, Step
+from ftlab.runs.events import Epoch, LogMessage, Step
 from ftlab.runs.history import History
 
-LOG_LINES = 80
-_GOING_NOWHERE = ("died", "ended", "failed", "hanging", "overdue", "ending")
+MAX_LOG_LINES = 80
+_STATES_WITHOUT_ETA = ("died", "ended", "failed", "hanging", "overdue", "ending")
 """States without a time that is left."""
 
 
-def guide() -> Markup:
+def render_guide() -> Markup:
     """What the curves will tell, where there are none yet."""
-    told = ("loss", "accuracy", "untrained", "gap")
+    topics = ("loss", "accuracy", "untrained", "gap")
     points = [
-        tag("li", tag("b", messages.text(f"curve.guide.{key}_name")), tag("span", messages.text(f"curve.guide.{key}")))
-        for key in told
+        tag(
+            "li",
+            tag("b", messages.get_text(f"curve.guide.{topic}_name")),
+            tag("span", messages.get_text(f"curve.guide.{topic}")),
+        )
+        for topic in topics
     ]
-    return tag("div", tag("p", messages.text("curve.guide.title")), tag("ul", *points), class_="ftlab-guide")
+    return tag("div", tag("p", messages.get_text("curve.guide.title")), tag("ul", *points), class_="ftlab-guide")
 
 
-def state(history: History, now: str, word: str = "", detail: str = "", last_words: str = "") -> Markup:
-    """State in words, progress bar and figures of a run that does `now` (see `live.state_of`).
+def render_state(
+    history: History, state_key: str, heading: str = "", detail: str = "", last_output: str = ""
+) -> Markup:
+    """State in words, progress bar and figures of a run that does `state_key` (see `live.state_of`).
 
     Args:
-        word, detail: in place of those that `now` has by itself.
-        last_words: what the process wrote last when it broke off.
+        heading, detail: in place of those that `state_key` has by itself.
+        last_output: what the process wrote last when it broke off.
     """
-    share: float | None = None
-    if now in ("waiting", "preparing"):
-        share = -1.0
-    elif now in ("download", "statistics", "features", "validation") and history.progress:
-        share = history.progress.done / max(1, history.progress.total)
-    elif history.steps_total:
-        share = history.step / history.steps_total
-    word, detail = word or messages.text(f"status.{now}"), detail or _detail(history, now)
-    return frame(now, word, detail, share, _tiles(history, now), _last_words(last_words))
+    fraction: float | None = None
+    if state_key in ("waiting", "preparing"):
+        fraction = -1.0
+    elif state_key in ("download", "statistics", "features", "validation") and history.progress:
+        fraction = history.progress.done / max(1, history.progress.total)
+    elif history.total_steps:
+        fraction = history.steps_done / history.total_steps
+    heading, detail = heading or messages.get_text(f"status.{state_key}"), detail or _describe_state(history, state_key)
+    return render_card(
+        state_key, heading, detail, fraction, _build_tiles(history, state_key), _render_last_output(last_output)
+    )
 
 
-def _detail(history: History, now: str) -> str:
-    best, ended = history.best, history.ended
-    accuracy = percent(best.val_accuracy) if best else None
-    key = f"status.detail.{now}"
-    if now in ("finished", "time", "early"):
-        key = "status.detail.finished" if accuracy else "status.detail.finished_bare"
-    elif now == "stopped" and accuracy:
-        key = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
-    message = (ended.message if ended and ended.message else "") or messages.text("status.failed")
-    values = {"accuracy": accuracy, "epoch": best.epoch if best else 0, "message": message, **_megabytes(history)}
-    return messages.text(key, **values)
+def _describe_state(history: History, state_key: str) -> str:
+    best, end_event = history.best_epoch, history.end_event
+    accuracy = format_percent(best.val_accuracy) if best else None
+    message_key = f"status.detail.{state_key}"
+    if state_key in ("finished", "time", "early"):
+        message_key = "status.detail.finished" if accuracy else "status.detail.finished_bare"
+    elif state_key == "stopped" and accuracy:
+        message_key = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
+    message = (end_event.message if end_event and end_event.message else "") or messages.get_text("status.failed")
+    values = {
+        "accuracy": accuracy,
+        "epoch": best.epoch if best else 0,
+        "message": message,
+        **_format_megabytes(history),
+    }
+    return messages.get_text(message_key, **values)
 
 
-def doing(history: History, work: str) -> str:
-    """What a run was at when it was heard last: `work` as `live.work_of` gives it, and how far that was."""
-    word, progress = messages.text(f"status.{work}"), history.progress
-    if work == "download":
-        done = messages.text("status.tile.megabytes", **_megabytes(history))
+def describe_activity(history: History, activity: str) -> str:
+    """What a run was at when it was heard last: `activity` as `live.work_of` gives it, and how far that was."""
+    heading, progress = messages.get_text(f"status.{activity}"), history.progress
+    if activity == "download":
+        progress_text = messages.get_text("status.tile.megabytes", **_format_megabytes(history))
     elif progress:
-        done = messages.text("status.tile.pictures", done=progress.done, total=progress.total)
-    elif work == "training":
-        done = messages.text("status.tile.step", now=history.step, all=history.steps_total)
+        progress_text = messages.get_text("status.tile.pictures", done=progress.done, total=progress.total)
+    elif activity == "training":
+        progress_text = messages.get_text("status.tile.step", now=history.steps_done, all=history.total_steps)
     else:
-        return word
-    return messages.text("status.doing", work=word, done=done)
+        return heading
+    return messages.get_text("status.doing", work=heading, done=progress_text)
 
 
-def _megabytes(history: History) -> dict[str, str]:
-    done, total = (history.progress.done, history.progress.total) if history.progress else (0, 0)
-    return {"done": f"{done / 1e6:.0f}", "total": f"{total / 1e6:.0f}"}
+def _format_megabytes(history: History) -> dict[str, str]:
+    done_bytes, total_bytes = (history.progress.done, history.progress.total) if history.progress else (0, 0)
+    return {"done": f"{done_bytes / 1e6:.0f}", "total": f"{total_bytes / 1e6:.0f}"}
 
 
-def frame(
-    css: str,
-    word: str,
+def render_card(
+    css_class: str,
+    heading: str,
     detail: str,
-    share: float | None = None,
+    fraction: float | None = None,
     tiles: list[tuple[str, str, str]] | None = None,
-    foot: Markup | str = "",
+    footer: Markup | str = "",
 ) -> Markup:
-    """The card: a word, a sentence, a bar (`share` in [0, 1], below 0 for unknown, None for no bar), figures as (what,
+    """The card: a word, a sentence, a bar (`fraction` in [0, 1], below 0 for unknown, None for no bar), figures as (what,
     figure, remark), and what stands below them."""
-    parts = [tag("div", tag("i"), word, class_="word"), tag("div", detail, class_="detail")]
-    if share is not None:
-        known = share >= 0
-        done = min(100.0, max(0.0, 100 * share))
+    parts = [tag("div", tag("i"), heading, class_="word"), tag("div", detail, class_="detail")]
+    if fraction is not None:
+        is_known = fraction >= 0
+        bar_percent = min(100.0, max(0.0, 100 * fraction))
         parts.append(
             tag(
                 "div",
-                tag("i", style=f"width:{done:.1f}%" if known else None),
-                class_="bar" if known else "bar unknown",
+                tag("i", style=f"width:{bar_percent:.1f}%" if is_known else None),
+                class_="bar" if is_known else "bar unknown",
                 role="progressbar",
-                aria_label=messages.text("status.bar"),
+                aria_label=messages.get_text("status.bar"),
                 aria_valuemin="0",
                 aria_valuemax="100",
-                aria_valuenow=f"{done:.0f}" if known else None,
+                aria_valuenow=f"{bar_percent:.0f}" if is_known else None,
             )
         )
     cells = [
         tag(
             "div",
-            tag("span", what, class_="what"),
-            tag("b", figure),
+            tag("span", label, class_="what"),
+            tag("b", value),
             tag("span", remark, class_="remark"),
             class_="tile",
         )
-        for what, figure, remark in tiles or []
+        for label, value, remark in tiles or []
     ]
     if cells:
         parts.append(tag("div", *cells, class_="tiles"))
-    return tag("div", *parts, foot, class_=f"ftlab-state {css}")
+    return tag("div", *parts, footer, class_=f"ftlab-state {css_class}")
 
 
-def _tiles(history: History, now: str) -> list[tuple[str, str, str]]:
-    started, best, progress = history.started, history.best, history.progress
-    if started is None:
+def _build_tiles(history: History, state_key: str) -> list[tuple[str, str, str]]:
+    start_event, best, progress = history.start_event, history.best_epoch, history.progress
+    if start_event is None:
         return []
-    untrained = next((row for row in history.epochs if row.epoch == 0), None)
-    last: list[Step | Epoch] = [*history.steps[-1:], *history.epochs[-1:]]
-    epoch = min(started.epochs, max([row.epoch for row in last], default=0))
-    rate = progress.images_per_second if progress else next((row.images_per_second for row in last), None)
-    figures = [
+    untrained_epoch = next((event for event in history.epochs if event.epoch == 0), None)
+    last_events: list[Step | Epoch] = [*history.steps[-1:], *history.epochs[-1:]]
+    epoch = min(start_event.epochs, max([event.epoch for event in last_events], default=0))
+    images_per_second = (
+        progress.images_per_second if progress else next((event.images_per_second for event in last_events), None)
+    )
+    tiles = [
         (
             "best",
-            percent(best.val_accuracy) or "–" if best else "–",
-            messages.text("status.tile.untrained", accuracy=percent(untrained.val_accuracy) or "–")
-            if untrained
+            format_percent(best.val_accuracy) or "–" if best else "–",
+            messages.get_text("status.tile.untrained", accuracy=format_percent(untrained_epoch.val_accuracy) or "–")
+            if untrained_epoch
             else "",
         ),
         (
             "epoch",
-            messages.text("status.tile.of", now=epoch, all=started.epochs),
-            messages.text("status.tile.step", now=history.step, all=history.steps_total),
+            messages.get_text("status.tile.of", now=epoch, all=start_event.epochs),
+            messages.get_text("status.tile.step", now=history.steps_done, all=history.total_steps),
         ),
-        ("speed", f"{rate:,.0f}" if rate else "–", messages.text("status.tile.device", device=started.device)),
+        (
+            "speed",
+            f"{images_per_second:,.0f}" if images_per_second else "–",
+            messages.get_text("status.tile.device", device=start_event.device),
+        ),
     ]
-    images = messages.text("status.tile.images", train=started.train_images, val=started.val_images)
-    if history.ended and history.ended.seconds and now != "waiting":
-        figures.append(("took", duration(history.ended.seconds), images))
-    elif now == "features" and progress:
+    image_counts = messages.get_text("status.tile.images", train=start_event.train_images, val=start_event.val_images)
+    if history.end_event and history.end_event.seconds and state_key != "waiting":
+        tiles.append(("took", format_duration(history.end_event.seconds), image_counts))
+    elif state_key == "features" and progress:
         # The first few are slow, and would promise too long a wait.
-        seconds = (progress.total - progress.done) / rate if rate and progress.done > 0.1 * progress.total else None
-        done = messages.text("status.tile.pictures", done=progress.done, total=progress.total)
-        figures.append(("left", duration(seconds), done))
-    elif now not in _GOING_NOWHERE:
-        figures.append(("left", duration(history.seconds_left()), images))
-    named = {"best": "best_test"} if started.validation == "test" else {}
-    return [(messages.text(f"status.tile.{named.get(key, key)}"), figure, remark) for key, figure, remark in figures]
+        seconds_left = (
+            (progress.total - progress.done) / images_per_second
+            if images_per_second and progress.done > 0.1 * progress.total
+            else None
+        )
+        progress_text = messages.get_text("status.tile.pictures", done=progress.done, total=progress.total)
+        tiles.append(("left", format_duration(seconds_left), progress_text))
+    elif state_key not in _STATES_WITHOUT_ETA:
+        tiles.append(("left", format_duration(history.estimate_seconds_left()), image_counts))
+    tile_aliases = {"best": "best_test"} if start_event.validation == "test" else {}
+    return [
+        (messages.get_text(f"status.tile.{tile_aliases.get(key, key)}"), value, remark) for key, value, remark in tiles
+    ]
 
 
-def log(history: History, last_words: str = "") -> Markup:
+def render_log(history: History, last_output: str = "") -> Markup:
     """The notes and the epochs of a run, the newest first, and what the process wrote last when it is silent."""
-    rows: list[tuple[float, str, str]] = [
-        (row.time, "note warning" if row.level == "warning" else "note", _note(row)) for row in history.log
+    entries: list[tuple[float, str, str]] = [
+        (event.time, "note warning" if event.level == "warning" else "note", _format_note(event))
+        for event in history.log_messages
     ]
-    rows += [(row.time, "best" if row.best and row.epoch else "epoch", _epoch(row)) for row in history.epochs]
+    entries += [
+        (event.time, "best" if event.best and event.epoch else "epoch", _format_epoch(event))
+        for event in history.epochs
+    ]
     lines = [
-        tag("li", tag("time", time.strftime("%H:%M:%S", time.localtime(at))), text, class_=css)
-        for at, css, text in sorted(rows)[-LOG_LINES:]
+        tag("li", tag("time", time.strftime("%H:%M:%S", time.localtime(timestamp))), text, class_=css_class)
+        for timestamp, css_class, text in sorted(entries)[-MAX_LOG_LINES:]
     ]
-    listed = tag("ol", *reversed(lines)) if lines else tag("p", messages.text("status.log.empty"))
-    return tag("div", _last_words(last_words), listed, class_="ftlab-log")
+    list_html = tag("ol", *reversed(lines)) if lines else tag("p", messages.get_text("status.log.empty"))
+    return tag("div", _render_last_output(last_output), list_html, class_="ftlab-log")
 
 
-def _last_words(text: str) -> Markup | str:
-    title = tag("p", messages.text("status.log.last"))
-    return tag("div", title, tag("pre", text), class_="ftlab-last") if text else ""
+def _render_last_output(text: str) -> Markup | str:
+    title_html = tag("p", messages.get_text("status.log.last"))
+    return tag("div", title_html, tag("pre", text), class_="ftlab-last") if text else ""
 
 
-def _note(note: Note) -> str:
+def _format_note(note: LogMessage) -> str:
     try:
-        return messages.text(f"log.{note.code}", **note.values)
+        return messages.get_text(f"log.{note.code}", **note.values)
     except (KeyError, IndexError, ValueError):  # written by another version: its code is better than nothing
         return " ".join([str(note.code), *(f"{key}={value}" for key, value in note.values.items())])
 
 
-def _epoch(row: Epoch) -> str:
-    key = "status.log.untrained" if row.epoch == 0 else "status.log.best" if row.best else "status.log.epoch"
-    loss = "–" if row.val_loss is None else f"{row.val_loss:.3f}"
-    return messages.text(key, epoch=row.epoch, accuracy=percent(row.val_accuracy) or "–", loss=loss)
+def _format_epoch(event: Epoch) -> str:
+    message_key = (
+        "status.log.untrained" if event.epoch == 0 else "status.log.best" if event.best else "status.log.epoch"
+    )
+    loss = "–" if event.val_loss is None else f"{event.val_loss:.3f}"
+    return messages.get_text(
+        message_key, epoch=event.epoch, accuracy=format_percent(event.val_accuracy) or "–", loss=loss
+    )
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """A length of time for people: 4 s, 3 min 20 s, 1 h 05 min; a dash when it is not known."""
     if seconds is None:
         return "–"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return messages.text("status.lasts.seconds", s=whole)
-    if whole < 3600:
-        return messages.text("status.lasts.minutes", m=whole // 60, s=whole % 60)
-    return messages.text("status.lasts.hours", h=whole // 3600, m=whole % 3600 // 60)
+    whole_seconds = max(0, round(seconds))
+    if whole_seconds < 60:
+        return messages.get_text("status.lasts.seconds", s=whole_seconds)
+    if whole_seconds < 3600:
+        return messages.get_text("status.lasts.minutes", m=whole_seconds // 60, s=whole_seconds % 60)
+    return messages.get_text("status.lasts.hours", h=whole_seconds // 3600, m=whole_seconds % 3600 // 60)
 
 
-def percent(value: float | None) -> str | None:
+def format_percent(value: float | None) -> str | None:
     """A fraction as people read it: 93.8 %."""
     return None if value is None else f"{100 * value:.1f} %"
 
 
-def title(run: Run) -> str:
+def format_run_title(run: Run) -> str:
     """One line that tells a run from the others: title if any, when, what, how it stands, how good it got."""
-    stamp, clock, backbone, mode, _ = run.name.split("-", 4)
-    ended = run.ended()
-    line = messages.text(
-        "status.run" if ended is None or ended.best_val_accuracy is None else "status.run_best",
-        day=f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}",
-        clock=f"{clock[:2]}:{clock[2:4]}",
-        backbone=TABLE[backbone].title if backbone in TABLE else backbone.replace("timm.", TIMM, 1),
+    date, clock_time, backbone, mode, _ = run.name.split("-", 4)
+    end_event = run.read_end_event()
+    line = messages.get_text(
+        "status.run" if end_event is None or end_event.best_val_accuracy is None else "status.run_best",
+        day=f"{date[:4]}-{date[4:6]}-{date[6:]}",
+        clock=f"{clock_time[:2]}:{clock_time[2:4]}",
+        backbone=BACKBONES[backbone].title if backbone in BACKBONES else backbone.replace("timm.", TIMM_PREFIX, 1),
         mode=mode,
-        status=messages.text(f"status.short.{run.status()}"),
-        accuracy=percent(ended.best_val_accuracy if ended else None),
+        status=messages.get_text(f"status.short.{run.get_status()}"),
+        accuracy=format_percent(end_event.best_val_accuracy if end_event else None),
     )
-    called = messages.one_line(run_notes.read(run).title)
-    return messages.text("status.titled", title=called, line=line) if called else line
+    custom_title = messages.escape_control_chars(run_notes.read_notes(run).title)
+    return messages.get_text("status.titled", title=custom_title, line=line) if custom_title else line

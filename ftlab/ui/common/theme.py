@@ -13,12 +13,12 @@ from gradio.themes import Base, colors, sizes
 from gradio.themes.utils.fonts import LocalFont
 
 from ftlab.core import messages
-from ftlab.core.html import join, tag
-from ftlab.reporting.html import PARTS_CSS
+from ftlab.core.html import join_html, tag
+from ftlab.reporting.html import PARTS_CSS_PATH
 
-STATIC = Path(__file__).parents[1] / "static"
+STATIC_DIR = Path(__file__).parents[1] / "static"
 
-_INK = colors.Color(
+_INK_COLOR = colors.Color(
     c50="#f7f8fa",
     c100="#eff1f4",
     c200="#e1e5ea",
@@ -32,7 +32,7 @@ _INK = colors.Color(
     c950="#10151b",
     name="ink",
 )
-_SEA = colors.Color(
+_SEA_COLOR = colors.Color(
     c50="#edf8f7",
     c100="#d3eeec",
     c200="#a8dcd8",
@@ -48,18 +48,18 @@ _SEA = colors.Color(
 )
 
 
-def theme() -> Base:
+def build_theme() -> Base:
     """The theme, light and dark."""
-    look = Base(
-        primary_hue=_SEA,
-        secondary_hue=_SEA,
-        neutral_hue=_INK,
+    base_theme = Base(
+        primary_hue=_SEA_COLOR,
+        secondary_hue=_SEA_COLOR,
+        neutral_hue=_INK_COLOR,
         radius_size=sizes.radius_md,
         text_size=sizes.text_md,
         font=(LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
         font_mono=(LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"),
     )
-    return look.set(
+    return base_theme.set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
         body_text_color="*neutral_800",
@@ -152,25 +152,27 @@ def theme() -> Base:
     )
 
 
-def style_sheets() -> list[Path]:
+def list_style_sheets() -> list[Path]:
     """The style sheets of all tabs; a tab adds its own by laying it in `static/`. And that of reports' pieces."""
-    return [PARTS_CSS, *sorted(STATIC.glob("*.css"))]
+    return [PARTS_CSS_PATH, *sorted(STATIC_DIR.glob("*.css"))]
 
 
-def header(notice: str = "") -> gr.HTML:
+def build_header(notice: str = "") -> gr.HTML:
     """Name, what to do in one line, and what should be known before anything else.
 
     Args:
         notice: a sentence about this machine, empty for none.
     """
-    steps = join(
-        tag("li", tag("b", messages.text(f"page.step.{step}")), " ", messages.text(f"page.step.{step}_do"))
+    steps = join_html(
+        tag("li", tag("b", messages.get_text(f"page.step.{step}")), " ", messages.get_text(f"page.step.{step}_do"))
         for step in ("pictures", "train", "look")
     )
-    name = tag("div", tag("h1", messages.text("page.name")), tag("p", messages.text("page.what")), class_="ftlab-name")
-    said = tag("p", notice, class_="ftlab-notice", role="status") if notice else ""
+    title_html = tag(
+        "div", tag("h1", messages.get_text("page.name")), tag("p", messages.get_text("page.what")), class_="ftlab-name"
+    )
+    notice_html = tag("p", notice, class_="ftlab-notice", role="status") if notice else ""
     return gr.HTML(
-        tag("header", name, tag("ol", steps, class_="ftlab-steps"), said, class_="ftlab-header"),
+        tag("header", title_html, tag("ol", steps, class_="ftlab-steps"), notice_html, class_="ftlab-header"),
         elem_id="page-header",
         apply_default_css=False,
     )

@@ -18,36 +18,41 @@ from pathlib import Path
 from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import DataError, RunError
 from ftlab.data.sources import archive
-from ftlab.data.sources.archive import Progress
-from ftlab.data.sources.archive_entries import Limits
+from ftlab.data.sources.archive import UnpackProgress
+from ftlab.data.sources.archive_entries import ArchiveLimits
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import QUOTA, Profile, visitors
+from ftlab.ui.common.access import UPLOAD_QUOTA_BYTES, ServerProfile, get_visitors_dir
 
-KEEP, SPACE_KEEP = 7 * 86400.0, 6 * 3600.0
+RETENTION_SECONDS, SPACE_RETENTION_SECONDS = 7 * 86400.0, 6 * 3600.0
 """Seconds for which an upload stays that nobody uses; on a public Space."""
-LIMITS = Limits(entries=50_000, bytes=2 << 30)
-SPACE_LIMITS = Limits(entries=20_000, bytes=512 << 20)
+UNPACK_LIMITS = ArchiveLimits(max_entries=50_000, max_bytes=2 << 30)
+SPACE_UNPACK_LIMITS = ArchiveLimits(max_entries=20_000, max_bytes=512 << 20)
 """What a zip may hold; on a public Space."""
 
-_NAME = re.compile(r"[0-9a-f]{32}")
-_TAKING = threading.Lock()
+_TOKEN_PATTERN = re.compile(r"[0-9a-f]{32}")
+_UNPACK_LOCK = threading.Lock()
 
 
-def kept(profile: Profile) -> float:
+def get_retention_seconds(profile: ServerProfile) -> float:
     """Seconds for which an upload stays that nobody uses."""
-    return SPACE_KEEP if profile.space else KEEP
+    return SPACE_RETENTION_SECONDS if profile.is_space else RETENTION_SECONDS
 
 
-def take(
-    profile: Profile, file: Path, before: object = None, *, name: str | None = None, progress: Progress | None = None
+def unpack_upload(
+    profile: ServerProfile,
+    zip_file: Path,
+    previous_token: object = None,
+    *,
+    name: str | None = None,
+    progress: UnpackProgress | None = None,
 ) -> str:
     """Unpack a zip that was sent, and make room for it.
 
     Args:
         profile: of this server.
-        file: the zip; it stays where it is.
-        before: name of what the same page sent earlier, which is removed unless a training uses it.
+        zip_file: the zip; it stays where it is.
+        previous_token: name of what the same page sent earlier, which is removed unless a training uses it.
         name: what the visitor calls the zip.
         progress: called with files written and files in all.
 
@@ -57,24 +62,32 @@ def take(
     Raises:
         DataError: there is no room, or the zip cannot be unpacked.
     """
-    limits = SPACE_LIMITS if profile.space else LIMITS
-    with _TAKING:
-        clear(profile)
-        room = QUOTA - file_io.size(visitors())
+    limits = SPACE_UNPACK_LIMITS if profile.is_space else UNPACK_LIMITS
+    with _UNPACK_LOCK:
+        remove_expired_uploads(profile)
+        free_bytes = UPLOAD_QUOTA_BYTES - file_io.get_folder_size(get_visitors_dir())
         token = secrets.token_hex(16)
         try:
-            cut = Limits(limits.entries, max(0, min(limits.bytes, room)), limits.ratio, limits.reserve)
-            archive.unpack(file, visitors() / token, cut, name=name, progress=progress)
+            reduced_limits = ArchiveLimits(
+                limits.max_entries, max(0, min(limits.max_bytes, free_bytes)), limits.max_ratio, limits.min_free_bytes
+            )
+            archive.unpack_archive(
+                zip_file, get_visitors_dir() / token, reduced_limits, folder_name=name, progress=progress
+            )
         except DataError as refusal:
-            if refusal.code == "archive.large" and room < limits.bytes:
+            if refusal.code == "archive.large" and free_bytes < limits.max_bytes:
                 raise DataError("page.full") from refusal
             raise
-    if isinstance(before, str) and _NAME.fullmatch(before) and visitors() / before not in _in_use(profile):
-        shutil.rmtree(visitors() / before, ignore_errors=True)
+    if (
+        isinstance(previous_token, str)
+        and _TOKEN_PATTERN.fullmatch(previous_token)
+        and get_visitors_dir() / previous_token not in _find_used_uploads(profile)
+    ):
+        shutil.rmtree(get_visitors_dir() / previous_token, ignore_errors=True)
     return token
 
 
-def find(token: str) -> Path:
+def find_upload(token: str) -> Path:
     """The folder of pictures of an upload, which counts as used from now on.
 
     Raises:
@@ -82,38 +95,46 @@ def find(token: str) -> Path:
     """
     if not token:
         raise DataError("page.no_upload")
-    home = visitors() / token
+    upload_dir = get_visitors_dir() / token
     try:
-        if not _NAME.fullmatch(token) or not home.is_dir():
+        if not _TOKEN_PATTERN.fullmatch(token) or not upload_dir.is_dir():
             raise DataError("page.upload_gone")
-        os.utime(home)
-        return archive.content(home)
+        os.utime(upload_dir)
+        return archive.find_image_folder(upload_dir)
     except OSError as cause:
         raise DataError("page.upload_gone") from cause
 
 
-def clear(profile: Profile) -> None:
+def remove_expired_uploads(profile: ServerProfile) -> None:
     """Remove uploads that nobody used for as long as they are kept, and what a killed server left half unpacked."""
-    if not visitors().is_dir():
+    if not get_visitors_dir().is_dir():
         return
-    user_dirs.clear_drafts(visitors())
-    used = _in_use(profile)
-    for home in visitors().iterdir():
+    user_dirs.remove_stale_drafts(get_visitors_dir())
+    used_dirs = _find_used_uploads(profile)
+    for upload_dir in get_visitors_dir().iterdir():
         try:
-            idle = time.time() - home.stat().st_mtime
+            idle_seconds = time.time() - upload_dir.stat().st_mtime
         except OSError:  # gone in the meantime
             continue
-        if _NAME.fullmatch(home.name) and idle > kept(profile) and home not in used:
-            shutil.rmtree(home, ignore_errors=True)
+        if (
+            _TOKEN_PATTERN.fullmatch(upload_dir.name)
+            and idle_seconds > get_retention_seconds(profile)
+            and upload_dir not in used_dirs
+        ):
+            shutil.rmtree(upload_dir, ignore_errors=True)
 
 
-def _in_use(profile: Profile) -> set[Path]:
+def _find_used_uploads(profile: ServerProfile) -> set[Path]:
     """Uploads that a training reads now."""
-    return {visitors() / part for run in run_store.busy(profile.runs) for part in _parts(run)}
+    return {
+        get_visitors_dir() / token
+        for run in run_store.find_active_runs(profile.runs_dir)
+        for token in _list_upload_tokens(run)
+    }
 
 
-def _parts(run: Run) -> Iterator[str]:
+def _list_upload_tokens(run: Run) -> Iterator[str]:
     try:
-        yield from Path(run.config().data).parts[-2:-1]
+        yield from Path(run.load_config().data).parts[-2:-1]
     except RunError:
         return

@@ -9,256 +9,333 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ftlab.core import messages
-from ftlab.core.errors import FtlabError, PictureError
-from ftlab.core.html import Markup, join, tag
+from ftlab.core.errors import FtlabError, ImageError
+from ftlab.core.html import Markup, join_html, tag
 from ftlab.runs import comparison
 from ftlab.ui.common import image_field
-from ftlab.ui.common.access import Profile
-from ftlab.ui.common.html import empty, trouble
-from ftlab.ui.common.latest_only import Latest
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.compare import view as compare_view
 from ftlab.ui.predict import cam_options, view
-from ftlab.ui.predict.actions import Lab
+from ftlab.ui.predict.actions import PredictActions
 
 if TYPE_CHECKING:
-    from ftlab.inference.compare_models import Seen
+    from ftlab.inference.compare_models import ModelAnswer
 
-OWN = ""
+LIKELIEST_CLASS = ""
 """In the place of a class: of each model the likeliest."""
-_QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(
-    profile: Profile, store: gr.BrowserState, ticked: gr.CheckboxGroup
+def build_pair_section(
+    profile: ServerProfile, page_state: gr.BrowserState, ticked_runs: gr.CheckboxGroup
 ) -> Callable[[gr.events.Dependency], object]:
     """Lay out the section where the page stands, and wire it.
 
     Args:
         profile: what this server is for.
-        store: what the page keeps.
-        ticked: the runs to choose two from.
+        page_state: what the page keeps.
+        ticked_runs: the runs to choose two from.
 
     Returns:
         What lets the section follow an event that changes the ticks, or what is known of the runs: after its answer,
         because events of the components themselves come in any order, and one of them with the ticks as they were.
     """
-    with gr.Column(visible=False, elem_id="compare-pair") as whole:
+    with gr.Column(visible=False, elem_id="compare-pair") as section:
         gr.HTML(
-            join([tag("h4", messages.text("pair.title")), tag("p", messages.text("pair.hint"), class_="ftlab-about")]),
+            join_html(
+                [
+                    tag("h4", messages.get_text("pair.title")),
+                    tag("p", messages.get_text("pair.hint"), class_="ftlab-about"),
+                ]
+            ),
             elem_id="compare-pair-hint",
             apply_default_css=False,
         )
-        waits = gr.HTML(visible=False, elem_id="compare-pair-waits", apply_default_css=False)
-        with gr.Column(visible=False, elem_classes="ftlab-tight") as asking:
-            with gr.Row(visible=False) as which:
-                models = [
+        waiting_note = gr.HTML(visible=False, elem_id="compare-pair-waits", apply_default_css=False)
+        with gr.Column(visible=False, elem_classes="ftlab-tight") as contents:
+            with gr.Row(visible=False) as model_row:
+                model_dropdowns = [
                     gr.Dropdown(
                         [],
-                        label=messages.text(f"pair.{one}"),
-                        info=messages.text(f"pair.{one}_hint"),
+                        label=messages.get_text(f"pair.{dropdown}"),
+                        info=messages.get_text(f"pair.{dropdown}_hint"),
                         min_width=260,
-                        elem_id=f"compare-pair-{one}",
+                        elem_id=f"compare-pair-{dropdown}",
                     )
-                    for one in ("first", "second")
+                    for dropdown in ("first", "second")
                 ]
             with gr.Row(elem_classes="ftlab-split"):
                 with gr.Column(scale=5, min_width=320):
-                    picture = image_field.field("compare-pair-image")
+                    image_input = image_field.build_image_field("compare-pair-image")
                     examples = gr.HTML(
-                        elem_id="compare-pair-examples", js_on_load=image_field.CHOICE, apply_default_css=False
+                        elem_id="compare-pair-examples",
+                        js_on_load=image_field.SELECT_BUTTON_JS,
+                        apply_default_css=False,
                     )
                 with gr.Column(scale=7, min_width=320):
-                    said = gr.HTML(
-                        empty("pair.nothing", "pair.nothing_step"), elem_id="compare-pair-said", apply_default_css=False
+                    summary = gr.HTML(
+                        render_empty_state("pair.nothing", "pair.nothing_step"),
+                        elem_id="compare-pair-said",
+                        apply_default_css=False,
                     )
-                    with gr.Column(visible=False, elem_classes="ftlab-tight") as choosing:
-                        of_class = gr.Dropdown(
-                            [(messages.text("pair.own"), OWN)],
-                            value=OWN,
-                            label=messages.text("pair.class"),
-                            info=messages.text("pair.class_hint"),
+                    with gr.Column(visible=False, elem_classes="ftlab-tight") as class_controls:
+                        class_dropdown = gr.Dropdown(
+                            [(messages.get_text("pair.own"), LIKELIEST_CLASS)],
+                            value=LIKELIEST_CLASS,
+                            label=messages.get_text("pair.class"),
+                            info=messages.get_text("pair.class_hint"),
                             min_width=260,
                             elem_id="compare-pair-class",
                         )
-                        method = cam_options.methods("compare-pair-method")
-                        image_field.opacity("compare-pair-opacity", "compare-pair")
+                        method_dropdown = cam_options.create_method_dropdown("compare-pair-method")
+                        image_field.build_opacity_slider("compare-pair-opacity", "compare-pair")
             with gr.Row(equal_height=True, elem_classes="ftlab-pair"):
-                sides = [
-                    gr.HTML(js_on_load=image_field.CHOICE + image_field.SAVE, elem_id=name, apply_default_css=False)
-                    for name in ("compare-pair-left", "compare-pair-right")
+                side_panels = [
+                    gr.HTML(
+                        js_on_load=image_field.SELECT_BUTTON_JS + image_field.SAVE_OVERLAY_JS,
+                        elem_id=elem_id,
+                        apply_default_css=False,
+                    )
+                    for elem_id in ("compare-pair-left", "compare-pair-right")
                 ]
-    noted = gr.JSON({}, visible=False, elem_id="compare-pair-noted")
-    for one in (*models, of_class):  # Gradio would refuse a choice of the runs before; the handlers check it
-        one.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    offer_note = gr.JSON({}, visible=False, elem_id="compare-pair-noted")
+    for dropdown in (
+        *model_dropdowns,
+        class_dropdown,
+    ):  # Gradio would refuse a choice of the runs before; the handlers check it
+        dropdown.preprocess = lambda payload: payload  # type: ignore[method-assign]
 
-    panel = Pair(profile)
-    given = [store, ticked, *models, picture, method]
-    seen = [said, *sides, choosing, of_class]
-    working: dict[str, Any] = {
-        "show_progress_on": said,
+    actions = PairActions(profile)
+    inputs = [page_state, ticked_runs, *model_dropdowns, image_input, method_dropdown]
+    outputs = [summary, *side_panels, class_controls, class_dropdown]
+    event_options: dict[str, Any] = {
+        "show_progress_on": summary,
         "concurrency_limit": 2,
         "concurrency_id": "pair",
         "trigger_mode": "always_last",
         "api_visibility": "private",
     }
-    chosen = [one.change for one in models]
-    gr.on(chosen, panel.examples, [store, models[0]], examples, trigger_mode="always_last", **_QUICK)
-    gr.on([picture.change, *chosen], panel.look, [*given, of_class], seen, **working)
-    gr.on([of_class.input, method.input], panel.look, [*given, of_class], seen, **working)
-    for number, side in enumerate(sides):
-        side.select(panel.press(number), given, seen, **working)
-    examples.select(panel.take_example, [store, models[0]], picture, **_QUICK)
-    offered = [whole, waits, asking, which, *models, noted]
-    return lambda event: event.then(panel.offered, [store, ticked, *models, noted], offered, **_QUICK)
+    model_changes = [dropdown.change for dropdown in model_dropdowns]
+    gr.on(
+        model_changes,
+        actions.render_examples,
+        [page_state, model_dropdowns[0]],
+        examples,
+        trigger_mode="always_last",
+        **_UNQUEUED_EVENT,
+    )
+    gr.on(
+        [image_input.change, *model_changes],
+        actions.compare_predictions,
+        [*inputs, class_dropdown],
+        outputs,
+        **event_options,
+    )
+    gr.on(
+        [class_dropdown.input, method_dropdown.input],
+        actions.compare_predictions,
+        [*inputs, class_dropdown],
+        outputs,
+        **event_options,
+    )
+    for index, side_panel in enumerate(side_panels):
+        side_panel.select(actions.make_press_handler(index), inputs, outputs, **event_options)
+    examples.select(actions.select_example, [page_state, model_dropdowns[0]], image_input, **_UNQUEUED_EVENT)
+    offer_outputs = [section, waiting_note, contents, model_row, *model_dropdowns, offer_note]
+    return lambda event: event.then(
+        actions.offer_models, [page_state, ticked_runs, *model_dropdowns, offer_note], offer_outputs, **_UNQUEUED_EVENT
+    )
 
 
-class Pair(Lab):
+class PairActions(PredictActions):
     """The handlers. One a server: it holds the profile, and of each page only what it asked last."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: ServerProfile) -> None:
         super().__init__(profile)
-        self._latest = Latest()
+        self._latest = LatestQuestions()
 
     # --- which two
 
-    def offered(self, store: object, ticked: object, first: object, second: object, noted: object) -> list[Any]:
+    def offer_models(
+        self, page_state: object, ticked_runs: object, first_model: object, second_model: object, offer_note: object
+    ) -> list[Any]:
         """The ticked runs that can be asked, where there are more than two as a choice: for the section, what is said
         of it, its contents, the row of the choosers, both, and a note of what was offered. Never raises."""
-        wanted = self.desk.ticked(store, ticked)
-        there = self._there(wanted) if 2 <= len(wanted) <= comparison.MOST else []
-        told = {"ticked": wanted, "there": [list(one) for one in there]}
-        if told == noted:
+        run_names = self.train_actions.filter_ticked_runs(page_state, ticked_runs)
+        model_choices = (
+            self._list_loadable_models(run_names) if 2 <= len(run_names) <= comparison.MAX_COMPARED_RUNS else []
+        )
+        new_note = {"ticked": run_names, "there": [list(choice) for choice in model_choices]}
+        if new_note == offer_note:
             return [gr.skip()] * 7
-        if len(there) < 2:
-            waits = messages.text("pair.waits_one" if there else "pair.waits_none")
-            visible = 2 <= len(wanted) <= comparison.MOST
-            said = gr.HTML(tag("p", waits, class_="ftlab-about"), visible=visible)
-            return [gr.Column(visible=visible), said, gr.Column(visible=False), *[gr.skip()] * 3, told]
-        names = [name for _, name in there]
-        one = first if first in names else next(name for name in names if name != second)
-        other = second if second in names and second != one else next(name for name in names if name != one)
+        if len(model_choices) < 2:
+            reason = messages.get_text("pair.waits_one" if model_choices else "pair.waits_none")
+            visible = 2 <= len(run_names) <= comparison.MAX_COMPARED_RUNS
+            waiting_note = gr.HTML(tag("p", reason, class_="ftlab-about"), visible=visible)
+            return [gr.Column(visible=visible), waiting_note, gr.Column(visible=False), *[gr.skip()] * 3, new_note]
+        names = [name for _, name in model_choices]
+        choice = first_model if first_model in names else next(name for name in names if name != second_model)
+        other_choice = (
+            second_model
+            if second_model in names and second_model != choice
+            else next(name for name in names if name != choice)
+        )
         return [
             gr.Column(visible=True),
             gr.HTML("", visible=False),
             gr.Column(visible=True),
             gr.Row(visible=len(names) > 2),
-            gr.Dropdown(choices=there, value=str(one)),
-            gr.Dropdown(choices=there, value=str(other)),
-            told,
+            gr.Dropdown(choices=model_choices, value=str(choice)),
+            gr.Dropdown(choices=model_choices, value=str(other_choice)),
+            new_note,
         ]
 
-    def _there(self, wanted: list[str]) -> list[tuple[str, str]]:
+    def _list_loadable_models(self, run_names: list[str]) -> list[tuple[str, str]]:
         """(as the legend has it, name) of those that have weights; what else is wrong with them is told when asked."""
-        there = [(place, name) for place, name in enumerate(wanted) if self._run(name).best.exists()]
-        return [(self._named(place, name), name) for place, name in there]
+        loadable_runs = [
+            (position, name)
+            for position, name in enumerate(run_names)
+            if self._open_run(name).best_weights_path.exists()
+        ]
+        return [(self._format_run_label(position, name), name) for position, name in loadable_runs]
 
-    def _named(self, place: int, name: str) -> str:
+    def _format_run_label(self, position: int, name: str) -> str:
         try:
-            config = self._run(name).config()
+            config = self._open_run(name).load_config()
         except FtlabError:
             return name
-        return compare_view.named(place, comparison.titled(config.backbone), config.mode)
+        return compare_view.format_run_label(position, comparison.get_backbone_title(config.backbone), config.mode)
 
     # --- a picture
 
-    def look(
+    def compare_predictions(
         self,
-        store: object,
-        ticked: object,
-        first: object,
-        second: object,
-        picture: str | None,
+        page_state: object,
+        ticked_runs: object,
+        first_model: object,
+        second_model: object,
+        image_path: str | None,
         method: object,
-        name: object,
+        class_name: object,
         request: gr.Request | None = None,
     ) -> list[Any]:
         """What both models say: whether they agree, each one's classes and heat, and the classes to choose from; unless
         the page asked for something else meanwhile."""
-        question = (first, second, picture, method, name)
-        return self._latest.answer(request, question, lambda: self._both(store, ticked, *question))
+        question = (first_model, second_model, image_path, method, class_name)
+        return self._latest.answer_latest(
+            request, question, lambda: self._render_both_models(page_state, ticked_runs, *question)
+        )
 
-    def press(self, side: int) -> Callable[..., list[Any]]:
+    def make_press_handler(self, side: int) -> Callable[..., list[Any]]:
         """The same of the class whose bar was pressed in the first (0) or second (1) of the two."""
 
-        def pressed(
-            store: object,
-            ticked: object,
-            first: object,
-            second: object,
-            picture: str | None,
+        def handle_press(
+            page_state: object,
+            ticked_runs: object,
+            first_model: object,
+            second_model: object,
+            image_path: str | None,
             method: object,
             event: gr.EventData,
             request: gr.Request | None = None,
         ) -> list[Any]:
-            name = self._pressed(store, (first, second)[side], event)
-            return self.look(store, ticked, first, second, picture, method, name, request)
+            class_name = self._get_pressed_class(page_state, (first_model, second_model)[side], event)
+            return self.compare_predictions(
+                page_state, ticked_runs, first_model, second_model, image_path, method, class_name, request
+            )
 
-        return pressed
+        return handle_press
 
-    def _pressed(self, store: object, model: object, event: gr.EventData) -> str:
+    def _get_pressed_class(self, page_state: object, model: object, event: gr.EventData) -> str:
         index = event._data.get("index")
         try:
-            classes = self._predictor(store, model).classes
+            classes = self.load_predictor(page_state, model).class_names
         except FtlabError:
-            return OWN
-        return classes[index] if isinstance(index, int) and 0 <= index < len(classes) else OWN
+            return LIKELIEST_CLASS
+        return classes[index] if isinstance(index, int) and 0 <= index < len(classes) else LIKELIEST_CLASS
 
-    def _both(
+    def _render_both_models(
         self,
-        store: object,
-        ticked: object,
-        first: object,
-        second: object,
-        picture: str | None,
+        page_state: object,
+        ticked_runs: object,
+        first_model: object,
+        second_model: object,
+        image_path: str | None,
         method: object,
-        name: object,
+        class_name: object,
     ) -> list[Any]:
-        if not picture:
-            return _nothing(empty("pair.nothing", "pair.nothing_step"))
-        if first == second:
-            return _nothing(trouble(messages.text("pair.same")))
+        if not image_path:
+            return _empty_outputs(render_empty_state("pair.nothing", "pair.nothing_step"))
+        if first_model == second_model:
+            return _empty_outputs(render_error(messages.get_text("pair.same")))
         from ftlab.inference import compare_models
 
-        found: list[Seen | Markup] = []
-        for model in (first, second):
+        results: list[ModelAnswer | Markup] = []
+        for model in (first_model, second_model):
             try:
-                how = cam_options.how(method, "", [])
-                found.append(compare_models.look(picture, self._predictor(store, model), str(name or OWN), how))
-            except PictureError as error:
-                return _nothing(trouble(tag("b", Path(picture).name), ": ", view.wrong(error)))
+                options = cam_options.parse_cam_options(method, "", [])
+                results.append(
+                    compare_models.explain_image(
+                        image_path, self.load_predictor(page_state, model), str(class_name or LIKELIEST_CLASS), options
+                    )
+                )
+            except ImageError as error:
+                return _empty_outputs(
+                    render_error(tag("b", Path(image_path).name), ": ", view.format_image_error(error))
+                )
             except FtlabError as error:  # the other one's answer is worth seeing
-                found.append(trouble(str(error)))
-        wanted = self.desk.ticked(store, ticked)
-        places = [wanted.index(str(model)) if model in wanted else place for place, model in enumerate((first, second))]
-        sides = [
-            _side(place, self._named(place, str(model)), one, Path(picture).stem)
-            for place, model, one in zip(places, (first, second), found, strict=True)
+                results.append(render_error(str(error)))
+        run_names = self.train_actions.filter_ticked_runs(page_state, ticked_runs)
+        positions = [
+            run_names.index(str(model)) if model in run_names else position
+            for position, model in enumerate((first_model, second_model))
         ]
-        one, other = found
-        if isinstance(one, Markup) or isinstance(other, Markup):
+        sides = [
+            _render_side(position, self._format_run_label(position, str(model)), result, Path(image_path).stem)
+            for position, model, result in zip(positions, (first_model, second_model), results, strict=True)
+        ]
+        result, other_result = results
+        if isinstance(result, Markup) or isinstance(other_result, Markup):
             return ["", *sides, gr.skip(), gr.skip()]
-        numbers = [messages.text("compare.number", number=place + 1) for place in places]
-        called = numbers[0], numbers[1]
-        choices = [(messages.text("pair.own"), OWN), *compare_models.choices(one.model, other.model, called)]
-        there = name if any(name == known for _, known in choices) else OWN
-        agree = one.answer is not None and one.answer == other.answer
+        labels = [messages.get_text("compare.number", number=position + 1) for position in positions]
+        label_pair = labels[0], labels[1]
+        class_choices = [
+            (messages.get_text("pair.own"), LIKELIEST_CLASS),
+            *compare_models.list_class_choices(result.model, other_result.model, label_pair),
+        ]
+        class_choice = class_name if any(class_name == choice for _, choice in class_choices) else LIKELIEST_CLASS
+        models_agree = result.accepted_class is not None and result.accepted_class == other_result.accepted_class
         return [
-            tag("p", compare_models.sentence(one, other, called), class_="ftlab-agree" if agree else "ftlab-agree not"),
+            tag(
+                "p",
+                compare_models.describe_agreement(result, other_result, label_pair),
+                class_="ftlab-agree" if models_agree else "ftlab-agree not",
+            ),
             *sides,
             gr.Column(visible=True),
-            gr.Dropdown(choices=choices, value=str(there)),
+            gr.Dropdown(choices=class_choices, value=str(class_choice)),
         ]
 
 
-def _side(place: int, title: str, seen: Seen | Markup, stem: str) -> Markup:
+def _render_side(position: int, title: str, result: ModelAnswer | Markup, file_stem: str) -> Markup:
     """What one says, under the number and the colour that its run has above."""
-    head = tag("h4", tag("i"), title)
-    if isinstance(seen, Markup):
-        return tag("div", head, seen, class_=f"side run{place}")
-    scores = view.scores(seen.scores, seen.found.index, seen.model.title, seen.say, seen.model.decision)
-    overlay = view.overlay(seen.found, seen.say(seen.name), f"{stem}-{place + 1}")
-    return tag("div", head, scores, overlay, class_=f"side run{place}")
+    heading = tag("h4", tag("i"), title)
+    if isinstance(result, Markup):
+        return tag("div", heading, result, class_=f"side run{position}")
+    scores = view.render_scores(
+        result.scores,
+        result.explanation.class_index,
+        result.model.title,
+        result.format_class_name,
+        result.model.decision,
+    )
+    overlay = view.render_overlay(
+        result.explanation, result.format_class_name(result.explained_class), f"{file_stem}-{position + 1}"
+    )
+    return tag("div", heading, scores, overlay, class_=f"side run{position}")
 
 
-def _nothing(said: Markup) -> list[Any]:
-    return [said, "", "", gr.Column(visible=False), gr.skip()]
+def _empty_outputs(message: Markup) -> list[Any]:
+    return [message, "", "", gr.Column(visible=False), gr.skip()]

@@ -6,115 +6,150 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ftlab.core import messages
-from ftlab.core.html import Markup, isolated, join, tag
-from ftlab.core.messages import percent
-from ftlab.runs.comparison import Contender, Difference
-from ftlab.runs.curves import Curves, Series, ticks
-from ftlab.ui.common.curves_view import HEIGHT, draw, number
-from ftlab.ui.common.run_status_view import duration
+from ftlab.core.html import Markup, isolate_text, join_html, tag
+from ftlab.core.messages import format_percent
+from ftlab.runs.comparison import ConfigDifference, RunSummary
+from ftlab.runs.curves import CurvePoints, TrainingCurves, compute_ticks
+from ftlab.ui.common.curves_view import PANEL_HEIGHT_PX, format_number, render_series
+from ftlab.ui.common.run_status_view import format_duration
 
-_MARGIN = 0.035
+_MARGIN_FRACTION = 0.035
 
 
-def overlaid(rows: Sequence[Contender], curves: Sequence[Curves]) -> Markup:
+def render_curves(summaries: Sequence[RunSummary], curves: Sequence[TrainingCurves]) -> Markup:
     """Validation accuracy and loss of all runs over their epochs, each in its colour."""
-    keys = [tag("span", tag("i", class_=f"run{n}"), line(n, row), class_="key") for n, row in enumerate(rows)]
+    legend = [
+        tag("span", tag("i", class_=f"run{n}"), format_summary_label(n, summary), class_="key")
+        for n, summary in enumerate(summaries)
+    ]
     return tag(
         "div",
-        tag("div", *keys, class_="legend"),
-        _panel("loss", [_by_epoch(one, one.val_loss) for one in curves]),
-        _panel("accuracy", [_by_epoch(one, one.val_accuracy) for one in curves]),
+        tag("div", *legend, class_="legend"),
+        _render_plot("loss", [_rescale_to_epochs(run_curves, run_curves.val_loss) for run_curves in curves]),
+        _render_plot("accuracy", [_rescale_to_epochs(run_curves, run_curves.val_accuracy) for run_curves in curves]),
         class_="ftlab-curves ftlab-overlaid",
     )
 
 
-def line(place: int, row: Contender) -> str:
+def format_summary_label(position: int, summary: RunSummary) -> str:
     """A run in a legend."""
-    return named(place, row.backbone, row.mode)
+    return format_run_label(position, summary.backbone, summary.mode)
 
 
-def named(place: int, backbone: str, mode: str) -> str:
+def format_run_label(position: int, backbone: str, mode: str) -> str:
     """The same of a run of which no more is known."""
-    return messages.text("compare.line", number=place + 1, backbone=backbone, mode=mode)
+    return messages.get_text("compare.line", number=position + 1, backbone=backbone, mode=mode)
 
 
-def _by_epoch(data: Curves, series: Series) -> Series:
-    return Series(series.x / data.per_epoch, series.y)
+def _rescale_to_epochs(run_curves: TrainingCurves, series: CurvePoints) -> CurvePoints:
+    return CurvePoints(series.x / run_curves.steps_per_epoch, series.y)
 
 
-def _panel(name: str, series: Sequence[Series]) -> Markup:
-    known = [one.known() for one in series]
-    values = [float(value) for one in known for value in one.y]
-    right = max([1.0, *(float(one.x.max()) for one in known if len(one.x))])
-    high = 1.0 if name == "accuracy" else max(values, default=1.0) * 1.08 or 1.0
-    low = max(0.0, min(values, default=0.0) - 0.1) if name == "accuracy" else 0.0
-    bottom, top = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
+def _render_plot(metric: str, series_list: Sequence[CurvePoints]) -> Markup:
+    measured_series = [curve.drop_unknown() for curve in series_list]
+    values = [float(value) for curve in measured_series for value in curve.y]
+    max_epoch = max([1.0, *(float(curve.x.max()) for curve in measured_series if len(curve.x))])
+    high = 1.0 if metric == "accuracy" else max(values, default=1.0) * 1.08 or 1.0
+    low = max(0.0, min(values, default=0.0) - 0.1) if metric == "accuracy" else 0.0
+    bottom, top = low - _MARGIN_FRACTION * (high - low), high + _MARGIN_FRACTION * (high - low)
     marks = []
-    for value in ticks(low, high, 5):
-        y = number(HEIGHT * (top - value) / (top - bottom))
-        shown = f"{100 * value:.4g} %" if name == "accuracy" else f"{value:.4g}"
+    for value in compute_ticks(low, high, 5):
+        y = format_number(PANEL_HEIGHT_PX * (top - value) / (top - bottom))
+        tick_label = f"{100 * value:.4g} %" if metric == "accuracy" else f"{value:.4g}"
         marks.append(tag("line", class_="grid", x1="0", x2="100%", y1=y, y2=y))
-        marks.append(tag("text", shown, class_="y", x="-7", y=y, dy=".32em"))
-    for epoch in ticks(0, right, 6):
+        marks.append(tag("text", tick_label, class_="y", x="-7", y=y, dy=".32em"))
+    for epoch in compute_ticks(0, max_epoch, 6):
         if epoch == int(epoch):
-            x = f"{number(100 * (epoch / right + _MARGIN) / (1 + 2 * _MARGIN))}%"
-            marks.append(tag("line", class_="tick", x1=x, x2=x, y1=str(HEIGHT), y2=str(HEIGHT + 4)))
-            marks.append(tag("text", number(epoch), class_="x", x=x, y=str(HEIGHT + 16)))
-    box = " ".join(map(number, (-right * _MARGIN, -top, right * (1 + 2 * _MARGIN), top - bottom)))
-    inner = tag(
+            x = f"{format_number(100 * (epoch / max_epoch + _MARGIN_FRACTION) / (1 + 2 * _MARGIN_FRACTION))}%"
+            marks.append(tag("line", class_="tick", x1=x, x2=x, y1=str(PANEL_HEIGHT_PX), y2=str(PANEL_HEIGHT_PX + 4)))
+            marks.append(tag("text", format_number(epoch), class_="x", x=x, y=str(PANEL_HEIGHT_PX + 16)))
+    view_box = " ".join(
+        map(format_number, (-max_epoch * _MARGIN_FRACTION, -top, max_epoch * (1 + 2 * _MARGIN_FRACTION), top - bottom))
+    )
+    data_svg = tag(
         "svg",
-        tag("g", *(draw("dots", f"run{n}", one) for n, one in enumerate(series)), transform="scale(1,-1)"),
+        tag(
+            "g",
+            *(render_series("dots", f"run{n}", curve) for n, curve in enumerate(series_list)),
+            transform="scale(1,-1)",
+        ),
         class_="data",
         width="100%",
-        height=str(HEIGHT),
+        height=str(PANEL_HEIGHT_PX),
         preserveAspectRatio="none",
-        viewBox=box,
+        viewBox=view_box,
     )
-    said = messages.text(f"compare.spoken_{name}", count=len(series))
-    frame = tag("svg", *marks, inner, class_="frame", width="100%", height=str(HEIGHT), role="img", aria_label=said)
-    return tag("figure", tag("figcaption", messages.text(f"compare.{name}")), frame, class_=f"panel {name}")
+    description = messages.get_text(f"compare.spoken_{metric}", count=len(series_list))
+    frame = tag(
+        "svg",
+        *marks,
+        data_svg,
+        class_="frame",
+        width="100%",
+        height=str(PANEL_HEIGHT_PX),
+        role="img",
+        aria_label=description,
+    )
+    return tag("figure", tag("figcaption", messages.get_text(f"compare.{metric}")), frame, class_=f"panel {metric}")
 
 
-def table(rows: Sequence[Contender]) -> Markup:
+def render_table(summaries: Sequence[RunSummary]) -> Markup:
     """What each run came to and cost."""
     columns = ("run", "status", "best", "test", "epochs", "seconds", "rate", "learns", "size")
-    head = tag("tr", *(tag("th", messages.text(f"compare.column.{name}"), scope="col") for name in columns))
-    most = max((row.best for row in rows if row.best is not None), default=None)
-    body = [tag("tr", *_cells(place, row, row.best is not None and row.best == most)) for place, row in enumerate(rows)]
-    return tag("div", tag("table", tag("thead", head), tag("tbody", join(body))), class_="ftlab-compare scroll")
+    header = tag("tr", *(tag("th", messages.get_text(f"compare.column.{name}"), scope="col") for name in columns))
+    best_accuracy = max((summary.best for summary in summaries if summary.best is not None), default=None)
+    body = [
+        tag("tr", *_render_cells(position, summary, summary.best is not None and summary.best == best_accuracy))
+        for position, summary in enumerate(summaries)
+    ]
+    return tag("div", tag("table", tag("thead", header), tag("tbody", join_html(body))), class_="ftlab-compare scroll")
 
 
-def _cells(place: int, row: Contender, first: bool) -> list[Markup]:
-    called = tag("small", isolated(row.title), class_="called") if row.title else ""
-    named = tag("i", class_=f"run{place}"), tag("b", line(place, row)), called, tag("small", row.name)
-    epoch = "" if row.best_epoch is None else messages.text("compare.at_epoch", epoch=row.best_epoch)
-    share = messages.text("compare.of", total=_many(row.total))
+def _render_cells(position: int, summary: RunSummary, is_best: bool) -> list[Markup]:
+    title_tag = tag("small", isolate_text(summary.title), class_="called") if summary.title else ""
+    name_tags = (
+        tag("i", class_=f"run{position}"),
+        tag("b", format_summary_label(position, summary)),
+        title_tag,
+        tag("small", summary.name),
+    )
+    epoch_note = "" if summary.best_epoch is None else messages.get_text("compare.at_epoch", epoch=summary.best_epoch)
+    total_note = messages.get_text("compare.of", total=_format_count(summary.total))
     return [
-        tag("th", *named, scope="row"),
-        tag("td", messages.text(f"status.short.{row.status}")),
+        tag("th", *name_tags, scope="row"),
+        tag("td", messages.get_text(f"status.short.{summary.status}")),
         tag(
-            "td", "–" if row.best is None else percent(row.best), tag("small", epoch), class_="first" if first else None
+            "td",
+            "–" if summary.best is None else format_percent(summary.best),
+            tag("small", epoch_note),
+            class_="first" if is_best else None,
         ),
-        tag("td", "–" if row.test is None else percent(row.test)),
-        tag("td", row.epochs),
-        tag("td", duration(row.seconds)),
-        tag("td", "–" if row.images_per_second is None else f"{row.images_per_second:,.0f}"),
-        tag("td", _many(row.trainable), tag("small", share)),
-        tag("td", f"{row.folder / 1e6:,.0f} MB", tag("small", f"{row.weights / 1e6:,.1f} MB")),
+        tag("td", "–" if summary.test is None else format_percent(summary.test)),
+        tag("td", summary.epochs),
+        tag("td", format_duration(summary.seconds)),
+        tag("td", "–" if summary.images_per_second is None else f"{summary.images_per_second:,.0f}"),
+        tag("td", _format_count(summary.trainable), tag("small", total_note)),
+        tag("td", f"{summary.folder / 1e6:,.0f} MB", tag("small", f"{summary.weights / 1e6:,.1f} MB")),
     ]
 
 
-def differing(rows: Sequence[Contender], found: Sequence[Difference]) -> Markup:
+def render_differences(summaries: Sequence[RunSummary], differences: Sequence[ConfigDifference]) -> Markup:
     """In which knobs the runs differ."""
-    if not found:
-        return tag("p", messages.text("compare.alike"), class_="ftlab-about")
-    names = (tag("th", tag("i", class_=f"run{n}"), line(n, row), scope="col") for n, row in enumerate(rows))
-    head = tag("tr", tag("th", messages.text("compare.column.knob"), scope="col"), *names)
-    body = [tag("tr", tag("th", one.label, scope="row"), *(tag("td", value) for value in one.values)) for one in found]
-    inner = tag("table", tag("thead", head), tag("tbody", join(body)))
-    title = tag("h4", messages.text("compare.differences"))
-    return tag("div", title, tag("div", inner, class_="ftlab-compare scroll"), class_="ftlab-differs")
+    if not differences:
+        return tag("p", messages.get_text("compare.alike"), class_="ftlab-about")
+    run_headers = (
+        tag("th", tag("i", class_=f"run{n}"), format_summary_label(n, summary), scope="col")
+        for n, summary in enumerate(summaries)
+    )
+    header = tag("tr", tag("th", messages.get_text("compare.column.knob"), scope="col"), *run_headers)
+    body = [
+        tag("tr", tag("th", difference.label, scope="row"), *(tag("td", value) for value in difference.values))
+        for difference in differences
+    ]
+    table_html = tag("table", tag("thead", header), tag("tbody", join_html(body)))
+    heading = tag("h4", messages.get_text("compare.differences"))
+    return tag("div", heading, tag("div", table_html, class_="ftlab-compare scroll"), class_="ftlab-differs")
 
 
-def _many(count: int) -> str:
+def _format_count(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count:,}"

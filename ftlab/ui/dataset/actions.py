@@ -16,29 +16,29 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ftlab.config.train_config import SAMPLES
+from ftlab.config.train_config import SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.core.errors import DataError, FtlabError
-from ftlab.core.html import Markup, join, tag
+from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset import class_names, exclusions
 from ftlab.data.sources import locate, tutorial_datasets
 from ftlab.ui.common import data_choice, uploads
-from ftlab.ui.common.access import UPLOAD, Profile, inside
-from ftlab.ui.common.html import empty, trouble
-from ftlab.ui.common.latest_only import Latest
+from ftlab.ui.common.access import MAX_UPLOAD_BYTES, ServerProfile, resolve_inside
+from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.dataset import folder_browser, tutorial_picker, view
 
 
-class Shop:
+class DatasetActions:
     """The handlers. One a server: it holds the profile and nothing of any visitor."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: ServerProfile) -> None:
         self.profile = profile
-        self._latest = Latest()
+        self._latest = LatestQuestions()
 
     # --- looking at the pictures
 
-    def look(
+    def show_dataset(
         self,
         sample: str,
         folder: str,
@@ -49,23 +49,25 @@ class Shop:
     ) -> list[Any]:
         """What the tab shows of a choice, as scanned before if it was. Values for `shown` in `dataset.build`."""
         choice = (sample, folder, val, test)
-        return self._latest.answer(request, choice, lambda: self._look(*choice, progress))
+        return self._latest.answer_latest(request, choice, lambda: self._show_dataset(*choice, progress))
 
-    def _look(self, sample: str, folder: str, val: float, test: float, progress: gr.Progress) -> list[Any]:
+    def _show_dataset(self, sample: str, folder: str, val: float, test: float, progress: gr.Progress) -> list[Any]:
         root = self.profile.data_root
-        if sample == data_choice.UPLOAD and not folder:
-            return _nothing(empty("dataset.send.choose", "dataset.send.choose_step"))
-        if sample == data_choice.FOLDER and root is not None and folder.strip().rstrip("/\\") in ("", str(root)):
-            return _nothing(empty("dataset.choose", "dataset.choose_step"))  # nobody wants the home folder scanned
+        if sample == data_choice.UPLOAD_SOURCE and not folder:
+            return _show_message(render_empty_state("dataset.send.choose", "dataset.send.choose_step"))
+        if sample == data_choice.FOLDER_SOURCE and root is not None and folder.strip().rstrip("/\\") in ("", str(root)):
+            return _show_message(
+                render_empty_state("dataset.choose", "dataset.choose_step")
+            )  # nobody wants the home folder scanned
         if (
-            sample == data_choice.TUTORIAL
-            and folder in tutorial_datasets.TABLE
-            and not tutorial_datasets.find(tutorial_datasets.get(folder))
+            sample == data_choice.TUTORIAL_SOURCE
+            and folder in tutorial_datasets.DATASETS
+            and not tutorial_datasets.find_image_folder(tutorial_datasets.get_dataset(folder))
         ):
-            return _nothing(empty("dataset.tutorial.choose", "dataset.tutorial.choose_step"))
-        return self._scanned(sample, folder, val, test, _told(progress), fresh=False)
+            return _show_message(render_empty_state("dataset.tutorial.choose", "dataset.tutorial.choose_step"))
+        return self._scan_dataset(sample, folder, val, test, _throttle_progress(progress), fresh=False)
 
-    def look_again(
+    def rescan_dataset(
         self,
         sample: str,
         folder: str,
@@ -75,13 +77,13 @@ class Shop:
         request: gr.Request | None = None,
     ) -> list[Any]:
         """The same, the files looked at again: they may have been mended."""
-        scan = partial(self._scanned, sample, folder, val, test, _told(progress), fresh=True)
-        return self._latest.answer(request, (sample, folder, val, test), scan)
+        scan = partial(self._scan_dataset, sample, folder, val, test, _throttle_progress(progress), fresh=True)
+        return self._latest.answer_latest(request, (sample, folder, val, test), scan)
 
-    def receive(
+    def receive_upload(
         self,
-        file: str | None,
-        before: str,
+        zip_path: str | None,
+        previous_token: str,
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
@@ -89,199 +91,215 @@ class Shop:
     ) -> list[Any]:
         """A zip that was sent, unpacked and looked at; the zip itself is not kept. For `sent`, `place`, and `shown` in
         `dataset.build`."""
-        before = str(before or "")
-        if not file:
-            return [gr.skip()] * (2 + len(_nothing(Markup(""))))
+        previous_token = str(previous_token or "")
+        if not zip_path:
+            return [gr.skip()] * (2 + len(_show_message(Markup(""))))
         try:
-            name, told = Path(file).stem, _told(progress, "dataset.send.progress")
-            token = uploads.take(self.profile, Path(file), before, name=name, progress=told)
-        except FtlabError as mistake:
-            return [gr.skip(), gr.skip(), *self._beside(trouble(str(mistake)), before, val, test)]
+            name, report_progress = Path(zip_path).stem, _throttle_progress(progress, "dataset.send.progress")
+            token = uploads.unpack_upload(
+                self.profile, Path(zip_path), previous_token, name=name, progress=report_progress
+            )
+        except FtlabError as error:
+            return [gr.skip(), gr.skip(), *self._show_refusal(render_error(str(error)), previous_token, val, test)]
         finally:
-            if Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-                Path(file).unlink(missing_ok=True)
-        return [token, token, *self.look(data_choice.UPLOAD, token, val, test, progress, request)]
+            if Path(zip_path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+                Path(zip_path).unlink(missing_ok=True)
+        return [token, token, *self.show_dataset(data_choice.UPLOAD_SOURCE, token, val, test, progress, request)]
 
-    def fetch(
+    def fetch_tutorial(
         self,
-        which: str,
+        dataset_name: str,
         val: float,
         test: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
         """A tutorial's data set, downloaded unless it is here, and looked at. For the menu, its button, `place`, and
-        `shown` in `dataset.build`."""
-        telling: dict[str, Callable[[int, int], None]] = {}
+        `outputs` in `dataset.build`."""
+        reporters: dict[str, Callable[[int, int], None]] = {}
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def report_stage(stage: str, done_count: int, total: int) -> None:
             scale = 1 if stage == "unpack" else 1_000_000
-            told = telling.setdefault(stage, _told(progress, f"dataset.tutorial.{stage}"))
-            told(done // scale, max(1, total // scale))
+            report = reporters.setdefault(stage, _throttle_progress(progress, f"dataset.tutorial.{stage}"))
+            report(done_count // scale, max(1, total // scale))
 
         try:
-            row = tutorial_datasets.get(str(which))
-            if not self.profile.local and not tutorial_datasets.find(row):
+            dataset = tutorial_datasets.get_dataset(str(dataset_name))
+            if not self.profile.is_local and not tutorial_datasets.find_image_folder(dataset):
                 raise DataError("page.no_fetch")
-            tutorial_datasets.fetch(row, progress=tell)
-        except FtlabError as mistake:
-            return [gr.skip(), gr.skip(), gr.skip(), *_nothing(trouble(str(mistake)))]
-        shown = self.look(data_choice.TUTORIAL, row.name, val, test, progress)
-        menu = gr.Dropdown(choices=tutorial_picker.choices(self.profile), value=row.name)
-        return [menu, gr.Button(tutorial_picker.button(row.name)), row.name, *shown]
+            tutorial_datasets.fetch_dataset(dataset, progress=report_stage)
+        except FtlabError as error:
+            return [gr.skip(), gr.skip(), gr.skip(), *_show_message(render_error(str(error)))]
+        outputs = self.show_dataset(data_choice.TUTORIAL_SOURCE, dataset.name, val, test, progress)
+        menu = gr.Dropdown(choices=tutorial_picker.list_dataset_choices(self.profile), value=dataset.name)
+        return [menu, gr.Button(tutorial_picker.format_button_text(dataset.name)), dataset.name, *outputs]
 
-    def choose_set(self, which: str) -> list[Any]:
+    def choose_tutorial(self, dataset_name: str) -> list[Any]:
         """A set of the menu was chosen: what it is, and what its button does."""
-        if which not in tutorial_datasets.TABLE:
+        if dataset_name not in tutorial_datasets.DATASETS:
             return [gr.skip(), gr.skip()]
-        return [tutorial_picker.about(which), gr.Button(tutorial_picker.button(which))]
+        return [
+            tutorial_picker.render_dataset_info(dataset_name),
+            gr.Button(tutorial_picker.format_button_text(dataset_name)),
+        ]
 
-    def _beside(self, said: Markup, before: str, val: float, test: float) -> list[Any]:
+    def _show_refusal(self, message: Markup, previous_token: str, val: float, test: float) -> list[Any]:
         """A refusal above what was sent before it and is still chosen, if that is there. Values for `shown`."""
         try:
-            uploads.find(before)
+            uploads.find_upload(previous_token)
         except FtlabError:
-            return _nothing(said)
-        summary, *rest = self._scanned(data_choice.UPLOAD, before, val, test, lambda *_: None, fresh=False)
-        return [join([said, summary]), *rest]
+            return _show_message(message)
+        summary, *other_outputs = self._scan_dataset(
+            data_choice.UPLOAD_SOURCE, previous_token, val, test, lambda *_: None, fresh=False
+        )
+        return [join_html([message, summary]), *other_outputs]
 
-    def _scanned(
+    def _scan_dataset(
         self, sample: str, folder: str, val: float, test: float, progress: Callable[[int, int], None], *, fresh: bool
     ) -> list[Any]:
         try:
-            source = data_choice.choose(self.profile, sample, folder, val, test)
-            catalog = data_choice.scan(source, fresh=fresh, progress=progress)
-        except FtlabError as mistake:
-            return _nothing(trouble(str(mistake)))
-        splits = view.splits_of(catalog)
-        known = class_names.of(catalog.root, catalog.classes)
+            source = data_choice.parse_source(self.profile, sample, folder, val, test)
+            catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
+        except FtlabError as error:
+            return _show_message(render_error(str(error)))
+        splits = view.list_splits(catalog)
+        class_titles = class_names.find_display_names(catalog.root, catalog.classes)
         return [
-            view.summary(catalog, source),
-            view.problems(catalog),
+            view.render_summary(catalog, source),
+            view.render_problems(catalog),
             gr.Column(visible=True),
             gr.Dropdown(
                 [
-                    (messages.text("dataset.all_classes"), view.ALL),
-                    *((messages.one_line(class_names.say(name, known)), name) for name in catalog.classes),
+                    (messages.get_text("dataset.all_classes"), view.ALL_CHOICE),
+                    *(
+                        (messages.escape_control_chars(class_names.get_display_name(name, class_titles)), name)
+                        for name in catalog.classes
+                    ),
                 ],
-                value=view.ALL,
+                value=view.ALL_CHOICE,
             ),
             gr.Radio(
                 [
-                    (messages.text("dataset.all_splits"), view.ALL),
-                    *((messages.text(f"dataset.split.{split}"), split) for split in splits),
+                    (messages.get_text("dataset.all_splits"), view.ALL_CHOICE),
+                    *((messages.get_text(f"dataset.split.{split}"), split) for split in splits),
                 ],
-                value=view.ALL,
+                value=view.ALL_CHOICE,
             ),
             0,
-            view.gallery(catalog, view.ALL, view.ALL, 0),
-            gr.Slider(visible="val" in catalog.dealt),
-            gr.Slider(visible="test" in catalog.dealt),
+            view.render_gallery(catalog, view.ALL_CHOICE, view.ALL_CHOICE, 0),
+            gr.Slider(visible="val" in catalog.random_splits),
+            gr.Slider(visible="test" in catalog.random_splits),
             gr.Button(interactive=True),
             {"sample": sample, "folder": folder, "val": val, "test": test},
         ]
 
-    def first(self, sample: str, folder: str, val: float, test: float, name: str, split: str) -> list[Any]:
+    def show_first_page(
+        self, sample: str, folder: str, val: float, test: float, class_name: str, split: str
+    ) -> list[Any]:
         """The first page of a class and a split."""
-        return self._page(sample, folder, val, test, name, split, 0)
+        return self._show_page(sample, folder, val, test, class_name, split, 0)
 
-    def turn(
-        self, sample: str, folder: str, val: float, test: float, name: str, split: str, page: float | None
+    def show_next_page(
+        self, sample: str, folder: str, val: float, test: float, class_name: str, split: str, page: float | None
     ) -> list[Any]:
         """The next page."""
-        return self._page(sample, folder, val, test, name, split, int(page or 0) + 1)
+        return self._show_page(sample, folder, val, test, class_name, split, int(page or 0) + 1)
 
-    def _page(self, sample: str, folder: str, val: float, test: float, name: str, split: str, page: int) -> list[Any]:
+    def _show_page(
+        self, sample: str, folder: str, val: float, test: float, class_name: str, split: str, page: int
+    ) -> list[Any]:
         try:
-            catalog = data_choice.scan(data_choice.choose(self.profile, sample, folder, val, test))
-        except FtlabError as mistake:
-            return [0, trouble(str(mistake))]
-        return [page, view.gallery(catalog, name, split, max(page, 0))]
+            catalog = data_choice.scan_source(data_choice.parse_source(self.profile, sample, folder, val, test))
+        except FtlabError as error:
+            return [0, render_error(str(error))]
+        return [page, view.render_gallery(catalog, class_name, split, max(page, 0))]
 
     # --- finding a folder
 
-    def restore(self, kept: object, sent: object = "") -> list[Any]:
+    def restore_choice(self, saved_choice: object, upload_token: object = "") -> list[Any]:
         """The choice that the browser kept, as far as it still makes sense: for sample, folder, place, shares, `ways`,
         set.
 
         Args:
-            kept: what `_scanned` gave it.
-            sent: name of what was sent last.
+            saved_choice: what `_scan_dataset` gave it.
+            upload_token: name of what was sent last.
         """
-        stored = kept if isinstance(kept, dict) else {}
-        sample, (folder, name) = stored.get("sample"), data_choice.parted(stored.get("folder"))
-        if sample not in offered(self.profile):
+        choice = saved_choice if isinstance(saved_choice, dict) else {}
+        sample, (folder, list_name) = choice.get("sample"), data_choice.split_location(choice.get("folder"))
+        if sample not in list_offered_sources(self.profile):
             return [gr.skip()] * 11
-        typed = folder if sample == data_choice.FOLDER else ""
-        named = folder if sample == data_choice.TUTORIAL and folder in tutorial_datasets.TABLE else ""
-        first = str(sent or "") if sample == data_choice.UPLOAD else named or typed
+        typed_folder = folder if sample == data_choice.FOLDER_SOURCE else ""
+        tutorial_name = folder if sample == data_choice.TUTORIAL_SOURCE and folder in tutorial_datasets.DATASETS else ""
+        source_id = str(upload_token or "") if sample == data_choice.UPLOAD_SOURCE else tutorial_name or typed_folder
         return [
             sample,
-            typed or gr.skip(),
-            data_choice.place(first, name if exclusions.find(name) else ""),
-            data_choice.share("val_share", stored.get("val")),
-            data_choice.share("test_share", stored.get("test")),
-            *self.open_way(sample, typed),
-            named or gr.skip(),
+            typed_folder or gr.skip(),
+            data_choice.join_location(source_id, list_name if exclusions.find_exclusion_list(list_name) else ""),
+            data_choice.clamp_share("val_share", choice.get("val")),
+            data_choice.clamp_share("test_share", choice.get("test")),
+            *self.open_source_inputs(sample, typed_folder),
+            tutorial_name or gr.skip(),
         ]
 
-    def open_way(self, sample: str, folder: str) -> list[Any]:
+    def open_source_inputs(self, sample: str, folder: str) -> list[Any]:
         """The way to a folder is shown where a folder is wanted, the field for a zip where a zip is: for `ways`."""
-        wanted = sample == data_choice.FOLDER and self.profile.data_root is not None
+        shows_browser = sample == data_choice.FOLDER_SOURCE and self.profile.data_root is not None
         return [
-            about_of(sample, self.profile),
-            gr.Column(visible=wanted),
-            self.shelf(folder) if wanted else "",
-            gr.Column(visible=sample == data_choice.UPLOAD),
-            gr.Column(visible=sample == data_choice.TUTORIAL),
+            render_source_info(sample, self.profile),
+            gr.Column(visible=shows_browser),
+            self.render_listing(folder) if shows_browser else "",
+            gr.Column(visible=sample == data_choice.UPLOAD_SOURCE),
+            gr.Column(visible=sample == data_choice.TUTORIAL_SOURCE),
         ]
 
-    def shelf(self, typed: str) -> Markup:
+    def render_listing(self, typed_path: str) -> Markup:
         """Sub-folders that what is typed could become."""
         root = self.profile.data_root
         if root is None:
             return Markup("")
         try:
-            return view.shelf(folder_browser.look(root, str(typed or "")), root)
+            return view.render_listing(folder_browser.list_folder(root, str(typed_path or "")), root)
         except FtlabError:  # looking at the pictures says what is wrong; here is the way on
-            return view.shelf(folder_browser.look(root, ""), root)
+            return view.render_listing(folder_browser.list_folder(root, ""), root)
 
-    def pick(self, event: gr.EventData) -> list[Any]:
+    def pick_folder(self, event: gr.EventData) -> list[Any]:
         """A folder, a zip or a list of the shelf was chosen: for the path field and the shelf."""
         root, path = self.profile.data_root, str(event._data.get("folder", ""))
         if root is None:
             return [gr.skip(), ""]
         try:
-            if locate.is_file(inside(root, path)):
-                return [path, self.shelf(path)]
-            found = folder_browser.look(root, path + os.sep)
+            if locate.is_dataset_file(resolve_inside(root, path)):
+                return [path, self.render_listing(path)]
+            listing = folder_browser.list_folder(root, path + os.sep)
         except FtlabError:
-            return [gr.skip(), self.shelf("")]
-        return [f"{Path(found.here)}{os.sep}", view.shelf(found, root)]
+            return [gr.skip(), self.render_listing("")]
+        return [f"{Path(listing.folder)}{os.sep}", view.render_listing(listing, root)]
 
 
-def offered(profile: Profile) -> list[str]:
+def list_offered_sources(profile: ServerProfile) -> list[str]:
     """The kinds of pictures that can be chosen on this server."""
-    sets = [data_choice.TUTORIAL] if tutorial_picker.offered(profile) else []
-    own = [data_choice.FOLDER, data_choice.UPLOAD] if profile.data_root else [data_choice.UPLOAD]
-    return [*SAMPLES, *sets, *own]
+    tutorial_sources = [data_choice.TUTORIAL_SOURCE] if tutorial_picker.list_offered_datasets(profile) else []
+    own_sources = (
+        [data_choice.FOLDER_SOURCE, data_choice.UPLOAD_SOURCE] if profile.data_root else [data_choice.UPLOAD_SOURCE]
+    )
+    return [*SAMPLE_SET_NAMES, *tutorial_sources, *own_sources]
 
 
-def about_of(sample: str, profile: Profile) -> Markup:
+def render_source_info(sample: str, profile: ServerProfile) -> Markup:
     """What the chosen set is good for, or what becomes of what is sent."""
-    hours = uploads.kept(profile) / 3600
+    hours = uploads.get_retention_seconds(profile) / 3600
     unit = "hours" if hours < 48 else "days"
-    lasts = messages.text(f"dataset.send.{unit}", count=f"{hours if hours < 48 else hours / 24:.0f}")
-    said = messages.text(f"dataset.about.{sample}", lasts=lasts, limit=UPLOAD >> 20)
-    return tag("p", said, class_="ftlab-about")
+    retention = messages.get_text(f"dataset.send.{unit}", count=f"{hours if hours < 48 else hours / 24:.0f}")
+    message = messages.get_text(f"dataset.about.{sample}", lasts=retention, limit=MAX_UPLOAD_BYTES >> 20)
+    return tag("p", message, class_="ftlab-about")
 
 
-def _nothing(said: Markup) -> list[Any]:
+def _show_message(message: Markup) -> list[Any]:
     """Nothing to show but a sentence; what the person chose and typed stays. Values for `shown` in `dataset.build`."""
-    hidden = gr.Column(visible=False)
+    hidden_column = gr.Column(visible=False)
     return [
-        said,
+        message,
         "",
-        hidden,
+        hidden_column,
         gr.skip(),
         gr.skip(),
         0,
@@ -293,14 +311,17 @@ def _nothing(said: Markup) -> list[Any]:
     ]
 
 
-def _told(progress: gr.Progress, key: str = "dataset.progress") -> Callable[[int, int], None]:
-    """Progress on the page, ten times a second at most; `key` is the sentence's."""
-    last = 0.0
+def _throttle_progress(progress: gr.Progress, message_key: str = "dataset.progress") -> Callable[[int, int], None]:
+    """Progress on the page, ten times a second at most; `message_key` is the sentence's."""
+    last_update = 0.0
 
-    def tell(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > 0.1:
-            last = time.monotonic()
-            progress(done / max(total, 1), desc=messages.text(key, done=f"{done:,}", total=f"{total:,}"))
+    def report_progress(done_count: int, total: int) -> None:
+        nonlocal last_update
+        if time.monotonic() - last_update > 0.1:
+            last_update = time.monotonic()
+            progress(
+                done_count / max(total, 1),
+                desc=messages.get_text(message_key, done=f"{done_count:,}", total=f"{total:,}"),
+            )
 
-    return tell
+    return report_progress

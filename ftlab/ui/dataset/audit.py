@@ -17,59 +17,67 @@ from gradio.context import Context
 from ftlab.audit import findings
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
-from ftlab.core.html import Markup, join, tag
+from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset import exclusions
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.runs.jobs import audit_job
 from ftlab.ui.common import data_choice, run_status_view
-from ftlab.ui.common.access import Profile
-from ftlab.ui.common.data_choice import Source
-from ftlab.ui.common.html import empty, trouble
-from ftlab.ui.common.theme import STATIC
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.common.data_choice import DataSource
+from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.dataset import audit_view
 
-MINUTE = 4000
+IMAGES_PER_MINUTE = 4000
 """Pictures that are examined in a minute, roughly, on two cores of a laptop."""
-REMEMBERED = 50
+MAX_REMEMBERED_CHOICES = 50
 """Choices for which a browser remembers what is left out."""
-_LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def remembered() -> gr.BrowserState:
+def create_exclusions_state() -> gr.BrowserState:
     """What the page keeps in the browser: `{"folder /home/…": name of the list of what is left out of it}`."""
     return gr.BrowserState({}, storage_key="ftlab-left-out", secret="ftlab")
 
 
-def build(profile: Profile, choice: list[Any], left: gr.BrowserState, summary: gr.HTML) -> Any:
+def build_audit_section(
+    profile: ServerProfile, choice: list[Any], exclusion_names: gr.BrowserState, summary: gr.HTML
+) -> Any:
     """Lay out the folded section where the page stands.
 
     Args:
         profile: of this server.
         choice: the components of sample, place and shares.
-        left: as `remembered` makes it.
+        exclusion_names: as `create_exclusions_state` makes it.
         summary: changes whenever other pictures were looked at.
 
     Returns:
         The event after which `place` names another list, so that the tab must look again.
     """
-    doctor = Doctor(profile)
-    with gr.Accordion(messages.text("doctor.title"), open=False, elem_id="dataset-doctor"):
-        gr.HTML(tag("p", messages.text("doctor.about"), class_="sub"), elem_id="doctor-about", apply_default_css=False)
-        with gr.Row(elem_classes="ftlab-buttons"):
-            start = gr.Button(
-                messages.text("doctor.examine"), interactive=False, elem_id="doctor-examine", min_width=120
-            )
-            stop = gr.Button(messages.text("doctor.stop"), visible=False, elem_id="doctor-stop", min_width=90)
-        status = gr.HTML(
-            empty("doctor.nothing", "doctor.nothing_step"), elem_id="doctor-status", apply_default_css=False
+    actions = AuditActions(profile)
+    with gr.Accordion(messages.get_text("doctor.title"), open=False, elem_id="dataset-doctor"):
+        gr.HTML(
+            tag("p", messages.get_text("doctor.about"), class_="sub"), elem_id="doctor-about", apply_default_css=False
         )
-        script = (STATIC / "doctor.js").read_text(encoding="utf-8")
-        found = gr.HTML(elem_id="doctor-found", js_on_load=script, apply_default_css=False)
-        drawn = gr.HTML(elem_id="doctor-map", js_on_load=script, apply_default_css=False)
-    panel = [start, stop, status, found, drawn]
-    summary.change(doctor.show, choice, panel, trigger_mode="always_last", **_LIGHT)
-    examining = start.click(
-        doctor.examine,
+        with gr.Row(elem_classes="ftlab-buttons"):
+            start_button = gr.Button(
+                messages.get_text("doctor.examine"), interactive=False, elem_id="doctor-examine", min_width=120
+            )
+            stop_button = gr.Button(
+                messages.get_text("doctor.stop"), visible=False, elem_id="doctor-stop", min_width=90
+            )
+        status_html = gr.HTML(
+            render_empty_state("doctor.nothing", "doctor.nothing_step"),
+            elem_id="doctor-status",
+            apply_default_css=False,
+        )
+        script = (STATIC_DIR / "doctor.js").read_text(encoding="utf-8")
+        findings_html = gr.HTML(elem_id="doctor-found", js_on_load=script, apply_default_css=False)
+        map_html = gr.HTML(elem_id="doctor-map", js_on_load=script, apply_default_css=False)
+    panel = [start_button, stop_button, status_html, findings_html, map_html]
+    summary.change(actions.show_report, choice, panel, trigger_mode="always_last", **_UNQUEUED_EVENT)
+    audit_event = start_button.click(
+        actions.run_audit,
         choice,
         panel,
         show_progress="hidden",
@@ -77,139 +85,176 @@ def build(profile: Profile, choice: list[Any], left: gr.BrowserState, summary: g
         concurrency_id="doctor",
         concurrency_limit=1,
     )
-    stop.click(doctor.stopped, choice, panel, cancels=[examining], **_LIGHT)
-    _page().load(doctor.clean, left, left, **_LIGHT)
+    stop_button.click(actions.show_stopped, choice, panel, cancels=[audit_event], **_UNQUEUED_EVENT)
+    _get_page().load(actions.drop_missing_lists, exclusion_names, exclusion_names, **_UNQUEUED_EVENT)
     # Queued, so that a refusal is shown.
-    clicked: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
-    return found.select(doctor.decide, [*choice, left], [choice[1], left], **clicked)
+    click_options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
+    return findings_html.select(
+        actions.update_exclusions, [*choice, exclusion_names], [choice[1], exclusion_names], **click_options
+    )
 
 
-class Doctor:
+class AuditActions:
     """The handlers. One a server: it holds the profile and nothing of any visitor."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: ServerProfile) -> None:
         self.profile = profile
 
-    def show(self, sample: str, place: str, val: float, test: float) -> list[Any]:
+    def show_report(self, sample: str, location: str, val: float, test: float) -> list[Any]:
         """What is known of the chosen pictures: for Examine, Stop, status, findings and map."""
-        source, catalog = self._chosen(sample, place, val, test)
+        source, catalog = self._resolve_choice(sample, location, val, test)
         if source is None or catalog is None:
-            return _panel(empty("doctor.nothing", "doctor.nothing_step"), ready=False)
-        report = findings.known(catalog)
-        out = exclusions.read(source.excluded or "")
-        left = tag("p", messages.text("doctor.excluded", count=f"{len(out):,}"), class_="ftlab-about") if out else ""
+            return _build_panel_updates(render_empty_state("doctor.nothing", "doctor.nothing_step"), is_ready=False)
+        report = findings.load_report(catalog)
+        excluded_paths = exclusions.read_exclusions(source.exclusion_file or "")
+        excluded_note = (
+            tag("p", messages.get_text("doctor.excluded", count=f"{len(excluded_paths):,}"), class_="ftlab-about")
+            if excluded_paths
+            else ""
+        )
         if report is None:
-            said = messages.text(
-                "doctor.ready_step", minute=MINUTE, count=sum(len(items) for items in catalog.splits.values())
+            ready_text = messages.get_text(
+                "doctor.ready_step",
+                minute=IMAGES_PER_MINUTE,
+                count=sum(len(items) for items in catalog.splits.values()),
             )
-            ready = tag(
+            ready_html = tag(
                 "div",
-                tag("p", messages.text("doctor.ready"), class_="ftlab-empty-title"),
-                tag("p", said),
+                tag("p", messages.get_text("doctor.ready"), class_="ftlab-empty-title"),
+                tag("p", ready_text),
                 class_="ftlab-empty",
             )
-            return _panel(join([ready, left]))
-        told = tag("p", messages.text("doctor.looked", count=f"{report.looked:,}", seconds=f"{report.seconds:.0f}"))
-        return _panel(
-            join([told, left]),
-            audit_view.findings(report, set(out)),
-            audit_view.landscape(report, set(out)),
-            again=True,
+            return _build_panel_updates(join_html([ready_html, excluded_note]))
+        examined_html = tag(
+            "p", messages.get_text("doctor.looked", count=f"{report.looked:,}", seconds=f"{report.seconds:.0f}")
+        )
+        return _build_panel_updates(
+            join_html([examined_html, excluded_note]),
+            audit_view.render_findings(report, set(excluded_paths)),
+            audit_view.render_map(report, set(excluded_paths)),
+            has_report=True,
         )
 
-    def examine(self, sample: str, place: str, val: float, test: float) -> Iterator[list[Any]]:
+    def run_audit(self, sample: str, location: str, val: float, test: float) -> Iterator[list[Any]]:
         """Have the chosen pictures examined: how far it is, at last what was found."""
-        source, catalog = self._chosen(sample, place, val, test)
+        source, catalog = self._resolve_choice(sample, location, val, test)
         if source is None or catalog is None:
-            yield _panel(empty("doctor.nothing", "doctor.nothing_step"), ready=False)
+            yield _build_panel_updates(render_empty_state("doctor.nothing", "doctor.nothing_step"), is_ready=False)
             return
         folder = source.folder or catalog.root
         shares = ["--val-share", repr(source.val_share), "--test-share", repr(source.test_share)]
-        yield _busy({})
-        before: dict[str, Any] = {}
-        work = audit_job.examine(folder, [*shares, "--seed", str(data_choice.SEED)])
+        yield _build_busy_updates({})
+        last_progress: dict[str, Any] = {}
+        audit_progress = audit_job.run_audit(folder, [*shares, "--seed", str(data_choice.DEFAULT_SPLIT_SEED)])
         try:
-            for told in work:
-                if told != before:
-                    yield _busy(told)
-                before = told
-            if findings.known(catalog) is None:  # the files have changed since the page looked at them
-                data_choice.scan(replace(source, excluded=None), fresh=True)
-        except FtlabError as mistake:
-            yield _panel(trouble(str(mistake)))
+            for progress in audit_progress:
+                if progress != last_progress:
+                    yield _build_busy_updates(progress)
+                last_progress = progress
+            if findings.load_report(catalog) is None:  # the files have changed since the page looked at them
+                data_choice.scan_source(replace(source, exclusion_file=None), fresh=True)
+        except FtlabError as error:
+            yield _build_panel_updates(render_error(str(error)))
             return
         finally:
-            work.close()  # type: ignore[attr-defined]
-        yield self.show(sample, place, val, test)
+            audit_progress.close()  # type: ignore[attr-defined]
+        yield self.show_report(sample, location, val, test)
 
-    def stopped(self, sample: str, place: str, val: float, test: float) -> list[Any]:
+    def show_stopped(self, sample: str, location: str, val: float, test: float) -> list[Any]:
         """Stop was pressed: what was known before, or that nothing is."""
-        shown = self.show(sample, place, val, test)
-        _, catalog = self._chosen(sample, place, val, test)
-        if catalog is not None and findings.known(catalog) is None:
-            shown[2] = empty("doctor.stopped", "doctor.stopped_step")
-        return shown
+        updates = self.show_report(sample, location, val, test)
+        _, catalog = self._resolve_choice(sample, location, val, test)
+        if catalog is not None and findings.load_report(catalog) is None:
+            updates[2] = render_empty_state("doctor.stopped", "doctor.stopped_step")
+        return updates
 
-    def decide(self, sample: str, place: str, val: float, test: float, left: object, event: gr.EventData) -> list[Any]:
-        """A picture, or all of a kind, is left out or taken back: for place and `left`."""
-        asked, kept = event._data if isinstance(event._data, dict) else {}, _checked(left)
-        source, catalog = self._chosen(sample, place, val, test)
-        report = findings.known(catalog) if catalog is not None else None
+    def update_exclusions(
+        self, sample: str, location: str, val: float, test: float, exclusion_names: object, event: gr.EventData
+    ) -> list[Any]:
+        """A picture, or all of a kind, is left out or taken back: for place and `exclusion_names`."""
+        click, remembered_names = (
+            event._data if isinstance(event._data, dict) else {},
+            _validate_exclusions(exclusion_names),
+        )
+        source, catalog = self._resolve_choice(sample, location, val, test)
+        report = findings.load_report(catalog) if catalog is not None else None
         if source is None or report is None:
             return [gr.skip(), gr.skip()]
-        meant = {path for one in report.of(str(asked.get("kind"))) for path in one.leave}
-        pictures = {one.path for each in report.findings for one in each.pictures}
-        meant |= pictures & {str(asked.get("picture"))}
-        out = set(exclusions.read(source.excluded or ""))
+        affected_paths = {path for item in report.findings_of_kind(str(click.get("kind"))) for path in item.leave}
+        finding_paths = {item.path for finding in report.findings for item in finding.pictures}
+        affected_paths |= finding_paths & {str(click.get("picture"))}
+        excluded_paths = set(exclusions.read_exclusions(source.exclusion_file or ""))
         try:
-            wanted = out - meant if asked.get("do") == "back" else out | meant
-            exclusions.without(catalog, wanted)  # type: ignore[arg-type]
-            name = exclusions.keep(wanted)
-        except FtlabError as mistake:
-            gr.Warning(str(mistake))
+            new_exclusions = (
+                excluded_paths - affected_paths if click.get("do") == "back" else excluded_paths | affected_paths
+            )
+            exclusions.exclude_images(catalog, new_exclusions)  # type: ignore[arg-type]
+            list_name = exclusions.save_exclusions(new_exclusions)
+        except FtlabError as error:
+            gr.Warning(str(error))
             return [gr.skip(), gr.skip()]
-        first, _ = data_choice.parted(place)
-        kept.pop(key := data_choice.key(sample, first), None)
-        kept |= {key: name} if name else {}
-        return [data_choice.place(first, name), dict(list(kept.items())[-REMEMBERED:])]
+        source_id, _ = data_choice.split_location(location)
+        remembered_names.pop(choice_key := data_choice.make_exclusion_key(sample, source_id), None)
+        remembered_names |= {choice_key: list_name} if list_name else {}
+        return [
+            data_choice.join_location(source_id, list_name),
+            dict(list(remembered_names.items())[-MAX_REMEMBERED_CHOICES:]),
+        ]
 
-    def clean(self, left: object) -> dict[str, str]:
+    def drop_missing_lists(self, exclusion_names: object) -> dict[str, str]:
         """What a browser remembers, without lists that are not here any more."""
-        return {key: name for key, name in _checked(left).items() if exclusions.find(name)}
+        return {
+            choice_key: list_name
+            for choice_key, list_name in _validate_exclusions(exclusion_names).items()
+            if exclusions.find_exclusion_list(list_name)
+        }
 
-    def _chosen(self, sample: str, place: str, val: float, test: float) -> tuple[Source | None, Catalog | None]:
+    def _resolve_choice(
+        self, sample: str, location: str, val: float, test: float
+    ) -> tuple[DataSource | None, Catalog | None]:
         """The source, and the catalogue of all its pictures, nothing left out, if it was looked at."""
         try:
-            source = data_choice.choose(self.profile, sample, place, val, test)
-            return source, data_choice.known(replace(source, excluded=None))
+            source = data_choice.parse_source(self.profile, sample, location, val, test)
+            return source, data_choice.find_scanned_catalog(replace(source, exclusion_file=None))
         except FtlabError:
             return None, None  # the summary says what is wrong
 
 
-def _panel(
-    said: Markup, found: Markup | str = "", drawn: Markup | str = "", *, ready: bool = True, again: bool = False
+def _build_panel_updates(
+    message: Markup,
+    findings_html: Markup | str = "",
+    map_html: Markup | str = "",
+    *,
+    is_ready: bool = True,
+    has_report: bool = False,
 ) -> list[Any]:
-    start = gr.Button(messages.text("doctor.again" if again else "doctor.examine"), interactive=ready)
-    return [start, gr.Button(visible=False), said, found, drawn]
+    start_button = gr.Button(
+        messages.get_text("doctor.again" if has_report else "doctor.examine"), interactive=is_ready
+    )
+    return [start_button, gr.Button(visible=False), message, findings_html, map_html]
 
 
-def _busy(told: dict[str, Any]) -> list[Any]:
-    said, share = messages.text("doctor.starting"), -1.0
-    if told:
-        done, total = int(told["done"]), max(1, int(told["total"]))
-        said = messages.text(f"doctor.stage_{told['stage']}", done=done, total=total)
-        share = done / total if told["stage"] == "pictures" else -1.0
-    frame = run_status_view.frame("waiting", messages.text("doctor.title"), said, share)
+def _build_busy_updates(progress: dict[str, Any]) -> list[Any]:
+    message, fraction = messages.get_text("doctor.starting"), -1.0
+    if progress:
+        done_count, total = int(progress["done"]), max(1, int(progress["total"]))
+        message = messages.get_text(f"doctor.stage_{progress['stage']}", done=done_count, total=total)
+        fraction = done_count / total if progress["stage"] == "pictures" else -1.0
+    frame = run_status_view.render_card("waiting", messages.get_text("doctor.title"), message, fraction)
     return [gr.Button(interactive=False), gr.Button(visible=True), frame, gr.skip(), gr.skip()]
 
 
-def _checked(left: object) -> dict[str, str]:
+def _validate_exclusions(exclusion_names: object) -> dict[str, str]:
     """What a browser sends is trusted no more than anything else."""
-    sent = left.items() if isinstance(left, dict) else ()
-    return {key: name for key, name in list(sent)[:REMEMBERED] if isinstance(key, str) and isinstance(name, str)}
+    entries = exclusion_names.items() if isinstance(exclusion_names, dict) else ()
+    return {
+        choice_key: list_name
+        for choice_key, list_name in list(entries)[:MAX_REMEMBERED_CHOICES]
+        if isinstance(choice_key, str) and isinstance(list_name, str)
+    }
 
 
-def _page() -> gr.Blocks:
+def _get_page() -> gr.Blocks:
     page = Context.root_block
     assert isinstance(page, gr.Blocks), "the tab is laid out inside a page"
     return page

@@ -6,175 +6,202 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from ftlab.audit.findings import KINDS, Finding, Map, Point, Report, Shown
+from ftlab.audit.findings import FINDING_KINDS, AuditReport, EmbeddingMap, Finding, ImageRef, MapPoint
 from ftlab.config import backbones
 from ftlab.core import messages
-from ftlab.core.html import Markup, isolated, join, tag
-from ftlab.data.images.thumbnails import thumbnails
+from ftlab.core.html import Markup, isolate_text, join_html, tag
+from ftlab.data.images.thumbnails import make_thumbnails
 
-EACH, PAIRS = 12, 6
+MAX_FINDINGS_PER_KIND, MAX_DUPLICATES_PER_KIND = 12, 6
 """Findings of a kind that are shown, of pictures and of copies; the rest is counted."""
-SIDE_BY_SIDE = 6
+MAX_IMAGES_PER_FINDING = 6
 """Copies of one picture that are shown."""
-COLOURS = 10
+MAX_MAP_COLORS = 10
 """Classes that have a colour of their own on the map: the largest."""
 
 
-def findings(report: Report, out: Collection[str]) -> Markup:
+def render_findings(report: AuditReport, excluded: Collection[str]) -> Markup:
     """What was found, by kind.
 
     Args:
         report: of the pictures.
-        out: paths that are left out.
+        excluded: paths that are left out.
     """
-    said = [messages.text(f"doctor.note.{code}", **values) for code, values in report.notes]
+    note_texts = [messages.get_text(f"doctor.note.{code}", **values) for code, values in report.notes]
     if report.left:
-        said.append(messages.text("doctor.left", count=f"{report.left:,}"))
+        note_texts.append(messages.get_text("doctor.left", count=f"{report.left:,}"))
     if report.unread:
-        said.append(messages.text("doctor.unread", count=f"{len(report.unread):,}"))
-    notes = [tag("p", one, class_="note") for one in said]
-    kinds = [kind for kind in KINDS if report.of(kind)]
+        note_texts.append(messages.get_text("doctor.unread", count=f"{len(report.unread):,}"))
+    notes = [tag("p", text, class_="note") for text in note_texts]
+    kinds = [kind for kind in FINDING_KINDS if report.findings_of_kind(kind)]
     if not kinds:
-        return tag("div", *notes, tag("p", messages.text("doctor.healthy"), class_="ftlab-good"), class_="ftlab-doctor")
-    return tag("div", *notes, *(_kind(report, kind, out) for kind in kinds), class_="ftlab-doctor")
+        return tag(
+            "div", *notes, tag("p", messages.get_text("doctor.healthy"), class_="ftlab-good"), class_="ftlab-doctor"
+        )
+    return tag("div", *notes, *(_render_kind(report, kind, excluded) for kind in kinds), class_="ftlab-doctor")
 
 
-def _kind(report: Report, kind: str, out: Collection[str]) -> Markup:
-    found = report.of(kind)
-    leave = {path for one in found for path in one.leave}
-    gone = leave & set(out)
+def _render_kind(report: AuditReport, kind: str, excluded: Collection[str]) -> Markup:
+    kind_findings = report.findings_of_kind(kind)
+    removable_paths = {path for finding in kind_findings for path in finding.leave}
+    excluded_paths = removable_paths & set(excluded)
     button: Markup | str = ""
-    if len(leave) > 1:
-        key = "back_all" if gone == leave else "leave_all"
-        text = messages.text(f"doctor.{key}", count=f"{len(leave):,}")
+    if len(removable_paths) > 1:
+        key = "back_all" if excluded_paths == removable_paths else "leave_all"
+        text = messages.get_text(f"doctor.{key}", count=f"{len(removable_paths):,}")
         button = tag("button", text, type="button", data_do=key.partition("_")[0], data_kind=kind)
-    count = tag("small", f"{len(found):,}")
-    left = tag("small", messages.text("doctor.out", count=f"{len(gone):,}"), class_="out") if gone else ""
-    head = tag("header", tag("h4", messages.text(f"doctor.kind.{kind}"), " ", count, " ", left), button)
-    shown = found[: PAIRS if kind in ("exact", "near") else EACH]
-    more = tag("p", messages.text("doctor.more", count=f"{len(found) - len(shown):,}"), class_="sub more")
-    body = _classes(shown) if kind == "imbalance" else tag("div", *_cards(shown, report, out), class_="cards")
+    count = tag("small", f"{len(kind_findings):,}")
+    excluded_note = (
+        tag("small", messages.get_text("doctor.out", count=f"{len(excluded_paths):,}"), class_="out")
+        if excluded_paths
+        else ""
+    )
+    head = tag("header", tag("h4", messages.get_text(f"doctor.kind.{kind}"), " ", count, " ", excluded_note), button)
+    shown_findings = kind_findings[: MAX_DUPLICATES_PER_KIND if kind in ("exact", "near") else MAX_FINDINGS_PER_KIND]
+    more_note = tag(
+        "p", messages.get_text("doctor.more", count=f"{len(kind_findings) - len(shown_findings):,}"), class_="sub more"
+    )
+    body = (
+        _render_class_findings(shown_findings)
+        if kind == "imbalance"
+        else tag("div", *_render_cards(shown_findings, report, excluded), class_="cards")
+    )
     return tag(
         "section",
         head,
-        tag("p", messages.text(f"doctor.why.{kind}"), class_="sub"),
+        tag("p", messages.get_text(f"doctor.why.{kind}"), class_="sub"),
         body,
-        more if len(found) > len(shown) else "",
+        more_note if len(kind_findings) > len(shown_findings) else "",
         class_=f"kind {kind}",
     )
 
 
-def _classes(found: Iterable[Finding]) -> Markup:
-    return tag("ul", *(tag("li", _said(one)) for one in found))
+def _render_class_findings(class_findings: Iterable[Finding]) -> Markup:
+    return tag("ul", *(tag("li", _format_finding(finding)) for finding in class_findings))
 
 
-def _said(one: Finding) -> str:
-    values = {name: messages.one_line(value) if isinstance(value, str) else value for name, value in one.values.items()}
-    return messages.text(f"doctor.said.{one.kind}", **values)
+def _format_finding(finding: Finding) -> str:
+    values = {
+        name: messages.escape_control_chars(value) if isinstance(value, str) else value
+        for name, value in finding.values.items()
+    }
+    return messages.get_text(f"doctor.said.{finding.kind}", **values)
 
 
-def _cards(found: list[Finding], report: Report, out: Collection[str]) -> Iterable[Markup]:
-    pictures = [one for each in found for one in each.pictures[:SIDE_BY_SIDE]]
-    files = [Path(report.root) / one.path for one in pictures]
-    made = dict(zip((one.path for one in pictures), thumbnails(files), strict=True))
-    for each in found:
-        figures = [_figure(one, made[one.path], one.path in out) for one in each.pictures[:SIDE_BY_SIDE]]
+def _render_cards(shown_findings: list[Finding], report: AuditReport, excluded: Collection[str]) -> Iterable[Markup]:
+    images = [image for finding in shown_findings for image in finding.pictures[:MAX_IMAGES_PER_FINDING]]
+    files = [Path(report.root) / image.path for image in images]
+    thumbnail_uris = dict(zip((image.path for image in images), make_thumbnails(files), strict=True))
+    for finding in shown_findings:
+        figures = [
+            _render_image(image, thumbnail_uris[image.path], image.path in excluded)
+            for image in finding.pictures[:MAX_IMAGES_PER_FINDING]
+        ]
         marks = [
-            tag("b", messages.text(f"doctor.{mark}"), class_="leak")
-            for mark, holds in (("leak", each.leak), ("torn", each.values.get("classes", 1) > 1))
-            if holds
+            tag("b", messages.get_text(f"doctor.{mark}"), class_="leak")
+            for mark, is_set in (("leak", finding.crosses_splits), ("torn", finding.values.get("classes", 1) > 1))
+            if is_set
         ]
         yield tag(
             "article",
             tag("div", *figures, class_="pictures"),
-            tag("p", *marks, _said(each)),
-            class_="leaking" if each.leak else None,
+            tag("p", *marks, _format_finding(finding)),
+            class_="leaking" if finding.crosses_splits else None,
         )
 
 
-def _figure(one: Shown, uri: str | None, out: bool) -> Markup:
-    file = messages.one_line(one.path)
-    name = PurePosixPath(one.path).name
-    picture = tag("img", src=uri, alt=f"{messages.one_line(one.name)}, {file}", width="160", height="160")
-    gone = tag("span", messages.text("dataset.gallery.unreadable"), class_="gone")
-    split = tag("span", tag("i", class_=f"dot {one.split}"), messages.text(f"dataset.split.{one.split}"))
-    verb = "back" if out else "leave"
+def _render_image(image: ImageRef, uri: str | None, is_excluded: bool) -> Markup:
+    file = messages.escape_control_chars(image.path)
+    name = PurePosixPath(image.path).name
+    thumbnail = tag(
+        "img", src=uri, alt=f"{messages.escape_control_chars(image.name)}, {file}", width="160", height="160"
+    )
+    placeholder = tag("span", messages.get_text("dataset.gallery.unreadable"), class_="gone")
+    split_label = tag("span", tag("i", class_=f"dot {image.split}"), messages.get_text(f"dataset.split.{image.split}"))
+    verb = "back" if is_excluded else "leave"
     button = tag(
         "button",
-        messages.text(f"doctor.{verb}"),
+        messages.get_text(f"doctor.{verb}"),
         type="button",
         data_do=verb,
-        data_picture=one.path,
-        aria_label=messages.text(f"doctor.{verb}_one", file=messages.one_line(name)),
+        data_picture=image.path,
+        aria_label=messages.get_text(f"doctor.{verb}_one", file=messages.escape_control_chars(name)),
     )
-    caption = tag("figcaption", split, " · ", isolated(one.name), tag("code", isolated(name)), button)
-    return tag("figure", picture if uri else gone, caption, class_="out" if out else None, title=file)
+    caption = tag("figcaption", split_label, " · ", isolate_text(image.name), tag("code", isolate_text(name)), button)
+    return tag("figure", thumbnail if uri else placeholder, caption, class_="out" if is_excluded else None, title=file)
 
 
-def landscape(report: Report, out: Collection[str]) -> Markup:
+def render_map(report: AuditReport, excluded: Collection[str]) -> Markup:
     """The map, with room for the picture that is pointed at; nothing where there is none."""
     if report.map is None:
         return Markup("")
-    drawn = report.map
-    marked = {one.path for each in report.findings for one in each.pictures}
-    counts = Counter(point.shown.name for point in drawn.points)
-    coloured = {name: place for place, (name, _) in enumerate(counts.most_common(COLOURS))}
+    map_data = report.map
+    marked_paths = {item.path for finding in report.findings for item in finding.pictures}
+    counts = Counter(point.shown.name for point in map_data.points)
+    color_indices = {name: index for index, (name, _) in enumerate(counts.most_common(MAX_MAP_COLORS))}
     # What was found lies on top.
-    points = sorted(drawn.points, key=lambda one: one.shown.path in marked)
-    dots = [_dot(point, coloured, point.shown.path in marked, point.shown.path in out) for point in points]
+    points = sorted(map_data.points, key=lambda item: item.shown.path in marked_paths)
+    dots = [
+        _render_dot(point, color_indices, point.shown.path in marked_paths, point.shown.path in excluded)
+        for point in points
+    ]
     legend = [
         tag(
             "span",
-            tag("i", class_=f"k{place}"),
-            isolated(messages.text("doctor.map_class", name=name, count=counts[name])),
+            tag("i", class_=f"k{index}"),
+            isolate_text(messages.get_text("doctor.map_class", name=name, count=counts[name])),
         )
-        for name, place in coloured.items()
+        for name, index in color_indices.items()
     ]
-    if len(counts) > COLOURS:
-        legend.append(tag("span", tag("i", class_="rest"), messages.text("doctor.map_others")))
-    legend.append(tag("span", tag("i", class_="marked"), messages.text("doctor.map_found")))
-    row = backbones.known(report.backbone)
-    about = messages.text("doctor.map_about", backbone=row.title if row else report.backbone)
-    spoken = messages.text("doctor.map_spoken", count=len(drawn.points), classes=len(counts))
+    if len(counts) > MAX_MAP_COLORS:
+        legend.append(tag("span", tag("i", class_="rest"), messages.get_text("doctor.map_others")))
+    legend.append(tag("span", tag("i", class_="marked"), messages.get_text("doctor.map_found")))
+    spec = backbones.find_known_spec(report.backbone)
+    about_text = messages.get_text("doctor.map_about", backbone=spec.title if spec else report.backbone)
+    spoken_text = messages.get_text("doctor.map_spoken", count=len(map_data.points), classes=len(counts))
     return tag(
         "section",
-        tag("h4", messages.text("doctor.map")),
-        tag("p", about, class_="sub"),
+        tag("h4", messages.get_text("doctor.map")),
+        tag("p", about_text, class_="sub"),
         tag("div", *legend, class_="legend"),
         tag(
             "div",
-            tag("svg", join(dots), role="img", aria_label=spoken),
-            _look(drawn),
+            tag("svg", join_html(dots), role="img", aria_label=spoken_text),
+            _render_map_preview(map_data),
             class_="field",
         ),
         class_="ftlab-map",
     )
 
 
-def _dot(point: Point, coloured: dict[str, int], marked: bool, out: bool) -> Markup:
-    one = point.shown
-    place = coloured.get(one.name)
-    css = ["rest" if place is None else f"k{place}", *(["marked"] if marked else []), *(["out"] if out else [])]
+def _render_dot(point: MapPoint, color_indices: dict[str, int], is_marked: bool, is_excluded: bool) -> Markup:
+    image = point.shown
+    color_index = color_indices.get(image.name)
+    css_classes = [
+        "rest" if color_index is None else f"k{color_index}",
+        *(["marked"] if is_marked else []),
+        *(["out"] if is_excluded else []),
+    ]
     return tag(
         "circle",
         cx=f"{2 + 96 * point.x:.2f}%",
         cy=f"{3 + 94 * (1 - point.y):.2f}%",
         r="5",
-        class_=" ".join(css),
+        class_=" ".join(css_classes),
         data_at=str(point.at),
-        data_name=messages.one_line(one.name),
-        data_split=messages.text(f"dataset.split.{one.split}"),
-        data_file=messages.one_line(one.path),
+        data_name=messages.escape_control_chars(image.name),
+        data_split=messages.get_text(f"dataset.split.{image.split}"),
+        data_file=messages.escape_control_chars(image.path),
     )
 
 
-def _look(drawn: Map) -> Markup:
+def _render_map_preview(map_data: EmbeddingMap) -> Markup:
     """Where the script shows the picture that is pointed at."""
     return tag(
         "div",
-        tag("i", class_="picture", data_side=str(drawn.side), data_columns=str(drawn.columns)),
-        tag("p", messages.text("doctor.map_pick")),
-        tag("img", src=f"data:image/jpeg;base64,{drawn.sheet}", alt="", hidden=True),
+        tag("i", class_="picture", data_side=str(map_data.side), data_columns=str(map_data.columns)),
+        tag("p", messages.get_text("doctor.map_pick")),
+        tag("img", src=f"data:image/jpeg;base64,{map_data.sheet}", alt="", hidden=True),
         class_="look",
         aria_live="polite",
     )

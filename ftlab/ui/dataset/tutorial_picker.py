@@ -5,43 +5,47 @@ from __future__ import annotations
 from ftlab.core import messages
 from ftlab.core.html import Markup, tag
 from ftlab.data.sources import tutorial_datasets
-from ftlab.data.sources.tutorial_datasets import DataSet
-from ftlab.ui.common.access import Profile
+from ftlab.data.sources.tutorial_datasets import TutorialDataset
+from ftlab.ui.common.access import ServerProfile
 
 
-def offered(profile: Profile) -> list[DataSet]:
+def list_offered_datasets(profile: ServerProfile) -> list[TutorialDataset]:
     """Those that can be chosen: where others reach this server, what is here already, for visitors must not fill the
     disk."""
-    return [row for row in tutorial_datasets.TABLE.values() if profile.local or tutorial_datasets.find(row)]
+    return [
+        dataset
+        for dataset in tutorial_datasets.DATASETS.values()
+        if profile.is_local or tutorial_datasets.find_image_folder(dataset)
+    ]
 
 
-def choices(profile: Profile) -> list[tuple[str, str]]:
+def list_dataset_choices(profile: ServerProfile) -> list[tuple[str, str]]:
     """Labels and names for the menu."""
-    return [(_label(row), row.name) for row in offered(profile)]
+    return [(_format_label(dataset), dataset.name) for dataset in list_offered_datasets(profile)]
 
 
-def about(name: str) -> Markup:
+def render_dataset_info(name: str) -> Markup:
     """What is in a set, who made it, on what terms it may be used."""
-    row = tutorial_datasets.get(name)
-    page = tag("a", row.source, href=row.page, target="_blank", rel="noopener noreferrer")
+    dataset = tutorial_datasets.get_dataset(name)
+    page_link = tag("a", dataset.source, href=dataset.page, target="_blank", rel="noopener noreferrer")
     return tag(
         "p",
-        messages.text("dataset.tutorial.about", pictures=row.pictures),
+        messages.get_text("dataset.tutorial.about", pictures=dataset.pictures),
         " ",
-        page,
+        page_link,
         ". ",
-        messages.text("dataset.tutorial.terms", terms=row.terms),
+        messages.get_text("dataset.tutorial.terms", terms=dataset.terms),
         class_="ftlab-about",
     )
 
 
-def button(name: str) -> str:
+def format_button_text(name: str) -> str:
     """What the button under the menu says."""
-    row = tutorial_datasets.get(name)
-    key = "dataset.look" if tutorial_datasets.find(row) else "dataset.tutorial.get"
-    return messages.text(key, megabytes=row.megabytes)
+    dataset = tutorial_datasets.get_dataset(name)
+    message_key = "dataset.look" if tutorial_datasets.find_image_folder(dataset) else "dataset.tutorial.get"
+    return messages.get_text(message_key, megabytes=dataset.megabytes)
 
 
-def _label(row: DataSet) -> str:
-    key = "dataset.tutorial.here" if tutorial_datasets.find(row) else "dataset.tutorial.size"
-    return messages.text(key, title=row.title, megabytes=row.megabytes)
+def _format_label(dataset: TutorialDataset) -> str:
+    message_key = "dataset.tutorial.here" if tutorial_datasets.find_image_folder(dataset) else "dataset.tutorial.size"
+    return messages.get_text(message_key, title=dataset.title, megabytes=dataset.megabytes)

@@ -17,126 +17,143 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
-from ftlab.core.errors import DataError, FtlabError, PictureError, RunError
-from ftlab.core.html import Markup, isolated, tag
+from ftlab.core.errors import DataError, FtlabError, ImageError, RunError
+from ftlab.core.html import Markup, isolate_text, tag
 from ftlab.data.dataset import class_names
 from ftlab.data.dataset.split import SPLITS
 from ftlab.runs.directory import Run
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import Profile
-from ftlab.ui.common.html import empty, trouble
-from ftlab.ui.common.latest_only import Latest
-from ftlab.ui.predict.view import wrong
-from ftlab.ui.train.actions import Desk
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.predict.view import format_image_error
+from ftlab.ui.train.actions import TrainActions
 
 if TYPE_CHECKING:
-    from ftlab.evaluation.evaluate import Inspection
-    from ftlab.evaluation.results import Pictures
-    from ftlab.reporting.html.parts import Say
+    from ftlab.evaluation.evaluate import Evaluation
+    from ftlab.evaluation.results import EvaluationDataset
+    from ftlab.reporting.html.parts import ClassFormatter
 
-FOLDER = "folder"
+FOLDER_CHOICE = "folder"
 """A choice beside the splits: labelled pictures that the training never saw."""
-WEIGHTS = ("best", "last")
-_KEPT = 4
-Choice = tuple[object, object, object, object, object]
+WEIGHT_CHOICES = ("best", "last")
+_MAX_CACHED_EVALUATIONS = 4
+EvaluationChoice = tuple[object, object, object, object, object]
 """What the page keeps, then run, weights, split and folder as its widgets have them: checked by whoever uses them."""
 
 
-class Inspector:
+class InspectActions:
     """The handlers. One a server: it holds the profile and nothing of any visitor."""
 
-    def __init__(self, profile: Profile) -> None:
-        self.profile, self.desk = profile, Desk(profile)
-        self._found: OrderedDict[tuple[str, ...], Inspection] = OrderedDict()
+    def __init__(self, profile: ServerProfile) -> None:
+        self.profile, self.train_actions = profile, TrainActions(profile)
+        self._evaluations: OrderedDict[tuple[str, ...], Evaluation] = OrderedDict()
         self._lock = threading.Lock()
-        self._latest_run, self._latest_choice = Latest(), Latest()
+        self._latest_run, self._latest_choice = LatestQuestions(), LatestQuestions()
 
     # --- what can be chosen
 
-    def models(self, store: object, model: object, split: object, seen: object) -> list[Any]:
+    def list_models(self, page_state: object, model: object, split: object, run_note: object) -> list[Any]:
         """The runs with a model, for the chooser; the splits of the chosen one; and a note of the page's own run.
 
         That one is chosen when it is new to this tab; else the person's choice stays.
         """
-        runs = self.profile.runs
-        offered = [(line, name) for line, name in self.desk.choices(store) if Run(runs / name).best.exists()]
-        there = [name for _, name in offered]
-        own = store.get("run") if isinstance(store, dict) else None
-        before = seen.get("run") if isinstance(seen, dict) else None
-        asked = model
-        if own in there and own != before:
-            model = before = own
-        chosen = model if model in there else there[0] if there else None
-        chooser = gr.Dropdown(choices=offered, value=str(chosen) if chosen else None)
-        kept = split if chosen == asked else None
-        return [chooser, self._splits(store, chosen, kept), {"run": before}, gr.Button(interactive=bool(there))]
+        runs_folder = self.profile.runs_dir
+        model_choices = [
+            (label, name)
+            for label, name in self.train_actions.list_run_choices(page_state)
+            if Run(runs_folder / name).best_weights_path.exists()
+        ]
+        run_names = [name for _, name in model_choices]
+        page_run = page_state.get("run") if isinstance(page_state, dict) else None
+        last_page_run = run_note.get("run") if isinstance(run_note, dict) else None
+        previous_model = model
+        if page_run in run_names and page_run != last_page_run:
+            model = last_page_run = page_run
+        chosen_model = model if model in run_names else run_names[0] if run_names else None
+        model_dropdown = gr.Dropdown(choices=model_choices, value=str(chosen_model) if chosen_model else None)
+        kept_split = split if chosen_model == previous_model else None
+        return [
+            model_dropdown,
+            self._build_split_radio(page_state, chosen_model, kept_split),
+            {"run": last_page_run},
+            gr.Button(interactive=bool(run_names)),
+        ]
 
-    def splits(self, store: object, model: object, split: object = None, request: gr.Request | None = None) -> Any:
+    def list_splits(
+        self, page_state: object, model: object, split: object = None, request: gr.Request | None = None
+    ) -> Any:
         """The pictures that a run can be asked about, the test pictures first if it has any; unless the page has chosen
         another run meanwhile."""
-        return self._latest_run.answer(request, model, lambda: [self._splits(store, model, split)])[0]
+        return self._latest_run.answer_latest(
+            request, model, lambda: [self._build_split_radio(page_state, model, split)]
+        )[0]
 
-    def _splits(self, store: object, model: object, split: object) -> Any:
+    def _build_split_radio(self, page_state: object, model: object, split: object) -> Any:
         try:
-            listed = self.desk.run(store, model).read("split.json")["splits"]
-            there = [name for name in SPLITS if any(listed.get(name, {}).values())]
+            split_images = self.train_actions.get_run(page_state, model).read_json("split.json")["splits"]
+            split_names = [name for name in SPLITS if any(split_images.get(name, {}).values())]
         except (FtlabError, AttributeError):
-            there = []
+            split_names = []
         if self.profile.data_root is not None:
-            there.append(FOLDER)
-        first = next((name for name in ("test", "val", *there) if name in there), None)
-        choices = [(messages.text(f"inspect.of.{name}"), name) for name in there]
-        return gr.Radio(choices=choices, value=split if split in there else first)
+            split_names.append(FOLDER_CHOICE)
+        default_split = next((name for name in ("test", "val", *split_names) if name in split_names), None)
+        choices = [(messages.get_text(f"inspect.of.{name}"), name) for name in split_names]
+        return gr.Radio(choices=choices, value=split if split in split_names else default_split)
 
-    def open_folder(self, split: object) -> Any:
+    def show_folder_field(self, split: object) -> Any:
         """The field for a folder, where one is wanted."""
-        return gr.Textbox(visible=split == FOLDER)
+        return gr.Textbox(visible=split == FOLDER_CHOICE)
 
-    def _asked(self, choice: Choice) -> tuple[Run, str, Pictures]:
+    def _resolve_choice(self, choice: EvaluationChoice) -> tuple[Run, str, EvaluationDataset]:
         """The run, the weights and the pictures of a choice, if this page may have them."""
         from ftlab.evaluation import datasets
 
-        store, model, which, split, folder = choice
-        run = self.desk.run(store, model)
-        weights = which if which in WEIGHTS else "best"
-        if split == FOLDER:
+        page_state, model, weights_choice, split, folder = choice
+        run = self.train_actions.get_run(page_state, model)
+        weights = weights_choice if weights_choice in WEIGHT_CHOICES else "best"
+        if split == FOLDER_CHOICE:
             if str(folder or "").strip().rstrip("/\\") in ("", str(self.profile.data_root)):
                 raise DataError("page.no_new_folder")  # nobody wants the home folder looked through
-            source = data_choice.choose(self.profile, data_choice.FOLDER, str(folder or ""), 0.15, 0.15)
+            source = data_choice.parse_source(self.profile, data_choice.FOLDER_SOURCE, str(folder or ""), 0.15, 0.15)
             if source.folder is None:
                 raise DataError("page.no_folder")
-            return run, str(weights), datasets.of_folder(source.folder, datasets.classes(run))
-        return run, str(weights), datasets.of_split(run, str(split) if split in SPLITS else "test")
+            return run, str(weights), datasets.load_folder_dataset(source.folder, datasets.read_class_names(run))
+        return run, str(weights), datasets.load_split_dataset(run, str(split) if split in SPLITS else "test")
 
     # --- what is shown
 
-    def show(
+    def show_results(
         self,
-        store: object,
+        page_state: object,
         model: object,
-        which: object,
+        weights: object,
         split: object,
         folder: object,
         request: gr.Request | None = None,
     ) -> list[Any]:
         """What was found before, if it was; else what to do. Values for `seen` in `inspect.build`."""
-        choice = (store, model, which, split, folder)
-        return self._latest_choice.answer(request, choice[1:], lambda: self._show(choice))
+        choice = (page_state, model, weights, split, folder)
+        return self._latest_choice.answer_latest(request, choice[1:], lambda: self._load_results(choice))
 
-    def _show(self, choice: Choice) -> list[Any]:
+    def _load_results(self, choice: EvaluationChoice) -> list[Any]:
         if choice[1] is None:
-            return _nothing(empty("inspect.no_models", "inspect.no_models_step"))
+            return _empty_outputs(render_empty_state("inspect.no_models", "inspect.no_models_step"))
         from ftlab.evaluation import evaluate
 
         try:
-            run, which, pictures = self._asked(choice)
-            found = evaluate.kept(run, pictures, which)
-            if found is None:
-                return _nothing(empty("inspect.nothing", "inspect.nothing_step"))
-            return self._shown(choice, run, found)
-        except FtlabError as mistake:
-            untold = mistake.code == "page.no_new_folder"
-            return _nothing(empty("inspect.folder", "inspect.folder_hint") if untold else trouble(str(mistake)))
+            run, weights, images = self._resolve_choice(choice)
+            evaluation = evaluate.load_evaluation(run, images, weights)
+            if evaluation is None:
+                return _empty_outputs(render_empty_state("inspect.nothing", "inspect.nothing_step"))
+            return self._render_results(choice, run, evaluation)
+        except FtlabError as error:
+            needs_folder = error.code == "page.no_new_folder"
+            return _empty_outputs(
+                render_empty_state("inspect.folder", "inspect.folder_hint")
+                if needs_folder
+                else render_error(str(error))
+            )
 
     def evaluate(
         self,
@@ -150,126 +167,160 @@ class Inspector:
     ) -> list[Any]:
         """Look at the pictures, unless that was done, and show what came out, if the page still asks for it."""
         choice = (store, model, which, split, folder)
-        return self._latest_choice.answer(request, choice[1:], lambda: self._evaluated(choice, progress))
+        return self._latest_choice.answer_latest(request, choice[1:], lambda: self._run_evaluation(choice, progress))
 
-    def _evaluated(self, choice: Choice, progress: gr.Progress) -> list[Any]:
+    def _run_evaluation(self, choice: EvaluationChoice, progress: gr.Progress) -> list[Any]:
         from ftlab.evaluation import evaluate
 
-        last = 0.0
+        last_update_time = 0.0
 
-        def tell(done: int, total: int) -> None:
-            nonlocal last
-            if time.monotonic() - last > 0.1:
-                last = time.monotonic()
-                progress(done / total, desc=messages.text("inspect.progress", done=f"{done:,}", total=f"{total:,}"))
+        def report_progress(completed: int, total: int) -> None:
+            nonlocal last_update_time
+            if time.monotonic() - last_update_time > 0.1:
+                last_update_time = time.monotonic()
+                progress(
+                    completed / total,
+                    desc=messages.get_text("inspect.progress", done=f"{completed:,}", total=f"{total:,}"),
+                )
 
         try:
-            run, weights, pictures = self._asked(choice)
-            return self._shown(choice, run, evaluate.inspect(run, pictures, weights, tell))
-        except FtlabError as mistake:
-            return _nothing(trouble(str(mistake)))
+            run, weights, images = self._resolve_choice(choice)
+            return self._render_results(
+                choice, run, evaluate.evaluate_with_decision(run, images, weights, report_progress)
+            )
+        except FtlabError as error:
+            return _empty_outputs(render_error(str(error)))
 
-    def _shown(self, choice: Any, run: Run, found: Inspection) -> list[Any]:
+    def _render_results(self, choice: Any, run: Run, evaluation: Evaluation) -> list[Any]:
         from ftlab.ui.inspect import view
 
         with self._lock:
-            self._found[_key(choice)] = found
-            self._found.move_to_end(_key(choice))
-            while len(self._found) > _KEPT:
-                self._found.popitem(last=False)
-        say = _say(run)
-        kind = "hits" if found.outcome.right.all() else "mistakes"
+            self._evaluations[_cache_key(choice)] = evaluation
+            self._evaluations.move_to_end(_cache_key(choice))
+            while len(self._evaluations) > _MAX_CACHED_EVALUATIONS:
+                self._evaluations.popitem(last=False)
+        format_class_name = _make_name_formatter(run)
+        kind = "hits" if evaluation.result.is_correct.all() else "mistakes"
         return [
-            view.scores(found),
+            view.render_scores(evaluation),
             gr.Column(visible=True),
-            view.matrix(found, say),
-            view.classes(found, say),
-            view.calibrated(found),
-            view.downloads(),
+            view.render_matrix(evaluation, format_class_name),
+            view.render_classes(evaluation, format_class_name),
+            view.render_calibration(evaluation),
+            view.render_downloads(),
             gr.Radio(value=kind),
-            *self._gallery(run, found, {"kind": kind, "page": 0}),
+            *self._render_gallery(run, evaluation, {"kind": kind, "page": 0}),
         ]
 
-    def _have(self, choice: Any) -> tuple[Run, Inspection]:
+    def _get_evaluation(self, choice: Any) -> tuple[Run, Evaluation]:
         """What the page shows: from memory, else, where the server was restarted, as it was kept."""
         from ftlab.evaluation import evaluate
 
-        run = self.desk.run(choice[0], choice[1])
+        run = self.train_actions.get_run(choice[0], choice[1])
         with self._lock:
-            found = self._found.get(_key(choice))
-        if found is None:
-            run, which, pictures = self._asked(choice)
-            found = evaluate.kept(run, pictures, which)
-        if found is None:
+            evaluation = self._evaluations.get(_cache_key(choice))
+        if evaluation is None:
+            run, weights, images = self._resolve_choice(choice)
+            evaluation = evaluate.load_evaluation(run, images, weights)
+        if evaluation is None:
             raise RunError("run.not_evaluated", run=run.name)
-        return run, found
+        return run, evaluation
 
     # --- pictures
 
-    def pick_kind(self, *given: Any) -> list[Any]:
+    def select_kind(self, *inputs: Any) -> list[Any]:
         """Pictures of a kind: for `gallery` in `inspect.build`. Given is the choice, then the kind."""
-        return self._pick(given[:5], {"kind": given[5], "page": 0})
+        return self._show_gallery(inputs[:5], {"kind": inputs[5], "page": 0})
 
-    def pick_cell(
-        self, store: object, model: object, which: object, split: object, folder: object, event: gr.EventData
+    def select_cell(
+        self, page_state: object, model: object, weights: object, split: object, folder: object, event: gr.EventData
     ) -> list[Any]:
         """Pictures of the confusion that was pressed, and no kind any more: for `gallery`, and the kind."""
         cell = {name: event._data.get(name) for name in ("true", "predicted")}
-        return [*self._pick((store, model, which, split, folder), {**cell, "page": 0}), gr.Radio(value=None)]
+        return [
+            *self._show_gallery((page_state, model, weights, split, folder), {**cell, "page": 0}),
+            gr.Radio(value=None),
+        ]
 
-    def turn(self, *given: Any) -> list[Any]:
+    def show_next_page(self, *inputs: Any) -> list[Any]:
         """The next ones. Given is the choice, then what was picked."""
-        picked = given[5] if isinstance(given[5], dict) else {}
-        page = picked.get("page")
-        return self._pick(given[:5], {**picked, "page": page + 1 if isinstance(page, int) else 0})
+        gallery_state = inputs[5] if isinstance(inputs[5], dict) else {}
+        page = gallery_state.get("page")
+        return self._show_gallery(inputs[:5], {**gallery_state, "page": page + 1 if isinstance(page, int) else 0})
 
-    def _pick(self, choice: Any, picked: dict[str, Any]) -> list[Any]:
+    def _show_gallery(self, choice: Any, gallery_state: dict[str, Any]) -> list[Any]:
         try:
-            return self._gallery(*self._have(choice), picked)
-        except FtlabError as mistake:
-            return [trouble(str(mistake)), gr.Button(visible=False), picked, ""]
+            return self._render_gallery(*self._get_evaluation(choice), gallery_state)
+        except FtlabError as error:
+            return [render_error(str(error)), gr.Button(visible=False), gallery_state, ""]
 
-    def _gallery(self, run: Run, found: Inspection, picked: dict[str, Any]) -> list[Any]:
+    def _render_gallery(self, run: Run, evaluation: Evaluation, gallery_state: dict[str, Any]) -> list[Any]:
         """Values for gallery, button, what was picked, and the pair below."""
         from ftlab.evaluation import selection
         from ftlab.ui.inspect import view
 
-        say, page, count = _say(run), picked.get("page"), len(found.outcome.classes)
-        true, predicted = (one if isinstance(one := picked.get(name), int) else -1 for name in ("true", "predicted"))
-        if true in range(count) and predicted in range(count):
+        format_class_name, page, class_count = (
+            _make_name_formatter(run),
+            gallery_state.get("page"),
+            len(evaluation.result.class_names),
+        )
+        true, predicted = (
+            value if isinstance(value := gallery_state.get(name), int) else -1 for name in ("true", "predicted")
+        )
+        if true in range(class_count) and predicted in range(class_count):
             cell = true, predicted
-            chosen, title = selection.cell(found.outcome, found.sure, *cell), view.cell_title(found, *cell, say)
+            image_indices, title = (
+                selection.select_confusion_cell(evaluation.result, evaluation.confidences, *cell),
+                view.format_cell_title(evaluation, *cell, format_class_name),
+            )
         else:
-            kind = next((one for one in selection.KINDS if one == picked.get("kind")), "mistakes")
-            chosen, title = selection.of(kind, found.outcome, found.sure), messages.text(f"inspect.kind.{kind}")
-        shown = view.gallery(found, chosen, page if isinstance(page, int) and page >= 0 else 0, say, title)
-        return [shown, gr.Button(visible=len(chosen) > view.PAGE), picked, ""]
+            kind = next(
+                (value for value in selection.SELECTION_KINDS if value == gallery_state.get("kind")), "mistakes"
+            )
+            image_indices, title = (
+                selection.select_images(kind, evaluation.result, evaluation.confidences),
+                messages.get_text(f"inspect.kind.{kind}"),
+            )
+        gallery = view.render_gallery(
+            evaluation, image_indices, page if isinstance(page, int) and page >= 0 else 0, format_class_name, title
+        )
+        return [gallery, gr.Button(visible=len(image_indices) > view.IMAGES_PER_PAGE), gallery_state, ""]
 
-    def look(
-        self, store: object, model: object, which: object, split: object, folder: object, event: gr.EventData
+    def explain_image(
+        self, page_state: object, model: object, weights: object, split: object, folder: object, event: gr.EventData
     ) -> Markup:
         """The evidence in the picture that was pressed."""
         from ftlab.inference import predictor
         from ftlab.ui.inspect import view
 
         try:
-            run, found = self._have((store, model, which, split, folder))
-            index = event._data.get("index")
-            if not isinstance(index, int) or not 0 <= index < len(found.outcome.labels):
+            run, evaluation = self._get_evaluation((page_state, model, weights, split, folder))
+            image_index = event._data.get("index")
+            if not isinstance(image_index, int) or not 0 <= image_index < len(evaluation.result.labels):
                 return Markup("")
-            asked = predictor.load(run, found.outcome.which)
-            first, second = int(found.outcome.labels[index]), int(found.outcome.predicted[index])
-            if first == second:
-                second = int(found.probabilities[index].argsort()[-2])
-            looks = [asked.explain(found.outcome.path(index), one) for one in (first, second)]
-            return view.pair(found, index, looks, _say(run))
-        except PictureError as mistake:
-            return trouble(tag("b", isolated(found.outcome.paths[index], path=True)), ": ", wrong(mistake))
-        except FtlabError as mistake:
-            return trouble(str(mistake))
+            run_predictor = predictor.load_predictor(run, evaluation.result.weights_choice)
+            first_class, second_class = (
+                int(evaluation.result.labels[image_index]),
+                int(evaluation.result.predicted_labels[image_index]),
+            )
+            if first_class == second_class:
+                second_class = int(evaluation.probabilities[image_index].argsort()[-2])
+            explanations = [
+                run_predictor.explain(evaluation.result.get_image_path(image_index), class_index)
+                for class_index in (first_class, second_class)
+            ]
+            return view.render_pair(evaluation, image_index, explanations, _make_name_formatter(run))
+        except ImageError as error:
+            return render_error(
+                tag("b", isolate_text(evaluation.result.paths[image_index], is_path=True)),
+                ": ",
+                format_image_error(error),
+            )
+        except FtlabError as error:
+            return render_error(str(error))
 
-    def file(
-        self, store: object, model: object, which: object, split: object, folder: object, event: gr.EventData
+    def export_file(
+        self, page_state: object, model: object, weights: object, split: object, folder: object, event: gr.EventData
     ) -> str | None:
         """The file that was asked for, to be downloaded."""
         from ftlab.inference import predictor
@@ -277,31 +328,33 @@ class Inspector:
         from ftlab.ui.inspect import view
 
         try:
-            run, found = self._have((store, model, which, split, folder))
-            name = view.FILES.get(str(event._data.get("file")))
-            if name is None:
+            run, evaluation = self._get_evaluation((page_state, model, weights, split, folder))
+            file_name = view.DOWNLOAD_FILES.get(str(event._data.get("file")))
+            if file_name is None:
                 return None
-            asked = predictor.load(run, found.outcome.which)
-        except FtlabError as mistake:
-            gr.Warning(str(mistake))
+            run_predictor = predictor.load_predictor(run, evaluation.result.weights_choice)
+        except FtlabError as error:
+            gr.Warning(str(error))
             return None
-        place = Path(get_upload_folder()) / "evaluation" / run.name
-        place.mkdir(parents=True, exist_ok=True)
-        file = place / f"{found.outcome.pictures}-{found.outcome.which}-{name}"
-        file.write_bytes(files.content(name, found, asked.title, run.name, asked.names))
-        return str(file)
+        export_folder = Path(get_upload_folder()) / "evaluation" / run.name
+        export_folder.mkdir(parents=True, exist_ok=True)
+        export_path = export_folder / f"{evaluation.result.dataset_name}-{evaluation.result.weights_choice}-{file_name}"
+        export_path.write_bytes(
+            files.render_file(file_name, evaluation, run_predictor.title, run.name, run_predictor.display_names)
+        )
+        return str(export_path)
 
 
-def _key(choice: Any) -> tuple[str, ...]:
+def _cache_key(choice: Any) -> tuple[str, ...]:
     return tuple(map(str, choice[1:5]))
 
 
-def _say(run: Run) -> Say:
+def _make_name_formatter(run: Run) -> ClassFormatter:
     from ftlab.inference import predictor
 
-    return partial(class_names.say, names=predictor.names_of(run))
+    return partial(class_names.get_display_name, names=predictor.read_display_names(run))
 
 
-def _nothing(said: Markup) -> list[Any]:
+def _empty_outputs(message: Markup) -> list[Any]:
     """Nothing to show but a sentence. Values for `seen` in `inspect.build`."""
-    return [said, gr.Column(visible=False), "", "", "", "", gr.skip(), "", gr.Button(visible=False), {}, ""]
+    return [message, gr.Column(visible=False), "", "", "", "", gr.skip(), "", gr.Button(visible=False), {}, ""]

@@ -8,20 +8,22 @@ from typing import Any
 import gradio as gr
 
 from ftlab.core import messages
-from ftlab.ui.common.access import Profile
-from ftlab.ui.common.html import empty
-from ftlab.ui.common.theme import STATIC
-from ftlab.ui.inspect.actions import WEIGHTS, Inspector
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.common.html import render_empty_state
+from ftlab.ui.common.theme import STATIC_DIR
+from ftlab.ui.inspect.actions import WEIGHT_CHOICES, InspectActions
 from ftlab.ui.train.tab import TrainTab
 
-_QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-_PRESS = (STATIC / "inspect.js").read_text(encoding="utf-8")
-_KINDS = ("mistakes", "hits", "random")
-_TO_PAIR = "() => document.getElementById('inspect-pair').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
-_DOWNLOAD = "() => document.querySelector('#inspect-file a, a#inspect-file, #inspect-file')?.click()"
+_UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_PRESS_JS = (STATIC_DIR / "inspect.js").read_text(encoding="utf-8")
+_IMAGE_KINDS = ("mistakes", "hits", "random")
+_SCROLL_TO_PAIR_JS = (
+    "() => document.getElementById('inspect-pair').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+)
+_CLICK_DOWNLOAD_JS = "() => document.querySelector('#inspect-file a, a#inspect-file, #inspect-file')?.click()"
 
 
-def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
+def build_inspect_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) -> None:
     """Lay out the tab where the page stands, and wire it.
 
     Args:
@@ -29,95 +31,109 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
         train_tab: whose run is chosen first.
         tab: this one; the models are listed anew when it is opened.
     """
-    root = profile.data_root
+    data_root = profile.data_root
     with gr.Row(elem_classes="ftlab-split"):
         with gr.Column(scale=4, min_width=320):
             model = gr.Dropdown(
                 [],
-                label=messages.text("inspect.model"),
-                info=messages.text("inspect.model_hint"),
+                label=messages.get_text("inspect.model"),
+                info=messages.get_text("inspect.model_hint"),
                 elem_id="inspect-model",
             )
             split = gr.Radio(
                 [],
-                label=messages.text("inspect.split"),
-                info=messages.text("inspect.split_hint"),
+                label=messages.get_text("inspect.split"),
+                info=messages.get_text("inspect.split_hint"),
                 elem_id="inspect-split",
             )
             # Gradio would refuse a choice that the run before had while it tells of this one's; the handlers check it.
             split.preprocess = lambda payload: payload  # type: ignore[method-assign]
             folder = gr.Textbox(
-                value=f"{root}{os.sep}" if root else "",
-                label=messages.text("inspect.folder"),
-                info=messages.text("inspect.folder_hint"),
+                value=f"{data_root}{os.sep}" if data_root else "",
+                label=messages.get_text("inspect.folder"),
+                info=messages.get_text("inspect.folder_hint"),
                 max_lines=1,
                 visible=False,
                 elem_id="inspect-folder",
             )
-            which = gr.Radio(
-                [(messages.text(f"inspect.weights.{one}"), one) for one in WEIGHTS],
+            weights = gr.Radio(
+                [(messages.get_text(f"inspect.weights.{name}"), name) for name in WEIGHT_CHOICES],
                 value="best",
-                label=messages.text("inspect.which"),
-                info=messages.text("inspect.which_hint"),
+                label=messages.get_text("inspect.which"),
+                info=messages.get_text("inspect.which_hint"),
                 elem_id="inspect-which",
             )
-            go = gr.Button(messages.text("inspect.button"), variant="primary", interactive=False, elem_id="inspect-go")
+            evaluate_button = gr.Button(
+                messages.get_text("inspect.button"), variant="primary", interactive=False, elem_id="inspect-go"
+            )
         with gr.Column(scale=8, min_width=320):
             scores = gr.HTML(
-                empty("inspect.no_models", "inspect.no_models_step"), elem_id="inspect-scores", apply_default_css=False
+                render_empty_state("inspect.no_models", "inspect.no_models_step"),
+                elem_id="inspect-scores",
+                apply_default_css=False,
             )
     with gr.Column(visible=False, elem_id="inspect-results") as results:
         with gr.Row(elem_classes="ftlab-split"):
             with gr.Column(scale=6, min_width=320):
-                matrix = gr.HTML(js_on_load=_PRESS, elem_id="inspect-matrix", apply_default_css=False)
-                classes = gr.HTML(js_on_load=_PRESS, elem_id="inspect-classes", apply_default_css=False)
+                matrix = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-matrix", apply_default_css=False)
+                classes = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-classes", apply_default_css=False)
             with gr.Column(scale=6, min_width=320):
                 kind = gr.Radio(
-                    [(messages.text(f"inspect.kind.{one}"), one) for one in _KINDS],
+                    [(messages.get_text(f"inspect.kind.{name}"), name) for name in _IMAGE_KINDS],
                     value="mistakes",
-                    label=messages.text("inspect.pictures"),
-                    info=messages.text("inspect.pictures_hint"),
+                    label=messages.get_text("inspect.pictures"),
+                    info=messages.get_text("inspect.pictures_hint"),
                     elem_id="inspect-kind",
                 )
-                gallery = gr.HTML(js_on_load=_PRESS, elem_id="inspect-gallery", apply_default_css=False)
-                others = gr.Button(messages.text("inspect.others"), visible=False, elem_id="inspect-others")
+                gallery = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-gallery", apply_default_css=False)
+                next_button = gr.Button(messages.get_text("inspect.others"), visible=False, elem_id="inspect-others")
         pair = gr.HTML(elem_id="inspect-pair", apply_default_css=False)
-        calibrated = gr.HTML(elem_id="inspect-calibration", apply_default_css=False)
-        downloads = gr.HTML(js_on_load=_PRESS, elem_id="inspect-downloads", apply_default_css=False)
-    picked = gr.JSON({}, visible=False, elem_id="inspect-picked")
-    noted = gr.JSON({}, visible=False, elem_id="inspect-noted")
-    file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
+        calibration = gr.HTML(elem_id="inspect-calibration", apply_default_css=False)
+        downloads = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-downloads", apply_default_css=False)
+    gallery_state = gr.JSON({}, visible=False, elem_id="inspect-picked")
+    run_note = gr.JSON({}, visible=False, elem_id="inspect-noted")
+    download_button = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
 
-    desk = Inspector(profile)
-    store = train_tab.run
-    choice = [store, model, which, split, folder]
-    pictures = [gallery, others, picked, pair]
-    seen = [scores, results, matrix, classes, calibrated, downloads, kind, *pictures]
-    showing: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
-    looking: dict[str, Any] = {**showing, "trigger_mode": "always_last"}
+    actions = InspectActions(profile)
+    page_state = train_tab.page_state
+    choice_inputs = [page_state, model, weights, split, folder]
+    gallery_outputs = [gallery, next_button, gallery_state, pair]
+    outputs = [scores, results, matrix, classes, calibration, downloads, kind, *gallery_outputs]
+    event_options: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
+    latest_options: dict[str, Any] = {**event_options, "trigger_mode": "always_last"}
 
     # Only here: a second answer, late, would take back what was chosen since the first.
-    listed = tab.select(desk.models, [store, model, split, noted], [model, split, noted, go], **_QUICK)
-    listed.then(desk.show, choice, seen, **looking)
-    chosen = model.input(desk.splits, [store, model, split], split, **_QUICK)
-    chosen.then(desk.show, choice, seen, **looking)
-    split.change(desk.open_folder, split, folder, **_QUICK)
-    gr.on([split.input, which.input], desk.show, choice, seen, **looking)
+    list_event = tab.select(
+        actions.list_models,
+        [page_state, model, split, run_note],
+        [model, split, run_note, evaluate_button],
+        **_UNQUEUED_EVENT,
+    )
+    list_event.then(actions.show_results, choice_inputs, outputs, **latest_options)
+    choose_event = model.input(actions.list_splits, [page_state, model, split], split, **_UNQUEUED_EVENT)
+    choose_event.then(actions.show_results, choice_inputs, outputs, **latest_options)
+    split.change(actions.show_folder_field, split, folder, **_UNQUEUED_EVENT)
+    gr.on([split.input, weights.input], actions.show_results, choice_inputs, outputs, **latest_options)
     gr.on(
-        [go.click, folder.submit],
-        desk.evaluate,
-        choice,
-        seen,
+        [evaluate_button.click, folder.submit],
+        actions.evaluate,
+        choice_inputs,
+        outputs,
         api_name="evaluate",
         show_progress_on=scores,
         concurrency_limit=1,
     )
-    kind.input(desk.pick_kind, [*choice, kind], pictures, **looking)
-    matrix.select(desk.pick_cell, choice, [*pictures, kind], **looking)
-    others.click(desk.turn, [*choice, picked], pictures, **looking)
-    looked = gallery.select(
-        desk.look, choice, pair, **{**looking, "show_progress": "minimal", "show_progress_on": pair}
+    kind.input(actions.select_kind, [*choice_inputs, kind], gallery_outputs, **latest_options)
+    matrix.select(actions.select_cell, choice_inputs, [*gallery_outputs, kind], **latest_options)
+    next_button.click(actions.show_next_page, [*choice_inputs, gallery_state], gallery_outputs, **latest_options)
+    explain_event = gallery.select(
+        actions.explain_image,
+        choice_inputs,
+        pair,
+        **{**latest_options, "show_progress": "minimal", "show_progress_on": pair},
     )
-    looked.then(None, None, None, js=_TO_PAIR)
-    made = downloads.select(desk.file, choice, file, **{**showing, "show_progress": "minimal"})
-    made.success(None, None, None, js=_DOWNLOAD)
+    explain_event.then(None, None, None, js=_SCROLL_TO_PAIR_JS)
+    export_event = downloads.select(
+        actions.export_file, choice_inputs, download_button, **{**event_options, "show_progress": "minimal"}
+    )
+    export_event.success(None, None, None, js=_CLICK_DOWNLOAD_JS)

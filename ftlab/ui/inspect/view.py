@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab.core import messages
-from ftlab.core.html import Markup, isolated, join, tag
-from ftlab.core.messages import percent
-from ftlab.data.images.thumbnails import thumbnails, uri
-from ftlab.evaluation.evaluate import Inspection
+from ftlab.core.html import Markup, isolate_text, join_html, tag
+from ftlab.core.messages import format_percent
+from ftlab.data.images.thumbnails import encode_data_uri, make_thumbnails
+from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting.html import parts
-from ftlab.reporting.html.parts import Say
+from ftlab.reporting.html.parts import ClassFormatter
 
 if TYPE_CHECKING:
     from ftlab.inference.predictor import Explanation
 
-PAGE = 24
+IMAGES_PER_PAGE = 24
 """Pictures at a time."""
-FILES = {
+DOWNLOAD_FILES = {
     "report": "report.html",
     "table": "pictures.csv",
     "table_classes": "classes.csv",
@@ -31,122 +31,168 @@ FILES = {
 """What can be taken along: key of the words below `inspect`, and name of the file."""
 
 
-def card(title: str, content: Markup, about: str = "") -> Markup:
-    """A part of the tab under its title; `title` and `about` are keys of the words below `inspect`."""
-    said = tag("p", messages.text(f"inspect.{about}"), class_="sub") if about else ""
-    heading = tag("h3", messages.text(f"inspect.{title}"))
-    return tag("section", heading, said, content, class_="ftlab-card ftlab-inspected")
+def render_card(title_key: str, content: Markup, description_key: str = "") -> Markup:
+    """A part of the tab under its title; `title_key` and `description_key` are keys of the words below `inspect`."""
+    description = tag("p", messages.get_text(f"inspect.{description_key}"), class_="sub") if description_key else ""
+    heading = tag("h3", messages.get_text(f"inspect.{title_key}"))
+    return tag("section", heading, description, content, class_="ftlab-card ftlab-inspected")
 
 
-def scores(found: Inspection) -> Markup:
+def render_scores(evaluation: Evaluation) -> Markup:
     """The cards of figures; and, where the pictures are not there any more, that they are not."""
-    outcome = found.outcome
-    gone = not any(outcome.path(index).exists() for index in (0, len(outcome.paths) // 2, -1))
-    note = messages.text("inspect.gone_all", folder=messages.one_line(outcome.root.name)) if gone else ""
-    return join([parts.scores(found), tag("p", note, class_="ftlab-notice") if gone else ""])
-
-
-def matrix(found: Inspection, say: Say) -> Markup:
-    """The confusions, each a button."""
-    return card("confusions", parts.matrix(found, say, pressable=True), "matrix.how")
-
-
-def classes(found: Inspection, say: Say) -> Markup:
-    """The classes one by one."""
-    table = parts.classes(found, say, sortable=True)
-    scroll = tag(
-        "div", table, class_="ftlab-scroll", tabindex="0", role="region", aria_label=messages.text("inspect.classes")
+    result = evaluation.result
+    images_missing = not any(result.get_image_path(index).exists() for index in (0, len(result.paths) // 2, -1))
+    note = (
+        messages.get_text("inspect.gone_all", folder=messages.escape_control_chars(result.root.name))
+        if images_missing
+        else ""
     )
-    return card("classes", scroll)
+    return join_html([parts.render_scores(evaluation), tag("p", note, class_="ftlab-notice") if images_missing else ""])
 
 
-def calibrated(found: Inspection) -> Markup:
+def render_matrix(evaluation: Evaluation, format_class_name: ClassFormatter) -> Markup:
+    """The confusions, each a button."""
+    return render_card(
+        "confusions", parts.render_confusion_matrix(evaluation, format_class_name, pressable=True), "matrix.how"
+    )
+
+
+def render_classes(evaluation: Evaluation, format_class_name: ClassFormatter) -> Markup:
+    """The classes one by one."""
+    table = parts.render_class_table(evaluation, format_class_name, sortable=True)
+    scroll_area = tag(
+        "div",
+        table,
+        class_="ftlab-scroll",
+        tabindex="0",
+        role="region",
+        aria_label=messages.get_text("inspect.classes"),
+    )
+    return render_card("classes", scroll_area)
+
+
+def render_calibration(evaluation: Evaluation) -> Markup:
     """How far to believe the probabilities."""
-    return card("calibration", parts.calibrated(found))
+    return render_card("calibration", parts.render_calibration(evaluation))
 
 
-def gallery(found: Inspection, chosen: Sequence[int], page: int, say: Say, title: str) -> Markup:
+def render_gallery(
+    evaluation: Evaluation, image_indices: Sequence[int], page: int, format_class_name: ClassFormatter, title: str
+) -> Markup:
     """Some of the chosen pictures, each a button.
 
     Args:
-        chosen: indices of all of them.
+        image_indices: indices of all of them.
         page: 0, 1 …; it begins again behind the last one.
         title: which they are.
     """
-    if not chosen:
-        said = tag("p", messages.text("inspect.none_here"), class_="sub")
-        return tag("section", tag("h3", title), said, class_="ftlab-card ftlab-inspected")
-    first = page % pages(len(chosen)) * PAGE
-    some = chosen[first : first + PAGE]
-    count = messages.text("inspect.shown", shown=_span(first, len(some), len(chosen)), total=f"{len(chosen):,}")
-    made = thumbnails([found.outcome.path(index) for index in some])
+    if not image_indices:
+        note = tag("p", messages.get_text("inspect.none_here"), class_="sub")
+        return tag("section", tag("h3", title), note, class_="ftlab-card ftlab-inspected")
+    start = page % count_pages(len(image_indices)) * IMAGES_PER_PAGE
+    page_indices = image_indices[start : start + IMAGES_PER_PAGE]
+    summary = messages.get_text(
+        "inspect.shown",
+        shown=_format_span(start, len(page_indices), len(image_indices)),
+        total=f"{len(image_indices):,}",
+    )
+    thumbnail_uris = make_thumbnails([evaluation.result.get_image_path(index) for index in page_indices])
     return tag(
         "section",
         tag("h3", title),
-        tag("p", count, " · ", messages.text("inspect.press"), class_="sub"),
-        parts.grid(found, some, made, say, pressable=True),
+        tag("p", summary, " · ", messages.get_text("inspect.press"), class_="sub"),
+        parts.render_image_grid(evaluation, page_indices, thumbnail_uris, format_class_name, pressable=True),
         class_="ftlab-card ftlab-inspected",
     )
 
 
-def pages(count: int) -> int:
+def count_pages(image_count: int) -> int:
     """Pages that so many pictures fill."""
-    return max(1, -(-count // PAGE))
+    return max(1, -(-image_count // IMAGES_PER_PAGE))
 
 
-def _span(first: int, shown: int, total: int) -> str:
-    return str(shown) if shown == total else f"{first + 1}–{first + shown}"
+def _format_span(start: int, shown_count: int, total_count: int) -> str:
+    return str(shown_count) if shown_count == total_count else f"{start + 1}–{start + shown_count}"
 
 
-def cell_title(found: Inspection, true: int, predicted: int, say: Say) -> str:
+def format_cell_title(
+    evaluation: Evaluation, true_index: int, predicted_index: int, format_class_name: ClassFormatter
+) -> str:
     """Which pictures a confusion holds."""
-    names = found.outcome.classes
-    key = "inspect.cell_right" if true == predicted else "inspect.cell_wrong"
-    return messages.text(
-        key, true=messages.one_line(say(names[true])), predicted=messages.one_line(say(names[predicted]))
+    class_names = evaluation.result.class_names
+    message_key = "inspect.cell_right" if true_index == predicted_index else "inspect.cell_wrong"
+    return messages.get_text(
+        message_key,
+        true=messages.escape_control_chars(format_class_name(class_names[true_index])),
+        predicted=messages.escape_control_chars(format_class_name(class_names[predicted_index])),
     )
 
 
-def pair(found: Inspection, index: int, looks: Sequence[Explanation], say: Say) -> Markup:
+def render_pair(
+    evaluation: Evaluation, image_index: int, explanations: Sequence[Explanation], format_class_name: ClassFormatter
+) -> Markup:
     """A picture under the evidence for its true class, and beside it under that for the class it was named (or, where
     the two are one, that comes next)."""
-    true, named = int(found.outcome.labels[index]), int(found.outcome.predicted[index])
-    keys = ("both", "next") if true == named else ("true", "predicted")
-    figures = (_looked(found, index, one, key, say) for one, key in zip(looks, keys, strict=False))
-    path = tag("code", isolated(found.outcome.paths[index], path=True))
+    true_index, predicted_index = (
+        int(evaluation.result.labels[image_index]),
+        int(evaluation.result.predicted_labels[image_index]),
+    )
+    keys = ("both", "next") if true_index == predicted_index else ("true", "predicted")
+    figures = (
+        _render_explanation(evaluation, image_index, explanation, key, format_class_name)
+        for explanation, key in zip(explanations, keys, strict=False)
+    )
+    path_tag = tag("code", isolate_text(evaluation.result.paths[image_index], is_path=True))
     return tag(
         "section",
-        tag("h3", messages.text("inspect.pair.title")),
-        tag("p", path, class_="sub"),
+        tag("h3", messages.get_text("inspect.pair.title")),
+        tag("p", path_tag, class_="sub"),
         tag("div", *figures, class_="ftlab-looked"),
         class_="ftlab-card ftlab-inspected ftlab-overlay",
     )
 
 
-def _looked(found: Inspection, index: int, look: Explanation, key: str, say: Say) -> Markup:
+def _render_explanation(
+    evaluation: Evaluation, image_index: int, explanation: Explanation, key: str, format_class_name: ClassFormatter
+) -> Markup:
     from ftlab.inference import heatmap
 
-    height, width = look.picture.shape[:2]
-    name = messages.one_line(say(found.outcome.classes[look.index]))
-    said = messages.text(f"inspect.pair.{key}", name=name)
-    sure = messages.text("inspect.pair.sure", sure=percent(float(found.probabilities[index, look.index])))
-    source = uri(look.picture, quality=90)
+    height, width = explanation.image.shape[:2]
+    class_name = messages.escape_control_chars(
+        format_class_name(evaluation.result.class_names[explanation.class_index])
+    )
+    caption = messages.get_text(f"inspect.pair.{key}", name=class_name)
+    confidence = messages.get_text(
+        "inspect.pair.sure", sure=format_percent(float(evaluation.probabilities[image_index, explanation.class_index]))
+    )
+    image_uri = encode_data_uri(explanation.image, quality=90)
     layers = [
-        tag("img", src=source, alt=messages.text("inspect.pair.picture"), class_="under", width=width, height=height)
+        tag(
+            "img",
+            src=image_uri,
+            alt=messages.get_text("inspect.pair.picture"),
+            class_="under",
+            width=width,
+            height=height,
+        )
     ]
-    if look.evidence:
-        over = uri(heatmap.layer(look.heat, look.box), form="WEBP", quality=85)
-        layers.append(tag("img", src=over, alt=said, class_="over", width=width, height=height))
+    if explanation.has_evidence:
+        heat_uri = encode_data_uri(
+            heatmap.render_layer(explanation.heatmap, explanation.visible_box), image_format="WEBP", quality=85
+        )
+        layers.append(tag("img", src=heat_uri, alt=caption, class_="over", width=width, height=height))
         note = Markup("")
     else:
-        note = tag("p", messages.text(f"inspect.pair.{'none' if look.mapped else 'no_map'}"), class_="sub")
-    return tag("figure", tag("figcaption", said, tag("small", sure)), tag("div", *layers, class_="stack"), note)
+        note = tag("p", messages.get_text(f"inspect.pair.{'none' if explanation.has_map else 'no_map'}"), class_="sub")
+    return tag(
+        "figure", tag("figcaption", caption, tag("small", confidence)), tag("div", *layers, class_="stack"), note
+    )
 
 
-def downloads() -> Markup:
+def render_downloads() -> Markup:
     """What can be taken along, a button each."""
     buttons = (
-        tag("button", messages.text(f"inspect.{key}"), type="button", data_file=key, title=Path(name).name)
-        for key, name in FILES.items()
+        tag("button", messages.get_text(f"inspect.{key}"), type="button", data_file=key, title=Path(file_name).name)
+        for key, file_name in DOWNLOAD_FILES.items()
     )
-    return card("download", tag("p", *buttons, class_="downloads"))
+    return render_card("download", tag("p", *buttons, class_="downloads"))

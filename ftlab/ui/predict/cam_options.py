@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ftlab.core import messages
-from ftlab.core.html import Markup, join, tag
-from ftlab.inference.cam_options import METHODS, How
+from ftlab.core.html import Markup, join_html, tag
+from ftlab.inference.cam_options import CAM_METHODS, CamOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,121 +18,129 @@ if TYPE_CHECKING:
     from ftlab.inference.faithfulness import Faithfulness
     from ftlab.inference.predictor import Predictor
 
-WIDTH, HEIGHT = 220, 84
+CHART_WIDTH, CHART_HEIGHT = 220, 84
 """Of a chart's plane, in units of its view box."""
 
 
 @dataclass(frozen=True)
-class Looks:
+class CamControls:
     """The components, as the tab wires them."""
 
     method: gr.Dropdown
     layer: gr.Dropdown
-    before: gr.Checkbox
-    weigh: gr.Button
+    show_baseline: gr.Checkbox
+    score_button: gr.Button
     verdict: gr.HTML
 
     @property
-    def asked(self) -> list[Any]:
+    def option_inputs(self) -> list[Any]:
         """Those whose values `Lab` takes: method, layer, before."""
-        return [self.method, self.layer, self.before]
+        return [self.method, self.layer, self.show_baseline]
 
 
-def build() -> Looks:
+def build_cam_controls() -> CamControls:
     """Lay out the folded section where the page stands."""
-    with gr.Accordion(messages.text("explain.title"), open=False, elem_id="predict-looks"):
+    with gr.Accordion(messages.get_text("explain.title"), open=False, elem_id="predict-looks"):
         with gr.Row():
-            method = methods("predict-method")
+            method = create_method_dropdown("predict-method")
             layer = gr.Dropdown(
-                [(messages.text("explain.layer_usual"), "")],
+                [(messages.get_text("explain.layer_usual"), "")],
                 value="",
-                label=messages.text("explain.layer"),
-                info=messages.text("explain.layer_hint"),
+                label=messages.get_text("explain.layer"),
+                info=messages.get_text("explain.layer_hint"),
                 min_width=260,
                 elem_id="predict-layer",
             )
-        before = gr.Checkbox(
-            label=messages.text("explain.before"), info=messages.text("explain.before_hint"), elem_id="predict-before"
+        show_baseline = gr.Checkbox(
+            label=messages.get_text("explain.before"),
+            info=messages.get_text("explain.before_hint"),
+            elem_id="predict-before",
         )
-        weigh = gr.Button(messages.text("explain.weigh"), size="sm", elem_id="predict-weigh")
+        score_button = gr.Button(messages.get_text("explain.weigh"), size="sm", elem_id="predict-weigh")
         gr.HTML(
-            tag("p", messages.text("explain.weigh_hint"), class_="ftlab-about"),
+            tag("p", messages.get_text("explain.weigh_hint"), class_="ftlab-about"),
             elem_id="predict-weigh-hint",
             apply_default_css=False,
         )
         verdict = gr.HTML(elem_id="predict-verdict", apply_default_css=False, min_height=60)
-    return Looks(method, layer, before, weigh, verdict)
+    return CamControls(method, layer, show_baseline, score_button, verdict)
 
 
-def methods(elem_id: str) -> gr.Dropdown:
+def create_method_dropdown(elem_id: str) -> gr.Dropdown:
     """The chooser of a method."""
     return gr.Dropdown(
-        [(messages.text(f"explain.methods.{name}"), name) for name in METHODS],
-        value=METHODS[0],
-        label=messages.text("explain.method"),
-        info=messages.text("explain.method_hint"),
+        [(messages.get_text(f"explain.methods.{name}"), name) for name in CAM_METHODS],
+        value=CAM_METHODS[0],
+        label=messages.get_text("explain.method"),
+        info=messages.get_text("explain.method_hint"),
         min_width=260,
         elem_id=elem_id,
     )
 
 
-def how(method: object, layer: object, offered: list[tuple[str, str]]) -> How:
+def parse_cam_options(method: object, layer: object, layer_choices: list[tuple[str, str]]) -> CamOptions:
     """What a page asks for; what it cannot have is the usual."""
-    there = any(layer == path for _, path in offered)
-    return How(method if isinstance(method, str) and method in METHODS else METHODS[0], str(layer) if there else "")
+    is_offered = any(layer == path for _, path in layer_choices)
+    return CamOptions(
+        method if isinstance(method, str) and method in CAM_METHODS else CAM_METHODS[0],
+        str(layer) if is_offered else "",
+    )
 
 
-def layers(predictor: Predictor) -> list[tuple[str, str]]:
+def list_layer_choices(predictor: Predictor) -> list[tuple[str, str]]:
     """(what a person reads, path) of the layers of a model to choose from: the usual one, then those next to the answer
     first."""
-    offered = [(messages.text("explain.layer_usual"), "")]
-    for one in reversed(predictor.layers):
-        if one.path != predictor.row.cam:
-            offered.append((messages.text("explain.layer_other", layer=one.path, side=one.side), one.path))
+    layer_choices = [(messages.get_text("explain.layer_usual"), "")]
+    for layer in reversed(predictor.cam_layers):
+        if layer.path != predictor.spec.cam:
+            layer_choices.append(
+                (messages.get_text("explain.layer_other", layer=layer.path, side=layer.grid_size), layer.path)
+            )
         else:
-            offered[0] = (messages.text("explain.layer_own", layer=one.path, side=one.side), "")
-    return offered
+            layer_choices[0] = (messages.get_text("explain.layer_own", layer=layer.path, side=layer.grid_size), "")
+    return layer_choices
 
 
-def verdict(found: Faithfulness | None) -> Markup:
+def render_verdict(faithfulness: Faithfulness | None) -> Markup:
     """The verdict in a sentence, why, and the two curves it rests on."""
-    from ftlab.inference.faithfulness import sentences
+    from ftlab.inference.faithfulness import describe_faithfulness
 
-    said, why = sentences(found)
-    if found is None:
-        return tag("div", tag("b", said), class_="ftlab-verdict")
+    verdict_text, reason = describe_faithfulness(faithfulness)
+    if faithfulness is None:
+        return tag("div", tag("b", verdict_text), class_="ftlab-verdict")
     charts = (
-        ("deletion", found.deletion, found.chance_deletion),
-        ("insertion", found.insertion, found.chance_insertion),
+        ("deletion", faithfulness.deletion, faithfulness.chance_deletion),
+        ("insertion", faithfulness.insertion, faithfulness.chance_insertion),
     )
-    key = [tag("span", messages.text(f"explain.{name}"), class_=name) for name in ("this_map", "chance")]
+    legend = [tag("span", messages.get_text(f"explain.{name}"), class_=name) for name in ("this_map", "chance")]
     return tag(
         "div",
-        tag("b", said, class_="yes" if found.meaningful else "no"),
-        tag("p", why),
-        tag("div", *(_chart(*chart) for chart in charts), class_="charts"),
-        tag("p", *key, class_="key"),
+        tag("b", verdict_text, class_="yes" if faithfulness.is_meaningful else "no"),
+        tag("p", reason),
+        tag("div", *(_render_chart(*chart) for chart in charts), class_="charts"),
+        tag("p", *legend, class_="key"),
         class_="ftlab-verdict",
     )
 
 
-def _chart(name: str, mine: np.ndarray[Any, Any], chance: np.ndarray[Any, Any]) -> Markup:
-    title = messages.text(f"explain.{name}")
-    plane = tag("rect", x=0, y=0, width=WIDTH, height=HEIGHT)
+def _render_chart(name: str, curve: np.ndarray[Any, Any], chance_curve: np.ndarray[Any, Any]) -> Markup:
+    title = messages.get_text(f"explain.{name}")
+    background = tag("rect", x=0, y=0, width=CHART_WIDTH, height=CHART_HEIGHT)
     lines = (
-        tag("polyline", points=_points(one), class_=kind) for one, kind in ((chance, "chance"), (mine, "this_map"))
+        tag("polyline", points=_format_points(values), class_=kind)
+        for values, kind in ((chance_curve, "chance"), (curve, "this_map"))
     )
-    drawn = tag(
+    chart_svg = tag(
         "svg",
-        plane,
-        join(lines),
-        viewBox=f"-2 -2 {WIDTH + 4} {HEIGHT + 4}",
+        background,
+        join_html(lines),
+        viewBox=f"-2 -2 {CHART_WIDTH + 4} {CHART_HEIGHT + 4}",
         role="img",
-        aria_label=f"{title}. {messages.text('explain.axis')}",
+        aria_label=f"{title}. {messages.get_text('explain.axis')}",
     )
-    return tag("figure", tag("figcaption", title), drawn)
+    return tag("figure", tag("figcaption", title), chart_svg)
 
 
-def _points(curve: np.ndarray[Any, Any]) -> str:
-    step = WIDTH / (len(curve) - 1)
-    return " ".join(f"{number * step:.1f},{HEIGHT * (1 - value):.1f}" for number, value in enumerate(curve))
+def _format_points(curve: np.ndarray[Any, Any]) -> str:
+    step = CHART_WIDTH / (len(curve) - 1)
+    return " ".join(f"{index * step:.1f},{CHART_HEIGHT * (1 - value):.1f}" for index, value in enumerate(curve))

@@ -10,16 +10,16 @@ from gradio.context import Context
 from ftlab.core import messages
 from ftlab.core.html import tag
 from ftlab.ui.common import image_field
-from ftlab.ui.common.access import Profile
-from ftlab.ui.common.html import empty
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.predict import cam_options
-from ftlab.ui.predict.actions import SEVERAL, UNTRAINED, Lab
+from ftlab.ui.predict.actions import MAX_IMAGES_PER_REQUEST, UNTRAINED_MODEL, PredictActions
 from ftlab.ui.train.tab import TrainTab
 
-_QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
+def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) -> None:
     """Lay out the tab where the page stands, and wire it.
 
     Args:
@@ -30,85 +30,106 @@ def build(profile: Profile, train_tab: TrainTab, tab: gr.Tab) -> None:
     with gr.Row(elem_classes="ftlab-split"):
         with gr.Column(scale=5, min_width=320, elem_classes="ftlab-stays"):
             model = gr.Dropdown(
-                [(messages.text("predict.untrained"), UNTRAINED)],
-                value=UNTRAINED,
-                label=messages.text("predict.model"),
-                info=messages.text("predict.model_hint"),
+                [(messages.get_text("predict.untrained"), UNTRAINED_MODEL)],
+                value=UNTRAINED_MODEL,
+                label=messages.get_text("predict.model"),
+                info=messages.get_text("predict.model_hint"),
                 elem_id="predict-model",
             )
-            picture = image_field.field("predict-image")
-            examples = gr.HTML(elem_id="predict-examples", js_on_load=image_field.CHOICE, apply_default_css=False)
-            with gr.Accordion(messages.text("predict.several"), open=False, elem_id="predict-several"):
+            image_input = image_field.build_image_field("predict-image")
+            examples = gr.HTML(
+                elem_id="predict-examples", js_on_load=image_field.SELECT_BUTTON_JS, apply_default_css=False
+            )
+            with gr.Accordion(messages.get_text("predict.several"), open=False, elem_id="predict-several"):
                 gr.HTML(
-                    tag("p", messages.text("predict.several_hint", count=SEVERAL), class_="ftlab-about"),
+                    tag(
+                        "p",
+                        messages.get_text("predict.several_hint", count=MAX_IMAGES_PER_REQUEST),
+                        class_="ftlab-about",
+                    ),
                     elem_id="predict-several-hint",
                     apply_default_css=False,
                 )
                 files = gr.File(
                     file_count="multiple",
                     file_types=["image"],
-                    label=messages.text("predict.files"),
+                    label=messages.get_text("predict.files"),
                     height=140,
                     elem_id="predict-files",
                 )
         with gr.Column(scale=7, min_width=320):
             scores = gr.HTML(
-                empty("predict.nothing", "predict.nothing_step"),
-                js_on_load=image_field.CHOICE,
+                render_empty_state("predict.nothing", "predict.nothing_step"),
+                js_on_load=image_field.SELECT_BUTTON_JS,
                 elem_id="predict-scores",
                 apply_default_css=False,
             )
             with gr.Column(visible=False, elem_id="predict-evidence", elem_classes="ftlab-tight") as evidence:
-                overlay = gr.HTML(js_on_load=image_field.SAVE, elem_id="predict-overlay", apply_default_css=False)
+                overlay = gr.HTML(
+                    js_on_load=image_field.SAVE_OVERLAY_JS, elem_id="predict-overlay", apply_default_css=False
+                )
                 with gr.Row():
-                    image_field.opacity("predict-opacity", "predict-overlay")
-                    of_class = gr.Dropdown(
+                    image_field.build_opacity_slider("predict-opacity", "predict-overlay")
+                    class_dropdown = gr.Dropdown(
                         [],
-                        label=messages.text("predict.class"),
-                        info=messages.text("predict.class_hint"),
+                        label=messages.get_text("predict.class"),
+                        info=messages.get_text("predict.class_hint"),
                         min_width=260,
                         elem_id="predict-classes",
                     )
-                look = cam_options.build()
-    gallery = gr.HTML(elem_id="predict-gallery", js_on_load=image_field.CHOICE, apply_default_css=False)
-    shown = gr.JSON({}, visible=False, elem_id="predict-shown")
+                cam_controls = cam_options.build_cam_controls()
+    gallery = gr.HTML(elem_id="predict-gallery", js_on_load=image_field.SELECT_BUTTON_JS, apply_default_css=False)
+    run_note = gr.JSON({}, visible=False, elem_id="predict-shown")
 
-    lab = Lab(profile)
-    store = train_tab.run
-    given = [store, model, picture, *look.asked]
-    seen = [scores, evidence, overlay, of_class, look.layer, look.verdict]
-    asking: dict[str, Any] = {"show_progress_on": scores, "concurrency_limit": 4, "trigger_mode": "always_last"}
-    looking: dict[str, Any] = {**asking, "show_progress_on": overlay, "show_progress": "minimal"}
+    actions = PredictActions(profile)
+    page_state = train_tab.page_state
+    inputs = [page_state, model, image_input, *cam_controls.option_inputs]
+    outputs = [scores, evidence, overlay, class_dropdown, cam_controls.layer, cam_controls.verdict]
+    predict_options: dict[str, Any] = {
+        "show_progress_on": scores,
+        "concurrency_limit": 4,
+        "trigger_mode": "always_last",
+    }
+    explain_options: dict[str, Any] = {**predict_options, "show_progress_on": overlay, "show_progress": "minimal"}
 
-    for opened in (tab.select, _page().load):
-        listed = opened(lab.models, [store, model, shown], [model, examples, shown], **_QUICK)
-        listed.then(
-            lab.warm, [store, model], None, show_progress="hidden", concurrency_limit=1, api_visibility="private"
+    for open_event in (tab.select, _get_page().load):
+        list_event = open_event(
+            actions.list_models, [page_state, model, run_note], [model, examples, run_note], **_UNQUEUED_EVENT
         )
-    picture.change(lab.predict, given, seen, api_name="predict", **asking)
-    model.change(lab.predict, given, seen, api_visibility="private", **asking)
-    model.input(lab.examples, [store, model], examples, **_QUICK)
-    scores.select(lab.explain_row, given, seen, api_visibility="private", **looking)
-    of_class.input(lab.explain, [*given, of_class], seen, api_name="explain", **looking)
-    for asked in (look.method, look.layer, look.before):
-        asked.input(lab.explain, [*given, of_class], seen, api_visibility="private", **looking)
-    look.weigh.click(
-        lab.weigh,
-        [*given, of_class],
-        look.verdict,
+        list_event.then(
+            actions.preload_model,
+            [page_state, model],
+            None,
+            show_progress="hidden",
+            concurrency_limit=1,
+            api_visibility="private",
+        )
+    image_input.change(actions.predict, inputs, outputs, api_name="predict", **predict_options)
+    model.change(actions.predict, inputs, outputs, api_visibility="private", **predict_options)
+    model.input(actions.render_examples, [page_state, model], examples, **_UNQUEUED_EVENT)
+    scores.select(actions.explain_pressed_class, inputs, outputs, api_visibility="private", **explain_options)
+    class_dropdown.input(actions.explain, [*inputs, class_dropdown], outputs, api_name="explain", **explain_options)
+    for control in (cam_controls.method, cam_controls.layer, cam_controls.show_baseline):
+        control.input(actions.explain, [*inputs, class_dropdown], outputs, api_visibility="private", **explain_options)
+    cam_controls.score_button.click(
+        actions.score_faithfulness,
+        [*inputs, class_dropdown],
+        cam_controls.verdict,
         api_name="weigh",
         show_progress="full",
         concurrency_limit=1,
         concurrency_id="weigh",
         trigger_mode="once",
     )
-    examples.select(lab.take_example, [store, model], picture, **_QUICK)
-    several: dict[str, Any] = {"show_progress_on": gallery, "concurrency_limit": 1, "trigger_mode": "always_last"}
-    files.change(lab.predict_several, [store, model, files], gallery, api_name="predict_several", **several)
-    gallery.select(lab.take_file, files, picture, **_QUICK)
+    examples.select(actions.select_example, [page_state, model], image_input, **_UNQUEUED_EVENT)
+    batch_options: dict[str, Any] = {"show_progress_on": gallery, "concurrency_limit": 1, "trigger_mode": "always_last"}
+    files.change(
+        actions.predict_several, [page_state, model, files], gallery, api_name="predict_several", **batch_options
+    )
+    gallery.select(actions.select_file, files, image_input, **_UNQUEUED_EVENT)
 
 
-def _page() -> gr.Blocks:
+def _get_page() -> gr.Blocks:
     page = Context.root_block
     assert isinstance(page, gr.Blocks), "the tab is laid out inside a page"
     return page

@@ -11,221 +11,270 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab.core import messages
-from ftlab.core.errors import PictureError
-from ftlab.core.html import Markup, join, tag
-from ftlab.core.messages import percent
-from ftlab.data.images.thumbnails import thumbnails, uri
+from ftlab.core.errors import ImageError
+from ftlab.core.html import Markup, join_html, tag
+from ftlab.core.messages import format_percent
+from ftlab.data.images.thumbnails import encode_data_uri, make_thumbnails
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
-    from ftlab.inference.decision_rule import Decision
-    from ftlab.inference.predictor import Explanation, Score
+    from ftlab.inference.decision_rule import DecisionRule
+    from ftlab.inference.predictor import ClassScore, Explanation
 
-TOP = 5
+TOP_K = 5
 """Classes shown, or all where there are fewer."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class ImagePrediction:
     """One of several pictures: its top classes, or what is wrong with it."""
 
-    file: Path
-    top: tuple[Score, ...]
+    image_path: Path
+    top_scores: tuple[ClassScore, ...]
     problem: str = ""
-    none: bool = False
+    is_rejected: bool = False
     """Whether the model is too unsure to be believed."""
 
 
-Say = Callable[[str], str]
+ClassFormatter = Callable[[str], str]
 """What a person reads for the name of a class."""
 
 
-def scores(ranked: Sequence[Score], chosen: int, title: str, say: Say = str, decided: Decision | None = None) -> Markup:
+def render_scores(
+    ranked_scores: Sequence[ClassScore],
+    chosen_index: int,
+    title: str,
+    format_class_name: ClassFormatter = str,
+    decision: DecisionRule | None = None,
+) -> Markup:
     """The top classes as bars to choose from; the chosen class too where it is not among them.
 
     Args:
-        ranked: all classes, the most probable first.
-        chosen: index of the class whose heat is shown.
+        ranked_scores: all classes, the most probable first.
+        chosen_index: index of the class whose heat is shown.
         title: the model's name.
-        say: the classes' names for people.
-        decided: how the probabilities are to be read, where the model was evaluated.
+        format_class_name: the classes' names for people.
+        decision: how the probabilities are to be read, where the model was evaluated.
     """
-    rows = [*ranked[:TOP], *(score for score in ranked[TOP:] if score.index == chosen)]
-    count = len(ranked)
-    key = "predict.top" if count > TOP else "predict.all"
-    none = decided is not None and decided.refuses(ranked[0].probability)
+    rows = [*ranked_scores[:TOP_K], *(score for score in ranked_scores[TOP_K:] if score.class_index == chosen_index)]
+    class_count = len(ranked_scores)
+    message_key = "predict.top" if class_count > TOP_K else "predict.all"
+    is_rejected = decision is not None and decision.rejects_probability(ranked_scores[0].probability)
     return tag(
         "section",
-        tag("h3", messages.text("predict.none")) if none else tag("h3", say(ranked[0].name)),
-        tag("p", _unsure(ranked[0], decided, say), class_="sub none") if none and decided else "",
-        tag("p", messages.text(key, top=TOP, count=f"{count:,}", model=title), class_="sub"),
-        tag("ol", *(tag("li", _row(score, chosen, say)) for score in rows)),
-        tag("p", messages.text("predict.choose_class"), class_="sub"),
+        tag("h3", messages.get_text("predict.none"))
+        if is_rejected
+        else tag("h3", format_class_name(ranked_scores[0].name)),
+        tag("p", _format_rejection(ranked_scores[0], decision, format_class_name), class_="sub none")
+        if is_rejected and decision
+        else "",
+        tag("p", messages.get_text(message_key, top=TOP_K, count=f"{class_count:,}", model=title), class_="sub"),
+        tag("ol", *(tag("li", _render_score_button(score, chosen_index, format_class_name)) for score in rows)),
+        tag("p", messages.get_text("predict.choose_class"), class_="sub"),
         class_="ftlab-card ftlab-scores",
     )
 
 
-def _unsure(first: Score, decided: Decision, say: Say) -> str:
-    sure, least = percent(first.probability), percent(decided.threshold)
-    return messages.text("predict.none_why", name=messages.one_line(say(first.name)), sure=sure, threshold=least)
+def _format_rejection(top_score: ClassScore, decision: DecisionRule, format_class_name: ClassFormatter) -> str:
+    probability, threshold = format_percent(top_score.probability), format_percent(decision.threshold)
+    return messages.get_text(
+        "predict.none_why",
+        name=messages.escape_control_chars(format_class_name(top_score.name)),
+        sure=probability,
+        threshold=threshold,
+    )
 
 
-def _row(score: Score, chosen: int, say: Say) -> Markup:
+def _render_score_button(score: ClassScore, chosen_index: int, format_class_name: ClassFormatter) -> Markup:
     return tag(
         "button",
-        tag("span", say(score.name), class_="name"),
-        tag("span", percent(score.probability), class_="share"),
+        tag("span", format_class_name(score.name), class_="name"),
+        tag("span", format_percent(score.probability), class_="share"),
         tag("span", tag("i", style=f"width:{100 * score.probability:.2f}%"), class_="track", aria_hidden="true"),
         type="button",
-        data_index=score.index,
-        aria_pressed="true" if score.index == chosen else "false",
+        data_index=score.class_index,
+        aria_pressed="true" if score.class_index == chosen_index else "false",
     )
 
 
 @dataclass(frozen=True)
-class Earlier:
+class BaselineView:
     """What the network looked at before it was fine-tuned, None where that cannot be shown; and what is said of it."""
 
-    found: Explanation | None
-    said: str
+    explanation: Explanation | None
+    note: str
 
 
-def overlay(found: Explanation, name: str, stem: str, earlier: Earlier | None = None) -> Markup:
+def render_overlay(
+    explanation: Explanation, class_name: str, file_stem: str, baseline: BaselineView | None = None
+) -> Markup:
     """The picture under its heat, and what can be downloaded. The browser blends the two.
 
     Args:
-        found: picture and heat.
-        name: of the class.
-        stem: beginning of the downloads' file names.
-        earlier: the same before fine-tuning, shown beside it.
+        explanation: picture and heat.
+        class_name: of the class.
+        file_stem: beginning of the downloads' file names.
+        baseline: the same before fine-tuning, shown beside it.
     """
     from ftlab.inference import heatmap
 
-    picture = uri(found.picture, quality=90)
-    links = [_download(messages.text("predict.download_picture"), picture, f"{stem}-picture.jpg")]
-    if found.evidence:
-        heat = uri(heatmap.colour(found.heat), quality=92)
+    image_uri = encode_data_uri(explanation.image, quality=90)
+    links = [
+        _render_download_link(messages.get_text("predict.download_picture"), image_uri, f"{file_stem}-picture.jpg")
+    ]
+    if explanation.has_evidence:
+        heat_uri = encode_data_uri(heatmap.apply_colormap(explanation.heatmap), quality=92)
         links += [
-            _download(messages.text("predict.download_heat"), heat, f"{stem}-heat.jpg"),
-            _download(messages.text("predict.download_overlay"), "#", f"{stem}-overlay.png", data_blend=True),
+            _render_download_link(messages.get_text("predict.download_heat"), heat_uri, f"{file_stem}-heat.jpg"),
+            _render_download_link(
+                messages.get_text("predict.download_overlay"), "#", f"{file_stem}-overlay.png", data_blend=True
+            ),
         ]
-        caption = join([messages.text("predict.evidence"), " ", tag("b", name)])
-        legend = tag("p", messages.text("predict.little"), tag("i"), messages.text("predict.much"), class_="legend")
-        height, width = found.picture.shape[:2]
-        x0, y0, x1, y1 = found.box
-        whole = (x1 - x0) * (y1 - y0) >= 0.995 * width * height
-        note = Markup("") if whole else tag("p", messages.text("predict.unseen"), class_="sub")
+        caption = join_html([messages.get_text("predict.evidence"), " ", tag("b", class_name)])
+        legend = tag(
+            "p", messages.get_text("predict.little"), tag("i"), messages.get_text("predict.much"), class_="legend"
+        )
+        height, width = explanation.image.shape[:2]
+        x0, y0, x1, y1 = explanation.visible_box
+        covers_image = (x1 - x0) * (y1 - y0) >= 0.995 * width * height
+        note = Markup("") if covers_image else tag("p", messages.get_text("predict.unseen"), class_="sub")
     else:
-        missing = "no_evidence" if found.mapped else "no_map"
-        caption = join([messages.text(f"predict.{missing}"), " ", tag("b", name)])
-        legend, note = Markup(""), tag("p", messages.text(f"predict.{missing}_why"), class_="sub")
-    stack = _stack(found, name, picture)
-    if earlier and earlier.found:
-        pair = (("earlier", _stack(earlier.found, name, picture), earlier.found), ("now", stack, found))
-        stack = tag("div", *(_side(*one) for one in pair), class_="pair")
-    said = tag("p", earlier.said, class_="sub before") if earlier else ""
+        missing_key = "no_evidence" if explanation.has_map else "no_map"
+        caption = join_html([messages.get_text(f"predict.{missing_key}"), " ", tag("b", class_name)])
+        legend, note = Markup(""), tag("p", messages.get_text(f"predict.{missing_key}_why"), class_="sub")
+    stack = _render_image_stack(explanation, class_name, image_uri)
+    if baseline and baseline.explanation:
+        sides = (
+            ("earlier", _render_image_stack(baseline.explanation, class_name, image_uri), baseline.explanation),
+            ("now", stack, explanation),
+        )
+        stack = tag("div", *(_render_side(*side) for side in sides), class_="pair")
+    baseline_note = tag("p", baseline.note, class_="sub before") if baseline else ""
     return tag(
         "section",
         tag("div", tag("p", caption, class_="caption"), legend, class_="line"),
         stack,
-        said,
+        baseline_note,
         note,
         tag("p", *links, class_="downloads"),
         class_="ftlab-card ftlab-overlay",
     )
 
 
-def _stack(found: Explanation, name: str, picture: str) -> Markup:
+def _render_image_stack(explanation: Explanation, class_name: str, image_uri: str) -> Markup:
     """The picture, as an address, and its heat above."""
     from ftlab.inference import heatmap
 
-    height, width = found.picture.shape[:2]
-    parts = [tag("img", src=picture, alt=messages.text("predict.picture"), class_="under", width=width, height=height)]
-    if found.evidence:
-        layer = uri(heatmap.layer(found.heat, found.box), form="WEBP", quality=85)
-        said = messages.text("predict.heat_alt", name=name)
-        parts.append(tag("img", src=layer, alt=said, class_="over", width=width, height=height))
+    height, width = explanation.image.shape[:2]
+    parts = [
+        tag("img", src=image_uri, alt=messages.get_text("predict.picture"), class_="under", width=width, height=height)
+    ]
+    if explanation.has_evidence:
+        heat_uri = encode_data_uri(
+            heatmap.render_layer(explanation.heatmap, explanation.visible_box), image_format="WEBP", quality=85
+        )
+        alt_text = messages.get_text("predict.heat_alt", name=class_name)
+        parts.append(tag("img", src=heat_uri, alt=alt_text, class_="over", width=width, height=height))
     return tag("div", *parts, class_="stack")
 
 
-def _side(which: str, stack: Markup, found: Explanation) -> Markup:
-    title = messages.text(f"explain.{which}") + ("" if found.evidence else f": {messages.text('explain.no_evidence')}")
-    return tag("figure", tag("figcaption", title), stack, class_=which)
+def _render_side(side_key: str, stack: Markup, explanation: Explanation) -> Markup:
+    title = messages.get_text(f"explain.{side_key}") + (
+        "" if explanation.has_evidence else f": {messages.get_text('explain.no_evidence')}"
+    )
+    return tag("figure", tag("figcaption", title), stack, class_=side_key)
 
 
-def examples(files: Sequence[tuple[Path, str]]) -> Markup:
+def render_examples(labelled_images: Sequence[tuple[Path, str]]) -> Markup:
     """Pictures to try, each with its true class where it is known."""
-    made = thumbnails([file for file, _ in files])
+    thumbnail_uris = make_thumbnails([image_path for image_path, _ in labelled_images])
     buttons = [
         tag(
             "button",
-            tag("img", src=source, alt=messages.text("predict.example", number=number + 1)),
-            tag("span", name) if name else "",
+            tag("img", src=image_uri, alt=messages.get_text("predict.example", number=index + 1)),
+            tag("span", class_name) if class_name else "",
             type="button",
-            data_index=number,
-            title=name or None,
+            data_index=index,
+            title=class_name or None,
         )
-        for number, ((_, name), source) in enumerate(zip(files, made, strict=True))
-        if source
+        for index, ((_, class_name), image_uri) in enumerate(zip(labelled_images, thumbnail_uris, strict=True))
+        if image_uri
     ]
     if not buttons:
         return Markup("")
     return tag(
         "div",
-        tag("p", messages.text("predict.examples")),
+        tag("p", messages.get_text("predict.examples")),
         tag("div", *buttons, class_="strip"),
         class_="ftlab-examples",
     )
 
 
-def gallery(answers: Sequence[Answer], say: Say = str) -> Markup:
+def render_gallery(predictions: Sequence[ImagePrediction], format_class_name: ClassFormatter = str) -> Markup:
     """Several pictures with their answers, and the same as a table to download: that has the classes' own names."""
-    made = thumbnails([answer.file for answer in answers])
+    thumbnail_uris = make_thumbnails([prediction.image_path for prediction in predictions])
     figures = [
-        _figure(number, answer, source, say) for number, (answer, source) in enumerate(zip(answers, made, strict=True))
+        _render_gallery_item(index, prediction, image_uri, format_class_name)
+        for index, (prediction, image_uri) in enumerate(zip(predictions, thumbnail_uris, strict=True))
     ]
-    link = _download(messages.text("predict.download_csv"), table(answers), "predictions.csv")
-    bad = sum(bool(answer.problem) for answer in answers)
-    said = messages.text("predict.several_bad" if bad else "predict.several_done", count=len(answers), bad=bad)
-    head = tag("div", tag("p", said, class_="caption"), tag("p", link, class_="downloads"), class_="line")
-    return tag("section", head, tag("div", *figures, class_="grid"), class_="ftlab-card ftlab-answers")
+    download_link = _render_download_link(
+        messages.get_text("predict.download_csv"), encode_predictions_csv(predictions), "predictions.csv"
+    )
+    problem_count = sum(bool(prediction.problem) for prediction in predictions)
+    summary = messages.get_text(
+        "predict.several_bad" if problem_count else "predict.several_done", count=len(predictions), bad=problem_count
+    )
+    header = tag("div", tag("p", summary, class_="caption"), tag("p", download_link, class_="downloads"), class_="line")
+    return tag("section", header, tag("div", *figures, class_="grid"), class_="ftlab-card ftlab-answers")
 
 
-def _figure(number: int, answer: Answer, source: str | None, say: Say) -> Markup:
-    name = answer.file.name
-    if answer.problem:
-        return tag("div", tag("span", "!", class_="gone"), tag("b", name), tag("small", answer.problem), class_="bad")
-    best = answer.top[0]
+def _render_gallery_item(
+    index: int, prediction: ImagePrediction, image_uri: str | None, format_class_name: ClassFormatter
+) -> Markup:
+    file_name = prediction.image_path.name
+    if prediction.problem:
+        return tag(
+            "div", tag("span", "!", class_="gone"), tag("b", file_name), tag("small", prediction.problem), class_="bad"
+        )
+    top_score = prediction.top_scores[0]
     return tag(
         "button",
-        tag("img", src=source, alt="") if source else "",
-        tag("b", messages.text("predict.none") if answer.none else say(best.name)),
-        tag("small", f"{say(best.name)} " if answer.none else "", percent(best.probability)),
+        tag("img", src=image_uri, alt="") if image_uri else "",
+        tag("b", messages.get_text("predict.none") if prediction.is_rejected else format_class_name(top_score.name)),
+        tag(
+            "small",
+            f"{format_class_name(top_score.name)} " if prediction.is_rejected else "",
+            format_percent(top_score.probability),
+        ),
         type="button",
-        data_index=number,
-        title=name,
+        data_index=index,
+        title=file_name,
     )
 
 
-def table(answers: Sequence[Answer]) -> str:
+def encode_predictions_csv(predictions: Sequence[ImagePrediction]) -> str:
     """The answers as CSV, as a `data:` address: file, then class and probability of each of the top classes."""
-    width = max((len(answer.top) for answer in answers), default=0)
+    max_class_count = max((len(prediction.top_scores) for prediction in predictions), default=0)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\r\n")
-    places = range(1, width + 1)
-    writer.writerow(["file", *(f"{what}_{place}" for place in places for what in ("class", "probability")), "problem"])
-    for answer in answers:
-        cells = [cell for score in answer.top for cell in (score.name, f"{score.probability:.6f}")]
-        writer.writerow([answer.file.name, *cells, *[""] * (2 * width - len(cells)), answer.problem])
+    positions = range(1, max_class_count + 1)
+    writer.writerow(
+        ["file", *(f"{column}_{position}" for position in positions for column in ("class", "probability")), "problem"]
+    )
+    for prediction in predictions:
+        cells = [cell for score in prediction.top_scores for cell in (score.name, f"{score.probability:.6f}")]
+        writer.writerow(
+            [prediction.image_path.name, *cells, *[""] * (2 * max_class_count - len(cells)), prediction.problem]
+        )
     # the mark at the beginning tells spreadsheets that it is UTF-8
     return (
         f"data:text/csv;charset=utf-8;base64,{base64.b64encode(stream.getvalue().encode('utf-8-sig')).decode('ascii')}"
     )
 
 
-def wrong(error: PictureError) -> str:
+def format_image_error(error: ImageError) -> str:
     """What is wrong with a picture, and its remedy. Its place among the uploads is nobody's business."""
     return f"{error.problem} {error.remedy}"
 
 
-def _download(label: str, address: str, name: str, **attributes: object) -> Markup:
-    return tag("a", label, href=address, download=name, **attributes)
+def _render_download_link(label: str, url: str, file_name: str, **attributes: object) -> Markup:
+    return tag("a", label, href=url, download=file_name, **attributes)

@@ -21,116 +21,128 @@ from ftlab.core.errors import ConfigError, FtlabError
 from ftlab.core.html import Markup, tag
 from ftlab.data.sources import tutorial_datasets
 from ftlab.ui.train import form
-from ftlab.ui.train.actions import Desk
+from ftlab.ui.train.actions import TrainActions
 
-LARGEST = 1 << 20
+MAX_CONFIG_FILE_BYTES = 1 << 20
 """Bytes of a file of settings; a run's `config.json` has a few thousand."""
-_LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-_BUTTON: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+_UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_QUEUED_EVENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 """In the queue: what is told outside of it does not reach the page."""
-_DOWNLOAD = "() => document.querySelector('#train-settings a, a#train-settings, #train-settings')?.click()"
+_DOWNLOAD_JS = "() => document.querySelector('#train-settings a, a#train-settings, #train-settings')?.click()"
 
 
 @dataclass(frozen=True)
-class Menu:
+class RecipeMenu:
     """The components, which stand above the form and are wired when there is one."""
 
-    recipe: gr.Dropdown
-    about: gr.HTML
-    load: gr.UploadButton
-    save: gr.Button
+    recipe_menu: gr.Dropdown
+    recipe_info: gr.HTML
+    load_button: gr.UploadButton
+    save_button: gr.Button
 
-    def wire(self, desk: Desk, widgets: form.Form, data: list[Any]) -> list[Any]:
+    def wire_events(self, actions: TrainActions, config_form: form.ConfigForm, data: list[Any]) -> list[Any]:
         """Fill the form by a choice.
 
         Args:
-            data: the components of the Dataset tab that `Desk.settings` takes; the last two are the shares.
+            data: the components of the Dataset tab that `TrainActions.settings` takes; the last two are the shares.
 
         Returns:
             The events after which the form is filled.
         """
-        filled = [*widgets.inputs(), widgets.pair, *data[2:4]]
+        form_outputs = [*config_form.list_inputs(), config_form.defaults_pair, *data[2:4]]
 
-        def choose(name: object) -> list[Any]:
-            if not isinstance(name, str) or name not in recipes.TABLE:
-                return [""] + [gr.skip()] * len(filled)
-            row = recipes.get(name)
-            return [about(row), *values(widgets, row.config())]
+        def choose_recipe(recipe_name: object) -> list[Any]:
+            if not isinstance(recipe_name, str) or recipe_name not in recipes.RECIPES:
+                return [""] + [gr.skip()] * len(form_outputs)
+            recipe = recipes.get_recipe(recipe_name)
+            return [render_recipe(recipe), *list_form_values(config_form, recipe.build_config())]
 
-        def load(file: str | None) -> list[Any]:
+        def load_config(config_path: str | None) -> list[Any]:
             try:
-                return [None, "", *values(widgets, read(Path(str(file))))]
+                return [None, "", *list_form_values(config_form, read_config_file(Path(str(config_path))))]
             except FtlabError as error:
-                gr.Warning(form.sentence(error))
-                return [gr.skip()] * (2 + len(filled))
+                gr.Warning(form.format_error(error))
+                return [gr.skip()] * (2 + len(form_outputs))
 
-        def save(*given: Any) -> str | None:
+        def save_config(*input_values: Any) -> str | None:
             try:
-                _, settings = desk.settings(widgets, given)
+                _, config = actions.parse_inputs(config_form, input_values)
             except FtlabError as error:
-                gr.Warning(form.sentence(error))
+                gr.Warning(form.format_error(error))
                 return None
-            return str(write(settings, open_server=desk.profile.space))
+            return str(write_config_file(config, is_public=actions.profile.is_space))
 
-        ready = gr.DownloadButton(visible="hidden", elem_id="train-settings")
+        download_button = gr.DownloadButton(visible="hidden", elem_id="train-settings")
         # A download button gives the file it had before the click; so another one makes the file, and clicks it.
-        saved = self.save.click(save, [*data, *widgets.inputs()], ready, **_BUTTON)
-        saved.success(None, None, None, js=_DOWNLOAD)
+        save_event = self.save_button.click(
+            save_config, [*data, *config_form.list_inputs()], download_button, **_QUEUED_EVENT
+        )
+        save_event.success(None, None, None, js=_DOWNLOAD_JS)
         return [
-            self.recipe.input(choose, self.recipe, [self.about, *filled], **_LIGHT),
-            self.load.upload(load, self.load, [self.recipe, self.about, *filled], **_BUTTON),
+            self.recipe_menu.input(
+                choose_recipe, self.recipe_menu, [self.recipe_info, *form_outputs], **_UNQUEUED_EVENT
+            ),
+            self.load_button.upload(
+                load_config, self.load_button, [self.recipe_menu, self.recipe_info, *form_outputs], **_QUEUED_EVENT
+            ),
         ]
 
 
-def build() -> Menu:
+def build_recipe_menu() -> RecipeMenu:
     """Lay out the menu where the page stands."""
-    recipe = gr.Dropdown(
-        [(row.title, row.name) for row in recipes.TABLE.values()],
+    recipe_menu = gr.Dropdown(
+        [(recipe.title, recipe.name) for recipe in recipes.RECIPES.values()],
         value=None,
-        label=messages.text("train.recipe.label"),
-        info=messages.text("train.recipe.hint"),
+        label=messages.get_text("train.recipe.label"),
+        info=messages.get_text("train.recipe.hint"),
         elem_id="train-recipe",
     )
-    shown = gr.HTML(elem_id="train-recipe-about", apply_default_css=False)
+    recipe_info = gr.HTML(elem_id="train-recipe-about", apply_default_css=False)
     with gr.Row(elem_classes="ftlab-buttons"):
-        load = gr.UploadButton(
-            messages.text("train.recipe.load"), file_types=[".json"], size="sm", elem_id="train-load", min_width=120
+        load_button = gr.UploadButton(
+            messages.get_text("train.recipe.load"), file_types=[".json"], size="sm", elem_id="train-load", min_width=120
         )
-        save = gr.Button(messages.text("train.recipe.save"), size="sm", elem_id="train-keep", min_width=120)
-    return Menu(recipe, shown, load, save)
+        save_button = gr.Button(messages.get_text("train.recipe.save"), size="sm", elem_id="train-keep", min_width=120)
+    return RecipeMenu(recipe_menu, recipe_info, load_button, save_button)
 
 
-def about(row: Recipe) -> Markup:
+def render_recipe(recipe: Recipe) -> Markup:
     """What a recipe teaches, what it should reach, and what starts it on a command line."""
-    lines = [tag("p", row.teaches)]
-    told = [messages.text("recipe.expect", expected=row.expected)] if row.expect else []
-    if row.data:
-        known = tutorial_datasets.get(row.data)
-        key = "train.recipe.data_here" if tutorial_datasets.find(known) else "train.recipe.data"
-        told.append(messages.text(key, title=known.title))
-    if told:
-        lines.append(tag("p", " ".join(told)))
-    if row.source:
-        away = {"href": row.page, "target": "_blank", "rel": "noopener noreferrer"}
-        link = tag("a", row.source, **away) if row.page else row.source
-        lines.append(tag("p", messages.text("train.recipe.source"), " ", link))
-    lines.append(tag("code", row.command))
+    lines = [tag("p", recipe.lesson)]
+    sentences = [messages.get_text("recipe.expect", expected=recipe.expected_text)] if recipe.expect else []
+    if recipe.data:
+        dataset = tutorial_datasets.get_dataset(recipe.data)
+        message_key = "train.recipe.data_here" if tutorial_datasets.find_image_folder(dataset) else "train.recipe.data"
+        sentences.append(messages.get_text(message_key, title=dataset.title))
+    if sentences:
+        lines.append(tag("p", " ".join(sentences)))
+    if recipe.source:
+        link_attributes = {"href": recipe.page, "target": "_blank", "rel": "noopener noreferrer"}
+        link = tag("a", recipe.source, **link_attributes) if recipe.page else recipe.source
+        lines.append(tag("p", messages.get_text("train.recipe.source"), " ", link))
+    lines.append(tag("code", recipe.command))
     return tag("div", *lines, class_="ftlab-about ftlab-recipe")
 
 
-def values(widgets: form.Form, settings: TrainConfig) -> list[Any]:
+def list_form_values(config_form: form.ConfigForm, config: TrainConfig) -> list[Any]:
     """What fills the form: for its inputs, its pair, and the shares of the Dataset tab."""
-    if widgets.minutes and not 0 < settings.max_minutes <= widgets.minutes:
-        settings = dataclasses.replace(settings, max_minutes=widgets.minutes)
-    shown = form.shown(settings, widgets.space)
-    row = backbones.TABLE.get(settings.backbone)
-    rest = None if row and row.featured else settings.backbone
-    shown["backbone"] = None if rest else settings.backbone
-    pair = [settings.backbone, settings.mode]
-    return [*(shown[name] for name in widgets.fields), rest, pair, settings.val_share, settings.test_share]
+    if config_form.limit_minutes and not 0 < config.max_minutes <= config_form.limit_minutes:
+        config = dataclasses.replace(config, max_minutes=config_form.limit_minutes)
+    field_values = form.get_field_values(config, config_form.is_space)
+    spec = backbones.BACKBONES.get(config.backbone)
+    menu_value = None if spec and spec.featured else config.backbone
+    field_values["backbone"] = None if menu_value else config.backbone
+    defaults_pair = [config.backbone, config.mode]
+    return [
+        *(field_values[name] for name in config_form.components),
+        menu_value,
+        defaults_pair,
+        config.val_share,
+        config.test_share,
+    ]
 
 
-def read(file: Path) -> TrainConfig:
+def read_config_file(config_path: Path) -> TrainConfig:
     """The settings in a file that was sent, without its pictures: those are chosen in the Dataset tab. The file is not
     kept.
 
@@ -138,26 +150,26 @@ def read(file: Path) -> TrainConfig:
         ConfigError: there are none in it, or they do not fit.
     """
     try:
-        if file.stat().st_size > LARGEST:
-            raise ConfigError("config.file", file=file.name, cause=messages.text("train.recipe.large"))
-        return dataclasses.replace(train_config.load(str(file)), data="", sample="", exclude="")
+        if config_path.stat().st_size > MAX_CONFIG_FILE_BYTES:
+            raise ConfigError("config.file", file=config_path.name, cause=messages.get_text("train.recipe.large"))
+        return dataclasses.replace(train_config.load_config(str(config_path)), data="", sample="", exclude="")
     except OSError as cause:
-        raise ConfigError("config.file", file=file.name, cause=cause.strerror or cause) from cause
+        raise ConfigError("config.file", file=config_path.name, cause=cause.strerror or cause) from cause
     finally:
-        if file.resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-            file.unlink(missing_ok=True)
+        if config_path.resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+            config_path.unlink(missing_ok=True)
 
 
-def write(settings: TrainConfig, *, open_server: bool) -> Path:
+def write_config_file(config: TrainConfig, *, is_public: bool) -> Path:
     """A file of settings to be downloaded: as `--config` and a loading page read it.
 
     Args:
-        open_server: the path of the pictures is nobody's business.
+        is_public: the path of the pictures is nobody's business.
     """
     folder = Path(get_upload_folder()) / "settings"
     folder.mkdir(parents=True, exist_ok=True)
-    private: Sequence[str] = ("data", "sample", "exclude", "init") if open_server else ()
-    shown = {name: value for name, value in settings.to_json().items() if name not in private}
-    file = Path(tempfile.mkdtemp(dir=folder)) / "config.json"
-    file.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
-    return file
+    private_fields: Sequence[str] = ("data", "sample", "exclude", "init") if is_public else ()
+    public_fields = {name: value for name, value in config.to_json().items() if name not in private_fields}
+    config_path = Path(tempfile.mkdtemp(dir=folder)) / "config.json"
+    config_path.write_text(json.dumps(public_fields, indent=1) + "\n", encoding="utf-8")
+    return config_path

@@ -4,16 +4,44 @@ from __future__ import annotations
 
 from functools import partial
 
-from ftlab.data.samples.drawing.made import BROWNS, bokeh, bricks, cloth, paper, tiles, wood
-from ftlab.data.samples.drawing.nature import grass, leaves, pebbles, sand, sky, water
-from ftlab.data.samples.drawing.texture import Maker
+from ftlab.data.samples.drawing.made import (
+    BROWN_TONES,
+    paint_bokeh,
+    paint_bricks,
+    paint_cloth,
+    paint_paper,
+    paint_tiles,
+    paint_wood,
+)
+from ftlab.data.samples.drawing.nature import (
+    paint_grass,
+    paint_leaves,
+    paint_pebbles,
+    paint_sand,
+    paint_sky,
+    paint_water,
+)
+from ftlab.data.samples.drawing.texture import BackgroundPainter
 
-GROUNDS: tuple[Maker, ...] = (wood, cloth, grass, sand, water, tiles, pebbles, bokeh, sky, paper, bricks, leaves)
+BACKGROUNDS: tuple[BackgroundPainter, ...] = (
+    paint_wood,
+    paint_cloth,
+    paint_grass,
+    paint_sand,
+    paint_water,
+    paint_tiles,
+    paint_pebbles,
+    paint_bokeh,
+    paint_sky,
+    paint_paper,
+    paint_bricks,
+    paint_leaves,
+)
 
-SETTINGS: dict[str, Maker] = {
-    "grass": partial(grass, tones="4f8a2c"),
-    "sky": partial(sky, skies=("3f86d6 a9d2f5 ffffff",)),
-    "water": partial(water, tones="159a9c"),
-    "wood": partial(wood, tones=BROWNS),
+CLASS_BACKGROUNDS: dict[str, BackgroundPainter] = {
+    "grass": partial(paint_grass, tones="4f8a2c"),
+    "sky": partial(paint_sky, skies=("3f86d6 a9d2f5 ffffff",)),
+    "water": partial(paint_water, tones="159a9c"),
+    "wood": partial(paint_wood, tones=BROWN_TONES),
 }
 """The four grounds of the shortcut, each always in its own colours."""

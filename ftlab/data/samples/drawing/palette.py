@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ftlab.data.samples.drawing.surfaces import Array, colour
+from ftlab.data.samples.drawing.surfaces import Array, hex_to_linear_rgb
 
 Palette = tuple[Array, Array, Array]
 """Main colour, second colour, light colour: linear RGB [3] each."""
 
 PALETTES: tuple[Palette, ...] = tuple(
-    (colour(main), colour(second), colour(light))
+    (hex_to_linear_rgb(main), hex_to_linear_rgb(second), hex_to_linear_rgb(light))
     for main, second, light in (
         ("d62839", "f4a259", "fff4e6"),
         ("1d6fb8", "f2c14e", "f3f7fb"),
@@ -29,8 +29,8 @@ PALETTES: tuple[Palette, ...] = tuple(
     )
 )
 
-WOOD = colour("8a5a33")
-STRAW = colour("c79a5b")
-BLACK = colour("17171a")
-WHITE = colour("fafafa")
-STEEL = colour("b9bcc2")
+WOOD = hex_to_linear_rgb("8a5a33")
+STRAW = hex_to_linear_rgb("c79a5b")
+BLACK = hex_to_linear_rgb("17171a")
+WHITE = hex_to_linear_rgb("fafafa")
+STEEL = hex_to_linear_rgb("b9bcc2")

@@ -24,114 +24,118 @@ class Surface:
         points: [M, N, 3] float32.
         paint: colour at any place of it.
         gloss: 0 (cloth) to 1 (glazed).
-        solid: closed, so that only its outer side can be seen. From outside, with rows upwards, columns run to the
+        is_closed: closed, so that only its outer side can be seen. From outside, with rows upwards, columns run to the
             right.
     """
 
     points: Array
     paint: Paint
     gloss: float = 0.3
-    solid: bool = True
+    is_closed: bool = True
 
 
-def colour(code: str) -> Array:
+def hex_to_linear_rgb(hex_code: str) -> Array:
     """Linear RGB [3] of a colour written as six hexadecimal digits of sRGB (its curve taken as a power of 2.2)."""
-    return (np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255) ** np.float32(2.2)
+    return (np.array([int(hex_code[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255) ** np.float32(2.2)
 
 
-def spline(*knots: tuple[float, ...], count: int) -> Array:
+def catmull_rom_spline(*knots: tuple[float, ...], count: int) -> Array:
     """`count` points [count, D] along the Catmull-Rom spline through the knots (Catmull and Rom, 1974)."""
     k = np.asarray(knots, np.float32)
     k = np.concatenate([2 * k[:1] - k[1:2], k, 2 * k[-1:] - k[-2:-1]])
-    at = np.linspace(0, len(knots) - 1, count, dtype=np.float32)
-    i = np.minimum(at.astype(int), len(knots) - 2)
-    t = (at - i.astype(np.float32))[:, None]
+    positions = np.linspace(0, len(knots) - 1, count, dtype=np.float32)
+    i = np.minimum(positions.astype(int), len(knots) - 2)
+    t = (positions - i.astype(np.float32))[:, None]
     a, b, c, d = k[i], k[i + 1], k[i + 2], k[i + 3]
     return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
 
 
-def revolve(profile: Array, paint: Paint, gloss: float = 0.3, *, sides: int = 48, solid: bool = True) -> Surface:
+def revolve_profile(
+    profile: Array, paint: Paint, gloss: float = 0.3, *, sides: int = 48, is_closed: bool = True
+) -> Surface:
     """What a profile [M, 2] of (radius, height) sweeps around the y axis; its outside, when it runs upwards."""
     angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)
     radius, height = np.maximum(profile[:, :1], 1e-4), profile[:, 1:]
     height = np.broadcast_to(height, (len(profile), sides + 1))
     points = np.stack([radius * np.cos(angle), height, -radius * np.sin(angle)], axis=-1)
-    return Surface(points.astype(np.float32), paint, gloss, solid)
+    return Surface(points.astype(np.float32), paint, gloss, is_closed)
 
 
-def tube(path: Array, radius: float, paint: Paint, gloss: float = 0.3, *, sides: int = 12) -> Surface:
+def sweep_tube(path: Array, radius: float, paint: Paint, gloss: float = 0.3, *, sides: int = 12) -> Surface:
     """A round bar along a path [M, 3]."""
-    along = np.gradient(path, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
-    side = np.cross(along, np.array([0.31, 0.17, 0.94], np.float32))
-    side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
-    other = np.cross(along, side)
+    tangent = np.gradient(path, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
+    side_axis = np.cross(tangent, np.array([0.31, 0.17, 0.94], np.float32))
+    side_axis /= np.linalg.norm(side_axis, axis=1, keepdims=True) + 1e-9
+    up_axis = np.cross(tangent, side_axis)
     angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)[None, :, None]
-    points = path[:, None] + radius * (np.cos(angle) * side[:, None] + np.sin(angle) * other[:, None])
+    points = path[:, None] + radius * (np.cos(angle) * side_axis[:, None] + np.sin(angle) * up_axis[:, None])
     return Surface(points.astype(np.float32), paint, gloss)
 
 
-def ball(centre: tuple[float, float, float], radii: tuple[float, float, float], paint: Paint, gloss: float) -> Surface:
+def make_ellipsoid(
+    center: tuple[float, float, float], radii: tuple[float, float, float], paint: Paint, gloss: float
+) -> Surface:
     """An ellipsoid with its axes along x, y and z."""
-    turn = np.linspace(-np.pi / 2, np.pi / 2, 13, dtype=np.float32)
-    unit = revolve(np.stack([np.cos(turn), np.sin(turn)], axis=1), paint, gloss, sides=20)
-    return Surface(unit.points * np.array(radii, np.float32) + np.array(centre, np.float32), paint, gloss)
+    latitude = np.linspace(-np.pi / 2, np.pi / 2, 13, dtype=np.float32)
+    unit_sphere = revolve_profile(np.stack([np.cos(latitude), np.sin(latitude)], axis=1), paint, gloss, sides=20)
+    return Surface(unit_sphere.points * np.array(radii, np.float32) + np.array(center, np.float32), paint, gloss)
 
 
-def normals(points: Array) -> Array:
+def grid_normals(points: Array) -> Array:
     """Unit normals [M, N, 3] of a grid of points; the seam of a closed grid is smoothed."""
-    columns = np.gradient(points, axis=1)
+    column_tangents = np.gradient(points, axis=1)
     if np.allclose(points[:, 0], points[:, -1], atol=1e-5):
-        columns[:, 0] = columns[:, -1] = (points[:, 1] - points[:, -2]) / 2
-    across = np.cross(columns, np.gradient(points, axis=0))
-    return across / (np.linalg.norm(across, axis=-1, keepdims=True) + 1e-12)
+        column_tangents[:, 0] = column_tangents[:, -1] = (points[:, 1] - points[:, -2]) / 2
+    normal_vectors = np.cross(column_tangents, np.gradient(points, axis=0))
+    return normal_vectors / (np.linalg.norm(normal_vectors, axis=-1, keepdims=True) + 1e-12)
 
 
-def plain(tint: Array) -> Paint:
+def plain_paint(color: Array) -> Paint:
     """One colour all over."""
-    return lambda u, v, p: np.broadcast_to(tint[:, None], (3, len(u)))
+    return lambda u, v, p: np.broadcast_to(color[:, None], (3, len(u)))
 
 
-def bands(tints: list[Array], count: float, *, rows: bool = False, wave: float = 0.0, teeth: int = 0) -> Paint:
+def band_paint(colors: list[Array], count: float, *, rows: bool = False, wave: float = 0.0, teeth: int = 0) -> Paint:
     """`count` stripes in turn, along u or, `rows`, along v; in a zigzag of `teeth`, `wave` high."""
-    table = np.stack(tints, axis=1)
+    color_table = np.stack(colors, axis=1)
 
-    def paint(u: Array, v: Array, p: Array) -> Array:
+    def paint_bands(u: Array, v: Array, p: Array) -> Array:
         along, across = (v, u) if rows else (u, v)
         if teeth:
             along = along + np.abs((across * teeth) % 1 - 0.5) * wave
-        return table[:, (along * count + 1e-4).astype(int) % len(tints)]
+        return color_table[:, (along * count + 1e-4).astype(int) % len(colors)]
 
-    return paint
+    return paint_bands
 
 
-def dots(under: Array, over: Array, centres: Array, radius: Array) -> Paint:
+def dot_paint(base_color: Array, dot_color: Array, centers: Array, radius: Array) -> Paint:
     """Round spots of another colour about centres [K, 3], with a radius [K] each, in the toy's frame."""
     # |p - c|² < r²  <=>  2 c·p - (|c|² - r²) > |p|²: one matrix product for all spots.
-    planes = np.concatenate([2 * centres, (radius**2 - (centres**2).sum(axis=1))[:, None]], axis=1).astype(np.float32)
+    planes = np.concatenate([2 * centers, (radius**2 - (centers**2).sum(axis=1))[:, None]], axis=1).astype(np.float32)
 
-    def paint(u: Array, v: Array, p: Array) -> Array:
-        best = (planes @ np.concatenate([p, np.ones_like(p[:1])])).max(axis=0)
-        return np.where(best > (p * p).sum(axis=0), over[:, None], under[:, None])
+    def paint_dots(u: Array, v: Array, p: Array) -> Array:
+        best_score = (planes @ np.concatenate([p, np.ones_like(p[:1])])).max(axis=0)
+        return np.where(best_score > (p * p).sum(axis=0), dot_color[:, None], base_color[:, None])
 
-    return paint
+    return paint_dots
 
 
-def scattered(rng: np.random.Generator, places: Array, count: int) -> Array:
+def scatter_points(rng: np.random.Generator, points: Array, count: int) -> Array:
     """`count` of the places [K, 3], well apart: each time the farthest of eight from those there already."""
-    chosen = places[rng.integers(len(places), size=1)]
+    selected_points = points[rng.integers(len(points), size=1)]
     for _ in range(count - 1):
-        tries = places[rng.integers(len(places), size=8)]
-        far = ((tries[:, None] - chosen[None]) ** 2).sum(axis=-1).min(axis=1)
-        chosen = np.concatenate([chosen, tries[far.argmax()][None]])
-    return chosen
+        candidates = points[rng.integers(len(points), size=8)]
+        distances = ((candidates[:, None] - selected_points[None]) ** 2).sum(axis=-1).min(axis=1)
+        selected_points = np.concatenate([selected_points, candidates[distances.argmax()][None]])
+    return selected_points
 
 
-def between(v: Array, low: float, high: float) -> Array:
+def in_range(values: Array, low: float, high: float) -> Array:
     """Where low <= v < high."""
-    return (v >= low) & (v < high)
+    return (values >= low) & (values < high)
 
 
-def choose(where: Array, yes: Array, no: Array) -> Array:
-    """Colours [3, n]: `yes` where it holds, else `no`; each [3] or [3, n]."""
-    return np.where(where, *(c if c.ndim == 2 else c[:, None] for c in (yes, no)))
+def select_color(condition: Array, if_true: Array, if_false: Array) -> Array:
+    """Colours [3, n]: `if_true` where it holds, else `if_false`; each [3] or [3, n]."""
+    return np.where(condition, *(color if color.ndim == 2 else color[:, None] for color in (if_true, if_false)))
