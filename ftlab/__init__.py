@@ -1,14 +1,39 @@
-"""ftlab: a fine-tuning lab for images in the browser."""
+"""ftlab: a fine-tuning lab for images in the browser. The Python API is `ftlab.api`, its names are available here."""
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ftlab.api import Explanation, FtlabError, Model, Prediction, load, scan, train
+
+__all__ = ["Explanation", "FtlabError", "Model", "Prediction", "__version__", "load", "scan", "train"]
 
 __version__ = "0.1.0"
 
-# PyTorch's threads wait for each other thousands of times a second, at full speed as GCC's OpenMP has it: where another
-# program (the browser, for one) wanted one of two cores, a training took five times as long. Now they sleep after some
-# microseconds. It is read when PyTorch is loaded, so it stands here; what a person chose stays.
+# PyTorch's threads synchronize thousands of times a second, and GCC's OpenMP busy-waits at each barrier: when another
+# program (the browser, for example) needed one of two cores, a training took five times as long. With a limited spin
+# count they sleep after some microseconds. The variable is read when PyTorch is loaded, so it must be set here, before
+# any import of torch; a value that the user has set is kept.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-# The Hugging Face Hub's loader asks who runs it, and tells: not from here. Read when it is imported.
+# huggingface_hub sends telemetry unless this is set. It reads the variable when it is imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the API, which is loaded at its first use (PEP 562), so that `import ftlab` stays light.
+
+    Raises:
+        AttributeError: the API has no such name.
+    """
+    if name in __all__:
+        from ftlab import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the names of the package and of its API, for completion."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,175 @@
+"""The Python API: its examples run as they stand in the guide, and its answers are those of the command line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ftlab
+from ftlab.data.samples import sample_sets
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended, Epoch
+from tests.support import ROOT, drawn_images
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL)
+SMALL: dict[str, Any] = {
+    **{"backbone": "mobilenet_v2", "mode": "scratch", "image_size": 64, "epochs": 1, "batch_size": 8},
+    **{"torch_num_threads": 1, "device": "cpu"},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ftlab.Model, Path]:
+    """A model and the folder it was trained on."""
+    folder = tmp_path_factory.mktemp("api")
+    images = drawn_images.tiny(folder / "pets")
+    return ftlab.train(images, runs=folder / "runs", **SMALL), images
+
+
+def test_the_examples_of_the_guide_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the download of weights, with smaller images, and with a sample set that is drawn in no time."""
+    monkeypatch.chdir(tmp_path)
+    images = drawn_images.tiny(tmp_path / "pets")
+    monkeypatch.setattr(sample_sets, "ensure_sample_set", lambda *_, **__: images)
+    train: Callable[..., ftlab.Model] = ftlab.train
+    monkeypatch.setattr(ftlab, "train", lambda *data, **settings: train(*data, **{**settings, **SMALL}), raising=False)
+    for example in EXAMPLES:
+        exec(compile(example, "docs/api.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert len(EXAMPLES) == 5
+    assert re.search(r"^(amber|blue|green): \d+\.\d%$", printed, re.MULTILINE)
+    assert "epoch 1: validation accuracy" in printed
+    assert (tmp_path / "evidence.png").is_file()
+
+
+def test_the_package_loads_no_torch_until_something_is_asked_of_it() -> None:
+    code = "import sys, ftlab; ftlab.train, ftlab.load; print({'torch', 'gradio', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'tarin'"):
+        _ = ftlab.tarin
+    assert {"train", "load", "scan", "Model"} <= set(dir(ftlab))
+
+
+def test_a_training_writes_a_run_and_gives_every_event(tmp_path: Path) -> None:
+    events: list[Any] = []
+    model = ftlab.train(drawn_images.tiny(tmp_path / "pets"), runs=tmp_path / "runs", on_event=events.append, **SMALL)
+    assert [run_store.find_run(tmp_path / "runs", "latest").path] == [model.run.path]
+    assert model.run.liveness.get_status() == "finished"
+    assert [event for event in events if isinstance(event, Epoch)] == model.run.load_history().epochs
+    assert isinstance(events[-1], Ended)
+
+
+def test_an_exception_in_between_lets_go_of_the_run(tmp_path: Path) -> None:
+    def interrupt(event: Any) -> None:
+        if isinstance(event, Epoch):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ftlab.train(drawn_images.tiny(tmp_path / "pets"), runs=tmp_path / "runs", on_event=interrupt, **SMALL)
+    (name,) = run_store.list_run_names(tmp_path / "runs")
+    assert not Run(tmp_path / "runs" / name).liveness.is_active()
+
+
+def test_probabilities_add_up_and_are_sorted(trained: tuple[ftlab.Model, Path]) -> None:
+    model, images = trained
+    predictions = model.predict(images / "blue" / "blue_1.jpg")
+    assert {prediction.name for prediction in predictions} == set(model.class_names) == {"amber", "blue", "green"}
+    probabilities = [prediction.probability for prediction in predictions]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1)
+    assert model.predict(images / "blue" / "blue_1.jpg", top=1) == predictions[:1]
+
+
+def test_an_image_is_a_path_a_stream_a_picture_or_an_array(trained: tuple[ftlab.Model, Path]) -> None:
+    model, images = trained
+    path = images / "green" / "green_0.png"
+    expected = model.predict(path)
+    assert model.predict(str(path)) == expected
+    with Path(path).open("rb") as stream:
+        assert model.predict(stream) == expected
+    with Image.open(path) as picture:
+        assert model.predict(picture) == expected
+        assert model.predict(np.asarray(picture)) == expected
+
+
+def test_a_map_is_that_of_the_class_that_was_asked_for(trained: tuple[ftlab.Model, Path], tmp_path: Path) -> None:
+    model, images = trained
+    path = images / "amber" / "amber_1.jpg"
+    best = model.predict(path)[0]
+    explanation = model.explain(path)
+    assert explanation.name == best.name
+    assert explanation.probability == pytest.approx(best.probability)
+    height, width = explanation.heatmap.shape
+    with Image.open(path) as picture:
+        assert picture.size == (width, height)
+    assert explanation.overlay.shape == explanation.image.shape == (height, width, 3)
+    assert explanation.method == "grad_cam"
+    with Image.open(explanation.save(tmp_path / "evidence.png")) as saved:
+        assert np.array_equal(np.asarray(saved), explanation.overlay)
+    other = next(name for name in model.class_names if name != best.name)
+    assert model.explain(path, other, method="layer_cam").name == other
+
+
+def test_a_model_is_loaded_by_path_by_name_and_as_the_latest(trained: tuple[ftlab.Model, Path]) -> None:
+    model, images = trained
+    path = images / "blue" / "blue_2.jpg"
+    for loaded in (
+        ftlab.load(model.run.path),
+        ftlab.load(model.run.name, runs=model.run.path.parent),
+        ftlab.load(runs=model.run.path.parent),
+    ):
+        assert loaded.predict(path) == model.predict(path)
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_scan_tells_classes_splits_and_problems(tmp_path: Path) -> None:
+    folder = drawn_images.tiny(tmp_path / "pets")
+    (folder / "blue" / "broken.jpg").write_bytes(b"no image")
+    catalog = ftlab.scan(folder, val_share=0.25, test_share=0.0)
+    assert catalog.classes == ("amber", "blue", "green")
+    assert {split: len(images) for split, images in catalog.splits.items()} == {"train": 18, "val": 6, "test": 0}
+    assert [problem.file for problem in catalog.problems] == ["blue/broken.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda *_: ftlab.train(), "No pictures are chosen"),
+        (lambda _, images: ftlab.train(images, epoch=1), 'no setting "epoch"'),
+        (lambda _, images: ftlab.train(images / "nowhere"), "nowhere"),
+        (lambda _, images: ftlab.scan(images / "nowhere"), "nowhere"),
+        (lambda _, images: ftlab.load(images), "no run"),
+        (lambda model, _images: ftlab.load("none", runs=model.run.path.parent), '"none"'),
+        (lambda model, images: model.predict(images / "none.jpg"), "none.jpg"),
+        (lambda model, images: model.explain(images / "blue" / "blue_1.jpg", "red"), '"red"'),
+        (lambda model, images: model.explain(images / "blue" / "blue_1.jpg", method="magic"), "grad_cam"),
+        (lambda model, images: model.explain(images / "blue" / "blue_1.jpg", layer="nothing"), '"nothing"'),
+    ],
+)
+def test_a_mistake_is_one_line(
+    trained: tuple[ftlab.Model, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[ftlab.Model, Path], object],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ftlab.FtlabError, match=message) as caught:
+        call(*trained)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists(), "no run is left behind"
