@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import browser as browsers
-import drawn
 import network_guard as network
 import psutil
 import pytest
-import staged
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT, drawn_images, staged_jobs
+from tests.support import browser as browsers
+
 OFFLINE = ROOT / "tests" / "offline"
 SHARED = ("data/hymenoptera/train/ants", "data/hymenoptera/val/bees", "torch_home/hub/checkpoints")
 """What must be in the folder that FTLAB_TEST_DATA names."""
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ftlab.runs.directory import Run
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Before any test module, and so gradio and torch, is imported."""
     importlib.import_module("ftlab")  # says how torch's threads wait for each other
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -40,6 +40,25 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith(("FTLAB_", "GRADIO_SERVER_", "SPACE_"))]:
         if name not in ("FTLAB_TEST_DATA", "FTLAB_BROWSER"):
             del os.environ[name]
+
+
+# Two workers take a file at a time: the long ones first, so that none is left with one while the other has nothing.
+LONG_FILES = (
+    *("browser/test_app.py", "training/devices/test_distributed.py", "training/test_real_images.py"),
+    *("training/test_torture.py", "benchmarks/test_peers.py", "benchmarks/test_benchmarks.py"),
+    *("training/test_compile.py", "training/test_loop_images.py", "inference/test_cam_methods.py"),
+    *("training/test_auxiliary_heads.py", "training/test_loop_resume.py", "training/test_loop_phases.py"),
+    *("browser/test_recipe_picker.py", "browser/test_train_tab.py", "browser/test_augment_preview.py"),
+    *("training/checkpoints/test_init_from.py", "audit/test_examine.py", "training/test_loop.py"),
+    *("models/test_cam_layers.py", "models/test_network.py", "evaluation/test_evaluate.py"),
+    *("runs/jobs/test_time_estimate.py", "training/test_stopping.py", "data/dataset/test_layout.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,7 +84,7 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def isolated(session_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has its own home, cache of weights, uploads and working directory."""
     place = tmp_path / "isolated"
     place.mkdir()
@@ -96,7 +115,9 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
     import torch
 
-    monkeypatch.setattr("ftlab.training.devices.device_setup.count_cpu_cores", lambda: 1)
+    from ftlab.training.devices import device_setup
+
+    monkeypatch.setattr(device_setup, "count_cpu_cores", lambda: 1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -131,26 +152,27 @@ def shared_data() -> Path:
 @pytest.fixture
 def tiny_folder(tmp_path: Path) -> Path:
     """A folder of drawn pictures, a sub-folder a class: amber, blue, green; 8 each, JPEG and PNG, 64 to 120 px."""
-    return drawn.tiny(tmp_path / "tiny")
+    return drawn_images.tiny(tmp_path / "tiny")
 
 
 @pytest.fixture
 def begin(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Run]]:
     """Makes new runs on the tiny folder, for trainings of seconds: see `loop`."""
-    import loop
     import torch
 
+    from tests.support import short_trainings
+
     threads = torch.get_num_threads()
-    yield loop.beginning(tiny_folder, tmp_path / "runs", monkeypatch)
+    yield short_trainings.beginning(tiny_folder, tmp_path / "runs", monkeypatch)
     torch.set_num_threads(threads)
 
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """`net` and `optimizer` that the engine makes, and what the network was `before`."""
-    import loop
+    from tests.support import short_trainings
 
-    return loop.watched(monkeypatch)
+    return short_trainings.watched(monkeypatch)
 
 
 @pytest.fixture
@@ -171,10 +193,10 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[staged.Stage]:
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[staged_jobs.Stage]:
     """Where `ftlab.runs.jobs.launch` starts its processes during a test: a few lines run in the place of a training."""
-    stage = staged.Stage()
-    monkeypatch.setattr("ftlab.runs.jobs.launch.subprocess.Popen", stage.popen)
+    stage = staged_jobs.Stage()
+    monkeypatch.setattr(subprocess, "Popen", stage.popen)
     yield stage
     stage.clear()
 

@@ -46,6 +46,8 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
     if local(target):
         return
     if LOG in os.environ:
-        with open(os.environ[LOG], "a", encoding="utf-8") as log:
+        from pathlib import Path  # not before: every process that a test starts would wait for it
+
+        with Path(os.environ[LOG]).open("a", encoding="utf-8") as log:
             log.write(f"{event} {target!r} by {' '.join(sys.orig_argv)}\n")
     raise socket.gaierror(socket.EAI_NONAME, "the tests have no network")

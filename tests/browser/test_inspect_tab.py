@@ -1,0 +1,79 @@
+"""The Inspect tab in a real browser: from an evaluation to a mistake and the evidence for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ftlab.evaluation import datasets, evaluate
+from tests.support import drawn_images, fabricated_runs, known_evaluations
+from tests.support.served_page import serve_page
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    place = tmp_path_factory.mktemp("inspect")
+    folder = drawn_images.tiny(place / "tiny")
+    (folder / "blue").rename(folder / "<b>blue ${alert(1)}")
+    run = known_evaluations.run(place / "runs", folder)
+    run.append_event(fabricated_runs.ended())  # else a page that is loaded again turns to it in the Train tab
+    evaluate.evaluate_with_decision(run, datasets.load_split_dataset(run, "val"))
+    with serve_page(place, folder) as url:
+        yield url
+
+
+def test_a_person_evaluates_presses_a_mistake_and_sees_both_maps(page: Page, url: str, screenshots: Path) -> None:
+    page.goto(url)
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("Nothing evaluated yet")
+    page.locator("#inspect-split label").filter(has_text="Training").click()
+    page.locator("#inspect-go").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("First guess right", timeout=60_000)
+    wrong = page.locator("#inspect-matrix td.miss button").first
+    count = wrong.inner_text()
+    wrong.click()
+    expect(page.locator("#inspect-gallery h3")).to_contain_text("predicted as")
+    pictures = page.locator("#inspect-gallery button[data-index]")
+    expect(pictures).to_have_count(int(count))
+    expect(page.locator("#inspect-kind input:checked")).to_have_count(0)
+    pictures.first.click()
+    expect(page.locator("#inspect-pair img.under")).to_have_count(2)
+    expect(page.locator("#inspect-pair")).to_contain_text("the predicted class")
+    page.screenshot(path=screenshots / "inspect.png", full_page=True)
+
+    recall = page.locator("#inspect-classes thead button").nth(3)
+    values = page.locator("#inspect-classes tbody td:nth-child(4) span")
+    for rising in (False, True):
+        recall.click()
+        shares = [float(one.removesuffix(" %")) for one in values.all_inner_texts()]
+        assert shares == sorted(shares, reverse=not rising)
+    with page.expect_download() as given:
+        page.locator("#inspect-downloads button").first.click()
+    assert given.value.suggested_filename == "train-best-report.html"
+    page.reload()
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("Nothing evaluated yet")
+    page.locator("#inspect-split label").filter(has_text="Training").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("First guess right")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_the_screen(page: Page, url: str, screenshots: Path, width: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{url}?__theme={theme}")
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("Nothing evaluated yet")
+    page.locator("#inspect-split label").filter(has_text="Validation").click()
+    expect(page.locator("#inspect-scores")).to_contain_text("First guess right")
+    page.locator("#inspect-kind label").last.click()
+    expect(page.locator("#inspect-gallery h3")).to_have_text("At random")
+    page.locator("#inspect-gallery button[data-index]").first.click()
+    expect(page.locator("#inspect-pair img.under")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=screenshots / f"inspect-{width}-{theme}.png", full_page=True)

@@ -1,0 +1,83 @@
+"""The Runs tab in a real browser: a run is found, named, deleted and brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ftlab.runs import run_store
+from tests.support import drawn_images
+from tests.support.fabricated_runs import make_with_notes
+from tests.support.hostile_text import EVIL
+from tests.support.served_page import serve_page
+
+pytestmark = pytest.mark.usefixtures("nothing_scanned")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The page's `url` and the `root` of its runs."""
+    place = tmp_path_factory.mktemp("runs")
+    make_with_notes(place / "runs", "First try", "the example of the page")
+    make_with_notes(place / "runs", mode="full")
+    make_with_notes(place / "runs", EVIL, "Käfer: " + "a long note " * 30, mode="scratch")
+    with serve_page(place, drawn_images.tiny(place / "tiny")) as url:
+        yield SimpleNamespace(url=url, root=place / "runs")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_the_screen(page: Page, lab: SimpleNamespace, screenshots: Path, width: int, theme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{lab.url}?__theme={theme}")
+    page.get_by_role("tab", name="Runs").click()
+    rows = page.locator("#shelf-table tr[data-run]")
+    expect(rows).to_have_count(3)
+    rows.filter(has_text="First try").locator("button").click()
+    expect(page.locator("#shelf-title input")).to_have_value("First try")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=screenshots / f"runs-{width}-{theme}.png", full_page=True)
+
+
+def test_a_person_finds_names_deletes_and_brings_back_a_run(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    page.goto(lab.url)
+    page.get_by_role("tab", name="Runs").click()
+    rows = page.locator("#shelf-table tr[data-run]")
+    expect(rows).to_have_count(3)
+    page.locator("#shelf-search input").press_sequentially("full")
+    expect(rows).to_have_count(1)
+    rows.locator("button").click()
+    page.locator("#shelf-title input").fill("Everything learns")
+    page.locator("#shelf-notes textarea").fill("slow\nand good")
+    page.locator("#shelf-save").click()
+    expect(rows).to_contain_text("Everything learns")
+    expect(page.locator("#shelf-picked")).to_contain_text("Everything learns")
+    page.locator("#shelf-search input").fill("")
+    expect(rows).to_have_count(3)
+    expect(page.locator("#shelf-table input:checked")).to_have_count(1)
+    page.locator("#shelf-train").click()
+    expect(page.locator("#train-progress")).to_contain_text("Finished")
+    page.get_by_role("tab", name="Runs").click()
+    page.locator("#shelf-delete").click()
+    expect(page.locator("#shelf-picked")).to_contain_text("It is in the bin")
+    expect(rows).to_have_count(2)
+    expect(page.locator("#shelf-table input:checked")).to_have_count(0)
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-progress")).to_contain_text("That run is in the bin")
+    page.get_by_role("tab", name="Runs").click()
+    page.locator("#shelf-of label").filter(has_text="Bin").click()
+    expect(rows).to_have_count(1)
+    page.locator("#shelf-empty").click()
+    expect(page.locator("#shelf-warning")).to_contain_text("gone for good")
+    page.screenshot(path=screenshots / "runs-bin.png", full_page=True)
+    page.locator("#shelf-no").click()
+    rows.locator("input").check()
+    page.locator("#shelf-restore").click()
+    expect(page.locator("#shelf-table")).to_contain_text("The bin is empty")
+    assert len(run_store.list_run_names(lab.root)) == 3

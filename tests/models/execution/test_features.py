@@ -1,0 +1,189 @@
+"""Features of a frozen backbone: each view of each picture once, in the pictures' order, whatever the threads do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ftlab.config import backbones
+from ftlab.core.errors import ImageError
+from ftlab.models import network
+from ftlab.models.execution import feature_extraction, features
+from ftlab.models.execution.engines import TorchEngine
+from ftlab.models.execution.features import Features
+from ftlab.training.devices import distributed, gather_features
+
+CPU = torch.device("cpu")
+
+
+class Mean(nn.Module):
+    """The mean of each channel: [B, 3, h, w] -> [B, 3]."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return pictures.mean(dim=(2, 3))
+
+
+One = Callable[[int, int], Tensor]
+"""(index, view) -> uint8 [3, side, side]."""
+
+
+def read(index: int, view: int) -> Tensor:
+    """Channels (index, view, 7); some take longer."""
+    time.sleep(0.002 * (index % 3))
+    return torch.tensor([index, view, 7], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4).contiguous()
+
+
+def every(reader: One, views: int) -> feature_extraction.ReadViews:
+    return lambda index: torch.stack([reader(index, view) for view in range(views)])
+
+
+def computed(
+    backbone: nn.Module, count: int, views: int = 2, workers: int = 2, reader: One = read
+) -> tuple[list[int], Features]:
+    work = features.compute_features(
+        TorchEngine(backbone, Tensor.float, CPU), count, views, every(reader, views), CPU, workers
+    )
+    *told, last = work
+    assert isinstance(last, Features)
+    return [done for done in told if isinstance(done, int)], last
+
+
+@pytest.fixture
+def mobilenet() -> nn.Module:
+    return network.build_network(backbones.get_backbone_spec("mobilenet_v2"), 2, pretrained=False).backbone
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_view_of_every_picture_in_order(workers: int) -> None:
+    told, found = computed(Mean(), 11, views=3, workers=workers)
+    assert told == [4, 8, 11]
+    assert found.vectors.shape == (3, 11, 3)
+    assert found.vectors.dtype == torch.float32
+    assert found.indices == list(range(11))
+    assert found.vectors[2, 9].tolist() == [9, 2, 7]
+    assert found.vectors[..., 0].tolist() == [[float(index) for index in range(11)]] * 3
+    assert found.skipped == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 11, 16, 17])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_several_processes_look_at_each_picture_once_and_speak_as_often(count: int, world: int) -> None:
+    parts = []
+    for rank in range(world):
+        work = features.compute_features(
+            TorchEngine(Mean(), Tensor.float, CPU), count, 1, every(read, 1), CPU, 2, rank=rank, world_size=world
+        )
+        *told, found = work
+        assert isinstance(found, Features)
+        assert found.vectors.shape[:2] == (1, len(found.indices))
+        assert [float(vector[0]) for vector in found.vectors[0]] == found.indices
+        parts.append((len(told), found.indices))
+    assert sorted(index for _, indices in parts for index in indices) == list(range(count))
+    assert len({times for times, _ in parts}) == 1, "or one would wait for what another has to say"
+
+
+@pytest.mark.parametrize("empty_handed", [False, True], ids=["both saw some", "one could read none"])
+def test_what_processes_saw_is_put_together_in_order(monkeypatch: pytest.MonkeyPatch, *, empty_handed: bool) -> None:
+    refusal = ImageError("missing", file="4.jpg")
+    first = Features(torch.tensor([[[1.0, -2.0], [5.0, 6.0]]]), [0, 2], [(4, refusal)])
+    second = Features(torch.tensor([[[3.0, 4.0]]]), [1], [])
+    if empty_handed:
+        second = Features(torch.empty(1, 0, 0), [], [(1, ImageError("missing", file="1.jpg"))])
+
+    def told(one: Features) -> tuple[Any, ...]:
+        return one.vectors.shape[2], one.indices, [(i, why.code, dict(why.values)) for i, why in one.skipped]
+
+    def total(_accelerator: Any, some: Tensor) -> Tensor:
+        others = torch.zeros_like(some)
+        others[:, second.indices] = second.vectors if second.indices else 0.0
+        return some + others
+
+    monkeypatch.setattr(gather_features, "gather_object", lambda mine: [*mine, told(second)])
+    monkeypatch.setattr(distributed, "all_reduce_sum", total)
+    processes: Any = SimpleNamespace(num_processes=2, device=CPU)
+    found = gather_features.join_rank_features(first, 5, processes)
+    assert found.indices == ([0, 2] if empty_handed else [0, 1, 2])
+    assert found.vectors[0].tolist() == [[1.0, -2.0], *([] if empty_handed else [[3.0, 4.0]]), [5.0, 6.0]]
+    assert [(index, why.values["file"]) for index, why in found.skipped] == [
+        *([(1, "1.jpg")] if empty_handed else []), (4, "4.jpg"),
+    ]  # fmt: skip
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named() -> None:
+    def fussy(index: int, view: int) -> Tensor:
+        if index in (0, 4, 5, 6, 7) and view == 1:
+            raise ImageError("empty", file=f"{index}.jpg")
+        return read(index, view)
+
+    told, found = computed(Mean(), 9, reader=fussy)
+    assert told[-1] == 9
+    assert found.indices == [1, 2, 3, 8]
+    assert found.vectors[0, :, 0].tolist() == [1, 2, 3, 8]
+    assert [(index, refusal.values["file"]) for index, refusal in found.skipped] == [
+        (index, f"{index}.jpg") for index in (0, 4, 5, 6, 7)
+    ]
+
+
+def test_no_picture_at_all_is_no_features() -> None:
+    def none(_index: int, _view: int) -> Tensor:
+        raise ImageError("empty", file="x")
+
+    assert computed(Mean(), 3, reader=none)[1].vectors.shape == (2, 0, 0)
+    assert computed(Mean(), 0)[1].indices == []
+
+
+def test_the_bits_do_not_depend_on_the_threads(mobilenet: nn.Module) -> None:
+    def noisy(index: int, view: int) -> Tensor:
+        generator = torch.Generator().manual_seed(10 * index + view)
+        return torch.randint(0, 256, (3, 48, 48), dtype=torch.uint8, generator=generator)
+
+    one, three = (computed(mobilenet, 9, workers=workers, reader=noisy)[1] for workers in (1, 3))
+    assert torch.equal(one.vectors, three.vectors)
+    assert len(one.vectors.flatten(0, 1).unique(dim=0)) == 18
+
+
+def test_the_backbone_and_the_threads_are_left_as_they_were(mobilenet: nn.Module) -> None:
+    mobilenet.train()
+    before = {key: value.clone() for key, value in mobilenet.state_dict().items()}
+    threads = torch.get_num_threads()
+    computed(mobilenet, 4, reader=lambda _index, _view: torch.zeros(3, 32, 32, dtype=torch.uint8))
+    assert all(torch.equal(before[key], value) for key, value in mobilenet.state_dict().items())
+    assert mobilenet.training
+    assert torch.get_num_threads() == threads
+
+
+def test_giving_up_on_the_way_stops_the_reading() -> None:
+    asked: list[int] = []
+
+    def counted(index: int, view: int) -> Tensor:
+        asked.append(index)
+        return read(index, view)
+
+    threads = torch.get_num_threads()
+    work = features.compute_features(TorchEngine(Mean(), Tensor.float, CPU), 4000, 1, every(counted, 1), CPU, 2)
+    assert next(work) == 4
+    work.close()  # type: ignore[attr-defined]
+    assert len(asked) < 400
+    assert torch.get_num_threads() == threads
+
+
+def test_a_card_gets_the_same_features_in_whole_batches() -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def run(pixels: Tensor) -> Tensor:
+        shapes.append(tuple(pixels.shape))
+        return pixels.float().mean(dim=(2, 3))
+
+    pieces = feature_extraction.split_into_chunks(range(70), 64)
+    views = feature_extraction.read_view_batches(pieces, every(read, 2), 2, pin_memory=False)
+    parts = list(feature_extraction.extract_on_gpu(views, 2, run))
+    assert shapes == [(64, 3, 4, 4)] * 4, "the last is filled up"
+    indices, vectors, _ = parts[1]
+    assert indices == list(range(64, 70))
+    assert vectors[1, 0].tolist() == [64, 1, 7]

@@ -1,0 +1,34 @@
+"""The page, served by this process, for tests that open it in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ftlab.data.samples import sample_sets
+from ftlab.runs.jobs import time_estimate
+from ftlab.runs.jobs.time_estimate import TimeEstimate
+from ftlab.ui import build_app, serve
+from ftlab.ui.common.access import ServerProfile
+
+ESTIMATE = TimeEstimate(seconds=12.0, images_per_second=190.0)
+"""How long a training takes, as the page says; nothing is measured."""
+
+
+@contextmanager
+def serve_page(place: Path, sample_folder: Path) -> Iterator[str]:
+    """Address of the page of a local start: its data root is `place`, its runs lie in `place/runs`, what is sent to it
+    in `place/uploads`. Every sample set is the one in `sample_folder`."""
+    profile = ServerProfile(place, place / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+        patch.setattr(sample_sets, "ensure_sample_set", lambda *_, **__: sample_folder)
+        patch.setattr(time_estimate, "find_known_estimate", lambda *_: ESTIMATE)
+        demo = build_app(profile)
+        options = serve.build_launch_options(profile)
+        _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
+        yield url
+        demo.close(verbose=False)

@@ -1,0 +1,139 @@
+"""Several processes, as torchrun starts them, learn what one does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from ftlab.models import weights_file
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.events import LogMessage, Started
+from ftlab.runs.jobs.launch import build_environment
+
+TRAIN = (
+    "-m",
+    "ftlab",
+    "train",
+    "--features",
+    "fresh",
+    "--epochs",
+    "2",
+    "--batch-size",
+    "4",
+    "--torch-num-threads",
+    "1",
+)
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1")
+PHASES = (
+    *(
+        "--mode",
+        "full",
+        "--unfreeze-epoch",
+        "1",
+        "--grad-accum-steps",
+        "2",
+        "--batchnorm",
+        "frozen",
+        "--augment",
+        "none",
+    ),
+    *(
+        "--optimizer",
+        "sgd",
+        "--learning-rate",
+        "1e-4",
+        "--head-lr-multiplier",
+        "1",
+        "--ema-decay",
+        "0.5",
+        "--grad-clip-norm",
+        "1",
+    ),
+)
+"""The backbone learns at last, slowly enough for rounding not to grow, and with statistics that do not depend on which
+pictures a process has."""
+TINY = (
+    *("--mode", "scratch", "--backbone", "timm/test_vit", "--augment", "none", "--optimizer", "sgd"),
+    *("--learning-rate", "1e-3", "--head-lr-multiplier", "1", "--schedule", "constant"),
+)
+"""Some ten layers, without statistics of a batch: compiled in seconds."""
+RENDEZVOUS = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")  # a free port
+
+
+def trained(pictures: Path, folder: Path, launcher: tuple[str, ...] = (), settings: tuple[str, ...] = ()) -> Run:
+    places = ("--device", "cpu", "--data", str(pictures), "--runs", str(folder))
+    command = [sys.executable, *launcher, *TRAIN, *places, *settings]
+    done = subprocess.run(command, capture_output=True, text=True, env=build_environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Epoch   2 ") == 1, "one of them speaks"
+    (name,) = run_store.list_run_names(folder)
+    return Run(folder / name)
+
+
+def test_two_processes_learn_what_one_does(tiny_folder: Path, tmp_path: Path) -> None:
+    alone = trained(tiny_folder, tmp_path / "alone")
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS))
+    assert (alone.read_json("config.json")["processes"], both.read_json("config.json")["processes"]) == (1, 2)
+    one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
+    for key in ("module.weight", "module.bias"):
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
+    best = weights_file.load_tensors(alone.best_weights_path)[0], weights_file.load_tensors(both.best_weights_path)[0]
+    assert all(torch.equal(best[0][key], best[1][key]) for key in best[0] if key.startswith("backbone."))
+
+    assert not both.liveness.is_process_alive()
+    assert both.liveness.get_status() == "finished"
+    assert len([event for event in both.read_events()[0] if isinstance(event, Started)]) == 1
+    for left, right in zip(alone.load_history().epochs, both.load_history().epochs, strict=True):
+        assert (left.train_accuracy, left.val_accuracy) == (right.train_accuracy, right.val_accuracy)
+        assert abs((left.val_loss or 0) - (right.val_loss or 0)) < 1e-6
+
+
+def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_was_added_up(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    alone = trained(tiny_folder, tmp_path / "alone", settings=PHASES)
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), PHASES)
+    assert both.read_json("config.json")["processes"] == 2
+    one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
+    learnt = [key for key in one if key.startswith(("module.", "average."))]
+    assert len(learnt) == 2 * 296
+    for key in learnt:
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
+    conv = "module.backbone.conv_stem.weight"
+    before, after = (
+        weights_file.load_tensors(run.best_weights_path)[0]["backbone.conv_stem.weight"] for run in (alone, both)
+    )
+    assert not torch.equal(one[conv], one[conv.replace("module", "average")]), "it has moved"
+    assert before.shape == after.shape
+
+
+def test_two_processes_with_a_compiled_network_learn_what_one_does_without(tiny_folder: Path, tmp_path: Path) -> None:
+    alone = trained(tiny_folder, tmp_path / "alone", settings=(*TINY, "--compile", "no"))
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), (*TINY, "--compile", "yes"))
+    assert "compiled" in {event.code for event in both.read_events()[0] if isinstance(event, LogMessage)}
+    assert (alone.load_resolved_config().compile, both.load_resolved_config().compile) == ("no", "yes")
+    one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
+    assert one.keys() == two.keys()
+    for key in (key for key in one if key.startswith("module.")):
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
+
+
+def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = ("--features", "cached", "--cached-views", "2", "--engine", "torch")
+    alone = trained(tiny_folder, tmp_path / "alone", settings=settings)
+    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), settings)
+    for run in (alone, both):
+        (looked,) = (
+            event for event in run.read_events()[0] if isinstance(event, LogMessage) and event.code == "features"
+        )
+        assert looked.values["images"] == 21
+    one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
+    for key in ("module.weight", "module.bias"):
+        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
+    assert [row.val_accuracy for row in alone.load_history().epochs] == [
+        row.val_accuracy for row in both.load_history().epochs
+    ]

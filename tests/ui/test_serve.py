@@ -1,0 +1,258 @@
+"""The frame of the page: what stands on it, what it tells, how it is served."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from fastapi.testclient import TestClient
+from gradio.themes.utils.fonts import LocalFont, local_font_available
+
+from ftlab.core import messages
+from ftlab.core.errors import FtlabError
+from ftlab.core.html import Markup, escape, join_html, tag
+from ftlab.ui import build_app, serve
+from ftlab.ui.common import theme
+from ftlab.ui.common.access import MAX_UPLOAD_BYTES, ServerProfile
+from ftlab.ui.common.html import render_empty_state, render_error
+from tests.support import ROOT
+
+EVIL = "<img src=x onerror=alert(1)>${alert(2)}`'\""
+LAYOUT = {"row", "column", "tab", "tabs", "tabitem", "group", "form", "accordion"}
+SILENT = {
+    *LAYOUT,
+    "html",
+    "button",
+    "downloadbutton",
+    "uploadbutton",
+    "browserstate",
+    "timer",
+    "json",
+    "markdown",
+    "file",
+}
+"""Kinds that ask for no value, or are explained by the sentence above them."""
+
+
+def config_of(profile: ServerProfile, notice: str = "") -> dict[str, Any]:
+    return dict(build_app(profile, notice).get_config_file())
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> dict[str, Any]:
+    return config_of(ServerProfile(tmp_path, tmp_path / "runs"))
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> dict[str, Any]:
+    return config_of(ServerProfile(None, tmp_path / "runs", is_space=True, max_minutes=10))
+
+
+def props(config: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [one["props"] for one in config["components"] if one["type"] == kind]
+
+
+def named(config: dict[str, Any], elem_id: str) -> dict[str, Any]:
+    return next(one["props"] for one in config["components"] if one["props"].get("elem_id") == elem_id)
+
+
+# --- the page
+
+
+def test_the_tabs_stand_in_the_order_of_the_work(local: dict[str, Any]) -> None:
+    assert [(tab["label"], tab["id"]) for tab in props(local, "tabitem")] == [
+        ("Dataset", "dataset"),
+        ("Train", "train"),
+        ("Predict", "predict"),
+        ("Inspect", "inspect"),
+        ("Compare", "compare"),
+        ("Runs", "runs"),
+    ]
+
+
+def test_ids_are_unique_and_every_control_has_one(local: dict[str, Any]) -> None:
+    ids = [one["props"].get("elem_id") for one in local["components"] if one["type"] not in LAYOUT]
+    nameless = [
+        one["type"] for one in local["components"] if one["type"] not in LAYOUT and not one["props"].get("elem_id")
+    ]
+    assert set(nameless) <= {"browserstate", "timer"}
+    found = [one for one in ids if one]
+    assert len(found) == len(set(found))
+
+
+def test_every_control_has_a_hint(local: dict[str, Any]) -> None:
+    controls = [
+        one for one in local["components"] if one["type"] not in SILENT and one["props"].get("visible", True) is True
+    ]
+    bare = [
+        one["props"].get("elem_id")
+        for one in controls
+        if not (one["props"].get("info") or one["props"].get("placeholder"))
+    ]
+    assert not bare
+    assert len(controls) > 10
+
+
+def test_no_template_puts_values_into_javascript(local: dict[str, Any]) -> None:
+    """`{{value}}` would be compiled as a template string: a class called `${alert(1)}` would run."""
+    assert {one["html_template"] for one in props(local, "html")} == {"${value}"}
+
+
+def test_what_runs_long_or_needs_words_is_queued_and_what_ticks_is_not(local: dict[str, Any]) -> None:
+    public = {one["api_name"]: one for one in local["dependencies"] if one["api_visibility"] == "public"}
+    assert {"scan", "predict", "explain", "predict_several"} <= set(public)
+    assert all(public[name]["queue"] is not False for name in ("scan", "predict", "predict_several"))
+
+
+def test_a_space_has_no_path_field(space: dict[str, Any]) -> None:
+    assert named(space, "dataset-folder")["visible"] is False
+    assert [value for _, value in named(space, "dataset-source")["choices"]] == ["shapes", "shortcut", "upload"]
+
+
+def test_a_local_page_offers_a_folder_and_starts_at_the_root(local: dict[str, Any], tmp_path: Path) -> None:
+    offered = [value for _, value in named(local, "dataset-source")["choices"]]
+    assert offered == ["shapes", "shortcut", "folder", "upload"]
+    assert named(local, "dataset-folder")["value"] == f"{tmp_path}{os.sep}"
+
+
+def test_the_header_says_what_to_do_and_escapes_what_it_is_told(tmp_path: Path) -> None:
+    page = config_of(ServerProfile(None, tmp_path), notice=f"A card: {EVIL}")
+    said = named(page, "page-header")["value"]
+    assert "Pictures." in said
+    assert "Train." in said
+    assert "<img" not in said
+    assert "&lt;img" in said
+
+
+def test_building_the_page_imports_no_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from ftlab.ui import build_app; "
+        "from ftlab.ui.common.access import ServerProfile; "
+        "build_app(ServerProfile(None, Path('runs'))); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# --- markup
+
+
+def test_text_is_escaped_wherever_it_goes() -> None:
+    made = tag("p", EVIL, title=EVIL, data_name=EVIL)
+    assert "<img" not in made
+    assert made.count("&lt;img src=x onerror=alert(1)&gt;") == 3
+    assert '"' not in made.replace('title="', "").replace('data-name="', "").replace('" ', "").replace('">', "")
+
+
+def test_markup_stays_and_is_joined_with_text() -> None:
+    assert join_html([tag("b", "a"), "<"]) == "<b>a</b>&lt;"
+    assert escape(Markup("<b>")) == "<b>"
+    assert tag("input", disabled=True, hidden=False, title=None) == "<input disabled>"
+
+
+def test_an_empty_state_says_what_is_missing_and_the_next_step() -> None:
+    assert "No picture yet" in render_empty_state("predict.nothing", "predict.nothing_step")
+    assert "press an example" in render_empty_state("predict.nothing", "predict.nothing_step")
+    assert render_error(EVIL).count("<") == 2
+
+
+# --- serving
+
+
+def test_the_server_answers_this_machine_and_refuses_a_spoofed_name(tmp_path: Path) -> None:
+    profile = ServerProfile(None, tmp_path)
+    app = gr.routes.App.create_app(build_app(profile), app_kwargs=serve.build_launch_options(profile)["app_kwargs"])
+    with TestClient(app, base_url="http://127.0.0.1:7860") as client:
+        assert client.get("/config").status_code == 200
+        assert client.get("/config", headers={"host": "evil.example"}).status_code == 400
+        assert client.post("/gradio_api/upload", headers={"origin": "https://evil.example"}).status_code == 403
+
+
+def test_the_page_is_served_without_what_a_visitor_has_no_business_with(tmp_path: Path) -> None:
+    options = serve.build_launch_options(ServerProfile(None, tmp_path))
+    for switch in ("share", "ssr_mode", "run_history", "enable_monitoring", "show_error", "pwa", "mcp_server"):
+        assert options[switch] is False
+    assert options["max_file_size"] <= MAX_UPLOAD_BYTES
+    assert "allowed_paths" not in options
+
+
+def test_a_taken_port_gives_the_next_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert port < serve.find_free_port("127.0.0.1", port) <= port + serve.MAX_PORT_TRIES
+
+
+def test_a_host_that_is_not_this_machines_is_refused_in_one_line() -> None:
+    with pytest.raises(FtlabError, match=r"--host 203\.0\.113\.1 is not an address of this machine"):
+        serve.find_free_port("203.0.113.1", 7860)
+
+
+def test_a_mistake_in_the_flags_is_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert serve.serve(["--data-root", str(tmp_path / "nowhere")]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert "nowhere is not a folder" in told.err
+
+
+def test_the_flags_decide_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert serve.parse_profile([]).data_root == Path.home().resolve()
+    assert serve.parse_profile(["--host", "0.0.0.0"]).data_root is None
+    assert serve.parse_profile(["--data-root", str(tmp_path), "--runs", "r"]).runs_dir == Path("r").absolute()
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    assert serve.parse_profile([]).data_root is None
+    monkeypatch.setenv("SPACE_ID", "someone/ftlab")
+    assert serve.parse_profile(["--data-root", str(tmp_path)]).data_root is None
+
+
+def test_the_app_has_its_page_at_module_level() -> None:
+    assert isinstance(importlib.import_module("app").demo, gr.Blocks)
+
+
+def test_a_card_that_torch_cannot_use_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / ("nvidia-smi.bat" if os.name == "nt" else "nvidia-smi")
+    line = "GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-1)"
+    tool.write_text(f"@echo {line}\n" if os.name == "nt" else f'#!/bin/sh\necho "{line}"\n')
+    tool.chmod(0o755)
+    monkeypatch.setattr(serve, "torch_has_cuda", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda _name: str(tool))
+    assert "NVIDIA GeForce RTX 4090" in serve.build_gpu_notice()
+    assert "pip install" in serve.build_gpu_notice()
+    monkeypatch.setattr(serve, "torch_has_cuda", lambda: True)
+    assert serve.build_gpu_notice() == ""
+    monkeypatch.setattr(serve, "torch_has_cuda", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert serve.build_gpu_notice() == ""
+
+
+def test_whether_torch_has_cuda_is_read_and_not_imported() -> None:
+    import torch
+
+    assert serve.torch_has_cuda() is (torch.version.cuda is not None)
+
+
+def test_every_font_that_is_named_is_shipped() -> None:
+    look = theme.build_theme()
+    local = [font for font in (*look._font, *look._font_mono) if isinstance(font, LocalFont)]
+    assert len(local) == 2
+    assert all(local_font_available(font.name, font.weights) for font in local)
+
+
+def test_style_sheets_ask_no_other_machine() -> None:
+    sheets = [sheet.read_text(encoding="utf-8") for sheet in theme.list_style_sheets()]
+    assert sheets
+    assert not [sheet for sheet in sheets if "http" in sheet or "@import" in sheet or "url(" in sheet]
+
+
+def test_there_are_words_for_every_step_of_the_header() -> None:
+    for step in ("pictures", "train", "look"):
+        assert messages.get_text(f"page.step.{step}_do")

@@ -1,0 +1,343 @@
+"""The Train tab: who sees which run, what Start does, what is said before it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import machine
+from ftlab.core.errors import ConfigError, DataError, RunError
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch, time_estimate
+from ftlab.runs.jobs.time_estimate import TimeEstimate
+from ftlab.ui.common import data_choice, run_status
+from ftlab.ui.common.access import ServerProfile
+from ftlab.ui.train import form, layers, panel_updates, visible_runs
+from ftlab.ui.train.actions import TrainActions
+from tests.support import fabricated_runs
+
+DATA = ["folder", "pictures", 0.15, 0.15]
+"""What the Dataset tab's components say of the folder of the tests."""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainActions:
+    """A local start whose data root holds `pictures`; nothing is started or measured for real."""
+    tiny_folder.rename(tmp_path / "pictures")
+    monkeypatch.setattr(launch, "spawn_process", lambda _words, run: run)
+    monkeypatch.setattr(time_estimate, "find_known_estimate", lambda *_: None)
+    return TrainActions(ServerProfile(tmp_path, tmp_path / "runs"))
+
+
+@pytest.fixture
+def space(desk: TrainActions) -> TrainActions:
+    return TrainActions(ServerProfile(None, desk.profile.runs_dir, is_space=True, max_minutes=10.0))
+
+
+@pytest.fixture
+def widgets() -> form.ConfigForm:
+    with gr.Blocks():
+        return form.build_form()
+
+
+def inputs(**changed: object) -> list[Any]:
+    """What the form's widgets send."""
+    return [*(form.get_field_values(TrainConfig()) | changed).values(), None]
+
+
+# --- whose runs
+
+
+def test_where_there_are_no_strangers_every_run_is_offered_the_newest_first(desk: TrainActions) -> None:
+    older, newer = (fabricated_runs.make(desk.profile.runs_dir, []) for _ in range(2))
+    older.path.rename(older.path.with_name("20200101-000000-resnet18-full-0123456789ab"))
+    assert desk.list_offered_runs({"run": None}) == [newer.name, "20200101-000000-resnet18-full-0123456789ab"]
+
+
+def test_on_a_space_a_visitor_sees_own_runs_only(space: TrainActions) -> None:
+    mine, other = (fabricated_runs.make(space.profile.runs_dir, fabricated_runs.story()) for _ in range(2))
+    assert space.list_offered_runs({"run": None}) == []
+    assert space.list_offered_runs({"run": mine.name, "mine": [mine.name]}) == [mine.name]
+    assert other.name not in str(space.list_run_choices({"mine": [mine.name]}))
+    assert space.take_snapshot({"run": None}).status == "none"
+
+
+@pytest.mark.parametrize("name", ["latest", "", "2026", "../secret", "/etc", None, 3, ["a"], {"run": 1}])
+def test_only_a_whole_name_opens_a_run(space: TrainActions, name: object) -> None:
+    fabricated_runs.make(space.profile.runs_dir, fabricated_runs.story())
+    assert space.get_selected_run({"run": name}) is None
+    assert space.list_offered_runs({"mine": name}) == []
+    assert space.get_selected_run(name) is None
+
+
+def test_a_page_without_a_run_finds_the_one_at_work_on_a_local_start_only(
+    desk: TrainActions, space: TrainActions
+) -> None:
+    run = fabricated_runs.make_at_work(desk.profile.runs_dir)
+    assert desk.take_snapshot({"run": None}).run_name == run.name
+    assert space.take_snapshot({"run": None}).run_name == ""
+
+
+# --- start, stop, resume
+
+
+def test_start_runs_the_command_that_was_shown(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawned: list[list[str]] = []
+
+    def spawn(words: list[str], run: Run) -> Run:
+        spawned.append(words)
+        return run
+
+    monkeypatch.setattr(launch, "spawn_process", spawn)
+    given = [*DATA, *inputs(**form.get_field_values(TrainConfig(mode="full", epochs=3)))]
+    _, shown = desk.render_preflight(widgets, given)
+    run = desk.start_training(desk.parse_inputs(widgets, given)[1])
+    assert shlex.split(shown) == spawned[0]
+    assert spawned[0][3:] == [
+        *("train", "--data", str(desk.profile.data_root / "pictures")),  # type: ignore[operator]
+        *("--backbone", "tf_efficientnet_lite0", "--mode", "full", "--epochs", "3"),
+        *("--runs", str(desk.profile.runs_dir)),
+    ]
+    assert run.load_config().epochs == 3
+
+
+def test_one_training_at_a_time(desk: TrainActions, space: TrainActions) -> None:
+    run = fabricated_runs.make_at_work(desk.profile.runs_dir)
+    with pytest.raises(RunError) as caught:
+        desk.start_training(TrainConfig(sample="shapes"))
+    assert re.match(
+        r"Only one training can run at a time, and this one is running: .*EfficientNet-Lite0, frozen · training\. Stop",
+        str(caught.value),
+    )
+    with pytest.raises(RunError, match="Somebody else") as caught:
+        space.start_training(TrainConfig(sample="shapes"))
+    assert run.name[:8] not in str(caught.value), "nothing of another visitor's run is told"
+    with pytest.raises(RunError):
+        desk.resume_training(
+            fabricated_runs.make(desk.profile.runs_dir, [*fabricated_runs.story(), fabricated_runs.ended("stopped")])
+        )
+
+
+def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: TrainActions) -> None:
+    stopped = fabricated_runs.make(desk.profile.runs_dir, [*fabricated_runs.story(), fabricated_runs.ended("stopped")])
+    finished = fabricated_runs.make(
+        desk.profile.runs_dir, [*fabricated_runs.story(), fabricated_runs.ended("finished")]
+    )
+    assert desk.resume_training(stopped) is stopped
+    with pytest.raises(RunError, match="finished"):
+        desk.resume_training(finished)
+
+
+def test_a_run_is_asked_to_stop_or_ended_now(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = fabricated_runs.make_at_work(desk.profile.runs_dir)
+    ended: list[Run] = []
+    monkeypatch.setattr(launch, "terminate_run", ended.append)
+    desk.stop_training(run, by_force=False)
+    assert (run.liveness.is_stop_requested(), ended) == (True, [])
+    desk.stop_training(run, by_force=True)
+    assert ended == [run]
+
+
+def test_nothing_else_starts_while_one_hangs(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    fabricated_runs.make_at_work(desk.profile.runs_dir)
+    later = machine.read_awake_clock() + 200
+    monkeypatch.setattr(machine, "read_awake_clock", lambda: later)
+    with pytest.raises(RunError, match=r"this one is running: .* · not responding\. Stop"):
+        desk.start_training(TrainConfig(sample="shapes"))
+
+
+def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: TrainActions) -> None:
+    with gr.Blocks():
+        widgets = form.build_form(is_space=True, limit_minutes=10.0)
+    values = form.get_field_values(TrainConfig(), is_space=True) | {"max_minutes": 600}
+    _, settings = space.parse_inputs(widgets, ["shapes", "/etc", 0.15, 0.15, *values.values(), None])
+    assert (settings.max_minutes, settings.data, settings.sample) == (10.0, "", "shapes")
+    with pytest.raises(DataError):
+        space.parse_inputs(widgets, ["folder", "/etc", 0.15, 0.15, *values.values(), None])
+
+
+# --- before the start
+
+
+def test_facts_tell_pictures_parameters_weights_and_time(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [*DATA, *inputs()]
+    assert "not scanned yet" in desk.render_preflight(widgets, given)[0]
+    data_choice.scan_source(desk.parse_source(DATA))
+    text = desk.render_preflight(widgets, given)[0]
+    assert "3 classes, 18 training pictures, 3 for validation" in text
+    assert "3,843 of 3.4 M trainable" in text
+    assert "on this machine, no download needed" in text
+    assert "being measured" in text
+    monkeypatch.setattr(
+        time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=83.0, images_per_second=190.4)
+    )
+    assert "about 1 min 23 s on this machine (190 pictures/s)" in desk.render_preflight(widgets, given)[0]
+
+
+def test_weights_that_are_not_here_are_announced_with_their_size(desk: TrainActions, widgets: form.ConfigForm) -> None:
+    assert "14 MB, once" in desk.render_preflight(widgets, [*DATA, *inputs(backbone="mobilenet_v2")])[0]
+    scratch = desk.render_preflight(widgets, [*DATA, *inputs(backbone="mobilenet_v2", mode="scratch")])[0]
+    assert "random, no download needed" in scratch
+
+
+def test_a_model_of_timm_is_looked_up_beside_the_page(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = dataclasses.replace(
+        backbones.get_backbone_spec("resnet18"), name="timm/some", title="some", licence="mit", cam=""
+    )
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})
+    given = [*DATA, *inputs()[:-1], "timm/some"]
+    assert "looking up the model" in desk.render_preflight(widgets, given)[0]
+    monkeypatch.setattr(backbones, "query_timm_spec", lambda _name: spec)
+    desk.count_images(*desk.parse_inputs(widgets, given))
+    text, command = desk.render_preflight(widgets, given)
+    assert "47 MB, once · license: mit · no heat map" in text
+    assert "--backbone timm/some" in command
+
+
+def test_one_that_timm_does_not_have_stands_in_the_way(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: str) -> None:
+        raise ConfigError("config.timm", name=name, names="others")
+
+    monkeypatch.setattr(backbones, "TIMM_SPEC_CACHE", {})
+    monkeypatch.setattr(backbones, "query_timm_spec", none)
+    given = [*DATA, *inputs()[:-1], "timm/nothing"]
+    _, settings = desk.parse_inputs(widgets, given)
+    with pytest.raises(ConfigError):
+        desk.start_training(settings)
+    assert run_store.list_run_names(desk.profile.runs_dir) == []
+    text, command = desk.render_preflight(widgets, given)
+    assert "Closest matches: others" in text
+    assert command == ""
+
+
+def test_layers_are_shown_for_the_classes_of_the_pictures(desk: TrainActions, widgets: form.ConfigForm) -> None:
+    given = (*DATA, *inputs(backbone="resnet18"))
+    assert "ResNet-18, Frozen, 10 classes: 5,130 of 11,181,642 parameters are trainable" in layers.render_layers(
+        desk, widgets, given
+    )
+    data_choice.scan_source(desk.parse_source(DATA))
+    shown = layers.render_layers(desk, widgets, given)
+    assert "3 classes: 1,539 of" in shown
+    assert "<code>layer4.1</code><span>BasicBlock</span>" in shown
+    assert "512 × 7 × 7" in shown
+    assert shown.count('class="learning"') == 1
+    assert "must lie between" in layers.render_layers(desk, widgets, (*DATA, *inputs(epochs=0)))
+
+
+@pytest.mark.parametrize(
+    ("data", "changed", "says"),
+    [
+        (DATA, {"epochs": 0}, "&quot;Epochs&quot; is 0: it must lie between 1 and 10000."),
+        (["folder", "../..", 0.1, 0.1], {}, "is outside"),
+        (["folder", "<b>gone</b>", 0.1, 0.1], {}, "&lt;b&gt;gone&lt;/b&gt;"),
+    ],
+)
+def test_what_stands_in_the_way_is_told_in_one_sentence_and_no_command_is_shown(
+    desk: TrainActions, widgets: form.ConfigForm, data: list[Any], changed: dict[str, Any], says: str
+) -> None:
+    text, command = desk.render_preflight(widgets, [*data, *inputs(**changed)])
+    assert says in text
+    assert command == ""
+
+
+def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def fail(*facts: object, **_: object) -> None:
+        asked.append(facts[1:])
+        raise RunError("run.measure", cause="no memory")
+
+    monkeypatch.setattr(time_estimate, "measure_and_estimate", fail)
+    given = [*DATA, *inputs()]
+    data_choice.scan_source(desk.parse_source(DATA))
+    for _ in range(2):
+        desk.measure_throughput(*desk.parse_inputs(widgets, given), lambda: True)
+    assert asked == [(desk.parse_source(DATA).folder, 18, 3)]
+    assert "no memory" in desk.render_preflight(widgets, given)[0]
+
+
+def test_nothing_is_measured_while_a_training_is_under_way(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_choice.scan_source(desk.parse_source(DATA))
+    settings = desk.parse_inputs(widgets, [*DATA, *inputs()])
+    went_on: list[bool] = []
+
+    def measure(*_: object, should_continue: Any) -> None:
+        went_on.append(should_continue())
+        fabricated_runs.make_at_work(desk.profile.runs_dir)
+        went_on.append(should_continue())
+
+    monkeypatch.setattr(time_estimate, "measure_and_estimate", measure)
+    desk.measure_throughput(*settings, lambda: True)
+    assert went_on == [True, False], "a start ends the measurement"
+    desk.measure_throughput(*settings, lambda: True)
+    assert len(went_on) == 2
+
+
+# --- what a page is sent
+
+
+def sent(desk: TrainActions, store: object, seen: object) -> tuple[list[Any], object]:
+    """What is sent to a page that shows `seen`, and what it shows then."""
+    values = panel_updates.refresh_panel(desk, store, seen)
+    skip = gr.skip()
+    return [value for value in values if value != skip], values[-1] if values[-1] != skip else seen
+
+
+def test_a_page_is_sent_what_is_new_and_nothing_else(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_status, "SNAPSHOT_MAX_AGE_SECONDS", 0.0)
+    monkeypatch.setattr(visible_runs, "TITLE_MAX_AGE_SECONDS", 0.0)
+    run = fabricated_runs.make_at_work(desk.profile.runs_dir)
+    store = {"run": run.name}
+    everything, seen = sent(desk, store, {})
+    assert len(everything) > 8
+    assert sent(desk, store, seen)[0] == []
+    fabricated_runs.write(run, [fabricated_runs.step(21)])
+    new, _ = sent(desk, store, seen)
+    assert len([value for value in new if "ftlab-curves" in str(value)]) == 1
+    assert not [value for value in new if "ftlab-log" in str(value)]
+
+
+@pytest.mark.parametrize("seen", [None, 3, "x", {"head": 1}])
+def test_a_page_may_say_anything_of_what_it_shows(desk: TrainActions, seen: object) -> None:
+    fabricated_runs.make(desk.profile.runs_dir, fabricated_runs.story())
+    assert sent(desk, {"run": None}, seen)[0]
+
+
+def test_a_folder_of_runs_that_cannot_be_read_is_told_on_the_page(
+    desk: TrainActions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object) -> list[str]:
+        raise PermissionError(13, "not <yours>")
+
+    monkeypatch.setattr(run_store, "list_run_names", refuse)
+    assert "not &lt;yours&gt;" in str(sent(desk, {"run": "x"}, {})[0])
+    assert "cannot be shown" in caplog.text
+
+
+def test_the_curves_are_given_as_a_picture(desk: TrainActions, tmp_path: Path) -> None:
+    run = fabricated_runs.make(desk.profile.runs_dir, [*fabricated_runs.story(), fabricated_runs.ended()])
+    file = desk.save_curves_image({"run": run.name}, tmp_path / "cache")
+    assert (file.name, file.read_bytes()[:4]) == (f"{run.name}.png", b"\x89PNG")
+    with pytest.raises(RunError, match="No run"):
+        desk.save_curves_image({"run": None}, tmp_path)
