@@ -1,7 +1,11 @@
 # make app     makes .venv, installs what is needed, opens the app
 # make test    the same for the tests, gets a browser for those of the page, runs them, two files at a time
-# make check   format, lint, types, architecture
+# make check   format, lint, types, documentation, architecture
 # make bench   measures how fast all is: make bench ARGS=FOLDER, a folder of photographs with train/ and val/
+# make docs    builds the documentation site into site/
+# make style   figures about names, sizes and docstrings of the code
+# make coverage  which lines and branches of training, inference and data the suite runs; a report in htmlcov/
+# make wheel   builds the package, and trains with its wheel in a clean environment
 # make torture kills and fills up the disk of trainings at every point, and compares what becomes of them
 #
 # PYTHON=python3.12 picks another Python, VENV=folder another place, ARGS="…" goes to the app or to pytest.
@@ -18,27 +22,49 @@ else
     $$p -c "$(NEW)" 2>/dev/null && { echo $$p; exit; }; done; echo python3)
 endif
 RUN := "$(BIN)/python"
+# The theme announces its successor at each build.
+export NO_MKDOCS_2_WARNING := 1
+DOCS := $(RUN) -m mkdocs build --strict
 
-.PHONY: app test check bench torture format clean
+.PHONY: app test check docs style coverage wheel bench torture format clean
 
 app: $(VENV)/.app
 	$(RUN) app.py $(ARGS)
 
 test: $(VENV)/.test
-	$(RUN) tests/browser.py
-	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(RUN) tests/support/browser.py
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 $(ARGS)
 
 check: $(VENV)/.test
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(DOCS) --quiet --site-dir "$(VENV)/site"
 	$(RUN) -m pytest -q tests/test_architecture.py
+
+docs: $(VENV)/.test
+	$(DOCS)
+
+style:
+	$(PYTHON) tools/style.py $(ARGS)
+
+# Data of an earlier run may be about files that are gone.
+coverage: $(VENV)/.test
+	$(RUN) -m coverage erase
+	$(RUN) tests/support/browser.py
+	$(RUN) -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 $(ARGS)
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage html --quiet
+	$(RUN) -m coverage report
+
+wheel:
+	$(PYTHON) tools/wheel.py --test
 
 bench: $(VENV)/.test
 	$(RUN) -m benchmarks $(ARGS)
 
 torture: $(VENV)/.test
-	$(RUN) tests/torture.py $(ARGS)
+	$(RUN) tests/support/torture.py $(ARGS)
 
 format: $(VENV)/.test
 	$(RUN) -m ruff format .

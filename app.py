@@ -1,4 +1,4 @@
-"""The browser app: `python app.py`, `gradio app.py`, and what a Hugging Face Space runs. `python app.py --help`."""
+"""Browser app, started by `python app.py`, `gradio app.py` or a Hugging Face Space. See `python app.py --help`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import sys
 from ftlab.ui import build_app
 from ftlab.ui.serve import is_first_start, parse_profile, serve
 
+# Under `gradio app.py` the arguments belong to gradio.
 ARGUMENTS = sys.argv[1:] if __name__ == "__main__" else []
 
-# `gradio app.py` runs this file again after each change, in the same process: only the first time serves.
+# `gradio app.py` executes this file again in the same process after each change: serve only the first time.
 if __name__ == "__main__" and is_first_start():
     sys.exit(serve(ARGUMENTS))
 
+# The name that `gradio app.py` and Hugging Face Spaces look for.
 demo = build_app(parse_profile(ARGUMENTS))

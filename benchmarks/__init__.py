@@ -1,1 +1,1 @@
-"""What is measured, not asserted: `python -m benchmarks.<name>` prints a table in Markdown."""
+"""Benchmarks of speed and memory: `python -m benchmarks.<name>` prints what it measures."""

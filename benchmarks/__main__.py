@@ -1,11 +1,11 @@
-"""All benchmarks in turn, and their table: `python -m benchmarks FOLDER`, `make bench ARGS=FOLDER`.
+"""Run all benchmarks and render their table: `python -m benchmarks FOLDER`, `make bench ARGS=FOLDER`.
 
     python -m benchmarks FOLDER --write
     python -m benchmarks FOLDER --only against --having reference resnet18 --write
 
-FOLDER has `train/` and `val/` with a folder a class of photographs in each (PyTorch's ants and bees). Each program runs
-in a process of its own, and prints what it measures as it goes. With `--write`, docs/benchmarks.md is made anew where
-all programs ran; else the rows that were measured take the place of those in it, and all others stay.
+FOLDER has `train/` and `val/`, each with one folder of photographs per class (PyTorch's ants and bees). Each program
+runs in a process of its own and prints its measurements as it goes. With `--write`, the tables of docs/benchmarks.md
+are replaced if all programs ran; else only the measured rows are replaced, and all others stay.
 """
 
 from __future__ import annotations
@@ -35,13 +35,18 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
     ("card", "FOLDER"),
 )
+"""Name and arguments of each benchmark, in the order in which they run."""
 RESULTS_PAGE = PROJECT_ROOT / "docs" / "benchmarks.md"
 DRAW_ARGUMENTS = {"growth": ("--draw", "assets/growth.svg")}
-"""What a program draws for the page."""
+"""Further arguments of programs that also draw a figure for the page."""
 
 
 def main() -> int:
-    """Run them; the status is 1 where one has failed."""
+    """Run the selected programs; the exit status is 1 if one failed.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", choices=sorted({program[0] for program in PROGRAMS}), metavar="NAME")
@@ -55,6 +60,7 @@ def main() -> int:
     machine_info = table.describe_machine()
     measurements: list[Measurement] = []
     failed = False
+    # One process after the other: two at a time would measure each other.
     for name, *program_arguments in selected_programs:
         arguments = [
             str(options.folder.absolute()) if argument == "FOLDER" else argument for argument in program_arguments
@@ -67,6 +73,7 @@ def main() -> int:
             text=True,
         ) as process:
             assert process.stdout
+            # Line by line, as some programs run for a long time.
             for line in process.stdout:
                 print(line, end="", flush=True)
                 measurement = row.parse_measurement(line)
@@ -74,6 +81,7 @@ def main() -> int:
         failed |= process.returncode != 0
     print(f"\n{table.render_table(machine_info, measurements)}")
     if options.write:
+        # A failed program has rows missing: its old ones must stay.
         is_complete = len(selected_programs) == len(PROGRAMS) and not failed
         text = table.update_page(
             RESULTS_PAGE.read_text(encoding="utf-8"), machine_info, measurements, replace_all=is_complete

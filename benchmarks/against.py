@@ -1,14 +1,14 @@
-"""Ours against what a person would run instead: `python -m benchmarks.against`.
+"""ftlab against what a person would run instead: `python -m benchmarks.against`.
 
     python -m benchmarks.against FOLDER --mode frozen --epochs 25 --rounds 3
     python -m benchmarks.against FOLDER --mode full --epochs 10 --backbone resnet18 --random
     python -m benchmarks.against FOLDER --mode full --epochs 10 --peer tuned --batch-size 32
 
-Whole processes, A and B in turn, with the same backbone, pictures and epochs; each begins with nothing kept from
-before. Ours has its own settings for the mode, and looks once at each picture where it is frozen; so has the peer
-(benchmarks/peers/). `--batch-size` is ours and that of a peer other than the tutorial's loop, which keeps its 4.
-`--from-second` takes an epoch with its validation, the first left out, in place of the whole. `--random` begins with
-random weights, where pretrained ones are not to be had: then only the time means something.
+Whole processes in turn, with the same backbone, images and epochs; each starts with empty caches. ftlab has its own
+settings for the mode, with one cached view per image in frozen mode; the peer has its own too (benchmarks/peers/).
+`--batch-size` is for ftlab and for peers other than the tutorial's loop, which keeps its 4. `--from-second` measures an
+epoch with its validation, the first left out, instead of the whole process. `--random` starts from random weights,
+where pretrained ones are not available: then only the time means something.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from benchmarks.process import run_python
 from benchmarks.row import report_at_least
 from ftlab.runs.directory import Run
 
-FTLAB_ARGUMENTS = {"frozen": ["--mode", "frozen", "--feature-views", "1"], "full": ["--mode", "full"]}
+FTLAB_ARGUMENTS = {"frozen": ["--mode", "frozen", "--cached-views", "1"], "full": ["--mode", "full"]}
+"""Arguments of ftlab, by mode."""
 PEER_ARGUMENTS = {"tutorial": ["tutorial"], "reference": ["reference"], "tuned": ["reference", "--tuned"]}
+"""Module in `benchmarks.peers` and its arguments, by peer."""
 PEER_TITLES = {
     "tutorial": "the tutorial's loop",
     "reference": "a loop after torchvision's reference",
@@ -38,11 +40,11 @@ MIN_SPEEDUPS = {
     ("full", "mobilenet_v2", "tutorial"): 1.5,
     ("full", "resnet18", "tutorial"): 1.2,
 }
-"""Times as fast as a whole process, by mode, backbone and peer."""
+"""Smallest acceptable speed-up of the whole process, by mode, backbone and peer."""
 
 
 def main() -> None:
-    """Measure, and print a line of JSON a round and one in the end."""
+    """Measure; print a line of JSON per round and the row at the end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--peer", choices=tuple(PEER_ARGUMENTS), default="tutorial")
@@ -64,6 +66,7 @@ def main() -> None:
         parser.error("--from-second needs at least two --epochs")
     rounds = []
     for seed in range(options.rounds):
+        # In turn, so that a slow phase of the machine hits both.
         rounds.append({"ours": _run_ftlab(options, seed), "peer": _run_peer(options)})
         print(json.dumps(rounds[-1]), flush=True)
     medians = {
@@ -84,6 +87,7 @@ def main() -> None:
 
 
 def _run_ftlab(options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Return seconds and best validation accuracy of an ftlab training."""
     with tempfile.TemporaryDirectory() as scratch:
         arguments = [
             "-m",
@@ -95,26 +99,31 @@ def _run_ftlab(options: argparse.Namespace, seed: int) -> dict[str, Any]:
             "--json",
         ]
         arguments += ["--backbone", options.backbone, "--epochs", str(options.epochs), "--seed", str(seed)]
+        # The last `--mode` wins.
         arguments += ["--mode", "scratch"] if options.random else []
         arguments += ["--batch-size", str(options.batch_size)] if options.batch_size else []
-        arguments += ["--side", str(options.side), "--resize", str(compute_resize_side(options.side))]
+        arguments += ["--image-size", str(options.side), "--resize", str(compute_resize_side(options.side))]
         result, seconds = run_python([*arguments, "--runs", f"{scratch}/runs"], FTLAB_HOME=f"{scratch}/home")
         if options.from_second:
+            # Epoch 0 is the evaluation before training.
             epoch_ends = [epoch.time for epoch in Run(Path(result["path"])).load_history().epochs if epoch.epoch]
             seconds = statistics.mean(after - before for before, after in pairwise(epoch_ends))
         return {"seconds": seconds, "best": result["best_val_accuracy"]}
 
 
 def _run_peer(options: argparse.Namespace) -> dict[str, Any]:
+    """Return seconds and best validation accuracy of a peer's training."""
     program, *arguments = PEER_ARGUMENTS[options.peer]
     arguments += ["--mode", options.mode, "--backbone", options.backbone, "--epochs", str(options.epochs)]
     arguments += ["--random"] if options.random else []
     arguments += ["--compile"] if options.compile else []
     arguments += ["--side", str(options.side)]
+    # The tutorial's batches of 4 are part of what it is.
     if options.batch_size and options.peer != "tutorial":
         arguments += ["--batch-size", str(options.batch_size)]
     result, seconds = run_python(["-m", f"benchmarks.peers.{program}", str(options.folder.absolute()), *arguments])
     if options.from_second:
+        # The first epoch starts the workers, and warms up.
         seconds = statistics.mean(result["epoch_seconds"][1:])
     return {"seconds": seconds, "best": result["best"]}
 

@@ -1,9 +1,10 @@
-"""What a graphics card is to reach: `python -m benchmarks.card FOLDER`. Without one it measures nothing, and says so.
+"""Speed targets on a GPU: `python -m benchmarks.card FOLDER`. Without a GPU it measures nothing, and says so.
 
-Full fine-tuning of ResNet-50 from the second epoch on, against the same steps on data in memory, the tutorial's loop at
-its settings, and a well-tuned DataLoader loop at the same batch, plain and compiled; and a frozen job of
-Caltech-101's size (8,700 files, 101 classes, default backbone), by the training's own clock: without the start of the
-process. The pictures are cut from FOLDER's photographs; weights are random, time is what counts. No page is needed.
+Full fine-tuning of ResNet-50 from the second epoch on, against the same steps on data in memory, against the tutorial's
+loop at its settings, and against a well-tuned DataLoader loop with the same batch size, plain and compiled; and a
+frozen job of Caltech-101's size (8,700 files, 101 classes, default backbone), by the training's own clock, without the
+start of the process. The images are cut from FOLDER's photographs; weights are random, only the time matters. Needs no
+web page.
 """
 
 from __future__ import annotations
@@ -28,7 +29,13 @@ from benchmarks.row import Measurement, report_at_least, report_at_most
 
 @dataclass(frozen=True)
 class GpuTarget:
-    """A figure that another program measures: what it is called here, the least that is good, and the words."""
+    """A ratio that another benchmark measures.
+
+    Attributes:
+        name: name of the row here.
+        min_ratio: smallest acceptable value.
+        arguments: name and arguments of the benchmark.
+    """
 
     name: str
     min_ratio: float
@@ -57,7 +64,7 @@ _CALTECH_NAME = "On a card: frozen job of Caltech-101's size, after the start of
 
 
 def main() -> None:
-    """Measure where there is a card, and print."""
+    """Measure if there is a GPU, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backbone", default="resnet50")
@@ -67,7 +74,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", type=int, default=224)
-    # For trying whether all goes its way, where there is no card: the figures mean nothing then.
+    # To test this program without a GPU; the measurements mean nothing then.
     parser.add_argument("--anywhere", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not (torch.cuda.is_available() or options.anywhere):
@@ -81,6 +88,7 @@ def main() -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "processor"
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch, "data")
+        # Larger files than those of the frozen job: the size of ImageNet's photographs.
         for name, count in (("train", options.pictures), ("val", max(10, options.pictures // 5))):
             photographs.cut_photographs(options.folder, data / name, file_count=count, class_count=10, size=(500, 375))
         for target in GPU_TARGETS:
@@ -103,7 +111,16 @@ def main() -> None:
 
 
 def _run_program(target: GpuTarget, data: Path, options: argparse.Namespace) -> Measurement:
-    """The row that the part's program prints; what else it prints is printed."""
+    """Run a target's benchmark on `data`, print its other output, and return its row.
+
+    Args:
+        target: target to measure.
+        data: folder of images.
+        options: options of this program.
+
+    Returns:
+        The row that the benchmark printed.
+    """
     name, *arguments = target.arguments
     arguments += [
         "--backbone",
@@ -116,11 +133,12 @@ def _run_program(target: GpuTarget, data: Path, options: argparse.Namespace) -> 
     if name == "against":
         arguments += ["--epochs", str(options.epochs), "--side", str(options.side)]
     else:
-        arguments += ["--knobs", json.dumps({"side": options.side, "resize": compute_resize_side(options.side)})]
+        arguments += ["--knobs", json.dumps({"image_size": options.side, "resize": compute_resize_side(options.side)})]
     command = [sys.executable, "-m", f"benchmarks.{name}", str(data), *arguments]
     completed = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True)
     lines = completed.stdout.splitlines()
     print("\n".join(line for line in lines if not row.parse_measurement(line)), flush=True)
+    # Exactly one row, else the benchmark has changed.
     (measurement,) = filter(None, map(row.parse_measurement, lines))
     return measurement
 

@@ -1,10 +1,10 @@
-"""How well the doctor finds what was planted, how much it suspects that was not, and how long it takes.
+"""Accuracy and time of the data audit: how many planted faults it finds, and how much else it reports.
 
     python -m benchmarks.doctor FOLDER --seeds 5
 
-FOLDER has `train/` and `val/` with a folder a class in each. For each seed a copy of it gets 20 exact copies, 20
-that were scaled and saved anew, across splits, 10 swapped labels and 5 blank pictures; the first line is of the folder
-as it is. `--clean` examines what has no faults: the sample sets, and drawings that are meant to be alike.
+FOLDER has `train/` and `val/`, each with one folder per class. For each seed a copy of it gets 20 exact copies and 20
+scaled and re-encoded ones, across splits, 10 swapped labels and 5 blank images; the first line is about the folder as
+it is. `--clean` audits folders without faults: the sample sets, and drawings that are meant to be alike.
 """
 
 from __future__ import annotations
@@ -23,18 +23,26 @@ from PIL import Image
 from benchmarks.planted import PlantedFaults, plant_faults
 from ftlab.audit import examine
 from ftlab.audit.findings import FINDING_KINDS, AuditReport
-from ftlab.data.dataset import catalog
+from ftlab.data.dataset import scan
 from ftlab.data.samples import sample_sets
 
 
 def run_audit(folder: Path) -> tuple[AuditReport, str]:
-    """The report, and what it took with scanning the folder, in a home of its own: seconds, and seconds of a core."""
+    """Audit a folder, with an ftlab home of its own, so that nothing is cached.
+
+    Args:
+        folder: folder of images.
+
+    Returns:
+        The report, and the time with scanning, as text: wall-clock seconds and seconds of a core.
+    """
     with tempfile.TemporaryDirectory(prefix="ftlab-doctor-") as home:
         previous_home = os.environ.get("FTLAB_HOME")
         os.environ["FTLAB_HOME"] = home
         try:
+            # Wall-clock time depends on other load, CPU time does not.
             start, cpu_start = time.monotonic(), time.process_time()
-            *_, report = examine.audit_dataset(catalog.scan(folder))
+            *_, report = examine.audit_dataset(scan.scan(folder))
             seconds = f"{time.monotonic() - start:.1f} s ({time.process_time() - cpu_start:.1f} s of a core)"
         finally:
             os.environ.pop("FTLAB_HOME")
@@ -45,11 +53,17 @@ def run_audit(folder: Path) -> tuple[AuditReport, str]:
 
 
 def count_findings(report: AuditReport, planted: PlantedFaults) -> dict[str, tuple[int, int]]:
-    """By kind: how many of the planted were found, and how many others were named."""
+    """Return for each kind how many planted faults were found, and how many other findings there are.
+
+    Args:
+        report: report of the audit.
+        planted: faults that it should find.
+    """
 
     def collect_found(kind: str) -> set[frozenset[str]]:
         return {frozenset(image.path for image in finding.pictures) for finding in report.findings_of_kind(kind)}
 
+    # Class imbalance concerns no single image, and is not planted.
     planted_groups = {kind: set[frozenset[str]]() for kind in FINDING_KINDS if kind != "imbalance"}
     planted_groups["exact"] = {frozenset(pair) for pair in planted.exact_copies.items()}
     planted_groups["near"] = {frozenset(pair) for pair in planted.near_copies.items()}
@@ -62,7 +76,14 @@ def count_findings(report: AuditReport, planted: PlantedFaults) -> dict[str, tup
 
 
 def draw_alike(folder: Path) -> Path:
-    """Drawings that are alike without being copies: one shape a class on white, in 60 places and sizes."""
+    """Draw images that are alike without being copies: one shape per class on white, in 60 positions and sizes.
+
+    Args:
+        folder: folder to write to.
+
+    Returns:
+        `folder`.
+    """
     rng = np.random.default_rng(0)
     for class_name in ("circle", "square", "cross"):
         (folder / class_name).mkdir(parents=True)
@@ -82,7 +103,7 @@ def draw_alike(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Plant, examine, print."""
+    """Plant, audit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,12 +1,12 @@
-"""How time and memory grow with the pictures of a folder and with processes: of a look through it, and of a training.
+"""Growth of time and memory with the number of images and processes: of scanning a folder, and of training on it.
 
     python -m benchmarks.growth FOLDER --counts 1000 10000 100000 --processes 1 2 --draw assets/growth.svg
 
-Files of about 300 × 200 pixels in 100 classes, which share the bytes of 1,000 that are cut from FOLDER's photographs. A
-process of its own for each number lists them, and tries every one; others train on them (default backbone, frozen, 64
-pixels, so that a look takes little time; its features are as long as ever), alone and as torchrun starts several, which
-share the processor's cores among them. Memory is the peak of each process, and their sum without torchrun's own; what
-they share, such as the libraries' code, counts in each. About ten minutes on two cores.
+Files of about 300 × 200 pixels in 100 classes, hard links to 1,000 that are cut from FOLDER's photographs. For each
+count, one process lists and verifies them; others train on them (default backbone, frozen, 64 pixels, so that a forward
+pass takes little time; its features are as long as ever), alone and as several processes of torchrun, which share the
+CPU cores. Memory is the peak of each process, and their sum without torchrun's own; memory that they share, such as the
+libraries' code, counts in each. About ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import photographs, table
+from benchmarks.growth_data import ScanCost, ScanCosts, TrainingCost, TrainingCosts
 from benchmarks.process import run_python
 from benchmarks.row import report_at_least, report_at_most
 from ftlab.core.machine import count_cpu_cores
@@ -29,69 +29,40 @@ from ftlab.runs.jobs.launch import build_environment
 _SCAN_SCRIPT = """
 import json, sys, time
 from benchmarks.peak import measure_peak_megabytes
-from ftlab.data.dataset import catalog
-began = time.monotonic()
-found = catalog.scan(sys.argv[1], check=False)
-listed = time.monotonic() - began
-began = time.monotonic()
-found = catalog.scan(sys.argv[1])
-checked = time.monotonic() - began
-time.sleep(3)  # what was changed just now is not trusted
-catalog.scan(sys.argv[1])
-began = time.monotonic()
-again = catalog.scan(sys.argv[1])
-known = time.monotonic() - began
-assert again == found
-count = sum(map(len, found.splits.values()))
-print(json.dumps({"listed": listed, "checked": checked, "known": known, "megabytes": measure_peak_megabytes(), "count": count}))
+from ftlab.data.dataset import scan
+start = time.monotonic()
+scan.scan(sys.argv[1], check=False)
+list_seconds = time.monotonic() - start
+start = time.monotonic()
+catalog = scan.scan(sys.argv[1])
+verify_seconds = time.monotonic() - start
+time.sleep(3)  # a file that changed just now is not trusted, and not cached
+scan.scan(sys.argv[1])
+start = time.monotonic()
+second_catalog = scan.scan(sys.argv[1])
+rescan_seconds = time.monotonic() - start
+assert second_catalog == catalog
+print(json.dumps({
+    "list_seconds": list_seconds,
+    "verify_seconds": verify_seconds,
+    "rescan_seconds": rescan_seconds,
+    "megabytes": measure_peak_megabytes(),
+    "count": sum(map(len, catalog.splits.values())),
+}))
 """
+"""Program that scans a folder: listing only, verifying each file, and again from the cache of verified files."""
 _TRAIN_ARGUMENTS = (
-    *("train", "--side", "64", "--resize", "64", "--epochs", "2", "--json"),
+    *("train", "--image-size", "64", "--resize", "64", "--epochs", "2", "--json"),
     *("--val-share", "0.1", "--test-share", "0"),
 )
 _TORCHRUN_ARGUMENTS = (
     *("-m", "torch.distributed.run", "--local-addr", "127.0.0.1"),
-    *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),  # a free port
+    *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),  # port 0: any free one
 )
 
 
-@dataclass(frozen=True)
-class ScanCost:
-    """Seconds in which a folder's files are listed, tried, and looked through once more; the peak of memory in 10⁶
-    bytes."""
-
-    listed: float
-    checked: float
-    known: float
-    megabytes: float
-
-
-@dataclass(frozen=True)
-class TrainingCost:
-    """Seconds of the whole command, those of them that features took, and each process's peak in 10⁶ bytes."""
-
-    seconds: float
-    features: float
-    peaks: tuple[float, ...]
-
-    @property
-    def megabytes(self) -> float:
-        return sum(self.peaks)
-
-    @property
-    def summary(self) -> str:
-        peaks_text = f" ({' + '.join(f'{peak:.0f}' for peak in self.peaks)})" if len(self.peaks) > 1 else ""
-        return f"{self.seconds:.0f} s, {self.megabytes:.0f} MB{peaks_text}"
-
-
-ScanCosts = dict[int, ScanCost]
-"""By count of pictures."""
-TrainingCosts = dict[int, dict[int, TrainingCost]]
-"""By processes, then count of pictures."""
-
-
 def main() -> None:
-    """Measure, print, and draw."""
+    """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 100_000])
@@ -102,6 +73,7 @@ def main() -> None:
     scans: ScanCosts = {}
     trainings: TrainingCosts = {process_count: {} for process_count in options.processes}
     with tempfile.TemporaryDirectory() as scratch:
+        # 1,000 files on disk are enough: all others are hard links to them.
         source_folder = photographs.cut_photographs(
             options.folder, Path(scratch, "some"), file_count=1000, class_count=10, size=(300, 200)
         )
@@ -114,25 +86,31 @@ def main() -> None:
                 trainings[process_count][image_count] = _measure_training(
                     data, Path(scratch, f"home{image_count}-{process_count}"), process_count
                 )
-                print(
-                    f"{image_count:,} pictures, {process_count} at work: {trainings[process_count][image_count].summary}",
-                    flush=True,
-                )
+                summary = trainings[process_count][image_count].summary
+                print(f"{image_count:,} pictures, {process_count} at work: {summary}", flush=True)
     _report_scans(scans)
     _report_trainings(trainings)
     if options.draw:
-        from benchmarks.drawing import draw_growth
+        from benchmarks.drawing import draw_growth  # matplotlib is needed for the figure only
 
         draw_growth(scans, trainings, options.draw, machine_info)
 
 
 def _measure_scan(data: Path, home: Path, image_count: int) -> ScanCost:
+    """Return what scanning the folder costs, in a process with an ftlab home of its own."""
     result, _ = run_python(["-c", _SCAN_SCRIPT, str(data)], FTLAB_HOME=str(home))
     assert result.pop("count") == image_count
     return ScanCost(**result)
 
 
 def _measure_training(data: Path, home: Path, process_count: int) -> TrainingCost:
+    """Return what a training on the folder costs, with an ftlab home of its own.
+
+    Args:
+        data: folder of images.
+        home: ftlab's home folder for this training.
+        process_count: ranks; torchrun starts more than one.
+    """
     peaks_folder = home / "peaks"
     peaks_folder.mkdir(parents=True)
     arguments = [
@@ -147,10 +125,11 @@ def _measure_training(data: Path, home: Path, process_count: int) -> TrainingCos
     ]
     if process_count > 1:
         arguments = [*_TORCHRUN_ARGUMENTS, "--nproc-per-node", str(process_count), *arguments]
+    # The environment in which ftlab itself starts trainings: torchrun's processes must find this ftlab too.
     result, seconds = run_python(arguments, **build_environment(FTLAB_HOME=str(home)))
     assert result["reason"] == "finished"
     peak_megabytes = tuple(_read_json(peak_path)["megabytes"] for peak_path in sorted(peaks_folder.iterdir()))
-    assert len(peak_megabytes) == process_count, "as many took part as were asked for"
+    assert len(peak_megabytes) == process_count, "a rank is missing"
     notes = [
         event
         for event in Run(Path(result["path"])).read_events()[0]
@@ -160,19 +139,22 @@ def _measure_training(data: Path, home: Path, process_count: int) -> TrainingCos
 
 
 def _report_scans(scans: ScanCosts) -> None:
+    """Print the rows about scanning."""
     max_count = max(scans)
     details = "; ".join(
-        f"{count:,}: {scan.listed:.2f} s, {scan.checked:.1f} s and {scan.known:.1f} s, {scan.megabytes:.0f} MB"
+        f"{count:,}: {scan.list_seconds:.2f} s, {scan.verify_seconds:.1f} s and {scan.rescan_seconds:.1f} s, "
+        f"{scan.megabytes:.0f} MB"
         for count, scan in scans.items()
     )
-    report_at_most(f"{max_count:,} files listed", scans[max_count].listed, 2, "s", details)
-    report_at_most(f"{max_count:,} files tried", scans[max_count].checked, 90, "s", details)
+    report_at_most(f"{max_count:,} files listed", scans[max_count].list_seconds, 2, "s", details)
+    report_at_most(f"{max_count:,} files tried", scans[max_count].verify_seconds, 90, "s", details)
     report_at_most(
-        f"{max_count:,} files tried before, looked through again", scans[max_count].known, None, "s", details
+        f"{max_count:,} files tried before, looked through again", scans[max_count].rescan_seconds, None, "s", details
     )
 
 
 def _report_trainings(trainings: TrainingCosts) -> None:
+    """Print the rows about training."""
     base_processes, *other_processes = trainings
     min_count, max_count = min(trainings[base_processes]), max(trainings[base_processes])
     for process_count, costs in trainings.items():
@@ -186,7 +168,10 @@ def _report_trainings(trainings: TrainingCosts) -> None:
             )
     for process_count in other_processes:
         base_cost, cost = trainings[base_processes][max_count], trainings[process_count][max_count]
-        name = f"A training on {max_count:,} pictures, times as fast with {process_count} processes as with {base_processes}"
+        name = (
+            f"A training on {max_count:,} pictures, "
+            f"times as fast with {process_count} processes as with {base_processes}"
+        )
         report_at_least(
             name,
             base_cost.seconds / cost.seconds,
@@ -197,10 +182,12 @@ def _report_trainings(trainings: TrainingCosts) -> None:
 
 
 def _summarize_costs(costs: dict[int, TrainingCost]) -> str:
+    """Return one line about the trainings, by number of images."""
     return "; ".join(f"{count:,}: {cost.summary}" for count, cost in costs.items())
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file."""
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 

@@ -1,9 +1,9 @@
-"""A job of Caltech-101's size, whole processes: the first, and later ones with another head, rate or seed of the head.
+"""A job of Caltech-101's size as whole processes: a first run, and later ones with another head, rate or head seed.
 
     python -m benchmarks.many_pictures FOLDER --rounds 3
 
-8,700 files of about 300 × 200 pixels in 101 classes, cut from the photographs of FOLDER; the default backbone, frozen;
-half to train on, a quarter each to validate and to test. The first process begins with nothing kept.
+8,700 files of about 300 × 200 pixels in 101 classes, cut from the photographs of FOLDER; default backbone, frozen; half
+of them for training, a quarter each for validation and test. The first process starts with empty caches.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ VARIANT_ARGUMENTS = {
     "head": ["--head-hidden", "128"],
     "seed": ["--head-seed", "1"],
 }
+"""Arguments of the later runs, which reuse cached features."""
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
             options.folder, Path(scratch, "data"), file_count=options.pictures, class_count=101, size=(300, 200)
         )
         for round_index in range(options.rounds):
+            # A new home for each round: the first job of a round must find empty caches.
             home = Path(scratch, f"home{round_index}")
             first_seconds.append(time_training(data, home, [])["seconds"])
             later_seconds += [
@@ -54,7 +56,16 @@ def main() -> None:
 
 
 def time_training(data: Path, home: Path, arguments: list[str]) -> dict[str, float]:
-    """Seconds of a training, frozen, half to train on: of the whole process, and of its work, by its own clock."""
+    """Return the seconds of a frozen training on half of the images, of the whole process and by its own clock.
+
+    Args:
+        data: folder of images.
+        home: ftlab's home folder, with its caches.
+        arguments: further arguments of `ftlab train`.
+
+    Returns:
+        `seconds` of the process, and `work` without its start.
+    """
     command = ["-m", "ftlab", "train", "--data", str(data), "--val-share", "0.25", "--test-share", "0.25", *arguments]
     result, seconds = run_python([*command, "--json", "--runs", str(home / "runs")], FTLAB_HOME=str(home))
     assert result["reason"] == "finished"

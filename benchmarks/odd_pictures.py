@@ -1,8 +1,8 @@
-"""How long odd pictures take, and how much memory: `python -m benchmarks.odd_pictures`.
+"""Time and memory of odd images: `python -m benchmarks.odd_pictures`.
 
-Each kind is looked at (`decode.check`, as a scan does) and read (`decode.read`, as a training does) in a process of its
-own. Prints a table in Markdown: kind, files, the most processor time that one file took, what the process held at most
-beyond what it started with, and what came of it.
+Each kind is verified (`decode.verify_image`, as a scan does) and decoded (`decode.read_image`, as a training does) in a
+process of its own. Prints a Markdown table: kind, files, the most CPU time that one file took, the peak memory beyond
+that at the start, and the outcomes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from benchmarks import odd
+from benchmarks import odd, odd_invalid
 from benchmarks.peak import measure_peak_megabytes
 from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
@@ -26,22 +26,27 @@ from ftlab.data.images import decode
 DAMAGED_PER_FORMAT = 300
 """Damaged files of each format."""
 ImageKind = tuple[str, Callable[[], list[bytes]]]
+"""Name of a kind, and a function that returns its files."""
 
 
 def iterate_kinds() -> Iterator[ImageKind]:
-    """Name and files of each kind."""
+    """Yield each kind."""
     by_kind: dict[str, list[bytes]] = {}
-    samples: list[odd.ValidImage | odd.InvalidImage] = [*odd.make_valid_images(), *odd.make_invalid_images()]
+    samples: list[odd.ValidImage | odd_invalid.InvalidImage] = [
+        *odd.make_valid_images(),
+        *odd_invalid.make_invalid_images(),
+    ]
     for item in samples:
         kind = f"{item.kind[:-1]}1 to 8" if "orientation" in item.kind else item.kind
+        # The eight orientations are one kind of the table.
         by_kind.setdefault(kind, []).append(item.content)
     for kind, contents in by_kind.items():
         yield kind, lambda contents=contents: contents  # type: ignore[misc]
-    for image_format in dict(odd.make_damaged_images(0, 1)):
+    for image_format in dict(odd_invalid.make_damaged_images(0, 1)):
         yield (
             f"{image_format}, damaged",
             lambda image_format=image_format: [  # type: ignore[misc]
-                data for item, data in odd.make_damaged_images(0, DAMAGED_PER_FORMAT) if item == image_format
+                data for item, data in odd_invalid.make_damaged_images(0, DAMAGED_PER_FORMAT) if item == image_format
             ],
         )
     yield "GIF of 3000 frames", lambda: [_encode_animation(3000, "GIF")]
@@ -51,7 +56,7 @@ def iterate_kinds() -> Iterator[ImageKind]:
 
 
 def iterate_largest() -> Iterator[ImageKind]:
-    """Noise of nearly as many pixels as are let in, in each format: what costs most."""
+    """Yield noise of nearly as many pixels as are allowed, in each format: the most expensive content."""
     format_options: dict[str, dict[str, object]] = {
         "JPEG": {"quality": 90},
         "JPEG, progressive": {"quality": 90, "progressive": True},
@@ -80,23 +85,34 @@ def iterate_largest() -> Iterator[ImageKind]:
 
 
 def _max_size(image_format: str) -> tuple[int, int]:
+    """Return width and height of the largest image of a format that is allowed."""
     return 8000, decode.get_max_pixels(image_format) // 8000
 
 
 def _encode_animation(frame_count: int, image_format: str) -> bytes:
+    """Return an animation of small frames."""
     first_frame, *other_frames = [Image.new("P", (64, 64), index % 256) for index in range(frame_count)]
     return odd.encode_image(first_frame, image_format, save_all=True, append_images=other_frames, optimize=False)
 
 
 def _encode_long_text(size: int) -> bytes:
+    """Return a PNG with a text chunk of `size` bytes."""
     content = odd.encode_image(odd.draw_noise(16, 16), "PNG")
     return content[:33] + odd.make_png_chunk(b"iTXt", b"k\0\0\0\0\0" + bytes(size)) + content[33:]
 
 
 def measure_files(files: list[Path]) -> dict[str, object]:
-    """In a process of its own: the most processor time in seconds, the most memory in MB, and the outcomes."""
-    with open(files[0], "rb") as stream:
-        stream.read(1)
+    """Verify and decode files; run in a process of its own, as its memory can only grow.
+
+    Args:
+        files: files of one kind.
+
+    Returns:
+        `seconds` of CPU time at most, peak `megabytes`, and `outcomes` by error code.
+    """
+    with files[0].open("rb") as stream:
+        stream.read(1)  # buffers of the first read must not count
+    # A peak never falls, so only what exceeds it is seen.
     start_megabytes = measure_peak_megabytes()
     max_seconds, outcomes = 0.0, Counter[str]()
     for file in files:
@@ -113,15 +129,17 @@ def measure_files(files: list[Path]) -> dict[str, object]:
 
 
 def main() -> None:
+    """Measure each kind and print its row."""
     print("| kind | files | most time | peak memory | outcome |")
     print("|---|---:|---:|---:|---|")
-    for kind, make in iterate_kinds():
+    for kind, make_files in iterate_kinds():
         with TemporaryDirectory() as folder:
-            contents = make()
+            contents = make_files()
             for index, content in enumerate(contents):
                 (Path(folder) / f"{index:04d}.jpg").write_bytes(content)
             file_count = len(contents)
-            del contents
+            del contents  # up to hundreds of megabytes, which the child process needs
+            # A process for each kind, as a peak of memory cannot be reset.
             command = [sys.executable, "-m", "benchmarks.odd_pictures", folder]
             completed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
             result = json.loads(completed.stdout)

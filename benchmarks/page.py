@@ -1,10 +1,11 @@
-"""What a long run costs the page: a tick with 100,000 logged steps beside one with 1,000; and a page that only stands.
+"""Cost of a long run on the web page, and of an idle page.
 
     python -m benchmarks.page --rounds 30
 
-A tick is what the server does when a step was added to the run that a page looks at: read, fold, draw. Its payload is
-what is then sent: the parts that changed. The idle page is an open page without a run, by the processor's time of the
-server in a minute, beside an empty page of Gradio in the same browser.
+Measured is an update with 100,000 logged steps relative to one with 1,000. An update is what the server does when a
+step was added to the run that a page shows: read, fold, draw. Its payload is what is then sent: the parts that changed.
+The idle page is an open page without a run, measured as the server's CPU time in a minute, relative to an empty page of
+Gradio in the same browser.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         short_run, long_run = (LongRun(Path(scratch, str(steps)), steps) for steps in (1_000, 100_000))
+        # The first three warm up.
         ticks = [(short_run.time_tick(), long_run.time_tick()) for _ in range(options.rounds + 3)][3:]
         seconds = [[sample[0] for sample in pair] for pair in ticks]
         sizes = [[sample[1] for sample in pair] for pair in ticks]
@@ -65,11 +67,12 @@ def main() -> None:
 
 
 class LongRun:
-    """A run at work with so many steps, and a page that looks at it."""
+    """A running training with many steps, and a page that shows it."""
 
     def __init__(self, folder: Path, steps: int) -> None:
+        """Write a run with that many steps in 100 epochs into `folder`."""
         self.run = run_store.create_run(folder, TrainConfig(sample="shapes"))
-        self.run.claim_ownership()
+        self.run.liveness.claim_ownership()
         self.per_epoch, self.step = steps // _EPOCH_COUNT, 0
         self.run.append_event(
             Started(step=0, epochs=2 * _EPOCH_COUNT, steps_per_epoch=self.per_epoch, device="cpu", train_images=320,
@@ -86,34 +89,44 @@ class LongRun:
         self.marks = self.watch.take_snapshot(0.0).digest_parts()
 
     def add_step(self) -> None:
+        """Append the event of a step."""
         self.step += 1
-        jitter = (self.step * 7919 % 1000) / 1000
+        jitter = (self.step * 7919 % 1000) / 1000  # reproducible noise, as a real curve has
         self.run.append_event(
             Step(step=self.step, epoch=self.step // self.per_epoch + 1, loss=1 + jitter, accuracy=jitter,
                  learning_rate=1e-3, images_per_second=100.0)
         )  # fmt: skip
 
     def time_tick(self) -> tuple[float, int]:
-        """Seconds of the server, and bytes that are sent."""
+        """Add a step and update the page.
+
+        Returns:
+            Seconds of the server, and bytes that are sent.
+        """
         self.add_step()
         start = time.perf_counter()
-        look = self.watch.take_snapshot(0.0)
-        seconds, marks = time.perf_counter() - start, look.digest_parts()
-        parts = {"head": look.head_html, "curves": look.curves_html, "log": look.log_html}
+        snapshot = self.watch.take_snapshot(0.0)
+        seconds, marks = time.perf_counter() - start, snapshot.digest_parts()
+        parts = {"head": snapshot.head_html, "curves": snapshot.curves_html, "log": snapshot.log_html}
         sent_bytes = sum(len(text.encode()) for name, text in parts.items() if marks[name] != self.marks[name])
         self.marks = marks
         return seconds, sent_bytes
 
 
 def _measure_idle_share(command: list[str], seconds: float) -> float:
-    """The share of a core that a server takes while one page of it stands open."""
+    """Return the fraction of a CPU core that a server uses while one page of it is open.
+
+    Args:
+        command: starts the server; a port is appended.
+        seconds: duration of the measurement.
+    """
     from playwright.sync_api import sync_playwright
 
-    sys.path.insert(0, str(PROJECT_ROOT / "tests"))
-    import browser as browsers
+    from tests.support import browser as browsers
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
+        # A free port; the server needs its number in advance.
         port = probe.getsockname()[1]
     env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     devnull = subprocess.DEVNULL
@@ -124,11 +137,12 @@ def _measure_idle_share(command: list[str], seconds: float) -> float:
                 browser = playwright.chromium.launch(executable_path=browsers.find(), args=[*browsers.ARGUMENTS])
                 page = browser.new_page()
                 page.goto(f"http://127.0.0.1:{port}/")
-                page.wait_for_timeout(8000)  # loaded, and what a beginning costs is spent
+                page.wait_for_timeout(8000)  # the page has loaded, and the server is past its start-up
                 process = psutil.Process(server.pid)
-                start_seconds = sum(process.cpu_times()[:2])
+                # User and system time.
+                start_seconds: float = sum(process.cpu_times()[:2])
                 page.wait_for_timeout(1000 * seconds)
-                spent_seconds = sum(process.cpu_times()[:2]) - start_seconds
+                spent_seconds: float = sum(process.cpu_times()[:2]) - start_seconds
                 browser.close()
             return spent_seconds / seconds
         finally:
@@ -136,6 +150,12 @@ def _measure_idle_share(command: list[str], seconds: float) -> float:
 
 
 def _wait_until_ready(port: int) -> None:
+    """Wait until the server answers, at least a minute.
+
+    Raises:
+        TimeoutError: it does not.
+    """
+    # Every tenth of a second.
     for _ in range(600):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):

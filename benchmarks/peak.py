@@ -1,9 +1,9 @@
-"""ftlab's command line, each process of which leaves behind the most memory that it held.
+"""ftlab's command line with peak memory recorded for each of its processes.
 
     python -m benchmarks.peak TO train --data FOLDER
     torchrun --nproc-per-node 2 -m benchmarks.peak TO train --data FOLDER
 
-TO is a folder; a process writes `<pid>.json` into it at its end.
+TO is a folder; each process writes `<pid>.json` into it at its end.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import psutil
 
 
 def measure_peak_megabytes() -> float:
-    """The most memory that this process has held so far, with what it shares with others; in 10⁶ bytes."""
-    if sys.platform == "linux":  # `getrusage` begins with what the process held that started this one
+    """Return the peak resident memory of this process so far, shared memory included, in 10⁶ bytes."""
+    if sys.platform == "linux":  # `getrusage` would begin with the peak of the process that forked this one
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return 1024 * int(status.partition("VmHWM:")[2].split()[0]) / 1e6
     if sys.platform == "win32":
@@ -26,11 +26,15 @@ def measure_peak_megabytes() -> float:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (peak if sys.platform == "darwin" else 1024 * peak) / 1e6  # in bytes there, in kilobytes elsewhere
+    return (peak if sys.platform == "darwin" else 1024 * peak) / 1e6  # bytes on macOS, kilobytes elsewhere
 
 
 def main() -> int:
-    """Do what the words say, and write the peak."""
+    """Run ftlab's command line with the remaining arguments, and write the peak.
+
+    Returns:
+        The exit status of the command.
+    """
     from ftlab.cli import main as cli_main
 
     output_folder, *arguments = sys.argv[1:]

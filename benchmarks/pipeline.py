@@ -1,10 +1,10 @@
-"""How near the way from files to features, and to predictions, comes to what the cores allow.
+"""How close feature extraction, and prediction, from files come to the limit that the CPU cores set.
 
     python -m benchmarks.pipeline FOLDER --backbone mobilenet_v2 --rounds 5
 
-The limit is 1 / (decoding + engine), each measured alone on all cores: seconds a picture of decoding and scaling in
-as many threads as there are cores, and of the fastest engine there is, over batches of one to eight pictures. Each
-round runs all of them in turn; the figures are medians of the rounds' ratios.
+The limit is 1 / (decoding + engine), each measured alone on all cores: seconds per image of decoding and resizing in as
+many threads as there are cores, and of the fastest engine, over batches of one to eight images. Each round runs all of
+them in turn; the results are medians of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.row import measure_seconds, report_at_least
 from ftlab.config import backbones
 from ftlab.core.machine import count_cpu_cores
-from ftlab.data.dataset import catalog
+from ftlab.data.dataset import scan
 from ftlab.data.images.decode import read_image
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
@@ -34,6 +34,7 @@ from ftlab.models.execution import engines, features
 from ftlab.models.execution.engines import Engine
 
 BATCH_SIZES = (1, 4, 8)
+"""Of the engine alone; the fastest counts."""
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(count_cpu_cores())
-    image_catalog = catalog.scan(options.folder, check=False)
+    image_catalog = scan.scan(options.folder, check=False)
     files = [image_catalog.image_path(item) for split in image_catalog.splits.values() for item in split]
     files = list(islice(cycle(files), options.pictures))
     spec = backbones.get_backbone_spec(options.backbone)
@@ -73,12 +74,14 @@ def main() -> None:
             "features": measure_seconds(partial(_compute_features, backbone_engine, preprocessing, files)),
             "predictions": measure_seconds(partial(_predict_images, model, prediction_engine, files)),
         }
-        if round_index:  # the first warms files and allocator
+        if round_index:  # the first round warms up file cache and allocator
             for name, duration in timings.items():
                 seconds_per_image.setdefault(name, []).append(duration / len(files))
+    # The limit is set by the batch size at which the engine is fastest.
     engine_seconds = [
         min(values) for values in zip(*(seconds_per_image[f"engine {size}"] for size in BATCH_SIZES), strict=True)
     ]
+    # Work that overlaps perfectly takes, on all cores together, the sum of both per image.
     limit_ratios = [
         (d + e) / f
         for d, e, f in zip(seconds_per_image["decoding"], engine_seconds, seconds_per_image["features"], strict=True)
@@ -97,22 +100,27 @@ def main() -> None:
 
 
 def _decode_image(preprocessing: Preprocessing, path: Path) -> Tensor:
+    """Return the preprocessed image, uint8 [3, S, S]."""
     return preprocess.resize_and_center_crop(read_image(path, min_side=preprocessing.min_side), preprocessing)
 
 
 def _decode_all(preprocessing: Preprocessing, paths: Sequence[Path]) -> None:
+    """Decode and preprocess all files in as many threads as there are cores."""
     with _create_pool() as pool:
-        for start in range(0, len(paths), 64):
+        for start in range(0, len(paths), 64):  # in pieces: decoded images are dropped, not collected
             list(pool.map(partial(_decode_image, preprocessing), paths[start : start + 64]))
 
 
 def _run_engine(engine: Engine, pixels: Tensor, image_count: int) -> None:
+    """Run the engine on as many images as there are files, a batch per thread at a time."""
     with _create_pool() as pool:
         for _ in pool.map(lambda _: engine(pixels), range(image_count // len(pixels))):
             pass
 
 
 def _compute_features(engine: Engine, preprocessing: Preprocessing, paths: Sequence[Path]) -> None:
+    """Compute the features of all files as a training does."""
+
     def decode_view(index: int) -> Tensor:
         return _decode_image(preprocessing, paths[index])[None]
 
@@ -122,11 +130,14 @@ def _compute_features(engine: Engine, preprocessing: Preprocessing, paths: Seque
 
 
 def _predict_images(model: Predictor, engine: Engine, paths: Sequence[Path]) -> None:
+    """Predict all files as `ftlab predict` does."""
     results = batch_predict.predict_logits(model, engine, paths)
     assert [len(model.rank_classes(vector, 5)) for vector in results.vectors[0]] == [5] * len(paths)
 
 
 def _create_pool() -> ThreadPoolExecutor:
+    """Return a pool with a thread for each core, in each of which torch runs single-threaded."""
+    # Without a team of threads in each, which would compete for the same cores.
     return ThreadPoolExecutor(count_cpu_cores(), initializer=torch.set_num_threads, initargs=(1,))
 
 

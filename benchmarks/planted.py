@@ -1,4 +1,4 @@
-"""Faults planted into a copy of a folder of pictures, to see whether the doctor finds them."""
+"""Faults planted into a copy of an image folder, to measure whether the data audit finds them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ftlab.data.images.decode import IMAGE_SUFFIXES
 
 @dataclass
 class PlantedFaults:
-    """What was planted, as paths relative to the folder.
+    """Planted faults, as paths relative to the folder.
 
     Attributes:
-        exact_copies, near_copies: of each copy, the original.
-        swapped_images: pictures that lie in a wrong class folder now.
-        blank_images: pictures of nothing.
+        exact_copies, near_copies: original of each copy.
+        swapped_images: images moved to a wrong class folder.
+        blank_images: images of a single color.
     """
 
     exact_copies: dict[str, str] = field(default_factory=dict)
@@ -40,8 +40,21 @@ def plant_faults(
     swapped_count: int = 10,
     blank_count: int = 5,
 ) -> PlantedFaults:
-    """Copy `source`, with `train/` and `val/`, to `folder`, and plant faults there: copies of training pictures go to
-    validation, training pictures change class, blank pictures go anywhere.
+    """Copy an image folder and plant faults in the copy.
+
+    Copies of training images go to validation, training images change class, blank images go anywhere.
+
+    Args:
+        source: folder with `train/` and `val/`.
+        folder: target of the copy.
+        seed: seed of the random choices.
+        exact_count: byte-identical copies.
+        near_count: scaled and re-encoded copies.
+        swapped_count: images with a wrong class.
+        blank_count: blank images.
+
+    Returns:
+        The planted faults.
     """
     shutil.copytree(source, folder)
     rng, faults = random.Random(seed), PlantedFaults()
@@ -49,8 +62,9 @@ def plant_faults(
     candidates = sorted(
         path
         for path in (folder / "train").rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stat().st_size > 3000
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stat().st_size > 3000  # tiny files may be blank themselves
     )
+    # Disjoint images for the kinds, so that each finding has one cause.
     selected = rng.sample(candidates, exact_count + near_count + swapped_count)
 
     def relative_name(path: Path) -> str:
@@ -77,14 +91,22 @@ def plant_faults(
 
 
 def reencode_image(source: Path, target: Path, *, scale: float, quality: int) -> None:
-    """The same picture, its sides `scale` times as long, as a JPEG of that quality."""
+    """Write an image scaled by `scale` as a JPEG.
+
+    Args:
+        source: file of the image.
+        target: file to write.
+        scale: factor on both sides.
+        quality: JPEG quality, 1 to 95.
+    """
     with Image.open(source) as image:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(target, "JPEG", quality=quality)
 
 
 def make_blank_jpeg(rng: random.Random) -> bytes:
-    """A JPEG of one colour, with the grain of a camera."""
+    """Return a JPEG of a single color, with the noise of a camera."""
+    # From none to visible noise, in levels of 255.
     noise = np.random.default_rng(rng.randrange(2**32)).normal(0, rng.choice((0, 1, 3)), (300, 400, 3))
     colour = [rng.randrange(256) for _ in range(3)]
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Programs in processes of their own: what their last line tells, how long they take."""
+"""Run Python programs in processes of their own: the result in their last line, and their duration."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_python(arguments: Sequence[str], **environment: str) -> tuple[dict[str, Any], float]:
-    """Run `python WORDS…` from the project's folder to its end.
+    """Run `python ARGUMENTS…` from the project's folder and wait for its end.
 
     Args:
-        environment: variables, beside those of this process.
+        arguments: arguments of the interpreter.
+        environment: variables in addition to those of this process.
 
     Returns:
-        the JSON of its last line, and the seconds of the whole process.
+        The JSON of its last line, and the seconds of the whole process.
 
     Raises:
-        RuntimeError: it failed; with the end of what it said.
+        RuntimeError: it failed; with the end of its standard error.
     """
     start = time.monotonic()
     completed = subprocess.run(
@@ -35,6 +36,7 @@ def run_python(arguments: Sequence[str], **environment: str) -> tuple[dict[str, 
         text=True,
     )
     seconds = time.monotonic() - start
+    # Not `check=True`: its error does not show what the process wrote.
     if completed.returncode:
         raise RuntimeError(f"python {' '.join(arguments)}: status {completed.returncode}\n{completed.stderr[-4000:]}")
     result: dict[str, Any] = json.loads(completed.stdout.splitlines()[-1])

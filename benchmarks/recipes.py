@@ -1,10 +1,10 @@
-"""Every recipe on real data, as whole processes: what was published, what comes out here, how long it takes.
+"""Every recipe on real data, as whole processes: the published result, the result here, and the time.
 
     FTLAB_TEST_DATA=folder python -m benchmarks.recipes [--only NAME …] [--seeds 3] [--write docs/recipes.md]
 
-The folder is the one of the tests: photographs of ants and bees and the weights of MobileNetV2. A recipe whose own
-pictures or weights are not there runs on what is, marked so: that shows that its path works, and reproduces nothing.
-Results are kept in a file (`--results`), so that recipes can run one by one; the table is made of all that are in it.
+The folder is that of the tests: photographs of ants and bees, and weights of MobileNetV2. A recipe whose own images or
+weights are not available runs on these, and is marked: that shows that its code path works, and reproduces nothing.
+Results are kept in a file (`--results`), so that recipes can run one by one; the table shows all that are in it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class RecipePlan:
     """How a recipe runs here.
 
     Attributes:
-        backbone: in the place of the recipe's; empty for its own.
-        layout: of the pictures of ants and bees: `val` as they are, `test` with a test part in the place of the
-            validation, `flat`.
-        max_images: at most so many a class and part, 0 for all.
-        pretrained: whether there are pretrained ones; else they are random.
-        epochs: in the place of the recipe's, 0 for its own.
-        is_comparable: whether the figure can be held against the published one.
-        note: what differs from what was published.
+        backbone: instead of the recipe's; empty for its own.
+        layout: folders of the images of ants and bees: `val` as they are, `test` with the validation split as a test
+            split, `flat` with class folders only.
+        max_images: per class and split, 0 for all.
+        pretrained: whether there are pretrained weights; else they are random.
+        epochs: instead of the recipe's, 0 for its own.
+        is_comparable: whether the result can be compared with the published one.
+        note: what differs from the publication.
     """
 
     backbone: str = ""
@@ -71,10 +71,11 @@ RECIPE_PLANS = {
     "quick": RecipePlan(is_comparable=True, note="on ants and bees"),
     "best": RecipePlan(is_comparable=True, note="on ants and bees"),
 }
+"""By name of the recipe."""
 
 
 def main() -> None:
-    """Run what is asked for, and print the table of all results."""
+    """Run the selected recipes, and print the table of all results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=RECIPE_PLANS, default=list(RECIPE_PLANS))
     parser.add_argument("--seeds", type=int, default=3)
@@ -83,9 +84,11 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="page whose table is replaced")
     options = parser.parse_args()
     for name in [] if options.table else options.only:
+        # One seed shows that a path works; more are for results to be compared.
         for seed in range(options.seeds if RECIPE_PLANS[name].is_comparable else 1):
             result = run_recipe(name, seed)
             print(json.dumps(result), flush=True)
+            # Appended at once: an aborted series keeps its results.
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
     markdown = render_table([json.loads(line) for line in options.results.read_text(encoding="utf-8").splitlines()])
@@ -97,7 +100,12 @@ def main() -> None:
 
 
 def run_recipe(name: str, seed: int) -> dict[str, Any]:
-    """One training in a process of its own; its figures and seconds from start to end."""
+    """Return the results of one training in a process of its own, with its seconds from start to end.
+
+    Args:
+        name: name of the recipe.
+        seed: the run's seed.
+    """
     plan, data_home = RECIPE_PLANS[name], Path(os.environ["FTLAB_TEST_DATA"]).absolute()
     with tempfile.TemporaryDirectory() as scratch:
         image_folder = _lay_out_images(data_home / "data" / "hymenoptera", Path(scratch) / "pictures", plan)
@@ -114,12 +122,14 @@ def run_recipe(name: str, seed: int) -> dict[str, Any]:
 
 
 _RANDOM_WEIGHTS_CODE = "loop.train = functools.partial(loop.train, pretrained=False)"
+"""Replaces `train` in the child process: the command has no flag for random weights in all modes."""
 
 
 def _read_scores(run_folder: Path) -> dict[str, Any]:
-    """What the run's events tell."""
+    """Return accuracies and epochs from a run's events."""
     events = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     epochs = [event for event in events if event["event"] == "epoch"]
+    # The last epoch that was best when it ended.
     best = max(epochs, key=lambda event: (event["best"], event["epoch"]))
     return {
         "untrained": epochs[0]["val_accuracy"],
@@ -131,7 +141,16 @@ def _read_scores(run_folder: Path) -> dict[str, Any]:
 
 
 def _lay_out_images(source: Path, target: Path, plan: RecipePlan) -> Path:
-    """The pictures as a plan wants them; as they are where it wants all of them so."""
+    """Copy the images as a plan wants them.
+
+    Args:
+        source: folder of ants and bees.
+        target: folder to copy to.
+        plan: layout and number of images.
+
+    Returns:
+        The folder to train on: `source` itself if the plan wants all images as they are.
+    """
     if plan.layout == "val" and not plan.max_images:
         return source
     split_names = {"train": "train", "val": {"test": "test"}.get(plan.layout, "val")}
@@ -146,14 +165,16 @@ def _lay_out_images(source: Path, target: Path, plan: RecipePlan) -> Path:
 
 
 def render_table(results: list[dict[str, Any]]) -> str:
-    """Markdown: a line a recipe, medians over the seeds."""
+    """Return a Markdown table, a row per recipe, with medians over the seeds."""
     lines = [
-        f"Measured on {_describe_machine()}; whole process with its start; medians, in brackets the least and the most.",
+        f"Measured on {_describe_machine()}; whole process with its start; "
+        "medians, in brackets the least and the most.",
         "",
         "| recipe | published | ours, best validation | seeds | epochs | time | |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, plan in RECIPE_PLANS.items():
+        # A repeated run replaces the earlier one of the same seed.
         seed_results = {result["seed"]: result for result in results if result["recipe"] == name}
         if not seed_results:
             continue
@@ -172,6 +193,7 @@ def render_table(results: list[dict[str, Any]]) -> str:
 
 
 def _describe_machine() -> str:
+    """Return cores, GPU and versions of this machine."""
     gpu_name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no graphics card"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     return f"{os.cpu_count()} cores ({platform.machine()}), {gpu_name}, {versions}"

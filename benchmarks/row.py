@@ -1,4 +1,4 @@
-"""A line of the table of benchmarks: each program prints its own as JSON, `python -m benchmarks` collects them."""
+"""A row of the benchmark table: each program prints its own as JSON, `python -m benchmarks` collects them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measurement:
-    """One figure.
+    """One measured value.
 
     Attributes:
-        what: was measured, against what, on what.
-        figure: measured; None where it could not be measured here.
-        wanted: the bound of the figure that was set for it; None where none was.
-        most: whether the bound is the largest value that is good, else it is the smallest.
-        unit: of both: `×`, `s`, `MB` …
-        seen: what the figure was made of: medians, counts; or why there is none.
+        what: what was measured, against what, on what.
+        figure: the value; None if it could not be measured here.
+        wanted: its bound; None for no bound.
+        most: whether the bound is the largest acceptable value, else the smallest.
+        unit: unit of both: `×`, `s`, `MB` …
+        seen: what the value was made of: medians, counts; or why there is none.
     """
 
     what: str
@@ -31,44 +31,62 @@ class Measurement:
 
     @property
     def is_within_bound(self) -> bool:
-        """Whether it keeps to its bound. What was not measured, or has no bound, falls short of nothing."""
+        """Whether the value keeps to its bound; true if there is no value or no bound."""
         if self.figure is None or self.wanted is None:
             return True
         return self.figure <= self.wanted if self.most else self.figure >= self.wanted
 
     @property
     def markdown(self) -> str:
-        """A line of the table."""
+        """A row of a Markdown table."""
         bound = "–" if self.wanted is None else f"{'≤' if self.most else '≥'} {self.wanted:g} {self.unit}"
         figure = "not measured" if self.figure is None else f"**{self.figure:.3g} {self.unit}**"
         return f"| {self.what} | {bound} | {figure}{'' if self.is_within_bound else ' ✗'} | {self.seen} |"
 
 
 def report_at_least(name: str, figure: float | None, bound: float | None, unit: str, details: str) -> None:
-    """Print a figure that had better be large."""
+    """Print a value for which larger is better.
+
+    Args:
+        name: what was measured.
+        figure: the value; None if it could not be measured here.
+        bound: the smallest acceptable value; None for no bound.
+        unit: unit of both.
+        details: what the value was made of, or why there is none.
+    """
     _print_measurement(Measurement(name, figure, bound, False, unit, details))
 
 
 def report_at_most(name: str, figure: float | None, bound: float | None, unit: str, details: str) -> None:
-    """Print a figure that had better be small."""
+    """Print a value for which smaller is better.
+
+    Args:
+        name: what was measured.
+        figure: the value; None if it could not be measured here.
+        bound: the largest acceptable value; None for no bound.
+        unit: unit of both.
+        details: what the value was made of, or why there is none.
+    """
     _print_measurement(Measurement(name, figure, bound, True, unit, details))
 
 
 def parse_measurement(line: str) -> Measurement | None:
-    """The row that a program has printed; None where the line is another."""
+    """Return the row that a program printed; None for any other line."""
     try:
         data: Any = json.loads(line)
         return Measurement(**data["row"])
+    # Not JSON, not an object, or not a row of this version.
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def measure_seconds(work: Callable[[], None]) -> float:
-    """That a piece of work takes."""
+    """Return the wall-clock seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def _print_measurement(measurement: Measurement) -> None:
+    """Print a row as a line of JSON."""
     print(json.dumps({"row": asdict(measurement)}, ensure_ascii=False), flush=True)

@@ -1,9 +1,9 @@
-"""How long a person waits for a beginning: the command line, the page, the first point of a training.
+"""Start-up times: the command line, the page, the first point of a training's curves.
 
     python -m benchmarks.startup FOLDER --rounds 5
 
-Whole processes, medians. The page is ready when it answers; the first point is the first line of a step or an epoch
-that a training of FOLDER (default backbone, frozen, nothing kept) has written: the page draws it at its next look,
+Whole processes, medians. The page is ready when it answers; the first point is the first event of a step or an epoch
+that a training on FOLDER (default backbone, frozen, empty caches) has written: the page draws it at its next update,
 within a second.
 """
 
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.row import report_at_most
@@ -37,9 +38,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scratch_folder = Path(scratch)
+        # The command that lists runs gets some to list.
         for _ in range(20):
             run_store.create_run(scratch_folder / "runs", TrainConfig(sample="shapes"))
-        measures = {
+        measures: dict[str, tuple[float, Callable[[], float]]] = {
             "`python -m ftlab --help`": (0.4, lambda: _time_command(["--help"])),
             "`python -m ftlab runs`, 20 runs": (
                 0.4,
@@ -58,14 +60,24 @@ def main() -> None:
 
 
 def _time_command(arguments: list[str]) -> float:
+    """Return the seconds of an ftlab command."""
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "ftlab", *arguments], cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, check=True)
     return time.monotonic() - start
 
 
 def _time_page(scratch_folder: Path) -> float:
+    """Return the seconds until the page answers.
+
+    Args:
+        scratch_folder: parent of the runs and of ftlab's home folder.
+
+    Raises:
+        TimeoutError: it does not.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
+        # A free port; the server needs its number in advance.
         port = probe.getsockname()[1]
     command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--runs", str(scratch_folder / "runs")]
     start = time.monotonic()
@@ -84,6 +96,15 @@ def _time_page(scratch_folder: Path) -> float:
 
 
 def _time_first_point(scratch_folder: Path, folder: Path) -> float:
+    """Return the seconds until a training has written its first point.
+
+    Args:
+        scratch_folder: parent of the run's folder.
+        folder: folder of images.
+
+    Raises:
+        TimeoutError: it does not.
+    """
     with tempfile.TemporaryDirectory(dir=scratch_folder) as run_folder:
         arguments = ["train", "--data", str(folder.absolute()), "--mode", "frozen", "--runs", f"{run_folder}/runs"]
         start = time.monotonic()
@@ -95,15 +116,17 @@ def _time_first_point(scratch_folder: Path, folder: Path) -> float:
                     time.sleep(0.02)
                 raise TimeoutError
             finally:
-                process.wait()
+                process.wait()  # the training must not run into the next measurement
 
 
 def _start_process(command: list[str], home: Path) -> subprocess.Popen[bytes]:
+    """Return a started process with an ftlab home of its own."""
     env, devnull = {**os.environ, "FTLAB_HOME": str(home)}, subprocess.DEVNULL
     return subprocess.Popen(command, cwd=PROJECT_ROOT, env=env, stdout=devnull, stderr=devnull)
 
 
 def _has_points(run: Run) -> bool:
+    """Return whether a run has written an event of a step or an epoch."""
     metrics_path = run.path / "metrics.jsonl"
     return metrics_path.is_file() and any(
         marker in metrics_path.read_text(encoding="utf-8") for marker in ('"event": "step"', '"event": "epoch"')

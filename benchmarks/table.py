@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md: one for each state of the machine in which something was measured."""
+"""Tables of docs/benchmarks.md: one for each state of the machine in which something was measured."""
 
 from __future__ import annotations
 
@@ -18,33 +18,36 @@ _PACKAGES = ("torch", "onnxruntime", "pillow", "gradio")
 
 
 def describe_machine() -> str:
-    """The day, this machine, what is installed on it, and how busy it was in the quarter of an hour before."""
+    """Return a line with the date, this machine, its packages, and its load average over the last 15 minutes."""
     system = f"{platform.system()} {platform.machine()}, {count_cpu_cores()} cores, Python {platform.python_version()}"
     packages = ", ".join(f"{name} {package_version}" for name in _PACKAGES if (package_version := _find_version(name)))
     parts = [time.strftime("%Y-%m-%d"), system, packages]
     if hasattr(os, "getloadavg"):
+        # A whole number, so that rows measured under a similar load share a table.
         parts.append(f"load before under {math.floor(os.getloadavg()[2]) + 1}")
     return "; ".join(parts)
 
 
 def render_table(machine_info: str, rows: Sequence[Measurement]) -> str:
-    """A table of its own, below the line that tells the machine."""
+    """Return a Markdown table below the line that describes the machine."""
     return _format_table(machine_info, [row.markdown for row in rows])
 
 
 def update_page(page: str, machine_info: str, rows: Sequence[Measurement], *, replace_all: bool) -> str:
-    """The page with these rows in it.
+    """Return the page with these rows in it.
 
     Args:
-        page: with what was measured before between `BEGIN_MARKER` and `END_MARKER`.
-        machine_info: that measured them, as `machine_info()` tells it.
-        replace_all: they are all there are, and what stood there goes. Else each takes the place of the one that measures the
-            same, below the line of its own machine, and all others stay as they are.
+        page: text with the earlier tables between `BEGIN_MARKER` and `END_MARKER`.
+        machine_info: what `describe_machine` returned before the rows were measured.
+        rows: measured rows.
+        replace_all: drop all earlier rows. Otherwise each row replaces the earlier one of the same name, in the table
+            of its own machine, and all others stay.
     """
     prefix, _, remainder = page.partition(BEGIN_MARKER)
     old_tables, _, suffix = remainder.partition(END_MARKER)
     tables = {} if replace_all else _parse_tables(old_tables)
     row_names = {_parse_row_name(row.markdown) for row in rows}
+    # The table of this machine comes last; its rows keep their order.
     own_lines = tables.pop(machine_info, [])
     kept_tables = {
         table_name: [line for line in lines if _parse_row_name(line) not in row_names]
@@ -60,7 +63,7 @@ def update_page(page: str, machine_info: str, rows: Sequence[Measurement], *, re
 
 
 def _parse_tables(text: str) -> dict[str, list[str]]:
-    """The lines of the tables, by machine."""
+    """Return the rows of the tables by the line that describes the machine."""
     tables: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in text.splitlines():
@@ -72,15 +75,18 @@ def _parse_tables(text: str) -> dict[str, list[str]]:
 
 
 def _format_table(machine_info: str, lines: Sequence[str]) -> str:
+    """Return a Markdown table of rendered rows."""
     return "\n".join([machine_info, "", _TABLE_HEADER, *lines])
 
 
 def _parse_row_name(line: str) -> str:
+    """Return the first cell of a row."""
     return line.split("|")[1].strip()
 
 
 def _find_version(package: str) -> str | None:
+    """Return the version of an installed package, else None."""
     try:
         return version(package)
-    except PackageNotFoundError:  # a machine for the engine alone has no page
+    except PackageNotFoundError:  # a machine that only trains may have no gradio
         return None

@@ -1,4 +1,4 @@
-"""`python -m ftlab`, and the command `ftlab`."""
+"""Entry point of `python -m ftlab` and of the command `ftlab`."""
 
 import sys
 
@@ -6,9 +6,14 @@ from ftlab.core import lazy_import
 
 
 def main() -> int:
-    """Run one command; its exit status."""
+    """Run one command.
+
+    Returns:
+        Its exit status.
+    """
     set_exit_status = lazy_import.exit_without_teardown()
-    # After that: what it registers to run at the end must run before the end.
+    # Only now import the commands: atexit handlers run in reverse order, so those that this import registers run before
+    # the handler above ends the process.
     status: int = lazy_import.import_module("ftlab.cli.main").main()
     set_exit_status(status)
     return status

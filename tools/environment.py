@@ -1,10 +1,10 @@
-"""What the Makefile needs on every system: a virtual environment with the right packages, and a clean-up.
+"""Create the virtual environment with the right packages, and clean up: what the Makefile needs on every system.
 
-    python tools/environment.py install .venv app     what the app needs
-    python tools/environment.py install .venv test    what the tests need too
+    python tools/environment.py install .venv app     packages of the app
+    python tools/environment.py install .venv test    packages of the tests as well
     python tools/environment.py clean                 remove caches
 
-Runs before anything is installed, and on a Python that may be too old: standard library only.
+Runs before anything is installed, and possibly on a Python that is too old: standard library only.
 """
 
 import os
@@ -16,27 +16,36 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = {"app": "requirements.txt", "test": "requirements-dev.txt"}
 OLDEST = (3, 11)
+"""Oldest version of Python that ftlab runs on."""
 
 if sys.version_info < OLDEST:
-    found = f"{sys.executable} is {sys.version.split()[0]}"
-    sys.exit(f"ftlab needs Python 3.11 or newer; {found}. Install a newer one, or name it: make app PYTHON=python3.12")
+    # At the top, before anything below needs a newer Python.
+    current_python = f"{sys.executable} is {sys.version.split()[0]}"
+    sys.exit(
+        f"ftlab needs Python 3.11 or newer; {current_python}. "
+        "Install a newer one, or name it: make app PYTHON=python3.12"
+    )
 
 
 def install(venv: Path, what: str) -> None:
-    """Make the virtual environment if it is missing or broken, install into it, and leave the stamp that make reads.
+    """Install the requirements into a virtual environment, and write the stamp files that make reads.
+
+    The environment is created if it is missing or broken.
 
     Args:
-        venv: its folder; an environment that is there and new enough is used as it is.
+        venv: its folder; an environment with a Python that is new enough is used as it is.
         what: `app` or `test`.
     """
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not _works(python):
+        # `venv --clear` below deletes the content of the folder.
         if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
             sys.exit(f"ftlab: {venv} holds other things than a virtual environment. Name another folder.")
         _say(f"Making a virtual environment in {venv} with Python {sys.version.split()[0]}")
         _run(sys.executable, "-m", "venv", "--clear", str(venv))
     _say(f"Installing {REQUIREMENTS[what]} (torch is large: the first time takes a few minutes)")
     _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS[what])
+    # Only after a complete installation: make repeats a target without its stamp.
     for stamp in {"app": [".app"], "test": [".app", ".test"]}[what]:
         (venv / stamp).touch()
 
@@ -46,11 +55,12 @@ def clean() -> None:
     for name in (".mypy_cache", ".pytest_cache", ".ruff_cache", ".gradio", "build", "dist", "test-screenshots"):
         shutil.rmtree(ROOT / name, ignore_errors=True)
     for folder in ("ftlab", "tests", "tools", "benchmarks"):
-        for cache in list((ROOT / folder).rglob("__pycache__")):
+        for cache in list((ROOT / folder).rglob("__pycache__")):  # a list, because the tree changes meanwhile
             shutil.rmtree(cache, ignore_errors=True)
 
 
 def _works(python: Path) -> bool:
+    """Return whether a virtual environment's interpreter starts, is new enough and has pip."""
     probe = f"import pip, sys; sys.exit(sys.version_info < {OLDEST})"
     try:
         return subprocess.run([str(python), "-c", probe], stderr=subprocess.DEVNULL).returncode == 0
@@ -59,17 +69,19 @@ def _works(python: Path) -> bool:
 
 
 def _run(*words: str) -> None:
+    """Run a command in the repository's root; exit if it fails."""
     status = subprocess.run(words, cwd=ROOT).returncode
     if status:
         sys.exit(f"ftlab: this failed: {' '.join(words)}")
 
 
 def _say(text: str) -> None:
+    """Print a line with the name of the program, flushed before a subprocess writes."""
     print(f"ftlab: {text}", flush=True)
 
 
 def main(words: list[str]) -> None:
-    """Do what the command line asks."""
+    """Run the command of the command line; print the usage if there is none of that name."""
     if words[:1] == ["install"] and len(words) == 3 and words[2] in REQUIREMENTS:
         install(Path(words[1]).absolute(), words[2])
     elif words == ["clean"]:

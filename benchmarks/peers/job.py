@@ -1,6 +1,6 @@
-"""What all peers share: the words of their command line, the network of a job, its accuracy, and the last line.
+"""Shared by all peers: command line arguments, the network, its accuracy, and the result line.
 
-None of it knows ftlab, which would change how torch's threads wait.
+Nothing here imports ftlab, which would change how torch's threads wait.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ from torch import Tensor, nn
 from torchvision import models
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pictures, of values in [0, 1]."""
+"""Channel mean and standard deviation of ImageNet, of pixels in [0, 1]."""
 
 
 def create_parser(description: str | None, *, batch_size: int, workers: int) -> argparse.ArgumentParser:
-    """What every peer can be asked for, each with its own defaults."""
+    """Return the parser of the arguments that all peers have.
+
+    Args:
+        description: description of the program.
+        batch_size: default.
+        workers: default number of decoding processes.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="with train/ and val/")
     parser.add_argument("--backbone", default="mobilenet_v2", help="by its name in torchvision")
@@ -35,56 +41,66 @@ def create_parser(description: str | None, *, batch_size: int, workers: int) -> 
 
 
 def count_cores() -> int:
-    """The processor's cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def select_device() -> torch.device:
-    """A card, where there is one."""
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def compute_resize_side(side: int) -> int:
-    """To which the shorter side of a picture is scaled before its middle is cut out: 256 pixels for 224."""
+    """Return the short side in pixels that images are resized to before the center crop: 256 for 224."""
     return side * 256 // 224
 
 
 def build_network(options: argparse.Namespace, class_count: int) -> nn.Module:
-    """The backbone with a new last linear layer, wherever that stands; all else rests where it is frozen."""
+    """Return the backbone with its last linear layer, wherever that is, replaced; all else frozen in frozen mode.
+
+    Args:
+        options: options with backbone, mode, and whether weights are random.
+        class_count: outputs.
+    """
     net: nn.Module = models.get_model(options.backbone, weights=None if options.random else "IMAGENET1K_V1")
     if options.mode == "frozen":
         net.requires_grad_(False)
+    # torchvision names it differently in each family: `fc`, `classifier.1`, `heads.head`.
     name, last_linear = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
     net.set_submodule(name, nn.Linear(last_linear.in_features, class_count))
     return net
 
 
 def list_trainable_parameters(net: nn.Module) -> list[nn.Parameter]:
-    """The parameters that do not rest."""
+    """Return the parameters that are not frozen."""
     return [parameter for parameter in net.parameters() if parameter.requires_grad]
 
 
 def compute_accuracy(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The share of pictures that a network in evaluation names rightly; waits for the device once, at the end.
+    """Return the accuracy of a network in evaluation mode; waits for the device once, at the end.
 
     Args:
-        batches: pictures [B, 3, H, W] and labels [B], on the network's device.
+        net: the network.
+        batches: images [B, 3, H, W] and labels [B], on the network's device.
     """
     net.eval()
+    # Correct predictions stay on the device until the end: reading each would wait for the GPU after every batch.
     counts = [((net(images).argmax(1) == labels).sum(), len(labels)) for images, labels in batches]
     return int(sum(correct for correct, _ in counts)) / sum(total for _, total in counts)
 
 
 def run_training(epoch_count: int, start_time: float, train_epoch: Callable[[], float]) -> None:
-    """Train, and print what came of it: a line of JSON with the best accuracy and the seconds.
+    """Train, and print a line of JSON with the best accuracy and the seconds.
 
     Args:
-        start_time: when the job did, by `time.monotonic`.
-        train_epoch: trains once through, and gives the validation's accuracy.
+        epoch_count: epochs to train for.
+        start_time: when the job started, by `time.monotonic`.
+        train_epoch: trains for an epoch and returns the validation accuracy.
     """
     best, seconds = 0.0, []
     for _ in range(epoch_count):
         epoch_start = time.monotonic()
+        # As in the tutorial: the best epoch counts.
         best = max(best, train_epoch())
         seconds.append(time.monotonic() - epoch_start)
     print(json.dumps({"best": best, "seconds": time.monotonic() - start_time, "epoch_seconds": seconds}))

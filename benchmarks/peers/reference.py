@@ -1,16 +1,16 @@
-"""A loop after the reference recipes of torchvision for classification; with `--tuned`, a well-tuned DataLoader loop.
+"""A loop after torchvision's reference recipes for classification; with `--tuned`, a well-tuned DataLoader loop.
 
     python -m benchmarks.peers.reference FOLDER --mode full --epochs 10
     python -m benchmarks.peers.reference FOLDER --mode full --epochs 10 --tuned --compile
 
 The recipe (https://docs.pytorch.org/vision/stable/training_references.html): random crops and flips by transforms v2,
-SGD with momentum 0.9 and weight decay 1e-4, labels smoothed by 0.1, the rate warmed up, then along a cosine; erasing
-and an average of the weights where asked for. The rate is 0.5 for 1,024 pictures, and scaled with the batch. Workers
-persist; on a card they pin what they give, and the network works in channels_last and bfloat16.
+SGD with momentum 0.9 and weight decay 1e-4, label smoothing of 0.1, linear warm-up, then a cosine schedule; random
+erasing and an EMA of the weights on request. The learning rate is 0.5 for 1,024 images and scales with the batch size.
+Workers persist; on a GPU they pin their batches, and the network runs in channels_last and bfloat16.
 
-Tuned is what an engineer makes of it: pictures go to the device as bytes and are normalised there, channels_last
-everywhere, a fused optimizer, batches of four times the size for the validation, under inference_mode; compiled where
-asked for. The mathematics of the steps are the same. A line of JSON at the end, as of every peer.
+Tuned is what an engineer makes of it: images go to the device as uint8 and are normalized there, channels_last
+everywhere, a fused optimizer, validation batches of four times the size, under inference_mode; compiled on request. The
+mathematics of the steps are the same. Prints a line of JSON at the end, as every peer.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from torchvision.transforms import v2
 from benchmarks.peers import job
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, and print what came of it."""
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = job.create_parser(__doc__, batch_size=32, workers=job.count_cores())
     parser.add_argument("--rate", type=float, help="the highest (default: 0.5 × batch size / 1024)")
     parser.add_argument("--weight-decay", type=float, default=1e-4)
@@ -44,20 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--tuned", action="store_true", help="a well-tuned DataLoader loop")
     parser.add_argument("--compile", action="store_true", help="compile the network")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and print the result."""
+    options = _parse_options(arguments)
     start = time.monotonic()
     torch.manual_seed(0)
     device = job.select_device()
     use_cuda = device.type == "cuda"
     if use_cuda:
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = True  # image sizes are fixed
     memory_format = torch.channels_last if use_cuda or options.tuned else torch.contiguous_format
-    loaders = {split: _build_loader(options, split, use_cuda) for split in ("train", "val")}
+    loaders = {split: _build_loader(options, split, pin_memory=use_cuda) for split in ("train", "val")}
     net = job.build_network(options, len(loaders["train"].dataset.classes))  # type: ignore[attr-defined]
     net.to(device, memory_format=memory_format)  # type: ignore[call-overload]
-    ema_model = (
-        AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True) if options.ema else None
-    )
+    ema_average = get_ema_multi_avg_fn(options.ema)
+    ema_model = AveragedModel(net, multi_avg_fn=ema_average, use_buffers=True) if options.ema else None
     if options.compile:
         net.compile()
     optimizer = torch.optim.SGD(
@@ -66,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     scheduler = _build_scheduler(optimizer, options, len(loaders["train"]))
     criterion = nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
+    # In levels of uint8, for images that arrive as such.
     mean, std = (
         255 * torch.tensor(statistic, device=device).view(3, 1, 1)
         for statistic in (job.IMAGENET_MEAN, job.IMAGENET_STD)
@@ -94,20 +99,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     job.run_training(options.epochs, start, train_epoch)
 
 
-def _build_loader(options: argparse.Namespace, split: str, pin_memory: bool) -> DataLoader[Any]:
+def _build_loader(options: argparse.Namespace, split: str, *, pin_memory: bool) -> DataLoader[Any]:
+    """Return the data loader of a split."""
     is_training = split == "train"
+    # DataLoader refuses these options without workers.
     worker_options: dict[str, Any] = {"persistent_workers": True} if options.workers else {}
     if options.workers and options.tuned:
         worker_options["prefetch_factor"] = 4
     return DataLoader(
-        datasets.ImageFolder(str(options.folder / split), _build_transform(options, is_training)),
+        datasets.ImageFolder(str(options.folder / split), _build_transform(options, is_training=is_training)),
         batch_size=options.batch_size * (1 if is_training or not options.tuned else 4),
         shuffle=is_training, num_workers=options.workers, pin_memory=pin_memory, **worker_options,
     )  # fmt: skip
 
 
-def _build_transform(options: argparse.Namespace, is_training: bool) -> v2.Compose:
-    """A picture's way to a tensor [3, side, side]: normalised float32, or uint8 where the device normalises."""
+def _build_transform(options: argparse.Namespace, *, is_training: bool) -> v2.Compose:
+    """Return the transform from an image to [3, S, S]: normalized float32, or uint8 if the device normalizes."""
     side = options.side
     augmentations = [v2.RandomResizedCrop(side, antialias=True), v2.RandomHorizontalFlip()]
     transforms: list[nn.Module] = (
@@ -126,8 +133,15 @@ def _build_transform(options: argparse.Namespace, is_training: bool) -> v2.Compo
 def _build_scheduler(
     optimizer: torch.optim.Optimizer, options: argparse.Namespace, steps_per_epoch: int
 ) -> LRScheduler:
-    """From a hundredth of the rate up in a line, then down to none along a cosine; in steps, not epochs."""
+    """Return a schedule per step: linear warm-up from a hundredth of the rate, then a cosine down to 0.
+
+    Args:
+        optimizer: optimizer whose learning rate is scheduled.
+        options: options with the numbers of epochs.
+        steps_per_epoch: optimizer steps of an epoch.
+    """
     total_steps = options.epochs * steps_per_epoch
+    # The recipe warms up for 5 epochs of 90 or more; a short run must not consist of warm-up.
     warmup_steps = max(1, min(options.warmup * steps_per_epoch, total_steps // 5))
     schedulers = [
         LinearLR(optimizer, 0.01, total_iters=warmup_steps),

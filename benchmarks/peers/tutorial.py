@@ -1,7 +1,8 @@
-"""The loop of PyTorch's transfer-learning tutorial, for any backbone of torchvision.
+"""The loop of PyTorch's transfer learning tutorial, for any backbone of torchvision.
 
-Pictures are decoded, cropped and flipped anew every epoch by four worker processes in batches of 4; SGD with momentum
-0.9, the rate a tenth every seven epochs; the best epoch by validation is what counts. A line of JSON at the end.
+Images are decoded, cropped and flipped anew every epoch by four worker processes, in batches of 4; SGD with momentum
+0.9, the learning rate divided by ten every seven epochs; the best epoch by validation counts. Prints a line of JSON at
+the end.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from benchmarks.peers import job
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, and print what came of it."""
+    """Train and print the result."""
     options = job.create_parser(__doc__, batch_size=4, workers=4).parse_args(arguments)
     start = time.monotonic()
     torch.manual_seed(0)
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     loaders = {
         split: DataLoader(
             datasets.ImageFolder(str(options.folder / split), _build_transform(split, options.side)),
+            # The tutorial shuffles the validation split too.
             batch_size=options.batch_size, shuffle=True, num_workers=options.workers,
         )
         for split in ("train", "val")
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _build_transform(split: str, side: int) -> T.Compose:
+    """Return the transform of a split: image to normalized float32 [3, S, S]."""
     augmentations = [T.RandomResizedCrop(side), T.RandomHorizontalFlip()]
     geometry = augmentations if split == "train" else [T.Resize(job.compute_resize_side(side)), T.CenterCrop(side)]
     return T.Compose([*geometry, T.ToTensor(), T.Normalize(job.IMAGENET_MEAN, job.IMAGENET_STD)])

@@ -1,14 +1,13 @@
-"""One look at each picture of a data set: what it holds to the byte, how sharp it is, and what the backbone sees in it.
+"""One pass over the images of a data set: content hashes, sharpness, thumbnails and the backbone's features.
 
-Everything that the doctor's findings rest on is measured here, once a file: what is known of a file that has not
-changed since is kept in `FTLAB_HOME` and not measured again.
+Everything the audit's findings are based on is measured here, once per file: the measurements of unchanged files are
+cached in `FTLAB_HOME` and not repeated.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,23 +34,24 @@ from ftlab.models.execution import engines, features
 from ftlab.models.execution.features import Features
 
 CACHE_VERSION = 1
-"""Of what is measured: what another one kept is measured anew."""
+"""Version of the measurements; those cached by another version are repeated."""
 THUMBNAIL_SIDE_PIXELS = 32
-"""Pixels a side of the small picture that is kept of each."""
+"""Side of a thumbnail in pixels."""
 _BLUR_KERNEL_PIXELS = 9
-"""Pixels over which `blur` averages, as in the paper."""
+"""Length in pixels of the averaging filter of `measure_blur`, as in the paper."""
 
 
 @dataclass(frozen=True)
 class FileMeasurement:
-    """What is known of one file.
+    """Measurements of one file.
 
     Attributes:
-        size_bytes, mtime_ns: bytes and time of the last change in ns: the file is the same as long as these are.
+        size_bytes, mtime_ns: size in bytes and time of the last change in ns; a file counts as unchanged while both
+            are.
         file_sha256: SHA-256 of the file, hex.
-        pixels_sha256: SHA-256 of the decoded picture and its shape, hex.
-        width, height: of the upright picture, in pixels.
-        blur: see `blur`, in [0, 1].
+        pixels_sha256: SHA-256 of the decoded image and its shape, hex.
+        width, height: of the upright image, in pixels.
+        blur: see `measure_blur`, in [0, 1].
     """
 
     size_bytes: int
@@ -65,14 +65,14 @@ class FileMeasurement:
 
 @dataclass(frozen=True)
 class DatasetMeasurements:
-    """What was found, N pictures in the order of `split_items`.
+    """Measurements of the N images that could be read, in the order of `split_items`.
 
     Attributes:
-        split_items: (split, item) of each picture that could be read.
-        file_measurements: of each.
-        thumbnails: uint8 [N, 32, 32, 3], each whole picture averaged down.
-        embeddings: float16 [N, D], what the backbone saw.
-        unreadable_paths: paths that could not be read.
+        split_items: (split, item) of each image.
+        file_measurements: of each image.
+        thumbnails: uint8 [N, 32, 32, 3] RGB, each complete image resized by area averaging.
+        embeddings: float16 [N, D], the backbone's features.
+        unreadable_paths: paths of the images that could not be read.
     """
 
     split_items: list[tuple[str, ImageItem]]
@@ -82,24 +82,31 @@ class DatasetMeasurements:
     unreadable_paths: list[str]
 
 
+MeasuredEntries = dict[int, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]]
+"""Measurements of a file, thumbnail and embedding, by the position of the image."""
+
+
 def measure_images(
     catalog: Catalog, split_items: Sequence[tuple[str, ImageItem]], backbone_name: str, cache_path: Path
 ) -> Iterator[int | DatasetMeasurements]:
-    """Look at pictures: how many are known so far, at last what was found.
+    """Measure images, with those of unchanged files from the cache.
+
+    If the backbone's weights are neither on this machine nor downloadable, `WeightsError` propagates.
 
     Args:
-        catalog: of the pictures.
-        split_items: split and item of those to look at.
-        backbone_name: whose features are taken; it needs its pretrained weights.
-        cache_path: file that holds what was measured before, and will hold what is known then.
+        catalog: the data set.
+        split_items: split and item of each image to measure.
+        backbone_name: backbone whose features are computed, with its pretrained weights.
+        cache_path: file of earlier measurements; updated at the end.
 
-    Raises:
-        WeightsError: the backbone's weights are neither here nor to be had.
+    Yields:
+        The number of images measured so far, and finally the measurements.
     """
     spec = backbones.get_backbone_spec(backbone_name)
     cached_entries = _load_cache(cache_path, spec)
+    # Read before decoding: a file that changes in between is measured again next time.
     file_states = [_read_file_state(catalog.image_path(item)) for _, item in split_items]
-    entries: dict[int, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]] = {}
+    entries: MeasuredEntries = {}
     for index, (_, item) in enumerate(split_items):
         entry = cached_entries.get(item.path)
         if entry and (entry[0].size_bytes, entry[0].mtime_ns) == file_states[index]:
@@ -114,8 +121,27 @@ def measure_images(
                 entries |= {missing[position]: entry for position, entry in update.items()}
             else:
                 yield len(entries) + update
+    measurements = _assemble_measurements(split_items, entries, spec)
+    if missing:
+        _save_cache(cache_path, spec, measurements)
+    yield measurements
+
+
+def _assemble_measurements(
+    split_items: Sequence[tuple[str, ImageItem]], entries: MeasuredEntries, spec: BackboneSpec
+) -> DatasetMeasurements:
+    """Assemble the measurements of single images into those of the data set.
+
+    Args:
+        split_items: split and item of each image.
+        entries: measurements by position in `split_items`; those of unreadable images are missing.
+        spec: the backbone.
+
+    Returns:
+        The measurements, in the order of `split_items`.
+    """
     order = sorted(entries)
-    measurements = DatasetMeasurements(
+    return DatasetMeasurements(
         split_items=[split_items[index] for index in order],
         file_measurements=[entries[index][0] for index in order],
         thumbnails=np.stack([entries[index][1] for index in order])
@@ -124,19 +150,17 @@ def measure_images(
         embeddings=torch.stack([entries[index][2] for index in order]) if order else torch.empty(0, spec.width).half(),
         unreadable_paths=[item.path for index, (_, item) in enumerate(split_items) if index not in entries],
     )
-    if missing:
-        _save_cache(cache_path, spec, measurements)
-    yield measurements
 
 
 def measure_blur(gray: npt.NDArray[Any]) -> float:
-    """How blurred a picture, uint8 [H, W], is: 0 sharp, 1 without any fine detail, or of one tone.
+    """Return how blurred a grayscale image, uint8 [H, W], is: 0 for sharp, 1 for no fine detail or a single tone.
 
-    How much of the difference between neighbours is left when the picture is blurred once more: nearly all where it
-    was blurred before. It depends little on what the picture shows (Crété-Roffet et al., 2007, "The blur effect:
+    The measure is how much of the difference between neighboring pixels remains when the image is blurred once more:
+    nearly all, if it was blurred before. It depends little on the content (Crété-Roffet et al., 2007, "The blur effect:
     perception and estimation with a new no-reference perceptual blur metric", SPIE 6492, section 2).
     """
     image, max_blur = gray.astype(np.float32), 0.0
+    # The worse of both directions: motion blur affects only one.
     for axis, kernel_size in ((1, (_BLUR_KERNEL_PIXELS, 1)), (0, (1, _BLUR_KERNEL_PIXELS))):
         differences = np.abs(np.diff(image, axis=axis))
         blurred_differences = np.abs(np.diff(cv2.blur(image, kernel_size), axis=axis))
@@ -148,20 +172,29 @@ def measure_blur(gray: npt.NDArray[Any]) -> float:
     return max_blur
 
 
-MeasuredEntries = dict[int, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]]
-
-
 def _measure_missing(
     catalog: Catalog, items: Sequence[ImageItem], file_states: Sequence[tuple[int, int]], spec: BackboneSpec
 ) -> Iterator[int | MeasuredEntries]:
-    """Pictures done, at last what was found, by position in `items`."""
+    """Measure images without the cache.
+
+    Args:
+        catalog: the data set.
+        items: images to measure.
+        file_states: (size, mtime) of each file, read before it is decoded.
+        spec: the backbone.
+
+    Yields:
+        The number of images measured so far, and finally the measurements by position in `items`.
+    """
     prep = preprocess.from_spec(spec)
     measured_files: dict[int, tuple[FileMeasurement, npt.NDArray[np.uint8]]] = {}
 
     def load_pixels(index: int) -> Tensor:
+        """Return the backbone's input for one image, uint8 [1, 3, S, S], and record its other measurements."""
         image_path = catalog.image_path(items[index])
         pixels = decode.read_image(image_path, min_side=prep.min_side)
         resized_image = preprocess.resize_image(pixels, prep)
+        # Called from several threads; assignments to different keys of a dict need no lock.
         measured_files[index] = (
             _measure_file(image_path, pixels, resized_image, file_states[index]),
             _make_thumbnail(pixels),
@@ -181,7 +214,7 @@ def _measure_missing(
     )
     for update in updates:
         if isinstance(update, Features):
-            embeddings = update.vectors[0].half()
+            embeddings = update.vectors[0].half()  # of the only view; half the memory, precise enough for cosines
             yield {
                 index: (*measured_files[index], embeddings[position]) for position, index in enumerate(update.indices)
             }
@@ -192,9 +225,18 @@ def _measure_missing(
 def _measure_file(
     image_path: Path, pixels: ImageArray, resized_image: Tensor, file_state: tuple[int, int]
 ) -> FileMeasurement:
+    """Return the measurements of one file.
+
+    Args:
+        image_path: the file.
+        pixels: its decoded image, uint8 [H, W, 3] RGB.
+        resized_image: the image at the size that the backbone gets, uint8 [3, h, w].
+        file_state: (size in bytes, mtime in ns).
+    """
     file_digest = b""
-    with open(image_path, "rb") as file:
+    with image_path.open("rb") as file:
         file_digest = hashlib.file_digest(file, "sha256").digest()
+    # With the shape: the same bytes may be an image of another width.
     pixels_hash = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes())
     width, height = decode.read_image_size(image_path)
     gray = cv2.cvtColor(resized_image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)
@@ -204,13 +246,14 @@ def _measure_file(
 
 
 def _make_thumbnail(pixels: ImageArray) -> npt.NDArray[np.uint8]:
+    """Return an image, uint8 [H, W, 3], resized to uint8 [32, 32, 3] by area averaging, whatever its aspect ratio."""
     return cv2.resize(pixels, (THUMBNAIL_SIDE_PIXELS, THUMBNAIL_SIDE_PIXELS), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def _read_file_state(path: Path) -> tuple[int, int]:
-    """Bytes, and time of the last change in ns; of a file that is gone (-1, -1)."""
+    """Return size in bytes and time of the last change in ns of a file; (-1, -1) if there is none."""
     try:
-        stat_result = os.stat(path)
+        stat_result = path.stat()
     except OSError:
         return -1, -1
     return stat_result.st_size, stat_result.st_mtime_ns
@@ -219,9 +262,10 @@ def _read_file_state(path: Path) -> tuple[int, int]:
 def _load_cache(
     cache_path: Path, spec: BackboneSpec
 ) -> dict[str, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]]:
-    """What is kept, by path; nothing where the file is not there, is damaged, or of another version."""
+    """Return the cached measurements by path; empty if the file is missing, damaged, or made by another version."""
     try:
         tensors = load_file(cache_path)
+        # The names of the tensors are part of the file format, and stay as they are for existing files.
         header = json.loads(bytes(tensors["told"].numpy()))
         if header["by"] != _compute_cache_key(spec):
             return {}
@@ -235,12 +279,13 @@ def _load_cache(
 
 
 def _compute_cache_key(spec: BackboneSpec) -> str:
-    """What measured: another one gives other values."""
+    """Return a hash of what the measurements depend on: their version and the backbone's spec."""
     payload = json.dumps([CACHE_VERSION, spec.to_json()], sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
 def _save_cache(cache_path: Path, spec: BackboneSpec, measurements: DatasetMeasurements) -> None:
+    """Write the measurements to the cache: one safetensors file, whose first tensor holds a JSON header as bytes."""
     files = {
         item.path: list(vars(measurement).values())
         for (_, item), measurement in zip(measurements.split_items, measurements.file_measurements, strict=True)

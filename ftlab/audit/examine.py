@@ -1,7 +1,7 @@
-"""The doctor: one look through a data set for what spoils a training or makes its score a lie.
+"""Audit of a data set: search for whatever spoils a training or makes its accuracy misleading.
 
-Copies of a picture in training and test, labels that are wrong, pictures that show nothing or something else. What is
-found is a suspicion with its reason, never a verdict: a person decides, and `split.json` has what is left out.
+That is duplicates of an image in training and test, wrong labels, and images that show nothing or something else. A
+finding is a suspicion with its reason, never a verdict: the user decides, and `split.json` records what is excluded.
 """
 
 from __future__ import annotations
@@ -23,17 +23,23 @@ from ftlab.data.dataset.split import SPLITS
 from ftlab.data.transforms import preprocess
 
 MAX_AUDITED_IMAGES = 20_000
-"""Pictures that are looked at; of more, so many evenly taken."""
+"""Largest number of images that are audited; of a larger data set, so many are sampled evenly."""
 IMBALANCE_RATIO = 3.0
-"""A class with less than a third of the pictures of the largest one is rare: from there on what the training sees of
-the classes differs enough to cost the rare one accuracy (Buda et al., 2018, Neural Networks 106, section 4)."""
+"""Largest class over a class, in training images, above which the class is rare: from there on the imbalance costs it
+accuracy (Buda et al., 2018, Neural Networks 106, section 4).
+"""
 MIN_TRAIN_IMAGES = 10
-"""Training pictures below which a class is named whatever the others have."""
+"""Number of training images below which a class is reported, whatever the size of the others."""
 
 
 @dataclass(frozen=True)
 class AuditProgress:
-    """How far it is: `stage` is `pictures`, `labels` or `map`, `done` and `total` count in it."""
+    """Progress of an audit.
+
+    Attributes:
+        stage: `pictures` (images measured), `labels` (heads trained) or `map`.
+        done, total: counts within the stage.
+    """
 
     stage: str
     done: int
@@ -43,11 +49,17 @@ class AuditProgress:
 def audit_dataset(
     catalog: Catalog, backbone_name: str = backbones.DEFAULT_BACKBONE
 ) -> Iterator[AuditProgress | AuditReport]:
-    """Look at all pictures: how far it is, at last the report, which is kept too.
+    """Audit all images of a data set and save the report.
 
-    Raises:
-        WeightsError: the backbone's weights are neither here nor to be had.
-        OSError: the report cannot be kept.
+    `WeightsError` (the backbone's weights are neither here nor downloadable) and `OSError` (the report cannot be saved)
+    propagate.
+
+    Args:
+        catalog: the data set.
+        backbone_name: backbone whose features are used, with its pretrained weights.
+
+    Yields:
+        Progress, and finally the report.
     """
     start_time = time.monotonic()
     all_items = [(split, item) for split in SPLITS for item in catalog.splits[split]]
@@ -60,6 +72,7 @@ def audit_dataset(
         else:
             measurements = update
     audit = _Audit(catalog, measurements, backbone_name)
+    # Duplicates first: the searches for label errors and outliers use their groups.
     all_findings = audit.find_duplicates() + audit.find_quality_issues()
     for label_update in audit.find_label_issues():
         if isinstance(label_update, int):
@@ -91,7 +104,7 @@ def audit_dataset(
 
 
 def find_class_imbalance(catalog: Catalog) -> list[Finding]:
-    """The classes that have far fewer training pictures than the largest, the rarest first."""
+    """Return a finding for each class with far fewer training images than the largest one, the rarest first."""
     counts = sorted((split_counts["train"], name) for name, split_counts in catalog.count_images().items())
     largest_count = counts[-1][0]
     return [
@@ -102,9 +115,29 @@ def find_class_imbalance(catalog: Catalog) -> list[Finding]:
 
 
 class _Audit:
-    """One data set: what was measured of it, and what follows."""
+    """One audit of a data set: its measurements, and the findings derived from them.
+
+    The methods build on each other: `find_duplicates` must be called before `find_label_issues` and `find_outliers`.
+
+    Attributes:
+        catalog: the data set.
+        measurements: of its N images.
+        prep: preprocessing of the backbone.
+        notes: (code, values) of the sentences about the data set as a whole.
+        image_labels: int64 [N].
+        is_blank: bool [N].
+        visible_indices: int [V], the images that are not blank.
+        duplicate_groups: int [N], the same number for all copies of an image.
+    """
 
     def __init__(self, catalog: Catalog, measurements: DatasetMeasurements, backbone_name: str) -> None:
+        """Find the blank images; all else is computed by the methods.
+
+        Args:
+            catalog: the data set.
+            measurements: of its N images.
+            backbone_name: the backbone that measured them.
+        """
         self.catalog, self.measurements = catalog, measurements
         self.prep = preprocess.from_spec(backbones.get_backbone_spec(backbone_name))
         self.notes: list[tuple[str, dict[str, object]]] = []
@@ -114,24 +147,28 @@ class _Audit:
         self.duplicate_groups = np.arange(len(measurements.split_items))
 
     def make_image_ref(self, index: int) -> ImageRef:
+        """Return the reference of a report to an image: its path, class name and split."""
         split, item = self.measurements.split_items[index]
         return ImageRef(item.path, self.catalog.classes[item.label], split)
 
     def find_duplicates(self) -> list[Finding]:
-        """Exact and near copies, those across splits first."""
+        """Return exact and near duplicates, those across splits first; record them in `duplicate_groups`."""
         exact_groups = duplicates.find_exact_duplicates(self.measurements, self.visible_indices)
         duplicate_indices = {index for group in exact_groups for index in group[1:]}
+        # Near duplicates are searched among one of each group of exact ones.
         unique_indices = np.array(
             [index for index in self.visible_indices.tolist() if index not in duplicate_indices], np.intp
         )
         near_groups = duplicates.find_near_duplicates(self.measurements, unique_indices)
+        # Near groups first: an exact copy then takes over the number of the near group that its first image is in.
         for group in (*near_groups, *exact_groups):
             self.duplicate_groups[group[1:]] = self.duplicate_groups[group[0]]
         all_findings = []
         for kind, groups in (("exact", exact_groups), ("near", near_groups)):
             kind_findings = []
             for group in groups:
-                # The first is kept, and training comes first: so what is measured on was never trained on.
+                # Exclude all but the first. Training images come first in the order, so that the model is never
+                # evaluated on what it was trained on.
                 image_refs = tuple(map(self.make_image_ref, group))
                 class_names = {entry.name for entry in image_refs}
                 values = {
@@ -146,7 +183,7 @@ class _Audit:
         return all_findings
 
     def find_quality_issues(self) -> list[Finding]:
-        """Blank, tiny, blurred and odd-shaped pictures."""
+        """Return blank, tiny, blurred and odd-shaped images."""
         is_tiny, dataset_is_tiny = image_quality.find_tiny(self.measurements, self.prep)
         is_odd, dataset_is_odd = image_quality.find_odd_shaped(self.measurements)
         image_sizes = image_quality.get_image_sizes(self.measurements)
@@ -154,6 +191,7 @@ class _Audit:
             self.notes.append(("tiny", {"side": self.prep.side}))
         if dataset_is_odd:
             self.notes.append(("odd", {}))
+        # A blank image has no edges: its blur says nothing.
         masks_by_kind = {
             "blank": self.is_blank,
             "tiny": is_tiny,
@@ -171,7 +209,11 @@ class _Audit:
         return all_findings
 
     def find_label_issues(self) -> Iterator[int | list[Finding]]:
-        """Heads trained so far, at last the labels that are probably wrong."""
+        """Search for probably wrong labels.
+
+        Yields:
+            The number of heads trained so far, and finally the findings.
+        """
         rare_classes = [
             name
             for name, split_counts in self.catalog.count_images().items()
@@ -202,7 +244,10 @@ class _Audit:
         yield label_findings
 
     def find_outliers(self) -> list[Finding]:
-        """Pictures far from all others. Copies count once: a stray picture and its copy would vouch for each other."""
+        """Return images far from all others.
+
+        Copies count once: an outlier and its copy would otherwise be each other's nearest neighbor.
+        """
         unique_indices: npt.NDArray[np.intp] = np.unique(self.duplicate_groups[self.visible_indices])
         all_findings = []
         for position, distance in label_errors.find_outliers(self.measurements.embeddings[unique_indices]):
@@ -211,7 +256,7 @@ class _Audit:
         return all_findings
 
     def build_map(self, all_findings: list[Finding]) -> findings.EmbeddingMap | None:
-        """The map of evenly taken pictures, and of those that something was found in."""
+        """Return the map of evenly sampled images and of those with findings; None if there are too few."""
         total, flagged_paths = (
             len(self.measurements.split_items),
             {image_ref.path for finding in all_findings for image_ref in finding.pictures},
@@ -223,6 +268,7 @@ class _Audit:
             for index, (_, item) in enumerate(self.measurements.split_items)
             if item.path in flagged_paths and index not in spaced_indices
         ]
+        # At most a quarter more than `MAX_MAP_IMAGES`: the time of exact t-SNE grows with the square.
         selected = sorted(spaced_indices | set(flagged_indices[: embedding_map.MAX_MAP_IMAGES // 4]))
         image_paths = [self.catalog.image_path(self.measurements.split_items[index][1]) for index in selected]
         return embedding_map.build_embedding_map(

@@ -1,7 +1,7 @@
-"""What the doctor found in a data set, as plain data, and where it is kept for a second look. No torch.
+"""Findings of an audit as plain data, and their storage. No torch.
 
-Reports lie in `FTLAB_HOME/doctor`, a folder for each folder of pictures. A report is that of a manifest: which file, of
-which class, in which split. Those of pictures that are gone, and those that nobody looked at for long, are removed.
+Reports are stored in `FTLAB_HOME/doctor`, one folder per image folder. A report belongs to a manifest: which file, of
+which class, in which split. Reports of image folders that are gone, and those not opened for long, are removed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ftlab.data.dataset.catalog import Catalog
 
 REPORT_VERSION = 1
 FINDING_KINDS = ("exact", "near", "label", "outsider", "blank", "tiny", "blurry", "odd", "imbalance")
-"""What can be found, in the order in which it is told."""
+"""The kinds of findings, in the order in which they are reported."""
 _MAX_REPORT_FOLDERS, _MAX_REPORTS_PER_FOLDER = 16, 8
-"""Folders of pictures of which something is kept, and reports of each."""
+"""Image folders whose reports are kept, and reports per folder."""
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A picture of a finding: its path relative to the catalogue's root, its class and its split."""
+    """Reference to an image: its path relative to the catalog's root, its class name and its split."""
 
     path: str
     name: str
@@ -36,12 +36,12 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a person should look at.
+    """One thing that a user should check.
 
     Attributes:
         kind: one of `FINDING_KINDS`.
-        pictures: of a copy, all that are alike; else one; none where a class is meant.
-        leave: paths that may be left out to mend it; empty where that is no remedy.
+        pictures: the images concerned: all copies of a duplicate, otherwise one; none if a class is concerned.
+        leave: paths that can be excluded to fix it; empty if that is no remedy.
         values: what its sentence, `doctor.said.<kind>`, names.
     """
 
@@ -52,13 +52,19 @@ class Finding:
 
     @property
     def crosses_splits(self) -> bool:
-        """Whether copies of one picture lie on both sides of a split."""
+        """Return whether copies of one image are in different splits."""
         return self.kind in ("exact", "near") and len({image_ref.split for image_ref in self.pictures}) > 1
 
 
 @dataclass(frozen=True)
 class MapPoint:
-    """A picture on the map, x and y in [0, 1]; its thumbnail is number `at` of the sheet."""
+    """An image on the map.
+
+    Attributes:
+        x, y: position in [0, 1].
+        at: index of its thumbnail in the sheet.
+        shown: the image.
+    """
 
     x: float
     y: float
@@ -72,7 +78,9 @@ class EmbeddingMap:
 
     Attributes:
         points: see `MapPoint`.
-        sheet: JPEG of all thumbnails, base64; `side` pixels each, `columns` in a row.
+        sheet: base64-encoded JPEG of all thumbnails.
+        side: of a thumbnail, in pixels.
+        columns: thumbnails per row.
     """
 
     points: tuple[MapPoint, ...]
@@ -83,18 +91,18 @@ class EmbeddingMap:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """All that was found.
+    """Result of an audit.
 
     Attributes:
-        root, manifest: of the catalogue.
-        backbone: whose features were taken.
-        looked: pictures that were looked at.
-        left: pictures that were not, for there are more than are looked at.
+        root, manifest: of the catalog: its folder, and the hash of its files, classes and splits.
+        backbone: whose features were used.
+        looked: number of audited images.
+        left: number of images that were not audited because of `MAX_AUDITED_IMAGES`.
         unread: paths that could not be read.
-        findings: by kind, the most telling first.
-        notes: codes below `doctor.note` of what is true of the set as a whole, and the values of their sentences.
-        map: None where there are too few pictures.
-        seconds: that it took.
+        findings: by kind, the most relevant first.
+        notes: codes below `doctor.note` of what is true of the data set as a whole, and the values of their sentences.
+        map: None if there are too few images.
+        seconds: duration of the audit.
     """
 
     root: str
@@ -109,19 +117,21 @@ class AuditReport:
     seconds: float
 
     def findings_of_kind(self, kind: str) -> list[Finding]:
-        """The findings of a kind."""
+        """Return the findings of one kind."""
         return [finding for finding in self.findings if finding.kind == kind]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `parse_report` gives the same report back."""
+        """Return a plain dict; `parse_report` is its inverse."""
         return {"version": REPORT_VERSION, **asdict(self)}
 
 
 def parse_report(values: dict[str, Any]) -> AuditReport:
-    """The inverse of `AuditReport.to_json`.
+    """Return the report of a dict made by `AuditReport.to_json`.
+
+    A dict that is no report raises `KeyError` or `TypeError`.
 
     Raises:
-        ValueError, KeyError, TypeError: it is of another version, or no report.
+        ValueError: it is of another version.
     """
     contents = dict(values)
     if contents.pop("version") != REPORT_VERSION:
@@ -144,29 +154,34 @@ def parse_report(values: dict[str, Any]) -> AuditReport:
         )
         for entry in contents["findings"]
     )
+    # JSON has lists only; the dataclasses hold tuples.
     contents["notes"] = tuple((code, dict(note_values)) for code, note_values in contents["notes"])
     return AuditReport(**(contents | {"unread": tuple(contents["unread"])}))
 
 
 def load_report(catalog: Catalog) -> AuditReport | None:
-    """The report of these pictures, used this way, if there is one."""
+    """Return the stored report on the same images in the same splits; None if there is none that can be read."""
     try:
         report_path = _get_report_path(catalog)
         report = parse_report(json.loads(report_path.read_text(encoding="utf-8")))
-        os.utime(report_path.parent)
+        os.utime(report_path.parent)  # mark as used: `save_report` removes the folders that were unused longest
         return report
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def save_report(report: AuditReport, catalog: Catalog) -> None:
-    """Keep a report for a second look, and clear away what nobody needs.
+    """Store a report, and remove old reports and those of folders that are gone.
 
-    Raises:
-        OSError: it cannot be written.
+    An `OSError` propagates if it cannot be written.
+
+    Args:
+        report: to store.
+        catalog: the data set that it is about.
     """
     folder = get_report_folder(catalog)
     folder.mkdir(parents=True, exist_ok=True)
+    # The folder's name is a hash: `remove_orphaned_reports` reads the path from here.
     (folder / "root").write_text(str(catalog.root), encoding="utf-8")
     with file_io.atomic_write(_get_report_path(catalog)) as temp_path:
         temp_path.write_text(json.dumps(report.to_json()), encoding="utf-8")
@@ -178,21 +193,23 @@ def save_report(report: AuditReport, catalog: Catalog) -> None:
 
 
 def remove_orphaned_reports() -> None:
-    """Remove what was found in pictures that are not there any more."""
+    """Remove the reports on image folders that do not exist any more."""
     for folder in user_dirs.get_ftlab_home().glob("doctor/*"):
-        with suppress(OSError):  # another process was faster
+        with suppress(OSError):  # removed by another process in the meantime
             if not Path((folder / "root").read_text(encoding="utf-8")).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def get_report_folder(catalog: Catalog) -> Path:
-    """The folder of what is kept of a folder of pictures."""
+    """Return the folder of the reports and measurements of an image folder."""
     return user_dirs.get_ftlab_home() / "doctor" / hashlib.sha256(str(catalog.root).encode()).hexdigest()[:32]
 
 
 def _get_report_path(catalog: Catalog) -> Path:
+    """Return the file of the report on the catalog's present files, classes and splits."""
     return get_report_folder(catalog) / f"{catalog.compute_fingerprint()[:32]}.json"
 
 
 def _sort_newest_first(paths: Any) -> list[Path]:
+    """Return paths by their time of modification, the newest first."""
     return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)

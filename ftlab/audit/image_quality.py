@@ -1,7 +1,7 @@
-"""Pictures from which little is to be learnt: blank, tiny, blurred, of an odd shape.
+"""Image quality: images that are blank, tiny, blurred or of an odd shape.
 
-A limit that says what the network loses stands beside one that says how far from the other pictures of the set it is:
-a set in which all are small, or blurred by nature, is no list of faults.
+Each absolute limit, which says what the network loses, is combined with one relative to the other images of the data
+set: in a data set whose images are all small, or blurred by nature, that is no fault of single images.
 """
 
 from __future__ import annotations
@@ -13,34 +13,44 @@ from ftlab.audit.embeddings import DatasetMeasurements
 from ftlab.data.transforms.preprocess import Preprocessing
 
 BLANK_MAX_STD_LEVELS = 4.0
-"""Levels, of 255: a picture whose 32 × 32 means deviate less than that, in each colour, shows nothing. The eye tells
-differences of 1 to 2 % of the range apart; a camera's grain is gone in the means."""
+"""Standard deviation of the 32 × 32 cell means, in levels of 255, below which an image is blank if that holds for every
+color channel. The eye distinguishes differences of 1 to 2 % of the range; a camera's noise vanishes in the means.
+"""
 TINY_UPSCALE_FACTOR = 4
-"""Times a tiny picture's short side must be enlarged for the network: what it sees is made up by then."""
+"""Factor of enlargement for the network, by the short side, above which most of its input is interpolated."""
 ODD_ASPECT_RATIO = 2.0
-"""Long side over short side, above which the middle square shows less than half of a picture."""
+"""Long side over short side, above which the central square contains less than half of an image."""
 BLUR_LIMIT_RANGE = (0.6, 0.75)
-"""Blur below which no picture is called blurred, and above which each is, see `measuring.blur`: photographs lie at 0.2
-to 0.5."""
+"""Values of `embeddings.measure_blur` below which no image counts as blurred, and above which each does; photographs
+have 0.2 to 0.5.
+"""
 
 
 def find_blank(measurements: DatasetMeasurements) -> npt.NDArray[np.bool_]:
-    """Which of the pictures show nothing: bool [N]."""
+    """Return which images are blank: bool [N]."""
     count = len(measurements.file_measurements)
     flat_pixels = measurements.thumbnails.reshape(count, -1, 3).astype(np.float32)
     return np.asarray(flat_pixels.std(axis=1).max(axis=1) < BLANK_MAX_STD_LEVELS if count else np.zeros(0, np.bool_))
 
 
 def get_image_sizes(measurements: DatasetMeasurements) -> npt.NDArray[np.int64]:
-    """Width and height in pixels: int64 [N, 2]."""
+    """Return width and height in pixels: int64 [N, 2]."""
     return np.array(
         [(measurement.width, measurement.height) for measurement in measurements.file_measurements], np.int64
     ).reshape(-1, 2)
 
 
 def find_tiny(measurements: DatasetMeasurements, prep: Preprocessing) -> tuple[npt.NDArray[np.bool_], bool]:
-    """Which of the pictures are tiny, bool [N], and whether the set as a whole is."""
-    short_sides = get_image_sizes(measurements).min(axis=1, initial=1 << 30)
+    """Return which images are tiny, and whether the data set as a whole is.
+
+    Args:
+        measurements: of N images.
+        prep: preprocessing of the backbone, with the size of its input.
+
+    Returns:
+        bool [N], and whether the median short side is below the limit.
+    """
+    short_sides = get_image_sizes(measurements).min(axis=1, initial=1 << 30)  # `initial` allows N = 0
     median_side = float(np.median(short_sides)) if len(short_sides) else 0.0
     below_limit = short_sides < prep.side / TINY_UPSCALE_FACTOR
     return below_limit & (short_sides < median_side / 2), bool(
@@ -49,7 +59,7 @@ def find_tiny(measurements: DatasetMeasurements, prep: Preprocessing) -> tuple[n
 
 
 def find_odd_shaped(measurements: DatasetMeasurements) -> tuple[npt.NDArray[np.bool_], bool]:
-    """Which of the pictures have an odd shape, bool [N], and whether the set as a whole has."""
+    """Return which images have an odd shape, bool [N], and whether the median image of the data set has."""
     image_sizes = get_image_sizes(measurements).astype(np.float64)
     if not len(image_sizes):
         return np.zeros(0, np.bool_), False
@@ -59,7 +69,15 @@ def find_odd_shaped(measurements: DatasetMeasurements) -> tuple[npt.NDArray[np.b
 
 
 def find_blurred(measurements: DatasetMeasurements, candidates: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which of the pictures in `candidates`, bool [N], are blurred more than the set is."""
+    """Return which images are blurred in comparison with the others.
+
+    Args:
+        measurements: of N images.
+        candidates: bool [N], the images to consider.
+
+    Returns:
+        bool [N].
+    """
     blur_values = np.array([measurement.blur for measurement in measurements.file_measurements])
     if not candidates.any():
         return np.zeros(len(blur_values), np.bool_)
@@ -68,7 +86,9 @@ def find_blurred(measurements: DatasetMeasurements, candidates: npt.NDArray[np.b
 
 
 def compute_outer_fence(values: npt.NDArray[np.float64]) -> float:
-    """The value above which one is "far out": three times the distance of the quartiles above the upper one (Tukey,
-    1977, Exploratory Data Analysis, section 2D). Of a normal distribution one in 400,000 is."""
+    """Return the value above which a value is "far out": the upper quartile plus three times the interquartile range.
+
+    By Tukey (1977, Exploratory Data Analysis, section 2D). Of a normal distribution, one value in 400,000 is above it.
+    """
     low, high = np.percentile(values, [25, 75])
     return float(high + 3 * (high - low))

@@ -1,1 +1,1 @@
-"""The command line: `python -m ftlab`. Imports no torch until a command needs it."""
+"""Command line: one parser, and a function per command in `commands/`."""

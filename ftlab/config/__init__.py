@@ -1,1 +1,1 @@
-"""The configuration of a training: one frozen dataclass, its rules, recipes and backbones. Imports no torch."""
+"""Configuration of a training, and the tables that it refers to: backbones and recipes. Imports no torch."""

@@ -1,4 +1,4 @@
-"""What is known of a knob: where it stands, what values it takes, and how it is named and written."""
+"""Metadata of a configuration field: its group, allowed values, flag and textual form."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ftlab.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """What is known of a knob beside its type and default.
+    """Metadata of a configuration field beyond its type and default.
 
     Attributes:
-        group: where the form shows it: `data` (in the tab of the pictures), `model`, `main` (in view), or a theme of
-            `config.FOLDED`.
+        group: where the form shows it: `data` (on the Dataset tab), `model`, `main` (always visible), or a section of
+            `train_config.FOLDED_GROUPS`.
         low, high: inclusive bounds of a number.
-        choices: the values a choice can take.
-        unit: for people, empty for a bare number.
-        step: of the widget.
+        choices: allowed values of a choice.
+        unit: shown next to the value; empty for a plain number.
+        step: increment of the widget.
     """
 
     group: str
@@ -31,32 +31,46 @@ class FieldSpec:
 
 
 def config_field(default: Any, group: str, **attributes: Any) -> Any:
-    """A field of the configuration, with what is known of it."""
+    """Return a dataclass field of the configuration with its `FieldSpec` as metadata.
+
+    Args:
+        default: value of the field if it is not set.
+        group: see `FieldSpec`.
+        **attributes: further attributes of `FieldSpec`.
+
+    Returns:
+        What `dataclasses.field` returns, typed as Any so that the field can be annotated with the type of its value.
+    """
     return field(default=default, metadata={"spec": FieldSpec(group, **attributes)})
 
 
 def format_flag(name: str) -> str:
-    """The command line's name of a knob."""
+    """Return the command-line flag of a field."""
     return "--" + name.replace("_", "-")
 
 
 def format_value(value: Any) -> str:
-    """A value as a person would type it; a number so that it is read back to the bit."""
+    """Return a value as a user would type it; a float is read back exactly."""
+    # `:g` drops digits beyond the sixth, so it serves only where it loses nothing; repr is always exact.
     short_text = f"{value:g}" if isinstance(value, float) else str(value)
     return short_text if not isinstance(value, float) or float(short_text) == value else repr(value)
 
 
 def validate_value(name: str, spec: FieldSpec, value_type: type, value: Any) -> None:
-    """Find out whether a value does for a knob.
+    """Check that a value is allowed for a field.
 
     Args:
-        value_type: str, int or float.
+        name: of the field.
+        spec: its metadata.
+        value_type: str, int, float or bool.
+        value: to check.
 
     Raises:
-        ConfigError: it does not: of another type, no choice, or beyond its bounds.
+        ConfigError: the value has another type, is not one of the choices, or is out of bounds.
     """
-    is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (isinstance(value, str) if value_type is str else is_numeric and isinstance(value, (value_type, int))):
+    # bool is a subclass of int, and JSON's true is no number here. An int is allowed for a float field.
+    accepted_types: tuple[type[Any], ...] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}[value_type]
+    if not isinstance(value, accepted_types) or (isinstance(value, bool) and value_type is not bool):
         expected_type = messages.get_text(f"type.{value_type.__name__}")
         raise ConfigError("config.type", name=format_flag(name), value=repr(value), wanted=expected_type)
     if spec.choices and value not in spec.choices:

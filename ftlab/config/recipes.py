@@ -1,6 +1,6 @@
-"""Named configurations: the published tutorials, each with the number that it should reach, and our own. No torch.
+"""Recipes: named configurations of published tutorials, each with the result to expect, and of our own. No torch.
 
-A recipe is a starting point: whatever else is said, on the page or by a flag, wins over it.
+A recipe is a starting point: any other setting, on the page or by a flag, overrides it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ftlab.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class ExpectedResult:
-    """The number to expect.
+    """The result that a training with a recipe should reach.
 
     Attributes:
-        figure: `validation`, of the best epoch; `ants_bees`, the same of those pictures, where the recipe is for any;
-            or `test`.
-        value, low, high: fractions.
+        figure: which accuracy: `validation`, of the best epoch; `ants_bees`, the same on that data set, for a recipe
+            that fits any data; or `test`.
+        value, low, high: expected accuracy and its range, in [0, 1].
     """
 
     figure: str
@@ -35,17 +35,17 @@ class ExpectedResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One recipe.
+    """A named configuration.
 
     Attributes:
         name: on the command line.
-        knobs: those of the configuration that it sets; the others stay as they are untouched.
+        knobs: the configuration fields that it sets; all others keep their defaults.
         source: where it was published; empty for one of ours.
-        page: address of that.
-        data: the tutorial's data set, by its name in `data.fetch`; empty where any pictures will do.
-        published: the figures that its source states, by name: fractions, but for `loss` (nats) and `epochs`.
-        expect: what to expect, where it was published or measured.
-        ours: whether it is made here, be it after a published one.
+        page: address of the publication.
+        data: the tutorial's data set, by its name in `data.sources.tutorial_datasets`; empty if any images will do.
+        published: the results that its source states, by name: fractions, except `loss` (nats) and `epochs`.
+        expect: the result to expect, if it was published or measured.
+        ours: whether it was made here, possibly after a published one.
     """
 
     name: str
@@ -58,22 +58,22 @@ class Recipe:
     ours: bool = False
 
     def build_config(self) -> TrainConfig:
-        """The configuration, without pictures."""
+        """Return the configuration, without a data set."""
         return train_config.config_from_json(dict(self.knobs))
 
     @property
     def title(self) -> str:
-        """For people, in their language, as the two below."""
+        """Return the title in the user's language."""
         return messages.get_text(f"recipe.{self.name}.title")
 
     @property
     def lesson(self) -> str:
-        """What is to be learnt from it."""
+        """Return what the recipe teaches, in the user's language."""
         return messages.get_text(f"recipe.{self.name}.teaches")
 
     @property
     def expected_text(self) -> str:
-        """The number to expect, with its range."""
+        """Return the expected result with its range, in the user's language."""
         if self.expect is None:
             return messages.get_text("recipe.no_number")
         fractions = {name: f"{getattr(self.expect, name):.3f}" for name in ("value", "low", "high")}
@@ -81,15 +81,17 @@ class Recipe:
 
     @property
     def command(self) -> str:
-        """What starts it on a command line; the tutorial's pictures are taken where they were fetched."""
+        """Return the command that trains it; a tutorial's data set is used from where it was downloaded to."""
         return f"python -m ftlab train --recipe {self.name}" + ("" if self.data else " --data FOLDER")
 
 
 def _load_recipes() -> dict[str, Recipe]:
-    with open(Path(__file__).with_name("recipes.toml"), "rb") as file:
+    """Return the recipes of `recipes.toml`; `like` names an earlier one whose source and settings are inherited."""
+    with Path(__file__).with_name("recipes.toml").open("rb") as file:
         rows: dict[str, dict[str, Any]] = tomllib.load(file)
     recipe_table: dict[str, Recipe] = {}
     for name, row in rows.items():
+        # TOML keeps the order of the tables: `like` can only name one that stands above.
         base_recipe = recipe_table.get(row.pop("like", ""))
         inherited_fields = {key: getattr(base_recipe, key) for key in ("source", "page", "data")} if base_recipe else {}
         expect = ExpectedResult(**row.pop("expect")) if "expect" in row else None
@@ -103,7 +105,7 @@ RECIPES: dict[str, Recipe] = _load_recipes()
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe with that name.
 
     Raises:
         ConfigError: there is none.

@@ -1,6 +1,7 @@
-"""Settings that fit each by itself and contradict each other: what is refused, and why.
+"""Rules for settings that are valid on their own but contradict each other.
 
-A knob that merely has no effect beside another (momentum with Adam) is not refused: its hint says where it acts.
+A setting that merely has no effect in combination with another one (momentum with Adam) is allowed: its hint says where
+it has an effect.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from ftlab.core.errors import ConfigError
 
 FieldValues = Mapping[str, Any]
 
-
 _COMPILED_MODES = ("yes", "record")
-"""Ways of `compile` that hold as long as what learns stays the same."""
+"""Values of `compile` that require the set of trainable parameters to stay the same."""
 
 
 def _uses_cached_features(v: FieldValues) -> bool:
+    """Return whether the backbone's features are computed once and the head is trained on them."""
     return bool(v["mode"] == "frozen" and v["features"] == "cached")
 
 
 CONFLICT_RULES: tuple[tuple[str, tuple[str, ...], Callable[[FieldValues], bool]], ...] = (
-    ("frozen_rate", ("backbone_rate", "mode"), lambda v: v["mode"] == "frozen" and v["backbone_rate"] > 0),
+    # In frozen mode the backbone is never trained: its settings would be ignored without a word.
+    ("frozen_rate", ("backbone_lr", "mode"), lambda v: v["mode"] == "frozen" and v["backbone_lr"] > 0),
+    # A row of the ImageNet classifier reads the backbone's features, and belongs to one class.
     ("hidden_imagenet", ("head_init", "head_hidden"), lambda v: v["head_init"] == "imagenet" and v["head_hidden"] > 0),
     (
         "logit_imagenet",
@@ -33,33 +36,68 @@ CONFLICT_RULES: tuple[tuple[str, tuple[str, ...], Callable[[FieldValues], bool]]
     ("frozen_decay", ("layer_decay", "mode"), lambda v: v["mode"] == "frozen" and v["layer_decay"] < 1),
     ("frozen_phases", ("unfreeze_epoch", "mode"), lambda v: v["mode"] == "frozen" and v["unfreeze_epoch"] > 0),
     ("frozen_part", ("unfreeze_from", "mode"), lambda v: v["mode"] == "frozen" and v["unfreeze_from"] != ""),
+    # In scratch mode the backbone is random: there is nothing to preserve by freezing it.
     ("scratch_phases", ("unfreeze_epoch", "mode"), lambda v: v["mode"] == "scratch" and v["unfreeze_epoch"] > 0),
     ("scratch_part", ("unfreeze_from", "mode"), lambda v: v["mode"] == "scratch" and v["unfreeze_from"] != ""),
+    # The second phase would never begin.
     ("late_phase", ("unfreeze_epoch", "epochs"), lambda v: v["unfreeze_epoch"] >= v["epochs"]),
-    ("gradual_alone", ("gradual", "unfreeze_epoch"), lambda v: not v["unfreeze_epoch"] and v["gradual"] == "yes"),
-    ("rate_alone", ("phase2_rate", "unfreeze_epoch"), lambda v: not v["unfreeze_epoch"] and v["phase2_rate"] > 0),
+    # These act in the second phase only, and without `unfreeze_epoch` there is none.
+    (
+        "gradual_alone",
+        ("gradual_unfreezing", "unfreeze_epoch"),
+        lambda v: not v["unfreeze_epoch"] and v["gradual_unfreezing"],
+    ),
+    ("rate_alone", ("phase2_lr", "unfreeze_epoch"), lambda v: not v["unfreeze_epoch"] and v["phase2_lr"] > 0),
     (
         "optimizer_alone",
         ("phase2_optimizer", "unfreeze_epoch"),
         lambda v: not v["unfreeze_epoch"] and v["phase2_optimizer"] != "same",
     ),
-    ("compile_gradual", ("compile", "gradual"), lambda v: v["compile"] in _COMPILED_MODES and v["gradual"] == "yes"),
+    # Another set of trainable parameters in each epoch means another network to compile or capture.
+    (
+        "compile_gradual",
+        ("compile", "gradual_unfreezing"),
+        lambda v: v["compile"] in _COMPILED_MODES and v["gradual_unfreezing"],
+    ),
+    # With cached features only the head is trained, and the backbone has seen its images before the training.
     ("compile_cached", ("compile", "features"), lambda v: _uses_cached_features(v) and v["compile"] in _COMPILED_MODES),
-    ("vary_cached", ("vary_on", "features"), lambda v: _uses_cached_features(v) and v["vary_on"] == "device"),
+    (
+        "vary_cached",
+        ("augment_device", "features"),
+        lambda v: _uses_cached_features(v) and v["augment_device"] == "gpu",
+    ),
     ("statistics_cached", ("batchnorm", "features"), lambda v: _uses_cached_features(v) and v["batchnorm"] == "train"),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),
     ("cutmix_cached", ("cutmix", "features"), lambda v: _uses_cached_features(v) and v["cutmix"] > 0),
+    # Either compensates the imbalance: together they would favor rare classes.
     ("balanced_twice", ("class_weights", "sampling"), lambda v: v["class_weights"] == v["sampling"] == "balanced"),
 )
-"""Each: its reason (`error.contradiction.<reason>` in the words), the knobs that its sentence names as {a}, {b} …, and
-whether it holds for the values of all knobs."""
+"""Each rule: its reason (`error.contradiction.<reason>` in the message file), the fields that its sentence names as
+{a}, {b} …, and whether it is violated by the values of all fields.
+"""
+
+
+def check_image_sizes(side: int | None, resize: int | None, crop_size: int | None) -> None:
+    """Check that no crop is larger than the image it is cut from; None, not known yet, passes.
+
+    Args:
+        side: side in pixels of the square that the network gets.
+        resize: pixels to which an image is resized before the evaluation crop.
+        crop_size: pixels to which a random crop is resized before its center is cut out.
+
+    Raises:
+        ConfigError: the crop is larger.
+    """
+    for name, size in (("resize", resize), ("crop_size", crop_size)):
+        if side is not None and size is not None and size < side:
+            raise ConfigError("config.side_larger", name=format_flag(name), value=size, side=side)
 
 
 def check_conflicts(values: FieldValues) -> None:
-    """Find out whether the values of all knobs go together.
+    """Check that the values of all fields are compatible.
 
     Raises:
-        ConfigError: they do not, and why.
+        ConfigError: two of them contradict each other; the message says why.
     """
     for reason, field_names, is_conflict in CONFLICT_RULES:
         if is_conflict(values):

@@ -1,13 +1,13 @@
-"""The errors a person can mend. Each holds a code and values; the sentence stands in `ftlab/core/messages`.
+"""Errors that a user can fix: each holds a code and values, and its sentence is in `ftlab/core/messages`.
 
 FtlabError
-├── ConfigError    a knob outside its bounds, or two that contradict each other
-├── DataError      a folder, a zip or a list that cannot be used
-├── ImageError   one file that cannot be read as a picture
-├── WeightsError   weights that are neither here nor to be had
-└── RunError       a run that does not exist, is busy, or has nothing to give
+├── ConfigError    a setting out of bounds, or two settings that contradict each other
+├── DataError      a folder, an archive or a list that cannot be used
+├── ImageError     a file that cannot be read as an image
+├── WeightsError   weights that are neither on this machine nor can be downloaded
+└── RunError       a run that does not exist, is busy, or lacks what is requested
 
-Everything else that is raised is a bug and keeps its traceback.
+Every other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from ftlab.core import messages
 
 
 class FtlabError(Exception):
-    """A mistake with a remedy.
+    """Base class of errors with a remedy, each shown to the user as one line.
 
-    Args:
-        code: key below `error.` in the words, for example `data.missing`.
+    Attributes:
+        code: key below `error.` in the message file, for example `data.missing`.
         values: what the sentence names (file, limit, suggestion …).
     """
 
     def __init__(self, code: str, **values: object) -> None:
+        """Store the code and the values; the sentence is looked up only when the error is shown."""
         super().__init__(code)
         self.code = code
         self.values: Mapping[str, object] = values
 
     def __str__(self) -> str:
+        """Return the sentence in the current language."""
         return messages.get_text(f"error.{self.code}", **_escape_values(self.values))
 
 
 def _escape_values(values: Mapping[str, object]) -> dict[str, object]:
-    """Values as a sentence takes them: numbers as they are, so that it can format them; all else held to one line."""
+    """Return values for a sentence: numbers unchanged, so that it can format them; all else escaped to one line."""
     return {
         name: value if isinstance(value, (int, float)) else messages.escape_control_chars(value)
         for name, value in values.items()
@@ -43,18 +45,18 @@ def _escape_values(values: Mapping[str, object]) -> dict[str, object]:
 
 
 class ConfigError(FtlabError):
-    """A knob outside its bounds, or two that contradict each other."""
+    """A setting out of bounds, or two settings that contradict each other."""
 
 
 class DataError(FtlabError):
-    """A folder, a zip or a list that cannot be used."""
+    """A folder, an archive or a list that cannot be used."""
 
 
 class ProblemMessages:
-    """What is wrong with one file, in two sentences: for an error that is raised, and for a problem that is listed.
+    """Mixin with the two sentences about one file, for an error that is raised and for a problem that a scan lists.
 
     Attributes:
-        code: `problem.<code>` and `remedy.<code>` in the words.
+        code: the sentences are `problem.<code>` and `remedy.<code>` in the message file.
         values: what the sentences name.
     """
 
@@ -63,30 +65,31 @@ class ProblemMessages:
 
     @property
     def problem(self) -> str:
-        """What is wrong, without the file's name."""
+        """Return what is wrong, without the file's name."""
         return messages.get_text(f"problem.{self.code}", **_escape_values(self.values))
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """Return what to do about it."""
         return messages.get_text(f"remedy.{self.code}", **_escape_values(self.values))
 
 
 class ImageError(ProblemMessages, FtlabError):
-    """One file that cannot be read as a picture.
+    """One file that cannot be read as an image.
 
     `code` is also the code of the problem that a scan lists: `problem.<code>` says what is wrong and
     `remedy.<code>` what to do. The values name at least the file.
     """
 
     def __str__(self) -> str:
+        """Return one line: the file, what is wrong with it, and what to do."""
         file = messages.escape_control_chars(self.values["file"])
         return messages.get_text("error.picture.line", file=file, problem=self.problem, remedy=self.remedy)
 
 
 class WeightsError(FtlabError):
-    """Weights that are neither here nor to be had."""
+    """Weights that are neither on this machine nor can be downloaded."""
 
 
 class RunError(FtlabError):
-    """A run that does not exist, is busy, or has nothing to give."""
+    """A run that does not exist, is busy, or lacks what is requested."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written. No torch."""
+"""Atomic file operations: a file is complete or absent, whatever happens while it is written. No torch."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from pathlib import Path
 import psutil
 
 PART_SUFFIX = ".part"
-"""Ending of a file that is still being written."""
+"""Suffix of a file that is still being written."""
 MOVE_RETRY_SECONDS = 2.0
-"""Seconds that Windows gets until whoever reads the old file has closed it."""
+"""Seconds during which a rename is retried on Windows, until the reader of the old file has closed it."""
 
 
 @contextmanager
 def atomic_write(path: Path, backup_path: Path | None = None) -> Iterator[Path]:
-    """A name beside `path` to write to; at the end of the block what was written is on the disk, and in its place.
+    """Write a file atomically: yield a temporary path, then flush it to the disk and rename it to `path`.
 
     Args:
-        path: of the file. Until the end, and after an error, what stood there before still does.
-        backup_path: where the old file moves, instead of being replaced. A process that is killed between the two moves
-            leaves the old one there, and none at `path`.
+        path: the file. Until the block ends, and after an error, its previous content stays.
+        backup_path: where the previous file is moved instead of being replaced. A process that is killed between the
+            two renames leaves the previous file there, and none at `path`.
 
-    Raises:
-        OSError: it cannot be written; nothing is left beside it.
+    Yields:
+        Path of the temporary file in the same folder. If it cannot be written or renamed, the `OSError` propagates
+        and the temporary file is removed.
     """
+    # The same folder, because a rename is atomic within one file system only. Process and thread id: two writers of the
+    # same file never share a temporary file, and `remove_stale_parts` recognizes those of dead processes.
     part_path = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PART_SUFFIX}")
     try:
         yield part_path
-        with open(part_path, "rb+") as file:
+        # Flush before the rename: after a power failure the new name could otherwise have no content.
+        with part_path.open("rb+") as file:
             os.fsync(file.fileno())
         if backup_path is not None and path.exists():
             move_path(path, backup_path)
@@ -44,26 +48,24 @@ def atomic_write(path: Path, backup_path: Path | None = None) -> Iterator[Path]:
 
 
 def sync_file(path: Path) -> None:
-    """What was appended to a file is on the disk, not only on its way there; no file, nothing to do.
-
-    Raises:
-        OSError: it could not be written.
-    """
+    """Flush what was appended to a file to the disk (fsync); do nothing if there is no file."""
     if path.exists():
-        with open(path, "rb+") as file:
+        with path.open("rb+") as file:
             os.fsync(file.fileno())
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Remove what killed processes left half written below a folder."""
+    """Remove the partial files below a folder whose writing process no longer exists."""
     for part_path in folder.rglob(f"*{PART_SUFFIX}"):
+        # `atomic_write` names them `<name>.<pid>-<thread>.part`; a name without a pid belongs to nobody.
         writer_pid = part_path.name.removesuffix(PART_SUFFIX).rpartition(".")[2].partition("-")[0]
         if not (writer_pid.isdecimal() and psutil.pid_exists(int(writer_pid))):
             part_path.unlink(missing_ok=True)
 
 
 def iter_files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
-    """Path and facts of each file below a folder, links not followed; what vanishes meanwhile is passed over."""
+    """Yield path and stat result of each file below a folder; symlinks are not followed, vanished files are skipped."""
+    # os.scandir instead of Path.rglob: its entries bring type and stat result with fewer system calls.
     pending_folders = [os.fspath(folder)]
     while pending_folders:
         folder_entries: list[os.DirEntry[str]] = []
@@ -81,35 +83,40 @@ def iter_files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def get_folder_size(folder: Path | str) -> int:
-    """Bytes of the files below a folder; 0 where there is none."""
+    """Return the total size in bytes of the files below a folder; 0 if there is no folder."""
     return sum(file_stat.st_size for _, file_stat in iter_files(folder))
 
 
 def get_free_bytes(folder: Path) -> int:
-    """Bytes that can still be written to the folder's disk."""
+    """Return the bytes that can still be written to the folder's disk."""
     return shutil.disk_usage(folder).free
 
 
 def move_path(source: Path, target: Path) -> None:
-    """Rename a file, or a folder to a name that is free, on one disk: at once and whole, nothing is copied.
+    """Rename a file, or a folder to an unused name, on the same disk: atomic, nothing is copied.
+
+    Args:
+        source: file or folder to rename.
+        target: new path.
 
     Raises:
-        OSError: it cannot be; both are as they were. On Windows: somebody has one of the files open,
-            and for longer than a moment.
+        PermissionError: on Windows, a process has one of the files open for longer than `MOVE_RETRY_SECONDS`. Any other
+            `OSError` of the system propagates too; both paths are then unchanged.
     """
     deadline = time.monotonic() + MOVE_RETRY_SECONDS
     while True:
         try:
-            os.replace(source, target)
+            os.replace(source, target)  # noqa: PTH105 - the tests replace os.replace to simulate a full disk
             return
         except PermissionError:
+            # Elsewhere an open file can be replaced, and the error is one of access rights, which waiting cannot fix.
             if os.name != "nt" or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename, too, must reach the disk. Windows has no such call for folders, and needs none."""
+    """Flush a rename to the disk by fsync on its folder; Windows has no such call for folders and needs none."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Where ftlab keeps what belongs to no run: rendered sample sets, unpacked zips, measured speeds, uploads."""
+"""The user's ftlab folder, for what belongs to no run: sample sets, unpacked archives, measured speeds, uploads."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 _DRAFT_TIMEOUT_SECONDS = 3600.0
-"""Seconds in which nobody touched a draft, after which its maker counts as dead."""
+"""Seconds without modification after which the process that was filling a draft counts as dead."""
 
 
 def get_ftlab_home() -> Path:
-    """The folder `FTLAB_HOME` names, else `.ftlab` in the person's home folder."""
+    """Return the folder that `FTLAB_HOME` names, else `.ftlab` in the user's home folder."""
     return Path(os.environ.get("FTLAB_HOME") or Path.home() / ".ftlab").absolute()
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill, which becomes `folder` at the end: at once and whole, or not at all.
+    """Create a folder atomically: yield an empty draft folder to fill, and rename it to `folder` at the end.
 
-    It stands beside its place. Of two processes that make the same folder the first one to end gives it, the other
-    one's work is dropped. What a killed process left half made is cleared away by a later one; whoever works for
-    longer than an hour touches the draft now and then.
+    The draft is a sibling of `folder`. If two processes create the same folder, the first one to finish publishes its
+    draft, and that of the other one is dropped. Drafts of killed processes are removed by a later call; a process that
+    works for longer than an hour must touch its draft now and then.
 
-    Raises:
-        OSError: it cannot be made or put in its place.
+    Args:
+        folder: to create; complete or absent at any time.
+
+    Yields:
+        Path of the draft. If it cannot be created or renamed, the `OSError` propagates.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_stale_drafts(folder.parent)
@@ -41,17 +44,22 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_stale_drafts(parent: Path) -> None:
-    """Remove what killed processes left half made; one that is being filled right now is younger than that."""
+    """Remove the drafts of killed processes; drafts modified within the last hour are taken to be in use."""
     for draft in parent.glob(".*.part"):
-        with suppress(OSError):  # its own process was faster
+        with suppress(OSError):  # renamed or removed by its own process in the meantime
             if time.time() - draft.stat().st_mtime > _DRAFT_TIMEOUT_SECONDS:
                 shutil.rmtree(draft, ignore_errors=True)
 
 
 def _publish_draft(draft: Path, folder: Path) -> None:
+    """Rename a draft to its folder, unless another process has published the folder already.
+
+    Raises:
+        OSError: the rename failed and there is no such folder.
+    """
     try:
-        os.replace(draft, folder)
+        os.replace(draft, folder)  # noqa: PTH105 - the tests replace os.replace to simulate a full disk
     except OSError:
-        # A folder with something in it is never replaced: another process was first, and its content is the same.
+        # A folder that is not empty is never replaced: another process was first, and its content is the same.
         if not folder.is_dir():
             raise

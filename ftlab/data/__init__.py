@@ -1,1 +1,1 @@
-"""From a folder, or a sample set, to batches of pictures and labels."""
+"""Data pipeline: from a folder, archive or manifest of images to batches of tensors and labels."""

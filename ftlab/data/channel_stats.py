@@ -1,8 +1,8 @@
-"""Mean and standard deviation of the colours of a training's own pictures.
+"""Mean and standard deviation of the color channels, estimated from a run's own training images.
 
-Each picture counts alike, whatever its size: its channels' mean and standard deviation are taken over its pixels,
-and of both the mean over the pictures. (So PyTorch's tutorials do it; the deviation of all pixels together would be
-larger, by what pictures differ from each other.)
+Each image counts equally, whatever its size: mean and standard deviation are taken over its pixels, and both are
+averaged over the images. PyTorch's tutorials do it this way; the standard deviation over all pixels together would be
+larger, by the variation between images.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from ftlab.data.images import decode
 from ftlab.data.loading.loader import batch_indices
 
 MAX_IMAGES = 20_000
-"""Pictures that are looked at. The means of so many are within 0.002 of those of a million."""
+"""Images that are measured at most. Their means are within 0.002 of those of a million."""
 IMAGES_PER_TASK = 16
-"""Pictures a thread takes at once."""
+"""Images that a thread takes at once."""
 _MIN_STD = 1 / 255
-"""Least deviation: pictures of one colour each have none, and are divided by it."""
+"""Smallest standard deviation: images of a single color have 0, and are divided by it."""
 
 ChannelValues = tuple[float, float, float]
+"""Red, green, blue."""
 
 
 @dataclass(frozen=True)
 class ChannelStats:
-    """What was found.
+    """Channel statistics of a data set.
 
     Attributes:
-        mean, std: per channel (R, G, B), of pixels in [0, 1]; six decimals.
-        count: pictures that they were taken from; 0 when none could be read.
+        mean, std: per channel (R, G, B), of pixels in [0, 1], with six decimals.
+        count: images that were measured; 0 if none could be read.
     """
 
     mean: ChannelValues
@@ -43,23 +44,28 @@ class ChannelStats:
     count: int
 
     def format_values(self) -> dict[str, object]:
-        """Its figures for a sentence: `images`, `mean`, `std`."""
+        """Return the values for a message: `images`, `mean`, `std`."""
         mean, std = (" ".join(f"{value:.4f}" for value in channels) for channels in (self.mean, self.std))
         return {"images": self.count, "mean": mean, "std": std}
 
 
 @dataclass(frozen=True)
 class StatsProgress:
-    """Pictures looked at so far, and in all."""
+    """Images measured so far, and in total."""
 
     done: int
     total: int
 
 
 def compute_channel_stats(catalog: Catalog, num_workers: int) -> Iterator[StatsProgress | ChannelStats]:
-    """Look at the training pictures, at most `MAX_IMAGES` of them, evenly taken: how far it is, at last what was found.
+    """Yield the progress after every few images, and in the end the statistics.
 
-    Files that cannot be read are left out; the training names them.
+    At most `MAX_IMAGES` training images are measured, evenly spread over the split. Files that cannot be read are left
+    out here; the training reports them.
+
+    Args:
+        catalog: images of the data set.
+        num_workers: decoding threads.
     """
     items = catalog.splits["train"]
     total = min(len(items), MAX_IMAGES)
@@ -79,24 +85,26 @@ def compute_channel_stats(catalog: Catalog, num_workers: int) -> Iterator[StatsP
     with ThreadPoolExecutor(num_workers, thread_name_prefix="statistics") as pool:
         try:
             for indices, measurements in zip(index_batches, pool.map(measure_images, index_batches), strict=True):
-                for measurement in measurements:  # one after the other: the same sum whatever the threads do
+                for measurement in measurements:  # summed in order: the same bits for any number of threads
                     sums += measurement
                 image_count, done_count = image_count + len(measurements), done_count + len(indices)
                 yield StatsProgress(done_count, total)
         finally:
             pool.shutdown(cancel_futures=True)
+    # Rounded, so that `config.json` shows what is used.
     mean, std = (sums / max(image_count, 1)).round(6)
     yield ChannelStats(_to_channel_values(mean), _to_channel_values(std.clip(_MIN_STD)), image_count)
 
 
 def measure_image(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """uint8 [H, W, 3] -> float64 [2, 3]: mean and (population) standard deviation of each channel, in [0, 1]."""
-    import cv2  # where it is needed only: few trainings ask for statistics
+    """Return mean and population standard deviation of each channel in [0, 1]: uint8 [H, W, 3] -> float64 [2, 3]."""
+    import cv2  # imported here as few runs estimate statistics
 
     mean, std = cv2.meanStdDev(pixels)
     return np.stack([mean[:, 0], std[:, 0]]).astype(np.float64) / 255.0
 
 
 def _to_channel_values(values: npt.NDArray[np.float64]) -> ChannelValues:
+    """Return an array of three as a tuple of floats."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue

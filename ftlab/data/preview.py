@@ -1,6 +1,6 @@
-"""What a training makes of one picture: the evaluation crop, and the picture as its first epochs see it.
+"""Preview of augmentation: an image's evaluation crop, and the image as the first epochs will see it.
 
-The same functions with the same seed as the training's own, so it shows what will be, not an example of it.
+Made by the same functions with the same seed as in training, so it shows what will be, not an example of it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ PREVIEW_EPOCHS = 9
 
 @dataclass(frozen=True)
 class AugmentPreview:
-    """One training picture.
+    """Preview of one training image.
 
     Attributes:
-        item: which it is.
-        eval_image: as validation and prediction see it, uint8 [side, side, 3].
-        epoch_images: as the first `PREVIEW_EPOCHS` epochs see it, likewise.
-        view_count: with cached features how many there are, of which each epoch draws one; 0 where each epoch varies the
-            picture anew.
+        item: the image.
+        eval_image: the image as validation and prediction see it, uint8 [S, S, 3].
+        epoch_images: the image as the first `PREVIEW_EPOCHS` epochs see it, uint8 [S, S, 3] each.
+        view_count: cached views, of which each epoch draws one; 0 if each epoch augments the image anew.
     """
 
     item: ImageItem
@@ -42,16 +41,14 @@ class AugmentPreview:
 
 
 def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPreview:
-    """What a training with that configuration makes of a training picture.
+    """Return what a run with that configuration makes of a training image.
+
+    An unreadable image is an `ImageError`; contradictory sizes, or an unknown backbone, are a `ConfigError`.
 
     Args:
-        catalog: dealt by the configuration's seed.
-        config: of the training.
-        index: of the picture in the training split; beyond its end it begins again.
-
-    Raises:
-        PictureError: the picture cannot be read.
-        ConfigError: the sizes contradict each other, or the backbone cannot be looked up.
+        catalog: split with the configuration's seed.
+        config: configuration of the run.
+        index: position of the image in the training split; wraps around at its end.
     """
     config = fill_defaults(config)
     prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config)
@@ -73,8 +70,16 @@ def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPr
 
 
 def spread_index(position: int, count: int) -> int:
-    """The index of the picture that is shown as number 0, 1 …: each once before one comes again, from class to class
-    rather than one class after the other."""
+    """Return the index of the image to show as number `position` (0, 1, …), spread over the classes.
+
+    Each image comes once before one comes again.
+
+    Args:
+        position: position in the preview, from 0.
+        count: number of images.
+    """
+    # Steps of the golden ratio spread evenly at any length; coprime to `count`, they visit every index. Images are
+    # sorted by class, so distant indices are different classes.
     step = max(1, round(count * 0.618))
     while math.gcd(step, count) > 1:
         step += 1
@@ -84,14 +89,16 @@ def spread_index(position: int, count: int) -> int:
 def _make_cached_views(
     pixels: ImageArray, prep: Preprocessing, config: TrainConfig, index: int, image_count: int
 ) -> list[Tensor]:
+    """Return the cached view that each of the first epochs draws, uint8 [3, S, S] each."""
     view_indices = [
         int(sample_view_indices(config.seed, epoch, config.views_per_image, image_count)[index])
         for epoch in range(1, PREVIEW_EPOCHS + 1)
     ]
+    # Each view is made once, however many epochs draw it.
     views = {view_index: augment.make_view(pixels, prep, config, view_index, index) for view_index in set(view_indices)}
     return [views[view_index] for view_index in view_indices]
 
 
 def _to_hwc(image: Tensor) -> ImageArray:
-    """uint8 [3, side, side] -> uint8 [side, side, 3]."""
+    """Return the image as an array: uint8 [3, S, S] -> uint8 [S, S, 3]."""
     return image.permute(1, 2, 0).numpy()

@@ -1,1 +1,1 @@
-"""How good a model is, on which pictures it errs, and how far its probabilities can be believed."""
+"""Evaluation of a model on labelled images: metrics, calibration, and which images it gets wrong."""

@@ -1,4 +1,4 @@
-"""An outcome as tables for other programs: CSV in UTF-8, with the classes' own names."""
+"""Evaluation results as CSV tables in UTF-8 for other programs, with the classes' own (folder) names."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from ftlab.evaluation import metrics
 from ftlab.evaluation.evaluate import Evaluation
 
 MAX_TOP_CLASSES = 5
-"""Classes of a picture that are told."""
+"""Most probable classes listed for each image."""
 
 
 def format_image_table(evaluation: Evaluation) -> str:
-    """A line a picture: path, true and predicted class, whether it is right, whether it would be called none of these,
-    then class and probability of the most probable ones. Probabilities are at the decision's temperature."""
+    """Format one row per image: path, true and predicted class, correct, rejected, and the most probable classes.
+
+    Probabilities are at the temperature of the decision rule.
+
+    Returns:
+        CSV text with a header row.
+    """
     result, decision = evaluation.result, evaluation.decision
     top_count = min(MAX_TOP_CLASSES, len(result.class_names))
     header = ["path", "true", "predicted", "right", "none_of_these"]
     header += [f"{column}_{rank + 1}" for rank in range(top_count) for column in ("class", "probability")]
+    # Stable: of equal probabilities the lower class index comes first, as `argmax` has it for the prediction.
     top_classes = (-evaluation.probabilities).argsort(axis=1, kind="stable")[:, :top_count]
 
+    # A generator: of a million images only the CSV text is held in memory, not all rows as well.
     def iter_rows() -> Iterable[Sequence[object]]:
         for index, path in enumerate(result.paths):
             true_class, predicted_class = (
@@ -48,7 +55,11 @@ def format_image_table(evaluation: Evaluation) -> str:
 
 
 def format_class_table(evaluation: Evaluation) -> str:
-    """A line a class: its count, how often it was predicted, precision, recall and F1; empty where undefined."""
+    """Format one row per class: image count, predicted count, precision, recall and F1; empty where undefined.
+
+    Returns:
+        CSV text with a header row.
+    """
     class_metrics = metrics.compute_class_metrics(metrics.confusion_matrix(evaluation.result))
     rows = (
         [
@@ -63,7 +74,7 @@ def format_class_table(evaluation: Evaluation) -> str:
 
 
 def format_confusion_table(evaluation: Evaluation) -> str:
-    """Pictures by true class (line) and predicted class (column)."""
+    """Return the confusion matrix as CSV text: true class (row) by predicted class (column)."""
     class_names = evaluation.result.class_names
     counts = metrics.confusion_matrix(evaluation.result).tolist()
     return _format_csv(["true", *class_names], ([name, *row] for name, row in zip(class_names, counts, strict=True)))
@@ -74,7 +85,9 @@ def _format_yes_no(value: object) -> str:
 
 
 def _format_csv(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Return CSV text of a header and rows; cells are quoted where they need it."""
     stream = io.StringIO()
+    # RFC 4180 ends lines with CRLF, on every system.
     writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(header)
     writer.writerows(rows)

@@ -1,4 +1,4 @@
-"""Which pictures a model is asked: a split of its run, or a labelled folder that the training never saw."""
+"""Labelled images to evaluate on: a split of a run, or a folder that the training never saw."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ from ftlab.runs.directory import Run
 
 
 def load_split_dataset(run: Run, split: str) -> EvaluationDataset:
-    """The pictures of `train`, `val` or `test` as `split.json` has them. Where the test pictures validate, `test` are
-    those of `val`.
+    """Return the images of a split, as the run's `split.json` lists them.
+
+    Propagates `RunError` where the run has no readable `split.json`.
+
+    Args:
+        run: the run.
+        split: `train`, `val` or `test`. Where the run validated on its test images, `test` is `val`.
+
+    Returns:
+        The split as a data set.
 
     Raises:
-        DataError: there are none.
-        RunError: the run has no readable `split.json`.
+        DataError: the split is empty.
     """
     catalog = catalog_from_json(run.read_json("split.json"))
+    # `split.json` of such a run lists the test images as `val` and has no test split.
     if split == "test" and catalog.layout == "test_as_val":
         split = "val"
     if not catalog.splits[split]:
@@ -34,10 +42,10 @@ def load_split_dataset(run: Run, split: str) -> EvaluationDataset:
 
 
 def read_class_names(run: Run) -> list[str]:
-    """The classes that a run's model knows.
+    """Return the class names of a run's model, in the order of its outputs.
 
     Raises:
-        RunError: it has no model yet.
+        RunError: the run has no model yet.
     """
     if not run.best_weights_path.is_file():
         raise RunError("run.no_weights", run=run.name)
@@ -46,18 +54,23 @@ def read_class_names(run: Run) -> list[str]:
 
 
 def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> EvaluationDataset:
-    """All pictures of a folder, zip or list that belong to classes of a model; one class is enough. Splits in it are
-    taken together.
+    """Return all images of a folder, zip or list whose class the model knows; one common class is enough.
+
+    The splits of the folder are merged. Propagates `DataError` where it cannot be read.
 
     Args:
-        folder: laid out in any of the ways that a training takes.
-        class_names: classes of the model. A folder's class goes by its name, accents composed.
+        folder: path, in any of the layouts that a training accepts.
+        class_names: class names of the model, in the order of its outputs.
+
+    Returns:
+        The images, sorted by class and path, and the classes that were left out.
 
     Raises:
-        DataError: it cannot be read, or has no picture of any of them.
+        DataError: the folder has no image of any class of the model.
     """
     source_path = locate.locate_dataset(folder)
     root, folder_layout = layout.detect_layout(source_path)
+    # NFC: macOS stores accents decomposed, other systems composed; both must name the same class.
     label_by_name = {unicodedata.normalize("NFC", name): class_index for class_index, name in enumerate(class_names)}
     items: list[ImageItem] = []
     unknown_counts: Counter[str] = Counter()
@@ -73,6 +86,7 @@ def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> Evalu
         folder_classes = ", ".join(sorted(unknown_counts, key=natural_key)[:5]) or "–"
         raise DataError("data.no_known_class", folder=folder, found=folder_classes, names=", ".join(class_names[:8]))
     items.sort(key=lambda entry: (entry.label, natural_key(entry.path)))
+    # Names the file of the result: paths may be too long or have characters that a file name must not have.
     root_digest = hashlib.sha256(str(root).encode("utf-8", "surrogatepass")).hexdigest()[:8]
     unknown_classes = ((name, count) for name, count in unknown_counts.items() if count)
     return EvaluationDataset(

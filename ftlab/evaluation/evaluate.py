@@ -1,4 +1,4 @@
-"""One pass of a model over labelled pictures, by the fastest engine that gives what a prediction gives.
+"""Evaluation of a run on labelled images, with the fastest engine whose outputs match those of a prediction.
 
 python -m ftlab evaluate latest --split test
 """
@@ -15,7 +15,7 @@ from ftlab.core.errors import DataError
 from ftlab.evaluation import calibration, datasets, results
 from ftlab.evaluation.metrics import EvaluationMetrics, Float64Array, compute_metrics, softmax
 from ftlab.evaluation.results import EvaluationDataset, EvaluationResult, ProgressCallback, SkippedImage
-from ftlab.inference import batch_predict, decision_rule, predictor
+from ftlab.inference import batch_predict, decision_rule, load_model
 from ftlab.inference.decision_rule import DecisionRule
 from ftlab.inference.predictor import Predictor
 from ftlab.runs.directory import Run
@@ -23,12 +23,11 @@ from ftlab.runs.directory import Run
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An outcome, and how its probabilities are to be read.
+    """A result together with the decision rule that its probabilities are read by.
 
     Attributes:
-        result: of at least one picture.
-        decision: by validation; None where its pictures are not to be had any more.
-        is_validation: whether the outcome is of the pictures that the decision was chosen by.
+        result: result of at least one image.
+        decision: fitted on validation; None where the validation images no longer exist.
     """
 
     result: EvaluationResult
@@ -36,31 +35,33 @@ class Evaluation:
 
     @property
     def is_validation(self) -> bool:
+        """Return whether the result is of the images that the decision rule was fitted on."""
         return self.result.dataset_name == "val"
 
     @property
     def temperature(self) -> float:
-        """That of the decision, or 1."""
+        """Return the temperature of the decision rule, or 1."""
         return self.decision.temperature if self.decision else 1.0
 
     @cached_property
     def metrics(self) -> EvaluationMetrics:
-        """The outcome in numbers."""
+        """Return the metrics of the result."""
         return compute_metrics(self.result)
 
     @cached_property
     def probabilities(self) -> Float64Array:
-        """Of every class, at the temperature: float64 [N, K]."""
+        """Return the probability of every class at the temperature, float64 [N, K]."""
         return softmax(self.result.logits, self.temperature)
 
     @cached_property
     def confidences(self) -> Float64Array:
-        """Of the answer: float64 [N]."""
-        return self.probabilities.max(1)
+        """Return the probability of each prediction, float64 [N]."""
+        confidences: Float64Array = self.probabilities.max(1)
+        return confidences
 
     @property
     def rejected_count(self) -> int:
-        """Pictures that would be called none of these."""
+        """Return the number of images that would be rejected as none of these."""
         return sum(map(self.decision.rejects_probability, self.confidences.tolist())) if self.decision else 0
 
 
@@ -68,33 +69,53 @@ def evaluate_with_decision(
     run: Run,
     dataset: EvaluationDataset,
     weights_choice: str = "best",
-    progress: ProgressCallback = lambda completed, total: None,
+    progress: ProgressCallback = lambda *_: None,
 ) -> Evaluation:
-    """An outcome of pictures and one of validation, each as it was kept or made now.
+    """Evaluate a run, and fit the decision rule on its validation split; both are read from the run if stored.
+
+    Propagates the `RunError` and `DataError` of `evaluate` for `dataset`.
+
+    Args:
+        run: run with weights.
+        dataset: images of a split or a folder.
+        weights_choice: `best` or `last`.
+        progress: called as images are done.
+
+    Returns:
+        The evaluation; without a decision rule where the validation images are gone or there are none.
 
     Raises:
-        RunError, DataError: as `evaluate`, of the pictures; that those of validation are gone is borne.
+        DataError: the validation images fail for any other reason.
     """
     result = evaluate(run, dataset, weights_choice, progress)
     try:
         return Evaluation(result, load_or_fit_decision(run, weights_choice, progress))
     except DataError as error:
+        # New images can be evaluated although the validation images are gone; only calibration is missing then.
         if error.code not in ("data.gone", "data.empty_split"):
             raise
         return Evaluation(result, None)
 
 
 def load_evaluation(run: Run, dataset: EvaluationDataset, weights_choice: str = "best") -> Evaluation | None:
-    """The same as it was kept, without a pass; None where one is needed.
+    """Return a stored evaluation, without a forward pass.
 
-    Raises:
-        RunError: `decision.json` cannot be read.
+    Propagates `RunError` where `decision.json` cannot be read.
+
+    Args:
+        run: run with weights.
+        dataset: images of a split or a folder.
+        weights_choice: `best` or `last`.
+
+    Returns:
+        The evaluation, or None where `evaluate_with_decision` is needed.
     """
     result = results.read_result(run, dataset, weights_choice)
     if result is None:
         return None
     decision = decision_rule.read_decision(run) if weights_choice == "best" else None
     if decision is None:
+        # Not stored, or of the last weights, whose rule never is: fitted again on the stored validation result.
         validation_result = results.read_result(run, datasets.load_split_dataset(run, "val"), weights_choice)
         decision = calibration.fit_decision(validation_result) if validation_result else None
     return Evaluation(result, decision)
@@ -104,29 +125,30 @@ def evaluate(
     run: Run,
     dataset: EvaluationDataset,
     weights_choice: str = "best",
-    progress: ProgressCallback = lambda completed, total: None,
+    progress: ProgressCallback = lambda *_: None,
 ) -> EvaluationResult:
-    """What a run's model says of pictures: as it was kept, else by a pass over them, whose outcome is kept.
+    """Return the logits of a run's model for labelled images, from the stored result or a new forward pass.
 
-    Logits are those of `Predictor` but for rounding (float32, about 1e-6 of the largest), in any batch.
+    A new result is stored in the run. Logits equal those of `Predictor` up to rounding (float32, about 1e-6 of the
+    largest), for any batch size. Propagates `RunError` (no such weights, damaged weights, the result cannot be written)
+    and `DataError` (none of the images can be read).
 
     Args:
-        run: with weights.
-        dataset: of a split or a folder.
+        run: run with weights.
+        dataset: images of a split or a folder.
         weights_choice: `best` or `last`.
-        progress: called as pictures are done.
+        progress: called as images are done.
 
-    Raises:
-        RunError: there are no such weights, they are damaged, or the outcome cannot be written.
-        DataError: none of the pictures can be read.
+    Returns:
+        The result.
     """
     cached_result = results.read_result(run, dataset, weights_choice)
     if cached_result is not None:
         return cached_result
-    # Before they are loaded: weights that get better meanwhile must not be taken for those that were asked.
+    # Before the weights are loaded: a training may replace them meanwhile, and the result must not count for those.
     weights_checksum = results.compute_weights_checksum(run, weights_choice)
     result = predict_dataset(
-        predictor.load_predictor(run, weights_choice), dataset, weights_choice, weights_checksum, progress
+        load_model.load_predictor(run, weights_choice), dataset, weights_choice, weights_checksum, progress
     )
     results.write_result(run, result, dataset.fingerprint)
     return result
@@ -137,12 +159,22 @@ def predict_dataset(
     dataset: EvaluationDataset,
     weights_choice: str = "best",
     weights_checksum: str = "",
-    progress: ProgressCallback = lambda completed, total: None,
+    progress: ProgressCallback = lambda *_: None,
 ) -> EvaluationResult:
-    """The pass itself; nothing is read from the run and nothing is kept. `weights_choice` and `weights_checksum` are as in `EvaluationResult`.
+    """Run the forward pass over labelled images; reads nothing from the run and stores nothing.
+
+    Args:
+        model: the model.
+        dataset: images of a split or a folder.
+        weights_choice: as in `EvaluationResult`.
+        weights_checksum: as in `EvaluationResult`.
+        progress: called as images are done.
+
+    Returns:
+        The result.
 
     Raises:
-        DataError: none of the pictures can be read.
+        DataError: none of the images can be read.
     """
     start_time, items = time.monotonic(), dataset.items
     image_paths = [dataset.root / item.path for item in items]
@@ -161,7 +193,9 @@ def predict_dataset(
         np.array([items[index].label for index in logit_features.indices], np.int64),
         logit_features.vectors[0].numpy(),
         tuple(
-            SkippedImage(path, read_error.code, {**read_error.values, "file": path}) for path, read_error in read_errors
+            # Relative paths, as in the data set: a stored result and a report must not name folders of this machine.
+            SkippedImage(path, read_error.code, {**read_error.values, "file": path})
+            for path, read_error in read_errors
         ),
         dataset.unknown_classes,
         weights_checksum,
@@ -170,13 +204,20 @@ def predict_dataset(
 
 
 def load_or_fit_decision(
-    run: Run, weights_choice: str = "best", progress: ProgressCallback = lambda completed, total: None
+    run: Run, weights_choice: str = "best", progress: ProgressCallback = lambda *_: None
 ) -> DecisionRule:
-    """How the model's probabilities are to be read, by validation; of the best model it is kept in the run, where
-    predictions find it.
+    """Return the decision rule of a run, fitted on its validation split if it is not stored.
 
-    Raises:
-        RunError, DataError: as `evaluate`.
+    That of the best weights is stored in the run, where predictions find it. Propagates the `RunError` and `DataError`
+    of `evaluate`.
+
+    Args:
+        run: run with weights.
+        weights_choice: `best` or `last`.
+        progress: called as images are done.
+
+    Returns:
+        The decision rule.
     """
     decision = decision_rule.read_decision(run) if weights_choice == "best" else None
     if decision is None:

@@ -1,7 +1,7 @@
-"""What a model said of pictures whose classes are known; kept in the run, so that no question needs a second pass.
+"""Logits of labelled images, stored in the run so that no later question needs a second forward pass.
 
-`evaluation/<pictures>-<best|last>.safetensors`, sealed, and beside it a `.json` with how many were right. It counts as
-long as weights and pictures are those it was made of.
+`evaluation/<dataset>-<best|last>.safetensors`, with a checksum, and next to it a `.json` with the number of correct
+predictions. A stored result is valid as long as weights and images are those that it was computed from.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from ftlab.models import weights_file
 from ftlab.runs.directory import Run
 
 WEIGHTS_CHOICES = ("best", "last")
-"""The weights of a run that can be asked: the best by validation, and those of its last step."""
+"""Weights of a run that can be evaluated: the best by validation, and those of its last step."""
 EVALUATION_FOLDER = "evaluation"
+"""Folder of the results in a run directory."""
 
 Float32Array = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.int64]
 ProgressCallback = Callable[[int, int], None]
-"""Called with pictures done and pictures in all."""
+"""Called with the number of images done and the total."""
 
 
 @dataclass(frozen=True)
 class EvaluationDataset:
-    """Pictures whose classes are known.
+    """Labelled images to evaluate on.
 
     Attributes:
-        name: of a split, or of a folder that the training never saw, for files: `test`, `folder-0a1b2c3d`.
+        name: split or folder, used in file names: `test`, `folder-0a1b2c3d`.
         root: folder that the items' paths are relative to.
-        items: labels are indices into the model's classes.
-        unknown_classes: classes of the folder that the model does not know, and how many pictures of each were left out.
+        items: images; labels are indices into the model's classes.
+        unknown_classes: classes of the folder that the model does not know, each with its number of skipped images.
     """
 
     name: str
@@ -50,36 +51,44 @@ class EvaluationDataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 in hex over path, label and size of every picture."""
+        """Return the SHA-256 in hex over path, label and size of every image."""
         digest = hashlib.sha256()
         for item in self.items:
+            # Paths of any bytes: `surrogatepass` keeps file names that are not valid UTF-8.
             digest.update(f"{item.path}\0{item.label}\0{item.size_bytes}\0".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
 class SkippedImage(ProblemMessages):
-    """A picture that could not be read: its `path`, and what is wrong with it in two sentences."""
+    """An image that could not be read: its `path`, and the problem and remedy in two sentences."""
 
     def __init__(self, path: str, code: str, values: dict[str, object]) -> None:
+        """Store what the sentences need.
+
+        Args:
+            path: relative to the root of the data set.
+            code: code of the problem, as `ImageError` has it.
+            values: values that the sentences name.
+        """
         self.path, self.code, self.values = path, code, values
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What a model said. N pictures, K classes.
+    """Logits of a model for N labelled images and K classes.
 
     Attributes:
-        dataset_name: their name, see `EvaluationDataset`.
+        dataset_name: see `EvaluationDataset.name`.
         weights_choice: `best` or `last`.
         class_names: names of the K classes.
-        root: folder that the paths are relative to; it may be gone by now.
-        paths: of the N pictures that could be read.
-        labels: int64 [N], the true classes.
+        root: folder that the paths are relative to; it may no longer exist.
+        paths: of the N images that could be read.
+        labels: true classes, int64 [N].
         logits: float32 [N, K].
-        skipped_images: pictures that could not be read.
+        skipped_images: images that could not be read.
         unknown_classes: as in `EvaluationDataset`.
-        weights_checksum: checksum of the weights' file.
-        duration_seconds: that the pass took.
+        weights_checksum: checksum of the weights file.
+        duration_seconds: time of the forward pass over all images, in seconds.
     """
 
     dataset_name: str
@@ -96,26 +105,27 @@ class EvaluationResult:
 
     @cached_property
     def predicted_labels(self) -> LabelArray:
-        """The most probable class of each picture, int64 [N]."""
+        """Return the most probable class of each image, int64 [N]."""
         return self.logits.argmax(1) if len(self.logits) else np.zeros(0, np.int64)
 
     @cached_property
     def is_correct(self) -> npt.NDArray[np.bool_]:
-        """Whether that is the true one, bool [N]; not where a logit is no number."""
-        return (self.predicted_labels == self.labels) & np.isfinite(self.logits).all(1)
+        """Return whether each prediction is correct, bool [N]; False where a logit is not finite."""
+        is_right: npt.NDArray[np.bool_] = self.predicted_labels == self.labels
+        return is_right & np.isfinite(self.logits).all(1)
 
     def get_image_path(self, index: int) -> Path:
-        """Where a picture is, or was."""
+        """Return the path of an image, which may no longer exist."""
         return self.root / self.paths[index]
 
 
 def get_result_path(run: Run, dataset_name: str, weights_choice: str) -> Path:
-    """The file of an outcome."""
+    """Return the file that stores the result of a data set and a choice of weights."""
     return run.path / EVALUATION_FOLDER / f"{dataset_name}-{weights_choice}.safetensors"
 
 
 def compute_weights_checksum(run: Run, weights_choice: str) -> str:
-    """The checksum of the weights that a run has now; empty where there are none, or damaged ones."""
+    """Return the checksum of a run's current weights; empty where they are missing or damaged."""
     try:
         return weights_file.read_checksum(
             run.best_weights_path if weights_choice == "best" else run.last_checkpoint_path
@@ -125,19 +135,24 @@ def compute_weights_checksum(run: Run, weights_choice: str) -> str:
 
 
 def write_result(run: Run, result: EvaluationResult, fingerprint: str) -> None:
-    """Keep an outcome in its run. `fingerprint` is that of its pictures.
+    """Store a result in its run.
 
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
+    Propagates `RunError` where the disk is full or the folder cannot be written.
+
+    Args:
+        run: the run.
+        result: the result to store.
+        fingerprint: `EvaluationDataset.fingerprint` of its images.
     """
     result_path = get_result_path(run, result.dataset_name, result.weights_choice)
-    # Of a million pictures the names are too many for the header.
+    # As a tensor: the paths of a million images are too long for the JSON header of a safetensors file.
     tensors = {
         "paths": torch.frombuffer(bytearray(json.dumps(result.paths).encode()), dtype=torch.uint8),
         "labels": torch.from_numpy(result.labels),
         "logits": torch.from_numpy(result.logits),
     }
     header = {
+        # These keys are the file format, which older versions of ftlab wrote too.
         "pictures": result.dataset_name,
         "which": result.weights_choice,
         "classes": result.class_names,
@@ -154,18 +169,28 @@ def write_result(run: Run, result: EvaluationResult, fingerprint: str) -> None:
     with run.translate_write_errors():
         result_path.parent.mkdir(exist_ok=True)
         weights_file.save_tensors(result_path, tensors, header)
-    # For those who must not load torch, or all logits, to learn this much.
+    # Lists of runs read the accuracy from here, without importing torch or loading all logits.
     summary = {"right": int(result.is_correct.sum()), "count": len(result.labels), "weights": result.weights_checksum}
     run.write_json(f"{EVALUATION_FOLDER}/{result_path.stem}.json", summary)
 
 
 def read_result(run: Run, dataset: EvaluationDataset, weights_choice: str) -> EvaluationResult | None:
-    """The outcome that was kept, if it is of these pictures and of the weights that the run has now."""
+    """Return the stored result, if it is of these images and of the run's current weights.
+
+    Args:
+        run: the run.
+        dataset: images; compared by fingerprint.
+        weights_choice: `best` or `last`.
+
+    Returns:
+        The result, or None where there is none that is valid.
+    """
     result_path = get_result_path(run, dataset.name, weights_choice)
     try:
         tensors, header = weights_file.load_tensors(result_path)
-    except (weights_file.CorruptFileError, OSError):  # there is none, or it is damaged: made anew, nothing is lost
+    except (weights_file.CorruptFileError, OSError):  # missing or damaged: it is computed again
         return None
+    # Of other weights or images: a training went on, or the folder changed.
     if (header["weights"], header["fingerprint"]) != (
         compute_weights_checksum(run, weights_choice),
         dataset.fingerprint,
@@ -176,6 +201,7 @@ def read_result(run: Run, dataset: EvaluationDataset, weights_choice: str) -> Ev
         header["pictures"],
         header["which"],
         tuple(header["classes"]),
+        # Not the stored root: the folder may have been moved, with the same images in it.
         dataset.root,
         tuple(json.loads(arrays["paths"].tobytes())),
         arrays["labels"],

@@ -1,1 +1,1 @@
-"""From a trained run to answers, and to maps of what they rest on."""
+"""Prediction with a trained model: class probabilities, class activation maps, and how far to believe either."""

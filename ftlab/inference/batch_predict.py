@@ -1,6 +1,7 @@
-"""Many pictures through one model: by the fastest engine there is for it, on all cores, each picture alone.
+"""Prediction for many image files by the fastest engine for the model, on all cores.
 
-What it says of a picture is what `Predictor.top` says but for rounding (float32, about 1e-6 of the largest logit).
+Each image goes through the network alone. The probabilities are those of `Predictor.predict` but for float32 rounding,
+about 1e-6 of the largest logit: the engine folds BatchNorm, or is ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -18,19 +19,28 @@ from ftlab.data.images.decode import read_image
 from ftlab.data.transforms import preprocess
 from ftlab.inference.predictor import ClassScore, Predictor
 from ftlab.models.execution import engines, features
+from ftlab.models.execution.device import detect_device
 from ftlab.models.execution.engines import Engine
 from ftlab.models.execution.features import Features
-from ftlab.training.devices import device_setup
 
 CHUNK_IMAGES = 1024
-"""Pictures that are answered together: of more, their logits alone would fill the memory."""
+"""Images predicted before their scores are yielded: the logits of a larger folder would fill the memory."""
 
 
 def choose_engine(model: Predictor, image_count: int) -> Engine:
-    """The fastest that there is for so many looks: uint8 [B, 3, side, side] -> logits float32 [B, K]."""
+    """Choose the engine that runs the whole network, backbone and head.
+
+    Args:
+        model: to be run.
+        image_count: images it will see; exporting to ONNX is only tried where there are enough to repay it.
+
+    Returns:
+        An engine, uint8 [B, 3, S, S] -> logits float32 [B, K].
+    """
+    # One graph up to the logits, so that an exported engine runs the head too.
     full_network = nn.Sequential(model.network.backbone, model.network.head)
     normalize = partial(preprocess.normalize_batch, prep=model.prep)
-    device = torch.device(device_setup.detect_device())
+    device = torch.device(detect_device())
     return engines.choose_engine(full_network, model.spec, normalize, model.prep.side, device, view_count=image_count)
 
 
@@ -38,13 +48,18 @@ def predict_logits(
     model: Predictor,
     engine: Engine,
     image_paths: Sequence[Path],
-    progress: Callable[[int, int], None] = lambda completed, total: None,
+    progress: Callable[[int, int], None] = lambda _completed, _total: None,
 ) -> Features:
-    """Logits of all files that can be read, as `vectors` float32 [1, N, K].
+    """Compute the logits of all files that can be read.
 
     Args:
-        engine: of `choose_engine`.
-        progress: called as pictures are done.
+        model: whose preprocessing is applied.
+        engine: from `choose_engine`.
+        image_paths: N files.
+        progress: called as (images done, N).
+
+    Returns:
+        The logits in `vectors`, float32 [1, N', K] for the N' readable files of `indices`; the others are in `skipped`.
     """
 
     def load_pixels(index: int) -> Tensor:
@@ -54,7 +69,7 @@ def predict_logits(
 
     logit_features = Features(torch.empty(1, 0, 0), [], [])
     for update in features.compute_features(
-        engine, len(image_paths), 1, load_pixels, torch.device(device_setup.detect_device()), count_cpu_cores()
+        engine, len(image_paths), 1, load_pixels, torch.device(detect_device()), count_cpu_cores()
     ):
         if isinstance(update, Features):
             logit_features = update
@@ -66,11 +81,22 @@ def predict_logits(
 def predict_files(
     model: Predictor, image_paths: Sequence[Path], k: int
 ) -> Iterator[tuple[Path, list[ClassScore] | ImageError]]:
-    """The k most probable classes of each file in turn, or why it cannot be read."""
+    """Predict the most probable classes of each file, in the order given.
+
+    Args:
+        model: to be run.
+        image_paths: of the files.
+        k: classes to return for each file, at most.
+
+    Yields:
+        Each path with its scores, the most probable class first, or with the error where the file cannot be read.
+    """
     inference_engine = choose_engine(model, len(image_paths))
+    # One engine for all chunks: choosing it may take an export of seconds.
     for start in range(0, len(image_paths), CHUNK_IMAGES):
         chunk = image_paths[start : start + CHUNK_IMAGES]
         logit_features = predict_logits(model, inference_engine, chunk)
+        # Unreadable files have no logits; their errors are yielded in the same order.
         logits_by_index = dict(zip(logit_features.indices, logit_features.vectors[0], strict=True))
         read_errors = dict(logit_features.skipped)
         for index, image_path in enumerate(chunk):

@@ -1,8 +1,8 @@
-"""What a network looked at before it was fine-tuned, as far as that can be said.
+"""The baseline that a fine-tuned model is compared with: the same network before fine-tuning, as far as there is one.
 
-A classifier for a person's classes exists only after the training. So "before" is one of two things, and a person is
-told which: for a class that ImageNet knows by name, the pretrained network as it came, looking for that class of
-ImageNet's; for any other, the pretrained backbone under the classifier that the training made.
+A classifier for a person's classes exists only after the training. So "before" is one of two things, and the caption
+says which: for a class that ImageNet knows by name, the pretrained network with its own classifier, explaining that
+ImageNet class; for any other, the pretrained backbone under the classifier that the training made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ftlab.core import messages
 from ftlab.core.errors import ConfigError
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.inference.cam_options import CamOptions
-from ftlab.inference.predictor import Explanation, Predictor
+from ftlab.inference.predictor import ClassExplanation, Predictor
 from ftlab.models import heads, network
 from ftlab.models.pretrained import imagenet_classes
 from ftlab.runs.directory import Run
@@ -27,14 +27,14 @@ from ftlab.runs.directory import Run
 
 @dataclass(frozen=True)
 class PretrainedBaseline:
-    """What there is to look at.
+    """The model before fine-tuning, or the reason why there is none.
 
     Attributes:
-        kind: `imagenet` or `head`, as above; or why there is nothing: `untrained`, this is the pretrained network;
-            `same`, its backbone never changed; `scratch`, it began with random numbers; `file`, it began with weights
-            that are not kept.
-        model: that answers; None where there is nothing.
-        class_index: of the class, in its answer.
+        kind: `imagenet` or `head`, the two cases above; or why there is no model: `untrained`, it is itself the
+            pretrained network; `same`, its backbone never changed; `scratch`, it started from random weights; `file`,
+            it started from weights that are not kept.
+        model: the network before fine-tuning; None if there is none.
+        class_index: of the explained class among `model.class_names`.
     """
 
     kind: str
@@ -43,20 +43,28 @@ class PretrainedBaseline:
 
     @property
     def class_name(self) -> str:
-        """Of the class, as the model that answers has it."""
+        """The explained class's name in the baseline model; empty without one."""
         return self.model.class_names[self.class_index] if self.model else ""
 
     def explain(
-        self, image_path: Path | str, cam_options: CamOptions = CamOptions()
-    ) -> tuple[Explanation | None, float]:
-        """The map of the class and its probability then; None and 0 where there is nothing.
+        self,
+        image_path: Path | str,
+        cam_options: CamOptions = CamOptions(),
+    ) -> tuple[ClassExplanation | None, float]:
+        """Compute the map and the probability of the class before fine-tuning.
 
-        Raises:
-            PictureError: the file is no picture that can be read.
-            ConfigError: the layer looked at does not exist, or tells no places apart.
+        An unreadable file gives ImageError; a layer that does not exist, or has no spatial grid, ConfigError.
+
+        Args:
+            image_path: of the image.
+            cam_options: method and layer.
+
+        Returns:
+            The explanation and the class's probability in [0, 1]; None and 0 without a baseline model.
         """
         if self.model is None:
             return None, 0.0
+        # All classes, for the one asked about may be anywhere in the ranking.
         scores, explanation = self.model.predict_and_explain(
             image_path, self.class_index, k=len(self.model.class_names), cam_options=cam_options
         )
@@ -64,21 +72,24 @@ class PretrainedBaseline:
 
 
 def pretrained_baseline(run: Run | None, model: Predictor, class_index: int) -> PretrainedBaseline:
-    """What a run's network was before, for a class.
+    """Find what a run's network was before fine-tuning, for one class.
+
+    Pretrained weights that are neither here nor can be downloaded give WeightsError.
 
     Args:
         run: None for the untrained default.
         model: of the run.
-        class_index: of the class.
+        class_index: of the class, in `model`.
 
-    Raises:
-        WeightsError: the pretrained weights are neither here nor to be had.
+    Returns:
+        The baseline.
     """
     if run is None:
         return PretrainedBaseline("untrained")
     config = run.load_config()
-    if config.mode == "scratch" or config.init:
-        return PretrainedBaseline("file" if config.init else "scratch")
+    if config.mode == "scratch" or config.init_from:
+        return PretrainedBaseline("file" if config.init_from else "scratch")
+    # ImageNet's own classifier, where it knows the class, is the truest "before".
     imagenet_index = imagenet_classes.match_imagenet_classes([model.class_names[class_index]]).get(0)
     imagenet_model = None if imagenet_index is None else load_imagenet_predictor(model.spec, model.prep)
     if imagenet_model and imagenet_index is not None:
@@ -96,10 +107,14 @@ def pretrained_baseline(run: Run | None, model: Predictor, class_index: int) -> 
 
 
 def describe_baseline(baseline: PretrainedBaseline, probability: float) -> str:
-    """What stands below the map of before, or in its place.
+    """Write the caption of the map before fine-tuning, or the sentence that stands in its place.
 
     Args:
-        probability: of the class then, in [0, 1].
+        baseline: from `pretrained_baseline`.
+        probability: of the class in the baseline model, in [0, 1].
+
+    Returns:
+        One sentence in the person's language.
     """
     if baseline.model is None:
         return messages.get_text(f"explain.none.{baseline.kind}")
@@ -108,10 +123,18 @@ def describe_baseline(baseline: PretrainedBaseline, probability: float) -> str:
     )
 
 
+# One baseline at a time: it is as large as the model, and asked for again with every image and layer.
 @lru_cache(maxsize=1)
 def load_imagenet_predictor(spec: BackboneSpec, prep: Preprocessing) -> Predictor | None:
-    """The pretrained network as it came; None where its weights lack the classifier of ImageNet's thousand, or hold
-    zeros in its place."""
+    """Load the pretrained network with its own classifier.
+
+    Args:
+        spec: of the backbone.
+        prep: the run's preprocessing, so that both maps show the same part of the image.
+
+    Returns:
+        The model; None if its weights lack a classifier for ImageNet's 1000 classes, or hold zeros in its place.
+    """
     class_names = imagenet_classes.load_imagenet_names()
     try:
         net = network.build_network(
@@ -125,11 +148,12 @@ def load_imagenet_predictor(spec: BackboneSpec, prep: Preprocessing) -> Predicto
 @lru_cache(maxsize=1)
 def _load_with_trained_head(model: Predictor) -> Predictor:
     net = network.build_network(model.spec, len(model.class_names), pretrained=True)
+    # A copy: `Predictor` freezes the modules it is given.
     net.head = copy.deepcopy(model.network.head)
     return Predictor(net, model.spec, model.prep, model.class_names, model.spec.title, model.display_names)
 
 
 def _have_same_backbone(model_a: Predictor, model_b: Predictor) -> bool:
-    """Whether two have the same backbone, bit for bit."""
+    """Return whether two models have the same backbone, bit for bit (BatchNorm statistics included)."""
     state_a, state_b = (model.network.backbone.state_dict() for model in (model_a, model_b))
     return all(torch.equal(tensor, state_b[name]) for name, tensor in state_a.items())

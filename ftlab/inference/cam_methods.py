@@ -1,10 +1,11 @@
-"""Where in a picture the evidence for a class lies: four methods, all from one forward pass and one backward pass that
-ends at the layer looked at.
+"""Class activation maps: four methods, each from one forward pass and one backward pass that ends at the target layer.
 
     grad_cam     Selvaraju et al., 2017, "Grad-CAM", arXiv:1610.02391, equations 1 and 2 (page 5)
     grad_cam_pp  Chattopadhay et al., 2018, "Grad-CAM++", arXiv:1710.11063, equations 10 and 19
     hires_cam    Draelos & Carin, 2020, "Use HiResCAM instead of Grad-CAM", arXiv:2011.08891, equation 5
     layer_cam    Jiang et al., 2021, "LayerCAM", IEEE TIP 30, equations 5 and 6 (doi:10.1109/TIP.2021.3089943)
+
+The tests compare each with the package `grad-cam` on every backbone: at most 1e-4 apart, both scaled to [0, 1].
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
 
 _GRAD_CAM_PP_EPSILON = 1e-6
-"""Added to the denominator of Grad-CAM++ as in the package grad-cam: gradients far below 1e-3 weigh next to nothing."""
+"""Added to the denominator of Grad-CAM++, as in the package `grad-cam`: gradients far below 1e-3 hardly count."""
 _RELATIVE_ROUNDING_ERROR = 1e-5
-"""Of the sum of what is added up without its signs: less is no evidence in float32."""
+"""Share of the summed absolute terms below which a sum is float32 rounding, and no evidence."""
 
 
 def compute_cam(
@@ -33,25 +34,26 @@ def compute_cam(
     method: str = "grad_cam",
     cam_layer: CamLayer | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Logits and the class's map from one forward pass and a backward pass that ends at the map's layer.
+    """Compute the logits of an image and the activation map of one class.
 
     Args:
-        net: a network of `spec`, left as found: training flags, gradients, hooks.
-        image: float32 [1, 3, side, side], normalised, on the network's device.
-        class_index: of the class; None takes the one with the largest logit.
-        method: one of `how.METHODS`.
-        cam_layer: whose output is weighed; None takes the row's own.
+        net: a network of `spec`; its training flags, gradients and hooks are left as they were.
+        spec: of the backbone; names the default target layer.
+        image: float32 [1, 3, S, S], normalized, on the network's device.
+        class_index: of the class; None selects the one with the largest logit.
+        method: one of `cam_options.CAM_METHODS`.
+        cam_layer: the target layer; None selects that of `spec`.
 
     Returns:
         Logits, float32 [K], and the map before the ReLU, float32 [h, w]: positive where there is evidence for the
-        class, in units of the logit times the activation. Where there is no layer for it: [0, 0].
+        class, in units of logit times activation; [0, 0] for an architecture without a target layer.
     """
     target_layer = cam_layer or CamLayer.from_spec(spec)
     activations: list[Tensor] = []
 
     def capture_activation(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        # Cut here: frozen parameters leave no graph, and nothing below this layer needs a gradient. What goes on is
-        # a copy, because later layers may work in place.
+        # Detached here: frozen parameters leave no graph, and no layer below needs a gradient. The network continues
+        # with a copy, because later layers may work in place.
         activations.append(output.detach().requires_grad_())
         return activations[-1].clone()
 
@@ -63,9 +65,11 @@ def compute_cam(
         else None
     )
     try:
+        # The caller may be in inference mode, whose tensors can take no part in a backward pass.
         with torch.inference_mode(False), torch.enable_grad():
             logits = net(image)[0]
             target_index = int(logits.argmax()) if class_index is None else class_index
+            # `autograd.grad` and not `backward()`, which would add to the `.grad` of parameters.
             logit_gradient = torch.autograd.grad(logits[target_index], activations[-1])[0] if hook_handle else None
     finally:
         if hook_handle:
@@ -74,6 +78,7 @@ def compute_cam(
             module.training = training
     if logit_gradient is None:
         return logits.detach().float(), torch.zeros(0, 0)
+    # Maps are float32 whatever the precision of the pass: thousands of products of either sign are summed.
     activation, gradient = (
         to_feature_map(x.detach().float(), target_layer.layout, target_layer.num_prefix_tokens)
         for x in (activations[-1], logit_gradient)
@@ -82,14 +87,18 @@ def compute_cam(
 
 
 def weight_activation(activation: Tensor, gradient: Tensor, method: str) -> Tensor:
-    """A class's map before the ReLU, float32 [h, w], from a layer's output and the gradient of the class's logit with
-    respect to it, each float32 [C, h, w].
+    """Compute the activation map of one class from a layer's output and its gradient.
 
-    All zero where the channels cancel out but for rounding: below a normalisation, which takes away the length of
-    what it reads, the gradient is at right angles to it, and HiResCAM would show noise.
+    The map is all zero if the channels cancel out but for rounding. That is so below a normalization, which removes the
+    length of its input: the gradient is orthogonal to the input, and HiResCAM would show noise.
 
-    Raises:
-        KeyError: there is no such method.
+    Args:
+        activation: output of the target layer, float32 [C, h, w].
+        gradient: of the class's logit with respect to it, float32 [C, h, w].
+        method: one of `cam_options.CAM_METHODS`; another one gives KeyError.
+
+    Returns:
+        The map before the ReLU, float32 [h, w].
     """
     terms = _CHANNEL_WEIGHTS[method](activation, gradient) * activation
     class_map = terms.sum(0)
@@ -98,7 +107,17 @@ def weight_activation(activation: Tensor, gradient: Tensor, method: str) -> Tens
 
 
 def _grad_cam_pp_weights(activation: Tensor, gradient: Tensor) -> Tensor:
-    """Each place counts by alpha of equation 19, in which the derivatives of exp(logit) are powers of the gradient."""
+    """Compute the channel weights of Grad-CAM++, float32 [C, 1, 1].
+
+    Each position counts by alpha of equation 19, in which the derivatives of exp(logit) are powers of the gradient.
+
+    Args:
+        activation: float32 [C, h, w].
+        gradient: float32 [C, h, w].
+
+    Returns:
+        The weights.
+    """
     squared_gradient = gradient**2
     denominator = (
         2 * squared_gradient
@@ -110,9 +129,9 @@ def _grad_cam_pp_weights(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 _CHANNEL_WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "grad_cam": lambda activation, gradient: gradient.mean(dim=(1, 2), keepdim=True),
+    "grad_cam": lambda _activation, gradient: gradient.mean(dim=(1, 2), keepdim=True),
     "grad_cam_pp": _grad_cam_pp_weights,
-    "hires_cam": lambda activation, gradient: gradient,
-    "layer_cam": lambda activation, gradient: gradient.clamp(min=0),
+    "hires_cam": lambda _activation, gradient: gradient,
+    "layer_cam": lambda _activation, gradient: gradient.clamp(min=0),
 }
-"""What each value of a layer's output, float32 [C, h, w], is weighed with: a number a channel, or one a place too."""
+"""Weights of a layer's output by method: (activation, gradient), each float32 [C, h, w] -> [C, 1, 1] or [C, h, w]."""

@@ -1,18 +1,20 @@
-"""How a person wants to see where the evidence lies. No torch, so that the page and the command line start at once."""
+"""Options of a class activation map. Imports no torch, so that the page and the command line start at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 CAM_METHODS = ("grad_cam", "grad_cam_pp", "hires_cam", "layer_cam")
-"""The ways of weighing a layer's output (`attribution`); the first where none is named."""
+"""Methods of `cam_methods`; the first is the default."""
 
 
 @dataclass(frozen=True)
 class CamOptions:
-    """Attributes:
-    method: one of `CAM_METHODS`.
-    layer_path: path of the layer looked at, in the backbone; empty: the backbone's own.
+    """Options of a class activation map: method and target layer.
+
+    Attributes:
+        method: one of `CAM_METHODS`.
+        layer_path: path of the target layer within the backbone; empty selects the backbone's default.
     """
 
     method: str = CAM_METHODS[0]

@@ -1,6 +1,6 @@
-"""One picture through two models: what each says, where each finds its evidence, and whether they agree.
+"""Comparison of two models on one image: their answers, their maps, and whether they agree.
 
-The two need not know the same classes: these are compared by their names.
+The two need not know the same classes: classes are compared by name.
 """
 
 from __future__ import annotations
@@ -11,50 +11,56 @@ from pathlib import Path
 from ftlab.core import messages
 from ftlab.data.dataset import class_names
 from ftlab.inference.cam_options import CamOptions
-from ftlab.inference.predictor import ClassScore, Explanation, Predictor
+from ftlab.inference.predictor import ClassExplanation, ClassScore, Predictor
 
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What one model says of a picture.
+    """Prediction and explanation of one model for an image.
 
     Attributes:
-        model: that was asked.
+        model: that predicted.
         scores: of all its classes, the most probable first.
         explanation: the map of one class.
     """
 
     model: Predictor
     scores: list[ClassScore]
-    explanation: Explanation
+    explanation: ClassExplanation
 
     @property
     def explained_class(self) -> str:
-        """Of the class whose map it is."""
+        """Name of the class whose map is shown."""
         return self.model.class_names[self.explanation.class_index]
 
     @property
     def accepted_class(self) -> str | None:
-        """The name of its most probable class; None where the model is too unsure of it to be believed."""
+        """Name of the most probable class; None if the model rejects it as too improbable."""
         return None if self.model.is_rejected(self.scores) else self.scores[0].name
 
     def format_class_name(self, class_name: str) -> str:
-        """A class's name for people."""
+        """Return a class's name for people."""
         return _format_class_name(self.model, class_name)
 
 
 def explain_image(
-    image_path: Path | str, model: Predictor, class_name: str = "", cam_options: CamOptions = CamOptions()
+    image_path: Path | str,
+    model: Predictor,
+    class_name: str = "",
+    cam_options: CamOptions = CamOptions(),
 ) -> ModelAnswer:
-    """Ask one model.
+    """Predict an image with one model, and explain one class.
+
+    An unreadable file gives ImageError; a layer that does not exist, or has no spatial grid, ConfigError.
 
     Args:
-        class_name: of the class whose map is wanted; one that the model does not know, and an empty one, give the map of its
-            most probable class.
+        image_path: of the image.
+        model: to be asked.
+        class_name: class to explain; if empty or unknown to the model, its most probable class is explained.
+        cam_options: method and layer.
 
-    Raises:
-        PictureError: the file is no picture that can be read.
-        ConfigError: the layer looked at does not exist, or tells no places apart.
+    Returns:
+        The model's answer.
     """
     class_index = model.class_names.index(class_name) if class_name in model.class_names else None
     return ModelAnswer(
@@ -63,10 +69,15 @@ def explain_image(
 
 
 def describe_agreement(answer_a: ModelAnswer, answer_b: ModelAnswer, model_names: tuple[str, str] | None = None) -> str:
-    """In one line, whether the two agree, and what each says.
+    """Write one line that says whether two models agree, and what each predicts.
 
     Args:
-        model_names: what the two are called in it, the first and the second unless something else is known.
+        answer_a: of the first model.
+        answer_b: of the second model.
+        model_names: what the two are called; None gives "the first" and "the second".
+
+    Returns:
+        The line, in the person's language.
     """
     name_a, name_b = model_names or default_model_names()
     message_values = {
@@ -87,6 +98,7 @@ def describe_agreement(answer_a: ModelAnswer, answer_b: ModelAnswer, model_names
         )
     if not set(answer_a.model.class_names) & set(answer_b.model.class_names):
         return messages.get_text("pair.foreign", **message_values)
+    # A model cannot agree on a class it was never trained on: the line says so.
     unknown_notes = [
         messages.get_text("pair.unknown", name=own_answer.format_class_name(own_answer.accepted_class), which=label)
         for own_answer, peer_answer, label in ((answer_a, answer_b, name_b), (answer_b, answer_a, name_a))
@@ -98,7 +110,16 @@ def describe_agreement(answer_a: ModelAnswer, answer_b: ModelAnswer, model_names
 def list_class_choices(
     model_a: Predictor, model_b: Predictor, model_names: tuple[str, str] | None = None
 ) -> list[tuple[str, str]]:
-    """(what a person reads, name) of the classes whose map can be asked for: those that both know come first."""
+    """List the classes whose map can be asked for, those that both models know first.
+
+    Args:
+        model_a: the first model.
+        model_b: the second model.
+        model_names: what the two are called; None gives "the first" and "the second".
+
+    Returns:
+        Pairs of label for people and class name.
+    """
     shared_names = set(model_a.class_names) & set(model_b.class_names)
     class_choices = [(_format_class_name(model_a, name), name) for name in model_a.class_names if name in shared_names]
     for model_name, model in zip(model_names or default_model_names(), (model_a, model_b), strict=True):
@@ -111,7 +132,7 @@ def list_class_choices(
 
 
 def default_model_names() -> tuple[str, str]:
-    """What two are called of which nothing else is known."""
+    """Return the names of two models for which the caller has none."""
     return messages.get_text("pair.one"), messages.get_text("pair.other")
 
 
@@ -124,4 +145,5 @@ def _format_answer(answer: ModelAnswer) -> str:
 
 
 def _format_class_name(model: Predictor, class_name: str) -> str:
+    # Names come from folders and files of strangers and go to a terminal.
     return messages.escape_control_chars(class_names.get_display_name(class_name, model.display_names))

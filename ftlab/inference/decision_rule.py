@@ -1,6 +1,6 @@
-"""How a run's probabilities are to be read: a temperature and a threshold, chosen on validation, in `decision.json`.
+"""Decision rule of a run: a temperature and a rejection threshold chosen on validation, kept in `decision.json`.
 
-`evaluation/calibration.py` chooses them. Whatever names a class uses them.
+`evaluation/calibration.py` chooses them; every prediction uses them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ DECISION_FILENAME = "decision.json"
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """What validation says about a model's probabilities.
+    """Calibration of a model's probabilities, as chosen on validation.
 
     Attributes:
         weights: checksum of the weights that it was chosen for.
-        temperature: by which logits are divided before the softmax; 1 leaves them.
-        threshold: probability of the most probable class below which it is not believed; 0 believes any.
-        pictures: of validation.
-        right: those among them whose most probable class was right.
+        temperature: divisor of the logits before the softmax; 1 leaves them as they are.
+        threshold: probability of the most probable class below which a prediction is rejected; 0 rejects none.
+        pictures: number of validation images.
+        right: number of these whose most probable class was right.
     """
 
     weights: str
@@ -33,12 +33,18 @@ class DecisionRule:
     right: int
 
     def rejects_probability(self, probability: float) -> bool:
-        """Whether a most probable class of that probability is too improbable to be believed: none of these."""
+        """Return whether a prediction is rejected, given the probability of its most probable class."""
         return probability < self.threshold
 
 
 def read_decision(run: Run) -> DecisionRule | None:
-    """The decision for a run's best weights; None where there is none, or one for other weights only.
+    """Read the decision rule for a run's best weights.
+
+    Args:
+        run: a run of any status.
+
+    Returns:
+        The rule; None if there is none, or only one for other weights.
 
     Raises:
         RunError: the file cannot be read.
@@ -46,6 +52,7 @@ def read_decision(run: Run) -> DecisionRule | None:
     if not (run.path / DECISION_FILENAME).is_file():
         return None
     try:
+        # A training that went on may have found better weights: their probabilities need a rule of their own.
         decision = DecisionRule(**run.read_json(DECISION_FILENAME))
         return decision if decision.weights == weights_file.read_checksum(run.best_weights_path) else None
     except (TypeError, weights_file.CorruptFileError, OSError) as cause:
@@ -53,9 +60,10 @@ def read_decision(run: Run) -> DecisionRule | None:
 
 
 def write_decision(run: Run, decision: DecisionRule) -> None:
-    """Keep it in the run.
+    """Write a decision rule into a run. A full disk, or a folder without write permission, gives RunError.
 
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
+    Args:
+        run: that gets the file.
+        decision: the rule.
     """
     run.write_json(DECISION_FILENAME, asdict(decision))

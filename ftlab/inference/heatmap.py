@@ -1,4 +1,4 @@
-"""How the map of a class is shown: as heat over its picture, in colours, as a layer, as an overlay."""
+"""Rendering of class activation maps: upsampling, colour map, overlay."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ import numpy.typing as npt
 from torch import Tensor
 
 Uint8Image = npt.NDArray[np.uint8]
+"""uint8 [H, W, 3] RGB, or [H, W, 4] RGBA where a function says so."""
 Heatmap = npt.NDArray[np.float32]
+"""float32 [H, W] in [0, 1]."""
 
 
 def render_heatmap(class_map: Tensor, width: int, height: int, visible_box: tuple[int, int, int, int]) -> Heatmap:
-    """The map of a class laid over a picture: float32 [height, width] in [0, 1].
+    """Upsample a class activation map to the size of its image.
 
-    Its positive part is scaled so that its maximum is 1, enlarged bilinearly into `visible_box` (x0, y0, x1, y1 in pixels, the
-    part that the network saw) and zero elsewhere. A map without any positive value stays all zero, and so does one
-    without any place: no evidence is not stretched into some.
+    The positive part is scaled to a maximum of 1 and enlarged bilinearly into the visible box. A map without a positive
+    value stays all zero, and so does an empty one: no evidence is not stretched into some.
+
+    Args:
+        class_map: float32 [h, w], any range; [0, 0] for an architecture without maps.
+        width: of the image in pixels.
+        height: of the image in pixels.
+        visible_box: x0, y0, x1, y1 in pixels, the part that the network saw; zero outside.
+
+    Returns:
+        float32 [height, width] in [0, 1].
     """
     heatmap = np.zeros((height, width), np.float32)
     positive = class_map.clamp(min=0).cpu().numpy()
-    peak = float(positive.max(initial=0))
+    peak = float(positive.max(initial=0))  # an empty map has no maximum
     if not peak:
         return heatmap
     scaled = positive / peak
@@ -30,21 +40,28 @@ def render_heatmap(class_map: Tensor, width: int, height: int, visible_box: tupl
 
 
 def apply_colormap(heatmap: Heatmap) -> Uint8Image:
-    """Heat float32 [H, W] in [0, 1] -> uint8 [H, W, 3] RGB, from dark violet (none) to yellow (most)."""
+    """Return a heat map (float32 [H, W] in [0, 1]) as uint8 [H, W, 3] RGB, from dark violet (0) to yellow (1)."""
     gray_levels = (np.clip(heatmap, 0.0, 1.0) * 255).round().astype(np.uint8)
     return np.asarray(cv2.cvtColor(cv2.applyColorMap(gray_levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB))
 
 
 def render_layer(heatmap: Heatmap, visible_box: tuple[int, int, int, int]) -> Uint8Image:
-    """Heat float32 [H, W] as a layer to lay over its picture: uint8 [H, W, 4] RGBA.
+    """Render a heat map as a transparent layer over its image.
 
-    Transparent where there is no evidence, so that the picture stays readable; a grey veil outside `visible_box` (x0, y0, x1,
-    y1), which the network did not see.
+    Transparent where there is no evidence, so that the image stays visible; a grey veil outside the visible box.
+
+    Args:
+        heatmap: float32 [H, W] in [0, 1].
+        visible_box: x0, y0, x1, y1 in pixels, the part that the network saw.
+
+    Returns:
+        uint8 [H, W, 4] RGBA.
     """
     rgba_layer = np.full((*heatmap.shape, 4), (96, 96, 104, 110), np.uint8)
     x0, y0, x1, y1 = visible_box
     crop_values = heatmap[y0:y1, x0:x1]
     rgba_layer[y0:y1, x0:x1, :3] = apply_colormap(crop_values)
+    # The square root keeps weak evidence visible.
     rgba_layer[y0:y1, x0:x1, 3] = (np.sqrt(np.clip(crop_values, 0.0, 1.0)) * 255).round()
     return rgba_layer
 
@@ -52,7 +69,17 @@ def render_layer(heatmap: Heatmap, visible_box: tuple[int, int, int, int]) -> Ui
 def blend_overlay(
     image: Uint8Image, heatmap: Heatmap, visible_box: tuple[int, int, int, int], opacity: float = 0.6
 ) -> Uint8Image:
-    """The picture, uint8 [H, W, 3], under the layer of its heat at an opacity in [0, 1]."""
+    """Blend an image with the layer of its heat map.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        heatmap: float32 [H, W] in [0, 1].
+        visible_box: x0, y0, x1, y1 in pixels, the part that the network saw.
+        opacity: of the layer, in [0, 1].
+
+    Returns:
+        uint8 [H, W, 3] RGB.
+    """
     rgba_layer = render_layer(heatmap, visible_box)
     alpha = rgba_layer[..., 3:].astype(np.float32) / 255.0 * opacity
     return (image * (1.0 - alpha) + rgba_layer[..., :3] * alpha).round().astype(np.uint8)

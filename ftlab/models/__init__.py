@@ -1,1 +1,1 @@
-"""Networks: from a row of the table of backbones to a module with a head of its own, and its weights."""
+"""Networks: backbones with a new head, what of them is trained, and which of their layers Grad-CAM can use."""

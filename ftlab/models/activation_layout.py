@@ -1,4 +1,4 @@
-"""A layer's output as a map over places, whatever order its dimensions have."""
+"""Conversion of a layer's output to a feature map, whatever the order of its dimensions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from torch import Tensor
 
 
 def to_feature_map(values: Tensor, layout: str, num_prefix_tokens: int) -> Tensor:
-    """[1, …] as a layer gives it -> [C, h, w].
+    """Convert the output of a layer for one image to a feature map.
 
     Args:
-        layout: `chw`, `hwc`, or `num_prefix_tokens` (row by row), as in a backbone's row.
-        num_prefix_tokens: those that stand for no place and come first.
+        values: [1, C, h, w], [1, h, w, C] or [1, tokens, C].
+        layout: `chw`, `hwc` or `tokens` (row by row), as in `BackboneSpec.cam_layout`.
+        num_prefix_tokens: number of tokens without a position (class token, registers) that come first.
+
+    Returns:
+        [C, h, w] of the same dtype.
     """
     activation = values[0]
     if layout == "tokens":

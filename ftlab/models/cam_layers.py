@@ -1,5 +1,7 @@
-"""The layers of a network that can be looked at: those that tell places apart, and on which its answer depends by
-places. Found by letting a picture through."""
+"""Layers usable for Grad-CAM: outputs with a spatial grid, whose gradients vary over it.
+
+They are found by a forward pass of a probe image and a backward pass.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,20 @@ from ftlab.models.activation_layout import to_feature_map
 from ftlab.models.network import Network
 
 OutputHook = Callable[[str, Any], Tensor | None]
+"""Called with the path and the output of a layer; a tensor that it returns replaces the output."""
 _ACTIVATION_TYPES = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish)
+"""Modules whose output is a finished feature, though they have no children."""
 
 
 @dataclass(frozen=True)
 class CamLayer:
-    """One whose output tells places apart.
+    """A layer whose output has a spatial grid.
 
     Attributes:
-        path: in the backbone; empty: there is none.
-        layout: `chw`, `hwc` or `num_prefix_tokens`, as in a backbone's row.
-        num_prefix_tokens: those that stand for no place and come first.
-        grid_size: of its map, in places; 0 where it is not known.
+        path: within the backbone; empty if the architecture has no such layer.
+        layout: `chw`, `hwc` or `tokens`, as in `BackboneSpec.cam_layout`.
+        num_prefix_tokens: number of tokens without a position that come first.
+        grid_size: rows, and columns, of the grid; 0 if unknown.
     """
 
     path: str
@@ -39,22 +43,30 @@ class CamLayer:
 
     @classmethod
     def from_spec(cls, spec: BackboneSpec) -> CamLayer:
-        """The one that a row names."""
+        """Return the default target layer of a backbone."""
         return cls(spec.cam, spec.cam_layout, spec.cam_tokens)
 
 
 def find_candidate_layers(net: Network, spec: BackboneSpec) -> tuple[CamLayer, ...]:
-    """Layers worth a look, from the pixels up: the row's own, the blocks and what holds several, and, where no blocks
-    are, activations and poolings. None twice under two names, and none whose map would be empty whatever the picture.
+    """Find the layers to offer as Grad-CAM targets, from input to output.
 
-    The network is left as found. It goes through it twice, and back once.
+    These are the default layer, blocks and their containers, and, for a backbone without blocks, activations and
+    poolings. No output is listed under two names, and no layer whose map would be empty for every image. Takes two
+    forward passes and one backward pass; the network is left as it was.
+
+    Args:
+        net: a network of `spec`.
+        spec: of the backbone.
+
+    Returns:
+        The layers; none if the spec names no default layer.
     """
     if not spec.cam:
         return ()
     training_flags = {module: module.training for module in net.modules()}
     backbone = net.backbone.eval()
     try:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False):  # its tensors can take no part in a backward pass
             image = _make_probe_image(net, spec)
             with torch.no_grad():
                 spatial_layers, tensor_ids = _trace_spatial_layers(backbone, image)
@@ -67,7 +79,15 @@ def find_candidate_layers(net: Network, spec: BackboneSpec) -> tuple[CamLayer, .
 
 
 def find_spatial_layers(net: Network, spec: BackboneSpec) -> tuple[CamLayer, ...]:
-    """All layers that tell places apart, in the order in which they are done. The network is left as found."""
+    """Find all layers whose output has a spatial grid. The network is left as it was.
+
+    Args:
+        net: a network of `spec`.
+        spec: of the backbone.
+
+    Returns:
+        The layers in the order of execution.
+    """
     training_flags = {module: module.training for module in net.modules()}
     backbone = net.backbone.eval()
     try:
@@ -83,15 +103,23 @@ def _make_probe_image(net: Network, spec: BackboneSpec) -> Tensor:
 
 
 def _trace_spatial_layers(backbone: nn.Module, image: Tensor) -> tuple[list[CamLayer], dict[str, int]]:
-    """Layers that tell places apart, in the order in which they are done; and which tensor each gave, as a number:
-    what works in place, and what holds it, give the same one."""
+    """Run a forward pass and record the layers with a spatial grid.
+
+    Args:
+        backbone: in evaluation mode.
+        image: float32 [1, 3, S, S].
+
+    Returns:
+        The layers in the order of execution, and the identity of each layer's output tensor by path: an in-place module
+        and its container return the same tensor.
+    """
     spatial_layers: list[CamLayer] = []
     output_tensors: dict[str, Tensor] = {}
 
     def record_output(path: str, output: Any) -> None:
         record_spatial_layer(spatial_layers, path, output)
         if isinstance(output, Tensor):
-            output_tensors[path] = output  # kept, so that no other gets its number
+            output_tensors[path] = output  # kept alive, so that no later tensor gets the same id
 
     run_with_hooks(backbone, image, None, record_output)
     return spatial_layers, {path: id(tensor) for path, tensor in output_tensors.items()}
@@ -104,41 +132,57 @@ def _select_candidates(
     layer_by_tensor: dict[int, CamLayer] = {}
     for layer in spatial_layers:
         current_layer = layer_by_tensor.get(tensor_ids[layer.path])
-        # The shortest name of a tensor; of two as short, what worked on it last. A row's own name outdoes all.
+        # The shortest path to a tensor; of two equally short ones, the later module. The default layer has precedence.
         is_shorter = current_layer is None or layer.path.count(".") <= current_layer.path.count(".")
         if layer.path == spec.cam or (is_shorter and not (current_layer and current_layer.path == spec.cam)):
+            # Removed first, so that the dict keeps the order in which the layers were executed.
             layer_by_tensor.pop(tensor_ids[layer.path], None)
             layer_by_tensor[tensor_ids[layer.path]] = layer
     return [
         layer
         for layer in layer_by_tensor.values()
         if layer.path == spec.cam
+        # Layers inside a block are left out: there would be hundreds.
         or (layer.path.count(".") < max_depth and _is_complete_output(backbone.get_submodule(layer.path)))
     ]
 
 
 def _is_complete_output(module: nn.Module) -> bool:
-    """Whether what comes out is complete: of a block, of an activation, of a pooling. What a bare convolution or a
-    normalisation gives is still to be worked on."""
+    """Return whether a module's output is a finished feature: that of a block, an activation or a pooling.
+
+    The output of a bare convolution or normalization is still to be processed.
+    """
     has_children = any(True for _ in module.children())
     return has_children or isinstance(module, _ACTIVATION_TYPES) or type(module).__module__.endswith(".pooling")
 
 
 def make_probe_images(image_size: int) -> Tensor:
-    """Two pictures to try a network with, float32 [2, 3, side, side]: patches of one colour, for noise is the same
-    all over to a layer that looks at much of it."""
+    """Make two images to probe a network with, float32 [2, 3, S, S], normalized.
+
+    Returns:
+        Patches of one colour each: noise looks alike everywhere to a layer with a large receptive field.
+    """
     return F.interpolate(
         2 * torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)), image_size, mode="bilinear"
     )
 
 
 def run_with_hooks(module: nn.Module, image: Tensor, only_paths: Container[str] | None, hook: OutputHook) -> Any:
-    """Let a picture through, and `hook` what comes out of each layer, in order; of `only_paths` these if they are named. What
-    it gives back goes on instead."""
+    """Run a forward pass, and call a hook with each layer's output in the order of execution.
+
+    Args:
+        module: a backbone.
+        image: float32 [1, 3, S, S].
+        only_paths: the layers to hook; None hooks all.
+        hook: see `OutputHook`.
+
+    Returns:
+        The module's output.
+    """
     handles = [
         submodule.register_forward_hook(lambda _m, _i, output, path=path: hook(path, output))
         for path, submodule in module.named_modules()
-        # Inside of attention, and at its gates, values are mixed anew: what differs there is no feature of a place.
+        # Inside attention, and at its gates, values are mixed over positions: what varies there is no local feature.
         if path and not isinstance(submodule, nn.Identity) and "att" not in path and "qkv" not in path
         if only_paths is None or path in only_paths
     ]
@@ -150,7 +194,16 @@ def run_with_hooks(module: nn.Module, image: Tensor, only_paths: Container[str] 
 
 
 def record_spatial_layer(layers: list[CamLayer], path: str, output: Any) -> None:
-    """Add a layer by what came out of it, if that tells places apart; one that runs twice stands where it ran last."""
+    """Append a layer to `layers` if its output has a spatial grid.
+
+    A layer that runs twice is listed where it ran last.
+
+    Args:
+        layers: so far; changed in place.
+        path: of the layer.
+        output: of the layer.
+    """
+    # Changed in place, because the caller's hook holds the list.
     layers[:] = [layer for layer in layers if layer.path != path]
     layout = infer_layout(output)
     if layout is not None:
@@ -158,8 +211,14 @@ def record_spatial_layer(layers: list[CamLayer], path: str, output: Any) -> None
 
 
 def infer_layout(output: Any) -> tuple[str, int, int] | None:
-    """Layout of a layer's output for one picture, how many tokens come before those of places, and the map's side;
-    None if it has no places."""
+    """Infer the layout of a layer's output for one image from its shape.
+
+    Args:
+        output: of the layer, of any type.
+
+    Returns:
+        Layout, number of prefix tokens and grid size; None if the output has no spatial grid.
+    """
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.shape[0] != 1:
         return None
     if output.ndim == 4:
@@ -170,18 +229,29 @@ def infer_layout(output: Any) -> tuple[str, int, int] | None:
     if output.ndim == 3:
         token_count = output.shape[1]
         grid_size = math.isqrt(token_count)
+        # Up to 16 tokens without a position: a class token, a distillation token, registers.
         if grid_size > 1 and token_count - grid_size * grid_size <= 16:
             return "tokens", token_count - grid_size * grid_size, grid_size
     return None
 
 
 def informative_layers(module: nn.Module, image: Tensor, layers: Sequence[CamLayer]) -> list[CamLayer]:
-    """Those of some layers on which the features of a picture depend by places, in the order in which they are done."""
+    """Select the layers whose Grad-CAM map varies over the image.
+
+    Args:
+        module: a backbone in evaluation mode.
+        image: float32 [1, 3, S, S].
+        layers: candidates.
+
+    Returns:
+        Those selected, in the order of execution.
+    """
     outputs: dict[str, Tensor] = {}
     layer_by_path = {layer.path: layer for layer in layers}
 
     def replace_output(path: str, output: Tensor) -> Tensor:
-        outputs.pop(path, None)
+        outputs.pop(path, None)  # a layer that runs twice moves to where it ran last
+        # A frozen network has no graph: it begins at the first of the layers.
         outputs[path] = output if output.requires_grad else output.detach().requires_grad_()
         return outputs[path].clone()  # later layers may work in place
 
@@ -191,16 +261,27 @@ def informative_layers(module: nn.Module, image: Tensor, layers: Sequence[CamLay
 
 
 def _filter_informative(features: Tensor, layers: list[CamLayer], outputs: dict[str, Tensor]) -> Iterator[CamLayer]:
-    """The map of a random mixture of features is not the same everywhere."""
+    """Keep layers whose map is not constant, for a random linear combination of the features in place of a logit.
+
+    Args:
+        features: output of the backbone, float32 [1, D].
+        layers: candidates.
+        outputs: of the candidates, by path.
+
+    Yields:
+        The layers kept.
+    """
+    # Seeded, and drawn on the CPU: the same layers are found each time and on every device.
     mixture = torch.randn(features.shape, generator=torch.Generator().manual_seed(1)).to(features.device)
     activations = [outputs[layer.path] for layer in layers]
     gradients = torch.autograd.grad((features * mixture).sum(), activations, allow_unused=True) if activations else ()
     for layer, output, output_grad in zip(layers, activations, gradients, strict=True):
-        if output_grad is None:
+        if output_grad is None:  # the features do not depend on it
             continue
         activation, gradient = (
             to_feature_map(x.detach(), layer.layout, layer.num_prefix_tokens) for x in (output, output_grad)
         )
+        # Variation below 1e-4 of the largest value counts as rounding of a constant map.
         evidence = (gradient.mean(dim=(1, 2), keepdim=True) * activation).sum(0)
         if evidence.isfinite().all() and float(evidence.max() - evidence.min()) > 1e-4 * float(evidence.abs().max()):
             yield layer

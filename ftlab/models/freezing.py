@@ -1,4 +1,4 @@
-"""What of a network learns in an epoch, and which of its parts behave as in training."""
+"""Freezing: which parameters are trained in an epoch, and which modules run in training mode."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ from ftlab.models.network import Network
 
 
 def list_trainable_names(backbone: nn.Module, config: TrainConfig, epoch: int) -> list[str]:
-    """Names of the backbone's parameters that learn in an epoch (from 1), by the mode and the phases.
+    """List the backbone's parameters that are trained in an epoch, by the mode and the phases.
 
-    Raises:
-        ConfigError: `unfreeze_from` names no layer of the backbone.
+    An `unfreeze_from` that names no layer of the backbone gives ConfigError.
+
+    Args:
+        backbone: of the network.
+        config: of the run.
+        epoch: from 1.
+
+    Returns:
+        Names of parameters within the backbone.
     """
     names = list_names_from_layer(backbone, config.unfreeze_from)
     if config.mode == "frozen" or epoch <= config.unfreeze_epoch:
         return []
-    if config.gradual == "no":
+    if not config.gradual_unfreezing:
         return names
+    # Gradual unfreezing: one more block from the top with each epoch after `unfreeze_epoch`.
     unfrozen_names = {
         name for block in split_into_blocks(backbone)[-(epoch - config.unfreeze_epoch) :] for name in block
     }
@@ -34,23 +42,32 @@ def list_trainable_names(backbone: nn.Module, config: TrainConfig, epoch: int) -
 
 
 def freeze_for_epoch(net: Network, config: TrainConfig, epoch: int) -> None:
-    """Mark what learns in an epoch: the head, and that of the backbone.
+    """Set `requires_grad` for an epoch: the head, and the backbone's part that is trained.
 
-    Raises:
-        ConfigError: as `list_trainable_names` does.
+    Errors are those of `list_trainable_names`.
+
+    Args:
+        net: the network.
+        config: of the run.
+        epoch: from 1.
     """
     names = set(list_trainable_names(net.backbone, config, epoch))
+    # In a head-only epoch auxiliary classifiers rest too: they only serve the backbone.
     network.freeze_by_mode(net, config.mode if names else "frozen")
     for name, parameter in net.backbone.named_parameters():
         parameter.requires_grad_(name in names)
 
 
 def list_names_from_layer(backbone: nn.Module, start_layer: str) -> list[str]:
-    """Names of the parameters from a layer on, up to the backbone's end.
+    """List the backbone's parameters from a layer on, up to its end.
 
     Args:
-        start_layer: a layer's path (`layer4`, `features.12.conv.1`); a share in (0, 1] of the layers that have parameters of
-            their own, counted from the end and rounded up; or empty for all.
+        backbone: of the network.
+        start_layer: a layer's path (`layer4`, `features.12.conv.1`); a fraction in (0, 1] of the layers that have
+            parameters of their own, counted from the end and rounded up; or empty for all.
+
+    Returns:
+        Names of parameters within the backbone.
 
     Raises:
         ConfigError: there is no such layer.
@@ -58,15 +75,18 @@ def list_names_from_layer(backbone: nn.Module, start_layer: str) -> list[str]:
     names = [name for name, _ in backbone.named_parameters()]
     if not start_layer:
         return names
+    # A dict keeps the order, which is that of the computation (see `blocks`).
     module_paths = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     if _parse_number(start_layer) is not None:
         first_module = module_paths[-math.ceil((_parse_number(start_layer) or 1.0) * len(module_paths))]
         return names[next(i for i, name in enumerate(names) if name.rpartition(".")[0] == first_module) :]
+    # The dot keeps `layer1` from matching `layer10`.
     start_indices = [i for i, name in enumerate(names) if f"{name}.".startswith(f"{start_layer}.")]
     if not start_indices:
         layers = [
             path for path, submodule in backbone.named_modules() if path and any(True for _ in submodule.parameters())
         ]
+        # A wrong name is mostly a typing error; else the last layers show what paths look like.
         suggestions = difflib.get_close_matches(start_layer, layers, n=5, cutoff=0.3) or layers[-5:]
         raise ConfigError(
             "config.layer", name=format_flag("unfreeze_from"), value=start_layer, names=", ".join(suggestions)
@@ -82,16 +102,18 @@ def _parse_number(text: str) -> float | None:
 
 
 def set_train_flags(module: nn.Module, batchnorm: str = "auto") -> None:
-    """Training behaviour for what learns. What is frozen stays in evaluation: its BatchNorm statistics do not move, its
-    dropout is off.
+    """Set training mode for what is trained; frozen modules stay in evaluation mode.
+
+    So the BatchNorm statistics of a frozen module do not move, and its dropout is off.
 
     Args:
         module: a network, or a head.
-        batchnorm: `frozen` keeps the statistics of the whole backbone, `train` lets those of all of it move.
+        batchnorm: `auto`; `frozen` keeps the statistics of the whole backbone, `train` lets all of them move.
     """
     module.train()
     if not isinstance(module, Network):
         return
+    # Modules without parameters (dropout, pooling) follow the module that holds them.
     for submodule in (module.backbone, *module.auxiliary):
         _freeze_to_eval(submodule)
     if batchnorm != "auto":
@@ -101,8 +123,9 @@ def set_train_flags(module: nn.Module, batchnorm: str = "auto") -> None:
 
 
 def _freeze_to_eval(module: nn.Module) -> None:
-    """Put into evaluation whatever has parameters of which none learns."""
+    """Set evaluation mode for every module that has parameters of which none is trained."""
     parameters = list(module.parameters())
+    # A module of which a part is trained stays in training mode, and its children are decided one by one.
     if parameters and not any(p.requires_grad for p in parameters):
         module.eval()
         return

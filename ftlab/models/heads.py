@@ -1,4 +1,4 @@
-"""The new classifier on a backbone: its layers, and how they start."""
+"""The new classifier of a backbone: its layers, and their initialization."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ftlab.config.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What a head is made of; it stands in a run's `model.json`, for whoever builds the network again.
+    """Specification of a head, stored in a run's `model.json` so that the network can be rebuilt.
 
     Attributes:
-        kind: `softmax`, a logit a class; `logit`, one logit for two classes.
-        hidden: width of a layer between, 0 for none.
-        dropout: share of what the last layer reads that is dropped while training.
+        kind: `softmax`, one logit a class; `logit`, one logit for two classes.
+        hidden: width of a hidden layer, 0 for none.
+        dropout: dropout probability of the last layer's input.
         init: `small`, `default` or `xavier`.
     """
 
@@ -31,36 +31,43 @@ class HeadSpec:
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> HeadSpec:
-        """The plan of a configuration."""
+        """Return the spec that a configuration asks for."""
         return cls(config.head_kind, config.head_hidden, config.dropout, config.head_init)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HeadSpec:
-        """From what `to_json` gave; what is missing is plain."""
+        """Return the spec of `to_json`'s values; missing ones are the defaults."""
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return plain JSON."""
         return asdict(self)
 
 
 class LogitPair(nn.Module):
     """One logit z for two classes, as the pair (-z/2, z/2).
 
-    The softmax of the pair is the sigmoid of z and its cross-entropy the binary one, to the gradient; so all that reads
-    logits by class (metrics, the top classes, Grad-CAM for either class) works as with any head.
+    The softmax of the pair is the sigmoid of z and its cross-entropy the binary one, to the gradient; so everything
+    that reads logits by class (metrics, the top classes, Grad-CAM for either class) works as with any head.
 
     Shapes: float [B, 1] -> [B, 2].
     """
 
     def forward(self, logit: Tensor) -> Tensor:
+        """Return the pair of logits, float [B, 2], of a logit, float [B, 1]."""
         return torch.cat([-logit, logit], dim=1) / 2
 
 
 def build_head(in_features: int, num_classes: int, head_spec: HeadSpec = HeadSpec()) -> nn.Module:
-    """A new head for features of a width: float [B, D] -> logits [B, K].
+    """Build a head for the features of a backbone: float [B, D] -> logits [B, K].
 
-    A plain linear layer where the plan has nothing else; else dropout and that, or linear, ReLU, dropout and that.
+    Args:
+        in_features: D.
+        num_classes: K.
+        head_spec: a plain linear layer by default; else dropout and linear, or linear, ReLU, dropout and linear.
+
+    Returns:
+        The head.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if head_spec.hidden:
@@ -74,22 +81,38 @@ def build_head(in_features: int, num_classes: int, head_spec: HeadSpec = HeadSpe
     layers["classifier"] = _make_linear(head_spec.hidden or in_features, out_features, head_spec.init, is_last=True)
     if head_spec.kind == "logit":
         layers["pair"] = LogitPair()
+    # Not wrapped if alone: the weights of a plain head are `head.weight` and `head.bias` in every file.
     return layers["classifier"] if len(layers) == 1 else nn.Sequential(layers)
 
 
 def _make_linear(in_features: int, out_features: int, init: str, *, is_last: bool) -> nn.Linear:
-    """A linear layer. `default` starts as PyTorch has it, `xavier` with its weights drawn after Glorot & Bengio (2010,
-    uniform, equation 16). `small` makes a last layer that says "all alike": small weights, and no bias, so that no
-    class starts with a lead; a layer between starts as by default, for small it would pass on next to nothing."""
+    """Make a linear layer.
+
+    `default` initializes it as PyTorch does, `xavier` draws its weights after Glorot & Bengio (2010, uniform,
+    equation 16). `small` makes a last layer that starts with nearly uniform probabilities: small weights, and no
+    bias, so that no class has a lead. A hidden layer is then initialized by default, for a small one would pass on
+    next to nothing.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        init: `small`, `default` or `xavier`.
+        is_last: whether it gives the logits.
+
+    Returns:
+        The layer.
+    """
     layer = nn.Linear(in_features, out_features)
     if init == "xavier":
         nn.init.xavier_uniform_(layer.weight)
     elif init == "small" and is_last:
+        # With logits near zero the first loss is about log K, whatever the features' scale.
         nn.init.normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)
     return layer
 
 
 def find_classifier(head: nn.Module) -> nn.Linear:
-    """The last linear layer of a head: weight [K, D], or [1, D] where one logit tells two classes apart."""
+    """Return the last linear layer of a head: weight [K, D], or [1, D] for one logit for two classes."""
+    # A hidden layer is registered before it.
     return next(module for module in reversed(list(head.modules())) if isinstance(module, nn.Linear))

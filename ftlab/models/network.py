@@ -1,4 +1,4 @@
-"""A backbone and a classifier for the person's classes, and what each mode trains of them."""
+"""A backbone with a classifier for the person's classes, and the parameters that each mode trains."""
 
 from __future__ import annotations
 
@@ -19,30 +19,55 @@ from ftlab.models.pretrained import imagenet_classes, weights
 
 
 class Network(nn.Module):
-    """`backbone` maps pictures to feature vectors, `head` maps those to logits.
+    """Backbone and head: `backbone` maps images to feature vectors, `head` maps these to logits.
 
-    Shapes: float32 [B, 3, side, side] -> [B, D] -> [B, K].
+    Shapes: float32 [B, 3, S, S] -> [B, D] -> [B, K].
 
-    A backbone with auxiliary classifiers gives, while it trains, the vectors of its inner layers too, and
-    `auxiliary` maps those: the network's answer is then a tuple of logits [B, K], its own first.
+    A backbone with auxiliary classifiers returns, in training mode, the vectors of inner layers too, and `auxiliary`
+    maps those: the output is then a tuple of logits [B, K], those of `head` first.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, auxiliary: Iterable[nn.Module] = ()) -> None:
+        """Join the parts.
+
+        Args:
+            backbone: float32 [B, 3, S, S] -> [B, D].
+            head: [B, D] -> [B, K].
+            auxiliary: heads for the vectors of inner layers.
+        """
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.auxiliary = nn.ModuleList(auxiliary)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return logits, float32 [B, K], of normalized images, float32 [B, 3, S, S]; a tuple with auxiliary heads."""
         features = self.backbone(images)
+        # A backbone with auxiliary classifiers returns a tuple in training mode.
         if isinstance(features, Tensor):
             return cast(Tensor, self.head(features))
         heads = (self.head, *self.auxiliary)
         return tuple(head(vector) for head, vector in zip(heads, features, strict=True))
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As for any module. A file of ours has no place for the versions of its modules, and some (MNASNet's)
-        insist on one: what has none is of today's."""
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        strict: bool = True,  # noqa: FBT001, FBT002 (nn.Module's signature)
+        assign: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        """Load tensors by name, as for any module.
+
+        Our files do not store the versions of modules, and some modules (MNASNet's) require one: a state without
+        versions counts as one of today's.
+
+        Args:
+            state_dict: tensors by name.
+            strict: as in `nn.Module.load_state_dict`.
+            assign: as in `nn.Module.load_state_dict`.
+
+        Returns:
+            Missing and unexpected keys, as `nn.Module.load_state_dict` does.
+        """
         versioned_state = OrderedDict(state_dict)
         versioned_state._metadata = getattr(state_dict, "_metadata", None) or self.state_dict()._metadata  # type: ignore[attr-defined]
         return super().load_state_dict(versioned_state, strict, assign)
@@ -57,23 +82,29 @@ def build_network(
     head_spec: HeadSpec = HeadSpec(),  # noqa: B008 (it is frozen)
     source_indices: Mapping[int, int] | None = None,
 ) -> Network:
-    """The network of a row.
+    """Build the network of a backbone spec.
+
+    Pretrained weights that are neither here nor can be downloaded give WeightsError, and so does a damaged file;
+    classes to inherit from a classifier that is not that of ImageNet's 1000 classes give ConfigError.
 
     Args:
-        num_classes: K; None keeps the source's own linear classifier of 1000 ImageNet classes.
-        pretrained: load the row's weights; else random ones.
+        spec: of the backbone.
+        num_classes: K; None keeps the pretrained classifier of ImageNet's 1000 classes.
+        pretrained: load the spec's weights; else random ones.
         seed: of the random weights; the process's own generator is left as it was.
-        head_spec: what the new head is made of.
-        source_indices: classes that start as one of the source's: index of the class -> index there.
+        head_spec: layers and initialization of the new head.
+        source_indices: classes that start with the weights of a pretrained class: index of the class -> index there.
 
-    Raises:
-        WeightsError: pretrained weights are neither here nor to be had.
-        ConfigError: there is nothing to inherit, for the source's classifier is not that of ImageNet's 1000 classes.
+    Returns:
+        The network, on the CPU.
     """
+    # No device is listed: weights are drawn on the CPU, and the state of a GPU's generator stays untouched.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        # The order of the random draws is part of what a seed means: backbone, head, auxiliary heads.
         source_module = weights.load_pretrained(spec) if pretrained else weights.build_module(spec)
         source_classifier = _remove_classifier(source_module, spec.head) if spec.head else None
+        # Auxiliary classifiers are replaced too: theirs are ImageNet's classes.
         for path in spec.auxiliary:
             _remove_classifier(source_module, path)
         if num_classes is None:
@@ -90,10 +121,20 @@ def build_network(
 
 
 def _remove_classifier(module: nn.Module, path: str) -> nn.Module:
-    """Take a classifier out: what it read comes out instead. Where it is a convolution before the average over
-    places (SqueezeNet), that average is then all that follows: the ReLU between changes nothing, since what it
-    read is a ReLU's output. A linear layer on the average is the same classifier, but without that ReLU at its
-    end, which would leave a class that is below zero everywhere without a gradient."""
+    """Replace a classifier by the identity, so that the module returns the classifier's input.
+
+    Where the classifier is a convolution before global average pooling (SqueezeNet), the average is all that then
+    follows: the ReLU in between changes nothing, since its input is a ReLU's output. A linear layer on the average is
+    the same classifier without the ReLU at its end, which would leave a class that is negative everywhere without a
+    gradient.
+
+    Args:
+        module: of the library; changed in place.
+        path: of the classifier.
+
+    Returns:
+        The classifier.
+    """
     classifier = module.get_submodule(path)
     assert isinstance(classifier, (nn.Linear, nn.Conv2d))
     module.set_submodule(path, nn.Identity())
@@ -103,41 +144,65 @@ def _remove_classifier(module: nn.Module, path: str) -> nn.Module:
 def _copy_class_rows(
     head: nn.Linear, source_classifier: nn.Module | None, source_indices: Mapping[int, int], spec: BackboneSpec
 ) -> None:
-    """Copy rows of the source's classifier, a linear layer or a 1 × 1 convolution, into the new one."""
+    """Copy rows of the pretrained classifier into the new one.
+
+    Args:
+        head: the new classifier; changed in place.
+        source_classifier: a linear layer or a 1 × 1 convolution.
+        source_indices: index of the class -> index of the row.
+        spec: of the backbone.
+
+    Raises:
+        ConfigError: the pretrained classifier is not that of ImageNet's 1000 classes.
+    """
+    # The weights of some timm models know other classes than ImageNet's 1000 (ImageNet-21k), or none.
     if not isinstance(source_classifier, (nn.Linear, nn.Conv2d)) or len(source_classifier.weight) != len(
         imagenet_classes.load_imagenet_names()
     ):
         raise ConfigError("config.no_imagenet", title=spec.title)
     with torch.no_grad():
         for class_index, source_index in source_indices.items():
+            # A 1 × 1 convolution has [K, D, 1, 1].
             head.weight[class_index] = source_classifier.weight[source_index].flatten()
             if source_classifier.bias is not None:
                 head.bias[class_index] = source_classifier.bias[source_index]
 
 
 def as_logits_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What a network gave, as logits [B, K]: its own, then those of its auxiliary classifiers while it trains."""
+    """Return a network's output as a tuple of logits [B, K]: the head's, then the auxiliary heads'."""
     return (output,) if isinstance(output, Tensor) else output
 
 
 def freeze_by_mode(network: Network, mode: str) -> None:
-    """Mark what the mode trains: in frozen mode the head alone."""
+    """Set `requires_grad` by the mode: in frozen mode the head alone is trained.
+
+    Args:
+        network: changed in place.
+        mode: `frozen`, `full` or `scratch`.
+    """
     network.backbone.requires_grad_(mode != "frozen")
     network.auxiliary.requires_grad_(mode != "frozen")
     network.head.requires_grad_(True)
 
 
 def build_param_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Parameter groups for the optimizer, with the peak `lr` of each.
+    """Build the parameter groups for the optimizer, each with its peak learning rate `peak`.
 
-    The heads learn at `learning_rate` times `head_multiplier`, the backbone at `backbone_rate`, which 0 makes the
-    learning rate; with `layer_decay` d, the rate of block l of L (1 at the pixels) is that times d^(L + 1 - l) (Bao et
-    al., 2022, BEiT, arXiv:2106.08254, appendix). Biases and normalisation weights are not decayed unless `decay_norms`
-    says so: they have one dimension, and shrinking them is no regularisation.
+    The heads learn at `learning_rate` times `head_lr_multiplier`, the backbone at `backbone_lr`, where 0 selects the
+    learning rate; with `layer_decay` d, the rate of block l of L (1 at the input) is that times d^(L + 1 - l) (Bao et
+    al., 2022, BEiT, arXiv:2106.08254, appendix). Biases and normalization weights are not decayed unless
+    `decay_norm_and_bias` is set: they are vectors, and shrinking them is no regularization.
+
+    Args:
+        network: a network, or a head alone.
+        config: of the run.
+
+    Returns:
+        Groups of trainable parameters; at most two for each learning rate, with and without weight decay.
     """
     weight_decay, norm_decay = (
         config.weight_decay or 0.0,
-        config.weight_decay or 0.0 if config.decay_norms == "yes" else 0.0,
+        config.weight_decay or 0.0 if config.decay_norm_and_bias else 0.0,
     )
     param_groups: list[dict[str, Any]] = []
     for params, lr in _iter_params_with_lr(network, config):
@@ -146,20 +211,31 @@ def build_param_groups(network: nn.Module, config: TrainConfig) -> list[dict[str
             ([p for p in trainable if p.ndim > 1], weight_decay),
             ([p for p in trainable if p.ndim < 2], norm_decay),
         ):
+            # Optimizers refuse an empty group. `peak` stays when schedules change `lr`.
             if group_params:
                 param_groups.append({"params": group_params, "lr": lr, "peak": lr, "weight_decay": group_decay})
     return param_groups
 
 
 def _iter_params_with_lr(network: nn.Module, config: TrainConfig) -> Iterator[tuple[list[nn.Parameter], float]]:
-    """Parameters that share a rate, and it."""
+    """Group the parameters by learning rate.
+
+    Args:
+        network: a network, or a head alone.
+        config: of the run.
+
+    Yields:
+        Parameters and their peak learning rate.
+    """
     base_lr = config.learning_rate or 0.0
-    head_lr = base_lr * (config.head_multiplier or 1.0)
+    head_lr = base_lr * (config.head_lr_multiplier or 1.0)
+    # A head alone is trained on cached features.
     if not isinstance(network, Network):
         yield list(network.parameters()), head_lr
         return
-    backbone_lr = config.backbone_rate or base_lr
+    backbone_lr = config.backbone_lr or base_lr
     if config.layer_decay < 1:
+        # The block nearest to the input has level 0 and so the highest power of the decay.
         block_names = split_into_blocks(network.backbone)
         for level, parameter_names in enumerate(block_names):
             block_params = [network.backbone.get_parameter(name) for name in parameter_names]

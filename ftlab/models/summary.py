@@ -1,7 +1,7 @@
-"""The layers of a network as a table: what each is, what comes out of it, how many parameters, how many of them learn.
+"""The layers of a network as a table: kind, output shape, parameters, trainable parameters.
 
-Computed with shapes alone, without the numbers (torch's meta device), so that it takes a second and no memory; with
-random numbers where a model's code needs some.
+Computed on torch's meta device, with shapes and without numbers, so that it takes a second and no memory; with random
+weights for a model whose code needs numbers.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ftlab.models import network
 from ftlab.models.network import Network
 
 TABLE_ROW_LIMITS = (40, 60)
-"""Rows that a person likes to read, and still reads: the depth that is chosen for them gives no more."""
+"""Rows that a person likes to read, and rows still readable: the depth is chosen to give no more."""
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A layer, or several taken together.
+    """A row of the table: a layer, or several layers together.
 
     Attributes:
-        name: its path in the network; the backbone's layers go without `backbone`.
-        kind: its class.
-        shape: of its output at the backbone's side, without the batch; empty where it gives none in evaluation.
-        parameters: of it and all within; those that several share stand with the first.
-        trainable: those of them that the mode trains.
+        name: path within the network; the backbone's layers go without `backbone`.
+        kind: name of its class.
+        shape: of its output at the backbone's input size, without the batch; empty if it returns none in evaluation.
+        parameters: number of parameters of it and its children; shared ones count where they come first.
+        trainable: how many of these the mode trains.
     """
 
     name: str
@@ -41,18 +41,24 @@ class LayerSummary:
 
 
 def summarize_layers(spec: BackboneSpec, num_classes: int, mode: str, depth: int | None = None) -> list[LayerSummary]:
-    """The layers of a row's network, in the order in which the source lists them; their parameters add up to the
-    network's.
+    """Summarize the layers of a backbone with a new head, in the order of registration.
+
+    The parameters of the rows add up to the network's.
 
     Args:
+        spec: of the backbone.
         num_classes: K of the head.
         mode: decides what is trainable.
-        depth: how far to go into layers that hold others: 1 gives the backbone's own children; None goes as far
-            as `TABLE_ROW_LIMITS` allows.
+        depth: how far to descend into modules: 1 gives the backbone's direct children; None goes as far as
+            `TABLE_ROW_LIMITS` allows.
+
+    Returns:
+        The rows.
     """
     net, shapes = _build_with_shapes(spec, num_classes)
     network.freeze_by_mode(net, mode)
     if depth is None:
+        # Deepest first: the most detailed table within the first limit, else within the second.
         row_counts = {
             table_depth: len(list(_iter_table_parts(net, table_depth)))
             for table_depth in range(_measure_depth(net.backbone), 1, -1)
@@ -72,19 +78,29 @@ def summarize_layers(spec: BackboneSpec, num_classes: int, mode: str, depth: int
 
 def _build_with_shapes(spec: BackboneSpec, num_classes: int) -> tuple[Network, dict[nn.Module, tuple[int, ...]]]:
     try:
+        # Modules that are built under it allocate nothing.
         with torch.device("meta"):
             net = network.build_network(spec, num_classes, pretrained=False)
             return net, _trace_output_shapes(net, spec.side)
-    except (RuntimeError, NotImplementedError):  # code that looks at numbers: there are none
+    except (RuntimeError, NotImplementedError):  # the model's code reads values, and meta tensors have none
         net = network.build_network(spec, num_classes, pretrained=False)
         return net, _trace_output_shapes(net, spec.side)
 
 
 def _trace_output_shapes(net: Network, image_size: int) -> dict[nn.Module, tuple[int, ...]]:
-    """Let a picture through; the shape of each module's output."""
+    """Run a forward pass of a black image and record the output shapes.
+
+    Args:
+        net: on any device, `meta` included.
+        image_size: pixels of the input's side.
+
+    Returns:
+        Shape of each module's output, without the batch.
+    """
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def record_shape(module: nn.Module, _inputs: Any, output: Any) -> None:
+        # Recurrent and attention modules return a tuple, their result first.
         first_output = output[0] if isinstance(output, (tuple, list)) and output else output
         if isinstance(first_output, Tensor):
             shapes[module] = tuple(first_output.shape[1:])
@@ -100,7 +116,7 @@ def _trace_output_shapes(net: Network, image_size: int) -> dict[nn.Module, tuple
 
 
 def _iter_table_parts(net: Network, depth: int) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
-    """What a table of that depth lists: modules, and parameters that a module holds beside its own modules."""
+    """Yield name and part of each row at a depth: modules, and parameters of modules that have children too."""
     yield from _iter_nested_parts(net.backbone, "", depth)
     yield "head", net.head
     yield from ((f"auxiliary.{number}", part) for number, part in enumerate(net.auxiliary))
@@ -109,7 +125,9 @@ def _iter_table_parts(net: Network, depth: int) -> Iterator[tuple[str, nn.Module
 def _iter_nested_parts(module: nn.Module, path: str, depth: int) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
     is_leaf = not any(True for _ in module.children())
     if not depth or is_leaf:
-        if not (isinstance(module, nn.Identity) or (is_leaf and isinstance(module, nn.Sequential))):  # a way past
+        if not (
+            isinstance(module, nn.Identity) or (is_leaf and isinstance(module, nn.Sequential))
+        ):  # skip identity shortcuts
             yield path, module
         return
     prefix = f"{path}." if path else ""
@@ -124,7 +142,17 @@ def _summarize_layer(
     shapes: dict[nn.Module, tuple[int, ...]],
     counted_parameters: set[nn.Parameter],
 ) -> LayerSummary:
-    """`counted_parameters`: parameters of the rows above; one that several layers share counts where it comes first."""
+    """Summarize a row.
+
+    Args:
+        name: of the row.
+        part: module or parameter.
+        shapes: output shapes by module.
+        counted_parameters: parameters of the rows above, which are not counted again; this row's are added.
+
+    Returns:
+        The row.
+    """
     own_parameters = {part} if isinstance(part, nn.Parameter) else set(part.parameters())
     own_parameters -= counted_parameters
     counted_parameters |= own_parameters
@@ -138,5 +166,5 @@ def _summarize_layer(
 
 
 def _measure_depth(module: nn.Module) -> int:
-    """How deep its modules lie within each other."""
+    """Return how deep the modules are nested."""
     return max((name.count(".") + 1 for name, _ in module.named_modules() if name), default=1)

@@ -1,7 +1,7 @@
-"""The row of one of timm's models, found by building it and letting a picture through.
+"""Backbone specification of a timm model, found by building it and running a probe image through it.
 
-What its weights want of a picture stands in timm's own configuration. Where Grad-CAM looks is found by trial: the
-last layer that still tells places apart, and whose evidence differs from place to place.
+The preprocessing that its weights expect is in timm's own configuration. The target layer of Grad-CAM is found by
+trial: the last layer with a spatial grid whose evidence varies over it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,15 @@ _MAX_CAM_TRIALS = 40
 
 
 def describe_timm_model(name: str) -> BackboneSpec:
-    """The row of `timm/<model>` or `timm/<model>.<tag>`. It builds the model: seconds, and its memory.
+    """Derive the spec of `timm/<model>` or `timm/<model>.<tag>`.
+
+    Builds the model, which takes seconds and its memory. A name that timm does not know gives ConfigError too.
+
+    Returns:
+        The spec.
 
     Raises:
-        ConfigError: timm has no such model or weights, or it cannot be used on pictures; the message says why.
+        ConfigError: the model cannot be used on square RGB images, or not as a backbone; the message says why.
     """
     model, _, tag = name.removeprefix(TIMM_PREFIX).partition(".")
     _check_model_exists(model, tag)
@@ -42,6 +47,7 @@ def describe_timm_model(name: str) -> BackboneSpec:
         raise ConfigError("config.timm_input", name=name, shape=f"{channels} × {height} × {width}")
     _check_memory(name)
     try:
+        # The caller's random state is left as it was; the probe gives the same result each time.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             module = timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=0)
@@ -58,8 +64,10 @@ def describe_timm_model(name: str) -> BackboneSpec:
         weights_file=_get_weights_filename(pretrained_cfg),
         weights_hub=pretrained_cfg.hf_hub_id or "",
         weights_url=_get_weights_url(pretrained_cfg),
+        # 4 bytes a parameter, the classifier's included: what is to be downloaded.
         megabytes=round(4e-6 * (parameters + (probe.feature_dim + 1) * pretrained_cfg.num_classes), 1),
         licence=(pretrained_cfg.license or "") if pretrained_cfg.has_weights else "",
+        # `crop_pct` is the crop's fraction of the resized short side.
         resize=math.floor(height / pretrained_cfg.crop_pct),
         side=height,
         interpolation="bilinear" if pretrained_cfg.interpolation == "bilinear" else "bicubic",
@@ -71,6 +79,7 @@ def describe_timm_model(name: str) -> BackboneSpec:
         cam=probe.cam_layer.path,
         cam_layout=probe.cam_layer.layout,
         cam_tokens=probe.cam_layer.num_prefix_tokens,
+        # A transformer's patch embedding is a single convolution.
         convolutional=sum(isinstance(submodule, nn.Conv2d) for submodule in module.modules()) > 1,
         full_rate=full_lr,
         scratch_rate=scratch_lr,
@@ -81,7 +90,13 @@ def describe_timm_model(name: str) -> BackboneSpec:
 
 @dataclass(frozen=True)
 class _ProbeResult:
-    """What letting a picture through showed: length of its features, where Grad-CAM looks, pictures per second."""
+    """Result of a forward pass of a probe image.
+
+    Attributes:
+        feature_dim: D of the feature vector.
+        cam_layer: target layer for Grad-CAM.
+        images_per_second: of one image at a time.
+    """
 
     feature_dim: int
     cam_layer: CamLayer
@@ -98,14 +113,18 @@ def _check_model_exists(model: str, tag: str) -> None:
 
 
 def _check_memory(name: str) -> None:
-    """Whether there is room for the model, before there is none left for anything else."""
+    """Make sure that the model fits the free memory, before it fills it.
+
+    Raises:
+        ConfigError: it does not.
+    """
     try:
         with torch.device("meta"):
             module = timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=0)
-    except (RuntimeError, NotImplementedError):  # its code looks at numbers: it must be built to be known
+    except (RuntimeError, NotImplementedError):  # the code reads values, which meta tensors lack: its size is unknown
         return
     parameters = sum(p.numel() for p in module.parameters())
-    if 8 * parameters > psutil.virtual_memory().available:  # float32, and as much again for what goes through
+    if 8 * parameters > psutil.virtual_memory().available:  # 4 bytes a weight, and as much for activations
         raise ConfigError("config.timm_memory", name=name, millions=f"{parameters / 1e6:,.0f}")
 
 
@@ -129,17 +148,25 @@ def _join_paper_ids(paper_ids: Any) -> str:
 
 
 def _probe_model(module: nn.Module, image_size: int) -> _ProbeResult:
-    """Let a picture through in evaluation, and two in training.
+    """Run one image through a model in evaluation mode, and two in training mode.
 
-    Raises:
-        ValueError: what comes out is no vector for each picture.
+    Output that is no vector for each image gives ValueError.
+
+    Args:
+        module: without a classifier; left in evaluation mode.
+        image_size: pixels of the input's side.
+
+    Returns:
+        What was measured.
     """
     images = cam_layers.make_probe_images(image_size)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
-            if not parameter.any():  # what starts at zero lets nothing through, and every map would be the same
+            # timm zero-initializes the last BatchNorm of residual blocks: nothing passes, and maps would be constant.
+            if not parameter.any():
                 parameter.normal_(generator=generator)
+        # Two images, for BatchNorm cannot be trained on one value per channel.
         _check_features(module.train()(images))
         module.eval()
         spatial_layers: list[CamLayer] = []
@@ -150,7 +177,10 @@ def _probe_model(module: nn.Module, image_size: int) -> _ProbeResult:
         seconds = time.perf_counter() - start_time
     _check_features(features)
     useful_layers = cam_layers.informative_layers(
-        module.requires_grad_(False), images[:1], spatial_layers[-_MAX_CAM_TRIALS:]
+        # The last trials only: a backward pass keeps the outputs of all candidates in memory.
+        module.requires_grad_(False),
+        images[:1],
+        spatial_layers[-_MAX_CAM_TRIALS:],
     )
     return _ProbeResult(
         features.shape[1], useful_layers[-1] if useful_layers else CamLayer("", "chw", 0), 1 / max(seconds, 1e-4)

@@ -1,4 +1,7 @@
-"""Safetensors files with a JSON header and a seal: a file in which any bit has changed is not taken for a good one."""
+"""Safetensors files with a JSON header and a checksum: a file in which any bit has changed is detected as corrupt.
+
+The checksum is the SHA-256 of the whole file with zeros in the checksum's own place.
+"""
 
 from __future__ import annotations
 
@@ -16,68 +19,83 @@ from torch import Tensor
 from ftlab.core import file_io
 
 _METADATA_KEY = "ftlab"
+"""Key of our header within the metadata of safetensors, whose values must be strings."""
 _BLANK_CHECKSUM = "0" * 64
 _CHECKSUM_PATTERN = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
-"""As JSON inside the file's own JSON."""
+"""The checksum in the file's bytes: JSON within a string of the file's own JSON, hence the backslashes."""
 _READ_CHUNK_BYTES = 1 << 22
+"""Bytes that are hashed at a time (4 MiB): a file may be larger than the memory."""
 
 
 class CorruptFileError(Exception):
-    """A file is there and is not what was written. The message says what is wrong with it, for a line in a log."""
+    """Error for a file that is not as it was written; the message says what is wrong, for one line of a log."""
 
 
 def save_tensors(
     path: Path, tensors: dict[str, Tensor], header: dict[str, Any], backup_path: Path | None = None
 ) -> None:
-    """Put tensors and a JSON header into a file in one go.
-
-    The seal is the SHA-256 of the whole file with zeros in the seal's own place.
+    """Write tensors and a JSON header to a file atomically.
 
     Args:
         path: of the file.
         tensors: of any shapes and dtypes, on any device.
         header: plain JSON.
-        backup_path: where a file that is there already moves; None replaces it.
+        backup_path: where an existing file moves; None replaces it.
 
     Raises:
-        OSError: the file cannot be written; what stood there before still does.
-    """
+        OSError: the file cannot be written; the previous one is still in place.
+    """  # noqa: DOC501, DOC502 (`_to_os_error` returns one)
     with file_io.atomic_write(path, backup_path) as temp_path:
+        # safetensors refuses tensors that are not contiguous.
         cpu_tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         try:
             save_file(cpu_tensors, temp_path, {_METADATA_KEY: json.dumps({"sha256": _BLANK_CHECKSUM, **header})})
         except SafetensorError as cause:
             raise _to_os_error(cause) from cause
         checksum, offset = _compute_checksum(temp_path)
-        with open(temp_path, "rb+") as file:
+        # Of the same length as the zeros it replaces, so no offset in the file changes.
+        with temp_path.open("rb+") as file:
             file.seek(offset)
             file.write(checksum.encode())
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on the processor, and the header of a file as `save_tensors` makes it.
+    """Read a file written by `save_tensors`. A file that cannot be opened gives OSError.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The tensors by name, on the CPU, and the header.
 
     Raises:
-        Broken: it is not as it was written.
-        OSError: it cannot be read.
+        CorruptFileError: it is not as it was written.
     """
     header = read_verified_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (it is no dict)
+            return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (not a dict)
     except SafetensorError as cause:
         raise CorruptFileError(str(cause).splitlines()[0]) from cause
 
 
 def read_verified_header(path: Path) -> dict[str, Any]:
-    """The header of a file, if the seal is whole; the tensors are looked at and not kept.
+    """Read the header of a file and verify its checksum; no tensor is kept.
+
+    A file that cannot be opened gives OSError.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The header.
 
     Raises:
-        Broken: it is not as it was written.
-        OSError: it cannot be read.
+        CorruptFileError: it is not as it was written.
     """
     checksum, offset = _compute_checksum(path)
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
+        # The format: eight bytes of the JSON header's length, the JSON header, the tensors.
         header_length = int.from_bytes(file.read(8), "little")
         header_bytes = file.read(header_length)
     if header_bytes[offset - 8 : offset - 8 + len(_BLANK_CHECKSUM)].decode("ascii", "replace") != checksum:
@@ -88,14 +106,22 @@ def read_verified_header(path: Path) -> dict[str, Any]:
 
 
 def read_checksum(path: Path) -> str:
-    """The checksum that a file carries, in hex, whether it is right or not: it tells one version from another at once.
+    """Read the checksum stored in a file without verifying it: it identifies a version of the weights at once.
+
+    A file that cannot be opened gives OSError.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The checksum, 64 hex digits.
 
     Raises:
-        Broken: there is no place for one in it.
-        OSError: it cannot be read.
+        CorruptFileError: the file stores none.
     """
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         length_bytes = file.read(8)
+        # A damaged length may be anything up to 2^64: never read more than the file has.
         match = _CHECKSUM_PATTERN.search(file.read(min(int.from_bytes(length_bytes, "little"), path.stat().st_size)))
     if match is None:
         raise CorruptFileError("it has no checksum")
@@ -103,23 +129,31 @@ def read_checksum(path: Path) -> str:
 
 
 def _to_os_error(cause: SafetensorError) -> OSError:
-    """The system's own error, whose number stands only in the text of this one."""
+    """Return the operating system's error, whose number safetensors reports in its message only."""
+    # A person is told "No space left on device" as for any other file.
     error_number = re.search(r"\(os error (\d+)\)", str(cause))
     return (
         OSError(int(error_number[1]), os.strerror(int(error_number[1])))
+        # On Windows the number is a code of its own, not an `errno`.
         if error_number and os.name != "nt"
         else OSError(str(cause))
     )
 
 
 def _compute_checksum(path: Path) -> tuple[str, int]:
-    """SHA-256 of a file as if its seal were zeros, in hex, and the byte at which the seal stands.
+    """Hash a file as if its checksum were zeros.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        SHA-256 in hex, and the offset in bytes at which the checksum is stored.
 
     Raises:
-        Broken: there is no place for a seal in it.
+        CorruptFileError: the file is cut short, or has no place for a checksum.
     """
     size = path.stat().st_size
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         length_bytes = file.read(8)
         header_length = int.from_bytes(length_bytes, "little")
         if len(length_bytes) < 8 or header_length > size - 8:
@@ -128,6 +162,7 @@ def _compute_checksum(path: Path) -> tuple[str, int]:
         match = _CHECKSUM_PATTERN.search(header_bytes)
         if match is None:
             raise CorruptFileError("it has no checksum")
+        # Zeros take the checksum's place, as when it was computed.
         digest = hashlib.sha256(length_bytes)
         digest.update(header_bytes[: match.start(1)] + _BLANK_CHECKSUM.encode() + header_bytes[match.end(1) :])
         while chunk := file.read(_READ_CHUNK_BYTES):

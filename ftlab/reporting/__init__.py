@@ -1,1 +1,1 @@
-"""Figures for files and the HTML of evaluations and comparisons."""
+"""Figures for files, and the HTML of evaluations: pieces for the web page and a standalone report."""

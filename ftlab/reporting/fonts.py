@@ -1,7 +1,7 @@
-"""Letters in figures: fonts of this machine for what matplotlib's own has not, and something readable where none has.
+"""Fonts for figures: those of this machine for characters that matplotlib's own font lacks, with a readable fallback.
 
-A class may be called 蚂蚁. Where a font of the system has these characters it draws them; where none has, the
-class goes by its English or its folder's name, and a sentence by the English one, rather than by empty boxes.
+A class may be called 蚂蚁. Where an installed font has these characters it draws them. Where none has, the class is
+shown by its English or its folder's name, and a sentence in English, instead of empty boxes.
 """
 
 from __future__ import annotations
@@ -25,22 +25,31 @@ CJK_FAMILIES = (
     *("Microsoft YaHei", "SimHei", "DengXian", "SimSun", "Noto Sans CJK JP", "Noto Sans CJK TC", "Noto Sans CJK KR"),
     *("Yu Gothic", "Hiragino Sans", "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS", "Unifont"),
 )
-"""Families with Chinese, Japanese or Korean letters on Linux, macOS and Windows, the likeliest first."""
+"""Font families with Chinese, Japanese or Korean characters on Linux, macOS and Windows, the likeliest first."""
 
 
 def create_figure(width: float, height: float) -> Figure:
-    """An empty figure, inches, with fonts for all letters that this machine can draw."""
+    """Create an empty figure with fonts for all characters that this machine can draw.
+
+    Args:
+        width: in inches.
+        height: in inches.
+
+    Returns:
+        The figure, with constrained layout.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    # For the whole process: labels of axes are made when they are drawn, by whatever thread does.
+    # For the whole process, not in an `rc_context`: tick labels are created when the figure is drawn, perhaps later
+    # and in another thread.
     matplotlib.rcParams["font.family"] = list(list_font_families())
     return Figure(figsize=(width, height), layout="constrained")
 
 
 @cache
 def list_font_families() -> tuple[str, ...]:
-    """The families to draw with: matplotlib's own, then those of `CJK_FAMILIES` that are here."""
+    """Return the families to draw with: matplotlib's own, then those of `CJK_FAMILIES` that are installed."""
     from matplotlib.font_manager import fontManager
 
     installed_names = {font.name for font in fontManager.ttflist}
@@ -48,19 +57,31 @@ def list_font_families() -> tuple[str, ...]:
 
 
 def is_drawable(text: str) -> bool:
-    """Whether every character has a glyph here."""
+    """Return whether the fonts of this machine have a glyph for every character."""
     return all(ord(character) in list_drawable_glyphs() for character in text if character != "\n")
 
 
 def format_line(value: object) -> str:
-    """A text as a figure takes it: in one line, what no font has written out (\\u8682), no dollar sign mathematics."""
+    r"""Return a text as a figure can draw it.
+
+    It is in one line, characters without a glyph are written as their code point (\u8682), and a dollar sign does not
+    start matplotlib's math mode.
+    """
     single_line = messages.escape_control_chars(value)
     escaped = (character if is_drawable(character) else f"\\u{ord(character):04x}" for character in single_line)
     return "".join(escaped).replace("$", r"\$")
 
 
 def format_class_name(class_name: str, display_names: DisplayNames) -> str:
-    """What a figure calls a class: as a person reads it if that can be drawn, else in English, else as its folder."""
+    """Return the name of a class for a figure.
+
+    Args:
+        class_name: name of the class, which is that of its folder.
+        display_names: names for people, by class and language.
+
+    Returns:
+        The name for people if it can be drawn, else the English name, else that of the folder.
+    """
     display_name = class_names.get_display_name(class_name, display_names)
     if is_drawable(display_name):
         return format_line(display_name)
@@ -69,24 +90,34 @@ def format_class_name(class_name: str, display_names: DisplayNames) -> str:
 
 
 def make_class_formatter(display_names: DisplayNames) -> Callable[[str], str]:
-    """`format_class_name` with the names of a run."""
+    """Return `format_class_name` bound to the class names of a run."""
     return lambda class_name: format_class_name(class_name, display_names)
 
 
 def format_message(key: str, /, **values: object) -> str:
-    """A sentence of the words for a figure: in English where the page's language cannot be drawn."""
+    """Return a message for a figure; in English where the language of the page cannot be drawn.
+
+    Args:
+        key: key of the message.
+        **values: values of its placeholders.
+
+    Returns:
+        The text.
+    """
     localized = messages.get_text(key, **values)
+    # English text can always be drawn, but its values may hold any characters: `format_line` escapes those.
     english = messages.load_messages("en")[key]
     return localized if is_drawable(localized) else format_line(english.format(**values) if values else english)
 
 
 @cache
 def list_drawable_glyphs() -> frozenset[int]:
-    """Code points that the families have glyphs for."""
+    """Return the code points for which the font families have glyphs."""
     from matplotlib.font_manager import findfont, get_font
 
     code_points: set[int] = set()
     for family in list_font_families():
+        # No fallback: findfont would silently return another font, whose glyphs must not count.
         font: Any = get_font(findfont(family, fallback_to_default=False))
         code_points.update(font.get_charmap())
     return frozenset(code_points)

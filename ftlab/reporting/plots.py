@@ -1,12 +1,11 @@
-"""Figures for files: training curves, a prediction with its heat map, a picture as the training varies it. No gradio,
-and no pyplot.
+"""Figures for files: training curves, learning-rate sweep, prediction, augmentations. No gradio, no pyplot.
 
-`matplotlib.figure.Figure` alone keeps no state outside the figure, so several threads may draw at once.
+`matplotlib.figure.Figure` alone keeps no state outside the figure, so several threads may draw at the same time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from ftlab.core.errors import ConfigError
 from ftlab.reporting import fonts
 from ftlab.reporting.fonts import format_message
-from ftlab.runs.curves import build_curves, compute_accuracy_axis_min, compute_loss_axis_max
+from ftlab.runs.curves import TrainingCurves, build_curves
 from ftlab.runs.history import History
 from ftlab.runs.jobs.lr_sweep import LrSweep
 
@@ -24,17 +23,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
-"""Names of the files that a figure can be written to."""
+"""File name suffixes that a figure can be saved with."""
+_TRAIN_COLOR, _VAL_COLOR, _NEUTRAL_COLOR = "#2f6fde", "#e0662a", "#667085"
 
 
 def check_figure_path(figure_path: Path) -> None:
-    """See that a figure can have that name. Raises `ConfigError` when not."""
+    """Check that a figure can be saved under this name.
+
+    Raises:
+        ConfigError: the suffix is not in `FIGURE_SUFFIXES`.
+    """
     if figure_path.suffix.lower() not in FIGURE_SUFFIXES:
         raise ConfigError("config.figure", file=figure_path)
 
 
 def save_figure(figure: Figure, figure_path: Path) -> None:
-    """Write a figure, with the folders above it. Raises `ConfigError` when that cannot be."""
+    """Save a figure at 120 dpi, and create the folders above it.
+
+    Args:
+        figure: the figure.
+        figure_path: its suffix chooses the format.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
     try:
         figure_path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(figure_path, dpi=120)
@@ -43,21 +55,30 @@ def save_figure(figure: Figure, figure_path: Path) -> None:
 
 
 def plot_training_curves(history: History, title: str = "") -> Figure:
-    """Loss, accuracy and learning rate of a run (9 × 7 inches), to be saved as a file."""
+    """Plot loss, accuracy and learning rate of a run over its epochs (9 × 7 inches).
+
+    Args:
+        history: events of the run.
+        title: title of the figure.
+
+    Returns:
+        The figure.
+    """
+    # More points than on the page: a figure may be printed or enlarged.
     data = build_curves(history, max_points=4000)
     figure = fonts.create_figure(9, 7)
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1))
-    train_color, val_color = "#2f6fde", "#e0662a"
     panels = (
         ("loss", data.loss, data.loss_smooth, data.val_loss, 1.0),
         ("accuracy", data.accuracy, data.accuracy_smooth, data.val_accuracy, 100.0),
     )
+    # Not strict: the third axes, of the learning rate, has no such panel.
     for ax, (metric, raw_series, smooth_series, validation_series, scale) in zip(axes, panels, strict=False):
-        ax.plot(raw_series.x / data.steps_per_epoch, raw_series.y * scale, color=train_color, alpha=0.3, linewidth=0.8)
+        ax.plot(raw_series.x / data.steps_per_epoch, raw_series.y * scale, color=_TRAIN_COLOR, alpha=0.3, linewidth=0.8)
         ax.plot(
             smooth_series.x / data.steps_per_epoch,
             smooth_series.y * scale,
-            color=train_color,
+            color=_TRAIN_COLOR,
             linewidth=1.8,
             label=format_message("curve.train"),
         )
@@ -66,22 +87,30 @@ def plot_training_curves(history: History, title: str = "") -> Figure:
             validation_series.x / data.steps_per_epoch,
             validation_series.y * scale,
             "o-",
-            color=val_color,
+            color=_VAL_COLOR,
             markersize=4,
             label=label,
         )
         ax.set_ylabel(format_message(f"curve.{metric}") + (" [%]" if scale > 1 else ""))
         ax.grid(alpha=0.25)
-    axes[0].set_ylim(0, compute_loss_axis_max(data))
-    axes[1].set_ylim(100 * compute_accuracy_axis_min(data), 101)
-    axes[2].plot(data.learning_rate.x / data.steps_per_epoch, data.learning_rate.y, color="#667085", linewidth=1.5)
+    axes[0].set_ylim(0, data.loss_axis.high)
+    axes[1].set_ylim(100 * data.accuracy_axis.low, 101)
+    axes[2].plot(data.learning_rate.x / data.steps_per_epoch, data.learning_rate.y, color=_NEUTRAL_COLOR, linewidth=1.5)
     axes[2].set_ylabel(format_message("curve.rate"))
     axes[2].set_xlabel(format_message("curve.epoch"))
+    _mark_steps(axes, data)
+    axes[1].legend(loc="lower right")
+    axes[0].set_title(fonts.format_line(title), fontsize=11)
+    return figure
+
+
+def _mark_steps(axes: Iterable[Axes], data: TrainingCurves) -> None:
+    """Mark the start of fine-tuning and the best epoch by vertical lines on all axes."""
     if data.fine_tuning_step is not None:
         for ax in axes:
             ax.axvline(
                 data.fine_tuning_step / data.steps_per_epoch,
-                color="#667085",
+                color=_NEUTRAL_COLOR,
                 linewidth=1,
                 label=format_message("curve.fine_tuning"),
             )
@@ -89,14 +118,19 @@ def plot_training_curves(history: History, title: str = "") -> Figure:
         step, epoch, value = data.best_point
         label = format_message("curve.best", epoch=epoch, accuracy=f"{100 * value:.1f} %")
         for ax in axes:
-            ax.axvline(step / data.steps_per_epoch, color=val_color, linestyle=":", label=label)
-    axes[1].legend(loc="lower right")
-    axes[0].set_title(fonts.format_line(title), fontsize=11)
-    return figure
+            ax.axvline(step / data.steps_per_epoch, color=_VAL_COLOR, linestyle=":", label=label)
 
 
 def plot_run_comparison(histories: Sequence[History], labels: Sequence[str]) -> Figure:
-    """Loss and accuracy on validation of several runs over their epochs (10 × 4.5 inches)."""
+    """Plot validation loss and accuracy of several runs over their epochs (10 × 4.5 inches).
+
+    Args:
+        histories: events of each run.
+        labels: legend entry of each run.
+
+    Returns:
+        The figure.
+    """
     figure = fonts.create_figure(10, 4.5)
     axes = figure.subplots(1, 2)
     for history, label in zip(histories, labels, strict=True):
@@ -114,16 +148,17 @@ def plot_run_comparison(histories: Sequence[History], labels: Sequence[str]) -> 
 
 
 def plot_lr_sweep(sweep: LrSweep) -> Figure:
-    """A sweep over learning rates (7 × 4.5 inches): the loss at each, smoothed, and the rate suggested."""
+    """Return a plot of the loss over the learning rates of a sweep (7 × 4.5 inches), with the suggested rate."""
     figure = fonts.create_figure(7, 4.5)
     ax, smooth_losses = figure.subplots(), sweep.smooth_losses()
-    ax.plot(sweep.rates, sweep.losses, color="#2f6fde", alpha=0.3, linewidth=0.8, label=format_message("curve.raw"))
-    ax.plot(sweep.rates, smooth_losses, color="#2f6fde", linewidth=1.8, label=format_message("train.rate.smooth"))
+    ax.plot(sweep.rates, sweep.losses, color=_TRAIN_COLOR, alpha=0.3, linewidth=0.8, label=format_message("curve.raw"))
+    ax.plot(sweep.rates, smooth_losses, color=_TRAIN_COLOR, linewidth=1.8, label=format_message("train.rate.smooth"))
     suggestion = sweep.suggest_learning_rate()
     if suggestion is not None:
         label = format_message("train.rate.mark", rate=f"{suggestion:g}")
-        ax.axvline(suggestion, color="#e0662a", linestyle=":", label=label)
+        ax.axvline(suggestion, color=_VAL_COLOR, linestyle=":", label=label)
     ax.set_xscale("log")
+    # Scaled to the losses at small rates: at the end of the sweep the loss diverges, by design.
     ax.set_ylim(0, 1.5 * max(smooth_losses[:10]))
     ax.set_xlabel(format_message("curve.rate"))
     ax.set_ylabel(format_message("curve.loss"))
@@ -140,14 +175,18 @@ def plot_explanation(
     baseline_overlay: np.ndarray[Any, Any] | None = None,
     caption: str = "",
 ) -> Figure:
-    """A prediction on one sheet (3.6 inches high): picture, heat map, overlay, and the classes as bars.
+    """Plot a prediction (3.6 inches high): image, heatmap, overlay, and the class probabilities as bars.
 
     Args:
-        image, overlay: uint8 `[H, W, 3]`.
-        heatmap: float `[h, w]` in [0, 1].
-        scores: (class, probability), the best first.
-        baseline_overlay: the overlay before fine-tuning, uint8 `[H, W, 3]`, shown left of the other.
-        caption: a sentence below all.
+        image: uint8 [H, W, 3] RGB.
+        overlay: heatmap over the image, uint8 [H, W, 3] RGB.
+        heatmap: float [h, w] in [0, 1].
+        scores: (class, probability), the most probable first.
+        baseline_overlay: overlay before fine-tuning, uint8 [H, W, 3] RGB, shown left of `overlay`.
+        caption: a sentence below the panels.
+
+    Returns:
+        The figure.
     """
     panels = [("picture", image), ("heat", heatmap), ("before", baseline_overlay), ("overlay", overlay)]
     shown_panels = [(name, panel_image) for name, panel_image in panels if panel_image is not None]
@@ -157,6 +196,7 @@ def plot_explanation(
     if caption:
         figure.supxlabel(fonts.format_line(caption), fontsize=9)
     for ax, (name, panel_image) in zip(axes, shown_panels, strict=False):
+        # Colour map and limits apply to the 2-d heatmap only; matplotlib ignores them for RGB.
         ax.imshow(panel_image, cmap="inferno", vmin=0.0, vmax=1.0)
         ax.set_title(format_message(f"curve.explain.{name}"), fontsize=11)
         ax.set_axis_off()
@@ -169,12 +209,16 @@ def plot_model_comparison(
     model_panels: Sequence[tuple[str, np.ndarray[Any, Any], Sequence[tuple[str, float]]]],
     caption: str = "",
 ) -> Figure:
-    """One picture through two models (12 × 6.6 inches): the picture, and in a row of each its overlay and its classes.
+    """Plot the predictions of several models for one image (12 × 6.6 inches): the image, and a row for each model.
 
     Args:
-        image: uint8 `[H, W, 3]`.
-        model_panels: title, overlay, uint8 `[H, W, 3]`, and (class, probability), the best first, of each model.
-        caption: a sentence below all.
+        image: uint8 [H, W, 3] RGB.
+        model_panels: title, overlay (uint8 [H, W, 3] RGB) and scores (class, probability; the most probable first) of
+            each model.
+        caption: a sentence below the panels.
+
+    Returns:
+        The figure.
     """
     figure = fonts.create_figure(12, 6.6)
     grid = figure.add_gridspec(len(model_panels), 3, width_ratios=(1.2, 1, 1))
@@ -192,11 +236,19 @@ def plot_model_comparison(
 
 
 def _draw_score_bars(ax: Axes, scores: Sequence[tuple[str, float]]) -> None:
+    """Draw class probabilities as horizontal bars.
+
+    Args:
+        ax: axes to draw on.
+        scores: (class, probability), the most probable first.
+    """
+    # `barh` counts from the bottom; the most probable class is on top.
     names = [name for name, _ in scores][::-1]
     values = [100 * value for _, value in scores][::-1]
-    bars = ax.barh(range(len(names)), values, color="#2f6fde")
+    bars = ax.barh(range(len(names)), values, color=_TRAIN_COLOR)
     ax.bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3, fontsize=9)
     ax.set_yticks(range(len(names)), [fonts.format_line(name) for name in names])
+    # Beyond 100 %, space for the number right of a full bar.
     ax.set_xlim(0, 118)
     ax.set_xticks([])
     for spine_name in ("top", "right", "bottom"):
@@ -206,12 +258,15 @@ def _draw_score_bars(ax: Axes, scores: Sequence[tuple[str, float]]) -> None:
 def plot_augmentations(
     evaluation_image: np.ndarray[Any, Any], augmented_images: Sequence[np.ndarray[Any, Any]], title: str = ""
 ) -> Figure:
-    """A training picture on one sheet (10 × 5.4 inches): the evaluation crop, and nine epochs beside it.
+    """Plot an augmented training image (10 × 5.4 inches): the evaluation crop, and nine epochs next to it.
 
     Args:
-        evaluation_image: uint8 `[side, side, 3]`.
-        augmented_images: likewise, of epochs 1, 2 … 9.
-        title: what it shows, a file's name for example.
+        evaluation_image: uint8 [S, S, 3] RGB.
+        augmented_images: uint8 [S, S, 3] RGB each, of epochs 1, 2 … 9.
+        title: title of the figure, a file name for example.
+
+    Returns:
+        The figure.
     """
     figure = fonts.create_figure(10, 5.4)
     grid = figure.add_gridspec(3, 6)

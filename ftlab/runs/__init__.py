@@ -1,1 +1,1 @@
-"""Run directories: what a training writes and everybody else reads. Imports no torch."""
+"""Run directories: written by a training process, read by the page, the command line and reports. Imports no torch."""

@@ -1,8 +1,8 @@
-"""What a training says: frozen dataclasses, each one JSON line in `metrics.jsonl`.
+"""Events of a training: frozen dataclasses, each one JSON line in `metrics.jsonl`.
 
-The line is the dataclass's fields beside `event` (its kind) and `time` (seconds since 1970, when it was
-measured). Losses are mean cross-entropies in nats, accuracies fractions in [0, 1], rates per optimizer step.
-A figure that is not known is null, never NaN: the lines stay JSON.
+A line holds the fields of the dataclass, `event` (its kind) and `time` (seconds since 1970, when it was
+measured). Losses are mean cross-entropies in nats, accuracies fractions in [0, 1], learning rates those of the step.
+An unknown value is null, never NaN: the lines stay valid JSON.
 """
 
 from __future__ import annotations
@@ -23,15 +23,27 @@ class Event:
     time: float = field(default_factory=clock.time)
 
     def to_line(self) -> str:
-        """One line of JSON, without the newline."""
+        """Return the event as one line of JSON, without the newline."""
         values = _replace_non_finite({"event": self.kind, **dataclasses.asdict(self)})
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """A process began, or went on from `step` (0 on a fresh start). `validation` is `test` where the folder's test
-    pictures validate, and so are no test any more."""
+    """A process started the run, or resumed it.
+
+    Attributes:
+        step: optimizer steps already done; 0 on a fresh start.
+        epochs: epochs of the whole run.
+        steps_per_epoch: optimizer steps per epoch.
+        device: name of the device.
+        train_images: number of training images.
+        val_images: number of validation images.
+        trainable: number of trainable parameters.
+        total: number of all parameters.
+        validation: split used for validation: `val`, or `test` where the test images of the folder are used, which then
+            are no independent test any more.
+    """
 
     kind: ClassVar[str] = "started"
     step: int
@@ -47,8 +59,13 @@ class Started(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LogMessage(Event):
-    """A sentence for the log: key `log.<code>` of the words, and its values. `level` is info, or warning for what a
-    person should not overlook."""
+    """A sentence for the log.
+
+    Attributes:
+        code: the text has the key `log.<code>` in the messages.
+        values: values to insert into the text.
+        level: `info`, or `warning` for what people should not overlook.
+    """
 
     kind: ClassVar[str] = "note"
     code: str
@@ -58,8 +75,15 @@ class LogMessage(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """How far work that comes before or between epochs is: `stage` is `download` (of weights, in bytes), `statistics`,
-    `features` or `validation` (in pictures), or `rates` (of a sweep over learning rates, in steps)."""
+    """Progress of work before or between epochs.
+
+    Attributes:
+        stage: `download` (of weights, in bytes), `statistics`, `features` or `validation` (in images), or `rates` (a
+            sweep over learning rates, in steps).
+        done: amount done so far, in the unit of the stage.
+        total: amount of the whole stage.
+        images_per_second: throughput; None where it is not measured.
+    """
 
     kind: ClassVar[str] = "progress"
     stage: str
@@ -70,7 +94,7 @@ class Progress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Event):
-    """Means over the optimizer steps since the last such event; `step` counts from 1 over the whole run."""
+    """Means over the optimizer steps since the previous `Step`; `step` counts from 1 over the whole run."""
 
     kind: ClassVar[str] = "step"
     step: int
@@ -83,7 +107,7 @@ class Step(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch(Event):
-    """An epoch and its validation. Epoch 0 is the untrained network: its training figures are null."""
+    """An epoch and its validation. Epoch 0 is the untrained network: its training metrics are null."""
 
     kind: ClassVar[str] = "epoch"
     epoch: int
@@ -100,7 +124,7 @@ class Epoch(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Event):
-    """A checkpoint is on the disk: `what` is `best`, `last`, or `epoch` (one whose weights are kept)."""
+    """A checkpoint was written: `what` is `best`, `last`, or `epoch` (an epoch whose weights are kept)."""
 
     kind: ClassVar[str] = "saved"
     what: str
@@ -110,7 +134,10 @@ class Saved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Ended(Event):
-    """The end of a process: `reason` is finished, stopped, time, early or failed (then `message` says why)."""
+    """The end of a process: `reason` is `finished`, `stopped`, `time` (limit), `early` (stopping) or `failed`.
+
+    `message` says why it failed.
+    """
 
     kind: ClassVar[str] = "ended"
     reason: str
@@ -122,13 +149,15 @@ class Ended(Event):
     message: str | None = None
 
 
-EVENT_TYPES: dict[str, type[Event]] = {cls.kind: cls for cls in (Started, LogMessage, Progress, Step, Epoch, Saved, Ended)}
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.kind: cls for cls in (Started, LogMessage, Progress, Step, Epoch, Saved, Ended)
+}
 
 
 def parse_event(line: str) -> Event | None:
-    """The event of a line; None for a kind, or a whole line, that this version does not know.
+    """Return the event of a line of `metrics.jsonl`; None for an unknown kind or an invalid line.
 
-    Fields that a newer version added are passed over, so that an old page can show a new run.
+    Fields that a newer version added are ignored, so that an old page can show a new run.
     """
     try:
         values = json.loads(line)
@@ -141,12 +170,12 @@ def parse_event(line: str) -> Event | None:
     field_names = {f.name for f in dataclasses.fields(cls)}
     try:
         return cls(**{key: value for key, value in values.items() if key in field_names})
-    except TypeError:  # a line that lacks a field was written by a version too old to be read
+    except TypeError:  # a line that lacks a field was written by a version too old to read
         return None
 
 
 def _replace_non_finite(value: object) -> object:
-    """The same value with null for every number in it that JSON does not have."""
+    """Return the value with None for every number in it that JSON cannot express (NaN and infinities)."""
     if isinstance(value, dict):
         return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Signs of life: a training that works beats, whoever watches it reads how long it has been silent. No torch."""
+"""Heartbeat file: written by a working training process; observers read how long it has been silent. No torch."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ import psutil
 from ftlab.core import machine
 
 HEARTBEAT_INTERVAL_SECONDS = 1.0
-"""Seconds between two beats that are written down; those in between cost nothing."""
+"""Minimum seconds between two writes; beats in between cost only the reading of a clock."""
 HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_STEP_FACTOR = 120.0, 10.0
-"""A training hangs when it is silent for longer than so many seconds, and than so many of its longest recent steps."""
+"""A training hangs when it is silent for longer than this many seconds, and for longer than this many times its longest
+recent step: slow steps, as of a large model on a CPU, are no silence."""
 _RECENT_STEP_COUNT = 50
-"""Steps among which the longest is looked for."""
+"""Number of recent steps of which the longest counts: one slow first step (compilation) is forgotten after them."""
 _HEARTBEAT_FILE_BYTES = 256
-"""Bytes of the file."""
+"""Size of the file in bytes: the JSON is padded to it with spaces."""
 
 
 class Heartbeat:
-    """The heart of one training process. When several processes train one run, each may beat.
-
-    Args:
-        file: where the beats are written.
-        pid: of the process, this one if not given.
-    """
+    """Writer of the heartbeat file of one run. When several processes train it, each may beat."""
 
     def __init__(self, path: Path, pid: int | None = None) -> None:
+        """Prepare the writer; the file is written by the first `beat`.
+
+        Args:
+            path: the heartbeat file.
+            pid: ID of the process whose memory is recorded; this process if not given.
+        """
         self._path, self._pid = path, pid
         self._step_seconds: deque[float] = deque(maxlen=_RECENT_STEP_COUNT)
         self._last_write_time = -math.inf
 
     def beat(self, step_seconds: float | None = None) -> None:
-        """Say that work goes on; to be called whenever a step, a batch, a piece of a download is done.
+        """Record that work goes on. To be called whenever a step, a batch or a part of a download is done.
+
+        Never raises over the file: a heartbeat that cannot be written must not end a training.
 
         Args:
-            step_seconds: how long the step took that was just done, where it was one.
-
-        Never raises over the file: a sign of life that cannot be written ends no training.
+            step_seconds: duration of the optimizer step that was just done; None after other work.
         """
         if step_seconds is not None:
             self._step_seconds.append(step_seconds)
@@ -51,24 +53,29 @@ class Heartbeat:
         if now - self._last_write_time >= HEARTBEAT_INTERVAL_SECONDS:
             self._last_write_time = now
             longest_step, memory_bytes = max(self._step_seconds, default=0.0), self._read_memory_bytes()
-            overwrite_json(self._path, {"awake": now, "time": time.time(), "step": longest_step, "memory": memory_bytes}, _HEARTBEAT_FILE_BYTES)
+            overwrite_json(
+                self._path,
+                {"awake": now, "time": time.time(), "step": longest_step, "memory": memory_bytes},
+                _HEARTBEAT_FILE_BYTES,
+            )
 
     def _read_memory_bytes(self) -> int:
+        """Return the resident memory of the process in bytes."""
         try:
             return int(psutil.Process(self._pid).memory_info().rss)
-        except psutil.Error:  # a process that is gone already holds none
+        except psutil.Error:  # the process is gone already
             return 0
 
 
 @dataclass(frozen=True)
 class LastBeat:
-    """What was heard last.
+    """The last heartbeat of a process.
 
     Attributes:
-        silence_seconds: seconds since the last beat in which the machine was awake.
-        time: seconds since 1970 at the last beat.
-        longest_step_seconds: the longest recent step in seconds, 0 where none was measured yet.
-        memory_bytes: bytes of memory that the process held.
+        silence_seconds: seconds since the last beat, without the time in which the machine was suspended.
+        time: time of the last beat in seconds since 1970.
+        longest_step_seconds: the longest recent step in seconds; 0 where none was measured yet.
+        memory_bytes: resident memory of the process in bytes.
     """
 
     silence_seconds: float
@@ -78,13 +85,17 @@ class LastBeat:
 
     @property
     def is_hanging(self) -> bool:
-        return self.silence_seconds > max(HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_STEP_FACTOR * self.longest_step_seconds)
+        """Whether the process has been silent for too long."""
+        return self.silence_seconds > max(
+            HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_STEP_FACTOR * self.longest_step_seconds
+        )
 
 
 def read_last_beat(path: Path) -> LastBeat | None:
-    """The last beat; None where none can be read."""
+    """Return the last heartbeat in a file; None where it cannot be read."""
     try:
         values = json.loads(path.read_bytes())
+        # Never negative: after a reboot the clock of the machine starts again from 0.
         silence_seconds = max(0.0, machine.read_awake_clock() - float(values["awake"]))
         return LastBeat(silence_seconds, float(values["time"]), float(values["step"]), int(values["memory"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -92,17 +103,26 @@ def read_last_beat(path: Path) -> LastBeat | None:
 
 
 def overwrite_json(path: Path, values: dict[str, object], reserved_bytes: int) -> bool:
-    """Write values over what stands in a file of `reserved_bytes` bytes, as JSON; whether that could be done.
+    """Overwrite a JSON file of fixed size in place, which works on a full disk too.
 
-    No room is asked of the disk where the file is there already and the values fit in it, so this works on a full disk
-    too. A reader may, once in a very long while, meet half of it, which is no JSON.
+    An existing file of this size needs no new space. The write is not atomic: very rarely a reader meets half of it,
+    which is not valid JSON.
+
+    Args:
+        path: the file; created where it does not exist.
+        values: its new content.
+        reserved_bytes: size to which the JSON is padded with spaces.
+
+    Returns:
+        Whether the file could be written.
     """
     data = json.dumps(values).encode().ljust(reserved_bytes)
     try:
-        # Without O_TRUNC: what a file gives up on a full disk it does not get back.
+        # Without O_TRUNC: blocks that a file gives up on a full disk it may not get back.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             os.write(descriptor, data)
+            # The content before may have been longer.
             os.ftruncate(descriptor, len(data))
         finally:
             os.close(descriptor)

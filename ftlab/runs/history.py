@@ -1,4 +1,4 @@
-"""The story of a run so far, folded from its events: what the page, the console and the plots show."""
+"""History of a run, folded from its events: what the page, the terminal and the plots show."""
 
 from __future__ import annotations
 
@@ -10,40 +10,57 @@ from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Progress, Started
 
 
 class StepColumns(dict[str, "array[float]"]):
-    """Numbers of a run's steps as columns, float64, NaN where one is not known: a hundred thousand rows would take too
-    long to be taken apart at every look."""
+    """Columns of the steps of a run, float64, NaN where unknown.
+
+    Kept beside the rows because splitting a hundred thousand of them into columns would take too long at every refresh
+    of the page.
+    """
 
     COLUMN_NAMES = ("step", "loss", "accuracy", "learning_rate")
 
     def __init__(self, rows: Iterable[Step] = ()) -> None:
+        """Fill the columns from rows."""
         super().__init__((name, array("d")) for name in self.COLUMN_NAMES)
         for row in rows:
             self.append_row(row)
 
     def append_row(self, row: Step) -> None:
+        """Append one row to all columns."""
         for name, column in self.items():
             value = getattr(row, name)
             column.append(math.nan if value is None else value)
 
     def drop_last_row(self) -> None:
-        """Take the last row away."""
+        """Remove the last row from all columns."""
         for column in self.values():
             column.pop()
 
     def copy_columns(self) -> list[array[float]]:
-        """In the order of their names, equally long, whatever is appended meanwhile."""
+        """Return copies of the columns in the order of `COLUMN_NAMES`, all of the same length."""
+        # Another thread may append meanwhile, to some columns before others: the copies are cut to the shortest.
         columns = [column[:] for column in self.values()]
         return [column[: min(map(len, columns))] for column in columns]
 
 
 class History:
-    """Events in, rows out.
+    """Rows of a run, built up from its events in the order in which they were written.
 
-    A resumed run measures again what came after its last checkpoint; the rows of the first try are dropped when
-    the new `Started` or what is measured again arrives, so that each step and each epoch stands here once.
+    A resumed run repeats what came after its last checkpoint. The rows of the first attempt are dropped when the new
+    `Started` or the repeated row arrives, so that each step and each epoch is present once.
+
+    Attributes:
+        start_event: last start of a process; None before the first.
+        steps: one row per `Step` event.
+        step_columns: the same rows as columns.
+        epochs: one row per `Epoch` event.
+        log_messages: all log messages, also those of attempts that were dropped.
+        progress: work under way before or between epochs; None while there is none.
+        end_event: end of the last process; None while one works.
+        event_count: number of events added.
     """
 
     def __init__(self) -> None:
+        """Start without events."""
         self.start_event: Started | None = None
         self.steps: list[Step] = []
         self.step_columns = StepColumns()
@@ -54,7 +71,7 @@ class History:
         self.event_count = 0
 
     def add_events(self, events: Iterable[Event]) -> None:
-        """Take in events in the order in which they were written."""
+        """Add events in the order in which they were written."""
         for event in events:
             self.event_count += 1
             if isinstance(event, Started):
@@ -63,6 +80,7 @@ class History:
                 self.step_columns = StepColumns(self.steps)
                 self.epochs = [row for row in self.epochs if row.step <= event.step]
             elif isinstance(event, Step):
+                # A repeated step replaces the rows from it on: smoothing relies on increasing steps.
                 while self.steps and self.steps[-1].step >= event.step:
                     self.steps.pop()
                     self.step_columns.drop_last_row()
@@ -83,12 +101,12 @@ class History:
 
     @property
     def best_epoch(self) -> Epoch | None:
-        """The epoch whose weights are kept as the best."""
+        """The epoch whose weights are kept as the best; None before there is one."""
         return next((row for row in reversed(self.epochs) if row.best), None)
 
     @property
     def steps_done(self) -> int:
-        """Optimizer steps done, as far as was told."""
+        """Optimizer steps done according to the last step and the last epoch."""
         return max([*(row.step for row in self.steps[-1:]), *(row.step for row in self.epochs[-1:])], default=0)
 
     @property
@@ -97,8 +115,15 @@ class History:
         return self.start_event.epochs * self.start_event.steps_per_epoch if self.start_event else 0
 
     def estimate_seconds_left(self, window: int = 50) -> float | None:
-        """Time to the end by the pace of the last `window` steps, validation included; None before two are known."""
-        # What lies before a resume would count the pause as work.
+        """Estimate the remaining time from the rate of the last `window` rows of `steps`, validation included.
+
+        Args:
+            window: number of rows.
+
+        Returns:
+            Seconds; None before two rows are known, and after the end.
+        """
+        # Rows from before a resume would count the pause as work.
         start_time = self.start_event.time if self.start_event else 0.0
         recent_steps = [row for row in self.steps[-window:] if row.time >= start_time]
         if len(recent_steps) < 2 or self.end_event:

@@ -1,5 +1,4 @@
-"""What a person calls a run, and notes on it: `about.json` in its folder. The name of the folder stays its own. No
-torch."""
+"""Title and notes that people give a run (`about.json`). The name of its folder stays as it is. No torch."""
 
 from __future__ import annotations
 
@@ -11,12 +10,12 @@ from ftlab.runs.directory import Run
 
 NOTES_FILE = "about.json"
 MAX_TITLE_CHARS, MAX_NOTES_CHARS = 80, 4000
-"""Characters of a title, which is one line, and of notes."""
+"""Maximum number of characters of a title, which is one line, and of notes."""
 
 
 @dataclass(frozen=True)
 class RunNotes:
-    """What people wrote of a run; empty where nobody did.
+    """Title and notes of a run; empty where nobody wrote any.
 
     Attributes:
         title: one line.
@@ -28,30 +27,56 @@ class RunNotes:
 
     @property
     def first_line(self) -> str:
-        """Of the notes, the first line that is not empty."""
+        """The first line of the notes that is not empty."""
         return next((line.strip() for line in self.notes.split("\n") if line.strip()), "")
 
 
 def read_notes(run: Run) -> RunNotes:
-    """What stands there. A file that is damaged, or was written by hand, hides no run: what does not do is left out."""
+    """Read title and notes of a run.
+
+    A damaged or hand-written file must not hide the run: values that are not usable are left out.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Its title and notes, cut to their maximum lengths.
+    """
     try:
         values = run.read_json(NOTES_FILE)
     except RunError:
         return RunNotes()
-    return RunNotes(_normalize_title(values.get("title"))[:MAX_TITLE_CHARS], _normalize_notes(values.get("notes"))[:MAX_NOTES_CHARS])
+    return RunNotes(
+        _normalize_title(values.get("title"))[:MAX_TITLE_CHARS], _normalize_notes(values.get("notes"))[:MAX_NOTES_CHARS]
+    )
 
 
 def write_notes(run: Run, *, title: str | None = None, notes: str | None = None) -> RunNotes:
-    """Give a run a title, notes, or both; None leaves what stands there. An empty one takes it away.
+    """Set the title of a run, its notes, or both.
+
+    Args:
+        run: the run.
+        title: new title; empty to remove it, None to keep it.
+        notes: new notes; empty to remove them, None to keep them.
+
+    Returns:
+        Title and notes as stored.
 
     Raises:
-        RunError: one is too long; there is no such run any more; the folder cannot be written.
+        RunError: a text is too long; the run does not exist any more; the folder cannot be written.
     """
     old_notes = read_notes(run)
-    new_notes = RunNotes(old_notes.title if title is None else _normalize_title(title), old_notes.notes if notes is None else _normalize_notes(notes))
-    for kind, text, max_chars in (("title", new_notes.title, MAX_TITLE_CHARS), ("notes", new_notes.notes, MAX_NOTES_CHARS)):
+    new_notes = RunNotes(
+        old_notes.title if title is None else _normalize_title(title),
+        old_notes.notes if notes is None else _normalize_notes(notes),
+    )
+    for kind, text, max_chars in (
+        ("title", new_notes.title, MAX_TITLE_CHARS),
+        ("notes", new_notes.notes, MAX_NOTES_CHARS),
+    ):
         if len(text) > max_chars:
             raise RunError(f"run.long_{kind}", most=max_chars, count=len(text))
+    # Checked here because writing would report a missing folder as a failure of the disk.
     if not run.path.is_dir():
         raise RunError("run.gone", run=run.name)
     if new_notes != old_notes:
@@ -60,9 +85,12 @@ def write_notes(run: Run, *, title: str | None = None, notes: str | None = None)
 
 
 def _normalize_title(value: Any) -> str:
+    """Return a title on one line, with single spaces; empty for anything but text."""
     return " ".join(value.split()) if isinstance(value, str) else ""
 
 
 def _normalize_notes(value: Any) -> str:
+    """Return notes without trailing spaces and outer empty lines, LF as line end; empty for anything but text."""
+    # Browsers send the content of a text field with CRLF.
     text = value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else ""
     return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")

@@ -1,4 +1,4 @@
-"""The folder of all runs: a new one, one by its name, those at work. No torch."""
+"""The folder of all runs: create a run, find one by its name, list the active ones. No torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from pathlib import Path
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
-from ftlab.runs.directory import ACTIVE_STATUSES, Run
+from ftlab.runs.directory import Run
 
 TRASH_FOLDER = ".bin"
-"""Folder below that of the runs, in which those lie that a person deleted: a run's name is no name of it."""
+"""Subfolder of the runs folder that holds deleted runs; it does not match `RUN_NAME_PATTERN`, so it is never listed."""
 RUN_NAME_PATTERN = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-(frozen|full|scratch)-[0-9a-f]{12}")
+"""Names of run directories: start time, backbone, mode and a random ID."""
 
 
 def create_run(root: Path | str, config: TrainConfig) -> Run:
-    """A new run directory below `root` with its `config.json`.
+    """Create a run directory with its `config.json`; a `RunError` says that the folder cannot be written.
 
-    Raises:
-        RunError: the folder cannot be written.
+    Args:
+        root: folder of all runs; created where it does not exist.
+        config: configuration of the run.
+
+    Returns:
+        The new run.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    backbone = config.backbone.replace("/", ".")  # timm/…: a name is one folder
+    backbone = config.backbone.replace("/", ".")  # "timm/…": the name of a run is a single folder
     run = Run(Path(root).absolute() / f"{stamp}-{backbone}-{config.mode}-{secrets.token_hex(6)}")
     with run.translate_write_errors():
         (run.path / "last").mkdir(parents=True)
@@ -34,11 +39,17 @@ def create_run(root: Path | str, config: TrainConfig) -> Run:
 
 
 def find_run(root: Path | str, name: str) -> Run:
-    """The run of that name below `root`; a beginning or an end that only one run has is enough, `latest` is the
-    newest. Never anything outside `root`.
+    """Find a run by its name.
+
+    Args:
+        root: folder of all runs. Nothing outside of it is ever returned, whatever `name` holds.
+        name: name of the run, a prefix or suffix that only one run has, or `latest` for the newest.
+
+    Returns:
+        The run.
 
     Raises:
-        RunError: none, or several; or it lies in the bin.
+        RunError: no run, or several runs match; or the run is in the trash.
     """
     run_names = list_run_names(root)
     if name == "latest" and run_names:
@@ -52,26 +63,39 @@ def find_run(root: Path | str, name: str) -> Run:
 
 
 def match_run_names(run_names: Sequence[str], name: str) -> list[str]:
-    """Of names those that begin or end so; the one that is it alone, where there is one."""
+    """Select the names that start or end with a text.
+
+    Args:
+        run_names: names to select from.
+        name: the text; an empty one matches nothing.
+
+    Returns:
+        The matching names; only the name that equals the text, where there is one.
+    """
     matches = [run_name for run_name in run_names if name and (run_name.startswith(name) or run_name.endswith(name))]
     return [name] if name in matches else matches
 
 
 def list_run_names(root: Path | str) -> list[str]:
-    """Names of the runs below `root`, the newest first."""
+    """Return the names of the runs below `root`, the newest first."""
     try:
+        # os.scandir, not Path.iterdir: it tells folders from files without a system call per entry.
         with os.scandir(root) as entries:
-            run_names = [entry.name for entry in entries if is_run_name(entry.name) and entry.is_dir(follow_symlinks=False)]
+            run_names = [
+                entry.name for entry in entries if is_run_name(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
     except OSError:
         return []
     return sorted(run_names, reverse=True)
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a folder of that name can be a run."""
+    """Return whether a folder of this name can be a run."""
     return RUN_NAME_PATTERN.fullmatch(name) is not None
 
 
 def find_active_runs(root: Path | str) -> list[Run]:
-    """Runs below `root` that a process works on now."""
-    return [run for run in (Run(Path(root).absolute() / name) for name in list_run_names(root)) if run.is_active()]
+    """Return the runs below `root` on which a process works now, or is about to."""
+    return [
+        run for run in (Run(Path(root).absolute() / name) for name in list_run_names(root)) if run.liveness.is_active()
+    ]

@@ -1,7 +1,7 @@
-"""All runs in a table: what each is called, is made of, came to and takes on the disk; searched and sorted. No torch.
+"""Table of all runs: title, data, backbone, result and size on the disk of each; filtered and sorted. No torch.
 
-Of a run nothing is read a second time until one of its files has another size or date, so a thousand are looked through
-at once; the first time takes about a second.
+Rows are cached until a file of the run has another size or date, so a thousand runs are listed at once; the first time
+takes about a second.
 """
 
 from __future__ import annotations
@@ -12,34 +12,39 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ftlab.runs import run_notes, comparison, run_store
+from ftlab.config import old_settings
 from ftlab.core import file_io, messages
 from ftlab.core.errors import FtlabError, RunError
-from ftlab.runs.events import Epoch, parse_event
+from ftlab.runs import comparison, run_notes, run_store
 from ftlab.runs.directory import Run
+from ftlab.runs.events import Epoch, parse_event
+from ftlab.runs.liveness import ACTIVE_STATUSES
 
 SORT_ORDERS = ("newest", "best", "largest")
 STATUS_UNREADABLE = "unreadable"
-"""Status of a run that is damaged: it is listed all the same, so that it can be deleted."""
+"""Status of a damaged run: it is listed all the same, so that it can be deleted."""
 _MAX_CACHED_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run.
+    """One run in the table.
 
     Attributes:
-        name: of its folder.
-        title, notes: what a person wrote of it; empty for nothing.
-        day, time_of_day: when it was begun, `2026-01-02` and `10:30`.
-        data: the sample set, or the folder, file or list of the pictures.
-        backbone: as the configuration names it.
-        mode: frozen, full or scratch.
-        best_accuracy, test_accuracy: as `comparison.Contender` has them.
-        status: as `Run.status` has it, or `STATUS_UNREADABLE`.
-        size_bytes: bytes of its files.
-        source_run: name of the run whose weights it began with; empty for none.
-        read_error: why it cannot be read; empty when it can.
+        name: name of the run directory.
+        title: title given by a person; empty for none.
+        notes: notes written by a person; empty for none.
+        day: date of the start, as `2026-01-02`.
+        time_of_day: time of the start, as `10:30`.
+        data: the sample set, or the folder, file or manifest of the images.
+        backbone: name of the backbone in the configuration.
+        mode: `frozen`, `full` or `scratch`.
+        best_accuracy: validation accuracy of the best epoch, in [0, 1]; None before there is one.
+        test_accuracy: as `comparison.read_test_accuracy` returns it.
+        status: as `RunLiveness.get_status` returns it, or `STATUS_UNREADABLE`.
+        size_bytes: total size of its files.
+        source_run: name of the run from whose weights it was initialized; empty for none.
+        read_error: why the run cannot be read; empty when it can.
     """
 
     name: str
@@ -59,80 +64,133 @@ class RunRow:
 
     @property
     def backbone_title(self) -> str:
-        """The backbone's title for people."""
+        """The title of the backbone for people."""
         return comparison.get_backbone_title(self.backbone)
 
 
 def load_rows(root: Path, run_names: Iterable[str]) -> list[RunRow]:
-    """The runs of these names below `root`, in their order; those that are gone by now are left out."""
+    """Load the rows of runs.
+
+    Args:
+        root: folder of all runs.
+        run_names: names of the runs.
+
+    Returns:
+        The rows in the order of the names, without the runs that do not exist any more.
+    """
     loaded_rows = (load_row(Run(root / run_name)) for run_name in run_names)
     return [run_row for run_row in loaded_rows if run_row is not None]
 
 
 def load_row(run: Run) -> RunRow | None:
-    """What there is to know of a run now; None when it is gone."""
-    file_stamps = tuple((path, file_stat.st_size, file_stat.st_mtime_ns) for path, file_stat in file_io.iter_files(run.path))
+    """Return the row of a run as it is now; None when the run does not exist any more."""
+    # Dates belong to the key: `read_test_accuracy` judges an evaluation by them.
+    file_stamps = tuple(
+        (path, file_stat.st_size, file_stat.st_mtime_ns) for path, file_stat in file_io.iter_files(run.path)
+    )
     if not file_stamps and not run.path.is_dir():
         return None
     cached_row = _read_row_cached(run.path, file_stamps)
-    # A process that lives, or is gone, leaves no trace by that; and an evaluation is judged by dates.
-    return cached_row if cached_row.status not in run_store.ACTIVE_STATUSES else _read_row(run, file_stamps)
+    # Whether a process lives cannot be seen from the files, so rows of active runs are never taken from the cache.
+    return cached_row if cached_row.status not in ACTIVE_STATUSES else _read_row(run, file_stamps)
 
 
 def find_successors(run_rows: Iterable[RunRow], name: str) -> list[RunRow]:
-    """Runs that began with the weights of that one."""
+    """Return the runs that were initialized from the weights of a run.
+
+    Args:
+        run_rows: rows to search.
+        name: name of the run.
+    """
     return [run_row for run_row in run_rows if run_row.source_run == name]
 
 
 def filter_rows(run_rows: Sequence[RunRow], query: str) -> list[RunRow]:
-    """Those in which all words of a search stand: in title, notes, pictures, backbone, mode, status or name. Case and
-    accents make no difference."""
+    """Return the rows that contain all words of a query; case and accents make no difference.
+
+    Args:
+        run_rows: rows to search, in title, notes, data, backbone, mode, status, name and day.
+        query: words separated by spaces; an empty query selects all rows.
+    """
     query_words = normalize_text(query).split()
     return [run_row for run_row in run_rows if all(word in _build_search_text(run_row) for word in query_words)]
 
 
 def sort_rows(run_rows: Sequence[RunRow], order: str) -> list[RunRow]:
-    """In one of the orders of `SORT_ORDERS`; of two that are equal there, the newer one first."""
+    """Return the rows sorted; of two equal ones, the newer one first.
+
+    Args:
+        run_rows: rows to sort.
+        order: one of `SORT_ORDERS`.
+    """
     sort_keys: dict[str, Callable[[RunRow], float]] = {
         "best": lambda run_row: -1.0 if run_row.best_accuracy is None else run_row.best_accuracy,
         "largest": lambda run_row: float(run_row.size_bytes),
     }
+    # Names begin with the start time. Sorting is stable, so the second sort keeps this order among equals.
     newest_first = sorted(run_rows, key=lambda run_row: run_row.name, reverse=True)
     return sorted(newest_first, key=sort_keys[order], reverse=True) if order in sort_keys else newest_first
 
 
 def normalize_text(text: str) -> str:
-    """A text without case and accents."""
+    """Return a text without case and accents."""
     characters = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in characters if not unicodedata.combining(character))
 
 
 @lru_cache(maxsize=_MAX_CACHED_ROWS)
 def _build_search_text(run_row: RunRow) -> str:
+    """Return all searchable text of a row, normalized."""
     status_text = messages.get_text(f"status.short.{run_row.status}")
-    texts = (run_row.title, run_row.notes, run_row.data, run_row.backbone_title, run_row.backbone, run_row.mode, run_row.status, status_text, run_row.name, run_row.day)
+    texts = (
+        run_row.title,
+        run_row.notes,
+        run_row.data,
+        run_row.backbone_title,
+        run_row.backbone,
+        run_row.mode,
+        run_row.status,
+        status_text,
+        run_row.name,
+        run_row.day,
+    )
     return normalize_text("\n".join(texts))
 
 
 @lru_cache(maxsize=_MAX_CACHED_ROWS)
 def _read_row_cached(path: Path, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow:
+    """Return the row of a run, cached by path, size in bytes and modification time in nanoseconds of its files."""
     return _read_row(Run(path), file_stamps)
 
 
 def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow:
+    """Return the row of a run as read from its files (see `_read_row_cached` for `file_stamps`)."""  # noqa: DOC501 - caught
     size_bytes = sum(size_bytes for _, size_bytes, _ in file_stamps)
     stamp, time_of_day, backbone, mode, _ = run.name.split("-", 4)
     day, time_of_day = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}", f"{time_of_day[:2]}:{time_of_day[2:4]}"
-    notes, data, source_run, best_accuracy, test_accuracy, status, read_error = run_notes.read_notes(run), "", "", None, None, STATUS_UNREADABLE, ""
+    notes, data, source_run, best_accuracy, test_accuracy, status, read_error = (
+        run_notes.read_notes(run),
+        "",
+        "",
+        None,
+        None,
+        STATUS_UNREADABLE,
+        "",
+    )
     try:
-        # As it stands there: a thousand configurations would be checked for a second.
+        # The raw JSON, not `load_config`: validating a thousand configurations would take a second.
         stored_config = run.read_json("config.json").get("config")
         if not isinstance(stored_config, dict):
             raise RunError("run.file", run=run.name, file="config.json")
+        stored_config = old_settings.upgrade_settings(stored_config)
         backbone, mode = str(stored_config.get("backbone", backbone)), str(stored_config.get("mode", mode))
         data = str(stored_config.get("sample") or stored_config.get("data") or "")
-        source_run = _find_source_run(run, str(stored_config.get("init") or ""))
-        best_accuracy, test_accuracy, status = _read_best_accuracy(run), comparison.read_test_accuracy(run), run.get_status()
+        source_run = _find_source_run(str(stored_config.get("init_from") or ""))
+        best_accuracy, test_accuracy, status = (
+            _read_best_accuracy(run),
+            comparison.read_test_accuracy(run),
+            run.liveness.get_status(),
+        )
     except (FtlabError, OSError) as error:
         read_error = str(error)
     return RunRow(
@@ -153,20 +211,23 @@ def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow
     )
 
 
-def _find_source_run(run: Run, init: str) -> str:
+def _find_source_run(init: str) -> str:
+    """Return the run name in the setting `init` (a run, or a weights file in one); empty where there is none."""
     init_path = Path(init)
     return next((path.name for path in (init_path, init_path.parent) if init and run_store.is_run_name(path.name)), "")
 
 
 def _read_best_accuracy(run: Run) -> float | None:
-    """Validation accuracy of the best epoch. The end tells it; where there is none the epochs are looked through."""
-    end_event = run.read_end_event()
+    """Return the validation accuracy of the best epoch; None before there is one."""
+    # The end event holds it. Only a run without one needs its whole log read.
+    end_event = run.liveness.read_end_event()
     if end_event is not None:
         return end_event.best_val_accuracy
     best_accuracy = None
     try:
-        with open(run.path / "metrics.jsonl", encoding="utf-8", errors="replace", newline="\n") as lines:
+        with (run.path / "metrics.jsonl").open(encoding="utf-8", errors="replace", newline="\n") as lines:
             for line in lines:
+                # Most lines are steps: parsing only the epochs keeps a first listing of many runs fast.
                 event = parse_event(line) if line.startswith('{"event": "epoch"') else None
                 if isinstance(event, Epoch) and event.best:
                     best_accuracy = event.val_accuracy

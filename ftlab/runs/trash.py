@@ -1,7 +1,7 @@
-"""The bin: where deleted runs lie until a person empties it, in `.bin/` beside the runs. No torch.
+"""Trash: deleted runs are kept in `.bin/` below the runs folder until a person empties it. No torch.
 
-To delete a run is one rename of its folder: at once and whole, nothing is copied, and it works on a full disk. Only
-`empty_trash` frees anything.
+Deleting a run is one rename of its folder: instant and atomic, nothing is copied, and it works on a full disk. Only
+`empty_trash` frees space.
 """
 
 from __future__ import annotations
@@ -14,35 +14,47 @@ from itertools import count
 from pathlib import Path
 
 from ftlab.core import file_io
-from ftlab.runs import run_store
 from ftlab.core.errors import RunError
-from ftlab.runs.run_store import TRASH_FOLDER
+from ftlab.runs import run_store
 from ftlab.runs.directory import Run
+from ftlab.runs.run_store import TRASH_FOLDER
 
 _NUMBERED_NAME_PATTERN = re.compile(r"(.*?)(\.\d+)?")
-"""A second run of a name, in the bin, has a number behind it."""
+"""Name of a run, and the number appended where the trash already holds a run of that name."""
 
 
 def get_trash_folder(root: Path | str) -> Path:
-    """The bin of a folder of runs; it is made by the first run that is deleted."""
+    """Return the trash folder of a runs folder; it is created when the first run is deleted."""
     return Path(root).absolute() / TRASH_FOLDER
 
 
 def list_trashed_names(root: Path | str) -> list[str]:
-    """Names of what lies in the bin, that of the newest run first."""
+    """Return the names of the runs in the trash, the newest first."""
     try:
+        # os.scandir, not Path.iterdir: it tells folders from files without a system call per entry.
         with os.scandir(get_trash_folder(root)) as entries:
-            trashed_names = [entry.name for entry in entries if run_store.is_run_name(get_original_name(entry.name)) and entry.is_dir(follow_symlinks=False)]
+            trashed_names = [
+                entry.name
+                for entry in entries
+                if run_store.is_run_name(get_original_name(entry.name)) and entry.is_dir(follow_symlinks=False)
+            ]
     except OSError:
         return []
     return sorted(trashed_names, reverse=True)
 
 
 def find_trashed_run(root: Path | str, name: str) -> Run:
-    """The run of that name in the bin; a beginning or an end that only one has is enough.
+    """Find a run in the trash by its name.
+
+    Args:
+        root: folder of all runs.
+        name: name of the run, or a prefix or suffix that only one run has.
+
+    Returns:
+        The run, in the trash.
 
     Raises:
-        RunError: none, or several.
+        RunError: no run, or several runs match.
     """
     matches = run_store.match_run_names(list_trashed_names(root), name)
     if len(matches) != 1:
@@ -51,15 +63,22 @@ def find_trashed_run(root: Path | str, name: str) -> Run:
 
 
 def discard_runs(runs: Sequence[Run]) -> list[Run]:
-    """Delete runs; where they lie now. None is moved if one of them may not be.
+    """Move runs to the trash; none is moved if one of them may not be.
+
+    Args:
+        runs: runs to delete.
+
+    Returns:
+        The runs at their new place.
 
     Raises:
-        RunError: one is being trained, or is not there any more; the system does not let go of one (those before it are
-            in the bin then).
+        RunError: a run is being trained, or does not exist any more; or the system does not let a folder be moved (the
+            runs before it are in the trash then).
     """
+    # All checks come before the first move.
     for run in runs:
         _check_exists(run)
-        if run.is_active():
+        if run.liveness.is_active():
             raise RunError("run.bin_live", run=run.name)
     trashed_runs = []
     for run in runs:
@@ -71,58 +90,92 @@ def discard_runs(runs: Sequence[Run]) -> list[Run]:
 
 
 def restore_runs(runs: Sequence[Run]) -> list[Run]:
-    """Bring runs back from the bin; where they lie now. None is moved if one of them may not be.
+    """Move runs back from the trash; none is moved if one of them may not be.
+
+    Args:
+        runs: runs in the trash.
+
+    Returns:
+        The runs at their new place.
 
     Raises:
-        RunError: a run of that name is there again, or this one is in the bin no more; the system does not let go
-            of one.
+        RunError: a run of that name exists again, or the run is no longer in the trash; or the system does not let a
+            folder be moved.
     """
     targets = [(run, run.path.parent.parent / get_original_name(run.name)) for run in runs]
     for index, (run, target) in enumerate(targets):
         _check_exists(run)
+        # The trash may hold several runs of one name: only one of them can be restored.
         if target.exists() or target in [earlier_target for _, earlier_target in targets[:index]]:
             raise RunError("run.taken", run=target.name)
     return [_move_run(run, target) for run, target in targets]
 
 
 def empty_trash(root: Path | str) -> int:
-    """Remove for good what lies in the bin; the bytes that were freed. Nothing but runs is touched.
+    """Remove all runs in the trash for good; other files in it are left alone.
+
+    Args:
+        root: folder of all runs.
+
+    Returns:
+        Freed bytes.
 
     Raises:
-        RunError: some of it could not be removed; the rest is gone.
+        RunError: some runs could not be removed; the others are gone.
     """
     freed_bytes = 0
     for name in list_trashed_names(root):
         run_path = get_trash_folder(root) / name
         size_before = file_io.get_folder_size(run_path)
+        # Errors are ignored here and reported below: one locked file must not keep the other runs.
         shutil.rmtree(run_path, ignore_errors=True)
         freed_bytes += size_before - file_io.get_folder_size(run_path)
     if remaining_names := list_trashed_names(root):
-        raise RunError("run.bin_left", count=len(remaining_names), run=remaining_names[0], folder=get_trash_folder(root))
+        raise RunError(
+            "run.bin_left", count=len(remaining_names), run=remaining_names[0], folder=get_trash_folder(root)
+        )
     return freed_bytes
 
 
 def get_original_name(name: str) -> str:
-    """The name that a run in the bin had before."""
+    """Return the name that a run in the trash had before it was deleted."""
     match = _NUMBERED_NAME_PATTERN.fullmatch(name)
     return match[1] if match else name
 
 
 def _find_free_path(trash_folder: Path, name: str) -> Path:
+    """Return the first free path in the trash among `name`, `name.2`, `name.3` and so on."""
     candidates = (trash_folder / (f"{name}.{number}" if number > 1 else name) for number in count(1))
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _check_exists(run: Run) -> None:
+    """Check that a run exists.
+
+    Raises:
+        RunError: it does not.
+    """
     if not run.path.is_dir():
         raise RunError("run.gone", run=run.name)
 
 
 def _move_run(run: Run, target: Path) -> Run:
+    """Rename the folder of a run.
+
+    Args:
+        run: the run.
+        target: new path of its folder.
+
+    Returns:
+        The run at its new place.
+
+    Raises:
+        RunError: the run does not exist any more, or the system does not let its folder be moved.
+    """
     try:
         file_io.move_path(run.path, target)
     except FileNotFoundError as cause:
         raise RunError("run.gone", run=run.name) from cause
-    except OSError as cause:  # Windows moves no folder of which a file is open
+    except OSError as cause:  # Windows does not move a folder while one of its files is open
         raise RunError("run.held", run=run.name, folder=run.path.parent, cause=cause.strerror or cause) from cause
     return Run(target)

@@ -1,1 +1,1 @@
-"""The training loop and what it is made of."""
+"""Training of a network: preparation, epochs of optimizer steps, evaluation and checkpoints."""

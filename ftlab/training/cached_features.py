@@ -1,4 +1,4 @@
-"""The features of a frozen backbone, computed once for a run: by which engine, what of them was kept from before."""
+"""Features of a frozen backbone, computed once for a run or loaded from the feature cache."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from importlib.metadata import version
 
-import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 import ftlab
 from ftlab.config import backbones
-from ftlab.core.errors import DataError, ImageError
+from ftlab.core.errors import DataError
 from ftlab.data.transforms import preprocess
 from ftlab.models.execution import engines, feature_cache, features
 from ftlab.models.execution.engines import Engine
@@ -26,105 +24,169 @@ from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage, Progress
 from ftlab.training import setup
 from ftlab.training.checkpoints import resume_checks
-from ftlab.training.devices import device_setup
-from ftlab.training.feeds.images import ImageFeed
+from ftlab.training.devices import distributed
+from ftlab.training.devices.gather_features import join_rank_features
+from ftlab.training.feeds.gpu_images import GpuImageFeed
+from ftlab.training.feeds.image_base import ImageFeedBase
 
-_EXCHANGE_BATCH_IMAGES = 2048
-"""Pictures whose features processes exchange at a time."""
+_SPLITS = ("train", "val")
 
 
 def compute_cached_features(
     net: Network,
-    image_feed: ImageFeed,
+    image_feed: ImageFeedBase,
     run: Run,
     accelerator: Accelerator,
     should_stop: Callable[[], bool],
+    *,
     use_cache: bool,
-) -> Iterator[Event | dict[str, Features]]:
-    """Progress, then the features of training and validation pictures; ends without them when `should_stop` says so.
+) -> Generator[Event, None, dict[str, Features] | None]:
+    """Compute the features of training and validation images with the frozen backbone, or load them from the cache.
 
     Args:
-        use_cache: whether what was computed before is used, and kept for later.
+        net: network with the frozen backbone.
+        image_feed: decodes the images.
+        run: records the engine that was chosen.
+        accelerator: device and ranks.
+        should_stop: asked after each batch; it must answer the same on all ranks.
+        use_cache: load features that were computed before, and keep these for later.
 
-    Raises:
-        DataError: no picture can be read any more.
+    Yields:
+        Progress, a warning for each image that could not be read, and notes on time and cache.
+
+    Returns:
+        Features of `train` and `val`; None if `should_stop` returned True on the way.
     """
-    features_by_split: dict[str, Features] = {}
     config = image_feed.config
-    if image_feed.prefetched and not image_feed.makes_views_on_gpu:
+    if image_feed.prefetched and not isinstance(image_feed, GpuImageFeed):
+        # Threads decode the rest; the prefetching process would compete with them for the CPU.
         image_feed.prefetched.cancel_pending()
-    image_counts = {split: len(image_feed.catalog.splits[split]) for split in ("train", "val")}
+    train_count, val_count = (len(image_feed.catalog.splits[split]) for split in _SPLITS)
     view_counts = {"train": config.views_per_image, "val": 1}
-    backbone_passes = sum(image_counts[split] * view_counts[split] for split in image_counts)
+    total_views = train_count * view_counts["train"] + val_count * view_counts["val"]
+    # The ranks divide the images that are not cached; on several machines these would not be the same ones.
     store = feature_cache.open_feature_cache() if use_cache and accelerator.num_processes == 1 else None
     spec = backbones.get_backbone_spec(config.backbone)
-    expected_engine = engines.expected_engine(
-        spec, accelerator.device, view_count=backbone_passes, engine_name=config.engine
-    )
-    key_base = _compute_key_base(net, image_feed, expected_engine) if store else ""
+    expected_name = engines.expected_engine(spec, accelerator.device, view_count=total_views, engine_name=config.engine)
+    key_base = _compute_key_base(net, image_feed, expected_name) if store else ""
     if store and store.file.exists():
-        stored_features = yield from _load_stored_features(image_feed, store, key_base, view_counts, should_stop)
-        if stored_features:
-            if config.engine != expected_engine:
-                run.update_resolved_config(engine=expected_engine)
-            yield LogMessage(
-                code="features_kept", values={"kept": sum(image_counts.values()), "images": sum(image_counts.values())}
-            )
-            yield stored_features
+        stored_features = yield from _load_stored_features(
+            image_feed, run, store, key_base, expected_name, view_counts, should_stop
+        )
         if stored_features or should_stop():
-            return
-    engine = _choose_engine(net, image_feed, run, accelerator, backbone_passes)
-    if store and engine.name != expected_engine:
+            return stored_features
+    engine = _choose_engine(net, image_feed, run, accelerator, total_views)
+    if store and engine.name != expected_name:
         key_base = _compute_key_base(net, image_feed, engine.name)
-    feature_progress = _FeatureProgress(sum(image_counts.values()))
-    for split, image_count in image_counts.items():
-        results = features.compute_features(
-            engine,
-            image_count,
-            view_counts[split],
-            partial(image_feed.read_views, split, view_count=view_counts[split]),
-            accelerator.device,
-            image_feed.workers,
-            store,
-            lambda index, split=split: image_feed.get_feature_keys(split, index, view_counts[split], key_base),  # type: ignore[misc]
-            read_batches=partial(image_feed.iter_view_batches, split, view_count=view_counts[split])
-            if image_feed.makes_views_on_gpu
-            else None,
-            rank=accelerator.process_index,
-            world_size=accelerator.num_processes,
+    feature_progress = _FeatureProgress(train_count + val_count)
+    features_by_split: dict[str, Features] = {}
+    for split in _SPLITS:
+        split_features = yield from _extract_split(
+            split, view_counts[split], engine, image_feed, accelerator, should_stop, feature_progress, store, key_base
         )
-        for result in results:
-            if isinstance(result, Features):
-                result = join_rank_features(result, image_count, accelerator)
-                # All at once is no matter of single files.
-                if not result.indices or (result.skipped and resume_checks.is_data_gone(image_feed.catalog)):
-                    raise DataError("data.gone", folder=image_feed.catalog.root)
-                features_by_split[split] = result
-                yield from setup.report_skipped_images(
-                    image_feed.exclude_images(split, result.skipped), image_feed.catalog, split
-                )
-            elif should_stop():
-                return
-            else:
-                yield from feature_progress.report_progress(min(image_count, result * accelerator.num_processes))
-        feature_progress.finished_images += image_count
-    seconds = time.monotonic() - feature_progress.start_time
-    cached_count = sum(split_features.cached_count for split_features in features_by_split.values())
-    if cached_count:
-        yield LogMessage(code="features_kept", values={"kept": cached_count, "images": feature_progress.total_images})
-    if computed_count := feature_progress.total_images - cached_count:
-        yield LogMessage(
-            code="features",
-            values={"images": computed_count, "seconds": round(seconds, 1), "rate": round(computed_count / seconds)},
-        )
-    yield features_by_split
+        if split_features is None:
+            return None
+        features_by_split[split] = split_features
+    yield from feature_progress.report_totals(features_by_split)
+    return features_by_split
+
+
+def _extract_split(
+    split: str,
+    view_count: int,
+    engine: Engine,
+    image_feed: ImageFeedBase,
+    accelerator: Accelerator,
+    should_stop: Callable[[], bool],
+    feature_progress: _FeatureProgress,
+    store: FeatureCache | None,
+    key_base: str,
+) -> Generator[Event, None, Features | None]:
+    """Compute the features of a split, all ranks together, except for those in the cache.
+
+    Args:
+        split: `train` or `val`.
+        view_count: views of each image.
+        engine: runs the backbone.
+        image_feed: decodes the images; those that cannot be read are excluded from it.
+        accelerator: device and ranks.
+        should_stop: asked after each batch.
+        feature_progress: counts the images of all splits.
+        store: the feature cache.
+        key_base: hash of what all features depend on, for the cache.
+
+    Yields:
+        Progress, and a warning for each image that could not be read.
+
+    Returns:
+        The features; None if `should_stop` returned True on the way.
+    """
+    image_count = len(image_feed.catalog.splits[split])
+    features_of_all: Features | None = None
+    results = features.compute_features(
+        engine,
+        image_count,
+        view_count,
+        partial(image_feed.read_views, split, view_count=view_count),
+        accelerator.device,
+        image_feed.workers,
+        store,
+        lambda index: image_feed.get_feature_keys(split, index, view_count, key_base),
+        read_batches=partial(image_feed.iter_view_batches, split, view_count=view_count)
+        if isinstance(image_feed, GpuImageFeed)
+        else None,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
+    for result in results:
+        if isinstance(result, Features):
+            features_of_all = join_rank_features(result, image_count, accelerator)
+            yield from _exclude_skipped(features_of_all, split, image_feed)
+        elif should_stop():
+            return None
+        else:
+            # Each rank has a part of the images, of the same size but for one.
+            yield from feature_progress.report_progress(min(image_count, result * accelerator.num_processes))
+    feature_progress.finished_images += image_count
+    return features_of_all
+
+
+def _exclude_skipped(features_of_all: Features, split: str, image_feed: ImageFeedBase) -> Iterator[LogMessage]:
+    """Exclude the images that could not be read from the feed.
+
+    Args:
+        features_of_all: features of the split over all ranks.
+        split: `train` or `val`.
+        image_feed: excludes the images.
+
+    Yields:
+        A warning for each image.
+
+    Raises:
+        DataError: no image could be read, or the folder is gone.
+    """
+    # If all images are missing at once, it is the folder that is gone and not single files.
+    if not features_of_all.indices or (features_of_all.skipped and resume_checks.is_data_gone(image_feed.catalog)):
+        raise DataError("data.gone", folder=image_feed.catalog.root)
+    new_failures = image_feed.exclude_images(split, features_of_all.skipped)
+    yield from setup.report_skipped_images(new_failures, image_feed.catalog, split)
 
 
 def _choose_engine(
-    net: Network, image_feed: ImageFeed, run: Run, accelerator: Accelerator, backbone_passes: int
+    net: Network, image_feed: ImageFeedBase, run: Run, accelerator: Accelerator, backbone_passes: int
 ) -> Engine:
-    """What runs the frozen backbone: as the run began, else what the first process finds to be the fastest; noted in
-    the run."""
+    """Create the engine that runs the frozen backbone, and record its name in the run.
+
+    Args:
+        net: network with the frozen backbone.
+        image_feed: its configuration may name an engine, as that of a resumed run does.
+        run: the run directory.
+        accelerator: device and ranks.
+        backbone_passes: number of images times views: a slow start must be repaid by them.
+
+    Returns:
+        The engine named by the configuration, else the one that rank 0 measures to be the fastest.
+    """
     config, prep = image_feed.config, image_feed.prep
 
     def create_engine(engine_name: str) -> Engine:
@@ -138,48 +200,40 @@ def _choose_engine(
         )
         return engines.choose_engine(*engine_args, view_count=backbone_passes, engine_name=engine_name)
 
+    # All ranks use the same engine: the last bits of features differ between engines.
     main_engine = create_engine(config.engine) if accelerator.is_main_process else None
-    name = device_setup.broadcast_object(accelerator, main_engine.name if main_engine else "")
+    name = distributed.broadcast_object(accelerator, main_engine.name if main_engine else "")
     if main_engine and config.engine != name:
         run.update_resolved_config(engine=name)
     return main_engine or create_engine(name)
 
 
-def join_rank_features(local_features: Features, image_count: int, accelerator: Accelerator) -> Features:
-    """The features of all N = `image_count` pictures, of which each process has looked at some: to the bit as if one had
-    looked at all, but for the sign of zero."""
-    if accelerator.num_processes == 1:
-        return local_features
-    local_summary = (
-        local_features.vectors.shape[2],
-        local_features.indices,
-        [(index, error.code, dict(error.values)) for index, error in local_features.skipped],
-    )
-    rank_summaries = gather_object([local_summary])
-    feature_dim = max(rank_value for rank_value, _, _ in rank_summaries)
-    indices = sorted(index for _, rank_value, _ in rank_summaries for index in rank_value)
-    skipped_images = sorted(
-        (entry for _, _, rank_value in rank_summaries for entry in rank_value), key=lambda entry: entry[0]
-    )
-    vectors = torch.zeros(len(local_features.vectors), image_count, feature_dim)
-    if local_features.indices:
-        vectors[:, local_features.indices] = local_features.vectors
-    for start in range(0, image_count, _EXCHANGE_BATCH_IMAGES):  # each row is some process's, and 0 in all others
-        rows = vectors[:, start : start + _EXCHANGE_BATCH_IMAGES].contiguous().to(accelerator.device)
-        vectors[:, start : start + _EXCHANGE_BATCH_IMAGES] = device_setup.all_reduce_sum(accelerator, rows).cpu()
-    failures = [(index, ImageError(code, **values)) for index, code, values in skipped_images]
-    return Features(vectors if len(indices) == image_count else vectors[:, indices], indices, failures)
-
-
 def _load_stored_features(
-    image_feed: ImageFeed,
+    image_feed: ImageFeedBase,
+    run: Run,
     store: FeatureCache,
     key_base: str,
+    engine_name: str,
     view_counts: dict[str, int],
     should_stop: Callable[[], bool],
 ) -> Generator[Event, None, dict[str, Features] | None]:
-    """Progress; the generator's value: the features of all pictures, if all were kept from the engine that is to be
-    expected, for none is made then, which takes a second. None too when `should_stop` said so."""
+    """Load the features of all images, if all are in the cache; no engine is created for them, which takes a second.
+
+    Args:
+        image_feed: hashes the images.
+        run: records the engine.
+        store: the feature cache.
+        key_base: hash of what all features depend on.
+        engine_name: engine that computed the features.
+        view_counts: views of an image by split.
+        should_stop: asked now and then.
+
+    Yields:
+        Progress, and finally a note on the cache.
+
+    Returns:
+        Features by split; None if some are missing, or if `should_stop` returned True.
+    """
     features_by_split: dict[str, Features] = {}
     image_counts = {split: len(image_feed.catalog.splits[split]) for split in view_counts}
     feature_progress = _FeatureProgress(sum(image_counts.values()))
@@ -200,24 +254,29 @@ def _load_stored_features(
         if split not in features_by_split:
             return None
         feature_progress.finished_images += image_counts[split]
+    if image_feed.config.engine != engine_name:
+        run.update_resolved_config(engine=engine_name)
+    image_count = feature_progress.total_images
+    yield LogMessage(code="features_kept", values={"kept": image_count, "images": image_count})
     return features_by_split
 
 
 class _FeatureProgress:
-    """How far the work on all pictures is, told as often as a person reads it.
+    """Progress over the images of all splits.
 
     Attributes:
-        total_images: pictures.
-        finished_images: of them in the splits that are done.
-        start_time: when, on the monotonic clock.
+        total_images: number of images.
+        finished_images: number of images in the splits that are done.
+        start_time: seconds of the monotonic clock.
     """
 
     def __init__(self, total_images: int) -> None:
+        """Start the clock for `total_images` images."""
         self.total_images, self.finished_images = total_images, 0
         self.start_time = self._last_report_time = time.monotonic()
 
     def report_progress(self, done_images: int) -> Iterator[Progress]:
-        """`done_images` pictures of the split at work."""
+        """Yield the progress after `done_images` images of the current split, if the last one is long enough ago."""
         now, done_images = time.monotonic(), self.finished_images + done_images
         if now - self._last_report_time > setup.PROGRESS_INTERVAL_SECONDS:
             self._last_report_time = now
@@ -228,9 +287,31 @@ class _FeatureProgress:
                 images_per_second=done_images / (now - self.start_time),
             )
 
+    def report_totals(self, features_by_split: dict[str, Features]) -> Iterator[LogMessage]:
+        """Yield how many features came from the cache, and how many were computed at which rate."""
+        seconds = time.monotonic() - self.start_time
+        cached_count = sum(split_features.cached_count for split_features in features_by_split.values())
+        if cached_count:
+            yield LogMessage(code="features_kept", values={"kept": cached_count, "images": self.total_images})
+        if computed_count := self.total_images - cached_count:
+            rate = round(computed_count / seconds)
+            yield LogMessage(
+                code="features", values={"images": computed_count, "seconds": round(seconds, 1), "rate": rate}
+            )
 
-def _compute_key_base(net: Network, image_feed: ImageFeed, engine_name: str) -> str:
-    """What all features of a training depend on, in a few letters: weights, preparation, and the programs at work."""
+
+def _compute_key_base(net: Network, image_feed: ImageFeedBase, engine_name: str) -> str:
+    """Return the hash of everything that all features of a training depend on.
+
+    Args:
+        net: its backbone's weights.
+        image_feed: its preprocessing and device.
+        engine_name: program that runs the backbone; its version counts, for it may change the last bits.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
+    # Any of these may change the last bits of a feature: Pillow decodes and resizes, the engine computes.
     programs = [ftlab.__version__, engine_name, *(version(package) for package in (engine_name, "torch", "pillow"))]
     key_facts = [engines.hash_parameters(net.backbone), image_feed.prep.to_json(), programs, image_feed.device.type]
     return hashlib.sha256(json.dumps(key_facts).encode()).hexdigest()

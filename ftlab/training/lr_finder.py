@@ -1,7 +1,7 @@
-"""Sweep over learning rates: a training of at most a hundred steps whose rate rises from one to the next.
+"""Learning rate range test: a training of at most a hundred steps whose learning rate rises from step to step.
 
-It goes through the very loop that trains, in a run directory of its own that is gone afterwards; only the schedule is
-another. Any knob of the training acts as it will.
+It runs the loop of a real training in a temporary run directory, with another schedule. All other settings act as in a
+training.
 """
 
 from __future__ import annotations
@@ -27,35 +27,42 @@ from ftlab.training import throughput
 from ftlab.training.loop import train
 
 MAX_SWEEP_STEPS, MIN_SWEEP_STEPS = 100, 30
-"""Steps of a sweep, and the fewest of them where each takes long."""
+"""Steps of a sweep, and the fewest of them if each takes long."""
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-6, 10.0
-"""Rates at its ends, where the loss is the mean of a batch."""
+"""Learning rates of its first and last step, if the loss is the mean over a batch."""
 _TARGET_SECONDS = 40.0
-"""That it may take on two cores, about, beside the start."""
+"""Approximate time that it may take on two cores, without the start."""
 _DIVERGENCE_FACTOR = 4.0
-"""It breaks off where a loss is this many times the least smoothed one."""
+"""The sweep ends when a loss is this many times the smallest smoothed loss."""
 
 
 def sweep_learning_rates(config: TrainConfig, *, pretrained: bool = True) -> Iterator[LogMessage | Progress | LrSweep]:
-    """Sweep over rates; what the training tells on the way, with `Progress` of the stage `rates` in steps, and at last
-    the sweep.
+    """Train with a rising learning rate and record the losses; errors are those of a training.
 
     Args:
-        config: as for a training; how long it is and how its rate goes do not matter.
-        pretrained: False puts random weights in place of pretrained ones.
+        config: as for a training; its number of epochs and its schedule do not matter.
+        pretrained: False uses random weights in place of pretrained ones.
 
-    Raises:
-        ConfigError, DataError, WeightsError: as a training does.
+    Yields:
+        Notes and progress of the training, `Progress` of the stage `rates` in steps, and at last the sweep.
     """
-    overrides = {**throughput.SHORT_RUN_SETTINGS, "ema": 0.0, "schedule": "constant", "warmup": 0.0, "feature_views": 1}
+    overrides = {
+        **throughput.SHORT_RUN_SETTINGS,
+        "ema_decay": 0.0,
+        "schedule": "constant",
+        "warmup_fraction": 0.0,
+        "cached_views": 1,
+    }
     config = replace(fill_defaults(config), **overrides)
     catalog, steps = choose_sweep_images(config)
     steps_per_epoch = len(loader.batch_indices(range(len(catalog.splits["train"])), config.effective_batch_size))
     config = replace(config, epochs=math.ceil(steps / steps_per_epoch))
+    # The gradients of a sum are larger by the number of images.
     rate_scale = 1.0 / config.effective_batch_size if config.loss_reduction == "sum" else 1.0
 
     def get_rate(step: int) -> float:
-        return rate_scale * MIN_LEARNING_RATE * (MAX_LEARNING_RATE / MIN_LEARNING_RATE) ** (step / (steps - 1))
+        # Exponential, as a good learning rate may be of any order of magnitude.
+        return rate_scale * MIN_LEARNING_RATE * math.pow(MAX_LEARNING_RATE / MIN_LEARNING_RATE, step / (steps - 1))
 
     def get_lr_factor(step: int) -> float:
         return get_rate(step) / (config.learning_rate or 1.0)
@@ -77,6 +84,7 @@ def sweep_learning_rates(config: TrainConfig, *, pretrained: bool = True) -> Ite
                 result.rates.append(get_rate(event.step - 1))
                 result.losses.append(event.loss)
                 yield Progress(stage="rates", done=event.step, total=steps)
+                # Not within the first ten steps, which are too few to smooth.
                 if event.step >= steps or (
                     event.step > 10 and event.loss > _DIVERGENCE_FACTOR * min(result.smooth_losses())
                 ):
@@ -85,7 +93,14 @@ def sweep_learning_rates(config: TrainConfig, *, pretrained: bool = True) -> Ite
 
 
 def choose_sweep_images(config: TrainConfig) -> tuple[Catalog, int]:
-    """Training pictures for a sweep, spread over the folder, and its steps: fewer where the backbone is slow."""
+    """Choose the images of a sweep, spread over the data set, and its steps: fewer if the backbone is slow.
+
+    Args:
+        config: the configuration of the sweep.
+
+    Returns:
+        Catalog and number of steps.
+    """
     full_catalog = from_config.resolve_dataset(config, check=False)
     images_per_second = backbones.get_backbone_spec(config.backbone).speed
     if config.caches_features:

@@ -1,4 +1,4 @@
-"""Why and when a training ends before its last epoch, and when it pauses to save: every process at the same step."""
+"""Stop and save decisions (user stop, time limit, early stopping, diverged loss), agreed on by all ranks at a step."""
 
 from __future__ import annotations
 
@@ -14,109 +14,147 @@ from ftlab.core import messages
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended
 from ftlab.training.checkpoints.checkpoint import TrainState
-from ftlab.training.devices import device_setup
+from ftlab.training.devices import distributed
 
 
 class StopController:
-    """Asked to, out of time, no more progress, or a loss that is no number.
+    """Decides when a training stops before its last epoch, and when it pauses to save.
 
     Attributes:
-        reason: of `Ended`, empty as long as the training goes on.
-        message: what a person should know of a failure.
+        reason: why the training stops, as `Ended.reason` has it; empty as long as it goes on.
+        message: explanation of a failure for the user.
     """
 
     def __init__(self, run: Run, config: TrainConfig, accelerator: Accelerator, start_time: float) -> None:
+        """Start to watch a training.
+
+        Args:
+            run: its directory has the stop file and the heartbeat.
+            config: time limit and early stopping.
+            accelerator: the ranks.
+            start_time: when the training began, in seconds of the monotonic clock.
+        """
         self.run, self.config, self.accelerator, self.start_time = run, config, accelerator, start_time
-        self.heartbeat, self._last_progress_time = run.create_heartbeat(), time.monotonic()
+        self.heartbeat, self._last_progress_time = run.liveness.create_heartbeat(), time.monotonic()
         self.reason = ""
         self.message: str | None = None
+        # The loss of the step before on a GPU: is it finite, its step and its learning rate.
         self._pending_check: tuple[Tensor, int, float] | None = None
+        # For the message, if the loss of another rank diverges.
         self._last_step_and_rate = (0, 0.0)
 
     def stop_requested(self) -> bool:
-        """Whether somebody asks for a stop. To be called now and then during any work that takes long: it also says
-        that the work goes on."""
+        """Return whether the user requested a stop, and write a heartbeat: call it now and then during long work."""
         self.heartbeat.beat()
         self._last_progress_time = time.monotonic()
-        return self.run.is_stop_requested()
+        return self.run.liveness.is_stop_requested()
 
     def any_rank_requested_stop(self) -> bool:
-        """The same, where all processes work at the same and are to be told the same."""
-        return any(device_setup.any_rank(self.accelerator, [self.stop_requested()]))
+        """Return whether the user requested a stop, as any rank sees it; all ranks call it at the same point."""
+        return any(distributed.any_rank(self.accelerator, [self.stop_requested()]))
 
     def loss_is_finite(self, loss: Tensor, step: int, learning_rate: float) -> bool:
-        """Whether a step may be taken: the loss is a number.
+        """Check the loss of a step before its gradients are applied.
 
-        On a card it is the step before that is judged, for the card has not computed this one yet, and to wait for it
-        would cost every step.
+        On a GPU the check is one step late: this loss is not computed yet, and waiting for it would cost each step.
 
         Args:
-            loss: scalar, of this process's pictures.
-            step: the step, counted from 1.
-            learning_rate: its learning rate.
+            loss: scalar, of this rank's images.
+            step: number of the step, from 1.
+            learning_rate: its learning rate, for the message.
+
+        Returns:
+            Whether the step may be taken: no loss was found to be infinite or NaN.
         """
         self._last_step_and_rate = (step, learning_rate)
         if loss.device.type == "cpu":
             self.check_loss(loss.item(), step, learning_rate)
         else:
+            # `isfinite` is queued behind the step; its result is read one step later, when it is there.
             pending_check, self._pending_check = self._pending_check, (torch.isfinite(loss), step, learning_rate)
             if pending_check is not None and not pending_check[0].item():
                 self._set_diverged(*pending_check[1:])
         return not self.reason
 
     def check_loss(self, loss: float | None, step: int, learning_rate: float) -> None:
-        """The same of a loss that is known."""
+        """Stop the training if a loss on the CPU is infinite or NaN.
+
+        Args:
+            loss: the loss, or None if there was nothing to compute it of.
+            step: number of the step, from 1.
+            learning_rate: its learning rate, for the message.
+        """
         if loss is not None and not math.isfinite(loss):
             self._set_diverged(step, learning_rate)
 
     def check_early_stopping(
         self, epoch: int, accuracy: float | None, loss: float | None, train_state: TrainState
     ) -> None:
-        """End where no more progress is to be expected, by the figures of an epoch's validation. The untrained network
-        is no epoch to compare with, and before the last phase there is always hope."""
+        """Early stopping: set `reason` when the monitored metric has not improved for `early_stopping_patience` epochs.
+
+        The plateau schedule stops the training too, after its last reduction. Never during the head-only phase.
+
+        Args:
+            epoch: the epoch, whose validation is done; 0, the untrained network, is nothing to compare with.
+            accuracy: of the validation, in [0, 1].
+            loss: of the validation, in nats.
+            train_state: has the best epoch and the state of the schedule.
+        """
         config = self.config
         should_end = (
             bool(epoch)
             and config.schedule == "plateau"
             and train_state.plateau.record_validation(config, accuracy, loss)
         )
+        # Patience begins anew when the backbone is unfrozen.
         best_epoch = max(train_state.best_epoch or 0, config.unfreeze_epoch)
-        if config.early_stop and epoch - best_epoch >= config.early_stop:
+        if config.early_stopping_patience and epoch - best_epoch >= config.early_stopping_patience:
             should_end = True
         if should_end and epoch > config.unfreeze_epoch and not self.reason:
             self.reason = "early"
 
     def _set_diverged(self, step: int, learning_rate: float) -> None:
+        """Record that the loss of a step is infinite or NaN."""
         self.reason = "failed"
         self.message = messages.get_text("log.diverged", step=step, rate=f"{learning_rate:.2g}")
 
-    def should_pause(self, save_due: bool) -> bool:
-        """Whether to end or to save now. All processes are told the same; call it in all of them after the same step.
+    def should_pause(self, *, save_due: bool) -> bool:
+        """Decide whether to stop or to save now; all ranks call it after the same step and get the same answer.
 
         Args:
-            save_due: whether this process finds that it is time to save; the first one decides.
+            save_due: it is time to save, by the clock of this rank; that of rank 0 counts.
+
+        Returns:
+            Whether to stop, in which case `reason` is set, or to save.
         """
         previous_time, self._last_progress_time = self._last_progress_time, time.monotonic()
+        # With the duration of the step, by which the page can tell a slow training from one that hangs.
         self.heartbeat.beat(self._last_progress_time - previous_time)
         limit_seconds = self.config.max_minutes * 60
         out_of_time = bool(limit_seconds) and time.monotonic() - self.start_time > limit_seconds
         flags = [
             self.reason == "failed",
-            self.run.is_stop_requested(),
+            self.run.liveness.is_stop_requested(),
             out_of_time,
             save_due and self.accelerator.is_main_process,
         ]
-        any_failed, user_stop, out_of_time, save_due = device_setup.any_rank(self.accelerator, flags)
-        if any_failed and not self.reason:  # another process met it
+        any_failed, user_stop, out_of_time, save_due = distributed.any_rank(self.accelerator, flags)
+        if any_failed and not self.reason:  # on another rank
             self._set_diverged(*self._last_step_and_rate)
         elif not self.reason:
             self.reason = "stopped" if user_stop else "time" if out_of_time else ""
         return bool(self.reason) or save_due
 
     def make_ended_event(self, reason: str, train_state: TrainState) -> Ended:
-        """The last word."""
+        """Return the last event of the training.
+
+        Args:
+            reason: why it ends.
+            train_state: how far it is.
+        """
         return Ended(
             reason=reason,
+            # Before its first step an epoch has not begun.
             epoch=train_state.epoch if train_state.done else max(0, train_state.epoch - 1),
             step=train_state.step,
             best_epoch=train_state.best_epoch,
@@ -127,24 +165,29 @@ class StopController:
 
 
 class ThroughputMeter:
-    """Pictures per second over an epoch's training, and since it was last asked."""
+    """Training speed in images per second, over an epoch and since the last report."""
 
     def __init__(self) -> None:
+        """Start the clock."""
         self.start_time = self.last_time = time.monotonic()
         self.image_count = self.recent_images = 0
 
     def add_images(self, images: int) -> None:
+        """Count the images of a step, those of all ranks."""
         self.image_count += images
         self.recent_images += images
 
     def get_recent_rate(self) -> float | None:
+        """Return the speed since the last call, which begins anew; None if no time has passed."""
         now = time.monotonic()
         rate = self.recent_images / (now - self.last_time) if now > self.last_time else None
         self.last_time, self.recent_images = now, 0
         return rate
 
     def get_epoch_rate(self) -> float | None:
+        """Return the speed since the epoch began; None if nothing was trained."""
         return self.image_count / self.get_elapsed_seconds() if self.image_count else None
 
     def get_elapsed_seconds(self) -> float:
+        """Return the seconds since the epoch began."""
         return time.monotonic() - self.start_time

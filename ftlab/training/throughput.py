@@ -1,4 +1,4 @@
-"""Measure how fast this machine trains: a tiny real training, read from its events."""
+"""Measurement of how fast this machine trains, by the events of a real training on a few images."""
 
 from __future__ import annotations
 
@@ -22,23 +22,35 @@ from ftlab.runs.jobs.time_estimate import MeasuredSpeed
 from ftlab.training.loop import train
 
 TARGET_SECONDS = 3.0
-"""Of a forward pass over the pictures chosen, about."""
+"""Approximate time of a forward pass over the images of the measurement, by the backbone's speed on two cores."""
 
 SHORT_RUN_SETTINGS: dict[str, Any] = {
-    **{"max_minutes": 0.0, "early_stop": 0, "plateau_cuts": 0, "keep_every": 0, "compile": "no"},
-    **{"unfreeze_epoch": 0, "gradual": "no", "phase2_rate": 0.0, "phase2_optimizer": "same"},
+    **{
+        "max_minutes": 0.0,
+        "early_stopping_patience": 0,
+        "plateau_max_reductions": 0,
+        "save_every_epochs": 0,
+        "compile": "no",
+    },
+    **{"unfreeze_epoch": 0, "gradual_unfreezing": False, "phase2_lr": 0.0, "phase2_optimizer": "same"},
 }
-"""Knobs with which two epochs are two epochs, and all that is to learn does."""
+"""Settings with which two epochs are two epochs, with all trainable parameters trained from the beginning."""
 
 
 def measure_throughput(config: TrainConfig) -> MeasuredSpeed:
-    """Train two epochs on a few pictures of `config.data` with random weights of the same shape.
+    """Train two epochs on a few images of a data set, with random weights of the same shape as the pretrained ones.
 
-    Raises:
-        DataError: the folder cannot be used.
+    A folder that cannot be used raises a `DataError`.
+
+    Args:
+        config: the configuration to be measured.
+
+    Returns:
+        Speeds and fixed times of the parts of a training.
     """
-    normalization = config.normalise
-    config = replace(fill_defaults(config), epochs=2, seed=0, normalise="weights", **SHORT_RUN_SETTINGS)
+    normalization = config.normalization
+    config = replace(fill_defaults(config), epochs=2, seed=0, normalization="weights", **SHORT_RUN_SETTINGS)
+    # The time of imports is part of what a training costs.
     process_start_time = psutil.Process().create_time()
     catalog = _choose_images(config)
     statistics_rate, statistics_seconds = _measure_statistics(catalog) if normalization == "estimated" else (0.0, 0.0)
@@ -46,13 +58,14 @@ def measure_throughput(config: TrainConfig) -> MeasuredSpeed:
     with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as temp_dir:
         run = run_store.create_run(Path(temp_dir), config)
         run.write_json("split.json", catalog.to_json())
+        # Random weights are as fast as pretrained ones, and need no download.
         events = list(train(config, run, pretrained=False))
     speed = _compute_speed(events, process_start_time, image_counts, config)
     return replace(speed, startup=speed.startup - statistics_seconds, statistics=statistics_rate)
 
 
 def _measure_statistics(catalog: Catalog) -> tuple[float, float]:
-    """Pictures per second while their colours are looked at, and the seconds that this took."""
+    """Return the images per second of computing channel statistics, and the seconds that this took."""
     start_time = time.monotonic()
     *_, statistics = channel_stats.compute_channel_stats(catalog, count_cpu_cores())
     seconds = time.monotonic() - start_time
@@ -61,8 +74,10 @@ def _measure_statistics(catalog: Catalog) -> tuple[float, float]:
 
 
 def _choose_images(config: TrainConfig) -> Catalog:
-    """More pictures for a fast backbone. Features are measured on many, because the first few of them also pay for
-    warming up."""
+    """Return a catalog of a few images, more of them for a fast backbone.
+
+    Features are measured on many images, because the time of the first few contains the warm-up.
+    """
     forward_images = backbones.get_backbone_spec(config.backbone).speed * TARGET_SECONDS
     train_count = (
         int(max(32, forward_images))
@@ -77,7 +92,13 @@ def _choose_images(config: TrainConfig) -> Catalog:
 
 
 def subsample_catalog(catalog: Catalog, *, train_count: int, val_count: int) -> Catalog:
-    """At most so many of the pictures, spread over the folder, and none to test."""
+    """Return a catalog with about as many images, spread evenly over the data set, and none to test.
+
+    Args:
+        catalog: of the data set.
+        train_count: training images, at most.
+        val_count: validation images, at most.
+    """
 
     def take_evenly(items: tuple[ImageItem, ...], count: int) -> tuple[ImageItem, ...]:
         return items[:: max(1, len(items) // count)][:count]
@@ -93,10 +114,22 @@ def subsample_catalog(catalog: Catalog, *, train_count: int, val_count: int) -> 
 def _compute_speed(
     events: list[Event], process_start_time: float, image_counts: dict[str, int], config: TrainConfig
 ) -> MeasuredSpeed:
+    """Compute the speeds from the events of the short training.
+
+    Args:
+        events: all events of the training.
+        process_start_time: seconds since 1970.
+        image_counts: number of images by split.
+        config: its configuration.
+
+    Returns:
+        The speeds, those of training and validation from the second epoch, which contains no warm-up.
+    """
     started = next(event for event in events if isinstance(event, Started))
     epochs = [event for event in events if isinstance(event, Epoch)]
     ended = next(event for event in events if isinstance(event, Ended))
     progress_events = [event for event in events if isinstance(event, Progress) and event.stage == "features"]
+    # Epoch 0 evaluates the untrained network, and epoch 1 contains the warm-up.
     training_rate = epochs[2].images_per_second or 1.0
     training_seconds = image_counts["train"] / training_rate
     validation_seconds = max(epochs[2].seconds - training_seconds, 1e-4)
@@ -104,6 +137,7 @@ def _compute_speed(
     if config.caches_features:
         note = next(event for event in events if isinstance(event, LogMessage) and event.code == "features")
         points = [(mark.time, _count_backbone_passes(mark.done, image_counts, config)) for mark in progress_events]
+        # A short extraction reports no progress: its whole time is taken then.
         points = (
             points
             if len(points) > 1
@@ -112,10 +146,8 @@ def _compute_speed(
                 (note.time, _count_backbone_passes(sum(image_counts.values()), image_counts, config)),
             ]
         )
-        (start_time, start_passes), (end_time, end_passes) = (
-            points[0],
-            points[-1],
-        )  # from the first mark on: warming up is not counted
+        # From the first report on, so that the warm-up is not counted.
+        (start_time, start_passes), (end_time, end_passes) = points[0], points[-1]
         feature_rate = (end_passes - start_passes) / max(end_time - start_time, 1e-3)
     return MeasuredSpeed(
         startup=started.time - process_start_time,
@@ -128,7 +160,13 @@ def _compute_speed(
 
 
 def _count_backbone_passes(done_images: int, image_counts: dict[str, int], config: TrainConfig) -> int:
-    """Passes through the backbone for the first `done_images` pictures: training pictures come first, in several views."""
+    """Return the backbone's forward passes for the first images: those to train on come first, in several views.
+
+    Args:
+        done_images: images that are done.
+        image_counts: number of images by split.
+        config: number of views.
+    """
     return min(done_images, image_counts["train"]) * config.views_per_image + max(
         0, done_images - image_counts["train"]
     )

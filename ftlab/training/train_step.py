@@ -1,9 +1,9 @@
-"""What learns in a training, and how it takes one step."""
+"""One optimizer step: forward, loss, backward, clipping, update."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +13,7 @@ from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig
 from ftlab.models import freezing, network
 from ftlab.models.blocks import get_block_path
+from ftlab.models.buffer_snapshot import BufferSnapshot, preserve_buffers
 from ftlab.models.execution.micro_batches import MicroBatcher
 from ftlab.models.network import Network
 from ftlab.runs.events import LogMessage
@@ -28,51 +29,17 @@ from ftlab.training.optim.plateau import PlateauState
 ModelOutput = Tensor | tuple[Tensor, ...]
 
 
-class BufferSnapshot:
-    """A copy of a network's buffers, taken with a kernel for all of a kind: BatchNorm has three a layer."""
-
-    def __init__(self, buffers: Iterable[Tensor]) -> None:
-        buffers_by_dtype: dict[torch.dtype, list[Tensor]] = {}
-        for buffer in buffers:
-            buffers_by_dtype.setdefault(buffer.dtype, []).append(buffer)
-        self._pairs = [
-            (same_dtype, [torch.empty_like(source) for source in same_dtype])
-            for same_dtype in buffers_by_dtype.values()
-        ]
-
-    @torch.no_grad()
-    def save(self) -> None:
-        for buffers, copies in self._pairs:
-            torch._foreach_copy_(copies, buffers)
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        for buffers, copies in self._pairs:
-            torch._foreach_copy_(buffers, copies)
-
-
-@contextmanager
-def preserve_buffers(module: nn.Module) -> Iterator[None]:
-    """A module's buffers are as before afterwards."""
-    snapshot = BufferSnapshot(module.buffers())
-    snapshot.save()
-    try:
-        yield
-    finally:
-        snapshot.restore()
-
-
 class TrainStep:
-    """A module, its loss and its optimizer.
+    """Model, loss, optimizer and learning rates of a training.
 
     Attributes:
-        trainable: what may change: the network, or its head alone.
-        prepared_model: what the pictures or features of a step go through, as accelerate prepared it.
-        unwrapped_model: the same without what accelerate puts around it.
-        compiled_model: the module compiled for whole batches, where it was.
-        optimizer_unwrapped: the optimizer, without the same.
-        ema: of the weights, where one is kept.
-        micro_batcher: how many pictures go through the device at once.
+        trainable: the module whose weights may change: the network, or its head.
+        prepared_model: the module that batches go through, wrapped by accelerate for gradient exchange.
+        unwrapped_model: the same module without the wrapper: the network, or its head for cached features.
+        compiled_model: the compiled module or CUDA graph for batches of the usual size; None if there is none.
+        optimizer_unwrapped: the optimizer without accelerate's wrapper.
+        ema: moving average of the weights; None if none is kept.
+        micro_batcher: divides a batch that does not fit into the device's memory.
     """
 
     def __init__(
@@ -85,10 +52,16 @@ class TrainStep:
         feed: BatchSource,
         lr_factor: Callable[[int], float] | None = None,
     ) -> None:
-        """
+        """Prepare the model, and the optimizer of the phase that the training is in.
+
         Args:
-            feed: what it will learn from: the labels of all that are there count, and the steps of an epoch.
-            lr_factor: share of the peak rate by step (0-based), in the place of the schedule.
+            net: the network, on its device.
+            spec: its backbone.
+            config: the resolved configuration.
+            accelerator: device, precision and ranks.
+            train_state: phase and micro-batch size of a training that is resumed.
+            feed: its labels give the class weights, and its steps the length of the schedule.
+            lr_factor: fraction of the peak learning rate by step (0-based), in place of the schedule.
         """
         self.lr_factor = lr_factor
         self.net, self.spec, self.config, self.accelerator, self.steps_per_epoch = (
@@ -98,6 +71,7 @@ class TrainStep:
             accelerator,
             feed.steps_per_epoch,
         )
+        # BatchNorm in training mode changes the backbone's statistics, which then belong to the checkpoint too.
         head_only = config.mode == "frozen" and config.batchnorm != "train"
         self.trainable: nn.Module = net.head if head_only else net
         self.unwrapped_model: nn.Module = net.head if config.caches_features else net
@@ -108,16 +82,16 @@ class TrainStep:
         self._compiled_batch_size, self._whole_batches_only = 0, False
         self._buffer_snapshot = self._create_snapshot()
         self._start_phase(phases.get_phase(config, train_state.phase))
-        self.ema = ModelEma(config.ema, net, self.trainable, self.unwrapped_model) if config.ema else None
+        self.ema = ModelEma(config.ema_decay, net, self.trainable, self.unwrapped_model) if config.ema_decay else None
 
     def _start_phase(self, phase: Phase) -> None:
-        """A phase has an optimizer of its own, for all that will learn in it."""
+        """Create the optimizer of a phase, for all parameters that are trained at the phase's end."""
         self.phase, phase_config = phase, phases.get_phase_config(self.config, phase)
         freezing.freeze_for_epoch(self.net, self.config, phase.last_epoch)
         self.optimizer_unwrapped = optimizers.build_optimizer(
             network.build_param_groups(self.unwrapped_model, phase_config), phase_config
         )
-        # Without a scaler accelerate's wrapping adds nothing, but looks for another package at each step.
+        # Without a gradient scaler accelerate's wrapper adds nothing but a search for another package at each step.
         self.optimizer = (
             self.accelerator.prepare_optimizer(self.optimizer_unwrapped)
             if self.accelerator.scaler
@@ -125,11 +99,19 @@ class TrainStep:
         )
 
     def begin_epoch(self, epoch: int, train_state: TrainState) -> Iterator[LogMessage]:
-        """Mark what learns in an epoch, and say so where it is more than before."""
+        """Freeze and unfreeze the parameters for an epoch, and start a phase where one begins.
+
+        Args:
+            epoch: the epoch; 0 is frozen as 1.
+            train_state: the phase is updated.
+
+        Yields:
+            A note if more parameters are trained than before.
+        """
         epoch, phase = max(1, epoch), phases.get_epoch_phase(self.config, epoch)
         starts_phase, unfreezes_blocks = (
             phase.number != train_state.phase,
-            phase.number == 2 and self.config.gradual == "yes",
+            phase.number == 2 and self.config.gradual_unfreezing,
         )
         if starts_phase:
             train_state.phase, train_state.plateau = phase.number, PlateauState()
@@ -138,7 +120,7 @@ class TrainStep:
         freezing.set_train_flags(self.unwrapped_model, self.config.batchnorm)
         self._buffer_snapshot = self._create_snapshot()
         if self.accelerator.num_processes > 1 and (starts_phase or unfreezes_blocks):
-            # Whose gradients are exchanged is settled when a module is prepared.
+            # DistributedDataParallel fixes the parameters whose gradients it exchanges when it is created.
             self.prepared_model = self.accelerator.prepare_model(self.unwrapped_model)
         trainable_count = sum(p.numel() for p in self.net.parameters() if p.requires_grad)
         values: dict[str, object] = {"epoch": epoch, "step": train_state.step, "learning": trainable_count}
@@ -153,26 +135,37 @@ class TrainStep:
                 yield LogMessage(code="unfrozen", values={**values, "block": get_block_path(unfrozen_names)})
 
     def _create_snapshot(self) -> BufferSnapshot:
-        """Those that a forward pass moves."""
+        """Return a snapshot of the buffers that a forward pass changes: those of modules in training mode."""
         training_modules = (submodule for submodule in self.unwrapped_model.modules() if submodule.training)
         return BufferSnapshot(buffer for submodule in training_modules for buffer in submodule.buffers(recurse=False))
 
     @property
     def eval_module(self) -> nn.Module:
-        """What is scored, and kept where it is the best."""
+        """Module that is evaluated, and whose weights are kept as the best: the moving average if there is one."""
         return self.ema.eval_module if self.ema else self.unwrapped_model
 
     def _create_micro_batcher(self, train_state: TrainState) -> MicroBatcher:
-        """A step of several batches goes through as so many portions: their gradients add up."""
+        """Return the micro-batcher; with gradient accumulation its micro-batch is one of the batches of a step."""
         world_size = self.accelerator.num_processes
-        if self.config.accumulate > 1 and not train_state.portion:
+        if self.config.grad_accum_steps > 1 and not train_state.portion:
+            # Rounded up, so that the ranks together have a whole batch.
             train_state.portion = -(-(self.config.batch_size or 1) // world_size)
+        # A rank that divides its batch alone would exchange gradients in other steps than the others.
         return MicroBatcher(train_state.portion, is_indivisible=world_size > 1)
 
     def set_learning_rates(self, step: int, train_state: TrainState) -> float:
-        """Give each group of parameters its rate for a step (0-based); the largest."""
+        """Set the learning rate of each parameter group for a step.
+
+        Args:
+            step: number of the step, from 0; -1 counts as 0.
+            train_state: has the reductions of the plateau schedule.
+
+        Returns:
+            The largest of the rates.
+        """
         if self.lr_factor:
             return schedules.set_learning_rates(self.optimizer_unwrapped, self.lr_factor(max(0, step)))
+        # Each phase has the whole schedule to itself.
         step = max(0, step - (self.phase.first_epoch - 1) * self.steps_per_epoch)
         factor = schedules.compute_lr_factor(
             self.config, step, self.phase.epoch_count * self.steps_per_epoch, self.steps_per_epoch
@@ -186,10 +179,13 @@ class TrainStep:
         *,
         whole_batches_only: bool = False,
     ) -> None:
-        """Let whole batches, which are so many pictures, go through the compiled module; None: no more.
+        """Use a compiled module for batches of one size.
 
         Args:
-            whole_batches_only: whether it may be called once a step only: portions go through the module itself then.
+            compiled_model: the compiled module; None to go on without.
+            batch_size: images of the batches that it was compiled for.
+            whole_batches_only: it may be called once in a step only, as a CUDA graph; micro-batches go through the
+                module itself then.
         """
         self.compiled_model, self._compiled_batch_size, self._whole_batches_only = (
             compiled_model,
@@ -198,29 +194,43 @@ class TrainStep:
         )
 
     def _forward_logits(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """What the module gives for a batch or a portion of one; compiled for its usual size only."""
+        """Return logits and auxiliary logits, each [b, K], by the compiled module if it was compiled for this size."""
+        # A compiled program or a CUDA graph fits one batch size only.
         usual_size = min(self._compiled_batch_size, self.micro_batcher.micro_batch_size or self._compiled_batch_size)
         fits = len(inputs) == usual_size and not (self._whole_batches_only and usual_size < self._compiled_batch_size)
         module = self.prepared_model if self.compiled_model is None or not fits else self.compiled_model
         return network.as_logits_tuple(module(inputs))
 
     def dry_run_step(self, batch: RankBatch, step: int) -> None:
-        """Compute the gradients of a step that is not taken; all is then as before."""
+        """Compute the gradients of a step and discard them, so that the step can be timed; no state changes.
+
+        Args:
+            batch: this rank's part of the step.
+            step: number of the step, from 0.
+        """
         with preserve_buffers(self.prepared_model):
             self.forward_backward(batch, step)
         self.zero_grad()
 
     def zero_grad(self) -> None:
-        """Let the gradients go. The optimizer's own way tells a profiler of it each time, which takes longer."""
+        """Free the gradients. `Optimizer.zero_grad` does the same within a profiler record, which takes longer."""
         for group in self.optimizer_unwrapped.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
     def forward_backward(self, batch: RankBatch, step: int) -> tuple[Tensor, Tensor]:
-        """Leave the gradients of a step in the parameters; its logits [b, K], and its loss as a scalar.
+        """Compute the gradients of a step and leave them in the parameters.
 
-        In portions, the gradients add up to those of the whole step; only BatchNorm sees fewer pictures at a time.
+        The gradients of micro-batches add up to those of the batch; only BatchNorm sees fewer images at a time.
+
+        Args:
+            batch: this rank's part of the step, not empty.
+            step: number of the step, from 0; it seeds dropout and mixup.
+
+        Returns:
+            Logits [b, K] and the loss, a scalar, both detached.
         """
+        # A pass that runs out of memory is repeated in smaller parts, from the same BatchNorm statistics.
         self._buffer_snapshot.save()
         loss_scale = self.criterion.get_loss_scale(batch.global_count, self.accelerator.num_processes)
 
@@ -245,11 +255,12 @@ class TrainStep:
             return (losses * batch.sample_weights[rows]).sum() * loss_scale
 
         def run_micro_batch(rows: slice) -> tuple[Tensor, Tensor]:
-            # Processes exchange their gradients once a step, with its last portion.
+            # Ranks exchange the accumulated gradients once in a step, with its last micro-batch.
             is_last = rows.stop >= len(batch.labels)
             with nullcontext() if is_last else self.accelerator.no_sync(self.prepared_model):
                 with device_setup.autocast(self.accelerator):
                     logits, *auxiliary_logits = self._forward_logits(mixed_batch.inputs[rows])
+                # Outside of autocast: the loss is float32, and PyTorch advises against a backward pass under autocast.
                 loss = compute_loss(logits, rows)
                 for auxiliary in auxiliary_logits:
                     loss = loss + self.spec.auxiliary_weight * compute_loss(auxiliary, rows)
@@ -258,22 +269,27 @@ class TrainStep:
 
         reset_pass()
         outputs = self.micro_batcher.run_in_slices(len(batch.labels), run_micro_batch, undo_pass)
+        # Without a copy in the usual case.
         if len(outputs) == 1:
             return outputs[0]
         return torch.cat([logits for logits, _ in outputs]), torch.stack([loss for _, loss in outputs]).sum()
 
     def step(self, step: int) -> None:
-        """Follow the gradients, at step number `step` (0-based) of the run."""
-        if self.config.clip_norm:
-            # Of this optimizer only: accelerate's own clipping would unscale those of earlier phases too.
+        """Clip the gradients, and update the weights and their moving average.
+
+        Args:
+            step: number of the step in the run, from 0.
+        """
+        if self.config.grad_clip_norm:
+            # Unscale this optimizer only: accelerate's clipping would unscale those of earlier phases too.
             self.accelerator.unscale_gradients(self.optimizer)
-            nn.utils.clip_grad_norm_(self.prepared_model.parameters(), self.config.clip_norm)
+            nn.utils.clip_grad_norm_(self.prepared_model.parameters(), self.config.grad_clip_norm)
         self.optimizer.step()
         if self.ema:
             self.ema.update_average(self.trainable, step)
 
     def report_micro_batch(self, train_state: TrainState) -> Iterator[LogMessage]:
-        """Told when the device's memory turned out to be too small for what went through it so far."""
+        """Yield a warning if the batch was divided because the device's memory is too small; record the new size."""
         if self.micro_batcher.micro_batch_size != train_state.portion:
             train_state.portion = self.micro_batcher.micro_batch_size
             yield LogMessage(
@@ -283,9 +299,11 @@ class TrainStep:
             )
 
     def _seed_dropout(self, step: int) -> None:
-        """Dropout becomes a function of (seed, step, process): a resumed run draws what an undisturbed one would."""
+        """Make dropout a function of (seed, step, rank): a resumed training draws what an undisturbed one would."""
+        # Room for 64 ranks at each step, and for a million steps between the seeds of two runs.
         seed = (self.config.seed * 1_000_003 + step) * 64 + self.accelerator.process_index
         if self.accelerator.device.type == "cpu":
-            torch.default_generator.manual_seed(seed)  # the same bits: `manual_seed` asks for every other device too
+            # The same bits as `torch.manual_seed`, which looks for every other device at each call.
+            torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)

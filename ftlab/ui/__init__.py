@@ -1,4 +1,4 @@
-"""The page: a header and the tabs in their order. The only room that knows gradio."""
+"""The web page: a header and the tabs in their order. The only package that imports gradio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from ftlab.core import messages, user_dirs
 from ftlab.ui.common.access import ServerProfile
 
-# Read by gradio when it is imported, or when a component is made: no telemetry, uploads of our own, short statistics.
+# Before the first import of gradio, which reads them then or when a component is created: no telemetry, an upload
+# folder of ftlab's own, and statistics of the last 200 events only.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
 os.environ.setdefault("GRADIO_TEMP_DIR", str(user_dirs.get_ftlab_home() / "uploads"))
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 
 
 def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
-    """The page for a profile.
+    """Build the web page for a server profile.
 
     Args:
-        profile: what this server is for.
+        profile: what this server may do.
         notice: a sentence about this machine for the header, empty for none.
+
+    Returns:
+        The page, not yet launched.
     """
+    # Here, not above: `ftlab.ui.serve` parses its flags and refuses mistakes before it loads gradio.
     import gradio as gr
 
     from ftlab.ui.common import theme
@@ -34,8 +39,11 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     from ftlab.ui.runs import tab as runs_tab
     from ftlab.ui.train import tab as train_tab
 
-    with gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400)) as demo:
+    # Gradio's cached files: looked through every hour, deleted after a day.
+    demo = gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400))
+    with demo:
         theme.build_header(notice)
+        # The order of components and events is visible to the page and to tests: ids are counted upwards.
         page_state = train_tab.create_page_state()
         with gr.Tabs(selected="dataset", elem_id="tabs") as tabs:
             with gr.Tab(messages.get_text("dataset.title"), id="dataset"):
@@ -50,5 +58,6 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
                 ticked_runs = compare_tab.build_compare_tab(profile, train, tab)
             with gr.Tab(messages.get_text("shelf.title"), id="runs") as tab:
                 runs_tab.build_runs_tab(profile, train, ticked_runs, tabs, tab)
+    # Handlers share the CPU cores with the training; more than 64 waiting events are refused.
     demo.queue(default_concurrency_limit=4, max_size=64)
     return demo

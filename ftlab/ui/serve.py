@@ -1,7 +1,7 @@
-"""Serve the page: `python app.py`, `python -m ftlab ui`.
+"""Serve the web page: `python app.py`, `python -m ftlab ui`.
 
-python app.py                                   for this machine; folders of pictures below the home folder
-python app.py --host 0.0.0.0 --data-root DIR    for a class room; folders of pictures below DIR
+python app.py                                   for this machine; image folders below the home folder
+python app.py --host 0.0.0.0 --data-root DIR    for a classroom; image folders below DIR
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ from ftlab.ui.common.access import (
 )
 
 DEFAULT_PORT = 7860
+"""Gradio's default port."""
 MAX_PORT_TRIES = 100
-"""Ports that are tried, from the wanted one upwards."""
+"""Ports that are tried, from the requested one upwards."""
 
 
 def serve(argv: Sequence[str] | None = None) -> int:
     """Serve the page until it is interrupted.
 
     Args:
-        argv: the flags; None: those of this process.
+        argv: command-line flags; None for those of this process.
 
     Returns:
-        Exit status: 0, or 2 for a mistake that was told in one line on standard error.
+        Exit status: 0, or 2 for a user error, which was printed in one line on standard error.
     """
     flags = _build_parser().parse_args(argv)
     try:
@@ -64,12 +65,14 @@ def serve(argv: Sequence[str] | None = None) -> int:
         print(notice, flush=True)
     if server_profile.data_root is None and not server_profile.is_space:
         _print_message("server.no_data_root")
+    # At the start, as nobody may upload again: otherwise only the next upload would remove them.
     uploads.remove_expired_uploads(server_profile)
     demo = build_app(server_profile, notice)
     _, url, _ = demo.launch(
         server_name=flags.host,
         server_port=port,
         inbrowser=flags.browser and not server_profile.is_space,
+        # Gradio's own blocking loop would print its own messages; the loop below ends on Ctrl-C or `demo.close`.
         prevent_thread_lock=True,
         **build_launch_options(server_profile),
     )
@@ -84,10 +87,15 @@ def serve(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_profile(argv: Sequence[str] | None = None) -> ServerProfile:
-    """The profile that the flags ask for.
+    """Return the server profile that the flags describe.
 
-    Raises:
-        DataError: `--data-root` names no folder.
+    Propagates `DataError` where `--data-root` is not a folder.
+
+    Args:
+        argv: command-line flags; None for those of this process.
+
+    Returns:
+        The profile.
     """
     flags = _build_parser().parse_args(argv)
     return create_profile(
@@ -96,19 +104,19 @@ def parse_profile(argv: Sequence[str] | None = None) -> ServerProfile:
 
 
 def is_first_start() -> bool:
-    """Whether the program starts, and is not read again by gradio because a file changed."""
+    """Return whether the program starts, rather than being re-imported by gradio after a file changed."""
     from gradio import NO_RELOAD
 
     return bool(NO_RELOAD)
 
 
 def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
-    """What `gr.Blocks.launch` is given besides host and port."""
+    """Return the arguments of `gr.Blocks.launch` besides host and port."""
     from gradio.utils import get_upload_folder
 
     from ftlab.ui.common import theme
 
-    # gradio's own statistics of finished events, with a pandas newer than they were written for
+    # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
     uploads_dir = Path(get_upload_folder())
     middleware = Middleware(
@@ -122,6 +130,7 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
         "theme": theme.build_theme(),
         "css_paths": theme.list_style_sheets(),
         "favicon_path": theme.STATIC_DIR / "favicon.svg",
+        # Nothing that reaches other machines, shows tracebacks to visitors or answers for other programs.
         "share": False,
         "ssr_mode": False,
         "quiet": True,
@@ -137,15 +146,24 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
 
 
 def find_free_port(host: str, first_port: int) -> int:
-    """The wanted port if it is free, else the next one that is.
+    """Return the first free port from `first_port` upwards.
+
+    Args:
+        host: address to listen on.
+        first_port: the requested port.
+
+    Returns:
+        A port that could be bound a moment ago.
 
     Raises:
-        FtlabError: none of the next ones is, or the host is no address of this machine.
+        FtlabError: none of `MAX_PORT_TRIES` ports is free, or the host is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(first_port, min(first_port + MAX_PORT_TRIES, 65536)):
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            if sys.platform != "win32":  # there it would allow two servers on one port
+            # As the server itself does, or a port in TIME_WAIT would count as taken. On Windows the option would allow
+            # two servers on one port.
+            if sys.platform != "win32":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -160,13 +178,17 @@ def find_free_port(host: str, first_port: int) -> int:
 
 
 def build_gpu_notice() -> str:
-    """What to do when there is an NVIDIA card that this torch cannot use; empty when all is well. Imports no torch."""
+    """Return advice where there is an NVIDIA GPU that the installed torch cannot use; empty otherwise.
+
+    Does not import torch, so the page starts at once.
+    """
     if torch_has_cuda() is not False:
         return ""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ""
     try:
+        # A damaged driver lets nvidia-smi hang; the page must start all the same.
         gpu_list = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -175,7 +197,8 @@ def build_gpu_notice() -> str:
 
 
 def torch_has_cuda() -> bool | None:
-    """Whether the installed torch was built for CUDA, as its own version file says; None if that cannot be told."""
+    """Return whether the installed torch was built for CUDA, as its `version.py` says; None if unknown."""
+    # Read as text: importing torch takes seconds, and only the training processes need it.
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -183,17 +206,19 @@ def torch_has_cuda() -> bool | None:
         version_text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
     except OSError:
         return None
+    # A line such as `cuda: Optional[str] = '12.8'`; None in a build for CPU only.
     match = re.search(r"^cuda\b[^=]*=\s*(.+)$", version_text, re.MULTILINE)
     return match.group(1).strip() != "None" if match else None
 
 
 def _build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command-line flags."""
     parser = argparse.ArgumentParser(
         prog="python app.py",
         description=messages.get_text("server.about"),
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    # A Space, and who runs gradio in a container, say by these variables where to listen.
+    # Hugging Face Spaces and gradio's container images set these variables.
     host, port = (
         os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK_HOSTS[0],
         os.environ.get("GRADIO_SERVER_PORT") or DEFAULT_PORT,

@@ -1,1 +1,1 @@
-"""What each command does. Its result goes to standard output, a table for people or JSON lines for programs."""
+"""Commands, one module per topic; results go to standard output, as a table or as JSON lines."""

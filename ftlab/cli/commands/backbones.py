@@ -1,4 +1,4 @@
-"""The commands about backbones: list them, and show the layers of one."""
+"""The commands `backbones` (list them) and `layers` (list the layers of one)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from ftlab.cli.terminal.output import print_json, print_table
-from ftlab.config import backbones as known
+from ftlab.config import backbones as backbone_registry
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError
 from ftlab.models.pretrained import weights
 
 
 def backbones(options: Namespace) -> None:
-    """All backbones and whether their weights are here; or the row of one, looked up anew if it is timm's."""
+    """List all backbones and whether their weights are available, or print the spec of one."""
     if options.backbone is None:
-        specs = list(known.BACKBONES.values())
+        specs = list(backbone_registry.BACKBONES.values())
     else:
-        known.check_backbone_name(options.backbone)
+        backbone_registry.check_backbone_name(options.backbone)
         specs = [_describe_backbone(options.backbone)]
     if options.json:
         for spec in specs:
@@ -37,16 +37,20 @@ def backbones(options: Namespace) -> None:
 
 
 def layers(options: Namespace) -> None:
-    """The layers of a backbone with a head for some classes, and what a mode trains of them."""
-    spec = known.get_backbone_spec(options.backbone)
+    """List the layers of a backbone with a head, and what a mode trains of them.
+
+    Raises:
+        ConfigError: `--classes` or `--depth` is out of bounds.
+    """
+    spec = backbone_registry.get_backbone_spec(options.backbone)
     for name, lowest in (("classes", 1), ("depth", 1)):
         value = getattr(options, name)
         if value is not None and value < lowest:
             raise ConfigError("config.bounds", name=f"--{name}", value=value, low=lowest, high=1_000_000)
-    from ftlab.models.summary import summarize_layers as compute
+    from ftlab.models.summary import summarize_layers
 
     summaries, (marks, candidate_paths) = (
-        compute(spec, options.classes, options.mode, options.depth),
+        summarize_layers(spec, options.classes, options.mode, options.depth),
         _mark_cam_layers(spec),
     )
     if options.json:
@@ -78,32 +82,38 @@ def layers(options: Namespace) -> None:
     print(messages.get_text(key, names=", ".join(candidate_paths), usual=spec.cam))
 
 
-def _mark_cam_layers(spec: known.BackboneSpec) -> tuple[dict[str, str], list[str]]:
-    """Of the layers that `explain --layer` takes, by path: the `usual` one, those `candidate_paths` a look, and the merely
-    `possible` ones; and the names of those worth it, from the pixels up. None where the backbone gives no map."""
+def _mark_cam_layers(spec: backbone_registry.BackboneSpec) -> tuple[dict[str, str], list[str]]:
+    """Return the layers that `explain --layer` accepts.
+
+    Returns:
+        Marks by path: `usual` for the default layer, `worth` for further informative layers, `possible` for the others;
+        and the paths of the informative layers, from the input up. Both empty if Grad-CAM does not support the
+        backbone.
+    """
     if not spec.cam:
         return {}, []
     from torch import nn
 
     from ftlab.models import cam_layers, network
 
+    # The number of classes does not matter; a head needs one.
     net = network.build_network(spec, 2, pretrained=False)
     candidate_paths = [layer.path for layer in cam_layers.find_candidate_layers(net, spec)]
     marks = {layer.path: "possible" for layer in cam_layers.find_spatial_layers(net, spec)}
     marks |= dict.fromkeys(candidate_paths, "worth") | {spec.cam: "usual"}
     for path in candidate_paths:
         submodule = net.backbone.get_submodule(path)
-        while isinstance(submodule, nn.Sequential) and len(submodule):  # it gives what its last part gives
+        while isinstance(submodule, nn.Sequential) and len(submodule):  # its output is that of its last child
             name, submodule = list(submodule.named_children())[-1]
             path = f"{path}.{name}"
             marks[path] = marks[path.rpartition(".")[0]]
     return marks, candidate_paths
 
 
-def _describe_backbone(name: str) -> known.BackboneSpec:
-    """This is the process that others start to look one up."""
-    if name in known.BACKBONES:
-        return known.BACKBONES[name]
+def _describe_backbone(name: str) -> backbone_registry.BackboneSpec:
+    """Return the spec of a backbone; for a timm model bypass the cache: other processes start this one to fill it."""
+    if name in backbone_registry.BACKBONES:
+        return backbone_registry.BACKBONES[name]
     from ftlab.models.timm_spec import describe_timm_model
 
     return describe_timm_model(name)

@@ -1,4 +1,4 @@
-"""The commands that train in every mode, and set runs side by side."""
+"""The commands `series` (train in every mode) and `compare` (compare runs)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from ftlab.runs.jobs import series as job_series
 
 
 def series(options: Namespace) -> int:
-    """The same training in every mode, in turn; how far each came."""
+    """Train one configuration in every mode, one after the other, and print how far each came.
+
+    Returns:
+        Exit status: 0 if all finished, else 2.
+
+    Raises:
+        ConfigError: no data set is named.
+    """
     base = config_flags.build_config(options)
     if not (base.data or base.sample):
         raise ConfigError("config.no_source")
@@ -24,14 +31,15 @@ def series(options: Namespace) -> int:
     runs_dir = Path(options.runs).absolute()
 
     def print_start(index: int, run: Run) -> None:
+        """Print which training begins."""
         line = messages.get_text(
             "cli.series_begins", mode=run.load_config().mode, number=index + 1, count=len(configs), run=run.name
         )
-        print(line, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)  # a training takes long: show the line now
 
     series_runs = job_series.run_series(configs, runs_dir, print_start)
     for run in series_runs:
-        if not run.path.is_dir():  # deleted since
+        if not run.path.is_dir():  # deleted in the meantime
             continue
         summary = comparison.summarize_run(run, run.load_history())
         if options.json:
@@ -47,11 +55,16 @@ def series(options: Namespace) -> int:
                     run=run.name,
                 )
             )
-    return 0 if len(series_runs) == len(configs) and series_runs[-1].get_status() == "finished" else 2
+    return 0 if len(series_runs) == len(configs) and series_runs[-1].liveness.get_status() == "finished" else 2
 
 
 def compare(options: Namespace) -> None:
-    """What each run came to and cost, in which knobs they differ, and, on demand, a figure of their curves."""
+    """Print the results and costs of runs and the settings in which they differ; with `--out`, plot their curves.
+
+    Raises:
+        ConfigError: there are too few or too many runs.
+    """
+    # Each run once, in the order given.
     runs = list(
         {run.name: run for run in (run_store.find_run(options.runs, name) for name in options.several)}.values()
     )
@@ -60,7 +73,7 @@ def compare(options: Namespace) -> None:
     if options.out:
         from ftlab.reporting import plots
 
-        plots.check_figure_path(Path(options.out))
+        plots.check_figure_path(Path(options.out))  # raise before anything is printed
     histories = [run.load_history() for run in runs]
     summaries = [comparison.summarize_run(run, history) for run, history in zip(runs, histories, strict=True)]
     differences = comparison.find_differences([run.load_resolved_config() for run in runs])
@@ -73,17 +86,7 @@ def compare(options: Namespace) -> None:
                 }
             )
     else:
-        columns = ("run", "status", "backbone", "mode", "best", "test", "epochs", "seconds", "rate", "learns", "size")
-        print_table(
-            [messages.get_text(f"compare.column.{name}") for name in columns],
-            [_format_cells(summary) for summary in summaries],
-        )
-        print()
-        names = [messages.get_text("compare.number", number=index + 1) for index in range(len(summaries))]
-        print_table(
-            [messages.get_text("compare.column.knob"), *names],
-            [[difference.label, *difference.values] for difference in differences],
-        )
+        _print_tables(summaries, differences)
     if options.out:
         labels = [
             messages.get_text("compare.line", number=n + 1, backbone=summary.backbone, mode=summary.mode)
@@ -92,7 +95,28 @@ def compare(options: Namespace) -> None:
         plots.save_figure(plots.plot_run_comparison(histories, labels), Path(options.out))
 
 
+def _print_tables(summaries: list[comparison.RunSummary], differences: list[comparison.ConfigDifference]) -> None:
+    """Print a table of the runs' results and costs, and one of the settings in which they differ.
+
+    Args:
+        summaries: of the runs.
+        differences: of their settings, with one value for each run.
+    """
+    columns = ("run", "status", "backbone", "mode", "best", "test", "epochs", "seconds", "rate", "learns", "size")
+    print_table(
+        [messages.get_text(f"compare.column.{name}") for name in columns],
+        [_format_cells(summary) for summary in summaries],
+    )
+    print()
+    names = [messages.get_text("compare.number", number=index + 1) for index in range(len(summaries))]
+    print_table(
+        [messages.get_text("compare.column.knob"), *names],
+        [[difference.label, *difference.values] for difference in differences],
+    )
+
+
 def _format_cells(summary: comparison.RunSummary) -> list[str]:
+    """Return a run's row of the table."""
     return [
         summary.name,
         summary.status,

@@ -1,4 +1,4 @@
-"""The command that says how good a run's model is."""
+"""The command `evaluate`: score a run's model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(options: Namespace) -> None:
-    """Score a run's models on a split, or on a labelled folder."""
+    """Evaluate a run's checkpoints on a split or a labelled folder; with `--out`, write a report for each."""
     from ftlab.evaluation import datasets
     from ftlab.evaluation.evaluate import evaluate_with_decision
-    from ftlab.inference import predictor
+    from ftlab.inference import load_model
     from ftlab.reporting.html import files
 
     run = run_store.find_run(options.runs, options.run)
@@ -36,7 +36,7 @@ def evaluate(options: Namespace) -> None:
         else:
             _print_evaluation(evaluation, options.folder or options.split)
         if folder:
-            model = predictor.load_predictor(run, checkpoint_name)
+            model = load_model.load_predictor(run, checkpoint_name)
             written_files = files.write_report_files(folder, evaluation, model.title, run.name, model.display_names)
             if not options.json:
                 print(
@@ -47,6 +47,7 @@ def evaluate(options: Namespace) -> None:
 
 
 def _collect_metrics(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the metrics for `--json`."""
     from ftlab.evaluation import calibration
 
     result, metrics, decision = evaluation.result, evaluation.metrics, evaluation.decision
@@ -71,6 +72,7 @@ def _collect_metrics(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _print_evaluation(evaluation: Evaluation, split_name: str) -> None:
+    """Print the metrics, the images that could not be read, and the folders that are no class of the model."""
     result, metrics = evaluation.result, evaluation.metrics
     low, high = metrics.top1.confidence_interval
     metric_values = {

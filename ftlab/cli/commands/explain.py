@@ -1,4 +1,4 @@
-"""The command that shows where in pictures the evidence for a class lies."""
+"""The command `explain`: show where in an image the evidence for a class is."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ if TYPE_CHECKING:
     from ftlab.inference.before_finetuning import PretrainedBaseline
     from ftlab.inference.faithfulness import Faithfulness
     from ftlab.inference.heatmap import Uint8Image
-    from ftlab.inference.predictor import ClassScore, Explanation, Predictor
+    from ftlab.inference.predictor import ClassExplanation, ClassScore, Predictor
 
 
 def explain(options: Namespace) -> int:
-    """A figure of each file: the picture, the heat map of a class, the overlay, the top classes; on demand what was
-    looked at before fine-tuning, and whether the map means anything; or two models side by side."""
+    """Plot each image with the heat map of a class, the overlay and the most probable classes.
+
+    On request, add the map before fine-tuning and the map's faithfulness, or compare two models.
+
+    Returns:
+        Exit status: 2 if every image failed, else 0.
+
+    Raises:
+        ConfigError: no such class or layer, or a file that is no figure.
+    """
     from ftlab.reporting import plots
 
     config_flags.check_bounds("--opacity", options.opacity, 0, 1)
@@ -34,8 +42,9 @@ def explain(options: Namespace) -> int:
     for checked_model in filter(None, (model, second_model)):
         if options.of is not None and options.of not in checked_model.class_names:
             raise ConfigError("config.class", name=options.of, names=", ".join(checked_model.class_names[:20]))
-        checked_model.get_cam_layer(options.layer)  # a wrong one is said once, not at every picture
+        checked_model.get_cam_layer(options.layer)  # raise once for a wrong layer, not for every image
     out_path, error_count = Path(options.out), 0
+    # One image and a name with a suffix: that file. Otherwise `--out` is a folder.
     is_single_figure = len(files) == 1 and bool(out_path.suffix) and not out_path.is_dir()
     if is_single_figure:
         plots.check_figure_path(out_path)
@@ -46,7 +55,7 @@ def explain(options: Namespace) -> int:
                 if second_model
                 else _explain_image(options, model, file)
             )
-        except FtlabError as error:
+        except FtlabError as error:  # one bad image must not end the loop
             error_count += 1
             print(f"ftlab: {error}", file=sys.stderr)
             continue
@@ -56,32 +65,44 @@ def explain(options: Namespace) -> int:
         if options.json:
             print_json({"file": str(file), "class": class_name, "out": str(figure_path), **result.to_json()})
         else:
-            key = (
-                "cli.explained"
-                if result.explanation.has_evidence
-                else "cli.no_evidence"
-                if result.explanation.has_map
-                else "cli.no_map"
+            line = messages.get_text(
+                _choose_message_key(result.explanation), file=file, name=class_name, out=figure_path
             )
-            print(
-                messages.get_text(key, file=file, name=class_name, out=figure_path), *result.format_notes(), sep="\n  "
-            )
+            print(line, *result.format_notes(), sep="\n  ")
     return 2 if error_count == len(files) else 0
+
+
+def _choose_message_key(explanation: ClassExplanation) -> str:
+    """Return the key of the message that reports an explained image."""
+    if explanation.has_evidence:
+        return "cli.explained"
+    return "cli.no_evidence" if explanation.has_map else "cli.no_map"
 
 
 @dataclass(frozen=True)
 class _ImageExplanation:
-    """All that was asked about one picture."""
+    """Everything requested about one image.
+
+    Attributes:
+        scores: most probable classes.
+        explanation: heat map of a class.
+        baseline: the network before fine-tuning, with `--before`.
+        baseline_explanation: its heat map, if it has one.
+        baseline_probability: its probability of the class that it explains, in [0, 1].
+        faithfulness: score of the map with `--score`; None if the map has no evidence to score.
+        is_scored: whether `--score` is given.
+    """
 
     scores: list[ClassScore]
-    explanation: Explanation
+    explanation: ClassExplanation
     baseline: PretrainedBaseline | None
-    baseline_explanation: Explanation | None
+    baseline_explanation: ClassExplanation | None
     baseline_probability: float
     faithfulness: Faithfulness | None
     is_scored: bool
 
     def draw_figure(self, opacity: float) -> Any:
+        """Return a matplotlib figure; `opacity` in [0, 1] is that of the heat map on the image."""
         from ftlab.reporting import plots
 
         bars = [(score.name, score.probability) for score in self.scores]
@@ -92,7 +113,7 @@ class _ImageExplanation:
         )
 
     def format_notes(self) -> list[str]:
-        """Sentences about what was asked beyond the map."""
+        """Return sentences about what was requested in addition to the map."""
         from ftlab.inference import before_finetuning, faithfulness
 
         sentences = (
@@ -106,6 +127,7 @@ class _ImageExplanation:
         ]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields of this explanation for `--json`."""
         explanation = self.explanation
         values: dict[str, Any] = {
             "evidence": explanation.has_evidence,
@@ -122,6 +144,13 @@ class _ImageExplanation:
 
 
 def _explain_image(options: Namespace, model: Predictor, file: Path) -> _ImageExplanation:
+    """Return the explanation of one image by one model.
+
+    Args:
+        options: of the command.
+        model: to explain.
+        file: of the image.
+    """
     from ftlab.inference import before_finetuning
 
     cam_options = CamOptions(options.method, options.layer)
@@ -142,19 +171,28 @@ def _explain_image(options: Namespace, model: Predictor, file: Path) -> _ImageEx
     )
 
 
-def _render_overlay(explanation: Explanation, opacity: float) -> Uint8Image:
+def _render_overlay(explanation: ClassExplanation, opacity: float) -> Uint8Image:
+    """Return the heat map blended over its image, uint8 [H, W, 3] RGB."""
     from ftlab.inference import heatmap
 
     return heatmap.blend_overlay(explanation.image, explanation.heatmap, explanation.visible_box, opacity)
 
 
 def _get_figure_path(out_path: Path, files: list[Path], index: int, class_name: str) -> Path:
-    """Where the figure of one of several pictures goes: a file of its own in the folder `out_path`."""
+    """Return the file of the figure of one of several images, in the folder `out_path`.
+
+    Args:
+        out_path: value of `--out`.
+        files: all images.
+        index: of the image.
+        class_name: class that the figure explains.
+    """
     from ftlab.reporting.plots import FIGURE_SUFFIXES
 
     folder = (
         out_path.with_suffix("") if out_path.suffix.lower() in FIGURE_SUFFIXES and not out_path.is_dir() else out_path
     )
+    # Images of several folders may have the same name; classes may contain a slash.
     duplicate_count = sum(other_file.stem == files[index].stem for other_file in files[:index])
     stem = f"{files[index].stem}-{duplicate_count + 1}" if duplicate_count else files[index].stem
     return folder / f"{stem}-{class_name}.png".replace("/", "_")

@@ -1,4 +1,4 @@
-"""One picture through two models, for the command that shows where the evidence lies."""
+"""`explain --against`: one image explained by two models."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ftlab.inference.cam_options import CamOptions
 
 if TYPE_CHECKING:
     from ftlab.inference.compare_models import ModelAnswer
-    from ftlab.inference.predictor import Explanation, Predictor
+    from ftlab.inference.predictor import ClassExplanation, Predictor
 
 TOP_CLASS_COUNT = 5
-"""Classes whose bars are drawn."""
+"""Number of classes with a bar in the figure."""
 
 
 @dataclass(frozen=True)
 class PairExplanation:
-    """What both say of one picture."""
+    """The answers of two models for one image."""
 
     first: ModelAnswer
     second: ModelAnswer
 
     @property
-    def explanation(self) -> Explanation:
-        """The first one's map."""
+    def explanation(self) -> ClassExplanation:
+        """Return the explanation by the first model."""
         return self.first.explanation
 
     def draw_figure(self, opacity: float) -> Any:
-        """Picture, and of each model its overlay and its bars."""
+        """Return a matplotlib figure: the image, and for each model its overlay and bars."""
         from ftlab.inference import heatmap
         from ftlab.reporting import plots
 
@@ -56,13 +56,13 @@ class PairExplanation:
         return plots.plot_model_comparison(self.explanation.image, sides, "\n".join(self.format_notes()))
 
     def format_notes(self) -> list[str]:
-        """Whether they agree."""
+        """Return a sentence that says whether the models agree."""
         from ftlab.inference import compare_models
 
         return [compare_models.describe_agreement(self.first, self.second)]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: of each its most probable classes and what its map shows."""
+        """Return the fields for `--json`: the most probable classes of each model, and what its map shows."""
         return {
             "agree": self.first.accepted_class == self.second.accepted_class,
             "models": [
@@ -83,12 +83,15 @@ class PairExplanation:
 
 
 def load_second_model(options: Namespace) -> Predictor:
-    """The second model.
+    """Load the model that `--against` names.
+
+    Returns:
+        The model.
 
     Raises:
-        ConfigError: what shows one model alone is asked for, too.
+        ConfigError: `--before` or `--score` is given, which are about one model.
     """
-    from ftlab.inference.predictor import load_predictor
+    from ftlab.inference.load_model import load_predictor
 
     if options.before or options.score:
         raise ConfigError("config.against")
@@ -98,7 +101,17 @@ def load_second_model(options: Namespace) -> Predictor:
 def explain_with_both(
     options: Namespace, first_model: Predictor, second_model: Predictor, file: Path
 ) -> PairExplanation:
-    """Ask both about a file; the class that was asked for, or each its most probable one."""
+    """Explain one image by two models.
+
+    Args:
+        options: of the command; `--class` names the class, else each model explains its most probable one.
+        first_model: to explain.
+        second_model: to explain.
+        file: of the image.
+
+    Returns:
+        Both answers.
+    """
     from ftlab.inference import compare_models
 
     cam_options = CamOptions(options.method, options.layer)

@@ -1,4 +1,4 @@
-"""`python -m ftlab fetch`: the data sets of tutorials, listed and fetched."""
+"""The command `fetch`: list and download the data sets of tutorials."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from ftlab.core import messages
 
 
 def fetch(options: Namespace) -> None:
-    """Fetch one, with its terms told first; without a name, list them all."""
+    """Download a data set, after printing its terms; without a name, list all."""
     from ftlab.data.sources import tutorial_datasets
 
     if options.name is None:
-        _print_datasets(options.json)
+        _print_datasets(use_json=options.json)
         return
     dataset = tutorial_datasets.get_dataset(options.name)
     target_dir = Path(options.to).expanduser() if options.to else None
+    # On standard error: standard output holds the result only.
     print(messages.get_text("cli.terms", title=dataset.title, terms=dataset.terms, page=dataset.page), file=sys.stderr)
     with _StageBar() as bar:
         folder = tutorial_datasets.fetch_dataset(dataset, target_dir, bar.update_stage)
@@ -31,7 +32,8 @@ def fetch(options: Namespace) -> None:
         print(messages.get_text("cli.fetched", title=dataset.title, folder=folder))
 
 
-def _print_datasets(use_json: bool) -> None:
+def _print_datasets(*, use_json: bool) -> None:
+    """List the data sets and whether they were downloaded; `use_json` prints JSON lines."""
     from ftlab.data.sources import tutorial_datasets
 
     datasets = [
@@ -60,20 +62,29 @@ def _print_datasets(use_json: bool) -> None:
 
 
 class _StageBar:
-    """A bar for each of the stages, on a terminal."""
+    """One progress bar per stage of a download, on a terminal."""
 
     def __init__(self) -> None:
+        """Start without a bar; the first update opens one."""
         self._progress_bar: tqdm[None] | None = None
         self._stage = ""
 
     def __enter__(self) -> _StageBar:
+        """Return the bar itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the bar."""
         self._close_bar()
 
     def update_stage(self, stage: str, done_count: int, total_count: int) -> None:
-        """Show how far a stage is."""
+        """Advance the bar, or open a new one for another stage.
+
+        Args:
+            stage: of the download: key below `console` in the message file.
+            done_count: bytes, or files of the stage `unpack`, done so far.
+            total_count: of the stage.
+        """
         if not sys.stderr.isatty():
             return
         if stage != self._stage or self._progress_bar is None:
@@ -87,6 +98,7 @@ class _StageBar:
         self._progress_bar.update(done_count - self._progress_bar.n)
 
     def _close_bar(self) -> None:
+        """Close and erase the bar, if there is one."""
         if self._progress_bar is not None:
             self._progress_bar.close()
             self._progress_bar = None

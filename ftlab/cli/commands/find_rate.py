@@ -1,4 +1,4 @@
-"""The command that finds a learning rate."""
+"""The command `find-rate`: suggest a learning rate."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from ftlab.runs.events import LogMessage
 
 
 def find_rate(options: Namespace) -> None:
-    """Sweep over learning rates: the loss at each, and the one at which it falls fastest."""
+    """Measure the loss over a sweep of learning rates, and suggest the one at which it falls fastest.
+
+    Raises:
+        ConfigError: no data set is named, or the figure cannot be written.
+        RunError: the sweep ended before the first measurement.
+    """
     config = build_config(options)
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
-    backbones.get_backbone_spec(config.backbone)
+    backbones.get_backbone_spec(config.backbone)  # raise before torch is imported
     from ftlab.runs.jobs.lr_sweep import LrSweep
     from ftlab.training.lr_finder import sweep_learning_rates
 

@@ -1,4 +1,4 @@
-"""The command that names the classes of pictures; and which model and which pictures a command is about."""
+"""The command `predict`, and how commands find the model and the images that they are given."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 
 def predict(options: Namespace) -> int:
-    """The top classes of each file, a line each."""
+    """Print the most probable classes of each image, one line per image.
+
+    Returns:
+        Exit status: 2 if every image failed, else 0.
+    """
     config_flags.check_bounds("--top", options.top, 1, 1000)
     model, files = load_named_model(options), find_image_files(options.files)
     error_count = 0
+    # csv quotes the names that contain a tab or a line end.
     tsv_writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
     for file, top_scores in _predict_files(model, files, options.top):
         if isinstance(top_scores, FtlabError):
@@ -46,9 +51,19 @@ def predict(options: Namespace) -> int:
 
 
 def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tuple[Path, list[ClassScore] | FtlabError]]:
-    """The top classes of each file. Of few by the network as it is; of many by what is fastest."""
+    """Predict images: a few one by one, many by `batch_predict`, with the fastest engine.
+
+    Args:
+        model: to predict with.
+        files: of the images.
+        k: number of classes per image.
+
+    Yields:
+        Each file with its most probable classes, or with the error.
+    """
     from ftlab.models.execution import engines
 
+    # For fewer images, choosing and exporting an engine would take longer than it saves.
     if len(files) >= engines.MIN_ONNX_VIEWS:
         from ftlab.inference import batch_predict
 
@@ -62,10 +77,10 @@ def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tupl
 
 
 def find_image_files(names: list[str]) -> list[Path]:
-    """Files as they are, folders as the pictures below them, sorted.
+    """Return the given files, and the images below the given folders in sorted order.
 
     Raises:
-        DataError: a name is neither, or no picture is found.
+        DataError: a name is neither file nor folder, or there is no image.
     """
     from ftlab.data.images.decode import IMAGE_SUFFIXES
 
@@ -87,17 +102,17 @@ def find_image_files(names: list[str]) -> list[Path]:
 
 
 def load_named_model(options: Namespace) -> Predictor:
-    """The model of the run that a command names; of `default` the untrained one."""
-    from ftlab.inference.predictor import load_predictor
+    """Return the model of the run that a command names; for `default`, the pretrained ImageNet classifier."""
+    from ftlab.inference.load_model import load_predictor
 
     return load_predictor(find_requested_run(options))
 
 
 def find_requested_run(options: Namespace) -> Run | None:
-    """The run that a command names; None is the untrained default."""
+    """Return the run that a command names; None for `default`, the pretrained network."""
     return find_named_run(options, options.run)
 
 
 def find_named_run(options: Namespace, name: str) -> Run | None:
-    """The same of another flag's value."""
+    """Return the run with that name; None for `default`, the pretrained network."""
     return None if name == "default" else run_store.find_run(options.runs, name)

@@ -1,4 +1,4 @@
-"""What the commands about pixels do: the colour statistics of a folder, and what a training makes of a picture."""
+"""The commands `statistics` (channel statistics of a data set) and `preview` (augmented images)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def statistics(options: Namespace) -> None:
-    """Mean and standard deviation of the colours of a folder's training pictures."""
+    """Print mean and standard deviation of the color channels of the training images.
+
+    Raises:
+        DataError: no image could be read.
+    """
     from ftlab.core.machine import count_cpu_cores
     from ftlab.data.channel_stats import ChannelStats, compute_channel_stats
 
@@ -50,21 +54,26 @@ def statistics(options: Namespace) -> None:
 
 
 def preview(options: Namespace) -> None:
-    """A figure of a training picture: the evaluation crop, and the picture as the first nine epochs see it."""
+    """Plot a training image: its evaluation crop, and the augmented image of the first nine epochs.
+
+    Raises:
+        ConfigError: no data set is named, or it has no image of that number.
+    """
     from ftlab.reporting import plots
 
     config = build_config(options)
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
+    # Both raise before the data set is scanned.
     backbones.get_backbone_spec(config.backbone)
     plots.check_figure_path(Path(options.out))
     catalog = _scan_images(config)
     count = len(catalog.splits["train"])
     if not 1 <= options.picture <= count:
         raise ConfigError("config.bounds", name="--picture", value=options.picture, low=1, high=count)
-    from ftlab.data.preview import make_preview as make
+    from ftlab.data.preview import make_preview
 
-    image_preview = make(catalog, config, options.picture - 1)
+    image_preview = make_preview(catalog, config, options.picture - 1)
     class_name = catalog.classes[image_preview.item.label]
     plots.save_figure(
         plots.plot_augmentations(
@@ -86,9 +95,9 @@ def preview(options: Namespace) -> None:
 
 
 def _scan_images(config: TrainConfig) -> Catalog:
-    """The pictures as a training with that configuration deals them."""
+    """Return the catalog of a configuration's data set, split as in a training."""
     from ftlab.data.dataset import exclusions
-    from ftlab.data.dataset.catalog import scan
+    from ftlab.data.dataset.scan import scan
     from ftlab.data.samples import sample_sets
 
     if config.sample:

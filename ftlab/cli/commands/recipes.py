@@ -1,4 +1,4 @@
-"""The command that lists the recipes, and what it says of one."""
+"""The command `recipes`: list the recipes, or describe one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import asdict
 
 from ftlab.cli.terminal.output import print_json, print_table
 from ftlab.config import fields
-from ftlab.config import recipes as known
+from ftlab.config import recipes as recipe_registry
 from ftlab.core import messages
 
 
 def recipes(options: Namespace) -> None:
-    """All recipes; or what one teaches, what it should reach, and what it sets."""
-    shown_recipes = [known.get_recipe(options.name)] if options.name else list(known.RECIPES.values())
+    """List all recipes, or print what one teaches, which result to expect, and what it sets."""
+    shown_recipes = (
+        [recipe_registry.get_recipe(options.name)] if options.name else list(recipe_registry.RECIPES.values())
+    )
     if options.json:
         for recipe in shown_recipes:
             extra_values = {"title": recipe.title, "teaches": recipe.lesson, "command": recipe.command}
@@ -33,6 +35,6 @@ def recipes(options: Namespace) -> None:
         print(messages.get_text("recipe.source", source=recipe.source, page=recipe.page).strip())
     print(messages.get_text("recipe.command", command=recipe.command))
     print_table(
-        ["knob", "value"],
+        ["setting", "value"],
         [[fields.format_flag(name), fields.format_value(value)] for name, value in recipe.knobs.items()],
     )

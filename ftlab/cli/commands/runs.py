@@ -1,4 +1,4 @@
-"""The commands about runs that were: list and search them, name them, note what was learnt, delete and bring back."""
+"""The commands about existing runs: `runs`, `rename`, `note`, `delete`, `restore` and `bin`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ftlab.runs.run_table import RunRow
 
 
 def runs(options: Namespace) -> None:
-    """All runs, or those in which the words of a search stand."""
+    """List all runs, or those that match a search."""
     runs_dir = Path(options.runs)
     all_rows = run_table.load_rows(runs_dir, run_store.list_run_names(runs_dir))
     for row in all_rows:
-        if row.read_error:  # one that is damaged hides no other
+        if row.read_error:  # a damaged run must not hide the others
             print(f"ftlab: {row.read_error}", file=sys.stderr)
     intact_rows = [row for row in all_rows if not row.read_error]
     matching_rows = run_table.sort_rows(run_table.filter_rows(intact_rows, options.search), options.sort)
     if not matching_rows and not options.json:
         no_match_text = messages.get_text("cli.none_found", count=len(intact_rows), search=options.search)
         print(no_match_text if intact_rows else messages.get_text("cli.no_runs", folder=options.runs))
-    _print_rows(runs_dir, matching_rows, options.json)
+    _print_rows(runs_dir, matching_rows, use_json=options.json)
 
 
 def rename(options: Namespace) -> None:
@@ -41,7 +41,7 @@ def rename(options: Namespace) -> None:
 
 
 def note(options: Namespace) -> None:
-    """Write notes on a run."""
+    """Write the notes on a run."""
     run = run_store.find_run(options.runs, options.run)
     notes = run_notes.write_notes(run, notes=options.text).notes
     if options.json:
@@ -51,11 +51,12 @@ def note(options: Namespace) -> None:
 
 
 def delete(options: Namespace) -> None:
-    """Put runs into the bin: all of them, or none."""
+    """Move runs to the bin: all of them, or none if one cannot be moved."""
     runs_dir = Path(options.runs)
     selected_runs = list(
         {run.name: run for run in (run_store.find_run(runs_dir, name) for name in options.several)}.values()
     )
+    # Before the runs are moved, while each run can still be found by its name.
     all_rows = run_table.load_rows(runs_dir, run_store.list_run_names(runs_dir))
     for run, trashed_run in zip(selected_runs, trash.discard_runs(selected_runs), strict=True):
         row = run_table.load_row(trashed_run)
@@ -70,7 +71,7 @@ def delete(options: Namespace) -> None:
 
 
 def restore(options: Namespace) -> None:
-    """Bring runs back from the bin: all of them, or none."""
+    """Move runs back from the bin: all of them, or none if one cannot be moved."""
     runs_by_name = {run.name: run for run in (trash.find_trashed_run(options.runs, name) for name in options.several)}
     for run in trash.restore_runs(list(runs_by_name.values())):
         if options.json:
@@ -80,7 +81,7 @@ def restore(options: Namespace) -> None:
 
 
 def bin(options: Namespace) -> None:
-    """What lies in the bin; or remove it for good."""
+    """List the runs in the bin; with `--empty`, delete them permanently."""
     if options.empty:
         freed_bytes = trash.empty_trash(options.runs)
         if options.json:
@@ -89,7 +90,7 @@ def bin(options: Namespace) -> None:
             print(messages.get_text("cli.bin_emptied", size=messages.format_bytes(freed_bytes)))
         return
     rows = run_table.load_rows(trash.get_trash_folder(options.runs), trash.list_trashed_names(options.runs))
-    _print_rows(trash.get_trash_folder(options.runs), rows, options.json)
+    _print_rows(trash.get_trash_folder(options.runs), rows, use_json=options.json)
     if not options.json:
         total_size = messages.format_bytes(sum(row.size_bytes for row in rows))
         print(
@@ -99,7 +100,14 @@ def bin(options: Namespace) -> None:
         )
 
 
-def _print_rows(runs_dir: Path, rows: Sequence[RunRow], use_json: bool) -> None:
+def _print_rows(runs_dir: Path, rows: Sequence[RunRow], *, use_json: bool) -> None:
+    """Print runs as a table.
+
+    Args:
+        runs_dir: folder of the runs.
+        rows: the runs.
+        use_json: whether to print JSON lines instead.
+    """
     lines = []
     for row in rows:
         run = Run(runs_dir / row.name)
@@ -124,8 +132,14 @@ def _print_rows(runs_dir: Path, rows: Sequence[RunRow], use_json: bool) -> None:
 
 
 def _run_to_json(run: Run, row: RunRow, cause: str | None) -> dict[str, object]:
-    """A run as JSON: best_epoch and the last process's message are of its end."""
-    end_event = run.read_end_event()
+    """Return a run as JSON; best epoch and last message are those of its last `Ended` event.
+
+    Args:
+        run: the run.
+        row: its row of the table.
+        cause: why its process died, if it did.
+    """
+    end_event = run.liveness.read_end_event()
     return {
         "run": row.name,
         "title": row.title,

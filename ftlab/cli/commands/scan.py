@@ -1,4 +1,4 @@
-"""The command about a folder of pictures."""
+"""The command `scan`: classes, splits and problems of a data set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import time
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab.cli.terminal.output import open_progress_bar, print_json, print_table
@@ -19,20 +20,20 @@ if TYPE_CHECKING:
     from ftlab.data.dataset.catalog import Catalog
 
 MAX_PRINTED_FINDINGS = 40
-"""Findings of a kind that are printed; `--json` has all."""
+"""Number of findings of a kind that are printed; `--json` prints all."""
 
 
 def scan(options: Namespace) -> None:
-    """Classes, splits and problems of a folder, a zip or a list; `--deep` has the doctor look at each picture."""
+    """Print classes, splits and problems of a folder, an archive or a list; with `--deep`, audit every image."""
     from ftlab.data.dataset import exclusions
-    from ftlab.data.dataset.catalog import scan as look
+    from ftlab.data.dataset.scan import scan as scan_dataset
     from ftlab.data.dataset.split import SPLITS
 
     config = TrainConfig(
         **{name: getattr(options, name) for name in SPLIT_FIELDS}, exclude=options.exclude, backbone=options.backbone
     )
     with open_progress_bar("console.checking") as progress:
-        catalog = look(
+        catalog = scan_dataset(
             options.folder,
             **config.split_settings,
             exclude=exclusions.read_exclusions(config.exclude),
@@ -71,6 +72,19 @@ def scan(options: Namespace) -> None:
 
 
 def _audit_images(catalog: Catalog, backbone: str) -> AuditReport:
+    """Audit the images with a progress bar, and write the progress to a file for the process that asked for it.
+
+    Args:
+        catalog: the data set.
+        backbone: name of the backbone whose features are used.
+
+    Returns:
+        The report.
+
+    Raises:
+        DataError: the report cannot be written.
+        AssertionError: the audit ended without a report: a bug.
+    """
     from ftlab.audit.examine import audit_dataset
     from ftlab.audit.findings import AuditReport
 
@@ -82,9 +96,11 @@ def _audit_images(catalog: Catalog, backbone: str) -> AuditReport:
                 if isinstance(event, AuditReport):
                     return event
                 progress(event.done, event.total)
+                # At most five times a second, but the start of each stage in any case.
                 if progress_path and (event.stage, time.monotonic() - 0.2) > last_written:
                     last_written = (event.stage, time.monotonic())
-                    with open(progress_path, "a", encoding="utf-8") as file:
+                    # Appended by whole lines: the page's process reads the last complete one.
+                    with Path(progress_path).open("a", encoding="utf-8") as file:
                         file.write(json.dumps(vars(event)) + "\n")
         except OSError as cause:
             raise DataError("doctor.write", cause=cause.strerror or cause) from cause
@@ -92,12 +108,13 @@ def _audit_images(catalog: Catalog, backbone: str) -> AuditReport:
 
 
 def _report_without_images(report: AuditReport) -> dict[str, object]:
-    """A report without the pictures of its map."""
+    """Return a report for `--json`, with the positions but without the thumbnails of its map."""
     report_values = report.to_json()
     return {**report_values, "map": report_values["map"] and report_values["map"]["points"]}
 
 
 def _print_report(report: AuditReport) -> None:
+    """Print the findings of an audit, with the reason of each kind."""
     from ftlab.audit.findings import FINDING_KINDS
 
     print()
@@ -122,6 +139,7 @@ def _print_report(report: AuditReport) -> None:
 
 
 def _format_finding(finding: Finding) -> str:
+    """Return one line about a finding: its images and its sentence."""
     message = messages.get_text(
         f"doctor.said.{finding.kind}", **{name: _escape_text(value) for name, value in finding.values.items()}
     )
@@ -133,4 +151,5 @@ def _format_finding(finding: Finding) -> str:
 
 
 def _escape_text(value: object) -> object:
+    """Return a value with control characters escaped if it is text."""
     return messages.escape_control_chars(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The commands about trainings: start one, stop one, go on with one."""
+"""The commands `train`, `resume`, `stop` and `measure`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.common import train_process
 from ftlab.cli.common.config_flags import build_config
@@ -17,64 +18,75 @@ from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch
+from ftlab.runs.liveness import ACTIVE_STATUSES
+
+if TYPE_CHECKING:
+    from ftlab.data.dataset.from_config import DatasetSource
 
 
 def train(options: Namespace) -> int:
-    """A new run, trained by this process."""
+    """Create a run and train it in this process.
+
+    Returns:
+        Exit status, see `train_run`.
+
+    Raises:
+        ConfigError: no data set is named.
+    """
     config = build_config(options)
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
-    backbones.get_backbone_spec(config.backbone)  # no run is made for one that is not there
-    if config.init and not train_process.is_adopting_run():
+    backbones.get_backbone_spec(config.backbone)  # raise before a run is created for an unknown backbone
+    # An adopted run was created by the page, which has resolved the path.
+    if config.init_from and not train_process.is_adopting_run():
         from ftlab.models.pretrained import checkpoint_import
 
         config = checkpoint_import.resolve_init(config, options.runs)
-    if config.exclude:
-        config = replace(config, exclude=str(Path(config.exclude).expanduser().absolute()))
-        if not train_process.is_adopting_run():
-            from ftlab.data.dataset import exclusions
+    from ftlab.data.dataset import from_config
 
-            exclusions.read_exclusions(config.exclude)  # no run is made for a list that is not there
-    if config.data:
-        config = replace(config, data=str(Path(config.data).expanduser().absolute()))
-        if (
-            not train_process.is_adopting_run()
-        ):  # else a run is there already, and the training says in it what is amiss
-            from ftlab.data.sources import locate
-
-            with open_progress_bar("console.unpacking") as progress:
-                locate.locate_dataset(config.data, progress)
-    else:
-        from ftlab.data.samples import sample_sets
-
-        with open_progress_bar("console.drawing") as progress:  # seconds, the first time
-            sample_sets.ensure_sample_set(config.sample, progress=progress)
-    return train_run(train_process.create_run(config, options.runs), config, options)
+    # A run keeps absolute paths: it may be resumed from another working directory.
+    given_paths = {name: path for name in ("exclude", "data") if (path := getattr(config, name))}
+    paths: dict[str, Any] = {name: str(Path(path).expanduser().absolute()) for name, path in given_paths.items()}
+    config = replace(config, **paths)
+    with open_progress_bar("console.unpacking" if config.data else "console.drawing") as progress:
+        source = from_config.locate_source(config, progress, run_exists=train_process.is_adopting_run())
+    return train_run(train_process.create_run(config, options.runs), config, options, source)
 
 
 def resume(options: Namespace) -> int:
-    """Go on with a run that was stopped, has failed or died."""
+    """Continue a run that was stopped, failed or died.
+
+    Returns:
+        Exit status, see `train_run`.
+
+    Raises:
+        RunError: it is finished.
+    """
     run = train_process.take_adopted_run()
     if run is None:
         run = run_store.find_run(options.runs, options.run)
-        if run.get_status() == "finished":
+        if run.liveness.get_status() == "finished":
             raise RunError("run.finished", run=run.name)
     return train_run(run, run.load_config(), options)
 
 
 def stop(options: Namespace) -> None:
-    """Ask a run to end at its next step, or end its process now."""
+    """Ask a run to stop at its next step; with `--now`, end its process.
+
+    Raises:
+        RunError: it is not active.
+    """
     run = run_store.find_run(options.runs, options.run)
-    status, last_beat = run.get_status(), run.read_last_beat()
-    if status not in run_store.ACTIVE_STATUSES:
+    status, last_beat = run.liveness.get_status(), run.liveness.read_last_beat()
+    if status not in ACTIVE_STATUSES:
         raise RunError("run.idle", run=run.name)
     if options.now:
         launch.terminate_run(run)
         message = messages.get_text("cli.ended_now", run=run.name)
     else:
-        run.request_stop()
+        run.liveness.request_stop()
         message = messages.get_text("cli.stopping", run=run.name)
-        if status == "hanging" and last_beat:
+        if status == "hanging" and last_beat:  # it may never notice the request: say so
             message = messages.get_text("cli.stopping_silent", run=run.name, silence=f"{last_beat.silence_seconds:.0f}")
     if options.json:
         print_json({"run": run.name, "stop": "ended" if options.now else "asked"})
@@ -83,17 +95,28 @@ def stop(options: Namespace) -> None:
 
 
 def measure(options: Namespace) -> None:
-    """How fast this machine trains with a configuration, in pictures per second. The page asks for it."""
-    from ftlab.training.throughput import measure_throughput as run_measure
+    """Print the training throughput of this machine with a configuration, in images per second; called by the page."""
+    from ftlab.training.throughput import measure_throughput
 
-    speed = run_measure(train_config.load_config(options.config))
+    speed = measure_throughput(train_config.load_config(options.config))
     print_json(asdict(speed))
 
 
-def train_run(run: Run, config: TrainConfig, options: Namespace) -> int:
+def train_run(run: Run, config: TrainConfig, options: Namespace, source: DatasetSource | None = None) -> int:
+    """Train a run in this process, and print its end for `--json`.
+
+    Args:
+        run: to train.
+        config: of the run.
+        options: of the command.
+        source: the located data set, if the caller has located it.
+
+    Returns:
+        Exit status: 2 if the training failed, else 0.
+    """
     if train_process.is_main_process():
         print(messages.get_text("console.run", run=run.path), file=sys.stderr)
-    end_event = train_process.run_training(run, config)
+    end_event = train_process.run_training(run, config, source)
     if end_event is None or not train_process.is_main_process():
         return 0
     if options.json:

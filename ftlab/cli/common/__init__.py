@@ -1,1 +1,1 @@
-"""What several commands share: flags made from the configuration, and a training in this process."""
+"""Code shared by several commands: flags derived from the configuration, and a training in this process."""

@@ -1,4 +1,4 @@
-"""What a command line says of a configuration."""
+"""Configuration from parsed command-line flags."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from ftlab.core.errors import ConfigError
 
 
 def build_config(options: Namespace) -> TrainConfig:
-    """The configuration of `--config` or `--recipe` and of flags; a flag wins.
+    """Return the configuration of `--config` or `--recipe`, overridden by the other flags.
 
-    A recipe without pictures takes those of its tutorial, if they were fetched.
-
-    Raises:
-        ConfigError: something does not fit.
+    A recipe without `--data` or `--sample` uses the data set of its tutorial, which must have been downloaded. A value
+    that is not allowed, or a file that cannot be read, raises `ConfigError`.
     """
     recipe = _find_recipe(options)
     base_values = (
         dict(recipe.knobs) if recipe else train_config.load_config(options.config).to_json() if options.config else {}
     )
+    # A flag that is not given leaves no attribute (argparse.SUPPRESS).
     flag_values = {name: getattr(options, name) for name in train_config.FIELDS if hasattr(options, name)}
-    if flag_values.get("data") or flag_values.get("sample"):
+    if flag_values.get("data") or flag_values.get("sample"):  # they exclude each other: one flag replaces both
         base_values |= {"data": "", "sample": ""}
     elif recipe and recipe.data:
         base_values["data"] = _find_tutorial_data(recipe)
@@ -31,6 +30,11 @@ def build_config(options: Namespace) -> TrainConfig:
 
 
 def _find_recipe(options: Namespace) -> Recipe | None:
+    """Return the recipe that `--recipe` names; None without that flag.
+
+    Raises:
+        ConfigError: there is a `--config` too, or no such recipe.
+    """
     name = getattr(options, "recipe", None)
     if name and options.config:
         raise ConfigError("config.recipe_and_file")
@@ -38,7 +42,11 @@ def _find_recipe(options: Namespace) -> Recipe | None:
 
 
 def _find_tutorial_data(recipe: Recipe) -> str:
-    """The folder of a recipe's pictures."""
+    """Return the folder of a recipe's data set.
+
+    Raises:
+        ConfigError: it was not downloaded.
+    """
     from ftlab.data.sources import tutorial_datasets
 
     folder = tutorial_datasets.find_image_folder(tutorial_datasets.get_dataset(recipe.data))
@@ -48,10 +56,16 @@ def _find_tutorial_data(recipe: Recipe) -> str:
 
 
 def check_bounds(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside its bounds.
+    """Check that a number is within its bounds.
+
+    Args:
+        name: flag of the number.
+        value: to check.
+        low: inclusive bound.
+        high: inclusive bound.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: it is out of bounds.
     """
     if not low <= value <= high:
         raise ConfigError("config.bounds", name=name, value=value, low=low, high=high)

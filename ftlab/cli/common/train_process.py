@@ -1,13 +1,14 @@
-"""One training in this process: events written to the run and told on the terminal, an orderly end."""
+"""A training in this process: its events are written to the run and shown on the terminal, and it ends in order."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ftlab.cli.terminal import progress
 from ftlab.config import backbones
@@ -19,63 +20,117 @@ from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event
 from ftlab.runs.jobs import launch, postmortem
 
+if TYPE_CHECKING:
+    from ftlab.data.dataset.from_config import DatasetSource
 
-def run_training(run: Run, config: TrainConfig) -> Ended | None:
-    """Train in this process; write and tell what happens. Ctrl+C and SIGTERM end it as Stop does."""
+
+def run_training(run: Run, config: TrainConfig, source: DatasetSource | None = None) -> Ended | None:
+    """Train in this process, and record and show the events; Ctrl+C and SIGTERM stop it as the Stop button does.
+
+    Args:
+        run: to train; new or resumed.
+        config: of the run.
+        source: the located data set, if the caller has located it.
+
+    Returns:
+        The last event; None if the training did not get that far.
+    """
+    with _own_run(run):
+        previous_handlers = {
+            signal_number: signal.signal(signal_number, lambda *_: run.liveness.request_stop())
+            for signal_number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            events = _record_events(_iter_training_events(run, config, source), run)
+            return progress.show_events(events, quiet=not is_main_process())
+        finally:
+            for signal_number, handler in previous_handlers.items():
+                signal.signal(signal_number, handler)
+
+
+def record_training(run: Run, config: TrainConfig, source: DatasetSource | None = None) -> Generator[Event, None, None]:
+    """Train in this process without a terminal, and write every event to the run: for the Python API.
+
+    Args:
+        run: to train; new or resumed.
+        config: of the run.
+        source: the located data set, if the caller has located it.
+
+    Yields:
+        The events of the training.
+    """
+    with _own_run(run):
+        yield from _record_events(_iter_training_events(run, config, source), run)
+
+
+@contextmanager
+def _own_run(run: Run) -> Iterator[None]:
+    """Own a run while it is trained, if this is the main process; `RunError` if another process owns it."""
     if is_main_process():
-        run.claim_ownership()
-        file_io.remove_stale_parts(run.path)
-    previous_handlers = {
-        signal_number: signal.signal(signal_number, lambda *_: run.request_stop())
-        for signal_number in (signal.SIGINT, signal.SIGTERM)
-    }
+        run.liveness.claim_ownership()
+        file_io.remove_stale_parts(run.path)  # of an earlier process of this run that was killed
     try:
-        return progress.show_events(
-            _record_events(_iter_training_events(run, config), run), quiet=not is_main_process()
-        )
+        yield
     finally:
-        for signal_number, handler in previous_handlers.items():
-            signal.signal(signal_number, handler)
         if is_main_process():
-            run.release_ownership()
+            run.liveness.release_ownership()
 
 
-def _iter_training_events(run: Run, config: TrainConfig) -> Iterator[Event]:
-    """The training. One thread loads the engine, which takes a second or two, while this one looks through a new run's
-    folder, and another process begins to decode what is there."""
+def _iter_training_events(run: Run, config: TrainConfig, source: DatasetSource | None) -> Iterator[Event]:
+    """Train, with the slow preparations of a new run in parallel.
+
+    One thread imports the training loop, which takes a second or two, while this thread scans the images of a new run,
+    and another process begins to decode them.
+
+    Args:
+        run: to train.
+        config: of the run.
+        source: the located data set, if the caller has located it.
+
+    Yields:
+        The events of the training.
+    """
     from ftlab.data.dataset import from_config
     from ftlab.data.loading import prefetch
 
     with ExitStack() as stack:
         with ThreadPoolExecutor(1, "load") as loader:
             training_loop = loader.submit(_import_training_loop, config)
+            # A resumed run has its split already; the processes of torchrun scan within the training loop.
             is_new_run = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
-            heartbeat = run.create_heartbeat()
+            heartbeat = run.liveness.create_heartbeat()  # a scan may take longer than a hanging run may be silent
             catalog = (
-                from_config.resolve_dataset(config, lambda done_count, total_count: heartbeat.beat())
+                from_config.resolve_dataset(config, lambda _done, _total: heartbeat.beat(), source=source)
                 if is_new_run
                 else None
             )
             prefetched = prefetch.start_prefetcher(catalog, config) if catalog else None
             if prefetched:
                 stack.enter_context(prefetched)
-        yield from training_loop.result().train(config, run, catalog=catalog, prefetched=prefetched)
+        yield from training_loop.result().train(config, run, source=source, catalog=catalog, prefetched=prefetched)
 
 
 def _import_training_loop(config: TrainConfig) -> ModuleType:
-    """The engine, and the package that makes its network."""
+    """Return the module of the training loop, with the library of the backbone imported as well."""
     from ftlab.models.pretrained import libraries
 
+    # By name and not by an import statement, so that the garbage collector is paused meanwhile.
     training_loop = lazy_import.import_module("ftlab.training.loop")
     libraries.import_library(backbones.get_backbone_spec(config.backbone).source)
     return training_loop
 
 
 def _record_events(events: Iterator[Event], run: Run) -> Iterator[Event]:
-    """Each event is on the disk before it is told; an error becomes the run's last word.
+    """Write each event to the run before it is shown; an exception becomes the last event of the run.
 
-    Raises:
-        RunError: an event cannot be written. The last checkpoint stands.
+    If an event cannot be written, `RunError` ends the training; the last checkpoint remains.
+
+    Args:
+        events: of the training.
+        run: to record them.
+
+    Yields:
+        The events.
     """
     try:
         for event in events:
@@ -84,12 +139,13 @@ def _record_events(events: Iterator[Event], run: Run) -> Iterator[Event]:
             yield event
     except Exception as cause:
         if is_main_process():
-            with suppress(RunError):  # the error on its way up is told on the terminal, and in the log
+            with suppress(RunError):  # the exception that propagates is on the terminal and in the log anyway
                 run.append_event(_make_failed_event(run, postmortem.describe_error(cause)))
         raise
 
 
 def _make_failed_event(run: Run, message: str) -> Ended:
+    """Return the event that ends a run after an exception, with its progress so far."""
     history = run.load_history()
     best = history.best_epoch
     return Ended(
@@ -104,20 +160,20 @@ def _make_failed_event(run: Run, message: str) -> Ended:
 
 
 def create_run(config: TrainConfig, runs_dir: str) -> Run:
-    """A new run: the one that whoever started this process has made for it, or one of its own. The processes that
-    torchrun started share one.
+    """Create the run to train, or return the one that the page has created for this process.
 
-    Raises:
-        DataError: there is no such folder, zip or list of pictures.
-        RunError: the folder cannot be written.
+    The processes that torchrun started share one run. If the folder cannot be written, `RunError` propagates.
+
+    Args:
+        config: of the run.
+        runs_dir: folder of all runs.
+
+    Returns:
+        The run.
     """
     adopted_run = take_adopted_run()
     if adopted_run is not None:
         return adopted_run
-    if config.data:
-        from ftlab.data.sources.locate import locate_dataset
-
-        locate_dataset(config.data)  # no run is made for a folder that is not there
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return run_store.create_run(runs_dir, config)
     from ftlab.training.devices import device_setup
@@ -126,16 +182,17 @@ def create_run(config: TrainConfig, runs_dir: str) -> Run:
 
 
 def is_adopting_run() -> bool:
-    """Whether this process was started for a run that is there already."""
+    """Return whether this process was started for an existing run."""
     return launch.RUN_FOLDER_ENV in os.environ
 
 
 def take_adopted_run() -> Run | None:
-    """The run that this process was started for, by the page."""
+    """Return the run that the page has started this process for; None if there is none, or at the second call."""
+    # Removed, so that a process that this one starts does not adopt the run as well.
     path = os.environ.pop(launch.RUN_FOLDER_ENV, None)
     return Run(path) if path else None
 
 
 def is_main_process() -> bool:
-    """Whether this is the first, or only, of the processes of a training: the one that writes and speaks."""
+    """Return whether this is rank 0, the only process of a training that writes files and messages."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -1,1 +1,1 @@
-"""Output of the command line: progress bars and tables."""
+"""Terminal output of the command line: results, progress bars and events."""

@@ -1,5 +1,4 @@
-"""What commands print: results on standard output, a table for people or JSON lines; on standard error how far
-they are."""
+"""Results on standard output, as a table or as JSON lines, and progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -15,12 +14,17 @@ from ftlab.core import messages
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON, seen at once by who reads along."""
+    """Print a value as one line of JSON, flushed at once for programs that read along."""
     print(dumps(value, ensure_ascii=False), flush=True)
 
 
 def print_table(column_names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns as wide as their widest cell; numbers to the right."""
+    """Print a table with columns as wide as their widest cell; columns of integers are aligned to the right.
+
+    Args:
+        column_names: header.
+        rows: cells of any type, as many per row as there are columns.
+    """
     cells = [list(column_names), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(column_names))]
     right_aligned = [all(row[i].replace(",", "").isdigit() for row in cells[1:]) for i in range(len(column_names))]
@@ -34,13 +38,20 @@ def print_table(column_names: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 
 @contextmanager
 def open_progress_bar(key: str) -> Iterator[Any]:
-    """A progress bar on a terminal, as a function (done, total)."""
+    """Open a progress bar on standard error, shown only on a terminal.
+
+    Args:
+        key: key of its title in the message file.
+
+    Yields:
+        A function (done, total) that updates the bar.
+    """
     with tqdm(
         desc=messages.get_text(key), file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
     ) as progress_bar:
 
         def update_bar(done_count: int, total_count: int) -> None:
             progress_bar.total = total_count
-            progress_bar.update(done_count - progress_bar.n)
+            progress_bar.update(done_count - progress_bar.n)  # tqdm takes increments
 
         yield update_bar

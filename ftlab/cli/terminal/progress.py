@@ -1,4 +1,4 @@
-"""Events on a terminal: a progress bar where there is one, a line an epoch everywhere."""
+"""Training events on a terminal: a progress bar if the stream is a terminal, and one line per epoch in any case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Progress, Started
 
 
 def show_events(events: Iterable[Event], stream: TextIO | None = None, *, quiet: bool = False) -> Ended | None:
-    """Tell events as they come, unless quiet; the last one, if it was the end."""
+    """Show events as they arrive.
+
+    Args:
+        events: of a training.
+        stream: to write to; standard error by default.
+        quiet: whether to consume the events without showing them.
+
+    Returns:
+        The last `Ended` event, or None.
+    """
     end_event = None
     with _EventBar(stream or sys.stderr) as bar:
         for event in events:
@@ -25,7 +34,7 @@ def show_events(events: Iterable[Event], stream: TextIO | None = None, *, quiet:
 
 
 def format_event(event: Event) -> str | None:
-    """The sentence of an event; None for those that only move the bar."""
+    """Return the sentence of an event; None for events that only advance the bar."""
     if isinstance(event, LogMessage):
         return messages.get_text(f"log.{event.code}", **event.values)
     if isinstance(event, Started):
@@ -52,42 +61,63 @@ def format_event(event: Event) -> str | None:
 
 
 class _EventBar:
-    """tqdm's bar on a terminal, plain lines in a file."""
+    """Writer of events: a tqdm bar on a terminal, plain lines in a file.
+
+    Attributes:
+        stream: to write to.
+        progress_bar: the open bar, if there is one.
+        total_steps: steps of all epochs, known once the training has started.
+    """
 
     def __init__(self, stream: TextIO) -> None:
+        """Store the stream; the first event with progress opens a bar."""
         self.stream = stream
         self.progress_bar: tqdm[None] | None = None
         self.total_steps = 0
 
     def __enter__(self) -> _EventBar:
+        """Return the writer itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the bar."""
         self._close_bar()
 
     def show_event(self, event: Event) -> None:
+        """Advance the bar and write the sentence of an event, if it has one."""
         if isinstance(event, Started):
             self.total_steps = event.epochs * event.steps_per_epoch
         if isinstance(event, Progress):
             self._update_bar(
-                messages.get_text(f"console.{event.stage}"), event.done, event.total, event.stage == "download"
+                messages.get_text(f"console.{event.stage}"),
+                event.done,
+                event.total,
+                counts_bytes=event.stage == "download",
             )
         elif isinstance(event, Step):
             self._update_bar(messages.get_text("console.training"), event.step, self.total_steps)
         text = format_event(event)
         if text is not None:
-            tqdm.write(text, file=self.stream)
+            tqdm.write(text, file=self.stream)  # erases the bar, and draws it again below the line
             self.stream.flush()
 
-    def _update_bar(self, title: str, done_count: int, total_count: int, counts_bytes: bool = False) -> None:
+    def _update_bar(self, title: str, done_count: int, total_count: int, *, counts_bytes: bool = False) -> None:
+        """Advance the bar; open a new one if title or total have changed.
+
+        Args:
+            title: of the stage.
+            done_count: steps done.
+            total_count: steps in all.
+            counts_bytes: whether the steps are bytes.
+        """
         if not self.stream.isatty():
             return
         if (
             self.progress_bar is None
-            or self.progress_bar.desc != f"{title}: "
+            or self.progress_bar.desc != f"{title}: "  # tqdm appends the colon
             or self.progress_bar.total != total_count
         ):
-            self._close_bar()
+            self._close_bar()  # tqdm cannot change the unit of a bar
             unit_options = {"unit": "B", "unit_scale": True} if counts_bytes else {}
             self.progress_bar = tqdm(
                 total=total_count, desc=title, file=self.stream, leave=False, dynamic_ncols=True, **unit_options
@@ -95,14 +125,17 @@ class _EventBar:
         self.progress_bar.update(done_count - self.progress_bar.n)
 
     def _close_bar(self) -> None:
+        """Close and erase the bar, if there is one."""
         if self.progress_bar is not None:
             self.progress_bar.close()
             self.progress_bar = None
 
 
 def _format_loss(value: float | None) -> str:
+    """Return a loss with three decimals; a dash for None."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def _format_percent(value: float | None) -> str:
+    """Return a fraction as a percentage; a dash for None."""
     return "–" if value is None else f"{value:.1%}"

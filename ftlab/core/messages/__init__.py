@@ -1,4 +1,4 @@
-"""Every sentence a person reads, one TOML file a language, by key.
+"""Messages for users: every sentence by key, one TOML file per language.
 
 `get_text("error.data.missing", folder=x)` looks up table `error`, then the key `data.missing`, and fills in the
 values. Another language is another file with the same keys; a key that it lacks falls back to English.
@@ -14,17 +14,17 @@ from pathlib import Path
 
 _FALLBACK_LANGUAGE = "en"
 _CONTROL_CHARS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
-"""Characters that steer the terminal or the page: controls, line ends, turns of the reading direction, halves."""
+"""Characters that control the terminal or the page: control codes, line ends, reading direction, lone surrogates."""
 
 
 def list_languages() -> list[str]:
-    """Codes of the languages there are, English first."""
+    """Return the codes of the available languages, English first."""
     codes = sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
     return [_FALLBACK_LANGUAGE, *(code for code in codes if code != _FALLBACK_LANGUAGE)]
 
 
 def current_language() -> str:
-    """The language in use: `FTLAB_LANGUAGE` where it names a file of words, else English."""
+    """Return the language in use: `FTLAB_LANGUAGE` if there is a message file for it, else English."""
     requested_language = os.environ.get("FTLAB_LANGUAGE", _FALLBACK_LANGUAGE)
     return (
         requested_language
@@ -35,24 +35,31 @@ def current_language() -> str:
 
 @cache
 def load_messages(language_code: str) -> dict[str, str]:
-    """All sentences of one language, flat: `{"error.data.missing": "…", …}`."""
-    with open(Path(__file__).parent / f"{language_code}.toml", "rb") as file:
+    """Return all sentences of one language as a flat dict: `{"error.data.missing": "…", …}`."""
+    with (Path(__file__).parent / f"{language_code}.toml").open("rb") as file:
         return dict(_flatten_table("", tomllib.load(file)))
 
 
 def get_text(key: str, /, **values: object) -> str:
-    """The sentence of that key with its values filled in.
+    """Return the sentence of a key with its values filled in.
 
-    Raises:
-        KeyError: no language has the key, or a value that the sentence names is missing: a bug.
+    An unknown key, or a missing value that the sentence names, raises `KeyError`: a bug.
+
+    Args:
+        key: table and key, for example `error.data.missing`.
+        **values: for the placeholders of the sentence.
+
+    Returns:
+        The sentence in the current language, else in English.
     """
     sentences = load_messages(current_language())
     sentence = sentences[key] if key in sentences else load_messages(_FALLBACK_LANGUAGE)[key]
+    # A sentence without values may contain braces of its own (templates for the page's script).
     return sentence.format(**values) if values else sentence
 
 
 def format_percent(fraction: float) -> str:
-    """A fraction in [0, 1] for people: never 0 % or 100 % where it is not."""
+    """Return a fraction in [0, 1] as a percentage; 0 % and 100 % are written only for exactly 0 and 1."""
     if 0 < fraction < 0.001:
         return "< 0.1 %"
     if 0.999 < fraction < 1:
@@ -61,19 +68,23 @@ def format_percent(fraction: float) -> str:
 
 
 def format_bytes(byte_count: int) -> str:
-    """Bytes for people, in powers of ten: 17.3 MB, 1.2 GB."""
+    """Return a number of bytes as text, in powers of ten: 17.3 MB, 1.2 GB."""
     return f"{byte_count / 1e6:,.1f} MB" if byte_count < 1e9 else f"{byte_count / 1e9:,.1f} GB"
 
 
 def escape_control_chars(value: object) -> str:
-    """A name or a message as text that stays in its line and in its place: what would steer the terminal, end the
-    line or turn the reading direction is written out (a newline as \\x0a)."""
+    r"""Return a value as text of one line that cannot affect its surroundings.
+
+    Characters that control the terminal, end the line or change the reading direction are written out (a newline as
+    \x0a).
+    """
     return _CONTROL_CHARS.sub(
         lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", str(value)
     )
 
 
 def _flatten_table(prefix: str, node: dict[str, object]) -> list[tuple[str, str]]:
+    """Return (dotted key, sentence) of all entries of a nested TOML table."""
     rows: list[tuple[str, str]] = []
     for name, value in node.items():
         key = f"{prefix}.{name}" if prefix else name

@@ -1,1 +1,1 @@
-"""A data set: its classes, splits and problems, from a scan of its files."""
+"""Image classification data sets: classes, splits and problems, found by scanning files."""

@@ -1,7 +1,8 @@
-"""Names of classes for people, in their language: from `labels.csv` beside the pictures or in a run, or shipped.
+"""Display names of classes in the user's language: from `labels.csv` with the images or in a run, or shipped.
 
-`labels.csv` has a column `class` (the folder's name) and one a language, by its code: class,en,zh. What it does not
-name keeps its own name. It is shown, never used: files, tables and predictions for programs have the classes' own.
+`labels.csv` has a column `class` (the folder's name) and one per language code: class,en,zh. Classes that it does not
+name keep their own name. Display names are only shown: files, tables and predictions for programs contain the
+classes' own names.
 """
 
 from __future__ import annotations
@@ -22,16 +23,26 @@ from ftlab.data.sources.listing import DatasetProblem
 LABELS_FILE_NAME = "labels.csv"
 _CLASS_COLUMN = "class"
 _MAX_FILE_BYTES = 4 << 20
-"""Bytes that a list of names may have."""
+"""Size in bytes above which a file of names is refused."""
 _SHIPPED_FOLDER = Path(__file__).with_suffix("")
+"""Folder of the names that ftlab ships: that of this module's name, `class_names/`."""
 
 DisplayNames = Mapping[str, Mapping[str, str]]
-"""Class -> code of a language -> name."""
+"""Display name by class and language code: `{"ants": {"en": "Ants", "zh": "蚂蚁"}}`."""
 
 
 def find_display_names(folder: Path, classes: Sequence[str]) -> DisplayNames:
-    """The names for the classes of a folder of pictures: of `labels.csv` in it or beside it; else, where ftlab ships
-    names for every one of the classes, those. A list that cannot be read gives none: `find_label_problems` says so."""
+    """Return the display names for the classes of a folder of images.
+
+    A file that cannot be read gives no names here; `find_label_problems` reports it.
+
+    Args:
+        folder: root of the data set; `labels.csv` is in it or in its parent.
+        classes: names of all classes.
+
+    Returns:
+        The names of `labels.csv`, else shipped names where they cover every class, else none.
+    """
     for file in _find_labels_files(folder):
         try:
             return read_display_names(file)
@@ -41,10 +52,16 @@ def find_display_names(folder: Path, classes: Sequence[str]) -> DisplayNames:
 
 
 def read_display_names(file: Path) -> DisplayNames:
-    """The names in a list.
+    """Return the display names in a file.
+
+    Args:
+        file: a CSV file with a column `class` and one per language code.
+
+    Returns:
+        Display names by class, in Unicode normal form C.
 
     Raises:
-        DataError: it cannot be read, or has no column `class` and one of a language.
+        DataError: the file cannot be read, or has no column `class` or none of a language.
     """
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
@@ -57,6 +74,7 @@ def read_display_names(file: Path) -> DisplayNames:
     except csv.Error as cause:
         raise DataError("names.unreadable", file=file, cause=cause) from cause
     columns = set(rows[0]) if rows else set()
+    # A longer header is no language code (BCP 47 with a region has five or six letters, with a script seven or eight).
     languages = {str(column) for column in columns if column and column != _CLASS_COLUMN and len(column) <= 8}
     if _CLASS_COLUMN not in columns or not languages:
         raise DataError("names.columns", file=file)
@@ -70,7 +88,7 @@ def read_display_names(file: Path) -> DisplayNames:
 
 
 def find_label_problems(folder: Path) -> list[DatasetProblem]:
-    """A list of names beside the pictures that cannot be read."""
+    """Return a problem for a `labels.csv` of a folder that cannot be read."""
     problems = []
     for file in _find_labels_files(folder):
         try:
@@ -85,9 +103,9 @@ def find_label_problems(folder: Path) -> list[DatasetProblem]:
 
 
 def get_display_name(name: str, names: DisplayNames) -> str:
-    """What a person reads for a class: its name in the language of the page, else in English, else its own.
+    """Return the display name of a class: in the current language, else in English, else the class's own name.
 
-    `FTLAB_LANGUAGE` counts here also where ftlab's own sentences are not in that language yet.
+    `FTLAB_LANGUAGE` is respected here even for languages that ftlab's own messages are not translated to.
     """
     translations = names.get(_normalize_name(name), {})
     language = os.environ.get("FTLAB_LANGUAGE") or messages.current_language()
@@ -95,16 +113,19 @@ def get_display_name(name: str, names: DisplayNames) -> str:
 
 
 def select_display_names(names: DisplayNames, classes: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The names of some classes, as plain JSON: for what travels with the weights."""
+    """Return the display names of some classes as plain JSON, to be stored with the weights."""
     return {name: dict(names[_normalize_name(name)]) for name in classes if _normalize_name(name) in names}
 
 
 def _find_labels_files(folder: Path) -> list[Path]:
-    """The list in the folder, or beside it. Others may have the same name: ours has a column `class`, and is no list
-    of pictures."""
+    """Return the `labels.csv` of a folder or of its parent, as a list of at most one file.
+
+    Other tools use the same file name: a file of display names has a column `class` and is not a manifest of images.
+    """
     for file in (folder / LABELS_FILE_NAME, folder.parent / LABELS_FILE_NAME):
         try:
-            with open(file, "rb") as stream:
+            with file.open("rb") as stream:
+                # The header is enough, and a binary file may have no newline in its first gigabyte.
                 columns = stream.readline(1000).decode("ascii", "replace").strip().split(",")
         except OSError:  # there is none
             continue
@@ -115,8 +136,10 @@ def _find_labels_files(folder: Path) -> list[Path]:
 
 @cache
 def _load_shipped_names() -> tuple[DisplayNames, ...]:
+    """Return the display names of each shipped file."""
     return tuple(read_display_names(file) for file in sorted(_SHIPPED_FOLDER.glob("*.csv")))
 
 
 def _normalize_name(name: str) -> str:
+    """Return a name in Unicode normal form C, as the names of classes are (macOS decomposes accents)."""
     return unicodedata.normalize("NFC", name)

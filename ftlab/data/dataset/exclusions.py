@@ -1,7 +1,7 @@
-"""Pictures that a person leaves out of a data set, without touching it: a list of paths, and what is then left.
+"""Exclusion lists: images that the user leaves out of a data set without changing its files.
 
-The page keeps each list in `FTLAB_HOME/exclusions` under the hash of what stands in it. So a list never changes: the
-command that names it trains on the same pictures for ever, and nobody changes what another one left out. No torch.
+The page keeps each list in `FTLAB_HOME/exclusions` under the hash of its content. So a list never changes: the
+command that names it always trains on the same images, and no user changes what another one left out. No torch.
 """
 
 from __future__ import annotations
@@ -21,17 +21,24 @@ from ftlab.data.dataset.split import SPLITS
 from ftlab.data.sources.listing import natural_key
 
 MAX_LIST_BYTES = 8_000_000
-"""Bytes of a list."""
+"""Size of a list in bytes above which it is refused: some 100,000 paths."""
 _MAX_SAVED_LISTS = 5000
-"""Lists that are kept, those of most recent use."""
+"""Number of lists that are kept, the most recently used ones."""
 _LIST_NAME_PATTERN = re.compile(r"[0-9a-f]{32}")
+"""Names of lists come back from the browser: a pattern without separators keeps them inside the folder."""
 
 
 def read_exclusions(file: Path | str) -> tuple[str, ...]:
-    """The paths in a list, one a line, relative to the folder of pictures; of no list ("") none.
+    """Return the paths in an exclusion list.
+
+    Args:
+        file: text file with one path per line, relative to the root of the data set; "" stands for no list.
+
+    Returns:
+        The paths, each once, in the order of the file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read or is too large.
     """
     if not str(file):
         return ()
@@ -39,22 +46,31 @@ def read_exclusions(file: Path | str) -> tuple[str, ...]:
     try:
         if path.stat().st_size > MAX_LIST_BYTES:
             raise DataError("exclude.large", file=path, limit=MAX_LIST_BYTES // 1_000_000)
+        # Not `splitlines`: names of files may contain other line separators, such as U+2028.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as cause:
         raise DataError("exclude.unreadable", file=path, cause=getattr(cause, "strerror", "") or cause) from cause
+    # Only on Windows: on POSIX a backslash is a legal character in a name.
     paths = (line.replace("\\", "/") if os.name == "nt" else line for line in lines)
     return tuple(dict.fromkeys(path for path in paths if path.strip()))
 
 
 def save_exclusions(paths: Iterable[str]) -> str:
-    """Keep a list; the name by which `find_exclusion_list` gives its file. No paths, no list: "".
+    """Save a list of paths and return its name.
+
+    Args:
+        paths: relative to the root of the data set.
+
+    Returns:
+        The name by which `find_exclusion_list` finds the file; "" if there are no paths.
 
     Raises:
-        DataError: it is too long, or cannot be written.
+        DataError: the list is too long, or cannot be written.
     """
     content = "".join(f"{path}\n" for path in sorted(set(paths), key=natural_key)).encode("utf-8")
     if not content:
         return ""
+    # Sorted content and a hash of it: the same exclusions are the same list, whoever made them.
     name = hashlib.sha256(content).hexdigest()[:32]
     file = _exclusions_folder() / f"{name}.txt"
     if len(content) > MAX_LIST_BYTES:
@@ -73,17 +89,28 @@ def save_exclusions(paths: Iterable[str]) -> str:
 
 
 def find_exclusion_list(name: str) -> Path | None:
-    """The file of a list that was kept, None where there is none (any more)."""
+    """Return the file of a saved list, or None if it does not exist (any more)."""
     file = _exclusions_folder() / f"{name}.txt"
     if not _LIST_NAME_PATTERN.fullmatch(name) or not file.is_file():
         return None
-    with suppress(OSError):  # another person's, or on a full disk: it is only the time of its last use
+    # The modification time is that of the last use, by which `save_exclusions` decides what to delete. It may fail
+    # without harm: the file may be another user's, the disk full.
+    with suppress(OSError):
         os.utime(file)
     return file
 
 
 def exclude_images(catalog: Catalog, paths: Iterable[str]) -> Catalog:
-    """The catalogue that a scan would give that leaves these paths out, but for the dealing: see `deal_again`.
+    """Return the catalog without some images, as a scan that excludes them gives it before the random split.
+
+    `scan.resplit` of the result gives what that scan gives.
+
+    Args:
+        catalog: result of a scan.
+        paths: relative to the root; paths that are not in the catalog are ignored.
+
+    Returns:
+        The catalog with the classes that still have images, labels renumbered.
 
     Raises:
         DataError: fewer than two classes are left to train on.
@@ -92,6 +119,7 @@ def exclude_images(catalog: Catalog, paths: Iterable[str]) -> Catalog:
     remaining_items = {
         split: [item for item in catalog.splits[split] if item.path not in excluded_paths] for split in SPLITS
     }
+    # Images of a random split may be drawn for training again, so they count as training images.
     trained_labels = {
         item.label for split in SPLITS if split in ("train", *catalog.random_splits) for item in remaining_items[split]
     }
@@ -116,4 +144,5 @@ def exclude_images(catalog: Catalog, paths: Iterable[str]) -> Catalog:
 
 
 def _exclusions_folder() -> Path:
+    """Return the folder of the saved lists."""
     return user_dirs.get_ftlab_home() / "exclusions"

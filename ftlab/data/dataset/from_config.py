@@ -1,45 +1,101 @@
-"""The pictures that a configuration names, looked through and dealt as it says. No torch."""
+"""Resolve the data set that a configuration names: locate its source, read its exclusions, scan it. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError, DataError
 from ftlab.data.dataset import exclusions
-from ftlab.data.dataset.catalog import Catalog, scan
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.dataset.scan import scan
+from ftlab.data.sources.locate import DatasetLocation, locate_dataset
+
+ResolveProgress = Callable[[int, int], None]
+"""Called with the number of files done (unpacked, drawn or verified) and the number of all files."""
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """What was resolved of a configuration's data before its run was created; `resolve_dataset` resolves the rest.
+
+    Attributes:
+        location: where the folder, archive or manifest is; None for a sample set, or where nobody has looked yet.
+        sample_folder: folder of the images of the sample set, once it is drawn.
+        excluded_paths: content of the exclusion list; None where it was not read yet.
+    """
+
+    location: DatasetLocation | None = None
+    sample_folder: Path | None = None
+    excluded_paths: tuple[str, ...] | None = None
+
+
+def locate_source(
+    config: TrainConfig, progress: ResolveProgress | None = None, *, run_exists: bool = False
+) -> DatasetSource:
+    """Locate the data of a configuration before its run is created, so that no run is created for missing data.
+
+    An exclusion list, folder, archive or manifest that cannot be read raises a `DataError`, in this order.
+
+    Args:
+        config: has `data` or `sample`.
+        progress: called while an archive is unpacked or a sample set is drawn.
+        run_exists: the run was created already, by the page. Only draw a sample set then, and leave errors of the
+            folder and the exclusion list to `resolve_dataset`: the training records them in the run.
+
+    Returns:
+        What `resolve_dataset` need not resolve again.
+    """
+    excluded_paths = None if run_exists else exclusions.read_exclusions(config.exclude)
+    if config.sample:
+        return DatasetSource(sample_folder=_draw_sample_set(config.sample, progress), excluded_paths=excluded_paths)
+    location = None if run_exists else locate_dataset(config.data, progress)
+    return DatasetSource(location=location, excluded_paths=excluded_paths)
 
 
 def resolve_dataset(
-    config: TrainConfig, progress: Callable[[int, int], None] | None = None, check: bool = True
+    config: TrainConfig,
+    progress: ResolveProgress | None = None,
+    *,
+    source: DatasetSource | None = None,
+    check: bool = True,
 ) -> Catalog:
-    """A scan of the folder or the sample set.
+    """Scan the folder, archive, manifest or sample set that a configuration names, split as it says.
+
+    A source or an exclusion list that cannot be used raises a `DataError`.
 
     Args:
-        config: says what, how it is dealt and what is left out.
-        progress: told of files checked and files in all.
-        check: as for `scan`.
+        config: names the data, the split and the exclusion list.
+        progress: called with the number of files done and of all files.
+        source: result of `locate_source` for the same configuration; what it holds is not looked up again.
+        check: verify that the images can be decoded, as for `scan`.
+
+    Returns:
+        The catalog; its validation split is not empty.
 
     Raises:
         ConfigError: neither a folder nor a sample set is named.
-        DataError: the folder or the list of what is left out cannot be used, or nothing is left to validate on.
+        DataError: no image is left to validate on.
     """
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
-    folder = _ensure_sample_set(config.sample) if config.sample else config.data
+    source = source or DatasetSource()
+    folder = str(source.sample_folder or _draw_sample_set(config.sample)) if config.sample else config.data
+    excluded_paths = source.excluded_paths
+    if excluded_paths is None:
+        excluded_paths = exclusions.read_exclusions(config.exclude)
     catalog = scan(
-        folder,
-        **config.split_settings,
-        exclude=exclusions.read_exclusions(config.exclude),
-        check=check,
-        progress=progress,
+        source.location or folder, **config.split_settings, exclude=excluded_paths, check=check, progress=progress
     )
     if not catalog.splits["val"]:
         raise DataError("data.too_few", folder=folder)
     return catalog
 
 
-def _ensure_sample_set(sample: str) -> str:
-    from ftlab.data.samples import sample_sets  # what draws takes a while to load, and few trainings need it
+def _draw_sample_set(sample: str, progress: ResolveProgress | None = None) -> Path:
+    """Return the folder of a sample set, drawn if it does not exist yet."""
+    from ftlab.data.samples import sample_sets  # slow to import (OpenCV), and few trainings need it
 
-    return str(sample_sets.ensure_sample_set(sample))
+    return sample_sets.ensure_sample_set(sample, progress=progress)

@@ -1,4 +1,4 @@
-"""How the pictures of a folder are sorted into classes and splits: by folders, or by a list. No torch."""
+"""Detect how the images of a folder are sorted into classes and splits: by folders or by a manifest. No torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from ftlab.core.errors import DataError
 from ftlab.data.dataset import manifest
@@ -24,15 +25,15 @@ from ftlab.data.sources.locate import DatasetLocation
 
 @dataclass
 class DatasetLayout:
-    """What was found, before any picture is looked into.
+    """Classes and splits of a data set as listed, before any image file is opened.
 
     Attributes:
-        name: `split`, `train_test` or `flat` for folders; `list_split`, `list_train_test` or `list` for a list.
-        split_folders: the folder that holds the class folders of each split; for a list its name.
-        images_by_split: pictures by split and class, empty classes too.
-        class_locations: by split and class, the folder that holds the class, as a problem names it.
-        line_numbers: line of each picture of a list.
-        problems: what is in the way.
+        name: `split`, `train_test` or `flat` for folders; `list_split`, `list_train_test` or `list` for a manifest.
+        split_folders: folder that contains the class folders of each split; for a manifest, its file name.
+        images_by_split: images by split and class, empty classes too.
+        class_locations: by split and class, the folder of the class, as a problem names it.
+        line_numbers: line of each image of a manifest, from 1.
+        problems: files, folders and lines that are skipped or suspicious.
     """
 
     name: str
@@ -44,22 +45,21 @@ class DatasetLayout:
 
     @property
     def from_manifest(self) -> bool:
-        """Whether a list says what is what."""
+        """Whether a manifest defines the classes and splits."""
         return self.name.startswith("list")
 
 
 def detect_layout(location: DatasetLocation) -> tuple[Path, DatasetLayout]:
-    """The folder that paths are relative to, and how the pictures below it are sorted.
+    """Return the folder that paths are relative to, and the layout of the images below it.
 
-    Class folders win over a list that lies beside them; where there are none, a lone list says what is what.
-
-    Raises:
-        DataError: a list was asked for and cannot be used.
+    Class folders take precedence over a manifest in the same folder; where there are none, a single manifest defines
+    the layout. A manifest that was named by the user and cannot be used raises a `DataError`.
     """
     if location.manifest_file:
         return location.manifest_file.parent, _layout_from_manifest(location.manifest_file)
     layout = _layout_from_folders(location.folder)
     manifest_files = [file for file in location.manifest_files if manifest.is_manifest(file)]
+    # More than one: a single folder of images next to a manifest is usually where the manifest's images are.
     has_class_folders = sum(map(bool, layout.images_by_split["train"].values())) > 1
     if len(manifest_files) == 1 and not has_class_folders:
         return manifest_files[0].parent, _layout_from_manifest(manifest_files[0])
@@ -70,6 +70,11 @@ def detect_layout(location: DatasetLocation) -> tuple[Path, DatasetLayout]:
 
 
 def _layout_from_manifest(file: Path) -> DatasetLayout:
+    """Return the layout that a manifest describes.
+
+    Rows without a split are split at random where the manifest names no other split than `train`, else they are
+    reported and left out.
+    """
     listed_images = manifest.read_manifest(file)
     splits = set(listed_images.images_by_split) - {""}
     if splits <= {"train"}:
@@ -94,16 +99,19 @@ def _layout_from_manifest(file: Path) -> DatasetLayout:
 
 
 def _merge_class_names(parts: list[ImagesByClass]) -> list[str]:
+    """Return the class names of all parts, each once, in the order of their first appearance."""
     return list(dict.fromkeys(name for part in parts for name in part))
 
 
 def _layout_from_folders(root: Path) -> DatasetLayout:
+    """Return the layout of split folders or, without `train/` and another split, of plain class folders."""
     listing = list_folder(root, "")
     split_folders = {
         split: min(matches, key=_alias_rank_key(aliases))
         for split, aliases in SPLIT_ALIASES.items()
         if (matches := [folder_name for folder_name in listing.folders if folder_name.casefold() in aliases])
     }
+    # `train/` alone has nothing to validate on, so it is taken for a class of that name.
     if "train" not in split_folders or len(split_folders) == 1:
         layout = DatasetLayout("flat", {"train": ""})
     else:
@@ -111,6 +119,7 @@ def _layout_from_folders(root: Path) -> DatasetLayout:
         layout.problems += listing.problems
         layout.problems += _find_loose_images(listing)
         for name in listing.folders:
+            # A class folder next to `train/` is most likely misplaced; without this message nobody would miss it.
             if name not in split_folders.values() and list_recursively(root, name).images:
                 layout.problems.append(DatasetProblem(name, "beside", {"train": split_folders["train"]}))
     for split, path in layout.split_folders.items():
@@ -120,13 +129,21 @@ def _layout_from_folders(root: Path) -> DatasetLayout:
 
 
 def _alias_rank_key(aliases: tuple[str, ...]) -> Callable[[str], int]:
+    """Return a sorting key for folder names: the position of the name in `aliases`, regardless of case."""
     return lambda folder_name: aliases.index(folder_name.casefold())
 
 
 def _add_class_folders(root: Path, split: str, path: str, layout: DatasetLayout) -> None:
-    """The pictures below the class folders of one folder, empty ones too.
+    """Add the class folders of a split to the layout, with all images below them, empty classes too.
 
-    A class goes by its name with accents composed, so that `train/` from Linux and `val/` from a Mac's zip agree.
+    A class is named in Unicode normal form C (composed accents), so that `train/` from Linux and `val/` from a Mac's
+    zip agree.
+
+    Args:
+        root: folder that paths are relative to.
+        split: name of the split.
+        path: POSIX path of the folder that contains the class folders.
+        layout: changed in place.
     """
     listing = list_folder(root, path)
     layout.problems += listing.problems
@@ -134,6 +151,7 @@ def _add_class_folders(root: Path, split: str, path: str, layout: DatasetLayout)
     normalized_names = [unicodedata.normalize("NFC", name) for name in listing.folders]
     images_by_class = layout.images_by_split[split] = {}
     for folder_name, name in zip(listing.folders, normalized_names, strict=True):
+        # Two folders whose names differ in their Unicode form only keep their own names: they must not be merged.
         if normalized_names.count(name) > 1 or folder_name in layout.images_by_split["train"]:
             name = folder_name
         folder = list_recursively(root, join_path(path, folder_name))
@@ -143,12 +161,13 @@ def _add_class_folders(root: Path, split: str, path: str, layout: DatasetLayout)
 
 
 def _find_loose_images(listing: FolderListing) -> list[DatasetProblem]:
+    """Return a problem for images that are in no class folder, if there are any."""
     count = len(listing.images)
     return [DatasetProblem(listing.path or ".", "loose", {"count": count})] if count else []
 
 
 def _find_similar_names(layout: DatasetLayout) -> list[DatasetProblem]:
-    """Classes whose names some systems take for one, and people too."""
+    """Return a problem for each class whose name differs from another one in case or Unicode form only."""
     first_names: dict[str, str] = {}
     problems: dict[str, DatasetProblem] = {}
     for (_, name), location in sorted(
@@ -161,11 +180,19 @@ def _find_similar_names(layout: DatasetLayout) -> list[DatasetProblem]:
 
 
 def find_trainable_classes(root: Path, layout: DatasetLayout) -> tuple[str, ...]:
-    """The classes that can be learnt: those with a picture to train on. What is amiss with the others is added to
-    the layout's problems.
+    """Return the classes that can be learned: those with at least one training image.
+
+    Problems of the other classes are added to the layout.
+
+    Args:
+        root: folder that paths are relative to.
+        layout: its images; its problems are extended in place.
+
+    Returns:
+        Class names in natural order, at least two.
 
     Raises:
-        DataError: there are no two such classes, or none of them has a picture in a validation part that is there.
+        DataError: there are fewer than two such classes, or a validation split without an image of any of them.
     """
     split_folders, images_by_split, problems = layout.split_folders, layout.images_by_split, layout.problems
     classes = tuple(sorted((name for name, images in images_by_split["train"].items() if images), key=natural_key))
@@ -178,41 +205,78 @@ def find_trainable_classes(root: Path, layout: DatasetLayout) -> tuple[str, ...]
         )
     if "val" in split_folders and not any(images_by_split["val"].get(name) for name in classes):
         raise DataError(f"data.{prefix}no_val", folder=root / split_folders["val"])
-    for split, images_by_class in images_by_split.items():
+    problems += _find_class_problems(layout, classes)
+    if "val" in split_folders:
+        problems += _find_unvalidated_classes(layout, classes)
+    return classes
+
+
+def _find_class_problems(layout: DatasetLayout, classes: tuple[str, ...]) -> list[DatasetProblem]:
+    """Find the classes of all splits that cannot be learned, have no images, or a single training image.
+
+    Args:
+        layout: images by split and class.
+        classes: the classes that can be learned.
+
+    Returns:
+        A problem for each, by split.
+    """
+    problems: list[DatasetProblem] = []
+    for split, images_by_class in layout.images_by_split.items():
         for name, images in images_by_class.items():
             location = layout.class_locations[split, name]
             if images and name not in classes:
-                problems.append(DatasetProblem(location, "not_in_train", {"train": split_folders["train"]}))
+                problems.append(DatasetProblem(location, "not_in_train", {"train": layout.split_folders["train"]}))
+            # `_find_unvalidated_classes` reports a class without validation images, also if it has no folder there.
             elif not images and not (split == "val" and name in classes):
                 problems.append(DatasetProblem(location, "empty_class"))
             elif split == "train" and len(images) == 1:
                 problems.append(DatasetProblem(location, "few"))
-    if "val" in split_folders:
-        unvalidated_classes = (name for name in classes if not images_by_split["val"].get(name))
-        locations = (
-            layout.class_locations.get(("val", name)) or _expected_val_location(layout, name)
-            for name in unvalidated_classes
-        )
-        problems += [DatasetProblem(location, "not_in_val") for location in locations]
-    return classes
+    return problems
+
+
+def _find_unvalidated_classes(layout: DatasetLayout, classes: tuple[str, ...]) -> list[DatasetProblem]:
+    """Find the classes that can be learned but have no validation images.
+
+    Args:
+        layout: images by split and class, with a validation split.
+        classes: the classes that can be learned.
+
+    Returns:
+        A problem for each, in the order of `classes`.
+    """
+    unvalidated_classes = (name for name in classes if not layout.images_by_split["val"].get(name))
+    locations = (
+        layout.class_locations.get(("val", name)) or _expected_val_location(layout, name)
+        for name in unvalidated_classes
+    )
+    return [DatasetProblem(location, "not_in_val") for location in locations]
 
 
 def _expected_val_location(layout: DatasetLayout, name: str) -> str:
-    """Where a class that has no place in validation would have it."""
+    """Return where the validation images of a class would be that has none."""
     return (
         layout.class_locations["train", name] if layout.from_manifest else join_path(layout.split_folders["val"], name)
     )
 
 
-def no_images_error(root: Path, layout: DatasetLayout) -> DataError:
-    """Why there is no picture to use, by what is most likely in the way."""
+def raise_no_images(root: Path, layout: DatasetLayout) -> NoReturn:
+    """Raise the error that names the most likely reason why a data set has no usable image.
+
+    Args:
+        root: folder that paths are relative to.
+        layout: its problems give the reason.
+
+    Raises:
+        DataError: always.
+    """
     problems = layout.problems
     source_path = root / layout.split_folders["train"] if layout.from_manifest else root
     loose_problem = next((problem for problem in problems if problem.code == "loose"), None)
     if loose_problem:
-        return DataError("data.loose", folder=root / loose_problem.file, count=loose_problem.values["count"])
+        raise DataError("data.loose", folder=root / loose_problem.file, count=loose_problem.values["count"])
     if problems:
         first_problem = min(problems, key=lambda problem: natural_key(problem.file))
         values = {"file": first_problem.location, "problem": first_problem.problem, "remedy": first_problem.remedy}
-        return DataError("data.all_bad", folder=source_path, count=len(problems), **values)
-    return DataError("data.list_no_pictures" if layout.from_manifest else "data.no_pictures", folder=source_path)
+        raise DataError("data.all_bad", folder=source_path, count=len(problems), **values)
+    raise DataError("data.list_no_pictures" if layout.from_manifest else "data.no_pictures", folder=source_path)

@@ -1,4 +1,4 @@
-"""Which of many files can be decoded: every one tried, cheaply, in threads. No torch."""
+"""Verify in threads, cheaply, that each of many image files can be decoded. No torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ftlab.data.images import decode
 from ftlab.data.sources.listing import DatasetProblem, ImagesByClass
 
 _FILES_PER_BATCH = 2048
-"""Files at a time, so that a large folder does not become a large queue."""
+"""Files that are queued at a time, so that a large folder does not become a large queue."""
 VerifyProgress = Callable[[int, int], None]
-"""Told how many are done, and how many there are."""
+"""Called with the number of files done and the number of all files."""
 
 
 def verify_images(
@@ -26,19 +26,20 @@ def verify_images(
     progress: VerifyProgress | None = None,
     cache: VerifiedCache | None = None,
 ) -> tuple[list[tuple[int, int]], list[DatasetProblem]]:
-    """Take the pictures out of `images_by_split` that cannot be decoded.
+    """Remove the images that cannot be decoded from `images_by_split`.
 
     Args:
-        root: what the paths in `images_by_split` are relative to.
-        images_by_split: pictures by split; changed in place.
-        workers: threads; None: one a core, at most 8.
-        progress: called in this thread after each file. What it raises ends the work soon, and is raised.
-        cache: what need not be tried, and where the others are put.
+        root: folder that the paths in `images_by_split` are relative to.
+        images_by_split: images by split; changed in place.
+        workers: number of threads; None: one per core, at most 8.
+        progress: called in this thread after each file. An exception of it ends the work soon and is passed on.
+        cache: images verified before, which are not decoded again; newly verified images are added.
 
     Returns:
-        Width and height of each that stays, and what is wrong with each that goes, both in the order of `images_by_split`.
+        Width and height in pixels of each image that stays, and a problem for each that is removed, both in the order
+        of `images_by_split`.
     """
-    base_folder = os.path.abspath(root)
+    base_folder = os.path.abspath(root)  # noqa: PTH100 - `Path.resolve` would follow links; the keys are of plain paths
     image_refs = [
         (images, path)
         for images_by_class in images_by_split.values()
@@ -47,6 +48,7 @@ def verify_images(
     ]
     sizes: list[tuple[int, int]] = []
     problems: list[DatasetProblem] = []
+    # Threads suffice: Pillow's decoders release the GIL.
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), "check") as pool:
         for start in range(0, len(image_refs), _FILES_PER_BATCH):
             batch = image_refs[start : start + _FILES_PER_BATCH]
@@ -65,8 +67,20 @@ def verify_images(
 def _iter_results(
     base_folder: str, paths: Sequence[str], pool: ThreadPoolExecutor, cache: VerifiedCache | None
 ) -> Generator[tuple[int, int] | DatasetProblem, None, None]:
-    """What comes of each file. At the end, whenever that is, the rest is not tried, and what was is kept."""
-    files = [os.path.join(base_folder, path) for path in paths]
+    """Yield the size or the problem of each file.
+
+    However the generator ends, files still waiting are not decoded, and what was verified is cached.
+
+    Args:
+        base_folder: absolute folder.
+        paths: POSIX paths relative to it.
+        pool: threads that decode.
+        cache: images verified before.
+
+    Yields:
+        Width and height in pixels, or a problem, in the order of `paths`.
+    """
+    files = [os.path.join(base_folder, path) for path in paths]  # noqa: PTH118 - several times as fast as `Path`
     keys = cache.compute_keys(files) if cache else [None] * len(files)
     sizes = cache.get(keys) if cache else [None] * len(files)
     futures = {
@@ -87,7 +101,7 @@ def _iter_results(
 
 
 def _verify_file(path: str, file: str) -> tuple[int, int] | DatasetProblem:
-    """What comes of a file; `path` as it is called in the folder."""
+    """Return the size of an image file, or the problem with it, which names `path`, its path in the data set."""
     try:
         return decode.verify_image(file)
     except ImageError as error:

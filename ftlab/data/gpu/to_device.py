@@ -1,7 +1,7 @@
-"""Pictures on their way to the device: on a card, the next batch crosses while this one is computed with.
+"""Transfer of batches to the device: to a GPU, the next batch is copied while the current one is computed with.
 
-A copy from pinned memory on a stream of its own waits for nothing and holds up nothing; the stream of the computations
-waits for it only where it needs the pixels.
+A copy from pinned memory on a stream of its own neither waits nor blocks; the compute stream waits for it only where it
+needs the pixels.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 cuda_lock = threading.Lock()
-"""Held by a thread that asks CUDA for something beside the training's own, and by that one while it records what it
-asks for: CUDA breaks off a record into which somebody else comes."""
+"""Held by a thread that calls CUDA outside the training loop, and by the loop while it captures a CUDA graph: a call
+from another thread aborts the capture.
+"""
 
 
 class HasPixels(Protocol):
@@ -24,14 +25,14 @@ class HasPixels(Protocol):
 
     @property
     def pixels(self) -> Tensor:
-        """Of its pictures, uint8."""
+        """Pixels of its images, uint8."""
 
 
 B = TypeVar("B", bound=HasPixels)
 WaitForCopy = Callable[[], Tensor]
-"""Called where the pixels are needed: they, on the device."""
+"""Returns the copied pixels on the device; called where they are needed."""
 StartCopy = Callable[[Tensor], WaitForCopy]
-"""Begins to copy pixels."""
+"""Starts to copy pixels to a device."""
 
 
 def prefetch_to_device(
@@ -41,13 +42,13 @@ def prefetch_to_device(
     start_copy: StartCopy | None = None,
     prefetch_batches: int | None = None,
 ) -> Iterator[tuple[B, Tensor]]:
-    """Batches, and their pixels on the device.
+    """Yield batches with their pixels on the device.
 
     Args:
-        batches: in pinned memory for a CUDA device, see `needs_pinned_memory`.
-        device: where they go.
-        start_copy: how they go there; the device's own way if it is left out.
-        prefetch_batches: how many are sent before one is used: 1 to a CUDA device, else 0, if it is left out.
+        batches: batches, in pinned memory for a CUDA device, see `needs_pinned_memory`.
+        device: target of the copies.
+        start_copy: starts a copy; by default in the way that suits the device.
+        prefetch_batches: copies to start before a batch is used; by default 1 for a CUDA device, else 0.
     """
     start_copy = start_copy or (
         _CopyStream(device).start_copy if needs_pinned_memory(device) else lambda pixels: lambda: pixels.to(device)
@@ -64,22 +65,39 @@ def prefetch_to_device(
 
 
 def needs_pinned_memory(device: torch.device) -> bool:
-    """Whether what goes to a device should lie in pinned memory: a copy from there need not be waited for."""
+    """Return whether tensors should be pinned before a copy to the device: such a copy need not be waited for."""
     return device.type == "cuda"
 
 
 def to_device_async(values: Tensor, device: torch.device) -> Tensor:
-    """Labels and the like on the device, without waiting for what it computes."""
+    """Copy a small tensor, such as labels, to the device without waiting for its computations.
+
+    Args:
+        values: tensor on the CPU.
+        device: target of the copy.
+
+    Returns:
+        The tensor on the device.
+    """
     return (values.pin_memory() if needs_pinned_memory(device) else values).to(device, non_blocking=True)
 
 
 class _CopyStream:
-    """A stream for copies only."""
+    """A CUDA stream for copies only."""
 
     def __init__(self, device: torch.device) -> None:
+        """Create the stream on a CUDA device."""
         self.device, self.stream = device, torch.cuda.Stream(device)
 
     def start_copy(self, pixels: Tensor) -> WaitForCopy:
+        """Start a copy on the stream; the returned function makes the current stream wait for it.
+
+        Args:
+            pixels: tensor in pinned memory.
+
+        Returns:
+            A function that returns the pixels on the device.
+        """
         with torch.cuda.stream(self.stream):
             device_pixels = pixels.to(self.device, non_blocking=True)
             copy_event = self.stream.record_event()
@@ -87,9 +105,8 @@ class _CopyStream:
         def wait_for_copy() -> Tensor:
             compute_stream = torch.cuda.current_stream(self.device)
             compute_stream.wait_event(copy_event)
-            device_pixels.record_stream(
-                compute_stream
-            )  # else its memory is the copies' again as soon as nobody names it
+            # Else the allocator would give the memory to the next copy once the tensor is freed on the CPU.
+            device_pixels.record_stream(compute_stream)
             return device_pixels
 
         return wait_for_copy

@@ -1,1 +1,1 @@
-"""Decoding of single image files, with limits on what a file may cost."""
+"""Decoding of single image files, with limits on the time and memory that one file may cost."""

@@ -1,8 +1,8 @@
-"""The only door for pixels: a file or a stream in, upright RGB out, or a PictureError that names the file. No torch.
+"""Decode an image file or stream to upright RGB; every failure is an `ImageError` that names the file. No torch.
 
-Training, evaluation and prediction all come through here, so that they see the same bits. What is let in is
-narrow on purpose: seven formats, at most 50 megapixels (fewer where a format is slow), told from the header before
-anything is decoded. Every failure of one file is that file's `ImageError`, whatever the decoder raised.
+Training, evaluation and prediction all decode here, so that they see the same bits. What is accepted is narrow on
+purpose: seven formats, at most 50 megapixels (fewer where a format is slow), judged by the header before anything is
+decoded. Every failure of one file becomes that file's `ImageError`, whatever the decoder raised.
 """
 
 from __future__ import annotations
@@ -20,93 +20,97 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ftlab.core.errors import ImageError
+from ftlab.data.images.convert_rgb import to_rgb
 from ftlab.data.images.decode_limits import ReadLimitedFile, check_jpeg_passes, guard_tiff_tags
 from ftlab.data.images.diagnosis import diagnose_error
 
+# At import, so that every process that decodes (workers of `decode_pool` too) has the guard before its first file.
 guard_tiff_tags()
 
 MAX_PIXELS = 50_000_000
-"""Width × height above which a picture is refused; decoding one of this size takes about half a gigabyte."""
+"""Width × height above which an image is refused; decoding one of this size takes about half a gigabyte of memory."""
 
 FORMAT_MAX_PIXELS = {"AVIF": 14_000_000, "WEBP": 25_000_000}
-"""The same for formats that take so much more time and memory that one picture would hold up others."""
+"""Lower `MAX_PIXELS` of formats that take so much more time and memory that one image would hold up others.
+
+Measured at the limits: 0.8 s and 185 MB (AVIF), 1.0 s and 435 MB (WEBP); see docs/robustness.md.
+"""
 
 MAX_FILE_BYTES = 200_000_000
-"""Size of a file above which it is refused: what stands beside the pixels, a PNG's texts, say, is read as a whole."""
+"""File size above which an image is refused, because metadata (texts of a PNG, for example) is read as a whole."""
 
 MAX_ASPECT_RATIO = 200
-"""Long side over short side above which a picture is refused."""
+"""Ratio of the long to the short side above which an image is refused."""
 
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+"""Formats that are decoded, by Pillow's names. Other decoders start programs (EPS: Ghostscript) or see little use."""
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif")
 )
-"""Names that pictures of these formats carry, lower case. What a file is, its content decides."""
+"""Suffixes of these formats, lower case. They select files in a folder; the content decides the format."""
 
 _MIN_DECODE_SIDE = 512
-"""Pixels of the short side that decoding keeps in any case."""
-
-CONVERT_BAND_PIXELS = 4_000_000
-"""Pixels that are converted at a time."""
+"""Short side in pixels that decoding always keeps."""
 
 ImageArray = npt.NDArray[np.uint8]
 
-_UINT16_TO_UINT8 = ((np.arange(65536, dtype=np.uint32) * 2 + 257) // 514).astype(np.uint8)
-
 
 def read_image(source: Path | str | BinaryIO, *, min_side: int = 512) -> ImageArray:
-    """The pixels of a picture, upright.
+    """Decode an image, upright.
 
-    EXIF orientation is applied; transparency lies on white; of an animation it is the first frame. 16-bit grey
-    is divided by 257, so that black stays black and white white; of wider greys see `_find_gray_range`. Colour profiles
-    are not applied.
+    EXIF orientation is applied; transparent pixels are blended with white; an animation gives its first frame. 16-bit
+    gray is divided by 257, so that black stays black and white stays white; the range of 32-bit gray is guessed, see
+    `convert_rgb`. Colour profiles are not applied.
+
+    A file that is missing, not an image, damaged, too large … raises an `ImageError`, whose code is a key below
+    `problem` in the messages.
 
     Args:
-        source: a file's path, or a seekable stream read from its start.
-        min_side: pixels. A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its short side keeps
-            at least that many; what is smaller stays as it is.
+        source: path of a file, or a seekable stream, which is read from its start.
+        min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (libjpeg's DCT scaling) as long as its short
+            side keeps at least this many pixels; a smaller image keeps its size.
 
     Returns:
-        uint8 [H, W, 3], RGB, a writable array of its own.
-
-    Raises:
-        PictureError: the file is missing, no picture, damaged, too large … (the codes below `problem` in the words).
+        uint8 [H, W, 3] RGB, a writable array with memory of its own.
     """
     with _open_image(source) as image:
         side = max(1, min_side)
-        image.draft("RGB", (side, side))
+        image.draft("RGB", (side, side))  # has an effect on JPEG only
         image.load()
         transpose = _find_transpose(image)
-        return _to_rgb(image.transpose(transpose) if transpose is not None else image)
+        return to_rgb(image.transpose(transpose) if transpose is not None else image)
 
 
 def compute_min_side(resize: int) -> int:
-    """What `at_least` is of a picture whose short side is scaled to so many pixels."""
+    """Return the `min_side` for an image whose short side is resized to `resize` pixels."""
     return max(_MIN_DECODE_SIDE, resize)
 
 
 def read_image_size(source: Path | str | BinaryIO) -> tuple[int, int]:
-    """Width and height in pixels of the upright picture, from its header: a damaged body goes unseen.
+    """Return width and height in pixels of the upright image from its header, without decoding the body.
 
-    Raises:
-        PictureError: as `read_image`, for what the header tells.
+    Raises an `ImageError` as `read_image` does, for what the header shows.
     """
     with _open_image(source) as image:
         width, height = image.size
-        # Pillow tells a TIFF's upright size itself; a PNG without EXIF in front it would decode whole to look for more.
+        # Pillow gives a TIFF's size upright already. For a PNG without EXIF before the pixels, `getexif` would decode
+        # the whole file to look for EXIF after them.
         is_upright = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
         return (height, width) if not is_upright and _swaps_axes(_find_transpose(image)) else (width, height)
 
 
 def verify_image(source: Path | str | BinaryIO) -> tuple[int, int]:
-    """Width and height of the upright picture, after a cheap test that its whole body can be decoded.
+    """Check cheaply that the whole body of an image can be decoded, and return its upright width and height in pixels.
 
-    A JPEG is decoded at 1/8 of its size, which finds what is cut short at a fraction of the cost; `verify()` of
-    Pillow does not find it.
+    A JPEG is decoded at 1/8 of its size, which finds a truncated file at a fraction of the cost; Pillow's `verify()`
+    does not find it. Raises an `ImageError` as `read_image` does.
 
-    Raises:
-        PictureError: as `read_image`.
+    Args:
+        source: path of a file, or a seekable stream.
+
+    Returns:
+        Width and height in pixels.
     """
     with _open_image(source) as image:
         width, height = image.size
@@ -117,7 +121,17 @@ def verify_image(source: Path | str | BinaryIO) -> tuple[int, int]:
 
 @contextmanager
 def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
-    """The picture with its header read and within the limits; whatever goes wrong inside becomes a PictureError."""
+    """Open an image, read its header and check the limits; every exception inside becomes an `ImageError`.
+
+    Args:
+        source: path of a file, or a seekable stream.
+
+    Yields:
+        The image, not decoded yet.
+
+    Raises:
+        ImageError: the file cannot be read as an image.
+    """
     _silence_pillow()
     path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
     name = path if path is not None else str(getattr(source, "name", None) or "picture")
@@ -126,12 +140,13 @@ def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
         stream = _open_stream(source)
         with Image.open(cast(BinaryIO, ReadLimitedFile(stream, name)), formats=PILLOW_FORMATS) as image:
             _check_dimensions(image, name)
+            # MPO (several JPEGs in one file) is decoded by the JPEG decoder.
             if image.format in ("JPEG", "MPO"):
                 check_jpeg_passes(stream, name, image.width * image.height)
             yield image
     except ImageError:
         raise
-    # Decoders raise nearly anything: SyntaxError, struct.error, MemoryError … It is the file's fault, not ours.
+    # Decoders raise nearly anything for a damaged file: SyntaxError, struct.error, MemoryError …
     except Exception as cause:
         code, values = diagnose_error(cause, stream, MAX_PIXELS)
         raise ImageError(code, file=name, **values) from cause
@@ -141,23 +156,41 @@ def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
 
 
 def _open_stream(source: Path | str | BinaryIO) -> BinaryIO:
+    """Return a stream of a regular file within the size limit, or the stream that was given.
+
+    Args:
+        source: path of a file, or a stream.
+
+    Raises:
+        ImageError: the file is too large.
+        UnidentifiedImageError: the path is not a regular file.
+    """
     if not isinstance(source, (str, os.PathLike)):
         return source
-    file_stat = os.stat(source)
-    # Opening a pipe or a device would wait for ever, or never end.
+    file_stat = os.stat(source)  # noqa: PTH116 - `Path("")` would be the current folder, and this runs per image
+    # Opening a pipe or reading a device may block for ever.
     if not stat.S_ISREG(file_stat.st_mode):
         raise UnidentifiedImageError
     if file_stat.st_size > MAX_FILE_BYTES:
         raise ImageError("too_many_bytes", file=os.fspath(source), limit=MAX_FILE_BYTES // 1_000_000)
-    return open(source, "rb")
+    return open(source, "rb")  # noqa: PTH123 - as above
 
 
 def get_max_pixels(format_name: str) -> int:
-    """Width × height above which a picture of a format, in Pillow's words, is refused."""
+    """Return the width × height above which an image of a format (Pillow's name) is refused."""
     return min(MAX_PIXELS, FORMAT_MAX_PIXELS.get(format_name, MAX_PIXELS))
 
 
 def _check_dimensions(image: Image.Image, name: str) -> None:
+    """Check the size that the header declares.
+
+    Args:
+        image: opened image.
+        name: for the error.
+
+    Raises:
+        ImageError: the image has too many pixels, or one side is too long for the other.
+    """
     width, height = image.size
     max_pixels = get_max_pixels(image.format or "")
     if width * height > max_pixels:
@@ -167,7 +200,7 @@ def _check_dimensions(image: Image.Image, name: str) -> None:
 
 
 def _swaps_axes(transpose: Image.Transpose | None) -> bool:
-    """Whether it exchanges width and height."""
+    """Return whether a transposition exchanges width and height."""
     return transpose in (
         Image.Transpose.TRANSPOSE,
         Image.Transpose.ROTATE_270,
@@ -177,10 +210,10 @@ def _swaps_axes(transpose: Image.Transpose | None) -> bool:
 
 
 def _find_transpose(image: Image.Image) -> Image.Transpose | None:
-    """What makes a picture upright that was taken with the camera turned; None where nothing need be done."""
+    """Return the transposition that makes an image upright by its EXIF orientation; None if it is upright."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    # A damaged note about the camera does not make the picture unreadable.
+    # Damaged EXIF data does not make the image unreadable.
     except Exception:
         return None
     return _TRANSPOSE_BY_ORIENTATION.get(orientation)
@@ -195,76 +228,14 @@ _TRANSPOSE_BY_ORIENTATION: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF 2.32, tag 0x0112."""
-
-
-def _to_rgb(image: Image.Image) -> ImageArray:
-    """uint8 [H, W, 3] of an image in any of Pillow's modes.
-
-    A large one goes through in bands of rows, so that no copy on the way is ever there whole.
-    """
-    width, height = image.size
-    band_rows = max(1, CONVERT_BAND_PIXELS // width)
-    row_ranges = [(top, min(top + band_rows, height)) for top in range(0, height, band_rows)]
-
-    def crop_band(top: int, bottom: int) -> Image.Image:
-        return image if height <= band_rows else image.crop((0, top, width, bottom))
-
-    black_level, span = 0.0, 1.0
-    if image.mode in ("I", "F"):
-        black_level, span = _find_gray_range(
-            [_min_max(_replace_nonfinite(crop_band(*row_range))) for row_range in row_ranges], image.mode
-        )
-    pixels = np.empty((height, width, 3), np.uint8)
-    for top, bottom in row_ranges:
-        pixels[top:bottom] = _convert_band(crop_band(top, bottom), black_level, span)
-    return pixels
-
-
-def _convert_band(image: Image.Image, black_level: float, span: float) -> ImageArray:
-    """uint8 [H, W, 3], or [H, W, 1] of grey; of wide grey, `black_level` becomes 0 and `black + span` 255."""
-    if image.mode.startswith("I;16"):
-        return _UINT16_TO_UINT8[np.asarray(image)][..., None]
-    if image.mode in ("I", "F"):
-        gray = (_replace_nonfinite(image) - np.float32(black_level)) * np.float32(255.0 / span)
-        return np.clip(np.rint(gray), 0, 255).astype(np.uint8)[..., None]
-    if image.has_transparency_data:
-        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-        opaque = Image.new("RGB", rgba.size, "white")
-        opaque.paste(rgba, mask=rgba.getchannel("A"))
-        return np.asarray(opaque)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _replace_nonfinite(image: Image.Image) -> npt.NDArray[np.float32]:
-    """float32 [H, W] of a mode I or F, with 0 for what is no number and a range that subtraction cannot leave."""
-    values = np.asarray(image).astype(np.float32)
-    return np.clip(np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0), -1e30, 1e30)
-
-
-def _min_max(values: npt.NDArray[np.float32]) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
-
-
-def _find_gray_range(extremes: list[tuple[float, float]], mode: str) -> tuple[float, float]:
-    """Black, and how far it is to white, in grey kept as 32-bit integers (I) or floats (F), which does not say so.
-
-    Floats in [0, 1] and numbers in [0, 255] or [0, 65535] are taken for what they seem; anything else is stretched
-    from its least to its greatest value.
-    """
-    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
-    if low < 0 or high > 65535:
-        return low, max(high - low, 1e-30)
-    if mode == "F" and high <= 1:
-        return 0.0, 1.0
-    return 0.0, 255.0 if high <= 255 else 65535.0
+"""Transposition by EXIF orientation (EXIF 2.32, tag 0x0112); 1 is upright."""
 
 
 def _silence_pillow() -> None:
-    """Keep Pillow's warnings from the person (and, where warnings are errors, from refusing a good picture).
+    """Suppress Pillow's warnings, which would reach the user or, where warnings are errors, refuse a good image.
 
-    A filter, because `warnings.catch_warnings` changes the state of all threads at once. It is put in front again
-    whenever something else, a test for one, has put its own there.
+    This is a filter because `warnings.catch_warnings` changes the state of all threads at once. It is inserted in front
+    again whenever something else (a test, for example) has inserted its own filter.
     """
     first_filter = warnings.filters[0] if warnings.filters else None
     if first_filter is None or getattr(first_filter[3], "pattern", None) != _PILLOW_MODULE_PATTERN:

@@ -1,5 +1,7 @@
-"""How much work a small file may make: some are built so that a megabyte of it takes minutes to read, or gigabytes of
-memory. No torch.
+"""Guards against decompression bombs: limits on reads, passes and strips per file. No torch.
+
+Some files are built so that a megabyte takes minutes to read, or gigabytes of memory. docs/robustness.md has the
+measurements.
 """
 
 from __future__ import annotations
@@ -14,24 +16,34 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from ftlab.core.errors import ImageError
 
 MAX_READS = 300_000
-"""Reads from one file, above which it is refused. A PNG of 200 MB in pieces of 4 kB makes 200,000."""
+"""Number of reads from a file above which it is refused. A PNG of 200 MB in chunks of 4 kB takes 200,000."""
 
 MAX_GIF_READS = 6_000
-"""The same of a GIF, whose comments Pillow joins one by one. Pixels come in large pieces, 1,100 of 50 megapixels."""
+"""Number of reads from a GIF, whose comments Pillow joins one by one: 10 MB of comments took a minute.
+
+Pixels come in large pieces: 1,100 for 50 megapixels.
+"""
 
 MAX_JPEG_MEGAPIXEL_PASSES = 600
-"""Megapixels × passes over them, above which a JPEG is refused. 50 megapixels in the usual 10 passes make 500."""
+"""Megapixels × passes above which a JPEG is refused. 50 megapixels in the usual 10 progressive passes make 500.
+
+200 empty passes, 15 kB, took three seconds, and a file may have any number of them.
+"""
 
 MAX_PNG_METADATA_MEGABYTES = 16
-"""Of the texts and profiles in a PNG, as far as one of them has more than one: Pillow reads each as a whole, a megabyte
-at a time, and copies it four times. Pixels it reads in smaller pieces."""
+"""Megabytes of texts and profiles in a PNG, counted where one of them has more than one megabyte.
+
+Pillow reads each as a whole, a megabyte at a time, and copies it four times. It reads pixels in smaller pieces.
+"""
 
 MAX_TIFF_STRIPS = 100_000
-"""Strips or tiles of a TIFF, above which it is refused."""
+"""Number of strips or tiles above which a TIFF is refused."""
 
 _JPEG_SCAN_MARKER = b"\xff\xda"
+"""Start of scan (SOS), ITU-T T.81, table B.1."""
 _MEGABYTE = 1 << 20
 _TIFF_STRIP_TAGS = (273, 279, 324, 325)
+"""StripOffsets, StripByteCounts, TileOffsets and TileByteCounts (TIFF 6.0)."""
 _TIFF_TYPE_BYTES = {
     1: 1,
     2: 1,
@@ -50,16 +62,18 @@ _TIFF_TYPE_BYTES = {
     17: 8,
     18: 8,
 }
-"""Bytes of a value by the number of its type (TIFF 6.0, page 15; BigTIFF)."""
+"""Size of a value in bytes by the number of its type (TIFF 6.0, page 15; BigTIFF)."""
 
 
 class DecompressionBomb(ValueError):
-    """The file says that far more is to be read than it holds."""
+    """A file whose metadata declares far more data than the file holds."""
 
 
 class ReadLimitedFile:
-    """A file that refuses to be read in too many pieces: millions of empty chunks, comments or fill bytes, each of
-    which takes the decoder a microsecond or, where it joins them one by one, many.
+    """A file that refuses to be read in too many pieces.
+
+    Files of millions of empty chunks, comments or fill bytes cost the decoder a microsecond for each or, where it joins
+    them one by one, many.
 
     Args:
         stream: the file.
@@ -67,6 +81,7 @@ class ReadLimitedFile:
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
+        """Choose the limits by the first bytes of the file, and rewind it."""
         self.stream, self.name = stream, name
         self.seek, self.tell = stream.seek, stream.tell
         stream.seek(0)
@@ -76,33 +91,48 @@ class ReadLimitedFile:
         self.megabytes_left = MAX_PNG_METADATA_MEGABYTES if magic == b"\x89PNG" else sys.maxsize
 
     def read(self, size: int = -1, /) -> bytes:
-        """As of any file. Raises `ImageError` when that was once too often, or too much."""
+        """Read bytes as any file does.
+
+        Args:
+            size: number of bytes; -1: all that remain.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            ImageError: too many reads, or too many megabytes of metadata.
+        """
         self.reads_left -= 1
+        # Only metadata is read a megabyte at a time, see MAX_PNG_METADATA_MEGABYTES.
         self.megabytes_left -= size >= _MEGABYTE
         if self.reads_left < 0 or self.megabytes_left < 0:
             raise ImageError("tangled", file=self.name)
         return self.stream.read(size)
 
     def __getattr__(self, name: str) -> Any:
+        """Return any other attribute of the wrapped stream."""
         return getattr(self.stream, name)
 
 
 def check_jpeg_passes(stream: BinaryIO, name: str, pixel_count: int) -> None:
-    """Refuse a JPEG that comes in too many passes, each of which costs time over the whole picture and may take a few
-    bytes only ("Two Issues with the JPEG Standard", libjpeg-turbo.org).
+    """Refuse a JPEG with too many passes.
+
+    Each pass costs time over the whole image but may take only a few bytes ("Two Issues with the JPEG Standard",
+    libjpeg-turbo.org).
 
     Args:
-        stream: the file; left at the place where it was.
+        stream: the file; its position is kept.
         name: for the error.
-        pixel_count: of the picture.
+        pixel_count: width × height of the image.
 
     Raises:
-        PictureError: so it is.
+        ImageError: megapixels × passes exceed the limit.
     """
     position = stream.tell()
     stream.seek(0)
     pass_count, last_byte = 0, b""
-    # In what is compressed 0xff is always followed by 0, so each hit is the start of a pass, or of one in a preview.
+    # In compressed data 0xff is always followed by 0, so each match starts a pass, of the image or of its thumbnail.
+    # The last byte is carried over because a marker may lie on the border of two chunks.
     while chunk := stream.read(_MEGABYTE):
         pass_count += (last_byte + chunk).count(_JPEG_SCAN_MARKER)
         last_byte = chunk[-1:]
@@ -112,15 +142,24 @@ def check_jpeg_passes(stream: BinaryIO, name: str, pixel_count: int) -> None:
 
 
 def guard_tiff_tags() -> None:
-    """See to it that Pillow, in the whole process, reads no table of tags that names more bytes than there are.
+    """Patch Pillow, in the whole process, to refuse a table of tags that names more bytes than the file has.
 
     A table of a TIFF, or of the EXIF in any format, may name the same megabytes in each of its thousands of entries,
-    and Pillow reads each by itself: 2 MB come to 8 GB. It does so while it opens a file, so nothing can be said before.
+    and Pillow reads each of them: 2 MB become 8 GB. It does so while it opens a file, so no check can come before.
     """
     ImageFileDirectory_v2.load = _load_checked_tags  # type: ignore[method-assign]
 
 
 def _load_checked_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
+    """Check a table of tags (an image file directory) before Pillow loads it.
+
+    Args:
+        self: the directory.
+        fp: the file, positioned at the table.
+
+    Raises:
+        DecompressionBomb: the table has too many entries or strips, or names more bytes than the file has.
+    """
     position = fp.tell()
     file_bytes = fp.seek(0, os.SEEK_END)
     fp.seek(position)
@@ -132,6 +171,7 @@ def _load_checked_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
     entry_count = (
         struct.unpack(count_format, count_bytes)[0] if len(count_bytes) == struct.calcsize(count_format) else 0
     )
+    # More than a classic TIFF can have; a BigTIFF counts in 64 bits, and `read` below would allocate that.
     if entry_count > 65535:
         raise DecompressionBomb
     entry_bytes = fp.read(entry_count * struct.calcsize(entry_format))
@@ -144,11 +184,12 @@ def _load_checked_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
     if any(tag in _TIFF_STRIP_TAGS and value_count > MAX_TIFF_STRIPS for tag, _, value_count in entries):
         raise DecompressionBomb
     value_sizes = (value_count * _TIFF_TYPE_BYTES.get(type_code, 0) for _, type_code, value_count in entries)
-    # One that is longer than the file ends the reading by itself, as the damage that it is.
+    # A value longer than the file makes Pillow stop by itself with an error of a truncated file.
     if sum(value_bytes for value_bytes in value_sizes if value_bytes <= file_bytes) > file_bytes + _MEGABYTE:
         raise DecompressionBomb
     fp.seek(position)
     _original_load(self, fp)
 
 
+# Captured at import, before `guard_tiff_tags` replaces it.
 _original_load = ImageFileDirectory_v2.load

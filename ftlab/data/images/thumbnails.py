@@ -1,4 +1,4 @@
-"""Small pictures inside the HTML itself, so that showing a data set leaves no files behind. No torch."""
+"""Thumbnails as `data:` URIs inside the HTML, so that showing a data set leaves no files behind. No torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,21 @@ from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
 
 THUMBNAIL_SIDE_PIXELS = 160
-"""Pixels of a thumbnail's square: twice the density of the 80 or so CSS pixels that it takes on a small screen."""
+"""Side of a square thumbnail in pixels: twice the about 80 CSS pixels that it takes on a small screen."""
 
 
 def encode_data_uri(pixels: npt.NDArray[np.uint8], *, image_format: str = "JPEG", quality: int = 82) -> str:
-    """A `data:` address of a picture, uint8 [H, W, 3], or [H, W, 4] where `image_format` is WEBP."""
+    """Encode an image as a `data:` URI.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB, or [H, W, 4] RGBA where `image_format` is WEBP.
+        image_format: Pillow's name of the format.
+        quality: quality of lossy compression, 0 to 100.
+
+    Returns:
+        The URI.
+    """
+    # WEBP's method 2 of 0 to 6 trades size for speed: thumbnails are made while the user waits.
     stream = io.BytesIO()
     Image.fromarray(pixels).save(
         stream, image_format, quality=quality, **({"method": 2} if image_format == "WEBP" else {})
@@ -31,27 +41,47 @@ def encode_data_uri(pixels: npt.NDArray[np.uint8], *, image_format: str = "JPEG"
 
 
 def make_thumbnails(files: Sequence[Path | str], side: int = THUMBNAIL_SIDE_PIXELS) -> list[str | None]:
-    """A `data:` address a file, of its middle square scaled to `side` pixels; None for a file that cannot be read."""
+    """Make a thumbnail of each file: its center square, resized.
+
+    Args:
+        files: paths of image files.
+        side: side of the thumbnails in pixels.
+
+    Returns:
+        A `data:` URI per file; None for a file that cannot be read.
+    """
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         return list(pool.map(lambda file: _make_file_thumbnail(file, side), files))
 
 
 def _make_file_thumbnail(file: Path | str, side: int) -> str | None:
+    """Return the thumbnail of a file, or None if it cannot be read."""
     try:
-        file_stat = os.stat(file)
+        file_stat = os.stat(file)  # noqa: PTH116 - str or Path
         return _cached_thumbnail(os.fspath(file), file_stat.st_mtime_ns, file_stat.st_size, side)
     except (OSError, ImageError):
         return None
 
 
 @lru_cache(maxsize=3000)
-def _cached_thumbnail(file: str, mtime_ns: int, size_bytes: int, side: int) -> str:
-    """Kept by the file's state: about 8 kB each. An error is not kept, the file may be mended."""
+def _cached_thumbnail(file: str, _mtime_ns: int, _size_bytes: int, side: int) -> str:
+    """Return the thumbnail of a file, cached by its time and size: about 8 kB each, 24 MB in all.
+
+    An error is not cached, because the file may be repaired.
+    """
     return encode_data_uri(crop_square(decode.read_image(file, min_side=side), side))
 
 
 def crop_square(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """The middle square of a picture uint8 [H, W, 3], scaled to [side, side, 3]."""
+    """Return the center square of an image, resized bilinearly.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        side: side of the result in pixels.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
     height, width = pixels.shape[:2]
     crop_side = min(height, width)
     left, top = (width - crop_side) / 2, (height - crop_side) / 2

@@ -1,1 +1,1 @@
-"""From files to batches: samplers, decoding processes, prefetching and the image cache."""
+"""Loading of images in batches: sampling order, decoding threads and processes, prefetching, image cache."""

@@ -1,27 +1,28 @@
-"""Decoded pictures kept in memory, within a budget: from the second epoch on they need not be decoded again.
+"""In-memory cache of decoded images within a budget: from the second epoch on they need not be decoded again.
 
-What is kept is what a file gave, so a training has the same bits with any budget. A file is read anew where it
-is not as it was: a training sees a picture that was changed, and misses one that was removed, as it would without.
+The cache holds what was decoded from a file, so a run has the same bits with any budget. A file whose size, time stamps
+or inode changed is read anew: a run sees a changed image, and misses a removed one, as it would without the cache.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
 
 _FREE_MEMORY_FRACTION, _MAX_CPU_CACHE_BYTES = 0.5, 1_000_000_000
-"""Share of the free memory that pictures may take; and bytes that they take at most where the processor computes: there
-decoding is a small part of a step."""
+"""Fraction of the free memory that images may take, and the limit in bytes if the network runs on the CPU: there
+decoding is a small part of a step.
+"""
 ENTRY_OVERHEAD_BYTES = 500
-"""Bytes that a picture takes beside its pixels, about."""
+"""Approximate bytes of an entry apart from its pixels."""
 
 FileSignature = tuple[int, ...]
+"""Size, modification time, change time and inode of a file."""
 
 
 class SupportsNbytes(Protocol):
@@ -29,67 +30,89 @@ class SupportsNbytes(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its values."""
+        """Bytes of its elements."""
 
 
 S = TypeVar("S", bound=SupportsNbytes)
 
 
 def compute_budget_mb(config: TrainConfig, *, on_gpu: bool) -> int:
-    """Megabytes (10^6) for decoded pictures over all processes: as the configuration says, else by what is free now.
+    """Return the cache budget over all ranks in megabytes (10^6 bytes): as configured, else from the free memory.
 
     Args:
-        on_gpu: whether the network is on a device with a memory of its own.
+        config: configuration with the cache settings.
+        on_gpu: whether the network runs on a device with a memory of its own.
     """
     if config.caches_features:
-        return 0  # its pictures are looked at once
-    if config.keep_decoded is not None:
-        return config.keep_decoded
+        return 0  # each image is read once
+    if config.image_cache_mb is not None:
+        return config.image_cache_mb
     free_bytes = int(_FREE_MEMORY_FRACTION * machine.get_available_memory())
+    # With a GPU decoding is the bottleneck, and main memory is otherwise idle.
     return (free_bytes if on_gpu else min(free_bytes, _MAX_CPU_CACHE_BYTES)) // 1_000_000
 
 
 class ImageCache:
-    """What was made of pictures, kept by name as long as it fits. Threads may share it.
+    """Thread-safe cache of decoded images by key.
 
-    What came first stays: an epoch comes by all pictures once, so nothing is gained by exchanging one for another.
+    Once it is full, it keeps its entries: an epoch visits every image once, so replacing one by another gains nothing.
 
     Attributes:
-        size_bytes: bytes that are kept; never more than the budget.
+        size_bytes: current size; never more than the budget.
+        entries: signature of the file and image, by key.
     """
 
     def __init__(self, budget_bytes: int) -> None:
-        """`budget_bytes` in bytes; with 0 nothing is kept."""
+        """Create an empty cache of at most `budget_bytes`; with 0 it stores nothing."""
         self._budget_bytes, self.size_bytes = budget_bytes, 0
         self.entries: dict[Hashable, tuple[FileSignature, Any]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, file: Path, load_image: Callable[[Path], S]) -> S:
-        """What `load_image(file)` gives, from memory where the file is as it was; not to be changed.
+        """Return `load_image(file)`, from memory if the file has not changed; errors of `load_image` pass through.
 
-        Raises:
-            PictureError: as `load_image` does.
+        Args:
+            key: key of the image.
+            file: file that it is decoded from.
+            load_image: function that decodes the file.
+
+        Returns:
+            The image; must not be modified.
         """
         if not self._budget_bytes:
             return load_image(file)
         signature, cached_image = self.find_entry(key, file)
         if cached_image is not None:
-            return cached_image
+            return cast(S, cached_image)
         image = load_image(file)
         self.put(key, signature, image)
         return image
 
     def find_entry(self, key: Hashable, file: Path) -> tuple[FileSignature | None, Any]:
-        """What tells whether a file is as it was, to be given to `put` with what is made of it; and what was made
-        before, or None."""
-        signature = _read_signature(file)  # before the file is read: what changes it from now on is seen the next time
+        """Look up an image that was stored for a file.
+
+        Args:
+            key: key of the image.
+            file: file that it is decoded from.
+
+        Returns:
+            The file's signature, to be passed to `put` with what is decoded from it, and the stored image or None.
+        """
+        signature = _read_signature(file)  # before the file is read: a change from now on is noticed the next time
         with self._lock:
             cached_signature, cached_image = self.entries.get(key, (None, None))
         return signature, cached_image if cached_signature == signature else None
 
     def put(self, key: Hashable, signature: FileSignature | None, image: SupportsNbytes) -> None:
-        """Keep what was made of a file, where there is room."""
+        """Store an image if it fits into the budget.
+
+        Args:
+            key: key of the image.
+            signature: what `find_entry` returned before the file was read; None stores nothing.
+            image: image that was decoded from the file.
+        """
         with self._lock:
+            # Several threads may decode the same image at once: each replaces the entry, so that its size counts once.
             _, old_image = self.entries.pop(key, (None, None))
             self.size_bytes -= old_image.nbytes + ENTRY_OVERHEAD_BYTES if old_image is not None else 0
             entry_bytes = image.nbytes + ENTRY_OVERHEAD_BYTES
@@ -99,9 +122,9 @@ class ImageCache:
 
 
 def _read_signature(file: Path) -> FileSignature | None:
-    """What tells that a file is not the same any more; None where it is not there."""
+    """Return what changes whenever the file does; None if it does not exist."""
     try:
-        stat_result = os.stat(file)
+        stat_result = file.stat()
     except OSError:
         return None
     return stat_result.st_size, stat_result.st_mtime_ns, stat_result.st_ctime_ns, stat_result.st_ino

@@ -1,5 +1,4 @@
-"""The first pictures of a training, decoded by processes while this one loads its engine, which leaves all cores but
-one idle. No torch."""
+"""Prefetching of a run's first images by worker processes, while this process imports torch on one core. No torch."""
 
 from __future__ import annotations
 
@@ -18,22 +17,29 @@ from ftlab.data.images.decode import ImageArray
 from ftlab.data.loading.decode_pool import DecodePool
 
 MAX_IMAGES_PER_PROCESS = 400
-"""Pictures that a process decodes ahead: about as many as a second or two are enough for; a fifth of a gigabyte."""
+"""Images that a process decodes ahead: about what it decodes in one or two seconds, a fifth of a gigabyte."""
 MIN_IMAGES_PER_PROCESS, _MAX_PROCESSES = 50, 16
-"""Pictures for which another process is started, and how many processes there are at most."""
+"""Images per process below which no further one is started, and the largest number of processes."""
 _FREE_MEMORY_FRACTION, _BYTES_PER_IMAGE = 0.1, 500_000
-"""Share of the free memory that pictures may take, and bytes that one takes, about."""
+"""Fraction of the free memory that prefetched images may take, and the approximate bytes of one."""
 
 
 class Prefetcher:
-    """Pictures on their way. A context: at its end, what is still to be decoded is left out."""
+    """Images that are being decoded ahead. As a context it cancels at its end what is still to be decoded.
+
+    Attributes:
+        min_side: pixels that the images were decoded with, see `decode.read_image`.
+        pool: the worker processes.
+        pending: for each file that nobody has taken yet, its task and its position in the task's result.
+    """
 
     def __init__(self, files: Iterable[Path], min_side: int, max_processes: int = 1) -> None:
-        """Begins with the first files in their order.
+        """Start decoding the first files.
 
         Args:
-            min_side: as `decode.read` has it.
-            max_processes: at most.
+            files: files in the order in which they will be needed.
+            min_side: pixels, see `decode.read_image`.
+            max_processes: largest number of worker processes.
         """
         self.min_side = min_side
         first_files = list(
@@ -51,23 +57,32 @@ class Prefetcher:
         self.pending = dict(zip(first_files, self.pool.submit_each(first_files), strict=True))
 
     def __enter__(self) -> Prefetcher:
+        """Return the prefetcher."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the prefetcher."""
         self.close()
 
     def close(self) -> None:
-        """End the process, and let go what nobody took."""
+        """End the worker processes and drop the images that nobody took."""
         self.pending.clear()
-        self.pool.__exit__()
+        self.pool.__exit__()  # the pool's context was never entered: its processes start with the first request
 
     def cancel_pending(self) -> None:
-        """From now on the cores have other work: what has not begun is left out."""
+        """Cancel the tasks that have not begun: from now on the cores have other work."""
         for future, _ in self.pending.values():
             future.cancel()
 
     def submit_each(self, files: Sequence[Path]) -> list[tuple[Future[list[ImageArray | ImageError]], int]]:
-        """As `DecodePool.each` does it, by the same processes; what is on its way already is not decoded again."""
+        """Decode files as `DecodePool.submit_each` does, by the same processes; prefetched files are not decoded again.
+
+        Args:
+            files: files to decode.
+
+        Returns:
+            For each file the task that decodes it, and its position in the task's result.
+        """
         pending_tasks = [self.pending.pop(file, None) for file in files]
         new_tasks = iter(
             self.pool.submit_each(
@@ -77,11 +92,12 @@ class Prefetcher:
         return [pending_task or next(new_tasks) for pending_task in pending_tasks]
 
     def take_image(self, file: Path) -> ImageArray | None:
-        """What `decode.read` gives for a file, once, if it was decoded; any number of threads may take.
+        """Return and forget the prefetched pixels of a file, uint8 [H, W, 3]; None if it was not decoded.
 
-        Raises:
-            PictureError: as that does.
+        Raises the `ImageError` of `decode.read_image` for a file that cannot be read. Any number of threads may call
+        it.
         """
+        # `dict.pop` is atomic, so that no two threads take the same image.
         future, position = self.pending.pop(file, (None, 0))
         if future is None:
             return None
@@ -95,7 +111,15 @@ class Prefetcher:
 
 
 def start_prefetcher(catalog: Catalog, config: TrainConfig) -> Prefetcher | None:
-    """Where pictures are looked at once, and there is a core to spare: those to train on, then those to validate."""
+    """Start prefetching the training images, then the validation images.
+
+    Args:
+        catalog: images of the data set.
+        config: configuration of the run.
+
+    Returns:
+        None unless the run reads each image once (cached features) and there is more than one core.
+    """
     if not config.caches_features or count_cpu_cores() < 2:
         return None
     items = chain(catalog.splits["train"], catalog.splits["val"])
@@ -103,5 +127,6 @@ def start_prefetcher(catalog: Catalog, config: TrainConfig) -> Prefetcher | None
     return Prefetcher(
         map(catalog.image_path, items),
         decode.compute_min_side(resize),
-        min(config.workers or count_cpu_cores(), count_cpu_cores() - 1, _MAX_PROCESSES),
+        # One core is left for the import of torch in this process.
+        min(config.num_workers or count_cpu_cores(), count_cpu_cores() - 1, _MAX_PROCESSES),
     )

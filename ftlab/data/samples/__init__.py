@@ -1,1 +1,1 @@
-"""Sample data sets that are drawn on this machine."""
+"""Sample data sets that are rendered on this machine."""

@@ -1,9 +1,10 @@
-"""The built-in sample sets: drawn by ftlab itself, so that there is something to train on with no download.
+"""Built-in sample data sets, rendered by ftlab itself so that a training needs no download.
 
-`shapes` asks for nothing but a good look at the object. `shortcut` sets a trap: in train and val each class has a
-ground of its own, in test never its own; who looks at the ground is found out by the test and by Grad-CAM.
+In `shapes` only the object tells the class. `shortcut` sets a trap (shortcut learning): in train and val each class has
+a background of its own, in test never that one; a network that looks at the background is exposed by the test split and
+by Grad-CAM.
 
-A picture is a function of (set, version, split, class, index) alone, whatever else is drawn, when, and by how many
+An image is a function of (set, version, split, class, index) alone, whatever else is rendered, when, and by how many
 threads.
 """
 
@@ -18,35 +19,39 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
+from ftlab.data.images.decode import ImageArray
 from ftlab.data.samples.drawing.grounds import BACKGROUNDS, CLASS_BACKGROUNDS
 from ftlab.data.samples.drawing.palette import PALETTES, Palette
 from ftlab.data.samples.drawing.scene import Lighting, render_scene, rotation_matrix
+from ftlab.data.samples.drawing.surfaces import Array
 from ftlab.data.samples.drawing.texture import Background, BackgroundPainter
 from ftlab.data.samples.drawing.toys import TOYS
 
 IMAGE_SIDE_PIXELS = 288
-"""Pixels of a picture's side."""
+"""Width and height of an image."""
 
 SPLITS = ("train", "val", "test")
 
-# Whoever changes a single pixel raises the version: folders that were drawn before stay what they are.
+# Must be raised with any change of a pixel: folders that were rendered before stay what they are.
 _VERSION = 1
 _SEED = 20
 
 
 @dataclass(frozen=True)
 class SampleSet:
-    """What a sample set holds.
+    """Contents of a sample set.
 
     Attributes:
-        class_names: names, in order.
-        split_counts: pictures of each class in train, val and test.
-        size_range: range of the object's size: side of the square as large as its bounding box, as a share of the picture's.
-        class_backgrounds: each class's own ground in train and val, by class; empty where the ground means nothing.
+        class_names: names of the classes, by label.
+        split_counts: images of each class in train, val and test.
+        size_range: range of the object's size: side of the square with the area of its bounding box, as a fraction of
+            the image's side.
+        class_backgrounds: background of each class in train and val, by class; empty if backgrounds mean nothing.
     """
 
     class_names: tuple[str, ...]
@@ -66,25 +71,26 @@ SAMPLE_SETS: dict[str, SampleSet] = {
 }
 
 
-def draw_image(set_name: str, split: str, label: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one picture of a set.
+def draw_image(set_name: str, split: str, label: str, index: int) -> tuple[ImageArray, npt.NDArray[np.bool_]]:
+    """Render one image of a set.
 
     Args:
-        set_name: of the set, a key of `SAMPLE_SETS`.
+        set_name: a key of `SAMPLE_SETS`.
         split: `train`, `val` or `test`.
-        label: its class.
-        index: its number within split and class, from 0.
+        label: name of its class.
+        index: within split and class, from 0.
 
     Returns:
-        picture [SIDE, SIDE, 3] uint8 sRGB, and the object's mask [SIDE, SIDE] bool, shadow left out.
+        The image, uint8 [S, S, 3] sRGB, and the object's mask without its shadow, bool [S, S].
     """
     sample_set = SAMPLE_SETS[set_name]
     rng = np.random.default_rng([_SEED, _VERSION, zlib.crc32(f"{set_name}/{split}/{label}".encode()), index])
+    # The order of the draws must not change: it determines every pixel.
     background = _choose_background(sample_set, split, label, index)(rng, IMAGE_SIDE_PIXELS)
     palette = _choose_palette(rng, background, low_contrast=bool(sample_set.class_backgrounds))
     toy = TOYS[label]
     yaw = rng.uniform(*toy.yaw_range)
-    yaw = yaw if rng.random() < 0.5 else 180 - yaw
+    yaw = yaw if rng.random() < 0.5 else 180 - yaw  # facing left or right
     object_rotation = rotation_matrix(yaw, rng.uniform(*toy.pitch_range), rng.uniform(*toy.roll_range))
     object_span = rng.uniform(*sample_set.size_range) * toy.size_factor * IMAGE_SIDE_PIXELS
     position = (float(rng.random()), float(rng.random()))
@@ -97,14 +103,14 @@ def draw_image(set_name: str, split: str, label: str, index: int) -> tuple[np.nd
 def ensure_sample_set(
     set_name: str, home: Path | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """The folder of a sample set's pictures, laid out `train|val|test/<class>/NNN.jpg`; drawn when it is not there.
+    """Return the folder of a sample set's images, `train|val|test/<class>/NNN.jpg`; render them if it does not exist.
 
-    The set appears at once and whole (`places.fresh`).
+    The set appears in one step, complete (`user_dirs.atomic_folder`).
 
     Args:
         set_name: a key of `SAMPLE_SETS`.
-        home: where ftlab keeps its own things; `places.home()` if None.
-        progress: called now and then with pictures drawn and pictures in all, from this thread.
+        home: ftlab's home folder; by default `user_dirs.get_ftlab_home()`.
+        progress: called with the number of rendered images and the total, from this thread.
 
     Raises:
         DataError: the set cannot be written there.
@@ -120,11 +126,10 @@ def ensure_sample_set(
     return folder / "pictures"
 
 
-def load_mask(image_path: Path) -> np.ndarray:
-    """Where the object is, [H, W] bool, in a picture that `ensure_sample_set` wrote.
+def load_mask(image_path: Path) -> npt.NDArray[np.bool_]:
+    """Return the object's mask, bool [H, W], of an image that `ensure_sample_set` wrote.
 
-    Raises:
-        FileNotFoundError: the file is no picture of a sample set.
+    A file that belongs to no sample set is a `FileNotFoundError`.
     """
     split, label = image_path.parts[-3:-1]
     with Image.open(image_path.parents[3] / "masks" / split / label / f"{image_path.stem}.png") as mask_image:
@@ -132,6 +137,7 @@ def load_mask(image_path: Path) -> np.ndarray:
 
 
 def _draw_sample_set(set_name: str, folder: Path, progress: Callable[[int, int], None] | None) -> None:
+    """Render all images and masks of a set into `folder`."""
     sample_set = SAMPLE_SETS[set_name]
     jobs = [
         (split, label, index)
@@ -148,55 +154,66 @@ def _draw_sample_set(set_name: str, folder: Path, progress: Callable[[int, int],
         split, label, index = job
         pixels, coverage = draw_image(set_name, split, label, index)
         path = folder / "pictures" / split / label / f"{index:03d}.jpg"
+        # JPEG as photographs are; the masks must be exact.
         Image.fromarray(pixels).save(path, quality=90)
         path = folder / "masks" / split / label / f"{index:03d}.png"
         Image.fromarray(coverage.astype(np.uint8) * 255).save(path)
 
+    # OpenCV and NumPy release the interpreter lock in their large operations.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         try:
             for drawn_count, _ in enumerate(pool.map(write_image, jobs), start=1):
                 if progress:
                     progress(drawn_count, len(jobs))
-        except BaseException:
+        except BaseException:  # Ctrl-C too: without this, leaving the context would render all images first
             pool.shutdown(cancel_futures=True)
             raise
 
 
 def _choose_background(sample_set: SampleSet, split: str, label: str, index: int) -> BackgroundPainter:
+    """Return the painter of an image's background."""
     class_index = sample_set.class_names.index(label)
     if not sample_set.class_backgrounds:
-        # Every class meets every ground equally often: the ground tells nothing.
+        # Every class gets every background equally often, so that the background does not tell the class.
         return BACKGROUNDS[(index + 5 * class_index) % len(BACKGROUNDS)]
     if split == "test":
         other_count = len(sample_set.class_names) - 1
+        # In turn the background of each other class.
         label = sample_set.class_names[(class_index + 1 + index % other_count) % (other_count + 1)]
     return CLASS_BACKGROUNDS[sample_set.class_backgrounds[label]]
 
 
 def _choose_palette(rng: np.random.Generator, background: Background, *, low_contrast: bool) -> Palette:
-    """Of three palettes the one that stands out best from the ground, or, `low_contrast`, least."""
+    """Return the one of three random palettes that contrasts best with the background, or least with `low_contrast`."""
     candidates = [PALETTES[i] for i in rng.choice(len(PALETTES), 3, replace=False)]
+    # Distances in approximately sRGB (power 1 / 2.2), as seen by the eye, not in linear light.
     background_mean = background.mean_color**0.45
     distances = [float(np.linalg.norm(palette[0] ** 0.45 - background_mean)) for palette in candidates]
     return candidates[int(np.argmin(distances) if low_contrast else np.argmax(distances))]
 
 
 def _random_lighting(rng: np.random.Generator) -> Lighting:
+    """Return random lighting: a warm or cold lamp from above, and skylight."""
     azimuth, elevation = np.deg2rad(rng.uniform(40, 140)), np.deg2rad(rng.uniform(40, 58))
     direction = np.array(
         [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)], np.float32
     )
+    # A warm lamp goes with a bluer sky, and the other way round.
     warmth, power = rng.uniform(-0.1, 0.12), rng.uniform(0.95, 1.25)
     color = np.array([1 + warmth, 1, 1 - warmth], np.float32) * np.float32(power)
     ambient = np.array([0.36 - warmth / 3, 0.39, 0.44 + warmth / 3], np.float32)
     return Lighting(direction, color, ambient)
 
 
-def _develop_photo(rng: np.random.Generator, linear_image: np.ndarray) -> np.ndarray:
-    """uint8 sRGB of linear light: a soft shoulder, the lens's blur and dark corners, the sensor's noise."""
+def _develop_photo(rng: np.random.Generator, linear_image: Array) -> ImageArray:
+    """Return linear light as uint8 sRGB: soft highlights, lens blur, vignetting and sensor noise."""
+    # A shoulder as of film: highlights saturate smoothly instead of clipping.
     linear_image = np.where(
-        linear_image > 0.75, 0.75 + 0.25 * np.tanh((linear_image - 0.75) / 0.25), np.maximum(linear_image, 0)
+        linear_image > 0.75,
+        0.75 + 0.25 * np.tanh((linear_image - 0.75) / 0.25),
+        np.maximum(linear_image, 0),
     )
+    # Vignetting: darker towards the corners.
     y, x = np.mgrid[-1 : 1 : IMAGE_SIDE_PIXELS * 1j, -1 : 1 : IMAGE_SIDE_PIXELS * 1j].astype(np.float32)
     linear_image = linear_image * (1 - 0.16 * (x * x + y * y) / 2)[..., None]
     encoded_image = cv2.GaussianBlur(

@@ -1,1 +1,1 @@
-"""Where a data set comes from: folders, archives, and the data sets of tutorials."""
+"""Sources of data sets: folders, zip and tar archives, and downloads."""

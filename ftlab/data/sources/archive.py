@@ -1,8 +1,8 @@
-"""A zip or a tar file → a folder of its pictures, whole or not at all, within limits counted while writing. No torch.
+"""Unpack the images of a zip or tar archive into a folder, completely or not at all, within size limits. No torch.
 
-A stranger's archive is data, never a set of orders: every name is checked, links and the like are refused, nothing is
-taken from a header's word. What a file system here or elsewhere would not hold (`CON`, `a:b`, a newline, a trailing
-dot) is written with `_` in its place, so that one archive gives the same classes on every system.
+Archives are untrusted: every name is checked, links and special files are refused, and sizes in headers are not
+believed but counted while writing. Characters and names that some file system cannot hold (`CON`, `a:b`, a newline, a
+trailing dot) are replaced by `_`, so that an archive gives the same classes on every system.
 """
 
 from __future__ import annotations
@@ -26,27 +26,38 @@ from ftlab.data.sources.tar_file import TarArchive
 from ftlab.data.sources.zip_file import ZipArchive
 
 ARCHIVE_SUFFIXES = (*zip_file.ZIP_SUFFIXES, *tar_file.TAR_SUFFIXES)
-"""Endings of what can be unpacked."""
+"""Suffixes of archives that can be unpacked."""
 
 UnpackProgress = Callable[[int, int], None]
-"""Told how many files are unpacked, and how many there are."""
+"""Called with the number of files unpacked and the number of all files."""
 
 _REPORT_FILE_NAME = ".ftlab-archive.json"
+"""File next to the folder of images: the folder's name, and what was not unpacked."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path names an archive, by its ending: what it is, its content decides when it is unpacked."""
+    """Return whether a path has the suffix of an archive; its content is checked when it is unpacked."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def ensure_unpacked(file: Path, progress: UnpackProgress | None = None) -> Path:
-    """The folder of a zip's pictures in `FTLAB_HOME`, unpacked when it is not there; the same content is there once.
+    """Return the folder of an archive's images in `FTLAB_HOME`, unpacked if it is not there yet.
+
+    The folder is named by the hash of the content, so that copies of an archive are unpacked once.
+
+    Args:
+        file: the archive.
+        progress: called with the number of files unpacked and of all files.
+
+    Returns:
+        The folder of images.
 
     Raises:
-        DataError: as `unpack_archive`.
+        DataError: as for `unpack_archive`.
     """
     try:
         file_stat = file.stat()
+        # Resolved, so that a link that now leads to another file of the same size and time is not mistaken for it.
         key = _hash_content(file.resolve(), file_stat.st_size, file_stat.st_mtime_ns)
     except OSError as cause:
         raise DataError("archive.unreadable", file=file, cause=cause.strerror or cause) from cause
@@ -59,10 +70,16 @@ def ensure_unpacked(file: Path, progress: UnpackProgress | None = None) -> Path:
 
 
 def find_image_folder(unpack_folder: Path) -> Path:
-    """Where the pictures are in a folder that `unpack_archive` made.
+    """Return the folder of images in a folder that `unpack_archive` made.
+
+    Args:
+        unpack_folder: the folder that was passed to `unpack_archive`.
+
+    Returns:
+        The folder of images.
 
     Raises:
-        DataError: it is none, or was damaged.
+        DataError: the folder was not made by `unpack_archive`, or was damaged.
     """
     name = _read_report(unpack_folder / _REPORT_FILE_NAME).get("folder")
     if not isinstance(name, str):
@@ -79,31 +96,31 @@ def unpack_archive(
     skip_names: Collection[str] = (),
     progress: UnpackProgress | None = None,
 ) -> Path:
-    """Unpack the pictures of a zip, and the lists at its top, into a new folder, which appears whole or not at all.
+    """Unpack the images of an archive, and the manifests at its top, into a new folder, completely or not at all.
 
     Args:
-        file: the zip.
-        unpack_folder: the folder to make; it holds the folder of pictures, and a report of what was left out.
-        limits: what is too much.
-        folder_name: of the folder of pictures; None: the zip's.
-        skip_names: names of files and folders that are left out, wherever they lie.
-        progress: called with files written and files in all.
+        file: the archive.
+        unpack_folder: the folder to make; it contains the folder of images and a report of what was left out.
+        limits: size limits; None: the default ones.
+        folder_name: name of the folder of images; None: that of the archive.
+        skip_names: names of files and folders that are left out, wherever they are.
+        progress: called with the number of files written and of all files.
 
     Returns:
-        The folder of pictures.
+        The folder of images.
 
     Raises:
-        DataError: the zip is none, is damaged, goes beyond the limits, or holds something that must not be unpacked.
-            The line names the entry. Nothing is left behind.
+        DataError: the archive is none, is damaged, exceeds the limits, or contains something that must not be
+            unpacked. The message names the entry. Nothing is left behind.
     """
     limits = limits or ArchiveLimits()
     try:
         is_tar = file.name.lower().endswith(tar_file.TAR_SUFFIXES)
         with (
-            (tar_file if is_tar else zip_file).opened(file, limits) as archive,
+            (tar_file if is_tar else zip_file).open_archive(file, limits) as archive,
             user_dirs.atomic_folder(unpack_folder) as draft,
         ):
-            unpack_plan = plan_unpacking(archive.members(), skip_names)
+            unpack_plan = plan_unpacking(archive.list_members(), skip_names)
             report = {
                 **unpack_plan.to_report(),
                 "folder": unpack_plan.safe_folder_name(folder_name or _strip_suffix(file)),
@@ -115,6 +132,7 @@ def unpack_archive(
             (draft / _REPORT_FILE_NAME).write_text(json.dumps(report), encoding="utf-8")
     except ArchiveError as refusal:
         raise DataError(f"archive.{refusal.code}", file=file.name, **refusal.values) from refusal
+    # MemoryError: a header may ask the decompressor (xz) or the reader of the directory for gigabytes.
     except (OSError, MemoryError) as cause:
         disk_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DataError(
@@ -124,11 +142,15 @@ def unpack_archive(
 
 
 def read_unpack_problems(folder: Path) -> list[DatasetProblem]:
-    """What of a zip was not unpacked, or under another name, when `folder` lies in one that `unpack_archive` made; else none.
+    """Return what was not unpacked, or under another name, if a folder was made by `unpack_archive`; else nothing.
 
     Args:
-        folder: the folder of pictures, or the one in it that wraps them.
+        folder: the folder of images, or a wrapping folder in it.
+
+    Returns:
+        Problems with paths relative to `folder`.
     """
+    # A few levels: `find_dataset_root` may have entered wrapping folders.
     for candidate in (folder, *folder.parents[:3]):
         report = _read_report(candidate.parent / _REPORT_FILE_NAME)
         if report.get("folder") == candidate.name:
@@ -144,7 +166,19 @@ def read_unpack_problems(folder: Path) -> list[DatasetProblem]:
 
 
 def check_declared_size(files: list[UnpackEntry], file: Path, limits: ArchiveLimits, draft: Path) -> None:
-    """Refuse at once what the zip itself says is too much. It may lie: `_write_files` counts."""
+    """Refuse an archive that is too large by its own headers, before anything is written.
+
+    Headers may be wrong: `_write_files` counts again.
+
+    Args:
+        files: entries to be written.
+        file: the archive.
+        limits: size limits.
+        draft: folder on the disk that will be written to.
+
+    Raises:
+        ArchiveError: there are no images, or too many bytes for the limits or for the disk.
+    """
     if not files:
         raise ArchiveError("no_pictures")
     declared_bytes = sum(entry.member.size_bytes for entry in files)
@@ -156,6 +190,16 @@ def check_declared_size(files: list[UnpackEntry], file: Path, limits: ArchiveLim
 
 
 def _check_ratio(total_bytes: int, file: Path, limits: ArchiveLimits) -> None:
+    """Refuse a decompression bomb: an archive whose content is out of proportion to its size.
+
+    Args:
+        total_bytes: size of the content in bytes, declared or counted.
+        file: the archive.
+        limits: its `max_ratio` is checked.
+
+    Raises:
+        ArchiveError: the ratio is exceeded.
+    """
     if total_bytes > 100_000_000 and total_bytes > limits.max_ratio * file.stat().st_size:
         raise ArchiveError("bomb", ratio=limits.max_ratio)
 
@@ -169,13 +213,28 @@ def _write_files(
     draft: Path,
     progress: UnpackProgress | None,
 ) -> None:
+    """Write the contents of the entries, counting bytes against the limits.
+
+    Args:
+        archive: the open archive.
+        files: entries to be written.
+        image_folder: folder that their paths are relative to.
+        file: the archive file.
+        limits: size limits.
+        draft: temporary folder that contains `image_folder`.
+        progress: called with the number of files written and of all files.
+
+    Raises:
+        ArchiveError: the content is larger than the limits allow, or not as large as a header says.
+    """
     total_bytes = 0
     file_count = 0
     for file_count, (entry, chunks) in enumerate(archive.iter_contents(files), 1):
         target_file = image_folder.joinpath(*entry.path.split("/"))
         target_file.parent.mkdir(parents=True, exist_ok=True)
         entry_bytes = 0
-        with open(target_file, "xb") as output:
+        # Exclusive: where two names are one file after all (Unicode forms), the second must not overwrite the first.
+        with target_file.open("xb") as output:
             for chunk in chunks:
                 entry_bytes += len(chunk)
                 total_bytes += len(chunk)
@@ -186,18 +245,19 @@ def _write_files(
         if entry_bytes != entry.member.size_bytes:
             raise ArchiveError("lies", entry=entry.member.name)
         if file_count % 256 == 0:
-            os.utime(draft)  # still at work
+            os.utime(draft)  # `user_dirs.atomic_folder` takes drafts that are an hour old for abandoned
         if progress:
             progress(file_count, len(files))
 
 
 def _strip_suffix(file: Path) -> str:
-    """The name of an archive without its ending."""
+    """Return the name of an archive without its suffix."""
     suffix = next((candidate for candidate in ARCHIVE_SUFFIXES if file.name.lower().endswith(candidate)), "")
     return file.name[: len(file.name) - len(suffix)]
 
 
 def _read_report(report_file: Path) -> dict[str, Any]:
+    """Return the report that `unpack_archive` wrote; empty if there is none or it is damaged."""
     try:
         values = json.loads(report_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -205,16 +265,19 @@ def _read_report(report_file: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+# The page looks up the same archives again and again; size and time in the key notice a changed file.
 @lru_cache(maxsize=64)
 def _hash_content(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
-    """SHA-256 of the content, in hex, 128 bits of it: enough to tell zips apart."""
-    with open(file, "rb") as stream:
+    """Return the first 128 bits of the SHA-256 of a file's content, in hex: enough to distinguish archives."""
+    with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
 
 
 def _error_text(cause: BaseException) -> str:
+    """Return the text of an error without its final period, to be put into a sentence."""
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__).rstrip(".")
 
 
 def _format_bytes(byte_count: int) -> str:
+    """Return a size in GB or MB (powers of ten)."""
     return f"{byte_count / 1e9:,.1f} GB" if byte_count >= 1e9 else f"{byte_count / 1e6:,.0f} MB"

@@ -1,4 +1,4 @@
-"""What of an archive's entries is unpacked, under which name, and what makes all of it refused. Writes nothing."""
+"""Plan the unpacking of an archive: which entries, under which names, and what is refused. Writes nothing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
 from ftlab.data.sources.listing import MANIFEST_SUFFIXES, DatasetProblem, is_ignored
 
 MAX_FOLDER_DEPTH = 32
-"""Folders inside each other, above which an archive is refused."""
+"""Depth of nested folders above which an archive is refused."""
 MAX_NAME_BYTES = 255
-"""Bytes of a name, the most that common file systems hold."""
+"""Longest name of a file or folder in bytes: the limit of common file systems (ext4, APFS, NTFS)."""
 
 _NESTED_ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+# Characters and device names that Windows forbids, and lone surrogates, which UTF-8 cannot encode.
 _FORBIDDEN_CHARACTERS = re.compile(r'[<>:"|?*\x00-\x1f\x7f\ud800-\udfff]')
 _RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
 _DRIVE_LETTER = re.compile(r"[A-Za-z]:")
@@ -26,14 +27,14 @@ _DRIVE_LETTER = re.compile(r"[A-Za-z]:")
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """How much an archive may hold.
+    """Limits on the size of an archive's content.
 
     Attributes:
-        max_entries: files and folders, of any kind.
-        max_bytes: of all files that are unpacked, together.
-        max_ratio: of those bytes to the size of the archive; counts above 100 MB only, for a small drawing can shrink a
-            lot.
-        min_free_bytes: bytes that stay free on the disk.
+        max_entries: files and folders of any kind.
+        max_bytes: total size of the unpacked files in bytes.
+        max_ratio: ratio of that size to the size of the archive; checked above 100 MB only, because drawings can
+            compress that well.
+        min_free_bytes: bytes that must stay free on the disk.
     """
 
     max_entries: int = 1_000_000
@@ -43,28 +44,29 @@ class ArchiveLimits:
 
 
 class ArchiveError(Exception):
-    """The archive is not unpacked; `error.archive.<code>` says why.
+    """An archive that must not or cannot be unpacked; the message `error.archive.<code>` gives the reason.
 
     Args:
-        code: in the words.
-        values: what the sentence names.
+        code: key of the message.
+        values: placeholders of the message.
     """
 
     def __init__(self, code: str, **values: object) -> None:
+        """Store the key and the placeholders of the message."""
         super().__init__(code)
         self.code, self.values = code, values
 
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """One entry, as an archive lists it.
+    """An entry as an archive lists it.
 
     Attributes:
-        name: as it stands there, folders parted by `/`.
-        size_bytes: of its content in bytes, as the archive says.
+        name: as it is in the archive, with `/` between folders.
+        size_bytes: size of its content in bytes according to the archive.
         kind: `file`, `folder`, `link` or `special`.
-        handle: what its archive knows it by.
-        read_error: why its content cannot be read, as for `ArchiveError`; None where it can.
+        handle: identifies the entry to its archive.
+        read_error: raised where the entry is to be unpacked (encrypted, unknown compression); None if it is readable.
     """
 
     name: str
@@ -76,11 +78,11 @@ class ArchiveMember:
 
 @dataclass(frozen=True)
 class UnpackEntry:
-    """One file to write.
+    """A file to write.
 
     Attributes:
-        member: as the archive has it.
-        path: posix, below the folder of pictures; safe on every system.
+        member: the entry of the archive.
+        path: POSIX path below the folder of images; valid on every system.
     """
 
     member: ArchiveMember
@@ -89,12 +91,12 @@ class UnpackEntry:
 
 @dataclass
 class UnpackPlan:
-    """What is unpacked, in the archive's order, and what is left out.
+    """Files to unpack, in the archive's order, and what is left out.
 
     Attributes:
-        files: to be written.
-        problems: what is named to the person.
-        skipped_count: files that are neither pictures nor lists, and are passed over.
+        files: files to write.
+        problems: files that are reported to the user.
+        skipped_count: number of files that are neither images nor manifests and are silently left out.
     """
 
     files: list[UnpackEntry] = field(default_factory=list)
@@ -102,35 +104,39 @@ class UnpackPlan:
     skipped_count: int = 0
 
     def to_report(self) -> dict[str, Any]:
-        """A plain dict, for whoever scans the folder later."""
+        """Return a plain dict, which is stored for later scans of the folder."""
         problems = [{"file": problem.file, "code": problem.code, "values": problem.values} for problem in self.problems]
         return {"problems": problems, "others": self.skipped_count, "pictures": len(self.files)}
 
     @staticmethod
     def safe_folder_name(name: str) -> str:
-        """A name for the folder of pictures: of an archive that came with any name."""
+        """Return a valid name for the folder of images, from the name of the archive."""
         return _sanitize_name(name).lstrip(".")[:60].rstrip(". ") or "pictures"
 
 
 def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str] = ()) -> UnpackPlan:
-    """Look at every entry.
+    """Check every entry of an archive and plan what is unpacked.
+
+    An entry that must not be unpacked raises an `ArchiveError`: links, special files, names that are absolute, lead
+    out of the folder or collide on some file system, and images that are encrypted or compressed in an unknown way.
 
     Args:
-        members: of the archive, in its order.
-        skip_names: names of files and folders that are passed over, wherever they lie.
+        members: entries in the order of the archive.
+        skip_names: names of files and folders that are left out, wherever they are.
 
-    Raises:
-        Refused: one of them must not be unpacked.
+    Returns:
+        The plan.
     """
     unpack_plan, used_paths = UnpackPlan(), _CaseInsensitivePaths()
     renamed_paths: set[str] = set()
     for member in members:
         _check_member(member)
         name = member.name
+        # `./a` and `a//b` are valid names in tar files; `..` was refused above.
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if not parts or member.kind == "folder" or any(map(is_ignored, parts)):
             continue
-        suffix = os.path.splitext(parts[-1])[1].lower()
+        suffix = os.path.splitext(parts[-1])[1].lower()  # noqa: PTH122 - four times as fast, for up to a million entries
         path = "/".join(map(_sanitize_name, parts))
         if any(part in skip_names for part in parts):
             unpack_plan.skipped_count += 1
@@ -138,7 +144,9 @@ def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str]
             unpack_plan.problems.append(DatasetProblem(path, "format", {"kind": UNSUPPORTED_FORMATS[suffix]}))
         elif suffix in _NESTED_ARCHIVE_SUFFIXES:
             unpack_plan.problems.append(DatasetProblem(path, "archive_inside"))
+        # Manifests only at the top (in a wrapping folder too): others are most often metadata of other tools.
         elif suffix in IMAGE_SUFFIXES or (suffix in MANIFEST_SUFFIXES and len(parts) <= 2):
+            # Only now: an encrypted text file must not keep the images from being unpacked.
             if member.read_error:
                 raise member.read_error
             used_paths.add_path(path, name)
@@ -150,7 +158,16 @@ def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str]
 
 
 def _report_renamed(safe_parts: list[str], parts: list[str], renamed_paths: set[str]) -> Iterator[DatasetProblem]:
-    """The folders and the file of a path that are written under another name; each is named once."""
+    """Yield a problem for each folder and file of a path that is written under another name, unless it was reported.
+
+    Args:
+        safe_parts: names as they are written.
+        parts: names as they are in the archive.
+        renamed_paths: paths that were reported already; extended in place.
+
+    Yields:
+        One problem per renamed folder or file.
+    """
     for depth, (new_name, old_name) in enumerate(zip(safe_parts, parts, strict=True), 1):
         path = "/".join(safe_parts[:depth])
         if new_name != unicodedata.normalize("NFC", old_name) and path not in renamed_paths:
@@ -159,7 +176,14 @@ def _report_renamed(safe_parts: list[str], parts: list[str], renamed_paths: set[
 
 
 def _check_member(member: ArchiveMember) -> None:
-    """Refuse names that lead elsewhere, and entries that are neither file nor folder."""
+    """Refuse names that lead out of the folder, and entries that are neither file nor folder.
+
+    Args:
+        member: entry of an archive.
+
+    Raises:
+        ArchiveError: the entry must not be unpacked.
+    """
     name = member.name
     parts = name.split("/")
     if "\0" in name or not name:
@@ -177,20 +201,28 @@ def _check_member(member: ArchiveMember) -> None:
 
 
 def _sanitize_name(name: str) -> str:
-    """One folder's or file's name as every system can hold it, accents composed."""
+    """Return the name of a folder or file as every file system can hold it, in Unicode normal form C."""
     safe_name = _FORBIDDEN_CHARACTERS.sub("_", unicodedata.normalize("NFC", name)).rstrip(". ") or "_"
     return f"_{safe_name}" if _RESERVED_NAMES.match(safe_name) else safe_name
 
 
 class _CaseInsensitivePaths:
-    """Sees to it that no two paths, nor the folders on their way, are one and the same on some system."""
+    """Set of paths that refuses two paths, or folders on their way, that are the same where case is ignored."""
 
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
         self.folders: dict[str, str] = {}
 
     def add_path(self, path: str, entry_name: str) -> None:
-        """Raises `ArchiveError` when another entry has that name."""
+        """Add the path of a file.
+
+        Args:
+            path: POSIX path.
+            entry_name: name of the entry, for the error.
+
+        Raises:
+            ArchiveError: another entry has that path, or a folder of it, in another case.
+        """
         folder, _, _ = path.rpartition("/")
         while folder:
             known_folder = self.folders.setdefault(folder.casefold(), folder)

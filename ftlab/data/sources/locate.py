@@ -1,4 +1,4 @@
-"""What `--data` names: a folder, a zip or a list of pictures → the folder where the pictures begin, and lists there."""
+"""Locate the data set that `--data` names (a folder, an archive or a manifest): its root folder and manifests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ftlab.data.sources.listing import MANIFEST_SUFFIXES, find_dataset_root, lis
 
 @dataclass(frozen=True)
 class DatasetLocation:
-    """Where the pictures are.
+    """Where the images of a data set are.
 
     Attributes:
-        folder: absolute, links resolved; a lone wrapping folder is entered.
-        manifest_file: the list that was asked for; None when it was a folder or a zip.
-        manifest_files: lists that lie in the folder, or beside a wrapping one.
+        folder: absolute path, links resolved; a lone wrapping folder is entered.
+        manifest_file: the manifest that the user named; None for a folder or an archive.
+        manifest_files: files in the folder that may be manifests, and those next to a wrapping folder.
     """
 
     folder: Path
@@ -26,24 +26,27 @@ class DatasetLocation:
 
 
 def is_dataset_file(path: Path) -> bool:
-    """Whether a path names a zip or a list, by its ending, and is there."""
+    """Return whether a path is an existing archive or manifest, judged by its suffix."""
     return (archive.is_archive(path) or path.suffix.lower() in MANIFEST_SUFFIXES) and path.is_file()
 
 
 def locate_dataset(source: Path | str, progress: archive.UnpackProgress | None = None) -> DatasetLocation:
-    """Where the pictures of a source are. A zip is unpacked into `FTLAB_HOME` when its content is not there yet.
+    """Locate the images of a source; an archive is unpacked into `FTLAB_HOME` if its content is not there yet.
 
     Args:
-        source: a folder, a zip, or a list (CSV or JSON lines).
-        progress: called with files unpacked and files in all.
+        source: a folder, a zip or tar archive, or a manifest (CSV or JSON Lines).
+        progress: called with the number of files unpacked and of all files.
+
+    Returns:
+        The folder and the manifests.
 
     Raises:
-        DataError: it is not there, none of these, or cannot be read.
+        DataError: the source does not exist, is none of these, or cannot be read.
     """
     source_path = Path(source).expanduser()
     try:
         names_file = is_dataset_file(source_path)
-    except (OSError, ValueError):  # a name that cannot be one; looking at it as a folder says what is wrong
+    except (OSError, ValueError):  # no valid path (a NUL byte, too long): listing it as a folder gives the right error
         names_file = False
     if names_file and archive.is_archive(source_path):
         return _locate_in_folder(archive.ensure_unpacked(source_path, progress))
@@ -57,6 +60,7 @@ def locate_dataset(source: Path | str, progress: archive.UnpackProgress | None =
 
 
 def _locate_in_folder(path: Path) -> DatasetLocation:
+    """Return the root folder below a path, and the manifest candidates on the way to it, the innermost first."""
     folder = find_dataset_root(path)
     start_folder = path.resolve()
     levels = [folder, *(parent for parent in folder.parents if parent.is_relative_to(start_folder))]

@@ -1,7 +1,7 @@
-"""The entries of a tar file, plain or compressed, and their contents, as `archive` unpacks them.
+"""Entries and contents of a tar file, plain or compressed, as `archive` unpacks them.
 
-A tar file has no list: it is read through once for that, and again for the contents. What comes out of the
-decompressor is counted both times, so that a bomb is given up at the limit.
+A tar file has no directory: it is read completely once for the entries, and again for the contents. The output of the
+decompressor is counted both times, so that a decompression bomb is stopped at the limit.
 """
 
 from __future__ import annotations
@@ -19,25 +19,30 @@ from typing import Any
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+"""Suffixes of tar files, lower case."""
 
 _CHUNK_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 64 << 20
-"""Bytes that names and padding may take beside the contents."""
+"""Bytes that headers and padding may take in addition to the contents."""
 _DAMAGE_ERRORS = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, UnicodeError, gzip.BadGzipFile)
+"""Exceptions of the standard library for a damaged file."""
 
 
 class TarArchive:
-    """A tar file; it is opened anew for each pass."""
+    """A tar file, opened again for each pass."""
 
     def __init__(self, file: Path, limits: ArchiveLimits) -> None:
+        """Remember the file and its limits; nothing is read yet."""
         self._file, self._limits = file, limits
 
     def list_members(self) -> list[ArchiveMember]:
-        """What it holds, in its order.
+        """List the entries in the order of the file.
+
+        Returns:
+            The entries; `handle` is the position in the file.
 
         Raises:
-            Refused: it is damaged, or holds too much.
-            OSError: it cannot be read.
+            ArchiveError: the file is damaged, or has too many entries.
         """
         members: list[ArchiveMember] = []
         with _open_tar(self._file, self._limits) as archive:
@@ -48,10 +53,15 @@ class TarArchive:
         return members
 
     def iter_contents(self, files: list[UnpackEntry]) -> Iterator[tuple[UnpackEntry, Iterator[bytes]]]:
-        """Each of the files with its content, in pieces. A content is to be read before the next one.
+        """Yield each file with its content; a damaged file raises an `ArchiveError`.
 
-        Raises:
-            Refused: it is damaged.
+        A content must be read before the next file is requested, because a tar file is read forwards only.
+
+        Args:
+            files: entries to read.
+
+        Yields:
+            Each entry, in the order of the archive, and its content in chunks of bytes.
         """
         entry_by_index = {entry.member.handle: entry for entry in files}
         with _open_tar(self._file, self._limits) as archive:
@@ -62,22 +72,39 @@ class TarArchive:
 
 @contextmanager
 def open_archive(file: Path, limits: ArchiveLimits) -> Iterator[TarArchive]:
-    """A tar file, as `zipped.opened` gives a zip.
+    """Open a tar file; the counterpart of `zip_file.open_archive`.
 
-    Raises:
-        OSError: it cannot be read.
+    Args:
+        file: the archive.
+        limits: size limits.
+
+    Yields:
+        The archive.
     """
-    with open(file, "rb"):
+    # Opened for the `OSError` of a file that cannot be read; each pass opens it again.
+    with file.open("rb"):
         yield TarArchive(file, limits)
 
 
 class _BoundedReader:
-    """What a decompressor gives, up to so many times the file's size."""
+    """Reader of a decompressor's output that refuses more than `max_bytes`."""
 
     def __init__(self, stream: Any, max_bytes: int, ratio: int) -> None:
+        """Read from `stream`; `ratio` is for the message."""
         self._stream, self._bytes_left, self._ratio = stream, max_bytes, ratio
 
     def read(self, size: int) -> bytes:
+        """Read up to `size` bytes.
+
+        Args:
+            size: number of bytes.
+
+        Returns:
+            The bytes; fewer at the end.
+
+        Raises:
+            ArchiveError: the limit is exceeded.
+        """
         data: bytes = self._stream.read(size)
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
@@ -87,12 +114,25 @@ class _BoundedReader:
 
 @contextmanager
 def _open_tar(file: Path, limits: ArchiveLimits) -> Iterator[tarfile.TarFile]:
+    """Open a tar file for one pass.
+
+    Args:
+        file: the archive.
+        limits: size limits.
+
+    Yields:
+        The tar file, to be read forwards.
+
+    Raises:
+        ArchiveError: the file is damaged or its content too large.
+    """
     try:
         with _open_decompressed(file) as stream:
+            # At least 100 MB, as for `ArchiveLimits.max_ratio`: small archives may compress very well.
             max_bytes = (
                 max(100_000_000, min(limits.max_bytes, limits.max_ratio * file.stat().st_size)) + _MAX_HEADER_BYTES
             )
-            # "r|": forwards alone, and nothing of the file but what is counted.
+            # "r|" reads forwards only, so nothing of the file escapes the count. `errorlevel=2` raises all errors.
             with tarfile.open(
                 fileobj=_BoundedReader(stream, max_bytes, limits.max_ratio), mode="r|", errorlevel=2
             ) as archive:  # type: ignore[call-overload]
@@ -102,15 +142,23 @@ def _open_tar(file: Path, limits: ArchiveLimits) -> Iterator[tarfile.TarFile]:
 
 
 def _iter_infos(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Its entries; none is kept, however many there are."""
+    """Yield the entries of a tar file without keeping them.
+
+    Args:
+        archive: opened for one pass.
+
+    Yields:
+        Each entry.
+    """
     while (info := archive.next()) is not None:
         yield info
+        # `TarFile` collects every entry, a kilobyte each, which a pass over millions of them does not need.
         archive.members.clear()  # type: ignore[attr-defined]
 
 
 def _open_decompressed(file: Path) -> Any:
-    """The file without its compression, which its first bytes tell."""
-    with open(file, "rb") as stream:
+    """Return a stream of the decompressed file; its first bytes, not its name, decide the compression."""
+    with file.open("rb") as stream:
         magic = stream.read(6)
     if magic[:2] == b"\x1f\x8b":
         return gzip.open(file, "rb")
@@ -118,10 +166,11 @@ def _open_decompressed(file: Path) -> Any:
         return bz2.open(file, "rb")
     if magic == b"\xfd7zXZ\x00":
         return lzma.open(file, "rb")
-    return open(file, "rb")
+    return file.open("rb")
 
 
 def _make_member(info: tarfile.TarInfo, index: int) -> ArchiveMember:
+    """Return an entry as `archive_entries` plans it; what the standard library refuses becomes `special`."""
     kind = "folder" if info.isdir() else "link" if info.issym() or info.islnk() else "file"
     if kind == "file" and info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         kind = "special"
@@ -129,12 +178,22 @@ def _make_member(info: tarfile.TarInfo, index: int) -> ArchiveMember:
         try:
             tarfile.data_filter(info, ".")
         except tarfile.FilterError:
-            # Ours say the same in more words; what they would let through is refused all the same.
+            # For an absolute path and for `..` our own check has a better message; everything else that the filter
+            # refuses (a member outside through a link, for example) is refused as `special`.
             kind = kind if info.name.startswith("/") or ".." in info.name.split("/") else "special"
     return ArchiveMember(info.name, info.size, kind, index)
 
 
 def _iter_chunks(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Iterator[bytes]:
+    """Yield the content of an entry in chunks.
+
+    Args:
+        archive: opened for this pass.
+        info: its current entry.
+
+    Yields:
+        Up to `_CHUNK_BYTES` bytes.
+    """
     stream = archive.extractfile(info)
     while stream is not None and (chunk := stream.read(_CHUNK_BYTES)):
         yield chunk

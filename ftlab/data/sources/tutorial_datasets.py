@@ -1,7 +1,7 @@
-"""The data sets of tutorials: fetched once, checked, unpacked into a folder that is whole or not there. No torch.
+"""Data sets of tutorials: downloaded once, verified, unpacked into a folder completely or not at all. No torch.
 
-A download that breaks off goes on where it was. Where there is no network, the file can be put by hand where the
-download would have put it, and is taken from there.
+An interrupted download is resumed. Without a network, the file can be placed by hand where the download would have put
+it, and is used from there.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ from ftlab.core.errors import DataError
 from ftlab.data.sources import archive, download
 
 FetchProgress = Callable[[str, int, int], None]
-"""Told what is done (`fetch`, `check`, `unpack`), how much of it (bytes; files in `unpack`), and of how much."""
+"""Called with the stage (`fetch`, `check`, `unpack`), the amount done and the total (bytes; files in `unpack`)."""
 
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class TutorialDataset:
-    """One data set.
+    """A data set that a tutorial uses.
 
     Attributes:
-        name: on the command line, and of its folder.
-        title: for people.
-        pictures: what is in it, in a few words.
+        name: name on the command line and of its folder.
+        title: name for people.
+        pictures: its content in a few words.
         source: who made it, or who teaches with it.
-        page: where that can be read.
+        page: address of the source's page.
         url: address of the file.
-        file: its name on the disk.
-        megabytes: its size for people, 10^6 bytes.
-        bytes: its size, where it is known; 0 else.
-        sha1, md5: in hex, where the source states one.
-        inside: entry of that file that holds the pictures, where it is an archive in an archive.
+        file: name of the file on the disk.
+        megabytes: approximate size of the file in 10^6 bytes, for people.
+        bytes: exact size of the file, where it is known; else 0.
+        sha1: checksum in hex, where the source states one.
+        md5: checksum in hex, where the source states one.
+        inside: entry of the file that contains the images, where it is an archive in an archive.
         skip: names of files and folders that are left out.
-        terms: under which it may be used, in the source's words as far as it has any.
+        terms: terms of use, in the source's words as far as it has any.
     """
 
     name: str
@@ -64,7 +65,8 @@ class TutorialDataset:
 
 
 def _load_table() -> dict[str, TutorialDataset]:
-    with open(Path(__file__).with_suffix(".toml"), "rb") as file:
+    """Return the data sets of `tutorial_datasets.toml`, by name."""
+    with Path(__file__).with_suffix(".toml").open("rb") as file:
         rows: dict[str, dict[str, Any]] = tomllib.load(file)
     return {
         name: TutorialDataset(name=name, **{**row, "skip": tuple(row.get("skip", ()))}) for name, row in rows.items()
@@ -72,14 +74,20 @@ def _load_table() -> dict[str, TutorialDataset]:
 
 
 DATASETS: dict[str, TutorialDataset] = _load_table()
-"""The data sets, by name, in the order of the menu."""
+"""Data sets by name, in the order of the menu."""
 
 
 def get_dataset(name: str) -> TutorialDataset:
-    """The data set of that name.
+    """Return the data set of a name.
+
+    Args:
+        name: key of `DATASETS`.
+
+    Returns:
+        The data set.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no data set of that name.
     """
     if name not in DATASETS:
         raise DataError("fetch.unknown", name=name, names=", ".join(DATASETS))
@@ -87,17 +95,17 @@ def get_dataset(name: str) -> TutorialDataset:
 
 
 def get_unpack_folder(dataset: TutorialDataset, root: Path | None = None) -> Path:
-    """The folder of a data set: below `root`, else below `FTLAB_HOME/data`."""
+    """Return the folder of a data set, in `root` or else in `FTLAB_HOME/data`; it need not exist."""
     return (root or user_dirs.get_ftlab_home() / "data").absolute() / dataset.name
 
 
 def get_download_path(dataset: TutorialDataset) -> Path:
-    """Where the file is put, by the download or by a person."""
+    """Return where the file is expected, downloaded or placed by hand."""
     return user_dirs.get_ftlab_home() / "downloads" / dataset.file
 
 
 def find_image_folder(dataset: TutorialDataset, root: Path | None = None) -> Path | None:
-    """The folder of pictures, None while it is not there."""
+    """Return the folder of images, or None if the data set is not unpacked yet."""
     try:
         return archive.find_image_folder(get_unpack_folder(dataset, root))
     except DataError:
@@ -105,16 +113,19 @@ def find_image_folder(dataset: TutorialDataset, root: Path | None = None) -> Pat
 
 
 def fetch_dataset(dataset: TutorialDataset, root: Path | None = None, progress: FetchProgress | None = None) -> Path:
-    """The folder of a data set's pictures; downloaded and unpacked when it is not there.
+    """Return the folder of a data set's images, downloaded and unpacked if it does not exist yet.
 
     Args:
-        dataset: of `DATASETS`.
-        root: where its folder is made.
-        progress: called now and then in this thread.
+        dataset: a value of `DATASETS`.
+        root: folder in which its folder is made; None: `FTLAB_HOME/data`.
+        progress: called from time to time in this thread.
+
+    Returns:
+        The folder of images.
 
     Raises:
-        DataError: it is not to be had, is not the file that was published, or there is no room. What was downloaded
-            so far is kept for the next time; of the folder nothing is there.
+        DataError: the download fails, the file is not the published one, or there is no space. Received bytes are kept
+            for the next call; no part of the folder is left.
     """
     report_progress = progress or (lambda *_: None)
     image_folder = find_image_folder(dataset, root)
@@ -123,15 +134,16 @@ def fetch_dataset(dataset: TutorialDataset, root: Path | None = None, progress: 
     file = get_download_path(dataset)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        # One process at a time: two would write into the same half file.
+        # One process at a time: two would write into the same partial file.
         with FileLock(file.with_name(f".{file.name}.lock"), timeout=download.TIMEOUT_SECONDS):
+            # Another process may have finished it while this one waited for the lock.
             image_folder = find_image_folder(dataset, root)
             if image_folder:
                 return image_folder
             is_manual = file.is_file()
             if not is_manual:
                 _download_archive(dataset, file, report_progress)
-            _verify_download(dataset, file, report_progress, is_manual)
+            _verify_download(dataset, file, report_progress, is_manual=is_manual)
             _unpack_download(dataset, file, get_unpack_folder(dataset, root), report_progress)
             if not is_manual:
                 file.unlink()
@@ -143,8 +155,18 @@ def fetch_dataset(dataset: TutorialDataset, root: Path | None = None, progress: 
 
 
 def _download_archive(dataset: TutorialDataset, file: Path, report_progress: FetchProgress) -> None:
+    """Download the file of a data set.
+
+    Args:
+        dataset: the data set.
+        file: where to put it.
+        report_progress: called with received and expected bytes.
+
+    Raises:
+        DataError: there is no space, or the download fails.
+    """
     size_bytes = dataset.bytes or round(dataset.megabytes * 1e6)
-    if shutil.disk_usage(file.parent).free < 3 * size_bytes:  # the file, what is in it, and some air
+    if shutil.disk_usage(file.parent).free < 3 * size_bytes:  # the file, its content, and a reserve
         raise DataError("fetch.room", title=dataset.title, folder=file.parent, megabytes=3 * size_bytes // 1_000_000)
     try:
         download.download_file(
@@ -159,8 +181,18 @@ def _download_archive(dataset: TutorialDataset, file: Path, report_progress: Fet
         ) from cause
 
 
-def _verify_download(dataset: TutorialDataset, file: Path, report_progress: FetchProgress, is_manual: bool) -> None:
-    """Whether it is the file that was published. One that was downloaded and is another one is removed."""
+def _verify_download(dataset: TutorialDataset, file: Path, report_progress: FetchProgress, *, is_manual: bool) -> None:
+    """Check that a file is the published one; a downloaded file that is not is deleted, one placed by hand is kept.
+
+    Args:
+        dataset: the data set.
+        file: the file.
+        report_progress: called with hashed and total bytes.
+        is_manual: the file was placed by hand.
+
+    Raises:
+        DataError: the file is another one.
+    """
     mismatch = _describe_mismatch(dataset, file, report_progress)
     if not mismatch:
         return
@@ -176,14 +208,16 @@ def _verify_download(dataset: TutorialDataset, file: Path, report_progress: Fetc
 
 
 def _describe_mismatch(dataset: TutorialDataset, file: Path, report_progress: FetchProgress) -> str:
+    """Return how a file differs from the published one in size or checksum; "" if it does not."""
     size_bytes = file.stat().st_size
     if dataset.bytes and size_bytes != dataset.bytes:
         return f"{size_bytes:,} bytes, not {dataset.bytes:,}"
     for algorithm, expected in (("sha1", dataset.sha1), ("md5", dataset.md5)):
         if not expected:
             continue
+        # These are the checksums that the sources publish; systems in FIPS mode allow them only for such a use.
         digest = hashlib.new(algorithm, usedforsecurity=False)
-        with open(file, "rb") as stream:
+        with file.open("rb") as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 report_progress("check", stream.tell(), size_bytes)
@@ -193,6 +227,7 @@ def _describe_mismatch(dataset: TutorialDataset, file: Path, report_progress: Fe
 
 
 def _unpack_download(dataset: TutorialDataset, file: Path, unpack_folder: Path, report_progress: FetchProgress) -> None:
+    """Unpack the images of a downloaded file, also from an archive inside the archive."""
     archive_file = _extract_inner_archive(dataset, file) if dataset.inside else file
     try:
         archive.unpack_archive(
@@ -208,10 +243,21 @@ def _unpack_download(dataset: TutorialDataset, file: Path, unpack_folder: Path, 
 
 
 def _extract_inner_archive(dataset: TutorialDataset, file: Path) -> Path:
-    """The archive in the archive, beside it."""
+    """Extract the inner archive next to the outer one.
+
+    Args:
+        dataset: its `inside` names the entry.
+        file: the outer archive.
+
+    Returns:
+        The inner archive; the caller deletes it.
+
+    Raises:
+        DataError: the outer archive is damaged or has no such entry.
+    """
     target = file.with_name(f".{file.stem}-{dataset.inside.rpartition('/')[2]}")
     try:
-        with zipfile.ZipFile(file) as outer, outer.open(dataset.inside) as stream, open(target, "wb") as output:
+        with zipfile.ZipFile(file) as outer, outer.open(dataset.inside) as stream, target.open("wb") as output:
             shutil.copyfileobj(stream, output, _CHUNK_BYTES)
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as cause:
         target.unlink(missing_ok=True)

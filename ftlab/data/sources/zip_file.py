@@ -1,7 +1,6 @@
-"""The entries of a zip and their contents, as `archive` unpacks them.
+"""Entries and contents of a zip file, as `archive` unpacks them.
 
-Names follow APPNOTE 6.3.10 (PKWARE): bit 11 says UTF-8, else the code page is 437; macOS writes UTF-8 and does not
-say so.
+Names follow APPNOTE 6.3.10 (PKWARE): flag bit 11 means UTF-8, else code page 437; macOS writes UTF-8 without the flag.
 """
 
 from __future__ import annotations
@@ -18,41 +17,55 @@ from pathlib import Path
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
 ZIP_SUFFIXES = (".zip",)
+"""Suffixes of zip files, lower case."""
 
 _CHUNK_BYTES = 1 << 20
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
+"""First bytes of an entry in the central directory."""
 _MIN_HEADER_BYTES = 30
-"""Bytes that stand before the name of an entry, at least."""
+"""Size of a local file header in bytes, without the name."""
 _SUPPORTED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UTF8_FLAG, _ENCRYPTED_FLAGS = 0x800, 0x1 | 0x40 | 0x2000
+"""General purpose flags: bit 11; bits 0 (encrypted), 6 (strong encryption) and 13 (encrypted central directory)."""
 
 
 class ZipArchive:
-    """An open zip."""
+    """An open zip file."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
+        """Wrap an open `ZipFile`, which the caller closes."""
         self._archive = archive
 
     def list_members(self) -> list[ArchiveMember]:
-        """What it lists, in its order.
-
-        Raises:
-            Refused: its entries share bytes.
-        """
+        """Return the entries in the order of the central directory; overlapping entries raise an `ArchiveError`."""
         infos = self._archive.infolist()
         _check_no_overlap(infos, self._archive.start_dir)
         return [_make_member(info, name) for info, name in zip(infos, _decode_names(infos), strict=True)]
 
     def iter_contents(self, files: list[UnpackEntry]) -> Iterator[tuple[UnpackEntry, Iterator[bytes]]]:
-        """Each of the files with its content, in pieces.
+        """Yield each file with its content; a damaged file raises an `ArchiveError`.
 
-        Raises:
-            Refused: one is damaged.
+        Args:
+            files: entries to read.
+
+        Yields:
+            Each entry, in the order given, and its content in chunks of bytes.
         """
         for entry in files:
             yield entry, self.iter_chunks(entry)
 
     def iter_chunks(self, entry: UnpackEntry) -> Iterator[bytes]:
+        """Yield the content of an entry in chunks.
+
+        Args:
+            entry: entry to read.
+
+        Yields:
+            Up to `_CHUNK_BYTES` bytes.
+
+        Raises:
+            ArchiveError: the entry is damaged.
+        """
         try:
             with self._archive.open(entry.member.handle) as stream:
                 while chunk := stream.read(_CHUNK_BYTES):
@@ -63,11 +76,17 @@ class ZipArchive:
 
 @contextmanager
 def open_archive(file: Path, limits: ArchiveLimits) -> Iterator[ZipArchive]:
-    """A zip, listed.
+    """Open a zip file and read its central directory; a file that cannot be read raises an `OSError`.
+
+    Args:
+        file: the archive.
+        limits: size limits.
+
+    Yields:
+        The archive.
 
     Raises:
-        Refused: it is none, or has too many entries.
-        OSError: it cannot be read.
+        ArchiveError: the file is no zip, or has too many entries.
     """
     with _EntryLimitedFile(file, limits.max_entries) as stream:
         try:
@@ -81,21 +100,36 @@ def open_archive(file: Path, limits: ArchiveLimits) -> Iterator[ZipArchive]:
 
 
 class _EntryLimitedFile(io.FileIO):
-    """A zip that refuses to be listed when it has too many entries: before the list, a kilobyte each, is made."""
+    """File of a zip that refuses too many entries before `zipfile` makes a list of them, a kilobyte each."""
 
     def __init__(self, file: Path, max_entries: int) -> None:
+        """Open `file` for reading."""
         super().__init__(file, "rb")
         self.max_entries = max_entries
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read bytes as any file does.
+
+        Args:
+            size: number of bytes; -1 or None: all that remain.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            ArchiveError: the bytes contain more central directory entries than allowed.
+        """
         data = super().read(-1 if size is None else size)
-        # The list of a zip is read in one go, whatever its head says of the number.
+        # `zipfile` reads the central directory in one call, so counting here finds all entries whatever number the
+        # end-of-directory record claims.
         if data.count(_DIRECTORY_SIGNATURE) > self.max_entries:
             raise ArchiveError("many", limit=self.max_entries)
         return data
 
 
 def _make_member(info: zipfile.ZipInfo, name: str) -> ArchiveMember:
+    """Return an entry as `archive_entries` plans it, with its decoded name."""
+    # The upper 16 bits are the Unix mode; 0 where the archive was made on Windows.
     file_type = stat.S_IFMT(info.external_attr >> 16)
     member_kind = (
         "link" if file_type == stat.S_IFLNK else "file" if file_type in (0, stat.S_IFREG, stat.S_IFDIR) else "special"
@@ -111,12 +145,17 @@ def _make_member(info: zipfile.ZipInfo, name: str) -> ArchiveMember:
 
 
 def _decode_names(infos: list[zipfile.ZipInfo]) -> list[str]:
-    """The entries' names with `/` between folders, in the encoding that they seem to have."""
+    """Return the names of the entries with `/` between folders, decoded as UTF-8 where all of them allow it.
+
+    Args:
+        infos: entries as `zipfile` decoded them: UTF-8 with the flag, code page 437 without.
+    """
     raw_names = [info.orig_filename.replace("\\", "/") for info in infos]
     unmarked_indices = [
         i for i, info in enumerate(infos) if not info.flag_bits & _UTF8_FLAG and not raw_names[i].isascii()
     ]
     try:
+        # Code page 437 maps every byte to a character, so encoding gives the original bytes back.
         utf8_names = {i: raw_names[i].encode("cp437").decode("utf-8") for i in unmarked_indices}
     except UnicodeError:
         return raw_names
@@ -124,8 +163,17 @@ def _decode_names(infos: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _check_no_overlap(infos: list[zipfile.ZipInfo], directory_start: int) -> None:
-    """Refuse entries that share bytes: so a few kilobytes are made to expand to petabytes (D. Fifield, A better zip
-    bomb, 2019). Pythons before 3.11.9 do not notice."""
+    """Refuse overlapping entries, by which a few kilobytes expand to petabytes (D. Fifield, A better zip bomb, 2019).
+
+    Python versions before 3.11.9 do not notice them.
+
+    Args:
+        infos: entries of the archive.
+        directory_start: offset of the central directory in bytes, where the last entry must end.
+
+    Raises:
+        ArchiveError: two entries share bytes.
+    """
     sorted_infos = sorted(infos, key=lambda zip_info: zip_info.header_offset)
     for info, next_start in zip(
         sorted_infos, [*(zip_info.header_offset for zip_info in sorted_infos), directory_start][1:], strict=True
@@ -135,4 +183,5 @@ def _check_no_overlap(infos: list[zipfile.ZipInfo], directory_start: int) -> Non
 
 
 def _error_text(cause: BaseException) -> str:
+    """Return the text of an error without its final period, to be put into a sentence."""
     return str(cause or type(cause).__name__).rstrip(".")

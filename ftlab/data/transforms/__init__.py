@@ -1,1 +1,1 @@
-"""Preprocessing that every prediction needs, and random augmentation for training."""
+"""Image transforms: preprocessing for every prediction, random augmentation for training."""

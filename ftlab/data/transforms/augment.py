@@ -1,8 +1,7 @@
-"""Training pictures varied: random crop, mirror, rotation, colour, blur, erased parts. All in uint8.
+"""Random augmentation of single training images on CPU threads: crop, flips, rotation, color, blur, erasing.
 
-What is drawn is a function of (seed, epoch, index) alone; each effect draws its own numbers whether or not it is
-on, so that another strength of one leaves the others as they were. `TrainConfig` has the strengths, one knob each.
-Here one picture is varied on a thread of the processor; `gpu_augment` does what follows the crop to whole batches.
+All effects work on uint8. The random numbers are a function of (seed, epoch, index) alone (`augment_draw` draws them);
+`TrainConfig` has the strengths, one field each. `gpu_augment` applies the same draws to whole batches on a GPU.
 """
 
 from __future__ import annotations
@@ -10,79 +9,63 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ftlab.config.train_config import AUGMENTATION_FIELDS, TrainConfig
+from ftlab.data.images.decode import ImageArray
 from ftlab.data.transforms import preprocess
+from ftlab.data.transforms.augment_draw import AugmentDraw, draw_augmentation
 from ftlab.data.transforms.preprocess import Preprocessing
 
-Box = tuple[int, int, int, int]
-"""Top, left, height and width in pixels."""
-DEFAULT_CROP_RATIO = 4 / 3
-"""Proportions of a random crop where none are chosen: from 3:4 to 4:3."""
-_ERASE_AREA_RANGE, _ERASE_MAX_RATIO = (0.02, 0.33), 1 / 0.3
-"""Share of the area that is erased, and its proportions; torchvision's, near those of the paper."""
-_MIN_BLUR_SIGMA_PIXELS = 0.1
-"""Pixels; a blur narrower than this changes nothing."""
-
-PreparedImage = np.ndarray | Tensor
-"""uint8 [H, W, 3] of a decoded picture, or uint8 [3, h, w] of a resized one."""
-
-
-@dataclass(frozen=True)
-class AugmentDraw:
-    """The numbers drawn of one picture; those of an untouched one by default.
-
-    Attributes:
-        crop_box: the part that is scaled to the crop's side; None where the picture is not cropped.
-        hflip, vflip: whether left and right, or top and bottom, change places.
-        angle: degrees, counter-clockwise; 0 where it is not turned.
-        color_jitter: brightness, contrast, saturation and hue in the order in which they change the picture, those that do,
-            each by how much: in [-1, 1], hue in [-0.5, 0.5] of the circle.
-        grayscale: whether its colours are taken away.
-        blur_sigma: standard deviation of the blur in pixels; 0 where it stays sharp.
-        erase_box: the part of the square that is replaced by noise, or None.
-        noise_seed: seed of that.
-    """
-
-    crop_box: Box | None = None
-    hflip: bool = False
-    vflip: bool = False
-    angle: float = 0.0
-    color_jitter: tuple[tuple[str, float], ...] = ()
-    grayscale: bool = False
-    blur_sigma: float = 0.0
-    erase_box: Box | None = None
-    noise_seed: int = 0
+PreparedImage = ImageArray | Tensor
+"""A decoded image, uint8 [H, W, 3], or a resized one, uint8 [3, h, w]."""
 
 
 def make_epoch_rng(seed: int, epoch: int, index: int) -> random.Random:
-    """The generator of one picture in one epoch."""
+    """Return the random generator of an image in an epoch.
+
+    Args:
+        seed: the run's seed.
+        epoch: number of the epoch, from 1.
+        index: position of the image in its split; `sampler` adds multiples of the split's length for repeated images.
+    """
     return random.Random(f"{seed}/{epoch}/{index}")
 
 
-def augment_for_epoch(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, epoch: int, index: int) -> Tensor:
-    """A training picture as it is in an epoch: uint8 [H, W, 3] -> uint8 [3, side, side].
+def augment_for_epoch(pixels: ImageArray, prep: Preprocessing, config: TrainConfig, epoch: int, index: int) -> Tensor:
+    """Return a training image as an epoch presents it to the network.
 
     Args:
-        pixels: of the picture.
+        pixels: uint8 [H, W, 3] of the decoded image.
         prep: sizes and interpolation.
-        config: seed, and what varies the picture; `augment` is chosen.
-        epoch: from 1.
-        index: of the picture in its split.
+        config: seed and augmentation settings, with `augment` resolved.
+        epoch: number of the epoch, from 1.
+        index: position of the image in its split.
+
+    Returns:
+        uint8 [3, S, S].
     """
     return augment_image(pixels, prep, config, make_epoch_rng(config.seed, epoch, index))
 
 
-def make_view(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, view_index: int, index: int) -> Tensor:
-    """View `view_index` of a picture for cached features: 0 is the evaluation crop, the others vary.
+def make_view(pixels: ImageArray, prep: Preprocessing, config: TrainConfig, view_index: int, index: int) -> Tensor:
+    """Return a view of an image for cached features: 0 is the evaluation crop, the others are random.
 
-    Where pictures are mirrored and nothing else varies them, 1 is the mirror image, and more are random crops:
-    there are no other mirror images.
+    If random flips are the only augmentation, view 1 is the mirror image and later views are random crops, as an image
+    has only one mirror image.
+
+    Args:
+        pixels: uint8 [H, W, 3] of the decoded image.
+        prep: sizes and interpolation.
+        config: seed and augmentation settings, with `augment` resolved.
+        view_index: number of the view, from 0.
+        index: position of the image in its split.
+
+    Returns:
+        uint8 [3, S, S].
     """
     if view_index == 0:
         return preprocess.resize_and_center_crop(pixels, prep)
@@ -92,52 +75,95 @@ def make_view(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, view
 
 
 def is_mirror_view(config: TrainConfig, view_index: int) -> bool:
-    """Whether that view of a picture is its mirror image."""
+    """Return whether view `view_index` of each image is the mirrored evaluation crop."""
     return view_index == 1 and _augments_by_flip_only(config)
 
 
 def view_config(config: TrainConfig) -> TrainConfig:
-    """How the views that vary are varied, where an epoch's pictures are as `config` says."""
+    """Return the configuration that random views are drawn with: `crop` in place of `flip` if nothing else varies."""
+    # An image has one mirror image only: further views must differ by crops.
     return dataclasses.replace(config, augment="crop") if _augments_by_flip_only(config) else config
 
 
 def _augments_by_flip_only(config: TrainConfig) -> bool:
-    return config.augment == "flip" and config.flip > 0 and not config.active_augmentations
+    """Return whether random left-right flips are the only augmentation."""
+    return config.augment == "flip" and config.hflip > 0 and not config.active_augmentations
 
 
 def make_view_rng(config: TrainConfig, view_index: int, index: int) -> random.Random:
-    """The generator of a view that varies."""
+    """Return the random generator of a random view.
+
+    Args:
+        config: configuration with the seed.
+        view_index: number of the view, from 1.
+        index: position of the image in its split.
+    """
     return random.Random(f"{config.seed}/view {view_index}/{index}")
 
 
 def describe_view(config: TrainConfig, view_index: int, index: int) -> str:
-    """All that a view depends on beside the picture and its preparation: two that are described alike are alike."""
+    """Return a text that identifies a view: equal texts give equal pixels for the same image and preprocessing.
+
+    Args:
+        config: seed and augmentation settings.
+        view_index: number of the view, from 0.
+        index: position of the image in its split.
+    """
     if view_index == 0:
         return "evaluation"
     if is_mirror_view(config, view_index):
         return "mirror"
-    field_names = ("augment", "crop_scale", "crop_ratio", "crop_side", "flip", "rotate_border", *AUGMENTATION_FIELDS)
+    # Everything that the draw or its effects depend on: a field that is missing here would give stale cached features.
+    field_names = ("augment", "crop_scale", "crop_ratio", "crop_size", "hflip", "rotate_border", *AUGMENTATION_FIELDS)
     return repr((config.seed, view_index, index, *(getattr(config, name) for name in field_names)))
 
 
-def augment_image(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
-    """A picture varied by `rng`: uint8 [H, W, 3] -> uint8 [3, side, side]."""
+def augment_image(pixels: ImageArray, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
+    """Return an image augmented with random numbers from `rng`.
+
+    Args:
+        pixels: uint8 [H, W, 3] of the decoded image.
+        prep: sizes and interpolation.
+        config: augmentation settings.
+        rng: source of random numbers.
+
+    Returns:
+        uint8 [3, S, S].
+    """
     return random_augment(prepare_image(pixels, prep, config), prep, config, rng)
 
 
-def prepare_image(pixels: np.ndarray, prep: Preprocessing, config: TrainConfig) -> PreparedImage:
-    """What of a picture no chance acts upon, of uint8 [H, W, 3]: with `none` the evaluation crop, with `flip` the
-    resized picture, with `crop` all of it."""
+def prepare_image(pixels: ImageArray, prep: Preprocessing, config: TrainConfig) -> PreparedImage:
+    """Return the deterministic part of augmentation, which can be cached between epochs.
+
+    Args:
+        pixels: uint8 [H, W, 3] of the decoded image.
+        prep: sizes and interpolation.
+        config: augmentation settings.
+
+    Returns:
+        With `augment` = `none` the evaluation crop, with `flip` the resized image, with `crop` `pixels` themselves.
+    """
     if config.augment == "none":
         return preprocess.resize_and_center_crop(pixels, prep)
+    # A random crop needs the full resolution.
     return pixels if config.augment == "crop" else preprocess.resize_image(pixels, prep)
 
 
 def random_augment(prepared: PreparedImage, prep: Preprocessing, config: TrainConfig, rng: random.Random) -> Tensor:
-    """What `prepare_image` left of a picture, varied by `rng`: uint8 [3, side, side]. `prepared` stays as it is.
+    """Apply the random part of augmentation to an image that `prepare_image` returned.
 
-    With `crop` it begins with a random resized crop, with `flip` with the resized picture; with `none` it is the
-    evaluation crop, and nothing follows.
+    With `augment` = `crop` it begins with a random resized crop, with `flip` with the resized image; with `none` it
+    returns the evaluation crop.
+
+    Args:
+        prepared: not modified.
+        prep: sizes and interpolation.
+        config: augmentation settings.
+        rng: source of random numbers.
+
+    Returns:
+        uint8 [3, S, S].
     """
     if config.augment == "none":
         return torch.as_tensor(prepared)
@@ -153,41 +179,10 @@ def random_augment(prepared: PreparedImage, prep: Preprocessing, config: TrainCo
     return _erase_box(image, augment_draw).contiguous()
 
 
-def draw_augmentation(
-    size: tuple[int, int], prep: Preprocessing, config: TrainConfig, rng: random.Random
-) -> AugmentDraw:
-    """All that `random_augment` draws of a picture, in this order: a run goes on, and is repeated, by it. The size, height and
-    width of the decoded picture, plays a part in its crop."""
-    if config.augment == "none":
-        return AugmentDraw()
-    crop_box = _draw_crop_box(size, config, rng) if config.augment == "crop" else None
-    hflip, vflip = rng.random() < config.flip, rng.random() < config.flip_vertical
-    angle = rng.uniform(-1, 1) * config.rotate
-    jitter_names = rng.sample(("brightness", "contrast", "saturation", "hue"), 4)
-    jitter_amounts = [(name, rng.uniform(-1, 1) * getattr(config, name)) for name in jitter_names]
-    grayscale = rng.random() < config.grayscale
-    blur_sigma = rng.random() * config.blur
-    erase_box, noise_seed = None, 0
-    if rng.random() < config.erase:
-        erase_box = random_box(prep.side, prep.side, _ERASE_AREA_RANGE, _ERASE_MAX_RATIO, rng)
-        noise_seed = rng.getrandbits(63) if erase_box else 0
-    return AugmentDraw(
-        crop_box=crop_box,
-        hflip=hflip,
-        vflip=vflip,
-        angle=angle,
-        color_jitter=tuple((name, amount) for name, amount in jitter_amounts if amount),
-        grayscale=grayscale,
-        blur_sigma=blur_sigma if blur_sigma >= _MIN_BLUR_SIGMA_PIXELS else 0.0,
-        erase_box=erase_box,
-        noise_seed=noise_seed,
-    )
-
-
 def _crop_and_rotate(prepared: PreparedImage, prep: Preprocessing, config: TrainConfig, draw: AugmentDraw) -> Tensor:
-    """The square of a picture that is seen, cropped and turned: uint8 [3, side, side]."""
+    """Return the cropped and rotated square of an image, uint8 [3, S, S]."""
     image = _apply_crop(prepared, prep, config, draw)
-    # What a rotation opens at the corners is cut off where there is something to cut.
+    # The rotation sees the whole crop, so that the empty corners are cut off if the crop is larger than the square.
     return (
         _rotate_and_crop(image, draw.angle, prep.side, config)
         if draw.angle
@@ -196,63 +191,43 @@ def _crop_and_rotate(prepared: PreparedImage, prep: Preprocessing, config: Train
 
 
 def _apply_crop(prepared: PreparedImage, prep: Preprocessing, config: TrainConfig, draw: AugmentDraw) -> Tensor:
-    """The drawn part of a picture, scaled to the crop's side: uint8 [3, s, s]; all of it where none was drawn."""
+    """Return the drawn crop scaled to the crop size, uint8 [3, s, s]; `prepared` itself if none was drawn."""
     if draw.crop_box is None:
         return torch.as_tensor(prepared)
-    (top, left, crop_height, crop_width), crop_side = draw.crop_box, config.crop_side or prep.side
+    (top, left, crop_height, crop_width), crop_side = draw.crop_box, config.crop_size or prep.side
     pixels = np.asarray(prepared)[top : top + crop_height, left : left + crop_width]
     return preprocess.resize_to_size(pixels, (crop_side, crop_side), prep.interpolation)
 
 
 def make_erase_noise(draw: AugmentDraw) -> Tensor:
-    """What the erased part of a picture is replaced by: uint8 [3, height, width], as large as `draw.erased`."""
+    """Return the uniform noise that replaces the erased box: uint8 [3, height, width], as large as `draw.erase_box`."""
     _, _, box_height, box_width = draw.erase_box or (0, 0, 0, 0)
+    # On the CPU even if it is used on a GPU, so that both paths erase with the same bits.
     generator = torch.Generator().manual_seed(draw.noise_seed)
     return torch.randint(256, (3, box_height, box_width), dtype=torch.uint8, generator=generator)
 
 
-def random_box(
-    width: int, height: int, area_range: tuple[float, float], max_ratio: float, rng: random.Random
-) -> Box | None:
-    """A random part (Inception's: Szegedy et al., 2015, arXiv:1409.4842, page 5).
+def _rotate_and_crop(image: Tensor, angle: float, side: int, config: TrainConfig) -> Tensor:
+    """Rotate an image about its center and return the middle square.
+
+    One pass of OpenCV: it supports a reflecting border (torchvision's rotation does not) and stays in uint8.
 
     Args:
-        width, height: of the picture, in pixels.
-        area_range: least and largest share of its area.
-        max_ratio: width over height lies between 1 / ratio and ratio, drawn uniformly on a logarithmic scale.
-        rng: what is drawn from.
+        image: uint8 [3, h, w].
+        angle: angle in degrees, counter-clockwise.
+        side: width and height of the square in pixels.
+        config: `rotate_border` says how the corners are filled.
 
     Returns:
-        None if none of ten tries fits.
+        uint8 [3, side, side].
     """
-    log_min_ratio, log_max_ratio = math.log(1 / max_ratio), math.log(max_ratio)
-    for _ in range(10):
-        area = width * height * rng.uniform(*area_range)
-        aspect_ratio = math.exp(rng.uniform(log_min_ratio, log_max_ratio))
-        box_width, box_height = round(math.sqrt(area * aspect_ratio)), round(math.sqrt(area / aspect_ratio))
-        if 0 < box_width <= width and 0 < box_height <= height:
-            return rng.randint(0, height - box_height), rng.randint(0, width - box_width), box_height, box_width
-    return None
-
-
-def _draw_crop_box(size: tuple[int, int], config: TrainConfig, rng: random.Random) -> Box:
-    height, width = size
-    crop_box = random_box(width, height, (config.crop_scale, 1.0), config.crop_ratio or DEFAULT_CROP_RATIO, rng)
-    short_side = min(width, height)
-    return crop_box or ((height - short_side) // 2, (width - short_side) // 2, short_side, short_side)
-
-
-def _rotate_and_crop(image: Tensor, angle: float, side: int, config: TrainConfig) -> Tensor:
-    """The middle square of a picture that is turned by `angle` degrees about its middle: uint8 [3, side, side].
-
-    In one pass of OpenCV, which knows the reflecting border (torchvision's rotation does not) and stays in uint8.
-    """
-    import cv2  # where it is needed only: few trainings turn pictures
+    import cv2  # imported here as few runs rotate images
 
     height, width = image.shape[1:]
     top, left = preprocess.center_offsets(height, width, side)
+    # OpenCV's coordinates lie at pixel centers: the middle of n pixels is (n - 1) / 2.
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-    matrix[:, 2] -= (left, top)
+    matrix[:, 2] -= (left, top)  # crops in the same pass
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     border = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT}[config.rotate_border]
     rotated_pixels = cv2.warpAffine(pixels, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
@@ -260,39 +235,62 @@ def _rotate_and_crop(image: Tensor, angle: float, side: int, config: TrainConfig
 
 
 def _jitter_color(image: Tensor, draw: AugmentDraw) -> Tensor:
-    """Brightness, contrast, saturation and hue by torchvision's definitions (`ColorJitter`), in random order; the
-    idea is Krizhevsky's (2012, "ImageNet Classification with Deep Convolutional Neural Networks", section 4.1)."""
+    """Adjust brightness, contrast, saturation and hue in the drawn order, as torchvision's `ColorJitter` defines them.
+
+    The idea is from Krizhevsky et al., 2012, "ImageNet Classification with Deep Convolutional Neural Networks",
+    section 4.1.
+
+    Args:
+        image: uint8 [3, S, S].
+        draw: the drawn amounts.
+
+    Returns:
+        uint8 [3, S, S].
+    """
     if not draw.color_jitter:
         return image
-    from torchvision.transforms.v2 import functional  # takes seconds to import: where it is needed only
+    from torchvision.transforms.v2 import functional  # takes seconds to import, so only where it is needed
 
     for name, amount in draw.color_jitter:
         adjust = getattr(functional, f"adjust_{name}")
-        image = adjust(image, amount if name == "hue" else 1 + amount)
+        image = adjust(image, amount if name == "hue" else 1 + amount)  # hue is a shift, the others are factors
     return image
 
 
 def _to_grayscale(image: Tensor) -> Tensor:
+    """Return the image in gray, with three equal channels: uint8 [3, S, S]."""
     from torchvision.transforms.v2 import functional
 
-    return functional.rgb_to_grayscale(image, num_output_channels=3)
+    gray_image: Tensor = functional.rgb_to_grayscale(image, num_output_channels=3)
+    return gray_image
 
 
 def _gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """A Gaussian blur of that standard deviation in pixels (Chen et al., 2020, arXiv:2002.05709, appendix A)."""
+    """Return the image under a Gaussian blur (Chen et al., 2020, arXiv:2002.05709, appendix A), `sigma` in pixels."""
     from torchvision.transforms.v2 import functional
 
-    return functional.gaussian_blur(image, [2 * compute_blur_radius(sigma) + 1] * 2, [sigma, sigma])
+    kernel_size = 2 * compute_blur_radius(sigma) + 1
+    blurred: Tensor = functional.gaussian_blur(image, [kernel_size, kernel_size], [sigma, sigma])
+    return blurred
 
 
 def compute_blur_radius(sigma: float) -> int:
-    """Pixels to either side that a blur of that standard deviation looks at."""
-    return math.ceil(3 * sigma)
+    """Return the radius in pixels at which a Gaussian kernel of standard deviation `sigma` is cut off."""
+    return math.ceil(3 * sigma)  # 99.7 % of the weight lies within
 
 
 def _erase_box(image: Tensor, draw: AugmentDraw) -> Tensor:
-    """A random rectangle replaced by noise (random erasing: Zhong et al., 2017, arXiv:1708.04896, which finds noise
-    best); the picture itself is left alone."""
+    """Return a copy whose drawn box is replaced by noise (random erasing).
+
+    Zhong et al., 2017, arXiv:1708.04896, find noise to work best. The image itself is not modified.
+
+    Args:
+        image: uint8 [3, S, S].
+        draw: box and seed of the noise.
+
+    Returns:
+        uint8 [3, S, S].
+    """
     if draw.erase_box is None:
         return image
     top, left, box_height, box_width = draw.erase_box

@@ -1,7 +1,7 @@
-"""Pixels as the network wants them: size, evaluation crop, normalisation. `augment` varies them for the training.
+"""Preprocessing of images for the network: resizing, evaluation crop, normalization. `augment` adds random variation.
 
-Everything up to `normalize_batch` is uint8: a picture's pixels are the same bits in training, evaluation and
-prediction, and a batch is a quarter of its float size.
+Everything up to `normalize_batch` is uint8: an image has the same bits in training, evaluation and prediction, and a
+batch takes a quarter of the memory of float32.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ftlab.config import rules
 from ftlab.config.backbones import BackboneSpec
-from ftlab.config.train_config import TrainConfig, check_image_sizes, compute_image_sizes
+from ftlab.config.train_config import TrainConfig, compute_image_sizes
 from ftlab.data.images import decode
+from ftlab.data.images.decode import ImageArray
 
 _HALF_MEAN_STD = (0.5, 0.5, 0.5)
-"""Mean and deviation that bring pixels from [0, 1] to [-1, 1]."""
+"""Mean and standard deviation that map pixels from [0, 1] to [-1, 1]."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture is prepared; travels with the weights in `model.json`.
+    """How an image is prepared for a network; stored with the weights in `model.json`.
 
     Attributes:
-        resize: pixels of the short side, or of both, before the centre crop.
+        resize: pixels of the short side, or of both, before the center crop.
         side: pixels of the square that the network sees.
         interpolation: `bilinear` or `bicubic`, with antialiasing.
         mean, std: per channel (R, G, B), of pixels in [0, 1].
@@ -44,65 +46,71 @@ class Preprocessing:
 
     @property
     def min_side(self) -> int:
-        """Pixels of the short side that a picture must be decoded with at least, see `decode.read`."""
+        """Smallest short side in pixels to decode an image at, see `decode.read_image`."""
         return decode.compute_min_side(self.resize)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields for `model.json`."""
         return asdict(self)
 
 
 def from_spec(spec: BackboneSpec) -> Preprocessing:
-    """The preprocessing that a backbone's weights were trained with."""
+    """Return the preprocessing that a backbone's pretrained weights were trained with."""
     return Preprocessing(spec.resize, spec.side, spec.interpolation, spec.mean, spec.std)
 
 
 def from_config(spec: BackboneSpec, config: TrainConfig) -> Preprocessing:
-    """The preprocessing that a configuration asks for. Where it is to be estimated from the pictures, mean and
-    standard deviation are still the weights'.
+    """Return the preprocessing that a configuration describes.
 
-    Raises:
-        ConfigError: the square that the network sees is larger than what it is cut from.
+    If mean and standard deviation are to be estimated from the images, those of the pretrained weights stand in for
+    now. A crop larger than the resized image is a `ConfigError`.
+
+    Args:
+        spec: the backbone's spec.
+        config: image size, resize mode and normalization.
     """
     resize, side = compute_image_sizes(spec, config)
-    check_image_sizes(side, resize, config.crop_side)
-    mean, std = (_HALF_MEAN_STD, _HALF_MEAN_STD) if config.normalise == "unit" else (spec.mean, spec.std)
+    rules.check_image_sizes(side, resize, config.crop_size)
+    mean, std = (_HALF_MEAN_STD, _HALF_MEAN_STD) if config.normalization == "unit" else (spec.mean, spec.std)
     return Preprocessing(resize, side, spec.interpolation, mean, std, config.resize_mode)
 
 
 def from_json(values: dict[str, Any]) -> Preprocessing:
-    """The inverse of `Preprocessing.to_json`."""
+    """Return the preprocessing that `Preprocessing.to_json` wrote."""
     return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
 
-def resize_and_center_crop(pixels: np.ndarray, prep: Preprocessing) -> Tensor:
-    """uint8 [H, W, 3] -> uint8 [3, side, side]: resized, and the centre crop of that."""
+def resize_and_center_crop(pixels: ImageArray, prep: Preprocessing) -> Tensor:
+    """Return the evaluation crop of an image: uint8 [H, W, 3] -> uint8 [3, S, S]."""
     return center_crop(resize_image(pixels, prep), prep.side)
 
 
-def resize_image(pixels: np.ndarray, prep: Preprocessing) -> Tensor:
-    """uint8 [H, W, 3] -> uint8 [3, h, w] as `resize` and `resize_mode` say."""
+def resize_image(pixels: ImageArray, prep: Preprocessing) -> Tensor:
+    """Return an image scaled as `prep.resize` and `prep.resize_mode` say: uint8 [H, W, 3] -> uint8 [3, h, w]."""
     height, width = pixels.shape[:2]
     return resize_to_size(pixels, compute_resized_size(width, height, prep), prep.interpolation)
 
 
 def center_crop(image: Tensor, side: int) -> Tensor:
-    """uint8 [3, h, w] -> its middle square, uint8 [3, side, side]."""
+    """Return the middle square of an image: uint8 [3, h, w] -> uint8 [3, side, side], contiguous."""
     top, left = center_offsets(image.shape[1], image.shape[2], side)
+    # A view would keep the whole resized image in memory.
     return image[:, top : top + side, left : left + side].contiguous()
 
 
 def center_offsets(height: int, width: int, side: int) -> tuple[int, int]:
-    """Top and left of the square in the middle; half a pixel is rounded as torchvision does."""
+    """Return top and left of the middle square in pixels; half a pixel is rounded as torchvision does."""
+    # `round` rounds half to even, and so does torchvision.
     return round((height - side) / 2), round((width - side) / 2)
 
 
 def center_crop_box(width: int, height: int, prep: Preprocessing) -> tuple[int, int, int]:
-    """Top, left and side of the evaluation crop, in pixels of the resized picture."""
+    """Return top, left and side of the evaluation crop, in pixels of the resized image."""
     return *center_offsets(*compute_resized_size(width, height, prep), prep.side), prep.side
 
 
 def visible_box(width: int, height: int, prep: Preprocessing) -> tuple[float, float, float, float]:
-    """The square that the network sees, as x0, y0, x1, y1 in fractions of the original picture."""
+    """Return the square that the network sees, as x0, y0, x1, y1 in fractions of the original image."""
     top, left, crop_side = center_crop_box(width, height, prep)
     resized_height, resized_width = compute_resized_size(width, height, prep)
     return (
@@ -114,21 +122,21 @@ def visible_box(width: int, height: int, prep: Preprocessing) -> tuple[float, fl
 
 
 def normalize_batch(batch: Tensor, prep: Preprocessing) -> Tensor:
-    """uint8 [B, 3, H, W] -> float32 [B, 3, H, W] on the same device: (x / 255 - mean) / std."""
+    """Return (x / 255 - mean) / std on the batch's device: uint8 [B, 3, H, W] -> float32 [B, 3, H, W]."""
     mean, std = _channel_tensor(prep.mean, batch.device), _channel_tensor(prep.std, batch.device)
+    # In place after the first conversion: one float32 copy of the batch instead of four.
     return batch.float().div_(255.0).sub_(mean).div_(std)
 
 
 @cache
 def _channel_tensor(values: tuple[float, float, float], device: torch.device) -> Tensor:
-    """float32 [1, 3, 1, 1], brought to a device once: a card would be waited for each time."""
-    with torch.inference_mode(False):  # a tensor that is made in that mode can be used in no other
+    """Return a value per channel as float32 [1, 3, 1, 1] on a device, cached: each copy to a GPU would wait for it."""
+    with torch.inference_mode(False):  # the first caller may be in inference mode, whose tensors autograd cannot use
         return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def compute_resized_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
-    """Height and width after resizing; where the short side is scaled, the long one is rounded down as torchvision
-    does."""
+    """Return height and width after resizing; with `short` the long side is rounded down as torchvision does."""
     if prep.resize_mode == "squash":
         return prep.resize, prep.resize
     if width <= height:
@@ -136,9 +144,17 @@ def compute_resized_size(width: int, height: int, prep: Preprocessing) -> tuple[
     return prep.resize, int(prep.resize * width / height)
 
 
-def resize_to_size(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> Tensor:
-    """uint8 [H, W, 3] -> uint8 [3, *size], antialiased. Stays in uint8: four times faster than in float, and the
-    same bits as torchvision's resize."""
+def resize_to_size(pixels: ImageArray, size: tuple[int, int], interpolation: str) -> Tensor:
+    """Return an image scaled to a size, antialiased: uint8 [H, W, 3] -> uint8 [3, *size].
+
+    Stays in uint8: four times as fast as in float32, and bit for bit torchvision's resize.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        size: height and width in pixels.
+        interpolation: `bilinear` or `bicubic`.
+    """
+    # A crop is a strided view; torch's fast path for uint8 takes contiguous images.
     image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
     if image.shape[1:] == size:
         return image

@@ -1,1 +1,1 @@
-"""How a network is run: inference engines, feature extraction, micro-batches and their caches."""
+"""Execution of networks: device, inference engines, feature extraction and its cache, micro-batches."""

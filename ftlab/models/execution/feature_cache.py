@@ -1,6 +1,7 @@
-"""Features that were computed before, kept on the disk: another head, rate or seed need not look at the pictures again.
+"""Disk cache of computed features: another head, learning rate or seed need not run the backbone again.
 
-One file for all trainings. A row is one look at one picture, by a key that says all that its bits depend on.
+One file serves all trainings. An entry is the feature vector of one view of one image, by a key of everything that its
+bits depend on.
 """
 
 from __future__ import annotations
@@ -17,32 +18,51 @@ from ftlab.core import user_dirs
 from ftlab.core.kv_cache import DiskCache
 
 DEFAULT_BUDGET_MB = 2000
-"""Megabytes (10^6 bytes) that the file may have; `FTLAB_FEATURES_MB` says another number, 0 keeps nothing."""
+"""Size limit of the file, 10^6 bytes; the environment variable `FTLAB_FEATURES_MB` overrides it, 0 disables the
+cache."""
 
 
 class FeatureCache:
     """A file of features; see `DiskCache`."""
 
     def __init__(self, file: Path, budget_bytes: int) -> None:
+        """Open a cache.
+
+        Args:
+            file: of the cache; created when the first entry is written.
+            budget_bytes: size limit of the file.
+        """
         self.cache = DiskCache(file, budget_bytes)
 
     @property
     def file(self) -> Path:
-        """Where they are; it need not be there yet."""
+        """Path of the cache; the file need not exist yet."""
         return self.cache.path
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Tensor]:
-        """float32 [D] by key, of those that are kept."""
+        """Read entries.
+
+        Args:
+            keys: of the entries.
+
+        Returns:
+            Feature vectors, float32 [D], by key, for those that are cached.
+        """
         stored_values = self.cache.get(keys)
+        # A copy: the buffer that SQLite returns is read-only.
         return {key: torch.from_numpy(np.frombuffer(value, np.float32).copy()) for key, value in stored_values.items()}
 
     def put(self, entries: Sequence[tuple[bytes, Tensor]]) -> None:
-        """Keep float32 [D] by key, and let go of what was not used longest."""
+        """Store entries, and evict the least recently used ones beyond the budget.
+
+        Args:
+            entries: keys and feature vectors, float32 [D].
+        """
         self.cache.put([(key, vector.numpy().tobytes()) for key, vector in entries])
 
 
 def open_feature_cache() -> FeatureCache | None:
-    """The store of this person; None where nothing is to be kept."""
+    """Return the cache of this user; None if it is disabled."""
     try:
         budget_mb = int(os.environ.get("FTLAB_FEATURES_MB", DEFAULT_BUDGET_MB))
     except ValueError:

@@ -1,4 +1,4 @@
-"""When the memory of a device does not hold a whole batch: the batch goes through in portions."""
+"""Micro-batching with automatic halving on out-of-memory."""
 
 from __future__ import annotations
 
@@ -11,34 +11,49 @@ from ftlab.core.errors import RunError
 
 T = TypeVar("T")
 _OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
-"""How the allocators of devices other than CUDA's tell it, in a bare RuntimeError."""
+"""Texts in the plain RuntimeErrors of allocators other than CUDA's."""
 
 
 class MicroBatcher:
-    """How many pictures go through a device at once: any number, until its memory was too small for some."""
+    """Splits batches into micro-batches that fit the device's memory.
+
+    Attributes:
+        micro_batch_size: images in a micro-batch, 0 for the whole batch.
+        is_indivisible: whether a batch must not be split.
+    """
 
     def __init__(self, micro_batch_size: int = 0, *, is_indivisible: bool = False) -> None:
-        """
+        """Create a batcher.
+
         Args:
-            micro_batch_size: the largest portion, 0 for a whole batch whatever its size.
-            is_indivisible: batches must not be divided: other processes wait for one exchange of gradients a step.
+            micro_batch_size: images in a micro-batch, 0 for the whole batch whatever its size.
+            is_indivisible: a batch must not be split: the other ranks wait for one all-reduce of gradients a step.
         """
         self.micro_batch_size, self.is_indivisible = micro_batch_size, is_indivisible
 
     def run_in_slices(
         self, count: int, run_slice: Callable[[slice], T], undo: Callable[[], object] = lambda: None
     ) -> list[T]:
-        """What `run_slice` gives for each portion of `count` pictures, in order.
+        """Run a function on each micro-batch of a batch.
 
-        Where the memory does not hold a portion, what was done is undone and all of it done anew with portions half as
-        large, now and from then on.
+        If the memory does not hold a micro-batch, all of the batch is undone and run again with micro-batches of half
+        the size, which later batches keep.
+
+        Args:
+            count: images in the batch.
+            run_slice: runs some of them.
+            undo: reverts what `run_slice` has done to shared state, such as accumulated gradients.
+
+        Returns:
+            The results, in order.
 
         Raises:
-            RunError: the memory does not hold a single picture, or not a batch that must stay whole.
-        """
+            RunError: the memory does not hold a single image, or not a batch that must not be split.
+        """  # noqa: DOC501 (other errors of `run_slice` pass through)
         while True:
             size = self.micro_batch_size or max(1, count)
             try:
+                # An empty batch runs once too: the other ranks may have images in theirs, and wait.
                 return [run_slice(slice(start, start + size)) for start in range(0, max(1, count), size)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -47,21 +62,21 @@ class MicroBatcher:
                     raise RunError("run.memory") from error
                 if self.is_indivisible:
                     raise RunError("run.memory_batch", count=count) from error
-            # Outside the handler: what the failed pass holds is let go only there.
-            self.micro_batch_size = -(-min(size, count) // 2)
+            # Outside the handler: inside, the traceback keeps the tensors of the failed pass alive.
+            self.micro_batch_size = -(-min(size, count) // 2)  # rounded up
             undo()
             _empty_device_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device's memory, or the machine's, is too small."""
+    """Return whether an error says that the memory of a device, or of the machine, is exhausted."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY_MESSAGES)
 
 
 def _empty_device_cache() -> None:
-    """Let the device's allocator give back what it keeps for later: its pieces have the wrong size now."""
+    """Return the allocator's cached blocks to the device: their sizes are those of the larger micro-batch."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

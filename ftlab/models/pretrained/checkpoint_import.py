@@ -1,6 +1,6 @@
-"""Weights from elsewhere: which file a person names, and the tensors in it. Nothing in a file is run.
+"""Import of weights from elsewhere: the file that a person names, and the tensors in it. No code in a file is run.
 
-torch is imported only to read one; `matching` lays the tensors onto a network.
+torch is imported only to read a file; `key_mapping` assigns the tensors to a network.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".ckpt", ".bin", ".tar"))
-"""Files of torch's own kind. What in them is more than tensors and plain values is refused, never run."""
+"""Files in torch's own format. One that holds more than tensors and plain values is refused, never run."""
 CHECKPOINT_SUFFIXES = frozenset((".safetensors", *PICKLE_SUFFIXES))
 
 _UNSAFE_PATTERN = re.compile(r"GLOBAL ([\w.]+)|TorchScript")
+"""What torch's errors name when a file holds code: a global that it would import, or TorchScript."""
 
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
-    """What a file holds.
+    """Contents of a checkpoint file.
 
     Attributes:
-        tensors: by name; what stands in containers has their names before its own.
-        containers: by the same name, the container it was found in, empty for the file itself.
+        tensors: by name; tensors in nested dictionaries have the containers' names as a prefix.
+        containers: by the same name, the prefix of the container; empty for the top level.
     """
 
     tensors: dict[str, Tensor]
@@ -40,10 +41,16 @@ class ForeignCheckpoint:
 
 
 def parse_renames(text: str) -> list[tuple[str, str]]:
-    """The pairs of `OLD=NEW,…`.
+    """Parse `OLD=NEW,…`.
+
+    Args:
+        text: as a person wrote it.
+
+    Returns:
+        Pairs of prefixes.
 
     Raises:
-        ConfigError: one is no pair.
+        ConfigError: an entry is no pair.
     """
     pairs = [pair.strip() for pair in text.split(",") if pair.strip()]
     for pair in pairs:
@@ -53,55 +60,75 @@ def parse_renames(text: str) -> list[tuple[str, str]]:
 
 
 def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
-    """The same settings with the whole path in `init`: of a file, or of the folder of a run.
+    """Resolve `init_from` to the absolute path of a file, or of a run's folder.
+
+    A run that does not exist gives RunError, a malformed `rename_keys` ConfigError.
 
     Args:
-        config: as a person gave them; `init` is a file, a run's folder, or a run's name as `runs.find` takes it.
+        config: as a person gave it; `init_from` is a file, a run's folder, or a run's name as `run_store.find_run`
+            takes it.
         runs_dir: the folder of runs.
 
+    Returns:
+        The configuration with the path; unchanged if `init_from` is empty.
+
     Raises:
-        WeightsError: there is no such file, or it is of no kind that is read here.
-        RunError: there is no such run, or it has no weights.
-        ConfigError: `rename` is not of the form that it must have.
+        WeightsError: there is no such file, or it is of no kind that can be read.
+        RunError: the run has no weights.
     """
-    if not config.init:
+    if not config.init_from:
         return config
-    parse_renames(config.rename)
-    requested_path = Path(config.init).expanduser()
+    parse_renames(config.rename_keys)
+    requested_path = Path(config.init_from).expanduser()
     try:
         init_path = requested_path.absolute() if requested_path.exists() else None
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # too long for a path, or with a NUL character
         init_path = None
     if init_path is None:
+        # What looks like a path is no run's name: the error should be about the file.
         if len(requested_path.parts) > 1 or requested_path.suffix.lower() in CHECKPOINT_SUFFIXES:
-            raise WeightsError("init.missing", file=config.init)
-        init_path = run_store.find_run(runs_dir, config.init).path
+            raise WeightsError("init.missing", file=config.init_from)
+        init_path = run_store.find_run(runs_dir, config.init_from).path
     if init_path.is_dir():
         if not (init_path / "best.safetensors").is_file():
             raise RunError("run.no_weights", run=init_path.name)
     elif init_path.suffix.lower() not in CHECKPOINT_SUFFIXES:
         raise WeightsError("init.kind", file=init_path, kinds=", ".join(sorted(CHECKPOINT_SUFFIXES)))
-    return replace(config, init=str(init_path))
+    return replace(config, init_from=str(init_path))
 
 
 def compute_sha256(file: Path) -> str:
-    """SHA-256 of a file, in hex.
+    """Compute the SHA-256 of a file.
+
+    Args:
+        file: to be read.
+
+    Returns:
+        64 hex digits.
 
     Raises:
         WeightsError: it cannot be read.
     """
     try:
-        with open(file, "rb") as stream:
+        with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as cause:
         raise WeightsError("init.unreadable", file=file, cause=cause.strerror or cause) from cause
 
 
 def read_checkpoint(file: Path) -> ForeignCheckpoint:
-    """All tensors of a checkpoint. Nothing in it is run.
+    """Read all tensors of a checkpoint; no code in it is run.
+
+    A file that cannot be read, is damaged, or holds more than weights gives WeightsError too.
+
+    Args:
+        file: of any of `CHECKPOINT_SUFFIXES`.
+
+    Returns:
+        The tensors.
 
     Raises:
-        WeightsError: it cannot be read, is damaged, holds more than weights, or holds none.
+        WeightsError: the file holds no tensor.
     """
     checkpoint = ForeignCheckpoint({})
     for name, tensor, container in _iter_tensors(_load_untrusted_file(file)):
@@ -112,7 +139,17 @@ def read_checkpoint(file: Path) -> ForeignCheckpoint:
 
 
 def _load_untrusted_file(file: Path) -> Any:
-    """What the file holds, as its own format gives it."""
+    """Load a file by its own format, without running code.
+
+    Args:
+        file: from anywhere.
+
+    Returns:
+        The object it holds.
+
+    Raises:
+        WeightsError: it is damaged, or holds more than weights.
+    """
     import argparse
 
     import torch
@@ -121,10 +158,10 @@ def _load_untrusted_file(file: Path) -> Any:
     try:
         if file.suffix.lower() == ".safetensors":
             return load_file(file)
-        # Many keep the command line's settings beside the weights: a plain record, which does nothing when it is read.
+        # Many checkpoints hold the command line's settings too: a `Namespace` is a plain record and runs nothing.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(file, map_location="cpu", weights_only=True)
-    # Both raise nearly anything for a damaged file: EOFError, KeyError, their own kinds … It is the file's fault.
+    # Both libraries raise nearly anything for a damaged file: EOFError, KeyError, errors of their own …
     except Exception as cause:
         unsafe_match = _UNSAFE_PATTERN.search(str(cause))
         if unsafe_match:
@@ -134,14 +171,15 @@ def _load_untrusted_file(file: Path) -> Any:
 
 def _get_first_line(cause: BaseException) -> str:
     message = (str(cause) or type(cause).__name__).splitlines()[0].strip().rstrip(".:")
-    # The advice that follows in torch's message would be to run what the file holds.
+    # torch's message goes on with the advice to load the file with `weights_only=False`, which would run its code.
     return message if len(message) < 120 and "weights_only" not in message else type(cause).__name__
 
 
 def _iter_tensors(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:
-    """(name, tensor, container) of all that lies in dictionaries with text for keys, however deep."""
+    """Yield (name, tensor, container) for all tensors in nested dictionaries with string keys, to a depth of five."""
     from torch import Tensor
 
+    # A depth that no checkpoint has: a dictionary may contain itself.
     if not isinstance(node, Mapping) or depth > 5:
         return
     for key, value in node.items():

@@ -1,7 +1,7 @@
-"""Downloads of weights, by the loaders of torch and of the Hugging Face Hub, with progress and a check of what came.
+"""Downloads of weights by the loaders of torch and of the Hugging Face Hub, with progress and verification.
 
-Both loaders write to a file of another name, and give it its own when it is whole: half a file is never taken for
-one. They run in a thread, and who asks sees how far they are; one that stands still is given up.
+Both loaders write to a temporary name and rename the complete file: a partial file is never taken for a complete one.
+They run in a thread while the caller receives the progress; a stalled download is abandoned.
 """
 
 from __future__ import annotations
@@ -19,39 +19,50 @@ from typing import Any
 from tqdm import tqdm
 
 STALL_TIMEOUT_SECONDS = 60.0
-"""Seconds without a byte after which a download is given up."""
+"""Seconds without a byte after which a download is abandoned."""
 POLL_INTERVAL_SECONDS = 0.5
-"""Seconds between two looks at it."""
+"""Seconds between two progress values."""
 _STALE_PARTIAL_SECONDS = 3600.0
-"""Age in seconds from which on nobody can still be writing to half a file."""
+"""Age in seconds from which on no process can still be writing a partial file."""
 
 
 @dataclass
 class ByteProgress:
-    """How far a download is, in bytes; `total_bytes` is 0 until it is known."""
+    """Progress of a download.
+
+    Attributes:
+        downloaded_bytes: so far.
+        total_bytes: 0 until it is known.
+    """
 
     downloaded_bytes: int = 0
     total_bytes: int = 0
 
 
 def download_from_url(url: str, file: Path, sha256: str) -> Iterator[ByteProgress]:
-    """Download an address to a file, by torch's loader.
+    """Download a URL to a file with torch's loader.
+
+    A failed or stalled download, and a file with another checksum, give OSError or RuntimeError; nothing is left
+    behind.
 
     Args:
-        sha256: of what must come, whole or its first digits; empty where the source states none.
+        url: of the file.
+        file: where it goes.
+        sha256: expected, complete or its first digits; empty if the source states none.
 
-    Raises:
-        OSError, RuntimeError: it cannot be had, is another file, or does not move; nothing is left behind.
+    Yields:
+        The progress, twice a second; the same object each time.
     """
     from torch.hub import download_url_to_file
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    for partial_file in file.parent.glob(f"{file.name}.*.partial"):  # of a process that was killed
+    for partial_file in file.parent.glob(f"{file.name}.*.partial"):  # left by a process that was killed
         if time.time() - partial_file.stat().st_mtime > _STALE_PARTIAL_SECONDS:
             partial_file.unlink(missing_ok=True)
     progress = ByteProgress()
 
     def update_progress() -> None:
+        # torch's loader reports no progress to a caller: the partial file's size is the count.
         sizes = [_get_file_size(partial_file) for partial_file in file.parent.glob(f"{file.name}.*.partial")]
         progress.downloaded_bytes = max([progress.downloaded_bytes, *sizes])
 
@@ -61,32 +72,42 @@ def download_from_url(url: str, file: Path, sha256: str) -> Iterator[ByteProgres
 
 
 def download_from_hub(repository: str, filenames: tuple[str, ...], cache_dir: Path) -> Iterator[ByteProgress]:
-    """Download the first of these files that a repository has into a cache of the Hugging Face Hub, by its loader.
+    """Download a file of a repository into a cache of the Hugging Face Hub with its loader.
 
-    Raises:
-        OSError, RuntimeError: it cannot be had, is another file, or does not move.
+    A failed or stalled download, and a file with another checksum, give OSError or RuntimeError.
+
+    Args:
+        repository: on the hub, as `owner/name`.
+        filenames: the first of these that the repository has is downloaded.
+        cache_dir: the hub's cache.
+
+    Yields:
+        The progress, twice a second; the same object each time.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
-    # What it has in common with the errors of the HTTP library under it, whichever that is.
+    # The base class that it shares with the errors of the HTTP library below, whether requests or httpx.
     http_errors: Any = HfHubHTTPError.__bases__
     progress = ByteProgress()
+    # Read for each download: the library itself reads the variable at import only.
     endpoint = os.environ.get("HF_ENDPOINT")
 
-    class ByteCounter(tqdm):
+    class ByteCounter(tqdm):  # type: ignore[misc]  # tqdm has no annotations
+        """Progress bar of the hub's loader that shows nothing and counts the bytes."""
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
 
         def update(self, n: float | None = 1) -> bool | None:
             progress.downloaded_bytes += int(n or 0)
-            return super().update(n)
+            return bool(super().update(n))
 
     def download_file(filename: str) -> None:
         metadata = get_hf_file_metadata(hf_hub_url(repository, filename, endpoint=endpoint))
         progress.total_bytes = metadata.size or 0
         path = hf_hub_download(repository, filename, cache_dir=cache_dir, endpoint=endpoint, tqdm_class=ByteCounter)
-        # Of a large file the tag is its SHA-256; the loader itself compares sizes only.
+        # For a large file the ETag is its SHA-256; the loader itself compares sizes only.
         if metadata.etag and re.fullmatch("[0-9a-f]{64}", metadata.etag):
             _verify_sha256(Path(path), metadata.etag)
 
@@ -94,6 +115,7 @@ def download_from_hub(repository: str, filenames: tuple[str, ...], cache_dir: Pa
         for filename in filenames:
             try:
                 return download_file(filename)
+            # Only a missing file leads to the next name; any other error is the download's.
             except RemoteEntryNotFoundError:
                 if filename == filenames[-1]:
                     raise
@@ -104,10 +126,19 @@ def download_from_hub(repository: str, filenames: tuple[str, ...], cache_dir: Pa
 
 
 def _verify_sha256(path: Path, sha256: str) -> None:
-    with open(path, "rb") as file:
+    """Delete a file of the hub's cache that is not the expected one.
+
+    Args:
+        path: a link in the cache to the file.
+        sha256: 64 hex digits.
+
+    Raises:
+        OSError: it was another one.
+    """
+    with path.open("rb") as file:
         actual_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if actual_sha256 != sha256:
-        path.resolve().unlink()
+        path.resolve().unlink()  # the cache links names to blobs
         path.unlink(missing_ok=True)
         raise OSError(f"its SHA-256 is {actual_sha256}, not {sha256}")
 
@@ -115,7 +146,19 @@ def _verify_sha256(path: Path, sha256: str) -> None:
 def _poll_download(
     download: Callable[[], object], progress: ByteProgress, update_progress: Callable[[], None]
 ) -> Iterator[ByteProgress]:
-    """Run `download` in a thread; the count twice a second until it is done."""
+    """Run a download in a thread.
+
+    Args:
+        download: blocks until the file is complete.
+        progress: that is yielded.
+        update_progress: called before each value.
+
+    Yields:
+        `progress`, twice a second until the download ends; then its error is raised, if any.
+
+    Raises:
+        TimeoutError: no byte came for `STALL_TIMEOUT_SECONDS`.
+    """
     failures: list[Exception] = []
 
     def run_download() -> None:
@@ -124,9 +167,10 @@ def _poll_download(
         except Exception as failure:
             failures.append(failure)
 
-    # A loader that waits for a silent server cannot be called back: it must not keep the process from its end.
+    # A loader that waits for a silent server cannot be interrupted: as a daemon it cannot keep the process alive.
     thread = threading.Thread(target=run_download, name="download", daemon=True)
     thread.start()
+    # -1, so that the first value counts as a change.
     previous_bytes, last_change_time = -1, time.monotonic()
     while thread.is_alive():
         thread.join(POLL_INTERVAL_SECONDS)
@@ -143,5 +187,5 @@ def _poll_download(
 def _get_file_size(file: Path) -> int:
     try:
         return file.stat().st_size
-    except OSError:  # it has just got its name
+    except OSError:  # it was renamed in between: the download is complete
         return 0

@@ -1,4 +1,4 @@
-"""The packages that networks come from. They take a second to load: only when one is needed."""
+"""Lazy import of the libraries that define architectures: loading one takes a second."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from types import ModuleType
 from ftlab.core import lazy_import
 
 _MODULE_NAMES = {"torchvision": "torchvision.models", "timm": "timm"}
+"""Module to import by `BackboneSpec.source`."""
 
 
 def import_library(source: str) -> ModuleType:
-    """`torchvision.models` or `timm`, whichever is a row's source."""
+    """Return `torchvision.models` or `timm`, by a backbone's `source`."""
     return lazy_import.import_module(_MODULE_NAMES[source])

@@ -1,8 +1,8 @@
-"""Pretrained weights: where they are, how they get here, and how they get into a module. torch is imported only to
-load them.
+"""Pretrained weights: where they are, how they are downloaded, and how a module gets them.
 
-The loaders and caches are those of torchvision (`TORCH_HOME`), of the Hugging Face Hub, where timm's are (`HF_HOME`),
-and, for the default backbone, a package that ships the file; nothing is downloaded that is here already.
+torch is imported only to load them. Loaders and caches are those of torchvision (`TORCH_HOME`), of the Hugging Face
+Hub, which has timm's (`HF_HOME`), and, for the default backbone, a package that ships the file; nothing that is here
+already is downloaded.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _FALLBACK_FILENAME = "pytorch_model.bin"
-"""What a repository of the hub calls its file where it has no safetensors."""
+"""Name of the weights file in a hub repository that has no safetensors."""
 
 
 @dataclass(frozen=True)
 class WeightsLocation:
-    """Where a backbone's weights are.
+    """Location of a backbone's weights.
 
     Attributes:
-        file: where the file is, or where it is looked for when a person puts it there by hand.
-        ready: it is there.
-        megabytes: its size, to download or downloaded.
+        file: where the file is, or where it is expected if a person puts it there by hand.
+        ready: whether it is there.
+        megabytes: its size, 10^6 bytes.
     """
 
     file: Path
@@ -42,8 +42,16 @@ class WeightsLocation:
 
 
 def locate_weights(spec: BackboneSpec) -> WeightsLocation:
-    """Where the weights of a row are; touches no network and imports no torch."""
+    """Locate the weights of a backbone; uses no network connection and imports no torch.
+
+    Args:
+        spec: of the backbone.
+
+    Returns:
+        The location.
+    """
     if spec.weights_package:
+        # Located without importing it.
         package_spec = importlib.util.find_spec(spec.weights_package)
         folder = (
             Path(next(iter(package_spec.submodule_search_locations or ["."])))
@@ -53,7 +61,7 @@ def locate_weights(spec: BackboneSpec) -> WeightsLocation:
         file = folder / "models" / spec.weights_file
         return WeightsLocation(file, file.is_file(), spec.megabytes)
     torch_home = Path(os.environ.get("TORCH_HOME") or _get_cache_root() / "torch").expanduser()
-    # A repository's files all have the same name: put here by hand, one is told by the model's.
+    # All repositories name their file alike: one that is put here by hand must be named after the model.
     filename = f"{_get_timm_name(spec)}{Path(spec.weights_file).suffix}" if spec.weights_hub else spec.weights_file
     file = torch_home / "hub" / "checkpoints" / filename
     cached_file = _find_in_hub_cache(spec) if spec.weights_hub and not file.is_file() else None
@@ -61,7 +69,7 @@ def locate_weights(spec: BackboneSpec) -> WeightsLocation:
 
 
 def get_weights_url(spec: BackboneSpec) -> str:
-    """Where the file of a row comes from."""
+    """Return the address of a backbone's weights file; empty if there is none."""
     if spec.weights_hub:
         return f"https://huggingface.co/{spec.weights_hub}/resolve/main/{spec.weights_file}"
     if spec.weights_url or not spec.weights:
@@ -72,10 +80,16 @@ def get_weights_url(spec: BackboneSpec) -> str:
 
 
 def download_weights(spec: BackboneSpec) -> Iterator[tuple[int, int]]:
-    """Download a row's weights unless they are here: bytes so far and in all, twice a second.
+    """Download a backbone's weights unless they are here.
+
+    Args:
+        spec: of the backbone.
+
+    Yields:
+        Bytes so far and in all, twice a second.
 
     Raises:
-        WeightsError: they are not to be had; the message says where to put them by hand.
+        WeightsError: they cannot be downloaded; the message says where to put the file by hand.
     """
     location = locate_weights(spec)
     if location.ready or spec.weights_package:
@@ -107,12 +121,20 @@ def download_weights(spec: BackboneSpec) -> Iterator[tuple[int, int]]:
 
 
 def load_pretrained(spec: BackboneSpec) -> nn.Module:
-    """The source's module of a row with its pretrained weights, as `build_module` makes it. They are downloaded first where
-    they are not here.
+    """Build a backbone's module as `build_module` does, and load its pretrained weights, downloaded first if necessary.
+
+    Weights that cannot be downloaded give WeightsError too.
+
+    Args:
+        spec: of the backbone.
+
+    Returns:
+        The module, on the CPU.
 
     Raises:
-        WeightsError: the file is not here and cannot be downloaded, or is damaged.
+        WeightsError: the file is damaged.
     """
+    # Runs the download to its end; whoever wants to show progress has called it before.
     for _ in download_weights(spec):
         continue
     location = locate_weights(spec)
@@ -121,14 +143,14 @@ def load_pretrained(spec: BackboneSpec) -> nn.Module:
         if spec.source == "torchvision":
             module.load_state_dict(_load_torchvision_state(spec))
         elif spec.weights_package:
-            # The package's names differ from timm's; the tensors are the same, one to one, in the same order.
+            # The package's names differ from timm's; the tensors are the same, in the same order.
             module.load_state_dict(
                 dict(zip(module.state_dict(), _read_state_dict(location.file).values(), strict=True))
             )
         else:
             state_dict = _convert_timm_state(spec, _read_state_dict(location.file))
             module.load_state_dict({name: state_dict[name] for name in module.state_dict()})
-    # torch raises nearly anything for a damaged file: EOFError, KeyError, its own kinds … It is the file's fault.
+    # torch raises nearly anything for a damaged file: EOFError, KeyError, errors of its own …
     except Exception as cause:
         raise WeightsError(
             "weights.damaged", title=spec.title, file=location.file, cause=_summarize_error(cause)
@@ -137,21 +159,27 @@ def load_pretrained(spec: BackboneSpec) -> nn.Module:
 
 
 def build_module(spec: BackboneSpec) -> nn.Module:
-    """The source's module of a row with random weights: with its classifier of 1000 classes if the row says where it
-    sits, else without."""
+    """Build a backbone's module with random weights.
+
+    Args:
+        spec: of the backbone.
+
+    Returns:
+        The library's module: with its classifier of 1000 classes if `spec.head` says where it is, else without.
+    """
     library = libraries.import_library(spec.source)
     module: nn.Module
     if spec.source == "timm":
         head_options: dict[str, Any] = {} if spec.head else {"num_classes": 0}
         module = library.create_model(_get_timm_name(spec), pretrained=False, **head_options)
     else:
-        # The two with auxiliary classifiers ask whether to draw their weights as they were published.
+        # GoogLeNet and Inception v3 warn unless the caller says whether to initialize their weights as published.
         module = library.get_model(spec.name, weights=None, **({"init_weights": True} if spec.auxiliary else {}))
     return module
 
 
 def _get_timm_name(spec: BackboneSpec) -> str:
-    """timm's name of a model, with the tag: the size of its pictures may depend on that."""
+    """Return the model's name in timm with the tag, which may determine the input size."""
     model, _, tag = spec.name.removeprefix(TIMM_PREFIX).partition(".")
     return f"{model}.{tag or spec.weights}" if spec.name.startswith(TIMM_PREFIX) and (tag or spec.weights) else model
 
@@ -165,16 +193,25 @@ def _read_state_dict(file: Path) -> dict[str, Tensor]:
 def _load_torchvision_state(spec: BackboneSpec) -> Mapping[str, Any]:
     from torchvision.models import get_model_weights
 
-    # Not `get_model(weights=…)`: it would run whatever code the file holds.
+    # Not `get_model(weights=…)`: that unpickles the file, which runs whatever code it holds.
     weights_entry = get_model_weights(spec.name)[spec.weights]
-    # No copy as a plain dict: the versions of the modules hang on it.
+    # Not copied to a plain dict: its `_metadata` has the versions of the modules.
     state_dict: Mapping[str, Any] = weights_entry.get_state_dict(check_hash=True, weights_only=True)
     return state_dict
 
 
 def _convert_timm_state(spec: BackboneSpec, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a file of timm's holds, under the names and in the shapes of today's module: the model itself, with the
-    classifier it was saved with, converts them, and takes no file that lacks one."""
+    """Convert the tensors of a timm file to the names and shapes of today's module.
+
+    timm's own model does it, built with the classifier that the file was saved with: it accepts no file without one.
+
+    Args:
+        spec: of the backbone.
+        state_dict: as the file holds it.
+
+    Returns:
+        Tensors by today's names, the classifier's included.
+    """
     import timm
 
     overlay = {"state_dict": state_dict}
@@ -201,7 +238,7 @@ def _find_in_hub_cache(spec: BackboneSpec) -> Path | None:
 
 
 def _summarize_error(cause: BaseException) -> str:
-    """The first line of what an error says; nothing of one whose advice would be to run a file's code."""
+    """Return the first line of an error's message, or its type if the message could advise to run a file's code."""
     cause = cause.reason if isinstance(cause, URLError) and isinstance(cause.reason, OSError) else cause
     lines = str(cause).splitlines() if isinstance(cause, (OSError, RuntimeError)) else []
     return lines[0].rstrip(".:") if lines else type(cause).__name__

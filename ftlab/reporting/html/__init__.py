@@ -1,8 +1,8 @@
-"""What an evaluation found, as HTML: pieces that the page shows too, and a document of them that stands alone."""
+"""HTML of an evaluation: pieces that the web page shows too, and a standalone document made of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 PARTS_CSS_PATH = Path(__file__).parent / "parts.css"
-"""How the pieces look, on the page and in a document. Colours come from variables that each of the two sets."""
+"""Style sheet of the pieces. Colours come from CSS variables, which the web page and the document each define."""

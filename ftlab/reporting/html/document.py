@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that stands alone: pictures and styles are inside, nothing is asked from elsewhere."""
+"""An evaluation as one standalone HTML file: images and styles are inside, nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.images.thumbnails import make_thumbnails
 from ftlab.evaluation import selection
 from ftlab.evaluation.evaluate import Evaluation
-from ftlab.reporting.html import PARTS_CSS_PATH, parts
+from ftlab.reporting.html import PARTS_CSS_PATH, confusion_matrix, parts, reliability_diagram
 from ftlab.reporting.html.parts import ClassFormatter
 
 IMAGES_PER_KIND = 24
-"""Pictures of each kind."""
+"""Images shown of each kind (mistakes, hits, random)."""
 _DOCUMENT_CSS_PATH = Path(__file__).parent / "document.css"
 
 
 def format_dataset_name(dataset_name: str) -> str:
-    """What a person reads for the pictures of an outcome."""
+    """Return the name for people of a data set: a split, or a folder."""
+    # A folder is called `folder-<digest>`; the text names its kind only.
     return messages.get_text(f"inspect.of.{dataset_name.partition('-')[0]}")
 
 
 def render_document(evaluation: Evaluation, model_title: str, run_name: str, format_class: ClassFormatter = str) -> str:
-    """The whole file. Of paths only those below the folder of pictures are told.
+    """Render the report of an evaluation.
+
+    Paths of images are relative to the folder of the data set, so the file names no folder of this machine.
 
     Args:
-        evaluation: what is reported.
-        model_title: its title.
-        run_name: the run's name.
-        format_class: the classes' names for people.
+        evaluation: the evaluation.
+        model_title: title of the model.
+        run_name: name of the run.
+        format_class: maps a class name to its name for people.
+
+    Returns:
+        The HTML document.
     """
     result = evaluation.result
     title = messages.get_text("report.title", model=model_title)
@@ -46,7 +52,7 @@ def render_document(evaluation: Evaluation, model_title: str, run_name: str, for
     matrix_content = join_html(
         [
             tag("p", messages.get_text("report.matrix"), class_="sub"),
-            parts.render_confusion_matrix(evaluation, format_class),
+            confusion_matrix.render_confusion_matrix(evaluation, format_class),
         ]
     )
     sections = [
@@ -57,7 +63,7 @@ def render_document(evaluation: Evaluation, model_title: str, run_name: str, for
                 [tag("p", messages.get_text("report.class"), class_="sub"), _render_classes(evaluation, format_class)]
             ),
         ),
-        _render_section("inspect.calibration", parts.render_calibration(evaluation)),
+        _render_section("inspect.calibration", reliability_diagram.render_calibration(evaluation)),
         *(
             _render_section(f"inspect.kind.{kind}", _render_images(evaluation, kind, format_class))
             for kind in selection.SELECTION_KINDS
@@ -69,6 +75,7 @@ def render_document(evaluation: Evaluation, model_title: str, run_name: str, for
         Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         tag("title", title),
         Markup(
+            # The document's own style sheet comes second: it defines the colours that the pieces use.
             f"<style>{PARTS_CSS_PATH.read_text(encoding='utf-8')}{_DOCUMENT_CSS_PATH.read_text(encoding='utf-8')}</style>"
         ),
     )
@@ -87,6 +94,7 @@ def _render_classes(evaluation: Evaluation, format_class: ClassFormatter) -> Mar
 
 
 def _render_images(evaluation: Evaluation, kind: str, format_class: ClassFormatter) -> Markup:
+    """Return the grid of the first `IMAGES_PER_KIND` images of a kind, with the number of all."""
     selected = selection.select_images(kind, evaluation.result, evaluation.confidences)
     if not selected:
         return tag("p", messages.get_text("inspect.none_here"), class_="sub")

@@ -1,4 +1,4 @@
-"""An evaluation as files: the report, tables, figures."""
+"""An evaluation as files: report, CSV tables and figures."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ REPORT_FILENAMES = (
     "classes.png",
     "reliability.png",
 )
+"""Files that `write_report_files` writes, in this order."""
 
 _CSV_FORMATTERS = {
     "pictures": csv_tables.format_image_table,
@@ -34,13 +35,17 @@ _CSV_FORMATTERS = {
 def render_file(
     filename: str, evaluation: Evaluation, model_title: str, run_name: str, display_names: DisplayNames
 ) -> bytes:
-    """What a file of `REPORT_FILENAMES` holds.
+    """Render one file of `REPORT_FILENAMES`.
 
     Args:
-        evaluation: what is told.
-        model_title: its title.
-        run_name: the run's name.
-        display_names: the classes' names for people; tables have the classes' own.
+        filename: name of the file.
+        evaluation: the evaluation.
+        model_title: title of the model.
+        run_name: name of the run.
+        display_names: class names for people; the tables have the classes' own names.
+
+    Returns:
+        The content of the file.
     """
     if filename == "report.html":
         return render_document(
@@ -48,9 +53,10 @@ def render_file(
         ).encode()
     stem, _, suffix = filename.partition(".")
     if suffix == "csv":
-        # The mark at the beginning tells spreadsheets that it is UTF-8.
+        # With a byte order mark, without which Excel does not read the file as UTF-8.
         return _CSV_FORMATTERS[stem](evaluation).encode("utf-8-sig")
     format_class = fonts.make_class_formatter(display_names)
+    # Functions, so that only the figure that is asked for is drawn.
     figure = {
         "confusion": lambda: evaluation_plots.plot_confusion_matrix(evaluation, format_class),
         "classes": lambda: evaluation_plots.plot_class_metrics(evaluation, format_class),
@@ -64,11 +70,20 @@ def render_file(
 def write_report_files(
     folder: Path, evaluation: Evaluation, model_title: str, run_name: str, display_names: DisplayNames
 ) -> list[Path]:
-    """All of them into a folder, which is made; what is there of the same names is replaced. For the rest see
-    `render_file`.
+    """Write all files of `REPORT_FILENAMES` into a folder; existing files of these names are replaced.
+
+    Args:
+        folder: created if it does not exist.
+        evaluation: the evaluation.
+        model_title: title of the model.
+        run_name: name of the run.
+        display_names: class names for people.
+
+    Returns:
+        Paths of the files.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: the folder or a file cannot be written.
     """
     written_paths = []
     for filename in REPORT_FILENAMES:

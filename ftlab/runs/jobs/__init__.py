@@ -1,1 +1,1 @@
-"""The process of a run, seen from outside: started, resumed, ended, estimated, and why it died. No torch."""
+"""Training processes seen from outside: start, resume, terminate, estimate, and why one died. No torch."""

@@ -1,6 +1,6 @@
-"""Have another process examine a data set (`scan --deep`), and be told how far it is. No torch here.
+"""Audit of a data set in a separate process (`scan --deep`), with its progress. No torch.
 
-The report is found where the doctor keeps it (`audit/findings.py`). Whoever closes the iterator ends the process.
+The report is stored by `audit/findings.py`. Closing the iterator ends the process.
 """
 
 from __future__ import annotations
@@ -18,25 +18,30 @@ from ftlab.core.errors import RunError
 from ftlab.runs.jobs.launch import build_environment
 
 PROGRESS_FILE_ENV = "FTLAB_DOCTOR"
-"""Environment variable: a file to which `scan --deep` writes how far it is, a JSON object a line."""
+"""Environment variable: a file to which `scan --deep` writes its progress, one JSON object per line."""
 _POLL_INTERVAL_SECONDS = 0.3
 
 
 def run_audit(folder: Path, scan_arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """How far it is, again and again: `stage`, `done`, `total`; nothing yet while it starts.
+    """Audit a data set in a separate process.
 
     Args:
-        folder: of pictures, a zip or a list.
-        scan_arguments: further words of `scan`.
+        folder: folder of images, zip file or manifest.
+        scan_arguments: further arguments of `scan`.
+
+    Yields:
+        The progress at every poll: `stage`, `done`, `total`; empty while the process starts.
 
     Raises:
-        RunError: it failed; the message has its last line.
+        RunError: the process failed; the message holds the last line of its error output.
     """
     command = [sys.executable, "-m", "ftlab", "scan", str(folder), "--deep", "--json", *scan_arguments]
+    # Windows does not remove files that are still open; leftovers of the scratch folder are harmless.
     with tempfile.TemporaryDirectory(prefix="ftlab-doctor-", ignore_cleanup_errors=True) as scratch_folder:
         progress_file, error_file = Path(scratch_folder) / "told", Path(scratch_folder) / "said"
         progress_file.touch()
-        with open(error_file, "wb") as error_stream:
+        # Files, not pipes: a pipe that nobody empties would block the process once it is full.
+        with error_file.open("wb") as error_stream:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -58,6 +63,6 @@ def run_audit(folder: Path, scan_arguments: Sequence[str]) -> Iterator[dict[str,
 
 
 def _read_last_progress(progress_file: Path) -> dict[str, Any]:
-    """The last whole line."""
+    """Return the last complete line of the progress file, empty where there is none yet."""
     lines = progress_file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
     return dict(json.loads(lines[-1])) if lines else {}

@@ -1,8 +1,8 @@
-"""Start, resume and end the process of a run. No torch.
+"""Start, resume and terminate the training process of a run. No torch.
 
-The process runs the very command that the page shows; the run directory that was made for it travels in the
-environment (`FTLAB_RUN`), so that the command stays what a person would type. As long as this process lives, it waits
-for the end of those that it started, and writes down how they ended: nobody else is told their exit status.
+The process runs exactly the command that the page shows. The run directory created for it is passed in the environment
+(`FTLAB_RUN`), so that the command stays what a person would type. As long as this process lives, it waits for the
+processes that it started and records how they ended: only the parent gets the exit status.
 """
 
 from __future__ import annotations
@@ -20,45 +20,61 @@ from typing import Any
 import psutil
 
 from ftlab.config import train_config
-from ftlab.runs import run_store
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
+from ftlab.runs import run_store
 from ftlab.runs.directory import Run
+from ftlab.runs.liveness import ACTIVE_STATUSES
 
 RUN_FOLDER_ENV = "FTLAB_RUN"
-"""Environment variable: the run directory, already made, that `train` shall use."""
+"""Environment variable: the run directory, already created, that `train` uses."""
 TERMINATE_TIMEOUT_SECONDS = 3.0
-"""Seconds that a process is given to end in order before it is ended by force."""
+"""Seconds that a process has after SIGTERM before it is killed, and after that before it is reported."""
 
 
 def build_train_command(config: TrainConfig, root: Path | str) -> list[str]:
-    """The words of the command that trains with these settings, as a person would type them."""
+    """Return the training command as a person would type it.
+
+    Args:
+        config: the configuration.
+        root: folder of all runs.
+    """
     return ["python", "-m", "ftlab", "train", *train_config.config_to_argv(config), "--runs", str(root)]
 
 
 def format_command(arguments: list[str]) -> str:
-    """A command as one line for the shell of this system."""
+    """Return a command as one line for the shell of this system."""
     return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
 
 
 def start_training(config: TrainConfig, root: Path | str) -> Run:
-    """A new run and its process.
+    """Create a run and start its process; a `RunError` says that the folder cannot be written.
 
-    Raises:
-        RunError: the folder cannot be written.
+    Args:
+        config: the configuration.
+        root: folder of all runs.
+
+    Returns:
+        The run.
     """
     run = run_store.create_run(root, config)
     return spawn_process(build_train_command(config, root), run)
 
 
 def resume_training(run: Run) -> Run:
-    """Go on with a run that ended early.
+    """Start a process that continues a run from its last checkpoint.
+
+    Args:
+        run: a run that ended early.
+
+    Returns:
+        The run.
 
     Raises:
-        RunError: it is at work already, or it is finished.
+        RunError: a process works on the run already, or it is finished.
     """
-    status = run.get_status()
-    if status in run_store.ACTIVE_STATUSES:
+    status = run.liveness.get_status()
+    if status in ACTIVE_STATUSES:
         raise RunError("run.busy", run=run.name)
     if status == "finished":
         raise RunError("run.finished", run=run.name)
@@ -66,32 +82,41 @@ def resume_training(run: Run) -> Run:
 
 
 def build_environment(**variables: str) -> dict[str, str]:
-    """The environment in which `python -m ftlab` finds this very ftlab, wherever it was started."""
+    """Return the environment in which `python -m ftlab` finds this ftlab, whatever the working directory.
+
+    Args:
+        **variables: further environment variables.
+    """
     import_root = str(Path(__file__).resolve().parents[3])
     python_path = os.pathsep.join(filter(None, [import_root, os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": python_path, **variables}
 
 
 def detached_popen_options() -> dict[str, Any]:
-    """What makes a process outlive the one that starts it, for `subprocess.Popen`."""
+    """Return arguments of `subprocess.Popen` with which a process outlives the one that starts it."""
     if sys.platform == "win32":
+        # A process group of its own: Ctrl+C in the terminal of the server does not reach the training.
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
 
 
 def terminate_run(run: Run) -> None:
-    """End the process of a run and all that it started, whether it listens or not. What it saved stays.
+    """Terminate the process of a run and its children, whether it reacts or not. Its checkpoints stay.
+
+    Args:
+        run: the run.
 
     Raises:
-        RunError: no process trains it, or the system does not let go of it.
+        RunError: no process trains the run, or the process cannot be killed.
     """
-    process = run.find_process()
+    process = run.liveness.find_process()
     if process is None:
         raise RunError("run.idle", run=run.name)
+    # Collected before the first signal: children of a dead process are no longer found through it.
     process_tree = [process]
     with suppress(psutil.Error):
         process_tree += process.children(recursive=True)
-    run.mark_force_stop()
+    run.liveness.mark_force_stop()
     for send_signal in (psutil.Process.terminate, psutil.Process.kill):
         for member in process_tree:
             with suppress(psutil.Error):
@@ -102,8 +127,15 @@ def terminate_run(run: Run) -> None:
 
 
 def _wait_until_gone(processes: list[psutil.Process]) -> bool:
-    """Whether all are gone, as soon as they are or at the end of the patience. Not by waiting for them: their exit
-    status belongs to whoever started them."""
+    """Wait for processes to end, for at most `TERMINATE_TIMEOUT_SECONDS`.
+
+    Args:
+        processes: the processes.
+
+    Returns:
+        Whether all have ended.
+    """
+    # Polls instead of waiting for them: that would take the exit status away from the parent, which records it.
     deadline = time.monotonic() + TERMINATE_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if not any(map(is_process_running, processes)):
@@ -113,18 +145,31 @@ def _wait_until_gone(processes: list[psutil.Process]) -> bool:
 
 
 def is_process_running(process: psutil.Process) -> bool:
+    """Return whether a process is running; a zombie has ended."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
 def spawn_process(arguments: list[str], run: Run) -> Run:
-    """The process outlives this one: it has a session of its own, and its output goes to a file."""
-    # A crash inside a library leaves the lines of Python that led there.
+    """Start a process for a run. It outlives this one: it has its own session, and its output goes to a file.
+
+    Args:
+        arguments: command; the first one is replaced by the interpreter of this process.
+        run: the run.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: the folder cannot be written, or the process cannot be started.
+    """
+    # With the fault handler a crash inside a library leaves the Python traceback that led there in the log.
     python_variables = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     try:
-        with open(run.log_path, "ab") as log:
+        with run.log_path.open("ab") as log:
+            # A resumed run appends to the same log: the process record keeps where this process begins.
             log_offset = log.seek(0, os.SEEK_END)
             process = subprocess.Popen(
                 [sys.executable, *arguments[1:]],
@@ -137,10 +182,12 @@ def spawn_process(arguments: list[str], run: Run) -> Run:
     except OSError as cause:
         raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
     try:
-        run.set_owner(process.pid, log_offset)
+        run.liveness.set_owner(process.pid, log_offset)
     except OSError as cause:
+        # Nobody would find a process that no file names, so it must not stay.
         process.kill()
         process.wait()
         raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
-    threading.Thread(target=lambda: run.record_exit(process.pid, process.wait()), daemon=True).start()
+    # A daemon thread: it must not keep this process alive until the training ends.
+    threading.Thread(target=lambda: run.liveness.record_exit(process.pid, process.wait()), daemon=True).start()
     return run

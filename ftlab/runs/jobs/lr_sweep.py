@@ -1,7 +1,7 @@
-"""What a sweep over learning rates found, and how to have one made. No torch.
+"""Learning rate range test: its result, and running it in a separate process. No torch.
 
-Smith, 2017, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186, section 3.3: the rate rises from
-step to step, and where the loss falls fastest is a good one.
+Smith, 2017, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186, section 3.3: the learning rate is
+raised from step to step, and a good one is where the loss falls fastest.
 """
 
 from __future__ import annotations
@@ -17,63 +17,84 @@ from ftlab.core.errors import RunError
 from ftlab.runs.jobs import subprocess_query
 
 _SWEEP_TIMEOUT_SECONDS = 600.0
-"""Seconds after which a sweep is given up."""
+"""Seconds after which a sweep fails."""
 _SMOOTHING_RADIUS_STEPS = 4
-"""Steps on either side over which the losses are smoothed."""
+"""Steps on either side that the smoothing of the losses averages over."""
 _SLOPE_RADIUS_STEPS = 3
-"""Steps on either side over which the slope is taken."""
+"""Steps on either side between which the slope is measured."""
 _MIN_LOSS_DROP_FRACTION = 0.03
-"""Share of the first losses by which they must fall at least, for a suggestion."""
+"""Fraction of the first losses by which they must fall at least; less is taken for noise, and nothing is suggested."""
 
 
 @dataclass(frozen=True)
 class LrSweep:
-    """Learning rates in rising order, and the training loss of the batch at each, in nats. The last one or two may be
-    where it broke off: there the loss has grown to several times its least."""
+    """Result of a learning rate range test.
+
+    Attributes:
+        rates: learning rates in increasing order.
+        losses: training loss of the batch at each rate, in nats. The sweep ends early where the loss has grown to
+            several times its minimum, so the last one or two may be that large.
+    """
 
     rates: list[float]
     losses: list[float]
 
     def smooth_losses(self) -> list[float]:
-        """The losses as a moving mean, centred so that it does not come late; of fewer steps at the ends."""
+        """Return the losses as a centred moving mean, which does not lag; over fewer steps at both ends."""
         count = len(self.losses)
         radii = [min(_SMOOTHING_RADIUS_STEPS, index, count - 1 - index) for index in range(count)]
         return [float(np.mean(self.losses[index - radius : index + radius + 1])) for index, radius in enumerate(radii)]
 
     def suggest_learning_rate(self) -> float | None:
-        """The rate at which the smoothed loss falls fastest by the rate's logarithm, to two digits; None where it does
-        not fall."""
+        """Suggest the learning rate at which the smoothed loss falls fastest over the logarithm of the rate.
+
+        Returns:
+            The rate, rounded to two digits; None where the loss does not fall.
+        """
         losses = np.array(self.smooth_losses())
         if len(losses) < 4 * _SLOPE_RADIUS_STEPS:
             return None
         lowest_index = int(losses.argmin())
-        if losses[: 2 * _SLOPE_RADIUS_STEPS].mean() - losses[lowest_index] < _MIN_LOSS_DROP_FRACTION * losses[: 2 * _SLOPE_RADIUS_STEPS].mean():
+        if (
+            losses[: 2 * _SLOPE_RADIUS_STEPS].mean() - losses[lowest_index]
+            < _MIN_LOSS_DROP_FRACTION * losses[: 2 * _SLOPE_RADIUS_STEPS].mean()
+        ):
             return None
         log_rates = np.log10(self.rates)
+        # Only rates before the minimum: after it the loss rises or is unstable.
         candidates = range(_SLOPE_RADIUS_STEPS, min(lowest_index + 1, len(losses) - _SLOPE_RADIUS_STEPS))
         slopes = [
-            (losses[index + _SLOPE_RADIUS_STEPS] - losses[index - _SLOPE_RADIUS_STEPS]) / (log_rates[index + _SLOPE_RADIUS_STEPS] - log_rates[index - _SLOPE_RADIUS_STEPS]) for index in candidates
+            (losses[index + _SLOPE_RADIUS_STEPS] - losses[index - _SLOPE_RADIUS_STEPS])
+            / (log_rates[index + _SLOPE_RADIUS_STEPS] - log_rates[index - _SLOPE_RADIUS_STEPS])
+            for index in candidates
         ]
         if not slopes or min(slopes) >= 0:
             return None
         return float(f"{self.rates[candidates[int(np.argmin(slopes))]]:.2g}")
 
 
-def run_lr_sweep(config: TrainConfig, folder: Path | str, should_continue: Callable[[], bool] = lambda: True) -> LrSweep | None:
-    """Have another process sweep over learning rates for a configuration; up to a few minutes.
+def run_lr_sweep(
+    config: TrainConfig, folder: Path | str, should_continue: Callable[[], bool] = lambda: True
+) -> LrSweep | None:
+    """Run a learning rate range test for a configuration in another process; it takes up to a few minutes.
 
     Args:
-        config: its rate does not matter.
-        folder: of the pictures.
-        should_continue: asked again and again; once it says no, the sweep is given up.
+        config: the configuration; its learning rate does not matter.
+        folder: folder of the images.
+        should_continue: polled repeatedly; once it returns False, the sweep is cancelled.
 
     Returns:
-        The sweep, None if it was given up.
+        The sweep; None if it was cancelled.
 
     Raises:
-        RunError: it failed; the message has its last line.
+        RunError: the sweep failed; the message holds the last line of its error output.
     """
-    answer = subprocess_query.run_query("find-rate", replace(fill_defaults(config), data=str(folder), sample=""), should_continue, _SWEEP_TIMEOUT_SECONDS)
+    answer = subprocess_query.run_query(
+        "find-rate",
+        replace(fill_defaults(config), data=str(folder), sample=""),
+        should_continue,
+        _SWEEP_TIMEOUT_SECONDS,
+    )
     if answer is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Several trainings in turn, one process after the other: the same pictures and seed in every mode. No torch.
+"""Series of trainings, one process after the other: the same images and seed in every mode. No torch.
 
-A process of its own works through them, so that neither a closed page nor a restarted server ends it. What it has
-begun stands in `runs/series-<stamp>-<id>.json`, which is all that a page reads.
+A separate process works through them, so that neither a closed page nor a restarted server ends it. The runs it has
+started are in `runs/series-<stamp>-<id>.json`, which is all that the page reads.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from pathlib import Path
 import psutil
 
 from ftlab.config import train_config
-from ftlab.core import file_io, machine
-from ftlab.runs import process_record, run_store
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import file_io, machine
 from ftlab.core.errors import RunError
-from ftlab.runs.jobs import postmortem, launch
+from ftlab.runs import process_record, run_store
 from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch, postmortem
 
 SERIES_MODES = ("full", "frozen", "scratch")
 SERIES_FILE_ENV = "FTLAB_SERIES"
-"""Environment variable: the file, already there, in which the process shall write."""
+"""Environment variable: the series file, already created, that the process updates."""
 _POLL_INTERVAL_SECONDS = 0.3
 _TIMESTAMP_LENGTH = len("20260102-103000")
 
 
 @dataclass(frozen=True)
 class TrainingSeries:
-    """What is known of one.
+    """Content of a series file.
 
     Attributes:
-        runs: names of those begun, in turn.
-        modes: of all that shall be.
-        pid, created: of the process that works through them; 0 before there is one.
+        runs: names of the runs started so far, in order.
+        modes: modes of all runs of the series.
+        pid: ID of the process that works through them; 0 before there is one.
+        created: start time of that process as `machine.get_process_start_time` returns it.
     """
 
     runs: tuple[str, ...]
@@ -50,39 +51,62 @@ class TrainingSeries:
     created: float = 0.0
 
     def is_active(self) -> bool:
-        """Whether its process is at work."""
+        """Return whether the process of the series is alive."""
         return self.pid > 0 and process_record.find_process(self.pid, self.created) is not None
 
 
 def expand_modes(base_config: TrainConfig) -> list[TrainConfig]:
-    """The same in every mode: pictures, seed and all that was chosen; what was left open is chosen for each.
+    """Return the configuration in every mode of `SERIES_MODES`: with the same images, seed and chosen settings.
 
-    Raises:
-        ConfigError: something that was chosen makes no sense in one of the modes.
+    Settings that were left open are resolved for each mode. A `ConfigError` says that a chosen setting is not valid in
+    one of the modes.
     """
     return [replace(base_config, mode=mode) for mode in SERIES_MODES]
 
 
 def build_series_command(base_config: TrainConfig, root: Path | str) -> list[str]:
-    """The words of the command, as a person would type them."""
+    """Return the command of a series as a person would type it.
+
+    Args:
+        base_config: configuration of the trainings; its mode is not used.
+        root: folder of all runs.
+    """
     arguments = train_config.config_to_argv(base_config)
-    mode_index = arguments.index("--mode")  # it takes all of them
-    return ["python", "-m", "ftlab", "series", *arguments[:mode_index], *arguments[mode_index + 2 :], "--runs", str(root)]
+    mode_index = arguments.index("--mode")  # `series` trains in all modes and has no such option
+    return [
+        "python",
+        "-m",
+        "ftlab",
+        "series",
+        *arguments[:mode_index],
+        *arguments[mode_index + 2 :],
+        "--runs",
+        str(root),
+    ]
 
 
 def start_series(base_config: TrainConfig, root: Path) -> Path:
-    """Its process, detached from this one; the file in which it writes.
+    """Start the process of a series, detached from this one.
+
+    A `ConfigError` says that a chosen setting is not valid in one of the modes.
+
+    Args:
+        base_config: configuration of the trainings; its mode is not used.
+        root: folder of all runs.
+
+    Returns:
+        The series file.
 
     Raises:
-        ConfigError: something that was chosen makes no sense in one of the modes.
-        RunError: a training is under way, or the folder cannot be written.
+        RunError: a series is under way already, or the folder cannot be written.
     """
+    # Checked before anything starts: an error in the third mode must not appear after two trainings.
     expand_modes(base_config)
     if find_active_series(root) is not None:
         raise RunError("run.series_busy")
     file = _new_series_path(root)
     try:
-        with open(file.with_suffix(".log"), "wb") as log:
+        with file.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *build_series_command(base_config, root)[1:]],
                 stdin=subprocess.DEVNULL,
@@ -93,79 +117,110 @@ def start_series(base_config: TrainConfig, root: Path) -> Path:
             )
     except OSError as cause:
         raise RunError("run.write", folder=root, cause=cause.strerror or cause) from cause
+    # Somebody must collect the exit status, else the ended process stays as a zombie while this one lives.
     threading.Thread(target=process.wait, daemon=True).start()
-    if not file.exists():  # else it has told more already
+    if not file.exists():  # the process may have written more already
         _write_series(file, _series_of_process(process.pid))
     return file
 
 
 def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[int, Run], None]) -> list[Run]:
-    """Train each in turn, in this process's name. It ends with the first that does not finish: whoever stops one stops
-    the series.
+    """Train in every configuration in turn; this process waits for each training, which has a process of its own.
+
+    The series ends with the first training that does not finish: stopping one stops the series. A `RunError` says that
+    the folder cannot be written.
 
     Args:
-        on_start: is given the number, from 0, of a training that begins, and its run.
+        configs: configurations of the trainings.
+        root: folder of all runs.
+        on_start: called with the index of a training that starts, and its run.
 
-    Raises:
-        RunError: the folder cannot be written.
+    Returns:
+        The runs that were started.
     """
     file = Path(os.environ.pop(SERIES_FILE_ENV, "") or _new_series_path(root))
     runs: list[Run] = []
     try:
         for number, config in enumerate(configs):
-            while run_store.find_active_runs(root):  # of somebody else
+            while run_store.find_active_runs(root):  # trainings that somebody else started
                 time.sleep(_POLL_INTERVAL_SECONDS)
             runs.append(launch.start_training(config, root))
             _write_series(file, replace(_series_of_process(os.getpid()), runs=tuple(run.name for run in runs)))
             on_start(number, runs[-1])
-            while runs[-1].is_active():
+            while runs[-1].liveness.is_active():
                 time.sleep(_POLL_INTERVAL_SECONDS)
-            if runs[-1].get_status() != "finished":
+            if runs[-1].liveness.get_status() != "finished":
                 break
     except KeyboardInterrupt:
         for run in runs[-1:]:
-            run.request_stop()
+            run.liveness.request_stop()
     return runs
 
 
 def find_active_series(root: Path) -> TrainingSeries | None:
-    """The series at work below `root`, None where there is none."""
+    """Return the active series below `root`; None where there is none."""
     return next((series for _, series in _iter_series(root) if series.is_active()), None)
 
 
 def explain_failed_start(root: Path) -> str:
-    """Why the newest series ended before its first training, as a sentence; empty where it did not, and once another
-    training has begun."""
+    """Return why the newest series ended before its first training, as a sentence.
+
+    Returns:
+        The sentence; empty where the series did start a training, and once another training was started.
+    """
     file, series = next(_iter_series(root), (None, None))
     if file is None or series is None or series.runs or series.is_active():
         return ""
-    if any(run_name[:_TIMESTAMP_LENGTH] >= file.stem.removeprefix("series-")[:_TIMESTAMP_LENGTH] for run_name in run_store.list_run_names(root)[:1]):
+    if any(
+        run_name[:_TIMESTAMP_LENGTH] >= file.stem.removeprefix("series-")[:_TIMESTAMP_LENGTH]
+        for run_name in run_store.list_run_names(root)[:1]
+    ):
         return ""
     return postmortem.find_cause_in_log(file.with_suffix(".log")).explanation
 
 
 def _iter_series(root: Path) -> Iterator[tuple[Path, TrainingSeries]]:
-    """The newest first; one that is being written or damaged is passed over."""
+    """Iterate over the series below `root`, the newest first; damaged files are skipped.
+
+    Yields:
+        The series file and its content.
+    """
     for file in sorted(root.glob("series-*.json"), reverse=True):
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
-            yield file, TrainingSeries(tuple(values["runs"]), tuple(values["modes"]), int(values["pid"]), float(values["created"]))
+            yield (
+                file,
+                TrainingSeries(
+                    tuple(values["runs"]), tuple(values["modes"]), int(values["pid"]), float(values["created"])
+                ),
+            )
         except (OSError, ValueError, KeyError, TypeError):
             continue
 
 
 def _series_of_process(pid: int) -> TrainingSeries:
+    """Return a series without runs for a process that works, or has worked, through it."""
     try:
         return TrainingSeries((), SERIES_MODES, pid, machine.get_process_start_time(psutil.Process(pid)))
-    except psutil.Error:  # it is over already
+    except psutil.Error:  # the process has ended already
         return TrainingSeries((), SERIES_MODES)
 
 
 def _new_series_path(root: Path) -> Path:
+    """Return the path of a new series file: its name begins with the time, so that names sort by age."""
     return root.absolute() / f"series-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.json"
 
 
 def _write_series(file: Path, series: TrainingSeries) -> None:
+    """Replace a series file atomically.
+
+    Args:
+        file: the series file.
+        series: its new content.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file_io.atomic_write(file) as part_path:

@@ -1,5 +1,4 @@
-"""Ask another process of ftlab for something that needs torch and some seconds, and give it up when it is no longer
-wanted. No torch here."""
+"""Queries that another ftlab process answers, because they need torch and some seconds; cancellable. No torch."""
 
 from __future__ import annotations
 
@@ -17,19 +16,22 @@ from ftlab.core.errors import RunError
 from ftlab.runs.jobs.launch import build_environment
 
 
-def run_query(command_name: str, config: TrainConfig, should_continue: Callable[[], bool], timeout_seconds: float) -> dict[str, Any] | None:
-    """What `python -m ftlab <verb> --config … --json` answers in its last line.
+def run_query(
+    command_name: str, config: TrainConfig, should_continue: Callable[[], bool], timeout_seconds: float
+) -> dict[str, Any] | None:
+    """Run `python -m ftlab COMMAND_NAME --config … --json` and return the JSON object of its last line.
 
     Args:
-        config: the configuration that it is asked about.
-        should_continue: asked again and again; once it says no, the process is ended.
-        timeout_seconds: after which it is given up.
+        command_name: name of the command.
+        config: configuration passed to the command.
+        should_continue: polled repeatedly; once it returns False, the process is killed.
+        timeout_seconds: seconds after which the query fails.
 
     Returns:
-        The answer, None if it was no longer wanted.
+        The answer; None if it was cancelled.
 
     Raises:
-        RunError: it failed, or took too long; the message has its last line.
+        RunError: the command failed, or took too long; the message holds the last line of its error output.
     """
     with tempfile.TemporaryDirectory(prefix="ftlab-ask-") as scratch_folder:
         config_file = Path(scratch_folder) / "config.json"
@@ -44,10 +46,19 @@ def run_query(command_name: str, config: TrainConfig, should_continue: Callable[
 
 
 def capture_output(command: list[str], should_continue: Callable[[], bool], timeout_seconds: float) -> str | None:
-    """What a command prints; None if it was ended because it was no longer wanted.
+    """Run a command and return its standard output.
+
+    Args:
+        command: program and arguments.
+        should_continue: polled repeatedly; once it returns False, the process is killed.
+        timeout_seconds: seconds after which the process is killed.
+
+    Returns:
+        The output; None if it was cancelled.
 
     Raises:
-        subprocess.SubprocessError: it failed, or took longer than that.
+        subprocess.CalledProcessError: the command failed.
+        subprocess.TimeoutExpired: the command took longer than the timeout.
     """
     deadline = time.monotonic() + timeout_seconds
     with subprocess.Popen(
@@ -60,7 +71,7 @@ def capture_output(command: list[str], should_continue: Callable[[], bool], time
                 if should_continue() and time.monotonic() < deadline:
                     continue
                 process.kill()
-                process.communicate()
+                process.communicate()  # collects the exit status and closes the pipes
                 if time.monotonic() < deadline:
                     return None
                 raise

@@ -1,7 +1,7 @@
-"""How long a training will take on this machine, from a few measured seconds of it. No torch.
+"""Estimate of how long a training will take on this machine, from a few measured seconds of it. No torch.
 
-The first time a configuration is asked for, a process of its own trains on a handful of the person's own pictures
-(`python -m ftlab measure`); what it measured is kept, and later questions are answered at once.
+The first time a configuration is asked for, a separate process trains on a few of the images (`python -m ftlab
+measure`); the measured speeds are stored, and later estimates are instant.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ftlab.core import file_io, user_dirs
 from ftlab.config.train_config import TrainConfig, fill_defaults
+from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs import subprocess_query
 
 _MEASURE_TIMEOUT_SECONDS = 240.0
-"""Seconds after which a measurement is given up."""
+"""Seconds after which a measurement fails."""
 
 
 @dataclass(frozen=True)
 class MeasuredSpeed:
-    """What was measured, on an otherwise idle machine.
+    """Speeds measured on an otherwise idle machine.
 
     Attributes:
-        startup: seconds from the start of the process to the first picture.
-        features: pictures (times views) per second through a frozen backbone, 0 where features are not cached.
-        training: pictures per second while learning.
-        validation: pictures per second while scoring.
-        step: seconds of one optimizer step, with all that is done around it.
+        startup: seconds from the start of the process to the first image.
+        features: images (times views) per second in feature extraction by a frozen backbone; 0 where features are not
+            cached.
+        training: images per second in training.
+        validation: images per second in validation.
+        step: seconds per optimizer step on cached features, with everything around it.
         saving: seconds to write a checkpoint.
-        statistics: pictures per second while their colours are looked at, 0 where that is not asked for.
+        statistics: images per second when channel statistics are estimated; 0 where that is not requested.
     """
 
     startup: float
@@ -46,18 +47,26 @@ class MeasuredSpeed:
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Seconds of the whole process, and the pictures per second at which its main part goes."""
+    """Duration of the whole process in seconds, and the images per second of its main part."""
 
     seconds: float
     images_per_second: float
 
 
 def find_known_estimate(config: TrainConfig, train_images: int, val_images: int) -> TimeEstimate | None:
-    """The estimate, if this machine was measured for such a configuration."""
+    """Return the estimate from stored speeds; None if this machine was not measured for such a configuration.
+
+    Args:
+        config: the configuration.
+        train_images: number of training images.
+        val_images: number of validation images.
+    """
     speed_values = _read_speeds().get(build_speed_key(config))
     try:
-        return compute_estimate(config, MeasuredSpeed(**speed_values), train_images, val_images) if speed_values else None
-    except TypeError:  # another version measured other things
+        return (
+            compute_estimate(config, MeasuredSpeed(**speed_values), train_images, val_images) if speed_values else None
+        )
+    except TypeError:  # stored by a version that measured other speeds
         return None
 
 
@@ -68,20 +77,21 @@ def measure_and_estimate(
     val_images: int,
     should_continue: Callable[[], bool] = lambda: True,
 ) -> TimeEstimate | None:
-    """The estimate after measuring, which takes up to about twenty seconds.
+    """Measure the speeds, which takes up to about twenty seconds, store them and return the estimate.
 
     Args:
-        config: its `data` or `sample` names the pictures.
-        folder: where those pictures are.
-        train_images, val_images: how many the training will see.
-        should_continue: asked again and again; once it says no, the measurement is given up and nothing is kept: a training
-            that starts meanwhile would falsify it, and be slowed down by it.
+        config: the configuration; its `data` or `sample` names the images.
+        folder: folder of those images.
+        train_images: number of training images.
+        val_images: number of validation images.
+        should_continue: polled repeatedly; once it returns False, the measurement is cancelled and nothing is stored: a
+            training that starts meanwhile would falsify it, and be slowed down by it.
 
     Returns:
-        The estimate, None if it was given up.
+        The estimate; None if the measurement was cancelled.
 
     Raises:
-        RunError: the measurement failed; the message has its last line.
+        RunError: the measurement failed; the message holds the last line of its error output.
     """
     probe_config = replace(fill_defaults(config), data=str(folder), sample="")
     answer = subprocess_query.run_query("measure", probe_config, should_continue, _MEASURE_TIMEOUT_SECONDS)
@@ -96,7 +106,17 @@ def measure_and_estimate(
 
 
 def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: int, val_images: int) -> TimeEstimate:
-    """The arithmetic: start, then features once and small steps, or training and validation every epoch."""
+    """Compute the estimate from measured speeds.
+
+    Args:
+        config: the configuration.
+        speed: measured speeds.
+        train_images: number of training images.
+        val_images: number of validation images.
+
+    Returns:
+        Startup, then either feature extraction once and steps on features, or training and validation in every epoch.
+    """
     config = fill_defaults(config)
     epochs = config.epochs or 1
     steps = epochs * math.ceil(train_images / config.effective_batch_size)
@@ -105,33 +125,39 @@ def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: in
         feature_seconds = (train_images * config.views_per_image + val_images) / speed.features
         return TimeEstimate(startup + feature_seconds + steps * speed.step + 2 * speed.saving, speed.features)
     validation_seconds = (epochs + 1) * val_images / speed.validation
-    # While the head learns alone, the backbone works as in validation.
+    # While the head is trained alone, the backbone runs without gradients, as in validation.
     head_only_epochs = min(config.unfreeze_epoch, epochs)
-    training_seconds = train_images * (head_only_epochs / speed.validation + (epochs - head_only_epochs) / speed.training)
+    training_seconds = train_images * (
+        head_only_epochs / speed.validation + (epochs - head_only_epochs) / speed.training
+    )
     seconds = startup + training_seconds + validation_seconds + 2 * speed.saving
     # Checkpoints may take a tenth of the time: see training/checkpoints/checkpoint.py.
     return TimeEstimate(seconds + min(epochs * speed.saving, 0.1 * seconds), speed.training)
 
 
 def build_speed_key(config: TrainConfig) -> str:
-    """What the speed depends on. Decoding is part of it, so the pictures are too."""
+    """Return the key of stored speeds: all settings that they depend on.
+
+    Decoding is part of the speed, so the data set belongs to the key.
+    """
     config = fill_defaults(config)
     variant = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
     key_parts = (
         variant, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
-        config.engine, config.workers, config.threads, config.accumulate, config.sample or config.data,
-        config.side, config.resize, config.resize_mode, config.crop_side, *config.active_augmentations,
-        *(["estimated"] if config.normalise == "estimated" else []),
+        config.engine, config.num_workers, config.torch_num_threads, config.grad_accum_steps,
+        config.sample or config.data, config.image_size, config.resize, config.resize_mode, config.crop_size,
+        *config.active_augmentations, *(["estimated"] if config.normalization == "estimated" else []),
     )  # fmt: skip
     return "|".join(map(str, key_parts))
 
 
 def _get_speeds_file() -> Path:
+    """Return the file of all stored speeds; it belongs to the user, not to a run."""
     return user_dirs.get_ftlab_home() / "speeds.json"
 
 
 def _read_speeds() -> dict[str, dict[str, float]]:
-    """What was measured so far; a file that cannot be read counts as nothing measured."""
+    """Return the stored speeds by key; a file that cannot be read counts as empty."""
     try:
         speeds = json.loads(_get_speeds_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -140,6 +166,12 @@ def _read_speeds() -> dict[str, dict[str, float]]:
 
 
 def save_speed(key: str, speed: MeasuredSpeed) -> None:
+    """Store measured speeds.
+
+    Args:
+        key: as `build_speed_key` returns it.
+        speed: the measured speeds.
+    """
     speeds = {**_read_speeds(), key: asdict(speed)}
     _get_speeds_file().parent.mkdir(parents=True, exist_ok=True)
     with file_io.atomic_write(_get_speeds_file()) as part_path:

@@ -1,1 +1,1 @@
-"""Checkpoints of a training, weights it starts from, and what a resume has to check."""
+"""Checkpoints of a training, the weights it starts from, and the checks of a resume."""

@@ -1,44 +1,54 @@
-"""What a run keeps on the disk: its best weights, and the state to go on from, in two generations.
+"""Checkpoints of a run: its best weights, and the state to resume from, in two generations.
 
-Each is one sealed safetensors file (`sealed.py`), so weights, optimizer and position can never be of different moments.
-The state's older generation stays until a newer one is whole and in place.
+Each is one safetensors file with a checksum (`weights_file.py`), so that weights, optimizer and train state are always
+of the same moment. The older generation of the state stays until the newer one is complete and in place.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ftlab.core import file_io
 from ftlab.core.errors import RunError
-from ftlab.models import weights_file
+from ftlab.models import run_checkpoint, weights_file
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
+from ftlab.training.checkpoints import optimizer_state
 from ftlab.training.optim.plateau import PlateauState
 
 SAVE_INTERVAL_FACTOR = 10
-"""Saving may take one part in this many of the time, so that a training of milliseconds an epoch is not spent on the
-disk. What a crash loses in between is trained again on a resume."""
+"""Ratio of training to saving: an interval between two saves is at least this many times as long as a save took. So a
+training whose epochs take milliseconds does not spend its time writing; a crash loses a short time of training."""
 MID_EPOCH_SAVE_SECONDS = 60.0
-"""Seconds after which the middle of an epoch is worth saving."""
+"""Shortest interval between two saves within an epoch."""
 _RESERVED_BYTES = 16_000_000
-"""Bytes for everything beside the weights: events, log, configuration."""
+"""Disk space kept free for everything but weights: events, log, configuration."""
 
 
 @dataclass
 class TrainState:
-    """How far a training is. `epoch` is the one at work (0: the untrained network is still to be scored), `done` its
-    steps, `step` the steps of the whole run, `sums` the epoch's tally so far, `portion` the most pictures that the
-    device takes at once (0: any number), `lost` the pictures by split that could not be read, `plateau` what that
-    schedule remembers, `phase` the phase whose optimizer is at work."""
+    """State of a training besides its tensors; the names of its fields are those in the checkpoint.
+
+    Attributes:
+        epoch: the current epoch; 0 before the untrained network is evaluated.
+        done: optimizer steps taken in the current epoch.
+        step: optimizer steps taken in the whole run.
+        best_epoch: epoch of the best weights.
+        best_accuracy: its validation accuracy, in [0, 1].
+        best_loss: its validation loss, in nats.
+        sums: training metrics of the epoch, then those since the last `Step` event, over all ranks, see `MetricSums`.
+        portion: images of a micro-batch; 0 if batches are not divided.
+        lost: by split, indices of the images that could not be read.
+        plateau: state of the plateau schedule.
+        phase: number of the phase that the optimizer belongs to.
+    """
 
     epoch: int = 0
     done: int = 0
@@ -54,41 +64,16 @@ class TrainState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainState:
-        """From what `dataclasses.asdict` makes of one."""
+        """Return the train state of which `dataclasses.asdict` made `values`; a field missing there has its default."""
         return cls(**{**values, "plateau": PlateauState(**values.get("plateau", {}))})
 
 
-@dataclass(frozen=True)
-class LoadedCheckpoint:
-    """A state as it was read.
-
-    Attributes:
-        train_state: how far it is.
-        tensors: of what learns, and of the optimizer.
-        header: the optimizer's bare numbers, and the loss scale of mixed precision.
-        path: where it was read from.
-        newer_file_error: what is wrong with the newer generation, if that was passed over; else empty.
-    """
-
-    train_state: TrainState
-    tensors: dict[str, Tensor]
-    header: dict[str, Any]
-    path: Path
-    newer_file_error: str = ""
-
-    @property
-    def eval_weights(self) -> dict[str, Tensor]:
-        """The weights of what learns that are scored, by their names in the whole network: averaged ones where those
-        are judged."""
-        trainable_weights = _select_by_prefix("average.", self.tensors) or _select_by_prefix("module.", self.tensors)
-        has_backbone = any(name.startswith("backbone.") for name in trainable_weights)
-        return (
-            trainable_weights if has_backbone else {f"head.{name}": value for name, value in trainable_weights.items()}
-        )
+LoadedCheckpoint = run_checkpoint.LoadedCheckpoint[TrainState]
+"""A checkpoint as it was read, with the whole state of the training."""
 
 
 class CheckpointManager:
-    """Keeps the best weights and the state to resume from, on the disk as often as it costs little."""
+    """Saves the best weights and the state to resume from, as often as it costs little time."""
 
     def __init__(
         self,
@@ -99,56 +84,72 @@ class CheckpointManager:
         scaler: Any | None = None,
         ema_module: nn.Module | None = None,
     ) -> None:
-        """
+        """Manage the checkpoints of a training; nothing is written yet.
+
         Args:
-            trainable: what the optimizer may change: the network, or its head alone.
-            scaler: the loss scale of mixed precision in float16.
-            ema_module: the like of `trainable` with averaged weights, where those are judged.
+            run: the run directory.
+            network: the whole network.
+            trainable: the module that the optimizer may change: the network, or its head.
+            optimizer: that of the current phase; to be replaced when a phase begins.
+            scaler: the gradient scaler of float16.
+            ema_module: copy of `trainable` with averaged weights, if those are evaluated.
         """
         self.run, self.network, self.trainable, self.optimizer, self.scaler = run, network, trainable, optimizer, scaler
         self.ema_module = ema_module
         self._pending_best: dict[str, Tensor] | None = None
         self._last_is_intact = True
+        # So long ago that the first save is always due.
         self._last_save_time, self._save_seconds = -1e9, 0.0
 
     def update_best(
         self, train_state: TrainState, accuracy: float | None, loss: float | None, monitor: str = "accuracy"
     ) -> bool:
-        """Whether these figures are the best yet; then the weights are set aside. `monitor` is `accuracy` (the loss
-        breaks a tie) or `loss`."""
+        """Set the weights aside, in CPU memory, if the validation of the epoch is the best so far.
+
+        Args:
+            train_state: its best epoch is updated.
+            accuracy: of the validation.
+            loss: of the validation; not the best if it is infinite or NaN.
+            monitor: `accuracy`, where the loss breaks a tie, or `loss`.
+
+        Returns:
+            Whether it is the best so far.
+        """
         if accuracy is None or loss is None or not math.isfinite(loss):
             return False
+        # Only a strict improvement counts, so that of equal epochs the first one stays.
         if train_state.best_accuracy is not None and train_state.best_loss is not None:
             current, previous = (accuracy, -loss), (train_state.best_accuracy, -train_state.best_loss)
             if (current[1:] <= previous[1:]) if monitor == "loss" else (current <= previous):
                 return False
         train_state.best_epoch, train_state.best_accuracy, train_state.best_loss = train_state.epoch, accuracy, loss
-        # Only what learns can differ from one best to the next; the rest is read when the file is written.
+        # Only the trainable part differs from one best epoch to the next; the rest is read when the file is written.
+        # A copy: the next steps change the weights in place.
         self._pending_best = {k: v.detach().to("cpu", copy=True) for k, v in self._eval_weights.items()}
         return True
 
     @property
     def _eval_weights(self) -> dict[str, Tensor]:
-        """The weights of what learns that were scored."""
+        """Weights of the trainable module that were evaluated."""
         return (self.ema_module or self.trainable).state_dict()
 
     def should_save(self, *, within_epoch: bool = False) -> bool:
-        """Whether enough time has passed since the last saving; the middle of an epoch has more of it."""
+        """Return whether enough time has passed since the last save; within an epoch the interval is longer."""
         interval_seconds = SAVE_INTERVAL_FACTOR * self._save_seconds
         return time.monotonic() - self._last_save_time >= (
             max(interval_seconds, MID_EPOCH_SAVE_SECONDS) if within_epoch else interval_seconds
         )
 
     def check_disk_space(self, saved_epochs: int = 0) -> None:
-        """Make sure that the disk has room for all that will be written.
+        """Check that the disk has space for everything that the training will write.
 
         Args:
-            saved_epochs: epochs whose weights will be kept.
+            saved_epochs: number of epochs whose weights will be kept.
 
         Raises:
-            RunError: it has not.
+            RunError: the free space is too small.
         """
-        # AdamW keeps two numbers beside each parameter.
+        # AdamW keeps two numbers for each parameter.
         state_bytes, best_bytes = (
             (4 if self.ema_module else 3) * _count_bytes(self.trainable),
             _count_bytes(self.network),
@@ -160,7 +161,7 @@ class CheckpointManager:
             *self.run.epoch_weights_folder.glob("*.safetensors"),
         )
         existing_bytes = sum(path.stat().st_size for path in written_paths if path.is_file())
-        # Both generations and the best stay while another state, or another best, is written beside them.
+        # Both generations and the best weights stay while a new state, or new best weights, are written.
         needed_bytes = (
             (1 + saved_epochs) * best_bytes
             + 2 * state_bytes
@@ -178,22 +179,29 @@ class CheckpointManager:
             )
 
     def save_state(self, train_state: TrainState) -> list[str]:
-        """Write what has changed: the best weights first, so that the state never tells of a best that is not there.
+        """Write the state to resume from, and before it the best weights if they are new.
 
-        Raises:
-            RunError: the disk is full, or the folder cannot be written.
+        In this order the state never names a best epoch whose weights are missing. A disk that is full, or a folder
+        that cannot be written, raises a `RunError`.
+
+        Args:
+            train_state: how far the training is.
+
+        Returns:
+            Names of what was written: `best`, `last`.
         """
         start_time = time.monotonic()
         saved_names = [*self.save_best(train_state), "last"]
-        tensors, scalars = _pack_optimizer(self.optimizer)
+        tensors, scalars = optimizer_state.pack_optimizer(self.optimizer)
         tensors.update({f"module.{k}": v for k, v in self.trainable.state_dict().items()})
         if self.ema_module:
             tensors.update({f"average.{k}": v for k, v in self.ema_module.state_dict().items()})
         scaler_state = self.scaler.state_dict() if self.scaler is not None else {}
         header = {"position": asdict(train_state), "optimizer": scalars, "scale": scaler_state}
-        self.run.flush()  # the state must not know of events that the disk does not
+        # Events up to this state must be on the disk before it: a resume appends those that follow.
+        self.run.flush()
         with self.run.translate_write_errors():
-            # A damaged one must not take the place of the whole one before it.
+            # A damaged file must not replace the intact generation before it.
             weights_file.save_tensors(
                 self.run.last_checkpoint_path,
                 tensors,
@@ -202,14 +210,18 @@ class CheckpointManager:
             )
         self._last_is_intact = True
         self._last_save_time = time.monotonic()
+        # Measured each time, as the disk may become slower or faster.
         self._save_seconds = self._last_save_time - start_time
         return saved_names
 
     def save_best(self, train_state: TrainState) -> list[str]:
-        """Write the best weights if the disk does not have them yet.
+        """Write the best weights if they are new; errors as for `save_state`.
 
-        Raises:
-            RunError: the disk is full, or the folder cannot be written.
+        Args:
+            train_state: names the best epoch.
+
+        Returns:
+            `best` if it was written.
         """
         if self._pending_best is None:
             return []
@@ -220,10 +232,14 @@ class CheckpointManager:
         return ["best"]
 
     def save_epoch(self, epoch: int, accuracy: float | None) -> list[str]:
-        """Keep the weights as they were scored after an epoch, whose validation accuracy that is, beside the best.
+        """Write the weights that were evaluated after an epoch to a file of their own; errors as for `save_state`.
 
-        Raises:
-            RunError: the disk is full, or the folder cannot be written.
+        Args:
+            epoch: the epoch.
+            accuracy: its validation accuracy.
+
+        Returns:
+            `epoch`.
         """
         with self.run.translate_write_errors():
             self.run.epoch_weights_folder.mkdir(exist_ok=True)
@@ -235,102 +251,57 @@ class CheckpointManager:
     def _write_network(
         self, path: Path, trainable_weights: dict[str, Tensor], epoch: int | None, accuracy: float | None
     ) -> None:
-        """The whole network, with these weights of what learns."""
+        """Write the whole network with other weights of its trainable part.
+
+        Args:
+            path: of the file.
+            trainable_weights: by their names in the trainable module.
+            epoch: of the weights.
+            accuracy: its validation accuracy.
+        """
         tensors = self.network.state_dict()
+        # The head alone has names without the network's prefix.
         prefix = "head." if self.trainable is self.network.head else ""
         tensors.update({prefix + key: value for key, value in trainable_weights.items()})
         header = {"epoch": epoch, "val_accuracy": accuracy}
         with self.run.translate_write_errors():
-            # Weights say nothing without the names of their classes.
+            # The hash ties the weights to `model.json`, which names their classes.
             weights_file.save_tensors(path, tensors, {**header, "model": self.run.compute_sha256("model.json")})
 
     def restore_state(self, loaded_checkpoint: LoadedCheckpoint) -> None:
-        """Put back what `save_state` wrote, as `load_checkpoint` found it.
+        """Restore weights, averaged weights, optimizer and gradient scaler.
+
+        Args:
+            loaded_checkpoint: result of `load_checkpoint`.
 
         Raises:
-            RunError: it does not fit this network or this optimizer.
-        """
+            RunError: the checkpoint does not fit this network or this optimizer.
+        """  # noqa: DOC501, DOC502 (`make_damage_error` returns a RunError)
         self._last_is_intact = loaded_checkpoint.path == self.run.last_checkpoint_path
         self._last_save_time = time.monotonic()
         try:
-            self.trainable.load_state_dict(_select_by_prefix("module.", loaded_checkpoint.tensors))
+            self.trainable.load_state_dict(run_checkpoint.select_by_prefix("module.", loaded_checkpoint.tensors))
             if self.ema_module:
-                self.ema_module.load_state_dict(_select_by_prefix("average.", loaded_checkpoint.tensors))
-            _unpack_optimizer(self.optimizer, loaded_checkpoint.tensors, loaded_checkpoint.header["optimizer"])
+                self.ema_module.load_state_dict(run_checkpoint.select_by_prefix("average.", loaded_checkpoint.tensors))
+            optimizer_state.unpack_optimizer(
+                self.optimizer, loaded_checkpoint.tensors, loaded_checkpoint.header["optimizer"]
+            )
             if self.scaler is not None and loaded_checkpoint.header["scale"]:
                 self.scaler.load_state_dict(loaded_checkpoint.header["scale"])
         except (KeyError, TypeError, ValueError, RuntimeError) as cause:
-            raise make_damage_error(self.run, loaded_checkpoint.path, cause) from cause
+            raise run_checkpoint.make_damage_error(self.run, loaded_checkpoint.path, cause) from cause
 
 
 def load_checkpoint(run: Run) -> LoadedCheckpoint | None:
-    """The newest state of a run that is whole; None where none was written.
-
-    Raises:
-        RunError: there are states, and none is whole.
-    """
-    file_errors: dict[Path, Exception] = {}
-    for path in (run.last_checkpoint_path, run.previous_checkpoint_path):
-        if not path.is_file():
-            continue
-        try:
-            tensors, header = weights_file.load_tensors(path)
-            newer_file_error = str(next(iter(file_errors.values()), ""))
-            return LoadedCheckpoint(
-                TrainState.from_dict(header.pop("position")), tensors, header, path, newer_file_error
-            )
-        except (weights_file.CorruptFileError, OSError, KeyError, TypeError) as cause:
-            file_errors[path] = cause
-    if file_errors:
-        newest_path, reason = next(iter(file_errors.items()))
-        raise make_damage_error(run, newest_path, reason) from reason
-    return None
-
-
-def make_damage_error(run: Run, path: Path, cause: Exception) -> RunError:
-    """The error for a file of a run that cannot be read. Of the many lines in which torch tells a misfit, the first."""
-    first_line = (str(cause).splitlines() or [""])[0].rstrip(":")
-    return RunError("run.damaged", run=run.name, file=path, cause=first_line or type(cause).__name__)
-
-
-def _select_by_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    """Return the newest intact checkpoint of a run, or None; a `RunError` if there are some and none is intact."""
+    return run_checkpoint.load_newest_checkpoint(run, TrainState.from_dict)
 
 
 def _count_bytes(module: nn.Module) -> int:
+    """Return the bytes of a module's parameters and buffers."""
     return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
 def _format_megabytes(byte_count: int) -> str:
+    """Return a number of bytes in megabytes, with separators of thousands; a negative one as 0."""
     return f"{max(0, byte_count) / 1e6:,.0f}"
-
-
-def _pack_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimizer's state as tensors, and the plain numbers beside them. Rates are functions of the step."""
-    tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {}
-    for key, value in _iter_state_entries(optimizer):
-        if isinstance(value, Tensor):
-            tensors[f"optimizer.{key}"] = value
-        else:
-            scalars[key] = value
-    return tensors, scalars
-
-
-def _iter_state_entries(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
-    for index, values in optimizer.state_dict()["state"].items():
-        yield from ((f"{index}.{name}", value) for name, value in values.items())
-
-
-def _unpack_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
-    entries = _select_by_prefix("optimizer.", tensors) | scalars
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in entries.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    # A file knows no order in memory, and a fused step takes it for granted that all have their parameter's.
-    for parameter, values in optimizer.state.items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,4 +1,4 @@
-"""What a training that goes on finds to be otherwise than when it began: the machine, the state, the pictures."""
+"""Checks of a resumed training: what differs from its start in machine, checkpoint and images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.runs.events import LogMessage
 from ftlab.training.checkpoints.checkpoint import LoadedCheckpoint
-from ftlab.training.feeds.images import ImageFeed
+from ftlab.training.feeds.image_base import ImageFeedBase
 
 
 def describe_differences(recorded: dict[str, Any], current: dict[str, Any]) -> list[str]:
-    """What is not as it was: of `devices.facts` as a run keeps them and as they are, each as `name: was → is`."""
+    """Compare two results of `device_setup.environment_info`.
+
+    Args:
+        recorded: content of the run's `config.json`.
+        current: of this process.
+
+    Returns:
+        Each difference as `name: recorded → current`.
+    """
     differences = []
     for key, value in current.items():
         recorded_entry = recorded.get(key)
@@ -26,18 +34,24 @@ def describe_differences(recorded: dict[str, Any], current: dict[str, Any]) -> l
 
 
 def report_damaged_checkpoint(loaded_checkpoint: LoadedCheckpoint | None) -> Iterator[LogMessage]:
-    """What a person should know of the state that a training goes on from."""
+    """Yield a warning if the newest checkpoint is damaged and the one before it was loaded."""
     if loaded_checkpoint and loaded_checkpoint.newer_file_error:
         yield make_warning(
             "fell_back", cause=loaded_checkpoint.newer_file_error, step=loaded_checkpoint.train_state.step
         )
 
 
-def report_changed_images(image_feed: ImageFeed) -> Iterator[LogMessage]:
-    """What happened to the pictures since they were listed; those that are not there any more are left out.
+def report_changed_images(image_feed: ImageFeedBase) -> Iterator[LogMessage]:
+    """Compare the images with the catalog by existence and size, and exclude those that are missing.
+
+    Args:
+        image_feed: excludes the images.
+
+    Yields:
+        A warning on missing images, and one on changed ones.
 
     Raises:
-        DataError: none of them is there.
+        DataError: all images are missing.
     """
     catalog = image_feed.catalog
     if is_data_gone(catalog):
@@ -46,6 +60,7 @@ def report_changed_images(image_feed: ImageFeed) -> Iterator[LogMessage]:
     for split, items in catalog.splits.items():
         for index, item in enumerate(items):
             try:
+                # By size alone: reading all files would take as long as an epoch.
                 if catalog.image_path(item).stat().st_size != item.size_bytes:
                     changed_paths.append(item.path)
             except OSError:
@@ -57,11 +72,12 @@ def report_changed_images(image_feed: ImageFeed) -> Iterator[LogMessage]:
 
 
 def is_data_gone(catalog: Catalog) -> bool:
-    """Whether the pictures as a whole are out of reach, by a few of them: moved, or on a disk that was taken out."""
+    """Return whether the folder as a whole is missing, moved or on a removed disk: by three images of each split."""
+    # A few files suffice, where thousands would each wait for an unreachable disk.
     probe_items = [items[i] for items in catalog.splits.values() if items for i in (0, len(items) // 2, -1)]
     return not any(catalog.image_path(item).exists() for item in probe_items)
 
 
 def make_warning(code: str, **values: object) -> LogMessage:
-    """A note that a person should not overlook."""
+    """Return a warning for the log, with the values of its message."""
     return LogMessage(code=code, values=values, level="warning")

@@ -1,1 +1,1 @@
-"""Where a training runs: its device, and its processes where there are several."""
+"""Devices of a training, and collective operations of its ranks."""

@@ -1,4 +1,4 @@
-"""Where the arithmetic happens: device, precision, threads and processes, by `accelerate`."""
+"""Device, precision and threads of a training, by way of `accelerate`."""
 
 from __future__ import annotations
 
@@ -6,47 +6,46 @@ import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import AutocastKwargs, broadcast_object_list, gather_object
+from accelerate.utils import AutocastKwargs
 from torch import Tensor, nn
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError
 from ftlab.core.machine import count_cpu_cores
+from ftlab.models.execution.device import detect_device
+from ftlab.training.devices import distributed
 
-T = TypeVar("T")
 _HEAD_ON_CPU_MAX_MULTIPLIES = 10_000_000
-"""Multiplications of a head's step up to which a processor is faster: a millisecond's on one of its cores, where a card
-is asked for a hundred kernels of a hundredth of a millisecond."""
+"""Multiplications in a head's step up to which the CPU is faster than a GPU: they take a millisecond on one core, as
+long as a GPU takes to launch a hundred kernels of 10 µs each."""
 _MULTITHREAD_MIN_MULTIPLIES = 30_000_000
-"""Multiplications of a head's step from which on a processor's cores share it: below, to hand it over costs more."""
+"""Multiplications in a head's step above which several CPU threads are faster: below, waking them costs more."""
 _AUTOCAST_OPTIONS = {"cache_enabled": False}
-"""A pass that is recorded must cast the weights itself: with a cache it would go on with those of the record."""
+"""Options of autocast. Without its cache the casts of the weights are captured with a CUDA graph and repeated at each
+replay; with it, replays would use the weights as they were when the graph was captured."""
 _RECORDED_PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "numpy")
-"""Whose versions may change the bits."""
-
-
-def detect_device() -> str:
-    """The device that `auto` takes: cuda, mps, xpu or cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    if torch.backends.mps.is_available():
-        return "mps"
-    if hasattr(torch, "xpu") and torch.xpu.is_available():
-        return "xpu"
-    return "cpu"
+"""Packages whose version may change the bits of a result."""
 
 
 def create_accelerator(config: TrainConfig) -> Accelerator:
-    """An accelerator for the device, precision and threads of the configuration, alone or as one of the processes
-    that torchrun started.
+    """Create the accelerator for the configured device and precision, as one of the ranks if torchrun started several.
+
+    Sets the number of PyTorch's threads too, for the whole process.
+
+    Args:
+        config: names device, precision and threads, each of which may be automatic.
+
+    Returns:
+        The accelerator, with deterministic cuDNN kernels.
 
     Raises:
-        ConfigError: the device or the precision is not to be had here.
+        ConfigError: the device is not available, or does not support the precision.
     """
     available_device = detect_device()
     if config.device not in ("auto", "cpu", available_device):
@@ -54,9 +53,9 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
     device = available_device if config.device == "auto" else config.device
     if device == "cpu" and config.precision == "fp16":
         raise ConfigError("config.precision", precision="fp16", device=device)
-    torch.set_num_threads(config.threads or count_cpu_cores())
+    torch.set_num_threads(config.torch_num_threads or count_cpu_cores())
     _reset_accelerate_state()
-    # The same sums in the same order each time, so that a resume gives the same bits on a card too.
+    # Kernels that sum in the same order each time, so that a resumed training gives the same bits on a GPU too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     precision = _resolve_precision(config.precision, device)
     return Accelerator(
@@ -65,8 +64,12 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
 
 
 def autocast(accelerator: Accelerator) -> AbstractContextManager[object]:
-    """The precision of a pass. Accelerate's own `autocast` empties and refills the environment each time that it is
-    asked, to learn its defaults: a tenth of a head's step, and no other thread could start a process meanwhile."""
+    """Return the autocast context of the accelerator's precision; a null context in float32.
+
+    Accelerate's own `autocast` clears and restores `os.environ` at each call, to learn its defaults. That takes a tenth
+    of a head's step, and another thread that starts a process meanwhile gives it an empty environment.
+    """
+    # Accelerate's flag for any precision but float32.
     if not accelerator.native_amp:
         return nullcontext()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
@@ -74,21 +77,40 @@ def autocast(accelerator: Accelerator) -> AbstractContextManager[object]:
 
 
 def backward(accelerator: Accelerator, loss: Tensor) -> None:
-    """Add a loss's gradients, made larger where the precision asks for it, to what the parameters have. Accelerate's
-    own divides by a number of steps first, which is always 1 here: two more kernels a step."""
+    """Add the gradients of a loss to those of the parameters, scaled where float16 requires it.
+
+    Accelerate's own `backward` divides by its number of accumulation steps first, which is always 1 here: two more
+    kernels in each step.
+
+    Args:
+        accelerator: has the gradient scaler of float16.
+        loss: scalar.
+    """
     (accelerator.scaler.scale(loss) if accelerator.scaler else loss).backward()
 
 
 def _resolve_precision(precision: str, device: str) -> str:
+    """Return accelerate's name of a configured precision: `no`, `bf16` or `fp16`."""
     if precision == "auto":
-        # Without matrix units for it, bfloat16 is slower than float32 on a processor.
+        # On a CPU without matrix units bfloat16 is slower than float32.
         precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     return {"fp32": "no"}.get(precision, precision)
 
 
 def head_accelerator(accelerator: Accelerator, head: nn.Module, batch_size: int) -> Accelerator:
-    """What trains a head on features: an accelerator of the processor in float32, where a step on a card would be
-    nothing but asking for its kernels; else the one that there is. Of several processes each keeps its own."""
+    """Return the accelerator that trains a head on cached features.
+
+    A step of a small head on a GPU is nothing but kernel launches, so that the CPU is faster. Of several ranks each
+    keeps its device, for they communicate over it.
+
+    Args:
+        accelerator: that of the whole network.
+        head: the head.
+        batch_size: features in a step.
+
+    Returns:
+        A new accelerator for the CPU in float32 if the head is small, else `accelerator`.
+    """
     is_large = _count_multiplications(head, batch_size) > _HEAD_ON_CPU_MAX_MULTIPLIES
     if accelerator.device.type == "cpu" or accelerator.num_processes > 1 or is_large:
         return accelerator
@@ -97,30 +119,49 @@ def head_accelerator(accelerator: Accelerator, head: nn.Module, batch_size: int)
 
 
 def set_head_threads(head: nn.Module, batch_size: int, max_threads: int) -> None:
-    """Let a processor's steps of a head on features be computed by one thread, or by `max_threads` where that repays."""
+    """Set PyTorch's threads for steps of a head on cached features: one, or all of them if the head is large.
+
+    Args:
+        head: the head.
+        batch_size: features in a step.
+        max_threads: the number for a large head.
+    """
     torch.set_num_threads(max_threads if _count_multiplications(head, batch_size) > _MULTITHREAD_MIN_MULTIPLIES else 1)
 
 
 def _count_multiplications(head: nn.Module, batch_size: int) -> int:
-    """Of a forward pass, about."""
+    """Return about how many multiplications a forward pass takes: one for each parameter and sample."""
+    # True for the linear layers that a head is made of.
     return batch_size * sum(parameter.numel() for parameter in head.parameters())
 
 
 def _reset_accelerate_state() -> None:
-    """Accelerate keeps to a process's first device and precision: let it ask anew, where it is not one of several."""
+    """Let accelerate forget the device and precision that it keeps for the life of a process.
+
+    Of several ranks none forgets: the process group belongs to the same state.
+    """
     if PartialState._shared_state and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def describe_device(device: torch.device) -> str:
-    """The device for people, such as `NVIDIA A10 (cuda)` or `processor, 2 threads`."""
+    """Return the device in words, such as `NVIDIA A10 (cuda)` or `cpu, 2 threads`."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} (cuda)"
     return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
 
 
 def environment_info(accelerator: Accelerator) -> dict[str, Any]:
-    """All that the bits of a training depend on beside its configuration and its pictures: plain JSON."""
+    """Return what the bits of a training depend on besides configuration and images, as plain JSON.
+
+    A run records it, so that a resume on another machine can warn.
+
+    Args:
+        accelerator: device and ranks.
+
+    Returns:
+        Versions by package, names of system, CPU and device, and the number of ranks.
+    """
     return {
         "versions": {package: version(package) for package in _RECORDED_PACKAGES}
         | {"python": platform.python_version()},
@@ -134,54 +175,24 @@ def environment_info(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def _read_cpu_name() -> str:
-    """The processor's name, as far as the system tells it."""
+    """Return the name of the CPU model, or of its architecture if the system does not tell it."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
             model_name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
     except OSError:
         model_name = ""
     return model_name or platform.processor() or platform.machine()
 
 
-def all_reduce_sum(accelerator: Accelerator, sums: Tensor) -> Tensor:
-    """Sums over all processes."""
-    if accelerator.num_processes == 1:
-        return sums
-    reduced: Tensor = accelerator.reduce(sums, "sum")
-    return reduced
-
-
-def any_rank(accelerator: Accelerator, flags: list[bool]) -> list[bool]:
-    """Of each wish, whether any process has it: all must leave a loop at the same step."""
-    if accelerator.num_processes == 1:
-        return flags
-    votes = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
-    return [count > 0 for count in accelerator.reduce(votes, "sum").tolist()]
-
-
-def shutdown(accelerator: Accelerator) -> None:
-    """The end of what processes do together. One that ended while the group stood would be aborted by its threads."""
-    accelerator.wait_for_everyone()
-    if accelerator.num_processes > 1:
-        accelerator.end_training()
-
-
-def gather_sets(accelerator: Accelerator, local_sets: dict[str, set[int]]) -> dict[str, list[int]]:
-    """Sets by name, over all processes, each sorted."""
-    rank_sets = gather_object([local_sets]) if accelerator.num_processes > 1 else [local_sets]
-    return {name: sorted(set().union(*(sets.get(name, ()) for sets in rank_sets))) for name in local_sets}
-
-
-def broadcast_object(accelerator: Accelerator, value: T) -> T:
-    """What the first process has, in all of them."""
-    if accelerator.num_processes == 1:
-        return value
-    objects = [value]
-    broadcast_object_list(objects)
-    return objects[0]
-
-
 def broadcast_from_main(config: TrainConfig, make_text: Callable[[], str]) -> str:
-    """What the first process says, told to all of them."""
+    """Call a function on rank 0 only and broadcast the text it returns to all ranks.
+
+    Args:
+        config: configures the device, and with it the communication.
+        make_text: called on rank 0.
+
+    Returns:
+        The text, on every rank.
+    """
     accelerator = create_accelerator(config)
-    return broadcast_object(accelerator, make_text() if accelerator.is_main_process else "")
+    return distributed.broadcast_object(accelerator, make_text() if accelerator.is_main_process else "")

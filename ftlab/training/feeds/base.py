@@ -1,4 +1,4 @@
-"""Where the loop's batches come from: what it is given, whoever gives it."""
+"""The batch source protocol that the training loop iterates over."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ftlab.core.errors import ImageError
 
 @dataclass(frozen=True)
 class RankBatch:
-    """This process's part of one step, on its device.
+    """A rank's part of one optimizer step, on its device.
 
     Attributes:
-        inputs: float32 [b, 3, side, side], or features [b, D].
+        inputs: images, float32 [b, 3, S, S], normalized; or features, float32 [b, D].
         labels: int64 [b].
-        sample_weights: float32 [b], 0 for a picture that only keeps an otherwise idle process in step.
-        global_count: pictures of the step over all processes.
-        skipped: positions in the split that could not be read, and why; each is told once, and left out from then on.
+        sample_weights: float32 [b]; 0 for an image that only keeps an otherwise idle rank in step, or fills a batch up.
+        global_count: number of images of the step over all ranks.
+        skipped: indices in the split of images that could not be read, each with its error. An image is listed once,
+            and left out from then on.
     """
 
     inputs: Tensor
@@ -31,29 +32,46 @@ class RankBatch:
 
 
 def split_by_rank(index_batches: Sequence[list[int]], rank: int, world_size: int) -> list[list[int]]:
-    """Of each piece, what process number `rank` of `world_size` takes: a picture at least, so that none is left waiting."""
+    """Return a rank's part of each batch: every `world_size`-th index.
+
+    A rank without an index takes one of another rank, so that no rank waits for gradients of one that has none.
+
+    Args:
+        index_batches: indices of each batch over all ranks.
+        rank: of this process, from 0.
+        world_size: number of ranks.
+
+    Returns:
+        At least one index for each batch.
+    """
+    # Strided, so that the ranks' parts differ by one image at most.
     return [indices[rank::world_size] or indices[:1] for indices in index_batches]
 
 
 class BatchSource(Protocol):
-    """Gives the steps of an epoch, and the pictures of a split.
+    """Source of the batches of training and evaluation.
 
     Attributes:
-        labels: int64 [N] by split.
+        labels: by split, int64 [N].
     """
 
     labels: dict[str, Tensor]
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch."""
+        """Number of optimizer steps in an epoch."""
 
     @property
     def class_count(self) -> int:
-        """K, the classes of the labels."""
+        """Number of classes K."""
 
     def iter_train_batches(self, epoch: int, skip_steps: int = 0) -> Iterator[RankBatch]:
-        """The steps of an epoch from number `skip_steps` on."""
+        """Iterate over the steps of an epoch, a function of (seed, epoch) alone.
+
+        Args:
+            epoch: counted from 1.
+            skip_steps: steps to leave out at the beginning, where a resumed training has taken them already.
+        """
 
     def iter_eval_batches(self, split: str) -> Iterator[RankBatch]:
-        """The pictures of a split in order, each once over all processes."""
+        """Iterate over the images of a split in order, each once over all ranks."""

@@ -1,4 +1,4 @@
-"""The loop's batches where a frozen backbone looked at all pictures once: what it gave, by the view of each epoch."""
+"""Batches of cached features: the frozen backbone has computed them once, for several views of each image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,30 @@ from ftlab.data.loading.sampler import sample_epoch_indices
 from ftlab.models.execution.features import Features
 from ftlab.training.feeds import base
 from ftlab.training.feeds.base import RankBatch
-from ftlab.training.feeds.images import ImageFeed
+from ftlab.training.feeds.image_base import ImageFeedBase
 
 IMAGES_PER_GATHER = 1024
-"""Pictures whose features are taken from all of them at a time, for several steps."""
+"""Features gathered at a time, for several steps: a gather for each small step would cost a kernel launch each."""
+
+_EVAL_BATCH_SIZE = 1024
+"""Features evaluated at once over all ranks."""
 
 
 class FeatureFeed:
-    """Hands out features that were computed once; a picture's view is drawn anew each epoch."""
+    """Batch source of features that were computed once; the view of an image is drawn anew in each epoch.
 
-    def __init__(self, image_feed: ImageFeed, features_by_split: dict[str, Features]) -> None:
+    Attributes:
+        vectors: by split, float32 [V, N, D] of V views, on the device.
+        labels: by split, int64 [N] on the device, of the images that could be read.
+    """
+
+    def __init__(self, image_feed: ImageFeedBase, features_by_split: dict[str, Features]) -> None:
+        """Move the features to the device of the image feed.
+
+        Args:
+            image_feed: gives configuration, ranks and labels.
+            features_by_split: features of `train` and `val`.
+        """
         self.config, self.rank, self.world_size = image_feed.config, image_feed.rank, image_feed.world_size
         self.class_count = image_feed.class_count
         self.vectors = {
@@ -36,11 +50,19 @@ class FeatureFeed:
 
     @cached_property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch."""
+        """Number of optimizer steps in an epoch."""
         return len(batch_indices(range(len(self.labels["train"])), self.config.effective_batch_size))
 
     def iter_train_batches(self, epoch: int, skip_steps: int = 0) -> Iterator[RankBatch]:
-        """The steps of an epoch from number `skip_steps` on."""
+        """Iterate over the steps of an epoch, see `BatchSource`.
+
+        Args:
+            epoch: counted from 1.
+            skip_steps: steps to leave out at the beginning.
+
+        Yields:
+            This rank's part of each step.
+        """
         view_count, image_count, _ = self.vectors["train"].shape
         first_views = sample_view_indices(self.config.seed, epoch, view_count, image_count)
         epoch_order = sample_epoch_indices(self.config, self.labels["train"].tolist(), epoch)
@@ -49,17 +71,26 @@ class FeatureFeed:
         )
 
     def iter_eval_batches(self, split: str) -> Iterator[RankBatch]:
-        """The pictures of a split in order, each once over all processes."""
+        """Yield the features of a split in order, see `BatchSource`."""
         image_count = len(self.labels[split])
         yield from self._iter_rank_batches(
-            split, torch.arange(image_count), torch.zeros(image_count, dtype=torch.int64), 1024
+            split, torch.arange(image_count), torch.zeros(image_count, dtype=torch.int64), _EVAL_BATCH_SIZE
         )
 
     def _iter_rank_batches(
         self, split: str, sample_order: Tensor, first_views: Tensor, batch_size: int, skip_steps: int = 0
     ) -> Iterator[RankBatch]:
-        """Steps of `batch_size` pictures, from number `skip_steps` on. A picture's second time among those `sample_order` shows the view
-        after the one `first_views` for it. Found for all at once: a card is waited for but here."""
+        """Yield this rank's part of each step.
+
+        All indices are computed and moved to the device at once: nothing waits for the device later.
+
+        Args:
+            split: of the images.
+            sample_order: int64 [M], indices of the epoch; a repeated image has its index plus a multiple of N.
+            first_views: int64 [N], view of each image; its repetitions take the views that follow.
+            batch_size: images of a step over all ranks.
+            skip_steps: steps to leave out at the beginning.
+        """
         vectors, labels = self.vectors[split], self.labels[split]
         index_batches = batch_indices(range(len(sample_order)), batch_size)
         rank_batches = base.split_by_rank(index_batches, self.rank, self.world_size)
@@ -74,8 +105,8 @@ class FeatureFeed:
         row_views = (first_views[rows] + sample_order[positions] // len(labels)) % len(vectors)
         rows, row_views = rows.to(vectors.device), row_views.to(vectors.device)
         steps_per_gather, row_offset = max(1, IMAGES_PER_GATHER // batch_size), 0
-        # By a step's own number, wherever the epoch is entered: the last bits of a product depend on where in memory
-        # its factors lie.
+        # Blocks are counted from the epoch's first step, wherever it is entered: the last bits of a matrix product
+        # depend on the alignment of its factors in memory, and so on a step's place in its block.
         for first_step in range(0, len(rank_batches), steps_per_gather):
             step_slice = slice(first_step, first_step + steps_per_gather)
             batch_sizes = [len(rank_part) for rank_part in rank_batches[step_slice]]
@@ -84,7 +115,7 @@ class FeatureFeed:
             if step_slice.stop <= skip_steps:
                 continue
             gathered_rows = rows[row_slice]
-            # The same as with one view; one index is found three times as fast as two.
+            # The same values; indexing with one index tensor is three times as fast as with two.
             gathered = (
                 vectors[0].index_select(0, gathered_rows)
                 if len(vectors) == 1

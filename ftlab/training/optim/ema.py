@@ -1,4 +1,4 @@
-"""Weights averaged over the steps: steadier than those of any one step."""
+"""Exponential moving average of the trainable weights, which varies less than the weights of single steps."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from ftlab.models.network import Network
 
 
 class ModelEma:
-    """An exponential moving average of what learns, buffers too.
+    """Exponential moving average of the trainable module's weights and buffers.
 
     Attributes:
-        trainable: a copy of the module that learns, with the averaged weights.
-        eval_module: what answers with them: that copy, or the network around it.
+        trainable: copy of the trainable module with the averaged weights.
+        eval_module: module to evaluate with them: that copy, or a network around it.
     """
 
     def __init__(self, decay: float, net: Network, trainable: nn.Module, forward_module: nn.Module) -> None:
-        """`forward_module` is the network or its head, whichever batches go through; `trainable` it, or the head within."""
+        """Copy the trainable module.
+
+        Args:
+            decay: upper bound of the decay, in (0, 1).
+            net: the network; its backbone is shared where only the head is averaged.
+            trainable: the network, or its head.
+            forward_module: the module that batches go through: the network, or its head for cached features.
+        """
         self.decay = decay
         self.trainable = copy.deepcopy(trainable).requires_grad_(False)
         is_same_module = forward_module is trainable
@@ -27,16 +34,21 @@ class ModelEma:
 
     @torch.no_grad()
     def update_average(self, trainable: nn.Module, step: int) -> None:
-        """Take in the weights after step number `step` (0-based) of the run.
+        """Update the average with the weights after a step.
 
         The average moves by 1 - d, where d is min(decay, (1 + step) / (10 + step)), so that the untrained network is
         forgotten in a short training too (as TensorFlow's `ExponentialMovingAverage` with `num_updates`).
+
+        Args:
+            trainable: the module with the current weights.
+            step: number of the step in the run, from 0.
         """
         step_weight = 1.0 - min(self.decay, (1 + step) / (10 + step))
         for averaged, current in zip(
             self.trainable.state_dict().values(), trainable.state_dict().values(), strict=True
         ):
             if averaged.is_floating_point():
-                averaged.lerp_(current, step_weight)  # of what does not move it keeps every bit
+                # In this form the average of weights that do not change keeps every bit.
+                averaged.lerp_(current, step_weight)
             else:
-                averaged.copy_(current)
+                averaged.copy_(current)  # BatchNorm counts its batches in an integer

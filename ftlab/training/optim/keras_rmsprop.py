@@ -1,7 +1,7 @@
-"""RMSprop as Keras has it, which is not torch's: epsilon stands below the root.
+"""RMSprop as Keras defines it, with epsilon under the square root, unlike PyTorch's.
 
-With small gradients the two differ by orders of magnitude: of a gradient g that stays, Keras makes steps of
-g / sqrt(g² + 1e-7), torch of g / (|g| + 1e-7).
+With small gradients the two differ by orders of magnitude: for a constant gradient g Keras takes steps of
+g / sqrt(g² + 1e-7), PyTorch of g / (|g| + 1e-7), each times the learning rate.
 """
 
 from __future__ import annotations
@@ -14,18 +14,34 @@ from torch.optim import Optimizer
 
 
 class KerasRMSprop(Optimizer):
-    """v ← ρ v + (1 - ρ) g²; w ← w - lr g / sqrt(v + ε), after w ← w (1 - lr · decay).
+    """RMSprop optimizer: v ← ρ v + (1 - ρ) g²; w ← w - lr g / sqrt(v + ε), after w ← w (1 - lr · decay).
 
-    Hinton, 2012, lecture 6 of "Neural Networks for Machine Learning"; the place of ε and the decay, which is no part of
-    the gradient, as in Keras (`keras.optimizers.RMSprop`), without momentum as there by default.
+    Hinton, 2012, lecture 6 of "Neural Networks for Machine Learning". The place of ε and the decoupled weight decay are
+    those of Keras (`keras.optimizers.RMSprop`); there is no momentum, as by default there.
     """
 
     def __init__(self, params: Any, lr: float = 1e-3, rho: float = 0.9, eps: float = 1e-7, weight_decay: float = 0.0):
+        """Create the optimizer.
+
+        Args:
+            params: parameters or parameter groups.
+            lr: learning rate.
+            rho: decay ρ of the mean squared gradient.
+            eps: ε.
+            weight_decay: decoupled weight decay, multiplied by the learning rate.
+        """
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step. `closure` is evaluated first, as torch's optimizers do."""
+        """Update the parameters.
+
+        Args:
+            closure: computes loss and gradients, and is called first, as by PyTorch's optimizers.
+
+        Returns:
+            The loss of the closure.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -34,10 +50,12 @@ class KerasRMSprop(Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
+                # Created at the first gradient: parameters that are unfrozen later begin here too.
                 if not self.state[parameter]:
                     self.state[parameter]["velocity"] = torch.zeros_like(parameter)
                 velocity = self.state[parameter]["velocity"]
                 velocity.mul_(group["rho"]).addcmul_(parameter.grad, parameter.grad, value=1 - group["rho"])
+                # Decoupled weight decay: it does not enter the mean squared gradient.
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.addcdiv_(parameter.grad, (velocity + group["eps"]).sqrt_(), value=-group["lr"])
         return loss

@@ -1,4 +1,4 @@
-"""The phases of a training: the head alone, then the backbone too. Each has the whole schedule to itself."""
+"""Phases of a training: the head alone, then the backbone too. Each has a learning rate schedule of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from ftlab.config.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class Phase:
-    """Phase `number`, 1 or 2, from epoch `first_epoch` to epoch `last_epoch`, both included and counted from 1."""
+    """Phase of a training.
+
+    Attributes:
+        number: 1 or 2.
+        first_epoch: from 1.
+        last_epoch: included.
+    """
 
     number: int
     first_epoch: int
@@ -17,11 +23,12 @@ class Phase:
 
     @property
     def epoch_count(self) -> int:
+        """Number of epochs."""
         return self.last_epoch - self.first_epoch + 1
 
 
 def get_epoch_phase(config: TrainConfig, epoch: int) -> Phase:
-    """The phase that an epoch belongs to. Epoch 0, the untrained network, belongs to the first."""
+    """Return the phase of an epoch; epoch 0, the untrained network, belongs to the first phase."""
     unfreeze_epoch, epochs = config.unfreeze_epoch, config.epochs or 1
     if not unfreeze_epoch:
         return Phase(1, 1, epochs)
@@ -29,13 +36,14 @@ def get_epoch_phase(config: TrainConfig, epoch: int) -> Phase:
 
 
 def get_phase(config: TrainConfig, number: int) -> Phase:
-    """The phase of a number."""
+    """Return the phase with a number, 1 or 2."""
+    # Any epoch of the phase will do.
     return get_epoch_phase(config, config.unfreeze_epoch + 1 if number == 2 else 1)
 
 
 def get_phase_config(config: TrainConfig, phase: Phase) -> TrainConfig:
-    """The configuration with the optimizer and the rate of a phase."""
+    """Return the configuration with optimizer and learning rate of a phase."""
     if phase.number == 1:
         return config
     optimizer = config.optimizer if config.phase2_optimizer == "same" else config.phase2_optimizer
-    return replace(config, optimizer=optimizer, learning_rate=config.phase2_rate or config.learning_rate)
+    return replace(config, optimizer=optimizer, learning_rate=config.phase2_lr or config.learning_rate)

@@ -1,6 +1,6 @@
-"""The schedule that looks at how well it goes: the rate is cut when validation does not get better.
+"""Plateau schedule: the learning rate is reduced when the validation metric does not improve.
 
-It is the one schedule with a memory, so that goes into the checkpoint.
+It is the only schedule with a state, which is part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from ftlab.config.train_config import TrainConfig
 
 @dataclass
 class PlateauState:
-    """What the schedule remembers.
+    """State of the plateau schedule; the names of its fields are those in the checkpoint.
 
     Attributes:
-        share: of the rate that is left, in (0, 1].
-        best, before: validation's best figure, and the one of the epoch before; larger is better.
-        bad: epochs in a row that were not good.
-        cuts: made so far.
+        share: factor of the learning rate after all reductions, in (0, 1].
+        best: best validation metric so far; larger is better.
+        before: validation metric of the epoch before.
+        bad: number of epochs in a row without improvement.
+        cuts: number of reductions so far.
     """
 
     share: float = 1.0
@@ -28,13 +29,22 @@ class PlateauState:
     cuts: int = 0
 
     def record_validation(self, config: TrainConfig, accuracy: float | None, loss: float | None) -> bool:
-        """Take in an epoch's validation; whether the last allowed cut was made now, which ends the training.
+        """Record the validation of an epoch, and reduce the learning rate if it is time.
 
-        An epoch is good when it is better than the best so far (`plateau_mode` best; torch's `ReduceLROnPlateau` with
-        threshold 0), or at least as good as the one before it (previous). After more than `plateau_patience` bad ones
-        in a row the rate is multiplied by `step_factor`, and the count begins anew.
+        With `plateau_mode` `best` an epoch improves if it is better than the best so far, as PyTorch's
+        `ReduceLROnPlateau` with threshold 0; with `previous`, if it is at least as good as the epoch before. After more
+        than `plateau_patience` epochs in a row without improvement the rate is multiplied by `lr_gamma`.
+
+        Args:
+            config: monitored metric, patience and factor.
+            accuracy: of the validation.
+            loss: of the validation.
+
+        Returns:
+            Whether this was the last reduction allowed, which ends the training.
         """
-        metric = accuracy if config.best_by == "accuracy" else None if loss is None else -loss
+        metric = accuracy if config.monitor == "accuracy" else None if loss is None else -loss
+        # Without a validated image there is nothing to compare.
         if metric is None:
             return False
         if config.plateau_mode == "best":
@@ -45,5 +55,5 @@ class PlateauState:
         self.bad = 0 if improved else self.bad + 1
         if self.bad <= config.plateau_patience:
             return False
-        self.share, self.bad, self.cuts = self.share * config.step_factor, 0, self.cuts + 1
-        return bool(config.plateau_cuts) and self.cuts >= config.plateau_cuts
+        self.share, self.bad, self.cuts = self.share * config.lr_gamma, 0, self.cuts + 1
+        return bool(config.plateau_max_reductions) and self.cuts >= config.plateau_max_reductions

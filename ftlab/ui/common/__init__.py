@@ -1,1 +1,1 @@
-"""Parts that several tabs of the page share: access, uploads, curves, run status, choices of data and weights."""
+"""Parts that several tabs share: access control, uploads, curves, run status, choices of data and initial weights."""

@@ -1,4 +1,4 @@
-"""Which pictures the person chose, and what a scan of them gave. Shared by the tabs; knows no gradio."""
+"""The images that a person chose and the catalog of their scan; shared by the tabs. Imports no gradio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ftlab.config.train_config import FIELDS, SAMPLE_SET_NAMES, TrainConfig
 from ftlab.core.errors import DataError
-from ftlab.data.dataset import catalog, exclusions
+from ftlab.data.dataset import exclusions, scan
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.samples import sample_sets
 from ftlab.data.sources import locate, tutorial_datasets
@@ -20,23 +20,25 @@ from ftlab.ui.common import uploads
 from ftlab.ui.common.access import ServerProfile, get_visitors_dir, resolve_inside
 
 FOLDER_SOURCE = "folder"
-"""A choice beside the sample sets: a folder of the person's own, or a zip or a list there."""
+"""Choice besides the sample sets: the person's own folder, or a zip or a list in it."""
 UPLOAD_SOURCE = "upload"
-"""Another one: a zip that the person sends."""
+"""Choice besides the sample sets: a zip that the person uploads."""
 TUTORIAL_SOURCE = "tutorial"
-"""Another one: the data set of a tutorial, by its name."""
+"""Choice besides the sample sets: the data set of a tutorial, by its name."""
 _MAX_CACHED_SCANS = 32
+"""Catalogs kept in memory, as scanned and as split."""
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """A choice of pictures, checked.
+    """A validated choice of images.
 
     Attributes:
-        sample: `shapes`, `shortcut`, `folder`, `upload`, or `tutorial`.
-        folder: where the pictures are, or the zip or the list; for a sample set None, until it is rendered.
-        val_share, test_share: fractions set aside where the layout leaves it to us.
-        exclusion_file: list of what is left out, None for nothing.
+        sample: name of a sample set, or `folder`, `upload` or `tutorial`.
+        folder: folder of the images, or the zip or the list; None for a sample set, which is rendered when scanned.
+        val_share: fraction for validation where the layout has no such split.
+        test_share: fraction for the test split where the layout has none.
+        exclusion_file: list of excluded images; None: none are.
     """
 
     sample: str
@@ -46,25 +48,32 @@ class DataSource:
     exclusion_file: Path | None = None
 
     def to_config_fields(self) -> dict[str, object]:
-        """The knobs of a training that say the same."""
+        """Return the fields of `TrainConfig` for a training on these images."""
         shares: dict[str, object] = {"val_share": self.val_share, "test_share": self.test_share}
+        # Only where there is a list: the command that the page shows then has no empty flag.
         shares |= {"exclude": str(self.exclusion_file)} if self.exclusion_file else {}
         return {"data": str(self.folder), **shares} if self.folder else {"sample": self.sample, **shares}
 
 
 def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: float, test_share: float) -> DataSource:
-    """The source that a page's widgets name, whoever sent their values.
+    """Validate what a page's widgets name; their values may come from anyone.
+
+    Propagates `DataError` where the path lies outside the allowed folder or the upload no longer exists.
 
     Args:
-        profile: of this server.
+        profile: profile of this server.
         sample: as in `DataSource`.
-        folder: as typed; of an upload, the name that `uploads.take` gave it; of a tutorial's data set, its name. In
-            a second line, the name of the list of what is left out, see `real_path`.
-        val_share, test_share: fractions.
+        folder: path as typed; for an upload, its token (`uploads.unpack_upload`); for a tutorial, the name of its data
+            set. A second line names the list of excluded images, see `join_location`.
+        val_share: fraction for validation.
+        test_share: fraction for the test split.
+
+    Returns:
+        The source.
 
     Raises:
-        DataError: no folder is named, it does not exist, or it lies where this server must not look; the upload or
-            the list is not there any more; the data set was not fetched yet.
+        DataError: no folder is named, it does not exist or must not be read; the list of excluded images no longer
+            exists; the data set was not downloaded yet.
     """
     folder, list_name = split_location(folder)
     shares = clamp_share("val_share", val_share), clamp_share("test_share", test_share)
@@ -83,6 +92,22 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
         if dataset_folder is None:
             raise DataError("page.not_fetched", title=dataset.title)
         return DataSource(TUTORIAL_SOURCE, dataset_folder, *shares)
+    return DataSource(FOLDER_SOURCE, _resolve_folder(profile, folder), *shares)
+
+
+def _resolve_folder(profile: ServerProfile, folder: str) -> Path:
+    """Resolve the path of a folder, a zip or a list that a person typed.
+
+    Args:
+        profile: profile of this server.
+        folder: path as typed.
+
+    Returns:
+        The real path, inside the allowed folder.
+
+    Raises:
+        DataError: no folder is named, it does not exist or must not be read.
+    """
     if profile.data_root is None:
         raise DataError("page.no_folders")
     if not str(folder or "").strip():
@@ -90,58 +115,81 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
     real_path = resolve_inside(profile.data_root, folder)
     if not real_path.is_dir() and not locate.is_dataset_file(real_path):
         raise DataError("page.no_such_folder", folder=real_path, near=_find_nearest_folder(real_path))
+    # A scan of this folder would reach other visitors' uploads, unless a folder on the way is one that scans ignore.
     if get_visitors_dir().is_relative_to(real_path) and not any(
         map(is_ignored, get_visitors_dir().relative_to(real_path).parts)
     ):
-        raise DataError("page.outside", folder=real_path, root=profile.data_root)  # other people's uploads lie in it
-    return DataSource(FOLDER_SOURCE, real_path, *shares)
+        raise DataError("page.outside", folder=real_path, root=profile.data_root)
+    return real_path
 
 
 def join_location(source_id: str, list_name: str) -> str:
-    """What `parse_source` takes as `folder`: a path or a name, and the name of a list of what is left out of it."""
+    """Join what `parse_source` takes as `folder`.
+
+    Args:
+        source_id: path, upload token or name of a data set.
+        list_name: name of a list of excluded images, empty for none.
+
+    Returns:
+        One line, or two.
+    """
     return f"{source_id}\n{list_name}" if list_name else source_id
 
 
 def split_location(location: object) -> tuple[str, str]:
-    """The inverse of `join_location`, of whatever a page sends."""
+    """Return source id and list name; the inverse of `join_location`, for whatever a page sends."""
     source_id, _, list_name = location.partition("\n") if isinstance(location, str) else ("", "", "")
     return source_id, list_name
 
 
 def make_exclusion_key(sample: str, source_id: str) -> str:
-    """By what a browser remembers what is left out of a choice; `dataset._PLACE` says the same there."""
+    """Return the key under which a browser remembers the excluded images of a choice.
+
+    `_LOCATION_JS` in `ftlab/ui/dataset/tab.py` builds the same key in the browser.
+
+    Args:
+        sample: as in `DataSource`.
+        source_id: path, upload token or name of a data set.
+
+    Returns:
+        The key.
+    """
     return sample if sample in SAMPLE_SET_NAMES else f"{sample} {source_id}"
 
 
 def scan_source(
     source: DataSource, *, fresh: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Catalog:
-    """The catalogue of a source. The files are looked at once, also when several ask at the same time; with other
-    shares they are only dealt again.
+    """Return the catalog of a source, scanning its files if that was not done before.
+
+    Files are scanned once, also when several handlers ask at the same time; other shares only change the random split.
+    Propagates `DataError` (unusable folder) and `ConfigError` (the shares leave nothing to train on).
 
     Args:
-        source: as `parse_source` gives it.
-        fresh: look again, the files may have changed.
-        progress: called with files done and files in all.
+        source: as `parse_source` returns it.
+        fresh: scan again, as the files may have changed.
+        progress: called with the number of files done and the total.
 
-    Raises:
-        DataError: the folder cannot be used.
-        ConfigError: the shares leave nothing to train on.
+    Returns:
+        The catalog, without the excluded images.
     """
     scan_key = (source.sample, source.folder)
     with _lock:
+        # The first to ask scans, without the lock; later ones wait for its future.
         future = None if fresh else scan_futures.get(scan_key)
         is_scanner = future is None
         if future is None:
             future = scan_futures[scan_key] = Future()
+        # Least recently used first; the running scan is last, so it is not the one that is dropped.
         scan_futures.move_to_end(scan_key)
         while len(scan_futures) > _MAX_CACHED_SCANS:
             scan_futures.popitem(last=False)
     if is_scanner:
         try:
             folder = source.folder or sample_sets.ensure_sample_set(source.sample, progress=progress)
-            future.set_result(catalog.scan(folder, seed=DEFAULT_SPLIT_SEED, progress=progress))
+            future.set_result(scan.scan(folder, seed=DEFAULT_SPLIT_SEED, progress=progress))
         except BaseException as error:
+            # A failed scan is not cached: the next question tries again. Those that wait get the error.
             with _lock:
                 if scan_futures.get(scan_key) is future:
                     del scan_futures[scan_key]
@@ -150,7 +198,7 @@ def scan_source(
 
 
 def find_scanned_catalog(source: DataSource) -> Catalog | None:
-    """The catalogue of a source if it was scanned already, without waiting."""
+    """Return the catalog of a source if it was scanned already; never waits."""
     with _lock:
         future = scan_futures.get((source.sample, source.folder))
     is_scanned = future is not None and future.done() and future.exception() is None
@@ -158,18 +206,28 @@ def find_scanned_catalog(source: DataSource) -> Catalog | None:
 
 
 def resplit_catalog(scanned: Catalog, config: TrainConfig) -> Catalog:
-    """A catalogue as a training with these settings deals it: the page's is dealt by the seed that is there untouched,
-    and holds out what is usual."""
+    """Return a catalog as a training with this configuration splits it.
+
+    The page splits by the default seed and the default `holdout`; a training may have others.
+
+    Args:
+        scanned: catalog of the page.
+        config: configuration of the training.
+
+    Returns:
+        The catalog of the training.
+    """
     shares = {"val_share": config.val_share, "test_share": config.test_share}
     if config.seed != DEFAULT_SPLIT_SEED:
-        scanned = catalog.resplit(scanned, **shares, seed=config.seed)
-    return catalog.hold_out(scanned, config.held_out, test_share=config.test_share, seed=config.seed)
+        scanned = scan.resplit(scanned, **shares, seed=config.seed)
+    return scan.hold_out(scanned, config.holdout, test_share=config.test_share, seed=config.seed)
 
 
 def _apply_split(source: DataSource, scanned: Catalog) -> Catalog:
-    """The scanned pictures with the source's shares; the last few are kept."""
+    """Return the scanned images without excluded ones, split by the source's shares; the last few are cached."""
     with _lock:
         base_catalog, split_catalog = split_catalogs.get(source, (None, None))
+    # By identity: a fresh scan makes a new catalog, and the cached split of the old one is outdated.
     if split_catalog is None or base_catalog is not scanned:
         included = (
             exclusions.exclude_images(scanned, exclusions.read_exclusions(source.exclusion_file))
@@ -177,7 +235,7 @@ def _apply_split(source: DataSource, scanned: Catalog) -> Catalog:
             else scanned
         )
         shares = {"val_share": source.val_share, "test_share": source.test_share}
-        split_catalog = catalog.resplit(included, **shares, seed=DEFAULT_SPLIT_SEED)
+        split_catalog = scan.resplit(included, **shares, seed=DEFAULT_SPLIT_SEED)
         with _lock:
             split_catalogs[source] = scanned, split_catalog
             while len(split_catalogs) > _MAX_CACHED_SCANS:
@@ -186,20 +244,31 @@ def _apply_split(source: DataSource, scanned: Catalog) -> Catalog:
 
 
 DEFAULT_SPLIT_SEED = int(FIELDS["seed"][1])
-"""The seed of the split that the page shows: the default of a training."""
+"""Seed of the split that the page shows: the default of a training."""
 scan_futures: OrderedDict[tuple[str, Path | None], Future[Catalog]] = OrderedDict()
+"""Running and finished scans by sample and folder, least recently used first."""
 split_catalogs: OrderedDict[DataSource, tuple[Catalog, Catalog]] = OrderedDict()
+"""Scanned catalog and the one split from it, by source."""
 _lock = threading.Lock()
 
 
 def clamp_share(name: str, value: object) -> float:
-    """A share within its knob's bounds: what a slider sends is trusted no more than anything else."""
+    """Return a fraction within the bounds of its field; a slider's value may come from anyone.
+
+    Args:
+        name: `val_share` or `test_share`.
+        value: what the page sent.
+
+    Returns:
+        The fraction; the default where `value` is not a number.
+    """
     field_spec, default = FIELDS[name]
+    # bool is a subclass of int.
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return min(max(float(value), field_spec.low or 0.0), field_spec.high or 1.0)
     return float(default)
 
 
 def _find_nearest_folder(folder: Path) -> Path:
-    """The part of a path that does exist: it shows where the typing went wrong."""
+    """Return the innermost existing folder of a path, which shows where the typing error is."""
     return next(parent for parent in folder.parents if parent.is_dir())

@@ -1,4 +1,4 @@
-"""The pieces of `ftlab.core.html` and those that look as the page does."""
+"""Pieces of HTML in the style of the page, used by all tabs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from ftlab.core.html import Markup, tag
 
 
 def render_empty_state(title_key: str, step_key: str) -> Markup:
-    """What stands where nothing is yet: what is missing, and the next step. Both are keys of the words."""
+    """Render a placeholder where there is nothing to show yet.
+
+    Args:
+        title_key: message key of what is missing.
+        step_key: message key of the next step.
+
+    Returns:
+        The placeholder.
+    """
     return tag(
         "div",
         tag("p", messages.get_text(title_key), class_="ftlab-empty-title"),
@@ -17,5 +25,5 @@ def render_empty_state(title_key: str, step_key: str) -> Markup:
 
 
 def render_error(*sentences: object) -> Markup:
-    """A mistake and its remedy, one clear line."""
+    """Return an error with its remedy, in one line."""
     return tag("div", *sentences, class_="ftlab-trouble", role="alert")

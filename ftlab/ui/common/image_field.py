@@ -1,4 +1,4 @@
-"""What the tabs share that take a picture and show heat over it: its field, the slider, what the browser does."""
+"""The image field and the opacity slider of heatmaps, with their scripts; for all tabs that explain an image."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from ftlab.core import messages
 from ftlab.ui.common.theme import STATIC_DIR
 
 DEFAULT_OPACITY = 0.6
-"""Of the heat at first; the style sheet has the same."""
+"""Initial opacity of the heatmap; the style sheet has the same."""
 SELECT_BUTTON_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-index]');
   if (button) trigger('select', {index: Number(button.dataset.index)});
 });
 """
-"""Of HTML with buttons that carry a number: tells which was pressed."""
+"""Script for HTML with numbered buttons: reports which was pressed, as a Gradio select event."""
 SAVE_OVERLAY_JS = (STATIC_DIR / "overlay.js").read_text(encoding="utf-8")
-"""Of HTML with heat over a picture: makes the download of both."""
+"""Script for HTML with a heatmap over an image: downloads both blended."""
 
 
 def build_image_field(elem_id: str) -> gr.Image:
-    """The field for a picture; what was sent reaches the handlers as a file."""
+    """Build the field for an image.
+
+    Args:
+        elem_id: HTML id of the field.
+
+    Returns:
+        The field; handlers receive the path of the uploaded file.
+    """
     image = gr.Image(
         type="filepath",
         image_mode=None,
@@ -33,18 +40,26 @@ def build_image_field(elem_id: str) -> gr.Image:
         buttons=["fullscreen"],
         elem_id=elem_id,
     )
-    # Gradio would open the file to convert it, and answer a broken one with a box over everything.
+    # Gradio would decode the file itself, and report a broken one in a modal box instead of the tab's own line.
     image.preprocess = get_uploaded_path  # type: ignore[method-assign]
     return image
 
 
 def get_uploaded_path(payload: ImageData | None) -> str | None:
-    """The uploaded file itself. Gradio has checked that it lies among the uploads."""
+    """Return the path of the uploaded file. Gradio has checked that it lies among the uploads."""
     return payload.path if payload else None
 
 
 def build_opacity_slider(elem_id: str, target_id: str) -> gr.Slider:
-    """How much of the heat is seen in what has the identifier `target_id`; the browser blends it."""
+    """Build the slider for the opacity of a heatmap; the browser blends, without the server.
+
+    Args:
+        elem_id: HTML id of the slider.
+        target_id: HTML id of the element that shows the heatmap.
+
+    Returns:
+        The slider.
+    """
     slider = gr.Slider(
         0.0,
         1.0,

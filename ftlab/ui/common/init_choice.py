@@ -1,4 +1,4 @@
-"""Which weights a page may start a training from, whoever sent their name. Knows no gradio."""
+"""Initial weights that a page may start a training from, checked on the server. Imports no gradio."""
 
 from __future__ import annotations
 
@@ -13,36 +13,47 @@ from ftlab.ui.common.access import ServerProfile, resolve_inside
 
 
 def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
-    """The same settings with the whole path in `init`.
+    """Resolve the initial weights of a configuration to an absolute path.
 
-    On a public Space a run alone will do, by its whole name with its random bits: who knows that may use it. Where
-    others reach this server, files of torch's own kind are not read.
+    On a public Space only a run is accepted, by its full name with its random bits: whoever knows that may use it.
+    Where others reach this server, pickle files of torch are not read. Propagates `DataError` and `ConfigError`.
+
+    Args:
+        profile: profile of this server.
+        config: configuration of the training.
+
+    Returns:
+        The configuration with the absolute path.
 
     Raises:
-        WeightsError, RunError, DataError, ConfigError: there is none, or it is not for this page.
+        RunError: no run has this name, and it does not look like a file.
+        WeightsError: this server does not allow the file.
     """
-    if not config.init:
+    if not config.init_from:
         return config
     if profile.is_space:
-        if config.init not in run_store.list_run_names(profile.runs_dir):
+        if config.init_from not in run_store.list_run_names(profile.runs_dir):
             raise WeightsError("init.closed")
-        return checkpoint_import.resolve_init(_set_init_path(config, profile.runs_dir / config.init), profile.runs_dir)
+        return checkpoint_import.resolve_init(
+            _set_init_path(config, profile.runs_dir / config.init_from), profile.runs_dir
+        )
     try:
-        run = run_store.find_run(profile.runs_dir, config.init)
+        run = run_store.find_run(profile.runs_dir, config.init_from)
     except RunError as error:
+        # A bare name without a suffix of weights was meant as a run, so the error about runs helps more.
         if (
-            len(Path(config.init).parts) < 2
-            and Path(config.init).suffix.lower() not in checkpoint_import.CHECKPOINT_SUFFIXES
+            len(Path(config.init_from).parts) < 2
+            and Path(config.init_from).suffix.lower() not in checkpoint_import.CHECKPOINT_SUFFIXES
         ):
             raise error
         if profile.data_root is None:
             raise WeightsError("init.closed") from error
-        file_path = resolve_inside(profile.data_root, config.init)
+        file_path = resolve_inside(profile.data_root, config.init_from)
         if file_path.suffix.lower() in checkpoint_import.PICKLE_SUFFIXES and not profile.is_local:
-            raise WeightsError("init.pickled", file=config.init) from error
+            raise WeightsError("init.pickled", file=config.init_from) from error
         return checkpoint_import.resolve_init(_set_init_path(config, file_path), profile.runs_dir)
     return checkpoint_import.resolve_init(_set_init_path(config, run.path), profile.runs_dir)
 
 
 def _set_init_path(config: TrainConfig, path: Path) -> TrainConfig:
-    return dataclasses.replace(config, init=str(path))
+    return dataclasses.replace(config, init_from=str(path))

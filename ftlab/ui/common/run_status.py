@@ -1,7 +1,7 @@
-"""What the page shows of a run: its state, curves and log as HTML, read from the run directory. No component here.
+"""State, curves and log of a run as HTML, read from the run directory. No Gradio components.
 
-All pages that look at one run share one `RunWatcher`: it reads what was appended since, folds it once, and draws once for
-all of them. Each part of a `RunSnapshot` is a string; a page is sent only the parts that changed (`fresh`).
+All pages that show a run share one `RunWatcher`: it reads the events appended since its last look, folds them once,
+and renders once for all pages. Each part of a `RunSnapshot` is a string; a page is sent only the parts that changed.
 """
 
 from __future__ import annotations
@@ -16,37 +16,41 @@ from pathlib import Path
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
-from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.history import History
 from ftlab.runs.jobs import launch, postmortem
+from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.ui.common import run_status_view
 from ftlab.ui.common.curves_view import render_curves
 
 MAX_WATCHED_RUNS = 32
 """Runs whose folded history stays in memory."""
 SNAPSHOT_MAX_AGE_SECONDS = 0.4
-"""Seconds in which one look serves every page."""
+"""Seconds for which a snapshot serves every page without another look."""
 RESUMABLE_STATUSES = ("stopped", "failed", "died")
-"""States from which a run can be resumed."""
+"""Statuses from which a run can be resumed."""
 TROUBLED_STATES = ("failed", "died", "ended", "hanging", "overdue")
-"""States in which the process's own last lines may tell more."""
+"""States in which the last lines of the process's own output may explain more."""
 SILENT_STOP_TIMEOUT_SECONDS, BUSY_STOP_TIMEOUT_SECONDS = 5.0, 30.0
-"""Seconds after which a process that was asked to stop may be ended by force: one that is silent, and one that works.
-The latter gets two of its longest steps more."""
+"""Seconds after a stop request until the process may be killed: without a heartbeat, and with one.
+
+A process with a heartbeat gets two of its longest steps more.
+"""
 
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """One look at a run.
+    """What the page shows of a run at one moment.
 
     Attributes:
-        run_name: its name; empty for none.
-        status: as `Run.status` gives it, or `none`.
-        state: key of its words in `status`: finer than the status.
-        head_html, curves_html, log_html: HTML; all text in it is escaped.
-        has_model: whether it has a model that can be tried.
-        stop_action: what can be done to a run at work: `stop_action`, `end` (by force), or nothing but wait.
+        run_name: name of the run; empty for none.
+        status: as `RunLiveness.get_status` returns it, or `none`.
+        state: message key below `status`; finer than the status.
+        head_html: heading, progress and figures; text is escaped in all HTML.
+        curves_html: curves.
+        log_html: log.
+        has_model: there are weights that predictions can use.
+        stop_action: what can be done to an active run: `stop`, `end` (kill), or empty: only wait.
     """
 
     run_name: str
@@ -60,28 +64,31 @@ class RunSnapshot:
 
     @property
     def is_live(self) -> bool:
-        return self.status in run_store.ACTIVE_STATUSES
+        """Return whether a process works on the run, or is about to."""
+        return self.status in ACTIVE_STATUSES
 
     @property
     def is_resumable(self) -> bool:
+        """Return whether the run can be resumed."""
         return self.status in RESUMABLE_STATUSES
 
     def digest_parts(self) -> dict[str, str]:
-        """A short mark of each part: equal marks, equal parts."""
+        """Return a digest of each part, by which a page knows which parts changed."""
         buttons = f"{self.status} {self.has_model} {self.stop_action}"
         parts = {"head": self.head_html, "curves": self.curves_html, "log": self.log_html, "buttons": buttons}
         return {key: digest_text(text) for key, text in parts.items()}
 
 
 def digest_text(text: str) -> str:
-    """A short mark of a text, equal for equal texts."""
+    """Return a short digest of a text."""
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 class RunWatcher:
-    """The story of one run as far as it was read; safe to share between threads."""
+    """Incremental reader of one run's events, shared by all pages that show it. Thread-safe."""
 
     def __init__(self, run: Run) -> None:
+        """Start with nothing read."""
         self._run = run
         self._lock = threading.Lock()
         self._history, self._offset = History(), 0
@@ -91,9 +98,15 @@ class RunWatcher:
         self._awaits_exit_record = False
 
     def take_snapshot(self, max_age_seconds: float | None = None) -> RunSnapshot:
-        """The run as it is now, or was less than `max_age_seconds` seconds ago (None: `SNAPSHOT_MAX_AGE_SECONDS`).
+        """Return a snapshot of the run that is at most `max_age_seconds` seconds old.
 
-        Never raises: that it cannot be read is said on the page, where an error of a tick would not be seen.
+        Never raises: the handler is called by a timer, where the page would not show an error. So the snapshot says it.
+
+        Args:
+            max_age_seconds: in seconds; None for `SNAPSHOT_MAX_AGE_SECONDS`.
+
+        Returns:
+            The snapshot.
         """
         with self._lock:
             if self._snapshot is None or time.monotonic() - self._snapshot_time >= (
@@ -103,6 +116,7 @@ class RunWatcher:
                     self._snapshot = self._render_snapshot()
                 except Exception as cause:
                     error_snapshot, self._render_key = build_error_snapshot(self._run.name, cause), ()
+                    # Logged once, not at every tick.
                     if error_snapshot != self._snapshot:
                         logging.getLogger(__name__).exception("run %s cannot be shown", self._run.name)
                     self._snapshot = error_snapshot
@@ -110,43 +124,45 @@ class RunWatcher:
             return self._snapshot
 
     def read_history(self) -> History:
-        """All of the run's events so far, folded."""
+        """Return all events of the run so far, folded."""
         self.take_snapshot()
         return self._history
 
     def _render_snapshot(self) -> RunSnapshot:
+        """Return a new snapshot, or the last one where nothing it depends on has changed."""
         run = self._run
-        status, record = run.get_status(), run.read_process_record()
+        status, record = run.liveness.get_status(), run.liveness.read_process_record()
         exit_unrecorded = status == "died" and record is not None and record.code is None
         if exit_unrecorded and self._snapshot is not None and self._snapshot.is_live and not self._awaits_exit_record:
-            self._awaits_exit_record = True  # whoever waits for the process may be writing down how it ended
+            # The parent process may be about to record how it ended: wait for one look before calling it unknown.
+            self._awaits_exit_record = True
             return self._snapshot
         self._awaits_exit_record = False
         self._read_events()
         history = self._history
         state = derive_state(history, status, run)
         is_silent = state in ("hanging", "overdue")
+        # All that the HTML depends on; the last beat only where the time since then is shown.
         render_key = (
             history.event_count,
             status,
             state,
             record,
             run.best_weights_path.exists(),
-            run.read_last_beat() if is_silent else None,
+            run.liveness.read_last_beat() if is_silent else None,
         )
         if self._snapshot is not None and render_key == self._render_key:
             return self._snapshot
         last_output = postmortem.read_last_output(run) if state in TROUBLED_STATES else ""
-        is_over = status not in run_store.ACTIVE_STATUSES
+        is_over = status not in ACTIVE_STATUSES
         snapshot = RunSnapshot(
             run_name=run.name,
             status=status,
             state=state,
             head_html=self._render_head(status, state, last_output if is_over else ""),
             curves_html=render_curves(history),
-            log_html=run_status_view.render_log(
-                history, "" if is_over else last_output
-            ),  # the head of one at work is drawn anew every second
+            # The head of an active run changes every second, and would send the output again and again.
+            log_html=run_status_view.render_log(history, "" if is_over else last_output),
             has_model=run.best_weights_path.exists(),
             stop_action="" if is_over else {"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop"),
         )
@@ -154,6 +170,7 @@ class RunWatcher:
         return snapshot
 
     def _render_head(self, status: str, state: str, last_output: str) -> str:
+        """Return the card with the state, and for a process that died or hangs the reason."""
         run, history = self._run, self._history
         if state in ("died", "ended"):
             death_cause = postmortem.find_cause(run)
@@ -164,11 +181,11 @@ class RunWatcher:
             return run_status_view.render_state(
                 history, state, death_cause.label, f"{death_cause.explanation} {resume_hint}".strip(), last_output
             )
-        last_beat = run.read_last_beat()
+        last_beat = run.liveness.read_last_beat()
         if state not in ("hanging", "overdue"):
             return run_status_view.render_state(history, state, last_output=last_output)
         values = {
-            "asked": run_status_view.format_duration(run.seconds_since_stop_request()),
+            "asked": run_status_view.format_duration(run.liveness.seconds_since_stop_request()),
             "silence": run_status_view.format_duration(last_beat.silence_seconds if last_beat else 0.0),
             "doing": run_status_view.describe_activity(history, derive_activity(history)),
             "waits": postmortem.describe_silence(run),
@@ -179,11 +196,13 @@ class RunWatcher:
         )
 
     def _read_events(self) -> None:
+        """Fold the events that were appended since the last look."""
         try:
             size = (self._run.path / "metrics.jsonl").stat().st_size
         except FileNotFoundError:
             size = 0
-        if size < self._offset:  # the file was replaced: what was read of the old one tells nothing
+        # Shorter than before: the file was replaced, and the events of the old one do not count.
+        if size < self._offset:
             self._history, self._offset = History(), 0
         events, self._offset = self._run.read_events(self._offset)
         self._history.add_events(events)
@@ -194,8 +213,9 @@ _WATCHERS_LOCK = threading.Lock()
 
 
 def watch_run(run: Run) -> RunWatcher:
-    """The one watch of that run; the `MAX_WATCHED_RUNS` last used stay in memory."""
+    """Return the watcher of a run; the `MAX_WATCHED_RUNS` last used stay in memory."""
     with _WATCHERS_LOCK:
+        # Removed and inserted again: the dictionary's order is that of the last use.
         watcher = _WATCHERS.pop(run.path, None) or RunWatcher(run)
         _WATCHERS[run.path] = watcher
         while len(_WATCHERS) > MAX_WATCHED_RUNS:
@@ -204,7 +224,7 @@ def watch_run(run: Run) -> RunWatcher:
 
 
 def build_empty_snapshot() -> RunSnapshot:
-    """What stands there when no run is looked at."""
+    """Return the snapshot that is shown when no run is chosen."""
     history = History()
     return RunSnapshot(
         "",
@@ -217,11 +237,14 @@ def build_empty_snapshot() -> RunSnapshot:
     )
 
 
-def build_deleted_snapshot(in_trash: bool) -> RunSnapshot:
-    """What stands there when the run that was looked at is deleted.
+def build_deleted_snapshot(*, in_trash: bool) -> RunSnapshot:
+    """Return the snapshot of a run that was deleted while a page showed it.
 
     Args:
-        in_trash: it lies in the bin.
+        in_trash: it lies in the bin, and can be restored.
+
+    Returns:
+        The snapshot.
     """
     empty_snapshot, reason = build_empty_snapshot(), "binned" if in_trash else "gone"
     head_html = run_status_view.render_card(
@@ -231,7 +254,15 @@ def build_deleted_snapshot(in_trash: bool) -> RunSnapshot:
 
 
 def build_error_snapshot(run_name: str, cause: Exception) -> RunSnapshot:
-    """What stands there when a run cannot be read."""
+    """Return the snapshot of a run that cannot be read.
+
+    Args:
+        run_name: name of the run.
+        cause: the error; of a bug, its type is shown too.
+
+    Returns:
+        The snapshot.
+    """
     text = str(cause) if isinstance(cause, FtlabError | OSError) else f"{type(cause).__name__}: {cause}"
     detail = messages.get_text("status.detail.unreadable", cause=text)
     head_html = run_status_view.render_card("failed", messages.get_text("status.failed"), detail)
@@ -241,30 +272,41 @@ def build_error_snapshot(run_name: str, cause: Exception) -> RunSnapshot:
 
 
 def derive_state(history: History, status: str, run: Run) -> str:
-    """What it is doing, as a key of the words in `status`."""
+    """Return what a run is doing, as a message key below `status`.
+
+    Args:
+        history: its events so far.
+        status: as `RunLiveness.get_status` returns it.
+        run: the run.
+
+    Returns:
+        The key.
+    """
     if status == "finished" and history.end_event:
         return history.end_event.reason
-    if status == "stopped" and run.read_end_event() is None:
+    if status == "stopped" and run.liveness.read_end_event() is None:
         return "ended"
     if status not in ("running", "hanging"):
         return status
-    stop_request_age = run.seconds_since_stop_request() if run.is_stop_requested() else None
+    stop_request_age = run.liveness.seconds_since_stop_request() if run.liveness.is_stop_requested() else None
     if stop_request_age is not None:
-        last_beat = run.read_last_beat()
+        last_beat = run.liveness.read_last_beat()
         timeout_seconds = (
             SILENT_STOP_TIMEOUT_SECONDS
             if status == "hanging"
             else BUSY_STOP_TIMEOUT_SECONDS + 2 * (last_beat.longest_step_seconds if last_beat else 0.0)
         )
-        if run.is_force_stopped() and stop_request_age < 3 * launch.TERMINATE_TIMEOUT_SECONDS:
+        # Terminate, kill, and the time that a kill takes: after that it is shown as overdue again.
+        if run.liveness.is_force_stopped() and stop_request_age < 3 * launch.TERMINATE_TIMEOUT_SECONDS:
             return "ending"
         return "overdue" if stop_request_age > timeout_seconds else "stopping"
     return "hanging" if status == "hanging" else derive_activity(history)
 
 
 def derive_activity(history: History) -> str:
-    """What a process does that works, by what it told last."""
-    if history.progress and history.progress.stage in ("download", "statistics"):  # before it is started
+    """Return what a working process does, by its last event, as a message key below `status`."""
+    # These two stages come before the start event.
+    if history.progress and history.progress.stage in ("download", "statistics"):
         return history.progress.stage
     if history.start_event is None or history.end_event:
         return "waiting"

@@ -1,4 +1,4 @@
-"""A run's state, figures and log as HTML: pure functions of its history."""
+"""State, figures and log of a run as HTML: pure functions of its history. All text is escaped."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ftlab.runs.events import Epoch, LogMessage, Step
 from ftlab.runs.history import History
 
 MAX_LOG_LINES = 80
+"""Lines of the log that are shown, the last ones."""
 _STATES_WITHOUT_ETA = ("died", "ended", "failed", "hanging", "overdue", "ending")
-"""States without a time that is left."""
+"""States in which no remaining time is shown."""
 
 
 def render_guide() -> Markup:
-    """What the curves will tell, where there are none yet."""
+    """Return an explanation of the curves, shown before there are any."""
     topics = ("loss", "accuracy", "untrained", "gap")
     points = [
         tag(
@@ -34,13 +35,20 @@ def render_guide() -> Markup:
 def render_state(
     history: History, state_key: str, heading: str = "", detail: str = "", last_output: str = ""
 ) -> Markup:
-    """State in words, progress bar and figures of a run that does `state_key` (see `live.state_of`).
+    """Render the state of a run: heading, sentence, progress bar and figures.
 
     Args:
-        heading, detail: in place of those that `state_key` has by itself.
-        last_output: what the process wrote last when it broke off.
+        history: events of the run.
+        state_key: as `run_status.derive_state` returns it.
+        heading: replaces the heading of `state_key`.
+        detail: replaces the sentence of `state_key`.
+        last_output: last lines of the process's output, where it broke off.
+
+    Returns:
+        The card.
     """
     fraction: float | None = None
+    # -1: something happens, but nobody knows how long it takes.
     if state_key in ("waiting", "preparing"):
         fraction = -1.0
     elif state_key in ("download", "statistics", "features", "validation") and history.progress:
@@ -54,6 +62,7 @@ def render_state(
 
 
 def _describe_state(history: History, state_key: str) -> str:
+    """Return the sentence of a state."""
     best, end_event = history.best_epoch, history.end_event
     accuracy = format_percent(best.val_accuracy) if best else None
     message_key = f"status.detail.{state_key}"
@@ -61,6 +70,7 @@ def _describe_state(history: History, state_key: str) -> str:
         message_key = "status.detail.finished" if accuracy else "status.detail.finished_bare"
     elif state_key == "stopped" and accuracy:
         message_key = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
+    # Only a failure has a message; the other sentences ignore it.
     message = (end_event.message if end_event and end_event.message else "") or messages.get_text("status.failed")
     values = {
         "accuracy": accuracy,
@@ -72,7 +82,15 @@ def _describe_state(history: History, state_key: str) -> str:
 
 
 def describe_activity(history: History, activity: str) -> str:
-    """What a run was at when it was heard last: `activity` as `live.work_of` gives it, and how far that was."""
+    """Return what a run was doing at its last event, and how far it was.
+
+    Args:
+        history: events of the run.
+        activity: as `run_status.derive_activity` returns it.
+
+    Returns:
+        The text.
+    """
     heading, progress = messages.get_text(f"status.{activity}"), history.progress
     if activity == "download":
         progress_text = messages.get_text("status.tile.megabytes", **_format_megabytes(history))
@@ -98,8 +116,19 @@ def render_card(
     tiles: list[tuple[str, str, str]] | None = None,
     footer: Markup | str = "",
 ) -> Markup:
-    """The card: a word, a sentence, a bar (`fraction` in [0, 1], below 0 for unknown, None for no bar), figures as (what,
-    figure, remark), and what stands below them."""
+    """Render a card with heading, sentence, progress bar and figures.
+
+    Args:
+        css_class: class for the colour.
+        heading: a word or two.
+        detail: a sentence.
+        fraction: length of the bar in [0, 1]; below 0: an indeterminate bar; None: no bar.
+        tiles: (label, value, remark) of each figure.
+        footer: shown below the figures.
+
+    Returns:
+        The card.
+    """
     parts = [tag("div", tag("i"), heading, class_="word"), tag("div", detail, class_="detail")]
     if fraction is not None:
         is_known = fraction >= 0
@@ -132,12 +161,14 @@ def render_card(
 
 
 def _build_tiles(history: History, state_key: str) -> list[tuple[str, str, str]]:
+    """Return (label, value, remark) of each figure; none before the start event."""
     start_event, best, progress = history.start_event, history.best_epoch, history.progress
     if start_event is None:
         return []
     untrained_epoch = next((event for event in history.epochs if event.epoch == 0), None)
     last_events: list[Step | Epoch] = [*history.steps[-1:], *history.epochs[-1:]]
     epoch = min(start_event.epochs, max([event.epoch for event in last_events], default=0))
+    # During a stage with its own progress (features, validation) its speed, else that of the last step or epoch.
     images_per_second = (
         progress.images_per_second if progress else next((event.images_per_second for event in last_events), None)
     )
@@ -161,27 +192,53 @@ def _build_tiles(history: History, state_key: str) -> list[tuple[str, str, str]]
         ),
     ]
     image_counts = messages.get_text("status.tile.images", train=start_event.train_images, val=start_event.val_images)
-    if history.end_event and history.end_event.seconds and state_key != "waiting":
-        tiles.append(("took", format_duration(history.end_event.seconds), image_counts))
-    elif state_key == "features" and progress:
-        # The first few are slow, and would promise too long a wait.
-        seconds_left = (
-            (progress.total - progress.done) / images_per_second
-            if images_per_second and progress.done > 0.1 * progress.total
-            else None
-        )
-        progress_text = messages.get_text("status.tile.pictures", done=progress.done, total=progress.total)
-        tiles.append(("left", format_duration(seconds_left), progress_text))
-    elif state_key not in _STATES_WITHOUT_ETA:
-        tiles.append(("left", format_duration(history.estimate_seconds_left()), image_counts))
+    tiles += _build_time_tile(history, state_key, images_per_second, image_counts)
+    # A run that validates on its test images says so.
     tile_aliases = {"best": "best_test"} if start_event.validation == "test" else {}
     return [
         (messages.get_text(f"status.tile.{tile_aliases.get(key, key)}"), value, remark) for key, value, remark in tiles
     ]
 
 
+def _build_time_tile(
+    history: History, state_key: str, images_per_second: float | None, image_counts: str
+) -> list[tuple[str, str, str]]:
+    """Return the figure of the time taken or left; none in a state in which it is unknown.
+
+    Args:
+        history: events of the run.
+        state_key: key of the run's state.
+        images_per_second: current speed; None if it is unknown.
+        image_counts: text about the number of images.
+    """
+    progress = history.progress
+    if history.end_event and history.end_event.seconds and state_key != "waiting":
+        return [("took", format_duration(history.end_event.seconds), image_counts)]
+    if state_key == "features" and progress:
+        # The first 10 % are slow, and would announce too long a wait.
+        seconds_left = (
+            (progress.total - progress.done) / images_per_second
+            if images_per_second and progress.done > 0.1 * progress.total
+            else None
+        )
+        progress_text = messages.get_text("status.tile.pictures", done=progress.done, total=progress.total)
+        return [("left", format_duration(seconds_left), progress_text)]
+    if state_key not in _STATES_WITHOUT_ETA:
+        return [("left", format_duration(history.estimate_seconds_left()), image_counts)]
+    return []
+
+
 def render_log(history: History, last_output: str = "") -> Markup:
-    """The notes and the epochs of a run, the newest first, and what the process wrote last when it is silent."""
+    """Render the log of a run: notes and epochs, the newest first.
+
+    Args:
+        history: events of the run.
+        last_output: last lines of the process's output, where it is silent.
+
+    Returns:
+        The log.
+    """
+    # (time, CSS class, text), so that sorting puts notes and epochs in order of time.
     entries: list[tuple[float, str, str]] = [
         (event.time, "note warning" if event.level == "warning" else "note", _format_note(event))
         for event in history.log_messages
@@ -204,13 +261,15 @@ def _render_last_output(text: str) -> Markup | str:
 
 
 def _format_note(note: LogMessage) -> str:
+    """Return the text of a log message."""
     try:
         return messages.get_text(f"log.{note.code}", **note.values)
-    except (KeyError, IndexError, ValueError):  # written by another version: its code is better than nothing
+    except (KeyError, IndexError, ValueError):  # of another version of ftlab: its code is better than nothing
         return " ".join([str(note.code), *(f"{key}={value}" for key, value in note.values.items())])
 
 
 def _format_epoch(event: Epoch) -> str:
+    """Return the log line of an epoch."""
     message_key = (
         "status.log.untrained" if event.epoch == 0 else "status.log.best" if event.best else "status.log.epoch"
     )
@@ -221,7 +280,7 @@ def _format_epoch(event: Epoch) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """A length of time for people: 4 s, 3 min 20 s, 1 h 05 min; a dash when it is not known."""
+    """Return a duration for people: 4 s, 3 min 20 s, 1 h 05 min; a dash where it is unknown."""
     if seconds is None:
         return "–"
     whole_seconds = max(0, round(seconds))
@@ -233,21 +292,22 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_percent(value: float | None) -> str | None:
-    """A fraction as people read it: 93.8 %."""
+    """Return a fraction as a percentage for people: 93.8 %; None for None."""
     return None if value is None else f"{100 * value:.1f} %"
 
 
 def format_run_title(run: Run) -> str:
-    """One line that tells a run from the others: title if any, when, what, how it stands, how good it got."""
+    """Return one line that identifies a run: title if any, date, backbone, mode, status, best accuracy."""
+    # Names are built from these parts, see `run_store`.
     date, clock_time, backbone, mode, _ = run.name.split("-", 4)
-    end_event = run.read_end_event()
+    end_event = run.liveness.read_end_event()
     line = messages.get_text(
         "status.run" if end_event is None or end_event.best_val_accuracy is None else "status.run_best",
         day=f"{date[:4]}-{date[4:6]}-{date[6:]}",
         clock=f"{clock_time[:2]}:{clock_time[2:4]}",
         backbone=BACKBONES[backbone].title if backbone in BACKBONES else backbone.replace("timm.", TIMM_PREFIX, 1),
         mode=mode,
-        status=messages.get_text(f"status.short.{run.get_status()}"),
+        status=messages.get_text(f"status.short.{run.liveness.get_status()}"),
         accuracy=format_percent(end_event.best_val_accuracy if end_event else None),
     )
     custom_title = messages.escape_control_chars(run_notes.read_notes(run).title)

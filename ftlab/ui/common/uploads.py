@@ -1,7 +1,7 @@
-"""Zips that visitors send: unpacked, found again by the one who sent them, removed when nobody uses them any more.
+"""Uploaded zips: unpacked, found again by the visitor who sent them, removed when no longer used. Imports no gradio.
 
-Each lies in a folder of its own below `FTLAB_HOME/visitors`. Its name has 128 random bits and is told to the page that
-sent it alone: who does not know it cannot name it, and there is no list. Knows no gradio.
+Each upload lies in a folder of its own below `FTLAB_HOME/visitors`. Its name is a token of 128 random bits, known only
+to the page that sent it: without the token it cannot be named, and there is no list.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from ftlab.runs.directory import Run
 from ftlab.ui.common.access import UPLOAD_QUOTA_BYTES, ServerProfile, get_visitors_dir
 
 RETENTION_SECONDS, SPACE_RETENTION_SECONDS = 7 * 86400.0, 6 * 3600.0
-"""Seconds for which an upload stays that nobody uses; on a public Space."""
+"""Seconds for which an unused upload is kept, normally and on a public Space."""
 UNPACK_LIMITS = ArchiveLimits(max_entries=50_000, max_bytes=2 << 30)
 SPACE_UNPACK_LIMITS = ArchiveLimits(max_entries=20_000, max_bytes=512 << 20)
-"""What a zip may hold; on a public Space."""
+"""Limits on the content of a zip, normally (`UNPACK_LIMITS`) and on a public Space."""
 
 _TOKEN_PATTERN = re.compile(r"[0-9a-f]{32}")
 _UNPACK_LOCK = threading.Lock()
+"""One upload is unpacked at a time, so that the free space measured before it still holds."""
 
 
 def get_retention_seconds(profile: ServerProfile) -> float:
-    """Seconds for which an upload stays that nobody uses."""
+    """Return the seconds for which an unused upload is kept."""
     return SPACE_RETENTION_SECONDS if profile.is_space else RETENTION_SECONDS
 
 
@@ -47,24 +48,27 @@ def unpack_upload(
     name: str | None = None,
     progress: UnpackProgress | None = None,
 ) -> str:
-    """Unpack a zip that was sent, and make room for it.
+    """Unpack an uploaded zip, after removing expired uploads.
+
+    Propagates `DataError` where the zip cannot be unpacked.
 
     Args:
-        profile: of this server.
-        zip_file: the zip; it stays where it is.
-        previous_token: name of what the same page sent earlier, which is removed unless a training uses it.
-        name: what the visitor calls the zip.
-        progress: called with files written and files in all.
+        profile: profile of this server.
+        zip_file: the zip; it is not moved or removed.
+        previous_token: token of the same page's earlier upload, which is removed unless a training reads it.
+        name: the visitor's name for the zip.
+        progress: called with the number of files written and the total.
 
     Returns:
-        The name by which the visitor finds it again.
+        The token of the upload.
 
     Raises:
-        DataError: there is no room, or the zip cannot be unpacked.
+        DataError: the uploads of all visitors leave no space for it.
     """
     limits = SPACE_UNPACK_LIMITS if profile.is_space else UNPACK_LIMITS
     with _UNPACK_LOCK:
         remove_expired_uploads(profile)
+        # After expired uploads were removed, and inside the lock, so that two uploads do not share the same space.
         free_bytes = UPLOAD_QUOTA_BYTES - file_io.get_folder_size(get_visitors_dir())
         token = secrets.token_hex(16)
         try:
@@ -75,10 +79,12 @@ def unpack_upload(
                 zip_file, get_visitors_dir() / token, reduced_limits, folder_name=name, progress=progress
             )
         except DataError as refusal:
+            # The zip itself may be small enough: then the advice is to wait, not to send less.
             if refusal.code == "archive.large" and free_bytes < limits.max_bytes:
                 raise DataError("page.full") from refusal
             raise
     if (
+        # Sent by the page, so anything: only a well-formed token may become part of a path that is removed.
         isinstance(previous_token, str)
         and _TOKEN_PATTERN.fullmatch(previous_token)
         and get_visitors_dir() / previous_token not in _find_used_uploads(profile)
@@ -88,10 +94,16 @@ def unpack_upload(
 
 
 def find_upload(token: str) -> Path:
-    """The folder of pictures of an upload, which counts as used from now on.
+    """Return the image folder of an upload; this counts as use.
+
+    Args:
+        token: token of the upload.
+
+    Returns:
+        The folder.
 
     Raises:
-        DataError: there is none of that name, or it was removed.
+        DataError: there is no such upload, or it was removed.
     """
     if not token:
         raise DataError("page.no_upload")
@@ -99,6 +111,7 @@ def find_upload(token: str) -> Path:
     try:
         if not _TOKEN_PATTERN.fullmatch(token) or not upload_dir.is_dir():
             raise DataError("page.upload_gone")
+        # The modification time is that of the last use, see `remove_expired_uploads`.
         os.utime(upload_dir)
         return archive.find_image_folder(upload_dir)
     except OSError as cause:
@@ -106,9 +119,10 @@ def find_upload(token: str) -> Path:
 
 
 def remove_expired_uploads(profile: ServerProfile) -> None:
-    """Remove uploads that nobody used for as long as they are kept, and what a killed server left half unpacked."""
+    """Remove uploads unused for longer than they are kept, and folders that a killed server left half unpacked."""
     if not get_visitors_dir().is_dir():
         return
+    # Archives are unpacked into a draft folder that is renamed at the end.
     user_dirs.remove_stale_drafts(get_visitors_dir())
     used_dirs = _find_used_uploads(profile)
     for upload_dir in get_visitors_dir().iterdir():
@@ -125,7 +139,7 @@ def remove_expired_uploads(profile: ServerProfile) -> None:
 
 
 def _find_used_uploads(profile: ServerProfile) -> set[Path]:
-    """Uploads that a training reads now."""
+    """Return the folders of uploads that a training reads now."""
     return {
         get_visitors_dir() / token
         for run in run_store.find_active_runs(profile.runs_dir)
@@ -134,7 +148,13 @@ def _find_used_uploads(profile: ServerProfile) -> set[Path]:
 
 
 def _list_upload_tokens(run: Run) -> Iterator[str]:
+    """Yield the name of the folder above a run's data folder, which is a token where the data is an upload.
+
+    Yields:
+        The name, if any.
+    """
     try:
+        # The data of such a run is `<token>/<folder of the zip>`.
         yield from Path(run.load_config().data).parts[-2:-1]
     except RunError:
         return

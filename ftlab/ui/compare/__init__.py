@@ -1,1 +1,1 @@
-"""The Compare tab: its layout (`tab`), two models side by side (`pair`) and HTML (`view`)."""
+"""The Compare tab: its layout (`tab`), one image through two models (`pair`, `pair_actions`) and HTML (`view`)."""

@@ -1,4 +1,4 @@
-"""The Compare tab: runs to tick, their curves over each other, what each came to and cost, what differs."""
+"""Layout, events and handlers of the Compare tab: curves of several runs in one plot, results, costs, differences."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ftlab.core.errors import FtlabError, RunError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.runs import comparison
 from ftlab.runs.curves import build_curves
-from ftlab.runs.directory import ACTIVE_STATUSES, Run
+from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
+from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.ui.common import run_status, run_status_view
 from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
@@ -25,20 +26,21 @@ from ftlab.ui.train.actions import TrainActions
 from ftlab.ui.train.tab import TrainTab
 
 REFRESH_SECONDS = 3.0
-"""Seconds after which runs that are under way are looked at again."""
+"""Seconds between two refreshes while a compared run is active."""
+# Not in the queue: answered at once, also while long events wait there.
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def build_compare_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) -> gr.CheckboxGroup:
-    """Lay out the tab where the page stands, and wire it.
-
-    Returns:
-        The runs that are ticked: another tab may tick them, by their names.
+    """Build the components of the tab in the current Gradio context, and register its events.
 
     Args:
         profile: what this server is for.
-        train_tab: which runs the page may see.
-        tab: this one; the runs are listed anew when it is opened.
+        train_tab: its page state says which runs the page may see; a series starts with its form.
+        tab: this tab; the runs are listed anew each time it is selected.
+
+    Returns:
+        The checkboxes of the runs; another tab may tick them, by the names of the runs.
     """
     with gr.Row(visible=not profile.is_space):
         with gr.Column(scale=3, min_width=300):
@@ -56,13 +58,15 @@ def build_compare_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
         elem_id="compare-runs",
     )
     comparison_html = gr.HTML(render_empty_comparison(), elem_id="compare-shown", apply_default_css=False)
+    # Inactive: `render_comparison` starts it while a run is active.
     timer = gr.Timer(REFRESH_SECONDS, active=False)
     follow = pair.build_pair_section(profile, train_tab.page_state, ticked_runs)
 
     actions, page_state = CompareActions(profile, train_tab.build_config), train_tab.page_state
     outputs = [ticked_runs, comparison_html, timer]
+    # `follow` adds the pair section's update after each event, so it has the ticks that this event has set.
     follow(tab.select(actions.list_runs, [page_state, ticked_runs], outputs, **_UNQUEUED_EVENT))
-    # Quick ticks come while the answer to the one before is under way: the last one counts.
+    # Ticks come faster than answers: only the answer to the last one counts.
     follow(
         ticked_runs.input(
             actions.render_comparison,
@@ -84,17 +88,31 @@ def build_compare_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
 
 
 class CompareActions:
-    """The handlers. One a server: it holds the profile and nothing of any visitor."""
+    """Event handlers of the Compare tab. One instance per server: it holds the profile and no state of any visitor."""
 
     def __init__(self, profile: ServerProfile, build_config: Callable[[Sequence[Any]], TrainConfig]) -> None:
+        """Create the handlers of a server.
+
+        Args:
+            profile: what this server is for.
+            build_config: as `TrainTab.build_config`.
+        """
         self.train_actions, self.build_config = TrainActions(profile), build_config
 
     def list_runs(self, page_state: object, ticked_runs: object) -> list[Any]:
-        """The runs to choose from, with those that were ticked, else the two newest; and what is shown of them."""
+        """List the runs; those of an active series, else those ticked before, else the two newest are ticked.
+
+        Args:
+            page_state: see `ftlab.ui.train.visible_runs`.
+            ticked_runs: names of the ticked runs.
+
+        Returns:
+            Updates of checkboxes, comparison and timer.
+        """
         run_choices = self.train_actions.list_run_choices(page_state)
         names = [name for _, name in run_choices]
         running_series = self._get_running_series()
-        if running_series is not None:
+        if running_series is not None:  # also after a reload, where nothing is ticked
             ticked_runs = self._list_started_runs(running_series)
         kept_names = [name for name in _parse_run_names(ticked_runs) if name in names] or (
             names[:2] if not running_series and names[1:] else []
@@ -104,23 +122,42 @@ class CompareActions:
             *self.render_comparison(page_state, kept_names),
         ]
 
-    def start_series(self, page_state: object, ticked_runs: object, *form_values: Any) -> list[Any]:
-        """Train the form's settings in every mode, in turn."""
+    def start_series(self, _page_state: object, _ticked_runs: object, *form_values: Any) -> list[Any]:
+        """Start trainings of the form's settings in every mode, one after the other.
+
+        Args:
+            *form_values: as `TrainTab.build_config` takes them, after two inputs that are not used.
+
+        Returns:
+            Updates of checkboxes, comparison and timer; none if the series cannot start.
+        """
         try:
-            if self.train_actions.profile.is_space:
-                raise RunError("run.series_space")
-            base_config, active_run = self.build_config(form_values), self.train_actions.find_active_run()
-            backbones.get_backbone_spec(base_config.backbone)  # nothing begins for one that is not there
-            if active_run is not None:
-                raise RunError("run.other_busy", run=run_status_view.format_run_title(active_run))
-            series.start_series(base_config, self.train_actions.profile.runs_dir)
+            self._start_series(form_values)
         except FtlabError as error:
             gr.Warning(form.format_error(error))
             return [gr.skip()] * 3
         return [gr.skip(), render_empty_state("compare.begins", "compare.begins_step"), gr.Timer(active=True)]
 
+    def _start_series(self, form_values: Sequence[Any]) -> None:
+        # The button is hidden on a Space, but any program can send its event.
+        if self.train_actions.profile.is_space:
+            raise RunError("run.series_space")
+        base_config, active_run = self.build_config(form_values), self.train_actions.find_active_run()
+        backbones.get_backbone_spec(base_config.backbone)  # an unknown backbone starts no process
+        if active_run is not None:
+            raise RunError("run.other_busy", run=run_status_view.format_run_title(active_run))
+        series.start_series(base_config, self.train_actions.profile.runs_dir)
+
     def refresh_runs(self, page_state: object, ticked_runs: object) -> list[Any]:
-        """What `render_comparison` shows, of the series at work where there is one: its runs are ticked as they begin."""
+        """Refresh the comparison; the runs of an active series are ticked as they start.
+
+        Args:
+            page_state: see `ftlab.ui.train.visible_runs`.
+            ticked_runs: names of the ticked runs.
+
+        Returns:
+            Updates of checkboxes, comparison and timer.
+        """
         running_series = self._get_running_series()
         run_names = self._list_started_runs(running_series) if running_series else []
         if set(run_names) <= set(_parse_run_names(ticked_runs)):
@@ -131,9 +168,18 @@ class CompareActions:
         ]
 
     def render_comparison(self, page_state: object, ticked_runs: object) -> list[Any]:
-        """Curves, table and differences of the ticked runs, and whether to look again. Never raises."""
+        """Render curves, table and differences of the ticked runs. Never raises.
+
+        Args:
+            page_state: see `ftlab.ui.train.visible_runs`.
+            ticked_runs: names of the ticked runs.
+
+        Returns:
+            Updates of comparison and timer; the timer runs while a run or a series is active.
+        """
         running_series = self._get_running_series()
         run_names = self.train_actions.filter_ticked_runs(page_state, ticked_runs)
+        # A series is shown from its first run on; otherwise a comparison takes two.
         if len(run_names) < 2 and not (running_series and run_names):
             if running_series is not None:
                 return [render_empty_state("compare.begins", "compare.begins_step"), gr.Timer(active=True)]
@@ -155,7 +201,7 @@ class CompareActions:
         ]
 
     def _get_running_series(self) -> series.TrainingSeries | None:
-        """The one at work, where no strangers share the machine."""
+        """Return the active series; None on a Space, where it is a stranger's."""
         return (
             None
             if self.train_actions.profile.is_space
@@ -163,11 +209,11 @@ class CompareActions:
         )
 
     def _list_started_runs(self, running_series: series.TrainingSeries) -> list[str]:
-        """Its runs, without those that were deleted since."""
+        """Return the names of a series' runs that were not deleted since."""
         return [name for name in running_series.runs if (self.train_actions.profile.runs_dir / name).is_dir()]
 
     def _render_series_progress(self, running_series: series.TrainingSeries | None) -> Markup:
-        """How far the series is, or why it never began."""
+        """Return how far a series is, or why the last one failed to start, as HTML."""
         if running_series is None:
             reason = (
                 ""
@@ -175,12 +221,13 @@ class CompareActions:
                 else series.explain_failed_start(self.train_actions.profile.runs_dir)
             )
             return render_error(messages.get_text("compare.stillborn", why=reason)) if reason else Markup("")
-        number = max(1, len(running_series.runs))
+        number = max(1, len(running_series.runs))  # none has started yet: the first is about to
         mode = messages.get_text(f"choice.mode.{running_series.modes[number - 1]}")
         progress_text = messages.get_text("compare.stands", number=number, count=len(running_series.modes), mode=mode)
         return tag("p", progress_text, class_="ftlab-about")
 
     def _render_runs(self, runs: list[Run]) -> tuple[Markup, bool]:
+        """Return the comparison as HTML, and whether one of the runs is active."""
         histories = [run_status.watch_run(run).read_history() for run in runs]
         summaries = [comparison.summarize_run(run, history) for run, history in zip(runs, histories, strict=True)]
         parts = [
@@ -197,9 +244,10 @@ class CompareActions:
 
 
 def render_empty_comparison() -> Markup:
-    """What stands there while fewer than two runs are ticked."""
+    """Return what is shown while fewer than two runs are ticked."""
     return render_empty_state("compare.nothing", "compare.nothing_step")
 
 
 def _parse_run_names(ticked_runs: object) -> list[str]:
+    """Return the run names in what the page sent."""
     return [name for name in ticked_runs if isinstance(name, str)] if isinstance(ticked_runs, list) else []

@@ -1,5 +1,4 @@
-"""Several runs as the Compare tab shows them: curves over each other, a table, what differs. HTML in which all text is
-escaped."""
+"""HTML of the Compare tab: curves of several runs in one plot, a table, differences. All text in it is escaped."""
 
 from __future__ import annotations
 
@@ -14,10 +13,20 @@ from ftlab.ui.common.curves_view import PANEL_HEIGHT_PX, format_number, render_s
 from ftlab.ui.common.run_status_view import format_duration
 
 _MARGIN_FRACTION = 0.035
+"""Margin beyond the data on each side, as a fraction of the axis, so that dots at the edge are drawn whole."""
 
 
 def render_curves(summaries: Sequence[RunSummary], curves: Sequence[TrainingCurves]) -> Markup:
-    """Validation accuracy and loss of all runs over their epochs, each in its colour."""
+    """Render validation accuracy and loss of all runs over their epochs, each in a colour of its own.
+
+    Args:
+        summaries: of the runs.
+        curves: of the runs.
+
+    Returns:
+        Legend and plots, as HTML.
+    """
+    # Colours come from the style sheet (`run0`, `run1` …), which has them for both themes.
     legend = [
         tag("span", tag("i", class_=f"run{n}"), format_summary_label(n, summary), class_="key")
         for n, summary in enumerate(summaries)
@@ -32,23 +41,44 @@ def render_curves(summaries: Sequence[RunSummary], curves: Sequence[TrainingCurv
 
 
 def format_summary_label(position: int, summary: RunSummary) -> str:
-    """A run in a legend."""
+    """Return the label of a run in a legend: number, backbone and mode."""
     return format_run_label(position, summary.backbone, summary.mode)
 
 
 def format_run_label(position: int, backbone: str, mode: str) -> str:
-    """The same of a run of which no more is known."""
+    """Return the label of a run in a legend.
+
+    Args:
+        position: of the run, from 0; its number is one more.
+        backbone: title of its backbone.
+        mode: frozen, full or scratch.
+
+    Returns:
+        The label.
+    """
     return messages.get_text("compare.line", number=position + 1, backbone=backbone, mode=mode)
 
 
 def _rescale_to_epochs(run_curves: TrainingCurves, series: CurvePoints) -> CurvePoints:
+    """Return a curve over epochs instead of optimizer steps."""
+    # Steps of runs with different batch sizes are not comparable, epochs are.
     return CurvePoints(series.x / run_curves.steps_per_epoch, series.y)
 
 
 def _render_plot(metric: str, series_list: Sequence[CurvePoints]) -> Markup:
+    """Render the curves of a metric as SVG; as in `curves_view`, the coordinates inside are the data.
+
+    Args:
+        metric: `loss` or `accuracy`.
+        series_list: validation curves of the runs over epochs.
+
+    Returns:
+        A figure, as HTML.
+    """
     measured_series = [curve.drop_unknown() for curve in series_list]
     values = [float(value) for curve in measured_series for value in curve.y]
     max_epoch = max([1.0, *(float(curve.x.max()) for curve in measured_series if len(curve.x))])
+    # The whole upper range of accuracies is shown, from a tenth below the lowest one; losses start at 0.
     high = 1.0 if metric == "accuracy" else max(values, default=1.0) * 1.08 or 1.0
     low = max(0.0, min(values, default=0.0) - 0.1) if metric == "accuracy" else 0.0
     bottom, top = low - _MARGIN_FRACTION * (high - low), high + _MARGIN_FRACTION * (high - low)
@@ -59,7 +89,7 @@ def _render_plot(metric: str, series_list: Sequence[CurvePoints]) -> Markup:
         marks.append(tag("line", class_="grid", x1="0", x2="100%", y1=y, y2=y))
         marks.append(tag("text", tick_label, class_="y", x="-7", y=y, dy=".32em"))
     for epoch in compute_ticks(0, max_epoch, 6):
-        if epoch == int(epoch):
+        if epoch == int(epoch):  # no label between two epochs of a short run
             x = f"{format_number(100 * (epoch / max_epoch + _MARGIN_FRACTION) / (1 + 2 * _MARGIN_FRACTION))}%"
             marks.append(tag("line", class_="tick", x1=x, x2=x, y1=str(PANEL_HEIGHT_PX), y2=str(PANEL_HEIGHT_PX + 4)))
             marks.append(tag("text", format_number(epoch), class_="x", x=x, y=str(PANEL_HEIGHT_PX + 16)))
@@ -71,7 +101,7 @@ def _render_plot(metric: str, series_list: Sequence[CurvePoints]) -> Markup:
         tag(
             "g",
             *(render_series("dots", f"run{n}", curve) for n, curve in enumerate(series_list)),
-            transform="scale(1,-1)",
+            transform="scale(1,-1)",  # the y axis of SVG points down
         ),
         class_="data",
         width="100%",
@@ -94,18 +124,19 @@ def _render_plot(metric: str, series_list: Sequence[CurvePoints]) -> Markup:
 
 
 def render_table(summaries: Sequence[RunSummary]) -> Markup:
-    """What each run came to and cost."""
+    """Return a table of results and costs of the runs as HTML."""
     columns = ("run", "status", "best", "test", "epochs", "seconds", "rate", "learns", "size")
     header = tag("tr", *(tag("th", messages.get_text(f"compare.column.{name}"), scope="col") for name in columns))
     best_accuracy = max((summary.best for summary in summaries if summary.best is not None), default=None)
     body = [
-        tag("tr", *_render_cells(position, summary, summary.best is not None and summary.best == best_accuracy))
+        tag("tr", *_render_cells(position, summary, is_best=summary.best is not None and summary.best == best_accuracy))
         for position, summary in enumerate(summaries)
     ]
     return tag("div", tag("table", tag("thead", header), tag("tbody", join_html(body))), class_="ftlab-compare scroll")
 
 
-def _render_cells(position: int, summary: RunSummary, is_best: bool) -> list[Markup]:
+def _render_cells(position: int, summary: RunSummary, *, is_best: bool) -> list[Markup]:
+    """Return the cells of a run's row; the best accuracy of all runs is marked."""
     title_tag = tag("small", isolate_text(summary.title), class_="called") if summary.title else ""
     name_tags = (
         tag("i", class_=f"run{position}"),
@@ -134,7 +165,7 @@ def _render_cells(position: int, summary: RunSummary, is_best: bool) -> list[Mar
 
 
 def render_differences(summaries: Sequence[RunSummary], differences: Sequence[ConfigDifference]) -> Markup:
-    """In which knobs the runs differ."""
+    """Return a table of the settings in which the runs differ as HTML."""
     if not differences:
         return tag("p", messages.get_text("compare.alike"), class_="ftlab-about")
     run_headers = (
@@ -152,4 +183,5 @@ def render_differences(summaries: Sequence[RunSummary], differences: Sequence[Co
 
 
 def _format_count(count: int) -> str:
+    """Return a count with thousands separators, or in millions."""
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count:,}"

@@ -1,1 +1,1 @@
-"""The Dataset tab: its layout (`tab`), event handlers (`actions`), HTML (`view`) and the audit panel."""
+"""The Dataset tab: components (`layout`), wiring (`tab`), event handlers (`actions`), HTML (`view`), audit panel."""

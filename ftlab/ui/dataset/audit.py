@@ -1,8 +1,9 @@
-"""The doctor in the Dataset tab: examine the pictures, see what was found, leave a picture out with a click.
+"""The audit panel (doctor) of the Dataset tab: examine the images, show the findings, exclude an image with a click.
 
-A process of its own looks at the pictures (`scan --deep`); its report is kept, so a second look is there at once. What
-a page leaves out is a list that never changes (`data/dataset/exclusions.py`): the name of it is the second line of the place
-that the page asks about, and the browser remembers it for each choice. Nobody sees or changes what others left out.
+A separate process examines the images (`scan --deep`). Its report is stored, so it is there at once the next time.
+What a page excludes is a list that never changes (`data/dataset/exclusions.py`). Its name is the second line of the
+location that the page asks about, and the browser remembers it for each choice: no visitor sees or changes what
+others exclude.
 """
 
 from __future__ import annotations
@@ -29,30 +30,30 @@ from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.dataset import audit_view
 
 IMAGES_PER_MINUTE = 4000
-"""Pictures that are examined in a minute, roughly, on two cores of a laptop."""
+"""Images examined in a minute, roughly, on two cores of a laptop."""
 MAX_REMEMBERED_CHOICES = 50
-"""Choices for which a browser remembers what is left out."""
+"""Choices for which a browser remembers the list of excluded images."""
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def create_exclusions_state() -> gr.BrowserState:
-    """What the page keeps in the browser: `{"folder /home/…": name of the list of what is left out of it}`."""
+    """Return the browser state `{exclusion key: name of the list of excluded images}`."""
     return gr.BrowserState({}, storage_key="ftlab-left-out", secret="ftlab")
 
 
 def build_audit_section(
     profile: ServerProfile, choice: list[Any], exclusion_names: gr.BrowserState, summary: gr.HTML
 ) -> Any:
-    """Lay out the folded section where the page stands.
+    """Build the folded section and connect its events.
 
     Args:
-        profile: of this server.
-        choice: the components of sample, place and shares.
-        exclusion_names: as `create_exclusions_state` makes it.
-        summary: changes whenever other pictures were looked at.
+        profile: profile of this server.
+        choice: components of sample, location and both fractions.
+        exclusion_names: as `create_exclusions_state` returns it.
+        summary: component that changes after every scan.
 
     Returns:
-        The event after which `place` names another list, so that the tab must look again.
+        The event after which the location names another list, so that the tab must show the images again.
     """
     actions = AuditActions(profile)
     with gr.Accordion(messages.get_text("doctor.title"), open=False, elem_id="dataset-doctor"):
@@ -82,12 +83,13 @@ def build_audit_section(
         panel,
         show_progress="hidden",
         api_visibility="private",
+        # One audit at a time on this server: it uses all cores.
         concurrency_id="doctor",
         concurrency_limit=1,
     )
     stop_button.click(actions.show_stopped, choice, panel, cancels=[audit_event], **_UNQUEUED_EVENT)
     _get_page().load(actions.drop_missing_lists, exclusion_names, exclusion_names, **_UNQUEUED_EVENT)
-    # Queued, so that a refusal is shown.
+    # Queued, as `gr.Warning` is shown for queued events only.
     click_options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
     return findings_html.select(
         actions.update_exclusions, [*choice, exclusion_names], [choice[1], exclusion_names], **click_options
@@ -95,13 +97,22 @@ def build_audit_section(
 
 
 class AuditActions:
-    """The handlers. One a server: it holds the profile and nothing of any visitor."""
+    """Event handlers of the panel. One instance per server: it holds nothing of any visitor.
+
+    Handlers share these parameters: `sample` as in `DataSource`, `location` (see `DatasetTab`), and `val` and `test`
+    for the fractions of both splits.
+    """
 
     def __init__(self, profile: ServerProfile) -> None:
+        """Store the profile of the server."""
         self.profile = profile
 
     def show_report(self, sample: str, location: str, val: float, test: float) -> list[Any]:
-        """What is known of the chosen pictures: for Examine, Stop, status, findings and map."""
+        """Show the stored report of the chosen images, if there is one.
+
+        Returns:
+            Examine button, Stop button, status, findings and map.
+        """
         source, catalog = self._resolve_choice(sample, location, val, test)
         if source is None or catalog is None:
             return _build_panel_updates(render_empty_state("doctor.nothing", "doctor.nothing_step"), is_ready=False)
@@ -136,12 +147,17 @@ class AuditActions:
         )
 
     def run_audit(self, sample: str, location: str, val: float, test: float) -> Iterator[list[Any]]:
-        """Have the chosen pictures examined: how far it is, at last what was found."""
+        """Examine the chosen images in a separate process.
+
+        Yields:
+            The outputs of `show_report`: progress, finally the report or the error.
+        """
         source, catalog = self._resolve_choice(sample, location, val, test)
         if source is None or catalog is None:
             yield _build_panel_updates(render_empty_state("doctor.nothing", "doctor.nothing_step"), is_ready=False)
             return
         folder = source.folder or catalog.root
+        # `repr`: the process must get the same float, as the report is stored by its splits.
         shares = ["--val-share", repr(source.val_share), "--test-share", repr(source.test_share)]
         yield _build_busy_updates({})
         last_progress: dict[str, Any] = {}
@@ -151,17 +167,23 @@ class AuditActions:
                 if progress != last_progress:
                     yield _build_busy_updates(progress)
                 last_progress = progress
-            if findings.load_report(catalog) is None:  # the files have changed since the page looked at them
+            # The process scanned the files itself; without a report for the page's catalog they have changed since.
+            if findings.load_report(catalog) is None:
                 data_choice.scan_source(replace(source, exclusion_file=None), fresh=True)
         except FtlabError as error:
             yield _build_panel_updates(render_error(str(error)))
             return
         finally:
+            # Ends the process, also when Stop cancels this event or the page is closed.
             audit_progress.close()  # type: ignore[attr-defined]
         yield self.show_report(sample, location, val, test)
 
     def show_stopped(self, sample: str, location: str, val: float, test: float) -> list[Any]:
-        """Stop was pressed: what was known before, or that nothing is."""
+        """Show the stored report after Stop was pressed, or that there is none.
+
+        Returns:
+            The outputs of `show_report`.
+        """
         updates = self.show_report(sample, location, val, test)
         _, catalog = self._resolve_choice(sample, location, val, test)
         if catalog is not None and findings.load_report(catalog) is None:
@@ -171,7 +193,13 @@ class AuditActions:
     def update_exclusions(
         self, sample: str, location: str, val: float, test: float, exclusion_names: object, event: gr.EventData
     ) -> list[Any]:
-        """A picture, or all of a kind, is left out or taken back: for place and `exclusion_names`."""
+        """Exclude an image or all of a kind of finding, or include them again.
+
+        What is clicked is in the data of `event`: `do` (`leave` or `back`), and `kind` or `picture`.
+
+        Returns:
+            Location and `exclusion_names`.
+        """
         click, remembered_names = (
             event._data if isinstance(event._data, dict) else {},
             _validate_exclusions(exclusion_names),
@@ -181,6 +209,7 @@ class AuditActions:
         if source is None or report is None:
             return [gr.skip(), gr.skip()]
         affected_paths = {path for item in report.findings_of_kind(str(click.get("kind"))) for path in item.leave}
+        # Only images of a finding: the path comes from the page.
         finding_paths = {item.path for finding in report.findings for item in finding.pictures}
         affected_paths |= finding_paths & {str(click.get("picture"))}
         excluded_paths = set(exclusions.read_exclusions(source.exclusion_file or ""))
@@ -188,12 +217,14 @@ class AuditActions:
             new_exclusions = (
                 excluded_paths - affected_paths if click.get("do") == "back" else excluded_paths | affected_paths
             )
+            # Raises where too little would be left to train on, before the list is stored.
             exclusions.exclude_images(catalog, new_exclusions)  # type: ignore[arg-type]
             list_name = exclusions.save_exclusions(new_exclusions)
         except FtlabError as error:
             gr.Warning(str(error))
             return [gr.skip(), gr.skip()]
         source_id, _ = data_choice.split_location(location)
+        # Removed and added again: the latest choice is last, and the oldest are dropped.
         remembered_names.pop(choice_key := data_choice.make_exclusion_key(sample, source_id), None)
         remembered_names |= {choice_key: list_name} if list_name else {}
         return [
@@ -202,7 +233,7 @@ class AuditActions:
         ]
 
     def drop_missing_lists(self, exclusion_names: object) -> dict[str, str]:
-        """What a browser remembers, without lists that are not here any more."""
+        """Return what the browser remembers, without lists that no longer exist."""
         return {
             choice_key: list_name
             for choice_key, list_name in _validate_exclusions(exclusion_names).items()
@@ -212,7 +243,7 @@ class AuditActions:
     def _resolve_choice(
         self, sample: str, location: str, val: float, test: float
     ) -> tuple[DataSource | None, Catalog | None]:
-        """The source, and the catalogue of all its pictures, nothing left out, if it was looked at."""
+        """Return the source and, if it was scanned, the catalog of all its images, excluded ones included."""
         try:
             source = data_choice.parse_source(self.profile, sample, location, val, test)
             return source, data_choice.find_scanned_catalog(replace(source, exclusion_file=None))
@@ -228,6 +259,7 @@ def _build_panel_updates(
     is_ready: bool = True,
     has_report: bool = False,
 ) -> list[Any]:
+    """Return the outputs of `AuditActions.show_report` while no audit runs."""
     start_button = gr.Button(
         messages.get_text("doctor.again" if has_report else "doctor.examine"), interactive=is_ready
     )
@@ -235,17 +267,19 @@ def _build_panel_updates(
 
 
 def _build_busy_updates(progress: dict[str, Any]) -> list[Any]:
+    """Return the outputs of `AuditActions.show_report` while an audit runs."""
     message, fraction = messages.get_text("doctor.starting"), -1.0
     if progress:
         done_count, total = int(progress["done"]), max(1, int(progress["total"]))
         message = messages.get_text(f"doctor.stage_{progress['stage']}", done=done_count, total=total)
+        # Only this stage has steps of equal length; the others get an indeterminate bar.
         fraction = done_count / total if progress["stage"] == "pictures" else -1.0
     frame = run_status_view.render_card("waiting", messages.get_text("doctor.title"), message, fraction)
     return [gr.Button(interactive=False), gr.Button(visible=True), frame, gr.skip(), gr.skip()]
 
 
 def _validate_exclusions(exclusion_names: object) -> dict[str, str]:
-    """What a browser sends is trusted no more than anything else."""
+    """Return the entries of the browser state that are valid; a page may send anything."""
     entries = exclusion_names.items() if isinstance(exclusion_names, dict) else ()
     return {
         choice_key: list_name
@@ -255,6 +289,7 @@ def _validate_exclusions(exclusion_names: object) -> dict[str, str]:
 
 
 def _get_page() -> gr.Blocks:
+    """Return the page that is being built."""
     page = Context.root_block
     assert isinstance(page, gr.Blocks), "the tab is laid out inside a page"
     return page

@@ -1,4 +1,4 @@
-"""A report of the doctor as the Dataset tab shows it: findings with pictures, and the map. All text is escaped."""
+"""An audit report as HTML: findings with their images, and the embedding map. All text is escaped."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from ftlab.core.html import Markup, isolate_text, join_html, tag
 from ftlab.data.images.thumbnails import make_thumbnails
 
 MAX_FINDINGS_PER_KIND, MAX_DUPLICATES_PER_KIND = 12, 6
-"""Findings of a kind that are shown, of pictures and of copies; the rest is counted."""
+"""Findings shown of a kind, and of duplicates; only the number of the others is shown."""
 MAX_IMAGES_PER_FINDING = 6
-"""Copies of one picture that are shown."""
+"""Duplicates of one image that are shown."""
 MAX_MAP_COLORS = 10
-"""Classes that have a colour of their own on the map: the largest."""
+"""Classes with a colour of their own on the map: the largest."""
 
 
 def render_findings(report: AuditReport, excluded: Collection[str]) -> Markup:
-    """What was found, by kind.
+    """Render the findings by kind.
 
     Args:
-        report: of the pictures.
-        excluded: paths that are left out.
+        report: report of the audit.
+        excluded: paths of excluded images.
+
+    Returns:
+        The findings, or that there are none.
     """
     note_texts = [messages.get_text(f"doctor.note.{code}", **values) for code, values in report.notes]
     if report.left:
@@ -42,10 +45,12 @@ def render_findings(report: AuditReport, excluded: Collection[str]) -> Markup:
 
 
 def _render_kind(report: AuditReport, kind: str, excluded: Collection[str]) -> Markup:
+    """Return the section of a kind of finding, with a button for all of its images."""
     kind_findings = report.findings_of_kind(kind)
     removable_paths = {path for finding in kind_findings for path in finding.leave}
     excluded_paths = removable_paths & set(excluded)
     button: Markup | str = ""
+    # Of a group of duplicates the original stays, so `leave` does not name every image.
     if len(removable_paths) > 1:
         key = "back_all" if excluded_paths == removable_paths else "leave_all"
         text = messages.get_text(f"doctor.{key}", count=f"{len(removable_paths):,}")
@@ -77,10 +82,12 @@ def _render_kind(report: AuditReport, kind: str, excluded: Collection[str]) -> M
 
 
 def _render_class_findings(class_findings: Iterable[Finding]) -> Markup:
+    """Return findings about whole classes as a list of sentences."""
     return tag("ul", *(tag("li", _format_finding(finding)) for finding in class_findings))
 
 
 def _format_finding(finding: Finding) -> str:
+    """Return the sentence of a finding."""
     values = {
         name: messages.escape_control_chars(value) if isinstance(value, str) else value
         for name, value in finding.values.items()
@@ -89,12 +96,23 @@ def _format_finding(finding: Finding) -> str:
 
 
 def _render_cards(shown_findings: list[Finding], report: AuditReport, excluded: Collection[str]) -> Iterable[Markup]:
+    """Render each finding as a card with its images.
+
+    Args:
+        shown_findings: findings of a kind.
+        report: report of the audit.
+        excluded: paths of excluded images.
+
+    Yields:
+        The cards.
+    """
     images = [image for finding in shown_findings for image in finding.pictures[:MAX_IMAGES_PER_FINDING]]
+    # All images of the kind in one call, which decodes in several threads.
     files = [Path(report.root) / image.path for image in images]
     thumbnail_uris = dict(zip((image.path for image in images), make_thumbnails(files), strict=True))
     for finding in shown_findings:
         figures = [
-            _render_image(image, thumbnail_uris[image.path], image.path in excluded)
+            _render_image(image, thumbnail_uris[image.path], is_excluded=image.path in excluded)
             for image in finding.pictures[:MAX_IMAGES_PER_FINDING]
         ]
         marks = [
@@ -110,7 +128,8 @@ def _render_cards(shown_findings: list[Finding], report: AuditReport, excluded: 
         )
 
 
-def _render_image(image: ImageRef, uri: str | None, is_excluded: bool) -> Markup:
+def _render_image(image: ImageRef, uri: str | None, *, is_excluded: bool) -> Markup:
+    """Return an image with split, class, file name, and a button to exclude it or include it again."""
     file = messages.escape_control_chars(image.path)
     name = PurePosixPath(image.path).name
     thumbnail = tag(
@@ -132,17 +151,30 @@ def _render_image(image: ImageRef, uri: str | None, is_excluded: bool) -> Markup
 
 
 def render_map(report: AuditReport, excluded: Collection[str]) -> Markup:
-    """The map, with room for the picture that is pointed at; nothing where there is none."""
+    """Render the embedding map: a dot for each image, coloured by class, with space for a preview.
+
+    Args:
+        report: report of the audit.
+        excluded: paths of excluded images.
+
+    Returns:
+        The map; empty where the report has none.
+    """
     if report.map is None:
         return Markup("")
     map_data = report.map
     marked_paths = {item.path for finding in report.findings for item in finding.pictures}
     counts = Counter(point.shown.name for point in map_data.points)
     color_indices = {name: index for index, (name, _) in enumerate(counts.most_common(MAX_MAP_COLORS))}
-    # What was found lies on top.
+    # SVG draws in order: images with findings come last, on top.
     points = sorted(map_data.points, key=lambda item: item.shown.path in marked_paths)
     dots = [
-        _render_dot(point, color_indices, point.shown.path in marked_paths, point.shown.path in excluded)
+        _render_dot(
+            point,
+            color_indices,
+            is_marked=point.shown.path in marked_paths,
+            is_excluded=point.shown.path in excluded,
+        )
         for point in points
     ]
     legend = [
@@ -153,6 +185,7 @@ def render_map(report: AuditReport, excluded: Collection[str]) -> Markup:
         )
         for name, index in color_indices.items()
     ]
+    # More hues cannot be told apart; the other classes share one grey.
     if len(counts) > MAX_MAP_COLORS:
         legend.append(tag("span", tag("i", class_="rest"), messages.get_text("doctor.map_others")))
     legend.append(tag("span", tag("i", class_="marked"), messages.get_text("doctor.map_found")))
@@ -174,7 +207,8 @@ def render_map(report: AuditReport, excluded: Collection[str]) -> Markup:
     )
 
 
-def _render_dot(point: MapPoint, color_indices: dict[str, int], is_marked: bool, is_excluded: bool) -> Markup:
+def _render_dot(point: MapPoint, color_indices: dict[str, int], *, is_marked: bool, is_excluded: bool) -> Markup:
+    """Return the dot of an image, with the data that the script shows for it."""
     image = point.shown
     color_index = color_indices.get(image.name)
     css_classes = [
@@ -184,6 +218,7 @@ def _render_dot(point: MapPoint, color_indices: dict[str, int], is_marked: bool,
     ]
     return tag(
         "circle",
+        # Coordinates are in [0, 1]; a margin keeps dots at the edge whole, and y points down in SVG.
         cx=f"{2 + 96 * point.x:.2f}%",
         cy=f"{3 + 94 * (1 - point.y):.2f}%",
         r="5",
@@ -196,7 +231,7 @@ def _render_dot(point: MapPoint, color_indices: dict[str, int], is_marked: bool,
 
 
 def _render_map_preview(map_data: EmbeddingMap) -> Markup:
-    """Where the script shows the picture that is pointed at."""
+    """Return the element in which the script shows the image below the pointer."""
     return tag(
         "div",
         tag("i", class_="picture", data_side=str(map_data.side), data_columns=str(map_data.columns)),

@@ -1,4 +1,4 @@
-"""Looking for a folder, a zip or a list: what the person typed, and what it could become."""
+"""Folder browser: sub-folders, zips and lists that a typed path could become."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ftlab.data.sources.listing import natural_key
 from ftlab.ui.common.access import resolve_inside
 
 MAX_LISTED_ENTRIES = 60
-"""Sub-folders listed at a time; whoever has more types the beginning of the name."""
+"""Entries listed at a time; of more, typing the beginning of a name shows the others."""
 _MAX_PEEKED_ENTRIES = 400
-"""Entries of a folder that are looked at to say whether it holds pictures."""
+"""Entries of a folder that are checked to find out whether it holds images."""
 
 
 @dataclass(frozen=True)
 class BrowserEntry:
-    """One that can be opened.
+    """A folder or file that can be chosen.
 
     Attributes:
         path: absolute.
-        content: `own` pictures lie in it, `classes`: they lie in its sub-folders, empty: none were seen. Of a file,
-            what it is: `zip` or `list`.
+        content: of a folder, `own` (images lie in it), `classes` (images lie in its sub-folders) or empty (none seen);
+            of a file, `zip` or `list`.
     """
 
     path: Path
@@ -35,13 +35,13 @@ class BrowserEntry:
 
 @dataclass(frozen=True)
 class BrowserListing:
-    """What is to be chosen from.
+    """What can be chosen for a typed path.
 
     Attributes:
-        folder: the folder whose sub-folders these are.
+        folder: the folder whose entries are listed.
         ancestors: the folders from the root down to `folder`.
         entries: sub-folders by name, then zips and lists; those that begin with what was typed.
-        hidden_count: how many were left out.
+        hidden_count: number of entries beyond `MAX_LISTED_ENTRIES`.
     """
 
     folder: Path
@@ -51,16 +51,22 @@ class BrowserListing:
 
 
 def list_folder(root: Path, typed_path: str) -> BrowserListing:
-    """The shelf for what is typed so far: a folder's sub-folders, or those of its parent that begin like it.
+    """List the entries of a folder, or those of its parent that begin with what is typed.
 
-    Hidden folders appear only when their dot is typed. Links that lead out of `root` are not listed.
+    Hidden folders appear only when their dot is typed. Symlinks that lead out of `root` are not listed. Propagates
+    `DataError` where the typed path lies outside `root`.
 
-    Raises:
-        DataError: what is typed lies outside `root`.
+    Args:
+        root: folder below which entries are listed, resolved.
+        typed_path: what is typed so far.
+
+    Returns:
+        The listing.
     """
     target = resolve_inside(root, typed_path or str(root))
     is_folder = typed_path.endswith(("/", os.sep)) or target.is_dir()
     folder, prefix = (target, "") if is_folder else (target.parent, target.name)
+    # Of a path with a typing error, the last part that exists; its next part filters the entries.
     while not folder.is_dir() and folder != root:
         folder, prefix = folder.parent, folder.name
     folder_names, file_names = _list_entries(folder)
@@ -72,6 +78,7 @@ def list_folder(root: Path, typed_path: str) -> BrowserListing:
 
     folder_paths = match_prefix(folder_names)
     candidates = [
+        # Classified only below, where the entry is listed: it takes several system calls a folder.
         *((path, _classify_folder) for path in folder_paths),
         *((path, _classify_file) for path in match_prefix(file_names)),
     ]
@@ -85,7 +92,7 @@ def list_folder(root: Path, typed_path: str) -> BrowserListing:
 
 
 def _list_entries(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the sub-folders, and of the zips and lists."""
+    """Return the names of the sub-folders, and of the zips and lists, in natural order."""
     folders, files = [], []
     try:
         with os.scandir(folder) as entries:
@@ -112,7 +119,7 @@ def _is_inside(root: Path, path: Path) -> bool:
 
 
 def _classify_folder(folder: Path) -> str:
-    """A glance, not a scan: the first entries of the folder and of its first sub-folders."""
+    """Return `content` of a folder from a glance at its first entries and first sub-folders, not a scan."""
     has_images, subfolders = _peek_folder(folder)
     if has_images:
         return "own"
@@ -124,13 +131,15 @@ def _classify_folder(folder: Path) -> str:
 
 
 def _peek_folder(folder: Path) -> tuple[bool, list[str]]:
-    """Whether a picture is among the first entries, and the sub-folders among them."""
+    """Return whether an image is among the first entries of a folder, and the sub-folders before it."""
     subfolders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in islice(entries, _MAX_PEEKED_ENTRIES):
-                if os.path.splitext(entry.name)[1].lower() in decode.IMAGE_SUFFIXES:
+                # Not Path.suffix: this runs for up to 400 entries of each of 60 folders while the person types.
+                if os.path.splitext(entry.name)[1].lower() in decode.IMAGE_SUFFIXES:  # noqa: PTH122
                     return True, subfolders
+                # Symlinks are not followed: they may lead out of the root, or in a circle.
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     subfolders.append(entry.name)
     except OSError:

@@ -1,4 +1,4 @@
-"""The menu of tutorials' data sets: which of them this server offers, and what is said of each. Knows no gradio."""
+"""Menu of tutorials' data sets: which ones this server offers, and their descriptions. Imports no gradio."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from ftlab.ui.common.access import ServerProfile
 
 
 def list_offered_datasets(profile: ServerProfile) -> list[TutorialDataset]:
-    """Those that can be chosen: where others reach this server, what is here already, for visitors must not fill the
-    disk."""
+    """Return the data sets that can be chosen.
+
+    Where others reach this server these are the downloaded ones only: visitors must not fill the disk.
+    """
     return [
         dataset
         for dataset in tutorial_datasets.DATASETS.values()
@@ -20,12 +22,12 @@ def list_offered_datasets(profile: ServerProfile) -> list[TutorialDataset]:
 
 
 def list_dataset_choices(profile: ServerProfile) -> list[tuple[str, str]]:
-    """Labels and names for the menu."""
+    """Return (label, name) of each data set for the menu."""
     return [(_format_label(dataset), dataset.name) for dataset in list_offered_datasets(profile)]
 
 
 def render_dataset_info(name: str) -> Markup:
-    """What is in a set, who made it, on what terms it may be used."""
+    """Return the content of a data set, its authors and its terms of use."""
     dataset = tutorial_datasets.get_dataset(name)
     page_link = tag("a", dataset.source, href=dataset.page, target="_blank", rel="noopener noreferrer")
     return tag(
@@ -40,7 +42,7 @@ def render_dataset_info(name: str) -> Markup:
 
 
 def format_button_text(name: str) -> str:
-    """What the button under the menu says."""
+    """Return the text of the button below the menu: scan, or download with its size."""
     dataset = tutorial_datasets.get_dataset(name)
     message_key = "dataset.look" if tutorial_datasets.find_image_folder(dataset) else "dataset.tutorial.get"
     return messages.get_text(message_key, megabytes=dataset.megabytes)

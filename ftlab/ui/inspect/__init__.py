@@ -1,1 +1,1 @@
-"""The Inspect tab: its layout (`tab`), event handlers (`actions`) and HTML (`view`)."""
+"""The Inspect tab: layout (`tab`), what can be evaluated (`choices`), event handlers (`actions`) and HTML (`view`)."""

@@ -1,4 +1,4 @@
-"""An evaluation as the Inspect tab shows it. HTML in which all text is escaped."""
+"""HTML of the Inspect tab: an evaluation, its images and their explanations. All text in it is escaped."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ftlab.core.html import Markup, isolate_text, join_html, tag
 from ftlab.core.messages import format_percent
 from ftlab.data.images.thumbnails import encode_data_uri, make_thumbnails
 from ftlab.evaluation.evaluate import Evaluation
-from ftlab.reporting.html import parts
+from ftlab.reporting.html import confusion_matrix, parts, reliability_diagram
 from ftlab.reporting.html.parts import ClassFormatter
 
 if TYPE_CHECKING:
-    from ftlab.inference.predictor import Explanation
+    from ftlab.inference.predictor import ClassExplanation
 
 IMAGES_PER_PAGE = 24
-"""Pictures at a time."""
+"""Images on a page of the gallery."""
 DOWNLOAD_FILES = {
     "report": "report.html",
     "table": "pictures.csv",
@@ -28,19 +28,29 @@ DOWNLOAD_FILES = {
     "figure_classes": "classes.png",
     "figure_reliability": "reliability.png",
 }
-"""What can be taken along: key of the words below `inspect`, and name of the file."""
+"""Files that can be downloaded: message key below `inspect`, and name."""
 
 
 def render_card(title_key: str, content: Markup, description_key: str = "") -> Markup:
-    """A part of the tab under its title; `title_key` and `description_key` are keys of the words below `inspect`."""
+    """Render a section with a title.
+
+    Args:
+        title_key: message key of the title, below `inspect`.
+        content: of the section.
+        description_key: message key of a description, below `inspect`; empty for none.
+
+    Returns:
+        The section, as HTML.
+    """
     description = tag("p", messages.get_text(f"inspect.{description_key}"), class_="sub") if description_key else ""
     heading = tag("h3", messages.get_text(f"inspect.{title_key}"))
     return tag("section", heading, description, content, class_="ftlab-card ftlab-inspected")
 
 
 def render_scores(evaluation: Evaluation) -> Markup:
-    """The cards of figures; and, where the pictures are not there any more, that they are not."""
+    """Return the metrics as HTML, and a notice if the images are no longer there."""
     result = evaluation.result
+    # Three samples: checking all of a large split would take seconds on a network drive.
     images_missing = not any(result.get_image_path(index).exists() for index in (0, len(result.paths) // 2, -1))
     note = (
         messages.get_text("inspect.gone_all", folder=messages.escape_control_chars(result.root.name))
@@ -51,14 +61,16 @@ def render_scores(evaluation: Evaluation) -> Markup:
 
 
 def render_matrix(evaluation: Evaluation, format_class_name: ClassFormatter) -> Markup:
-    """The confusions, each a button."""
+    """Return the confusion matrix as HTML; its cells are buttons."""
     return render_card(
-        "confusions", parts.render_confusion_matrix(evaluation, format_class_name, pressable=True), "matrix.how"
+        "confusions",
+        confusion_matrix.render_confusion_matrix(evaluation, format_class_name, pressable=True),
+        "matrix.how",
     )
 
 
 def render_classes(evaluation: Evaluation, format_class_name: ClassFormatter) -> Markup:
-    """The classes one by one."""
+    """Return the table of per-class metrics as HTML."""
     table = parts.render_class_table(evaluation, format_class_name, sortable=True)
     scroll_area = tag(
         "div",
@@ -72,23 +84,29 @@ def render_classes(evaluation: Evaluation, format_class_name: ClassFormatter) ->
 
 
 def render_calibration(evaluation: Evaluation) -> Markup:
-    """How far to believe the probabilities."""
-    return render_card("calibration", parts.render_calibration(evaluation))
+    """Return the reliability diagram and the calibration as HTML."""
+    return render_card("calibration", reliability_diagram.render_calibration(evaluation))
 
 
 def render_gallery(
     evaluation: Evaluation, image_indices: Sequence[int], page: int, format_class_name: ClassFormatter, title: str
 ) -> Markup:
-    """Some of the chosen pictures, each a button.
+    """Render a page of the selected images; each is a button.
 
     Args:
-        image_indices: indices of all of them.
-        page: 0, 1 …; it begins again behind the last one.
-        title: which they are.
+        evaluation: the evaluation.
+        image_indices: indices of all selected images.
+        page: number of the page from 0; after the last page it starts again.
+        format_class_name: returns the name for people of a class.
+        title: of the selection.
+
+    Returns:
+        A section, as HTML.
     """
     if not image_indices:
         note = tag("p", messages.get_text("inspect.none_here"), class_="sub")
         return tag("section", tag("h3", title), note, class_="ftlab-card ftlab-inspected")
+    # The page number only ever grows: after the last page comes the first.
     start = page % count_pages(len(image_indices)) * IMAGES_PER_PAGE
     page_indices = image_indices[start : start + IMAGES_PER_PAGE]
     summary = messages.get_text(
@@ -107,18 +125,19 @@ def render_gallery(
 
 
 def count_pages(image_count: int) -> int:
-    """Pages that so many pictures fill."""
-    return max(1, -(-image_count // IMAGES_PER_PAGE))
+    """Return the number of pages that so many images fill."""
+    return max(1, -(-image_count // IMAGES_PER_PAGE))  # rounded up
 
 
 def _format_span(start: int, shown_count: int, total_count: int) -> str:
+    """Return the positions of the shown images, from 1, or their number if all are shown."""
     return str(shown_count) if shown_count == total_count else f"{start + 1}–{start + shown_count}"
 
 
 def format_cell_title(
     evaluation: Evaluation, true_index: int, predicted_index: int, format_class_name: ClassFormatter
 ) -> str:
-    """Which pictures a confusion holds."""
+    """Return the title of a confusion matrix cell's images: their true and predicted class."""
     class_names = evaluation.result.class_names
     message_key = "inspect.cell_right" if true_index == predicted_index else "inspect.cell_wrong"
     return messages.get_text(
@@ -129,10 +148,22 @@ def format_cell_title(
 
 
 def render_pair(
-    evaluation: Evaluation, image_index: int, explanations: Sequence[Explanation], format_class_name: ClassFormatter
+    evaluation: Evaluation,
+    image_index: int,
+    explanations: Sequence[ClassExplanation],
+    format_class_name: ClassFormatter,
 ) -> Markup:
-    """A picture under the evidence for its true class, and beside it under that for the class it was named (or, where
-    the two are one, that comes next)."""
+    """Render the explanations of an image for its true and its predicted class.
+
+    Args:
+        evaluation: the evaluation.
+        image_index: index of the image.
+        explanations: of the two classes; for a correct prediction, of the true class and of the one that comes next.
+        format_class_name: returns the name for people of a class.
+
+    Returns:
+        A section, as HTML.
+    """
     true_index, predicted_index = (
         int(evaluation.result.labels[image_index]),
         int(evaluation.result.predicted_labels[image_index]),
@@ -153,8 +184,9 @@ def render_pair(
 
 
 def _render_explanation(
-    evaluation: Evaluation, image_index: int, explanation: Explanation, key: str, format_class_name: ClassFormatter
+    evaluation: Evaluation, image_index: int, explanation: ClassExplanation, key: str, format_class_name: ClassFormatter
 ) -> Markup:
+    """Return an image under its heatmap, with class and probability; `key` is a message key below `inspect.pair`."""
     from ftlab.inference import heatmap
 
     height, width = explanation.image.shape[:2]
@@ -190,7 +222,7 @@ def _render_explanation(
 
 
 def render_downloads() -> Markup:
-    """What can be taken along, a button each."""
+    """Return the downloads as HTML: a button each."""
     buttons = (
         tag("button", messages.get_text(f"inspect.{key}"), type="button", data_file=key, title=Path(file_name).name)
         for key, file_name in DOWNLOAD_FILES.items()

@@ -1,1 +1,1 @@
-"""The Predict tab: its layout (`tab`), event handlers (`actions`) and HTML (`view`)."""
+"""The Predict tab: its layout (`tab`, `cam_options`), event handlers (`actions`), example images and HTML (`view`)."""

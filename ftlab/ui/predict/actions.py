@@ -1,53 +1,63 @@
-"""What the Predict tab does, without its components: which models a page may ask, and what they answer.
+"""Event handlers of the Predict tab, without its components: which models a page may use, and their predictions.
 
-torch is imported by the first question, not by the page.
+torch is imported by the first request, not by the page.
 """
 
 from __future__ import annotations
 
-import random
-from functools import lru_cache, partial
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.media import get_image
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError, ImageError, WeightsError
 from ftlab.core.html import Markup, tag
-from ftlab.data.dataset import catalog, class_names
+from ftlab.data.dataset import class_names
 from ftlab.runs.directory import Run
 from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.predict import cam_options, view
+from ftlab.ui.predict.examples import list_examples
 from ftlab.ui.train.actions import TrainActions
 
-if TYPE_CHECKING:
-    from ftlab.inference.predictor import Explanation, Predictor
+if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
+    from ftlab.inference.predictor import ClassExplanation, Predictor
 
 UNTRAINED_MODEL = "untrained"
-"""The model that is always there: the default backbone with its 1000 classes."""
-MAX_EXAMPLE_IMAGES = 8
+"""Name of the model that is always offered: the default backbone with its 1000 ImageNet classes."""
 MAX_IMAGES_PER_REQUEST = 200
-"""Pictures that are answered at a time."""
+"""Maximum number of images in one request."""
 
 
 class PredictActions:
-    """The handlers. One a server: it holds the profile and nothing of any visitor."""
+    """Event handlers of the Predict tab. One instance per server: it holds the profile and no state of any visitor.
+
+    Gradio passes the values of the inputs by position. The parameters of `predict`, `explain`, `score_faithfulness` and
+    `predict_several` are also the parameters of public endpoints, so their names are part of the API.
+    """
 
     def __init__(self, profile: ServerProfile) -> None:
+        """Create the handlers of a server."""
         self.train_actions = TrainActions(profile)
 
     # --- which model
 
     def list_models(self, page_state: object, model: str, run_note: object) -> list[Any]:
-        """The models to choose from, for the chooser, its examples, and a note of the run that was chosen last.
+        """List the models that this page may use.
 
-        The page's own run is chosen when it is new to this tab; else the person's choice stays.
+        The page's own run is selected when it is new to this tab; otherwise the person's choice stays.
+
+        Args:
+            page_state: see `ftlab.ui.train.visible_runs`.
+            model: the selected model.
+            run_note: `{"run": name}`, the page's own run when the models were last listed.
+
+        Returns:
+            Updates of the model menu, its examples, and the note.
         """
         model_choices = [
             (label, name)
@@ -57,6 +67,7 @@ class PredictActions:
         run_names = [name for _, name in model_choices]
         page_run = page_state.get("run") if isinstance(page_state, dict) else None
         last_page_run = run_note.get("run") if isinstance(run_note, dict) else None
+        # Only once: otherwise the person's own choice would be undone on each opening of the tab.
         if page_run in run_names and page_run != last_page_run:
             model, last_page_run = page_run, page_run
         elif model not in run_names:
@@ -69,8 +80,9 @@ class PredictActions:
         ]
 
     def preload_model(self, page_state: object, model: str) -> None:
-        """Load a model before it is asked: the first one takes seconds, for torch is imported too."""
+        """Load a model before its first request: that takes seconds, also because torch is imported."""
         try:
+            # `cam_layers` is cached in the predictor: its forward passes are part of the first request's cost.
             _ = self.load_predictor(page_state, model).cam_layers
         except FtlabError:
             return  # the first question will say so
@@ -79,28 +91,39 @@ class PredictActions:
         return Run(self.train_actions.profile.runs_dir / name)
 
     def _get_chosen_run(self, page_state: object, model: object) -> Run | None:
-        """The run of a model's name, if this page may see it; None for the untrained one."""
+        """Return the run of a model's name if this page may see it; None for the model without fine-tuning."""
         if model == UNTRAINED_MODEL:
             return None
         return self.train_actions.get_run(page_state, model)
 
     def load_predictor(self, page_state: object, model: object) -> Predictor:
-        from ftlab.inference import predictor
+        """Return the predictor of a model, or fail with `RunError` if this page may not see its run."""
+        from ftlab.inference import load_model
 
-        return predictor.load_predictor(self._get_chosen_run(page_state, model))
+        return load_model.load_predictor(self._get_chosen_run(page_state, model))
 
-    # --- a picture
+    # --- one image
 
     def predict(self, store: object, model: str, picture: str | None, *cam_settings: object) -> list[Any]:
-        """Top classes and heat of the first: for scores, evidence, overlay, class chooser, layer chooser, verdict.
+        """Predict an image and explain its most probable class.
 
         Args:
-            cam_settings: method, layer and whether before is shown too, of the folded section.
+            store: the page state.
+            model: name of the model.
+            picture: path of the uploaded image.
+            *cam_settings: CAM method, target layer, and whether to show the map before fine-tuning too.
+
+        Returns:
+            Updates of scores, evidence section, overlay, class menu, layer menu and faithfulness verdict.
         """
         return self._predict_and_explain(store, model, picture, None, *cam_settings)
 
     def explain(self, store: object, model: str, picture: str | None, *cam_settings_and_class: object) -> list[Any]:
-        """The same with the heat of a chosen class, which comes last."""
+        """Predict an image and explain the class whose index comes last.
+
+        Returns:
+            As `predict`.
+        """
         *cam_settings, class_index = cam_settings_and_class
         return self._predict_and_explain(
             store, model, picture, class_index if isinstance(class_index, int) else None, *cam_settings
@@ -113,10 +136,10 @@ class PredictActions:
         image_path: str | None,
         method: str,
         layer: str,
-        show_baseline: bool,
+        show_baseline: object,
         event: gr.EventData,
     ) -> list[Any]:
-        """The same with the heat of the class whose bar was pressed."""
+        """Return the updates of `explain` for the class whose bar was pressed."""
         return self.explain(page_state, model, image_path, method, layer, show_baseline, event._data.get("index"))
 
     def _predict_and_explain(
@@ -127,7 +150,7 @@ class PredictActions:
         class_index: int | None,
         method: object = "",
         layer: object = "",
-        show_baseline: object = False,
+        show_baseline: object = False,  # noqa: FBT002 (Gradio passes the inputs by position)
     ) -> list[Any]:
         if not image_path:
             return _empty_outputs(render_empty_state("predict.nothing", "predict.nothing_step"))
@@ -135,9 +158,10 @@ class PredictActions:
             predictor = self.load_predictor(page_state, model)
             classes = predictor.class_names
             if class_index is not None and not 0 <= class_index < len(classes):
-                class_index = None  # of a model that was chosen before
+                class_index = None  # it belongs to a model that was selected before
             layer_choices = cam_options.list_layer_choices(predictor)
             options = cam_options.parse_cam_options(method, layer, layer_choices)
+            # All classes are ranked: the explained one may be anywhere, and the menu lists them all.
             ranked_scores, explanation = predictor.predict_and_explain(
                 image_path, class_index, k=len(classes), cam_options=options
             )
@@ -166,9 +190,9 @@ class PredictActions:
         ]
 
     def _explain_baseline(
-        self, page_state: object, model: str, predictor: Predictor, image_path: str, explanation: Explanation
+        self, page_state: object, model: str, predictor: Predictor, image_path: str, explanation: ClassExplanation
     ) -> view.BaselineView:
-        """The same before fine-tuning, or why there is none. What stands in its way leaves what is now untouched."""
+        """Return the map before fine-tuning, or why there is none; a failure must not hide the current map."""
         from ftlab.inference import before_finetuning
 
         try:
@@ -187,11 +211,25 @@ class PredictActions:
         picture: str | None,
         method: object,
         layer: object,
-        before: object,
+        before: object,  # noqa: ARG002 (the inputs of this endpoint are those of `explain`)
         index: object,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio recognizes the parameter by this default)
     ) -> Markup:
-        """Whether the map that is shown means anything."""
+        """Measure whether the shown map marks what the prediction depends on, by deletion and insertion.
+
+        Args:
+            store: the page state.
+            model: name of the model.
+            picture: path of the uploaded image.
+            method: CAM method.
+            layer: target layer.
+            before: not used; the inputs are those of `explain`.
+            index: index of the class; the most probable one where the model has no such class.
+            progress: of Gradio.
+
+        Returns:
+            The verdict, as HTML.
+        """
         if not picture:
             return Markup("")
 
@@ -212,31 +250,43 @@ class PredictActions:
     # --- examples
 
     def render_examples(self, page_state: object, model: str) -> Markup:
-        """Pictures to try with a model."""
+        """Return images to try with a model as HTML; nothing if there are none."""
         try:
             return view.render_examples(list_examples(self._get_chosen_run(page_state, model)))
         except FtlabError:
             return Markup("")
 
     def select_example(self, page_state: object, model: str, event: gr.EventData) -> Any:
-        """The example that was pressed, as if it had been uploaded."""
+        """Return a copy of the example that was pressed, as if it had been uploaded."""
         try:
             examples = list_examples(self._get_chosen_run(page_state, model))
             image_path = examples[event._data["index"]][0]
+            # A copy: Gradio serves no file outside its own folders, and the dataset must stay out of its reach.
             return save_file_to_cache(image_path, get_upload_folder())
+        # The event's data come from the page, so any of it may be missing or wrong.
         except (FtlabError, IndexError, KeyError, TypeError, OSError):
             return gr.skip()
 
-    # --- several pictures
+    # --- several images
 
     def predict_several(
         self,
         store: object,
         model: str,
         files: list[str] | None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (as above)
     ) -> Markup:
-        """A gallery of answers."""
+        """Predict several images.
+
+        Args:
+            store: the page state.
+            model: name of the model.
+            files: paths of the uploaded images, at most `MAX_IMAGES_PER_REQUEST`.
+            progress: of Gradio.
+
+        Returns:
+            A gallery, as HTML; an unreadable image has its error in it.
+        """
         if not files:
             return Markup("")
         if len(files) > MAX_IMAGES_PER_REQUEST:
@@ -260,38 +310,11 @@ class PredictActions:
         return view.render_gallery(predictions, partial(class_names.get_display_name, names=predictor.display_names))
 
     def select_file(self, files: list[str] | None, event: gr.EventData) -> Any:
-        """The picture of the gallery that was pressed, to look at alone."""
+        """Return the image of the gallery that was pressed, to predict it alone."""
         index = event._data.get("index")
         return files[index] if files and isinstance(index, int) and 0 <= index < len(files) else gr.skip()
 
 
-def list_examples(run: Run | None) -> list[tuple[Path, str]]:
-    """Pictures that the training has not seen, with their classes; for the untrained default some that gradio ships.
-
-    Raises:
-        RunError: the run has no readable split.
-    """
-    if run is None:
-        return [(Path(get_image(name)), "") for name in ("cheetah1.jpg", "lion.jpg", "tower.jpg")]
-    split_path = run.path / "split.json"
-    return _list_unseen_images(run.path, split_path.stat().st_mtime_ns if split_path.exists() else 0)
-
-
-@lru_cache(maxsize=16)
-def _list_unseen_images(path: Path, _mtime_ns: int) -> list[tuple[Path, str]]:
-    image_catalog = catalog.catalog_from_json(Run(path).read_json("split.json"))
-    items = list(image_catalog.splits["test"] or image_catalog.splits["val"])
-    random.Random(0).shuffle(items)
-    interleaved_rows = zip_longest(
-        *([item for item in items if item.label == label] for label in range(len(image_catalog.classes)))
-    )
-    interleaved_items = [item for row in interleaved_rows for item in row if item is not None]
-    display_names = class_names.find_display_names(image_catalog.root, image_catalog.classes)
-    return [
-        (image_catalog.image_path(item), class_names.get_display_name(image_catalog.classes[item.label], display_names))
-        for item in interleaved_items[:MAX_EXAMPLE_IMAGES]
-    ]
-
-
 def _empty_outputs(message: Markup) -> list[Any]:
+    """Return updates of the outputs of `predict` that show only a message."""
     return [message, gr.Column(visible=False), "", gr.skip(), gr.skip(), ""]

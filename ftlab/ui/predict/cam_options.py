@@ -1,5 +1,4 @@
-"""How the heat is made, in the Predict tab: method, layer, what was looked at before, whether the map means anything.
-Layout, and how it is shown."""
+"""Section of the Predict tab for class activation maps: method, target layer, baseline and faithfulness verdict."""
 
 from __future__ import annotations
 
@@ -12,19 +11,27 @@ from ftlab.core import messages
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.inference.cam_options import CAM_METHODS, CamOptions
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
     import numpy as np
 
     from ftlab.inference.faithfulness import Faithfulness
     from ftlab.inference.predictor import Predictor
 
 CHART_WIDTH, CHART_HEIGHT = 220, 84
-"""Of a chart's plane, in units of its view box."""
+"""Size of a chart's plotting area in units of its view box."""
 
 
 @dataclass(frozen=True)
 class CamControls:
-    """The components, as the tab wires them."""
+    """Components of the section.
+
+    Attributes:
+        method: CAM method.
+        layer: target layer.
+        show_baseline: show the map before fine-tuning too.
+        score_button: starts the faithfulness test.
+        verdict: result of that test.
+    """
 
     method: gr.Dropdown
     layer: gr.Dropdown
@@ -34,12 +41,12 @@ class CamControls:
 
     @property
     def option_inputs(self) -> list[Any]:
-        """Those whose values `Lab` takes: method, layer, before."""
+        """The components whose values `PredictActions` takes: method, layer, baseline."""
         return [self.method, self.layer, self.show_baseline]
 
 
 def build_cam_controls() -> CamControls:
-    """Lay out the folded section where the page stands."""
+    """Return the components, built in a folded section of the current Gradio context."""
     with gr.Accordion(messages.get_text("explain.title"), open=False, elem_id="predict-looks"):
         with gr.Row():
             method = create_method_dropdown("predict-method")
@@ -67,7 +74,7 @@ def build_cam_controls() -> CamControls:
 
 
 def create_method_dropdown(elem_id: str) -> gr.Dropdown:
-    """The chooser of a method."""
+    """Return a menu of CAM methods."""
     return gr.Dropdown(
         [(messages.get_text(f"explain.methods.{name}"), name) for name in CAM_METHODS],
         value=CAM_METHODS[0],
@@ -79,7 +86,16 @@ def create_method_dropdown(elem_id: str) -> gr.Dropdown:
 
 
 def parse_cam_options(method: object, layer: object, layer_choices: list[tuple[str, str]]) -> CamOptions:
-    """What a page asks for; what it cannot have is the usual."""
+    """Parse what a page sends; what is not offered becomes the default.
+
+    Args:
+        method: name of a method.
+        layer: path of a target layer.
+        layer_choices: as `list_layer_choices` returns them.
+
+    Returns:
+        The options.
+    """
     is_offered = any(layer == path for _, path in layer_choices)
     return CamOptions(
         method if isinstance(method, str) and method in CAM_METHODS else CAM_METHODS[0],
@@ -88,10 +104,10 @@ def parse_cam_options(method: object, layer: object, layer_choices: list[tuple[s
 
 
 def list_layer_choices(predictor: Predictor) -> list[tuple[str, str]]:
-    """(what a person reads, path) of the layers of a model to choose from: the usual one, then those next to the answer
-    first."""
+    """Return the (label, path) pairs of a model's target layers: the default one, then from output to input."""
     layer_choices = [(messages.get_text("explain.layer_usual"), "")]
     for layer in reversed(predictor.cam_layers):
+        # The default layer stands first, with an empty path: so the choice survives a change of the model.
         if layer.path != predictor.spec.cam:
             layer_choices.append(
                 (messages.get_text("explain.layer_other", layer=layer.path, side=layer.grid_size), layer.path)
@@ -102,7 +118,14 @@ def list_layer_choices(predictor: Predictor) -> list[tuple[str, str]]:
 
 
 def render_verdict(faithfulness: Faithfulness | None) -> Markup:
-    """The verdict in a sentence, why, and the two curves it rests on."""
+    """Render the result of the faithfulness test.
+
+    Args:
+        faithfulness: of `Predictor.score_faithfulness`; None where there is no map.
+
+    Returns:
+        The verdict, its reason and both curves, as HTML.
+    """
     from ftlab.inference.faithfulness import describe_faithfulness
 
     verdict_text, reason = describe_faithfulness(faithfulness)
@@ -124,6 +147,16 @@ def render_verdict(faithfulness: Faithfulness | None) -> Markup:
 
 
 def _render_chart(name: str, curve: np.ndarray[Any, Any], chance_curve: np.ndarray[Any, Any]) -> Markup:
+    """Return a chart of a curve and of its mean over shuffled maps.
+
+    Args:
+        name: `deletion` or `insertion`.
+        curve: float64 [steps + 1], probability in [0, 1].
+        chance_curve: float64 [steps / 2 + 1], likewise.
+
+    Returns:
+        A figure, as HTML.
+    """
     title = messages.get_text(f"explain.{name}")
     background = tag("rect", x=0, y=0, width=CHART_WIDTH, height=CHART_HEIGHT)
     lines = (
@@ -134,6 +167,7 @@ def _render_chart(name: str, curve: np.ndarray[Any, Any], chance_curve: np.ndarr
         "svg",
         background,
         join_html(lines),
+        # A margin of two units, so that lines at the edge are drawn whole.
         viewBox=f"-2 -2 {CHART_WIDTH + 4} {CHART_HEIGHT + 4}",
         role="img",
         aria_label=f"{title}. {messages.get_text('explain.axis')}",
@@ -142,5 +176,7 @@ def _render_chart(name: str, curve: np.ndarray[Any, Any], chance_curve: np.ndarr
 
 
 def _format_points(curve: np.ndarray[Any, Any]) -> str:
+    """Return the points of an SVG polyline for a curve with values in [0, 1]."""
+    # Curves of shuffled maps have half as many steps; all span the whole width.
     step = CHART_WIDTH / (len(curve) - 1)
     return " ".join(f"{index * step:.1f},{CHART_HEIGHT * (1 - value):.1f}" for index, value in enumerate(curve))

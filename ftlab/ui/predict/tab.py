@@ -1,7 +1,8 @@
-"""The Predict tab: a model, a picture, its top classes and where the evidence lies. Layout and wiring."""
+"""Layout and events of the Predict tab: a model, an image, its top classes and their class activation maps."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -14,88 +15,56 @@ from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.predict import cam_options
 from ftlab.ui.predict.actions import MAX_IMAGES_PER_REQUEST, UNTRAINED_MODEL, PredictActions
+from ftlab.ui.predict.cam_options import CamControls
 from ftlab.ui.train.tab import TrainTab
 
+# Not in the queue: answered at once, also while long events wait there.
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
+@dataclass(frozen=True)
+class _InputColumn:
+    """Components of the left column: the model and what it predicts."""
+
+    model: gr.Dropdown
+    image: gr.Image
+    examples: gr.HTML
+    files: gr.File
+
+
+@dataclass(frozen=True)
+class _ResultColumn:
+    """Components of the right column: scores, and below them the evidence for a class."""
+
+    scores: gr.HTML
+    evidence: gr.Column
+    overlay: gr.HTML
+    class_menu: gr.Dropdown
+    cam_controls: CamControls
+
+
 def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) -> None:
-    """Lay out the tab where the page stands, and wire it.
+    """Build the components of the tab in the current Gradio context, and register its events.
 
     Args:
         profile: what this server is for.
-        train_tab: whose run is chosen first.
-        tab: this one; the models are listed anew when it is opened.
+        train_tab: its run is selected first.
+        tab: this tab; the models are listed anew each time it is selected.
     """
     with gr.Row(elem_classes="ftlab-split"):
-        with gr.Column(scale=5, min_width=320, elem_classes="ftlab-stays"):
-            model = gr.Dropdown(
-                [(messages.get_text("predict.untrained"), UNTRAINED_MODEL)],
-                value=UNTRAINED_MODEL,
-                label=messages.get_text("predict.model"),
-                info=messages.get_text("predict.model_hint"),
-                elem_id="predict-model",
-            )
-            image_input = image_field.build_image_field("predict-image")
-            examples = gr.HTML(
-                elem_id="predict-examples", js_on_load=image_field.SELECT_BUTTON_JS, apply_default_css=False
-            )
-            with gr.Accordion(messages.get_text("predict.several"), open=False, elem_id="predict-several"):
-                gr.HTML(
-                    tag(
-                        "p",
-                        messages.get_text("predict.several_hint", count=MAX_IMAGES_PER_REQUEST),
-                        class_="ftlab-about",
-                    ),
-                    elem_id="predict-several-hint",
-                    apply_default_css=False,
-                )
-                files = gr.File(
-                    file_count="multiple",
-                    file_types=["image"],
-                    label=messages.get_text("predict.files"),
-                    height=140,
-                    elem_id="predict-files",
-                )
-        with gr.Column(scale=7, min_width=320):
-            scores = gr.HTML(
-                render_empty_state("predict.nothing", "predict.nothing_step"),
-                js_on_load=image_field.SELECT_BUTTON_JS,
-                elem_id="predict-scores",
-                apply_default_css=False,
-            )
-            with gr.Column(visible=False, elem_id="predict-evidence", elem_classes="ftlab-tight") as evidence:
-                overlay = gr.HTML(
-                    js_on_load=image_field.SAVE_OVERLAY_JS, elem_id="predict-overlay", apply_default_css=False
-                )
-                with gr.Row():
-                    image_field.build_opacity_slider("predict-opacity", "predict-overlay")
-                    class_dropdown = gr.Dropdown(
-                        [],
-                        label=messages.get_text("predict.class"),
-                        info=messages.get_text("predict.class_hint"),
-                        min_width=260,
-                        elem_id="predict-classes",
-                    )
-                cam_controls = cam_options.build_cam_controls()
+        source = _build_input_column()
+        result = _build_result_column()
     gallery = gr.HTML(elem_id="predict-gallery", js_on_load=image_field.SELECT_BUTTON_JS, apply_default_css=False)
     run_note = gr.JSON({}, visible=False, elem_id="predict-shown")
 
     actions = PredictActions(profile)
-    page_state = train_tab.page_state
-    inputs = [page_state, model, image_input, *cam_controls.option_inputs]
-    outputs = [scores, evidence, overlay, class_dropdown, cam_controls.layer, cam_controls.verdict]
-    predict_options: dict[str, Any] = {
-        "show_progress_on": scores,
-        "concurrency_limit": 4,
-        "trigger_mode": "always_last",
-    }
-    explain_options: dict[str, Any] = {**predict_options, "show_progress_on": overlay, "show_progress": "minimal"}
-
+    page_state, model = train_tab.page_state, source.model
+    # The order of registration numbers the events, which the page and its tests refer to.
     for open_event in (tab.select, _get_page().load):
         list_event = open_event(
-            actions.list_models, [page_state, model, run_note], [model, examples, run_note], **_UNQUEUED_EVENT
+            actions.list_models, [page_state, model, run_note], [model, source.examples, run_note], **_UNQUEUED_EVENT
         )
+        # In an event of its own, because the menu must not wait for torch.
         list_event.then(
             actions.preload_model,
             [page_state, model],
@@ -104,32 +73,133 @@ def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
             concurrency_limit=1,
             api_visibility="private",
         )
-    image_input.change(actions.predict, inputs, outputs, api_name="predict", **predict_options)
-    model.change(actions.predict, inputs, outputs, api_visibility="private", **predict_options)
-    model.input(actions.render_examples, [page_state, model], examples, **_UNQUEUED_EVENT)
-    scores.select(actions.explain_pressed_class, inputs, outputs, api_visibility="private", **explain_options)
-    class_dropdown.input(actions.explain, [*inputs, class_dropdown], outputs, api_name="explain", **explain_options)
+    _wire_prediction(actions, page_state, source, result)
+    source.examples.select(actions.select_example, [page_state, model], source.image, **_UNQUEUED_EVENT)
+    source.files.change(
+        actions.predict_several,
+        [page_state, model, source.files],
+        gallery,
+        api_name="predict_several",
+        show_progress_on=gallery,
+        concurrency_limit=1,
+        trigger_mode="always_last",
+    )
+    gallery.select(actions.select_file, source.files, source.image, **_UNQUEUED_EVENT)
+
+
+def _build_input_column() -> _InputColumn:
+    with gr.Column(scale=5, min_width=320, elem_classes="ftlab-stays"):
+        model = gr.Dropdown(
+            [(messages.get_text("predict.untrained"), UNTRAINED_MODEL)],
+            value=UNTRAINED_MODEL,
+            label=messages.get_text("predict.model"),
+            info=messages.get_text("predict.model_hint"),
+            elem_id="predict-model",
+        )
+        image_input = image_field.build_image_field("predict-image")
+        examples = gr.HTML(elem_id="predict-examples", js_on_load=image_field.SELECT_BUTTON_JS, apply_default_css=False)
+        with gr.Accordion(messages.get_text("predict.several"), open=False, elem_id="predict-several"):
+            gr.HTML(
+                tag(
+                    "p",
+                    messages.get_text("predict.several_hint", count=MAX_IMAGES_PER_REQUEST),
+                    class_="ftlab-about",
+                ),
+                elem_id="predict-several-hint",
+                apply_default_css=False,
+            )
+            files = gr.File(
+                file_count="multiple",
+                file_types=["image"],
+                label=messages.get_text("predict.files"),
+                height=140,
+                elem_id="predict-files",
+            )
+    return _InputColumn(model, image_input, examples, files)
+
+
+def _build_result_column() -> _ResultColumn:
+    with gr.Column(scale=7, min_width=320):
+        scores = gr.HTML(
+            render_empty_state("predict.nothing", "predict.nothing_step"),
+            js_on_load=image_field.SELECT_BUTTON_JS,
+            elem_id="predict-scores",
+            apply_default_css=False,
+        )
+        with gr.Column(visible=False, elem_id="predict-evidence", elem_classes="ftlab-tight") as evidence:
+            overlay = gr.HTML(
+                js_on_load=image_field.SAVE_OVERLAY_JS, elem_id="predict-overlay", apply_default_css=False
+            )
+            with gr.Row():
+                image_field.build_opacity_slider("predict-opacity", "predict-overlay")
+                class_menu = gr.Dropdown(
+                    [],
+                    label=messages.get_text("predict.class"),
+                    info=messages.get_text("predict.class_hint"),
+                    min_width=260,
+                    elem_id="predict-classes",
+                )
+            cam_controls = cam_options.build_cam_controls()
+    return _ResultColumn(scores, evidence, overlay, class_menu, cam_controls)
+
+
+def _wire_prediction(
+    actions: PredictActions, page_state: gr.BrowserState, source: _InputColumn, result: _ResultColumn
+) -> None:
+    """Register the prediction of an image, its explanation, and the faithfulness test.
+
+    Args:
+        actions: handlers of the tab.
+        page_state: see `ftlab.ui.train.visible_runs`.
+        source: model and image.
+        result: where the results are shown.
+    """
+    cam_controls = result.cam_controls
+    inputs = [page_state, source.model, source.image, *cam_controls.option_inputs]
+    outputs = [
+        result.scores,
+        result.evidence,
+        result.overlay,
+        result.class_menu,
+        cam_controls.layer,
+        cam_controls.verdict,
+    ]
+    predict_options: dict[str, Any] = {
+        "show_progress_on": result.scores,
+        "concurrency_limit": 4,
+        "trigger_mode": "always_last",
+    }
+    explain_options: dict[str, Any] = {
+        **predict_options,
+        "show_progress_on": result.overlay,
+        "show_progress": "minimal",
+    }
+    source.image.change(actions.predict, inputs, outputs, api_name="predict", **predict_options)
+    source.model.change(actions.predict, inputs, outputs, api_visibility="private", **predict_options)
+    # `input` only: when the program selects a model, `list_models` has sent its examples already.
+    source.model.input(actions.render_examples, [page_state, source.model], source.examples, **_UNQUEUED_EVENT)
+    result.scores.select(actions.explain_pressed_class, inputs, outputs, api_visibility="private", **explain_options)
+    result.class_menu.input(
+        actions.explain, [*inputs, result.class_menu], outputs, api_name="explain", **explain_options
+    )
     for control in (cam_controls.method, cam_controls.layer, cam_controls.show_baseline):
-        control.input(actions.explain, [*inputs, class_dropdown], outputs, api_visibility="private", **explain_options)
+        control.input(
+            actions.explain, [*inputs, result.class_menu], outputs, api_visibility="private", **explain_options
+        )
     cam_controls.score_button.click(
         actions.score_faithfulness,
-        [*inputs, class_dropdown],
+        [*inputs, result.class_menu],
         cam_controls.verdict,
         api_name="weigh",
         show_progress="full",
-        concurrency_limit=1,
+        concurrency_limit=1,  # some two hundred forward passes
         concurrency_id="weigh",
         trigger_mode="once",
     )
-    examples.select(actions.select_example, [page_state, model], image_input, **_UNQUEUED_EVENT)
-    batch_options: dict[str, Any] = {"show_progress_on": gallery, "concurrency_limit": 1, "trigger_mode": "always_last"}
-    files.change(
-        actions.predict_several, [page_state, model, files], gallery, api_name="predict_several", **batch_options
-    )
-    gallery.select(actions.select_file, files, image_input, **_UNQUEUED_EVENT)
 
 
 def _get_page() -> gr.Blocks:
+    """Return the page in whose context the tab is built."""
     page = Context.root_block
     assert isinstance(page, gr.Blocks), "the tab is laid out inside a page"
     return page

@@ -1,4 +1,4 @@
-"""Answers as the Predict tab shows them: bars, heat over the picture, galleries. HTML in which all text is escaped."""
+"""HTML of the Predict tab: scores as bars, heat over the image, galleries. All text in it is escaped."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ from ftlab.data.images.thumbnails import encode_data_uri, make_thumbnails
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
     from ftlab.inference.decision_rule import DecisionRule
-    from ftlab.inference.predictor import ClassScore, Explanation
+    from ftlab.inference.predictor import ClassExplanation, ClassScore
 
 TOP_K = 5
-"""Classes shown, or all where there are fewer."""
+"""Number of classes shown, or all if there are fewer."""
 
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """One of several pictures: its top classes, or what is wrong with it."""
+    """Prediction of one of several images.
+
+    Attributes:
+        image_path: path of the image.
+        top_scores: the most probable classes; empty if the image is unreadable.
+        problem: why it is unreadable; empty if it is not.
+        is_rejected: the top probability is below the model's threshold.
+    """
 
     image_path: Path
     top_scores: tuple[ClassScore, ...]
     problem: str = ""
     is_rejected: bool = False
-    """Whether the model is too unsure to be believed."""
 
 
 ClassFormatter = Callable[[str], str]
-"""What a person reads for the name of a class."""
+"""Returns the name for people of a class."""
 
 
 def render_scores(
@@ -46,14 +52,17 @@ def render_scores(
     format_class_name: ClassFormatter = str,
     decision: DecisionRule | None = None,
 ) -> Markup:
-    """The top classes as bars to choose from; the chosen class too where it is not among them.
+    """Render the top classes as bars that can be pressed, and the explained class if it is not among them.
 
     Args:
         ranked_scores: all classes, the most probable first.
-        chosen_index: index of the class whose heat is shown.
-        title: the model's name.
-        format_class_name: the classes' names for people.
-        decision: how the probabilities are to be read, where the model was evaluated.
+        chosen_index: index of the explained class.
+        title: title of the model.
+        format_class_name: returns the name for people of a class.
+        decision: threshold, if the model was evaluated.
+
+    Returns:
+        A section, as HTML.
     """
     rows = [*ranked_scores[:TOP_K], *(score for score in ranked_scores[TOP_K:] if score.class_index == chosen_index)]
     class_count = len(ranked_scores)
@@ -75,6 +84,7 @@ def render_scores(
 
 
 def _format_rejection(top_score: ClassScore, decision: DecisionRule, format_class_name: ClassFormatter) -> str:
+    """Return the sentence that explains why no class is accepted."""
     probability, threshold = format_percent(top_score.probability), format_percent(decision.threshold)
     return messages.get_text(
         "predict.none_why",
@@ -89,6 +99,7 @@ def _render_score_button(score: ClassScore, chosen_index: int, format_class_name
         "button",
         tag("span", format_class_name(score.name), class_="name"),
         tag("span", format_percent(score.probability), class_="share"),
+        # Hidden from screen readers, which have read the number before it.
         tag("span", tag("i", style=f"width:{100 * score.probability:.2f}%"), class_="track", aria_hidden="true"),
         type="button",
         data_index=score.class_index,
@@ -98,22 +109,25 @@ def _render_score_button(score: ClassScore, chosen_index: int, format_class_name
 
 @dataclass(frozen=True)
 class BaselineView:
-    """What the network looked at before it was fine-tuned, None where that cannot be shown; and what is said of it."""
+    """The map before fine-tuning, if there is one, and a sentence about it."""
 
-    explanation: Explanation | None
+    explanation: ClassExplanation | None
     note: str
 
 
 def render_overlay(
-    explanation: Explanation, class_name: str, file_stem: str, baseline: BaselineView | None = None
+    explanation: ClassExplanation, class_name: str, file_stem: str, baseline: BaselineView | None = None
 ) -> Markup:
-    """The picture under its heat, and what can be downloaded. The browser blends the two.
+    """Render the image under its heatmap, with download links; the browser blends the two layers.
 
     Args:
-        explanation: picture and heat.
-        class_name: of the class.
-        file_stem: beginning of the downloads' file names.
-        baseline: the same before fine-tuning, shown beside it.
+        explanation: image and heatmap.
+        class_name: name for people of the explained class.
+        file_stem: beginning of the names of the downloads.
+        baseline: the map before fine-tuning, shown next to it.
+
+    Returns:
+        A section, as HTML.
     """
     from ftlab.inference import heatmap
 
@@ -123,6 +137,7 @@ def render_overlay(
     ]
     if explanation.has_evidence:
         heat_uri = encode_data_uri(heatmap.apply_colormap(explanation.heatmap), quality=92)
+        # The overlay's file is made by `static/overlay.js`, with the opacity that the slider has then.
         links += [
             _render_download_link(messages.get_text("predict.download_heat"), heat_uri, f"{file_stem}-heat.jpg"),
             _render_download_link(
@@ -135,6 +150,7 @@ def render_overlay(
         )
         height, width = explanation.image.shape[:2]
         x0, y0, x1, y1 = explanation.visible_box
+        # Rounding may take a pixel off at each side: that needs no note that the network saw only a part.
         covers_image = (x1 - x0) * (y1 - y0) >= 0.995 * width * height
         note = Markup("") if covers_image else tag("p", messages.get_text("predict.unseen"), class_="sub")
     else:
@@ -160,8 +176,8 @@ def render_overlay(
     )
 
 
-def _render_image_stack(explanation: Explanation, class_name: str, image_uri: str) -> Markup:
-    """The picture, as an address, and its heat above."""
+def _render_image_stack(explanation: ClassExplanation, class_name: str, image_uri: str) -> Markup:
+    """Return the image, given as a data URI, with the heatmap as a layer above it."""
     from ftlab.inference import heatmap
 
     height, width = explanation.image.shape[:2]
@@ -169,7 +185,7 @@ def _render_image_stack(explanation: Explanation, class_name: str, image_uri: st
         tag("img", src=image_uri, alt=messages.get_text("predict.picture"), class_="under", width=width, height=height)
     ]
     if explanation.has_evidence:
-        heat_uri = encode_data_uri(
+        heat_uri = encode_data_uri(  # WEBP: the layer is transparent where there is no evidence, which JPEG cannot be
             heatmap.render_layer(explanation.heatmap, explanation.visible_box), image_format="WEBP", quality=85
         )
         alt_text = messages.get_text("predict.heat_alt", name=class_name)
@@ -177,7 +193,8 @@ def _render_image_stack(explanation: Explanation, class_name: str, image_uri: st
     return tag("div", *parts, class_="stack")
 
 
-def _render_side(side_key: str, stack: Markup, explanation: Explanation) -> Markup:
+def _render_side(side_key: str, stack: Markup, explanation: ClassExplanation) -> Markup:
+    """Return the map before or after fine-tuning as a figure with a caption."""
     title = messages.get_text(f"explain.{side_key}") + (
         "" if explanation.has_evidence else f": {messages.get_text('explain.no_evidence')}"
     )
@@ -185,7 +202,8 @@ def _render_side(side_key: str, stack: Markup, explanation: Explanation) -> Mark
 
 
 def render_examples(labelled_images: Sequence[tuple[Path, str]]) -> Markup:
-    """Pictures to try, each with its true class where it is known."""
+    """Return example images that can be pressed, each with its true class if known, as HTML."""
+    # An image that is gone has no thumbnail, and is left out.
     thumbnail_uris = make_thumbnails([image_path for image_path, _ in labelled_images])
     buttons = [
         tag(
@@ -210,7 +228,15 @@ def render_examples(labelled_images: Sequence[tuple[Path, str]]) -> Markup:
 
 
 def render_gallery(predictions: Sequence[ImagePrediction], format_class_name: ClassFormatter = str) -> Markup:
-    """Several pictures with their answers, and the same as a table to download: that has the classes' own names."""
+    """Render several images with their predictions, and a link to download these as CSV.
+
+    Args:
+        predictions: of the images.
+        format_class_name: returns the name for people of a class; the CSV has the class names themselves.
+
+    Returns:
+        A section, as HTML.
+    """
     thumbnail_uris = make_thumbnails([prediction.image_path for prediction in predictions])
     figures = [
         _render_gallery_item(index, prediction, image_uri, format_class_name)
@@ -252,7 +278,14 @@ def _render_gallery_item(
 
 
 def encode_predictions_csv(predictions: Sequence[ImagePrediction]) -> str:
-    """The answers as CSV, as a `data:` address: file, then class and probability of each of the top classes."""
+    """Encode predictions as a CSV file: file name, then name and probability of each of the top classes, and the error.
+
+    Args:
+        predictions: of the images.
+
+    Returns:
+        A `data:` URI.
+    """
     max_class_count = max((len(prediction.top_scores) for prediction in predictions), default=0)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\r\n")
@@ -261,18 +294,19 @@ def encode_predictions_csv(predictions: Sequence[ImagePrediction]) -> str:
         ["file", *(f"{column}_{position}" for position in positions for column in ("class", "probability")), "problem"]
     )
     for prediction in predictions:
+        # Class names as the dataset has them: a table is for programs.
         cells = [cell for score in prediction.top_scores for cell in (score.name, f"{score.probability:.6f}")]
         writer.writerow(
             [prediction.image_path.name, *cells, *[""] * (2 * max_class_count - len(cells)), prediction.problem]
         )
-    # the mark at the beginning tells spreadsheets that it is UTF-8
+    # utf-8-sig: spreadsheet programs recognize UTF-8 by the byte order mark.
     return (
         f"data:text/csv;charset=utf-8;base64,{base64.b64encode(stream.getvalue().encode('utf-8-sig')).decode('ascii')}"
     )
 
 
 def format_image_error(error: ImageError) -> str:
-    """What is wrong with a picture, and its remedy. Its place among the uploads is nobody's business."""
+    """Return what is wrong with an image and its remedy, without the path of the upload."""
     return f"{error.problem} {error.remedy}"
 
 

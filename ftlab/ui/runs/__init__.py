@@ -1,1 +1,1 @@
-"""The Runs tab: its layout (`tab`), event handlers (`actions`) and HTML (`view`)."""
+"""The Runs tab: its layout (`tab`), event handlers (`actions`), rows and panel (`listing`) and HTML (`view`)."""

@@ -1,34 +1,41 @@
-"""The Runs tab: the table, its totals, what is told of the runs that were picked. HTML in which all text is escaped."""
+"""HTML of the Runs tab: the table, its totals and the details of the selected runs. All text in it is escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import PurePath
 
-from ftlab.runs import run_notes
-from ftlab.core import messages
 from ftlab.config.train_config import SAMPLE_SET_NAMES
-from ftlab.runs.run_table import RunRow
-from ftlab.ui.common.run_status_view import format_percent
+from ftlab.core import messages
 from ftlab.core.html import Markup, isolate_text, join_html, tag
+from ftlab.runs import run_notes
+from ftlab.runs.run_table import RunRow
 from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.run_status_view import format_percent
 
 COLUMNS = ("run", "day", "data", "model", "best", "status", "size")
+"""Columns of the table: keys of their headings in the messages, and CSS classes of their cells."""
 
 
 def render_table(rows: Sequence[RunRow], selected_names: Collection[str], row_limit: int, page_size: int) -> Markup:
-    """Runs to press and to tick.
+    """Render the table of runs; `static/shelf.js` makes its rows and checkboxes selectable.
 
     Args:
-        rows: those that were found, in order.
-        selected_names: names of those that are ticked.
-        row_limit: rows that are shown.
-        page_size: rows that a press on the button below shows more.
+        rows: all rows that match the search, in their order.
+        selected_names: names of the selected runs.
+        row_limit: number of rows to show.
+        page_size: number of rows that the button below the table adds.
+
+    Returns:
+        The table with the button, as HTML.
     """
     header = tag("tr", tag("th", "", class_="tick"), *(_render_header_cell(name) for name in COLUMNS))
-    body = [_render_row(row, row.name in selected_names) for row in rows[:row_limit]]
+    body = [_render_row(row, is_selected=row.name in selected_names) for row in rows[:row_limit]]
     hidden_count = len(rows) - row_limit
-    more_button = tag("button", messages.get_text("shelf.more", count=min(page_size, hidden_count)), type="button", data_more=True)
+    # Shown below a full table only; the last press adds fewer rows than a page has.
+    more_button = tag(
+        "button", messages.get_text("shelf.more", count=min(page_size, hidden_count)), type="button", data_more=True
+    )
     return tag(
         "div",
         tag("table", tag("thead", header), tag("tbody", join_html(body))),
@@ -41,10 +48,15 @@ def _render_header_cell(name: str) -> Markup:
     return tag("th", messages.get_text(f"shelf.column.{name}"), scope="col", class_=name)
 
 
-def _render_row(row: RunRow, is_selected: bool) -> Markup:
-    short_id = row.name.rpartition("-")[2]  # the rest of the name stands in other columns; commands take its end
+def _render_row(row: RunRow, *, is_selected: bool) -> Markup:
+    """Return a row of the table: a run with its checkbox."""
+    short_id = row.name.rpartition("-")[2]  # date and mode stand in other columns; commands take the end of a name
     note = run_notes.RunNotes(row.title, row.notes).first_line
-    test_note = "" if row.test_accuracy is None else tag("small", messages.get_text("shelf.test", accuracy=format_percent(row.test_accuracy)))
+    test_note = (
+        ""
+        if row.test_accuracy is None
+        else tag("small", messages.get_text("shelf.test", accuracy=format_percent(row.test_accuracy)))
+    )
     checkbox = tag(
         "input",
         type="checkbox",
@@ -73,24 +85,39 @@ def _render_row(row: RunRow, is_selected: bool) -> Markup:
 
 
 def format_data_name(row: RunRow) -> str:
-    """What a run's pictures are called: the sample set, or the last part of the path."""
+    """Return a short name of a run's data: the title of the sample set, or the last part of the path."""
+    # Of a path the last part says most; the cell's tooltip has all of it.
     if row.data in SAMPLE_SET_NAMES:
         return messages.get_text(f"sample.{row.data}.title")
     return PurePath(row.data).name or row.data or "–"
 
 
-def render_totals(run_rows: Sequence[RunRow], trash_rows: Sequence[RunRow], match_note: str | None, own_only: bool) -> Markup:
-    """How many there are and what they take.
+def render_totals(
+    run_rows: Sequence[RunRow], trash_rows: Sequence[RunRow], match_note: str | None, *, own_only: bool
+) -> Markup:
+    """Render the number of runs and their size on the disk.
 
     Args:
-        match_note: how many of those that are listed fit the search, in words; None without one.
-        own_only: tell nothing of the disk, which others use too.
+        run_rows: all runs that the page may see.
+        trash_rows: those in the trash folder.
+        match_note: how many of the listed runs match the search, as a sentence; None without a search.
+        own_only: count only, without sizes: on a Space the disk is shared with others.
+
+    Returns:
+        A paragraph, as HTML.
     """
+    # Visitors of a Space learn nothing about the disk, which others use too.
     if own_only:
         sentences = [messages.get_text("shelf.total_own", count=len(run_rows))]
     else:
         message_key = "shelf.total_one" if len(run_rows) == 1 else "shelf.total"
-        sentences = [messages.get_text(message_key, count=f"{len(run_rows):,}", size=messages.format_bytes(sum(entry.size_bytes for entry in run_rows)))]
+        sentences = [
+            messages.get_text(
+                message_key,
+                count=f"{len(run_rows):,}",
+                size=messages.format_bytes(sum(entry.size_bytes for entry in run_rows)),
+            )
+        ]
         trash_size = messages.format_bytes(sum(entry.size_bytes for entry in trash_rows))
         message_key = "shelf.total_bin" if trash_rows else "shelf.total_bin_none"
         sentences.append(messages.get_text(message_key, count=f"{len(trash_rows):,}", size=trash_size))
@@ -101,37 +128,52 @@ def render_totals(run_rows: Sequence[RunRow], trash_rows: Sequence[RunRow], matc
 
 
 def render_run(row: RunRow, origin_key: str, dependent_runs: Sequence[RunRow]) -> Markup:
-    """The run that was picked.
+    """Render the details of a single selected run.
 
     Args:
-        origin_key: key of the sentence about the run that it began from; empty for none.
-        dependent_runs: runs that began from it.
+        row: the run.
+        origin_key: key of the message about the run whose weights it started from; empty for none.
+        dependent_runs: runs that started from its weights.
+
+    Returns:
+        The details panel, as HTML.
     """
     best_text = "" if row.best_accuracy is None else f" · {format_percent(row.best_accuracy)}"
-    facts = f"{row.day} {row.time_of_day} · {row.backbone_title}, {row.mode}{best_text} · {messages.format_bytes(row.size_bytes)}"
-    parts = [tag("h3", isolate_text(row.title or format_data_name(row))), tag("code", row.name), tag("p", facts, class_="sub")]
+    facts = (
+        f"{row.day} {row.time_of_day} · {row.backbone_title}, {row.mode}{best_text}"
+        f" · {messages.format_bytes(row.size_bytes)}"
+    )
+    parts = [
+        tag("h3", isolate_text(row.title or format_data_name(row))),
+        tag("code", row.name),
+        tag("p", facts, class_="sub"),
+    ]
     if row.read_error:
         parts.append(render_error(row.read_error))
     if origin_key:
         parts.append(tag("p", messages.get_text(origin_key, run=row.source_run), class_="sub"))
     if dependent_runs:
-        names = ", ".join(messages.escape_control_chars(dependent.title or dependent.name) for dependent in dependent_runs[:3])
+        names = ", ".join(
+            messages.escape_control_chars(dependent.title or dependent.name) for dependent in dependent_runs[:3]
+        )
         names += " …" if len(dependent_runs) > 3 else ""
         parts.append(tag("p", messages.get_text("shelf.needed", count=len(dependent_runs), runs=names), class_="sub"))
     return tag("div", *parts, class_="ftlab-picked")
 
 
 def render_runs(rows: Sequence[RunRow]) -> Markup:
-    """The runs that were ticked."""
+    """Return the details panel for several selected runs: their number, size and names."""
     size_text = messages.get_text("shelf.picked_size", size=messages.format_bytes(sum(row.size_bytes for row in rows)))
     title = messages.get_text("shelf.picked", count=len(rows))
     items = [tag("li", isolate_text(row.title or row.name)) for row in rows[:6]]
     ellipsis = tag("li", "…") if len(rows) > 6 else ""
-    return tag("div", tag("h3", title), tag("p", size_text, class_="sub"), tag("ul", *items, ellipsis), class_="ftlab-picked")
+    return tag(
+        "div", tag("h3", title), tag("p", size_text, class_="sub"), tag("ul", *items, ellipsis), class_="ftlab-picked"
+    )
 
 
-def render_no_selection(in_trash: bool = False) -> Markup:
-    """What stands there while no run is picked, of all or of those `in_trash`."""
+def render_no_selection(*, in_trash: bool = False) -> Markup:
+    """Return what the details panel shows while no run is selected, or none of those in the trash folder."""
     if in_trash:
         return render_empty_state("shelf.pick_binned", "shelf.pick_binned_step")
     return render_empty_state("shelf.pick_one", "shelf.pick_one_step")

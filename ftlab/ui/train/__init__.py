@@ -1,1 +1,1 @@
-"""The Train tab: its layout (`tab`), event handlers (`actions`) and the panels of its form."""
+"""The Train tab: layout (`tab`), event handlers (`actions`), the selected run (`run_panel`) and parts of the form."""

@@ -1,7 +1,7 @@
-"""What the training will see of a picture, on the Train tab: nine epochs of it beside the evaluation crop.
+"""Augmentation preview of the Train tab: one training image in nine epochs, next to its evaluation crop.
 
-Nothing is computed while it is folded. What it shows comes from the form as it stands and from the same functions as
-the training's own pictures (`data/preview.py`).
+Nothing is computed while the section is folded. Its content follows from the current values of the form, by the same
+functions that prepare the images of a training (`data/preview.py`).
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
     from ftlab.data.images.decode import ImageArray
     from ftlab.data.preview import AugmentPreview
 
 MAX_IMAGE_SIDE_PX = 320
-"""Pixels a side above which a picture is made smaller for the page."""
+"""Side in pixels above which an image is downscaled for the page."""
+# Not in the queue: answered at once, also while long events wait there.
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def build_preview_section(
     actions: TrainActions, config_form: form.ConfigForm, inputs: list[Any], tabs: gr.Tabs
 ) -> None:
-    """Lay out the folded section where the page stands; it follows the form.
+    """Build the folded section in the current Gradio context, and register its events.
 
     Args:
-        inputs: components whose values `TrainActions.settings` takes; the first four are the Dataset tab's.
-        tabs: of the page. Whoever comes from the Dataset tab may have looked at other pictures there.
+        actions: handlers of the tab.
+        config_form: the form; the preview follows its changes.
+        inputs: components whose values `TrainActions.parse_inputs` takes; the first four are the Dataset tab's.
+        tabs: tabs of the page: on a return from the Dataset tab, the data may be other images.
     """
     with gr.Accordion(messages.get_text("preview.title"), open=False, elem_id="train-preview-fold") as accordion:
         preview_html = gr.HTML(
             render_empty_state("preview.busy", "preview.busy_step"), elem_id="train-preview", apply_default_css=False
         )
         next_button = gr.Button(messages.get_text("preview.another"), elem_id="train-preview-another", size="sm")
-    # The number of the picture; empty while it is folded, for then nothing is drawn.
+    # Number of the image; empty while the section is folded, so that nothing is computed.
     image_number = gr.Textbox("", visible="hidden", elem_id="train-preview-number")
 
     def update_preview(image_number: str, *input_values: Any) -> Any:
@@ -56,7 +59,7 @@ def build_preview_section(
     next_button.click(
         lambda image_number: str(int(image_number or 0) + 1), image_number, image_number, **_UNQUEUED_EVENT
     )
-    # Another mode brings another augmentation, which is no edit of a person's.
+    # A change of the mode changes the default augmentation, which is no edit of a person.
     change_events = [
         *config_form.list_edit_events(),
         *(component.change for component in (image_number, config_form.components["augment"], *inputs[:4], tabs)),
@@ -77,8 +80,18 @@ def build_preview_section(
 def render_preview(
     actions: TrainActions, config_form: form.ConfigForm, image_number: str, input_values: Sequence[Any]
 ) -> Markup:
-    """A picture and its variants as HTML, or the one sentence that stands in the way."""
-    from ftlab.data import preview  # imports torch: when it is asked for, not when the page starts
+    """Render an image and its augmented variants, or the error that prevents it.
+
+    Args:
+        actions: handlers of the tab.
+        config_form: the form.
+        image_number: number of the image, in decimal digits; others than that give the first image.
+        input_values: as `TrainActions.parse_inputs` takes them.
+
+    Returns:
+        HTML.
+    """
+    from ftlab.data import preview  # imports torch: only on the first use, so that the page starts at once
 
     try:
         source, config = actions.parse_inputs(config_form, input_values)
@@ -86,6 +99,7 @@ def render_preview(
         if catalog is None:
             return render_empty_state("preview.none", "preview.none_step")
         catalog = data_choice.resplit_catalog(catalog, config)
+        # Any program can send any text, and `int` refuses very long numbers.
         position = int(image_number) if image_number.isdecimal() and len(image_number) < 10 else 0
         index = preview.spread_index(position, len(catalog.splits["train"]))
         return render_preview_images(catalog, preview.make_preview(catalog, config, index))
@@ -94,7 +108,15 @@ def render_preview(
 
 
 def render_preview_images(catalog: Catalog, preview_images: AugmentPreview) -> Markup:
-    """The evaluation crop and the variants with their names; all text in it is escaped."""
+    """Render the evaluation crop and the variants with their captions; all text in it is escaped.
+
+    Args:
+        catalog: for the names of the classes.
+        preview_images: uint8 [side, side, 3] RGB arrays, see `AugmentPreview`.
+
+    Returns:
+        HTML.
+    """
     class_name, side = catalog.classes[preview_images.item.label], preview_images.eval_image.shape[0]
     evaluation_tag = _render_image(
         preview_images.eval_image,
@@ -120,7 +142,9 @@ def render_preview_images(catalog: Catalog, preview_images: AugmentPreview) -> M
 
 
 def _render_image(pixels: ImageArray, caption: str, alt: str) -> Markup:
+    """Return an image, uint8 [side, side, 3] RGB, as a figure with its caption."""
     if pixels.shape[0] > MAX_IMAGE_SIDE_PX:
+        # Ten data URIs in one answer: full-size images would be megabytes.
         from numpy import asarray
 
         pixels = asarray(Image.fromarray(pixels).resize((MAX_IMAGE_SIDE_PX, MAX_IMAGE_SIDE_PX), Image.Resampling.BOX))

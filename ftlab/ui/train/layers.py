@@ -1,4 +1,4 @@
-"""The layers of the network that the Train tab would train, shown when a person asks for them."""
+"""Layer table of the Train tab: the layers of the backbone and which of them the training would update."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from ftlab.ui.common.html import render_error
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
     from ftlab.models.summary import LayerSummary
 
 DEFAULT_CLASS_COUNT = 10
-"""Of the head, as long as the pictures were not looked at."""
+"""Number of outputs of the head, as long as the data was not scanned."""
 
 
 def build_layers_section(actions: TrainActions, config_form: form.ConfigForm, inputs: list[Any]) -> None:
-    """Lay out the folded section where the page stands.
+    """Build the folded section in the current Gradio context, and register its events.
 
     Args:
-        inputs: components whose values `TrainActions.settings` takes.
+        actions: handlers of the tab.
+        config_form: the form.
+        inputs: components whose values `TrainActions.parse_inputs` takes.
     """
     with gr.Accordion(messages.get_text("train.layers.title"), open=False, elem_id="train-layers"):
         button = gr.Button(messages.get_text("train.layers.button"), size="sm", elem_id="train-layers-show")
         table_html = gr.HTML(elem_id="train-layers-table", apply_default_css=False, min_height=40)
-    # torch is imported the first time, and timm's models are looked up: seconds, in which the field says so.
+    # The first call imports torch and may look up a timm model: this takes seconds, so the progress is shown.
     button.click(
         lambda *input_values: render_layers(actions, config_form, input_values),
         inputs,
@@ -46,21 +48,41 @@ def build_layers_section(actions: TrainActions, config_form: form.ConfigForm, in
 
 
 def render_layers(actions: TrainActions, config_form: form.ConfigForm, input_values: tuple[Any, ...]) -> Markup:
-    """The table of the form's backbone, or the one sentence that stands in its way."""
+    """Render the layers of the form's backbone, or the error that prevents it.
+
+    Args:
+        actions: handlers of the tab.
+        config_form: the form.
+        input_values: as `TrainActions.parse_inputs` takes them.
+
+    Returns:
+        HTML.
+    """
     try:
         source, config = actions.parse_inputs(config_form, input_values)
         spec = backbones.get_backbone_spec(config.backbone)
     except FtlabError as error:
         return render_error(form.format_error(error))
-    from ftlab.models.summary import summarize_layers
+    from ftlab.models.summary import summarize_layers  # imports torch
 
+    # Only a scan that was done already: the table must not wait for one.
     catalog = data_choice.find_scanned_catalog(source)
     class_count = len(catalog.classes) if catalog else DEFAULT_CLASS_COUNT
     return render_layer_table(spec, config.mode, class_count, summarize_layers(spec, class_count, config.mode))
 
 
 def render_layer_table(spec: BackboneSpec, mode: str, class_count: int, layers: list[LayerSummary]) -> Markup:
-    """A table of layers as HTML."""
+    """Render a table of layers.
+
+    Args:
+        spec: the backbone.
+        mode: frozen, full or scratch.
+        class_count: number of outputs of the head.
+        layers: rows of the table.
+
+    Returns:
+        The table with a caption and the command that prints it, as HTML.
+    """
     total_count, trainable_count = (sum(getattr(layer, key) for layer in layers) for key in ("parameters", "trainable"))
     columns = ("layer", "output", "parameters", "learns")
     head = tag("tr", *(tag("th", messages.get_text(f"train.layers.{key}"), scope="col", class_=key) for key in columns))
@@ -84,6 +106,7 @@ def render_layer_table(spec: BackboneSpec, mode: str, class_count: int, layers: 
         total=f"{total_count:,}",
         side=spec.side,
     )
+    # The table of the page is cut to a readable depth; the command lists deeper levels too.
     body = tag("table", tag("thead", head), tag("tbody", join_html(rows)))
     command = launch.format_command(["python", "-m", "ftlab", "layers", spec.name, "--mode", mode, "--depth", "9"])
     hint = tag("p", messages.get_text("train.layers.hint"), tag("br"), tag("code", command), class_="sub")

@@ -1,4 +1,4 @@
-"""Recipes and files of settings in the Train tab: either fills the form, which can then be changed."""
+"""Recipes and configuration files in the Train tab: either fills the form, which can then be edited."""
 
 from __future__ import annotations
 
@@ -24,16 +24,23 @@ from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
 
 MAX_CONFIG_FILE_BYTES = 1 << 20
-"""Bytes of a file of settings; a run's `config.json` has a few thousand."""
+"""Maximum size of an uploaded configuration file in bytes; a run's `config.json` has a few thousand."""
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _QUEUED_EVENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-"""In the queue: what is told outside of it does not reach the page."""
+"""Queued, because a message that is shown outside the queue does not reach the page."""
 _DOWNLOAD_JS = "() => document.querySelector('#train-settings a, a#train-settings, #train-settings')?.click()"
 
 
 @dataclass(frozen=True)
 class RecipeMenu:
-    """The components, which stand above the form and are wired when there is one."""
+    """Components above the form. Their events are registered when the form has been built.
+
+    Attributes:
+        recipe_menu: chooses a recipe.
+        recipe_info: describes the chosen one.
+        load_button: uploads a configuration file.
+        save_button: downloads the form's values as one.
+    """
 
     recipe_menu: gr.Dropdown
     recipe_info: gr.HTML
@@ -41,13 +48,16 @@ class RecipeMenu:
     save_button: gr.Button
 
     def wire_events(self, actions: TrainActions, config_form: form.ConfigForm, data: list[Any]) -> list[Any]:
-        """Fill the form by a choice.
+        """Register events that fill the form from a recipe or a file, and that save it to a file.
 
         Args:
-            data: the components of the Dataset tab that `TrainActions.settings` takes; the last two are the shares.
+            actions: handlers of the tab.
+            config_form: the form.
+            data: components of the Dataset tab whose values `TrainActions.parse_inputs` takes; the last two are the
+                shares.
 
         Returns:
-            The events after which the form is filled.
+            Events after which the form is filled.
         """
         form_outputs = [*config_form.list_inputs(), config_form.defaults_pair, *data[2:4]]
 
@@ -72,8 +82,10 @@ class RecipeMenu:
                 return None
             return str(write_config_file(config, is_public=actions.profile.is_space))
 
+        # Rendered though not displayed: the script must find it.
         download_button = gr.DownloadButton(visible="hidden", elem_id="train-settings")
-        # A download button gives the file it had before the click; so another one makes the file, and clicks it.
+        # A download button gives the file that it had before the click. So another button makes the file and, on
+        # success, clicks the hidden one.
         save_event = self.save_button.click(
             save_config, [*data, *config_form.list_inputs()], download_button, **_QUEUED_EVENT
         )
@@ -89,7 +101,7 @@ class RecipeMenu:
 
 
 def build_recipe_menu() -> RecipeMenu:
-    """Lay out the menu where the page stands."""
+    """Return the components, built in the current Gradio context."""
     recipe_menu = gr.Dropdown(
         [(recipe.title, recipe.name) for recipe in recipes.RECIPES.values()],
         value=None,
@@ -107,7 +119,7 @@ def build_recipe_menu() -> RecipeMenu:
 
 
 def render_recipe(recipe: Recipe) -> Markup:
-    """What a recipe teaches, what it should reach, and what starts it on a command line."""
+    """Return a recipe's description as HTML: its lesson, expected result, data, source and command."""
     lines = [tag("p", recipe.lesson)]
     sentences = [messages.get_text("recipe.expect", expected=recipe.expected_text)] if recipe.expect else []
     if recipe.data:
@@ -125,12 +137,23 @@ def render_recipe(recipe: Recipe) -> Markup:
 
 
 def list_form_values(config_form: form.ConfigForm, config: TrainConfig) -> list[Any]:
-    """What fills the form: for its inputs, its pair, and the shares of the Dataset tab."""
+    """List the values that fill the form with a configuration.
+
+    Args:
+        config_form: the form.
+        config: the configuration.
+
+    Returns:
+        Values for `ConfigForm.list_inputs`, for `ConfigForm.defaults_pair`, and for both shares of the Dataset tab.
+    """
+    # On a Space the field shows the limit that will hold; 0 minutes means no limit.
     if config_form.limit_minutes and not 0 < config.max_minutes <= config_form.limit_minutes:
         config = dataclasses.replace(config, max_minutes=config_form.limit_minutes)
-    field_values = form.get_field_values(config, config_form.is_space)
+    field_values = form.get_field_values(config, is_space=config_form.is_space)
     spec = backbones.BACKBONES.get(config.backbone)
+    # Featured backbones have a card; all others, those of timm included, stand in the menu.
     menu_value = None if spec and spec.featured else config.backbone
+    # Card and menu are one choice: the other one is cleared.
     field_values["backbone"] = None if menu_value else config.backbone
     defaults_pair = [config.backbone, config.mode]
     return [
@@ -143,11 +166,16 @@ def list_form_values(config_form: form.ConfigForm, config: TrainConfig) -> list[
 
 
 def read_config_file(config_path: Path) -> TrainConfig:
-    """The settings in a file that was sent, without its pictures: those are chosen in the Dataset tab. The file is not
-    kept.
+    """Read a configuration file, without its data, which is chosen in the Dataset tab; an uploaded file is deleted.
+
+    Args:
+        config_path: path of the file.
+
+    Returns:
+        The configuration.
 
     Raises:
-        ConfigError: there are none in it, or they do not fit.
+        ConfigError: the file is too large, cannot be read, or its values are not allowed.
     """
     try:
         if config_path.stat().st_size > MAX_CONFIG_FILE_BYTES:
@@ -156,20 +184,26 @@ def read_config_file(config_path: Path) -> TrainConfig:
     except OSError as cause:
         raise ConfigError("config.file", file=config_path.name, cause=cause.strerror or cause) from cause
     finally:
+        # A file outside the uploads folder is not ours to delete.
         if config_path.resolve().is_relative_to(Path(get_upload_folder()).resolve()):
             config_path.unlink(missing_ok=True)
 
 
 def write_config_file(config: TrainConfig, *, is_public: bool) -> Path:
-    """A file of settings to be downloaded: as `--config` and a loading page read it.
+    """Write a configuration file for download, as `--config` and the page read it.
 
     Args:
-        is_public: the path of the pictures is nobody's business.
+        config: the configuration.
+        is_public: leave out paths of this machine.
+
+    Returns:
+        Path of the file, in a new folder below the uploads folder.
     """
     folder = Path(get_upload_folder()) / "settings"
     folder.mkdir(parents=True, exist_ok=True)
-    private_fields: Sequence[str] = ("data", "sample", "exclude", "init") if is_public else ()
+    private_fields: Sequence[str] = ("data", "sample", "exclude", "init_from") if is_public else ()
     public_fields = {name: value for name, value in config.to_json().items() if name not in private_fields}
+    # A folder each: the browser takes the name of the file, and two visitors must not share one.
     config_path = Path(tempfile.mkdtemp(dir=folder)) / "config.json"
     config_path.write_text(json.dumps(public_fields, indent=1) + "\n", encoding="utf-8")
     return config_path

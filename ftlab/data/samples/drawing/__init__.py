@@ -1,1 +1,1 @@
-"""A small renderer for the sample sets: surfaces, six toys made of them, grounds, and the scene that lights both."""
+"""A small renderer for the sample sets: surfaces, six toys made of them, backgrounds, and the scene that is lit."""

@@ -1,4 +1,4 @@
-"""Toys built of hulls and sheets: fish and sailing boat. See `toys`."""
+"""Toys built of hulls and sheets: fish and sailboat. See `toys`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from ftlab.data.samples.drawing.surfaces import (
 
 
 def build_fish(rng: np.random.Generator, palette: Palette) -> list[Surface]:
-    """A fish with scales or stripes, fins and round eyes; it looks along x."""
+    """Return a fish with scales or stripes, fins and round eyes; it looks along x."""
     main, second, _ = palette
     body_height, body_width = rng.uniform(0.42, 0.6), rng.uniform(0.24, 0.3)
+    # Outline of the body from mouth to tail: position along x, and half the height.
     profile = catmull_rom_spline(
         (0.86, 0.02), (0.74, 0.42), (0.42, 0.9), (0.05, 1.0), (-0.3, 0.72), (-0.58, 0.3), (-0.7, 0.2), count=30
     )
@@ -38,13 +39,14 @@ def build_fish(rng: np.random.Generator, palette: Palette) -> list[Surface]:
     )
     tint = second if rng.random() < 0.6 else main * 0.8
 
-    def paint_rays(u: Array, v: Array, p: Array) -> Array:
+    def paint_rays(u: Array, _v: Array, _p: Array) -> Array:
         return tint[:, None] * (0.84 + 0.16 * np.sin(u * 56.5))
 
     fin_height, tail_spread = rng.uniform(0.2, 0.34), rng.uniform(0.38, 0.52)
     tail = _make_fin(
         [(-0.66, 0.12), (-0.68, 0), (-0.66, -0.12)], [(-1.12, tail_spread), (-0.88, 0), (-1.1, -tail_spread)]
     )
+    # Bent a little to the side, so that it is not flat.
     tail[..., 2] = 0.05 * np.linspace(0, 1, len(tail))[:, None] ** 2
     dorsal_fin = _make_fin(
         [(0.36, body_height * 0.86), (0.0, body_height * 0.93), (-0.4, body_height * 0.5)],
@@ -78,10 +80,11 @@ def build_fish(rng: np.random.Generator, palette: Palette) -> list[Surface]:
 
 
 def build_sailboat(rng: np.random.Generator, palette: Palette) -> list[Surface]:
-    """A sailing boat: hull, deck, mast, boom, mainsail and jib, with a flag; its bow points along x."""
+    """Return a sailboat: hull, deck, mast, boom, mainsail, jib and flag; its bow points along x."""
     main, second, light = palette
     s = np.linspace(-1, 1, 30, dtype=np.float32)[:, None]
     t = np.linspace(0, np.pi, 17, dtype=np.float32)[None]
+    # Half the width of the hull: pointed at the bow, slightly narrower at the stern.
     beam = rng.uniform(0.24, 0.32) * (1 - np.clip(s, 0, 1) ** 2.2) * (1 - 0.25 * np.clip(-s, 0, 1) ** 3)
     sheer = -0.42 + 0.14 * s**2 + 0.05 * s
     keel = rng.uniform(0.34, 0.44) * (1 - 0.75 * np.abs(s) ** 3)
@@ -92,7 +95,7 @@ def build_sailboat(rng: np.random.Generator, palette: Palette) -> list[Surface]:
     stern = np.stack([hull[0] * (1 - k) + hull[0].mean(axis=0) * k for k in (0, 0.5, 1)])
     stripe, bottom = (light, second) if rng.random() < 0.5 else (second, light)
 
-    def paint_planks(u: Array, v: Array, p: Array) -> Array:
+    def paint_planks(u: Array, _v: Array, _p: Array) -> Array:
         down = np.minimum(u, 1 - u)
         return select_color(in_range(down, 0.045, 0.11), stripe, select_color(down > 0.3, bottom, main))
 
@@ -102,6 +105,7 @@ def build_sailboat(rng: np.random.Generator, palette: Palette) -> list[Surface]:
     wind = float(rng.choice([-1, 1])) * rng.uniform(0.1, 0.2)
     mainsail = _make_sail((step - 0.02, foot + 0.03), (-0.72, foot + 0.01), (step - 0.02, peak - 0.05), wind)
     jib = _make_sail((step + 0.05, foot - 0.02), (0.82, -0.24), (step + 0.03, peak * 0.82), wind)
+    # No sail is of the hull's main color alone, so that it stands out from the hull.
     cloths: list[Paint] = [
         plain_paint(light),
         band_paint([light, second], 7, rows=True),
@@ -126,12 +130,13 @@ def build_sailboat(rng: np.random.Generator, palette: Palette) -> list[Surface]:
 
 
 def _fish_skin_paint(rng: np.random.Generator, palette: Palette, body_height: float) -> Paint:
-    """A fish's skin: scales under nothing, narrow or wide stripes, or a dark back; with mouth, gill and pale belly."""
+    """Return a fish's skin: plain scales, narrow or wide stripes, or a dark back; with mouth, gill and pale belly."""
     main, second, light = palette
     pattern, count, start = int(rng.integers(4)), int(rng.integers(2, 5)), rng.uniform(0.0, 0.2)
 
-    def paint_skin(u: Array, v: Array, p: Array) -> Array:
+    def paint_skin(_u: Array, _v: Array, p: Array) -> Array:
         x, y = p[0], p[1]
+        # Scales: rows of circles, every second row shifted by half a scale.
         line = np.floor(y * 13)
         rim = np.hypot((x * 13 + 0.5 * (line % 2)) % 1 - 0.5, y * 13 - line - 0.1)
         tint = select_color(rim > 0.55, main * 0.62, main)
@@ -154,7 +159,7 @@ def _fish_skin_paint(rng: np.random.Generator, palette: Palette, body_height: fl
 def _make_sail(
     tack: tuple[float, float], clew: tuple[float, float], head: tuple[float, float], fullness: float
 ) -> Array:
-    """A triangle of cloth [16, 12, 3], swung out and filled by the wind: rows from the foot to the head."""
+    """Return a triangle of cloth, filled by the wind: float32 [16, 12, 3], rows from the foot to the head."""
     height_fraction = np.linspace(0, 0.995, 16, dtype=np.float32)[:, None]
     width_fraction = np.linspace(0, 1, 12, dtype=np.float32)[None]
     flat = [
@@ -168,7 +173,7 @@ def _make_sail(
 
 
 def _make_fin(root: list[tuple[float, float]], rim: list[tuple[float, float]]) -> Array:
-    """A fin [6, 12, 3] between two curves in the upright plane."""
+    """Return a fin between two curves in the vertical plane, [6, 12, 3]."""
     k = np.linspace(0, 1, 6, dtype=np.float32)[:, None, None]
     flat = catmull_rom_spline(*root, count=12)[None] * (1 - k) + catmull_rom_spline(*rim, count=12)[None] * k
     return np.concatenate([flat, np.zeros_like(flat[..., :1])], axis=-1)

@@ -1,4 +1,4 @@
-"""The grounds: a dozen that mean nothing, and four that give the class away."""
+"""Backgrounds of the sample sets: twelve that are independent of the class, and four that give it away."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ BACKGROUNDS: tuple[BackgroundPainter, ...] = (
     paint_bricks,
     paint_leaves,
 )
+"""Backgrounds of `shapes`."""
 
 CLASS_BACKGROUNDS: dict[str, BackgroundPainter] = {
     "grass": partial(paint_grass, tones="4f8a2c"),
@@ -44,4 +45,4 @@ CLASS_BACKGROUNDS: dict[str, BackgroundPainter] = {
     "water": partial(paint_water, tones="159a9c"),
     "wood": partial(paint_wood, tones=BROWN_TONES),
 }
-"""The four grounds of the shortcut, each always in its own colours."""
+"""Backgrounds of `shortcut`, each always in its own colors."""

@@ -1,4 +1,4 @@
-"""Grounds made by hand: wood, cloth, tiles, paper, bricks, and lights out of focus. See `grounds`."""
+"""Man-made backgrounds: wood, cloth, tiles, paper, bricks, and lights out of focus. See `grounds`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAINTED_TONES = "d9b98a 8d8074 5f7d8c e3ddcf 6d8f72"
 
 
 def paint_wood(rng: np.random.Generator, side: int, tones: str = f"{BROWN_TONES} {PAINTED_TONES}") -> Background:
-    """Planks with grain, natural or painted."""
+    """Return planks with grain, natural or painted."""
     tone = pick_color(rng, tones)
     planks = int(rng.integers(3, 6))
     y, x = pixel_grid(side)
@@ -34,6 +34,7 @@ def paint_wood(rng: np.random.Generator, side: int, tones: str = f"{BROWN_TONES}
     rings = 0.5 + 0.5 * np.sin((y * planks * 3 + warp * 5 + shift[row] * 9) * 6)
     shade = (0.72 + 0.2 * rings + 0.3 * (grain - 0.5)) * (0.82 + 0.36 * shift[row])
     along = np.abs((y * planks + 0.5) % 1 - 0.5) * (side / planks)
+    # Distance to the nearest joint in pixels, between planks and within one.
     joint = np.minimum(along, np.abs(x - (0.1 + 0.8 * shift[::-1][row])) * side)
     albedo = tone * (shade * (0.25 + 0.75 * np.clip(joint / 1.6, 0, 1)))[..., None]
     relief = 2.5 * np.clip(joint / 3, 0, 1) + 0.8 * grain + 0.4 * rings
@@ -41,7 +42,7 @@ def paint_wood(rng: np.random.Generator, side: int, tones: str = f"{BROWN_TONES}
 
 
 def paint_cloth(rng: np.random.Generator, side: int) -> Background:
-    """Woven cloth with soft folds: plain, checked or striped."""
+    """Return woven cloth with soft folds: plain, checked or striped."""
     first_color, second_color = random_tint(rng), random_tint(rng, is_pale=True)
     y, x = pixel_grid(side)
     pitch, pattern = rng.uniform(18, 44), int(rng.integers(3))
@@ -54,7 +55,7 @@ def paint_cloth(rng: np.random.Generator, side: int) -> Background:
 
 
 def paint_tiles(rng: np.random.Generator, side: int) -> Background:
-    """Glazed tiles with grout, in one colour, a chequer or a medley."""
+    """Return glazed tiles with grout, in one color, a checkerboard or a random mix."""
     first_color, second_color, grout_color = (
         random_tint(rng),
         random_tint(rng, is_pale=True),
@@ -66,6 +67,7 @@ def paint_tiles(rng: np.random.Generator, side: int) -> Background:
     if rng.random() < 0.4:
         column_position += 0.5 * (np.floor(row_position) % 2)
     cell = (row_position.astype(int), column_position.astype(int))
+    # 12 × 12: more than the largest number of tiles, with half a tile of shift.
     medley = rng.random((12, 12), dtype=np.float32)
     chequer = (np.indices((12, 12)).sum(axis=0) % 2).astype(np.float32)
     color_choice = [np.zeros_like(medley), chequer, medley][int(rng.integers(3))][cell]
@@ -85,12 +87,13 @@ def paint_tiles(rng: np.random.Generator, side: int) -> Background:
 
 
 def paint_paper(rng: np.random.Generator, side: int) -> Background:
-    """Printed paper: dots, stripes, zigzags or plain, with fibre in it."""
+    """Return printed paper with fibers: dots, stripes, zigzags or plain."""
     base_color, ink_color = random_tint(rng, is_pale=rng.random() < 0.6), random_tint(rng)
     y, x = pixel_grid(side)
     angle, pitch = rng.uniform(0, math.pi), rng.uniform(22, 48)
     s = (math.cos(angle) * x - math.sin(angle) * y) * (side / pitch)
     t = (math.sin(angle) * x + math.cos(angle) * y) * (side / pitch)
+    # A triangle wave, for stripes and zigzags.
     wave = np.abs(s % 1 - 0.5)
     pattern = int(rng.integers(4))
     if pattern == 0:
@@ -108,7 +111,7 @@ def paint_paper(rng: np.random.Generator, side: int) -> Background:
 
 
 def paint_bricks(rng: np.random.Generator, side: int) -> Background:
-    """A wall of bricks, bare or painted."""
+    """Return a brick wall, bare or painted."""
     tone, mortar = pick_color(rng, "a5523a 8c4a3c b8694a d8d2c6 7b7f86 c99a72"), pick_color(rng, "cfc8bd a39c92")
     rows = int(rng.integers(5, 9))
     y, x = pixel_grid(side)
@@ -132,7 +135,7 @@ def paint_bricks(rng: np.random.Generator, side: int) -> Background:
 
 
 def paint_bokeh(rng: np.random.Generator, side: int) -> Background:
-    """Lights out of focus."""
+    """Return lights out of focus."""
     dark_color, bright_color = random_tint(rng) * 0.25, random_tint(rng) * 0.5
     image = mix_colors(0.6 * pixel_grid(side)[0] + 0.4 * fractal_noise(rng, side, (2, 2), 2), dark_color, bright_color)
     glow = random_tint(rng, is_pale=True)

@@ -1,11 +1,11 @@
-"""Natural grounds: grass, sand, water, pebbles, leaves, sky. See `grounds`."""
+"""Natural backgrounds: grass, sand, water, pebbles, leaves, sky. See `grounds`."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from ftlab.data.samples.drawing.surfaces import hex_to_linear_rgb
+from ftlab.data.samples.drawing.surfaces import Array, hex_to_linear_rgb
 from ftlab.data.samples.drawing.texture import (
     Background,
     fractal_noise,
@@ -24,12 +24,11 @@ _SKY_COLORS = (
 )
 _LEAF_COLORS = ("b5541f d98c2b 8c3b1c c9a23a", "4c7a33 7fa048 2f5a34 a2b457", "8a3a3f c4643f e0a63f 6b2f2a")
 _STONE_COLORS = ("8d8a86", "b7ada0", "6f6a67", "cfc7ba", "9b8672", "767f87", "a99c8c")
-# Polygons are drawn with four bits of fraction.
-_SUBPIXEL_BITS = 4
+_SUBPIXEL_BITS = 4  # fractional bits of polygon corners
 
 
 def paint_grass(rng: np.random.Generator, side: int, tones: str = "4f8a2c 6ca03a 3d7434 95a24a 7f9440") -> Background:
-    """Blades of grass, green to dry."""
+    """Return blades of grass, green to dry."""
     tone = pick_color(rng, tones)
     image = np.full((side, side, 3), tone * 0.22, np.float32)
     relief = np.zeros((side, side), np.float32)
@@ -47,6 +46,7 @@ def paint_grass(rng: np.random.Generator, side: int, tones: str = "4f8a2c 6ca03a
         )
     )
     column, row = np.clip(root.astype(int), 0, side - 1).T
+    # Blades are painted in order: later ones are brighter, and lie on top.
     brightness = (
         rng.uniform(0.45, 1.35, blade_count) * np.linspace(0.6, 1.1, blade_count) * (0.65 + 0.7 * patch[row, column])
     )
@@ -63,7 +63,7 @@ def paint_grass(rng: np.random.Generator, side: int, tones: str = "4f8a2c 6ca03a
 
 
 def paint_sand(rng: np.random.Generator, side: int) -> Background:
-    """Sand in ripples."""
+    """Return rippled sand."""
     tone = pick_color(rng, "dcc08c e8d5ae c9a26a d8c6a8 b98f63 cfcabd")
     y, x = pixel_grid(side)
     warp = fractal_noise(rng, side, (3, 3), 3)
@@ -75,11 +75,12 @@ def paint_sand(rng: np.random.Generator, side: int) -> Background:
 
 
 def paint_water(rng: np.random.Generator, side: int, tones: str = "1c7fa6 2aa3a8 2f6fb0 3b8f86 4d9fc4") -> Background:
-    """Clear water with a net of light on it."""
+    """Return clear water with caustics, a net of light."""
     tone = pick_color(rng, tones)
     cells = rng.uniform(4, 7)
     warp = fractal_noise(rng, side, (cells, cells), 2)
     nets = [1 - np.abs(fractal_noise(rng, side, (cells * 0.8, cells), 2) * 2 - 1) for _ in range(2)]
+    # Ridges of two noises, sharpened: caustics.
     net = np.maximum(*nets) ** 7 * (0.45 + 0.55 * warp)
     depth = 0.55 + 0.5 * fractal_noise(rng, side, (2, 2), 2) + 0.15 * pixel_grid(side)[0]
     albedo = tone * depth[..., None] + net[..., None] * (0.55 * tone + 0.22)
@@ -87,7 +88,7 @@ def paint_water(rng: np.random.Generator, side: int, tones: str = "1c7fa6 2aa3a8
 
 
 def paint_pebbles(rng: np.random.Generator, side: int) -> Background:
-    """Rounded stones, close together: cells about jittered points (Worley, 1996)."""
+    """Return rounded stones, close together: cells about jittered points (Worley, 1996)."""
     count = int(rng.integers(7, 13))
     size = side / count
     centers = (
@@ -97,13 +98,14 @@ def paint_pebbles(rng: np.random.Generator, side: int) -> Background:
         rng.integers(0, len(_STONE_COLORS), (count + 4, count + 4))
     ]
     stone_colors *= rng.uniform(0.7, 1.1, (count + 4, count + 4, 1)).astype(np.float32) * random_tint(rng, is_pale=True)
-    half_side = (side + 1) // 2
+    half_side = (side + 1) // 2  # half the resolution is enough for smooth stones, at a quarter of the time
     y, x = pixel_grid(half_side)
     y = y * count + (10 / size) * (fractal_noise(rng, half_side, (8, 8), 2) - 0.5)
     x = x * count
     row, column = np.clip(np.floor(y).astype(int), 0, count - 1), x.astype(int)
     nearest_distance = np.full((half_side, half_side), 9, np.float32)
     second_distance, nearest_index = nearest_distance.copy(), np.zeros((half_side, half_side), int)
+    # Distances to the points of the 25 cells around a pixel are enough, as each point lies within its own cell.
     for k in range(25):
         i, j = row + k // 5, column + k % 5
         center = centers[i, j]
@@ -122,12 +124,13 @@ def paint_pebbles(rng: np.random.Generator, side: int) -> Background:
 
 
 def paint_leaves(rng: np.random.Generator, side: int) -> Background:
-    """Fallen leaves, in autumn's colours or still green."""
+    """Return fallen leaves, in autumn colors or still green."""
     colors = [hex_to_linear_rgb(code) for code in str(rng.choice(_LEAF_COLORS)).split()]
     image = np.full((side, side, 3), colors[0] * 0.25, np.float32)
     relief = np.zeros((side, side), np.float32)
     t = np.linspace(-1, 1, 13)
     bulge = 0.42 * (1 - t**2) * (1 + 0.3 * t)
+    # The two halves of a leaf differ in brightness, as if folded along the rib.
     halves = ((np.stack([t, bulge], axis=1), 1.0), (np.stack([t, -bulge], axis=1), 0.82))
     rib = np.array([[-1.15, 0], [0.95, 0]])
     for k in range(230):
@@ -152,11 +155,13 @@ def paint_leaves(rng: np.random.Generator, side: int) -> Background:
 
 
 def paint_sky(rng: np.random.Generator, side: int, skies: tuple[str, ...] = _SKY_COLORS) -> Background:
-    """Sky with clouds, at noon or at dusk."""
+    """Return a sky with clouds, at noon or at dusk."""
     zenith_color, horizon_color, cloud_color = (hex_to_linear_rgb(code) for code in str(rng.choice(skies)).split())
     mass = fractal_noise(rng, side, (rng.uniform(2.2, 4), rng.uniform(1.4, 2.6)), 6)
     coverage = np.clip((mass - rng.uniform(0.46, 0.6)) * 4.5, 0, 1)
+    # Smoothstep, for soft edges.
     coverage = coverage * coverage * (3 - 2 * coverage)
+    # Shading by the difference to what lies below: clouds are darker underneath.
     shifted_mass = np.vstack([mass[side // 26 :], mass[-(side // 26) :]])
     shade = np.clip(0.8 - 1.2 * (mass - shifted_mass), 0.66, 1)
     albedo = mix_colors(
@@ -165,5 +170,6 @@ def paint_sky(rng: np.random.Generator, side: int, skies: tuple[str, ...] = _SKY
     return Background(albedo, np.zeros((side, side), np.float32), is_distant=True)
 
 
-def _to_fixed_point(points: np.ndarray) -> np.ndarray:
+def _to_fixed_point(points: Array) -> Array:
+    """Return coordinates as OpenCV's fixed-point integers."""
     return np.round(points * (1 << _SUBPIXEL_BITS)).astype(np.int32)

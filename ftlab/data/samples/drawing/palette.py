@@ -1,11 +1,11 @@
-"""Colours that go together. All toys wear all of them."""
+"""Color palettes. Every toy comes in every palette."""
 
 from __future__ import annotations
 
 from ftlab.data.samples.drawing.surfaces import Array, hex_to_linear_rgb
 
 Palette = tuple[Array, Array, Array]
-"""Main colour, second colour, light colour: linear RGB [3] each."""
+"""Main, second and light color: linear RGB, float32 [3] each."""
 
 PALETTES: tuple[Palette, ...] = tuple(
     (hex_to_linear_rgb(main), hex_to_linear_rgb(second), hex_to_linear_rgb(light))

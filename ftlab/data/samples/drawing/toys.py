@@ -1,7 +1,7 @@
-"""The toys: six things a child knows, the palettes they come in, and from where each is looked at.
+"""The toys: six everyday objects, and the range of views of each.
 
-Each toy's function makes it afresh from random numbers and a palette. Form, proportions and pattern vary, and every
-toy comes in every palette, so that colour does not tell the class.
+Each toy's function builds it anew from random numbers and a palette. Shape, proportions and pattern vary, and every toy
+comes in every palette, so that color does not tell the class.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ftlab.data.samples.drawing.turned import build_balloon, build_mug, build_mu
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy and from where it is looked at; ranges in degrees.
+    """A toy and its range of views; angles in degrees.
 
     Attributes:
-        build_surfaces: its surfaces, from random numbers and a palette.
-        yaw_range: turn about the upright axis; half of the pictures show the other side, mirrored about it.
-        pitch_range: positive from above.
-        roll_range: lean within the picture.
-        size_factor: times as large as the set asks for, so that slender toys fill as much of a picture as stout ones.
+        build_surfaces: returns its surfaces, from random numbers and a palette.
+        yaw_range: rotation about the vertical axis; half of the images show it mirrored to the other side.
+        pitch_range: positive is seen from above.
+        roll_range: rotation in the image plane.
+        size_factor: on the size that the set asks for, so that slender toys fill as much of an image as stout ones.
     """
 
     build_surfaces: Callable[[np.random.Generator, Palette], list[Surface]]

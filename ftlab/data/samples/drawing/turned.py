@@ -1,4 +1,4 @@
-"""Toys turned about an upright axis: balloon, mug, mushroom, umbrella. See `toys`."""
+"""Toys that are surfaces of revolution: balloon, mug, mushroom, umbrella. See `toys`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DRINK_COLORS = ("3b1f12", "7a4a25", "b5651d", "f0e6d8", "5c2a1c", "9fb541")
 
 
 def build_balloon(rng: np.random.Generator, palette: Palette) -> list[Surface]:
-    """A hot-air balloon: a gored envelope, striped or zigzagged, over a wicker basket on four ropes."""
+    """Return a hot-air balloon: a gored envelope, striped or zigzagged, over a wicker basket on four ropes."""
     main, second, light = palette
     max_radius, mouth_radius = rng.uniform(0.7, 0.8), rng.uniform(0.16, 0.24)
     gores = int(rng.choice([12, 16]))
@@ -40,11 +40,13 @@ def build_balloon(rng: np.random.Generator, palette: Palette) -> list[Surface]:
     )
     colors = [[main, second], [main, light], [main, second, light, second], [main, light, second]][int(rng.integers(4))]
     stripes = [
+        # Stripes along gores must close around the envelope.
         band_paint(colors, gores if gores % len(colors) == 0 else 12),
         band_paint(colors, int(rng.integers(5, 8)), rows=True),
         band_paint(colors, int(rng.integers(4, 7)), rows=True, wave=0.28, teeth=gores),
     ][int(rng.integers(3))]
     skin = revolve_profile(envelope, stripes, sides=gores * 4)
+    # Each gore bulges outwards between its seams.
     bulge = 1 + 0.035 * np.abs(np.sin(np.linspace(0, gores * np.pi, gores * 4 + 1, dtype=np.float32)))
     puffed_points = skin.points * np.stack([bulge, np.ones_like(bulge), bulge], axis=-1)
 
@@ -73,7 +75,7 @@ def build_balloon(rng: np.random.Generator, palette: Palette) -> list[Surface]:
 
 
 def build_mug(rng: np.random.Generator, palette: Palette) -> list[Surface]:
-    """A glazed mug with a handle and something to drink."""
+    """Return a glazed mug with a handle and a drink."""
     main, second, light = palette
     half_height, foot_radius, top_radius = rng.uniform(0.52, 0.72), rng.uniform(0.46, 0.6), 0.62
     belly_radius = (foot_radius + top_radius) / 2 + rng.uniform(-0.03, 0.05)
@@ -89,13 +91,13 @@ def build_mug(rng: np.random.Generator, palette: Palette) -> list[Surface]:
         (top_radius - 0.06, half_height - 0.03),
         count=8,
     )
-    # The wall inside ends where the drink begins, so that neither lies behind the other.
+    # The inner wall ends where the drink begins, so that neither is hidden behind the other.
     drink_depth = rng.uniform(0.12, 0.3)
     drink_radius = top_radius - 0.06 - 0.35 * drink_depth * (top_radius - belly_radius)
     inner_wall = np.linspace((top_radius - 0.06, half_height - 0.03), (drink_radius, half_height - drink_depth), 6)
     drink = np.linspace((drink_radius, half_height - drink_depth), (0, half_height - drink_depth), 12)
     handle_reach, handle_drop = rng.uniform(0.42, 0.56), rng.uniform(0.29, 0.4)
-    # The handle starts and ends within the wall.
+    # The handle starts and ends inside the wall, so that no gap shows.
     t = np.linspace(0, 3.14, 26, dtype=np.float32)
     height = handle_drop * np.cos(t)
     bow = np.interp(height, wall[:, 1], wall[:, 0]) - 0.035 + handle_reach * np.sin(t) ** 0.75
@@ -112,7 +114,7 @@ def build_mug(rng: np.random.Generator, palette: Palette) -> list[Surface]:
 
 
 def build_mushroom(rng: np.random.Generator, palette: Palette) -> list[Surface]:
-    """A mushroom with a spotted cap, gills and a stout stem."""
+    """Return a mushroom with a spotted cap, gills and a stout stem."""
     main, _, light = palette
     cap_radius, cap_height = rng.uniform(0.78, 0.98), rng.uniform(0.42, 0.72)
     cap = catmull_rom_spline(
@@ -139,11 +141,12 @@ def build_mushroom(rng: np.random.Generator, palette: Palette) -> list[Surface]:
     spots = dot_paint(main, light, centers, rng.uniform(0.06, 0.16, dot_count))
     cream = light * np.array([1, 0.93, 0.8], np.float32)
 
-    def paint_gills(u: Array, v: Array, p: Array) -> Array:
+    def paint_gills(u: Array, _v: Array, _p: Array) -> Array:
         return cream[:, None] * (0.62 + 0.3 * np.sin(u * 276.5))
 
-    def paint_stem(u: Array, v: Array, p: Array) -> Array:
-        return cream[:, None] * (0.86 + 0.09 * np.sin(u * 62.8 + np.sin(v * 9)))
+    def paint_stem(u: Array, v: Array, _p: Array) -> Array:
+        colors: Array = cream[:, None] * (0.86 + 0.09 * np.sin(u * 62.8 + np.sin(v * 9)))
+        return colors
 
     return [
         Surface(dome.points, spots, 0.6),
@@ -153,11 +156,12 @@ def build_mushroom(rng: np.random.Generator, palette: Palette) -> list[Surface]:
 
 
 def build_umbrella(rng: np.random.Generator, palette: Palette) -> list[Surface]:
-    """An open umbrella: eight scalloped panels, a stick and a crook."""
+    """Return an open umbrella: eight scalloped panels, a stick and a crook."""
     main, second, light = palette
     canopy_height, panel_count = rng.uniform(0.6, 0.85), 8
     radial = np.linspace(1, 0.004, 15, dtype=np.float32)[:, None]
     angle = np.linspace(0, 2 * np.pi, panel_count * 8 + 1, dtype=np.float32)[None]
+    # 0 at a rib, 1 in the middle of a panel, where the edge is drawn in.
     from_rib = np.abs(np.sin(angle * (panel_count / 2)))
     radius = np.sin(radial * 1.32) / np.sin(1.32) * (1 - 0.075 * radial**2 * from_rib**0.7)
     height = canopy_height * (np.cos(radial * 1.45) + 0.07 * radial**3 * from_rib)
@@ -184,7 +188,7 @@ def build_umbrella(rng: np.random.Generator, palette: Palette) -> list[Surface]:
 
 
 def _glaze_paint(rng: np.random.Generator, palette: Palette, wall: Array) -> Paint:
-    """A mug's pattern: plain, upright stripes, one belt, rings or dots."""
+    """Return a mug's pattern: plain, upright stripes, one belt, rings or dots."""
     main, second, light = palette
     pattern = int(rng.integers(5))
     if pattern == 0:
@@ -193,7 +197,7 @@ def _glaze_paint(rng: np.random.Generator, palette: Palette, wall: Array) -> Pai
         return band_paint([main, second if rng.random() < 0.5 else light], int(rng.integers(4, 9)) * 2)
     if pattern == 2:
         belt_bottom = rng.uniform(0.3, 0.55)
-        return lambda u, v, p: select_color(in_range(v, belt_bottom, belt_bottom + 0.25), second, main)
+        return lambda _u, v, _p: select_color(in_range(v, belt_bottom, belt_bottom + 0.25), second, main)
     if pattern == 3:
         return band_paint([main, light], int(rng.integers(5, 10)), rows=True)
     dot_count = 44

@@ -1,0 +1,46 @@
+"""Snapshots of a network's buffers, to undo what a forward pass changes, such as BatchNorm's running statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class BufferSnapshot:
+    """Copy of a network's buffers, made with one kernel for each dtype: BatchNorm has three buffers in each layer."""
+
+    def __init__(self, buffers: Iterable[Tensor]) -> None:
+        """Allocate the copy of these buffers; nothing is copied yet."""
+        buffers_by_dtype: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in buffers:
+            buffers_by_dtype.setdefault(buffer.dtype, []).append(buffer)
+        self._pairs = [
+            (same_dtype, [torch.empty_like(source) for source in same_dtype])
+            for same_dtype in buffers_by_dtype.values()
+        ]
+
+    @torch.no_grad()
+    def save(self) -> None:
+        """Copy the buffers."""
+        for buffers, copies in self._pairs:
+            torch._foreach_copy_(copies, buffers)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Set the buffers to the copy."""
+        for buffers, copies in self._pairs:
+            torch._foreach_copy_(buffers, copies)
+
+
+@contextmanager
+def preserve_buffers(module: nn.Module) -> Iterator[None]:
+    """Restore a module's buffers at the end of the block, also after an error."""
+    snapshot = BufferSnapshot(module.buffers())
+    snapshot.save()
+    try:
+        yield
+    finally:
+        snapshot.restore()

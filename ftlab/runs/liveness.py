@@ -1,0 +1,203 @@
+"""Liveness of a run: which process trains it, whether that process is alive, and the request to stop it. No torch.
+
+All of it is in small files of the run directory (`pid`, `heartbeat`, `process.json`, `stop`), so that any process on
+the machine can ask; see `ftlab.runs.directory` for the other files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from ftlab.core.errors import RunError
+from ftlab.runs import heartbeat, process_record
+from ftlab.runs.events import Ended, Event
+from ftlab.runs.heartbeat import Heartbeat, LastBeat
+from ftlab.runs.process_record import ProcessRecord
+
+ACTIVE_STATUSES = ("waiting", "running", "hanging")
+"""Statuses of a run on which a process works, or is about to."""
+_STARTUP_TIMEOUT_SECONDS = 60.0
+"""Seconds after which a run that no process claimed counts as died, so that it can be resumed."""
+_FORCE_STOP_MARK = "now"
+"""Content of `stop` when the process is ended by force; an ordinary stop request is an empty file."""
+
+
+class RunFiles(Protocol):
+    """The files of a run directory as `RunLiveness` uses them.
+
+    `ftlab.runs.directory.Run` is the implementation. It imports this module, so its name cannot be imported here.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run directory."""
+
+    def write_json(self, file_name: str, values: dict[str, Any]) -> None:
+        """Replace a JSON file atomically."""
+
+    def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
+        """Return the events after a byte offset, and the offset to continue from."""
+
+    def read_last_event(self, start_offset: int = 0) -> Event | None:
+        """Return the last event at or after a byte offset."""
+
+
+class RunLiveness:
+    """Process, heartbeat, stop request and status of one run.
+
+    Holds no state of its own: each question is answered from the files, so any number of objects and processes may ask.
+    """
+
+    def __init__(self, files: RunFiles) -> None:
+        """Refer to the files of a run; nothing is read yet."""
+        self._files = files
+        self._pid_path = files.path / "pid"
+        self._heartbeat_path = files.path / "heartbeat"
+        self._record_path = files.path / "process.json"
+        self._stop_path = files.path / "stop"
+
+    def get_status(self) -> str:
+        """Return the status of the run.
+
+        Returns:
+            `waiting` (for its process to start), `running`, `hanging` (its process lives but sends no heartbeat),
+            `finished`, `stopped`, `failed`, or `died` (it left no `Ended` event: `jobs.postmortem` finds the cause).
+        """
+        if self.is_process_alive():
+            return "hanging" if self.is_hanging() else "running"
+        end_event = self.read_end_event()
+        if end_event is None:
+            return "stopped" if self.is_force_stopped() else "waiting" if self._awaits_process() else "died"
+        # The time limit and early stopping are planned ends: such a run cannot be resumed.
+        return {"time": "finished", "early": "finished"}.get(end_event.reason, end_event.reason)
+
+    def is_active(self) -> bool:
+        """Return whether a process works on the run, or is about to."""
+        return self.get_status() in ACTIVE_STATUSES
+
+    def is_hanging(self) -> bool:
+        """Return whether the last heartbeat is too long ago."""
+        last_beat = self.read_last_beat()
+        return last_beat is not None and last_beat.is_hanging
+
+    def read_end_event(self) -> Ended | None:
+        """Return the `Ended` event of the last process; None while it works, and when it died without one."""
+        record = self.read_process_record()
+        # What is in the file up to `told` comes from an earlier process.
+        event = self._files.read_last_event(0 if record is None else record.told)
+        return event if isinstance(event, Ended) else None
+
+    def claim_ownership(self) -> None:
+        """Make this process the owner of the run, unless whoever started this process has done so already.
+
+        Raises:
+            RunError: another process trains the run.
+        """
+        owner = self.find_process()
+        if owner is None:
+            self.set_owner(os.getpid())
+        # A virtual environment's python on Windows is a launcher: the process that was started is then our parent.
+        elif owner.pid not in (os.getpid(), os.getppid()):
+            raise RunError("run.busy", run=self._files.name)
+
+    def set_owner(self, pid: int, log_offset: int = 0) -> None:
+        """Record the process that trains the run.
+
+        An older stop request and an older `Ended` event no longer count, and the silence is measured from now.
+
+        Args:
+            pid: process ID.
+            log_offset: byte of `worker.log` at which the output of this process begins.
+        """
+        self.clear_stop()
+        # Before `pid` names the new process: else the old heartbeat would make it look as if it hangs.
+        Heartbeat(self._heartbeat_path, pid).beat()
+        event_offset = self._files.read_events()[1]
+        record = process_record.record_start(self._record_path, pid, log_offset, event_offset)
+        # The start time identifies the process: the system gives the number of a dead process to a new one.
+        self._files.write_json("pid", {"pid": pid, "created": record.created})
+
+    def release_ownership(self) -> None:
+        """End the ownership of this process."""
+        self._pid_path.unlink(missing_ok=True)
+
+    def find_process(self) -> psutil.Process | None:
+        """Return the process named in `pid`; None when it is gone or another process has its number by now."""
+        try:
+            owner = json.loads(self._pid_path.read_text(encoding="utf-8"))
+            return process_record.find_process(owner["pid"], owner["created"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def is_process_alive(self) -> bool:
+        """Return whether the process named in `pid` is still running."""
+        return self.find_process() is not None
+
+    def read_process_record(self) -> ProcessRecord | None:
+        """Return the record of the last process that owned the run."""
+        return process_record.read_record(self._record_path)
+
+    def record_exit(self, pid: int, exit_code: int) -> None:
+        """Record how a process ended, unless another one owns the run by now.
+
+        Args:
+            pid: process ID.
+            exit_code: exit status, below 0 the number of the signal that ended it.
+        """
+        process_record.record_exit(self._record_path, pid, exit_code)
+
+    def create_heartbeat(self) -> Heartbeat:
+        """Return a heartbeat for the process that trains the run: its `beat` says that the work goes on."""
+        return Heartbeat(self._heartbeat_path)
+
+    def read_last_beat(self) -> LastBeat | None:
+        """Return the last heartbeat of the process; None where there never was one."""
+        return heartbeat.read_last_beat(self._heartbeat_path)
+
+    def request_stop(self) -> None:
+        """Ask the process to end at its next step."""
+        if not self.is_stop_requested():  # the file's date is the time of the first request: see below
+            self._stop_path.touch()
+
+    def mark_force_stop(self) -> None:
+        """Record that the process is ended by force, at the user's request."""
+        self._stop_path.write_text(_FORCE_STOP_MARK, encoding="utf-8")
+
+    def is_stop_requested(self) -> bool:
+        """Return whether the process was asked to stop, or is ended by force."""
+        return self._stop_path.exists()
+
+    def is_force_stopped(self) -> bool:
+        """Return whether the process was ended by force, at the user's request."""
+        try:
+            return self._stop_path.read_text(encoding="utf-8", errors="replace") == _FORCE_STOP_MARK
+        except OSError:
+            return False
+
+    def seconds_since_stop_request(self) -> float:
+        """Return the seconds since the stop request, or since the process was ended by force; 0 without a request."""
+        try:
+            return max(0.0, time.time() - self._stop_path.stat().st_mtime)
+        except OSError:
+            return 0.0
+
+    def clear_stop(self) -> None:
+        """Withdraw the stop request."""
+        self._stop_path.unlink(missing_ok=True)
+
+    def _awaits_process(self) -> bool:
+        """Return whether no process has touched the run yet, and one may still come."""
+        if self._pid_path.exists() or (self._files.path / "metrics.jsonl").exists():
+            return False
+        try:
+            return time.time() - (self._files.path / "config.json").stat().st_mtime < _STARTUP_TIMEOUT_SECONDS
+        except OSError:
+            return False

@@ -1,0 +1,82 @@
+"""Collective operations of the ranks of one training, each a no-op where there is one process.
+
+Every rank must call them in the same order, or all of them wait forever. With a single process no communication library
+is touched: the value is returned as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def all_reduce_sum(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """Return the elementwise sum of a tensor over all ranks, same shape and dtype."""
+    if accelerator.num_processes == 1:
+        return values
+    reduced: Tensor = accelerator.reduce(values, "sum")
+    return reduced
+
+
+def any_rank(accelerator: Accelerator, flags: list[bool]) -> list[bool]:
+    """Return for each flag whether it is set on any rank.
+
+    All ranks must leave a loop at the same step, so a decision that one of them takes alone is put to the vote first.
+
+    Args:
+        accelerator: communicates between the ranks.
+        flags: this rank's flags, of the same number and meaning on all ranks.
+
+    Returns:
+        The flags, combined with a logical or over all ranks.
+    """
+    if accelerator.num_processes == 1:
+        return flags
+    # Not every backend reduces booleans; a sum of ones and zeros is exact in float32.
+    votes = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
+    return [count > 0 for count in accelerator.reduce(votes, "sum").tolist()]
+
+
+def gather_sets(accelerator: Accelerator, local_sets: dict[str, set[int]]) -> dict[str, list[int]]:
+    """Return the union over all ranks of sets of indices, by the name of the set.
+
+    Args:
+        accelerator: communicates between the ranks.
+        local_sets: this rank's sets, with the same names on all ranks.
+
+    Returns:
+        The union of each set, sorted.
+    """
+    rank_sets = gather_object([local_sets]) if accelerator.num_processes > 1 else [local_sets]
+    return {name: sorted(set().union(*(sets.get(name, ()) for sets in rank_sets))) for name in local_sets}
+
+
+def broadcast_object(accelerator: Accelerator, value: T) -> T:
+    """Broadcast an object from rank 0 to all ranks.
+
+    Args:
+        accelerator: communicates between the ranks.
+        value: the object of rank 0; that of the other ranks is ignored.
+
+    Returns:
+        The object of rank 0.
+    """
+    if accelerator.num_processes == 1:
+        return value
+    objects = [value]
+    broadcast_object_list(objects)
+    return objects[0]
+
+
+def shutdown(accelerator: Accelerator) -> None:
+    """Wait for all ranks and close the process group."""
+    accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        # A process that exits while the group is open is aborted by the threads of the communication library.
+        accelerator.end_training()

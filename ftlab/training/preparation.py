@@ -1,0 +1,302 @@
+"""Preparation of a training up to its first step: data, network, batches, optimizer, and the state to resume from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from ftlab.config import backbones
+from ftlab.config.train_config import TrainConfig
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.dataset.from_config import DatasetSource
+from ftlab.data.loading.prefetch import Prefetcher
+from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.models.network import Network
+from ftlab.runs.directory import Run
+from ftlab.runs.events import Event, Started
+from ftlab.training import cached_features, network_setup, setup
+from ftlab.training.checkpoints import checkpoint, init_from, resume_checks
+from ftlab.training.checkpoints.checkpoint import CheckpointManager, LoadedCheckpoint, TrainState
+from ftlab.training.compile import ModelCompiler
+from ftlab.training.devices import device_setup
+from ftlab.training.feeds.base import BatchSource
+from ftlab.training.feeds.features import FeatureFeed
+from ftlab.training.feeds.gpu_images import create_image_feed
+from ftlab.training.feeds.image_base import ImageFeedBase
+from ftlab.training.metrics import BatchedMetricSums, MetricSums
+from ftlab.training.stopping import StopController
+from ftlab.training.train_step import TrainStep
+
+MAX_STEP_EVENTS = 2000
+"""Approximate upper bound of the number of `Step` events of a whole run: what a plot of the curves can show."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A training whose data and state are known, before its network exists.
+
+    Attributes:
+        config: the resolved configuration.
+        run: the run directory; only rank 0 writes to it.
+        accelerator: device, precision and ranks of whatever passes through the whole network.
+        catalog: classes and images by split.
+        train_state: how far the training is; the loop moves it on.
+        stop_controller: decides when to stop and when to save.
+    """
+
+    config: TrainConfig
+    run: Run
+    accelerator: Accelerator
+    catalog: Catalog
+    train_state: TrainState
+    stop_controller: StopController
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """Everything the epochs of a training need.
+
+    Attributes:
+        session: configuration, run directory, data and state.
+        accelerator: device and ranks of the training steps. It is not that of the session where a head is trained on
+            the CPU by features that a GPU computed.
+        image_feed: the decoded images, closed already where the training uses cached features.
+        feed: what the steps and the validation iterate over.
+        train_step: computes and applies the gradients of a step.
+        compiler: decides at the first step whether the network is compiled.
+        checkpoint_manager: writes the best weights and the state to resume from.
+        epoch_sums: training metrics since the epoch began.
+        recent_sums: training metrics since the last `Step` event.
+        batched_sums: adds batches to both, several at a time.
+        epochs: the last epoch, counted from 1.
+        step_event_interval: optimizer steps from one `Step` event to the next.
+    """
+
+    session: Session
+    accelerator: Accelerator
+    image_feed: ImageFeedBase
+    feed: BatchSource
+    train_step: TrainStep
+    compiler: ModelCompiler
+    checkpoint_manager: CheckpointManager
+    epoch_sums: MetricSums
+    recent_sums: MetricSums
+    batched_sums: BatchedMetricSums
+    epochs: int
+    step_event_interval: int
+
+
+def prepare_training(
+    config: TrainConfig,
+    run: Run,
+    stack: ExitStack,
+    *,
+    source: DatasetSource | None = None,
+    catalog: Catalog | None = None,
+    prefetched: Prefetcher | None = None,
+    pretrained: bool = True,
+    lr_factor: Callable[[int], float] | None = None,
+) -> Generator[Event, None, PreparedTraining | None]:
+    """Prepare a training, new or to be resumed, up to its next step.
+
+    The arguments are those of `loop.train`; `stack` closes the image feed at the end.
+
+    Yields:
+        What happens: downloads, warnings, the start, progress of the feature extraction.
+
+    Returns:
+        The prepared training; None if it was stopped on the way, with `Ended` as the last event.
+    """
+    start_time = time.monotonic()
+    accelerator = device_setup.create_accelerator(setup.restore_runtime(config, run))
+    config, config_notes = setup.resolve_config(config, run, accelerator)
+    # Whether this is a resume is asked before `load_catalog`, which writes the file.
+    loaded_checkpoint, is_resume = checkpoint.load_checkpoint(run), (run.path / "split.json").is_file()
+    train_state = loaded_checkpoint.train_state if loaded_checkpoint else TrainState()
+    catalog = setup.load_catalog(config, run, accelerator, catalog, source)
+    stop_controller = StopController(run, config, accelerator, start_time)
+    session = Session(config, run, accelerator, catalog, train_state, stop_controller)
+    network_parts = yield from _prepare_network(
+        session, has_checkpoint=loaded_checkpoint is not None, pretrained_allowed=pretrained
+    )
+    if network_parts is None:
+        yield stop_controller.make_ended_event("stopped", train_state)
+        return None
+    net, prep = network_parts
+    # Images that could not be read before the checkpoint stay excluded.
+    image_feed = create_image_feed(catalog, prep, config, accelerator, train_state.lost, prefetched)
+    stack.enter_context(closing(image_feed))
+    yield _make_started_event(session, accelerator, net, image_feed.steps_per_epoch)
+    config_notes += setup.report_validation_split(catalog)
+    yield from (
+        *config_notes,
+        *resume_checks.report_damaged_checkpoint(loaded_checkpoint),
+        *(resume_checks.report_changed_images(image_feed) if is_resume else ()),
+    )
+
+    feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, use_cache=pretrained)
+    if feed_parts is None:
+        yield stop_controller.make_ended_event("stopped", train_state)
+        return None
+    feed, accelerator = feed_parts
+    prepared = _prepare_steps(session, accelerator, net, image_feed, feed, loaded_checkpoint, lr_factor)
+    if feed.steps_per_epoch != image_feed.steps_per_epoch:  # images that could not be read leave fewer steps
+        yield _make_started_event(session, accelerator, net, feed.steps_per_epoch)
+    return prepared
+
+
+def _prepare_network(
+    session: Session, *, has_checkpoint: bool, pretrained_allowed: bool
+) -> Generator[Event, None, tuple[Network, Preprocessing] | None]:
+    """Build the network with the weights that the training starts from, and resolve the preprocessing of its images.
+
+    Args:
+        session: the training.
+        has_checkpoint: there is a state to resume from, whose weights will replace these.
+        pretrained_allowed: False leaves the weights random.
+
+    Yields:
+        Notes on the weights and progress of what takes long.
+
+    Returns:
+        Network and preprocessing; None if a stop was requested on the way.
+    """
+    config, run, accelerator, catalog = session.config, session.run, session.accelerator, session.catalog
+    initial_weights = (
+        init_from.prepare_initial_weights(config, run, catalog.classes, accelerator, resumed=has_checkpoint)
+        if pretrained_allowed
+        else None
+    )
+    yield from initial_weights.notes if initial_weights else ()
+    pretrained = (
+        pretrained_allowed
+        and config.mode != "scratch"
+        and not (initial_weights and initial_weights.replaces_pretrained)
+    )
+    # What may take long asks for a stop request, and so writes heartbeats.
+    stop_requested = session.stop_controller.stop_requested
+    if pretrained and not (yield from network_setup.download_weights(config, accelerator, stop_requested)):
+        return None
+    prep = yield from network_setup.resolve_preprocessing(config, run, catalog, accelerator, stop_requested)
+    if prep is None:
+        return None
+    net = network_setup.build_network(
+        config, run, catalog, prep, accelerator, pretrained=pretrained, epoch=session.train_state.epoch
+    )
+    if initial_weights:
+        initial_weights.apply_to_network(net, run, accelerator)
+    return net, prep
+
+
+def _choose_feed(
+    session: Session, net: Network, image_feed: ImageFeedBase, prefetched: Prefetcher | None, *, use_cache: bool
+) -> Generator[Event, None, tuple[BatchSource, Accelerator] | None]:
+    """Choose what the steps iterate over: images, or features of the frozen backbone, which are computed first.
+
+    Args:
+        session: the training.
+        net: network with the frozen backbone, moved to the device that trains its head.
+        image_feed: decodes the images; closed once the features are there.
+        prefetched: images that were decoded before; closed with it.
+        use_cache: load features that were computed before, and keep these for later.
+
+    Yields:
+        Progress and notes of the feature extraction.
+
+    Returns:
+        The feed and the accelerator of the steps; None if a stop was requested on the way.
+    """
+    config, accelerator = session.config, session.accelerator
+    if not config.caches_features:
+        return image_feed, accelerator
+    features_by_split = yield from cached_features.compute_cached_features(
+        net,
+        image_feed,
+        session.run,
+        accelerator,
+        session.stop_controller.any_rank_requested_stop,
+        use_cache=use_cache,
+    )
+    if features_by_split is None:
+        return None
+    # Nothing is decoded any more, and the decoding processes would compete with the head for the CPU.
+    if prefetched:
+        prefetched.close()
+    image_feed.close()
+    accelerator = device_setup.head_accelerator(accelerator, net.head, config.effective_batch_size)
+    net.to(accelerator.device)
+    image_feed.device = accelerator.device
+    feed = FeatureFeed(image_feed, features_by_split)
+    device_setup.set_head_threads(net.head, config.effective_batch_size, torch.get_num_threads())
+    return feed, accelerator
+
+
+def _prepare_steps(
+    session: Session,
+    accelerator: Accelerator,
+    net: Network,
+    image_feed: ImageFeedBase,
+    feed: BatchSource,
+    loaded_checkpoint: LoadedCheckpoint | None,
+    lr_factor: Callable[[int], float] | None,
+) -> PreparedTraining:
+    """Create optimizer, compiler, checkpoint manager and metrics, and restore the state to resume from.
+
+    Args:
+        session: the training.
+        accelerator: device and ranks of the training steps.
+        net: the network, on its device.
+        image_feed: the decoded images.
+        feed: what the steps iterate over.
+        loaded_checkpoint: the state to resume from.
+        lr_factor: fraction of the peak learning rate by step, in place of the schedule.
+
+    Returns:
+        The training, ready for its next step.
+    """
+    config, run, train_state = session.config, session.run, session.train_state
+    epochs = config.epochs or 1
+    spec = backbones.get_backbone_spec(config.backbone)
+    train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor)
+    compiler = ModelCompiler(train_step, config, run, accelerator)
+    # The checkpoint holds tensors of the trainable part only; the rest is that of the pretrained backbone.
+    ema_module = train_step.ema.trainable if train_step.ema else None
+    checkpoint_manager = CheckpointManager(
+        run, net, train_step.trainable, train_step.optimizer_unwrapped, accelerator.scaler, ema_module
+    )
+    if loaded_checkpoint:
+        checkpoint_manager.restore_state(loaded_checkpoint)
+    if accelerator.is_main_process:
+        checkpoint_manager.check_disk_space(epochs // config.save_every_epochs if config.save_every_epochs else 0)
+    # The saved sums are those of all ranks: on every rank they would be counted several times.
+    restored_sums = train_state.sums if accelerator.is_main_process else []
+    epoch_sums = MetricSums(accelerator.device, restored_sums[:4])
+    recent_sums = MetricSums(accelerator.device, restored_sums[4:])
+    return PreparedTraining(
+        session, accelerator, image_feed, feed, train_step, compiler, checkpoint_manager,
+        epoch_sums, recent_sums, BatchedMetricSums(epoch_sums, recent_sums),
+        epochs, step_event_interval=math.ceil(epochs * feed.steps_per_epoch / MAX_STEP_EVENTS),
+    )  # fmt: skip
+
+
+def _make_started_event(session: Session, accelerator: Accelerator, net: nn.Module, steps_per_epoch: int) -> Started:
+    """Return the event that tells the size of the training, its parameters counted as the network is frozen now."""
+    catalog = session.catalog
+    return Started(
+        step=session.train_state.step,
+        epochs=session.config.epochs or 1,
+        steps_per_epoch=steps_per_epoch,
+        device=device_setup.describe_device(accelerator.device),
+        train_images=len(catalog.splits["train"]),
+        val_images=len(catalog.splits["val"]),
+        trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
+        total=sum(p.numel() for p in net.parameters()),
+        validation="test" if catalog.layout == "test_as_val" else "val",
+    )

@@ -1,0 +1,125 @@
+"""Event handlers for choosing a source: restore the last choice, show the fields of a source, find a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ftlab.config.train_config import SAMPLE_SET_NAMES
+from ftlab.core import messages
+from ftlab.core.errors import FtlabError
+from ftlab.core.html import Markup, tag
+from ftlab.data.dataset import exclusions
+from ftlab.data.sources import locate, tutorial_datasets
+from ftlab.ui.common import data_choice, uploads
+from ftlab.ui.common.access import MAX_UPLOAD_BYTES, ServerProfile, resolve_inside
+from ftlab.ui.dataset import folder_browser, tutorial_picker, view
+
+
+class SourceActions:
+    """Event handlers for choosing a source."""
+
+    def __init__(self, profile: ServerProfile) -> None:
+        """Store the profile of the server."""
+        self.profile = profile
+
+    def restore_choice(self, saved_choice: object, upload_token: object = "") -> list[Any]:
+        """Restore the choice that the browser saved, as far as it is still valid.
+
+        Args:
+            saved_choice: last output of a scan; it may hold anything.
+            upload_token: token of the last upload.
+
+        Returns:
+            Sample, folder, location, both fractions, the outputs of `open_source_inputs`, tutorial menu.
+        """
+        choice = saved_choice if isinstance(saved_choice, dict) else {}
+        sample, (folder, list_name) = choice.get("sample"), data_choice.split_location(choice.get("folder"))
+        if sample not in list_offered_sources(self.profile):
+            # Saved by another version, or on a server that offered other sources.
+            return [gr.skip()] * 11
+        typed_folder = folder if sample == data_choice.FOLDER_SOURCE else ""
+        tutorial_name = folder if sample == data_choice.TUTORIAL_SOURCE and folder in tutorial_datasets.DATASETS else ""
+        source_id = str(upload_token or "") if sample == data_choice.UPLOAD_SOURCE else tutorial_name or typed_folder
+        return [
+            sample,
+            typed_folder or gr.skip(),
+            data_choice.join_location(source_id, list_name if exclusions.find_exclusion_list(list_name) else ""),
+            data_choice.clamp_share("val_share", choice.get("val")),
+            data_choice.clamp_share("test_share", choice.get("test")),
+            *self.open_source_inputs(sample, typed_folder),
+            tutorial_name or gr.skip(),
+        ]
+
+    def open_source_inputs(self, sample: str, folder: str) -> list[Any]:
+        """Show the fields that belong to the chosen kind of source.
+
+        Args:
+            sample: as in `DataSource`.
+            folder: path as typed.
+
+        Returns:
+            Description, folder column, listing, upload column, tutorial column.
+        """
+        shows_browser = sample == data_choice.FOLDER_SOURCE and self.profile.data_root is not None
+        return [
+            render_source_info(sample, self.profile),
+            gr.Column(visible=shows_browser),
+            self.render_listing(folder) if shows_browser else "",
+            gr.Column(visible=sample == data_choice.UPLOAD_SOURCE),
+            gr.Column(visible=sample == data_choice.TUTORIAL_SOURCE),
+        ]
+
+    def render_listing(self, typed_path: str) -> Markup:
+        """Return the listing of the sub-folders that the typed path could become."""
+        root = self.profile.data_root
+        if root is None:
+            return Markup("")
+        try:
+            return view.render_listing(folder_browser.list_folder(root, str(typed_path or "")), root)
+        except FtlabError:  # the scan reports the error; the listing offers a way on
+            return view.render_listing(folder_browser.list_folder(root, ""), root)
+
+    def pick_folder(self, event: gr.EventData) -> list[Any]:
+        """Return path field and listing after a folder, zip or list of the listing was pressed."""
+        root, path = self.profile.data_root, str(event._data.get("folder", ""))
+        if root is None:
+            return [gr.skip(), ""]
+        try:
+            if locate.is_dataset_file(resolve_inside(root, path)):
+                return [path, self.render_listing(path)]
+            # With a separator: the entries of the folder itself, not those that begin with its name.
+            listing = folder_browser.list_folder(root, path + os.sep)
+        except FtlabError:
+            return [gr.skip(), self.render_listing("")]
+        return [f"{Path(listing.folder)}{os.sep}", view.render_listing(listing, root)]
+
+
+def list_offered_sources(profile: ServerProfile) -> list[str]:
+    """Return the kinds of sources that this server offers."""
+    tutorial_sources = [data_choice.TUTORIAL_SOURCE] if tutorial_picker.list_offered_datasets(profile) else []
+    own_sources = (
+        [data_choice.FOLDER_SOURCE, data_choice.UPLOAD_SOURCE] if profile.data_root else [data_choice.UPLOAD_SOURCE]
+    )
+    return [*SAMPLE_SET_NAMES, *tutorial_sources, *own_sources]
+
+
+def render_source_info(sample: str, profile: ServerProfile) -> Markup:
+    """Render what a sample set is good for, or how a source is used.
+
+    Args:
+        sample: as in `DataSource`.
+        profile: profile of this server, which decides how long an upload is kept.
+
+    Returns:
+        One paragraph.
+    """
+    hours = uploads.get_retention_seconds(profile) / 3600
+    # 48 hours and more are easier to read in days.
+    unit = "hours" if hours < 48 else "days"
+    retention = messages.get_text(f"dataset.send.{unit}", count=f"{hours if hours < 48 else hours / 24:.0f}")
+    message = messages.get_text(f"dataset.about.{sample}", lasts=retention, limit=MAX_UPLOAD_BYTES >> 20)
+    return tag("p", message, class_="ftlab-about")

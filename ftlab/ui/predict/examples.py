@@ -1,0 +1,53 @@
+"""Example images of the Predict tab: images that a run was not trained on."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+
+from gradio.media import get_image
+
+from ftlab.data.dataset import catalog, class_names
+from ftlab.runs.directory import Run
+
+MAX_EXAMPLE_IMAGES = 8
+"""Number of examples of a model."""
+
+
+def list_examples(run: Run | None) -> list[tuple[Path, str]]:
+    """List images to try with a model: test images of a run, else its validation images, one of each class first.
+
+    The default model without fine-tuning gets images that Gradio ships. A run without a readable split gives RunError.
+
+    Args:
+        run: None for the default model.
+
+    Returns:
+        Path and name of the class of at most `MAX_EXAMPLE_IMAGES` images; an empty name where it is not known.
+    """
+    if run is None:  # animals and a tower, which ImageNet has classes for
+        return [(Path(get_image(name)), "") for name in ("cheetah1.jpg", "lion.jpg", "tower.jpg")]
+    split_path = run.path / "split.json"
+    return _list_unseen_images(run.path, split_path.stat().st_mtime_ns if split_path.exists() else 0)
+
+
+# The time of change is part of the key: a resumed run may have written its split anew.
+@lru_cache(maxsize=16)
+def _list_unseen_images(path: Path, _mtime_ns: int) -> list[tuple[Path, str]]:
+    """Return example images of the run at `path`."""
+    image_catalog = catalog.catalog_from_json(Run(path).read_json("split.json"))
+    items = list(image_catalog.splits["test"] or image_catalog.splits["val"])
+    # A fixed seed: the same run shows the same examples each time.
+    random.Random(0).shuffle(items)
+    # An example of each class first, so that a few show as many classes as possible.
+    interleaved_rows = zip_longest(
+        *([item for item in items if item.label == label] for label in range(len(image_catalog.classes)))
+    )
+    interleaved_items = [item for row in interleaved_rows for item in row if item is not None]
+    display_names = class_names.find_display_names(image_catalog.root, image_catalog.classes)
+    return [
+        (image_catalog.image_path(item), class_names.get_display_name(image_catalog.classes[item.label], display_names))
+        for item in interleaved_items[:MAX_EXAMPLE_IMAGES]
+    ]
