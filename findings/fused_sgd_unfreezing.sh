@@ -6,7 +6,7 @@
 # buffer and others get their first gradient. Plain SGD, and fused Adam and AdamW, take them in.
 #
 # Seen with torch 2.15.0, on the CPU:
-#   TypeError: expected Tensor as element 2 in argument 2, but got NoneType
+#   TypeError: expected Tensor as element 0 in argument 2, but got NoneType
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -122,6 +122,8 @@ def measure_style(folder: Path) -> list[tuple[str, str]]:
         Rows of (what, figure), for printing.
     """
     paths = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    if not paths:
+        sys.exit(f"There are no modules below {folder}.")
     sources = {path: path.read_text(encoding="utf-8") for path in paths}
     trees = {path: ast.parse(source) for path, source in sources.items()}
     functions = [function for tree in trees.values() for function in iter_functions(tree)]
