@@ -52,7 +52,17 @@ def install(venv: Path, what: str) -> None:
 
 def clean() -> None:
     """Remove caches and build products; runs and the virtual environment stay."""
-    for name in (".mypy_cache", ".pytest_cache", ".ruff_cache", ".gradio", "build", "dist", "test-screenshots"):
+    for name in (
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".gradio",
+        "build",
+        "dist",
+        "site",
+        "htmlcov",
+        "test-screenshots",
+    ):
         shutil.rmtree(ROOT / name, ignore_errors=True)
     for folder in ("ftlab", "tests", "tools", "benchmarks"):
         for cache in list((ROOT / folder).rglob("__pycache__")):  # a list, because the tree changes meanwhile
