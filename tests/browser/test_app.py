@@ -24,6 +24,7 @@ from ftlab.data.samples import sample_sets
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from tests.support import ROOT, drawn_images
+from tests.support.served_page import open_tab
 
 SOON, LATER = 30_000, 120_000
 """Milliseconds for what needs a server's answer, and for what needs a training."""
@@ -104,7 +105,7 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     keep(page, screenshots, "3-train-running")
 
     page.reload()
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
     assert points(page) > few, "the reloaded page shows the run from its beginning"
     expect(page.locator("#train-start")).to_be_enabled(timeout=LATER)
@@ -135,7 +136,7 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     expect(page.locator("#predict-verdict")).to_contain_text(verdict, timeout=LATER)
     keep(page, screenshots, "6-explained")
 
-    page.get_by_role("tab", name="Compare").click()
+    open_tab(page, "Compare")
     expect(page.locator("#compare-shown")).to_contain_text("Nothing to compare yet", timeout=SOON)
     expect(page.locator("#compare-runs input")).to_have_count(1)
 
@@ -145,7 +146,7 @@ def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_rest
 ) -> None:
     page.goto(server.url)
     expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     page.locator("#train-epochs input").fill("5000")
     expect(page.locator("#train-command textarea")).to_have_value(re.compile("--epochs 5000"), timeout=SOON)
     page.locator("#train-start").click()
@@ -157,7 +158,7 @@ def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_rest
     assert run.liveness.is_active(), "a training goes on without its page's server"
     server.start()
     page.goto(server.url)
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
     page.locator("#train-stop").click()
     expect(page.locator("#train-resume")).to_be_enabled(timeout=SOON)
@@ -198,7 +199,7 @@ def test_the_untrained_default_answers_at_once_and_a_broken_picture_gives_one_li
     server: Server, page: Page, tmp_path: Path
 ) -> None:
     page.goto(server.url)
-    page.get_by_role("tab", name="Predict").click()
+    open_tab(page, "Predict")
     page.locator("#predict-examples button").nth(1).click()
     rows = page.locator("#predict-scores button[data-index]")
     expect(rows).to_have_count(5, timeout=LATER)
@@ -215,7 +216,7 @@ def test_no_tab_is_wider_than_the_window(server: Server, page: Page, screenshots
     page.goto(server.url)
     expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
     for name in ("Dataset", "Train", "Predict", "Inspect", "Compare", "Runs"):
-        page.get_by_role("tab", name=name).click()
+        open_tab(page, name)
         page.wait_for_timeout(700)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} overflows"
         keep(page, screenshots, f"7-{name.lower()}-{width}")
@@ -295,7 +296,7 @@ def test_a_copy_is_found_and_left_out_for_good(server: Server, page: Page, scree
     page.locator("#dataset-go").click()
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--exclude .*exclusions"), timeout=SOON)
-    page.get_by_role("tab", name="Dataset").click()
+    open_tab(page, "Dataset")
     page.get_by_role("button", name="Doctor").click()
     exact.locator("button[data-do=back]").click()
     expect(summary).not_to_contain_text("Excluded pictures", timeout=SOON)

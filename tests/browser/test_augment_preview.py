@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.support.served_page import serve_page
+from tests.support.served_page import open_tab, serve_page
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,7 +30,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_it_is_drawn_when_it_is_opened_and_follows_the_form(page: Page, url: str, screenshots: Path) -> None:
     page.goto(url)
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     images, note = page.locator("#train-preview img"), page.locator("#train-preview p").last
     expect(images).to_have_count(0)
     page.locator("#train-preview-fold > button").click()
@@ -59,7 +59,7 @@ def test_it_is_drawn_when_it_is_opened_and_follows_the_form(page: Page, url: str
 def test_it_fits_the_screen(page: Page, url: str, screenshots: Path, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{url}?__theme={theme}")
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     page.locator("#train-theme-pixels > button").click()
     page.locator("#train-preview-fold > button").click()
     expect(page.locator("#train-preview img")).to_have_count(10)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import drawn_images, known_evaluations
-from tests.support.served_page import serve_page
+from tests.support.served_page import open_tab, serve_page
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,7 +33,7 @@ def test_a_person_takes_an_example_and_sees_both_maps_of_a_class(
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
     page.goto(url)
-    page.get_by_role("tab", name="Compare").click()
+    open_tab(page, "Compare")
     expect(page.locator("#compare-pair-said")).to_contain_text("No picture yet")
     page.locator("#compare-pair-examples button").first.click()
     for side in ("left", "right"):

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from ftlab.evaluation import datasets, evaluate
 from tests.support import drawn_images, fabricated_runs, known_evaluations
-from tests.support.served_page import serve_page
+from tests.support.served_page import open_tab, serve_page
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,7 +29,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_a_person_evaluates_presses_a_mistake_and_sees_both_maps(page: Page, url: str, screenshots: Path) -> None:
     page.goto(url)
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     expect(page.locator("#inspect-scores")).to_contain_text("Nothing evaluated yet")
     page.locator("#inspect-split label").filter(has_text="Training").click()
     page.locator("#inspect-go").click()
@@ -56,7 +56,7 @@ def test_a_person_evaluates_presses_a_mistake_and_sees_both_maps(page: Page, url
         page.locator("#inspect-downloads button").first.click()
     assert given.value.suggested_filename == "train-best-report.html"
     page.reload()
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     expect(page.locator("#inspect-scores")).to_contain_text("Nothing evaluated yet")
     page.locator("#inspect-split label").filter(has_text="Training").click()
     expect(page.locator("#inspect-scores")).to_contain_text("First guess right")
@@ -67,7 +67,7 @@ def test_a_person_evaluates_presses_a_mistake_and_sees_both_maps(page: Page, url
 def test_it_fits_the_screen(page: Page, url: str, screenshots: Path, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{url}?__theme={theme}")
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     expect(page.locator("#inspect-scores")).to_contain_text("Nothing evaluated yet")
     page.locator("#inspect-split label").filter(has_text="Validation").click()
     expect(page.locator("#inspect-scores")).to_contain_text("First guess right")

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from ftlab.runs.jobs import lr_sweep
 from tests.support import drawn_images
 from tests.support.fabricated_sweep import make_sweep
-from tests.support.served_page import serve_page
+from tests.support.served_page import open_tab, serve_page
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_one_click_takes_the_rate_over(page: Page, url: str, screenshots: Path, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{url}?__theme={theme}")
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     page.locator("#train-find > button").click()
     expect(page.locator("#train-find-use")).to_be_hidden()
     page.locator("#train-find-start").click()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.served_page import serve_page
+from tests.support.served_page import open_tab, serve_page
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
@@ -26,7 +26,7 @@ def test_a_recipe_is_chosen_changed_saved_and_loaded(
 ) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{url}?__theme={theme}")
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     choose(page, "Cats and dogs: two phases")
     expect(page.locator("#train-recipe-about")).to_contain_text("0.983")
     expect(page.locator("#train-epochs input")).to_have_value("20")

@@ -13,7 +13,7 @@ from ftlab.runs import run_store
 from tests.support import drawn_images
 from tests.support.fabricated_runs import make_with_notes
 from tests.support.hostile_text import EVIL
-from tests.support.served_page import serve_page
+from tests.support.served_page import open_tab, serve_page
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
@@ -34,7 +34,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
 def test_it_fits_the_screen(page: Page, lab: SimpleNamespace, screenshots: Path, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{lab.url}?__theme={theme}")
-    page.get_by_role("tab", name="Runs").click()
+    open_tab(page, "Runs")
     rows = page.locator("#shelf-table tr[data-run]")
     expect(rows).to_have_count(3)
     rows.filter(has_text="First try").locator("button").click()
@@ -47,7 +47,7 @@ def test_a_person_finds_names_deletes_and_brings_back_a_run(
     page: Page, lab: SimpleNamespace, screenshots: Path
 ) -> None:
     page.goto(lab.url)
-    page.get_by_role("tab", name="Runs").click()
+    open_tab(page, "Runs")
     rows = page.locator("#shelf-table tr[data-run]")
     expect(rows).to_have_count(3)
     page.locator("#shelf-search input").press_sequentially("full")
@@ -63,14 +63,14 @@ def test_a_person_finds_names_deletes_and_brings_back_a_run(
     expect(page.locator("#shelf-table input:checked")).to_have_count(1)
     page.locator("#shelf-train").click()
     expect(page.locator("#train-progress")).to_contain_text("Finished")
-    page.get_by_role("tab", name="Runs").click()
+    open_tab(page, "Runs")
     page.locator("#shelf-delete").click()
     expect(page.locator("#shelf-picked")).to_contain_text("It is in the bin")
     expect(rows).to_have_count(2)
     expect(page.locator("#shelf-table input:checked")).to_have_count(0)
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     expect(page.locator("#train-progress")).to_contain_text("That run is in the bin")
-    page.get_by_role("tab", name="Runs").click()
+    open_tab(page, "Runs")
     page.locator("#shelf-of label").filter(has_text="Bin").click()
     expect(rows).to_have_count(1)
     page.locator("#shelf-empty").click()

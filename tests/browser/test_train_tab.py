@@ -16,7 +16,7 @@ from ftlab.core import machine, messages
 from ftlab.runs import run_store
 from ftlab.runs.jobs import launch
 from tests.support import fabricated_runs
-from tests.support.served_page import serve_page
+from tests.support.served_page import open_tab, serve_page
 from tests.support.staged_jobs import DEAF, Stage, until
 
 
@@ -38,7 +38,7 @@ def draw_pictures(folder: Path) -> Path:
 
 def open_train(page: Page, lab: SimpleNamespace) -> None:
     page.goto(lab.url)
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     expect(page.locator("#train-facts")).to_contain_text("2 classes, 6 training pictures, 6 for validation")
 
 
@@ -126,7 +126,7 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
     expect(page.locator("#train-progress .word")).to_have_text("Finished")
     expect(page.locator("#train-resume")).to_be_disabled()
     page.reload()
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     expect(page.locator("#train-progress .word")).to_have_text("Finished")
     with page.expect_download() as download:
         page.locator("#train-save").click()
@@ -188,7 +188,7 @@ def test_one_that_hangs_is_ended_by_force_and_one_that_is_killed_says_so(
 def test_the_tab_fits_the_screen(page: Page, lab: SimpleNamespace, screenshots: Path, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{lab.url}?__theme={theme}")
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     expect(page.locator("#train-facts")).to_contain_text("about 12 s")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.screenshot(path=screenshots / f"train-{width}-{theme}.png", full_page=True)

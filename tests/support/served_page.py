@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from ftlab.data.samples import sample_sets
 from ftlab.runs.jobs import time_estimate
@@ -32,3 +33,21 @@ def serve_page(place: Path, sample_folder: Path) -> Iterator[str]:
         _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
         yield url
         demo.close(verbose=False)
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Press a tab. Where the window is too narrow for all of them, Gradio keeps the last ones in a menu; whether one
+    fits at 390 px depends on the font that was loaded when the page measured them."""
+    tab, menu = page.get_by_role("tab", name=name), page.locator(".overflow-menu > button")
+    expect(tab.or_(menu).first).to_be_visible()
+    page.wait_for_function("() => document.fonts.status === 'loaded'")
+    for _ in range(300):
+        if tab.is_visible():
+            tab.click()
+            return
+        if menu.is_visible():
+            menu.click()
+            page.locator(".overflow-dropdown button").filter(has_text=name).click()
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"no tab {name}")
