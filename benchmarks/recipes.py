@@ -30,7 +30,7 @@ BEGIN_MARKER, END_MARKER = "<!-- made by benchmarks.recipes -->", "<!-- until he
 
 @dataclass(frozen=True)
 class RecipePlan:
-    """How a recipe runs here.
+    """Settings with which a recipe runs here.
 
     Attributes:
         backbone: instead of the recipe's; empty for its own.

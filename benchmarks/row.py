@@ -31,7 +31,7 @@ class Measurement:
 
     @property
     def is_within_bound(self) -> bool:
-        """Whether the value keeps to its bound; true if there is no value or no bound."""
+        """Return whether the value keeps to its bound; true if there is no value or no bound."""
         if self.figure is None or self.wanted is None:
             return True
         return self.figure <= self.wanted if self.most else self.figure >= self.wanted

@@ -52,7 +52,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where in an image the evidence for a class lies.
+    """Heat map of the evidence for a class in an image.
 
     Attributes:
         name: of the class.

@@ -54,7 +54,7 @@ class Faithfulness:
 
     @property
     def is_meaningful(self) -> bool:
-        """Whether the map beat every shuffled one."""
+        """Return whether the map beat every shuffled one."""
         return self.beaten_shuffles == SHUFFLE_COUNT
 
     def compute_areas(self) -> dict[str, float]:

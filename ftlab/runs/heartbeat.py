@@ -85,7 +85,7 @@ class LastBeat:
 
     @property
     def is_hanging(self) -> bool:
-        """Whether the process has been silent for too long."""
+        """Return whether the process has been silent for too long."""
         return self.silence_seconds > max(
             HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_STEP_FACTOR * self.longest_step_seconds
         )

@@ -45,7 +45,7 @@ class DatasetLayout:
 
     @property
     def from_manifest(self) -> bool:
-        """Whether a manifest defines the classes and splits."""
+        """Return whether a manifest defines the classes and splits."""
         return self.name.startswith("list")
 
 

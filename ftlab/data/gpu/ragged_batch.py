@@ -166,7 +166,7 @@ class RaggedLoader(Iterator[RaggedBatch]):
 
     @property
     def all_started(self) -> bool:
-        """Whether loading of every batch has been started."""
+        """Return whether loading of every batch has been started."""
         return not self._remaining_batches
 
     def _submit_next(self) -> None:

@@ -12,7 +12,7 @@ from ftlab.data.sources.listing import MANIFEST_SUFFIXES, find_dataset_root, lis
 
 @dataclass(frozen=True)
 class DatasetLocation:
-    """Where the images of a data set are.
+    """Location of the images of a data set.
 
     Attributes:
         folder: absolute path, links resolved; a lone wrapping folder is entered.

@@ -27,7 +27,7 @@ _HALF_MEAN_STD = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image is prepared for a network; stored with the weights in `model.json`.
+    """Preprocessing of an image for a network; stored with the weights in `model.json`.
 
     Attributes:
         resize: pixels of the short side, or of both, before the center crop.

@@ -49,7 +49,7 @@ class KeyMapping:
 
     @property
     def is_sufficient(self) -> bool:
-        """Whether the file has at least half of the target tensors."""
+        """Return whether the file has at least half of the target tensors."""
         return bool(self.target_keys) and 2 * self.matched_count >= len(self.target_keys)
 
     def summarize_match(self, part: str) -> list[tuple[str, dict[str, object]]]:

@@ -37,7 +37,7 @@ MAX_UPLOAD_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class ServerProfile:
-    """What this server may do.
+    """Permissions of this server.
 
     Attributes:
         data_root: image folders are allowed below it; None: sample sets only, and no path field.

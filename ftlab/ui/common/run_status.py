@@ -40,7 +40,7 @@ A process with a heartbeat gets two of its longest steps more.
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """What the page shows of a run at one moment.
+    """State of a run as the page shows it at one moment.
 
     Attributes:
         run_name: name of the run; empty for none.
