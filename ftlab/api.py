@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
+    from ftlab.config.train_config import TrainConfig
     from ftlab.data.dataset.catalog import Catalog
     from ftlab.inference.predictor import Predictor
 
@@ -187,7 +188,8 @@ def train(
     The run directory that it writes is that of the page and the command line: the page shows the training while it
     runs, `python -m ftlab resume` continues it after an interruption, and `ftlab.load` loads its model again.
 
-    Images or weights that cannot be used give a `DataError` or `WeightsError`, in one line.
+    A setting that does not exist or does not fit gives a `ConfigError`, as does a call that names no data; images or
+    weights that cannot be used give a `DataError` or `WeightsError`. Each is one line.
 
     Args:
         data: a folder with a sub-folder for each class, or with `train/` and `val/`; an archive; or a manifest. Empty
@@ -201,23 +203,12 @@ def train(
         The model with the best weights by validation.
 
     Raises:
-        ConfigError: a setting does not exist or does not fit, or no data is named.
         RunError: the training ended without a model.
     """
     from ftlab.cli.common import train_process
-    from ftlab.config import backbones, train_config
     from ftlab.data.dataset import from_config
 
-    config = train_config.config_from_json(
-        {"data": str(Path(data).expanduser().absolute()) if data else "", **settings}
-    )
-    if not (config.data or config.sample):
-        raise ConfigError("config.no_source")
-    backbones.get_backbone_spec(config.backbone)  # raise before a run is created for an unknown backbone
-    if config.init_from:
-        from ftlab.models.pretrained import checkpoint_import
-
-        config = checkpoint_import.resolve_init(config, str(runs))
+    config = train_process.prepare_config(_build_config(data, settings), runs)
     source = from_config.locate_source(config)
     run = run_store.create_run(runs, config)
     # Closed explicitly: an exception of `on_event` must not keep the run owned for as long as its traceback lives.
@@ -265,11 +256,18 @@ def scan(data: Path | str, **settings: Any) -> Catalog:
     Returns:
         The catalog: `classes`, `splits` (images of `train`, `val` and `test`), `problems` and `count_images()`.
     """
-    from ftlab.config import train_config
     from ftlab.data.dataset import from_config
 
-    config = train_config.config_from_json({"data": str(Path(data).expanduser().absolute()), **settings})
-    return from_config.resolve_dataset(config)
+    return from_config.resolve_dataset(_build_config(Path(data).expanduser().absolute(), settings))
+
+
+def _build_config(data: Path | str, settings: dict[str, Any]) -> TrainConfig:
+    """Return the configuration of a data set and settings by name; paths may be given as `Path`."""
+    from ftlab.config import train_config
+
+    given = {"data": data, **settings}
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    return train_config.config_from_json(values)
 
 
 def _open_source(image: ImageInput) -> Path | str | BinaryIO:

@@ -74,6 +74,17 @@ def test_a_training_writes_a_run_and_gives_every_event(tmp_path: Path) -> None:
     assert isinstance(events[-1], Ended)
 
 
+def test_a_run_keeps_absolute_paths_so_that_it_can_be_resumed_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_images.tiny(tmp_path / "pets")
+    (tmp_path / "exclude.txt").write_text("blue/blue_1.jpg\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    run = ftlab.train("pets", runs="runs", exclude=Path("exclude.txt"), **SMALL).run
+    config = run.load_config()
+    assert (config.data, config.exclude) == (str(tmp_path / "pets"), str(tmp_path / "exclude.txt"))
+
+
 def test_an_exception_in_between_lets_go_of_the_run(tmp_path: Path) -> None:
     def interrupt(event: Any) -> None:
         if isinstance(event, Epoch):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from ftlab.cli.common import train_process
 from ftlab.cli.common.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
-from ftlab.config import backbones, train_config
+from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages
-from ftlab.core.errors import ConfigError, RunError
+from ftlab.core.errors import RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch
@@ -29,25 +28,10 @@ def train(options: Namespace) -> int:
 
     Returns:
         Exit status, see `train_run`.
-
-    Raises:
-        ConfigError: no data set is named.
     """
-    config = build_config(options)
-    if not (config.data or config.sample):
-        raise ConfigError("config.no_source")
-    backbones.get_backbone_spec(config.backbone)  # raise before a run is created for an unknown backbone
-    # An adopted run was created by the page, which has resolved the path.
-    if config.init_from and not train_process.is_adopting_run():
-        from ftlab.models.pretrained import checkpoint_import
-
-        config = checkpoint_import.resolve_init(config, options.runs)
+    config = train_process.prepare_config(build_config(options), options.runs)
     from ftlab.data.dataset import from_config
 
-    # A run keeps absolute paths: it may be resumed from another working directory.
-    given_paths = {name: path for name in ("exclude", "data") if (path := getattr(config, name))}
-    paths: dict[str, Any] = {name: str(Path(path).expanduser().absolute()) for name, path in given_paths.items()}
-    config = replace(config, **paths)
     with open_progress_bar("console.unpacking" if config.data else "console.drawing") as progress:
         source = from_config.locate_source(config, progress, run_exists=train_process.is_adopting_run())
     return train_run(train_process.create_run(config, options.runs), config, options, source)

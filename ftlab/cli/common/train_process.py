@@ -7,14 +7,16 @@ import signal
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.terminal import progress
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, lazy_import
-from ftlab.core.errors import RunError
+from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event
@@ -157,6 +159,34 @@ def _make_failed_event(run: Run, message: str) -> Ended:
         seconds=0.0,
         message=message,
     )
+
+
+def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
+    """Return the configuration of a new run as the run keeps it: with absolute paths, and with its weights located.
+
+    Raised before a run is created: `init_from` that cannot be used gives a `WeightsError` or `RunError`.
+
+    Args:
+        config: as a person has given it; its backbone and its data are named, or it is refused.
+        runs_dir: folder of all runs, for `init_from`.
+
+    Returns:
+        The configuration. A run that the page has created has its weights located already.
+
+    Raises:
+        ConfigError: no data is named, or the backbone does not exist.
+    """
+    if not (config.data or config.sample):
+        raise ConfigError("config.no_source")
+    backbones.get_backbone_spec(config.backbone)
+    if config.init_from and not is_adopting_run():
+        from ftlab.models.pretrained import checkpoint_import
+
+        config = checkpoint_import.resolve_init(config, runs_dir)
+    # A run may be resumed from another working directory.
+    given_paths = {name: path for name in ("exclude", "data") if (path := getattr(config, name))}
+    paths: dict[str, Any] = {name: str(Path(path).expanduser().absolute()) for name, path in given_paths.items()}
+    return replace(config, **paths)
 
 
 def create_run(config: TrainConfig, runs_dir: str) -> Run:
