@@ -33,7 +33,7 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--backbone", "resnet18", "--random"),
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "reference"),
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
-    ("card", "FOLDER"),
+    ("gpu", "FOLDER"),
 )
 """Name and arguments of each benchmark, in the order in which they run."""
 RESULTS_PAGE = PROJECT_ROOT / "docs" / "benchmarks.md"

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=0, help="of an epoch (default: all)")
-    parser.add_argument("--knobs", type=json.loads, default={}, help='further knobs, as {"optimizer": "sgd"}')
+    parser.add_argument("--settings", type=json.loads, default={}, help='further settings, as {"optimizer": "sgd"}')
     options = parser.parse_args()
     with TemporaryDirectory() as scratch:
         benchmark = FullSpeedBenchmark(Path(scratch), options)
@@ -80,7 +80,7 @@ class FullSpeedBenchmark:
         """Set up a training as `ftlab train` does, in `folder`."""
         settings = {"mode": "full", "backbone": options.backbone, "batch_size": options.batch_size}
         # CUDA graphs, as a training on a GPU chooses; elsewhere `record` resolves to `no`.
-        settings = {**settings, "compile": "record", "epochs": options.rounds + 2, **options.knobs}
+        settings = {**settings, "compile": "record", "epochs": options.rounds + 2, **options.settings}
         config = TrainConfig(data=options.data, **settings)
         run = run_store.create_run(folder, config)
         self.accelerator = device_setup.create_accelerator(config)

@@ -128,7 +128,7 @@ def _add_command(
 def _add_scan_command(subparsers: _Subparsers) -> None:
     """Add `scan`."""
     scan_parser = _add_command(subparsers, "scan", command_module=scan_command)
-    scan_parser.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.get_text("knob.data.hint"))
+    scan_parser.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.get_text("setting.data.hint"))
     # There is no `--config` to fill in what is missing, so these flags have their defaults.
     for name in (*train_config.SPLIT_FIELDS, "exclude", "backbone"):
         add_setting_flag(scan_parser, name, train_config.FIELDS[name][1])
@@ -241,7 +241,7 @@ def _add_backbone_commands(subparsers: _Subparsers) -> None:
 def _add_pixel_commands(subparsers: _Subparsers) -> None:
     """Add `statistics` and `preview`."""
     statistics_parser = _add_command(subparsers, "statistics", command_module=preview_command)
-    statistics_parser.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.get_text("knob.data.hint"))
+    statistics_parser.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.get_text("setting.data.hint"))
     for name in train_config.SPLIT_FIELDS:
         add_setting_flag(statistics_parser, name, train_config.FIELDS[name][1])
     preview_parser = _add_command(subparsers, "preview", command_module=preview_command)

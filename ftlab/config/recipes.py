@@ -39,7 +39,7 @@ class Recipe:
 
     Attributes:
         name: on the command line.
-        knobs: the configuration fields that it sets; all others keep their defaults.
+        settings: the configuration fields that it sets; all others keep their defaults.
         source: where it was published; empty for one of ours.
         page: address of the publication.
         data: the tutorial's data set, by its name in `data.sources.tutorial_datasets`; empty if any images will do.
@@ -49,7 +49,7 @@ class Recipe:
     """
 
     name: str
-    knobs: Mapping[str, Any]
+    settings: Mapping[str, Any]
     source: str = ""
     page: str = ""
     data: str = ""
@@ -59,7 +59,7 @@ class Recipe:
 
     def build_config(self) -> TrainConfig:
         """Return the configuration, without a data set."""
-        return train_config.config_from_json(dict(self.knobs))
+        return train_config.config_from_json(dict(self.settings))
 
     @property
     def title(self) -> str:
@@ -95,8 +95,8 @@ def _load_recipes() -> dict[str, Recipe]:
         base_recipe = recipe_table.get(row.pop("like", ""))
         inherited_fields = {key: getattr(base_recipe, key) for key in ("source", "page", "data")} if base_recipe else {}
         expect = ExpectedResult(**row.pop("expect")) if "expect" in row else None
-        settings = {**(base_recipe.knobs if base_recipe else {}), **row.pop("knobs")}
-        recipe_table[name] = Recipe(name=name, knobs=settings, expect=expect, **{**inherited_fields, **row})
+        settings = {**(base_recipe.settings if base_recipe else {}), **row.pop("settings")}
+        recipe_table[name] = Recipe(name=name, settings=settings, expect=expect, **{**inherited_fields, **row})
     return recipe_table
 
 

@@ -1,7 +1,7 @@
 """Configuration of a training: one frozen dataclass, with each setting defined once.
 
 Flags, widgets, `config.json` and the table in the documentation derive from the fields and their metadata. A new
-setting is one field here and its texts (`knob.<name>.label`, `knob.<name>.hint`). No torch, no gradio.
+setting is one field here and its texts (`setting.<name>.label`, `setting.<name>.hint`). No torch, no gradio.
 
 `None` means "chosen automatically": `fill_defaults` replaces it according to mode and backbone, and the run records the
 values that were chosen.

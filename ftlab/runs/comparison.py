@@ -72,7 +72,7 @@ class ConfigDifference:
     @property
     def label(self) -> str:
         """The label of the field on the page."""
-        return messages.get_text(f"knob.{self.field_name}.label")
+        return messages.get_text(f"setting.{self.field_name}.label")
 
 
 def summarize_run(run: Run, history: History) -> RunSummary:

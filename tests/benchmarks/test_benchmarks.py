@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks import __main__ as every
-from benchmarks import against, card, drawing, growth, process, row, table
+from benchmarks import against, drawing, gpu, growth, process, row, table
 from benchmarks.growth_data import ScanCost, TrainingCost
 from benchmarks.row import Measurement
 from tests.support import drawn_images
@@ -59,12 +59,12 @@ def test_a_row_tells_whether_its_figure_keeps_to_the_bound(capsys: pytest.Captur
 
 def test_a_row_may_have_no_bound_or_no_figure(capsys: pytest.CaptureFixture[str]) -> None:
     row.report_at_least("against another", 0.7, None, "×", "once")
-    row.report_at_least("on a card", None, 8, "×", "no CUDA device")
+    row.report_at_least("on a GPU", None, 8, "×", "no CUDA device")
     found = rows(capsys)
     assert all(one.is_within_bound for one in found)
     assert [one.markdown for one in found] == [
         "| against another | – | **0.7 ×** | once |",
-        "| on a card | ≥ 8 × | not measured | no CUDA device |",
+        "| on a GPU | ≥ 8 × | not measured | no CUDA device |",
     ]
 
 
@@ -120,9 +120,9 @@ def test_programs_are_chosen_by_name_and_words_and_only_their_rows_are_written(
     monkeypatch.setattr(every, "RESULTS_PAGE", tmp_path / "page.md")
     before = page(table.render_table(IDLE, [figure("something else", 1)]))
     every.RESULTS_PAGE.write_text(before, encoding="utf-8")
-    assert told(every.main, "folder", "--only", "card", "growth", "--having", "tuned", "--write") == []
+    assert told(every.main, "folder", "--only", "gpu", "growth", "--having", "tuned", "--write") == []
     assert every.RESULTS_PAGE.read_text(encoding="utf-8") == before
-    found = told(every.main, "folder", "--only", "card", "--having", "FOLDER", "--write")
+    found = told(every.main, "folder", "--only", "gpu", "--having", "FOLDER", "--write")
     after = every.RESULTS_PAGE.read_text(encoding="utf-8")
     assert len(found) == 5
     assert all(one.markdown in after for one in (*found, figure("something else", 1)))
@@ -132,7 +132,7 @@ def test_without_a_card_nothing_is_measured_and_said_so(
     told: Callable[..., list[Measurement]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    found = told(card.main, "no folder is looked at")
+    found = told(gpu.main, "no folder is looked at")
     assert [(one.wanted, one.most) for one in found] == [(0.95, False), (8, False), (2, False), (2, False), (15, True)]
     assert {one.figure for one in found} == {None}
     assert all("| not measured |" in one.markdown and "resnet50" in one.what for one in found[:-1])

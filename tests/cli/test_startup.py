@@ -31,7 +31,7 @@ def test_what_needs_no_torch_does_not_load_it(words: list[str]) -> None:
     assert done.stderr.splitlines()[-1] == "set()"
 
 
-def test_help_names_every_command_and_every_knob_with_its_choices(say: Any) -> None:
+def test_help_names_every_command_and_every_setting_with_its_choices(say: Any) -> None:
     status, out, _ = say("--help")
     assert status == 0
     for verb in (

@@ -32,7 +32,7 @@ def settings(name: str) -> TrainConfig:
 def test_each_is_a_configuration_with_words_and_a_command(name: str) -> None:
     row = recipes.get_recipe(name)
     assert row.build_config().data == row.build_config().sample == ""
-    assert set(row.knobs) <= set(FIELDS)
+    assert set(row.settings) <= set(FIELDS)
     assert messages.get_text(f"recipe.{name}.title") == row.title
     assert row.lesson
     assert name in row.command
@@ -208,5 +208,7 @@ def test_they_are_listed_and_one_is_told(capsys: pytest.CaptureFixture[str]) -> 
     assert "validation 0.954" in told
     assert main.main(["recipes", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {row["name"]: row["knobs"] for row in rows} == {name: dict(recipes.get_recipe(name).knobs) for name in NAMES}
+    assert {row["name"]: row["settings"] for row in rows} == {
+        name: dict(recipes.get_recipe(name).settings) for name in NAMES
+    }
     assert main.main(["recipes", "soup"]) == 2

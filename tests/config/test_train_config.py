@@ -39,13 +39,13 @@ def refused(**settings: Any) -> ConfigError:
 
 
 @pytest.mark.parametrize("name", list(FIELDS))
-def test_every_knob_has_a_label_and_a_hint(name: str) -> None:
-    assert messages.get_text(f"knob.{name}.label")
-    assert messages.get_text(f"knob.{name}.hint").endswith((".", "?"))
+def test_every_setting_has_a_label_and_a_hint(name: str) -> None:
+    assert messages.get_text(f"setting.{name}.label")
+    assert messages.get_text(f"setting.{name}.hint").endswith((".", "?"))
 
 
 @pytest.mark.parametrize("name", list(FIELDS))
-def test_every_knob_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
+def test_every_setting_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
     spec, default = FIELDS[name]
     assert spec.group in ("data", "model", "main", *train_config.FOLDED_GROUPS)
     assert train_config.get_field_type(name) in (str, int, float, bool)
@@ -185,12 +185,12 @@ def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
     assert train_config.config_from_json(json.loads(json.dumps(original.to_json()))) == original
 
 
-def test_the_example_changes_every_knob() -> None:
+def test_the_example_changes_every_setting() -> None:
     same = [name for name, (_, default) in FIELDS.items() if getattr(changed(), name) == default]
     assert same == ["sample", "class_weights"], "which contradict the folder, and balanced sampling"
 
 
-def test_missing_knobs_take_their_defaults_and_unknown_ones_are_named() -> None:
+def test_missing_settings_take_their_defaults_and_unknown_ones_are_named() -> None:
     assert train_config.config_from_json({"epochs": 4}) == TrainConfig(epochs=4)
     with pytest.raises(ConfigError, match="epoch_count"):
         train_config.config_from_json({"epoch_count": 4})
@@ -260,6 +260,6 @@ def test_it_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, (k, _) in FIELDS.items() if k.group in ("rates", "head", "phases", "guard")])
-def test_the_guide_to_training_has_every_knob_of_it(name: str) -> None:
+def test_the_guide_to_training_has_every_setting_of_it(name: str) -> None:
     guide = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     assert f"`{name}`" in guide

@@ -236,7 +236,7 @@ CRAFTS = pytest.mark.parametrize(
 
 
 @CRAFTS
-def test_with_every_knob_a_resume_is_the_undisturbed_run_to_the_bit(
+def test_with_every_setting_a_resume_is_the_undisturbed_run_to_the_bit(
     begin: Callable[..., Run], way: dict[str, Any]
 ) -> None:
     whole, parted = begin(epochs=4, num_workers=1, **way), begin(epochs=4, num_workers=3, **way)
@@ -268,7 +268,9 @@ def test_the_average_is_what_is_scored_and_kept(begin: Callable[..., Run], seen:
 
 
 @pytest.mark.parametrize("way", [{**CACHED, **CRAFT}, {**FRESH, **CRAFT}], ids=["cached", "fresh"])
-def test_frozen_is_frozen_with_every_knob(begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, Any]) -> None:
+def test_frozen_is_frozen_with_every_setting(
+    begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, Any]
+) -> None:
     run = begin(**way)
     go(run)
     assert {key.partition(".")[0] for key in changed(seen)} == {"head"}

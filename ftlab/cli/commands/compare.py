@@ -110,7 +110,7 @@ def _print_tables(summaries: list[comparison.RunSummary], differences: list[comp
     print()
     names = [messages.get_text("compare.number", number=index + 1) for index in range(len(summaries))]
     print_table(
-        [messages.get_text("compare.column.knob"), *names],
+        [messages.get_text("compare.column.setting"), *names],
         [[difference.label, *difference.values] for difference in differences],
     )
 

@@ -36,5 +36,5 @@ def recipes(options: Namespace) -> None:
     print(messages.get_text("recipe.command", command=recipe.command))
     print_table(
         ["setting", "value"],
-        [[fields.format_flag(name), fields.format_value(value)] for name, value in recipe.knobs.items()],
+        [[fields.format_flag(name), fields.format_value(value)] for name, value in recipe.settings.items()],
     )

@@ -17,9 +17,10 @@ def build_config(options: Namespace) -> TrainConfig:
     that is not allowed, or a file that cannot be read, raises `ConfigError`.
     """
     recipe = _find_recipe(options)
-    base_values = (
-        dict(recipe.knobs) if recipe else train_config.load_config(options.config).to_json() if options.config else {}
-    )
+    if recipe:
+        base_values = dict(recipe.settings)
+    else:
+        base_values = train_config.load_config(options.config).to_json() if options.config else {}
     # A flag that is not given leaves no attribute (argparse.SUPPRESS).
     flag_values = {name: getattr(options, name) for name in train_config.FIELDS if hasattr(options, name)}
     if flag_values.get("data") or flag_values.get("sample"):  # they exclude each other: one flag replaces both

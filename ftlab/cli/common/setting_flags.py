@@ -26,7 +26,7 @@ def add_setting_flag(parser: argparse.ArgumentParser, name: str, default: Any = 
     """
     field_spec, standard_value = train_config.FIELDS[name]
     value_type = train_config.get_field_type(name)
-    hint = messages.get_text(f"knob.{name}.hint").replace("%", "%%")
+    hint = messages.get_text(f"setting.{name}.hint").replace("%", "%%")
     old_names = [old_name for old_name, new_name in RENAMED_SETTINGS.items() if new_name == name]
     options: dict[str, Any] = {"dest": name, "default": default}
     if value_type is bool:

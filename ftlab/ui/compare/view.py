@@ -172,7 +172,7 @@ def render_differences(summaries: Sequence[RunSummary], differences: Sequence[Co
         tag("th", tag("i", class_=f"run{n}"), format_summary_label(n, summary), scope="col")
         for n, summary in enumerate(summaries)
     )
-    header = tag("tr", tag("th", messages.get_text("compare.column.knob"), scope="col"), *run_headers)
+    header = tag("tr", tag("th", messages.get_text("compare.column.setting"), scope="col"), *run_headers)
     body = [
         tag("tr", tag("th", difference.label, scope="row"), *(tag("td", value) for value in difference.values))
         for difference in differences

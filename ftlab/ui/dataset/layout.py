@@ -187,8 +187,8 @@ def _build_share_slider(name: str) -> gr.Slider:
         field_spec.high or 1.0,
         value=default,
         step=field_spec.step,
-        label=messages.get_text(f"knob.{name}.label"),
-        info=messages.get_text(f"knob.{name}.hint"),
+        label=messages.get_text(f"setting.{name}.label"),
+        info=messages.get_text(f"setting.{name}.hint"),
         visible=False,
         elem_id=f"dataset-{name.replace('_', '-')}",
     )

@@ -120,7 +120,7 @@ def _check_space_limits(config: TrainConfig) -> None:
 def format_error(error: FtlabError) -> str:
     """Return an error's message with the labels of the form in place of command-line flags."""
     # Errors name command-line flags; the form shows labels.
-    flags = {format_flag(name): f'"{messages.get_text(f"knob.{name}.label")}"' for name in FIELDS}
+    flags = {format_flag(name): f'"{messages.get_text(f"setting.{name}.label")}"' for name in FIELDS}
     values = {key: flags.get(value, value) if isinstance(value, str) else value for key, value in error.values.items()}
     return str(type(error)(error.code, **values))
 

@@ -43,11 +43,11 @@ def build_component(name: str, value: Any) -> FormComponent:
         Radio buttons, a checkbox, a slider, or a number or text field.
     """
     field_spec, _ = FIELDS[name]
-    label = messages.get_text(f"knob.{name}.label")
+    label = messages.get_text(f"setting.{name}.label")
     unit = f" ({field_spec.unit})" if field_spec.unit and field_spec.unit not in label.lower() else ""
     component_options: dict[str, Any] = {
         "label": label + unit,
-        "info": messages.get_text(f"knob.{name}.hint"),
+        "info": messages.get_text(f"setting.{name}.hint"),
         "value": value,
         "elem_id": _ELEM_IDS.get(name, f"train-{name.replace('_', '-')}"),
         "min_width": 200 if field_spec.group in FOLDED_GROUPS else 130,
@@ -103,8 +103,8 @@ def build_backbone_cards() -> gr.Radio:
     return gr.Radio(
         list_backbone_cards(),
         value=backbones.DEFAULT_BACKBONE,
-        label=messages.get_text("knob.backbone.label"),
-        info=messages.get_text("knob.backbone.hint"),
+        label=messages.get_text("setting.backbone.label"),
+        info=messages.get_text("setting.backbone.hint"),
         elem_id="train-backbone",
         elem_classes="ftlab-cards",
         interactive=True,

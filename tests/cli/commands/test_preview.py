@@ -85,7 +85,7 @@ GUIDE = (ROOT / "docs" / "pixels.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [name for name, (spec, _) in FIELDS.items() if spec.group == "pixels"])
-def test_the_guide_has_every_knob(name: str) -> None:
+def test_the_guide_has_every_setting(name: str) -> None:
     assert f"`{name}`" in GUIDE
 
 

@@ -26,25 +26,25 @@ def built() -> form.ConfigForm:
         return form.build_form()
 
 
-def test_every_knob_has_a_widget_but_those_of_the_dataset_tab(built: form.ConfigForm) -> None:
+def test_every_setting_has_a_widget_but_those_of_the_dataset_tab(built: form.ConfigForm) -> None:
     assert set(built.components) == {name for name, (spec, _) in FIELDS.items() if spec.group != "data"}
 
 
-def test_every_widget_has_the_knobs_label_and_hint(built: form.ConfigForm) -> None:
+def test_every_widget_has_the_settings_label_and_hint(built: form.ConfigForm) -> None:
     for name, field in built.components.items():
-        label = messages.get_text(f"knob.{name}.label")
+        label = messages.get_text(f"setting.{name}.label")
         assert (field.label or "").startswith(label)
-        assert getattr(field, "info", "") == messages.get_text(f"knob.{name}.hint")
+        assert getattr(field, "info", "") == messages.get_text(f"setting.{name}.hint")
 
 
-def test_choices_are_the_knobs(built: form.ConfigForm) -> None:
+def test_choices_are_the_settings(built: form.ConfigForm) -> None:
     for name, field in built.components.items():
         if FIELDS[name][0].choices:
             assert isinstance(field, gr.Radio)
             assert [value for _, value in field.choices] == list(FIELDS[name][0].choices)
 
 
-def test_a_new_knob_becomes_a_widget_by_what_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_setting_becomes_a_widget_by_what_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FIELDS, "momentum", (FieldSpec("rates", low=0, high=0.95, step=0.05, unit="parts"), 0.9))
     with gr.Blocks():
         field = form.build_form().components["momentum"]
@@ -124,7 +124,7 @@ def test_a_slip_is_told_in_one_sentence_with_the_name_that_stands_in_the_form(
     assert "--" not in form.format_error(caught.value)
 
 
-def test_a_public_space_shows_no_knob_of_the_machine_and_heeds_none() -> None:
+def test_a_public_space_shows_no_setting_of_the_machine_and_heeds_none() -> None:
     assert "threads" not in form.list_field_names(is_space=True)
     assert form.parse_config({"torch_num_threads": 512, "device": "cuda"}, is_space=True) == TrainConfig()
 

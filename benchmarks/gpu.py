@@ -1,4 +1,4 @@
-"""Speed targets on a GPU: `python -m benchmarks.card FOLDER`. Without a GPU it measures nothing, and says so.
+"""Speed targets on a GPU: `python -m benchmarks.gpu FOLDER`. Without a GPU it measures nothing, and says so.
 
 Full fine-tuning of ResNet-50 from the second epoch on, against the same steps on data in memory, against the tutorial's
 loop at its settings, and against a well-tuned DataLoader loop with the same batch size, plain and compiled; and a
@@ -43,7 +43,7 @@ class GpuTarget:
 
 
 _AGAINST_ARGUMENTS = ("against", "--mode", "full", "--from-second", "--random")
-_FULL_TRAINING_NAME = "On a card: full {backbone}, an epoch from the second on,"
+_FULL_TRAINING_NAME = "On a GPU: full {backbone}, an epoch from the second on,"
 GPU_TARGETS = (
     GpuTarget(f"{_FULL_TRAINING_NAME} by the same steps on data in memory", 0.95, ("full_speed",)),
     GpuTarget(
@@ -60,7 +60,7 @@ GPU_TARGETS = (
         (*_AGAINST_ARGUMENTS, "--peer", "tuned", "--compile"),
     ),
 )
-_CALTECH_NAME = "On a card: frozen job of Caltech-101's size, after the start of its process"
+_CALTECH_NAME = "On a GPU: frozen job of Caltech-101's size, after the start of its process"
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--anywhere", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not (torch.cuda.is_available() or options.anywhere):
-        print("There is no CUDA device: what a card is to reach is not measured.", flush=True)
+        print("There is no CUDA device: what a GPU is to reach is not measured.", flush=True)
         for target in GPU_TARGETS:
             report_at_least(
                 target.name.format(backbone=options.backbone), None, target.min_ratio, "×", "no CUDA device"
@@ -133,7 +133,10 @@ def _run_program(target: GpuTarget, data: Path, options: argparse.Namespace) -> 
     if name == "against":
         arguments += ["--epochs", str(options.epochs), "--side", str(options.side)]
     else:
-        arguments += ["--knobs", json.dumps({"image_size": options.side, "resize": compute_resize_side(options.side)})]
+        arguments += [
+            "--settings",
+            json.dumps({"image_size": options.side, "resize": compute_resize_side(options.side)}),
+        ]
     command = [sys.executable, "-m", f"benchmarks.{name}", str(data), *arguments]
     completed = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True)
     lines = completed.stdout.splitlines()
