@@ -29,7 +29,9 @@ PATIENCE = 60_000
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from ftlab.data.sources.tutorial_datasets import TutorialDataset
     from ftlab.runs.directory import Run
+    from tests.support.loopback_server import Server
 
 
 def pytest_configure() -> None:
@@ -134,6 +136,24 @@ def nothing_scanned() -> Iterator[None]:
     yield
     data_choice.scan_futures.clear()
     data_choice.split_catalogs.clear()
+
+
+@pytest.fixture
+def pets_server() -> Iterator[Server]:
+    """A server on this machine that sends the data set of `pets_offer`."""
+    from tests.support import tutorial_server
+    from tests.support.loopback_server import serving
+
+    with serving(tutorial_server.CONTENT) as server:
+        yield server
+
+
+@pytest.fixture
+def pets_offer(pets_server: Server, monkeypatch: pytest.MonkeyPatch) -> TutorialDataset:
+    """A tutorial's data set, `pets`, that can be downloaded from `pets_server`."""
+    from tests.support import tutorial_server
+
+    return tutorial_server.offer_pets(pets_server.url, monkeypatch)
 
 
 @pytest.fixture(scope="session")

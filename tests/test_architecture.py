@@ -233,8 +233,10 @@ def test_ftlab_knows_neither_benchmarks_nor_tests() -> None:
     assert not [module for module in SOURCES if libraries(module) & {"benchmarks", "tests"}]
     borrowed = {name for _, name in own_imports(BENCHMARKS) if name.startswith("tests.")}
     assert not [name for name in borrowed if not name.startswith("tests.support")]
-    helpers = [module for module in TESTS if module.startswith("tests.support") and ".test_" not in module]
-    assert not [name for _, name in own_imports(helpers) if ".test_" in name]
+
+
+def test_what_tests_share_lies_in_support() -> None:
+    assert not [(module, name) for module, name in own_imports(TESTS) if ".test_" in name]
 
 
 def test_only_the_page_knows_gradio() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -27,16 +26,13 @@ from ftlab.models import weights_file
 from ftlab.runs import run_store
 from ftlab.runs.jobs import launch
 from tests.support import drawn_images, fabricated_runs, staged_jobs
+from tests.support.json_lines import lines
 from tests.support.staged_jobs import DEAF, Stage
 
 FTLAB = [sys.executable, "-m", "ftlab"]
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 # One training, by a process of its own, for all that follows

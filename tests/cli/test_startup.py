@@ -15,8 +15,8 @@ from ftlab.config.fields import format_flag
 from ftlab.config.train_config import FIELDS
 from ftlab.models import cam_layers, network
 from ftlab.ui import serve
-from tests.cli.test_main import lines
 from tests.support import ROOT
+from tests.support.json_lines import lines
 
 
 @pytest.mark.parametrize(

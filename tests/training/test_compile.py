@@ -32,8 +32,8 @@ from ftlab.training.checkpoints.checkpoint import TrainState
 from ftlab.training.compile import ModelCompiler
 from ftlab.training.devices import device_setup
 from tests.support.short_trainings import go
+from tests.support.single_steps import batch, learner_of, tiny
 from tests.support.tiny_backbone import TINY
-from tests.training.test_train_step import batch, learner_of, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FULL: dict[str, Any] = {"mode": "full", "learning_rate": 1e-4, "batchnorm": "frozen", "epochs": 2}

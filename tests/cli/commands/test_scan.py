@@ -15,7 +15,7 @@ import pytest
 from ftlab.cli import main
 from ftlab.core import user_dirs
 from ftlab.runs import run_store
-from tests.cli.test_main import lines
+from tests.support.json_lines import lines
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

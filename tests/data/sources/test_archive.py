@@ -24,10 +24,7 @@ from ftlab.data.sources import archive
 from ftlab.data.sources.archive import unpack_archive
 from ftlab.data.sources.archive_entries import ArchiveLimits, UnpackEntry
 from ftlab.data.sources.zip_file import ZipArchive
-from tests.support import drawn_images
-
-PICTURE = drawn_images.png()
-SMALL = ArchiveLimits(max_entries=1000, max_bytes=50_000_000, min_free_bytes=0)
+from tests.support.small_archives import PICTURE, SMALL, below, pets, refused
 
 
 def zipped(place: Path, files: dict[str, bytes], method: int = zipfile.ZIP_STORED, name: str = "pets.zip") -> Path:
@@ -41,27 +38,6 @@ def zipped(place: Path, files: dict[str, bytes], method: int = zipfile.ZIP_STORE
             info.compress_type = method
             out.writestr(info, content)
     return place / name
-
-
-def pets(**more: bytes) -> dict[str, bytes]:
-    return {f"pets/{name}/{n}.png": PICTURE for name in ("ants", "bees") for n in range(4)} | more
-
-
-def below(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def refused(place: Path, file: Path, code: str, *said: str, limits: ArchiveLimits = SMALL) -> str:
-    """The line of the refusal; nothing may be left behind of it."""
-    with pytest.raises(DataError) as caught:
-        unpack_archive(file, place / "home" / "x", limits)
-    line = str(caught.value)
-    assert caught.value.code == f"archive.{code}", line
-    assert len(line.splitlines()) == 1
-    assert file.name in line
-    assert all(one in line for one in said), line
-    assert not (place / "home").exists() or not list((place / "home").iterdir())
-    return line
 
 
 def told(found: Catalog) -> dict[str, str]:

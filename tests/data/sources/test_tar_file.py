@@ -13,7 +13,7 @@ from ftlab.data.dataset.scan import scan
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.sources.archive import unpack_archive
 from ftlab.data.sources.archive_entries import ArchiveLimits
-from tests.data.sources.test_archive import PICTURE, SMALL, below, pets, refused
+from tests.support.small_archives import PICTURE, SMALL, below, pets, refused
 
 
 def tarred(

@@ -12,8 +12,8 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.models.execution.features import Features
 from ftlab.training.feeds import features
 from ftlab.training.feeds.features import FeatureFeed
-from tests.training.feeds import test_images
-from tests.training.feeds.test_images import counted
+from tests.support import image_feeds
+from tests.support.image_feeds import counted
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def feed(pictures: Catalog, rank: int = 0, world: int = 1, views: int = 2) -> Fe
         kept = [index for index in range(len(pictures.splits[split])) if split == "val" or index != 1]
         rows = [[[view, index] for index in kept] for view in range(many)]
         found[split] = Features(torch.tensor(rows, dtype=torch.float32), kept, [])
-    return FeatureFeed(test_images.feed(pictures, rank, world), found)
+    return FeatureFeed(image_feeds.feed(pictures, rank, world), found)
 
 
 def test_features_keep_their_labels_when_pictures_are_missing(pictures: Catalog) -> None:

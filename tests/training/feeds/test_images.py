@@ -6,7 +6,6 @@ import dataclasses
 import threading
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,37 +16,15 @@ from ftlab.data.dataset import scan
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.gpu import gpu_augment
 from ftlab.data.loading.prefetch import Prefetcher
-from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.training.feeds import image_base
-from ftlab.training.feeds.base import RankBatch
-from ftlab.training.feeds.gpu_images import GpuImageFeed, create_image_feed
-from ftlab.training.feeds.image_base import ImageFeedBase
+from ftlab.training.feeds.gpu_images import GpuImageFeed
 from ftlab.training.feeds.images import ImageFeed
-
-PREP = Preprocessing(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+from tests.support.image_feeds import PREP, counted, feed, steps
 
 
 @pytest.fixture
 def pictures(tiny_folder: Path) -> Catalog:
     return scan.scan(tiny_folder, check=False)
-
-
-def feed(
-    pictures: Catalog, rank: int = 0, world: int = 1, early: Prefetcher | None = None, **settings: Any
-) -> ImageFeedBase:
-    config = TrainConfig(**{"batch_size": 4, "augment": "flip", "num_workers": 2, **settings})
-    process: Any = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
-    return create_image_feed(pictures, PREP, config, process, prefetched=early)
-
-
-def steps(pictures: ImageFeedBase, epoch: int, skip: int = 0) -> list[RankBatch]:
-    """Those of an epoch."""
-    with closing(pictures):
-        return list(pictures.iter_train_batches(epoch, skip))
-
-
-def counted(shares: list[RankBatch]) -> int:
-    return int(sum(share.sample_weights.sum() for share in shares))
 
 
 @pytest.mark.parametrize("world", [2, 3, 5])

@@ -21,9 +21,9 @@ from ftlab.ui.common import data_choice
 from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.dataset import folder_browser, gallery_view, view
 from ftlab.ui.dataset.actions import DatasetActions
+from tests.support.page_outputs import SHOWN
 
 EVIL = "<img src=x onerror=alert(1)>"
-SHOWN = ["summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"]
 
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")

@@ -17,11 +17,8 @@ from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.dataset import tutorial_picker
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.source_actions import list_offered_sources
-from tests.data.sources.test_tutorial_datasets import quick, row, server
 from tests.support.loopback_server import Server
-from tests.ui.dataset.test_tab import SHOWN
-
-__all__ = ["quick", "row", "server"]
+from tests.support.page_outputs import SHOWN
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
@@ -56,7 +53,7 @@ def test_a_local_page_offers_all_sets_with_their_size_and_terms(local: DatasetAc
         assert str(one.megabytes) in tutorial_picker.format_button_text(name)
 
 
-@pytest.mark.usefixtures("row")
+@pytest.mark.usefixtures("pets_offer")
 def test_a_set_is_fetched_from_the_page_and_shown(local: DatasetActions) -> None:
     before = dict(zip(SHOWN, local.show_dataset("tutorial", "pets", 0.15, 0.15), strict=True))
     assert "Not on this machine yet" in before["summary"]
@@ -69,31 +66,31 @@ def test_a_set_is_fetched_from_the_page_and_shown(local: DatasetActions) -> None
     assert shown["go"].interactive
 
 
-def test_the_choice_is_found_again_and_trained_on(local: DatasetActions, row: TutorialDataset) -> None:
+def test_the_choice_is_found_again_and_trained_on(local: DatasetActions, pets_offer: TutorialDataset) -> None:
     kept = pressed(local, "pets")["kept"]
     assert kept["sample"] == "tutorial"
     sample, _, place, *_, which = local.restore_choice(kept)
     assert (sample, place, which) == ("tutorial", "pets", "pets")
     settings = data_choice.parse_source(local.profile, sample, place, 0.15, 0.15).to_config_fields()
-    assert settings["data"] == str(tutorial_datasets.find_image_folder(row))
+    assert settings["data"] == str(tutorial_datasets.find_image_folder(pets_offer))
 
 
-@pytest.mark.usefixtures("row")
+@pytest.mark.usefixtures("pets_offer")
 def test_what_goes_wrong_is_told_in_one_line_and_nothing_is_lost(
-    local: DatasetActions, server: Server, monkeypatch: pytest.MonkeyPatch
+    local: DatasetActions, pets_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "MAX_ATTEMPTS", 1)
-    server.cut = [100_000, 0]
+    pets_server.cut = [100_000, 0]
     shown = pressed(local, "pets")
     assert "pets.zip" in text(shown["summary"])
     assert not shown["go"].interactive
     assert "<h3>Pets</h3>" in pressed(local, "pets")["summary"]
-    assert server.asked[-1] == "bytes=100000-"
+    assert pets_server.asked[-1] == "bytes=100000-"
 
 
-@pytest.mark.usefixtures("row")
+@pytest.mark.usefixtures("pets_offer")
 def test_where_others_reach_the_server_only_what_is_here_is_offered(
-    local: DatasetActions, space: DatasetActions, tmp_path: Path, server: Server
+    local: DatasetActions, space: DatasetActions, tmp_path: Path, pets_server: Server
 ) -> None:
     lan = ServerProfile(tmp_path, tmp_path / "runs")
     for profile in (space.profile, lan):
@@ -101,7 +98,7 @@ def test_where_others_reach_the_server_only_what_is_here_is_offered(
         assert tutorial_picker.list_dataset_choices(profile) == []
     refused = pressed(space, "pets")
     assert "cannot download data sets" in text(refused["summary"])
-    assert server.asked == []
+    assert pets_server.asked == []
     pressed(local, "pets")
     for profile in (space.profile, lan):
         assert "tutorial" in list_offered_sources(profile)
