@@ -15,6 +15,7 @@ from ftlab.data.dataset import scan
 from ftlab.data.images.decode import ImageArray, read_image
 from ftlab.data.loading import prefetch
 from ftlab.data.loading.prefetch import Prefetcher
+from tests.support.image_feeds import PREP, feed
 
 
 @pytest.fixture
@@ -107,7 +108,6 @@ def test_a_feed_takes_them_where_they_are_as_it_would_read_them(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftlab.training.feeds import image_base
-    from tests.training.feeds.test_images import PREP, feed
 
     found = scan.scan(tiny_folder, check=False)
     expected = feed(found).read_views("train", 3, 2)
