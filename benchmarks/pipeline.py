@@ -1,4 +1,4 @@
-"""How close feature extraction, and prediction, from files come to the limit that the CPU cores set.
+"""Throughput of feature extraction and prediction from files, as a share of the limit that the CPU cores set.
 
     python -m benchmarks.pipeline FOLDER --backbone mobilenet_v2 --rounds 5
 

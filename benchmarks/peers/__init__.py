@@ -1,1 +1,1 @@
-"""What a person would run instead of ftlab, written after public recipes: the same backbone, images and epochs."""
+"""Scripts that a person would run instead of ftlab, after public recipes: the same backbone, images and epochs."""

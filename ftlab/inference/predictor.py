@@ -33,7 +33,7 @@ _DISPLAY_SIDE_PIXELS = 1024
 """Longer side of an image as it is shown, in pixels."""
 
 ImageSource = Path | str | BinaryIO
-"""What an image is decoded from: the path of a file, or a seekable stream."""
+"""Source of an image: the path of a file, or a seekable stream."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ ResolveProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """What was resolved of a configuration's data before its run was created; `resolve_dataset` resolves the rest.
+    """Part of a configuration's data that was located before its run was created; `resolve_dataset` resolves the rest.
 
     Attributes:
         location: where the folder, archive or manifest is; None for a sample set, or where nobody has looked yet.

@@ -46,7 +46,7 @@ through the network in micro-batches may be large.
 
 @dataclass(frozen=True)
 class AugmentParams:
-    """How one view of an image is made: the crop, and how it is augmented.
+    """Crop and augmentations of one view of an image.
 
     Attributes:
         crop: the part of the image, and the size to which it is scaled.

@@ -93,7 +93,7 @@ class _PendingImage:
 
 @dataclass(frozen=True)
 class RaggedSource:
-    """Where images come from, and how they are packed.
+    """Source of the images of a ragged batch, and how they are packed.
 
     Attributes:
         prep: sizes and interpolation.

@@ -24,7 +24,7 @@ PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".ckpt", ".bin", ".tar"))
 CHECKPOINT_SUFFIXES = frozenset((".safetensors", *PICKLE_SUFFIXES))
 
 _UNSAFE_PATTERN = re.compile(r"GLOBAL ([\w.]+)|TorchScript")
-"""What torch's errors name when a file holds code: a global that it would import, or TorchScript."""
+"""Words of torch's errors for a file that holds code: a global that it would import, or TorchScript."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class BrowserEntry:
 
 @dataclass(frozen=True)
 class BrowserListing:
-    """What can be chosen for a typed path.
+    """Choices for a typed path.
 
     Attributes:
         folder: the folder whose entries are listed.

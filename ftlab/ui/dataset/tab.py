@@ -49,7 +49,7 @@ class DatasetTab:
 
 @dataclass(frozen=True)
 class _Wiring:
-    """What the events of the tab have in common.
+    """Inputs and outputs that the events of the tab share.
 
     Attributes:
         actions: the handlers.

@@ -1,4 +1,4 @@
-"""What the Inspect tab can evaluate: the runs and images that a page may see, and the evaluations kept in memory."""
+"""Choices of the Inspect tab: the runs and images that a page may see, and the evaluations kept in memory."""
 
 from __future__ import annotations
 

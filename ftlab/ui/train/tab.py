@@ -27,7 +27,7 @@ _SCROLL_TO_PROGRESS_JS = (
 
 @dataclass(frozen=True)
 class TrainTab:
-    """What other tabs use of this one.
+    """Components of the Train tab that other tabs use.
 
     Attributes:
         page_state: state kept in the browser, see `ftlab.ui.train.visible_runs`.
