@@ -6,5 +6,5 @@ from ftlab.config.backbones import BackboneSpec
 
 TINY = BackboneSpec(
     name="test_resnet", title="Tiny", source="timm", weights="", weights_file="", megabytes=0, licence="", resize=40,
-    side=32, head="fc", width=96, parameters=373_360, cam="layer4", speed=1000,
+    side=32, head="fc", width=96, parameters=372_688, cam="layer4", speed=1000,
 )  # fmt: skip

@@ -227,7 +227,7 @@ def test_pictures_kept_in_memory_change_no_bit(
 
     monkeypatch.setattr(images, "read_image", counted)
     monkeypatch.setattr(image_base, "ImageCache", lambda budget: ImageCache(budget // 1000))  # in kB, that is
-    budgets = {"all": 10_000, "part": 300, "none": 0, "resumed": 10_000}
+    budgets = {"all": 10_000, "part": 80, "none": 0, "resumed": 10_000}
     made = {name: begin(image_cache_mb=budget, num_workers=2, **way) for name, budget in budgets.items()}
     for current, run in made.items():
         if current == "resumed":

@@ -14,7 +14,7 @@ from ftlab.models import weights_file
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, LogMessage, Started, Step
 from ftlab.training.loop import train
-from tests.support.short_trainings import FRESH, FULL, STEPS, changed, end, figures, go, only, scored
+from tests.support.short_trainings import FRESH, FULL, MOBILENET, STEPS, changed, end, figures, go, only, scored
 
 TWO_PHASES = {
     **{"mode": "full", "epochs": 5, "unfreeze_epoch": 2, "learning_rate": 1e-3, "head_lr_multiplier": 1.0},
@@ -25,7 +25,7 @@ TWO_PHASES = {
 def test_after_the_head_alone_fine_tuning_starts_with_its_optimizer_and_rate(
     begin: Callable[..., Run], seen: dict[str, Any]
 ) -> None:
-    run = begin(**TWO_PHASES, unfreeze_from="features.12.conv.1", batchnorm="frozen")
+    run = begin(**TWO_PHASES, backbone=MOBILENET, unfreeze_from="features.12.conv.1", batchnorm="frozen")
     events, moved = [], {}
     for event in train(run.load_config(), run, pretrained=False):
         events.append(event)
@@ -56,7 +56,7 @@ def test_each_phase_has_the_whole_schedule_to_itself(begin: Callable[..., Run]) 
 def test_block_by_block_the_log_says_what_learns(begin: Callable[..., Run], seen: dict[str, Any]) -> None:
     run = begin(
         **{"mode": "full", "epochs": 4, "unfreeze_epoch": 1, "gradual_unfreezing": True},
-        **{"learning_rate": 1e-3, "optimizer": "sgd"},
+        **{"learning_rate": 1e-3, "optimizer": "sgd", "backbone": MOBILENET},
     )
     notes = only(go(run), LogMessage)
     assert [(note.code, note.values["epoch"]) for note in notes] == [
