@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import json
 import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,62 +18,62 @@ import torch
 from benchmarks import process
 from benchmarks.peers import job, reference, tutorial
 from ftlab.data.samples import sample_sets
+from ftlab.data.samples.sample_sets import SampleSet
 from tests.support import drawn_images
 
 Peer = Callable[[Sequence[str]], None]
 PEERS: dict[str, tuple[Peer, list[str]]] = {
     "tutorial": (tutorial.main, ["--batch-size", "8"]),
-    "reference": (reference.main, ["--batch-size", "8", "--rate", "0.003"]),
+    "reference": (reference.main, ["--batch-size", "8", "--rate", "0.003", "--erase", "0.5"]),
     "tuned": (reference.main, ["--batch-size", "8", "--rate", "0.003", "--tuned"]),
 }
 SMALL = ("--backbone", "resnet18", "--mode", "full", "--random", "--side", "32", "--workers", "0")
 
 
-@pytest.fixture
-def halves(tmp_path: Path) -> Path:
-    """Drawn pictures of three colours, as peers want them: `train/` and `val/`."""
+EPOCHS = 7
+Trainings = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    """What a peer, by its name and with more words, tells in the end of a training, which it does once, on drawn
+    pictures of three colours, as peers want them: `train/` and `val/`."""
+    folder = tmp_path_factory.mktemp("halves")
     for part in ("train", "val"):
-        drawn_images.tiny(tmp_path / "halves" / part)
-    return tmp_path / "halves"
+        drawn_images.tiny(folder / part)
 
+    @functools.cache
+    def train(name: str, *more: str) -> dict[str, Any]:
+        main, words = PEERS[name]
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            main([str(folder), *SMALL, *words, "--epochs", str(EPOCHS), *more])
+        last: dict[str, Any] = json.loads(said.getvalue().splitlines()[-1])
+        return last
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    last: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return last
+    return train
 
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", list(PEERS))
-def test_a_peer_learns_colours_and_tells_its_best_accuracy_and_its_seconds(
-    name: str, halves: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    main, words = PEERS[name]
-    main([str(halves), *SMALL, *words, "--epochs", "15"])
-    last = told(capsys)
+def test_a_peer_learns_colours_and_tells_its_best_accuracy_and_its_seconds(name: str, told: Trainings) -> None:
+    last = told(name)
     assert last["best"] > 0.8, "of three classes"
-    assert len(last["epoch_seconds"]) == 15
+    assert len(last["epoch_seconds"]) == EPOCHS
     assert 0 < sum(last["epoch_seconds"]) <= last["seconds"]
 
 
-def test_a_peer_runs_on_a_sample_set_with_processes_that_decode(
-    session_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FTLAB_HOME", str(session_home))
+def test_a_peer_runs_on_a_sample_set_with_processes_that_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sample_sets.SAMPLE_SETS, "few", SampleSet(("fish", "mug"), (4, 4, 1), (0.6, 0.6), {}))
     words = ["--backbone", "resnet18", "--random", "--side", "32", "--epochs", "1", "--workers", "1", "--tuned"]
-    last, seconds = process.run_python(["-m", reference.__name__, str(sample_sets.ensure_sample_set("shapes")), *words])
+    last, seconds = process.run_python(["-m", reference.__name__, str(sample_sets.ensure_sample_set("few")), *words])
     assert 0 < last["best"] <= 1
     assert last["seconds"] < seconds
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_an_average_of_the_weights_is_judged_in_the_place_of_the_newest(
-    halves: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [str(halves), *SMALL, *PEERS["reference"][1], "--epochs", "8", "--erase", "0.5"]
-    reference.main(words)
-    newest = told(capsys)["best"]
-    reference.main([*words, "--ema", "0.999999"])
-    assert told(capsys)["best"] < newest, "it has hardly moved from the start"
+def test_an_average_of_the_weights_is_judged_in_the_place_of_the_newest(told: Trainings) -> None:
+    average, newest = (told("reference", *more)["best"] for more in (("--ema", "0.999999"), ()))
+    assert average < newest, "it has hardly moved from the start"
 
 
 def test_a_frozen_peer_leaves_a_backbone_its_weights_and_gives_it_a_head_for_the_classes() -> None:
