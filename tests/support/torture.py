@@ -3,6 +3,7 @@
     python tests/support/torture.py                the whole table, in Markdown
     python tests/support/torture.py --kills 10     that many random moments; --no-points leaves the rest out; --json
     python tests/support/torture.py --every 2      half of the points, in each way the other half
+    python tests/support/torture.py --distinct     without those that leave the disk as another one does
 
 Each is resumed until it is finished, and must then be the undisturbed one to the bit: best weights, last state and
 history.
@@ -147,15 +148,24 @@ def _tear(call: str, given: tuple[Any, ...]) -> None:
         os.truncate(file, Path(file).stat().st_size // 2)
 
 
-def points(counts: dict[str, int]) -> list[Point]:
-    """Every call that a training makes, disturbed in each way that it can be."""
-    torn = ("append", "save_file", "write_text")
+def points(counts: dict[str, int], *, distinct: bool = False) -> list[Point]:
+    """Every call that a training makes, disturbed in each way that it can be.
+
+    The distinct ones: a process that is killed after a call leaves what one leaves that is killed before the next, and
+    `fsync` changes nothing that a killed process leaves. After a rename it is killed all the same: from then on the new
+    file counts.
+    """
+    ways = {
+        call: [how for how in HOW if how != "torn" or call in ("append", "save_file", "write_text")] for call in counts
+    }
+    if distinct:
+        ways["fsync"] = ["full"]
+        ways |= {call: [how for how in ways[call] if how != "after"] for call in counts if call != "replace"}
     return [
         Point(call, number, how)
         for call, count in counts.items()
         for number in range(1, count + 1)
-        for how in HOW
-        if how != "torn" or call in torn
+        for how in ways[call]
     ]
 
 
@@ -245,10 +255,10 @@ class Bench:
         left = [str(file.name) for file in run.path.rglob("*.part")]
         return ", ".join([n for n, a, b in zip(names, wanted, found, strict=True) if a != b] + left)
 
-    def at_points(self, way: str, every: int) -> Iterator[tuple[str, str]]:
+    def at_points(self, way: str, every: int, *, distinct: bool) -> Iterator[tuple[str, str]]:
         """Each point of a short training, or of each `every` of them one: its group in the table, and what went wrong,
         if anything did."""
-        for point in points(self.undisturbed(way, 1)[2]):
+        for point in points(self.undisturbed(way, 1)[2], distinct=distinct):
             if (point.number + list(HOW).index(point.how)) % every:
                 continue
             run = self.begin(way, 1)
@@ -265,7 +275,7 @@ class Bench:
     def at_random(self, way: str, kills: int, dice: random.Random) -> tuple[int, str]:
         """A longer training that is killed again and again at random moments: the kills that met it, and what went
         wrong."""
-        epochs, met = 12, 0
+        epochs, met = 8, 0
         seconds = self.undisturbed(way, epochs)[1]
         while met < kills:
             run = self.begin(way, epochs, workers=dice.choice((1, 2, 3)))
@@ -296,6 +306,7 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=50)
     options.add_argument("--points", action=argparse.BooleanOptionalAction, default=True)
     options.add_argument("--every", type=int, default=1)
+    options.add_argument("--distinct", action="store_true")
     options.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--json", action="store_true")
@@ -317,7 +328,7 @@ def main() -> int:
                 tell(f"at a random moment, {way}", fault, met)
         if chosen.points:
             for way in chosen.ways:
-                for group, fault in bench.at_points(way, chosen.every):
+                for group, fault in bench.at_points(way, chosen.every, distinct=chosen.distinct):
                     tell(group, fault)
     if chosen.json:
         print(json.dumps({"tried": tried, "wrong": wrong}))

@@ -196,6 +196,8 @@ def test_the_real_compilers_steps_are_the_others_but_for_rounding(
 
     monkeypatch.setattr(compile, "BACKEND", "inductor")
     monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+    # Else a process that imports torch tries the vector instructions of this CPU, which takes longer than the test.
+    monkeypatch.setattr(torch._inductor.config.cpp, "vec_isa_ok", True)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))
     alone, share = Accelerator(cpu=True), batch()
     plain = tiny()

@@ -30,7 +30,7 @@ def test_killed_at_ten_random_moments_it_is_the_same() -> None:
 
 
 def test_disturbed_at_every_other_write_it_is_the_same() -> None:
-    tried, wrong = tortured("--kills", "0", "--ways", "full", "--every", "2")
+    tried, wrong = tortured("--kills", "0", "--ways", "full", "--every", "2", "--distinct")
     assert not wrong
     calls = {group.partition(",")[0] for group in tried}
     assert calls == {"a text file", "an event", "weights or a state", "fsync", "a rename"}
