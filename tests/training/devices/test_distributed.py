@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 from ftlab.models import weights_file
@@ -13,10 +16,9 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import LogMessage, Started
 from ftlab.runs.jobs.launch import build_environment
+from tests.support import ROOT
 
 TRAIN = (
-    "-m",
-    "ftlab",
     "train",
     "--features",
     "fresh",
@@ -27,7 +29,12 @@ TRAIN = (
     "--torch-num-threads",
     "1",
 )
-TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1")
+TORCHRUN = (
+    *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"),
+    *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "ftlab"),  # a free port
+)
+FORKED = (str(ROOT / "tests" / "support" / "ranks.py"),) if hasattr(os, "fork") else TORCHRUN
+"""What starts both ranks sooner than torchrun."""
 PHASES = (
     *(
         "--mode",
@@ -61,22 +68,34 @@ TINY = (
     *("--learning-rate", "1e-3", "--head-lr-multiplier", "1", "--schedule", "constant"),
 )
 """Some ten layers, without statistics of a batch: compiled in seconds."""
-RENDEZVOUS = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")  # a free port
+Train = Callable[..., Run]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def trained(pictures: Path, folder: Path, launcher: tuple[str, ...] = (), settings: tuple[str, ...] = ()) -> Run:
-    places = ("--device", "cpu", "--data", str(pictures), "--runs", str(folder))
-    command = [sys.executable, *launcher, *TRAIN, *places, *settings]
-    done = subprocess.run(command, capture_output=True, text=True, env=build_environment())
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Epoch   2 ") == 1, "one of them speaks"
-    (name,) = run_store.list_run_names(folder)
-    return Run(folder / name)
+@pytest.fixture
+def trained(tiny_folder: Path, tmp_path: Path, say: Callable[..., tuple[int, str, str]]) -> Train:
+    """What trains with two processes, or, without a launcher, in this one."""
+
+    def train(launcher: tuple[str, ...] = (), settings: tuple[str, ...] = ()) -> Run:
+        folder = tmp_path / ("both" if launcher else "alone")
+        words = [*TRAIN, "--device", "cpu", "--data", str(tiny_folder), "--runs", str(folder), *settings]
+        if launcher:
+            command = [sys.executable, *launcher, *words]
+            done = subprocess.run(command, capture_output=True, text=True, env=build_environment())
+            status, told = done.returncode, done.stderr
+        else:
+            status, _, told = say(*words)
+        assert status == 0, told
+        assert told.count("Epoch   2 ") == 1, "one of them speaks"
+        (name,) = run_store.list_run_names(folder)
+        return Run(folder / name)
+
+    return train
 
 
-def test_two_processes_learn_what_one_does(tiny_folder: Path, tmp_path: Path) -> None:
-    alone = trained(tiny_folder, tmp_path / "alone")
-    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS))
+def test_two_processes_learn_what_one_does(trained: Train) -> None:
+    alone, both = trained(), trained(TORCHRUN)
     assert (alone.read_json("config.json")["processes"], both.read_json("config.json")["processes"]) == (1, 2)
     one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
     for key in ("module.weight", "module.bias"):
@@ -93,10 +112,9 @@ def test_two_processes_learn_what_one_does(tiny_folder: Path, tmp_path: Path) ->
 
 
 def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_was_added_up(
-    tiny_folder: Path, tmp_path: Path
+    trained: Train,
 ) -> None:
-    alone = trained(tiny_folder, tmp_path / "alone", settings=PHASES)
-    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), PHASES)
+    alone, both = trained(settings=PHASES), trained(FORKED, PHASES)
     assert both.read_json("config.json")["processes"] == 2
     one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
     learnt = [key for key in one if key.startswith(("module.", "average."))]
@@ -111,9 +129,13 @@ def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_w
     assert before.shape == after.shape
 
 
-def test_two_processes_with_a_compiled_network_learn_what_one_does_without(tiny_folder: Path, tmp_path: Path) -> None:
-    alone = trained(tiny_folder, tmp_path / "alone", settings=(*TINY, "--compile", "no"))
-    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), (*TINY, "--compile", "yes"))
+def test_two_processes_with_a_compiled_network_learn_what_one_does_without(
+    trained: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else each process that compiles tries the vector instructions of this CPU by further ones that import torch.
+    monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    alone, both = trained(settings=(*TINY, "--compile", "no")), trained(FORKED, (*TINY, "--compile", "yes"))
     assert "compiled" in {event.code for event in both.read_events()[0] if isinstance(event, LogMessage)}
     assert (alone.load_resolved_config().compile, both.load_resolved_config().compile) == ("no", "yes")
     one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
@@ -122,10 +144,9 @@ def test_two_processes_with_a_compiled_network_learn_what_one_does_without(tiny_
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
 
 
-def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(tiny_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(trained: Train) -> None:
     settings = ("--features", "cached", "--cached-views", "2", "--engine", "torch")
-    alone = trained(tiny_folder, tmp_path / "alone", settings=settings)
-    both = trained(tiny_folder, tmp_path / "both", (*TORCHRUN, *RENDEZVOUS), settings)
+    alone, both = trained(settings=settings), trained(FORKED, settings)
     for run in (alone, both):
         (looked,) = (
             event for event in run.read_events()[0] if isinstance(event, LogMessage) and event.code == "features"
