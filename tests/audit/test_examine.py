@@ -8,6 +8,7 @@ import json
 import random
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -27,8 +28,18 @@ from ftlab.data.dataset.catalog import ImageItem
 from ftlab.data.images import decode
 from ftlab.data.transforms import preprocess
 from ftlab.runs.jobs import audit_job
+from tests.support import drawn_images
 
 PREP = preprocess.from_spec(backbones.get_backbone_spec(backbones.DEFAULT_BACKBONE))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_for_all() -> Iterator[None]:
+    """Two threads would wait for each other at each of the thousands of small steps of a map."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def scene(seed: int, width: int = 200, height: int = 150) -> np.ndarray:
@@ -257,24 +268,41 @@ def test_each_point_of_the_map_has_its_thumbnail_and_a_file_that_is_gone_a_grey_
 # --- the whole
 
 
-@pytest.fixture
-def faulty(tiny_folder: Path) -> Path:
-    """Three classes of scenes with a copy, a copy saved anew, a blank picture and a damaged one."""
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of scenes with a copy, a copy saved anew, a blank picture and a damaged one. Whoever changes the
+    folder puts it back."""
+    folder = drawn_images.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
     for at, name in enumerate(("amber", "blue", "green")):
-        for index, file in enumerate(sorted((tiny_folder / name).iterdir())):
+        for index, file in enumerate(sorted((folder / name).iterdir())):
             Image.fromarray(scene(100 * at + index)).save(file)
-    shutil.copy(tiny_folder / "amber" / "amber_1.jpg", tiny_folder / "blue" / "copy.jpg")
-    with Image.open(tiny_folder / "green" / "green_0.png") as image:
-        image.save(tiny_folder / "green" / "same.bmp")
-    reencode_image(tiny_folder / "green" / "green_2.jpg", tiny_folder / "green" / "again.jpg", scale=0.6, quality=70)
-    (tiny_folder / "blue" / "blank.jpg").write_bytes(make_blank_jpeg(random.Random(1)))
-    (tiny_folder / "blue" / "cut.jpg").write_bytes((tiny_folder / "blue" / "blue_1.jpg").read_bytes()[:900])
-    return tiny_folder
+    shutil.copy(folder / "amber" / "amber_1.jpg", folder / "blue" / "copy.jpg")
+    with Image.open(folder / "green" / "green_0.png") as image:
+        image.save(folder / "green" / "same.bmp")
+    reencode_image(folder / "green" / "green_2.jpg", folder / "green" / "again.jpg", scale=0.6, quality=70)
+    (folder / "blue" / "blank.jpg").write_bytes(make_blank_jpeg(random.Random(1)))
+    (folder / "blue" / "cut.jpg").write_bytes((folder / "blue" / "blue_1.jpg").read_bytes()[:900])
+    return folder
 
 
-def test_everything_planted_is_found_and_nothing_else(faulty: Path) -> None:
-    report = examined(faulty)
+@pytest.fixture(scope="module")
+def first_audit(faulty: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditReport, Path]:
+    """The report of an audit, and what `FTLAB_HOME` then holds."""
+    home = tmp_path_factory.mktemp("audited") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FTLAB_HOME", str(home))
+        return examined(faulty), home
 
+
+@pytest.fixture
+def report(first_audit: tuple[AuditReport, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditReport:
+    """The report of an audit that took place before the test."""
+    found, home = first_audit
+    monkeypatch.setenv("FTLAB_HOME", str(shutil.copytree(home, tmp_path / "home")))
+    return found
+
+
+def test_everything_planted_is_found_and_nothing_else(report: AuditReport) -> None:
     def groups(kind: str) -> list[set[str]]:
         return [{Path(one.path).name for one in each.pictures} for each in report.findings_of_kind(kind)]
 
@@ -289,43 +317,53 @@ def test_everything_planted_is_found_and_nothing_else(faulty: Path) -> None:
     assert len(report.map.points) == 28
 
 
-def test_the_report_is_there_at_once_the_second_time(faulty: Path) -> None:
-    found = scan.scan(faulty)
-    assert findings.load_report(found) is None
-    report = examined(faulty)
-    assert findings.load_report(found) == report
+def test_there_is_no_report_before_the_first_audit(faulty: Path) -> None:
+    assert findings.load_report(scan.scan(faulty)) is None
+
+
+def test_the_report_is_there_at_once_the_second_time(faulty: Path, report: AuditReport) -> None:
+    assert findings.load_report(scan.scan(faulty)) == report
     assert findings.load_report(scan.scan(faulty, val_share=0.4)) is None
 
 
+@pytest.mark.usefixtures("report")
 def test_only_new_files_are_measured_again(faulty: Path) -> None:
-    examined(faulty)
-    (faulty / "amber" / "new.jpg").write_bytes((faulty / "amber" / "amber_2.jpg").read_bytes())
-    first = next(iter(examine.audit_dataset(scan.scan(faulty))))
+    new = faulty / "amber" / "new.jpg"
+    new.write_bytes((faulty / "amber" / "amber_2.jpg").read_bytes())
+    try:
+        first = next(iter(examine.audit_dataset(scan.scan(faulty))))
+    finally:
+        new.unlink()
     assert isinstance(first, examine.AuditProgress)
     assert (first.done, first.total) == (28, 29)
 
 
-def test_what_is_kept_of_pictures_that_are_gone_is_removed(faulty: Path) -> None:
+@pytest.mark.usefixtures("report")
+def test_what_is_kept_of_pictures_that_are_gone_is_removed(faulty: Path, tmp_path: Path) -> None:
     found = scan.scan(faulty)
-    examined(faulty)
     assert findings.get_report_folder(found).is_dir()
-    shutil.rmtree(faulty)
-    findings.remove_orphaned_reports()
+    faulty.rename(tmp_path / "elsewhere")
+    try:
+        findings.remove_orphaned_reports()
+    finally:
+        (tmp_path / "elsewhere").rename(faulty)
     assert not findings.get_report_folder(found).exists()
 
 
+@pytest.mark.usefixtures("report")
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"version": 1}', b"\xff"])
 def test_a_damaged_report_is_none(faulty: Path, damage: bytes) -> None:
     found = scan.scan(faulty)
-    examined(faulty)
+    assert findings.load_report(found) is not None
     next(findings.get_report_folder(found).glob("*.json")).write_bytes(damage)
     assert findings.load_report(found) is None
 
 
+@pytest.mark.usefixtures("report")
 def test_of_too_many_pictures_some_are_looked_at_and_it_is_said(faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examine, "MAX_AUDITED_IMAGES", 12)
-    report = examined(faulty)
-    assert (report.looked, report.left) == (12, 16)
+    some = examined(faulty)
+    assert (some.looked, some.left) == (12, 16)
 
 
 def test_scan_deep_prints_what_was_found(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -339,7 +377,8 @@ def test_scan_deep_prints_what_was_found(faulty: Path, capsys: pytest.CaptureFix
     assert "blue/copy.jpg" in said
 
 
-def test_another_process_examines_and_tells_how_far_it_is(faulty: Path) -> None:
+def test_another_process_examines_and_tells_how_far_it_is(faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     stages = [told["stage"] for told in audit_job.run_audit(faulty, []) if told]
     assert stages[-1] in ("pictures", "labels", "map")
     assert findings.load_report(scan.scan(faulty)) is not None
@@ -354,10 +393,20 @@ def test_whoever_closes_the_iterator_ends_the_process(faulty: Path) -> None:
     assert findings.load_report(scan.scan(faulty)) is None
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `set` and `home` may stand: a photograph that is measured for one seed need not be for the other."""
+    return tmp_path_factory.mktemp("photographs")
+
+
 @pytest.mark.parametrize("seed", [0, 1])
-def test_planted_faults_are_found_among_ants_and_bees(shared_data: Path, tmp_path: Path, seed: int) -> None:
-    planted = plant_faults(shared_data / "data" / "hymenoptera", tmp_path / "set", seed)
-    report = examined(tmp_path / "set")
+def test_planted_faults_are_found_among_ants_and_bees(
+    shared_data: Path, place: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_HOME", str(place / "home"))
+    planted = plant_faults(shared_data / "data" / "hymenoptera", place / "set", seed)
+    report = examined(place / "set")
+    shutil.rmtree(place / "set")
 
     def found(kind: str) -> list[frozenset[str]]:
         return [frozenset(one.path for one in each.pictures) for each in report.findings_of_kind(kind)]
