@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ftlab.config import backbones
 from ftlab.data.dataset import scan
@@ -24,19 +24,22 @@ def photographs(shared_data: Path) -> Path:
 
 
 @pytest.fixture
-def train(photographs: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def train(
+    photographs: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Any
+) -> Iterator[Any]:
     """Train by the command line; its end as `--json` tells it."""
+    threads = torch.get_num_threads()
 
     def trained(*flags: str) -> dict[str, Any]:
         monkeypatch.setenv("TORCH_HOME", str(shared_data / "torch_home"))
-        command = [sys.executable, "-m", "ftlab", "train", "--data", str(photographs), "--runs", str(tmp_path), *flags]
-        done = subprocess.run([*command, "--json"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        end: dict[str, Any] = json.loads(done.stdout)
+        status, out, err = say("train", "--data", photographs, "--runs", tmp_path, *flags, "--json")
+        assert status == 0, err
+        end: dict[str, Any] = json.loads(out)
         assert end["reason"] == "finished"
         return end
 
-    return trained
+    yield trained
+    torch.set_num_threads(threads)
 
 
 def test_the_folder_is_read_whole_with_its_odd_one_out(photographs: Path) -> None:
@@ -68,8 +71,8 @@ def test_the_default_backbone_frozen(train: Any) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "least"),
-    [(("--mode", "frozen"), 0.95), (("--mode", "full", "--epochs", "2"), 0.92)],
-    ids=["frozen", "full, two epochs"],
+    [(("--mode", "frozen"), 0.95), (("--mode", "full", "--epochs", "2", "--image-size", "128"), 0.9)],
+    ids=["frozen", "full, two epochs of small pictures"],
 )
 def test_mobilenet(train: Any, flags: tuple[str, ...], least: float) -> None:
     assert train("--backbone", "mobilenet_v2", *flags)["best_val_accuracy"] >= least
@@ -79,7 +82,9 @@ def test_the_untrained_default_tells_ants_from_bees_among_a_thousand_things(phot
     model = load_model.load_predictor(None)
     files = {"ant": photographs / "val" / "ants", "bee": photographs / "val" / "bees"}
     named = [
-        model.predict(file, 1)[0].name == name for name, folder in files.items() for file in sorted(folder.iterdir())
+        model.predict(file, 1)[0].name == name
+        for name, folder in files.items()
+        for file in sorted(folder.iterdir())[::3]
     ]
-    assert len(named) == 153
-    assert sum(named) >= 120
+    assert len(named) == 52
+    assert sum(named) >= 41
