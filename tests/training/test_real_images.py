@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from ftlab.config import backbones
 from ftlab.data.dataset import scan
@@ -17,6 +15,8 @@ from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import load_model
 from ftlab.runs import run_store
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def photographs(shared_data: Path) -> Path:
@@ -24,11 +24,8 @@ def photographs(shared_data: Path) -> Path:
 
 
 @pytest.fixture
-def train(
-    photographs: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Any
-) -> Iterator[Any]:
+def train(photographs: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Any) -> Any:
     """Train by the command line; its end as `--json` tells it."""
-    threads = torch.get_num_threads()
 
     def trained(*flags: str) -> dict[str, Any]:
         monkeypatch.setenv("TORCH_HOME", str(shared_data / "torch_home"))
@@ -38,8 +35,7 @@ def train(
         assert end["reason"] == "finished"
         return end
 
-    yield trained
-    torch.set_num_threads(threads)
+    return trained
 
 
 def test_the_folder_is_read_whole_with_its_odd_one_out(photographs: Path) -> None:
