@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +13,14 @@ from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import MODES
 from ftlab.models import summary
 from ftlab.models.summary import LayerSummary
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_once() -> Iterator[None]:
+    """A network is built, and run for the shapes, before the mode and the depth of its table count."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "_build_with_shapes", functools.cache(summary._build_with_shapes))
+        yield
 
 
 @pytest.fixture(scope="module", params=list(backbones.BACKBONES))
