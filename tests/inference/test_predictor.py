@@ -19,6 +19,7 @@ from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError, DataError, ImageError, RunError
 from ftlab.data.dataset import scan
+from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.images import decode
 from ftlab.data.loading import loader
 from ftlab.data.transforms import preprocess
@@ -30,6 +31,7 @@ from ftlab.models.network import Network
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.training.feeds.images import ImageFeed
+from tests.support import drawn_images
 
 NAMES = ("amber", "blue", "green")
 SPEC = dataclasses.replace(backbones.get_backbone_spec("mobilenet_v2"), side=64, resize=72)
@@ -45,16 +47,18 @@ def untrained(seed: int, classes: int = 3) -> Network:
     return net.eval()
 
 
-@pytest.fixture
-def run(tmp_path: Path, tiny_folder: Path) -> Run:
+def begun(folder: Path, runs: Path) -> Run:
     """A run with its pictures listed, and no weights yet."""
-    made = run_store.create_run(
-        tmp_path / "runs", TrainConfig(data=str(tiny_folder), backbone=SPEC.name, torch_num_threads=1)
-    )
-    made.write_json("split.json", scan.scan(tiny_folder).to_json())
+    made = run_store.create_run(runs, TrainConfig(data=str(folder), backbone=SPEC.name, torch_num_threads=1))
+    made.write_json("split.json", scan.scan(folder).to_json())
     prep = preprocess.from_spec(SPEC).to_json()
     made.write_json("model.json", {"backbone": SPEC.name, "classes": list(NAMES), "preprocessing": prep})
     return made
+
+
+@pytest.fixture
+def run(tmp_path: Path, folder: Path) -> Run:
+    return begun(folder, tmp_path / "runs")
 
 
 def keep(run: Run, seed: int, epoch: int = 1) -> Network:
@@ -63,15 +67,27 @@ def keep(run: Run, seed: int, epoch: int = 1) -> Network:
     return net
 
 
-@pytest.fixture
-def pictures(tiny_folder: Path) -> list[Path]:
-    return sorted(tiny_folder.glob("*/*"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn_images.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
 
 
-@pytest.fixture
-def model(run: Run) -> Predictor:
+@pytest.fixture(scope="module")
+def pictures(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    run = begun(folder, tmp_path_factory.mktemp("runs"))
     keep(run, 1)
     return load_model.load_predictor(run)
+
+
+@pytest.fixture(scope="module")
+def catalog(folder: Path) -> Catalog:
+    """Of a few pictures to train on, of several sizes and both formats."""
+    return scan.scan(folder, val_share=0.3, test_share=0.3)
 
 
 # Answers
@@ -181,19 +197,18 @@ class Recorder(nn.Module):
 
 
 @pytest.mark.parametrize("name", list(backbones.BACKBONES))
-def test_prediction_evaluation_and_training_see_the_same_bits(tiny_folder: Path, name: str) -> None:
+def test_prediction_evaluation_and_training_see_the_same_bits(catalog: Catalog, name: str) -> None:
     spec = dataclasses.replace(backbones.get_backbone_spec(name), cam="conv", cam_layout="chw")
     prep = preprocess.from_spec(spec)
-    found = scan.scan(tiny_folder)
     process: Any = SimpleNamespace(process_index=0, num_processes=1, device=torch.device("cpu"))
-    feed = ImageFeed(found, prep, TrainConfig(batch_size=3, augment="none", num_workers=2), process)
+    feed = ImageFeed(catalog, prep, TrainConfig(batch_size=4, augment="none", num_workers=2), process)
     evaluated = torch.cat([share.inputs for share in feed.iter_eval_batches("train")])
 
     recorder = Recorder()
     model = Predictor(Network(recorder, nn.Linear(2, 2)), spec, prep, ("a", "b"), "")
-    for item in found.splits["train"]:
-        model.predict(found.image_path(item))
-        model.predict_and_explain(found.image_path(item))
+    for item in catalog.splits["train"]:
+        model.predict(catalog.image_path(item))
+        model.predict_and_explain(catalog.image_path(item))
     predicted, looked = torch.cat(recorder.seen[::2]), torch.cat(recorder.seen[1::2])
     assert torch.equal(predicted, evaluated)
     assert torch.equal(looked, evaluated)
