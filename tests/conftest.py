@@ -27,7 +27,7 @@ PATIENCE = 60_000
 """Milliseconds that a page has for what is expected of it, on a machine that has much else to do."""
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import BrowserContext, Page, Request
 
     from ftlab.data.sources.tutorial_datasets import TutorialDataset
     from ftlab.runs.directory import Run
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 def pytest_configure() -> None:
     """Before any test module, and so gradio and torch, is imported."""
     importlib.import_module("ftlab")  # says how torch's threads wait for each other
+    # Two workers share two cores: threads of both would wait for each other at each of thousands of operations.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
     for name in [name for name in os.environ if name.startswith(("FTLAB_", "GRADIO_SERVER_", "SPACE_"))]:
@@ -234,14 +236,20 @@ def browser_path() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(browser_path: str) -> Iterator[Browser]:
-    """A running browser, for the tests of one module."""
+def browser(browser_path: str) -> Iterator[BrowserContext]:
+    """A running browser, for the tests of one module. It keeps the files of pages it has seen, and the process that
+    ran their scripts: the page without content stays open, so that this process has something to live for."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=browser_path, args=[*browsers.ARGUMENTS], timeout=PATIENCE)
-        yield running
+        context = running.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(PATIENCE)
+        empty = context.new_page()
+        empty.route("**", lambda route: route.fulfill(body="", content_type="text/html"))
+        empty.goto("http://127.0.0.1/")
+        yield context
         running.close()
 
 
@@ -252,13 +260,22 @@ def foreign_requests() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, foreign_requests: list[str]) -> Iterator[Page]:
-    """A fresh page, 1280 × 800, as a new visitor has it. Fails a test whose page asked another machine."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(PATIENCE)
-    context.on("request", lambda request: None if _own(request.url) else foreign_requests.append(request.url))
-    yield context.new_page()
-    context.close()
+def page(browser: BrowserContext, foreign_requests: list[str]) -> Iterator[Page]:
+    """A fresh page, 1280 × 800, as a new visitor has it: no cookie, nothing remembered. Fails a test whose page asked
+    another machine."""
+    others = [*browser.pages]
+    browser.set_storage_state({"cookies": [], "origins": []})
+
+    def watch(request: Request) -> None:
+        if not _own(request.url):
+            foreign_requests.append(request.url)
+
+    browser.on("request", watch)
+    yield browser.new_page()
+    for opened in browser.pages:
+        if opened not in others:
+            opened.close()
+    browser.remove_listener("request", watch)
     assert not foreign_requests, "the page asked other machines"
 
 

@@ -9,23 +9,28 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support import drawn_images
 from tests.support.served_page import open_tab, serve_page
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 
-@pytest.fixture
-def url(tmp_path: Path, tiny_folder: Path) -> Iterator[str]:
-    with serve_page(tmp_path, tiny_folder) as url:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("recipes")
+
+
+@pytest.fixture(scope="module")
+def url(place: Path) -> Iterator[str]:
+    with serve_page(place, drawn_images.tiny(place / "tiny")) as url:
         yield url
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_a_recipe_is_chosen_changed_saved_and_loaded(
-    page: Page, url: str, screenshots: Path, tmp_path: Path, width: int, theme: str
+def test_a_recipe_is_chosen_changed_saved_and_loaded_into_another_page(
+    page: Page, url: str, place: Path, screenshots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page.set_viewport_size({"width": width, "height": 800})
-    page.goto(f"{url}?__theme={theme}")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
+    page.goto(f"{url}?__theme=light")
     open_tab(page, "Train")
     choose(page, "Cats and dogs: two phases")
     expect(page.locator("#train-recipe-about")).to_contain_text("0.983")
@@ -40,20 +45,32 @@ def test_a_recipe_is_chosen_changed_saved_and_loaded(
     assert json.loads(kept.read_text())["epochs"] == 12
     choose(page, "Quick: the best in a minute")
     wait_for(page, "--head-init imagenet")
+    load(page, kept)
+    see_what_was_kept(page, screenshots, 1280, "light")
+
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{url}?__theme=dark")
+    open_tab(page, "Train")
+    load(page, kept)
+    see_what_was_kept(page, screenshots, 390, "dark")
+    kept.write_text('{"epochs": -3}', encoding="utf-8")
+    load(page, kept)
+    expect(page.get_by_text("“Epochs” is -3").or_(page.get_by_text('"Epochs" is -3')).first).to_be_visible()
+    expect(page.locator("#train-epochs input")).to_have_value("12")
+
+
+def load(page: Page, settings: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.locator("#train-load").click()
-    chooser.value.set_files(kept)
+    chooser.value.set_files(settings)
+
+
+def see_what_was_kept(page: Page, screenshots: Path, width: int, theme: str) -> None:
     wait_for(page, "--epochs 12")
     wait_for(page, "--unfreeze-from features.12.conv.1")
     expect(page.locator("#train-recipe input")).to_have_value("")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator(".ftlab-form").screenshot(path=screenshots / f"recipes-{width}-{theme}.png")
-    kept.write_text('{"epochs": -3}', encoding="utf-8")
-    with page.expect_file_chooser() as chooser:
-        page.locator("#train-load").click()
-    chooser.value.set_files(kept)
-    expect(page.get_by_text("“Epochs” is -3").or_(page.get_by_text('"Epochs" is -3')).first).to_be_visible()
-    expect(page.locator("#train-epochs input")).to_have_value("12")
 
 
 def choose(page: Page, title: str) -> None:

@@ -40,6 +40,8 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Pages of this machine share a process: the scripts of a page are compiled once, not for each test.
+    "--process-per-site",
     # No name but this machine's can be looked up: a page that asks for another fails as it would offline.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,15 @@ def serve_page(place: Path, sample_folder: Path) -> Iterator[str]:
         _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
         yield url
         demo.close(verbose=False)
+
+
+def look(page: Page, folder: Path, name: str, widths: Sequence[int] = (1280, 390)) -> None:
+    """Keep in `folder` what the page shows in windows of these widths, under its `name` with the width in the place of
+    its braces. Nothing on the page is wider than the window. The last width stays."""
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
+        page.screenshot(path=folder / f"{name.format(width)}.png", full_page=True)
 
 
 def open_tab(page: Page, name: str) -> None:
