@@ -34,9 +34,12 @@ EVERY = [(name, label) for name, chosen in SAMPLE_SETS.items() for label in chos
 Drawn = tuple[np.ndarray, np.ndarray]
 
 
+DRAW = sample_sets.draw_image
+
+
 @cache
 def drawn(name: str, split: str, label: str, index: int) -> Drawn:
-    return sample_sets.draw_image(name, split, label, index)
+    return DRAW(name, split, label, index)
 
 
 def several(name: str, split: str, count: int) -> dict[str, list[Drawn]]:
@@ -68,8 +71,9 @@ def read_by_ground(train: dict[str, list[Drawn]], test: dict[str, list[Drawn]]) 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A set of eight pictures."""
+    """A set of eight pictures, each drawn once for all tests."""
     monkeypatch.setitem(SAMPLE_SETS, "tiny", TINY)
+    monkeypatch.setattr(sample_sets, "draw_image", drawn)
     return "tiny"
 
 
