@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +75,11 @@ def skipped(found: EvaluationResult, *paths: str) -> EvaluationResult:
 
 def untrained(seed: int, classes: int = 3, head: HeadSpec = PLAIN) -> Network:
     """Random weights whose head speaks up."""
+    return copy.deepcopy(_build_untrained(seed, classes, head))
+
+
+@functools.cache
+def _build_untrained(seed: int, classes: int, head: HeadSpec) -> Network:
     net = network.build_network(SPEC, classes, pretrained=False, seed=seed, head_spec=head)
     heads.find_classifier(net.head).weight.data.mul_(30.0)
     return net.eval()
@@ -93,7 +100,7 @@ def run(root: Path, folder: Path, seed: int | None = 1) -> Run:
 
 
 def keep(run: Run, seed: int, classes: int = 3) -> Network:
-    """Give a run other best weights."""
-    net = untrained(seed, classes)
+    """Give a run other best weights. Nobody may change the network that is returned."""
+    net = _build_untrained(seed, classes, PLAIN)
     weights_file.save_tensors(run.best_weights_path, net.state_dict(), {"epoch": 1, "val_accuracy": 0.5})
     return net
