@@ -82,7 +82,7 @@ def kept(events: list[Event]) -> int:
 @pytest.fixture
 def run(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     """Makes a new run of one epoch on the tiny folder, unless told otherwise."""
-    few: dict[str, Any] = {"data": str(tiny_folder), "epochs": 1, "torch_num_threads": 1}
+    few: dict[str, Any] = {"data": str(tiny_folder), "image_size": 96, "epochs": 1, "torch_num_threads": 1}
     return lambda **settings: run_store.create_run(tmp_path / "runs", TrainConfig(**{**few, **settings}))
 
 
@@ -96,7 +96,7 @@ def test_another_seed_of_the_head_looks_at_no_picture_again(run: Callable[..., R
     other = tiny_folder / "amber" / "amber_1.jpg"
     other.write_bytes((tiny_folder / "amber" / "amber_2.jpg").read_bytes() + b"\0")
     assert kept(told(run(epochs=2, head_hidden=8, seed=4))) >= 20 - 6, "the hand is dealt anew, and one file is another"
-    assert kept(told(run(epochs=2, normalization="unit", image_size=200))) == 0, "they are prepared in another way"
+    assert kept(told(run(epochs=2, normalization="unit", image_size=80))) == 0, "they are prepared in another way"
 
 
 def test_where_all_is_kept_no_engine_is_made(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
