@@ -46,14 +46,19 @@ def config_of(profile: ServerProfile, notice: str = "") -> dict[str, Any]:
     return dict(build_app(profile, notice).get_config_file())
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> dict[str, Any]:
-    return config_of(ServerProfile(tmp_path, tmp_path / "runs"))
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
 
 
-@pytest.fixture
-def space(tmp_path: Path) -> dict[str, Any]:
-    return config_of(ServerProfile(None, tmp_path / "runs", is_space=True, max_minutes=10))
+@pytest.fixture(scope="module")
+def local(root: Path) -> dict[str, Any]:
+    return config_of(ServerProfile(root, root / "runs"))
+
+
+@pytest.fixture(scope="module")
+def space(root: Path) -> dict[str, Any]:
+    return config_of(ServerProfile(None, root / "runs", is_space=True, max_minutes=10))
 
 
 def props(config: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -117,10 +122,10 @@ def test_a_space_has_no_path_field(space: dict[str, Any]) -> None:
     assert [value for _, value in named(space, "dataset-source")["choices"]] == ["shapes", "shortcut", "upload"]
 
 
-def test_a_local_page_offers_a_folder_and_starts_at_the_root(local: dict[str, Any], tmp_path: Path) -> None:
+def test_a_local_page_offers_a_folder_and_starts_at_the_root(local: dict[str, Any], root: Path) -> None:
     offered = [value for _, value in named(local, "dataset-source")["choices"]]
     assert offered == ["shapes", "shortcut", "folder", "upload"]
-    assert named(local, "dataset-folder")["value"] == f"{tmp_path}{os.sep}"
+    assert named(local, "dataset-folder")["value"] == f"{root}{os.sep}"
 
 
 def test_the_header_says_what_to_do_and_escapes_what_it_is_told(tmp_path: Path) -> None:
