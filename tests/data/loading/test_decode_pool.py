@@ -91,7 +91,7 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
     """A program without `if __name__ == …` too, which `multiprocessing` would run again in each process."""
     program = tmp_path / "program.py"
     asks = instead(
-        "lambda file, _: decode_pool.ImageError(str(sorted({'torch', 'multiprocessing'} & set(sys.modules))))"
+        "lambda file, _: decode_pool.ImageError(str(sorted({'torch', 'multiprocessing.spawn'} & set(sys.modules))))"
     )
     program.write_text(
         "from ftlab.data.loading import decode_pool\n"
