@@ -44,7 +44,10 @@ def install(venv: Path, what: str) -> None:
         _say(f"Making a virtual environment in {venv} with Python {sys.version.split()[0]}")
         _run(sys.executable, "-m", "venv", "--clear", str(venv))
     _say(f"Installing {REQUIREMENTS[what]} (torch is large: the first time takes a few minutes)")
-    _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS[what])
+    # The tests import a part of the packages, so compiling all of them to bytecode would take longer than it saves.
+    options = ["--no-compile"] if what == "test" else []
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run(*pip, *options, "-r", REQUIREMENTS[what])
     # Only after a complete installation: make repeats a target without its stamp.
     for stamp in {"app": [".app"], "test": [".app", ".test"]}[what]:
         (venv / stamp).touch()
