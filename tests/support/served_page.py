@@ -13,6 +13,7 @@ from ftlab.data.samples import sample_sets
 from ftlab.runs.jobs import time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.ui import build_app, serve
+from ftlab.ui.common import data_choice
 from ftlab.ui.common.access import ServerProfile
 
 ESTIMATE = TimeEstimate(seconds=12.0, images_per_second=190.0)
@@ -24,6 +25,9 @@ def serve_page(place: Path, sample_folder: Path) -> Iterator[str]:
     """Address of the page of a local start: its data root is `place`, its runs lie in `place/runs`, what is sent to it
     in `place/uploads`. Every sample set is the one in `sample_folder`."""
     profile = ServerProfile(place, place / "runs")
+    # A page remembers what it scanned, and another one of this process called other pictures by the same name.
+    data_choice.scan_futures.clear()
+    data_choice.split_catalogs.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
         patch.setattr(sample_sets, "ensure_sample_set", lambda *_, **__: sample_folder)

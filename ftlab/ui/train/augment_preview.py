@@ -50,6 +50,8 @@ def build_preview_section(
         next_button = gr.Button(messages.get_text("preview.another"), elem_id="train-preview-another", size="sm")
     # Number of the image; empty while the section is folded, so that nothing is computed.
     image_number = gr.Textbox("", visible="hidden", elem_id="train-preview-number")
+    # Counts the changes of the form while the section is open.
+    change_count = gr.Textbox("0", visible="hidden", elem_id="train-preview-changes")
 
     def update_preview(image_number: str, *input_values: Any) -> Any:
         return render_preview(actions, config_form, image_number, input_values) if image_number else gr.skip()
@@ -60,12 +62,22 @@ def build_preview_section(
         lambda image_number: str(int(image_number or 0) + 1), image_number, image_number, **_UNQUEUED_EVENT
     )
     # A change of the mode changes the default augmentation, which is no edit of a person.
-    change_events = [
+    edit_events = [
         *config_form.list_edit_events(),
-        *(component.change for component in (image_number, config_form.components["augment"], *inputs[:4], tabs)),
+        *(component.change for component in (config_form.components["augment"], *inputs[:4], tabs)),
     ]
+    # Counted by the browser: a recipe changes a dozen fields, and each request would carry the whole form.
     gr.on(
-        change_events,
+        edit_events,
+        None,
+        [image_number, change_count],
+        change_count,
+        js="(number, count) => number ? String(Number(count) + 1) : count",
+        trigger_mode="multiple",
+        **_UNQUEUED_EVENT,
+    )
+    gr.on(
+        [image_number.change, change_count.change],
         update_preview,
         [image_number, *inputs],
         preview_html,
