@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.support import drawn_images
 from tests.support.served_page import open_tab, serve_page
 
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("recipes")

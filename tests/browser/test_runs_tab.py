@@ -15,6 +15,7 @@ from tests.support.fabricated_runs import make_with_notes
 from tests.support.hostile_text import EVIL
 from tests.support.served_page import look, open_tab, serve_page
 
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The page's `url` and the `root` of its runs."""
