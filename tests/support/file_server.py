@@ -64,6 +64,8 @@ def serving() -> Iterator[Source]:
             self.send_header("X-Repo-Commit", COMMIT)
             if content is None:
                 self.send_header("X-Error-Code", "EntryNotFound")
+            elif self.command == "GET":  # else the client may ask again on a connection that is just being closed
+                self.send_header("Connection", "close")
             self.end_headers()
             return content
 
