@@ -1,5 +1,6 @@
 """Two ranks of a training, as torchrun starts them, forked from one process that has imported everything: without
-torchrun's own process, and in a third of the time. On Linux and macOS.
+torchrun's own process, and in a third of the time. On Linux and macOS. What they compile is captured as the real
+compiler captures it, and no program is made of it.
 
     python tests/support/ranks.py train --data …
 """
@@ -18,6 +19,7 @@ import timm  # noqa: F401 (what the ranks need is imported once, here; nothing i
 
 import ftlab.training.loop  # noqa: F401
 from ftlab.cli import main
+from ftlab.training import compile
 
 WORLD_SIZE = 2
 
@@ -48,6 +50,7 @@ def start_rank(rank: int, port: int, words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    compile.BACKEND = "aot_eager"
     port = free_port()
     started = [start_rank(rank, port, sys.argv[1:]) for rank in range(WORLD_SIZE)]
     sys.exit(max(abs(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])) for pid in started))

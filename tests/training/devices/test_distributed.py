@@ -129,12 +129,7 @@ def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_w
     assert before.shape == after.shape
 
 
-def test_two_processes_with_a_compiled_network_learn_what_one_does_without(
-    trained: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Else each process that compiles tries the vector instructions of this CPU by further ones that import torch.
-    monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")
-    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+def test_two_processes_with_a_compiled_network_learn_what_one_does_without(trained: Train) -> None:
     alone, both = trained(settings=(*TINY, "--compile", "no")), trained(FORKED, (*TINY, "--compile", "yes"))
     assert "compiled" in {event.code for event in both.read_events()[0] if isinstance(event, LogMessage)}
     assert (alone.load_resolved_config().compile, both.load_resolved_config().compile) == ("no", "yes")
