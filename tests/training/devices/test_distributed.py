@@ -35,6 +35,7 @@ TORCHRUN = (
 )
 FORKED = (str(ROOT / "tests" / "support" / "ranks.py"),) if hasattr(os, "fork") else TORCHRUN
 """What starts both ranks sooner than torchrun."""
+SMALL = ("--image-size", "64")
 PHASES = (
     *(
         "--mode",
@@ -95,7 +96,7 @@ def trained(tiny_folder: Path, tmp_path: Path, say: Callable[..., tuple[int, str
 
 
 def test_two_processes_learn_what_one_does(trained: Train) -> None:
-    alone, both = trained(), trained(TORCHRUN)
+    alone, both = trained(settings=SMALL), trained(TORCHRUN, SMALL)
     assert (alone.read_json("config.json")["processes"], both.read_json("config.json")["processes"]) == (1, 2)
     one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
     for key in ("module.weight", "module.bias"):
@@ -114,7 +115,7 @@ def test_two_processes_learn_what_one_does(trained: Train) -> None:
 def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_was_added_up(
     trained: Train,
 ) -> None:
-    alone, both = trained(settings=PHASES), trained(FORKED, PHASES)
+    alone, both = trained(settings=(*SMALL, *PHASES)), trained(FORKED, (*SMALL, *PHASES))
     assert both.read_json("config.json")["processes"] == 2
     one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
     learnt = [key for key in one if key.startswith(("module.", "average."))]
@@ -140,7 +141,7 @@ def test_two_processes_with_a_compiled_network_learn_what_one_does_without(train
 
 
 def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(trained: Train) -> None:
-    settings = ("--features", "cached", "--cached-views", "2", "--engine", "torch")
+    settings = (*SMALL, "--features", "cached", "--cached-views", "2", "--engine", "torch")
     alone, both = trained(settings=settings), trained(FORKED, settings)
     for run in (alone, both):
         (looked,) = (
