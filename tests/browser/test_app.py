@@ -199,16 +199,15 @@ def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_rest
 
 
 def test_a_second_page_finds_the_same_run(server: Server, page: Page) -> None:
-    second = page.context.new_page()
-    for one in (page, second):
-        one.goto(server.url)
-        one.get_by_role("tab", name="Train").click()
     name = server.newest().name
+    page.goto(server.url)
+    open_tab(page, "Train")
     page.locator("#train-runs input").click()
     page.get_by_role("option").first.click()
     expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
-    second.reload()
-    second.get_by_role("tab", name="Train").click()
+    second = page.context.new_page()
+    second.goto(server.url)
+    open_tab(second, "Train")
     expect(second.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
     assert name in server.newest().name
 
