@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -18,16 +19,57 @@ from ftlab.training import evaluate, loop
 from ftlab.training.checkpoints import checkpoint
 from ftlab.training.devices import device_setup
 from ftlab.training.loop import train
+from tests.support import drawn_images
 from tests.support.short_trainings import FRESH, FULL, WAYS, end, figures, go, only
+
+
+class Result(NamedTuple):
+    """What a training leaves."""
+
+    checkpoint: bytes
+    weights: bytes
+    figures: list[dict[str, object]]
+
+    @classmethod
+    def of(cls, run: Run) -> Result:
+        return cls(
+            run.last_checkpoint_path.read_bytes(), run.best_weights_path.read_bytes(), figures(run.load_history())
+        )
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all: nothing here changes a picture."""
+    return drawn_images.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Result]:
+    """Of the undisturbed trainings, by their settings: each is done once."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(begin: Callable[..., Run], results: dict[str, Result]) -> Callable[..., Result]:
+    """What a training of these settings leaves that nothing stops, in a process that reads pictures alone."""
+
+    def train_once(**settings: Any) -> Result:
+        key = repr(sorted(settings.items()))
+        if key not in results:
+            whole = begin(num_workers=1, **settings)
+            go(whole)
+            results[key] = Result.of(whole)
+        return results[key]
+
+    return train_once
 
 
 @WAYS
 @pytest.mark.parametrize("stop_at", [7, 10], ids=["mid-epoch", "between epochs"])
 def test_a_stopped_and_resumed_run_is_the_undisturbed_one_to_the_bit(
-    begin: Callable[..., Run], way: dict[str, Any], stop_at: int
+    begin: Callable[..., Run], undisturbed: Callable[..., Result], way: dict[str, Any], stop_at: int
 ) -> None:
-    whole = begin(num_workers=1, **way)
-    go(whole)
+    whole = undisturbed(**way)
     parted = begin(num_workers=3, **way)
     first = go(parted, stop_at)
     assert (end(first).reason, end(first).step) == ("stopped", stop_at)
@@ -38,16 +80,17 @@ def test_a_stopped_and_resumed_run_is_the_undisturbed_one_to_the_bit(
     assert second[0].step == stop_at
     assert end(second).reason == "finished"
 
-    assert parted.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
-    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
-    assert figures(parted.load_history()) == figures(whole.load_history())
+    assert parted.best_weights_path.read_bytes() == whole.weights
+    assert parted.last_checkpoint_path.read_bytes() == whole.checkpoint
+    assert figures(parted.load_history()) == whole.figures
     assert len(parted.load_history().epochs) == 4
 
 
-def test_a_killed_run_goes_on_from_its_last_epoch(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_goes_on_from_its_last_epoch(
+    begin: Callable[..., Run], undisturbed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_FACTOR", 0)
-    whole, killed = begin(**FULL), begin(**FULL)
-    go(whole)
+    whole, killed = undisturbed(**FULL), begin(**FULL)
     go(killed, stop_at=3)  # the sums of a part of epoch 1 are kept …
     killed.liveness.clear_stop()
     for event in train(killed.load_config(), killed, pretrained=False):
@@ -55,8 +98,8 @@ def test_a_killed_run_goes_on_from_its_last_epoch(begin: Callable[..., Run], mon
         if isinstance(event, Step) and event.step == 7:
             break  # … and no later epoch counts them again
     assert end(go(killed)).reason == "finished"
-    assert killed.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
-    assert figures(killed.load_history()) == figures(whole.load_history())
+    assert killed.last_checkpoint_path.read_bytes() == whole.checkpoint
+    assert figures(killed.load_history()) == whole.figures
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 14])
@@ -80,9 +123,10 @@ def test_a_stop_while_features_are_computed(begin: Callable[..., Run]) -> None:
     assert end(go(run)).reason == "finished"
 
 
-def test_a_resume_that_is_stopped_at_once_forgets_nothing(begin: Callable[..., Run]) -> None:
-    whole, run = begin(), begin()
-    go(whole)
+def test_a_resume_that_is_stopped_at_once_forgets_nothing(
+    begin: Callable[..., Run], undisturbed: Callable[..., Result]
+) -> None:
+    whole, run = undisturbed(), begin()
     before = end(go(run, 12))
     run.liveness.request_stop()
     events = list(train(run.load_config(), run, pretrained=False))
@@ -92,12 +136,13 @@ def test_a_resume_that_is_stopped_at_once_forgets_nothing(begin: Callable[..., R
     assert end(events).best_val_accuracy == before.best_val_accuracy
     assert len(run.load_history().epochs) == 3
     go(run)
-    assert figures(run.load_history()) == figures(whole.load_history())
+    assert figures(run.load_history()) == whole.figures
 
 
-def test_a_stop_during_validation_is_measured_anew_by_the_resume(begin: Callable[..., Run]) -> None:
-    whole, run = begin(**FRESH), begin(**FRESH)
-    go(whole)
+def test_a_stop_during_validation_is_measured_anew_by_the_resume(
+    begin: Callable[..., Run], undisturbed: Callable[..., Result]
+) -> None:
+    whole, run = undisturbed(**FRESH), begin(**FRESH)
     real, rounds = evaluate.evaluate_split, itertools.count()
 
     def late(*arguments: Any) -> Generator[Event, None, Any]:
@@ -111,8 +156,8 @@ def test_a_stop_during_validation_is_measured_anew_by_the_resume(begin: Callable
     assert end(events).reason == "stopped"
     assert (end(events).step, only(events, Epoch)[-1].epoch) == (10, 1)
     go(run)
-    assert figures(run.load_history()) == figures(whole.load_history())
-    assert run.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert figures(run.load_history()) == whole.figures
+    assert run.last_checkpoint_path.read_bytes() == whole.checkpoint
 
 
 def test_a_resume_computes_with_the_threads_of_the_first_try(
@@ -128,9 +173,10 @@ def test_a_resume_computes_with_the_threads_of_the_first_try(
 
 
 @pytest.mark.parametrize("cut", [100, -1], ids=["cut short", "one byte less"])
-def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(begin: Callable[..., Run], cut: int) -> None:
-    whole, run = begin(**FRESH), begin(**FRESH)
-    go(whole)
+def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(
+    begin: Callable[..., Run], undisturbed: Callable[..., Result], cut: int
+) -> None:
+    whole, run = undisturbed(**FRESH), begin(**FRESH)
     go(run, 7)
     go(run, 9)
     run.last_checkpoint_path.write_bytes(run.last_checkpoint_path.read_bytes()[:cut])
@@ -139,9 +185,9 @@ def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(begin: Callabl
     (note,) = (note for note in only(events, LogMessage) if note.code == "fell_back")
     assert note.level == "warning"
     assert "at step 7" in messages.get_text("log.fell_back", **note.values)
-    assert run.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
-    assert run.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
-    assert figures(run.load_history()) == figures(whole.load_history())
+    assert run.last_checkpoint_path.read_bytes() == whole.checkpoint
+    assert run.best_weights_path.read_bytes() == whole.weights
+    assert figures(run.load_history()) == whole.figures
 
 
 def test_the_one_before_is_never_replaced_by_a_damaged_one(begin: Callable[..., Run]) -> None:
@@ -168,21 +214,20 @@ def test_without_a_whole_state_a_resume_says_so_in_one_line(begin: Callable[...,
 
 @WAYS
 def test_the_middle_of_an_epoch_is_saved_too(
-    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
+    begin: Callable[..., Run], undisturbed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(checkpoint, "MID_EPOCH_SAVE_SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "SAVE_INTERVAL_FACTOR", 0.0)
-    whole, killed = begin(**way), begin(**way)
-    go(whole)
+    whole, killed = undisturbed(**way), begin(**way)
     for event in train(killed.load_config(), killed, pretrained=False):
         killed.append_event(event)
         if isinstance(event, Saved) and event.step == 8:
             break
     second = go(killed)
     assert only(second, Started)[0].step == 8
-    assert killed.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
-    assert killed.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
-    assert figures(killed.load_history()) == figures(whole.load_history())
+    assert killed.last_checkpoint_path.read_bytes() == whole.checkpoint
+    assert killed.best_weights_path.read_bytes() == whole.weights
+    assert figures(killed.load_history()) == whole.figures
 
 
 @pytest.mark.parametrize(
