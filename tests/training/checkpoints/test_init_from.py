@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Started
 from ftlab.training.loop import train
+from tests.support import drawn_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BACKBONE = "mobilenet_v3_small"
@@ -47,10 +49,16 @@ def save_foreign_weights() -> dict[str, Tensor]:
     return dict(state)
 
 
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all: nothing here changes a picture."""
+    return drawn_images.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
+
+
 @pytest.fixture
 def begin(tiny_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     def new(**fields: Any) -> Run:
-        few: dict[str, Any] = {"epochs": 2, "batch_size": 8, "data": str(tiny_folder), "backbone": BACKBONE}
+        few: dict[str, Any] = {"epochs": 1, "batch_size": 8, "data": str(tiny_folder), "backbone": BACKBONE}
         settings = TrainConfig(
             **{**few, "torch_num_threads": 1, "init_from": str(Path("moco.pth").absolute()), **fields}
         )
@@ -111,7 +119,7 @@ def test_the_report_comes_before_anything_starts(theirs: dict[str, Tensor], begi
 
 
 def test_in_full_mode_it_starts_there_and_moves_on(theirs: dict[str, Tensor], begin: Callable[..., Run]) -> None:
-    untrained, trained = begin(mode="full", epochs=1), begin(mode="full", epochs=1, learning_rate=1e-2)
+    untrained, trained = begin(mode="full"), begin(mode="full", learning_rate=1e-2)
     scores = {}
     for run in (untrained, trained):
         scores[run] = [event.val_loss for event in go(run) if isinstance(event, Epoch)]
@@ -141,7 +149,7 @@ def test_the_run_knows_the_file_by_its_sha256(begin: Callable[..., Run]) -> None
 def test_a_resume_needs_the_file_no_more_and_gives_the_same_bits(
     way: dict[str, Any], begin: Callable[..., Run]
 ) -> None:
-    whole, parted = begin(**way), begin(**way)
+    whole, parted = begin(epochs=2, **way), begin(epochs=2, **way)
     go(whole)
     halfway = parted.load_config()
     for event in train(halfway, parted):
@@ -204,17 +212,27 @@ def test_what_the_file_lacks_comes_from_the_pretrained_weights(tiny_folder: Path
 # --- own runs
 
 
+@pytest.fixture(scope="module")
+def finished() -> list[Run]:
+    """The finished run, once a test has asked for it."""
+    return []
+
+
 @pytest.fixture
-def earlier(begin: Callable[..., Run]) -> Run:
-    """A finished run on amber, blue, green."""
-    save_foreign_weights()
-    run = begin(mode="full", learning_rate=1e-2, epochs=1)
-    go(run)
-    return run
+def earlier(finished: list[Run], begin: Callable[..., Run], tmp_path: Path, tmp_path_factory: Any) -> Run:
+    """A finished run on amber, blue, green, trained once: each test has a copy of it."""
+    if not finished:
+        save_foreign_weights()
+        run = begin(mode="full", learning_rate=1e-2)
+        go(run)
+        kept = tmp_path_factory.mktemp("finished") / run.name
+        finished.append(Run(shutil.copytree(run.path, kept)))
+        shutil.rmtree(run.path)
+    return Run(shutil.copytree(finished[0].path, tmp_path / "runs" / finished[0].name))
 
 
 def test_an_own_run_gives_its_backbone_and_its_head(earlier: Run, begin: Callable[..., Run]) -> None:
-    run = begin(mode="frozen", init_from=str(earlier.path), epochs=1, learning_rate=1e-8)
+    run = begin(mode="frozen", init_from=str(earlier.path), learning_rate=1e-8)
     go(run)
     found, before = best(run), best(earlier)
     assert all(torch.equal(found[name], before[name]) for name in before if name.startswith("backbone."))
@@ -227,9 +245,7 @@ def test_the_rows_of_an_own_head_follow_the_names_of_the_classes(earlier: Run, b
     """blue, green and amber become 1, 2, 3 by new names that are the old ones in another order."""
     model = earlier.read_json("model.json")
     earlier.write_json("model.json", {**model, "classes": ["green", "amber", "blue"]})
-    run = begin(
-        mode="frozen", init_from=str(earlier.path), init_part="head", epochs=1, learning_rate=1e-8, backbone=BACKBONE
-    )
+    run = begin(mode="frozen", init_from=str(earlier.path), init_part="head", learning_rate=1e-8, backbone=BACKBONE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "download_weights", lambda _row: iter(()))
         patch.setattr(weights, "load_pretrained", weights.build_module)
@@ -243,10 +259,10 @@ def test_the_rows_of_an_own_head_follow_the_names_of_the_classes(earlier: Run, b
 def test_of_a_head_with_more_layers_the_last_ones_rows_follow_the_classes(
     head: dict[str, Any], begin: Callable[..., Run]
 ) -> None:
-    earlier = begin(mode="full", learning_rate=1e-2, epochs=1, **head)
+    earlier = begin(mode="full", learning_rate=1e-2, **head)
     go(earlier)
     earlier.write_json("model.json", {**earlier.read_json("model.json"), "classes": ["green", "amber", "blue"]})
-    run = begin(mode="frozen", init_from=str(earlier.path), epochs=1, learning_rate=1e-8, **head)
+    run = begin(mode="frozen", init_from=str(earlier.path), learning_rate=1e-8, **head)
     go(run)
     before, after = best(earlier), best(run)
     last, hidden = "head.classifier.weight", "head.hidden.weight"
@@ -257,13 +273,13 @@ def test_of_a_head_with_more_layers_the_last_ones_rows_follow_the_classes(
 
 @pytest.mark.usefixtures("theirs")
 def test_one_logit_for_two_classes_turns_its_sign_with_them(begin: Callable[..., Run], tiny_folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(tiny_folder / "green")
-    earlier = begin(mode="full", learning_rate=1e-2, epochs=1, head_kind="logit")
+    two = Path("two").absolute()
+    for name in ("amber", "blue"):
+        shutil.copytree(tiny_folder / name, two / name)
+    earlier = begin(mode="full", learning_rate=1e-2, head_kind="logit", data=str(two))
     go(earlier)
     earlier.write_json("model.json", {**earlier.read_json("model.json"), "classes": ["blue", "amber"]})
-    run = begin(mode="frozen", init_from=str(earlier.path), epochs=1, learning_rate=1e-8, head_kind="logit")
+    run = begin(mode="frozen", init_from=str(earlier.path), learning_rate=1e-8, head_kind="logit", data=str(two))
     go(run)
     name = "head.classifier.weight"
     torch.testing.assert_close(best(run)[name], -best(earlier)[name], rtol=0, atol=1e-6)
@@ -272,7 +288,7 @@ def test_one_logit_for_two_classes_turns_its_sign_with_them(begin: Callable[...,
 def test_a_head_for_other_classes_is_left_out_though_they_are_as_many(earlier: Run, begin: Callable[..., Run]) -> None:
     model = earlier.read_json("model.json")
     earlier.write_json("model.json", {**model, "classes": ["cats", "dogs", "mice"]})
-    run = begin(mode="frozen", init_from=str(earlier.path), epochs=1, learning_rate=1e-8)
+    run = begin(mode="frozen", init_from=str(earlier.path), learning_rate=1e-8)
     events = go(run)
     assert "cats, dogs, mice" in told(events)
     assert best(run)["head.weight"].abs().max() < best(earlier)["head.weight"].abs().max()
