@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,19 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Started, Step
 from ftlab.training.loop import train
+from tests.models.tiled_draws import tiled_draws
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = {"googlenet": 64, "inception_v3": 299}
 """Sides in pixels that are quick where the inner classifiers allow it: Inception's need all of theirs."""
+
+
+@pytest.fixture(autouse=True)
+def weights_of_pieces() -> Iterator[None]:
+    """Both networks draw their random weights by a slow distribution, which nothing here depends on."""
+    with tiled_draws():
+        yield
 
 
 @pytest.fixture(params=list(SMALL))
