@@ -13,13 +13,15 @@ from ftlab.inference.cam_methods import compute_cam
 from ftlab.models import cam_layers, network
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
+from tests.models.tiled_draws import tiled_draws
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def built(name: str) -> tuple[Network, BackboneSpec]:
     spec = backbones.get_backbone_spec(name)
-    return network.build_network(spec, 3, pretrained=False, seed=1).eval(), spec
+    with tiled_draws():
+        return network.build_network(spec, 3, pretrained=False, seed=1).eval(), spec
 
 
 @pytest.mark.parametrize(
