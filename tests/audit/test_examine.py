@@ -366,6 +366,7 @@ def test_of_too_many_pictures_some_are_looked_at_and_it_is_said(faulty: Path, mo
     assert (some.looked, some.left) == (12, 16)
 
 
+@pytest.mark.usefixtures("report")
 def test_scan_deep_prints_what_was_found(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["scan", str(faulty), "--deep", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
