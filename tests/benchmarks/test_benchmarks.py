@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks import __main__ as every
-from benchmarks import against, drawing, gpu, growth, process, row, table
+from benchmarks import against, drawing, gpu, growth, photographs, process, row, table
 from benchmarks.growth_data import ScanCost, TrainingCost
 from benchmarks.row import Measurement
 from tests.support import drawn_images
@@ -173,8 +173,12 @@ def test_comparisons_that_mean_nothing_are_refused(
 
 @pytest.mark.usefixtures("processes_of_one_thread")
 def test_growth_counts_the_memory_of_each_process_and_draws(
-    told: Callable[..., list[Measurement]], tiny_folder: Path, tmp_path: Path
+    told: Callable[..., list[Measurement]], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cut = photographs.cut_photographs  # as many as are linked, and not a thousand
+    monkeypatch.setattr(
+        photographs, "cut_photographs", lambda *words, **named: cut(*words, **named | {"file_count": 200})
+    )
     drawing_ = tmp_path / "growth.png"
     words = ["--counts", "200", "--processes", "2", "--draw", str(drawing_)]
     listed, tried, again, memory = told(growth.main, str(tiny_folder), *words)
