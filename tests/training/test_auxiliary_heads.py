@@ -136,7 +136,7 @@ def test_they_are_kept_for_a_resume_and_a_prediction_does_without(
 ) -> None:
     spec = backbones.get_backbone_spec("googlenet")
     monkeypatch.setitem(backbones.BACKBONES, spec.name, dataclasses.replace(spec, side=64, resize=72))
-    config = settings(tiny_folder, spec.name, "scratch", epochs=2)
+    config = settings(tiny_folder, spec.name, "scratch")
     whole, expected = trained(tmp_path / "whole", config)
     part = run_store.create_run(tmp_path / "part", config)
     for stopping in (True, False):
