@@ -114,6 +114,18 @@ def no_network(request: pytest.FixtureRequest, session_home: Path) -> Iterator[N
         pytest.fail(f"reached for the network:\n{attempts}")
 
 
+@pytest.fixture(scope="module")
+def one_thread_for_all() -> Iterator[None]:
+    """All tests of a module, and its fixtures, compute with one thread: for answers that are compared to the bit, and
+    for thousands of small operations, at each of which two would wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""

@@ -8,7 +8,6 @@ import json
 import random
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -30,16 +29,9 @@ from ftlab.data.transforms import preprocess
 from ftlab.runs.jobs import audit_job
 from tests.support import drawn_images
 
+pytestmark = pytest.mark.usefixtures("one_thread_for_all")
+
 PREP = preprocess.from_spec(backbones.get_backbone_spec(backbones.DEFAULT_BACKBONE))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_for_all() -> Iterator[None]:
-    """Two threads would wait for each other at each of the thousands of small steps of a map."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def scene(seed: int, width: int = 200, height: int = 150) -> np.ndarray:

@@ -25,7 +25,7 @@ from ftlab.models import cam_layers, heads, network
 from ftlab.models.activation_layout import to_feature_map
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
-from tests.models.tiled_draws import tiled_draws
+from tests.support.random_networks import tiled_draws
 
 SPEC = dataclasses.replace(backbones.get_backbone_spec("resnet18"), cam="conv")
 HEAD = [[2.0, -1.0], [-3.0, 1.0]]

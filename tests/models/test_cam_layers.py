@@ -13,7 +13,7 @@ from ftlab.inference.cam_methods import compute_cam
 from ftlab.models import cam_layers, network
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
-from tests.models.tiled_draws import tiled_draws
+from tests.support.random_networks import tiled_draws
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

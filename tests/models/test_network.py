@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,9 @@ from ftlab.models.network import Network
 from ftlab.models.pretrained import weights
 from ftlab.training.optim import optimizers, schedules
 from ftlab.training.optim.keras_rmsprop import KerasRMSprop
-from tests.models.tiled_draws import tiled_draws
+from tests.support.random_networks import settle_norms, tiled_draws
+
+pytestmark = pytest.mark.usefixtures("one_thread_for_all")
 
 CLASSES = 4
 SPEC = backbones.get_backbone_spec("mobilenet_v2")
@@ -38,15 +39,6 @@ RESCALED = ("googlenet", "inception_v3")
 """torchvision gives these ImageNet's mean and deviation, and undoes that inside."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_for_all() -> Iterator[None]:
-    """Answers are compared to the bit, and so all are computed by as many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module", params=list(backbones.BACKBONES))
 def spec(request: pytest.FixtureRequest) -> BackboneSpec:
     return backbones.get_backbone_spec(request.param)
@@ -57,17 +49,7 @@ def net(spec: BackboneSpec) -> Network:
     """As after some training: running statistics and scales of normalisations that do something."""
     with tiled_draws():
         made = network.build_network(spec, CLASSES, pretrained=False, seed=3).eval()
-    generator = torch.Generator().manual_seed(1)
-    for part in made.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            for tensor, low in (
-                (part.running_var, 0.5),
-                (part.weight, 0.5),
-                (part.bias, -0.5),
-                (part.running_mean, -0.5),
-            ):
-                assert tensor is not None
-                tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + low)
+    settle_norms(made)
     return made
 
 

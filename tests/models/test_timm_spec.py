@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +23,8 @@ from ftlab.models.execution.fuse_batchnorm import fuse_conv_batchnorm
 from ftlab.models.network import Network
 from ftlab.models.pretrained import weights
 from ftlab.models.timm_spec import describe_timm_model
+
+pytestmark = pytest.mark.usefixtures("one_thread_for_all")
 
 CLASSES = 3
 # Layer, layout and tokens before the places, as Grad-CAM wants them; side of the map.
@@ -44,17 +45,6 @@ FAMILIES: dict[str, tuple[str, str, int, int]] = {
     "mixer_s32_224": ("norm", "tokens", 0, 7),
     "coat_lite_tiny": ("serial_blocks4.1.norm1", "tokens", 1, 7),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_for_all() -> Iterator[None]:
-    """Where the machine is busy, two threads wait for each other at each of thousands of small operations."""
-    before = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))

@@ -20,7 +20,7 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Started, Step
 from ftlab.training.loop import train
-from tests.models.tiled_draws import tiled_draws
+from tests.support.random_networks import tiled_draws
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

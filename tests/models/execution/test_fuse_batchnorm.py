@@ -9,22 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.models.execution.fuse_batchnorm import fuse_conv_batchnorm
-
-
-def used(module: nn.Module) -> nn.Module:
-    """The module as after some training: running statistics and scales that do something."""
-    generator = torch.Generator().manual_seed(1)
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            for tensor, low in (
-                (part.running_var, 0.5),
-                (part.weight, 0.5),
-                (part.bias, -0.5),
-                (part.running_mean, -0.5),
-            ):
-                assert tensor is not None
-                tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + low)
-    return module.eval()
+from tests.support.random_networks import settle_norms
 
 
 def norms(module: nn.Module) -> int:
@@ -41,7 +26,9 @@ def test_a_convolution_whose_output_goes_elsewhere_too_is_left_alone() -> None:
             seen = self.conv(pictures)
             return torch.as_tensor(self.norm(seen) + seen)
 
-    module = used(Forked())
+    module = Forked()
+    settle_norms(module)
+    module.eval()
     batch = torch.randn(1, 3, 4, 4)
     assert norms(fuse_conv_batchnorm(module)) == 1
     assert torch.allclose(fuse_conv_batchnorm(module)(batch), module(batch))

@@ -1,4 +1,4 @@
-"""Random weights for tests that want some, and do not ask how they are distributed: a tenth of the time."""
+"""Networks with random weights, for tests that do not ask how these are distributed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,28 @@ PIECE = 65_521
 
 @contextlib.contextmanager
 def tiled_draws() -> Iterator[None]:
-    """Networks built meanwhile draw a piece of each large tensor, and repeat it until the tensor is full."""
+    """Networks built meanwhile draw a piece of each large tensor, and repeat it until the tensor is full: in a tenth of
+    the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tensor, "normal_", _tiled(Tensor.normal_))
         patch.setattr(Tensor, "uniform_", _tiled(Tensor.uniform_))
         patch.setattr(nn.init, "trunc_normal_", _tiled(nn.init.trunc_normal_))
         yield
+
+
+def settle_norms(module: nn.Module) -> None:
+    """Give normalisations the running statistics and scales of some training, which do something."""
+    generator = torch.Generator().manual_seed(1)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            for tensor, low in (
+                (part.running_var, 0.5),
+                (part.weight, 0.5),
+                (part.bias, -0.5),
+                (part.running_mean, -0.5),
+            ):
+                assert tensor is not None
+                tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + low)
 
 
 def _tiled(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
