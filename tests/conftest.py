@@ -47,15 +47,19 @@ def pytest_configure() -> None:
 
 
 # Two workers take a file at a time: the long ones first, so that none is left with one while the other has nothing.
+# Those with a browser, which wait, stand between those that compute.
 LONG_FILES = (
-    *("browser/test_app.py", "training/devices/test_distributed.py", "training/test_real_images.py"),
-    *("training/test_torture.py", "benchmarks/test_peers.py", "benchmarks/test_benchmarks.py"),
-    *("training/test_compile.py", "training/test_loop_images.py", "inference/test_cam_methods.py"),
-    *("training/test_auxiliary_heads.py", "training/test_loop_resume.py", "training/test_loop_phases.py"),
-    *("browser/test_recipe_picker.py", "browser/test_train_tab.py", "browser/test_augment_preview.py"),
-    *("training/checkpoints/test_init_from.py", "audit/test_examine.py", "training/test_loop.py"),
-    *("models/test_cam_layers.py", "models/test_network.py", "evaluation/test_evaluate.py"),
-    *("runs/jobs/test_time_estimate.py", "training/test_stopping.py", "data/dataset/test_layout.py"),
+    *("browser/test_app.py", "training/test_torture.py", "training/devices/test_distributed.py"),
+    *("training/test_real_images.py", "browser/test_train_tab.py", "models/test_network.py"),
+    *("browser/test_runs_tab.py", "inference/test_cam_methods.py", "browser/test_augment_preview.py"),
+    *("benchmarks/test_benchmarks.py", "browser/test_inspect_tab.py", "audit/test_examine.py"),
+    *("browser/test_recipe_picker.py", "cli/test_main.py", "browser/test_lr_finder.py"),
+    *("models/test_timm_spec.py", "benchmarks/test_peers.py", "training/checkpoints/test_init_from.py"),
+    *("training/test_auxiliary_heads.py", "training/test_compile.py", "training/test_loop_resume.py"),
+    *("training/test_loop_images.py", "data/samples/test_sample_sets.py", "training/test_loop.py"),
+    *("models/test_cam_layers.py", "models/execution/test_engines.py", "evaluation/test_evaluate.py"),
+    *("training/test_loop_phases.py", "data/dataset/test_layout.py", "inference/test_predictor.py"),
+    *("runs/jobs/test_launch.py", "runs/jobs/test_time_estimate.py"),
 )
 
 
