@@ -4,9 +4,36 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftlab.api import Explanation, FtlabError, Model, Prediction, load, scan, train
+    from ftlab.api import (
+        ConfigError,
+        DataError,
+        Explanation,
+        FtlabError,
+        ImageError,
+        Model,
+        Prediction,
+        RunError,
+        WeightsError,
+        load,
+        scan,
+        train,
+    )
 
-__all__ = ["Explanation", "FtlabError", "Model", "Prediction", "__version__", "load", "scan", "train"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Explanation",
+    "FtlabError",
+    "ImageError",
+    "Model",
+    "Prediction",
+    "RunError",
+    "WeightsError",
+    "__version__",
+    "load",
+    "scan",
+    "train",
+]
 
 __version__ = "0.1.0"
 
@@ -36,4 +63,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the names of the package and of its API, for completion."""
-    return sorted({*globals(), *__all__})
+    return sorted({name for name in globals() if name.startswith("__")} | set(__all__))

@@ -12,14 +12,13 @@ loads what it needs when it is called.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from ftlab.core.errors import ConfigError, FtlabError, RunError
+from ftlab.core.errors import ConfigError, DataError, FtlabError, ImageError, RunError, WeightsError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event
@@ -27,15 +26,26 @@ from ftlab.runs.events import Event
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from PIL.Image import Image
 
     from ftlab.config.train_config import TrainConfig
     from ftlab.data.dataset.catalog import Catalog
+    from ftlab.inference.image_input import ImageInput
     from ftlab.inference.predictor import Predictor
 
-    ImageInput = Path | str | BinaryIO | Image | npt.NDArray[np.uint8]
-
-__all__ = ["Explanation", "FtlabError", "Model", "Prediction", "load", "scan", "train"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Explanation",
+    "FtlabError",
+    "ImageError",
+    "Model",
+    "Prediction",
+    "RunError",
+    "WeightsError",
+    "load",
+    "scan",
+    "train",
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Prediction:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value to compare by
 class Explanation:
     """Heat map of the evidence for a class in an image.
 
@@ -68,9 +78,9 @@ class Explanation:
 
     name: str
     probability: float
-    image: npt.NDArray[np.uint8]
-    heatmap: npt.NDArray[np.float32]
-    overlay: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8] = field(repr=False)
+    heatmap: npt.NDArray[np.float32] = field(repr=False)
+    overlay: npt.NDArray[np.uint8] = field(repr=False)
     method: str
     layer: str
 
@@ -82,11 +92,18 @@ class Explanation:
 
         Returns:
             The path.
+
+        Raises:
+            ConfigError: the file cannot be written, or its suffix names no format.
         """
         from PIL import Image
 
-        Image.fromarray(self.overlay).save(path)
-        return Path(path)
+        file = Path(path).expanduser()
+        try:
+            Image.fromarray(self.overlay).save(file)
+        except (ValueError, OSError) as cause:
+            raise ConfigError("image.save", file=path, cause=getattr(cause, "strerror", "") or cause) from cause
+        return file
 
 
 class Model:
@@ -103,9 +120,14 @@ class Model:
         Args:
             run: directory of the run.
             weights: `best` by validation, or `last`: as the training left it.
+
+        Raises:
+            ConfigError: `weights` is neither.
         """
         from ftlab.inference.load_model import load_predictor
 
+        if weights not in ("best", "last"):
+            raise ConfigError("config.choice", name="weights", value=weights, choices="best, last")
         self.run = run
         self._predictor: Predictor = load_predictor(run, weights)
 
@@ -125,12 +147,19 @@ class Model:
 
         Args:
             image: path of a file, a binary stream, a PIL image, or uint8 [H, W, 3] RGB or [H, W] gray.
-            top: number of classes to return; all if there are fewer.
+            top: number of classes to return, at least 1; all if there are fewer.
 
         Returns:
             The classes with their probabilities, the most probable first.
+
+        Raises:
+            ConfigError: `top` is below 1; an image that is none of these raises one too.
         """
-        scores = self._predictor.predict(_open_source(image), top)
+        from ftlab.inference.image_input import open_image_source
+
+        if top < 1:
+            raise ConfigError("config.bounds", name="top", value=top, low=1, high=len(self.class_names))
+        scores = self._predictor.predict(open_image_source(image), top)
         return [Prediction(score.name, score.probability) for score in scores]
 
     def explain(
@@ -154,6 +183,7 @@ class Model:
         """
         from ftlab.inference import heatmap
         from ftlab.inference.cam_options import CAM_METHODS, CamOptions
+        from ftlab.inference.image_input import open_image_source
 
         if class_name is not None and class_name not in self.class_names:
             raise ConfigError("config.class", name=class_name, names=", ".join(self.class_names))
@@ -161,7 +191,7 @@ class Model:
             raise ConfigError("config.choice", name="method", value=method, choices=", ".join(CAM_METHODS))
         class_index = None if class_name is None else self.class_names.index(class_name)
         scores, explanation = self._predictor.predict_and_explain(
-            _open_source(image), class_index, len(self.class_names), CamOptions(method, layer)
+            open_image_source(image), class_index, len(self.class_names), CamOptions(method, layer)
         )
         score = next(score for score in scores if score.class_index == explanation.class_index)
         overlay = heatmap.blend_overlay(explanation.image, explanation.heatmap, explanation.visible_box)
@@ -188,8 +218,9 @@ def train(
     The run directory that it writes is that of the page and the command line: the page shows the training while it
     runs, `python -m ftlab resume` continues it after an interruption, and `ftlab.load` loads its model again.
 
-    A setting that does not exist or does not fit gives a `ConfigError`, as does a call that names no data; images or
-    weights that cannot be used give a `DataError` or `WeightsError`. Each is one line.
+    An interrupt (Ctrl+C) stops the training at its next step, saves it, and is then raised; an exception of `on_event`
+    stops it at once. A setting that does not exist or does not fit gives a `ConfigError`, as does a call that names no
+    data; images or weights that cannot be used give a `DataError` or `WeightsError`. Each is one line.
 
     Args:
         data: a folder with a sub-folder for each class, or with `train/` and `val/`; an archive; or a manifest. Empty
@@ -244,39 +275,32 @@ def load(run: Path | str = "latest", *, runs: Path | str = "runs", weights: str 
     return Model(run_store.find_run(runs, str(run)), weights)
 
 
-def scan(data: Path | str, **settings: Any) -> Catalog:
+def scan(data: Path | str = "", **settings: Any) -> Catalog:
     """Look through a folder of images: its classes, how it would be split, and every file that cannot be used.
 
     Nothing is written to the folder. A folder that does not exist or holds no images gives a `DataError`.
 
     Args:
         data: a folder, an archive or a manifest, as for `train`.
-        **settings: `val_share`, `test_share`, `seed`, `holdout` and `exclude`, as for `train`.
+        **settings: `sample`, `val_share`, `test_share`, `seed`, `holdout` and `exclude`, as for `train`.
 
     Returns:
         The catalog: `classes`, `splits` (images of `train`, `val` and `test`), `problems` and `count_images()`.
     """
     from ftlab.data.dataset import from_config
 
-    return from_config.resolve_dataset(_build_config(Path(data).expanduser().absolute(), settings))
+    source = Path(data).expanduser().absolute() if str(data) else data
+    return from_config.resolve_dataset(_build_config(source, settings))
 
 
 def _build_config(data: Path | str, settings: dict[str, Any]) -> TrainConfig:
-    """Return the configuration of a data set and settings by name; paths may be given as `Path`."""
+    """Return the configuration of a data set and settings by name; paths may be `Path`, numbers those of NumPy."""
     from ftlab.config import train_config
 
+    def convert(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value)
+        return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
     given = {"data": data, **settings}
-    values = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-    return train_config.config_from_json(values)
-
-
-def _open_source(image: ImageInput) -> Path | str | BinaryIO:
-    """Return what the decoder reads: paths and streams as they are, pixels as a lossless PNG in memory."""
-    if isinstance(image, (str, Path)) or hasattr(image, "read"):
-        return image  # type: ignore[return-value]  # a stream by its method
-    from PIL import Image
-
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return stream
+    return train_config.config_from_json({name: convert(value) for name, value in given.items()})

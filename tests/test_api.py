@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ftlab
 from ftlab.data.samples import sample_sets
 from ftlab.runs import run_store
-from ftlab.runs.directory import Run
-from ftlab.runs.events import Ended, Epoch
+from ftlab.runs.events import Ended, Epoch, Step
 from tests.support import ROOT, drawn_images
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -62,7 +64,9 @@ def test_the_package_loads_no_torch_until_something_is_asked_of_it() -> None:
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         _ = ftlab.tarin
-    assert {"train", "load", "scan", "Model"} <= set(dir(ftlab))
+    names = {name for name in dir(ftlab) if not name.startswith("_")}
+    assert {"train", "load", "scan", "Model", "ConfigError", "DataError", "ImageError"} <= names
+    assert all(hasattr(ftlab, name) for name in names)
 
 
 def test_a_training_writes_a_run_and_gives_every_event(tmp_path: Path) -> None:
@@ -85,15 +89,55 @@ def test_a_run_keeps_absolute_paths_so_that_it_can_be_resumed_from_anywhere(
     assert (config.data, config.exclude) == (str(tmp_path / "pets"), str(tmp_path / "exclude.txt"))
 
 
-def test_an_exception_in_between_lets_go_of_the_run(tmp_path: Path) -> None:
-    def interrupt(event: Any) -> None:
+def test_an_exception_of_whoever_listens_stops_the_run(tmp_path: Path) -> None:
+    def fail(event: Any) -> None:
         if isinstance(event, Epoch):
-            raise KeyboardInterrupt
+            raise ZeroDivisionError
 
+    with pytest.raises(ZeroDivisionError):
+        ftlab.train(drawn_images.tiny(tmp_path / "pets"), runs=tmp_path / "runs", on_event=fail, **SMALL)
+    run = run_store.find_run(tmp_path / "runs", "latest")
+    assert not run.liveness.is_active()
+    assert run.liveness.get_status() == "stopped"
+
+
+def test_ctrl_c_stops_at_the_next_step_and_what_was_learnt_is_kept(tmp_path: Path) -> None:
+    def press(event: Any) -> None:
+        if isinstance(event, Step) and event.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        ftlab.train(drawn_images.tiny(tmp_path / "pets"), runs=tmp_path / "runs", on_event=interrupt, **SMALL)
-    (name,) = run_store.list_run_names(tmp_path / "runs")
-    assert not Run(tmp_path / "runs" / name).liveness.is_active()
+        ftlab.train(drawn_images.tiny(tmp_path / "pets"), runs=tmp_path / "runs", on_event=press, **SMALL)
+    assert signal.getsignal(signal.SIGINT) is before
+    run = run_store.find_run(tmp_path / "runs", "latest")
+    assert run.liveness.get_status() == "stopped"
+    assert run.load_history().steps_done == 1
+    assert run.last_checkpoint_path.is_file()
+
+
+def test_the_callers_threads_random_numbers_and_gradient_mode_are_left_alone(tmp_path: Path) -> None:
+    images = drawn_images.tiny(tmp_path / "pets")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        ftlab.train(images, runs=tmp_path / "runs", **SMALL)
+        assert not torch.is_grad_enabled()
+    assert torch.get_num_threads() == 3
+    assert torch.equal(torch.rand(1), expected)
+    torch.set_num_threads(threads)
+
+
+def test_settings_may_be_paths_and_numbers_of_numpy(tmp_path: Path) -> None:
+    config = ftlab.train(
+        drawn_images.tiny(tmp_path / "pets"),
+        runs=tmp_path / "runs",
+        **{**SMALL, "image_size": np.int64(64), "learning_rate": np.float64(1e-3)},
+    ).run.load_config()
+    assert (config.image_size, config.learning_rate) == (64, 1e-3)
 
 
 def test_probabilities_add_up_and_are_sorted(trained: tuple[ftlab.Model, Path]) -> None:
@@ -116,6 +160,31 @@ def test_an_image_is_a_path_a_stream_a_picture_or_an_array(trained: tuple[ftlab.
     with Image.open(path) as picture:
         assert model.predict(picture) == expected
         assert model.predict(np.asarray(picture)) == expected
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "YCbCr", "I", "1"])
+def test_a_picture_of_any_mode_is_read(trained: tuple[ftlab.Model, Path], mode: str) -> None:
+    """As its values are: one of 32 bits that holds 0 to 255 is not taken for a dark one."""
+    model, images = trained
+    with Image.open(images / "amber" / "amber_1.jpg") as file:
+        picture = file.convert("L") if mode == "I" else file.convert("RGB")
+    names = [one.name for one in model.predict(picture.convert(mode))]
+    assert sorted(names) == sorted(model.class_names)
+    if mode == "I":
+        assert model.predict(picture.convert("I")) == model.predict(picture)
+
+
+def test_a_photograph_is_turned_as_its_camera_was_held(trained: tuple[ftlab.Model, Path], tmp_path: Path) -> None:
+    model, images = trained
+    file, exif = tmp_path / "turned.png", Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(images / "amber" / "amber_1.jpg") as picture:
+        picture.resize((90, 60)).save(file, exif=exif)
+    with Image.open(file) as picture:
+        given, read = model.explain(picture), model.explain(file)
+    assert given.image.shape == read.image.shape == (90, 60, 3)
+    assert np.array_equal(given.image, read.image)
+    assert given.probability == read.probability
 
 
 def test_a_map_is_that_of_the_class_that_was_asked_for(trained: tuple[ftlab.Model, Path], tmp_path: Path) -> None:
@@ -157,16 +226,48 @@ def test_a_scan_tells_classes_splits_and_problems(tmp_path: Path) -> None:
     assert [problem.file for problem in catalog.problems] == ["blue/broken.jpg"]
 
 
+def test_a_sample_set_can_be_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = drawn_images.tiny(tmp_path / "pets")
+    monkeypatch.setattr(sample_sets, "ensure_sample_set", lambda *_, **__: images)
+    assert ftlab.scan(sample="shapes").classes == ("amber", "blue", "green")
+
+
+def closed_stream() -> io.BytesIO:
+    stream = io.BytesIO(b"pixels")
+    stream.close()
+    return stream
+
+
+def closed_picture(images: Path) -> Image.Image:
+    with Image.open(images / "blue" / "blue_1.jpg") as picture:
+        return picture
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda *_: ftlab.train(), "No pictures are chosen"),
-        (lambda _, images: ftlab.train(images, epoch=1), 'no setting "epoch"'),
+        (lambda *_: ftlab.scan(""), "No pictures are chosen"),
+        (lambda _, images: ftlab.train(images, epoch=1), 'no setting "epoch".*epochs'),
         (lambda _, images: ftlab.train(images / "nowhere"), "nowhere"),
         (lambda _, images: ftlab.scan(images / "nowhere"), "nowhere"),
         (lambda _, images: ftlab.load(images), "no run"),
         (lambda model, _images: ftlab.load("none", runs=model.run.path.parent), '"none"'),
         (lambda model, images: model.predict(images / "none.jpg"), "none.jpg"),
+        (lambda model, _images: ftlab.load(model.run.path, weights="newest"), "best, last"),
+        (lambda model, images: model.predict(images / "blue" / "blue_1.jpg", top=0), "top is 0"),
+        (lambda model, images: model.predict(images), "not the path of a picture"),
+        (lambda model, _images: model.predict(""), "not the path of a picture"),
+        (lambda model, _images: model.predict(None), "not NoneType"),
+        (lambda model, _images: model.predict(io.StringIO("pixels")), "not StringIO"),
+        (lambda model, _images: model.predict(closed_stream()), "closed file"),
+        (lambda model, _images: model.predict(np.zeros((3, 8, 8), np.uint8)), r"not uint8 \[3, 8, 8\]"),
+        (lambda model, _images: model.predict(np.zeros((8, 8, 3))), "not float64"),
+        (lambda model, _images: model.predict(np.zeros((0, 0, 3), np.uint8)), r"\[0, 0, 3\]"),
+        (lambda model, _images: model.predict(Image.new("RGB", (0, 0))), r"\[0, 0\]"),
+        (lambda model, images: model.predict(closed_picture(images)), "closed"),
+        (lambda model, images: model.explain(images / "blue" / "blue_1.jpg").save("map.xyz"), "map.xyz"),
+        (lambda model, images: model.explain(images / "blue" / "blue_1.jpg").save("none/map.png"), "none/map.png"),
         (lambda model, images: model.explain(images / "blue" / "blue_1.jpg", "red"), '"red"'),
         (lambda model, images: model.explain(images / "blue" / "blue_1.jpg", method="magic"), "grad_cam"),
         (lambda model, images: model.explain(images / "blue" / "blue_1.jpg", layer="nothing"), '"nothing"'),

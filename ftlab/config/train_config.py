@@ -10,6 +10,7 @@ values that were chosen.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -232,7 +233,9 @@ def config_from_json(values: dict[str, Any]) -> TrainConfig:
     values = old_settings.upgrade_settings(values)
     unknown_names = sorted(set(values) - set(FIELDS))
     if unknown_names:
-        raise ConfigError("config.unknown", name=unknown_names[0], names=", ".join(FIELDS))
+        name = unknown_names[0]
+        matches = difflib.get_close_matches(name, FIELDS, cutoff=0.4) or list(FIELDS)
+        raise ConfigError("config.unknown", name=name, names=", ".join(matches))
     return TrainConfig(**values)
 
 

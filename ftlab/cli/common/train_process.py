@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -37,17 +39,9 @@ def run_training(run: Run, config: TrainConfig, source: DatasetSource | None = N
     Returns:
         The last event; None if the training did not get that far.
     """
-    with _own_run(run):
-        previous_handlers = {
-            signal_number: signal.signal(signal_number, lambda *_: run.liveness.request_stop())
-            for signal_number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            events = _record_events(_iter_training_events(run, config, source), run)
-            return progress.show_events(events, quiet=not is_main_process())
-        finally:
-            for signal_number, handler in previous_handlers.items():
-                signal.signal(signal_number, handler)
+    with _own_run(run), _stop_on_signals(run, signal.SIGINT, signal.SIGTERM):
+        events = _record_events(_iter_training_events(run, config, source), run)
+        return progress.show_events(events, quiet=not is_main_process())
 
 
 def record_training(run: Run, config: TrainConfig, source: DatasetSource | None = None) -> Generator[Event, None, None]:
@@ -60,9 +54,57 @@ def record_training(run: Run, config: TrainConfig, source: DatasetSource | None 
 
     Yields:
         The events of the training.
+
+    Raises:
+        KeyboardInterrupt: Ctrl+C was pressed; the training has stopped and is saved.
     """
-    with _own_run(run):
+    with _own_run(run), _keep_torch_state(), _stop_on_signals(run, signal.SIGINT) as received_signals:
         yield from _record_events(_iter_training_events(run, config, source), run)
+    if received_signals:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _stop_on_signals(run: Run, *signal_numbers: int) -> Iterator[list[int]]:
+    """Let signals ask a training to stop, as the Stop button does; only the main thread can receive some.
+
+    Args:
+        run: that is trained.
+        *signal_numbers: signals to handle.
+
+    Yields:
+        The signals received so far.
+    """
+    received_signals: list[int] = []
+
+    def request_stop(signal_number: int, _frame: object) -> None:
+        received_signals.append(signal_number)
+        run.liveness.request_stop()
+
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    handled_numbers = signal_numbers if is_main_thread else ()
+    previous_handlers = {number: signal.signal(number, request_stop) for number in handled_numbers}
+    try:
+        yield received_signals
+    finally:
+        for number, handler in previous_handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _keep_torch_state() -> Iterator[None]:
+    """Leave a caller that uses PyTorch its random state, number of threads and gradient mode."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    thread_count = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(mode=False), torch.enable_grad():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(thread_count)
 
 
 @contextmanager
@@ -125,7 +167,8 @@ def _import_training_loop(config: TrainConfig) -> ModuleType:
 def _record_events(events: Iterator[Event], run: Run) -> Iterator[Event]:
     """Write each event to the run before it is shown; an exception becomes the last event of the run.
 
-    If an event cannot be written, `RunError` ends the training; the last checkpoint remains.
+    So does the end of whoever consumes the events. If an event cannot be written, `RunError` ends the training; the
+    last checkpoint remains.
 
     Args:
         events: of the training.
@@ -133,25 +176,42 @@ def _record_events(events: Iterator[Event], run: Run) -> Iterator[Event]:
 
     Yields:
         The events.
+
+    Raises:
+        GeneratorExit: from the consumer, passed on.
     """
     try:
         for event in events:
             if is_main_process():
                 run.append_event(event)
             yield event
+    except GeneratorExit:
+        if is_main_process() and run.liveness.read_end_event() is None:
+            with suppress(RunError):
+                run.append_event(_make_end_event(run, "stopped"))
+        raise
     except Exception as cause:
         if is_main_process():
             with suppress(RunError):  # the exception that propagates is on the terminal and in the log anyway
-                run.append_event(_make_failed_event(run, postmortem.describe_error(cause)))
+                run.append_event(_make_end_event(run, "failed", postmortem.describe_error(cause)))
         raise
 
 
-def _make_failed_event(run: Run, message: str) -> Ended:
-    """Return the event that ends a run after an exception, with its progress so far."""
+def _make_end_event(run: Run, reason: str, message: str | None = None) -> Ended:
+    """Return the event that ends a run before its time, with its progress so far.
+
+    Args:
+        run: that was trained.
+        reason: `stopped` by whoever consumes the events, or `failed` by an exception.
+        message: of the exception.
+
+    Returns:
+        The event.
+    """
     history = run.load_history()
     best = history.best_epoch
     return Ended(
-        reason="failed",
+        reason=reason,
         epoch=history.epochs[-1].epoch if history.epochs else 0,
         step=history.steps_done,
         best_epoch=best.epoch if best else None,
