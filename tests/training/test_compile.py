@@ -222,7 +222,7 @@ def test_the_real_compilers_steps_are_the_others_but_for_rounding(
 
     monkeypatch.setattr(compile, "BACKEND", "inductor")
     monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
-    # Else the vector instructions of this CPU are tried first: libraries compiled and loaded, longer than the test takes.
+    # Else libraries are compiled and loaded to try the vector instructions of this CPU, longer than the test takes.
     monkeypatch.setattr(torch._inductor.config.cpp, "vec_isa_ok", True)
     # And of those that are tried all the same, which are for numbers of 8 and 16 bits, none is needed here.
     usual = [one for one in cpu_vec_isa.supported_vec_isa_list if "__bool__" not in vars(type(one))]
