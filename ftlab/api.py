@@ -297,10 +297,13 @@ def _build_config(data: Path | str, settings: dict[str, Any]) -> TrainConfig:
     """Return the configuration of a data set and settings by name; paths may be `Path`, numbers those of NumPy."""
     from ftlab.config import train_config
 
-    def convert(value: Any) -> Any:
-        if isinstance(value, Path):
-            return str(value)
-        return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    values = {"data": data, **settings}
+    return train_config.config_from_json({name: _to_plain_value(value) for name, value in values.items()})
 
-    given = {"data": data, **settings}
-    return train_config.config_from_json({name: convert(value) for name, value in given.items()})
+
+def _to_plain_value(value: Any) -> Any:
+    """Return a path as text, and a number of NumPy as Python's; anything else as it is."""
+    if isinstance(value, Path):
+        return str(value)
+    # By its module's name, for this module imports no NumPy.
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value

@@ -17,7 +17,7 @@ from ftlab.inference.predictor import ImageSource
 ImageInput = Path | str | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 """An image: path of a file, binary stream, PIL image, or uint8 [H, W, 3] RGB or [H, W] gray."""
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
-"""Modes of PIL that a PNG stores without loss."""
+"""Modes of PIL that a PNG stores; I, of 32 bits, as 16."""
 
 
 def open_image_source(image: ImageInput) -> ImageSource:
@@ -102,6 +102,8 @@ def _convert_pil_image(image: Image.Image) -> Image.Image:
         # Integers of 32 bits that hold 8: as 16 bits of a PNG they would be nearly black.
         if upright.mode == "I" and upright.getextrema()[1] <= 255:  # type: ignore[operator]  # one band
             return upright.convert("L")
+        if upright.mode.startswith("I;16") and upright.mode != "I;16":  # another order of the bytes
+            return upright.convert("I").convert("I;16")
         return upright if upright.mode in (*_PNG_MODES, "F") else upright.convert("RGB")
     except (ValueError, OSError, SyntaxError) as cause:
         raise ConfigError("image.pil", cause=cause) from cause

@@ -13,6 +13,9 @@ from ftlab.core.errors import ConfigError
 from ftlab.data.images.decode import read_image
 from ftlab.inference.image_input import ImageInput, open_image_source
 
+ORDERS = (("I;16", "<u2"), ("I;16B", ">u2"))
+"""Modes of PIL and types of NumPy for 16 bits, the low byte first and the high byte first."""
+
 
 @pytest.fixture
 def pixels() -> np.ndarray:
@@ -36,6 +39,13 @@ def test_a_picture_without_colours_of_red_green_and_blue_is_converted(pixels: np
     picture = Image.fromarray(pixels)
     for mode in ("CMYK", "YCbCr", "HSV", "LAB"):
         assert decoded(picture.convert(mode)).shape == (40, 60, 3), mode
+
+
+def test_sixteen_bits_are_read_in_either_order_of_their_bytes(pixels: np.ndarray) -> None:
+    values = pixels[..., 0].astype(np.uint16) * 257
+    little, big = (Image.frombytes(mode, (60, 40), values.astype(kind).tobytes()) for mode, kind in ORDERS)
+    assert np.array_equal(decoded(big), decoded(little))
+    assert np.array_equal(decoded(big)[..., 0], pixels[..., 0])
 
 
 def test_a_stream_that_cannot_be_rewound_is_read_into_memory(pixels: np.ndarray, tmp_path: Path) -> None:
