@@ -19,6 +19,7 @@ PACKAGE_ORDER = (
     ("core",),
     ("config",),
     ("runs",),
+    ("server",),
     ("data",),
     ("models",),
     ("training",),
@@ -29,7 +30,7 @@ PACKAGE_ORDER = (
     ("api",),
 )
 # Nothing in these packages imports torch or gradio, by itself or by what it imports: they start at once.
-LIGHT = ("core", "config", "runs", "cli", "data.sources", "data.dataset", "data.samples")
+LIGHT = ("core", "config", "runs", "server", "cli", "data.sources", "data.dataset", "data.samples")
 TOP_PACKAGES_LIMIT = 14
 PACKAGE_MODULES_LIMIT = 15  # with `__init__`
 MODULE_LINES_LIMIT = 320
@@ -111,6 +112,7 @@ TESTED_ELSEWHERE = {
         *("ui/common/image_field", "ui/common/latest_only", "ui/predict/actions", "ui/predict/cam_options"),
         *("ui/predict/examples", "ui/predict/view"),
     ),
+    "tests/server/test_middleware.py": ("server/origins",),
     "tests/ui/common/test_run_status.py": ("ui/common/run_status_view",),
     "tests/ui/compare/test_pair.py": ("ui/compare/pair_actions",),
     "tests/ui/compare/test_tab.py": ("ui/compare/view",),

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ftlab.core import messages, user_dirs
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 
 # Before the first import of gradio, which reads them then or when a component is created: no telemetry, an upload
 # folder of ftlab's own, and statistics of the last 200 events only.

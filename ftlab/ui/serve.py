@@ -25,16 +25,12 @@ from starlette.middleware import Middleware
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
+from ftlab.server.middleware import AccessMiddleware
+from ftlab.server.paths import get_visitors_dir
+from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
+from ftlab.server.upload_quota import MAX_UPLOAD_BYTES, UploadQuota
 from ftlab.ui import build_app
 from ftlab.ui.common import uploads
-from ftlab.ui.common.access import (
-    LOOPBACK_HOSTS,
-    MAX_UPLOAD_BYTES,
-    AccessMiddleware,
-    ServerProfile,
-    create_profile,
-    get_visitors_dir,
-)
 
 DEFAULT_PORT = 7860
 """Gradio's default port."""
@@ -122,8 +118,7 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
     middleware = Middleware(
         AccessMiddleware,
         hosts=server_profile.hosts,
-        uploads_dir=uploads_dir,
-        unpacked_dir=get_visitors_dir(),
+        upload_quota=UploadQuota(uploads_dir, get_visitors_dir()),
         allow_framing=server_profile.is_space,
     )
     return {

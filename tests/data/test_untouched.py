@@ -18,9 +18,9 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import load_model
 from ftlab.runs import run_store
+from ftlab.server.profile import ServerProfile
 from ftlab.training.loop import train
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.dataset.actions import DatasetActions
 
 CHANGING = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.chown", "os.utime", "os.truncate"}

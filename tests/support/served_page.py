@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 from ftlab.data.samples import sample_sets
 from ftlab.runs.jobs import time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
+from ftlab.server.profile import ServerProfile
 from ftlab.ui import build_app, serve
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 
 ESTIMATE = TimeEstimate(seconds=12.0, images_per_second=190.0)
 """How long a training takes, as the page says; nothing is measured."""

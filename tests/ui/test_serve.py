@@ -19,9 +19,10 @@ from gradio.themes.utils.fonts import LocalFont, local_font_available
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, escape, join_html, tag
+from ftlab.server.profile import ServerProfile
+from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui import build_app, serve
 from ftlab.ui.common import theme
-from ftlab.ui.common.access import MAX_UPLOAD_BYTES, ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from tests.support import ROOT
 
@@ -140,7 +141,7 @@ def test_the_header_says_what_to_do_and_escapes_what_it_is_told(tmp_path: Path) 
 def test_building_the_page_imports_no_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from ftlab.ui import build_app; "
-        "from ftlab.ui.common.access import ServerProfile; "
+        "from ftlab.server.profile import ServerProfile; "
         "build_app(ServerProfile(None, Path('runs'))); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,1 +1,1 @@
-"""Parts that several tabs share: access control, uploads, curves, run status, choices of data and initial weights."""
+"""Parts that several tabs share: uploads, curves, run status, choices of data and initial weights."""

@@ -16,8 +16,9 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.samples import sample_sets
 from ftlab.data.sources import locate, tutorial_datasets
 from ftlab.data.sources.listing import is_ignored
+from ftlab.server.paths import get_visitors_dir, resolve_inside
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import uploads
-from ftlab.ui.common.access import ServerProfile, get_visitors_dir, resolve_inside
 
 FOLDER_SOURCE = "folder"
 """Choice besides the sample sets: the person's own folder, or a zip or a list in it."""

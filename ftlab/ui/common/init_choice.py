@@ -9,7 +9,8 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError, WeightsError
 from ftlab.models.pretrained import checkpoint_import
 from ftlab.runs import run_store
-from ftlab.ui.common.access import ServerProfile, resolve_inside
+from ftlab.server.paths import resolve_inside
+from ftlab.server.profile import ServerProfile
 
 
 def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:

@@ -22,7 +22,9 @@ from ftlab.data.sources.archive import UnpackProgress
 from ftlab.data.sources.archive_entries import ArchiveLimits
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import UPLOAD_QUOTA_BYTES, ServerProfile, get_visitors_dir
+from ftlab.server.paths import get_visitors_dir
+from ftlab.server.profile import ServerProfile
+from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES
 
 RETENTION_SECONDS, SPACE_RETENTION_SECONDS = 7 * 86400.0, 6 * 3600.0
 """Seconds for which an unused upload is kept, normally and on a public Space."""

@@ -10,8 +10,8 @@ import gradio as gr
 
 from ftlab.core import messages
 from ftlab.core.html import join_html, tag
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import image_field
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.compare.pair_actions import LIKELIEST_CLASS, PairActions
 from ftlab.ui.predict import cam_options

@@ -12,7 +12,7 @@ from ftlab.core import messages
 from ftlab.core.errors import FtlabError, ImageError
 from ftlab.core.html import Markup, tag
 from ftlab.runs import comparison
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.compare import view as compare_view

@@ -17,8 +17,8 @@ from ftlab.runs.curves import build_curves
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
 from ftlab.runs.liveness import ACTIVE_STATUSES
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status, run_status_view
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.compare import pair, view
 from ftlab.ui.train import form

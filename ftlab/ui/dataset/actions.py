@@ -21,8 +21,8 @@ from ftlab.core.html import Markup, join_html
 from ftlab.data.dataset import class_names
 from ftlab.data.sources import tutorial_datasets
 from ftlab.data.sources.tutorial_datasets import TutorialDataset
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, uploads
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.dataset import gallery_view, tutorial_picker, view

@@ -22,8 +22,8 @@ from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset import exclusions
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.runs.jobs import audit_job
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status_view
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.theme import STATIC_DIR

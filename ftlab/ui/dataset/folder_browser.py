@@ -11,7 +11,7 @@ from ftlab.core.errors import DataError
 from ftlab.data.images import decode
 from ftlab.data.sources import archive, locate
 from ftlab.data.sources.listing import natural_key
-from ftlab.ui.common.access import resolve_inside
+from ftlab.server.paths import resolve_inside
 
 MAX_LISTED_ENTRIES = 60
 """Entries listed at a time; of more, typing the beginning of a name shows the others."""

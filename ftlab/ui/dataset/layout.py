@@ -10,7 +10,7 @@ import gradio as gr
 from ftlab.config.train_config import FIELDS, SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.data.sources import tutorial_datasets, zip_file
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.dataset import audit, gallery_view, tutorial_picker
 from ftlab.ui.dataset.source_actions import list_offered_sources, render_source_info

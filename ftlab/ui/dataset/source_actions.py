@@ -14,8 +14,10 @@ from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, tag
 from ftlab.data.dataset import exclusions
 from ftlab.data.sources import locate, tutorial_datasets
+from ftlab.server.paths import resolve_inside
+from ftlab.server.profile import ServerProfile
+from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui.common import data_choice, uploads
-from ftlab.ui.common.access import MAX_UPLOAD_BYTES, ServerProfile, resolve_inside
 from ftlab.ui.dataset import folder_browser, tutorial_picker, view
 
 

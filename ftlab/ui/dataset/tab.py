@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.context import Context
 
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.dataset import audit, layout
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.layout import GalleryFields, HiddenFields, SourceFields, SummaryFields

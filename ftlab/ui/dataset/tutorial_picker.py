@@ -6,7 +6,7 @@ from ftlab.core import messages
 from ftlab.core.html import Markup, tag
 from ftlab.data.sources import tutorial_datasets
 from ftlab.data.sources.tutorial_datasets import TutorialDataset
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 
 
 def list_offered_datasets(profile: ServerProfile) -> list[TutorialDataset]:

@@ -19,7 +19,7 @@ from ftlab.core.errors import FtlabError, ImageError
 from ftlab.core.html import Markup, isolate_text, tag
 from ftlab.data.dataset import class_names
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.inspect.choices import EvaluationChoice, EvaluationChoices

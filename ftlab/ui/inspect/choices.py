@@ -12,8 +12,8 @@ from ftlab.core import messages
 from ftlab.core.errors import DataError, FtlabError, RunError
 from ftlab.data.dataset.split import SPLITS
 from ftlab.runs.directory import Run
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.train.actions import TrainActions
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ftlab.core import messages
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.inspect.actions import InspectActions

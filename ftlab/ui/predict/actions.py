@@ -18,7 +18,7 @@ from ftlab.core.errors import FtlabError, ImageError, WeightsError
 from ftlab.core.html import Markup, tag
 from ftlab.data.dataset import class_names
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.predict import cam_options, view
 from ftlab.ui.predict.examples import list_examples

@@ -10,8 +10,8 @@ from gradio.context import Context
 
 from ftlab.core import messages
 from ftlab.core.html import tag
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import image_field
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.predict import cam_options
 from ftlab.ui.predict.actions import MAX_IMAGES_PER_REQUEST, UNTRAINED_MODEL, PredictActions

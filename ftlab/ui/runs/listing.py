@@ -12,7 +12,7 @@ from ftlab.core.html import Markup, join_html
 from ftlab.runs import comparison, run_table, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.run_table import RunRow
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.runs import view
 from ftlab.ui.train.actions import TrainActions

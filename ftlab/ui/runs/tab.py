@@ -10,7 +10,7 @@ import gradio as gr
 from ftlab.core import messages
 from ftlab.core.html import tag
 from ftlab.runs import run_notes, run_table
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.runs import view
 from ftlab.ui.runs.actions import RunsActions

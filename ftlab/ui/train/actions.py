@@ -19,8 +19,8 @@ from ftlab.models.pretrained import weights
 from ftlab.reporting.plots import plot_training_curves
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, init_choice, run_status, run_status_view
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_error
 from ftlab.ui.train import form

@@ -13,8 +13,8 @@ from gradio.utils import get_upload_folder
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs.directory import Run
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions

@@ -10,7 +10,7 @@ import gradio as gr
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import FtlabError
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.dataset.tab import DatasetTab
 from ftlab.ui.train import augment_preview, form, form_fields, layers, lr_finder, preflight, recipe_picker, run_panel
 from ftlab.ui.train.actions import TrainActions

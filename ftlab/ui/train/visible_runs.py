@@ -13,8 +13,8 @@ from typing import Any
 from ftlab.core.errors import RunError
 from ftlab.runs import run_store, trash
 from ftlab.runs.directory import Run
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status, run_status_view
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.common.run_status import RunSnapshot
 
 MAX_LISTED_RUNS = 50

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import FtlabError
-from ftlab.ui.common.access import ServerProfile, create_profile
+from ftlab.server.profile import ServerProfile, create_profile
 from ftlab.ui.common.init_choice import resolve_init
 from tests.support.fabricated_runs import make, story
 

@@ -20,8 +20,10 @@ from ftlab.data.sources.archive_entries import ArchiveLimits
 from ftlab.runs import run_store
 from ftlab.runs.jobs import launch
 from ftlab.runs.liveness import RunLiveness
+from ftlab.server.paths import get_visitors_dir, resolve_inside
+from ftlab.server.profile import ServerProfile
+from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES
 from ftlab.ui.common import data_choice, uploads
-from ftlab.ui.common.access import UPLOAD_QUOTA_BYTES, ServerProfile, get_visitors_dir, resolve_inside
 from ftlab.ui.dataset import folder_browser
 from ftlab.ui.dataset.actions import DatasetActions
 from tests.support import drawn_images

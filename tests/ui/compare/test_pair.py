@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.compare.pair_actions import LIKELIEST_CLASS, PairActions
 from tests.support import known_evaluations
 

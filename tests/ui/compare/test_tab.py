@@ -16,7 +16,7 @@ from ftlab.core import machine
 from ftlab.runs import comparison
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.compare.tab import CompareActions
 from tests.support import fabricated_runs
 

@@ -17,8 +17,8 @@ from ftlab.audit.findings import AuditReport, EmbeddingMap, Finding, ImageRef, M
 from ftlab.core.errors import DataError
 from ftlab.data.dataset import catalog, exclusions, scan
 from ftlab.runs.jobs import audit_job
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.dataset import audit_view
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.audit import AuditActions

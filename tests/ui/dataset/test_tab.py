@@ -17,8 +17,8 @@ from PIL import Image
 from ftlab.core.errors import DataError, FtlabError
 from ftlab.data.dataset import catalog, scan
 from ftlab.data.images.thumbnails import crop_square, make_thumbnails
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.dataset import folder_browser, gallery_view, view
 from ftlab.ui.dataset.actions import DatasetActions
 from tests.support.page_outputs import SHOWN

@@ -12,8 +12,8 @@ import pytest
 from ftlab.core.errors import DataError
 from ftlab.data.sources import download, tutorial_datasets
 from ftlab.data.sources.tutorial_datasets import TutorialDataset
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.dataset import tutorial_picker
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.source_actions import list_offered_sources

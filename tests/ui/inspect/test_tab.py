@@ -14,7 +14,7 @@ import gradio as gr
 import pytest
 
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.inspect.actions import InspectActions
 from ftlab.ui.inspect.choices import FOLDER_CHOICE
 from tests.support import known_evaluations

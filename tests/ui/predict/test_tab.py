@@ -32,7 +32,7 @@ from ftlab.inference.predictor import ClassExplanation, ClassScore
 from ftlab.models.cam_layers import CamLayer
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.image_field import get_uploaded_path
 from ftlab.ui.predict import actions, view
 from ftlab.ui.predict.actions import UNTRAINED_MODEL, PredictActions

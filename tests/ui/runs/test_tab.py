@@ -14,7 +14,7 @@ import pytest
 from ftlab.core import file_io
 from ftlab.runs import run_notes, run_store, trash
 from ftlab.runs.directory import Run
-from ftlab.ui.common.access import ServerProfile
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.compare import tab as compare_tab
 from ftlab.ui.predict.actions import PredictActions
 from ftlab.ui.runs import listing

@@ -16,8 +16,8 @@ from PIL import Image
 from ftlab.config.train_config import TrainConfig
 from ftlab.data import preview
 from ftlab.data.dataset import scan
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.train import augment_preview, form
 from ftlab.ui.train.actions import TrainActions
 

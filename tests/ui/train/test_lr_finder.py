@@ -14,8 +14,8 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs import lr_sweep
 from ftlab.runs.jobs.lr_sweep import LrSweep
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.train import form, lr_finder
 from ftlab.ui.train.actions import TrainActions
 from tests.support.fabricated_sweep import make_sweep

@@ -19,8 +19,8 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
+from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status
-from ftlab.ui.common.access import ServerProfile
 from ftlab.ui.train import form, layers, panel_updates, visible_runs
 from ftlab.ui.train.actions import TrainActions
 from tests.support import fabricated_runs

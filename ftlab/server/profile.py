@@ -1,0 +1,75 @@
+"""The profile of a server: what it may do, fixed at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftlab.core.errors import DataError
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+"""Addresses that only this machine reaches."""
+SPACE_TIME_LIMIT_MINUTES = 10.0
+"""Time limit of a training started by a visitor of a public Space, in minutes."""
+
+
+@dataclass(frozen=True)
+class ServerProfile:
+    """Permissions of this server.
+
+    Attributes:
+        data_root: image folders are allowed below it; None: sample sets only, and no path field.
+        runs_dir: folder of the runs.
+        is_space: a public Space: visitors are strangers, and each sees their own runs only.
+        max_minutes: time limit of a training, in minutes; 0: none.
+        hosts: host names that the server answers to besides IP addresses and its own name; `*`: any.
+        is_local: only this machine reaches it.
+    """
+
+    data_root: Path | None
+    runs_dir: Path
+    is_space: bool = False
+    max_minutes: float = 0.0
+    hosts: tuple[str, ...] = ()
+    is_local: bool = False
+
+
+def create_profile(
+    *,
+    host: str = "127.0.0.1",
+    data_root: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+    hosts: tuple[str, ...] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> ServerProfile:
+    """Create the profile of a server from its settings.
+
+    On a Space (`SPACE_ID` is set) no folder is allowed, whatever `data_root` is. A server for this machine only allows
+    the home folder; a server for others allows no folder unless one is given.
+
+    Args:
+        host: address that the server listens on.
+        data_root: folder below which images are allowed.
+        runs_dir: folder of the runs.
+        hosts: further host names that the server answers to.
+        environment: environment variables.
+
+    Returns:
+        The profile.
+
+    Raises:
+        DataError: `data_root` is not a folder.
+    """
+    if environment.get("SPACE_ID"):
+        return ServerProfile(
+            None, Path(runs_dir).absolute(), is_space=True, max_minutes=SPACE_TIME_LIMIT_MINUTES, hosts=("*",)
+        )
+    if data_root is None:
+        root = Path.home().resolve() if host in LOOPBACK_HOSTS else None
+    else:
+        root = Path(data_root).expanduser().resolve()
+        if not root.is_dir():
+            raise DataError("page.data_root", folder=data_root)
+    return ServerProfile(root, Path(runs_dir).absolute(), hosts=hosts, is_local=host in LOOPBACK_HOSTS and not hosts)

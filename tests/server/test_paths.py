@@ -1,0 +1,58 @@
+"""Folders that a page may name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftlab.core.errors import DataError
+from ftlab.server.paths import resolve_inside
+
+
+def refused(root: Path | None, path: str | Path) -> str:
+    with pytest.raises(DataError) as caught:
+        resolve_inside(root, path)
+    return caught.value.code
+
+
+def test_a_path_below_the_root_is_found_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pets").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    real = (tmp_path / "pets").resolve()
+    for written in ("pets", "pets/", " pets ", "./pets/../pets", str(tmp_path / "pets"), "~/pets"):
+        assert resolve_inside(tmp_path, written) == real
+    assert resolve_inside(tmp_path, "") == tmp_path.resolve()
+
+
+def test_a_path_outside_the_root_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "rootling").mkdir()
+    for written in ("..", "../rootling", "/etc", str(tmp_path), str(tmp_path / "rootling"), "a/../../b"):
+        assert refused(root, written) == "page.outside"
+
+
+def test_a_link_that_leads_out_is_refused_and_one_that_stays_is_followed(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    (root / "pets").mkdir(parents=True)
+    other.mkdir()
+    (root / "out").symlink_to(other)
+    (root / "in").symlink_to(root / "pets")
+    assert refused(root, "out") == "page.outside"
+    assert refused(root, "out/deeper") == "page.outside"
+    assert resolve_inside(root, "in") == (root / "pets").resolve()
+
+
+def test_the_answer_does_not_tell_whether_something_outside_exists(tmp_path: Path) -> None:
+    assert refused(tmp_path, "/etc") == refused(tmp_path, "/no-such-folder-anywhere") == "page.outside"
+
+
+def test_what_is_no_path_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path, "a\0b") == "page.no_path"
+    assert refused(tmp_path, "~nobody-of-that-name/x") == "page.no_path"
+
+
+def test_without_a_root_every_path_is_refused() -> None:
+    assert refused(None, "anything") == "page.no_folders"
