@@ -135,7 +135,7 @@ def run_engine(model: Predictor, images: EvaluationDataset) -> None:
 def _decode_image(model: Predictor, images: EvaluationDataset, index: int) -> Tensor:
     """Return the preprocessed image, uint8 [3, S, S]."""
     return preprocess.resize_and_center_crop(
-        read_image(images.root / images.items[index].path, min_side=model.prep.min_side), model.prep
+        read_image(images.root / images.items[index].path, model.prep.decode_options), model.prep
     )
 
 

@@ -101,7 +101,7 @@ def main() -> None:
 
 def _decode_image(preprocessing: Preprocessing, path: Path) -> Tensor:
     """Return the preprocessed image, uint8 [3, S, S]."""
-    return preprocess.resize_and_center_crop(read_image(path, min_side=preprocessing.min_side), preprocessing)
+    return preprocess.resize_and_center_crop(read_image(path, preprocessing.decode_options), preprocessing)
 
 
 def _decode_all(preprocessing: Preprocessing, paths: Sequence[Path]) -> None:

@@ -25,6 +25,7 @@ from ftlab.audit.findings import EmbeddingMap, ImageRef, MapPoint
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.images import decode
+from ftlab.data.images.decode_options import DecodeOptions
 
 MAX_MAP_IMAGES = 800
 """Largest number of evenly sampled images on a map."""
@@ -132,7 +133,7 @@ def render_thumbnail_sheet(image_paths: Sequence[Path], columns: int) -> str:
         """Return the central square as uint8 [64, 64, 3] RGB; None if the file cannot be read any more."""
         try:
             # With min_side a JPEG is decoded at a fraction of its size.
-            pixels = decode.read_image(image_path, min_side=SHEET_CELL_PIXELS)
+            pixels = decode.read_image(image_path, DecodeOptions(SHEET_CELL_PIXELS))
         except ImageError:
             return None
         side = min(pixels.shape[:2])

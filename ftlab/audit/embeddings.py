@@ -192,7 +192,7 @@ def _measure_missing(
     def load_pixels(index: int) -> Tensor:
         """Return the backbone's input for one image, uint8 [1, 3, S, S], and record its other measurements."""
         image_path = catalog.image_path(items[index])
-        pixels = decode.read_image(image_path, min_side=prep.min_side)
+        pixels = decode.read_image(image_path, prep.decode_options)
         resized_image = preprocess.resize_image(pixels, prep)
         # Called from several threads; assignments to different keys of a dict need no lock.
         measured_files[index] = (

@@ -54,7 +54,7 @@ def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPr
     prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config)
     items = catalog.splits["train"]
     index %= len(items)
-    pixels = decode.read_image(catalog.image_path(items[index]), min_side=prep.min_side)
+    pixels = decode.read_image(catalog.image_path(items[index]), prep.decode_options)
     if config.caches_features:
         epoch_images = _make_cached_views(pixels, prep, config, index, len(items))
     else:

@@ -63,9 +63,9 @@ def predict_logits(
     """
 
     def load_pixels(index: int) -> Tensor:
-        return preprocess.resize_and_center_crop(
-            read_image(image_paths[index], min_side=model.prep.min_side), model.prep
-        )[None]
+        return preprocess.resize_and_center_crop(read_image(image_paths[index], model.prep.decode_options), model.prep)[
+            None
+        ]
 
     logit_features = Features(torch.empty(1, 0, 0), [], [])
     for update in features.compute_features(

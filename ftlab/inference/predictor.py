@@ -263,7 +263,7 @@ class Predictor:
         return self.decision is not None and self.decision.rejects_probability(scores[0].probability)
 
     def _load_image(self, image_path: ImageSource) -> tuple[Tensor, Uint8Image]:
-        pixels = read_image(image_path, min_side=self.prep.min_side)
+        pixels = read_image(image_path, self.prep.decode_options)
         image = preprocess.resize_and_center_crop(pixels, self.prep)
         return preprocess.normalize_batch(image[None], self.prep), pixels
 

@@ -14,6 +14,7 @@ from ftlab.core import machine, messages
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import catalog_from_json
 from ftlab.data.images.decode import read_image
+from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.loading.image_cache import ImageCache
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, LogMessage, Progress, Started, Step
@@ -221,9 +222,9 @@ def test_pictures_kept_in_memory_change_no_bit(
     """All of them kept, a part of them, none; and all of them by a run that was stopped on the way."""
     decoded = Counter[str]()
 
-    def counted(file: Path, *, min_side: int) -> Any:
+    def counted(file: Path, options: DecodeOptions) -> Any:
         decoded[current] += 1
-        return read_image(file, min_side=min_side)
+        return read_image(file, options)
 
     monkeypatch.setattr(images, "read_image", counted)
     monkeypatch.setattr(image_base, "ImageCache", lambda budget: ImageCache(budget // 1000))  # in kB, that is

@@ -22,6 +22,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from ftlab.core.errors import ImageError
 from ftlab.data.images.convert_rgb import to_rgb
 from ftlab.data.images.decode_limits import ReadLimitedFile, check_jpeg_passes, guard_tiff_tags
+from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.images.diagnosis import diagnose_error
 
 # At import, so that every process that decodes (workers of `decode_pool` too) has the guard before its first file.
@@ -50,13 +51,10 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of these formats, lower case. They select files in a folder; the content decides the format."""
 
-_MIN_DECODE_SIDE = 512
-"""Short side in pixels that decoding always keeps."""
-
 ImageArray = npt.NDArray[np.uint8]
 
 
-def read_image(source: Path | str | BinaryIO, *, min_side: int = 512) -> ImageArray:
+def read_image(source: Path | str | BinaryIO, options: DecodeOptions = DecodeOptions()) -> ImageArray:
     """Decode an image, upright.
 
     EXIF orientation is applied; transparent pixels are blended with white; an animation gives its first frame. 16-bit
@@ -68,23 +66,18 @@ def read_image(source: Path | str | BinaryIO, *, min_side: int = 512) -> ImageAr
 
     Args:
         source: path of a file, or a seekable stream, which is read from its start.
-        min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (libjpeg's DCT scaling) as long as its short
-            side keeps at least this many pixels; a smaller image keeps its size.
+        options: size of a JPEG and value range of a deep image.
 
     Returns:
         uint8 [H, W, 3] RGB, a writable array with memory of its own.
     """
     with _open_image(source) as image:
-        side = max(1, min_side)
-        image.draft("RGB", (side, side))  # has an effect on JPEG only
+        if not options.exact:
+            side = max(1, options.min_side)
+            image.draft("RGB", (side, side))  # has an effect on JPEG only
         image.load()
         transpose = _find_transpose(image)
         return to_rgb(image.transpose(transpose) if transpose is not None else image)
-
-
-def compute_min_side(resize: int) -> int:
-    """Return the `min_side` for an image whose short side is resized to `resize` pixels."""
-    return max(_MIN_DECODE_SIDE, resize)
 
 
 def read_image_size(source: Path | str | BinaryIO) -> tuple[int, int]:

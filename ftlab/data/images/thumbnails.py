@@ -16,6 +16,7 @@ from PIL import Image
 
 from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
+from ftlab.data.images.decode_options import DecodeOptions
 
 THUMBNAIL_SIDE_PIXELS = 160
 """Side of a square thumbnail in pixels: twice the about 80 CSS pixels that it takes on a small screen."""
@@ -40,36 +41,39 @@ def encode_data_uri(pixels: npt.NDArray[np.uint8], *, image_format: str = "JPEG"
     return f"data:image/{image_format.lower()};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def make_thumbnails(files: Sequence[Path | str], side: int = THUMBNAIL_SIDE_PIXELS) -> list[str | None]:
+def make_thumbnails(
+    files: Sequence[Path | str], side: int = THUMBNAIL_SIDE_PIXELS, options: DecodeOptions = DecodeOptions()
+) -> list[str | None]:
     """Make a thumbnail of each file: its center square, resized.
 
     Args:
         files: paths of image files.
         side: side of the thumbnails in pixels.
+        options: value range of deep images; the size is that of the thumbnails.
 
     Returns:
         A `data:` URI per file; None for a file that cannot be read.
     """
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda file: _make_file_thumbnail(file, side), files))
+        return list(pool.map(lambda file: _make_file_thumbnail(file, side, options.with_min_side(side)), files))
 
 
-def _make_file_thumbnail(file: Path | str, side: int) -> str | None:
+def _make_file_thumbnail(file: Path | str, side: int, options: DecodeOptions) -> str | None:
     """Return the thumbnail of a file, or None if it cannot be read."""
     try:
         file_stat = os.stat(file)  # noqa: PTH116 - str or Path
-        return _cached_thumbnail(os.fspath(file), file_stat.st_mtime_ns, file_stat.st_size, side)
+        return _cached_thumbnail(os.fspath(file), file_stat.st_mtime_ns, file_stat.st_size, side, options)
     except (OSError, ImageError):
         return None
 
 
 @lru_cache(maxsize=3000)
-def _cached_thumbnail(file: str, _mtime_ns: int, _size_bytes: int, side: int) -> str:
+def _cached_thumbnail(file: str, _mtime_ns: int, _size_bytes: int, side: int, options: DecodeOptions) -> str:
     """Return the thumbnail of a file, cached by its time and size: about 8 kB each, 24 MB in all.
 
     An error is not cached, because the file may be repaired.
     """
-    return encode_data_uri(crop_square(decode.read_image(file, min_side=side), side))
+    return encode_data_uri(crop_square(decode.read_image(file, options), side))
 
 
 def crop_square(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -32,6 +32,7 @@ import numpy as np
 from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
 from ftlab.data.images.decode import ImageArray
+from ftlab.data.images.decode_options import DecodeOptions, options_from_json
 
 _PIPE_BUFFER_BYTES = 1 << 20
 """Capacity of a worker's output pipe, where it can be set: most images then take the lock once or twice."""
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 WORKER_CODE = (
     "import sys; sys.path[:] = sys.argv[2:]; "
-    "from ftlab.data.loading import decode_pool; decode_pool.serve_requests(int(sys.argv[1]))"
+    "from ftlab.data.loading import decode_pool; decode_pool.serve_requests(sys.argv[1])"
 )
 
 _WorkerProcess = subprocess.Popen[bytes]
@@ -59,15 +60,15 @@ class DecodePool:
         worker_processes: the processes that were started.
     """
 
-    def __init__(self, num_workers: int, min_side: int, *, use_processes: bool) -> None:
+    def __init__(self, num_workers: int, options: DecodeOptions, *, use_processes: bool) -> None:
         """Create the pool; its processes start with the first request.
 
         Args:
             num_workers: files that are decoded at a time.
-            min_side: pixels, see `decode.read_image`.
+            options: of decoding, for all files.
             use_processes: processes instead of threads.
         """
-        self._num_workers, self._min_side, self._use_processes = num_workers, min_side, use_processes
+        self._num_workers, self._options, self._use_processes = num_workers, options, use_processes
         self._executor = ThreadPoolExecutor(num_workers, "decode")  # with processes, each thread waits for one
         self.worker_processes: list[_WorkerProcess] = []
         self._idle_processes: deque[_WorkerProcess | None] = deque()
@@ -122,7 +123,7 @@ class DecodePool:
         self._is_started = True
         try:
             while self._use_processes and len(self.worker_processes) < self._num_workers:
-                self.worker_processes.append(_start_process(self._min_side))
+                self.worker_processes.append(_start_process(self._options))
         except OSError as cause:
             _log.warning("pictures are decoded by threads: %s", cause)
         self._idle_processes.extend(
@@ -154,25 +155,25 @@ class DecodePool:
                 _log.warning("a process that decodes pictures is gone (%s), a thread goes on", process.poll())
         if self._is_closed and self._use_processes:
             raise CancelledError
-        return [read_or_error(file, self._min_side) for file in files]
+        return [read_or_error(file, self._options) for file in files]
 
 
-def read_or_error(file: Path | str, min_side: int) -> ImageArray | ImageError:
+def read_or_error(file: Path | str, options: DecodeOptions) -> ImageArray | ImageError:
     """Return the pixels of a file, uint8 [H, W, 3], or the error that says why it cannot be read."""
     try:
-        return decode.read_image(file, min_side=min_side)
+        return decode.read_image(file, options)
     except ImageError as error:
         return error
 
 
-def _start_process(min_side: int) -> _WorkerProcess:
+def _start_process(options: DecodeOptions) -> _WorkerProcess:
     """Return a new worker process that Ctrl-C does not reach; an `OSError` says that the system starts no more."""
     # A process group of its own: the terminal sends Ctrl-C to its foreground group only.
     popen_options: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         popen_options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     # With the parent's import paths, as ftlab need not be installed.
-    command = [sys.executable, "-c", WORKER_CODE, str(min_side), *sys.path]
+    command = [sys.executable, "-c", WORKER_CODE, json.dumps(options.to_json()), *sys.path]
     # NumPy's BLAS would start a thread for each core in each process and never use them.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, **popen_options)
@@ -217,15 +218,20 @@ def _decode_in_process(process: _WorkerProcess, files: list[Path]) -> list[Image
     return images
 
 
-def serve_requests(min_side: int) -> None:
-    """Answer decode requests until standard input or output closes; the main function of a worker process."""
+def serve_requests(options_json: str) -> None:
+    """Answer decode requests until standard input or output closes; the main function of a worker process.
+
+    Args:
+        options_json: `DecodeOptions.to_json` as text.
+    """
+    options = options_from_json(json.loads(options_json))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent ends it: no traceback from an interrupt
     response_stream = sys.stdout.buffer
     sys.stdout = sys.stderr  # whatever a library prints must not get into the answers
     with suppress(BrokenPipeError):  # the parent is gone
         for line in sys.stdin.buffer:
             # All images of a request before the answer: the header line tells all their shapes.
-            images = [read_or_error(file, min_side) for file in json.loads(line)]
+            images = [read_or_error(file, options) for file in json.loads(line)]
             headers = [
                 (image.code, image.values) if isinstance(image, ImageError) else image.shape[:2] for image in images
             ]

@@ -12,8 +12,9 @@ from ftlab.config.train_config import TrainConfig, compute_image_sizes
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores, get_available_memory
 from ftlab.data.dataset.catalog import Catalog
-from ftlab.data.images import decode
+from ftlab.data.images import decode_options
 from ftlab.data.images.decode import ImageArray
+from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.loading.decode_pool import DecodePool
 
 MAX_IMAGES_PER_PROCESS = 400
@@ -28,20 +29,20 @@ class Prefetcher:
     """Images that are being decoded ahead. As a context it cancels at its end what is still to be decoded.
 
     Attributes:
-        min_side: pixels that the images were decoded with, see `decode.read_image`.
+        options: that the images were decoded with.
         pool: the worker processes.
         pending: for each file that nobody has taken yet, its task and its position in the task's result.
     """
 
-    def __init__(self, files: Iterable[Path], min_side: int, max_processes: int = 1) -> None:
+    def __init__(self, files: Iterable[Path], options: DecodeOptions, max_processes: int = 1) -> None:
         """Start decoding the first files.
 
         Args:
             files: files in the order in which they will be needed.
-            min_side: pixels, see `decode.read_image`.
+            options: of decoding, for all files.
             max_processes: largest number of worker processes.
         """
-        self.min_side = min_side
+        self.options = options
         first_files = list(
             islice(
                 files,
@@ -52,7 +53,7 @@ class Prefetcher:
             )
         )
         self.pool = DecodePool(
-            min(max_processes, 1 + len(first_files) // MIN_IMAGES_PER_PROCESS), min_side, use_processes=True
+            min(max_processes, 1 + len(first_files) // MIN_IMAGES_PER_PROCESS), options, use_processes=True
         )
         self.pending = dict(zip(first_files, self.pool.submit_each(first_files), strict=True))
 
@@ -126,7 +127,7 @@ def start_prefetcher(catalog: Catalog, config: TrainConfig) -> Prefetcher | None
     resize, _ = compute_image_sizes(backbones.get_backbone_spec(config.backbone), config)
     return Prefetcher(
         map(catalog.image_path, items),
-        decode.compute_min_side(resize),
+        DecodeOptions(decode_options.compute_min_side(resize)),
         # One core is left for the import of torch in this process.
         min(config.num_workers or count_cpu_cores(), count_cpu_cores() - 1, _MAX_PROCESSES),
     )

@@ -18,8 +18,9 @@ from torch import Tensor
 from ftlab.config import rules
 from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig, compute_image_sizes
-from ftlab.data.images import decode
+from ftlab.data.images import decode_options
 from ftlab.data.images.decode import ImageArray
+from ftlab.data.images.decode_options import DecodeOptions, ValueRanges
 
 _HALF_MEAN_STD = (0.5, 0.5, 0.5)
 """Mean and standard deviation that map pixels from [0, 1] to [-1, 1]."""
@@ -35,6 +36,8 @@ class Preprocessing:
         interpolation: `bilinear` or `bicubic`, with antialiasing.
         mean, std: per channel (R, G, B), of pixels in [0, 1].
         resize_mode: `short` scales the short side to `resize`, `squash` both sides.
+        exact_decoding: decode JPEGs at their full size, see `DecodeOptions`.
+        value_ranges: of deep images, see `DecodeOptions`; None for a model that recorded none.
     """
 
     resize: int
@@ -43,15 +46,17 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resize_mode: str = "short"
+    exact_decoding: bool = False
+    value_ranges: ValueRanges | None = ValueRanges()
 
     @property
-    def min_side(self) -> int:
-        """Smallest short side in pixels to decode an image at, see `decode.read_image`."""
-        return decode.compute_min_side(self.resize)
+    def decode_options(self) -> DecodeOptions:
+        """Options that images are decoded with."""
+        return DecodeOptions(decode_options.compute_min_side(self.resize), self.exact_decoding, self.value_ranges)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for `model.json`."""
-        return asdict(self)
+        return {**asdict(self), "value_ranges": None if self.value_ranges is None else self.value_ranges.to_json()}
 
 
 def from_spec(spec: BackboneSpec) -> Preprocessing:
@@ -77,7 +82,15 @@ def from_config(spec: BackboneSpec, config: TrainConfig) -> Preprocessing:
 
 def from_json(values: dict[str, Any]) -> Preprocessing:
     """Return the preprocessing that `Preprocessing.to_json` wrote."""
-    return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+    return Preprocessing(
+        **{
+            **values,
+            "mean": tuple(values["mean"]),
+            "std": tuple(values["std"]),
+            # Models of earlier versions have no such key, and go on seeing deep images as they were trained with.
+            "value_ranges": decode_options.ranges_from_json(values.get("value_ranges")),
+        }
+    )
 
 
 def resize_and_center_crop(pixels: ImageArray, prep: Preprocessing) -> Tensor:

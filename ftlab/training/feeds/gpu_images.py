@@ -232,7 +232,7 @@ class GpuImageFeed(ImageFeedBase):
         decoders: FileDecoder | None = self.prefetched if use_processes else None
         if not decoders:
             decoders = self._exit_stack.enter_context(
-                DecodePool(self.workers, self.prep.min_side, use_processes=use_processes)
+                DecodePool(self.workers, self.prep.decode_options, use_processes=use_processes)
             )
         # The stack unwinds in reverse: the loader ends before the decoders it waits for.
         self._exit_stack.callback(self._start_next_loader, None)

@@ -73,8 +73,8 @@ class ImageFeedBase(ABC):
         self.catalog, self.prep, self.config = catalog, prep, config
         self.rank, self.world_size = accelerator.process_index, accelerator.num_processes
         self.device = accelerator.device
-        # JPEGs are decoded at the smallest scale that `min_side` allows: another one would give other pixels.
-        self.prefetched = prefetched if prefetched and prefetched.min_side == prep.min_side else None
+        # Other options would give other pixels.
+        self.prefetched = prefetched if prefetched and prefetched.options == prep.decode_options else None
         self.workers = config.num_workers or count_cpu_cores()
         self.excluded: dict[str, set[int]] = {split: set((excluded or {}).get(split, ())) for split in catalog.splits}
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
@@ -117,7 +117,7 @@ class ImageFeedBase(ABC):
         """
         path = self._get_image_path(split, index)
         pixels = self.prefetched.take_image(path) if self.prefetched else None
-        pixels = read_image(path, min_side=self.prep.min_side) if pixels is None else pixels
+        pixels = read_image(path, self.prep.decode_options) if pixels is None else pixels
         return torch.stack(
             [augment.make_view(pixels, self.prep, self.config, number, index) for number in range(view_count)]
         )

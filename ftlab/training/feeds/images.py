@@ -93,6 +93,6 @@ class ImageFeed(ImageFeedBase):
         """
 
         def decode_file(path: Path) -> S:
-            return transform(read_image(path, min_side=self.prep.min_side))
+            return transform(read_image(path, self.prep.decode_options))
 
         return self.image_cache.get((kind, split, index), self._get_image_path(split, index), decode_file)

@@ -19,6 +19,7 @@ from ftlab.data.gpu.gpu_augment import AugmentParams
 from ftlab.data.gpu.gpu_resize import CropBox
 from ftlab.data.gpu.ragged_batch import RaggedBatch, RaggedLoader, RaggedSource
 from ftlab.data.images.decode import ImageArray, read_image
+from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.loading.decode_pool import DecodePool
 from ftlab.data.loading.image_cache import ImageCache
 from ftlab.data.transforms.preprocess import Preprocessing
@@ -60,7 +61,7 @@ def packed(files: list[Path], pieces: list[list[int]], kept: ImageCache | None =
             raise ImageError("left_out", file=files[number])
         return number, files[number]
 
-    with DecodePool(2, 512, use_processes=False) as decoders:
+    with DecodePool(2, DecodeOptions(512), use_processes=False) as decoders:
         return list(
             RaggedLoader(RaggedSource(PREP, kept or ImageCache(0), decoders, False), "train", pieces, locate, looks, 2)
         )
@@ -125,7 +126,7 @@ def test_a_kept_picture_is_decoded_once(files: list[Path], budget: int, asked: l
 
 
 def test_giving_up_on_the_way_stops_the_decoding(files: list[Path], asked: list[Path]) -> None:
-    with DecodePool(2, 512, use_processes=False) as decoders:
+    with DecodePool(2, DecodeOptions(512), use_processes=False) as decoders:
         source, pieces = RaggedSource(PREP, ImageCache(0), decoders, False), [[number] for number in range(1000)]
         way = RaggedLoader(source, "train", pieces, lambda _index: (0, files[0]), looks, 2)
         next(way)
@@ -136,7 +137,7 @@ def test_giving_up_on_the_way_stops_the_decoding(files: list[Path], asked: list[
 
 
 def test_the_first_are_laid_together_before_they_are_asked_for(files: list[Path], asked: list[Path]) -> None:
-    with DecodePool(2, 512, use_processes=False) as decoders:
+    with DecodePool(2, DecodeOptions(512), use_processes=False) as decoders:
         source, pieces = RaggedSource(PREP, ImageCache(0), decoders, False), [[0, 1], [2], [3], [4], [5]]
         with closing(RaggedLoader(source, "train", pieces, lambda index: (index, files[index]), looks, 2)) as way:
             until = time.monotonic() + 60

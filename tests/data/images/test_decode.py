@@ -19,6 +19,7 @@ from PIL import Image
 
 from ftlab.core.errors import ImageError
 from ftlab.data.images import convert_rgb, decode
+from ftlab.data.images.decode_options import DecodeOptions
 
 ORIENTATION = 0x0112
 
@@ -153,7 +154,7 @@ def test_a_large_jpeg_is_decoded_smaller_but_its_short_side_keeps_at_least(
     width: int, height: int, at_least: int, shape: tuple[int, int]
 ) -> None:
     data = encoded(Image.new("RGB", (width, height)), "JPEG")
-    assert decode.read_image(io.BytesIO(data), min_side=at_least).shape[:2] == shape
+    assert decode.read_image(io.BytesIO(data), DecodeOptions(at_least)).shape[:2] == shape
     assert decode.read_image_size(io.BytesIO(data)) == decode.verify_image(io.BytesIO(data)) == (width, height)
 
 

@@ -20,6 +20,7 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.scan import scan
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.images import decode, decode_limits
+from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.runs import run_store
 from ftlab.runs.events import Ended, LogMessage, Step
 from ftlab.training.loop import train
@@ -118,7 +119,7 @@ def test_damaged_files_of_every_format_are_read_or_named_and_nothing_else_happen
                 decode.read_image(io.BytesIO(content))
         else:
             outcomes.append("read")
-            assert decode.read_image(io.BytesIO(content), min_side=1 << 20).shape == (height, width, 3)
+            assert decode.read_image(io.BytesIO(content), DecodeOptions(1 << 20)).shape == (height, width, 3)
     assert len(outcomes) == 40
     assert len(set(outcomes)) > 1, "some are still read, some are not"
 

@@ -19,13 +19,14 @@ from PIL import Image
 
 from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
+from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.loading import decode_pool
 from ftlab.data.loading.decode_pool import DecodePool
 from tests.support import drawn_images
 
 
 def instead(read: str) -> str:
-    """What a process runs when it reads by the expression `read` of a file and what `at_least` says."""
+    """What a process runs when it reads by the expression `read` of a file and the options."""
     return decode_pool.WORKER_CODE.replace(
         "decode_pool.serve_requests", f"decode_pool.read_or_error = {read}; decode_pool.serve_requests"
     )
@@ -74,12 +75,12 @@ def same(one: decode.ImageArray | ImageError, other: decode.ImageArray | ImageEr
 
 def test_processes_and_threads_give_in_order_what_the_door_for_pixels_gives(tmp_path: Path) -> None:
     files = all_kinds(tmp_path / "all")
-    expected = [decode_pool.read_or_error(file, 100) for file in files]
+    expected = [decode_pool.read_or_error(file, DecodeOptions(100)) for file in files]
     refused = [one.code for one in expected if isinstance(one, ImageError)]
     assert refused == ["truncated", "web_page", "too_long", "missing"]
     assert [one.shape for one in expected if not isinstance(one, ImageError)][-6] == (125, 150, 3), "turned, a quarter"
     for processes in (True, False):
-        with DecodePool(2, 100, use_processes=processes) as reading:
+        with DecodePool(2, DecodeOptions(100), use_processes=processes) as reading:
             chunks = [reading.submit(files[start : start + 4]) for start in range(0, len(files), 4)]
             found = [one for chunk in chunks for one in chunk.result()]
             assert reading.submit([]).result() == []
@@ -94,10 +95,11 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
         "lambda file, _: decode_pool.ImageError(str(sorted({'torch', 'multiprocessing.spawn'} & set(sys.modules))))"
     )
     program.write_text(
+        "from ftlab.data.images.decode_options import DecodeOptions\n"
         "from ftlab.data.loading import decode_pool\n"
         "print('once')\n"
         f"decode_pool.WORKER_CODE = {asks!r}\n"
-        "with decode_pool.DecodePool(1, 64, use_processes=True) as reading:\n"
+        "with decode_pool.DecodePool(1, DecodeOptions(64), use_processes=True) as reading:\n"
         "    print(reading.submit(['any']).result()[0].code)\n",
         encoding="utf-8",
     )
@@ -112,9 +114,10 @@ BUSY = "lambda *_: __import__('time').sleep(0.5) or decode_pool.np.ones((9, 9))"
 def test_processes_end_without_a_word_when_their_parent_is_killed(read: str) -> None:
     program = (
         "import time\n"
+        "from ftlab.data.images.decode_options import DecodeOptions\n"
         "from ftlab.data.loading import decode_pool\n"
         f"decode_pool.WORKER_CODE = {instead(read)!r}\n"
-        "with decode_pool.DecodePool(2, 64, use_processes=True) as reading:\n"
+        "with decode_pool.DecodePool(2, DecodeOptions(64), use_processes=True) as reading:\n"
         "    asked = [reading.submit(['any']) for _ in range(3)]\n"
         "    asked[0].result()\n"
         "    print('begun', flush=True)\n"
@@ -135,7 +138,7 @@ def test_processes_end_without_a_word_when_their_parent_is_killed(read: str) -> 
 @pytest.mark.parametrize("processes", [True, False])
 def test_closing_leaves_no_process_and_no_thread(*, processes: bool, tiny_folder: Path) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
-    with DecodePool(2, 64, use_processes=processes) as reading:
+    with DecodePool(2, DecodeOptions(64), use_processes=processes) as reading:
         asked = [reading.submit(files) for _ in range(20)]
         asked[0].result()
         assert all(process.poll() is None for process in reading.worker_processes)
@@ -149,7 +152,7 @@ def test_closing_leaves_no_process_and_no_thread(*, processes: bool, tiny_folder
 
 def test_closing_does_not_wait_for_what_a_process_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_pool, "WORKER_CODE", instead("lambda *_: __import__('time').sleep(600)"))
-    with DecodePool(1, 64, use_processes=True) as reading:
+    with DecodePool(1, DecodeOptions(64), use_processes=True) as reading:
         begun, waiting = reading.submit([Path("one")]), reading.submit([Path("two")])
         while not begun.running():
             time.sleep(0.01)
@@ -164,17 +167,14 @@ def test_nothing_is_lost_where_a_process_is_missing_and_the_log_says_so(
 ) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
     if how == "crashed":
-        dies = (
-            "lambda file, n: decode_pool.os._exit(1) if 'blue' in file "
-            "else decode_pool.decode.read_image(file, min_side=n)"
-        )
+        dies = "lambda file, n: decode_pool.os._exit(1) if 'blue' in file else decode_pool.decode.read_image(file, n)"
         monkeypatch.setattr(decode_pool, "WORKER_CODE", instead(dies))
     if how == "never started":
         monkeypatch.setattr(sys, "executable", os.fspath(tiny_folder / "python"))
     if how == "talks nonsense":
         monkeypatch.setattr(decode_pool, "WORKER_CODE", f"print('hello', flush=True); {decode_pool.WORKER_CODE}")
     found = []
-    with DecodePool(2, 512, use_processes=True) as reading:
+    with DecodePool(2, DecodeOptions(512), use_processes=True) as reading:
         assert reading.submit([]).result() == []
         assert len(reading.worker_processes) == (0 if how == "never started" else 2)
         for start in range(0, len(files), 4):
@@ -193,12 +193,12 @@ def test_nothing_is_lost_where_a_process_is_missing_and_the_log_says_so(
 def test_a_bug_is_not_taken_for_a_bad_picture(
     *, processes: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(_file: Path, min_side: int) -> decode.ImageArray:  # noqa: ARG001 (passed by name)
+    def broken(_file: Path, options: DecodeOptions) -> decode.ImageArray:  # noqa: ARG001 (passed by name)
         raise ZeroDivisionError
 
     monkeypatch.setattr(decode, "read_image", broken)
     monkeypatch.setattr(decode_pool, "WORKER_CODE", instead("lambda *_: 1 / 0"))
-    with DecodePool(1, 64, use_processes=processes) as reading, pytest.raises(ZeroDivisionError):
+    with DecodePool(1, DecodeOptions(64), use_processes=processes) as reading, pytest.raises(ZeroDivisionError):
         reading.submit([Path("any")]).result()
     assert ("ZeroDivisionError" in capfd.readouterr().err) == processes
 
@@ -206,7 +206,7 @@ def test_a_bug_is_not_taken_for_a_bad_picture(
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is not sent to another group there")
 def test_ctrl_c_is_for_the_parent_alone(tiny_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
-    with DecodePool(1, 64, use_processes=True) as reading:
+    with DecodePool(1, DecodeOptions(64), use_processes=True) as reading:
         reading.submit(files).result()
         (process,) = reading.worker_processes
         assert os.getpgid(process.pid) != os.getpgid(0)

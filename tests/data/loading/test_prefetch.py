@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ImageError
 from ftlab.data.dataset import scan
 from ftlab.data.images.decode import ImageArray, read_image
+from ftlab.data.images.decode_options import DecodeOptions, ValueRange, ValueRanges
 from ftlab.data.loading import prefetch
 from ftlab.data.loading.prefetch import Prefetcher
 from tests.support.image_feeds import PREP, feed
@@ -34,7 +36,7 @@ def decoded(early: Prefetcher) -> None:
 def test_what_was_decoded_is_what_is_read_and_is_given_once(files: list[Path]) -> None:
     files[1].write_bytes(b"")
     others = set(psutil.Process().children())
-    with Prefetcher(files, 512) as early:
+    with Prefetcher(files, DecodeOptions(512)) as early:
         decoded(early)
         early.cancel_pending()
         for file in files[:1] + files[2:]:
@@ -51,7 +53,7 @@ def test_what_was_decoded_is_what_is_read_and_is_given_once(files: list[Path]) -
 
 
 def test_when_it_is_enough_the_rest_is_left_to_others(files: list[Path]) -> None:
-    with Prefetcher(files * 20, 512) as early:
+    with Prefetcher(files * 20, DecodeOptions(512)) as early:
         early.cancel_pending()
         begun = [early.take_image(file) for file in files]
     assert None in begun
@@ -61,12 +63,12 @@ def test_when_it_is_enough_the_rest_is_left_to_others(files: list[Path]) -> None
 
 def test_it_begins_where_pictures_are_looked_at_once(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = scan.scan(tiny_folder, check=False)
-    given: list[tuple[list[Path], int, int]] = []
+    given: list[tuple[list[Path], DecodeOptions, int]] = []
     monkeypatch.setattr(prefetch, "Prefetcher", lambda files, *others: given.append((list(files), *others)))
     monkeypatch.setattr(prefetch, "count_cpu_cores", lambda: 2)
     prefetch.start_prefetcher(found, TrainConfig(mode="frozen", resize=700, image_size=600))
     every = [found.image_path(item) for split in ("train", "val") for item in found.splits[split]]
-    assert given == [(every, 700, 1)]
+    assert given == [(every, DecodeOptions(700), 1)]
     prefetch.start_prefetcher(found, TrainConfig(mode="full"))
     prefetch.start_prefetcher(found, TrainConfig(mode="frozen", features="fresh"))
     monkeypatch.setattr(prefetch, "count_cpu_cores", lambda: 1)
@@ -82,17 +84,17 @@ def test_no_more_than_a_second_or_two_are_enough_for(files: list[Path], monkeypa
     monkeypatch.setattr(prefetch, "MAX_IMAGES_PER_PROCESS", 6)
     monkeypatch.setattr(prefetch, "MIN_IMAGES_PER_PROCESS", 4)
     for processes, pictures, started in ((1, 6, 1), (2, 12, 2), (9, len(files), 1 + len(files) // 4)):
-        with Prefetcher(files, 512, processes) as early:
+        with Prefetcher(files, DecodeOptions(512), processes) as early:
             assert [file in early.pending for file in files] == [index < pictures for index in range(len(files))]
             assert len(early.pool.worker_processes) == started
     monkeypatch.setattr(prefetch, "get_available_memory", lambda: 25_000_000)
-    with Prefetcher(files, 512, 9) as early:
+    with Prefetcher(files, DecodeOptions(512), 9) as early:
         assert len(early.pending) == 5
 
 
 def test_its_processes_decode_on_and_nothing_twice(files: list[Path]) -> None:
     files[1].write_bytes(b"")
-    with Prefetcher(files[:6], 512, 2) as early:
+    with Prefetcher(files[:6], DecodeOptions(512), 2) as early:
         tasks = early.submit_each([files[7], files[0], files[1], files[9]])
         assert list(early.pending) == files[2:6]
         found = [task.result()[place] for task, place in tasks]
@@ -116,11 +118,17 @@ def test_a_feed_takes_them_where_they_are_as_it_would_read_them(
     def none(*_: object, **__: object) -> ImageArray:
         raise AssertionError("it was decoded before")
 
-    for at_least in (PREP.min_side, PREP.min_side + 1):
-        with Prefetcher(files, at_least) as early:
+    options = PREP.decode_options
+    for other_options in (
+        options,
+        options.with_min_side(options.min_side + 1),
+        dataclasses.replace(options, exact=True),
+        dataclasses.replace(options, value_ranges=ValueRanges(uint16=ValueRange(0, 4095))),
+    ):
+        with Prefetcher(files, other_options) as early:
             decoded(early)
             pictures = feed(found, early=early)
             with monkeypatch.context() as patch:
-                if at_least == PREP.min_side:
+                if other_options == options:
                     patch.setattr(image_base, "read_image", none)
                 assert pictures.read_views("train", 3, 2).equal(expected)

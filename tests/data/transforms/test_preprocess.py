@@ -138,8 +138,8 @@ def test_unit_brings_pixels_from_minus_one_to_one() -> None:
 
 
 def test_a_large_side_is_not_made_of_a_small_picture() -> None:
-    assert PREP.min_side == 512
-    assert dataclasses.replace(PREP, resize=700).min_side == 700
+    assert PREP.decode_options.min_side == 512
+    assert dataclasses.replace(PREP, resize=700).decode_options.min_side == 700
 
 
 def test_normalising_first_without_gradients_leaves_them_to_others_later() -> None:

@@ -239,7 +239,7 @@ def test_on_a_card_the_processes_that_decoded_ahead_go_on(pictures: Catalog, mon
     monkeypatch.setattr(gpu_augment, "GPU_DEVICE_TYPES", ("cpu",))
     items = [*pictures.splits["train"], *pictures.splits["val"]]
     pieces = [list(range(start, start + 6)) for start in range(0, 18, 6)]
-    with Prefetcher(map(pictures.image_path, items), PREP.min_side, 3) as early:
+    with Prefetcher(map(pictures.image_path, items), PREP.decode_options, 3) as early:
         with closing(feed(pictures, early=early, num_workers=3)) as found:
             assert isinstance(found, GpuImageFeed)
             views = torch.cat([made for _, made, _ in found.iter_view_batches("train", pieces, 2)], dim=1)
