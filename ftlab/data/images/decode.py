@@ -18,12 +18,14 @@ from typing import BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ftlab.core.errors import ImageError
 from ftlab.data.images.convert_rgb import to_rgb
 from ftlab.data.images.decode_limits import ReadLimitedFile, check_jpeg_passes, guard_tiff_tags
 from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.images.diagnosis import diagnose_error
+from ftlab.data.images.jpeg_header import check_tiff_jpegs, read_jpeg_frame
 
 # At import, so that every process that decodes (workers of `decode_pool` too) has the guard before its first file.
 guard_tiff_tags()
@@ -51,6 +53,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of these formats, lower case. They select files in a folder; the content decides the format."""
 
+_REDUCIBLE_KEY = "ftlab_reducible"
+"""Key in the `info` of an opened JPEG: whether it may be decoded at a reduced size."""
+
 ImageArray = npt.NDArray[np.uint8]
 
 
@@ -73,8 +78,7 @@ def read_image(source: Path | str | BinaryIO, options: DecodeOptions = DecodeOpt
     """
     with _open_image(source) as image:
         if not options.exact:
-            side = max(1, options.min_side)
-            image.draft("RGB", (side, side))  # has an effect on JPEG only
+            _reduce_scale(image, max(1, options.min_side))
         image.load()
         transpose = _find_transpose(image)
         return to_rgb(image.transpose(transpose) if transpose is not None else image)
@@ -107,7 +111,7 @@ def verify_image(source: Path | str | BinaryIO) -> tuple[int, int]:
     """
     with _open_image(source) as image:
         width, height = image.size
-        image.draft("RGB", (1, 1))
+        _reduce_scale(image, 1)
         image.load()
         return (height, width) if _swaps_axes(_find_transpose(image)) else (width, height)
 
@@ -131,11 +135,20 @@ def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
     stream: BinaryIO | None = None
     try:
         stream = _open_stream(source)
-        with Image.open(cast(BinaryIO, ReadLimitedFile(stream, name)), formats=PILLOW_FORMATS) as image:
+        limited_file = ReadLimitedFile(stream, name)
+        # Before Pillow sees the file: its JPEG decoder is entered only with a frame header that was checked.
+        frame = read_jpeg_frame(limited_file, name) if limited_file.is_jpeg else None
+        limited_file.seek(0)
+        with Image.open(cast(BinaryIO, limited_file), formats=PILLOW_FORMATS) as image:
             _check_dimensions(image, name)
-            # MPO (several JPEGs in one file) is decoded by the JPEG decoder.
+            # MPO (several JPEGs in one file) is decoded by the JPEG decoder, and only its first image.
             if image.format in ("JPEG", "MPO"):
+                if frame is None or image.size != (frame.width, frame.height):
+                    raise ImageError("unreadable", file=name)
                 check_jpeg_passes(stream, name, image.width * image.height)
+                image.info[_REDUCIBLE_KEY] = frame.can_be_reduced
+            elif image.format == "TIFF":
+                check_tiff_jpegs(stream, cast(TiffImageFile, image).tag_v2, name)
             yield image
     except ImageError:
         raise
@@ -146,6 +159,19 @@ def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
     finally:
         if path is not None and stream is not None:
             stream.close()
+
+
+def _reduce_scale(image: Image.Image, min_side: int) -> None:
+    """Let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, if its frame header allows it.
+
+    No other format has a reduced decoder in use: WEBP, AVIF, TIFF and the others are decoded as a whole.
+
+    Args:
+        image: opened image, not decoded yet.
+        min_side: pixels that its short side keeps.
+    """
+    if image.info.pop(_REDUCIBLE_KEY, False):
+        image.draft("RGB", (min_side, min_side))
 
 
 def _open_stream(source: Path | str | BinaryIO) -> BinaryIO:

@@ -75,6 +75,9 @@ class ReadLimitedFile:
     Files of millions of empty chunks, comments or fill bytes cost the decoder a microsecond for each or, where it joins
     them one by one, many.
 
+    Attributes:
+        is_jpeg: whether the file begins as a JPEG does.
+
     Args:
         stream: the file.
         name: for the error.
@@ -87,6 +90,7 @@ class ReadLimitedFile:
         stream.seek(0)
         magic = stream.read(4)
         stream.seek(0)
+        self.is_jpeg = magic.startswith(b"\xff\xd8")
         self.reads_left = MAX_GIF_READS if magic == b"GIF8" else MAX_READS
         self.megabytes_left = MAX_PNG_METADATA_MEGABYTES if magic == b"\x89PNG" else sys.maxsize
 
