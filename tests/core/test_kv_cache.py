@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +68,88 @@ def test_a_damaged_file_is_given_up(kept: DiskCache, content: bytes) -> None:
     kept.put(rows(0, 3))
     kept.put(rows(0, 3))
     assert kept.get([key for key, _ in rows(0, 3)]) == dict(rows(0, 3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "value = substr(value, 1, length(value) - 4)",
+        "value = zeroblob(length(value))",
+        "value = 'a text'",
+        "value = CAST(x'ff' AS TEXT)",
+        "value = 7",
+        "value = value || x'00'",
+        "value = (SELECT value FROM kept WHERE key = CAST('key 2' AS BLOB))",
+        "checksum = 0",
+        "checksum = x'00'",
+    ],
+)
+def test_a_value_that_is_not_as_it_was_put_in_counts_as_missing_and_can_be_put_in_again(
+    kept: DiskCache, change: str
+) -> None:
+    kept.put(rows(0, 4))
+    with closing(sqlite3.connect(kept.path)) as other:
+        other.execute(f"UPDATE kept SET {change} WHERE key = CAST('key 1' AS BLOB)")
+        other.commit()
+    sound = dict(rows(0, 1) + rows(2, 2))
+    assert kept.get([key for key, _ in rows(0, 4)]) == sound
+    kept.put(rows(1, 1))
+    assert kept.get([key for key, _ in rows(0, 4)]) == dict(rows(0, 4))
+
+
+def test_nothing_wrong_comes_out_of_a_file_that_is_damaged_anywhere(kept: DiskCache) -> None:
+    rng = random.Random(0)
+    put = [(rng.randbytes(16), rng.randbytes(width)) for width in (8, 60, 2000, 5000) for _ in range(12)]
+    kept.put(put)
+    sound = kept.path.read_bytes()
+    for _ in range(10):
+        start, length = rng.randrange(len(sound)), rng.choice([1, 4, 4096])
+        for damage in (rng.randbytes(length), bytes(length), sound[:length]):
+            kept.path.write_bytes(sound[:start] + damage + sound[start + length :])
+            assert kept.get([key for key, _ in put]).items() <= dict(put).items()
+        kept.path.write_bytes(sound[:start])
+        assert kept.get([key for key, _ in put]).items() <= dict(put).items()
+        for _ in range(2):  # the first may find out that the file is of no use
+            kept.put(put[:3])
+        assert len(kept.get([key for key, _ in put[:3]])) == 3
+
+
+def test_values_of_versions_without_checksums_are_not_believed(kept: DiskCache) -> None:
+    kept.path.parent.mkdir()
+    with closing(sqlite3.connect(kept.path)) as old:
+        old.execute("CREATE TABLE kept (key BLOB NOT NULL UNIQUE, used INTEGER NOT NULL, value BLOB NOT NULL)")
+        old.executemany("INSERT INTO kept VALUES (?, 1, ?)", rows(0, 3))
+        old.commit()
+    assert kept.get([key for key, _ in rows(0, 3)]) == {}
+    kept.put(rows(0, 2))
+    assert kept.get([key for key, _ in rows(0, 3)]) == dict(rows(0, 2))
+
+
+def test_a_table_of_other_columns_is_given_up(kept: DiskCache) -> None:
+    kept.path.parent.mkdir()
+    with closing(sqlite3.connect(kept.path)) as other:
+        other.execute("CREATE TABLE kept (name TEXT)")
+    kept.put(rows(0, 3))
+    kept.put(rows(0, 3))
+    assert len(kept.get([key for key, _ in rows(0, 3)])) == 3
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_is_neither_opened_nor_removed(kept: DiskCache, make: Callable[[Path], None]) -> None:
+    kept.path.parent.mkdir()
+    make(kept.path)
+    kept.put(rows(0, 3))
+    assert kept.get([key for key, _ in rows(0, 3)]) == {}
+    assert os.path.lexists(kept.path)
+
+
+def test_what_can_be_read_but_not_written_is_read(kept: DiskCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.put(rows(0, 600))
+    monkeypatch.setattr(time, "time", lambda: 30_000 * 86_400)  # so that reading would mark them
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(f"file:{path}?mode=ro", timeout, uri=True))
+    kept.put(rows(600, 1))
+    assert kept.get([key for key, _ in rows(0, 601)]) == dict(rows(0, 600))
 
 
 def test_one_that_is_full_of_something_else_is_given_up(kept: DiskCache) -> None:

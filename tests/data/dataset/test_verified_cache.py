@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,20 @@ def test_a_second_look_tries_what_was_not_sound_and_finds_the_same(pictures: Pat
     assert scan.scan(pictures) == first
     assert tried == ["cut.jpg"]
     assert first.image_sizes
+
+
+def test_sizes_that_are_cut_or_altered_are_found_again(pictures: Path, tried: list[str]) -> None:
+    first = scan.scan(pictures)
+    for change in ("substr(value, 1, 3)", "zeroblob(8)", "5"):
+        with closing(sqlite3.connect(Path(os.environ["FTLAB_HOME"], "checked.sqlite"))) as file:
+            file.execute(f"UPDATE kept SET value = {change} WHERE key IN (SELECT key FROM kept LIMIT 7)")
+            file.commit()
+        tried.clear()
+        assert scan.scan(pictures) == first
+        assert len(tried) == 8
+        tried.clear()
+        scan.scan(pictures)
+        assert tried == ["cut.jpg"]
 
 
 def test_what_was_touched_is_tried_again(pictures: Path, tried: list[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,20 @@ def test_where_all_is_kept_no_engine_is_made(run: Callable[..., Run], monkeypatc
     again = run()
     assert kept(told(again)) == 21
     assert again.load_resolved_config().engine == first.load_resolved_config().engine == "torch"
+
+
+def test_features_that_are_cut_or_altered_are_computed_again(run: Callable[..., Run]) -> None:
+    first = run()
+    told(first)
+    with closing(sqlite3.connect(Path(os.environ["FTLAB_HOME"], "features.sqlite"))) as file:
+        changes = ("substr(value, 1, 12)", "zeroblob(length(value))", "randomblob(length(value))")
+        for number, change in enumerate(changes):
+            file.execute(f"UPDATE kept SET value = {change} WHERE rowid = {1 + 4 * number}")
+        file.commit()
+    again = run()
+    assert 10 < kept(told(again)) < 21
+    figures = [[(row.val_loss, row.train_loss) for row in one.load_history().epochs] for one in (first, again)]
+    assert figures[0] == figures[1], "to the bit"
 
 
 def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
