@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ftlab.config import backbones
@@ -29,7 +29,7 @@ from ftlab.data.dataset.catalog import Catalog, ImageItem
 from ftlab.data.images import decode
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.transforms import preprocess
-from ftlab.models import network
+from ftlab.models import network, weights_file
 from ftlab.models.execution import engines, features
 from ftlab.models.execution.features import Features
 
@@ -298,4 +298,4 @@ def _save_cache(cache_path: Path, spec: BackboneSpec, measurements: DatasetMeasu
     }
     cache_path.parent.mkdir(parents=True, exist_ok=True)
     with file_io.atomic_write(cache_path) as temp_path:
-        save_file(tensors, temp_path)
+        weights_file.write_safetensors(temp_path, tensors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -14,6 +15,8 @@ import psutil
 
 PART_SUFFIX = ".part"
 """Suffix of a file that is still being written."""
+_SAFETENSORS_LEFTOVER = re.compile(r"\.tmp[A-Za-z0-9]{6}")
+"""Names of the hidden files that safetensors 0.8 writes before it renames them."""
 MOVE_RETRY_SECONDS = 2.0
 """Seconds during which a rename is retried on Windows, until the reader of the old file has closed it."""
 
@@ -33,7 +36,7 @@ def atomic_write(path: Path, backup_path: Path | None = None) -> Iterator[Path]:
     """
     # The same folder, because a rename is atomic within one file system only. Process and thread id: two writers of the
     # same file never share a temporary file, and `remove_stale_parts` recognizes those of dead processes.
-    part_path = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PART_SUFFIX}")
+    part_path = _make_part_path(path, path.name)
     try:
         yield part_path
         # Flush before the rename: after a power failure the new name could otherwise have no content.
@@ -47,6 +50,31 @@ def atomic_write(path: Path, backup_path: Path | None = None) -> Iterator[Path]:
         part_path.unlink(missing_ok=True)
 
 
+@contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside a file, for a library that writes under temporary names of its own.
+
+    Whatever such a library leaves when its process is killed stays in this folder, which `remove_stale_parts` removes.
+
+    Args:
+        path: the file that will be made of what is written into the folder.
+
+    Yields:
+        The folder. It is removed at the end with everything in it.
+    """
+    folder = _make_part_path(path, f"{path.name}.folder")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_part_path(path: Path, name: str) -> Path:
+    """Return a temporary path in the folder of a file: `<name>.<pid>-<thread>.part`."""
+    return path.with_name(f"{name}.{os.getpid()}-{threading.get_ident()}{PART_SUFFIX}")
+
+
 def sync_file(path: Path) -> None:
     """Flush what was appended to a file to the disk (fsync); do nothing if there is no file."""
     if path.exists():
@@ -55,12 +83,20 @@ def sync_file(path: Path) -> None:
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Remove the partial files below a folder whose writing process no longer exists."""
-    for part_path in folder.rglob(f"*{PART_SUFFIX}"):
-        # `atomic_write` names them `<name>.<pid>-<thread>.part`; a name without a pid belongs to nobody.
+    """Remove what killed processes have left half-written below a folder that no other process writes weights to."""
+    for part_path in list(folder.rglob(f"*{PART_SUFFIX}")):
+        # `_make_part_path` names them `<name>.<pid>-<thread>.part`; a name without a pid belongs to nobody.
         writer_pid = part_path.name.removesuffix(PART_SUFFIX).rpartition(".")[2].partition("-")[0]
-        if not (writer_pid.isdecimal() and psutil.pid_exists(int(writer_pid))):
+        if writer_pid.isdecimal() and psutil.pid_exists(int(writer_pid)):
+            continue
+        if part_path.is_dir() and not part_path.is_symlink():
+            shutil.rmtree(part_path, ignore_errors=True)
+        else:
             part_path.unlink(missing_ok=True)
+    # Left by versions that did not give safetensors a folder of its own.
+    for hidden_path in list(folder.rglob(".tmp*")):
+        if _SAFETENSORS_LEFTOVER.fullmatch(hidden_path.name) and hidden_path.is_file():
+            hidden_path.unlink(missing_ok=True)
 
 
 def iter_files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:

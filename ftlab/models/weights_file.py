@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,44 @@ def save_tensors(
 
     Raises:
         OSError: the file cannot be written; the previous one is still in place.
-    """  # noqa: DOC501, DOC502 (`_to_os_error` returns one)
+    """  # noqa: DOC502 (`_to_os_error` returns one)
     with file_io.atomic_write(path, backup_path) as temp_path:
         # safetensors refuses tensors that are not contiguous.
         cpu_tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        try:
-            save_file(cpu_tensors, temp_path, {_METADATA_KEY: json.dumps({"sha256": _BLANK_CHECKSUM, **header})})
-        except SafetensorError as cause:
-            raise _to_os_error(cause) from cause
+        metadata = {_METADATA_KEY: json.dumps({"sha256": _BLANK_CHECKSUM, **header})}
+        write_safetensors(temp_path, cpu_tensors, metadata)
         checksum, offset = _compute_checksum(temp_path)
         # Of the same length as the zeros it replaces, so no offset in the file changes.
         with temp_path.open("rb+") as file:
             file.seek(offset)
             file.write(checksum.encode())
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a plain safetensors file with the permissions of any new file, and leave nothing else when killed.
+
+    safetensors 0.8 writes a hidden file that only its owner may read, and renames it. In a folder of its own, such a
+    file is found and removed later (`file_io.remove_stale_parts`).
+
+    Args:
+        path: of the file.
+        tensors: contiguous, on the CPU.
+        metadata: texts by name.
+
+    Raises:
+        OSError: the file cannot be written.
+    """  # noqa: DOC501, DOC502 (`_to_os_error` returns one)
+    with file_io.private_folder(path) as folder:
+        new_path = folder / path.name
+        # Created here first, to learn the permissions that the system gives to a new file (umask, default ACL).
+        new_path.touch()
+        new_file_mode = stat.S_IMODE(new_path.stat().st_mode)
+        try:
+            save_file(tensors, new_path, metadata)
+        except SafetensorError as cause:
+            raise _to_os_error(cause) from cause
+        new_path.chmod(new_file_mode)
+        file_io.move_path(new_path, path)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ftlab.core import file_io
 from ftlab.models import weights_file
 from ftlab.models.weights_file import CorruptFileError
 
@@ -114,6 +118,40 @@ def test_nor_does_what_was_added(folder: Path, whole: bytes, more: bytes) -> Non
     (folder / "x").write_bytes(whole + more)
     with pytest.raises(CorruptFileError, match="checksum does not match"):
         weights_file.load_tensors(folder / "x")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_its_permissions_are_those_of_any_new_file(folder: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        weights_file.save_tensors(folder / "x", OLD, {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((folder / "x").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it forks")
+def test_what_a_process_killed_while_the_library_writes_leaves_is_swept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's hidden file is there, and its rename does not come any more."""
+
+    def killed(_tensors: object, path: Path, _metadata: object) -> None:
+        path.with_name(".tmpAb3dE6").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    weights_file.save_tensors(folder / "x", OLD, {"epoch": 1})
+    monkeypatch.setattr("ftlab.models.weights_file.save_file", killed)
+    pid = os.fork()
+    if not pid:
+        weights_file.save_tensors(folder / "x", NEW, {})
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert [path.name for path in folder.rglob(".tmp*")] == [".tmpAb3dE6"]
+    (folder / ".tmpOld001").write_bytes(b"left by an earlier version")
+    file_io.remove_stale_parts(folder)
+    assert [file.name for file in folder.iterdir()] == ["x"]
+    assert weights_file.load_tensors(folder / "x")[1] == {"epoch": 1}
 
 
 def test_a_file_of_somebody_else_has_no_seal(folder: Path) -> None:

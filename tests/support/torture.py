@@ -84,6 +84,7 @@ CALLS = {
 HOW = {
     "before": "killed before it",
     "torn": "killed in its middle",
+    "unnamed": "killed before the library's own rename",
     "after": "killed after it",
     "full": "the disk is full",
 }
@@ -129,6 +130,8 @@ class Writes:
             told = real(*given, **more)
             if how == "torn":
                 _tear(call, given)
+            if how == "unnamed":  # safetensors has written its hidden file, and not yet renamed it
+                Path(given[1]).rename(Path(given[1]).with_name(".tmpAb3dE6"))
             if how:
                 os.kill(os.getpid(), signal.SIGKILL)
             return told
@@ -155,9 +158,8 @@ def points(counts: dict[str, int], *, distinct: bool = False) -> list[Point]:
     `fsync` changes nothing that a killed process leaves. After a rename it is killed all the same: from then on the new
     file counts.
     """
-    ways = {
-        call: [how for how in HOW if how != "torn" or call in ("append", "save_file", "write_text")] for call in counts
-    }
+    only_at = {"torn": ("append", "save_file", "write_text"), "unnamed": ("save_file",)}
+    ways = {call: [how for how in HOW if call in only_at.get(how, counts)] for call in counts}
     if distinct:
         ways["fsync"] = ["full"]
         ways |= {call: [how for how in ways[call] if how != "after"] for call in counts if call != "replace"}
@@ -252,7 +254,7 @@ class Bench:
                 return f"the resume ended with {status}: {run.log_path.read_text()[-500:]}"
         wanted, found = self.undisturbed(way, epochs)[0], result(run)
         names = ("best weights", "last state", "history")
-        left = [str(file.name) for file in run.path.rglob("*.part")]
+        left = [file.name for file in run.path.rglob("*") if file.suffix == ".part" or file.name.startswith(".")]
         return ", ".join([n for n, a, b in zip(names, wanted, found, strict=True) if a != b] + left)
 
     def at_points(self, way: str, every: int, *, distinct: bool) -> Iterator[tuple[str, str]]:
