@@ -56,7 +56,10 @@ TESTED_ELSEWHERE = {
     "tests/data/sources/test_tutorial_datasets.py": (
         *("cli/commands/fetch", "core/user_dirs", "data/sources/download"),
     ),
-    "tests/data/dataset/test_scan.py": ("data/dataset/catalog", "data/dataset/split", "data/sources/listing"),
+    "tests/data/dataset/test_scan.py": (
+        *("data/dataset/catalog", "data/dataset/split", "data/sources/file_suffixes", "data/sources/links"),
+        "data/sources/listing",
+    ),
     "tests/data/dataset/test_manifest.py": ("data/dataset/manifest_rows",),
     "tests/data/dataset/test_verified_cache.py": ("data/dataset/verify",),
     "tests/cli/common/test_train_process.py": ("data/dataset/from_config", "data/sources/locate"),

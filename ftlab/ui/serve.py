@@ -25,6 +25,7 @@ from starlette.middleware import Middleware
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
+from ftlab.data.sources import links
 from ftlab.server.middleware import AccessMiddleware
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
@@ -61,6 +62,8 @@ def serve(argv: Sequence[str] | None = None) -> int:
         print(notice, flush=True)
     if server_profile.data_root is None and not server_profile.is_space:
         _print_message("server.no_data_root")
+    if not server_profile.is_local:
+        links.refuse_outside_links()
     # At the start, as nobody may upload again: otherwise only the next upload would remove them.
     uploads.remove_expired_uploads(server_profile)
     demo = build_app(server_profile, notice)

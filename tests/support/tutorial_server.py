@@ -24,7 +24,7 @@ def packed(*more: tuple[str, bytes]) -> bytes:
             for number in range(4):
                 out.writestr(f"pets/train/{name}/{number}.png", PICTURE)
                 out.writestr(f"pets/val/{name}/{number}.png", PICTURE)
-        out.writestr("pets/noise.bin", random.Random(1).randbytes(400_000))
+        out.writestr("pets/noise.pdf", random.Random(1).randbytes(400_000))
         for entry, content in more:
             out.writestr(entry, content)
     return stream.getvalue()

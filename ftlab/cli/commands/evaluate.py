@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.cli.terminal.output import open_progress_bar, print_json
+from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem
 from ftlab.core import messages
 from ftlab.runs import run_store
 
@@ -86,14 +86,7 @@ def _print_evaluation(evaluation: Evaluation, split_name: str) -> None:
         messages.get_text("cli.score", split=split_name, which=result.weights_choice, n=metrics.top1.n, **metric_values)
     )
     for skipped_image in result.skipped_images:
-        print(
-            messages.get_text(
-                "cli.problem",
-                file=messages.escape_control_chars(skipped_image.path),
-                problem=skipped_image.problem,
-                remedy=skipped_image.remedy,
-            )
-        )
+        print_problem(messages.escape_control_chars(skipped_image.path), skipped_image)
     if result.unknown_classes:
         names = ", ".join(
             f"{messages.escape_control_chars(name)} ({count:,})" for name, count in result.unknown_classes

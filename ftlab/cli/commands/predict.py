@@ -1,4 +1,4 @@
-"""The command `predict`, and how commands find the model and the images that they are given."""
+"""The command `predict`, and how commands find the model that they are given."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab.cli.common import config_flags
+from ftlab.cli.common.image_files import find_image_files
 from ftlab.cli.terminal.output import print_json
 from ftlab.core import messages
-from ftlab.core.errors import DataError, FtlabError
+from ftlab.core.errors import FtlabError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 
@@ -74,31 +75,6 @@ def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tupl
             yield file, model.predict(file, k)
         except FtlabError as error:
             yield file, error
-
-
-def find_image_files(names: list[str]) -> list[Path]:
-    """Return the given files, and the images below the given folders in sorted order.
-
-    Raises:
-        DataError: a name is neither file nor folder, or there is no image.
-    """
-    from ftlab.data.images.decode import IMAGE_SUFFIXES
-
-    image_files: list[Path] = []
-    for path in map(Path, names):
-        if path.is_dir():
-            image_files += sorted(
-                image_path
-                for image_path in path.rglob("*")
-                if image_path.suffix.lower() in IMAGE_SUFFIXES and image_path.is_file()
-            )
-        elif path.is_file():
-            image_files.append(path)
-        else:
-            raise DataError("data.no_file", file=path)
-    if not image_files:
-        raise DataError("data.no_pictures_named", files=", ".join(names))
-    return image_files
 
 
 def load_named_model(options: Namespace) -> Predictor:

@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.cli.terminal.output import open_progress_bar, print_json, print_table
+from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem, print_table
 from ftlab.config.train_config import SPLIT_FIELDS, TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import DataError
@@ -60,11 +60,7 @@ def scan(options: Namespace) -> None:
     ]
     print_table(["class", *SPLITS], rows)
     for data_problem in catalog.problems:
-        print(
-            messages.get_text(
-                "cli.problem", file=data_problem.location, problem=data_problem.problem, remedy=data_problem.remedy
-            )
-        )
+        print_problem(data_problem.location, data_problem)
     if catalog.excluded_paths:
         print(messages.get_text("cli.excluded", count=len(catalog.excluded_paths)))
     if report:

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from json import dumps
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from ftlab.core import messages
+from ftlab.core.errors import ProblemMessages
 
 
 def print_json(value: Any) -> None:
@@ -34,6 +35,18 @@ def print_table(column_names: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
             for cell, width, is_number in zip(row, widths, right_aligned, strict=True)
         )
         print("  ".join(parts).rstrip())
+
+
+def print_problem(location: str, problem: ProblemMessages, stream: TextIO | None = None) -> None:
+    """Print what is wrong with a file and what to do, on one line.
+
+    Args:
+        location: the file as shown to the user.
+        problem: gives the two sentences.
+        stream: where to print; None: standard output.
+    """
+    text = messages.get_text("cli.problem", file=location, problem=problem.problem, remedy=problem.remedy)
+    print(text, file=stream)
 
 
 @contextmanager

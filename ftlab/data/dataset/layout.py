@@ -12,12 +12,14 @@ from ftlab.core.errors import DataError
 from ftlab.data.dataset import manifest
 from ftlab.data.dataset.split import SPLIT_ALIASES
 from ftlab.data.sources.listing import (
+    OTHER_FILES_CODE,
     DatasetProblem,
     FolderListing,
     ImagesByClass,
     join_path,
     list_folder,
     list_recursively,
+    merge_other_files,
     natural_key,
 )
 from ftlab.data.sources.locate import DatasetLocation
@@ -270,11 +272,14 @@ def raise_no_images(root: Path, layout: DatasetLayout) -> NoReturn:
     Raises:
         DataError: always.
     """
-    problems = layout.problems
+    problems = merge_other_files(layout.problems)
     source_path = root / layout.split_folders["train"] if layout.from_manifest else root
     loose_problem = next((problem for problem in problems if problem.code == "loose"), None)
     if loose_problem:
         raise DataError("data.loose", folder=root / loose_problem.file, count=loose_problem.values["count"])
+    other_files = next((problem for problem in problems if problem.code == OTHER_FILES_CODE), None)
+    if other_files and len(problems) == 1:
+        raise DataError("data.only_other_files", folder=source_path, **other_files.values)
     if problems:
         first_problem = min(problems, key=lambda problem: natural_key(problem.file))
         values = {"file": first_problem.location, "problem": first_problem.problem, "remedy": first_problem.remedy}

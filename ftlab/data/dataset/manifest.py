@@ -19,6 +19,7 @@ from ftlab.core.errors import DataError
 from ftlab.data.dataset.manifest_rows import iter_rows
 from ftlab.data.dataset.split import SPLIT_ALIASES
 from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
+from ftlab.data.sources import links
 from ftlab.data.sources.listing import DatasetProblem, ImagesByClass
 
 _SPLIT_BY_ALIAS = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
@@ -172,7 +173,9 @@ class _PathResolver:
         return ("" if stat.S_ISREG(file_stat.st_mode) else "not_a_picture"), file_stat.st_size
 
     def _is_inside(self, path: str) -> bool:
-        """Return whether a path, links resolved, is below the root."""
+        """Return whether a path, links resolved, is below the root, or may lead out of it."""
+        if not links.are_outside_links_refused():
+            return True
         is_inside = self.inside_cache.get(path)
         if is_inside is None:
             is_inside = self.inside_cache[path] = Path(os.path.realpath(self.root / path)).is_relative_to(self.root)

@@ -17,7 +17,7 @@ from ftlab.data.dataset.catalog import RANDOM_SPLITS_BY_LAYOUT, Catalog, ImageIt
 from ftlab.data.dataset.split import SPLITS, stratified_split
 from ftlab.data.dataset.verify import VerifyProgress, verify_images
 from ftlab.data.sources import archive
-from ftlab.data.sources.listing import DatasetProblem, ImagesByClass, natural_key
+from ftlab.data.sources.listing import DatasetProblem, ImagesByClass, merge_other_files, natural_key
 from ftlab.data.sources.locate import DatasetLocation, locate_dataset
 
 
@@ -196,8 +196,11 @@ def _assign_splits(
 
 
 def _sort_problems(problems: list[DatasetProblem]) -> tuple[DatasetProblem, ...]:
-    """Return the problems sorted by line of the manifest, then by file; those without a line come first."""
-    return tuple(sorted(problems, key=lambda problem: (problem.values.get("line", 0), natural_key(problem.file))))
+    """Return the problems by line of the manifest, then by file, those without a line first; other files merged."""
+    merged_problems = merge_other_files(problems)
+    return tuple(
+        sorted(merged_problems, key=lambda problem: (problem.values.get("line", 0), natural_key(problem.file)))
+    )
 
 
 def _merge_splits(catalog: Catalog, splits: tuple[str, ...]) -> ImagesByClass:

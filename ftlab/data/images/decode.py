@@ -1,7 +1,7 @@
 """Decode an image file or stream to upright RGB; every failure is an `ImageError` that names the file. No torch.
 
 Training, evaluation and prediction all decode here, so that they see the same bits. What is accepted is narrow on
-purpose: seven formats, at most 50 megapixels (fewer where a format is slow), judged by the header before anything is
+purpose: eight formats, at most 50 megapixels (fewer where a format is slow), judged by the header before anything is
 decoded. Every failure of one file becomes that file's `ImageError`, whatever the decoder raised.
 """
 
@@ -45,12 +45,13 @@ MAX_FILE_BYTES = 200_000_000
 MAX_ASPECT_RATIO = 200
 """Ratio of the long to the short side above which an image is refused."""
 
-PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 """Formats that are decoded, by Pillow's names. Other decoders start programs (EPS: Ghostscript) or see little use."""
 
+_NETPBM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif")
-)
+).union(_NETPBM_SUFFIXES)
 """Suffixes of these formats, lower case. They select files in a folder; the content decides the format."""
 
 _REDUCIBLE_KEY = "ftlab_reducible"

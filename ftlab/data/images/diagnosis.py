@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from ftlab.data.images.decode_limits import DecompressionBomb
 
+_SUFFIXES_BY_FORMAT = {
+    "HEIC": ".heic .heif .hif .heics",
+    "JPEG 2000": ".jp2 .j2k .j2c .jpc .jpf .jpx .jpm",
+    "JPEG XL": ".jxl",
+    "JPEG XR": ".jxr .wdp .hdp",
+    "Photoshop": ".psd .psb",
+    "GIMP": ".xcf",
+    "SVG": ".svg .svgz",
+    "EPS": ".eps .ai",
+    "icon": ".ico .icns .cur",
+    "TGA": ".tga",
+    "PCX": ".pcx",
+    "DDS": ".dds",
+    "OpenEXR": ".exr",
+    "portable float map": ".pfm",
+    "DICOM": ".dcm .dicom",
+    "NIfTI": ".nii",
+    "FITS": ".fits .fit .fts",
+    "whole-slide image": ".svs .ndpi .mrxs .scn .vsi",
+    "camera raw": ".dng .nef .nrw .cr2 .cr3 .crw .arw .srf .sr2 .raf .orf .rw2 .pef .srw .3fr .iiq .x3f .erf .mrw .kdc",
+}
 UNSUPPORTED_FORMATS = {
-    ".heic": "HEIC",
-    ".heif": "HEIC",
-    ".jp2": "JPEG 2000",
-    ".jxl": "JPEG XL",
-    ".psd": "Photoshop",
-    ".svg": "SVG",
-    ".eps": "EPS",
-    ".ico": "icon",
-    ".tga": "TGA",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-    ".dng": "camera raw",
-    ".nef": "camera raw",
-    ".cr2": "camera raw",
-    ".arw": "camera raw",
+    suffix: format_name for format_name, suffixes in _SUFFIXES_BY_FORMAT.items() for suffix in suffixes.split()
 }
 """Suffixes of image formats that are not supported, lower case, and the names of the formats."""
 
@@ -42,6 +50,20 @@ _UNSUPPORTED_MAGIC = (
     (b"PK\x03\x04", "ZIP"),
 )
 _HTML_MARKERS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script")
+
+
+_PNM_HEADER = re.compile(rb"P[1-6]\s+[0-9#]")
+"""Beginning of a PBM, PGM or PPM file (netpbm.sourceforge.net/doc)."""
+
+
+def has_image_content(header: bytes) -> bool:
+    """Return whether a file is an image in a supported format, by its first 32 bytes."""
+    if header.startswith(b"BM"):  # two letters alone are too few: four bytes further on are reserved, and 0
+        return header[6:10] == b"\0\0\0\0"
+    if header.startswith(b"RIFF"):
+        return header[8:12] == b"WEBP"
+    is_avif = header[4:8] == b"ftyp" and b"avif" in header[8:32]
+    return is_avif or header.startswith(_SUPPORTED_MAGIC) or bool(_PNM_HEADER.match(header))
 
 
 def diagnose_error(cause: Exception, stream: BinaryIO | None, max_pixels: int) -> tuple[str, dict[str, str | int]]:
@@ -82,7 +104,7 @@ def _identify_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int
                 return "empty", {}
     except (OSError, ValueError):
         return "unreadable", {}
-    if header.startswith(_SUPPORTED_MAGIC) or header[8:12] == b"WEBP" or header[4:12] == b"ftypavif":
+    if has_image_content(header):
         return "unreadable", {}
     # ISO base media files (HEIC, AVIF, MP4) have the brand after `ftyp`.
     if header[4:8] == b"ftyp":

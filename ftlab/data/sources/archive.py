@@ -12,15 +12,23 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
 from ftlab.data.sources import tar_file, zip_file
-from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, UnpackEntry, plan_unpacking
+from ftlab.data.sources.archive_entries import (
+    ArchiveError,
+    ArchiveLimits,
+    UnpackEntry,
+    UnpackPlan,
+    plan_unpacking,
+)
+from ftlab.data.sources.file_suffixes import get_suffix, is_image_header
 from ftlab.data.sources.listing import DatasetProblem
 from ftlab.data.sources.tar_file import TarArchive
 from ftlab.data.sources.zip_file import ZipArchive
@@ -121,14 +129,11 @@ def unpack_archive(
             user_dirs.atomic_folder(unpack_folder) as draft,
         ):
             unpack_plan = plan_unpacking(archive.list_members(), skip_names)
-            report = {
-                **unpack_plan.to_report(),
-                "folder": unpack_plan.safe_folder_name(folder_name or _strip_suffix(file)),
-            }
             check_declared_size(unpack_plan.files, file, limits, draft)
-            image_folder = draft / report["folder"]
+            image_folder = draft / unpack_plan.safe_folder_name(folder_name or _strip_suffix(file))
             image_folder.mkdir()
-            _write_files(archive, unpack_plan.files, image_folder, file, limits, draft, progress)
+            _write_files(archive, unpack_plan, image_folder, file, limits, draft, progress)
+            report = {**unpack_plan.to_report(), "folder": image_folder.name}
             (draft / _REPORT_FILE_NAME).write_text(json.dumps(report), encoding="utf-8")
     except ArchiveError as refusal:
         raise DataError(f"archive.{refusal.code}", file=file.name, **refusal.values) from refusal
@@ -206,7 +211,7 @@ def _check_ratio(total_bytes: int, file: Path, limits: ArchiveLimits) -> None:
 
 def _write_files(
     archive: ZipArchive | TarArchive,
-    files: list[UnpackEntry],
+    unpack_plan: UnpackPlan,
     image_folder: Path,
     file: Path,
     limits: ArchiveLimits,
@@ -217,7 +222,7 @@ def _write_files(
 
     Args:
         archive: the open archive.
-        files: entries to be written.
+        unpack_plan: entries to be written; those that turn out to be no images are added to what is left out.
         image_folder: folder that their paths are relative to.
         file: the archive file.
         limits: size limits.
@@ -225,17 +230,26 @@ def _write_files(
         progress: called with the number of files written and of all files.
 
     Raises:
-        ArchiveError: the content is larger than the limits allow, or not as large as a header says.
+        ArchiveError: the content is larger than the limits allow, or not as large as a header says; or there are no
+            images.
     """
     total_bytes = 0
-    file_count = 0
+    left_out_count = 0
+    files = unpack_plan.files
     for file_count, (entry, chunks) in enumerate(archive.iter_contents(files), 1):
+        first_chunk = _read_first_chunk(chunks) if entry.needs_image_content else b""
+        if entry.needs_image_content and not is_image_header(first_chunk, get_suffix(entry.path)):
+            unpack_plan.leave_out(entry.path)
+            left_out_count += 1
+            if progress:
+                progress(file_count, len(files))
+            continue
         target_file = image_folder.joinpath(*entry.path.split("/"))
         target_file.parent.mkdir(parents=True, exist_ok=True)
         entry_bytes = 0
         # Exclusive: where two names are one file after all (Unicode forms), the second must not overwrite the first.
         with target_file.open("xb") as output:
-            for chunk in chunks:
+            for chunk in chain((first_chunk,), chunks):
                 entry_bytes += len(chunk)
                 total_bytes += len(chunk)
                 if total_bytes > limits.max_bytes:
@@ -248,6 +262,16 @@ def _write_files(
             os.utime(draft)  # `user_dirs.atomic_folder` takes drafts that are an hour old for abandoned
         if progress:
             progress(file_count, len(files))
+    if left_out_count == len(files):
+        raise ArchiveError("no_pictures")
+
+
+def _read_first_chunk(chunks: Iterator[bytes]) -> bytes:
+    """Return the first bytes of a file that may be no image; none where it is damaged."""
+    try:
+        return next(chunks, b"")
+    except ArchiveError:
+        return b""
 
 
 def _strip_suffix(file: Path) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ftlab.data.images.decode import IMAGE_SUFFIXES
 from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
-from ftlab.data.sources.listing import MANIFEST_SUFFIXES, DatasetProblem, is_ignored
+from ftlab.data.sources.file_suffixes import get_suffix, is_document, may_hold_image
+from ftlab.data.sources.listing import MANIFEST_SUFFIXES, OTHER_FILES_CODE, DatasetProblem, is_ignored
 
 MAX_FOLDER_DEPTH = 32
 """Depth of nested folders above which an archive is refused."""
@@ -83,10 +84,12 @@ class UnpackEntry:
     Attributes:
         member: the entry of the archive.
         path: POSIX path below the folder of images; valid on every system.
+        needs_image_content: its name does not say that it is an image; written only if its first bytes do.
     """
 
     member: ArchiveMember
     path: str
+    needs_image_content: bool = False
 
 
 @dataclass
@@ -96,17 +99,32 @@ class UnpackPlan:
     Attributes:
         files: files to write.
         problems: files that are reported to the user.
-        skipped_count: number of files that are neither images nor manifests and are silently left out.
+        other_counts: number of files that are neither images nor manifests and are left out, by suffix.
     """
 
     files: list[UnpackEntry] = field(default_factory=list)
     problems: list[DatasetProblem] = field(default_factory=list)
-    skipped_count: int = 0
+    other_counts: Counter[str] = field(default_factory=Counter)
+
+    def leave_out(self, path: str) -> None:
+        """Report a file that is neither an image that can be decoded nor a manifest; documents are not reported."""
+        suffix = get_suffix(path)
+        if suffix in UNSUPPORTED_FORMATS:
+            self.problems.append(DatasetProblem(path, "format", {"kind": UNSUPPORTED_FORMATS[suffix]}))
+        elif not is_document(path.rpartition("/")[2], suffix):
+            self.other_counts[suffix] += 1
 
     def to_report(self) -> dict[str, Any]:
         """Return a plain dict, which is stored for later scans of the folder."""
-        problems = [{"file": problem.file, "code": problem.code, "values": problem.values} for problem in self.problems]
-        return {"problems": problems, "others": self.skipped_count, "pictures": len(self.files)}
+        other_files = [
+            DatasetProblem(".", OTHER_FILES_CODE, {"suffix": suffix, "count": count})
+            for suffix, count in self.other_counts.items()
+        ]
+        problems = [
+            {"file": problem.file, "code": problem.code, "values": problem.values}
+            for problem in [*self.problems, *other_files]
+        ]
+        return {"problems": problems}
 
     @staticmethod
     def safe_folder_name(name: str) -> str:
@@ -136,13 +154,11 @@ def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str]
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if not parts or member.kind == "folder" or any(map(is_ignored, parts)):
             continue
-        suffix = os.path.splitext(parts[-1])[1].lower()  # noqa: PTH122 - four times as fast, for up to a million entries
+        suffix = get_suffix(parts[-1])
         path = "/".join(map(_sanitize_name, parts))
         if any(part in skip_names for part in parts):
-            unpack_plan.skipped_count += 1
-        elif suffix in UNSUPPORTED_FORMATS:
-            unpack_plan.problems.append(DatasetProblem(path, "format", {"kind": UNSUPPORTED_FORMATS[suffix]}))
-        elif suffix in _NESTED_ARCHIVE_SUFFIXES:
+            continue
+        if suffix in _NESTED_ARCHIVE_SUFFIXES:
             unpack_plan.problems.append(DatasetProblem(path, "archive_inside"))
         # Manifests only at the top (in a wrapping folder too): others are most often metadata of other tools.
         elif suffix in IMAGE_SUFFIXES or (suffix in MANIFEST_SUFFIXES and len(parts) <= 2):
@@ -152,8 +168,12 @@ def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str]
             used_paths.add_path(path, name)
             unpack_plan.files.append(UnpackEntry(member, path))
             unpack_plan.problems += _report_renamed(path.split("/"), parts, renamed_paths)
+        # What cannot be unpacked may be anything, and must not keep the images from being unpacked.
+        elif may_hold_image(parts[-1], suffix) and not member.read_error and not used_paths.find_twin(path):
+            used_paths.add_path(path, name)
+            unpack_plan.files.append(UnpackEntry(member, path, needs_image_content=True))
         else:
-            unpack_plan.skipped_count += 1
+            unpack_plan.leave_out(path)
     return unpack_plan
 
 
@@ -213,6 +233,19 @@ class _CaseInsensitivePaths:
         self.files: dict[str, str] = {}
         self.folders: dict[str, str] = {}
 
+    def find_twin(self, path: str) -> str:
+        """Return what has the same path, or a folder of it, where case is ignored; "" where the path can be added."""
+        folder, _, _ = path.rpartition("/")
+        while folder:
+            known_folder = self.folders.get(folder.casefold(), folder)
+            if known_folder != folder:
+                return known_folder
+            if folder.casefold() in self.files:
+                return self.files[folder.casefold()]
+            folder, _, _ = folder.rpartition("/")
+        key = path.casefold()
+        return self.files.get(key) or self.folders.get(key, "")
+
     def add_path(self, path: str, entry_name: str) -> None:
         """Add the path of a file.
 
@@ -223,15 +256,10 @@ class _CaseInsensitivePaths:
         Raises:
             ArchiveError: another entry has that path, or a folder of it, in another case.
         """
+        if twin := self.find_twin(path):
+            raise ArchiveError("twins", entry=entry_name, other=twin)
+        self.files[path.casefold()] = entry_name
         folder, _, _ = path.rpartition("/")
-        while folder:
-            known_folder = self.folders.setdefault(folder.casefold(), folder)
-            if known_folder != folder:
-                raise ArchiveError("twins", entry=entry_name, other=known_folder)
-            if folder.casefold() in self.files:
-                raise ArchiveError("twins", entry=entry_name, other=self.files[folder.casefold()])
+        while folder and folder.casefold() not in self.folders:
+            self.folders[folder.casefold()] = folder
             folder, _, _ = folder.rpartition("/")
-        key = path.casefold()
-        if key in self.files or key in self.folders:
-            raise ArchiveError("twins", entry=entry_name, other=self.files.get(key) or self.folders[key])
-        self.files[key] = entry_name

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.core.errors import DataError
+from ftlab.core.typed_path import parse_typed_path
 from ftlab.data.sources import archive
 from ftlab.data.sources.listing import MANIFEST_SUFFIXES, find_dataset_root, list_folder
 
@@ -34,16 +35,16 @@ def locate_dataset(source: Path | str, progress: archive.UnpackProgress | None =
     """Locate the images of a source; an archive is unpacked into `FTLAB_HOME` if its content is not there yet.
 
     Args:
-        source: a folder, a zip or tar archive, or a manifest (CSV or JSON Lines).
+        source: a folder, a zip or tar archive, or a manifest (CSV or JSON Lines), as `parse_typed_path` reads it.
         progress: called with the number of files unpacked and of all files.
 
     Returns:
         The folder and the manifests.
 
     Raises:
-        DataError: the source does not exist, is none of these, or cannot be read.
+        DataError: the source does not exist, is an address or none of these, or cannot be read.
     """
-    source_path = Path(source).expanduser()
+    source_path = parse_typed_path(source)
     try:
         names_file = is_dataset_file(source_path)
     except (OSError, ValueError):  # no valid path (a NUL byte, too long): listing it as a folder gives the right error

@@ -170,7 +170,10 @@ def look_at(tree: Tree, found: Catalog) -> None:
 
 
 @pytest.mark.parametrize("tenth", range(10))
-def test_a_thousand_trees_are_catalogues_or_one_line(tenth: int, tmp_path: Path) -> None:
+def test_a_thousand_trees_are_catalogues_or_one_line(
+    tenth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_REFUSE_LINKS", "1")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "secret.png").write_bytes(PICTURE)

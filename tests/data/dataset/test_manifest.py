@@ -238,7 +238,10 @@ def test_classes_of_a_list_that_cannot_be_learnt_are_named(place: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs rights on Windows")
-def test_a_list_leads_out_of_its_folder_by_no_link(place: Path, tmp_path: Path) -> None:
+def test_a_list_leads_out_of_its_folder_by_no_link_on_a_shared_server(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_REFUSE_LINKS", "1")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "secret.png").write_bytes(PICTURE)
     (place / "file.png").symlink_to(tmp_path / "elsewhere" / "secret.png")
@@ -252,6 +255,16 @@ def test_a_list_leads_out_of_its_folder_by_no_link(place: Path, tmp_path: Path) 
         ("folder/secret.png", 22): "link_out",
         ("loop.png", 23): "missing",
     }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="making links needs rights on Windows")
+def test_a_list_may_name_links_that_lead_out_on_ones_own_machine(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "photo.png").write_bytes(PICTURE)
+    (place / "file.png").symlink_to(tmp_path / "elsewhere" / "photo.png")
+    (place / "folder").symlink_to(tmp_path / "elsewhere")
+    found = listed(place, rows("file.png,ants", "folder/photo.png,ants", first=1))
+    assert told(found) == {}
 
 
 def test_a_list_that_cannot_be_used_is_refused_with_what_to_mend(place: Path) -> None:

@@ -306,10 +306,10 @@ def test_damaged_files_are_named_and_left_out(place: Path) -> None:
     assert sum(len(items) for items in found.splits.values()) == 12
 
 
-def test_what_the_system_leaves_behind_and_other_files_are_passed_over_in_silence(place: Path) -> None:
+def test_what_the_system_leaves_behind_and_documents_are_passed_over_in_silence(place: Path) -> None:
     plant(place, *many("a", 3), *many("b", 3))
     plant(place, "a/.DS_Store", "a/Thumbs.db", "a/desktop.ini", "a/._1.png", "a/.hidden/2.png", content=b"x")
-    plant(place, "__MACOSX/a/1.png", ".git/x.png", "a/notes.txt", "labels.csv", "b/model.pt", content=b"x")
+    plant(place, "__MACOSX/a/1.png", ".git/x.png", "a/README.txt", "labels.csv", "b/train.py", content=b"x")
     found = scan(place)
     assert found.classes == ("a", "b")
     assert not found.problems
@@ -350,9 +350,12 @@ def test_pictures_outside_the_class_folders_are_counted_once_a_folder(place: Pat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs rights on Windows")
-def test_links_do_not_lead_out_and_loops_do_no_harm(place: Path) -> None:
+def test_links_do_not_lead_out_on_a_shared_server_and_loops_do_no_harm(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_REFUSE_LINKS", "1")
     plant(place, "elsewhere/secret.png", "elsewhere/more/1.png")
-    root = plant(place / "set", *many("a", 3), *many("b", 3), "pool.txt")
+    root = plant(place / "set", *many("a", 3), *many("b", 3), "readme.txt")
     (root / "a" / "same.png").symlink_to("0.png")
     (root / "a" / "out.png").symlink_to(place / "elsewhere" / "secret.png")
     (root / "a" / "dots.png").symlink_to("../../elsewhere/secret.png")
@@ -373,6 +376,45 @@ def test_links_do_not_lead_out_and_loops_do_no_harm(place: Path) -> None:
         "c": "link_folder",
     }
     assert sum(counts[name] for counts in found.count_images().values() for name in SPLITS) == 7
+
+
+@pytest.mark.skipif(os.name == "nt", reason="making links needs rights on Windows")
+def test_links_to_pictures_and_class_folders_elsewhere_are_followed_on_ones_own_machine(place: Path) -> None:
+    plant(place / "blobs", "0f", "1f", "2f")
+    plant(place / "all", *many("cats", 3), *many("dogs/old", 2))
+    (place / "all" / "dogs" / "round").symlink_to(place / "all" / "dogs", target_is_directory=True)
+    root = plant(place / "set", *many("owls", 2))
+    for name in ("0f", "1f", "2f"):
+        (root / "owls" / f"{name}.png").symlink_to(f"../../blobs/{name}")
+    for name in ("cats", "dogs"):
+        (root / name).symlink_to(place / "all" / name, target_is_directory=True)
+    (root / "owls" / "up").symlink_to(place, target_is_directory=True)
+    found = scan(root)
+    assert {name: sum(counts.values()) for name, counts in found.count_images().items()} == {
+        "cats": 3,
+        "dogs": 2,
+        "owls": 5,
+    }
+    assert told(found) == {"dogs/round": "link_loop", "owls/up": "link_loop"}
+    assert b"".join(found.image_path(item).read_bytes() for item in found.splits["train"])
+
+
+def test_a_picture_without_the_ending_of_one_is_read_by_its_content(place: Path) -> None:
+    plant(place, *many("a", 2), "a/photo", "a/photo.jpg_large", "a/phone.heic", *many("b", 3))
+    found = scan(place)
+    assert sum(found.count_images()["a"].values()) == 5
+    assert not found.problems
+
+
+def test_files_that_are_not_used_are_counted_in_one_line(place: Path) -> None:
+    plant(place, *many("a", 3), *many("b", 3))
+    for name in ("a/1.mov", "a/2.mov", "b/3.npy", "b/notes", "a/readme.md", "LICENSE", "b/Makefile"):
+        (place / name).write_bytes(b"no picture at all")
+    (place / "a" / "raw.cr3").write_bytes(b"\0\0\0\x18ftypcrx ")
+    found = scan(place)
+    assert told(found) == {".": "other_files", "a/raw.cr3": "format"}
+    lines = [one.problem for one in found.problems if one.code == "other_files"]
+    assert lines == ["Other files, which are not used: 4 (.mov 2, .npy 1, (no suffix) 1)."]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are none on Windows")
@@ -421,7 +463,10 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_mend(place: Path) 
 
     assert refused("\0").code == "data.missing"
     assert refused(plant(place, "file.png") / "file.png").code == "data.not_a_folder"
-    assert refused(plant(place / "empty", "a/", "b/notes.txt")).code == "data.no_pictures"
+    assert refused(plant(place / "empty", "a/", "b/readme.txt")).code == "data.no_pictures"
+    others = refused(plant(place / "others", "a/1.npy", "b/2.npy", "b/notes.txt", content=b"x"))
+    assert others.code == "data.only_other_files"
+    assert "3 (.npy 2, .txt 1)" in str(others)
 
     loose = refused(plant(place / "loose", *many(".", 7)))
     assert loose.code == "data.loose"
@@ -435,7 +480,7 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_mend(place: Path) 
     bad = refused(plant(place / "bad", "a/1.jpg", "b/2.jpg", content=b"<html>404"))
     assert bad.code == "data.all_bad"
     assert "a/1.jpg: The content is a web page" in str(bad)
-    assert refused(plant(place / "heic", "a/1.heic", "b/2.heic")).code == "data.all_bad"
+    assert refused(plant(place / "heic", "a/1.heic", "b/2.heic", content=b"x")).code == "data.all_bad"
 
 
 def test_train_without_classes_and_val_without_theirs_are_refused(place: Path) -> None:

@@ -93,6 +93,14 @@ def test_what_is_left_out_is_named_by_every_scan(tmp_path: Path) -> None:
     assert told(scan(scan(file).root)) == expected
 
 
+def test_a_picture_without_the_ending_of_one_is_unpacked_and_the_rest_is_counted(tmp_path: Path) -> None:
+    more = {"pets/ants/photo": PICTURE, "pets/ants/8.heic": PICTURE, "pets/bees/notes": b"x", "pets/bees/1.mov": b"x"}
+    found = scan(zipped(tmp_path, pets(**more)))
+    assert {"ants/photo", "ants/8.heic"} <= {item.path for items in found.splits.values() for item in items}
+    assert told(found) == {".": "other_files"}
+    assert "2 (.mov 1, (no suffix) 1)" in found.problems[0].problem
+
+
 def test_the_same_content_is_unpacked_once_whatever_the_zip_is_called(tmp_path: Path) -> None:
     first = archive.ensure_unpacked(zipped(tmp_path, pets()))
     (first / "pets" / "ants" / "0.png").unlink()
@@ -104,10 +112,10 @@ def test_the_same_content_is_unpacked_once_whatever_the_zip_is_called(tmp_path: 
     assert len(below(other)) == 9
 
 
-def test_progress_counts_the_files_that_are_written(tmp_path: Path) -> None:
+def test_progress_counts_the_files_that_are_written_or_opened(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
     unpack_archive(zipped(tmp_path, pets(x=b"")), tmp_path / "home", SMALL, progress=lambda *one: heard.append(one))
-    assert heard == [(done, 8) for done in range(1, 9)]
+    assert heard == [(done, 9) for done in range(1, 10)]
 
 
 # --- names
