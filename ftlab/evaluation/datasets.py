@@ -12,7 +12,7 @@ from ftlab.core.errors import DataError, RunError
 from ftlab.data.dataset import layout
 from ftlab.data.dataset.catalog import ImageItem, catalog_from_json
 from ftlab.data.sources import locate
-from ftlab.data.sources.listing import natural_key
+from ftlab.data.sources.listing import merge_other_files, natural_key
 from ftlab.evaluation.results import EvaluationDataset
 from ftlab.runs.directory import Run
 
@@ -94,4 +94,5 @@ def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> Evalu
         root,
         tuple(items),
         tuple(sorted(unknown_classes, key=lambda entry: natural_key(entry[0]))),
+        tuple(merge_other_files(folder_layout.problems)),
     )

@@ -19,6 +19,7 @@ import torch
 
 from ftlab.core.errors import ProblemMessages
 from ftlab.data.dataset.catalog import ImageItem
+from ftlab.data.sources.listing import DatasetProblem
 from ftlab.models import weights_file
 from ftlab.runs.directory import Run
 
@@ -42,12 +43,14 @@ class EvaluationDataset:
         root: folder that the items' paths are relative to.
         items: images; labels are indices into the model's classes.
         unknown_classes: classes of the folder that the model does not know, each with its number of skipped images.
+        problems: files and folders that were passed over.
     """
 
     name: str
     root: Path
     items: tuple[ImageItem, ...]
     unknown_classes: tuple[tuple[str, int], ...] = ()
+    problems: tuple[DatasetProblem, ...] = ()
 
     @property
     def fingerprint(self) -> str:

@@ -124,7 +124,9 @@ def test_evaluate_takes_a_new_folder_and_tells_what_is_left_out(
     shutil.copytree(pictures / "blue", tmp_path / "new" / "blue")
     shutil.copytree(pictures / "green", tmp_path / "new" / "moss")
     (tmp_path / "new" / "blue" / "blue_1.jpg").write_bytes(b"")
-    status, out, _ = say("evaluate", "latest", "--folder", tmp_path / "new", "--runs", root)
+    (tmp_path / "new" / "blue" / "film.mov").write_bytes(b"x")
+    status, out, err = say("evaluate", "latest", "--folder", tmp_path / "new", "--runs", root)
+    assert ".mov 1" in err
     assert status == 0
     assert "7 pictures" in out
     assert "blue/blue_1.jpg: The file is empty." in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ def evaluate(options: Namespace) -> None:
         dataset = datasets.load_folder_dataset(options.folder, datasets.read_class_names(run))
     else:
         dataset = datasets.load_split_dataset(run, options.split)
+    for problem in dataset.problems:
+        print_problem(problem.location, problem, sys.stderr)
     checkpoint_names = ("best", "last") if options.which == "both" else (options.which,)
     for checkpoint_name in checkpoint_names:
         with open_progress_bar("console.validation") as progress:

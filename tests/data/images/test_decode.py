@@ -459,3 +459,18 @@ def test_two_hundred_damaged_files_are_read_or_named_and_nothing_else_happens(tm
     assert len(read) > 20
     assert len(named) > 20
     assert all(sentence.startswith(str(tmp_path)) for sentence in named)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"P1\n2 1\n0 1\n", [255, 0]),
+        (b"P4\n8 1\n\xf0", [0, 0, 0, 0, 255, 255, 255, 255]),
+        (b"P2\n# a comment\n2 1\n100\n0 100\n", [0, 255]),
+        (b"P5\n2 1\n255\n\x00\x80", [0, 128]),
+        (b"P5\n2 1\n4095\n\x00\x00\x0f\xff", [0, 255]),
+        (b"P6\n1 1\n1023\n\x03\xff\x03\xff\x03\xff", [255]),
+    ],
+)
+def test_netpbm_files_are_read_by_their_own_maximum(content: bytes, expected: list[int]) -> None:
+    assert decode.read_image(io.BytesIO(content))[0, :, 0].tolist() == expected

@@ -107,6 +107,13 @@ def test_formats_that_are_slow_to_decode_have_a_limit_of_their_own(monkeypatch: 
     assert decode.read_image(io.BytesIO(PLAIN)).shape == (64, 96, 3)
 
 
+def test_numbers_that_are_written_as_text_are_read_up_to_a_megapixel() -> None:
+    assert decode.read_image(io.BytesIO(b"P3 2 1 255 255 0 0 0 0 255"))[0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    with pytest.raises(ImageError) as caught:
+        decode.read_image(io.BytesIO(b"P3 1001 1000 255 " + b"0 " * 300))
+    assert caught.value.code == "too_large"
+
+
 @pytest.mark.parametrize("form", sorted(dict(DAMAGED)))
 def test_damaged_files_of_every_format_are_read_or_named_and_nothing_else_happens(form: str) -> None:
     outcomes = []
