@@ -30,7 +30,7 @@ PACKAGE_ORDER = (
     ("api",),
 )
 # Nothing in these packages imports torch or gradio, by itself or by what it imports: they start at once.
-LIGHT = ("core", "config", "runs", "server", "cli", "data.sources", "data.dataset", "data.samples")
+LIGHT = ("core", "config", "runs", "server", "cli", "data.sources", "data.manifests", "data.dataset", "data.samples")
 TOP_PACKAGES_LIMIT = 14
 PACKAGE_MODULES_LIMIT = 15  # with `__init__`
 MODULE_LINES_LIMIT = 320
@@ -60,7 +60,14 @@ TESTED_ELSEWHERE = {
         *("data/dataset/catalog", "data/dataset/split", "data/sources/file_suffixes", "data/sources/links"),
         "data/sources/listing",
     ),
-    "tests/data/dataset/test_manifest.py": ("data/dataset/manifest_rows",),
+    "tests/data/manifests/test_manifest.py": (
+        *("data/manifests/column_names", "data/manifests/column_sample", "data/manifests/columns"),
+        *("data/manifests/json_tables", "data/manifests/label_names", "data/manifests/multi_labels"),
+        *("data/manifests/tables", "data/manifests/text_files"),
+    ),
+    "tests/data/manifests/test_search.py": (
+        *("data/manifests/image_index", "data/manifests/list_splits", "data/manifests/path_resolver"),
+    ),
     "tests/data/dataset/test_verified_cache.py": ("data/dataset/verify",),
     "tests/cli/common/test_train_process.py": ("data/dataset/from_config", "data/sources/locate"),
     "tests/data/gpu/test_gpu_augment.py": ("data/gpu/gpu_effects",),

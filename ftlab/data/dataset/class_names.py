@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ftlab.core import messages
 from ftlab.core.errors import DataError
-from ftlab.data.dataset import manifest
+from ftlab.data.manifests import manifest
 from ftlab.data.sources.listing import DatasetProblem
 
 LABELS_FILE_NAME = "labels.csv"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from ftlab.core.errors import DataError
-from ftlab.data.dataset import manifest
 from ftlab.data.dataset.split import SPLIT_ALIASES
+from ftlab.data.manifests import manifest, search
+from ftlab.data.manifests.manifest import ListSource, Manifest
 from ftlab.data.sources.listing import (
     OTHER_FILES_CODE,
     DatasetProblem,
@@ -54,48 +55,66 @@ class DatasetLayout:
 def detect_layout(location: DatasetLocation) -> tuple[Path, DatasetLayout]:
     """Return the folder that paths are relative to, and the layout of the images below it.
 
-    Class folders take precedence over a manifest in the same folder; where there are none, a single manifest defines
-    the layout. A manifest that was named by the user and cannot be used raises a `DataError`.
+    Class folders take precedence over manifests in the same folder; where there are none, a single manifest or one for
+    each split defines the layout. A manifest that was named by the user and cannot be used raises a `DataError`.
     """
     if location.manifest_file:
-        return location.manifest_file.parent, _layout_from_manifest(location.manifest_file)
+        file = location.manifest_file
+        return file.parent, layout_from_manifest(manifest.read_manifest(file), [ListSource(file)], file.parent)
     layout = _layout_from_folders(location.folder)
-    manifest_files = [file for file in location.manifest_files if manifest.is_manifest(file)]
     # More than one: a single folder of images next to a manifest is usually where the manifest's images are.
     has_class_folders = sum(map(bool, layout.images_by_split["train"].values())) > 1
-    if len(manifest_files) == 1 and not has_class_folders:
-        return manifest_files[0].parent, _layout_from_manifest(manifest_files[0])
-    for file in manifest_files:
-        if file.parent == location.folder:
-            layout.problems.append(DatasetProblem(file.name, "list_beside" if has_class_folders else "list_several"))
+    list_search = search.search_lists(location, compare_ids=not has_class_folders)
+    list_sources = [] if has_class_folders else list_search.choose()
+    if list_sources:
+        try:
+            listed_images = list_search.read(list_sources)
+        except DataError as error:
+            layout.problems.append(search.describe_unusable(error, list_sources[0].file.name))
+        else:
+            return list_search.root, layout_from_manifest(listed_images, list_sources, list_search.root)
+    layout.problems += list_search.describe_unused(
+        "list_beside" if has_class_folders else "list_several", with_unusable=not has_class_folders
+    )
     return location.folder, layout
 
 
-def _layout_from_manifest(file: Path) -> DatasetLayout:
-    """Return the layout that a manifest describes.
+def layout_from_manifest(listed_images: Manifest, sources: Sequence[ListSource], root: Path) -> DatasetLayout:
+    """Return the layout that manifests describe.
 
     Rows without a split are split at random where the manifest names no other split than `train`, else they are
     reported and left out.
+
+    Args:
+        listed_images: content of the manifests.
+        sources: the manifests.
+        root: folder that paths are relative to.
+
+    Returns:
+        The layout.
     """
-    listed_images = manifest.read_manifest(file)
+    names = [source.file.relative_to(root).as_posix() for source in sources]
+    default_name = names[0] if len(names) == 1 else ", ".join(names)
+    name_by_split = {source.split: name for source, name in zip(sources, names, strict=True) if source.split}
     splits = set(listed_images.images_by_split) - {""}
     if splits <= {"train"}:
-        layout = DatasetLayout("list", {"train": file.name})
+        layout = DatasetLayout("list", {"train": default_name})
         parts = [listed_images.images_by_split.get(split, {}) for split in ("", "train")]
         layout.images_by_split = {
             "train": {name: {**parts[0].get(name, {}), **parts[1].get(name, {})} for name in _merge_class_names(parts)}
         }
     else:
-        layout = DatasetLayout("list_split" if "val" in splits else "list_train_test", dict.fromkeys(splits, file.name))
+        layout = DatasetLayout("list_split" if "val" in splits else "list_train_test", {})
         layout.images_by_split = {split: listed_images.images_by_split.get(split, {}) for split in {"train"} | splits}
-        layout.split_folders.setdefault("train", file.name)
+        layout.split_folders = {split: name_by_split.get(split, default_name) for split in layout.images_by_split}
         for images in listed_images.images_by_split.get("", {}).values():
             listed_images.problems += [
                 DatasetProblem(path, "list_no_split", {"line": listed_images.line_numbers[path]}) for path in images
             ]
     layout.line_numbers, layout.problems = listed_images.line_numbers, listed_images.problems
     for split, images_by_class in layout.images_by_split.items():
-        layout.class_locations |= {(split, name): f"{file.name}: {name}" for name in images_by_class}
+        list_name = layout.split_folders[split]
+        layout.class_locations |= {(split, name): f"{list_name}: {name}" for name in images_by_class}
     layout.problems += _find_similar_names(layout)
     return layout
 
@@ -202,6 +221,7 @@ def find_trainable_classes(root: Path, layout: DatasetLayout) -> tuple[str, ...]
     if not classes:
         raise DataError(f"data.{prefix}no_train", folder=root / split_folders["train"])
     if len(classes) == 1:
+        raise_unused_list(root, layout)
         raise DataError(
             f"data.{prefix}one_class", folder=root / split_folders["train"], name=classes[0], skipped=len(problems)
         )
@@ -262,6 +282,23 @@ def _expected_val_location(layout: DatasetLayout, name: str) -> str:
     )
 
 
+def raise_unused_list(root: Path, layout: DatasetLayout) -> None:
+    """Raise the error that names a list which would have told the classes, if there is one.
+
+    Args:
+        root: folder that paths are relative to.
+        layout: of folders; its problems name the lists.
+
+    Raises:
+        DataError: a list lies in the folder and is not used.
+    """
+    list_problems = [problem for problem in layout.problems if problem.code in search.UNUSED_LIST_CODES]
+    if list_problems:
+        names = ", ".join(problem.file for problem in list_problems)
+        values = {"problem": list_problems[0].problem, "remedy": list_problems[0].remedy}
+        raise DataError("data.list_unused", folder=root, names=names[:300], **values)
+
+
 def raise_no_images(root: Path, layout: DatasetLayout) -> NoReturn:
     """Raise the error that names the most likely reason why a data set has no usable image.
 
@@ -273,6 +310,7 @@ def raise_no_images(root: Path, layout: DatasetLayout) -> NoReturn:
         DataError: always.
     """
     problems = merge_other_files(layout.problems)
+    raise_unused_list(root, layout)
     source_path = root / layout.split_folders["train"] if layout.from_manifest else root
     loose_problem = next((problem for problem in problems if problem.code == "loose"), None)
     if loose_problem:

@@ -23,6 +23,8 @@ from ftlab.data.sources.file_suffixes import format_other_counts, get_suffix, ho
 
 MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))
 """Suffixes of manifests, lower case."""
+LOOSE_MANIFEST_SUFFIXES = frozenset((".txt", ".json"))
+"""Suffixes of files that may be manifests but are most often something else."""
 
 _IGNORED_NAMES = frozenset(
     ("__macosx", "@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini")
@@ -54,6 +56,9 @@ class DatasetProblem(ProblemMessages):
     def location(self) -> str:
         """The file as shown to the user: on one line, with the line number in the manifest."""
         file, line = messages.escape_control_chars(self.file), self.values.get("line")
+        if line and "list" in self.values:
+            list_name = messages.escape_control_chars(self.values["list"])
+            return messages.get_text("problem_in_list", file=file, line=line, list=list_name)
         return messages.get_text("problem_at", file=file, line=line) if line else file
 
     def to_json(self) -> dict[str, str | int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ftlab.core.errors import DataError
 from ftlab.core.typed_path import parse_typed_path
 from ftlab.data.sources import archive
-from ftlab.data.sources.listing import MANIFEST_SUFFIXES, find_dataset_root, list_folder
+from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, MANIFEST_SUFFIXES, find_dataset_root, list_folder
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,17 @@ class DatasetLocation:
 
 def is_dataset_file(path: Path) -> bool:
     """Return whether a path is an existing archive or manifest, judged by its suffix."""
-    return (archive.is_archive(path) or path.suffix.lower() in MANIFEST_SUFFIXES) and path.is_file()
+    suffix = path.suffix.lower()
+    is_named_so = archive.is_archive(path) or suffix in MANIFEST_SUFFIXES or suffix in LOOSE_MANIFEST_SUFFIXES
+    return is_named_so and path.is_file()
 
 
 def locate_dataset(source: Path | str, progress: archive.UnpackProgress | None = None) -> DatasetLocation:
     """Locate the images of a source; an archive is unpacked into `FTLAB_HOME` if its content is not there yet.
 
     Args:
-        source: a folder, a zip or tar archive, or a manifest (CSV or JSON Lines), as `parse_typed_path` reads it.
+        source: a folder, a zip or tar archive, or a manifest (CSV, JSON Lines, JSON or text), as `parse_typed_path`
+            reads it.
         progress: called with the number of files unpacked and of all files.
 
     Returns:

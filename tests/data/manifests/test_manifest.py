@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from ftlab.core.errors import DataError
-from ftlab.data.dataset import catalog, manifest_rows
+from ftlab.data.dataset import catalog
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.scan import resplit, scan
 from ftlab.data.dataset.split import SPLITS
+from ftlab.data.manifests import text_files
 from tests.support import drawn_images
 
 PICTURE = drawn_images.png()
@@ -288,7 +289,7 @@ def test_a_list_that_cannot_be_used_is_refused_with_what_to_mend(place: Path) ->
 def test_a_list_that_is_too_large_or_not_there_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"none\.csv"):
         scan(place / "none.csv")
-    monkeypatch.setattr(manifest_rows, "MAX_MANIFEST_BYTES", 100)
+    monkeypatch.setattr(text_files, "MAX_MANIFEST_BYTES", 100)
     assert refused(place, rows()).code == "data.list_large"
 
 
@@ -324,7 +325,8 @@ def test_of_two_lists_none_is_guessed(place: Path) -> None:
         (place / name).write_text(rows())
     with pytest.raises(DataError) as caught:
         scan(place)
-    assert caught.value.code in ("data.one_class", "data.all_bad")
+    assert caught.value.code == "data.list_unused"
+    assert "a.csv, b.csv" in str(caught.value)
 
 
 @pytest.mark.usefixtures("place")

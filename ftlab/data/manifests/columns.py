@@ -1,0 +1,314 @@
+"""Recognize the columns of a list of images: paths, labels (one column, or one per class) and splits. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftlab.core import messages
+from ftlab.core.errors import DataError
+from ftlab.data.manifests.column_names import (
+    GUESSED_SPLIT_NAMES,
+    ID_NAMES,
+    LABEL_NAMES,
+    LABEL_TEXT_NAMES,
+    MULTI_LABEL_NAMES,
+    PATH_NAMES,
+    SPLIT_NAMES,
+    TRAIN_FLAG_NAMES,
+    USUAL_LABEL_NAMES,
+    has_image_suffix,
+    is_number,
+    normalize_name,
+    parse_flag,
+)
+from ftlab.data.manifests.column_sample import MIN_IMAGE_SHARE, CanFind, ColumnSample
+from ftlab.data.manifests.json_tables import LABEL_SEPARATOR
+from ftlab.data.manifests.list_splits import parse_split
+
+_MIN_ONE_HOT_SHARE = 0.9
+"""Fraction of rows with exactly one mark for the columns to be the classes."""
+_MAX_SHOWN_NAMES, _MAX_SHOWN_CHARS = 8, 200
+
+
+@dataclass(frozen=True)
+class ListColumns:
+    """Columns of a list by their positions.
+
+    Attributes:
+        path: column of paths or ids.
+        label: column of labels; None for a table with a column per class, or without labels.
+        split: column of splits; None: there is none.
+        classes: name and position of each column of a table with one per class.
+        label_name: name of the label column, "" without a header.
+        other_label_names: further columns that might be the labels.
+        is_train_flag: the split column says of each image whether it is for training.
+        has_header: whether the first row names the columns.
+        names: names of all columns.
+    """
+
+    path: int
+    label: int | None = None
+    split: int | None = None
+    classes: tuple[tuple[str, int], ...] = ()
+    label_name: str = ""
+    other_label_names: tuple[str, ...] = ()
+    is_train_flag: bool = False
+    has_header: bool = True
+    names: tuple[str, ...] = ()
+
+    @property
+    def has_labels(self) -> bool:
+        """Return whether the list has labels."""
+        return self.label is not None or bool(self.classes)
+
+    @property
+    def path_name(self) -> str:
+        """Return the name of the column of paths, "" without a header."""
+        return self.names[self.path].strip() if self.names else ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether the columns have the usual names, or the list has no header and only the usual columns."""
+        if not self.names:
+            return True
+        return (
+            normalize_name(self.path_name) in PATH_NAMES
+            and self.label is not None
+            and normalize_name(self.label_name) in USUAL_LABEL_NAMES
+        )
+
+    @property
+    def may_hold_several(self) -> bool:
+        """Return whether the name of the label column announces several labels per image."""
+        return normalize_name(self.label_name) in MULTI_LABEL_NAMES
+
+    @property
+    def width(self) -> int:
+        """Return the number of cells that a row must have."""
+        label_columns = [index for _, index in self.classes] if self.label is None else [self.label]
+        return max(self.path, *label_columns, 0) + 1
+
+    def read_label(self, cells: Sequence[str]) -> str:
+        """Return the label of a row; several ones are joined by `LABEL_SEPARATOR`, none is ""."""
+        if self.label is not None:
+            return cells[self.label].strip()
+        return LABEL_SEPARATOR.join(name for name, index in self.classes if parse_flag(cells[index]))
+
+    def read_split(self, cells: Sequence[str]) -> str:
+        """Return the split of a row as written, or `train` or `test` for a flag; "" for none."""
+        if self.split is None or self.split >= len(cells):
+            return ""
+        value = cells[self.split].strip()
+        if self.is_train_flag:
+            return "train" if parse_flag(value) else "test"
+        return value
+
+
+def detect_columns(
+    first_rows: list[list[str]], file: Path, names: list[str] | None = None, can_find: CanFind | None = None
+) -> ListColumns:
+    """Recognize the columns of a list by their names and their values.
+
+    Args:
+        first_rows: cells of the first rows; the first one may be a header unless `names` is given.
+        file: for the error.
+        names: names of the columns where the format defines them.
+        can_find: tells images from other values; None: only names with the suffix of an image are recognized.
+
+    Returns:
+        The columns; without labels where there is no column of them.
+
+    Raises:
+        missing_column_error: no column holds images. Other tables that cannot be used raise a `DataError` too.
+    """
+    has_header = names is None and _is_header(first_rows, can_find)
+    column_names = names if names is not None else [cell.strip() for cell in first_rows[0]] if has_header else []
+    sample = ColumnSample(column_names, first_rows[1:] if has_header else first_rows, can_find)
+    path = _find_path_column(sample)
+    if path is None:
+        has_label = bool(sample.find_names(LABEL_NAMES))
+        raise missing_column_error(file, "paths" if has_label else "paths_and_labels", column_names)
+    columns = ListColumns(path, names=tuple(column_names), has_header=has_header)
+    if not column_names:
+        return _find_unnamed_columns(sample, columns, file)
+    return _find_named_columns(sample, columns, file)
+
+
+def missing_column_error(file: Path, missing: str, names: Sequence[str]) -> DataError:
+    """Return the error for a list without a column.
+
+    Args:
+        file: the list.
+        missing: `paths`, `labels` or `paths_and_labels`.
+        names: names of its columns.
+    """
+    shown_names = ", ".join(name.strip() for name in names[:_MAX_SHOWN_NAMES])[:_MAX_SHOWN_CHARS] or "–"
+    if len(names) > _MAX_SHOWN_NAMES:
+        shown_names += ", …"
+    return DataError("data.list_columns", file=file, missing=messages.get_text(f"list.{missing}"), found=shown_names)
+
+
+def _is_header(rows: list[list[str]], can_find: CanFind | None) -> bool:
+    """Return whether the first row names the columns."""
+    if not rows:
+        return False
+    cells = rows[0]
+    if len(cells) > 1 and any(map(has_image_suffix, cells)):
+        return False
+    known_names = {*PATH_NAMES, *ID_NAMES, *LABEL_NAMES, *SPLIT_NAMES}
+    if any(normalize_name(cell) in known_names for cell in cells):
+        return True
+    return not (len(cells) > 1 and can_find is not None and any(can_find(cell.strip()) for cell in cells))
+
+
+def _find_path_column(sample: ColumnSample) -> int | None:
+    """Return the column of paths: by its name, else by its values; None where there is none."""
+    named_columns = sample.find_names(PATH_NAMES)
+    for column in named_columns:
+        if sample.has_images(column) or (len(named_columns) > 1 and sample.finds_images(column)):
+            return column
+    if named_columns:
+        return named_columns[0]
+    image_columns = [column for column in range(sample.width) if sample.has_images(column)]
+    if image_columns:
+        return image_columns[0]
+    for column in sample.find_names(ID_NAMES):
+        if sample.finds_images(column):
+            return column
+    for column in range(sample.width):
+        # Small numbers are the names of images by chance.
+        if not all(map(is_number, sample.values(column))) and sample.finds_images(column, MIN_IMAGE_SHARE):
+            return column
+    return None
+
+
+def _find_unnamed_columns(sample: ColumnSample, columns: ListColumns, file: Path) -> ListColumns:
+    """Find the labels and splits of a table without a header.
+
+    Args:
+        sample: its first rows.
+        columns: with the column of paths.
+        file: for the error.
+
+    Returns:
+        The columns.
+
+    Raises:
+        DataError: several columns may be the labels.
+    """
+    others = [column for column in range(sample.width) if column != columns.path and sample.values(column)]
+    split = next(
+        (
+            column
+            for column in others
+            if all(parse_split(value) for value in sample.values(column)) and (len(others) > 1 or column > 1)
+        ),
+        None,
+    )
+    others = [column for column in others if column != split]
+    if len(others) > 1:
+        # Boxes, sizes and counts are numbers: a single column of words is the label.
+        word_columns = [column for column in others if not all(map(is_number, sample.values(column)))]
+        if len(word_columns) != 1:
+            raise DataError("data.list_header", file=file, count=sample.width)
+        others = word_columns
+    return ListColumns(columns.path, others[0] if others else None, split, has_header=False)
+
+
+def _find_named_columns(sample: ColumnSample, columns: ListColumns, file: Path) -> ListColumns:
+    """Find the labels and splits of a table with a header.
+
+    Args:
+        sample: its first rows.
+        columns: with the column of paths.
+        file: for the error.
+
+    Returns:
+        The columns.
+    """
+    split, is_train_flag = _find_split_column(sample)
+    others = [column for column in range(len(sample.names)) if column not in (columns.path, split)]
+    label_candidates = [column for column in sample.find_names(LABEL_NAMES) if column in others]
+    base = {"path": columns.path, "split": split, "is_train_flag": is_train_flag, "names": columns.names}
+    base["has_header"] = columns.has_header
+    if label_candidates:
+        label = _choose_label_column(sample, label_candidates)
+        other_names = tuple(sample.names[column].strip() for column in label_candidates if column != label)
+        return ListColumns(label=label, label_name=sample.names[label].strip(), other_label_names=other_names, **base)  # type: ignore[arg-type]
+    classes = _find_class_columns(sample, others, file)
+    if classes:
+        return ListColumns(classes=classes, **base)  # type: ignore[arg-type]
+    others = [column for column in others if sample.normalized[column] and sample.values(column)]
+    if len(others) == 1 and _repeats(sample.values(others[0])):
+        return ListColumns(label=others[0], label_name=sample.names[others[0]].strip(), **base)  # type: ignore[arg-type]
+    return ListColumns(**base)  # type: ignore[arg-type]
+
+
+def _choose_label_column(sample: ColumnSample, candidates: list[int]) -> int:
+    """Return the first candidate, or, if it holds numbers, one that spells them out."""
+    if all(map(is_number, sample.values(candidates[0]))):
+        for column in candidates[1:]:
+            values = sample.values(column)
+            if sample.normalized[column] in LABEL_TEXT_NAMES and values and not all(map(is_number, values)):
+                return column
+    return candidates[0]
+
+
+def _find_split_column(sample: ColumnSample) -> tuple[int | None, bool]:
+    """Return the column of splits, and whether it is a flag for training; None where there is none."""
+    for column in sample.find_names(SPLIT_NAMES):
+        if sample.normalized[column] != "set" or _holds_splits(sample, column):
+            return column, False
+    for column in sample.find_names(GUESSED_SPLIT_NAMES):
+        if _holds_splits(sample, column):
+            return column, False
+    for column in sample.find_names(TRAIN_FLAG_NAMES):
+        if all(parse_flag(value) is not None for value in sample.values(column)):
+            return column, True
+    return None, False
+
+
+def _holds_splits(sample: ColumnSample, column: int) -> bool:
+    """Return whether all values of a column are names of splits."""
+    values = sample.values(column)
+    return bool(values) and all(parse_split(value) for value in values)
+
+
+def _find_class_columns(sample: ColumnSample, columns: list[int], file: Path) -> tuple[tuple[str, int], ...]:
+    """Return the columns of a table with one column per class, or nothing.
+
+    Args:
+        sample: first rows of the table.
+        columns: columns that may be classes.
+        file: for the error.
+
+    Returns:
+        Names and positions.
+
+    Raises:
+        DataError: all other columns are such, but images are often in several of the classes.
+    """
+    flag_columns = [
+        column
+        for column in columns
+        if sample.names[column].strip()
+        and sample.values(column)
+        and all(parse_flag(value) is not None for value in sample.values(column))
+    ]
+    if len(flag_columns) < 2:
+        return ()
+    counts = [
+        sum(parse_flag(row[column]) is True for column in flag_columns if column < len(row)) for row in sample.rows
+    ]
+    if counts and sum(count == 1 for count in counts) < _MIN_ONE_HOT_SHARE * len(counts):
+        if flag_columns == columns and sum(count > 1 for count in counts) > (1 - _MIN_ONE_HOT_SHARE) * len(counts):
+            raise DataError("data.list_multilabel", file=file, example=", ".join(sample.names[c] for c in flag_columns))
+        return ()
+    return tuple((sample.names[column].strip(), column) for column in flag_columns)
+
+
+def _repeats(values: list[str]) -> bool:
+    """Return whether values occur often enough to be classes, not captions, measurements or names."""
+    return len(set(values)) <= max(2, len(values) // 2)

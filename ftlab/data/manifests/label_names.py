@@ -1,0 +1,122 @@
+"""Spell out labels that are numbers, from a file of class names beside the list. No torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+from ftlab.core.errors import DataError
+from ftlab.data.manifests.path_resolver import ListRow
+from ftlab.data.manifests.text_files import read_text
+from ftlab.data.sources.listing import DatasetProblem
+
+_TEXT_FILE_NAMES = frozenset(
+    ("classes.txt", "class_names.txt", "classnames.txt", "labels.txt", "names.txt", "categories.txt", "label_names.txt")
+)
+_TABLE_PATTERN = re.compile(r"(?:(?:class|label|sign|category)_?(?:names?|dict|map|mapping)|names|classes|labels)\.csv")
+_JSON_PATTERN = re.compile(r".*(?:label|class|categor|id2|idx|names|dataset_info).*\.json")
+_MAX_FILE_BYTES = 4 << 20
+_MAX_FILES = 50
+_ID_AND_NAME = re.compile(r"(\d+)[\s,;:]+(\S.*)")
+
+
+def spell_out_numbers(rows: list[ListRow], file: Path, root: Path, problems: list[DatasetProblem]) -> None:
+    """Replace labels that are numbers by names, where a file beside the list or at the root has one for each number.
+
+    Args:
+        rows: changed in place.
+        file: the list.
+        root: root of the data set.
+        problems: extended in place by which file gave the names.
+    """
+    labels = {row.label for row in rows}
+    if len(labels) < 2 or not all(label.isascii() and label.isdigit() for label in labels):
+        return
+    for names_file in _find_name_files(file, root):
+        names = _read_names(names_file, max(map(int, labels)))
+        used_names = [names.get(int(label), "") for label in labels]
+        if all(used_names) and len(set(used_names)) == len(used_names):
+            for row in rows:
+                row.label = names[int(row.label)]
+            problems.append(DatasetProblem(file.name, "list_names", {"names": names_file.name}))
+            return
+
+
+def _find_name_files(file: Path, root: Path) -> list[Path]:
+    """Return the files that may hold names, in the folder of the list and at the root."""
+    files: list[Path] = []
+    for folder in dict.fromkeys((file.parent, root)):
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError:  # the list was readable, but its folder cannot be listed: there are no names then
+            entries = []
+        for entry in entries:
+            name = entry.name.lower()
+            is_named_so = name in _TEXT_FILE_NAMES or _TABLE_PATTERN.fullmatch(name) or _JSON_PATTERN.fullmatch(name)
+            if is_named_so and entry != file and entry.is_file() and entry.stat().st_size <= _MAX_FILE_BYTES:
+                files.append(entry)
+    return files[:_MAX_FILES]
+
+
+def _read_names(file: Path, last_number: int) -> dict[int, str]:
+    """Return the name of each class by its number; empty where the file holds something else.
+
+    Args:
+        file: may hold the names.
+        last_number: largest number of a class: names without numbers must be as many.
+    """
+    try:
+        text = read_text(file, [])
+        if file.suffix.lower() == ".json":
+            return _parse_json_names(json.loads(text), last_number)
+        if file.suffix.lower() == ".csv":
+            return _parse_table(text)
+    except (DataError, ValueError, RecursionError, csv.Error):
+        return {}
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    numbered = [match for line in lines if (match := _ID_AND_NAME.fullmatch(line))]
+    if len(numbered) == len(lines):
+        return {int(match[1]): match[2] for match in numbered}
+    return _number_names(lines, last_number)
+
+
+def _number_names(names: list[str], last_number: int) -> dict[int, str]:
+    """Return names by their position, from 0 or from 1; empty where there are not as many as classes."""
+    first_number = last_number + 1 - len(names)
+    return dict(enumerate(names, first_number)) if first_number in (0, 1) else {}
+
+
+def _parse_json_names(content: object, last_number: int) -> dict[int, str]:
+    """Return the names in a JSON file: by number, by name, or as a list, also below the usual keys.
+
+    Args:
+        content: the parsed file, or a part of it.
+        last_number: largest number of a class.
+    """
+    if isinstance(content, dict):
+        for key in ("id2label", "names", "classes", "label_map", "class_to_idx", "label2id", "features", "label"):
+            if isinstance(content.get(key), (dict, list)) and (names := _parse_json_names(content[key], last_number)):
+                return names
+        if content and all(isinstance(value, str) and str(key).isdigit() for key, value in content.items()):
+            return {int(key): value for key, value in content.items()}
+        if content and all(isinstance(value, int) and not isinstance(value, bool) for value in content.values()):
+            return {value: str(name) for name, value in content.items()}
+    if isinstance(content, list) and content and all(isinstance(name, str) for name in content):
+        return _number_names(content, last_number)
+    return {}
+
+
+def _parse_table(text: str) -> dict[int, str]:
+    """Return the names in a CSV file with a column of numbers and one of names."""
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) >= 2]
+    pairs = [(row[0].strip(), row[1].strip()) for row in rows[1:]]
+    if not pairs:
+        return {}
+    if all(number.isdigit() for number, _ in pairs):
+        return {int(number): name for number, name in pairs}
+    if all(number.isdigit() for _, number in pairs):
+        return {int(number): name for name, number in pairs}
+    return {}

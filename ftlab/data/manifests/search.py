@@ -1,0 +1,224 @@
+"""Find the lists of images that lie in a data set, and choose those that describe it. No torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ftlab.core.errors import DataError
+from ftlab.data.manifests.columns import ListColumns, missing_column_error
+from ftlab.data.manifests.image_index import ImageIndex
+from ftlab.data.manifests.list_splits import find_list_split, find_split, is_submission
+from ftlab.data.manifests.manifest import ListSource, Manifest, probe_columns, read_manifests
+from ftlab.data.sources import links
+from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, MANIFEST_SUFFIXES, DatasetProblem, is_ignored
+from ftlab.data.sources.locate import DatasetLocation
+
+MAX_SEARCH_DEPTH = 3
+"""Levels of folders below the root in which lists are looked for."""
+MAX_LISTS_PER_FOLDER = 30
+"""Files of a folder above which they are no lists but belong to one image each."""
+MAX_LISTS = 100
+
+UNUSED_LIST_CODES = frozenset(
+    ("list_several", "list_columns", "list_multilabel", "list_header", "list_detection", "list_unreadable")
+)
+"""Problems of lists that are not used."""
+_LIST_FOLDER_WORDS = frozenset(
+    (
+        *("annotation", "annotations", "label", "labels", "meta", "metadata", "list", "lists", "split", "splits"),
+        *(
+            "data",
+            "dataset",
+            "csv",
+            "csvs",
+            "image",
+            "images",
+            "img",
+            "imgs",
+            "info",
+            "main",
+            "imagesets",
+            "imagelists",
+        ),
+    )
+)
+"""Words of folders in which lists lie, besides names of splits; a class folder is not searched."""
+
+
+@dataclass(frozen=True)
+class FoundList:
+    """A file in a data set that may be a list of its images.
+
+    Attributes:
+        file: absolute path.
+        split: split that its name or its folder names, "" for none.
+        columns: None where it cannot be used.
+        error: why it cannot be used as a list with labels; None if it can.
+    """
+
+    file: Path
+    split: str = ""
+    columns: ListColumns | None = None
+    error: DataError | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Return whether it has images and labels."""
+        return self.columns is not None and self.columns.has_labels
+
+
+@dataclass
+class ListSearch:
+    """Lists of a data set.
+
+    Attributes:
+        root: folder that the paths of the images are relative to.
+        index: images below it.
+        lists: files that have columns of images, or might be lists; examples of submissions are left out.
+    """
+
+    root: Path
+    index: ImageIndex
+    lists: list[FoundList] = field(default_factory=list)
+
+    @property
+    def usable_lists(self) -> list[FoundList]:
+        """Return the lists with images and labels."""
+        return [found for found in self.lists if found.is_usable]
+
+    def choose(self) -> list[ListSource]:
+        """Return the lists that describe the data set: a single one, or one for each split; empty where it is open."""
+        usable = self.usable_lists
+        if len(usable) == 1:
+            return [ListSource(usable[0].file)]
+        splits = [found.split for found in usable]
+        if "train" in splits and "" not in splits and len(set(splits)) == len(splits):
+            return [ListSource(found.file, found.split) for found in usable]
+        return []
+
+    def read(self, sources: Sequence[ListSource]) -> Manifest:
+        """Return the content of some of the lists; one that cannot be read raises a `DataError`."""
+        return read_manifests(sources, self.index)
+
+    def describe_unused(self, code: str, *, with_unusable: bool) -> list[DatasetProblem]:
+        """Return a problem for each list that is not used.
+
+        Args:
+            code: of the problem of a list that could be used.
+            with_unusable: also for those that could not.
+        """
+        problems = []
+        for found in self.lists:
+            name = (
+                found.file.relative_to(self.root).as_posix()
+                if found.file.is_relative_to(self.root)
+                else found.file.name
+            )
+            if found.is_usable:
+                problems.append(DatasetProblem(name, code))
+            elif with_unusable and found.error is not None:
+                problems.append(describe_unusable(found.error, name))
+        return problems
+
+
+def describe_unusable(error: DataError, name: str) -> DatasetProblem:
+    """Return the problem of a list that cannot be used.
+
+    Args:
+        error: why.
+        name: path of the list, for the problem.
+    """
+    if error.code == "data.list_columns":
+        return DatasetProblem(name, "list_columns", {key: str(error.values[key]) for key in ("missing", "found")})
+    code = error.code.removeprefix("data.")
+    if code in ("list_multilabel", "list_header", "list_detection"):
+        return DatasetProblem(name, code, {key: str(value) for key, value in error.values.items() if key != "file"})
+    return DatasetProblem(name, "list_unreadable")
+
+
+def search_lists(location: DatasetLocation, *, compare_ids: bool = True) -> ListSearch:
+    """Find the lists in a folder, in the folders around it that were entered, and in folders for lists below.
+
+    Args:
+        location: the data set.
+        compare_ids: recognize columns of ids by the names of the images, which lists all folders. Without, only
+            lists whose columns have telling names are found.
+
+    Returns:
+        The lists; paths are relative to the outermost folder that holds one of them.
+    """
+    outer_folders = [file.parent for file in location.manifest_files if location.folder != file.parent]
+    root = min((location.folder, *outer_folders), key=lambda folder: len(folder.parts))
+    search = ListSearch(root, ImageIndex(root))
+    files = [*location.manifest_files, *_find_files_below(location.folder)]
+    for file in files[:MAX_LISTS]:
+        if not is_submission(file):
+            found = _probe(file, search, compare_ids=compare_ids)
+            if found is not None:
+                search.lists.append(found)
+    return search
+
+
+def _probe(file: Path, search: ListSearch, *, compare_ids: bool) -> FoundList | None:
+    """Return what a file is; None for one that is clearly no list of images.
+
+    Args:
+        file: may be a list.
+        search: what it belongs to.
+        compare_ids: as for `search_lists`.
+    """
+    split = find_list_split(file, search.root)
+    is_loose = file.suffix.lower() in LOOSE_MANIFEST_SUFFIXES
+    try:
+        columns = probe_columns(file, search.index if compare_ids else None)
+    except DataError as error:
+        # A text or JSON file may hold anything: only one that is made for images is worth a word.
+        if is_loose and error.code not in ("data.list_multilabel", "data.list_detection", "data.list_header"):
+            return None
+        return FoundList(file, split, error=error)
+    if columns.has_labels:
+        return FoundList(file, split, columns)
+    # Test images of a competition have no labels, and need none.
+    if is_loose or split == "test":
+        return None
+    return FoundList(file, split, columns, missing_column_error(file, "labels", columns.names))
+
+
+def _find_files_below(folder: Path) -> list[Path]:
+    """Return the files in the folders for lists below a folder, the outer ones first."""
+    files: list[Path] = []
+    pending = [(folder, 0)]
+    for parent, depth in pending:
+        names: list[str] = []
+        subfolders: list[str] = []
+        try:
+            with os.scandir(parent) as entries:
+                for entry in entries:
+                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - for each of 100,000 files
+                    is_list = suffix in MANIFEST_SUFFIXES if depth else suffix in LOOSE_MANIFEST_SUFFIXES
+                    if is_ignored(entry.name):
+                        continue
+                    if (is_list or (depth and suffix in LOOSE_MANIFEST_SUFFIXES)) and entry.is_file(
+                        follow_symlinks=False
+                    ):
+                        names.append(entry.name)
+                    elif (
+                        depth < MAX_SEARCH_DEPTH and entry.is_dir(follow_symlinks=False) and _may_hold_lists(entry.name)
+                    ):
+                        subfolders.append(entry.name)
+        except OSError:  # the scan of the images reports it
+            continue
+        if len(names) <= MAX_LISTS_PER_FOLDER:
+            files += [parent / name for name in sorted(names)]
+        pending += [(parent / name, depth + 1) for name in sorted(subfolders)]
+    return files
+
+
+def _may_hold_lists(folder_name: str) -> bool:
+    """Return whether a folder is worth a look: named after a split or after what lies beside images."""
+    words = re.findall(r"[^\W\d_]+", folder_name.casefold())
+    return bool(find_split(folder_name)) or not _LIST_FOLDER_WORDS.isdisjoint(words)

@@ -1,0 +1,66 @@
+"""Read a text file whose encoding is not known. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ftlab.core.errors import DataError
+from ftlab.data.sources.listing import DatasetProblem
+
+MAX_MANIFEST_BYTES = 1 << 30
+"""Size of a manifest in bytes above which it is refused, because it is read as a whole."""
+_UTF16_SAMPLE_BYTES = 400
+"""Bytes from which UTF-16 without a byte order mark is detected."""
+
+
+def read_text(file: Path, problems: list[DatasetProblem], max_bytes: int | None = None) -> str:
+    """Read a text file as UTF-8 or UTF-16; else as cp1252, which is reported.
+
+    Args:
+        file: the file.
+        problems: extended in place.
+        max_bytes: read at most the first so many bytes, up to the last complete line; None: everything.
+
+    Returns:
+        Its text, without the byte order mark.
+
+    Raises:
+        DataError: the file is too large or cannot be read.
+    """
+    try:
+        if max_bytes is None and file.stat().st_size > MAX_MANIFEST_BYTES:
+            raise DataError("data.list_large", file=file, limit=MAX_MANIFEST_BYTES >> 20)
+        with file.open("rb") as stream:
+            data = stream.read(max_bytes)
+    except OSError as cause:
+        raise DataError("data.unreadable", folder=file, cause=cause.strerror or cause) from cause
+    is_cut = max_bytes is not None and len(data) == max_bytes
+    utf16 = _detect_utf16(data)
+    try:
+        if utf16:
+            text = data[: len(data) // 2 * 2].decode(utf16, "replace" if is_cut else "strict").removeprefix("\ufeff")
+        else:
+            text = (_cut_to_last_line(data) if is_cut else data).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Excel on Windows saves "CSV" in the code page of the system, most often this one.
+        problems.append(DatasetProblem(file.name, "list_encoding"))
+        text = data.decode("cp1252", "replace")
+    return text[: text.rfind("\n") + 1] or text if is_cut else text
+
+
+def _detect_utf16(data: bytes) -> str | None:
+    """Return the name of the UTF-16 encoding of a file, from its byte order mark or its NUL bytes; None for others."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    even_bytes, odd_bytes = data[:_UTF16_SAMPLE_BYTES:2], data[1:_UTF16_SAMPLE_BYTES:2]
+    # Delimiters and line ends are ASCII: at least some of their upper bytes are NUL, and no lower byte is.
+    if odd_bytes.count(0) * 4 > len(odd_bytes) and not even_bytes.count(0):
+        return "utf-16-le"
+    if even_bytes.count(0) * 4 > len(even_bytes) and not odd_bytes.count(0):
+        return "utf-16-be"
+    return None
+
+
+def _cut_to_last_line(data: bytes) -> bytes:
+    """Return the data up to its last line end, so that no character is cut in two."""
+    return data[: data.rfind(b"\n") + 1] or data

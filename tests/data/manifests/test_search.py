@@ -1,0 +1,196 @@
+"""Lists that lie in a data set are read where it is clear what they mean, and otherwise named with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftlab.core.errors import DataError
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.dataset.scan import scan
+from ftlab.data.dataset.split import SPLITS
+from tests.support import drawn_images
+
+PICTURE = drawn_images.png()
+NAMES = [f"{name}{number}" for name in ("cat", "dog") for number in range(4)]
+
+Draw = Callable[..., None]
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Draw:
+    """Writes pictures into a folder of the data set: four cats and four dogs, or those that are named."""
+
+    def write(folder: str, names: list[str] = NAMES, suffix: str = ".png") -> None:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (tmp_path / folder / f"{name}{suffix}").write_bytes(PICTURE)
+
+    return write
+
+
+def write_list(file: Path, header: str, row: str = "{name},{label}", names: list[str] = NAMES) -> None:
+    """A list of some pictures; `row` is filled with the name of each, its class and its number."""
+    rows = [row.format(name=name, label=name[:3], cat=int(name[0] == "c"), dog=int(name[0] == "d")) for name in names]
+    file.write_text("\n".join([*([header] if header else []), *rows, ""]))
+
+
+def problems(catalog: Catalog) -> dict[str, str]:
+    return {problem.file: problem.code for problem in catalog.problems}
+
+
+def totals(catalog: Catalog) -> dict[str, int]:
+    return {name: sum(counts.values()) for name, counts in catalog.count_images().items()}
+
+
+def per_split(catalog: Catalog) -> tuple[int, ...]:
+    return tuple(len(catalog.splits[split]) for split in SPLITS)
+
+
+# --- where the pictures are
+
+
+@pytest.mark.parametrize(
+    ("folder", "header", "row"),
+    [
+        ("train", "id,breed", "{name},{label}"),
+        ("train_images", "image_id,label", "{name}.png,{label}"),
+        ("images", "id_code,diagnosis", "{name},{label}"),
+        ("a/b", "image,species", "{name}.PNG,{label}"),
+        ("images", "filename,labels", "images/{name}.png,{label}"),
+        ("data/images", "filename,label", "images/{name},{label}"),
+        ("x", "path,label", "C:\\Users\\me\\set\\x\\{name}.png,{label}"),
+        ("x", "path,label", "/home/me/set/{name}.png,{label}"),
+        ("x", "path,label", "../input/set/x/{name}.png,{label}"),
+        ("x", "path,label", "/x/{name}.png,{label}"),
+        ("x", "image;label", "{name};{label}"),
+        ("x", "sep=;\nimage;label", "./{name}.png;{label}"),
+        ("x", "", "{name},{label}"),
+        ("x", "", "x/{name}.png,{label}"),
+        ("x", "lesion_id,image_id,dx,age", "L1,{name},{label},80"),
+        ("x", "image,cat,dog", "{name},{cat}.0,{dog}.0"),
+        ("x", "filename, cat, dog, bird", "{name}.png, {cat}, {dog}, 0"),
+        ("x", "Filename,Label,ClassName", "{name}.png,{cat},{label}"),
+        ("x", "file,xmin,ymin,label", "{name}.png,3,4,{label}"),
+        ("x", "", "{name}.png,3,4,{label}"),
+    ],
+)
+def test_a_list_finds_its_pictures_below_the_folder(
+    tmp_path: Path, draw: Draw, folder: str, header: str, row: str
+) -> None:
+    draw(folder)
+    write_list(tmp_path / "list.csv", header, row)
+    for source in (tmp_path, tmp_path / "list.csv"):
+        catalog = scan(source)
+        assert totals(catalog) == {"cat": 4, "dog": 4}
+        assert {problem.code for problem in catalog.problems} <= {"list_used", "list_label_column"}
+
+
+def test_numbers_lose_their_leading_zeros_in_spreadsheets(tmp_path: Path, draw: Draw) -> None:
+    draw("train", [f"{number:04d}" for number in range(1, 9)])
+    (tmp_path / "labels.csv").write_text("id,label\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(1, 9)))
+    assert totals(scan(tmp_path)) == {"a": 4, "b": 4}
+
+
+def test_pictures_in_two_part_folders_are_one_set(tmp_path: Path, draw: Draw) -> None:
+    draw("part_1", NAMES[::2])
+    draw("part_2", NAMES[1::2])
+    write_list(tmp_path / "metadata.csv", "image_id,dx")
+    assert totals(scan(tmp_path / "metadata.csv")) == {"cat": 4, "dog": 4}
+
+
+def test_a_name_in_two_folders_is_used_only_if_it_is_clear_which(tmp_path: Path, draw: Draw) -> None:
+    draw("color")
+    draw("grey", NAMES[:1])
+    draw("masks", NAMES[1:2])
+    write_list(tmp_path / "list.csv", "image_id,label")
+    catalog = scan(tmp_path / "list.csv")
+    assert problems(catalog) == {"cat0": "list_ambiguous", "list.csv": "list_used", "color": "list_folder"}
+    assert totals(catalog) == {"cat": 3, "dog": 4}
+
+
+def test_a_missing_picture_is_not_replaced_by_one_of_another_folder(tmp_path: Path, draw: Draw) -> None:
+    draw("cats", NAMES[:4])
+    draw("dogs", NAMES[4:])
+    rows = [f"cats/{name}.png,cat" for name in NAMES[:4]] + [f"dogs/{name}.png,dog" for name in (*NAMES[4:], "cat0")]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    assert problems(scan(tmp_path / "list.csv")) == {"dogs/cat0.png": "missing"}
+
+
+# --- several lists
+
+
+@pytest.mark.parametrize("names", [("train.csv", "val.csv"), ("train_labels.csv", "validation-labels.csv")])
+def test_a_list_for_each_split_is_read_as_such(tmp_path: Path, draw: Draw, names: tuple[str, str]) -> None:
+    draw("images")
+    write_list(tmp_path / names[0], "filename,label", "images/{name}.png,{label}", [*NAMES[:3], *NAMES[4:7]])
+    write_list(tmp_path / names[1], "filename,label", "images/{name}.png,{label}", [NAMES[3], NAMES[7]])
+    catalog = scan(tmp_path)
+    assert catalog.layout == "list_split"
+    assert per_split(catalog) == (6, 2, 0)
+    assert problems(catalog) == dict.fromkeys(names, "list_is_split")
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "row"),
+    [
+        ("metadata.csv", "file_name,label", "{name}.png,{label}"),
+        ("_classes.csv", "filename, cat, dog", "{name}.png, {cat}, {dog}"),
+        ("metadata.jsonl", "", '{{"file_name": "{name}.png", "label": "{label}"}}'),
+    ],
+)
+def test_a_list_in_the_folder_of_each_split_is_read(
+    tmp_path: Path, draw: Draw, name: str, header: str, row: str
+) -> None:
+    for split in ("train", "valid", "test"):
+        draw(split)
+        write_list(tmp_path / split / name, header, row)
+    catalog = scan(tmp_path)
+    assert per_split(catalog) == (8, 8, 8)
+    assert not [problem for problem in catalog.problems if problem.code not in ("list_used", "list_is_split")]
+
+
+def test_lists_of_a_competitions_test_do_not_count(tmp_path: Path, draw: Draw) -> None:
+    draw("train")
+    draw("test", ["test1", "test2"])
+    write_list(tmp_path / "train.csv", "id,label")
+    (tmp_path / "test.csv").write_text("id\ntest1\ntest2\n")
+    (tmp_path / "sample_submission.csv").write_text("id,label\ntest1,cat\ntest2,cat\n")
+    assert totals(scan(tmp_path)) == {"cat": 4, "dog": 4}
+
+
+# --- lists that are not used
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("image,width,height,author\n{0}.png,3,4,me\n{1}.png,3,5,me\n", "no column of labels"),
+        ("when,what,label\n1,2,cat\n", "no column of paths"),
+        ("image,labels\n{0},cat|dog\n{1},dog\n{2},cat|dog\n", "several labels"),
+        ("image,a,b\n{0},1,1\n{1},0,1\n{2},1,1\n", "several labels"),
+        ("{0}.png,1,2,3\n{1}.png,2,3,4\n", "no line that names them"),
+        ("image,caption,author\n{0},one,x\n{1},two,y\n", "no column of labels"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_named_with_the_reason(
+    tmp_path: Path, draw: Draw, text: str, reason: str
+) -> None:
+    draw("images")
+    (tmp_path / "table.csv").write_text(text.format(*NAMES))
+    with pytest.raises(DataError, match=r"table\.csv") as caught:
+        scan(tmp_path)
+    assert reason in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_few_rows_with_several_labels_are_named_and_left_out(tmp_path: Path, draw: Draw) -> None:
+    names = [f"cat{number}" for number in range(30)] + [f"dog{number}" for number in range(30)]
+    draw("x", names)
+    rows = [f"{name},{name[:3]}" for name in names[1:]]
+    (tmp_path / "list.csv").write_text("\n".join(["image,label", *rows, f"{names[0]},cat;dog"]))
+    catalog = scan(tmp_path / "list.csv")
+    assert problems(catalog) == {names[0]: "list_several_labels"}
+    assert totals(catalog) == {"cat": 29, "dog": 30}
