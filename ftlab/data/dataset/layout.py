@@ -221,7 +221,7 @@ def find_trainable_classes(root: Path, layout: DatasetLayout) -> tuple[str, ...]
     if not classes:
         raise DataError(f"data.{prefix}no_train", folder=root / split_folders["train"])
     if len(classes) == 1:
-        raise_unused_list(root, layout)
+        search.raise_unused_lists(root, layout.problems)
         raise DataError(
             f"data.{prefix}one_class", folder=root / split_folders["train"], name=classes[0], skipped=len(problems)
         )
@@ -282,23 +282,6 @@ def _expected_val_location(layout: DatasetLayout, name: str) -> str:
     )
 
 
-def raise_unused_list(root: Path, layout: DatasetLayout) -> None:
-    """Raise the error that names a list which would have told the classes, if there is one.
-
-    Args:
-        root: folder that paths are relative to.
-        layout: of folders; its problems name the lists.
-
-    Raises:
-        DataError: a list lies in the folder and is not used.
-    """
-    list_problems = [problem for problem in layout.problems if problem.code in search.UNUSED_LIST_CODES]
-    if list_problems:
-        names = ", ".join(problem.file for problem in list_problems)
-        values = {"problem": list_problems[0].problem, "remedy": list_problems[0].remedy}
-        raise DataError("data.list_unused", folder=root, names=names[:300], **values)
-
-
 def raise_no_images(root: Path, layout: DatasetLayout) -> NoReturn:
     """Raise the error that names the most likely reason why a data set has no usable image.
 
@@ -310,7 +293,7 @@ def raise_no_images(root: Path, layout: DatasetLayout) -> NoReturn:
         DataError: always.
     """
     problems = merge_other_files(layout.problems)
-    raise_unused_list(root, layout)
+    search.raise_unused_lists(root, layout.problems)
     source_path = root / layout.split_folders["train"] if layout.from_manifest else root
     loose_problem = next((problem for problem in problems if problem.code == "loose"), None)
     if loose_problem:

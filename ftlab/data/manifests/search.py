@@ -140,6 +140,23 @@ def describe_unusable(error: DataError, name: str) -> DatasetProblem:
     return DatasetProblem(name, "list_unreadable")
 
 
+def raise_unused_lists(root: Path, problems: Sequence[DatasetProblem]) -> None:
+    """Raise the error that names lists which would have told the classes, if there are any.
+
+    Args:
+        root: folder of the data set.
+        problems: of its scan.
+
+    Raises:
+        DataError: a list lies in the folder and is not used.
+    """
+    unused = [problem for problem in problems if problem.code in UNUSED_LIST_CODES]
+    if unused:
+        names = ", ".join(problem.file for problem in unused)
+        values = {"problem": unused[0].problem, "remedy": unused[0].remedy}
+        raise DataError("data.list_unused", folder=root, names=names[:300], **values)
+
+
 def search_lists(location: DatasetLocation, *, compare_ids: bool = True) -> ListSearch:
     """Find the lists in a folder, in the folders around it that were entered, and in folders for lists below.
 
@@ -199,15 +216,15 @@ def _find_files_below(folder: Path) -> list[Path]:
             with os.scandir(parent) as entries:
                 for entry in entries:
                     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - for each of 100,000 files
-                    is_list = suffix in MANIFEST_SUFFIXES if depth else suffix in LOOSE_MANIFEST_SUFFIXES
-                    if is_ignored(entry.name):
-                        continue
-                    if (is_list or (depth and suffix in LOOSE_MANIFEST_SUFFIXES)) and entry.is_file(
-                        follow_symlinks=False
-                    ):
-                        names.append(entry.name)
+                    # The other lists of the folder itself are known already.
+                    if suffix in LOOSE_MANIFEST_SUFFIXES or (depth and suffix in MANIFEST_SUFFIXES):
+                        if not is_ignored(entry.name) and entry.is_file() and not _is_refused_link(entry, folder):
+                            names.append(entry.name)
                     elif (
-                        depth < MAX_SEARCH_DEPTH and entry.is_dir(follow_symlinks=False) and _may_hold_lists(entry.name)
+                        depth < MAX_SEARCH_DEPTH
+                        and _may_hold_lists(entry.name)
+                        and entry.is_dir(follow_symlinks=False)
+                        and not is_ignored(entry.name)
                     ):
                         subfolders.append(entry.name)
         except OSError:  # the scan of the images reports it
@@ -216,6 +233,11 @@ def _find_files_below(folder: Path) -> list[Path]:
             files += [parent / name for name in sorted(names)]
         pending += [(parent / name, depth + 1) for name in sorted(subfolders)]
     return files
+
+
+def _is_refused_link(entry: os.DirEntry[str], root: Path) -> bool:
+    """Return whether a file is a link that must not be followed."""
+    return entry.is_symlink() and bool(links.find_link_problem(root, entry.path, is_folder=False))
 
 
 def _may_hold_lists(folder_name: str) -> bool:
