@@ -86,7 +86,12 @@ TESTED_ELSEWHERE = {
         *("data/samples/drawing/scene", "data/samples/drawing/surfaces", "data/samples/drawing/texture"),
         *("data/samples/drawing/toys", "data/samples/drawing/turned"),
     ),
-    "tests/data/sources/test_archive.py": ("data/sources/archive_entries", "data/sources/zip_file"),
+    "tests/data/sources/test_archive.py": (
+        "data/sources/archive_entries",
+        "data/sources/archive_writing",
+        "data/sources/zip_file",
+    ),
+    "tests/data/sources/test_name_encoding.py": ("config/name_encodings", "data/sources/common_characters"),
     "tests/data/transforms/test_augment.py": ("data/transforms/augment_draw",),
     "tests/reporting/html/test_document.py": (
         *("evaluation/csv_tables", "reporting/html/confusion_matrix", "reporting/html/files", "reporting/html/parts"),

@@ -21,26 +21,19 @@ from typing import Any, get_args, get_type_hints
 from ftlab.config import backbones, old_settings, rules
 from ftlab.config.fields import FieldSpec, config_field, format_flag, format_value, validate_value
 from ftlab.config.mode_defaults import get_mode_defaults
+from ftlab.config.name_encodings import NAME_ENCODINGS
 from ftlab.core.errors import ConfigError
 
 MODES = ("frozen", "full", "scratch")
 SAMPLE_SET_NAMES = ("shapes", "shortcut")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
-SPLIT_FIELDS = ("val_share", "test_share", "seed", "holdout")
+SPLIT_FIELDS = ("val_share", "test_share", "seed", "holdout", "zip_names")
 """Settings that decide the split of each image, named as the arguments of `scan.scan`."""
 FOLDED_GROUPS = ("origin", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Groups of settings that a form folds away, in its order."""
 AUGMENTATION_FIELDS = (
-    "vflip",
-    "rotate",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-    "grayscale",
-    "blur",
-    "random_erasing",
+    *("vflip", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "random_erasing"),
 )
 """Settings that augment training images if they are above 0."""
 _UNFREEZE_FROM_PATTERN = re.compile(r"|1(\.0*)?|0?\.\d*[1-9]\d*|[A-Za-z_][\w.-]*")
@@ -56,6 +49,7 @@ class TrainConfig:
     val_share: float = config_field(0.15, "data", low=0.01, high=0.9, step=0.01)
     test_share: float = config_field(0.15, "data", low=0.0, high=0.9, step=0.01)
     exclude: str = config_field("", "data")
+    zip_names: str = config_field("", "data", choices=("", *NAME_ENCODINGS))
 
     backbone: str = config_field(backbones.DEFAULT_BACKBONE, "model")
     mode: str = config_field("frozen", "model", choices=MODES)

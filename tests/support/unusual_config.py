@@ -13,6 +13,7 @@ def changed() -> TrainConfig:
         val_share=0.2,
         test_share=0.1,
         holdout="test_from_val",
+        zip_names="gbk",
         backbone="resnet18",
         mode="full",
         epochs=3,

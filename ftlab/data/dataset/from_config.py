@@ -51,7 +51,7 @@ def locate_source(
     excluded_paths = None if run_exists else exclusions.read_exclusions(config.exclude)
     if config.sample:
         return DatasetSource(sample_folder=_draw_sample_set(config.sample, progress), excluded_paths=excluded_paths)
-    location = None if run_exists else locate_dataset(config.data, progress)
+    location = None if run_exists else locate_dataset(config.data, progress, config.zip_names)
     return DatasetSource(location=location, excluded_paths=excluded_paths)
 
 

@@ -28,6 +28,7 @@ def scan(
     test_share: float = 0.15,
     seed: int = 0,
     holdout: str = "apart",
+    zip_names: str = "",
     check: bool = True,
     exclude: Iterable[str] = (),
     workers: int | None = None,
@@ -39,12 +40,12 @@ def scan(
     `DataError`. Files and folders that cannot be used are reported in the catalog's problems and stop nothing.
 
     Args:
-        source: a folder in one of the three layouts (a lone wrapping folder is entered), an archive of such a folder,
-            a manifest, or what `locate_dataset` returned for one of them.
+        source: a folder in one of the three layouts, an archive, a manifest, or a result of `locate_dataset`.
         val_share: fraction for validation, of all images (plain class folders) or of `train/` (`train/` + `test/`).
         test_share: fraction for test, of all images (plain class folders).
         seed: seed of the random split.
         holdout: what validates where the folder has `test/` and no `val/` or the other way round, see `hold_out`.
+        zip_names: encoding of the file names in an archive; empty: it is detected.
         check: decode each file cheaply, so that damaged files are reported and left out before the split; files that
             were verified before and have not been changed since are not decoded again.
         exclude: paths relative to the root that are left out before the split.
@@ -59,7 +60,7 @@ def scan(
     """
     if min(val_share, test_share) < 0 or val_share + test_share >= 1:
         raise ConfigError("config.shares", val=val_share, test=test_share)
-    location = source if isinstance(source, DatasetLocation) else locate_dataset(source, progress)
+    location = source if isinstance(source, DatasetLocation) else locate_dataset(source, progress, zip_names)
     root, dataset_layout = layout.detect_layout(location)
     dataset_layout.problems += archive.read_unpack_problems(root) + class_names.find_label_problems(root)
     if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):

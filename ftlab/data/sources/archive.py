@@ -10,37 +10,25 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
 from ftlab.data.sources import tar_file, zip_file
-from ftlab.data.sources.archive_entries import (
-    ArchiveError,
-    ArchiveLimits,
-    UnpackEntry,
-    UnpackPlan,
-    plan_unpacking,
-)
-from ftlab.data.sources.file_suffixes import get_suffix, is_image_header
+from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, plan_unpacking
+from ftlab.data.sources.archive_writing import UnpackProgress, check_declared_size, write_files
 from ftlab.data.sources.listing import DatasetProblem
-from ftlab.data.sources.tar_file import TarArchive
-from ftlab.data.sources.zip_file import ZipArchive
 
 ARCHIVE_SUFFIXES = (*zip_file.ZIP_SUFFIXES, *tar_file.TAR_SUFFIXES)
 """Suffixes of archives that can be unpacked."""
 
-UnpackProgress = Callable[[int, int], None]
-"""Called with the number of files unpacked and the number of all files."""
-
 _REPORT_FILE_NAME = ".ftlab-archive.json"
 """File next to the folder of images: the folder's name, and what was not unpacked."""
+_NAMES_KEY = "names"
+"""Key of the report for the guessed encoding of the names."""
 
 
 def is_archive(path: Path) -> bool:
@@ -48,14 +36,15 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def ensure_unpacked(file: Path, progress: UnpackProgress | None = None) -> Path:
+def ensure_unpacked(file: Path, progress: UnpackProgress | None = None, name_encoding: str = "") -> Path:
     """Return the folder of an archive's images in `FTLAB_HOME`, unpacked if it is not there yet.
 
-    The folder is named by the hash of the content, so that copies of an archive are unpacked once.
+    The folder is named by the hash of the content, so that copies of an archive are unpacked once for each encoding.
 
     Args:
         file: the archive.
         progress: called with the number of files unpacked and of all files.
+        name_encoding: of the names; empty: it is detected.
 
     Returns:
         The folder of images.
@@ -69,12 +58,18 @@ def ensure_unpacked(file: Path, progress: UnpackProgress | None = None) -> Path:
         key = _hash_content(file.resolve(), file_stat.st_size, file_stat.st_mtime_ns)
     except OSError as cause:
         raise DataError("archive.unreadable", file=file, cause=cause.strerror or cause) from cause
-    unpack_folder = user_dirs.get_ftlab_home() / "archives" / key
-    return (
-        find_image_folder(unpack_folder)
-        if unpack_folder.is_dir()
-        else unpack_archive(file, unpack_folder, progress=progress)
-    )
+    suffix = f"-{name_encoding}" if name_encoding else ""
+    unpack_folder = user_dirs.get_ftlab_home() / "archives" / f"{key}{suffix}"
+    if (
+        not name_encoding
+        and unpack_folder.is_dir()
+        and _NAMES_KEY not in _read_report(unpack_folder / _REPORT_FILE_NAME)
+    ):
+        # Unpacked by a version that did not detect encodings; other files of the folder may be in use.
+        unpack_folder = unpack_folder.with_name(f"{key}-detected") if _guess_encoding(file) else unpack_folder
+    if unpack_folder.is_dir():
+        return find_image_folder(unpack_folder)
+    return unpack_archive(file, unpack_folder, progress=progress, name_encoding=name_encoding)
 
 
 def find_image_folder(unpack_folder: Path) -> Path:
@@ -102,6 +97,7 @@ def unpack_archive(
     *,
     folder_name: str | None = None,
     skip_names: Collection[str] = (),
+    name_encoding: str = "",
     progress: UnpackProgress | None = None,
 ) -> Path:
     """Unpack the images of an archive, and the manifests at its top, into a new folder, completely or not at all.
@@ -112,6 +108,7 @@ def unpack_archive(
         limits: size limits; None: the default ones.
         folder_name: name of the folder of images; None: that of the archive.
         skip_names: names of files and folders that are left out, wherever they are.
+        name_encoding: of the names that do not say theirs; empty: it is detected, and reported if it was a guess.
         progress: called with the number of files written and of all files.
 
     Returns:
@@ -123,17 +120,19 @@ def unpack_archive(
     """
     limits = limits or ArchiveLimits()
     try:
-        is_tar = file.name.lower().endswith(tar_file.TAR_SUFFIXES)
         with (
-            (tar_file if is_tar else zip_file).open_archive(file, limits) as archive,
+            _get_archive_module(file).open_archive(file, limits, name_encoding) as archive,
             user_dirs.atomic_folder(unpack_folder) as draft,
         ):
             unpack_plan = plan_unpacking(archive.list_members(), skip_names)
+            if archive.guessed_encoding:
+                values: dict[str, str | int] = {"encoding": archive.guessed_encoding}
+                unpack_plan.problems.append(DatasetProblem(".", "zip_names", values))
             check_declared_size(unpack_plan.files, file, limits, draft)
             image_folder = draft / unpack_plan.safe_folder_name(folder_name or _strip_suffix(file))
             image_folder.mkdir()
-            _write_files(archive, unpack_plan, image_folder, file, limits, draft, progress)
-            report = {**unpack_plan.to_report(), "folder": image_folder.name}
+            write_files(archive, unpack_plan, image_folder, file, limits, draft, progress)
+            report = {**unpack_plan.to_report(), "folder": image_folder.name, _NAMES_KEY: archive.guessed_encoding}
             (draft / _REPORT_FILE_NAME).write_text(json.dumps(report), encoding="utf-8")
     except ArchiveError as refusal:
         raise DataError(f"archive.{refusal.code}", file=file.name, **refusal.values) from refusal
@@ -144,6 +143,21 @@ def unpack_archive(
             "archive.space" if disk_full else "archive.unreadable", file=file.name, cause=_error_text(cause)
         ) from cause
     return find_image_folder(unpack_folder)
+
+
+def _get_archive_module(file: Path) -> Any:
+    """Return the module that reads an archive, by its suffix."""
+    return tar_file if file.name.lower().endswith(tar_file.TAR_SUFFIXES) else zip_file
+
+
+def _guess_encoding(file: Path) -> str:
+    """Return the encoding of an archive's names if it has to be guessed, else ""; also for a damaged archive."""
+    try:
+        with _get_archive_module(file).open_archive(file, ArchiveLimits()) as archive:
+            archive.list_members()
+            return str(archive.guessed_encoding)
+    except (ArchiveError, OSError):  # its content lies unpacked in any case
+        return ""
 
 
 def read_unpack_problems(folder: Path) -> list[DatasetProblem]:
@@ -168,110 +182,6 @@ def read_unpack_problems(folder: Path) -> list[DatasetProblem]:
                 DatasetProblem(problem.file.removeprefix(prefix), problem.code, problem.values) for problem in problems
             ]
     return []
-
-
-def check_declared_size(files: list[UnpackEntry], file: Path, limits: ArchiveLimits, draft: Path) -> None:
-    """Refuse an archive that is too large by its own headers, before anything is written.
-
-    Headers may be wrong: `_write_files` counts again.
-
-    Args:
-        files: entries to be written.
-        file: the archive.
-        limits: size limits.
-        draft: folder on the disk that will be written to.
-
-    Raises:
-        ArchiveError: there are no images, or too many bytes for the limits or for the disk.
-    """
-    if not files:
-        raise ArchiveError("no_pictures")
-    declared_bytes = sum(entry.member.size_bytes for entry in files)
-    if declared_bytes > limits.max_bytes:
-        raise ArchiveError("large", limit=_format_bytes(limits.max_bytes))
-    if declared_bytes + limits.min_free_bytes > shutil.disk_usage(draft).free:
-        raise ArchiveError("space", cause=os.strerror(errno.ENOSPC))
-    _check_ratio(declared_bytes, file, limits)
-
-
-def _check_ratio(total_bytes: int, file: Path, limits: ArchiveLimits) -> None:
-    """Refuse a decompression bomb: an archive whose content is out of proportion to its size.
-
-    Args:
-        total_bytes: size of the content in bytes, declared or counted.
-        file: the archive.
-        limits: its `max_ratio` is checked.
-
-    Raises:
-        ArchiveError: the ratio is exceeded.
-    """
-    if total_bytes > 100_000_000 and total_bytes > limits.max_ratio * file.stat().st_size:
-        raise ArchiveError("bomb", ratio=limits.max_ratio)
-
-
-def _write_files(
-    archive: ZipArchive | TarArchive,
-    unpack_plan: UnpackPlan,
-    image_folder: Path,
-    file: Path,
-    limits: ArchiveLimits,
-    draft: Path,
-    progress: UnpackProgress | None,
-) -> None:
-    """Write the contents of the entries, counting bytes against the limits.
-
-    Args:
-        archive: the open archive.
-        unpack_plan: entries to be written; those that turn out to be no images are added to what is left out.
-        image_folder: folder that their paths are relative to.
-        file: the archive file.
-        limits: size limits.
-        draft: temporary folder that contains `image_folder`.
-        progress: called with the number of files written and of all files.
-
-    Raises:
-        ArchiveError: the content is larger than the limits allow, or not as large as a header says; or there are no
-            images.
-    """
-    total_bytes = 0
-    left_out_count = 0
-    files = unpack_plan.files
-    for file_count, (entry, chunks) in enumerate(archive.iter_contents(files), 1):
-        first_chunk = _read_first_chunk(chunks) if entry.needs_image_content else b""
-        if entry.needs_image_content and not is_image_header(first_chunk, get_suffix(entry.path)):
-            unpack_plan.leave_out(entry.path)
-            left_out_count += 1
-            if progress:
-                progress(file_count, len(files))
-            continue
-        target_file = image_folder.joinpath(*entry.path.split("/"))
-        target_file.parent.mkdir(parents=True, exist_ok=True)
-        entry_bytes = 0
-        # Exclusive: where two names are one file after all (Unicode forms), the second must not overwrite the first.
-        with target_file.open("xb") as output:
-            for chunk in chain((first_chunk,), chunks):
-                entry_bytes += len(chunk)
-                total_bytes += len(chunk)
-                if total_bytes > limits.max_bytes:
-                    raise ArchiveError("large", limit=_format_bytes(limits.max_bytes))
-                _check_ratio(total_bytes, file, limits)
-                output.write(chunk)
-        if entry_bytes != entry.member.size_bytes:
-            raise ArchiveError("lies", entry=entry.member.name)
-        if file_count % 256 == 0:
-            os.utime(draft)  # `user_dirs.atomic_folder` takes drafts that are an hour old for abandoned
-        if progress:
-            progress(file_count, len(files))
-    if left_out_count == len(files):
-        raise ArchiveError("no_pictures")
-
-
-def _read_first_chunk(chunks: Iterator[bytes]) -> bytes:
-    """Return the first bytes of a file that may be no image; none where it is damaged."""
-    try:
-        return next(chunks, b"")
-    except ArchiveError:
-        return b""
 
 
 def _strip_suffix(file: Path) -> str:
@@ -300,8 +210,3 @@ def _hash_content(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
 def _error_text(cause: BaseException) -> str:
     """Return the text of an error without its final period, to be put into a sentence."""
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__).rstrip(".")
-
-
-def _format_bytes(byte_count: int) -> str:
-    """Return a size in GB or MB (powers of ten)."""
-    return f"{byte_count / 1e9:,.1f} GB" if byte_count >= 1e9 else f"{byte_count / 1e6:,.0f} MB"

@@ -12,8 +12,22 @@ from typing import Any
 from ftlab.data.images.decode import IMAGE_SUFFIXES
 from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
 from ftlab.data.sources.file_suffixes import get_suffix, is_document, may_hold_image
-from ftlab.data.sources.listing import MANIFEST_SUFFIXES, OTHER_FILES_CODE, DatasetProblem, is_ignored
+from ftlab.data.sources.listing import (
+    LOOSE_MANIFEST_SUFFIXES,
+    MANIFEST_SUFFIXES,
+    OTHER_FILES_CODE,
+    DatasetProblem,
+    is_ignored,
+)
 
+_MAX_MANIFEST_DEPTH = 4
+"""Parts of the path of a manifest, for example `set/data/train/metadata.csv`."""
+_LOOSE_MANIFEST_NAME = re.compile(
+    r"train|val|test|label|class|annot|meta|split|list|image|names|dataset|instances|categor|map"
+)
+"""Parts of the names of text and JSON files that list images or name classes."""
+_MAX_LOOSE_MANIFESTS = 20
+"""Text and JSON files of a folder that are unpacked: more belong to one image each."""
 MAX_FOLDER_DEPTH = 32
 """Depth of nested folders above which an archive is refused."""
 MAX_NAME_BYTES = 255
@@ -147,6 +161,7 @@ def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str]
     """
     unpack_plan, used_paths = UnpackPlan(), _CaseInsensitivePaths()
     renamed_paths: set[str] = set()
+    loose_counts: Counter[str] = Counter()
     for member in members:
         _check_member(member)
         name = member.name
@@ -160,8 +175,10 @@ def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str]
             continue
         if suffix in _NESTED_ARCHIVE_SUFFIXES:
             unpack_plan.problems.append(DatasetProblem(path, "archive_inside"))
-        # Manifests only at the top (in a wrapping folder too): others are most often metadata of other tools.
-        elif suffix in IMAGE_SUFFIXES or (suffix in MANIFEST_SUFFIXES and len(parts) <= 2):
+        # Manifests only near the top: others are most often metadata of other tools.
+        elif suffix in IMAGE_SUFFIXES or (
+            len(parts) <= _MAX_MANIFEST_DEPTH and _is_manifest_entry(path, suffix, loose_counts)
+        ):
             # Only now: an encrypted text file must not keep the images from being unpacked.
             if member.read_error:
                 raise member.read_error
@@ -175,6 +192,23 @@ def plan_unpacking(members: Iterable[ArchiveMember], skip_names: Collection[str]
         else:
             unpack_plan.leave_out(path)
     return unpack_plan
+
+
+def _is_manifest_entry(path: str, suffix: str, loose_counts: Counter[str]) -> bool:
+    """Return whether a file may be a manifest; of text and JSON files, the first few of each folder that are named so.
+
+    Args:
+        path: of the file.
+        suffix: of its name, lower case.
+        loose_counts: number of such files by folder; changed in place.
+    """
+    if suffix not in LOOSE_MANIFEST_SUFFIXES:
+        return suffix in MANIFEST_SUFFIXES
+    folder, _, name = path.rpartition("/")
+    if not _LOOSE_MANIFEST_NAME.search(name.casefold()):
+        return False
+    loose_counts[folder] += 1
+    return loose_counts[folder] <= _MAX_LOOSE_MANIFESTS
 
 
 def _report_renamed(safe_parts: list[str], parts: list[str], renamed_paths: set[str]) -> Iterator[DatasetProblem]:

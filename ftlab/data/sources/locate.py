@@ -8,6 +8,7 @@ from pathlib import Path
 from ftlab.core.errors import DataError
 from ftlab.core.typed_path import parse_typed_path
 from ftlab.data.sources import archive
+from ftlab.data.sources.archive_writing import UnpackProgress
 from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, MANIFEST_SUFFIXES, find_dataset_root, list_folder
 
 
@@ -33,13 +34,14 @@ def is_dataset_file(path: Path) -> bool:
     return is_named_so and path.is_file()
 
 
-def locate_dataset(source: Path | str, progress: archive.UnpackProgress | None = None) -> DatasetLocation:
+def locate_dataset(source: Path | str, progress: UnpackProgress | None = None, zip_names: str = "") -> DatasetLocation:
     """Locate the images of a source; an archive is unpacked into `FTLAB_HOME` if its content is not there yet.
 
     Args:
         source: a folder, a zip or tar archive, or a manifest (CSV, JSON Lines, JSON or text), as `parse_typed_path`
             reads it.
         progress: called with the number of files unpacked and of all files.
+        zip_names: encoding of the names in an archive; empty: it is detected.
 
     Returns:
         The folder and the manifests.
@@ -53,7 +55,7 @@ def locate_dataset(source: Path | str, progress: archive.UnpackProgress | None =
     except (OSError, ValueError):  # no valid path (a NUL byte, too long): listing it as a folder gives the right error
         names_file = False
     if names_file and archive.is_archive(source_path):
-        return _locate_in_folder(archive.ensure_unpacked(source_path, progress))
+        return _locate_in_folder(archive.ensure_unpacked(source_path, progress, zip_names))
     if names_file:
         try:
             manifest_file = source_path.resolve(strict=True)

@@ -13,9 +13,11 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ftlab.data.sources import name_encoding
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -31,9 +33,11 @@ _DAMAGE_ERRORS = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueE
 class TarArchive:
     """A tar file, opened again for each pass."""
 
-    def __init__(self, file: Path, limits: ArchiveLimits) -> None:
-        """Remember the file and its limits; nothing is read yet."""
-        self._file, self._limits = file, limits
+    def __init__(self, file: Path, limits: ArchiveLimits, encoding: str) -> None:
+        """Remember the file, its limits and the encoding of its names ("": detect it); nothing is read yet."""
+        self._file, self._limits, self._encoding = file, limits, encoding
+        self.guessed_encoding = ""
+        """Encoding of the names if it was guessed, once they are listed."""
 
     def list_members(self) -> list[ArchiveMember]:
         """List the entries in the order of the file.
@@ -45,12 +49,19 @@ class TarArchive:
             ArchiveError: the file is damaged, or has too many entries.
         """
         members: list[ArchiveMember] = []
+        raw_names: dict[int, bytes] = {}
         with _open_tar(self._file, self._limits) as archive:
             for index, info in enumerate(_iter_infos(archive)):
                 if index >= self._limits.max_entries:
                     raise ArchiveError("many", limit=self._limits.max_entries)
                 members.append(_make_member(info, index))
-        return members
+                # Names in pax headers are UTF-8 by definition; `tarfile` keeps other bytes of the others as surrogates.
+                if not info.name.isascii() and "path" not in info.pax_headers:
+                    raw_names[index] = info.name.encode("utf-8", "surrogateescape")
+        names, self.guessed_encoding = name_encoding.decode_names(raw_names, self._encoding)
+        return [
+            replace(member, name=names[index]) if index in names else member for index, member in enumerate(members)
+        ]
 
     def iter_contents(self, files: list[UnpackEntry]) -> Iterator[tuple[UnpackEntry, Iterator[bytes]]]:
         """Yield each file with its content; a damaged file raises an `ArchiveError`.
@@ -71,19 +82,20 @@ class TarArchive:
 
 
 @contextmanager
-def open_archive(file: Path, limits: ArchiveLimits) -> Iterator[TarArchive]:
+def open_archive(file: Path, limits: ArchiveLimits, encoding: str = "") -> Iterator[TarArchive]:
     """Open a tar file; the counterpart of `zip_file.open_archive`.
 
     Args:
         file: the archive.
         limits: size limits.
+        encoding: of the names that are not UTF-8; empty: it is detected.
 
     Yields:
         The archive.
     """
     # Opened for the `OSError` of a file that cannot be read; each pass opens it again.
     with file.open("rb"):
-        yield TarArchive(file, limits)
+        yield TarArchive(file, limits, encoding)
 
 
 class _BoundedReader:

@@ -1,6 +1,8 @@
 """Entries and contents of a zip file, as `archive` unpacks them.
 
-Names follow APPNOTE 6.3.10 (PKWARE): flag bit 11 means UTF-8, else code page 437; macOS writes UTF-8 without the flag.
+Names follow APPNOTE 6.3.10 (PKWARE): flag bit 11 means UTF-8, else code page 437, unless the Unicode Path extra field
+of Info-ZIP gives the name. In fact macOS writes UTF-8 without the flag, and Windows the code page of its language:
+without flag and field, the encoding is detected over all names.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ftlab.data.sources import name_encoding
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
 ZIP_SUFFIXES = (".zip",)
@@ -25,6 +28,7 @@ _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 _MIN_HEADER_BYTES = 30
 """Size of a local file header in bytes, without the name."""
 _SUPPORTED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UNICODE_PATH_ID = 0x7075
 _UTF8_FLAG, _ENCRYPTED_FLAGS = 0x800, 0x1 | 0x40 | 0x2000
 """General purpose flags: bit 11; bits 0 (encrypted), 6 (strong encryption) and 13 (encrypted central directory)."""
 
@@ -32,15 +36,18 @@ _UTF8_FLAG, _ENCRYPTED_FLAGS = 0x800, 0x1 | 0x40 | 0x2000
 class ZipArchive:
     """An open zip file."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        """Wrap an open `ZipFile`, which the caller closes."""
-        self._archive = archive
+    def __init__(self, archive: zipfile.ZipFile, encoding: str) -> None:
+        """Wrap an open `ZipFile`, which the caller closes; `encoding` is that of its names, "" to detect it."""
+        self._archive, self._encoding = archive, encoding
+        self.guessed_encoding = ""
+        """Encoding of the names if it was guessed, once they are listed."""
 
     def list_members(self) -> list[ArchiveMember]:
         """Return the entries in the order of the central directory; overlapping entries raise an `ArchiveError`."""
         infos = self._archive.infolist()
         _check_no_overlap(infos, self._archive.start_dir)
-        return [_make_member(info, name) for info, name in zip(infos, _decode_names(infos), strict=True)]
+        names, self.guessed_encoding = _decode_names(infos, self._encoding)
+        return [_make_member(info, name) for info, name in zip(infos, names, strict=True)]
 
     def iter_contents(self, files: list[UnpackEntry]) -> Iterator[tuple[UnpackEntry, Iterator[bytes]]]:
         """Yield each file with its content; a damaged file raises an `ArchiveError`.
@@ -75,12 +82,13 @@ class ZipArchive:
 
 
 @contextmanager
-def open_archive(file: Path, limits: ArchiveLimits) -> Iterator[ZipArchive]:
+def open_archive(file: Path, limits: ArchiveLimits, encoding: str = "") -> Iterator[ZipArchive]:
     """Open a zip file and read its central directory; a file that cannot be read raises an `OSError`.
 
     Args:
         file: the archive.
         limits: size limits.
+        encoding: of the names without the UTF-8 flag; empty: it is detected.
 
     Yields:
         The archive.
@@ -96,7 +104,7 @@ def open_archive(file: Path, limits: ArchiveLimits) -> Iterator[ZipArchive]:
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as cause:
             raise ArchiveError("damaged", cause=_error_text(cause)) from cause
         with archive:
-            yield ZipArchive(archive)
+            yield ZipArchive(archive, encoding)
 
 
 class _EntryLimitedFile(io.FileIO):
@@ -144,22 +152,53 @@ def _make_member(info: zipfile.ZipInfo, name: str) -> ArchiveMember:
     return ArchiveMember(name, info.file_size, member_kind, info, read_error)
 
 
-def _decode_names(infos: list[zipfile.ZipInfo]) -> list[str]:
-    """Return the names of the entries with `/` between folders, decoded as UTF-8 where all of them allow it.
+def _decode_names(infos: list[zipfile.ZipInfo], encoding: str) -> tuple[list[str], str]:
+    """Decode the names of the entries, with `/` between folders.
 
     Args:
         infos: entries as `zipfile` decoded them: UTF-8 with the flag, code page 437 without.
+        encoding: of the names without the flag; empty: it is detected.
+
+    Returns:
+        The names, and the encoding that was guessed, "" for none.
     """
-    raw_names = [info.orig_filename.replace("\\", "/") for info in infos]
-    unmarked_indices = [
-        i for i, info in enumerate(infos) if not info.flag_bits & _UTF8_FLAG and not raw_names[i].isascii()
-    ]
-    try:
+    names = [info.orig_filename for info in infos]
+    raw_names: dict[int, bytes] = {}
+    for index, info in enumerate(infos):
+        if info.flag_bits & _UTF8_FLAG or names[index].isascii():
+            continue
         # Code page 437 maps every byte to a character, so encoding gives the original bytes back.
-        utf8_names = {i: raw_names[i].encode("cp437").decode("utf-8") for i in unmarked_indices}
-    except UnicodeError:
-        return raw_names
-    return [utf8_names.get(i, name) for i, name in enumerate(raw_names)]
+        raw_name = names[index].encode("cp437")
+        unicode_path = _find_unicode_path(info.extra, raw_name)
+        if unicode_path is None:
+            raw_names[index] = raw_name
+        else:
+            names[index] = unicode_path
+    decoded_names, guessed_encoding = name_encoding.decode_names(raw_names, encoding)
+    # Only now: in some encodings, the second byte of a character is a backslash.
+    all_names = [decoded_names.get(index, name).replace("\\", "/") for index, name in enumerate(names)]
+    return all_names, guessed_encoding
+
+
+def _find_unicode_path(extra: bytes, raw_name: bytes) -> str | None:
+    """Return the name in the Unicode Path extra field of Info-ZIP; None where there is none that is valid.
+
+    Args:
+        extra: extra fields of an entry.
+        raw_name: its name as it is stored: another program may have renamed it since.
+    """
+    position = 0
+    while position + 4 <= len(extra):
+        field_id, size = struct.unpack_from("<HH", extra, position)
+        content = extra[position + 4 : position + 4 + size]
+        if field_id == _UNICODE_PATH_ID and len(content) == size > 5 and content[0] == 1:
+            is_current = struct.unpack_from("<I", content, 1)[0] == zlib.crc32(raw_name)
+            try:
+                return content[5:].decode("utf-8") if is_current else None
+            except UnicodeDecodeError:
+                return None
+        position += 4 + size
+    return None
 
 
 def _check_no_overlap(infos: list[zipfile.ZipInfo], directory_start: int) -> None:

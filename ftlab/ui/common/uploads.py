@@ -18,8 +18,8 @@ from pathlib import Path
 from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import DataError, RunError
 from ftlab.data.sources import archive
-from ftlab.data.sources.archive import UnpackProgress
 from ftlab.data.sources.archive_entries import ArchiveLimits
+from ftlab.data.sources.archive_writing import UnpackProgress
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.server.paths import get_visitors_dir
