@@ -40,7 +40,10 @@ RENAMED_SETTINGS = {
 
 _SWITCHES = ("nesterov", "gradual_unfreezing", "decay_norm_and_bias", "fused")
 _SWITCH_VALUES = {"yes": True, "no": False}
-_RENAMED_VALUES = {"augment_device": {"processor": "cpu", "device": "gpu"}}
+_RENAMED_VALUES = {
+    "augment_device": {"processor": "cpu", "device": "gpu"},
+    "batchnorm": {"auto": "trainable"},
+}
 
 
 def upgrade_settings(values: Mapping[str, Any]) -> dict[str, Any]:

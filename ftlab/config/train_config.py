@@ -89,7 +89,7 @@ class TrainConfig:
     gradual_unfreezing: bool = config_field(False, "phases")
     phase2_optimizer: str = config_field("same", "phases", choices=("same", *OPTIMIZERS))
     phase2_lr: float = config_field(0.0, "phases", low=0.0, high=100.0)
-    batchnorm: str = config_field("auto", "phases", choices=("auto", "frozen", "train"))
+    batchnorm: str | None = config_field(None, "phases", choices=("trainable", "frozen", "train"))
 
     dropout: float = config_field(0.0, "guard", low=0.0, high=0.95, step=0.01)
     weight_decay: float | None = config_field(None, "guard", low=0.0, high=10.0)

@@ -101,14 +101,15 @@ def _parse_number(text: str) -> float | None:
         return None
 
 
-def set_train_flags(module: nn.Module, batchnorm: str = "auto") -> None:
+def set_train_flags(module: nn.Module, batchnorm: str | None = "trainable") -> None:
     """Set training mode for what is trained; frozen modules stay in evaluation mode.
 
     So the BatchNorm statistics of a frozen module do not move, and its dropout is off.
 
     Args:
         module: a network, or a head.
-        batchnorm: `auto`; `frozen` keeps the statistics of the whole backbone, `train` lets all of them move.
+        batchnorm: `trainable` (or None) lets the statistics of trained modules move, `frozen` keeps those of the whole
+            backbone, `train` lets all of them move.
     """
     module.train()
     if not isinstance(module, Network):
@@ -116,7 +117,7 @@ def set_train_flags(module: nn.Module, batchnorm: str = "auto") -> None:
     # Modules without parameters (dropout, pooling) follow the module that holds them.
     for submodule in (module.backbone, *module.auxiliary):
         _freeze_to_eval(submodule)
-    if batchnorm != "auto":
+    if batchnorm in ("frozen", "train"):
         for submodule in module.backbone.modules():
             if isinstance(submodule, _BatchNorm):
                 submodule.train(batchnorm == "train")

@@ -28,7 +28,7 @@ from ftlab.training.optim import optimizers
 
 PROGRESS_INTERVAL_SECONDS = 0.5
 """Seconds between two `Progress` events: as often as a person reads them."""
-_LEGACY_DEFAULTS: dict[str, Any] = {"compile": "no", "augment_device": "cpu"}
+_LEGACY_DEFAULTS: dict[str, Any] = {"compile": "no", "augment_device": "cpu", "batchnorm": "trainable"}
 """Defaults for settings that runs of older versions did not record."""
 
 

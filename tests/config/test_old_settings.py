@@ -53,6 +53,7 @@ def test_an_old_name_is_a_flag_and_a_key_of_a_file(old: str, new: str, tmp_path:
         ({"fused": "yes"}, {"fused": True}),
         ({"vary_on": "processor"}, {"augment_device": "cpu"}),
         ({"vary_on": "device"}, {"augment_device": "gpu"}),
+        ({"batchnorm": "auto"}, {"batchnorm": "trainable"}),
         ({"flip": 0.1, "hflip": 0.2}, {"hflip": 0.2}),
         ({"optimizer": "sgd", "epochs": None}, {"optimizer": "sgd", "epochs": None}),
         ({"none_of_ours": "yes"}, {"none_of_ours": "yes"}),

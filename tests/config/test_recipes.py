@@ -88,7 +88,8 @@ def test_their_other_recipes_differ_from_it_in_what_they_are_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "batchnorm"), [("ants-bees-finetune", "full", "auto"), ("ants-bees-frozen", "frozen", "train")]
+    ("name", "mode", "batchnorm"),
+    [("ants-bees-finetune", "full", "trainable"), ("ants-bees-frozen", "frozen", "train")],
 )
 def test_ants_and_bees_are_learnt_as_the_tutorial_has_it(name: str, mode: str, batchnorm: str) -> None:
     it = settings(name)
@@ -104,7 +105,7 @@ def test_ants_and_bees_are_learnt_as_the_tutorial_has_it(name: str, mode: str, b
 def test_the_cached_one_keeps_a_frozen_backbone_frozen() -> None:
     it = settings("ants-bees-frozen-cached")
     assert it.caches_features
-    assert it.batchnorm == "auto"
+    assert it.batchnorm == "trainable"
 
 
 # Caltech-101

@@ -172,6 +172,11 @@ def test_any_model_of_timm_is_a_backbone_and_costs_no_look_at_it() -> None:
     one = TrainConfig(backbone="timm/resnet10t.c3_in1k")
     assert train_config.config_to_argv(one)[:2] == ["--backbone", "timm/resnet10t.c3_in1k"]
     assert train_config.fill_defaults(TrainConfig(backbone="timm/anything", mode="full")).learning_rate == 5e-5
+
+
+def test_the_batchnorm_statistics_of_a_pretrained_backbone_stay_unless_asked_otherwise() -> None:
+    statistics = {mode: train_config.fill_defaults(TrainConfig(mode=mode)).batchnorm for mode in train_config.MODES}
+    assert statistics == {"full": "frozen", "frozen": "trainable", "scratch": "trainable"}
     for name in ("timm/", "timm/../x", "timm/a/b", "timm/a b", "hf-hub:timm/a", "timm/a.b.c"):
         assert refused(backbone=name).code == "config.backbone"
 

@@ -37,7 +37,7 @@ def changed() -> TrainConfig:
         gradual_unfreezing=True,
         phase2_optimizer="adam",
         phase2_lr=0.0002,
-        batchnorm="frozen",
+        batchnorm="trainable",
         dropout=0.3,
         sampling="balanced",
         mixup=0.2,
