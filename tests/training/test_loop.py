@@ -173,10 +173,17 @@ def test_a_frozen_backbone_keeps_every_bit(
     assert all(torch.equal(best[key], seen["before"][key]) for key in best if key.startswith("backbone."))
 
 
-@pytest.mark.parametrize("way", [FULL, SCRATCH], ids=["full", "scratch"])
+@pytest.mark.parametrize("way", [{**FULL, "batchnorm": "trainable"}, SCRATCH], ids=["full", "scratch"])
 def test_otherwise_everything_learns(begin: Callable[..., Run], seen: dict[str, Any], way: dict[str, Any]) -> None:
     go(begin(epochs=1, **way))
     assert changed(seen) == set(seen["before"])
+
+
+def test_full_mode_keeps_the_pretrained_batchnorm_statistics(begin: Callable[..., Run], seen: dict[str, Any]) -> None:
+    go(begin(epochs=1, **FULL))
+    statistics = {key for key in seen["before"] if key.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+    assert statistics
+    assert changed(seen) == set(seen["before"]) - statistics
 
 
 # Heads
