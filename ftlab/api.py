@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftlab.core import user_dirs
 from ftlab.core.errors import ConfigError, DataError, FtlabError, ImageError, RunError, WeightsError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
@@ -98,7 +99,7 @@ class Explanation:
         """
         from PIL import Image
 
-        file = Path(path).expanduser()
+        file = user_dirs.expand_home(path)
         try:
             Image.fromarray(self.overlay).save(file)
         except (ValueError, OSError) as cause:
@@ -289,7 +290,7 @@ def scan(data: Path | str = "", **settings: Any) -> Catalog:
     """
     from ftlab.data.dataset import from_config
 
-    source = Path(data).expanduser().absolute() if str(data) else data
+    source = user_dirs.expand_home(data).absolute() if str(data) else data
     return from_config.resolve_dataset(_build_config(source, settings))
 
 

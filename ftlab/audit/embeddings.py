@@ -234,7 +234,7 @@ def _measure_file(
         file_state: (size in bytes, mtime in ns).
     """
     file_digest = b""
-    with image_path.open("rb") as file:
+    with file_io.open_regular_file(image_path) as file:
         file_digest = hashlib.file_digest(file, "sha256").digest()
     # With the shape: the same bytes may be an image of another width.
     pixels_hash = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes())
@@ -264,6 +264,7 @@ def _load_cache(
 ) -> dict[str, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]]:
     """Return the cached measurements by path; empty if the file is missing, damaged, or made by another version."""
     try:
+        file_io.check_regular_file(cache_path)
         tensors = load_file(cache_path)
         # The names of the tensors are part of the file format, and stay as they are for existing files.
         header = json.loads(bytes(tensors["told"].numpy()))

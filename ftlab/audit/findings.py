@@ -163,7 +163,7 @@ def load_report(catalog: Catalog) -> AuditReport | None:
     """Return the stored report on the same images in the same splits; None if there is none that can be read."""
     try:
         report_path = _get_report_path(catalog)
-        report = parse_report(json.loads(report_path.read_text(encoding="utf-8")))
+        report = parse_report(json.loads(file_io.read_regular_file(report_path)))
         os.utime(report_path.parent)  # mark as used: `save_report` removes the folders that were unused longest
         return report
     except (OSError, ValueError, KeyError, TypeError):
@@ -196,7 +196,7 @@ def remove_orphaned_reports() -> None:
     """Remove the reports on image folders that do not exist any more."""
     for folder in user_dirs.get_ftlab_home().glob("doctor/*"):
         with suppress(OSError):  # removed by another process in the meantime
-            if not Path((folder / "root").read_text(encoding="utf-8")).exists():
+            if not Path(file_io.read_regular_file(folder / "root").decode()).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlab import __version__
-from ftlab.core import user_dirs
+from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import ConfigError
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
@@ -192,7 +192,7 @@ def find_known_spec(name: str) -> BackboneSpec | None:
         return BACKBONES[name]
     if name not in TIMM_SPEC_CACHE:
         try:
-            TIMM_SPEC_CACHE[name] = spec_from_json(json.loads(get_spec_file(name).read_text(encoding="utf-8")))
+            TIMM_SPEC_CACHE[name] = spec_from_json(json.loads(file_io.read_regular_file(get_spec_file(name))))
         except (OSError, ValueError):  # not cached, or by another version
             return None
     spec = TIMM_SPEC_CACHE[name]

@@ -22,6 +22,7 @@ from ftlab.config import backbones, old_settings, rules
 from ftlab.config.fields import FieldSpec, config_field, format_flag, format_value, validate_value
 from ftlab.config.mode_defaults import get_mode_defaults
 from ftlab.config.name_encodings import NAME_ENCODINGS
+from ftlab.core import file_io
 from ftlab.core.errors import ConfigError
 
 MODES = ("frozen", "full", "scratch")
@@ -240,10 +241,9 @@ def load_config(path: str) -> TrainConfig:
         ConfigError: the file is missing, is not JSON, or holds no valid configuration.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            values = json.load(file)
+        values = json.loads(file_io.read_regular_file(Path(path)))
     except (OSError, ValueError) as cause:
-        raise ConfigError("config.file", file=path, cause=cause) from cause
+        raise ConfigError("config.file", file=path, cause=getattr(cause, "strerror", None) or cause) from cause
     if isinstance(values, dict) and isinstance(values.get("config"), dict):
         values = values["config"]
     if not isinstance(values, dict):

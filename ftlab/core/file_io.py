@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 import psutil
@@ -73,6 +76,75 @@ def private_folder(path: Path) -> Iterator[Path]:
 def _make_part_path(path: Path, name: str) -> Path:
     """Return a temporary path in the folder of a file: `<name>.<pid>-<thread>.part`."""
     return path.with_name(f"{name}.{os.getpid()}-{threading.get_ident()}{PART_SUFFIX}")
+
+
+def open_regular_file(path: Path | str) -> BufferedReader:
+    """Open a regular file for reading bytes; a pipe, a socket or a device is refused and never waited for.
+
+    An `OSError` says that the file cannot be opened, or is no regular file; a path with a NUL byte is a `ValueError`.
+
+    Args:
+        path: of the file; symlinks are followed.
+
+    Returns:
+        The stream.
+    """
+    # The built-in function, as `path` may be text.
+    return open(path, "rb", opener=open_regular_descriptor)
+
+
+def open_regular_descriptor(path: Path | str, _flags: int = 0) -> int:
+    """Return a descriptor for reading a regular file: the `opener` of a class that opens files by itself.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: as from `open_regular_file`.
+    """
+    # Asked first, as opening alone may have an effect on a device. Asked again of what was opened, as the name may
+    # lead elsewhere by then; O_NONBLOCK: a pipe without a writer opens at once.
+    _check_is_regular(os.stat(path), path)  # noqa: PTH116 - `path` may be text
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _check_is_regular(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_regular_file(path: Path | str) -> bytes:
+    """Return the content of a regular file; see `open_regular_file`."""
+    with open_regular_file(path) as stream:
+        return stream.read()
+
+
+def check_regular_file(path: Path | str) -> None:
+    """Check that what a library opens by its path is a regular file, or does not exist; else there is an `OSError`."""
+    if os.path.exists(path):  # noqa: PTH110 - `Path.exists` raises if a folder above may not be searched
+        _check_is_regular(os.stat(path), path)  # noqa: PTH116
+
+
+def _check_is_regular(file_stat: os.stat_result, path: Path | str) -> None:
+    """Check that a stat result is that of a regular file.
+
+    Args:
+        file_stat: the stat result.
+        path: for the error.
+
+    Raises:
+        IsADirectoryError: it is that of a folder.
+        OSError: it is that of a pipe, a socket or a device.
+    """
+    if stat.S_ISDIR(file_stat.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(file_stat.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
 
 
 def sync_file(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
 
 _QUOTE_PAIRS = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"))
@@ -33,15 +34,15 @@ def parse_typed_path(text: str | os.PathLike[str]) -> Path:
     """
     raw_path = Path(text)
     if not isinstance(text, str) or _exists(raw_path):
-        return raw_path.expanduser() if str(raw_path).startswith("~") else raw_path
+        return user_dirs.expand_home(raw_path) if str(raw_path).startswith("~") else raw_path
     typed_text = _strip_quotes(text.strip())
     if typed_text.lower().startswith("file:"):
         typed_text = _decode_file_url(typed_text)
     elif _ADDRESS.match(typed_text):
         raise DataError("data.address", address=typed_text)
-    path = _expand_user(Path(typed_text))
+    path = user_dirs.expand_home(Path(typed_text))
     if os.sep == "/" and "\\" in typed_text and not _exists(path):
-        unescaped_path = _expand_user(Path(re.sub(r"\\(.)", r"\1", typed_text)))
+        unescaped_path = user_dirs.expand_home(Path(re.sub(r"\\(.)", r"\1", typed_text)))
         if _exists(unescaped_path):
             return unescaped_path
     return path
@@ -63,14 +64,6 @@ def _decode_file_url(address: str) -> str:
     path = rest[2 + len(host) :] if rest.startswith("//") else rest
     prefix = "" if host.lower() in ("", "localhost") else f"//{host}"
     return prefix + (url2pathname(path) if os.sep == "\\" else unquote(path))
-
-
-def _expand_user(path: Path) -> Path:
-    """Return a path with `~` expanded, or as it is where nobody has that name."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
 
 
 def _exists(path: Path) -> bool:

@@ -19,6 +19,14 @@ def get_ftlab_home() -> Path:
     return Path(os.environ.get("FTLAB_HOME") or Path.home() / ".ftlab").absolute()
 
 
+def expand_home(path: Path | str) -> Path:
+    """Return a path with a leading `~` or `~user` expanded; as it is, if there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Create a folder atomically: yield an empty draft folder to fill, and rename it to `folder` at the end.

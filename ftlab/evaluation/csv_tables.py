@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from ftlab.core import csv_cells
 from ftlab.evaluation import metrics
 from ftlab.evaluation.evaluate import Evaluation
 
@@ -85,10 +86,10 @@ def _format_yes_no(value: object) -> str:
 
 
 def _format_csv(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Return CSV text of a header and rows; cells are quoted where they need it."""
+    """Return CSV text of a header and rows; cells are quoted where they need it, and none is run as a formula."""
     stream = io.StringIO()
     # RFC 4180 ends lines with CRLF, on every system.
     writer = csv.writer(stream, lineterminator="\r\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerow(map(csv_cells.escape_formula, header))
+    writer.writerows(map(csv_cells.escape_formula, row) for row in rows)
     return stream.getvalue()

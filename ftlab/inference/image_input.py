@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps
 
+from ftlab.core import user_dirs
 from ftlab.core.errors import ConfigError
 from ftlab.inference.predictor import ImageSource
 
@@ -35,7 +36,7 @@ def open_image_source(image: ImageInput) -> ImageSource:
         ConfigError: it is a folder, an empty path, or no image.
     """
     if isinstance(image, (str, os.PathLike)):
-        path = Path(image).expanduser()
+        path = user_dirs.expand_home(image)
         if not os.fspath(image) or path.is_dir():
             raise ConfigError("image.path", path=image)
         return path

@@ -120,7 +120,7 @@ def read_verified_header(path: Path) -> dict[str, Any]:
         CorruptFileError: it is not as it was written.
     """
     checksum, offset = _compute_checksum(path)
-    with path.open("rb") as file:
+    with file_io.open_regular_file(path) as file:
         # The format: eight bytes of the JSON header's length, the JSON header, the tensors.
         header_length = int.from_bytes(file.read(8), "little")
         header_bytes = file.read(header_length)
@@ -145,7 +145,7 @@ def read_checksum(path: Path) -> str:
     Raises:
         CorruptFileError: the file stores none.
     """
-    with path.open("rb") as file:
+    with file_io.open_regular_file(path) as file:
         length_bytes = file.read(8)
         # A damaged length may be anything up to 2^64: never read more than the file has.
         match = _CHECKSUM_PATTERN.search(file.read(min(int.from_bytes(length_bytes, "little"), path.stat().st_size)))
@@ -179,7 +179,7 @@ def _compute_checksum(path: Path) -> tuple[str, int]:
         CorruptFileError: the file is cut short, or has no place for a checksum.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with file_io.open_regular_file(path) as file:
         length_bytes = file.read(8)
         header_length = int.from_bytes(length_bytes, "little")
         if len(length_bytes) < 8 or header_length > size - 8:

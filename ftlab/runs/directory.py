@@ -117,8 +117,7 @@ class Run:
             RunError: the file does not exist or cannot be read.
         """
         try:
-            with (self.path / file_name).open(encoding="utf-8") as stream:
-                return dict(json.load(stream))
+            return dict(json.loads(file_io.read_regular_file(self.path / file_name)))
         except (OSError, ValueError, TypeError) as cause:
             raise RunError("run.file", run=self.name, file=file_name) from cause
 
@@ -179,10 +178,10 @@ class Run:
         A line that is still being written is left for the next call.
         """
         try:
-            with (self.path / "metrics.jsonl").open("rb") as stream:
+            with file_io.open_regular_file(self.path / "metrics.jsonl") as stream:
                 stream.seek(offset)
                 chunk = stream.read()
-        except FileNotFoundError:
+        except OSError:  # there is none yet, or it is no file that can be read
             return [], offset
         complete_length = chunk.rfind(b"\n") + 1
         # Not splitlines, which also breaks at characters that a file's name or a message may hold.
@@ -195,7 +194,7 @@ class Run:
         Reads from the end of the file: its length does not matter.
         """
         try:
-            with (self.path / "metrics.jsonl").open("rb") as stream:
+            with file_io.open_regular_file(self.path / "metrics.jsonl") as stream:
                 size = stream.seek(0, os.SEEK_END)
                 if size <= start_offset:
                     return None
@@ -204,7 +203,7 @@ class Run:
                     start = max(0, start - _TAIL_CHUNK_BYTES)
                     stream.seek(start)
                     last_line = stream.read().removesuffix(b"\n")
-        except FileNotFoundError:
+        except OSError:
             return None
         return parse_event(last_line.rpartition(b"\n")[2].decode("utf-8", "replace"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from ftlab.core import machine
+from ftlab.core import file_io, machine
 
 HEARTBEAT_INTERVAL_SECONDS = 1.0
 """Minimum seconds between two writes; beats in between cost only the reading of a clock."""
@@ -94,7 +94,7 @@ class LastBeat:
 def read_last_beat(path: Path) -> LastBeat | None:
     """Return the last heartbeat in a file; None where it cannot be read."""
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(file_io.read_regular_file(path))
         # Never negative: after a reboot the clock of the machine starts again from 0.
         silence_seconds = max(0.0, machine.read_awake_clock() - float(values["awake"]))
         return LastBeat(silence_seconds, float(values["time"]), float(values["step"]), int(values["memory"]))
@@ -119,7 +119,9 @@ def overwrite_json(path: Path, values: dict[str, object], reserved_bytes: int) -
     data = json.dumps(values).encode().ljust(reserved_bytes)
     try:
         # Without O_TRUNC: blocks that a file gives up on a full disk it may not get back.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        # O_NONBLOCK: a pipe in its place is an error, and is not waited for.
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, flags, 0o666)
         try:
             os.write(descriptor, data)
             # The content before may have been longer.

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from ftlab.core import file_io
 from ftlab.core.errors import RunError
 from ftlab.runs import heartbeat, process_record
 from ftlab.runs.events import Ended, Event
@@ -132,7 +133,7 @@ class RunLiveness:
     def find_process(self) -> psutil.Process | None:
         """Return the process named in `pid`; None when it is gone or another process has its number by now."""
         try:
-            owner = json.loads(self._pid_path.read_text(encoding="utf-8"))
+            owner = json.loads(file_io.read_regular_file(self._pid_path))
             return process_record.find_process(owner["pid"], owner["created"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -178,7 +179,7 @@ class RunLiveness:
     def is_force_stopped(self) -> bool:
         """Return whether the process was ended by force, at the user's request."""
         try:
-            return self._stop_path.read_text(encoding="utf-8", errors="replace") == _FORCE_STOP_MARK
+            return file_io.read_regular_file(self._stop_path) == _FORCE_STOP_MARK.encode()
         except OSError:
             return False
 

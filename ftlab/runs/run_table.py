@@ -225,12 +225,13 @@ def _read_best_accuracy(run: Run) -> float | None:
         return end_event.best_val_accuracy
     best_accuracy = None
     try:
-        with (run.path / "metrics.jsonl").open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        with file_io.open_regular_file(run.path / "metrics.jsonl") as lines:
             for line in lines:
                 # Most lines are steps: parsing only the epochs keeps a first listing of many runs fast.
-                event = parse_event(line) if line.startswith('{"event": "epoch"') else None
+                is_epoch = line.startswith(b'{"event": "epoch"')
+                event = parse_event(line.decode("utf-8", "replace")) if is_epoch else None
                 if isinstance(event, Epoch) and event.best:
                     best_accuracy = event.val_accuracy
-    except FileNotFoundError:
+    except OSError:
         return None
     return best_accuracy

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -69,7 +70,7 @@ def create_profile(
     if data_root is None:
         root = Path.home().resolve() if host in LOOPBACK_HOSTS else None
     else:
-        root = Path(data_root).expanduser().resolve()
+        root = user_dirs.expand_home(data_root).resolve()
         if not root.is_dir():
             raise DataError("page.data_root", folder=data_root)
     return ServerProfile(root, Path(runs_dir).absolute(), hosts=hosts, is_local=host in LOOPBACK_HOSTS and not hosts)

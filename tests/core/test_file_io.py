@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +108,32 @@ def test_what_killed_processes_left_is_swept_away_and_what_is_being_written_is_n
 
 def test_free_room_is_told_in_bytes(folder: Path) -> None:
     assert file_io.get_free_bytes(folder) > 1_000_000
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(path))  # a socket's address has at most 107 bytes
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, make_socket, Path.mkdir, lambda path: path.symlink_to("/dev/zero"), str])
+def test_only_a_regular_file_is_opened_and_nothing_is_waited_for(folder: Path, make: Callable[[Path], object]) -> None:
+    make(folder / "x")
+    for read in (file_io.read_regular_file, file_io.open_regular_file, file_io.open_regular_descriptor):
+        with pytest.raises(OSError, match=r"Not a regular file|Is a directory|No such file"):
+            read(folder / "x")
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_meanwhile_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, state = folder / "x", os.stat_result((0o100644, *[0] * 9))
+    os.mkfifo(file)
+    monkeypatch.setattr(os, "stat", lambda _path: state)
+    with pytest.raises(OSError, match="Not a regular file"):
+        file_io.read_regular_file(file)
+
+
+def test_a_regular_file_is_read_also_through_a_link(folder: Path) -> None:
+    (folder / "x").write_bytes(b"content")
+    (folder / "link").symlink_to("x")
+    assert file_io.read_regular_file(folder / "link") == b"content"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from dataclasses import asdict
-from pathlib import Path
 
 from tqdm import tqdm
 
 from ftlab.cli.terminal.output import print_json, print_table
-from ftlab.core import messages
+from ftlab.core import messages, user_dirs
 
 
 def fetch(options: Namespace) -> None:
@@ -21,7 +20,7 @@ def fetch(options: Namespace) -> None:
         _print_datasets(use_json=options.json)
         return
     dataset = tutorial_datasets.get_dataset(options.name)
-    target_dir = Path(options.to).expanduser() if options.to else None
+    target_dir = user_dirs.expand_home(options.to) if options.to else None
     # On standard error: standard output holds the result only.
     print(messages.get_text("cli.terms", title=dataset.title, terms=dataset.terms, page=dataset.page), file=sys.stderr)
     with _StageBar() as bar:

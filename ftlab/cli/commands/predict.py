@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ftlab.cli.common import config_flags
 from ftlab.cli.common.image_files import find_image_files
 from ftlab.cli.terminal.output import print_json
-from ftlab.core import messages
+from ftlab.core import csv_cells, messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
@@ -45,9 +45,8 @@ def predict(options: Namespace) -> int:
             print_json(result | ({"none_of_these": model.is_rejected(top_scores)} if model.decision else {}))
         else:
             rejection = [messages.get_text("cli.none")] if model.is_rejected(top_scores) else []
-            tsv_writer.writerow(
-                [str(file), *(f"{score.name} {score.probability:.1%}" for score in top_scores), *rejection]
-            )
+            row = [str(file), *(f"{score.name} {score.probability:.1%}" for score in top_scores), *rejection]
+            tsv_writer.writerow(map(csv_cells.escape_formula, row))
     return 2 if error_count == len(files) else 0
 
 

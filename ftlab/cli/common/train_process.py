@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ftlab.cli.terminal import progress
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
-from ftlab.core import file_io, lazy_import
+from ftlab.core import file_io, lazy_import, user_dirs
 from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
@@ -245,7 +245,7 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
         config = checkpoint_import.resolve_init(config, runs_dir)
     # A run may be resumed from another working directory.
     given_paths = {name: path for name in ("exclude", "data") if (path := getattr(config, name))}
-    paths: dict[str, Any] = {name: str(Path(path).expanduser().absolute()) for name, path in given_paths.items()}
+    paths: dict[str, Any] = {name: str(user_dirs.expand_home(path).absolute()) for name, path in given_paths.items()}
     return replace(config, **paths)
 
 

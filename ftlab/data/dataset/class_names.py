@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from ftlab.core import messages
+from ftlab.core import file_io, messages
 from ftlab.core.errors import DataError
 from ftlab.data.manifests import manifest
 from ftlab.data.sources.listing import DatasetProblem
@@ -66,7 +66,7 @@ def read_display_names(file: Path) -> DisplayNames:
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise DataError("names.columns", file=file)
-        text = file.read_bytes().decode("utf-8-sig")
+        text = file_io.read_regular_file(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
         raise DataError("names.unreadable", file=file, cause=getattr(cause, "strerror", None) or "UTF-8") from cause
     try:
@@ -124,7 +124,7 @@ def _find_labels_files(folder: Path) -> list[Path]:
     """
     for file in (folder / LABELS_FILE_NAME, folder.parent / LABELS_FILE_NAME):
         try:
-            with file.open("rb") as stream:
+            with file_io.open_regular_file(file) as stream:
                 # The header is enough, and a binary file may have no newline in its first gigabyte.
                 columns = stream.readline(1000).decode("ascii", "replace").strip().split(",")
         except OSError:  # there is none

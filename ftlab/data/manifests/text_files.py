@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ftlab.core import file_io
 from ftlab.core.errors import DataError
 from ftlab.data.sources.listing import DatasetProblem
 
@@ -30,7 +31,7 @@ def read_text(file: Path, problems: list[DatasetProblem], max_bytes: int | None 
     try:
         if max_bytes is None and file.stat().st_size > MAX_MANIFEST_BYTES:
             raise DataError("data.list_large", file=file, limit=MAX_MANIFEST_BYTES >> 20)
-        with file.open("rb") as stream:
+        with file_io.open_regular_file(file) as stream:
             data = stream.read(max_bytes)
     except OSError as cause:
         raise DataError("data.unreadable", folder=file, cause=cause.strerror or cause) from cause

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ftlab.core import user_dirs
+from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import DataError
 from ftlab.data.sources import tar_file, zip_file
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, plan_unpacking
@@ -193,7 +193,7 @@ def _strip_suffix(file: Path) -> str:
 def _read_report(report_file: Path) -> dict[str, Any]:
     """Return the report that `unpack_archive` wrote; empty if there is none or it is damaged."""
     try:
-        values = json.loads(report_file.read_text(encoding="utf-8"))
+        values = json.loads(file_io.read_regular_file(report_file))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
@@ -203,7 +203,7 @@ def _read_report(report_file: Path) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _hash_content(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
     """Return the first 128 bits of the SHA-256 of a file's content, in hex: enough to distinguish archives."""
-    with file.open("rb") as stream:
+    with file_io.open_regular_file(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlab import __version__
+from ftlab.core import file_io
 
 TIMEOUT_SECONDS = 30.0
 """Seconds without a byte after which a connection is abandoned."""
@@ -182,7 +183,7 @@ def _state_file(partial_file: Path) -> Path:
 def _read_state(state_file: Path) -> dict[str, Any]:
     """Return address, version and total size of a partial file; empty if they are not known."""
     with suppress(OSError, ValueError):
-        state = json.loads(state_file.read_text(encoding="utf-8"))
+        state = json.loads(file_io.read_regular_file(state_file))
         return state if isinstance(state, dict) else {}
     return {}
 

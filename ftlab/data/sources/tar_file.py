@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ftlab.core import file_io
 from ftlab.data.sources import name_encoding
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
@@ -94,7 +95,7 @@ def open_archive(file: Path, limits: ArchiveLimits, encoding: str = "") -> Itera
         The archive.
     """
     # Opened for the `OSError` of a file that cannot be read; each pass opens it again.
-    with file.open("rb"):
+    with file_io.open_regular_file(file):
         yield TarArchive(file, limits, encoding)
 
 
@@ -170,7 +171,7 @@ def _iter_infos(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _open_decompressed(file: Path) -> Any:
     """Return a stream of the decompressed file; its first bytes, not its name, decide the compression."""
-    with file.open("rb") as stream:
+    with file_io.open_regular_file(file) as stream:
         magic = stream.read(6)
     if magic[:2] == b"\x1f\x8b":
         return gzip.open(file, "rb")

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ftlab.core import file_io
 from ftlab.data.sources import name_encoding
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
@@ -112,7 +113,7 @@ class _EntryLimitedFile(io.FileIO):
 
     def __init__(self, file: Path, max_entries: int) -> None:
         """Open `file` for reading."""
-        super().__init__(file, "rb")
+        super().__init__(file, "rb", opener=file_io.open_regular_descriptor)
         self.max_entries = max_entries
 
     def read(self, size: int | None = -1, /) -> bytes:

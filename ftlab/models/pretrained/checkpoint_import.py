@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import ConfigError, RunError, WeightsError
 from ftlab.runs import run_store
 
@@ -79,7 +80,7 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     if not config.init_from:
         return config
     parse_renames(config.rename_keys)
-    requested_path = Path(config.init_from).expanduser()
+    requested_path = user_dirs.expand_home(config.init_from)
     try:
         init_path = requested_path.absolute() if requested_path.exists() else None
     except (OSError, ValueError):  # too long for a path, or with a NUL character
@@ -92,6 +93,8 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     if init_path.is_dir():
         if not (init_path / "best.safetensors").is_file():
             raise RunError("run.no_weights", run=init_path.name)
+    elif not init_path.is_file():  # a pipe, which would be waited for
+        raise WeightsError("init.unreadable", file=init_path, cause="Not a regular file")
     elif init_path.suffix.lower() not in CHECKPOINT_SUFFIXES:
         raise WeightsError("init.kind", file=init_path, kinds=", ".join(sorted(CHECKPOINT_SUFFIXES)))
     return replace(config, init_from=str(init_path))
@@ -110,7 +113,7 @@ def compute_sha256(file: Path) -> str:
         WeightsError: it cannot be read.
     """
     try:
-        with file.open("rb") as stream:
+        with file_io.open_regular_file(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as cause:
         raise WeightsError("init.unreadable", file=file, cause=cause.strerror or cause) from cause
@@ -156,6 +159,7 @@ def _load_untrusted_file(file: Path) -> Any:
     from safetensors.torch import load_file
 
     try:
+        file_io.check_regular_file(file)
         if file.suffix.lower() == ".safetensors":
             return load_file(file)
         # Many checkpoints hold the command line's settings too: a `Namespace` is a plain record and runs nothing.

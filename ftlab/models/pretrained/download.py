@@ -18,6 +18,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ftlab.core import file_io
+
 STALL_TIMEOUT_SECONDS = 60.0
 """Seconds without a byte after which a download is abandoned."""
 POLL_INTERVAL_SECONDS = 0.5
@@ -135,7 +137,7 @@ def _verify_sha256(path: Path, sha256: str) -> None:
     Raises:
         OSError: it was another one.
     """
-    with path.open("rb") as file:
+    with file_io.open_regular_file(path) as file:
         actual_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if actual_sha256 != sha256:
         path.resolve().unlink()  # the cache links names to blobs

@@ -21,6 +21,7 @@ import psutil
 
 from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import file_io
 from ftlab.core.errors import RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
@@ -168,6 +169,7 @@ def spawn_process(arguments: list[str], run: Run) -> Run:
     # With the fault handler a crash inside a library leaves the Python traceback that led there in the log.
     python_variables = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     try:
+        file_io.check_regular_file(run.log_path)
         with run.log_path.open("ab") as log:
             # A resumed run appends to the same log: the process record keeps where this process begins.
             log_offset = log.seek(0, os.SEEK_END)

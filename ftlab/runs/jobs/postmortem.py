@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from ftlab.core import machine, messages
+from ftlab.core import file_io, machine, messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs import process_record
 from ftlab.runs.directory import Run
@@ -186,7 +186,7 @@ def _read_log_tail(log: Path, start_offset: int = 0) -> str:
         with only the last state of a progress bar; empty where the file cannot be read.
     """
     try:
-        with log.open("rb") as stream:
+        with file_io.open_regular_file(log) as stream:
             size = stream.seek(0, 2)
             # An offset beyond the end means that the log was truncated: then all of it counts.
             stream.seek(max(start_offset if start_offset <= size else 0, size - _LOG_TAIL_BYTES))

@@ -14,10 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
@@ -31,6 +33,9 @@ SERIES_MODES = ("full", "frozen", "scratch")
 SERIES_FILE_ENV = "FTLAB_SERIES"
 """Environment variable: the series file, already created, that the process updates."""
 _POLL_INTERVAL_SECONDS = 0.3
+_LOCK_FILE = ".series.lock"
+_LOCK_TIMEOUT_SECONDS = 20.0
+"""Seconds to wait while another series starts; starting a process on a busy machine takes some."""
 _TIMESTAMP_LENGTH = len("20260102-103000")
 
 
@@ -102,11 +107,9 @@ def start_series(base_config: TrainConfig, root: Path) -> Path:
     """
     # Checked before anything starts: an error in the third mode must not appear after two trainings.
     expand_modes(base_config)
-    if find_active_series(root) is not None:
-        raise RunError("run.series_busy")
     file = _new_series_path(root)
     try:
-        with file.with_suffix(".log").open("wb") as log:
+        with _reserve_start(root), file.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *build_series_command(base_config, root)[1:]],
                 stdin=subprocess.DEVNULL,
@@ -115,12 +118,12 @@ def start_series(base_config: TrainConfig, root: Path) -> Path:
                 env=launch.build_environment(**{SERIES_FILE_ENV: str(file)}),
                 **launch.detached_popen_options(),
             )
+            # Somebody must collect the exit status, else the ended process stays as a zombie while this one lives.
+            threading.Thread(target=process.wait, daemon=True).start()
+            if not file.exists():  # the process may have written more already
+                _write_series(file, _series_of_process(process.pid))
     except OSError as cause:
         raise RunError("run.write", folder=root, cause=cause.strerror or cause) from cause
-    # Somebody must collect the exit status, else the ended process stays as a zombie while this one lives.
-    threading.Thread(target=process.wait, daemon=True).start()
-    if not file.exists():  # the process may have written more already
-        _write_series(file, _series_of_process(process.pid))
     return file
 
 
@@ -138,8 +141,7 @@ def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[i
     Returns:
         The runs that were started.
     """
-    file = Path(os.environ.pop(SERIES_FILE_ENV, "") or _new_series_path(root))
-    runs: list[Run] = []
+    file, runs = _adopt_or_create_series(root), list[Run]()
     try:
         for number, config in enumerate(configs):
             while run_store.find_active_runs(root):  # trainings that somebody else started
@@ -154,7 +156,60 @@ def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[i
     except KeyboardInterrupt:
         for run in runs[-1:]:
             run.liveness.request_stop()
+    finally:
+        # This process may live on (the Python API), but no longer for the series.
+        with suppress(RunError):
+            _write_series(file, TrainingSeries(tuple(run.name for run in runs), SERIES_MODES))
     return runs
+
+
+def _adopt_or_create_series(root: Path) -> Path:
+    """Return the series file that the parent process has created for this one, or create one.
+
+    Args:
+        root: folder of all runs.
+
+    Returns:
+        The series file.
+
+    Raises:
+        RunError: a series is under way already, or the folder cannot be written.
+    """
+    adopted_file = os.environ.pop(SERIES_FILE_ENV, "")
+    if adopted_file:
+        return Path(adopted_file)
+    file = _new_series_path(root)
+    try:
+        with _reserve_start(root):
+            _write_series(file, _series_of_process(os.getpid()))
+    except OSError as cause:
+        raise RunError("run.write", folder=root, cause=cause.strerror or cause) from cause
+    return file
+
+
+@contextmanager
+def _reserve_start(root: Path) -> Iterator[None]:
+    """Let one series start at a time, over all processes; the block must record it before it ends.
+
+    An `OSError` propagates if the folder cannot be written.
+
+    Args:
+        root: folder of all runs.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        RunError: a series is under way already, or starts just now.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(root / _LOCK_FILE, timeout=_LOCK_TIMEOUT_SECONDS):
+            if find_active_series(root) is not None:
+                raise RunError("run.series_busy")
+            yield
+    except Timeout as cause:
+        raise RunError("run.series_busy") from cause
 
 
 def find_active_series(root: Path) -> TrainingSeries | None:
@@ -187,7 +242,7 @@ def _iter_series(root: Path) -> Iterator[tuple[Path, TrainingSeries]]:
     """
     for file in sorted(root.glob("series-*.json"), reverse=True):
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = json.loads(file_io.read_regular_file(file))
             yield (
                 file,
                 TrainingSeries(

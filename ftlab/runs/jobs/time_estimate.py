@@ -159,7 +159,7 @@ def _get_speeds_file() -> Path:
 def _read_speeds() -> dict[str, dict[str, float]]:
     """Return the stored speeds by key; a file that cannot be read counts as empty."""
     try:
-        speeds = json.loads(_get_speeds_file().read_text(encoding="utf-8"))
+        speeds = json.loads(file_io.read_regular_file(_get_speeds_file()))
     except (OSError, ValueError):
         return {}
     return speeds if isinstance(speeds, dict) else {}

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import file_io
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset.catalog import Catalog
@@ -140,7 +141,7 @@ class ImageFeedBase(ABC):
         content_hash = self._content_hashes.get((split, index))
         if content_hash is None:
             try:
-                with self.catalog.image_path(self.catalog.splits[split][index]).open("rb") as file:
+                with file_io.open_regular_file(self.catalog.image_path(self.catalog.splits[split][index])) as file:
                     content_hash = self._content_hashes[split, index] = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError:
                 return None

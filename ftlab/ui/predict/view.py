@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.core import messages
+from ftlab.core import csv_cells, messages
 from ftlab.core.errors import ImageError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.core.messages import format_percent
@@ -296,9 +296,8 @@ def encode_predictions_csv(predictions: Sequence[ImagePrediction]) -> str:
     for prediction in predictions:
         # Class names as the dataset has them: a table is for programs.
         cells = [cell for score in prediction.top_scores for cell in (score.name, f"{score.probability:.6f}")]
-        writer.writerow(
-            [prediction.image_path.name, *cells, *[""] * (2 * max_class_count - len(cells)), prediction.problem]
-        )
+        row = [prediction.image_path.name, *cells, *[""] * (2 * max_class_count - len(cells)), prediction.problem]
+        writer.writerow(map(csv_cells.escape_formula, row))
     # utf-8-sig: spreadsheet programs recognize UTF-8 by the byte order mark.
     return (
         f"data:text/csv;charset=utf-8;base64,{base64.b64encode(stream.getvalue().encode('utf-8-sig')).decode('ascii')}"

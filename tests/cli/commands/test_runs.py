@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,19 @@ def test_listing_searching_and_deleting_load_neither_torch_nor_numpy(root: Path)
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "set()"
     assert run.name in done.stdout
+
+
+def test_a_run_whose_files_are_pipes_keeps_nobody_waiting(say: Any, root: Path) -> None:
+    run, other = made(root), made(root)
+    names = [path for path in run.path.iterdir() if path.is_file()]
+    others = ("pid", "heartbeat", "process.json", "worker.log", "labels.csv")
+    for file in [*names, *(run.path / name for name in others)]:
+        file.unlink(missing_ok=True)
+        os.mkfifo(file)
+    status, out, _ = say("runs", "--json")
+    assert status == 0
+    assert other.name in [told["run"] for told in lines(out)]
+    for words in (("resume", run.name), ("compare", run.name, other.name), ("predict", run.name, "x.jpg")):
+        status, _, told = say(*words)
+        assert (status, told.count("\n")) == (2, 1), told
+    assert say("delete", run.name)[0] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,34 @@ def test_a_process_of_its_own_does_it_and_a_second_one_is_refused(
     stage.clear()
     assert series.find_active_series(tmp_path) is None
     assert file.exists()
+
+
+def test_twelve_that_are_asked_for_at_once_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: staged_jobs.Stage
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", stage.popen)
+    stage.code = "import time; time.sleep(60)"
+
+    def ask(_number: int) -> str:
+        try:
+            return series.start_series(BASE, tmp_path / "runs").stem
+        except RunError as refusal:
+            return refusal.code
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(ask, range(12)))
+    assert answers.count("run.series_busy") == 11
+    assert len(stage.processes) == len(list((tmp_path / "runs").glob("series-*.json"))) == 1
+    with pytest.raises(RunError):  # also one that a person starts in a terminal
+        series.run_series(series.expand_modes(BASE), tmp_path / "runs", lambda _number, _run: None)
+
+
+def test_the_next_one_can_begin_in_the_same_process(stage: staged_jobs.Stage, tmp_path: Path) -> None:
+    stage.code = DONE
+    for number in (1, 2):
+        series.run_series(series.expand_modes(BASE)[:1], tmp_path, lambda _number, _run: None)
+        assert series.find_active_series(tmp_path) is None
+        assert len(run_store.list_run_names(tmp_path)) == number
 
 
 @pytest.mark.parametrize(

@@ -369,7 +369,7 @@ def test_a_picture_of_nothing_it_knows_is_called_so_and_the_bars_stay(
 
 
 def test_several_pictures_give_a_gallery_and_a_table(lab: PredictActions, tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("one.jpg", "two.jpg", "<b>bad.jpg")]
+    files = [tmp_path / name for name in ("=one.jpg", "two.jpg", "<b>bad.jpg")]
     for file in files:
         Image.new("RGB", (30, 20), "teal").save(file)
     gallery = lab.predict_several({}, UNTRAINED_MODEL, [str(file) for file in files], lambda *_, **__: None)  # type: ignore[arg-type]
@@ -380,7 +380,7 @@ def test_several_pictures_give_a_gallery_and_a_table(lab: PredictActions, tmp_pa
     code = re.findall(r'href="data:text/csv;charset=utf-8;base64,(.*?)"', gallery)[0]
     rows = list(csv.reader(io.StringIO(base64.b64decode(code).decode("utf-8-sig"))))
     assert rows[0][:5] == ["file", "class_1", "probability_1", "class_2", "probability_2"]
-    assert rows[1][:3] == ["one.jpg", "ant", "0.503937"]
+    assert rows[1][:3] == ["'=one.jpg", "ant", "0.503937"], "no spreadsheet program runs it"
     assert rows[3][0] == "<b>bad.jpg"
     assert rows[3][-1] == "The file is empty. Copy or download it again."
     assert {len(row) for row in rows} == {12}
