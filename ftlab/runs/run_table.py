@@ -6,6 +6,7 @@ takes about a second.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ SORT_ORDERS = ("newest", "best", "largest")
 STATUS_UNREADABLE = "unreadable"
 """Status of a damaged run: it is listed all the same, so that it can be deleted."""
 _MAX_CACHED_ROWS = 4096
+_UPLOAD_PATTERN = re.compile(r".*[/\\]visitors[/\\][0-9a-f]{32}[/\\]?")
+"""What comes before the name of an upload in its path, see `ftlab/ui/common/uploads.py`."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow
             raise RunError("run.file", run=run.name, file="config.json")
         stored_config = old_settings.upgrade_settings(stored_config)
         backbone, mode = str(stored_config.get("backbone", backbone)), str(stored_config.get("mode", mode))
-        data = str(stored_config.get("sample") or stored_config.get("data") or "")
+        data = _hide_upload_token(str(stored_config.get("sample") or stored_config.get("data") or ""))
         source_run = _find_source_run(str(stored_config.get("init_from") or ""))
         best_accuracy, test_accuracy, status = (
             _read_best_accuracy(run),
@@ -209,6 +212,11 @@ def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow
         source_run=source_run,
         read_error=read_error,
     )
+
+
+def _hide_upload_token(data: str) -> str:
+    """Return the data of a run without the secret name of an upload, by which anyone could read and remove it."""
+    return _UPLOAD_PATTERN.sub("", data)
 
 
 def _find_source_run(init: str) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
-from ftlab.core import user_dirs
+from ftlab.core import private_folders, user_dirs
 from ftlab.core.errors import DataError
+
+_GRADIO_VARIABLES = ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE")
+"""Environment variables with folders of Gradio: uploads, files to download, cached examples."""
 
 
 def resolve_inside(root: Path | None, path: str | Path) -> Path:
@@ -29,10 +34,33 @@ def resolve_inside(root: Path | None, path: str | Path) -> Path:
         real_path = (root / Path(typed_path).expanduser()).resolve()
     except (OSError, ValueError, RuntimeError) as cause:  # a NUL byte, a loop of links, "~nobody"
         raise DataError("page.no_path", folder=typed_path) from cause
-    # Unpacked uploads may lie below the root (the home folder), and belong to their visitors alone.
-    if not real_path.is_relative_to(root.resolve()) or real_path.is_relative_to(get_visitors_dir().resolve()):
+    # Uploads and runs may lie below the root (the home folder), and belong to their visitors alone.
+    real_root = root.resolve()
+    if (
+        not real_path.is_relative_to(real_root)
+        or real_path.is_relative_to(get_visitors_dir().resolve())
+        or private_folders.is_barred(real_root, real_path, list_private_folders())
+    ):
         raise DataError("page.outside", folder=typed_path, root=root)
     return real_path
+
+
+def list_private_folders(runs_dir: Path | None = None) -> list[Path]:
+    """Return the folders that no path of a page may lead to, links resolved: ftlab's own, Gradio's, and the runs.
+
+    Args:
+        runs_dir: folder of the runs; None: those that were declared.
+    """
+    own_folders = [
+        user_dirs.get_ftlab_home(),
+        Path(tempfile.gettempdir()) / "gradio",
+        *([runs_dir] if runs_dir else []),
+    ]
+    gradio_folders = [Path(folder) for name in _GRADIO_VARIABLES if (folder := os.environ.get(name))]
+    return [
+        *(Path(os.path.realpath(folder)) for folder in (*own_folders, *gradio_folders)),
+        *private_folders.list_declared_folders(),
+    ]
 
 
 def get_visitors_dir() -> Path:

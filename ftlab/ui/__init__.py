@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ftlab.core import messages, user_dirs
+from ftlab.core import messages, private_folders, user_dirs
+from ftlab.server.paths import list_private_folders
 from ftlab.server.profile import ServerProfile
 
 # Before the first import of gradio, which reads them then or when a component is created: no telemetry, an upload
@@ -39,6 +40,8 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     from ftlab.ui.runs import tab as runs_tab
     from ftlab.ui.train import tab as train_tab
 
+    # Here and not at the start of the server, as a training inherits the environment of whoever starts it.
+    private_folders.declare_private_folders(list_private_folders(profile.runs_dir))
     # Gradio's cached files: looked through every hour, deleted after a day.
     demo = gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400))
     with demo:

@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftlab.core import private_folders
 from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
 from ftlab.data.manifests.image_index import ImageIndex, match_folders, prefer_paths
 from ftlab.data.sources import links
@@ -123,11 +124,14 @@ class PathResolver:
 
     def _is_inside(self, path: str) -> bool:
         """Return whether a path, links resolved, is below the root, or may lead out of it."""
-        if not links.are_outside_links_refused():
+        if not links.are_outside_links_refused() and not private_folders.list_declared_folders():
             return True
         is_inside = self._inside_cache.get(path)
         if is_inside is None:
-            is_inside = self._inside_cache[path] = Path(os.path.realpath(self.root / path)).is_relative_to(self.root)
+            real_path = Path(os.path.realpath(self.root / path))
+            is_inside = real_path.is_relative_to(self.root) or not links.are_outside_links_refused()
+            is_inside = is_inside and not private_folders.is_barred(self.root, real_path)
+            self._inside_cache[path] = is_inside
         return is_inside
 
     def _find_by_names(

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftlab.core import messages
+from ftlab.core import messages, private_folders
 from ftlab.core.errors import DataError, ProblemMessages
 from ftlab.core.typed_path import parse_typed_path
 from ftlab.data.images.decode import IMAGE_SUFFIXES
@@ -238,7 +238,10 @@ def _classify_entry(entry: os.DirEntry[str], root: Path, listing: FolderListing)
         if link_problem and (is_folder or get_suffix(entry.name) in IMAGE_SUFFIXES | MANIFEST_SUFFIXES):
             listing.problems.append(DatasetProblem(path, link_problem))
         elif is_folder:
-            listing.folders.append(entry.name)
+            # Asked first, so that the system resolves links only where something is barred.
+            are_barred = bool(private_folders.list_declared_folders())
+            if not are_barred or not private_folders.is_barred(root, Path(os.path.realpath(entry.path))):
+                listing.folders.append(entry.name)
         elif not link_problem:
             _classify_file(entry, path, listing)
     except PermissionError:

@@ -121,6 +121,7 @@ def _is_inside(root: Path, path: Path) -> bool:
 def _classify_folder(folder: Path) -> str:
     """Return `content` of a folder from a glance at its first entries and first sub-folders, not a scan."""
     has_images, subfolders = _peek_folder(folder)
+    subfolders = [name for name in subfolders if _is_inside(folder, folder / name)]
     if has_images:
         return "own"
     for name in subfolders[:3]:
