@@ -62,7 +62,12 @@ TESTED_ELSEWHERE = {
     ),
     "tests/data/manifests/test_manifest.py": (
         *("data/manifests/column_names", "data/manifests/column_sample", "data/manifests/columns"),
-        *("data/manifests/json_tables", "data/manifests/label_names", "data/manifests/multi_labels"),
+        *(
+            "data/manifests/joined_lists",
+            "data/manifests/json_tables",
+            "data/manifests/label_names",
+            "data/manifests/multi_labels",
+        ),
         *("data/manifests/tables", "data/manifests/text_files"),
     ),
     "tests/data/manifests/test_search.py": (

@@ -17,12 +17,14 @@ from pathlib import Path
 
 from ftlab.core.errors import DataError
 from ftlab.data.manifests import label_names, multi_labels
+from ftlab.data.manifests.column_names import has_image_suffix
 from ftlab.data.manifests.columns import ListColumns, detect_columns, missing_column_error
 from ftlab.data.manifests.image_index import ImageIndex
 from ftlab.data.manifests.list_splits import parse_split
 from ftlab.data.manifests.path_resolver import ListRow, PathResolver, make_base
-from ftlab.data.manifests.tables import Table, TableRow, open_table
-from ftlab.data.sources.listing import DatasetProblem, ImagesByClass
+from ftlab.data.manifests.tables import Table, open_table
+from ftlab.data.manifests.text_files import TableRow
+from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, DatasetProblem, ImagesByClass
 
 SAMPLE_ROWS = 200
 """Rows from which the columns are recognized."""
@@ -75,9 +77,17 @@ def probe_columns(file: Path, index: ImageIndex | None) -> ListColumns:
 
     Returns:
         The columns.
+
+    Raises:
+        missing_column_error: the values of a text or JSON file are no images.
     """
-    table = open_table(file, [], PROBE_BYTES)
-    return _detect_table_columns(table, index)[0]
+    columns, rows = _detect_table_columns(open_table(file, [], PROBE_BYTES), index)
+    if file.suffix.lower() in LOOSE_MANIFEST_SUFFIXES:
+        # Names of classes look like a list too: `{"cat": 0}`.
+        values = [cells[columns.path].strip() for _, cells in islice(rows, SAMPLE_ROWS) if len(cells) > columns.path]
+        if not any(has_image_suffix(value) or (index is not None and index.can_find(value)) for value in values):
+            raise missing_column_error(file, "paths", columns.names)
+    return columns
 
 
 def read_manifest(file: Path) -> Manifest:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftlab.core.errors import DataError
+from ftlab.data.manifests import joined_lists
 from ftlab.data.manifests.columns import ListColumns, missing_column_error
 from ftlab.data.manifests.image_index import ImageIndex
 from ftlab.data.manifests.list_splits import find_list_split, find_split, is_submission
@@ -173,7 +174,7 @@ def search_lists(location: DatasetLocation, *, compare_ids: bool = True) -> List
     search = ListSearch(root, ImageIndex(root))
     files = [*location.manifest_files, *_find_files_below(location.folder)]
     for file in files[:MAX_LISTS]:
-        if not is_submission(file):
+        if not is_submission(file) and not joined_lists.is_part(file):
             found = _probe(file, search, compare_ids=compare_ids)
             if found is not None:
                 search.lists.append(found)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ftlab.core.errors import DataError
 from ftlab.data.images.decode import IMAGE_SUFFIXES
-from ftlab.data.manifests import json_tables
-from ftlab.data.manifests.text_files import read_text
+from ftlab.data.manifests import joined_lists, json_tables
+from ftlab.data.manifests.text_files import TableRow, read_text
 from ftlab.data.sources.listing import DatasetProblem
 
 _DELIMITERS = (",", ";", "\t")
@@ -28,9 +28,6 @@ _PATH_AND_REST = re.compile(
     rf"(?P<path>\S.*?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES, reverse=True)))}))\s+(?P<rest>\S.*)", re.I
 )
 """A path, which may contain spaces, and what follows it."""
-
-TableRow = tuple[int, list[str]]
-"""Line number, from 1, and the cells of the row."""
 
 
 @dataclass
@@ -67,6 +64,9 @@ def open_table(file: Path, problems: list[DatasetProblem], max_bytes: int | None
     if suffix == ".json":
         names, rows = json_tables.parse_json(text, file)
         return Table(file, rows, names)
+    joined = joined_lists.join_rows(file, text, problems) if suffix == ".txt" else None
+    if joined:
+        return Table(file, iter(joined.rows), joined.names)
     if suffix == ".txt" and not _has_delimiter(text):
         return Table(file, _iter_word_rows(text))
     return Table(file, _iter_csv_rows(text, file))

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ftlab.core import file_io
 from ftlab.core.errors import DataError
 from ftlab.data.sources.listing import DatasetProblem
+from ftlab.data.sources.name_encoding import detect_name_encoding
+
+TableRow = tuple[int, list[str]]
+"""Line number, from 1, and the cells of a row."""
 
 MAX_MANIFEST_BYTES = 1 << 30
 """Size of a manifest in bytes above which it is refused, because it is read as a whole."""
+# Excel on Windows saves "CSV" in the code page of the system.
+_WINDOWS_ENCODINGS = (
+    *("cp1252", "gbk", "big5", "cp932", "cp949", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp874"),
+)
+_CELL_SAMPLE_BYTES = 1 << 20
+"""Bytes of a file whose cells decide its encoding."""
 _UTF16_SAMPLE_BYTES = 400
 """Bytes from which UTF-16 without a byte order mark is detected."""
 
 
 def read_text(file: Path, problems: list[DatasetProblem], max_bytes: int | None = None) -> str:
-    """Read a text file as UTF-8 or UTF-16; else as cp1252, which is reported.
+    """Read a text file as UTF-8 or UTF-16; else in a guessed encoding of Windows, which is reported.
 
     Args:
         file: the file.
@@ -43,9 +54,10 @@ def read_text(file: Path, problems: list[DatasetProblem], max_bytes: int | None 
         else:
             text = (_cut_to_last_line(data) if is_cut else data).decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Excel on Windows saves "CSV" in the code page of the system, most often this one.
-        problems.append(DatasetProblem(file.name, "list_encoding"))
-        text = data.decode("cp1252", "replace")
+        encoding = detect_name_encoding(_split_cells(data), _WINDOWS_ENCODINGS)
+        code = "list_encoding" if encoding == "cp1252" else "list_encoding_guess"
+        problems.append(DatasetProblem(file.name, code, {} if encoding == "cp1252" else {"encoding": encoding}))
+        text = data.decode(encoding, "replace")
     return text[: text.rfind("\n") + 1] or text if is_cut else text
 
 
@@ -60,6 +72,12 @@ def _detect_utf16(data: bytes) -> str | None:
     if even_bytes.count(0) * 4 > len(even_bytes) and not odd_bytes.count(0):
         return "utf-16-be"
     return None
+
+
+def _split_cells(data: bytes) -> list[bytes]:
+    """Return the different cells at the beginning of a file that are not ASCII."""
+    cells = re.split(rb"[\t\r\n\",;/]", _cut_to_last_line(data[:_CELL_SAMPLE_BYTES]))
+    return [*{cell for cell in cells if not cell.isascii()}]
 
 
 def _cut_to_last_line(data: bytes) -> bytes:

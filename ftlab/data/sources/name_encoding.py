@@ -104,11 +104,12 @@ def decode_names(raw_names: Mapping[int, bytes], encoding: str = "") -> tuple[di
     return names, "" if encoding or is_standard else used_encoding
 
 
-def detect_name_encoding(raw_names: Sequence[bytes]) -> str:
+def detect_name_encoding(raw_names: Sequence[bytes], candidates: Sequence[str] = NAME_ENCODINGS) -> str:
     """Return the most likely encoding of names.
 
     Args:
         raw_names: paths as they are stored, without those whose encoding is known.
+        candidates: encodings that are tried after UTF-8.
 
     Returns:
         UTF-8 where all names are valid in it, else the cheapest reading; the standard encoding where there is none.
@@ -118,7 +119,7 @@ def detect_name_encoding(raw_names: Sequence[bytes]) -> str:
         return "utf-8"
     # Spread over all of them, so that every class has a say.
     sample = raw_parts[:: 1 + sum(map(len, raw_parts)) // _MAX_SAMPLE_BYTES]
-    costs = {encoding: _compute_cost(sample, encoding) for encoding in NAME_ENCODINGS if encoding != "utf-8"}
+    costs = {encoding: _compute_cost(sample, encoding) for encoding in candidates if encoding != "utf-8"}
     encoding = min(costs, key=lambda name: costs[name])
     return encoding if costs[encoding] < float("inf") else STANDARD_ENCODING
 

@@ -144,6 +144,16 @@ def test_windows_text_is_read_and_named(place: Path) -> None:
     assert told(found) == {("pets.csv", 0): "list_encoding"}
 
 
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("gbk", "红茶"), ("cp932", "いちご"), ("cp949", "녹두"), ("cp1251", "ложка")]
+)
+def test_text_of_other_code_pages_is_read_and_named(place: Path, encoding: str, name: str) -> None:
+    found = listed(place, rows().replace("ants", name).encode(encoding))
+    assert found.classes == ("bees", name)
+    assert told(found) == {("pets.csv", 0): "list_encoding_guess"}
+    assert encoding in found.problems[0].problem
+
+
 def test_a_label_is_one_class_however_its_accents_are_stored(place: Path) -> None:
     text = rows().replace("ants", "Käfer").replace("images/0.png,Käfer", "images/0.png,Ka\u0308fer")
     assert listed(place, text).classes == ("bees", "Käfer")

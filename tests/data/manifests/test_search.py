@@ -161,6 +161,57 @@ def test_lists_of_a_competitions_test_do_not_count(tmp_path: Path, draw: Draw) -
     assert totals(scan(tmp_path)) == {"cat": 4, "dog": 4}
 
 
+def test_numbered_images_labels_and_splits_in_files_of_their_own_are_joined(tmp_path: Path, draw: Draw) -> None:
+    draw("images")
+    for file, value in (
+        ("images.txt", "{name}.png"),
+        ("image_class_labels.txt", "{label}"),
+        ("train_test_split.txt", "{train}"),
+    ):
+        lines = [
+            f"{number} {value.format(name=name, label=1 + (name[0] == 'd'), train=int(name[-1] != '3'))}"
+            for number, name in enumerate(NAMES, 1)
+        ]
+        (tmp_path / file).write_text("\n".join(lines))
+    (tmp_path / "classes.txt").write_text("1 001.Cat\n2 002.Dog\n")
+    catalog = scan(tmp_path)
+    assert totals(catalog) == {"001.Cat": 4, "002.Dog": 4}
+    assert len(catalog.splits["test"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.json", '[{{"file_name": "{0}.png", "label": ["cat"]}}, {{"file_name": "{4}.png", "label": ["dog"]}}]'),
+        ("list.json", '{{"{0}.png": "cat", "{4}.png": "dog"}}'),
+        ("labels.json", '{{"labels": [["{0}.png", "cat"], ["{4}.png", "dog"]]}}'),
+        (
+            "coco.json",
+            '{{"images": [{{"id": 1, "file_name": "{0}.png"}}, {{"id": 2, "file_name": "{4}.png"}}], '
+            '"annotations": [{{"image_id": 1, "category_id": 7}}, {{"image_id": 2, "category_id": 9}}], '
+            '"categories": [{{"id": 7, "name": "cat"}}, {{"id": 9, "name": "dog"}}]}}',
+        ),
+        ("train.txt", "x/{0}.png cat\nx/{4}.png dog\n"),
+        ("list.txt", "# image label\n{0} cat\n{4} dog\n"),
+        ("annotations.txt", "{0}.png\tcat\t0\t0\t9\t9\n{4}.png\tdog\t1\t1\t9\t9\n"),
+        ("truth.csv", "{0}.png;cat\n{4}.png;dog\n"),
+    ],
+)
+def test_text_and_json_files_are_lists_too(tmp_path: Path, draw: Draw, name: str, text: str) -> None:
+    draw("x")
+    (tmp_path / name).write_text(text.format(*NAMES))
+    assert totals(scan(tmp_path)) == {"cat": 1, "dog": 1}
+
+
+def test_numbers_are_spelt_out_by_a_file_of_names(tmp_path: Path, draw: Draw) -> None:
+    draw("train_images")
+    write_list(tmp_path / "train.csv", "image_id,label", "{name}.png,{cat}")
+    (tmp_path / "label_num_to_disease_map.json").write_text('{"0": "Dog", "1": "Cat"}')
+    catalog = scan(tmp_path)
+    assert totals(catalog) == {"Cat": 4, "Dog": 4}
+    assert "label_num_to_disease_map.json" in " ".join(problem.problem for problem in catalog.problems)
+
+
 # --- lists that are not used
 
 
