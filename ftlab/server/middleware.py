@@ -1,40 +1,72 @@
-"""ASGI middleware that checks each request before Gradio sees it."""
+"""ASGI middleware that checks each request before Gradio sees it.
+
+In this order: the host and the site that a request comes from, its route, who sent it and how much they have open,
+the length of its body, and what is in it. `ftlab.server.routes` has the table of routes.
+"""
 
 from __future__ import annotations
 
-from anyio import to_thread
+import json
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftlab.core import messages
+from ftlab.server import bodies, remote_addresses, routes, stop_route, upload_spool, visitors
+from ftlab.server.admission import Admission, AdmissionLimits, Ticket
+from ftlab.server.bodies import BodyRefusedError, BoundedReceive
 from ftlab.server.origins import OriginRules
+from ftlab.server.profile import ServerProfile
+from ftlab.server.routes import BodyKind, Route
 from ftlab.server.upload_quota import UploadQuota
+from ftlab.server.visitors import Visitor, VisitorCookies
+
+TICKET_KEY = "ftlab.ticket"
+"""Key of an ASGI scope with the `Ticket` of the request."""
+OWN_THREADS = 4
+"""Threads for the middleware's own work: those of Gradio's handlers may all be busy."""
+
+ListTickets = Callable[[Scope], Iterable[Ticket]]
+"""Function that returns the tickets of the events in the queue, given the scope of a request."""
 
 
 class AccessMiddleware:
-    """Refusal of foreign host names, requests by another site's page, files by web address, uploads past the quota."""
+    """Refusal of what the page never sends, and the route of the Stop button."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        hosts: tuple[str, ...] = (),
+        profile: ServerProfile,
         upload_quota: UploadQuota | None = None,
-        allow_framing: bool = False,
+        visitor_key: bytes = b"",
+        list_queued_tickets: ListTickets = lambda _scope: (),
+        limits: AdmissionLimits | None = None,
     ) -> None:
         """Store the rules.
 
         Args:
             app: the next ASGI application.
-            hosts: host names to answer to besides IP addresses, `localhost` and the machine's own name; `*` for any.
+            profile: profile of the server.
             upload_quota: limits on uploads; None: the default limits, with no folder counted.
-            allow_framing: other sites may embed the page in a frame (a Space needs it).
+            visitor_key: key of the visitors' cookies, as `visitors.load_key` returns it; empty: no cookies.
+            list_queued_tickets: see `ListTickets`; the middleware puts the ticket of a request into its scope.
+            limits: bounds on visitors; None: the default ones.
         """
         self.app = app
-        self.origin_rules = OriginRules(hosts)
+        self.profile = profile
+        self.origin_rules = OriginRules(profile.hosts)
         self.upload_quota = upload_quota or UploadQuota()
-        self.allow_framing = allow_framing
+        self.cookies = VisitorCookies(visitor_key) if visitor_key else None
+        self.admission = Admission(limits)
+        self._list_queued_tickets = list_queued_tickets
+        # Created at the first request: it belongs to the event loop.
+        self._thread_limiter: CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request, or pass it on with security headers added to the response.
@@ -47,41 +79,123 @@ class AccessMiddleware:
         Returns:
             None; ASGI answers through `send`.
         """
-        # Lifespan events of the server itself.
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] == "websocket":  # the page uses none
+            return await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] != "http":  # lifespan events of the server itself
             return await self.app(scope, receive, send)
+        self._thread_limiter = self._thread_limiter or CapacityLimiter(OWN_THREADS)
+        scope["headers"] = self.origin_rules.drop_forwarded_headers(scope["headers"])
         headers = Headers(scope=scope)
-        refusal = self._find_refusal(scope, headers)
-        if refusal is None and scope.get("method") == "POST" and scope["path"].endswith("/upload"):
-            # In a thread: it walks over the upload folders, and would block the server's event loop.
-            content_length = headers.get("content-length", "")
-            refusal = await to_thread.run_sync(self.upload_quota.find_refusal, content_length)
+        route = self._find_route(scope, headers)
+        if isinstance(route, tuple):
+            return await _refuse(*route, BodyKind.NONE)(scope, receive, send)
+        visitor = self._identify_visitor(scope, headers)
+        queued_tickets = self._list_queued_tickets(scope) if route.is_event else None
+        refusal = (
+            self.admission.find_refusal(visitor, queued_tickets) if route.is_counted else None
+        ) or bodies.find_length_refusal(headers, route.body, self.upload_quota.max_upload_bytes)
         if refusal is not None:
-            status, message_key = refusal
-            response = PlainTextResponse(messages.get_text(f"server.{message_key}"), status_code=status)
-            return await response(scope, receive, send)
-        return await self.app(scope, receive, self._add_security_headers(send))
+            return await _refuse(*refusal, route.body)(scope, receive, send)
+        scope[TICKET_KEY] = ticket = Ticket(visitor)
+        with self.admission.count_request(ticket, is_event=route.is_event) if route.is_counted else nullcontext():
+            await self._answer(route, scope, receive, self._add_headers(scope, headers, visitor, send))
 
-    def _find_refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
-        """Return status and message key of a refusal, None for a request that is allowed."""
+    async def _answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the body of a request, and pass it on."""
+        headers = Headers(scope=scope)
+        if route.body is BodyKind.NONE:
+            return await self.app(scope, receive, send)
+        bounded_receive = BoundedReceive(receive, int(headers["content-length"]))
+        if route.body is BodyKind.UPLOAD:
+            return await self._answer_upload(scope, headers, bounded_receive, send)
+        try:
+            body = await bounded_receive.read_all()
+        except BodyRefusedError as refusal:
+            return await _refuse(refusal.status, refusal.message_key, route.body)(scope, receive, send)
+        if body is None:  # the visitor has left
+            return None
+        if route.path == routes.STOP_PATH:
+            status, text = await to_thread.run_sync(
+                stop_route.answer_stop, self.profile, body, limiter=self._thread_limiter
+            )
+            return await JSONResponse({"detail": text}, status)(scope, receive, send)
+        payload_refusal = _check_payload(body, self.origin_rules.list_own_netlocs(headers))
+        if payload_refusal is not None:
+            return await _refuse(*payload_refusal, route.body)(scope, receive, send)
+        return await self.app(scope, bodies.replay_body(body, receive), send)
+
+    async def _answer_upload(self, scope: Scope, headers: Headers, receive: BoundedReceive, send: Send) -> None:
+        """Pass an upload on, if there is space for it; nothing is kept of one that does not arrive as a whole."""
+        # In a thread: it walks over the upload folders, and would block the server's event loop.
+        refusal = await to_thread.run_sync(
+            self.upload_quota.find_refusal, headers["content-length"], limiter=self._thread_limiter
+        )
+        if refusal is not None:
+            return await _refuse(*refusal, BodyKind.UPLOAD)(scope, receive, send)
+        with upload_spool.remove_leftover_files():
+            try:
+                return await self.app(scope, receive, send)
+            except ClientDisconnect:  # nobody is there to read an answer, unless it was the body that was refused
+                if receive.refusal is None:
+                    return None
+        return await _refuse(receive.refusal.status, receive.refusal.message_key, BodyKind.UPLOAD)(scope, receive, send)
+
+    def _find_route(self, scope: Scope, headers: Headers) -> Route | tuple[int, str]:
+        """Return the row of the table for a request; status and message key for a request that is refused."""
         if not self.origin_rules.is_known_host(headers.get("host", "")):
             return 400, "host"
         # Gradio would download the address (server-side request forgery).
-        if "file=http:" in scope["path"] or "file=https:" in scope["path"]:
+        file_location = scope["path"].partition(remote_addresses.FILE_ROUTE)[2]
+        if remote_addresses.is_address(file_location):
             return 403, "remote"
+        route = routes.find_route(scope["method"], scope["path"])
+        if isinstance(route, tuple):
+            return route
         # Reading needs no check: the browser does not let another site's page read the response.
-        is_read_request = scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
-        return None if is_read_request or not self.origin_rules.is_cross_site(headers) else (403, "origin")
+        is_foreign = "POST" in route.methods and self.origin_rules.is_cross_site(headers)
+        return (403, "origin") if is_foreign else route
 
-    def _add_security_headers(self, send: Send) -> Send:
-        """Return a `send` that adds headers against MIME sniffing and framing to a response."""
+    def _identify_visitor(self, scope: Scope, headers: Headers) -> Visitor:
+        """Return who sent a request, by the cookie or the address."""
+        # The server has put the forwarded address here, if the connection is from a trusted proxy.
+        address = visitors.shorten_address((scope.get("client") or ("",))[0])
+        name = self.cookies.read_name(headers.get("cookie", "")) if self.cookies else None
+        return Visitor(name or address, address, has_cookie=name is not None)
+
+    def _add_headers(self, scope: Scope, headers: Headers, visitor: Visitor, send: Send) -> Send:
+        """Return a `send` that adds headers against MIME sniffing and framing, and the cookie to the page itself."""
+        cookie = ""
+        if self.cookies and not visitor.has_cookie and scope["path"] == "/":
+            is_https = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto"))
+            if self.admission.may_introduce(visitor.address):
+                cookie = visitors.format_cookie(
+                    self.cookies.create_value(), in_frame=self.profile.is_space, is_https=is_https
+                )
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Content-Type-Options"] = "nosniff"
-                if not self.allow_framing:
-                    headers["Content-Security-Policy"] = "frame-ancestors 'self'"
+                response_headers = MutableHeaders(scope=message)
+                response_headers["X-Content-Type-Options"] = "nosniff"
+                # A Space is shown in a frame of another site.
+                if not self.profile.is_space:
+                    response_headers["Content-Security-Policy"] = "frame-ancestors 'self'"
+                if cookie:
+                    response_headers.append("Set-Cookie", cookie)
             await send(message)
 
         return send_with_headers
+
+
+def _check_payload(body: bytes, own_netlocs: set[str]) -> tuple[int, str] | None:
+    """Return status and message key of a refusal of a JSON body, None where it may be passed on."""
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError):
+        return 400, "json"
+    return (403, "remote") if remote_addresses.holds_remote_file(payload, own_netlocs) else None
+
+
+def _refuse(status: int, message_key: str, body: BodyKind) -> Response:
+    """Return the answer to a refused request: the page shows `detail` of JSON, and the text of other answers."""
+    text = messages.get_text(f"server.{message_key}")
+    return JSONResponse({"detail": text}, status) if body is BodyKind.JSON else PlainTextResponse(text, status)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+
+_FORWARDED_PREFIXES = (b"x-forwarded-", b"forwarded", b"x-gradio-server")
+"""Beginnings of the headers by which a proxy says how a visitor reached it."""
 
 
 class OriginRules:
@@ -44,6 +48,40 @@ class OriginRules:
             return headers.get("sec-fetch-site") == "cross-site"
         origin_url = urlsplit(origin)
         return origin_url.netloc != headers.get("host") and origin_url.hostname not in self.public_hosts
+
+    def drop_forwarded_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return headers without those by which anybody could say under which address the page is reached.
+
+        Gradio builds the addresses of the page's files from them. A proxy's word counts only for a public name.
+
+        Args:
+            headers: raw headers of a request.
+
+        Returns:
+            The others, in their order.
+        """
+        return [
+            (name, value)
+            for name, value in headers
+            if not name.lower().startswith(_FORWARDED_PREFIXES)
+            or (name.lower() == b"x-forwarded-host" and self._names_public_host(value))
+            or (name.lower() == b"x-forwarded-proto" and self.public_hosts)
+        ]
+
+    def list_own_netlocs(self, headers: Headers) -> set[str]:
+        """Return the names, with a port, by which the page of this request knows this server.
+
+        Args:
+            headers: headers of a request that `is_cross_site` allows.
+
+        Returns:
+            Lower-case `host` or `host:port`.
+        """
+        netlocs = {headers.get("host", ""), urlsplit(headers.get("origin", "")).netloc, *self.public_hosts}
+        return {netloc.lower() for netloc in netlocs if netloc}
+
+    def _names_public_host(self, value: bytes) -> bool:
+        return _parse_host_name(value.decode("latin-1").partition(",")[0].strip()) in self.public_hosts - {"*"}
 
 
 def _list_own_hosts() -> list[str]:

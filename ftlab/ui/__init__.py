@@ -62,5 +62,6 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
             with gr.Tab(messages.get_text("shelf.title"), id="runs") as tab:
                 runs_tab.build_runs_tab(profile, train, ticked_runs, tabs, tab)
     # Handlers share the CPU cores with the training; more than 64 waiting events are refused.
-    demo.queue(default_concurrency_limit=4, max_size=64)
+    # Nothing that is queued can be called past the queue.
+    demo.queue(default_concurrency_limit=4, max_size=64, api_open=False)
     return demo

@@ -23,18 +23,21 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from ftlab.core import messages
+from ftlab.core import messages, user_dirs
 from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.server.middleware import AccessMiddleware
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES, UploadQuota
+from ftlab.server.visitors import load_key
 from ftlab.ui import build_app
 from ftlab.ui.common import uploads
 
 DEFAULT_PORT = 7860
 """Gradio's default port."""
+SESSION_CAPACITY = 512
+"""Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
 MAX_PORT_TRIES = 100
 """Ports that are tried, from the requested one upwards."""
 
@@ -66,6 +69,8 @@ def serve(argv: Sequence[str] | None = None) -> int:
         links.refuse_outside_links()
     # At the start, as nobody may upload again: otherwise only the next upload would remove them.
     uploads.remove_expired_uploads(server_profile)
+    # Read by uvicorn, which believes proxies on this machine otherwise.
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(flags.trusted_proxy)
     demo = build_app(server_profile, notice)
     _, url, _ = demo.launch(
         server_name=flags.host,
@@ -113,16 +118,18 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
     """Return the arguments of `gr.Blocks.launch` besides host and port."""
     from gradio.utils import get_upload_folder
 
-    from ftlab.ui.common import theme
+    from ftlab.ui.common import gradio_guard, theme
 
+    gradio_guard.apply_limits()
     # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
     uploads_dir = Path(get_upload_folder())
     middleware = Middleware(
         AccessMiddleware,
-        hosts=server_profile.hosts,
+        profile=server_profile,
         upload_quota=UploadQuota(uploads_dir, get_visitors_dir()),
-        allow_framing=server_profile.is_space,
+        visitor_key=load_key(user_dirs.get_ftlab_home()),
+        list_queued_tickets=gradio_guard.list_queued_tickets,
     )
     return {
         "theme": theme.build_theme(),
@@ -136,6 +143,7 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
         "run_history": False,
         "enable_monitoring": False,
         "max_file_size": MAX_UPLOAD_BYTES,
+        "state_session_capacity": SESSION_CAPACITY,
         "show_error": False,
         "pwa": False,
         "mcp_server": False,
@@ -227,6 +235,13 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.get_text("server.flag.runs"))
     parser.add_argument(
         "--public-name", metavar="NAME", action="append", default=[], help=messages.get_text("server.flag.public_name")
+    )
+    parser.add_argument(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        action="append",
+        default=[],
+        help=messages.get_text("server.flag.trusted_proxy"),
     )
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help=messages.get_text("server.flag.no_browser")

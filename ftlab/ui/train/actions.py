@@ -1,4 +1,4 @@
-"""Event handlers of the Train tab, without its components: start, stop and resume, and the facts before a start."""
+"""Event handlers of the Train tab, without its components: start and resume, and the facts before a start."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TrainActions(VisibleRuns):
         )
         return image_path
 
-    # --- start, stop, resume
+    # --- start, resume
 
     def start_training(self, config: TrainConfig) -> Run:
         """Start a training in a process of its own.
@@ -96,18 +96,6 @@ class TrainActions(VisibleRuns):
         with self._lock:
             self._check_not_busy()
             return launch.resume_training(run)
-
-    def stop_training(self, run: Run, *, by_force: bool) -> None:
-        """Request a run to stop, or terminate its process.
-
-        Args:
-            run: an active run.
-            by_force: terminate the process; fails with `RunError` if the system cannot.
-        """
-        if by_force:
-            launch.terminate_run(run)
-        else:
-            run.liveness.request_stop()
 
     def _check_not_busy(self) -> None:
         """Check that no training is active: two would share memory and slow each other down.

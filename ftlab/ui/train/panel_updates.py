@@ -74,6 +74,8 @@ def _build_panel_updates(
     return [
         skip if page_state is None else page_state,
         snapshot.head_html if changed["head"] else skip,
+        # What was said about an attempt to stop holds until the state of the run changes.
+        "" if buttons_changed else skip,
         snapshot.curves_html if changed["curves"] else skip,
         snapshot.log_html if changed["log"] else skip,
         *button_updates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs.directory import Run
 from ftlab.server.profile import ServerProfile
+from ftlab.server.routes import STOP_PATH
 from ftlab.ui.common import run_status
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.train import form
@@ -36,6 +38,7 @@ class RunView:
         stop_button: requests a stop, or terminates a process that does not react.
         resume_button: resumes a run that ended early.
         head: state, progress and figures.
+        stop_notice: why the run could not be asked to stop.
         result_row: what can be done with a run that has weights; contains the next two.
         predict_button: opens the Predict tab.
         save_button: downloads the curves.
@@ -48,6 +51,7 @@ class RunView:
     stop_button: gr.Button
     resume_button: gr.Button
     head: gr.HTML
+    stop_notice: gr.HTML
     result_row: gr.Row
     predict_button: gr.Button
     save_button: gr.Button
@@ -80,6 +84,7 @@ class RunPanel:
         return [
             self.page_state,
             view.head,
+            view.stop_notice,
             view.curves,
             view.log,
             view.start_button,
@@ -129,17 +134,6 @@ class RunPanel:
         """Register Stop, Resume, and the menu of runs."""
         outputs = self.list_outputs()
 
-        def stop_training(page_state: object, shown_marks: object) -> list[Any]:
-            run = actions.get_selected_run(page_state)
-            try:
-                if run is not None and run.liveness.is_active():
-                    # The label that the button had when it was pressed counts, not the one that it would have by now.
-                    by_force = isinstance(shown_marks, dict) and shown_marks.get("stop") == "end"
-                    actions.stop_training(run, by_force=by_force)
-            except FtlabError as error:
-                gr.Warning(form.format_error(error))
-            return refresh_panel(actions, page_state, shown_marks)
-
         def resume_training(page_state: object) -> list[Any]:
             run = actions.get_selected_run(page_state)
             try:
@@ -155,7 +149,16 @@ class RunPanel:
             new_state = actions.select_run(page_state, Run(actions.profile.runs_dir / run_name))
             return refresh_panel(actions, new_state, {}, save_state=True)
 
-        self.view.stop_button.click(stop_training, [self.page_state, self.shown_marks], outputs, **_QUEUED_EVENT)
+        # By a route of its own, see `ftlab.server.stop_route`: the queue may be full.
+        stop_event = self.view.stop_button.click(
+            None, self.shown_marks, self.view.stop_notice, js=_read_stop_script(), show_progress="hidden"
+        )
+        stop_event.then(
+            lambda page_state, shown_marks: refresh_panel(actions, page_state, shown_marks),
+            [self.page_state, self.shown_marks],
+            outputs,
+            **_UNQUEUED_EVENT,
+        )
         self.view.resume_button.click(resume_training, self.page_state, outputs, **_QUEUED_EVENT)
         self.view.run_menu.input(choose_run, [self.view.run_menu, self.page_state], outputs, **_UNQUEUED_EVENT)
 
@@ -182,6 +185,7 @@ def build_run_view(profile: ServerProfile) -> RunView:
     with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
         start_button, stop_button, resume_button = _build_process_buttons()
         head = gr.HTML(empty_snapshot.head_html, elem_id="train-progress", apply_default_css=False)
+        stop_notice = gr.HTML("", elem_id="train-stop-notice", apply_default_css=False)
         with gr.Row(visible=False, elem_classes="ftlab-buttons") as result_row:
             predict_button = gr.Button(
                 messages.get_text("train.go"), variant="primary", elem_id="train-go", scale=2, min_width=160
@@ -208,6 +212,7 @@ def build_run_view(profile: ServerProfile) -> RunView:
         stop_button,
         resume_button,
         head,
+        stop_notice,
         result_row,
         predict_button,
         save_button,
@@ -215,6 +220,13 @@ def build_run_view(profile: ServerProfile) -> RunView:
         run_menu,
         log,
     )
+
+
+def _read_stop_script() -> str:
+    """Return the script of the Stop button."""
+    script = (STATIC_DIR / "stop.js").read_text(encoding="utf-8")
+    unreachable_text = json.dumps(messages.get_text("train.stop_unreachable"))
+    return script.replace("STOP_PATH", json.dumps(STOP_PATH)).replace("UNREACHABLE_TEXT", unreachable_text)
 
 
 def _build_process_buttons() -> tuple[gr.Button, gr.Button, gr.Button]:

@@ -139,16 +139,6 @@ def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: TrainActions) 
         desk.resume_training(finished)
 
 
-def test_a_run_is_asked_to_stop_or_ended_now(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = fabricated_runs.make_at_work(desk.profile.runs_dir)
-    ended: list[Run] = []
-    monkeypatch.setattr(launch, "terminate_run", ended.append)
-    desk.stop_training(run, by_force=False)
-    assert (run.liveness.is_stop_requested(), ended) == (True, [])
-    desk.stop_training(run, by_force=True)
-    assert ended == [run]
-
-
 def test_nothing_else_starts_while_one_hangs(desk: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
     fabricated_runs.make_at_work(desk.profile.runs_dir)
     later = machine.read_awake_clock() + 200

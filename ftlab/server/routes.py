@@ -1,0 +1,101 @@
+"""The table of routes that the server answers. What is not in it is refused before Gradio sees it.
+
+Gradio brings many more than the page needs: screen recording, component functions, deep links, media streams, a proxy,
+code editing, monitoring. A feature with a route of its own (sign-in, MCP) adds a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+STOP_PATH = "/ftlab/stop"
+"""Route of the Stop button: answered by `ftlab.server.stop_route`, outside Gradio's queue."""
+_API = "/gradio_api"
+_READ = frozenset({"GET", "HEAD"})
+_POST = frozenset({"POST"})
+
+
+class BodyKind(Enum):
+    """What a request may carry."""
+
+    NONE = "none"
+    COMMAND = "command"
+    JSON = "json"
+    UPLOAD = "upload"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row of the table.
+
+    Attributes:
+        methods: HTTP methods.
+        path: the path, without a slash at its end; a prefix of it where it ends with `/` or `=`.
+        body: what a request may carry.
+        is_event: it puts an event into Gradio's queue, so it counts towards the bound on a visitor's events.
+        is_counted: it can take long, so it counts towards the bound on a visitor's requests.
+    """
+
+    methods: frozenset[str]
+    path: str
+    body: BodyKind = BodyKind.NONE
+    is_event: bool = False
+    is_counted: bool = False
+
+    def matches(self, path: str) -> bool:
+        """Return whether a request's path belongs to this row.
+
+        Args:
+            path: path of the request, as decoded by the server, without a slash at its end.
+
+        Returns:
+            True for the same path, or one below it.
+        """
+        if self.path.endswith(("/", "=")):
+            return path.startswith(self.path) and path != self.path
+        return path == self.path
+
+
+ROUTES = (
+    # The page and its files.
+    *(Route(_READ, path) for path in ("", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json")),
+    *(Route(_READ, path) for path in ("/assets/", "/static/", "/svelte/")),
+    # What the page asks Gradio: at once, and as a stream that stays open.
+    *(
+        Route(_READ, f"{_API}/{name}")
+        for name in ("app_id", "file=", "info", "queue/status", "startup-events", "theme.css")
+    ),
+    *(
+        Route(_READ, f"{_API}/{name}", is_counted=True)
+        for name in ("call/", "heartbeat/", "queue/data", "upload_progress")
+    ),
+    # Events, by way of the queue and without it.
+    *(
+        Route(_POST, f"{_API}/{name}", BodyKind.JSON, is_event=True, is_counted=True)
+        for name in ("queue/join", "call/")
+    ),
+    *(Route(_POST, f"{_API}/{name}", BodyKind.JSON, is_counted=True) for name in ("run/", "cancel", "reset")),
+    Route(_POST, f"{_API}/upload", BodyKind.UPLOAD, is_counted=True),
+    # Of ftlab's own. Not counted: a visitor whose page has used up its share can stop a run all the same.
+    Route(_POST, STOP_PATH, BodyKind.COMMAND),
+)
+"""All routes of the server."""
+
+
+def find_route(method: str, path: str) -> Route | tuple[int, str]:
+    """Return the row of a request, or why there is none.
+
+    Args:
+        method: HTTP method.
+        path: path as decoded by the server.
+
+    Returns:
+        The row; or HTTP status and key below `server.` in the messages.
+    """
+    # Gradio answers many of its routes with a slash at the end too; one, not several, which would name another host.
+    bare_path = path.removesuffix("/")
+    rows = [row for row in ROUTES if row.matches(bare_path)]
+    if not rows:
+        return 404, "route"
+    return next((row for row in rows if method in row.methods), (405, "method"))

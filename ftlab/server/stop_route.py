@@ -1,0 +1,60 @@
+"""The route of the Stop button: it must be heard while the queue is full and all of its workers are busy."""
+
+from __future__ import annotations
+
+import json
+
+from ftlab.core.errors import FtlabError, RunError
+from ftlab.runs import run_store
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch
+from ftlab.server.profile import ServerProfile
+
+
+def stop_run(profile: ServerProfile, run_name: object, *, by_force: bool) -> None:
+    """Request a run to stop, or terminate its process. A run that has ended already stays as it is.
+
+    On every server, whoever knows the full name of a run may stop it: on a Space, its random part is known only to the
+    visitor who started it; elsewhere all see all runs.
+
+    Args:
+        profile: profile of the server.
+        run_name: full name, as the page sent it.
+        by_force: terminate the process; the error of `launch.terminate_run` propagates.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    if not isinstance(run_name, str) or run_name not in run_store.list_run_names(profile.runs_dir):
+        # Not repeated unless it can be a run's name: it comes from outside.
+        is_name = isinstance(run_name, str) and run_store.is_run_name(run_name)
+        raise RunError("run.missing", run=run_name if is_name else "", folder=profile.runs_dir.name)
+    run = Run(profile.runs_dir / run_name)
+    if not run.liveness.is_active():
+        return
+    if by_force:
+        launch.terminate_run(run)
+    else:
+        run.liveness.request_stop()
+
+
+def answer_stop(profile: ServerProfile, body: bytes) -> tuple[int, str]:
+    """Answer a request of the Stop button.
+
+    Args:
+        profile: profile of the server.
+        body: JSON `{"run": name, "by_force": bool}`.
+
+    Returns:
+        HTTP status, and a sentence for the page: empty if the run was asked to stop.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        request = None
+    fields = request if isinstance(request, dict) else {}
+    try:
+        stop_run(profile, fields.get("run"), by_force=fields.get("by_force") is True)
+    except FtlabError as error:
+        return 404 if error.code == "run.missing" else 409, str(error)
+    return 200, ""

@@ -1,0 +1,131 @@
+"""Visitors of the page, told apart by a cookie that this server signed.
+
+A session's name is chosen by the page, and an address is shared by a school or by all visitors of a Space. So the
+server hands each browser a random identity with a signature (HMAC-SHA256), which nobody else can make. It says nothing
+about the person, and scripts of the page cannot read it (`HttpOnly`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import cookie_parser
+
+from ftlab.core import file_io
+
+COOKIE_NAME = "ftlab_visitor"
+"""Name of the cookie."""
+COOKIE_MAX_AGE_SECONDS = 180 * 86400
+"""Seconds for which a browser keeps the cookie: a term of a class."""
+KEY_FILE = "visitor_key"
+"""File in `FTLAB_HOME` that holds the key of the signature."""
+KEY_BYTES = 32
+"""Length of the key."""
+
+_COOKIE_PATTERN = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who sent a request.
+
+    Attributes:
+        name: the identity in the cookie; for a program that sends none, its address.
+        address: where the request came from; for IPv6 the network of 2^64 addresses that one household has.
+        has_cookie: the request had a cookie of this server.
+    """
+
+    name: str
+    address: str
+    has_cookie: bool
+
+
+class VisitorCookies:
+    """Creation and check of the cookie."""
+
+    def __init__(self, key: bytes) -> None:
+        """Store the key of the signature."""
+        self._key = key
+
+    def create_value(self) -> str:
+        """Return the value of a new cookie: a random identity and its signature."""
+        name = secrets.token_hex(16)
+        return f"{name}.{self._sign(name)}"
+
+    def read_name(self, cookie_header: str) -> str | None:
+        """Return the identity in a Cookie header, None where it has none that this server signed."""
+        match = _COOKIE_PATTERN.fullmatch(cookie_parser(cookie_header).get(COOKIE_NAME, ""))
+        if match is None or not hmac.compare_digest(match[2], self._sign(match[1])):
+            return None
+        return match[1]
+
+    def _sign(self, name: str) -> str:
+        return hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
+
+
+def format_cookie(value: str, *, in_frame: bool, is_https: bool) -> str:
+    """Return the Set-Cookie header of a visitor.
+
+    Args:
+        value: as `VisitorCookies.create_value` returns it.
+        in_frame: the page is shown in a frame of another site (a Space); the cookie is then kept for that site only.
+        is_https: the visitor reaches the page by https.
+
+    Returns:
+        Value of the header.
+    """
+    site = "SameSite=None; Secure; Partitioned" if in_frame else "SameSite=Lax" + ("; Secure" if is_https else "")
+    return f"{COOKIE_NAME}={value}; Path=/; Max-Age={COOKIE_MAX_AGE_SECONDS}; HttpOnly; {site}"
+
+
+def load_key(folder: Path) -> bytes:
+    """Return the key of the signature; create it at the first start, readable by its owner only.
+
+    Args:
+        folder: `FTLAB_HOME`.
+
+    Returns:
+        The key. Where the folder cannot be written, a key for this process: its cookies end with it.
+    """
+    key_path = folder / KEY_FILE
+    try:
+        if key_path.exists() and len(key := key_path.read_bytes()) == KEY_BYTES:
+            key_path.chmod(0o600)
+            return key
+        folder.mkdir(parents=True, exist_ok=True)
+        with file_io.atomic_write(key_path) as part_path:
+            descriptor = os.open(part_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(KEY_BYTES))
+        return key_path.read_bytes()
+    except OSError as cause:
+        logging.getLogger(__name__).warning("visitors are forgotten when the server ends: %s", cause)
+        return secrets.token_bytes(KEY_BYTES)
+
+
+def shorten_address(address: str) -> str:
+    """Return an address, of IPv6 only the network: one household has 2^64 of them.
+
+    Args:
+        address: as the connection has it.
+
+    Returns:
+        The address or network; as it is where it is no IP address.
+    """
+    try:
+        ip_address = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip_address, ipaddress.IPv4Address):
+        return str(ip_address)
+    if ip_address.ipv4_mapped is not None:
+        return str(ip_address.ipv4_mapped)
+    return str(ipaddress.ip_network((ip_address, 64), strict=False))

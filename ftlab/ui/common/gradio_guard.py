@@ -1,0 +1,148 @@
+"""Limits that Gradio has no setting for: it fetches nothing, keeps no file of a broken upload, and little per visit.
+
+Each replaces a name of Gradio's own modules. `tests/ui/common/test_gradio_guard.py` fails where a new version of Gradio
+no longer uses that name, or reaches the network by another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+import httpx
+import safehttpx
+from gradio import processing_utils, route_utils, routes, state_holder
+from gradio.blocks import Blocks
+from starlette.formparsers import MultiPartException
+from starlette.types import Scope
+
+from ftlab.core import messages
+from ftlab.server import upload_spool
+from ftlab.server.admission import Ticket
+from ftlab.server.middleware import TICKET_KEY
+
+
+class FetchRefusedError(Exception):
+    """An attempt to fetch an address for a visitor."""
+
+
+class RefusingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """HTTP transport that sends nothing."""
+
+    def handle_request(self, request: httpx.Request) -> NoReturn:  # noqa: ARG002 - named by the base class
+        """Refuse a request.
+
+        Args:
+            request: the request, which is not sent.
+
+        Raises:
+            FetchRefusedError: always.
+        """
+        raise FetchRefusedError(messages.get_text("server.remote"))
+
+    async def handle_async_request(self, request: httpx.Request) -> NoReturn:  # noqa: ARG002 - named by the base class
+        """Refuse a request.
+
+        Args:
+            request: the request, which is not sent.
+
+        Raises:
+            FetchRefusedError: always.
+        """
+        raise FetchRefusedError(messages.get_text("server.remote"))
+
+
+class BoundedMultiPartParser(route_utils.GradioMultiPartParser):
+    """Parser of uploads: files only, whose temporary files `upload_spool` knows and removes if they are left over."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Share the list of temporary files with the request.
+
+        Args:
+            *args: of the base class.
+            **options: of the base class.
+        """
+        super().__init__(*args, **options)
+        request_files = upload_spool.get_request_files()
+        if request_files is not None:
+            self._files_to_close_on_error = request_files
+
+    def on_headers_finished(self) -> None:
+        """Begin a part.
+
+        Raises:
+            MultiPartException: it is no file, which would stay in memory; or its name leads out of the folder.
+        """
+        super().on_headers_finished()
+        file = self._current_part.file
+        if file is None or self._current_part.field_name != "files":
+            raise MultiPartException(messages.get_text("server.upload_field"))
+        if "\0" in (file.filename or "") or (file.filename or "").replace("\\", "/").rpartition("/")[2] in (".", ".."):
+            raise MultiPartException(messages.get_text("server.upload_name"))
+
+
+class LeanSessionState(state_holder.SessionState):
+    """State of one page without a copy of the layout, which only deep links need: the server refuses those."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        """Start with the components of the layout.
+
+        Args:
+            blocks: the page.
+        """
+        # The base class copies the properties of all components in `blocks.blocks`.
+        super().__init__(cast(Blocks, SimpleNamespace(default_config=blocks.default_config, blocks=())))
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        """Replace a component.
+
+        Args:
+            key: ID of the component.
+            value: the component, or the value of a `gr.State`.
+        """
+        super().__setitem__(key, value)
+        self.config_values.clear()
+
+    def _update_config(self, key: int) -> None:
+        """Keep no copy of a component's properties."""
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        """Keep no copy of a component's value."""
+
+
+def apply_limits() -> None:
+    """Replace the names in Gradio's modules. Repeating it changes nothing."""
+    transport = RefusingTransport()
+    # Files of payloads, by the functions with "ssrf_protected" in their names, and the older one without it.
+    processing_utils.async_transport = transport  # type: ignore[assignment]
+    processing_utils.sync_transport = transport  # type: ignore[assignment]
+    processing_utils.sync_client = httpx.Client(transport=transport)
+    # Files by the routes `file=` and `proxy=`: the server's table of routes refuses both before.
+    safehttpx.async_validate_url = _refuse_fetching
+    safehttpx.async_resolve_hostname_google = _refuse_fetching
+    routes._proxy_transport = transport  # type: ignore[assignment]
+    route_utils.GradioMultiPartParser = BoundedMultiPartParser  # type: ignore[misc]
+    state_holder.SessionState = LeanSessionState  # type: ignore[misc]
+
+
+async def _refuse_fetching(_host_name: str) -> NoReturn:
+    """Refuse to look up a host name.
+
+    Raises:
+        FetchRefusedError: always.
+    """
+    raise FetchRefusedError(messages.get_text("server.remote"))
+
+
+def list_queued_tickets(scope: Scope) -> Iterable[Ticket]:
+    """Return the tickets of the events in Gradio's queue, waiting or running.
+
+    Args:
+        scope: ASGI scope of a request to the page.
+
+    Returns:
+        A ticket for each event that came by the server's middleware.
+    """
+    event_scopes = (event.request.scope for event in scope["app"].get_blocks()._queue.event_ids_to_events.values())
+    return [event_scope[TICKET_KEY] for event_scope in event_scopes if TICKET_KEY in event_scope]

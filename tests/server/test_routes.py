@@ -1,0 +1,59 @@
+"""The table of routes: what the page and programs need, and nothing else of Gradio's."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftlab.server.routes import ROUTES, BodyKind, Route, find_route
+
+API = "/gradio_api"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(
+            ("GET", path)
+            for path in ("/", "/config", "/config/", "/theme.css", "/assets/index.js", "/static/a/b.woff2")
+        ),
+        *(("GET", f"{API}/{name}") for name in ("info", "queue/data", "file=/tmp/a.png", "file=a/", "heartbeat/x")),
+        *(("POST", f"{API}/{name}") for name in ("queue/join", "queue/join/", "run/predict", "call/scan", "upload")),
+        ("HEAD", "/"),
+        ("GET", f"{API}/call/scan/0123"),
+        ("POST", "/ftlab/stop"),
+    ],
+)
+def test_what_the_page_and_programs_send_is_answered(method: str, path: str) -> None:
+    assert isinstance(find_route(method, path), Route)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", path) for path in ("/docs", "/monitoring", "/monitoring/summary", "/monitoring/key", "/login_check")),
+        *(("GET", f"{API}/{name}") for name in ("openapi.json", "dev/reload", "deep_link", "vibe-code", "file/tmp/a")),
+        *(("GET", f"{API}/{name}") for name in ("proxy=https://x.example", "stream/a/b/1/playlist.m3u8", "runs")),
+        *(("POST", f"{API}/{name}") for name in ("process_recording", "component_server", "component_server/")),
+        *(("POST", f"{API}/{name}") for name in ("stream/1", "stream/1/close", "vibe-edit", "run-history/connect")),
+        *(("GET", path) for path in ("//", "//evil.example", "/assets", "/assets/", f"{API}/file=", f"{API}/run/")),
+        ("GET", "/GRADIO_API/info"),
+        ("GET", "/x/gradio_api/info"),
+        ("POST", "/login"),
+    ],
+)
+def test_no_other_route_is_answered(method: str, path: str) -> None:
+    refusal = find_route(method, path)
+    assert isinstance(refusal, tuple)
+    assert refusal[0] in (404, 405)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+def test_no_other_method_is_answered(method: str) -> None:
+    assert {
+        find_route(method, route.path + "x" if route.path.endswith(("/", "=")) else route.path) for route in ROUTES
+    } == {(405, "method")}
+
+
+def test_what_only_reads_carries_nothing() -> None:
+    assert all(route.body is BodyKind.NONE for route in ROUTES if "GET" in route.methods)
+    assert [route.path for route in ROUTES if route.body is BodyKind.UPLOAD] == [f"{API}/upload"]
