@@ -36,7 +36,7 @@ class AdmissionLimits:
     events_per_visitor: int = 8
     events_without_cookie: int = 16
     events_per_address: int = 48
-    requests_per_visitor: int = 32
+    requests_per_visitor: int = 24
     requests_without_cookie: int = 64
     requests_per_address: int = 256
     new_visitors_at_once: int = 60

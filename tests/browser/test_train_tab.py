@@ -138,6 +138,32 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
     expect(page.get_by_role("tab", name="Predict")).to_have_attribute("aria-selected", "true")
 
 
+def test_a_wish_to_stop_that_is_not_heard_is_told_below_the_card(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    run = fabricated_runs.make_at_work(lab.runs)
+    open_train(page, lab)
+    stop, notice = page.locator("#train-stop"), page.locator("#train-stop-notice")
+    expect(stop).to_be_enabled()
+    page.route("**/ftlab/stop", lambda route: route.abort())
+    stop.click()
+    expect(notice).to_contain_text("The server does not answer")
+    look(page, screenshots, "train-stop-unheard-{}", widths=(390, 1280))
+    page.unroute("**/ftlab/stop")
+    page.route("**/ftlab/stop", lambda route: route.fulfill(status=403, json={"detail": "<b>No.</b>"}))
+    stop.click()
+    expect(notice).to_have_text("<b>No.</b>")
+    page.unroute("**/ftlab/stop")
+    # The queue is of no account: nothing of it is asked.
+    page.route("**/queue/join", lambda route: route.abort())
+    stop.click()
+    expect(page.locator("#train-progress .word")).to_have_text("Stopping")
+    expect(notice).to_have_text("")
+    assert run.liveness.is_stop_requested()
+    fabricated_runs.write(run, [fabricated_runs.ended("stopped")])
+    run.liveness.release_ownership()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are a thing of POSIX")
 def test_one_that_hangs_is_ended_by_force_and_one_that_is_killed_says_so(
     page: Page, lab: SimpleNamespace, stage: Stage, monkeypatch: pytest.MonkeyPatch, screenshots: Path
