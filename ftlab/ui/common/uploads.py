@@ -48,6 +48,7 @@ def unpack_upload(
     previous_token: object = None,
     *,
     name: str | None = None,
+    name_encoding: str = "",
     progress: UnpackProgress | None = None,
 ) -> str:
     """Unpack an uploaded zip, after removing expired uploads.
@@ -59,6 +60,7 @@ def unpack_upload(
         zip_file: the zip; it is not moved or removed.
         previous_token: token of the same page's earlier upload, which is removed unless a training reads it.
         name: the visitor's name for the zip.
+        name_encoding: encoding of the names in it; empty: it is detected.
         progress: called with the number of files written and the total.
 
     Returns:
@@ -78,7 +80,12 @@ def unpack_upload(
                 limits.max_entries, max(0, min(limits.max_bytes, free_bytes)), limits.max_ratio, limits.min_free_bytes
             )
             archive.unpack_archive(
-                zip_file, get_visitors_dir() / token, reduced_limits, folder_name=name, progress=progress
+                zip_file,
+                get_visitors_dir() / token,
+                reduced_limits,
+                folder_name=name,
+                name_encoding=name_encoding,
+                progress=progress,
             )
         except DataError as refusal:
             # The zip itself may be small enough: then the advice is to wait, not to send less.

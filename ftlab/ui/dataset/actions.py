@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from ftlab.config.name_encodings import NAME_ENCODINGS
 from ftlab.core import messages
 from ftlab.core.errors import DataError, FtlabError
 from ftlab.core.html import Markup, join_html
@@ -99,6 +100,7 @@ class DatasetActions(SourceActions):
         previous_token: str,
         val: float,
         test: float,
+        zip_names: object = "",
         progress: gr.Progress = gr.Progress(),  # noqa: B008
         request: gr.Request | None = None,
     ) -> list[Any]:
@@ -112,8 +114,11 @@ class DatasetActions(SourceActions):
             return [gr.skip()] * (2 + len(_show_message(Markup(""))))
         try:
             name, report_progress = Path(zip_path).stem, _throttle_progress(progress, "dataset.send.progress")
+            # Sent by the page, so anything.
+            encoding = zip_names if isinstance(zip_names, str) and zip_names in NAME_ENCODINGS else ""
+            options = {"name": name, "name_encoding": encoding}
             token = uploads.unpack_upload(
-                self.profile, Path(zip_path), previous_token, name=name, progress=report_progress
+                self.profile, Path(zip_path), previous_token, **options, progress=report_progress
             )
         except FtlabError as error:
             return [gr.skip(), gr.skip(), *self._show_refusal(render_error(str(error)), previous_token, val, test)]

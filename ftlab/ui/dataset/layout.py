@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from ftlab.config.name_encodings import NAME_ENCODINGS
 from ftlab.config.train_config import FIELDS, SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.data.sources import tutorial_datasets, zip_file
@@ -35,6 +36,7 @@ class SourceFields:
     scan_button: gr.Button
     upload_column: gr.Column
     zip_field: gr.File
+    zip_names: gr.Dropdown
     tutorial_column: gr.Column
     tutorial_menu: gr.Dropdown
     tutorial_info: gr.HTML
@@ -102,7 +104,7 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
             elem_classes="ftlab-choices",
         )
         browse_column, folder, folder_listing, scan_button = _build_folder_fields(profile)
-        upload_column, zip_field = _build_upload_fields()
+        upload_column, zip_field, zip_names = _build_upload_fields()
         tutorial_column, tutorial_menu, tutorial_info, fetch_button = _build_tutorial_fields(profile)
         source_info = gr.HTML(
             render_source_info(SAMPLE_SET_NAMES[0], profile), elem_id="dataset-about", apply_default_css=False
@@ -119,6 +121,7 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
         scan_button,
         upload_column,
         zip_field,
+        zip_names,
         tutorial_column,
         tutorial_menu,
         tutorial_info,
@@ -147,8 +150,8 @@ def _build_folder_fields(profile: ServerProfile) -> tuple[gr.Column, gr.Textbox,
     return browse_column, folder, folder_listing, scan_button
 
 
-def _build_upload_fields() -> tuple[gr.Column, gr.File]:
-    """Return column and field for a zip."""
+def _build_upload_fields() -> tuple[gr.Column, gr.File, gr.Dropdown]:
+    """Return column and field for a zip, and the choice of the encoding of the names in it."""
     with gr.Column(visible=False, elem_id="dataset-send", elem_classes="ftlab-tight") as upload_column:
         zip_field = gr.File(
             label=messages.get_text("dataset.send.label"),
@@ -156,7 +159,15 @@ def _build_upload_fields() -> tuple[gr.Column, gr.File]:
             height=170,
             elem_id="dataset-zip",
         )
-    return upload_column, zip_field
+        encodings = sorted((messages.get_text(f"dataset.names.{name}"), name) for name in NAME_ENCODINGS)
+        zip_names = gr.Dropdown(
+            choices=[(messages.get_text("dataset.names.detect"), ""), *encodings],
+            value="",
+            label=messages.get_text("dataset.names.label"),
+            info=messages.get_text("dataset.names.hint"),
+            elem_id="dataset-zip-names",
+        )
+    return upload_column, zip_field, zip_names
 
 
 def _build_tutorial_fields(profile: ServerProfile) -> tuple[gr.Column, gr.Dropdown, gr.HTML, gr.Button]:

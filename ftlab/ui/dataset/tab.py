@@ -145,7 +145,7 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
     upload_options = {**wiring.scan_options, "concurrency_limit": 1}
     upload_event = source.zip_field.upload(
         actions.receive_upload,
-        [source.zip_field, hidden.upload_token, source.val_share, source.test_share],
+        [source.zip_field, hidden.upload_token, source.val_share, source.test_share, source.zip_names],
         [hidden.upload_token, hidden.location, *outputs],
         api_visibility="private",
         **upload_options,

@@ -81,6 +81,32 @@ def test_a_visitor_of_a_space_sends_a_zip_and_sees_what_is_in_it(space: ServerPr
     assert not file.exists(), "the zip itself is not kept"
 
 
+def test_names_without_an_encoding_are_guessed_and_can_be_chosen(space: ServerProfile) -> None:
+    # Without the flag, the names are bytes of code page 866, of which these are written as their cp437 look-alikes.
+    classes = tuple(name.encode("cp866").decode("cp437") for name in ("кот", "пёс"))
+    for choice, shown_name in (("", "кот"), ("cp852", "кот".encode("cp866").decode("cp852")), ([1], "кот")):
+        file = zipped(classes=classes)
+        file.write_bytes(_without_utf8_flag(file))
+        shown = DatasetActions(space).receive_upload(str(file), "", 0.25, 0.25, choice)
+        assert shown_name in shown[2]
+
+
+def _without_utf8_flag(file: Path) -> bytes:
+    """The zip with its names in code page 437 and without the flag that `zipfile` sets for UTF-8."""
+    with zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
+    out = Path(f"{file}.new")
+    with zipfile.ZipFile(out, "w") as target:
+        for number, _ in enumerate(infos):
+            target.writestr(f"{number:09d}", PICTURE)
+    data = out.read_bytes()
+    for number, info in enumerate(infos):
+        raw = info.filename.encode("cp437")
+        assert len(raw) == 9
+        data = data.replace(f"{number:09d}".encode(), raw)
+    return data
+
+
 def test_a_training_reads_what_was_sent_by_a_command_that_works_when_typed(space: ServerProfile) -> None:
     sent, _, _ = send(DatasetActions(space), zipped())
     source = data_choice.parse_source(space, "upload", sent, 0.25, 0.25)
