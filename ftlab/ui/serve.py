@@ -36,7 +36,7 @@ from ftlab.ui.common import uploads
 
 DEFAULT_PORT = 7860
 """Gradio's default port."""
-SESSION_CAPACITY = 512
+SESSION_CAPACITY = 256
 """Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
 MAX_PORT_TRIES = 100
 """Ports that are tried, from the requested one upwards."""

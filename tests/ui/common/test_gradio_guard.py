@@ -295,7 +295,7 @@ def test_a_visit_keeps_what_changed_and_no_copy_of_the_layout(tmp_path: Path) ->
     assert state[menu._id].choices == [("b", "b")]
     assert holder["another"][menu._id].choices == [("a", "a")]
     assert not list(state.components)
-    assert serve.build_launch_options(ServerProfile(None, tmp_path))["state_session_capacity"] <= 512
+    assert serve.build_launch_options(ServerProfile(None, tmp_path))["state_session_capacity"] <= 256
 
 
 # --- the queue
