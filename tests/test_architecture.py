@@ -71,7 +71,8 @@ TESTED_ELSEWHERE = {
         *("data/manifests/tables", "data/manifests/text_files"),
     ),
     "tests/data/manifests/test_search.py": (
-        *("data/manifests/image_index", "data/manifests/list_splits", "data/manifests/path_resolver"),
+        *("data/dataset/listed_splits", "data/manifests/image_index", "data/manifests/list_splits"),
+        "data/manifests/path_resolver",
     ),
     "tests/data/dataset/test_verified_cache.py": ("data/dataset/verify",),
     "tests/cli/common/test_train_process.py": ("data/dataset/from_config", "data/sources/locate"),

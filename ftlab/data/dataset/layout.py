@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ftlab.core.errors import DataError
+from ftlab.data.dataset.listed_splits import read_listed_splits
 from ftlab.data.dataset.split import SPLIT_ALIASES
 from ftlab.data.manifests import manifest, search
 from ftlab.data.manifests.manifest import ListSource, Manifest
@@ -59,12 +60,19 @@ def detect_layout(location: DatasetLocation) -> tuple[Path, DatasetLayout]:
     each split defines the layout. A manifest that was named by the user and cannot be used raises a `DataError`.
     """
     if location.manifest_file:
-        file = location.manifest_file
-        return file.parent, layout_from_manifest(manifest.read_manifest(file), [ListSource(file)], file.parent)
+        root, source = location.manifest_file.parent, ListSource(location.manifest_file)
+        return root, layout_from_manifest(manifest.read_manifest(source.file), [source], root)
     layout = _layout_from_folders(location.folder)
-    # More than one: a single folder of images next to a manifest is usually where the manifest's images are.
+    # More than one: a single folder next to a manifest is usually where the manifest's images are.
     has_class_folders = sum(map(bool, layout.images_by_split["train"].values())) > 1
     list_search = search.search_lists(location, compare_ids=not has_class_folders)
+    if has_class_folders and list_search.root == location.folder:
+        for listed in read_listed_splits(list_search, layout.images_by_split):
+            layout.images_by_split[listed.split] = listed.images_by_class
+            layout.split_folders[listed.split] = listed.name
+            layout.class_locations |= listed.class_locations
+            layout.problems += listed.problems
+            layout.name = "split" if "val" in layout.split_folders else "train_test"
     list_sources = [] if has_class_folders else list_search.choose()
     if list_sources:
         try:

@@ -212,6 +212,28 @@ def test_numbers_are_spelt_out_by_a_file_of_names(tmp_path: Path, draw: Draw) ->
     assert "label_num_to_disease_map.json" in " ".join(problem.problem for problem in catalog.problems)
 
 
+def test_a_list_sorts_the_validation_images_that_lie_in_no_class_folders(tmp_path: Path, draw: Draw) -> None:
+    for folder in ("n01", "n02"):
+        draw(f"train/{folder}/images", NAMES[:3])
+    draw("val/images", NAMES)
+    rows = [f"{name}.png\tn0{1 + (name[0] == 'd')}\t0\t0\t9\t9" for name in NAMES]
+    (tmp_path / "val" / "val_annotations.txt").write_text("\n".join(rows))
+    catalog = scan(tmp_path)
+    assert catalog.classes == ("n01", "n02")
+    assert per_split(catalog) == (6, 8, 0)
+
+
+def test_numbers_in_a_list_of_test_images_are_the_numbered_class_folders(tmp_path: Path, draw: Draw) -> None:
+    for folder in ("00000", "00001"):
+        draw(f"Train/{folder}")
+    draw("Test")
+    (tmp_path / "Test.csv").write_text(
+        "Width,ClassId,Path\n" + "".join(f"9,{n % 2},Test/{NAMES[n]}.png\n" for n in range(8))
+    )
+    catalog = scan(tmp_path)
+    assert catalog.count_images()["00001"]["test"] == 4
+
+
 # --- lists that are not used
 
 
