@@ -81,6 +81,7 @@ TESTED_ELSEWHERE = {
     "tests/data/images/test_decode.py": (
         *("data/images/convert_rgb", "data/images/decode_limits", "data/images/diagnosis"),
     ),
+    "tests/data/images/test_value_range.py": ("data/images/declared_range", "data/images/deep_samples"),
     "tests/ui/dataset/test_tab.py": (
         *("data/images/thumbnails", "ui/common/data_choice", "ui/dataset/actions", "ui/dataset/folder_browser"),
         *("ui/dataset/gallery_view", "ui/dataset/layout", "ui/dataset/view"),

@@ -25,7 +25,7 @@ from ftlab.audit.findings import EmbeddingMap, ImageRef, MapPoint
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.images import decode
-from ftlab.data.images.decode_options import DecodeOptions
+from ftlab.data.images.decode_options import DecodeOptions, ValueRanges
 
 MAX_MAP_IMAGES = 800
 """Largest number of evenly sampled images on a map."""
@@ -38,7 +38,10 @@ _TSNE_STEPS, _EXAGGERATION_STEPS, _EXAGGERATION_FACTOR = 400, 120, 12.0
 
 
 def build_embedding_map(
-    image_paths: Sequence[Path], image_refs: Sequence[ImageRef], embeddings: Tensor
+    image_paths: Sequence[Path],
+    image_refs: Sequence[ImageRef],
+    embeddings: Tensor,
+    value_ranges: ValueRanges = ValueRanges(),
 ) -> EmbeddingMap | None:
     """Return the map of N images with its thumbnails; None for fewer than `MIN_MAP_IMAGES`.
 
@@ -46,6 +49,7 @@ def build_embedding_map(
         image_paths: file of each image.
         image_refs: reference to each image, for the page.
         embeddings: float [N, D], the backbone's features.
+        value_ranges: of deep images.
 
     Returns:
         The map with positions in [0, 1], or None.
@@ -60,7 +64,7 @@ def build_embedding_map(
         MapPoint(round(x, 4), round(y, 4), index, image_ref)
         for index, ((x, y), image_ref) in enumerate(zip(positions.tolist(), image_refs, strict=True))
     )
-    return EmbeddingMap(points, render_thumbnail_sheet(image_paths, columns), SHEET_CELL_PIXELS, columns)
+    return EmbeddingMap(points, render_thumbnail_sheet(image_paths, columns, value_ranges), SHEET_CELL_PIXELS, columns)
 
 
 def run_tsne(embeddings: Tensor) -> Tensor:
@@ -116,12 +120,13 @@ def _compute_affinities(squared_distances: Tensor, perplexity: float) -> Tensor:
     return ((conditional + conditional.T) / (2 * count)).clamp(min=1e-12)
 
 
-def render_thumbnail_sheet(image_paths: Sequence[Path], columns: int) -> str:
+def render_thumbnail_sheet(image_paths: Sequence[Path], columns: int, value_ranges: ValueRanges = ValueRanges()) -> str:
     """Return a base64-encoded JPEG of all thumbnails, row by row; gray cells stand for images that cannot be read.
 
     Args:
         image_paths: files of the images.
         columns: number of thumbnails per row.
+        value_ranges: of deep images.
 
     Returns:
         The JPEG in base64, ASCII.
@@ -129,11 +134,13 @@ def render_thumbnail_sheet(image_paths: Sequence[Path], columns: int) -> str:
     rows = -(-len(image_paths) // columns)
     canvas = np.full((rows * SHEET_CELL_PIXELS, columns * SHEET_CELL_PIXELS, 3), 128, np.uint8)
 
+    options = DecodeOptions(SHEET_CELL_PIXELS, value_ranges=value_ranges)
+
     def load_thumbnail(image_path: Path) -> decode.ImageArray | None:
         """Return the central square as uint8 [64, 64, 3] RGB; None if the file cannot be read any more."""
         try:
-            # With min_side a JPEG is decoded at a fraction of its size.
-            pixels = decode.read_image(image_path, DecodeOptions(SHEET_CELL_PIXELS))
+            # A large JPEG is decoded at a fraction of its size.
+            pixels = decode.read_image(image_path, options)
         except ImageError:
             return None
         side = min(pixels.shape[:2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset.catalog import Catalog, ImageItem
 from ftlab.data.images import decode
 from ftlab.data.images.decode import ImageArray
+from ftlab.data.images.decode_options import ValueRanges
 from ftlab.data.transforms import preprocess
 from ftlab.models import network, weights_file
 from ftlab.models.execution import engines, features
@@ -103,7 +104,7 @@ def measure_images(
         The number of images measured so far, and finally the measurements.
     """
     spec = backbones.get_backbone_spec(backbone_name)
-    cached_entries = _load_cache(cache_path, spec)
+    cached_entries = _load_cache(cache_path, _compute_cache_key(spec, catalog.value_ranges))
     # Read before decoding: a file that changes in between is measured again next time.
     file_states = [_read_file_state(catalog.image_path(item)) for _, item in split_items]
     entries: MeasuredEntries = {}
@@ -123,7 +124,7 @@ def measure_images(
                 yield len(entries) + update
     measurements = _assemble_measurements(split_items, entries, spec)
     if missing:
-        _save_cache(cache_path, spec, measurements)
+        _save_cache(cache_path, _compute_cache_key(spec, catalog.value_ranges), measurements)
     yield measurements
 
 
@@ -186,7 +187,7 @@ def _measure_missing(
     Yields:
         The number of images measured so far, and finally the measurements by position in `items`.
     """
-    prep = preprocess.from_spec(spec)
+    prep = replace(preprocess.from_spec(spec), value_ranges=catalog.value_ranges)
     measured_files: dict[int, tuple[FileMeasurement, npt.NDArray[np.uint8]]] = {}
 
     def load_pixels(index: int) -> Tensor:
@@ -259,16 +260,14 @@ def _read_file_state(path: Path) -> tuple[int, int]:
     return stat_result.st_size, stat_result.st_mtime_ns
 
 
-def _load_cache(
-    cache_path: Path, spec: BackboneSpec
-) -> dict[str, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]]:
+def _load_cache(cache_path: Path, cache_key: str) -> dict[str, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]]:
     """Return the cached measurements by path; empty if the file is missing, damaged, or made by another version."""
     try:
         file_io.check_regular_file(cache_path)
         tensors = load_file(cache_path)
         # The names of the tensors are part of the file format, and stay as they are for existing files.
         header = json.loads(bytes(tensors["told"].numpy()))
-        if header["by"] != _compute_cache_key(spec):
+        if header["by"] != cache_key:
             return {}
         thumbnails = tensors["small"].numpy()
         return {
@@ -279,19 +278,21 @@ def _load_cache(
         return {}
 
 
-def _compute_cache_key(spec: BackboneSpec) -> str:
-    """Return a hash of what the measurements depend on: their version and the backbone's spec."""
-    payload = json.dumps([CACHE_VERSION, spec.to_json()], sort_keys=True)
+def _compute_cache_key(spec: BackboneSpec, value_ranges: ValueRanges) -> str:
+    """Return a hash of what the measurements depend on: their version, the backbone's spec and the value ranges."""
+    # Measurements of sets without deep images stay valid.
+    facts = [CACHE_VERSION, spec.to_json()] + ([value_ranges.to_json()] if value_ranges else [])
+    payload = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
-def _save_cache(cache_path: Path, spec: BackboneSpec, measurements: DatasetMeasurements) -> None:
+def _save_cache(cache_path: Path, cache_key: str, measurements: DatasetMeasurements) -> None:
     """Write the measurements to the cache: one safetensors file, whose first tensor holds a JSON header as bytes."""
     files = {
         item.path: list(vars(measurement).values())
         for (_, item), measurement in zip(measurements.split_items, measurements.file_measurements, strict=True)
     }
-    header_bytes = json.dumps({"by": _compute_cache_key(spec), "files": files}).encode()
+    header_bytes = json.dumps({"by": cache_key, "files": files}).encode()
     tensors = {
         "told": torch.frombuffer(bytearray(header_bytes), dtype=torch.uint8),
         "small": torch.from_numpy(measurements.thumbnails),

@@ -98,6 +98,7 @@ def audit_dataset(
         notes=tuple(audit.notes),
         map=image_map,
         seconds=round(time.monotonic() - start_time, 1),
+        value_ranges=catalog.value_ranges.to_json(),
     )
     findings.save_report(report, catalog)
     yield report
@@ -272,5 +273,8 @@ class _Audit:
         selected = sorted(spaced_indices | set(flagged_indices[: embedding_map.MAX_MAP_IMAGES // 4]))
         image_paths = [self.catalog.image_path(self.measurements.split_items[index][1]) for index in selected]
         return embedding_map.build_embedding_map(
-            image_paths, list(map(self.make_image_ref, selected)), self.measurements.embeddings[selected]
+            image_paths,
+            list(map(self.make_image_ref, selected)),
+            self.measurements.embeddings[selected],
+            self.catalog.value_ranges,
         )

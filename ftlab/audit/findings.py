@@ -103,6 +103,7 @@ class AuditReport:
         notes: codes below `doctor.note` of what is true of the data set as a whole, and the values of their sentences.
         map: None if there are too few images.
         seconds: duration of the audit.
+        value_ranges: that deep images were looked at, as `ValueRanges.to_json` writes them.
     """
 
     root: str
@@ -115,6 +116,7 @@ class AuditReport:
     notes: tuple[tuple[str, dict[str, Any]], ...]
     map: EmbeddingMap | None
     seconds: float
+    value_ranges: dict[str, list[float]] = field(default_factory=dict)
 
     def findings_of_kind(self, kind: str) -> list[Finding]:
         """Return the findings of one kind."""

@@ -6,6 +6,7 @@ it has an effect.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from ftlab.core.errors import ConfigError
 
 FieldValues = Mapping[str, Any]
 
+VALUE_RANGE_BITS = ("8", "10", "12", "14", "16")
+"""Numbers of bits that `value_range` takes."""
 _COMPILED_MODES = ("yes", "record")
 """Values of `compile` that require the set of trainable parameters to stay the same."""
 
@@ -91,6 +94,44 @@ def check_image_sizes(side: int | None, resize: int | None, crop_size: int | Non
     for name, size in (("resize", resize), ("crop_size", crop_size)):
         if side is not None and size is not None and size < side:
             raise ConfigError("config.side_larger", name=format_flag(name), value=size, side=side)
+
+
+def check_sources(values: FieldValues) -> None:
+    """Check that images and weights come from one source each, and that images are left to train on.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if values["data"] and values["sample"]:
+        raise ConfigError("config.two_sources")
+    if values["init_from"] and values["mode"] == "scratch":
+        raise ConfigError("config.init_scratch")
+    if values["head_init"] == "imagenet" and (values["init_from"] or values["mode"] == "scratch"):
+        raise ConfigError("config.head_imagenet")
+    if values["val_share"] + values["test_share"] > 0.95:
+        raise ConfigError("config.shares", val=values["val_share"], test=values["test_share"])
+
+
+def parse_value_range(setting: str) -> tuple[float, float] | None:
+    """Return the values of a deep image that become black and white; None where they are to be estimated (`auto`).
+
+    Args:
+        setting: `auto`, a number of bits, or the two values, such as `0,4095`.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if setting == "auto":
+        return None
+    if setting.strip() in VALUE_RANGE_BITS:
+        return 0.0, 2.0 ** int(setting) - 1
+    try:
+        low, high = map(float, setting.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError("config.value_range", name=format_flag("value_range"), value=setting)
+    return low, high
 
 
 def check_conflicts(values: FieldValues) -> None:

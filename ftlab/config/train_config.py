@@ -107,6 +107,8 @@ class TrainConfig:
     resize: int | None = config_field(None, "pixels", low=32, high=2048, step=1, unit="pixels")
     resize_mode: str = config_field("short", "pixels", choices=("short", "squash"))
     normalization: str = config_field("weights", "pixels", choices=("weights", "estimated", "unit"))
+    value_range: str = config_field("auto", "pixels")
+    exact_decoding: bool = config_field(False, "pixels")
     augment: str | None = config_field(None, "pixels", choices=("none", "flip", "crop"))
     crop_scale: float = config_field(0.35, "pixels", low=0.01, high=1.0, step=0.01)
     crop_ratio: float | None = config_field(None, "pixels", low=1.0, high=4.0)
@@ -164,18 +166,12 @@ class TrainConfig:
                 side=self.image_size,
                 native=spec.side,
             )
-        if self.data and self.sample:
-            raise ConfigError("config.two_sources")
-        if self.init_from and self.mode == "scratch":
-            raise ConfigError("config.init_scratch")
-        if self.head_init == "imagenet" and (self.init_from or self.mode == "scratch"):
-            raise ConfigError("config.head_imagenet")
-        if self.val_share + self.test_share > 0.95:
-            raise ConfigError("config.shares", val=self.val_share, test=self.test_share)
+        rules.check_sources(dataclasses.asdict(self))
         if not _UNFREEZE_FROM_PATTERN.fullmatch(self.unfreeze_from):
             raise ConfigError("config.layer_form", name=format_flag("unfreeze_from"), value=self.unfreeze_from)
         rules.check_conflicts({**get_mode_defaults(self.backbone, self.mode), **_collect_set_values(self)})
         rules.check_image_sizes(self.image_size, self.resize, self.crop_size)
+        rules.parse_value_range(self.value_range)
         if self.augment == "none" and self.active_augmentations:
             raise ConfigError(
                 "config.no_augment", name=format_flag(self.active_augmentations[0]), augment=format_flag("augment")

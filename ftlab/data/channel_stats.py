@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ftlab.core.errors import ImageError
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.images import decode
+from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.loading.loader import batch_indices
 
 MAX_IMAGES = 20_000
@@ -57,7 +58,9 @@ class StatsProgress:
     total: int
 
 
-def compute_channel_stats(catalog: Catalog, num_workers: int) -> Iterator[StatsProgress | ChannelStats]:
+def compute_channel_stats(
+    catalog: Catalog, num_workers: int, options: DecodeOptions | None = None
+) -> Iterator[StatsProgress | ChannelStats]:
     """Yield the progress after every few images, and in the end the statistics.
 
     At most `MAX_IMAGES` training images are measured, evenly spread over the split. Files that cannot be read are left
@@ -66,8 +69,10 @@ def compute_channel_stats(catalog: Catalog, num_workers: int) -> Iterator[StatsP
     Args:
         catalog: images of the data set.
         num_workers: decoding threads.
+        options: of decoding; None: the usual ones, with the data set's value ranges.
     """
     items = catalog.splits["train"]
+    options = options or DecodeOptions(value_ranges=catalog.value_ranges)
     total = min(len(items), MAX_IMAGES)
     sampled_items = [items[position * len(items) // total] for position in range(total)]
 
@@ -75,7 +80,7 @@ def compute_channel_stats(catalog: Catalog, num_workers: int) -> Iterator[StatsP
         measurements = []
         for index in indices:
             try:
-                measurements.append(measure_image(decode.read_image(catalog.image_path(sampled_items[index]))))
+                measurements.append(measure_image(decode.read_image(catalog.image_path(sampled_items[index]), options)))
             except ImageError:
                 continue
         return measurements

@@ -51,7 +51,7 @@ def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPr
         index: position of the image in the training split; wraps around at its end.
     """
     config = fill_defaults(config)
-    prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config)
+    prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config, catalog.value_ranges)
     items = catalog.splits["train"]
     index %= len(items)
     pixels = decode.read_image(catalog.image_path(items[index]), prep.decode_options)

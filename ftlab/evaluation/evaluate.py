@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from ftlab.core.errors import DataError
+from ftlab.data.dataset import deep_images
+from ftlab.data.images.decode_options import ValueRanges
 from ftlab.evaluation import calibration, datasets, results
 from ftlab.evaluation.metrics import EvaluationMetrics, Float64Array, compute_metrics, softmax
 from ftlab.evaluation.results import EvaluationDataset, EvaluationResult, ProgressCallback, SkippedImage
@@ -28,10 +30,12 @@ class Evaluation:
     Attributes:
         result: result of at least one image.
         decision: fitted on validation; None where the validation images no longer exist.
+        value_ranges: that the model saw deep images at.
     """
 
     result: EvaluationResult
     decision: DecisionRule | None
+    value_ranges: ValueRanges | None = ValueRanges()
 
     @property
     def is_validation(self) -> bool:
@@ -88,13 +92,14 @@ def evaluate_with_decision(
         DataError: the validation images fail for any other reason.
     """
     result = evaluate(run, dataset, weights_choice, progress)
+    value_ranges = deep_images.read_recorded_ranges(run)
     try:
-        return Evaluation(result, load_or_fit_decision(run, weights_choice, progress))
+        return Evaluation(result, load_or_fit_decision(run, weights_choice, progress), value_ranges)
     except DataError as error:
         # New images can be evaluated although the validation images are gone; only calibration is missing then.
         if error.code not in ("data.gone", "data.empty_split"):
             raise
-        return Evaluation(result, None)
+        return Evaluation(result, None, value_ranges)
 
 
 def load_evaluation(run: Run, dataset: EvaluationDataset, weights_choice: str = "best") -> Evaluation | None:
@@ -118,7 +123,7 @@ def load_evaluation(run: Run, dataset: EvaluationDataset, weights_choice: str = 
         # Not stored, or of the last weights, whose rule never is: fitted again on the stored validation result.
         validation_result = results.read_result(run, datasets.load_split_dataset(run, "val"), weights_choice)
         decision = calibration.fit_decision(validation_result) if validation_result else None
-    return Evaluation(result, decision)
+    return Evaluation(result, decision, deep_images.read_recorded_ranges(run))
 
 
 def evaluate(

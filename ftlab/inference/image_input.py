@@ -17,8 +17,10 @@ from ftlab.inference.predictor import ImageSource
 
 ImageInput = Path | str | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 """An image: path of a file, binary stream, PIL image, or uint8 [H, W, 3] RGB or [H, W] gray."""
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
-"""Modes of PIL that a PNG stores; I, of 32 bits, as 16."""
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+"""Modes of PIL that a PNG stores."""
+_TIFF_MODES = ("I", "F")
+"""Modes of PIL of 32 bits, which a TIFF stores."""
 
 
 def open_image_source(image: ImageInput) -> ImageSource:
@@ -100,19 +102,16 @@ def _convert_pil_image(image: Image.Image) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
         if not all(upright.size):
             raise ConfigError("image.array", dtype=upright.mode, shape=list(upright.size))
-        # Integers of 32 bits that hold 8: as 16 bits of a PNG they would be nearly black.
-        if upright.mode == "I" and upright.getextrema()[1] <= 255:  # type: ignore[operator]  # one band
-            return upright.convert("L")
         if upright.mode.startswith("I;16") and upright.mode != "I;16":  # another order of the bytes
             return upright.convert("I").convert("I;16")
-        return upright if upright.mode in (*_PNG_MODES, "F") else upright.convert("RGB")
+        return upright if upright.mode in _PNG_MODES + _TIFF_MODES else upright.convert("RGB")
     except (ValueError, OSError, SyntaxError) as cause:
         raise ConfigError("image.pil", cause=cause) from cause
 
 
 def _encode_pixels(image: Image.Image) -> BinaryIO:
-    """Return an image as a file in memory: TIFF for floating point, else PNG."""
+    """Return an image as a file in memory: TIFF for 32 bits, else PNG."""
     stream = io.BytesIO()
-    image.save(stream, "TIFF" if image.mode == "F" else "PNG")
+    image.save(stream, "TIFF" if image.mode in _TIFF_MODES else "PNG")
     stream.seek(0)
     return stream

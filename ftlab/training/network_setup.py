@@ -17,8 +17,9 @@ from ftlab.core.errors import ConfigError, DataError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data import channel_stats
 from ftlab.data.channel_stats import ChannelStats
-from ftlab.data.dataset import class_names
+from ftlab.data.dataset import class_names, deep_images
 from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.images.decode_options import DEFAULT_MIN_SIDE_PIXELS, ValueRanges
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.models import freezing, network
@@ -83,26 +84,35 @@ def resolve_preprocessing(
     # Estimated statistics would change with the images; a resumed run needs the same ones.
     if "preprocessing" in recorded:
         return preprocess.from_json(recorded["preprocessing"])
-    prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config)
+    prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config, catalog.value_ranges)
+    for code, values in deep_images.describe_ranges(prep.value_ranges or ValueRanges(), catalog.value_ranges):
+        yield LogMessage(code=code, values=values)
     if config.normalization == "estimated":
-        statistics = yield from _estimate_statistics(config, catalog, accelerator, should_stop)
+        statistics = yield from _estimate_statistics(config, catalog, prep, accelerator, should_stop)
         if statistics is None:
             return None
         prep = dataclasses.replace(prep, mean=statistics.mean, std=statistics.std)
         yield LogMessage(code="statistics", values=statistics.format_values())
     if accelerator.is_main_process:
         run.write_json("config.json", {**run.read_json("config.json"), "preprocessing": prep.to_json()})
+        if resolved_range := deep_images.format_setting(prep.value_ranges or ValueRanges()):
+            run.update_resolved_config(value_range=resolved_range)
     return prep
 
 
 def _estimate_statistics(
-    config: TrainConfig, catalog: Catalog, accelerator: Accelerator, should_stop: Callable[[], bool]
+    config: TrainConfig,
+    catalog: Catalog,
+    prep: Preprocessing,
+    accelerator: Accelerator,
+    should_stop: Callable[[], bool],
 ) -> Generator[Event, None, ChannelStats | None]:
     """Compute mean and standard deviation of the training images' channels on rank 0 and broadcast them.
 
     Args:
         config: number of threads.
         catalog: the images by split.
+        prep: how images are decoded.
         accelerator: the ranks.
         should_stop: asked while statistics are computed.
 
@@ -119,7 +129,9 @@ def _estimate_statistics(
     statistics: ChannelStats | None = None
     if accelerator.is_main_process:
         last_report_time = time.monotonic()
-        for result in channel_stats.compute_channel_stats(catalog, config.num_workers or count_cpu_cores()):
+        for result in channel_stats.compute_channel_stats(
+            catalog, config.num_workers or count_cpu_cores(), prep.decode_options.with_min_side(DEFAULT_MIN_SIDE_PIXELS)
+        ):
             if isinstance(result, ChannelStats):
                 statistics = result
             elif should_stop():

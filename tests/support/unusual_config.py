@@ -66,6 +66,8 @@ def changed() -> TrainConfig:
         resize=112,
         resize_mode="squash",
         normalization="unit",
+        value_range="12",
+        exact_decoding=True,
         augment="flip",
         crop_scale=0.5,
         crop_ratio=1.7,

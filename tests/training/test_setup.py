@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError
 from ftlab.data import channel_stats
 from ftlab.data.channel_stats import ChannelStats
-from ftlab.data.dataset import catalog
+from ftlab.data.dataset import catalog, scan
 from ftlab.data.images import decode
 from ftlab.data.transforms import augment, preprocess
 from ftlab.inference import load_model, predictor
@@ -30,6 +31,7 @@ from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage, Progress
 from ftlab.training import setup
 from ftlab.training.loop import train
+from tests.support.deep_files import make_png, ramp, write_deep_folder
 from tests.support.short_trainings import go
 
 BACKBONE = "mobilenet_v2"
@@ -105,6 +107,48 @@ def test_another_side_and_way_of_resizing_reach_network_model_and_prediction(
     seen.clear()
     load_model.load_predictor(run).predict(first)
     assert torch.equal(seen[0], expected)
+
+
+def test_a_prediction_sees_deep_pictures_at_the_range_of_the_training(
+    begin: Callable[..., Run], seen: list[Tensor], tmp_path: Path
+) -> None:
+    """A dark picture stays dark, though it would be bright by itself; a run of before ranges divides by 257."""
+    folder = write_deep_folder(tmp_path / "deep")
+    run = begin(**FRESH, data=str(folder), augment="none", epochs=1)
+    told = [event for event in go(run) if isinstance(event, LogMessage) and event.code == "range_bits"]
+    assert [event.values["high"] for event in told] == ["4095"]
+    assert run.load_resolved_config().value_range == "0,4095"
+    model_info = run.read_json("model.json")
+    assert model_info["preprocessing"]["value_ranges"] == {"uint16": [0, 4095]}
+    assert run.read_json("config.json")["preprocessing"] == model_info["preprocessing"]
+    for dark, expected in ((ramp(1000), 62), (ramp(4095), 255)):
+        (tmp_path / "dark.png").write_bytes(make_png(dark))
+        seen.clear()
+        model = load_model.load_predictor(run)
+        model.predict(tmp_path / "dark.png")
+        pixels = decode.read_image(tmp_path / "dark.png", model.prep.decode_options)
+        assert pixels.max() == expected
+        assert torch.equal(
+            seen[0], preprocess.normalize_batch(preprocess.resize_and_center_crop(pixels, model.prep)[None], model.prep)
+        )
+    del model_info["preprocessing"]["value_ranges"]
+    assert preprocess.from_json(model_info["preprocessing"]).decode_options.value_ranges is None
+
+
+@pytest.mark.parametrize(("setting", "high"), [("auto", 255), ("12", 255), ("16", 16), ("0,8190", 128)])
+def test_the_value_range_can_be_set(setting: str, high: int, tmp_path: Path) -> None:
+    found = scan.scan(write_deep_folder(tmp_path / "deep"), check=False)
+    config = TrainConfig(value_range=setting)
+    prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config, found.value_ranges)
+    file = found.root / "rising" / "0.png"
+    assert decode.read_image(file, prep.decode_options).max() == high
+    assert preprocess.from_json(json.loads(json.dumps(prep.to_json()))) == prep
+
+
+@pytest.mark.parametrize("setting", ["", "12 bits", "11", "5,5", "9,1", "0,inf", "1,2,3"])
+def test_a_value_range_that_is_none_is_refused_in_one_line(setting: str) -> None:
+    with pytest.raises(ConfigError, match="--value-range"):
+        TrainConfig(value_range=setting)
 
 
 def test_the_heat_of_a_squashed_picture_lies_where_the_network_saw_it(tmp_path: Path) -> None:

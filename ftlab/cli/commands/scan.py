@@ -25,7 +25,7 @@ MAX_PRINTED_FINDINGS = 40
 
 def scan(options: Namespace) -> None:
     """Print classes, splits and problems of a folder, an archive or a list; with `--deep`, audit every image."""
-    from ftlab.data.dataset import exclusions
+    from ftlab.data.dataset import deep_images, exclusions
     from ftlab.data.dataset.scan import scan as scan_dataset
     from ftlab.data.dataset.split import SPLITS
 
@@ -49,6 +49,8 @@ def scan(options: Namespace) -> None:
             {
                 **summary,
                 "excluded": list(catalog.excluded_paths),
+                "value_ranges": catalog.value_ranges.to_json(),
+                "notes": deep_images.format_ranges(catalog.value_ranges),
                 **({"doctor": _report_without_images(report)} if report else {}),
             }
         )
@@ -59,6 +61,8 @@ def scan(options: Namespace) -> None:
         for name in catalog.classes
     ]
     print_table(["class", *SPLITS], rows)
+    for note in deep_images.format_ranges(catalog.value_ranges):
+        print(note)
     for data_problem in catalog.problems:
         print_problem(data_problem.location, data_problem)
     if catalog.excluded_paths:

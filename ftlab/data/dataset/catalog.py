@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlab.data.dataset.split import SPLITS
+from ftlab.data.images.decode_options import ValueRanges, ranges_from_json
 from ftlab.data.sources.listing import DatasetProblem
 
 RANDOM_SPLITS_BY_LAYOUT = {
@@ -57,6 +58,7 @@ class Catalog:
         total_bytes: size of all items' files together, in bytes.
         image_sizes: None where the images were not verified.
         excluded_paths: paths that the user excluded, in natural order.
+        value_ranges: of its deep images, none for the kinds that it does not have.
     """
 
     root: Path
@@ -67,6 +69,7 @@ class Catalog:
     total_bytes: int
     image_sizes: ImageSizes | None = None
     excluded_paths: tuple[str, ...] = ()
+    value_ranges: ValueRanges = ValueRanges()
 
     @property
     def random_splits(self) -> tuple[str, ...]:
@@ -108,6 +111,7 @@ class Catalog:
             "bytes": self.total_bytes,
             "sizes": self.image_sizes and {name: list(wh) for name, wh in vars(self.image_sizes).items()},
             "excluded": list(self.excluded_paths),
+            "value_ranges": self.value_ranges.to_json(),
             # The messages of a problem are for users who open the file; code and values are what is read back.
             "problems": [
                 {**problem.to_json(), "code": problem.code, "values": problem.values} for problem in self.problems
@@ -145,4 +149,6 @@ def catalog_from_json(values: dict[str, Any]) -> Catalog:
         image_sizes=sizes and ImageSizes(**{name: (wh[0], wh[1]) for name, wh in sizes.items()}),
         # Runs of versions before exclusion lists have no such key.
         excluded_paths=tuple(values.get("excluded", ())),
+        # Those of versions before value ranges neither; such a run has its preprocessing recorded.
+        value_ranges=ranges_from_json(values.get("value_ranges")) or ValueRanges(),
     )

@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftlab.core.errors import ConfigError
-from ftlab.data.dataset import class_names, layout, verified_cache
+from ftlab.data.dataset import class_names, deep_images, layout, verified_cache
 from ftlab.data.dataset.catalog import RANDOM_SPLITS_BY_LAYOUT, Catalog, ImageItem, ImageSizes
 from ftlab.data.dataset.split import SPLITS, stratified_split
 from ftlab.data.dataset.verify import VerifyProgress, verify_images
+from ftlab.data.images.decode_options import ValueRanges
 from ftlab.data.sources import archive
 from ftlab.data.sources.listing import DatasetProblem, ImagesByClass, merge_other_files, natural_key
 from ftlab.data.sources.locate import DatasetLocation, locate_dataset
@@ -66,8 +67,7 @@ def scan(
     if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):
         layout.raise_no_images(root, dataset_layout)
     image_sizes = _verify_layout(root, dataset_layout, workers, progress) if check else None
-    # Exclusion comes before the random split, so that it is as if the files were not there.
-    excluded_paths = _exclude_images(dataset_layout, exclude)
+    excluded_paths = _exclude_images(dataset_layout, exclude)  # before the split, as if the files were not there
     classes = layout.find_trainable_classes(root, dataset_layout)
     splits = _build_splits(classes, _assign_splits(dataset_layout, val_share, test_share, seed))
     catalog = Catalog(
@@ -75,6 +75,7 @@ def scan(
         layout=dataset_layout.name,
         classes=classes,
         splits=splits,
+        value_ranges=_estimate_value_ranges(root, dataset_layout),  # may find a problem
         problems=_sort_problems(dataset_layout.problems),
         total_bytes=sum(item.size_bytes for items in splits.values() for item in items),
         image_sizes=image_sizes,
@@ -161,6 +162,17 @@ def _verify_layout(
         layout.raise_no_images(root, dataset_layout)
     sizes_by_area = sorted(readable_sizes, key=lambda wh: (wh[0] * wh[1], wh))
     return ImageSizes(sizes_by_area[0], sizes_by_area[len(sizes_by_area) // 2], sizes_by_area[-1])
+
+
+def _estimate_value_ranges(root: Path, dataset_layout: layout.DatasetLayout) -> ValueRanges:
+    """Return the value ranges of the images that are trained on, or may be after a random split.
+
+    They do not depend on the seed, so that trainings with other splits see the same pixels.
+    """
+    paths = [path for images in dataset_layout.images_by_split["train"].values() for path in images]
+    value_ranges, problems = deep_images.estimate_value_ranges(root, sorted(paths, key=natural_key))
+    dataset_layout.problems += problems
+    return value_ranges
 
 
 def _exclude_images(dataset_layout: layout.DatasetLayout, exclude: Iterable[str]) -> tuple[str, ...]:

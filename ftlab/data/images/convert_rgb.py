@@ -1,10 +1,14 @@
-"""Convert a decoded Pillow image of any mode to an 8-bit RGB array. No torch."""
+"""Convert a decoded image of any mode, or deep samples, to an 8-bit RGB array. No torch."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from ftlab.data.images.decode_options import ValueRange
+from ftlab.data.images.deep_samples import DeepSamples
+from ftlab.data.images.value_range import UINT16_RANGE, make_level_table, scale_to_levels
 
 CONVERT_BAND_PIXELS = 4_000_000
 """Number of pixels that are converted to RGB at a time, to bound the memory of intermediate copies."""
@@ -35,6 +39,41 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     pixels = np.empty((height, width, 3), np.uint8)
     for top, bottom in row_ranges:
         pixels[top:bottom] = _convert_band(crop_band(top, bottom), black_level, span)
+    return pixels
+
+
+def convert_deep(deep: DeepSamples, value_range: ValueRange) -> npt.NDArray[np.uint8]:
+    """Return deep samples as uint8 [H, W, 3] RGB; transparent pixels are blended with white.
+
+    Args:
+        deep: samples of an image.
+        value_range: values that become 0 and 255.
+    """
+    width, height = deep.size
+    band_rows = max(1, CONVERT_BAND_PIXELS // width)
+    row_ranges = [(top, min(top + band_rows, height)) for top in range(0, height, band_rows)]
+    # Some programs scale alpha as the colors, others always to 16 bits.
+    alpha_maxima = [int(alpha.max()) for rows in row_ranges if (alpha := deep.read_rows(*rows)[1]) is not None]
+    alpha_range = UINT16_RANGE if max(alpha_maxima, default=0) > value_range.high else value_range
+    # As Pillow decodes 16-bit color, which needs no range then.
+    is_filled = deep.storage != "gray" and value_range == UINT16_RANGE
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top, bottom in row_ranges:
+        values, alpha = deep.read_rows(top, bottom)
+        if is_filled:
+            levels = (values >> 8).astype(np.uint8)
+        elif deep.kind == "uint16":
+            levels = make_level_table(value_range)[values]
+        else:
+            levels = scale_to_levels(values, value_range)
+        if deep.white_is_zero:
+            levels = 255 - levels
+        if alpha is not None:
+            opacity = make_level_table(ValueRange(0.0, alpha_range.high))[alpha][..., None].astype(np.uint16)
+            # Division by 255 with rounding, in integers.
+            colors = levels if deep.is_premultiplied else (levels * opacity + 127) // 255
+            levels = np.minimum(colors + (255 - opacity), 255).astype(np.uint8)
+        pixels[top:bottom] = levels
     return pixels
 
 

@@ -12,6 +12,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -21,14 +22,17 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ftlab.core.errors import ImageError
-from ftlab.data.images.convert_rgb import to_rgb
+from ftlab.data.images import deep_samples, tiff_kinds
+from ftlab.data.images.convert_rgb import convert_deep, to_rgb
 from ftlab.data.images.decode_limits import ReadLimitedFile, check_jpeg_passes, guard_tiff_tags
 from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.images.diagnosis import diagnose_error
 from ftlab.data.images.jpeg_header import check_tiff_jpegs, read_jpeg_frame
+from ftlab.data.images.value_range import UINT16_RANGE, SampleStats, find_image_range, measure_samples
 
-# At import, so that every process that decodes (workers of `decode_pool` too) has the guard before its first file.
+# At import, so that every process that decodes (workers of `decode_pool` too) has both before its first file.
 guard_tiff_tags()
+tiff_kinds.extend_pillow()
 
 MAX_PIXELS = 50_000_000
 """Width × height above which an image is refused; decoding one of this size takes about half a gigabyte of memory."""
@@ -64,9 +68,8 @@ ImageArray = npt.NDArray[np.uint8]
 def read_image(source: Path | str | BinaryIO, options: DecodeOptions = DecodeOptions()) -> ImageArray:
     """Decode an image, upright.
 
-    EXIF orientation is applied; transparent pixels are blended with white; an animation gives its first frame. 16-bit
-    gray is divided by 257, so that black stays black and white stays white; the range of 32-bit gray is guessed, see
-    `convert_rgb`. Colour profiles are not applied.
+    EXIF orientation is applied; transparent pixels are blended with white; an animation gives its first frame. Images
+    of more than 8 bits are scaled from their value range, see `value_range`. Colour profiles are not applied.
 
     A file that is missing, not an image, damaged, too large … raises an `ImageError`, whose code is a key below
     `problem` in the messages.
@@ -81,9 +84,25 @@ def read_image(source: Path | str | BinaryIO, options: DecodeOptions = DecodeOpt
     with _open_image(source) as image:
         if not options.exact:
             _reduce_scale(image, max(1, options.min_side))
-        image.load()
-        transpose = _find_transpose(image)
-        return to_rgb(image.transpose(transpose) if transpose is not None else image)
+        ranges = options.value_ranges
+        # 16-bit color that fills its range needs no more than the high bytes, which are what Pillow decodes.
+        is_filled = ranges is not None and ranges.uint16 == UINT16_RANGE and deep_samples.is_color(image)
+        if ranges is None or is_filled or deep_samples.find_sample_kind(image) is None:
+            image.load()
+            return to_rgb(_make_upright(image))
+        deep = deep_samples.load_samples(image, partial(_open_image, source), _make_upright)
+        return convert_deep(deep, find_image_range(deep, ranges))
+
+
+def read_sample_stats(source: Path | str | BinaryIO) -> SampleStats | None:
+    """Return the statistics of a deep image's samples; None for an image of at most 8 bits, which is not decoded.
+
+    Raises an `ImageError` as `read_image` does.
+    """
+    with _open_image(source) as image:
+        if deep_samples.find_sample_kind(image) is None:
+            return None
+        return measure_samples(deep_samples.load_samples(image, partial(_open_image, source), _make_upright))
 
 
 def read_image_size(source: Path | str | BinaryIO) -> tuple[int, int]:
@@ -150,6 +169,7 @@ def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
                 check_jpeg_passes(stream, name, image.width * image.height)
                 image.info[_REDUCIBLE_KEY] = frame.can_be_reduced
             elif image.format == "TIFF":
+                tiff_kinds.check_kind(image, name)
                 check_tiff_jpegs(stream, cast(TiffImageFile, image).tag_v2, name)
             yield image
     except ImageError:
@@ -213,7 +233,7 @@ def _check_dimensions(image: Image.Image, name: str) -> None:
         ImageError: the image has too many pixels, or one side is too long for the other.
     """
     width, height = image.size
-    is_text = image.format == "PPM" and any(tile[0] == "ppm_plain" for tile in image.tile)
+    is_text = image.format == "PPM" and any(tile[0] == "ppm_plain" for tile in getattr(image, "tile", ()))
     max_pixels = get_max_pixels("PPM, text" if is_text else image.format or "")
     if width * height > max_pixels:
         raise ImageError("too_large", file=name, limit=max_pixels // 1_000_000)
@@ -229,6 +249,12 @@ def _swaps_axes(transpose: Image.Transpose | None) -> bool:
         Image.Transpose.TRANSVERSE,
         Image.Transpose.ROTATE_90,
     )
+
+
+def _make_upright(image: Image.Image) -> Image.Image:
+    """Return a decoded image, turned as its EXIF orientation says."""
+    transpose = _find_transpose(image)
+    return image if transpose is None else image.transpose(transpose)
 
 
 def _find_transpose(image: Image.Image) -> Image.Transpose | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from contextlib import suppress
 from typing import IO, Any, BinaryIO
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -44,6 +45,7 @@ _JPEG_SCAN_MARKER = b"\xff\xda"
 _MEGABYTE = 1 << 20
 _TIFF_STRIP_TAGS = (273, 279, 324, 325)
 """StripOffsets, StripByteCounts, TileOffsets and TileByteCounts (TIFF 6.0)."""
+_BANDS_TAG, _PLANES_TAG, _SEPARATE_PLANES = 277, 284, 2
 _TIFF_TYPE_BYTES = {
     1: 1,
     2: 1,
@@ -193,6 +195,10 @@ def _load_checked_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
         raise DecompressionBomb
     fp.seek(position)
     _original_load(self, fp)
+    # One band has no planes of its own; Pillow would take the first letter of the band's kind for the whole of it.
+    with suppress(Exception):  # a damaged tag, which Pillow reports where it needs it
+        if self.get(_BANDS_TAG, 1) == 1 and self.get(_PLANES_TAG) == _SEPARATE_PLANES:
+            self[_PLANES_TAG] = 1
 
 
 # Captured at import, before `guard_tiff_tags` replaces it.

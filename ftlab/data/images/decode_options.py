@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from ftlab.config import rules
+
 SampleKind = Literal["uint16", "int32", "float32"]
 """Kind of a deep sample. 16-bit integers with a sign are `int32`, as Pillow reads them."""
 SAMPLE_KINDS: tuple[SampleKind, ...] = ("uint16", "int32", "float32")
@@ -46,6 +48,17 @@ class ValueRanges:
     def to_json(self) -> dict[str, list[float]]:
         """Return the known ranges as `[low, high]` by kind; `ranges_from_json` is its inverse."""
         return {kind: [found.low, found.high] for kind in SAMPLE_KINDS if (found := self.get(kind))}
+
+
+def resolve_ranges(setting: str, estimated: ValueRanges) -> ValueRanges:
+    """Return the value ranges that a configuration asks for.
+
+    Args:
+        setting: `TrainConfig.value_range`.
+        estimated: ranges of the data set, for `auto`.
+    """
+    stated_range = rules.parse_value_range(setting)
+    return estimated if stated_range is None else ValueRanges(*[ValueRange(*stated_range)] * len(SAMPLE_KINDS))
 
 
 def ranges_from_json(values: Mapping[str, Any] | None) -> ValueRanges | None:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from ftlab.data.images.decode_limits import DecompressionBomb
+from ftlab.data.images.tiff_kinds import describe_unsupported
 
 _SUFFIXES_BY_FORMAT = {
     "HEIC": ".heic .heif .hif .heics",
@@ -36,7 +37,8 @@ UNSUPPORTED_FORMATS = {
 """Suffixes of image formats that are not supported, lower case, and the names of the formats."""
 
 # A supported format that the decoder refused is damaged, not another format.
-_SUPPORTED_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+_SUPPORTED_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UNSUPPORTED_MAGIC = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -63,7 +65,7 @@ def has_image_content(header: bytes) -> bool:
     if header.startswith(b"RIFF"):
         return header[8:12] == b"WEBP"
     is_avif = header[4:8] == b"ftyp" and b"avif" in header[8:32]
-    return is_avif or header.startswith(_SUPPORTED_MAGIC) or bool(_PNM_HEADER.match(header))
+    return is_avif or header.startswith(_SUPPORTED_MAGIC + _TIFF_MAGIC) or bool(_PNM_HEADER.match(header))
 
 
 def diagnose_error(cause: Exception, stream: BinaryIO | None, max_pixels: int) -> tuple[str, dict[str, str | int]]:
@@ -104,6 +106,8 @@ def _identify_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int
                 return "empty", {}
     except (OSError, ValueError):
         return "unreadable", {}
+    if stream is not None and header.startswith(_TIFF_MAGIC) and (kind := describe_unsupported(stream)):
+        return "tiff", {"kind": kind}
     if has_image_content(header):
         return "unreadable", {}
     # ISO base media files (HEIC, AVIF, MP4) have the brand after `ftyp`.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
-from ftlab.data.images.decode_options import DecodeOptions
+from ftlab.data.images.decode_options import DecodeOptions, ValueRanges
 
 THUMBNAIL_SIDE_PIXELS = 160
 """Side of a square thumbnail in pixels: twice the about 80 CSS pixels that it takes on a small screen."""
@@ -42,20 +42,21 @@ def encode_data_uri(pixels: npt.NDArray[np.uint8], *, image_format: str = "JPEG"
 
 
 def make_thumbnails(
-    files: Sequence[Path | str], side: int = THUMBNAIL_SIDE_PIXELS, options: DecodeOptions = DecodeOptions()
+    files: Sequence[Path | str], value_ranges: ValueRanges | None = ValueRanges(), side: int = THUMBNAIL_SIDE_PIXELS
 ) -> list[str | None]:
     """Make a thumbnail of each file: its center square, resized.
 
     Args:
         files: paths of image files.
+        value_ranges: of deep images, see `DecodeOptions`.
         side: side of the thumbnails in pixels.
-        options: value range of deep images; the size is that of the thumbnails.
 
     Returns:
         A `data:` URI per file; None for a file that cannot be read.
     """
+    options = DecodeOptions(side, value_ranges=value_ranges)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda file: _make_file_thumbnail(file, side, options.with_min_side(side)), files))
+        return list(pool.map(lambda file: _make_file_thumbnail(file, side, options), files))
 
 
 def _make_file_thumbnail(file: Path | str, side: int, options: DecodeOptions) -> str | None:

@@ -127,7 +127,11 @@ def start_prefetcher(catalog: Catalog, config: TrainConfig) -> Prefetcher | None
     resize, _ = compute_image_sizes(backbones.get_backbone_spec(config.backbone), config)
     return Prefetcher(
         map(catalog.image_path, items),
-        DecodeOptions(decode_options.compute_min_side(resize)),
+        DecodeOptions(
+            decode_options.compute_min_side(resize),
+            config.exact_decoding,
+            decode_options.resolve_ranges(config.value_range, catalog.value_ranges),
+        ),
         # One core is left for the import of torch in this process.
         min(config.num_workers or count_cpu_cores(), count_cpu_cores() - 1, _MAX_PROCESSES),
     )

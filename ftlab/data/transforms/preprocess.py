@@ -64,7 +64,7 @@ def from_spec(spec: BackboneSpec) -> Preprocessing:
     return Preprocessing(spec.resize, spec.side, spec.interpolation, spec.mean, spec.std)
 
 
-def from_config(spec: BackboneSpec, config: TrainConfig) -> Preprocessing:
+def from_config(spec: BackboneSpec, config: TrainConfig, value_ranges: ValueRanges = ValueRanges()) -> Preprocessing:
     """Return the preprocessing that a configuration describes.
 
     If mean and standard deviation are to be estimated from the images, those of the pretrained weights stand in for
@@ -72,12 +72,22 @@ def from_config(spec: BackboneSpec, config: TrainConfig) -> Preprocessing:
 
     Args:
         spec: the backbone's spec.
-        config: image size, resize mode and normalization.
+        config: image size, resize mode, normalization and decoding.
+        value_ranges: estimated from the data set, for a configuration that states none.
     """
     resize, side = compute_image_sizes(spec, config)
     rules.check_image_sizes(side, resize, config.crop_size)
     mean, std = (_HALF_MEAN_STD, _HALF_MEAN_STD) if config.normalization == "unit" else (spec.mean, spec.std)
-    return Preprocessing(resize, side, spec.interpolation, mean, std, config.resize_mode)
+    return Preprocessing(
+        resize,
+        side,
+        spec.interpolation,
+        mean,
+        std,
+        config.resize_mode,
+        config.exact_decoding,
+        decode_options.resolve_ranges(config.value_range, value_ranges),
+    )
 
 
 def from_json(values: dict[str, Any]) -> Preprocessing:

@@ -100,7 +100,9 @@ def _render_images(evaluation: Evaluation, kind: str, format_class: ClassFormatt
         return tag("p", messages.get_text("inspect.none_here"), class_="sub")
     shown_indices = selected[:IMAGES_PER_KIND]
     caption = messages.get_text("inspect.shown", shown=len(shown_indices), total=f"{len(selected):,}")
-    image_uris = make_thumbnails([evaluation.result.get_image_path(index) for index in shown_indices])
+    image_uris = make_thumbnails(
+        [evaluation.result.get_image_path(index) for index in shown_indices], evaluation.value_ranges
+    )
     return join_html(
         [tag("p", caption, class_="sub"), parts.render_image_grid(evaluation, shown_indices, image_uris, format_class)]
     )

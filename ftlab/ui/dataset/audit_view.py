@@ -10,6 +10,7 @@ from ftlab.audit.findings import FINDING_KINDS, AuditReport, EmbeddingMap, Findi
 from ftlab.config import backbones
 from ftlab.core import messages
 from ftlab.core.html import Markup, isolate_text, join_html, tag
+from ftlab.data.images.decode_options import ranges_from_json
 from ftlab.data.images.thumbnails import make_thumbnails
 
 MAX_FINDINGS_PER_KIND, MAX_DUPLICATES_PER_KIND = 12, 6
@@ -109,7 +110,8 @@ def _render_cards(shown_findings: list[Finding], report: AuditReport, excluded: 
     images = [image for finding in shown_findings for image in finding.pictures[:MAX_IMAGES_PER_FINDING]]
     # All images of the kind in one call, which decodes in several threads.
     files = [Path(report.root) / image.path for image in images]
-    thumbnail_uris = dict(zip((image.path for image in images), make_thumbnails(files), strict=True))
+    file_uris = make_thumbnails(files, ranges_from_json(report.value_ranges))
+    thumbnail_uris = dict(zip((image.path for image in images), file_uris, strict=True))
     for finding in shown_findings:
         figures = [
             _render_image(image, thumbnail_uris[image.path], is_excluded=image.path in excluded)

@@ -96,7 +96,7 @@ def _render_rows(
     }
     image_paths = [catalog.image_path(item) for label in labels for _, item in label_items[label]]
     # All rows in one call, which decodes in several threads.
-    thumbnail_uris = dict(zip(image_paths, make_thumbnails(image_paths), strict=True))
+    thumbnail_uris = dict(zip(image_paths, make_thumbnails(image_paths, catalog.value_ranges), strict=True))
     class_titles = class_names.find_display_names(catalog.root, catalog.classes)
     rows = []
     for label in labels:

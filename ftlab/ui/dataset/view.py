@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ftlab.core import messages
 from ftlab.core.html import Markup, escape, isolate_text, join_html, tag
-from ftlab.data.dataset import class_names
+from ftlab.data.dataset import class_names, deep_images
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.sources import tutorial_datasets
@@ -48,6 +48,7 @@ def render_summary(catalog: Catalog, source: DataSource) -> Markup:
         if source.sample in (data_choice.FOLDER_SOURCE, data_choice.TUTORIAL_SOURCE)
         else "",
         tag("p", _describe_split(catalog, source, totals), class_="sub"),
+        *(tag("p", sentence, class_="sub") for sentence in deep_images.format_ranges(catalog.value_ranges)),
         tag("p", messages.get_text("doctor.excluded", count=_format_number(len(catalog.excluded_paths))), class_="sub")
         if catalog.excluded_paths
         else "",

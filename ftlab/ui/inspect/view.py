@@ -114,7 +114,9 @@ def render_gallery(
         shown=_format_span(start, len(page_indices), len(image_indices)),
         total=f"{len(image_indices):,}",
     )
-    thumbnail_uris = make_thumbnails([evaluation.result.get_image_path(index) for index in page_indices])
+    thumbnail_uris = make_thumbnails(
+        [evaluation.result.get_image_path(index) for index in page_indices], evaluation.value_ranges
+    )
     return tag(
         "section",
         tag("h3", title),

@@ -20,8 +20,7 @@ from ftlab.data.dataset import class_names
 from ftlab.runs.directory import Run
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
-from ftlab.ui.predict import cam_options, view
-from ftlab.ui.predict.examples import list_examples
+from ftlab.ui.predict import cam_options, examples, view
 from ftlab.ui.train.actions import TrainActions
 
 if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
@@ -252,15 +251,15 @@ class PredictActions:
     def render_examples(self, page_state: object, model: str) -> Markup:
         """Return images to try with a model as HTML; nothing if there are none."""
         try:
-            return view.render_examples(list_examples(self._get_chosen_run(page_state, model)))
+            return examples.render_examples(self._get_chosen_run(page_state, model))
         except FtlabError:
             return Markup("")
 
     def select_example(self, page_state: object, model: str, event: gr.EventData) -> Any:
         """Return a copy of the example that was pressed, as if it had been uploaded."""
         try:
-            examples = list_examples(self._get_chosen_run(page_state, model))
-            image_path = examples[event._data["index"]][0]
+            example_images = examples.list_examples(self._get_chosen_run(page_state, model))
+            image_path = example_images[event._data["index"]][0]
             # A copy: Gradio serves no file outside its own folders, and the dataset must stay out of its reach.
             return save_file_to_cache(image_path, get_upload_folder())
         # The event's data come from the page, so any of it may be missing or wrong.
@@ -307,7 +306,8 @@ class PredictActions:
                 )
             except ImageError as error:
                 predictions.append(view.ImagePrediction(Path(image_path), (), view.format_image_error(error)))
-        return view.render_gallery(predictions, partial(class_names.get_display_name, names=predictor.display_names))
+        format_class_name = partial(class_names.get_display_name, names=predictor.display_names)
+        return view.render_gallery(predictions, format_class_name, predictor.prep.value_ranges)
 
     def select_file(self, files: list[str] | None, event: gr.EventData) -> Any:
         """Return the image of the gallery that was pressed, to predict it alone."""

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from gradio.media import get_image
 
-from ftlab.data.dataset import catalog, class_names
+from ftlab.core import messages
+from ftlab.core.html import Markup, tag
+from ftlab.data.dataset import catalog, class_names, deep_images
+from ftlab.data.images.thumbnails import make_thumbnails
 from ftlab.runs.directory import Run
 
 MAX_EXAMPLE_IMAGES = 8
@@ -31,6 +34,35 @@ def list_examples(run: Run | None) -> list[tuple[Path, str]]:
         return [(Path(get_image(name)), "") for name in ("cheetah1.jpg", "lion.jpg", "tower.jpg")]
     split_path = run.path / "split.json"
     return _list_unseen_images(run.path, split_path.stat().st_mtime_ns if split_path.exists() else 0)
+
+
+def render_examples(run: Run | None) -> Markup:
+    """Return images to try with a model, which can be pressed, as HTML; errors are those of `list_examples`."""
+    labelled_images = list_examples(run)
+    # An image that is gone has no thumbnail, and is left out.
+    thumbnail_uris = make_thumbnails(
+        [image_path for image_path, _ in labelled_images], deep_images.read_recorded_ranges(run)
+    )
+    buttons = [
+        tag(
+            "button",
+            tag("img", src=image_uri, alt=messages.get_text("predict.example", number=index + 1)),
+            tag("span", class_name) if class_name else "",
+            type="button",
+            data_index=index,
+            title=class_name or None,
+        )
+        for index, ((_, class_name), image_uri) in enumerate(zip(labelled_images, thumbnail_uris, strict=True))
+        if image_uri
+    ]
+    if not buttons:
+        return Markup("")
+    return tag(
+        "div",
+        tag("p", messages.get_text("predict.examples")),
+        tag("div", *buttons, class_="strip"),
+        class_="ftlab-examples",
+    )
 
 
 # The time of change is part of the key: a resumed run may have written its split anew.

@@ -14,6 +14,7 @@ from ftlab.core import csv_cells, messages
 from ftlab.core.errors import ImageError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.core.messages import format_percent
+from ftlab.data.images.decode_options import ValueRanges
 from ftlab.data.images.thumbnails import encode_data_uri, make_thumbnails
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
@@ -201,43 +202,22 @@ def _render_side(side_key: str, stack: Markup, explanation: ClassExplanation) ->
     return tag("figure", tag("figcaption", title), stack, class_=side_key)
 
 
-def render_examples(labelled_images: Sequence[tuple[Path, str]]) -> Markup:
-    """Return example images that can be pressed, each with its true class if known, as HTML."""
-    # An image that is gone has no thumbnail, and is left out.
-    thumbnail_uris = make_thumbnails([image_path for image_path, _ in labelled_images])
-    buttons = [
-        tag(
-            "button",
-            tag("img", src=image_uri, alt=messages.get_text("predict.example", number=index + 1)),
-            tag("span", class_name) if class_name else "",
-            type="button",
-            data_index=index,
-            title=class_name or None,
-        )
-        for index, ((_, class_name), image_uri) in enumerate(zip(labelled_images, thumbnail_uris, strict=True))
-        if image_uri
-    ]
-    if not buttons:
-        return Markup("")
-    return tag(
-        "div",
-        tag("p", messages.get_text("predict.examples")),
-        tag("div", *buttons, class_="strip"),
-        class_="ftlab-examples",
-    )
-
-
-def render_gallery(predictions: Sequence[ImagePrediction], format_class_name: ClassFormatter = str) -> Markup:
+def render_gallery(
+    predictions: Sequence[ImagePrediction],
+    format_class_name: ClassFormatter = str,
+    value_ranges: ValueRanges | None = ValueRanges(),
+) -> Markup:
     """Render several images with their predictions, and a link to download these as CSV.
 
     Args:
         predictions: of the images.
         format_class_name: returns the name for people of a class; the CSV has the class names themselves.
+        value_ranges: that the model sees deep images at.
 
     Returns:
         A section, as HTML.
     """
-    thumbnail_uris = make_thumbnails([prediction.image_path for prediction in predictions])
+    thumbnail_uris = make_thumbnails([prediction.image_path for prediction in predictions], value_ranges)
     figures = [
         _render_gallery_item(index, prediction, image_uri, format_class_name)
         for index, (prediction, image_uri) in enumerate(zip(predictions, thumbnail_uris, strict=True))

@@ -1,0 +1,205 @@
+"""Estimation of the range of values that deep images of a data set use, and its scaling to 8 bits. No torch.
+
+A camera of 12 bits stores 0 to 4095 in a file of 16 bits, which would fill 16 of 255 levels. 16-bit samples, and
+integers of 32 bits that fit, get the smallest usual number of bits that holds all their values. Other samples get a
+usual scale that they fill (0 to 1, 0 to 255 …), else the range from nearly the smallest to nearly the largest value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftlab.data.images.declared_range import DeclaredRange
+from ftlab.data.images.decode_options import SAMPLE_KINDS, SampleKind, ValueRange, ValueRanges
+from ftlab.data.images.deep_samples import DeepSamples
+
+BAND_PIXELS = 4_000_000
+"""Pixels that are read at a time, to bound the memory of intermediate copies."""
+UINT16_RANGE = ValueRange(0.0, 65535.0)
+
+PACKED_BITS = 12
+"""Bits of samples that a TIFF stores packed: they state their range."""
+_USUAL_BITS = (8, 10, 12, 14, 16)
+_FLOAT_SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+_SCALE_OVERSHOOT = 0.05
+"""Share of a scale by which resampled floats may leave it."""
+_OUTLIER_SHARE = 0.001
+"""Share of the values at either end that may lie outside of the range of floats and signed integers."""
+_SAMPLES_PER_IMAGE = 4096
+"""Values of an image, evenly spaced, that the range of floats and signed integers is estimated from."""
+_NO_DATA_VALUES = (-9999.0, -32768.0, -(2.0**31), float(np.float32(-3.4028235e38)), float(np.float32(3.4028235e38)))
+"""Values that usually mark pixels without a measurement."""
+_LARGEST_VALUE = 1e30
+"""Magnitude at which floats are clipped, so that their differences stay finite."""
+
+
+@dataclass(frozen=True)
+class SampleStats:
+    """Values of one deep image.
+
+    Attributes:
+        kind: of its samples.
+        low, high: smallest and largest value; 0 if there is none.
+        samples: some of its values, float32 [N], sorted.
+        has_low_bits: whether values have other bits than those that scaling by shifting to 16 bits would leave.
+        declared: what the file declares.
+    """
+
+    kind: SampleKind
+    low: float
+    high: float
+    samples: npt.NDArray[np.float32]
+    has_low_bits: bool
+    declared: DeclaredRange
+
+
+def measure_samples(deep: DeepSamples) -> SampleStats:
+    """Return the statistics of a deep image; NaN, infinity and pixels without a measurement do not count."""
+    width, height = deep.size
+    row_count = max(1, BAND_PIXELS // width)
+    sample_step = max(1, width * height // _SAMPLES_PER_IMAGE)
+    low, high, bits, samples = np.inf, -np.inf, 0, []
+    for top in range(0, height, row_count):
+        values, _ = deep.read_rows(top, min(top + row_count, height))
+        if deep.kind == "uint16":
+            bits |= int(np.bitwise_or.reduce(values, axis=None))
+        else:
+            values = values[_is_measured(values, deep.declared.no_data)].clip(-_LARGEST_VALUE, _LARGEST_VALUE)
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            samples.append(values.ravel()[::sample_step].astype(np.float32))
+    shift = 16 - (deep.declared.significant_bits or 16)
+    return SampleStats(
+        deep.kind,
+        low if samples else 0.0,
+        high if samples else 0.0,
+        np.sort(np.concatenate(samples)) if samples else np.zeros(0, np.float32),
+        bool(bits & ((1 << shift) - 1)),
+        deep.declared,
+    )
+
+
+def estimate_ranges(image_stats: Iterable[SampleStats]) -> ValueRanges:
+    """Return the value range of each kind of samples in these images; None for a kind that they do not have."""
+    stats_by_kind: dict[SampleKind, list[SampleStats]] = {}
+    for stats in image_stats:
+        stats_by_kind.setdefault(stats.kind, []).append(stats)
+    return ValueRanges(
+        **{kind: _estimate_range(kind, stats_by_kind[kind]) for kind in SAMPLE_KINDS if kind in stats_by_kind}
+    )
+
+
+def find_usual_maximum(image_stats: Iterable[SampleStats]) -> float:
+    """Return the value that nearly all values of these images, at least one, do not exceed."""
+    return _find_quantiles(np.sort(np.concatenate([stats.samples for stats in image_stats])))[1]
+
+
+def find_image_range(deep: DeepSamples, value_ranges: ValueRanges) -> ValueRange:
+    """Return the range that a deep image is shown at.
+
+    Args:
+        deep: the image.
+        value_ranges: of its data set. Integers of 16 and of 32 bits stand in for each other; where there is no range,
+            it is estimated from the image alone.
+    """
+    if deep.declared.stored_bits == PACKED_BITS:
+        return ValueRange(0.0, 2.0**PACKED_BITS - 1)
+    value_range = value_ranges.get(deep.kind)
+    if value_range is None and deep.kind != "float32":
+        value_range = value_ranges.get("int32" if deep.kind == "uint16" else "uint16")
+    if value_range is None:
+        value_range = estimate_ranges([measure_samples(deep)]).get(deep.kind)
+    assert value_range
+    return value_range
+
+
+@lru_cache(maxsize=16)
+def make_level_table(value_range: ValueRange) -> npt.NDArray[np.uint8]:
+    """Return the level, uint8 [65536], of each 16-bit value; the whole range gives division by 257, rounded."""
+    return scale_to_levels(np.arange(65536, dtype=np.float64), value_range)
+
+
+def scale_to_levels(values: npt.NDArray[Any], value_range: ValueRange) -> npt.NDArray[np.uint8]:
+    """Return values, float32 or float64 [...], as levels, uint8 [...]: NaN and infinity of either sign become 0."""
+    finite_values = np.where(np.isfinite(values), values, value_range.low).clip(-_LARGEST_VALUE, _LARGEST_VALUE)
+    span = value_range.high - value_range.low
+    levels: npt.NDArray[Any] = (finite_values - value_range.low) * (255.0 / span)
+    scaled: npt.NDArray[np.uint8] = np.rint(levels.clip(0, 255)).astype(np.uint8)
+    return scaled
+
+
+def _estimate_range(kind: SampleKind, stats: Sequence[SampleStats]) -> ValueRange:
+    """Return the value range of images with samples of one kind."""
+    low, high = min(entry.low for entry in stats), max(entry.high for entry in stats)
+    declared_ranges = {entry.declared.values for entry in stats}
+    if None not in declared_ranges:
+        ranges = [declared for declared in declared_ranges if declared]
+        declared_low, declared_high = min(entry.low for entry in ranges), max(entry.high for entry in ranges)
+        # A declaration that the values contradict is wrong.
+        if declared_low <= low and high <= declared_high:
+            if len(ranges) == 1:
+                return ranges[0]
+            high = declared_high  # each file declares its own extremes
+    if kind != "float32" and low >= 0 and high < 2 ** _USUAL_BITS[-1]:
+        return ValueRange(0.0, 2.0 ** _estimate_bits(stats, high) - 1)
+    return _estimate_scale(
+        np.sort(np.concatenate([entry.samples for entry in stats])), _FLOAT_SCALES * (kind == "float32")
+    )
+
+
+def _estimate_bits(stats: Sequence[SampleStats], high: float) -> int:
+    """Return the number of bits of integers.
+
+    Args:
+        stats: of the images.
+        high: the largest value.
+    """
+    declared_bits = {entry.declared.significant_bits for entry in stats}
+    significant_bits = declared_bits.pop() if len(declared_bits) == 1 else None
+    if significant_bits is None:
+        return next(bits for bits in _USUAL_BITS if high < 2**bits)
+    # The samples of a PNG are scaled to 16 bits whatever it declares; some programs declare the bits without scaling.
+    is_scaled = high >= 2**significant_bits or not any(entry.has_low_bits for entry in stats)
+    return 16 if is_scaled else significant_bits
+
+
+def _find_quantiles(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return nearly the smallest and nearly the largest of sorted values, float32 [N]."""
+    outlier_count = int(_OUTLIER_SHARE * (len(values) - 1))
+    return float(values[outlier_count]), float(values[-1 - outlier_count])
+
+
+def _estimate_scale(values: npt.NDArray[np.float32], scales: Sequence[float]) -> ValueRange:
+    """Return the first scale that values fill, else the range between nearly the smallest and nearly the largest one.
+
+    Args:
+        values: float32 [N], sorted.
+        scales: largest values of usual scales that begin with 0.
+    """
+    if not values.size:
+        return ValueRange(0.0, 1.0)
+    low, high = _find_quantiles(values)
+    for scale in scales:
+        # Values from 2100 to 2500 are heights in meters, say, and not 12 bits.
+        begins_low = scale <= _FLOAT_SCALES[1] or low <= scale / 4
+        if begins_low and low >= -_SCALE_OVERSHOOT * scale and scale / 2 <= high <= (1 + _SCALE_OVERSHOOT) * scale:
+            return ValueRange(0.0, scale)
+    if 0 <= low <= high / 4:
+        low = 0.0
+    # Six digits, so that `config.json` shows what is used.
+    low, high = float(f"{low:.6g}"), float(f"{high:.6g}")
+    return ValueRange(low, high if high > low else low + 1.0)
+
+
+def _is_measured(values: npt.NDArray[np.float32], no_data: float | None) -> npt.NDArray[np.bool_]:
+    """Return where values, float32 [...], are measurements: finite, and not a mark of missing data."""
+    is_measured = np.isfinite(values)
+    for mark in _NO_DATA_VALUES if no_data is None else (*_NO_DATA_VALUES, no_data):
+        is_measured &= values != np.float32(mark)
+    return is_measured
