@@ -82,6 +82,24 @@ def load_newest_checkpoint(
     return None
 
 
+def read_class_names(run: Run) -> tuple[str, ...]:
+    """Read the names of a run's classes, in the order of its logits.
+
+    Args:
+        run: a run of any status.
+
+    Returns:
+        The names.
+
+    Raises:
+        RunError: `model.json` is missing or damaged.
+    """
+    class_names = run.read_json("model.json").get("classes")
+    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+        raise RunError("run.file", run=run.name, file="model.json")
+    return tuple(class_names)
+
+
 def make_damage_error(run: Run, path: Path, cause: Exception) -> RunError:
     """Return the error for a file of a run that cannot be read.
 

@@ -22,8 +22,9 @@ from ftlab.models.network import Network
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, Started
 from ftlab.training import cached_features, network_setup, setup
-from ftlab.training.checkpoints import checkpoint, init_from, resume_checks
+from ftlab.training.checkpoints import checkpoint, class_order, init_from, resume_checks
 from ftlab.training.checkpoints.checkpoint import CheckpointManager, LoadedCheckpoint, TrainState
+from ftlab.training.checkpoints.init_from import InitialWeights
 from ftlab.training.compile import ModelCompiler
 from ftlab.training.devices import device_setup
 from ftlab.training.feeds.base import BatchSource
@@ -129,18 +130,21 @@ def prepare_training(
     if network_parts is None:
         yield stop_controller.make_ended_event("stopped", train_state)
         return None
-    net, prep = network_parts
+    net, prep, initial_weights = network_parts
     # Images that could not be read before the checkpoint stay excluded.
     image_feed = create_image_feed(catalog, prep, config, accelerator, train_state.lost, prefetched)
     stack.enter_context(closing(image_feed))
+    if initial_weights:
+        if initial_weights.head_fit.is_order_unknown:
+            config_notes += class_order.choose_class_order(net, image_feed, run, accelerator)
+        initial_weights.save_start(net, run, accelerator)
     yield _make_started_event(session, accelerator, net, image_feed.steps_per_epoch)
-    config_notes += setup.report_validation_split(catalog)
     yield from (
         *config_notes,
+        *setup.report_validation_split(catalog),
         *resume_checks.report_damaged_checkpoint(loaded_checkpoint),
         *(resume_checks.report_changed_images(image_feed) if is_resume else ()),
     )
-
     feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, use_cache=pretrained)
     if feed_parts is None:
         yield stop_controller.make_ended_event("stopped", train_state)
@@ -154,7 +158,7 @@ def prepare_training(
 
 def _prepare_network(
     session: Session, *, has_checkpoint: bool, pretrained_allowed: bool
-) -> Generator[Event, None, tuple[Network, Preprocessing] | None]:
+) -> Generator[Event, None, tuple[Network, Preprocessing, InitialWeights | None] | None]:
     """Build the network with the weights that the training starts from, and resolve the preprocessing of its images.
 
     Args:
@@ -166,7 +170,7 @@ def _prepare_network(
         Notes on the weights and progress of what takes long.
 
     Returns:
-        Network and preprocessing; None if a stop was requested on the way.
+        Network, preprocessing and the initial weights; None if a stop was requested on the way.
     """
     config, run, accelerator, catalog = session.config, session.run, session.accelerator, session.catalog
     initial_weights = (
@@ -191,8 +195,8 @@ def _prepare_network(
         config, run, catalog, prep, accelerator, pretrained=pretrained, epoch=session.train_state.epoch
     )
     if initial_weights:
-        initial_weights.apply_to_network(net, run, accelerator)
-    return net, prep
+        initial_weights.apply_to_network(net)
+    return net, prep, initial_weights
 
 
 def _choose_feed(

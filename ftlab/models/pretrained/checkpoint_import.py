@@ -6,7 +6,6 @@ torch is imported only to read a file; `key_mapping` assigns the tensors to a ne
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import ConfigError, RunError, WeightsError
+from ftlab.models.pretrained import file_kinds, inert_pickle, stored_classes
+from ftlab.models.pretrained.stored_classes import ClassList
 from ftlab.runs import run_store
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".ckpt", ".bin", ".tar"))
 """Files in torch's own format. One that holds more than tensors and plain values is refused, never run."""
 CHECKPOINT_SUFFIXES = frozenset((".safetensors", *PICKLE_SUFFIXES))
 
-_UNSAFE_PATTERN = re.compile(r"GLOBAL ([\w.]+)|TorchScript")
-"""Words of torch's errors for a file that holds code: a global that it would import, or TorchScript."""
+_MODEL_FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
+"""Weights in a folder of Hugging Face's library, the first that exists is taken."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,14 @@ class ForeignCheckpoint:
     Attributes:
         tensors: by name; tensors in nested dictionaries have the containers' names as a prefix.
         containers: by the same name, the prefix of the container; empty for the top level.
+        class_lists: names of classes in the file or next to it, one of which may be that of its head.
+        foreign_names: classes of other programs whose objects were passed over, for a message; empty for none.
     """
 
     tensors: dict[str, Tensor]
     containers: dict[str, str] = field(default_factory=dict)
+    class_lists: tuple[ClassList, ...] = ()
+    foreign_names: str = ""
 
 
 def parse_renames(text: str) -> list[tuple[str, str]]:
@@ -76,7 +81,7 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     Raises:
         WeightsError: there is no such file, or it is of no kind that can be read.
         RunError: the run has no weights.
-    """
+    """  # noqa: DOC502 (`_find_model_file` raises it)
     if not config.init_from:
         return config
     parse_renames(config.rename_keys)
@@ -90,14 +95,45 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
         if len(requested_path.parts) > 1 or requested_path.suffix.lower() in CHECKPOINT_SUFFIXES:
             raise WeightsError("init.missing", file=config.init_from)
         init_path = run_store.find_run(runs_dir, config.init_from).path
-    if init_path.is_dir():
-        if not (init_path / "best.safetensors").is_file():
-            raise RunError("run.no_weights", run=init_path.name)
-    elif not init_path.is_file():  # a pipe, which would be waited for
-        raise WeightsError("init.unreadable", file=init_path, cause="Not a regular file")
-    elif init_path.suffix.lower() not in CHECKPOINT_SUFFIXES:
-        raise WeightsError("init.kind", file=init_path, kinds=", ".join(sorted(CHECKPOINT_SUFFIXES)))
+    if init_path.is_dir() and not (init_path / "best.safetensors").is_file():
+        init_path = _find_model_file(init_path)
+    if not init_path.is_dir():
+        try:
+            file_kinds.check_file_kind(init_path)
+        except WeightsError as error:
+            # With another suffix, a file that nobody would call weights is more likely a wrong choice than damaged.
+            is_other_file = error.code in ("init.damaged", "init.is.text", "init.is.archive")
+            if is_other_file and init_path.suffix.lower() not in CHECKPOINT_SUFFIXES:
+                kinds = ", ".join(sorted(CHECKPOINT_SUFFIXES))
+                raise WeightsError("init.kind", file=init_path, kinds=kinds) from error
+            raise
     return replace(config, init_from=str(init_path))
+
+
+def _find_model_file(folder: Path) -> Path:
+    """Return the file of weights in a folder that is no run of ours with weights.
+
+    Args:
+        folder: of a model, or a run.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: the folder is a run without weights.
+        WeightsError: the folder has no file of a usual name.
+    """
+    model_file = next((folder / name for name in _MODEL_FILE_NAMES if (folder / name).is_file()), None)
+    if model_file is not None:
+        return model_file
+    if (folder / "config.json").is_file() or run_store.is_run_name(folder.name):
+        raise RunError("run.no_weights", run=folder.name)
+    raise WeightsError("init.folder", file=folder, names=", ".join(_MODEL_FILE_NAMES))
+
+
+def is_safetensors(path: Path) -> bool:
+    """Return whether initial weights are read without torch's pickle format: a safetensors file, or a run's folder."""
+    return path.is_dir() or file_kinds.check_file_kind(path) == file_kinds.SAFETENSORS
 
 
 def compute_sha256(file: Path) -> str:
@@ -120,63 +156,60 @@ def compute_sha256(file: Path) -> str:
 
 
 def read_checkpoint(file: Path) -> ForeignCheckpoint:
-    """Read all tensors of a checkpoint; no code in it is run.
-
-    A file that cannot be read, is damaged, or holds more than weights gives WeightsError too.
+    """Read all tensors of a checkpoint, and the class names in it; no code in it is run.
 
     Args:
-        file: of any of `CHECKPOINT_SUFFIXES`.
+        file: of any name: its content says what it is.
 
     Returns:
         The tensors.
 
     Raises:
-        WeightsError: the file holds no tensor.
-    """
-    checkpoint = ForeignCheckpoint({})
-    for name, tensor, container in _iter_tensors(_load_untrusted_file(file)):
-        checkpoint.tensors[name], checkpoint.containers[name] = tensor, container
+        WeightsError: the file cannot be read, is damaged, is no checkpoint, or holds no tensor.
+    """  # noqa: DOC501 (`make_unsafe_error` returns a WeightsError)
+    side_lists = stored_classes.read_side_class_lists(file)
+    if file_kinds.check_file_kind(file) == file_kinds.SAFETENSORS:
+        tensors, metadata = _read_safetensors(file)
+        class_lists = stored_classes.find_metadata_class_lists(metadata) + side_lists
+        checkpoint = ForeignCheckpoint(tensors, class_lists=class_lists)
+    else:
+        contents = inert_pickle.load_pickle(file)
+        checkpoint = ForeignCheckpoint(
+            {},
+            class_lists=stored_classes.find_class_lists(contents.root) + side_lists,
+            foreign_names=inert_pickle.describe_foreign(contents.foreign_names),
+        )
+        for name, tensor, container in _iter_tensors(contents.root):
+            checkpoint.tensors[name], checkpoint.containers[name] = tensor, container
+        whole_model = inert_pickle.find_whole_model(contents)
+        if not checkpoint.tensors and whole_model:
+            raise file_kinds.make_unsafe_error(file, f"a whole model of the class {whole_model[0]}", key=whole_model[1])
     if not checkpoint.tensors:
         raise WeightsError("init.empty", file=file)
     return checkpoint
 
 
-def _load_untrusted_file(file: Path) -> Any:
-    """Load a file by its own format, without running code.
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of a safetensors file and its metadata.
 
     Args:
-        file: from anywhere.
+        file: in this format, whatever its suffix.
 
     Returns:
-        The object it holds.
+        Tensors on the CPU by name, and texts by name.
 
     Raises:
-        WeightsError: it is damaged, or holds more than weights.
+        WeightsError: it is damaged.
     """
-    import argparse
-
-    import torch
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        file_io.check_regular_file(file)
-        if file.suffix.lower() == ".safetensors":
-            return load_file(file)
-        # Many checkpoints hold the command line's settings too: a `Namespace` is a plain record and runs nothing.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    # Both libraries raise nearly anything for a damaged file: EOFError, KeyError, errors of their own …
-    except Exception as cause:
-        unsafe_match = _UNSAFE_PATTERN.search(str(cause))
-        if unsafe_match:
-            raise WeightsError("init.unsafe", file=file, what=unsafe_match[1] or unsafe_match[0]) from cause
-        raise WeightsError("init.damaged", file=file, cause=_get_first_line(cause)) from cause
-
-
-def _get_first_line(cause: BaseException) -> str:
-    message = (str(cause) or type(cause).__name__).splitlines()[0].strip().rstrip(".:")
-    # torch's message goes on with the advice to load the file with `weights_only=False`, which would run its code.
-    return message if len(message) < 120 and "weights_only" not in message else type(cause).__name__
+        with safe_open(file, framework="pt") as stream:
+            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 (not a dict)
+            return tensors, dict(stream.metadata() or {})
+    # A header that claims what the file does not hold raises errors of several kinds.
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as cause:
+        raise WeightsError("init.damaged", file=file, cause=inert_pickle.get_first_line(cause)) from cause
 
 
 def _iter_tensors(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:

@@ -7,12 +7,13 @@ the one that makes the most tensors fit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ftlab.models.pretrained import key_search
+from ftlab.models.pretrained import head_rows, key_search
 from ftlab.models.pretrained.checkpoint_import import ForeignCheckpoint
+from ftlab.models.pretrained.head_rows import HeadFit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,10 @@ class KeyMapping:
         prefix_rule: the prefix removed from the file's names, and the one added.
         skipped_head_classes: number of classes of the file's classifier, if it was left out because of them; else 0.
         is_matched_by_order: no names match, and the tensors were matched by their order and shapes.
+        head_fit: how the file's classifier fits the run's classes, where these are known.
+        row_tensors: by the network's names, rows of the classifier for `head_fit.known_classes` only: the other
+            classes are new.
+        new_classes: names of the classes that the file's head does not have, if it has some others.
     """
 
     tensors: dict[str, Tensor]
@@ -41,11 +46,14 @@ class KeyMapping:
     prefix_rule: tuple[str, str] = ("", "")
     skipped_head_classes: int = 0
     is_matched_by_order: bool = False
+    head_fit: HeadFit = field(default_factory=HeadFit)
+    row_tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    new_classes: tuple[str, ...] = ()
 
     @property
     def matched_count(self) -> int:
         """Number of target tensors that the file has."""
-        return sum(name in self.tensors for name in self.target_keys)
+        return sum(name in self.tensors or name in self.row_tensors for name in self.target_keys)
 
     @property
     def is_sufficient(self) -> bool:
@@ -69,6 +77,7 @@ class KeyMapping:
         elif any(self.prefix_rule):
             key = "prefix" if not self.prefix_rule[1] else "added" if not self.prefix_rule[0] else "replaced"
             entries.append((key, {"old": self.prefix_rule[0], "new": self.prefix_rule[1]}))
+        entries += head_rows.summarize_head(self.head_fit, self.new_classes)
         if self.skipped_head_classes:
             entries.append(("head_out", {"classes": self.skipped_head_classes}))
         shapes = tuple(
@@ -80,8 +89,7 @@ class KeyMapping:
             ("unexpected", self.unexpected_keys),
         ):
             if names:
-                name_list = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-                entries.append((key, {"count": len(names), "names": name_list}))
+                entries.append((key, {"count": len(names), "names": head_rows.format_names(names)}))
         return entries
 
 
@@ -91,6 +99,7 @@ def map_checkpoint_keys(
     head_path: str,
     part: str = "all",
     renames: list[tuple[str, str]] | None = None,
+    class_names: Sequence[str] = (),
 ) -> KeyMapping:
     """Map the tensors of a file to those of a network.
 
@@ -100,6 +109,7 @@ def map_checkpoint_keys(
         head_path: where the classifier sits in the library's module (`BackboneSpec.head`).
         part: `all`, `backbone` or `head`.
         renames: prefixes of the file's names and their replacements, applied before the search.
+        class_names: of the run, in order: rows of the file's head are matched by name. Empty takes them by number.
 
     Returns:
         The mapping.
@@ -111,33 +121,52 @@ def map_checkpoint_keys(
     )
     target_keys = _list_target_keys(network_tensors, part)
     used_sources = set(source_by_name.values())
-    file_classes = _count_file_classes(file_tensors, network_tensors, source_by_name)
+    fit_names = class_names if part != "backbone" else ()
+    head_fit = head_rows.fit_head(file_tensors, network_tensors, source_by_name, checkpoint.class_lists, fit_names)
+    row_tensors, file_tensors = head_rows.take_head_rows(head_fit, file_tensors, network_tensors, source_by_name)
+    file_classes = _count_file_classes(head_fit, file_tensors, network_tensors, source_by_name)
+    is_head_unusable = head_fit.class_list is not None and head_fit.weight is None
+    source_by_name = {name: source for name, source in source_by_name.items() if name not in row_tensors}
     # A classifier for other classes is no mistake when everything was asked for: the head then starts anew.
-    if file_classes and part == "all":
+    if is_head_unusable or (file_classes and part == "all"):
         source_by_name = {name: source for name, source in source_by_name.items() if not name.startswith("head.")}
+    if (is_head_unusable or file_classes) and part == "all":
         target_keys = tuple(name for name in target_keys if not name.startswith("head."))
-    fitting_sources = {
-        name: source
-        for name, source in source_by_name.items()
-        if _is_in_part(name, part) and key_search.shapes_fit(file_tensors[source], network_tensors[name])
-    }
-    mismatched_names = [name for name in source_by_name if _is_in_part(name, part) and name not in fitting_sources]
+    fitting_sources = _select_fitting(source_by_name, file_tensors, network_tensors, part)
     return KeyMapping(
         tensors={
             name: file_tensors[source].reshape(network_tensors[name].shape).to(network_tensors[name].dtype)
             for name, source in fitting_sources.items()
         },
         target_keys=target_keys,
-        missing_keys=tuple(name for name in target_keys if name not in source_by_name),
+        missing_keys=tuple(name for name in target_keys if name not in source_by_name and name not in row_tensors),
         mismatched_keys=tuple(
             (name, _format_shape(file_tensors[source_by_name[name]]), _format_shape(network_tensors[name]))
-            for name in mismatched_names
+            for name in source_by_name
+            if _is_in_part(name, part) and name not in fitting_sources
         ),
         unexpected_keys=_list_unexpected_keys(checkpoint, original_names, used_sources, set(fitting_sources.values())),
         prefix_rule=prefix_rule,
         skipped_head_classes=file_classes if part != "backbone" else 0,
         is_matched_by_order=is_matched_by_order,
+        head_fit=head_fit,
+        row_tensors=row_tensors,
+        new_classes=head_fit.list_new_classes(class_names) if row_tensors else (),
     )
+
+
+def _select_fitting(
+    source_by_name: Mapping[str, str],
+    file_tensors: Mapping[str, Tensor],
+    network_tensors: Mapping[str, Tensor],
+    part: str,
+) -> dict[str, str]:
+    """Return the entries of `source_by_name` that belong to a part and whose shapes fit."""
+    return {
+        name: source
+        for name, source in source_by_name.items()
+        if _is_in_part(name, part) and key_search.shapes_fit(file_tensors[source], network_tensors[name])
+    }
 
 
 def _rename_tensors(
@@ -251,11 +280,15 @@ def _list_unexpected_keys(
 
 
 def _count_file_classes(
-    file_tensors: Mapping[str, Tensor], network_tensors: Mapping[str, Tensor], source_by_name: Mapping[str, str]
+    head_fit: HeadFit,
+    file_tensors: Mapping[str, Tensor],
+    network_tensors: Mapping[str, Tensor],
+    source_by_name: Mapping[str, str],
 ) -> int:
-    """Count the classes of the file's classifier.
+    """Count the classes of the file's classifier, if nothing but their number is known.
 
     Args:
+        head_fit: of this classifier.
         file_tensors: by name.
         network_tensors: by name.
         source_by_name: name in the file by the network's name.
@@ -265,9 +298,10 @@ def _count_file_classes(
     """
     weight_name = f"{key_search.get_classifier_path(network_tensors)}.weight"
     source_name = source_by_name.get(weight_name)
-    if source_name is None or file_tensors[source_name].shape[0] == network_tensors[weight_name].shape[0]:
+    if source_name is None or head_fit.class_list or head_fit.is_complete:
         return 0
-    return int(file_tensors[source_name].shape[0])
+    file_class_count = int(file_tensors[source_name].shape[0])
+    return 0 if file_class_count == network_tensors[weight_name].shape[0] else file_class_count
 
 
 def _format_shape(tensor: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from ftlab.core import messages
 from ftlab.core.errors import RunError, WeightsError
 from ftlab.models import heads, network, run_checkpoint, weights_file
 from ftlab.models.network import Network
-from ftlab.models.pretrained import checkpoint_import, imagenet_classes, key_mapping, key_search
+from ftlab.models.pretrained import checkpoint_import, imagenet_classes, key_mapping
 from ftlab.models.pretrained.checkpoint_import import ForeignCheckpoint
+from ftlab.models.pretrained.head_rows import HeadFit
 from ftlab.models.pretrained.key_mapping import KeyMapping
+from ftlab.models.pretrained.stored_classes import ClassList
 from ftlab.runs.directory import Run
 from ftlab.runs.events import LogMessage
 
@@ -26,7 +29,7 @@ _INITIAL_WEIGHTS_NAME = "start.safetensors"
 """File with the network as it started, in a run whose checkpoints contain the head only."""
 _MAX_SHOWN_CLASSES = 10
 """Number of classes named in a message."""
-_WARNING_CODES = ("init_missing", "init_mismatched", "init_head_out", "init_names")
+_WARNING_CODES = ("init_missing", "init_mismatched", "init_head_out", "init_names", "init_rows")
 
 
 @dataclass(frozen=True)
@@ -38,25 +41,36 @@ class InitialWeights:
         notes: messages for the log.
         replaces_pretrained: they cover the whole backbone, so that pretrained weights are not needed.
         save_to_run: the run must keep the network as it starts, for its checkpoints do not contain the backbone.
+        head_fit: how the classifier in the file fits the classes.
+        row_tensors: by their names in the network, rows for the classes `head_fit.known_classes` only.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     notes: tuple[LogMessage, ...] = ()
     replaces_pretrained: bool = False
     save_to_run: bool = False
+    head_fit: HeadFit = field(default_factory=HeadFit)
+    row_tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def apply_to_network(self, net: Network, run: Run, accelerator: Accelerator) -> None:
-        """Load the weights into the network, and save it to the run if necessary.
+    def apply_to_network(self, net: Network) -> None:
+        """Load the weights into the network; classes that the file's head does not know keep their new rows."""
+        state = net.state_dict()
+        for name, rows in self.row_tensors.items():
+            known_classes = torch.tensor(self.head_fit.known_classes, device=state[name].device)
+            state[name] = state[name].index_copy(0, known_classes, rows.to(state[name].device))
+        if self.tensors or self.row_tensors:
+            net.load_state_dict({**state, **self.tensors})
+
+    def save_start(self, net: Network, run: Run, accelerator: Accelerator) -> None:
+        """Save the network as it starts to the run, if its checkpoints will not contain all of it.
 
         A folder that cannot be written raises a `RunError`.
 
         Args:
-            net: the network.
+            net: the network, with these weights.
             run: the run directory.
             accelerator: only rank 0 writes.
         """
-        if self.tensors:
-            net.load_state_dict({**net.state_dict(), **self.tensors})
         if self.save_to_run and accelerator.is_main_process:
             with run.translate_write_errors():
                 weights_file.save_tensors(run.path / _INITIAL_WEIGHTS_NAME, net.state_dict(), {})
@@ -130,11 +144,11 @@ def _map_init_file(
         WeightsError: the file has changed since the run began, or matches too little.
     """
     spec = backbones.get_backbone_spec(config.backbone)
-    foreign_checkpoint, source_path, foreign_names = _read_init_source(Path(config.init_from), class_names)
+    foreign_checkpoint, source_path = _read_init_source(Path(config.init_from))
     digest = checkpoint_import.compute_sha256(source_path)
     # A run that was stopped before its first checkpoint must start from the same weights again.
-    recorded_digest = run.read_json("config.json").get("init", {}).get("sha256", digest)
-    if recorded_digest != digest:
+    recorded = run.read_json("config.json")
+    if recorded.get("init", {}).get("sha256", digest) != digest:
         raise WeightsError("init.changed", file=source_path, run=run.name)
     init_part = config.init_part
     mapping = key_mapping.map_checkpoint_keys(
@@ -143,10 +157,11 @@ def _map_init_file(
         spec.head,
         init_part,
         checkpoint_import.parse_renames(config.rename_keys),
+        class_names,
     )
     reports = [(f"init_{key}", values) for key, values in mapping.summarize_match(init_part)]
-    if foreign_names and init_part != "backbone":
-        reports.insert(1, ("init_names", {"names": foreign_names}))
+    if foreign_checkpoint.foreign_names:
+        reports.append(("init_records", {"names": foreign_checkpoint.foreign_names}))
     if not mapping.is_sufficient:
         summary = " ".join(messages.get_text(f"log.{code}", **values) for code, values in reports[:4])
         raise WeightsError("init.little", file=source_path, title=spec.title, said=summary)
@@ -157,7 +172,7 @@ def _map_init_file(
             "matched": mapping.matched_count,
             "wanted": len(mapping.target_keys),
         }
-        run.write_json("config.json", {**run.read_json("config.json"), "init": init_facts})
+        run.write_json("config.json", {**recorded, "init": {**recorded.get("init", {}), **init_facts}})
     init_note = LogMessage(code="init", values={"file": str(source_path), "sha256": digest[:12]})
     notes = (
         LogMessage(code=code, values=values, level="warning" if code in _WARNING_CODES else "info")
@@ -168,19 +183,19 @@ def _map_init_file(
         (init_note, *notes),
         replaces_pretrained=_covers_backbone(mapping, init_part),
         save_to_run=config.mode == "frozen",
+        head_fit=mapping.head_fit,
+        row_tensors=mapping.row_tensors,
     )
 
 
-def _read_init_source(source_path: Path, class_names: tuple[str, ...]) -> tuple[ForeignCheckpoint, Path, str]:
-    """Read a foreign checkpoint, or the best weights of another run with the rows of its head in this run's order.
+def _read_init_source(source_path: Path) -> tuple[ForeignCheckpoint, Path]:
+    """Read a foreign checkpoint, or the best weights of another run with the names of its classes.
 
     Args:
         source_path: a file, or the folder of a run.
-        class_names: names of this run's classes, in order.
 
     Returns:
-        The tensors, the file, and some classes of its head if they are others than this run's; the head is left out
-        then.
+        The tensors, and the file.
 
     Raises:
         RunError: the folder is no run with weights, or the weights are damaged.
@@ -197,57 +212,13 @@ def _read_init_source(source_path: Path, class_names: tuple[str, ...]) -> tuple[
             raise RunError("run.no_weights", run=source_path.name)
         if not source_path.is_file():
             raise WeightsError("init.missing", file=source_path)
-        return checkpoint_import.read_checkpoint(source_path), source_path, ""
+        return checkpoint_import.read_checkpoint(source_path), source_path
     try:
         tensors = weights_file.load_tensors(run.best_weights_path)[0]
     except (weights_file.CorruptFileError, OSError) as cause:
         raise run_checkpoint.make_damage_error(run, run.best_weights_path, cause) from cause
-    adapted_tensors, foreign_names = _adapt_head(tensors, run.read_json("model.json")["classes"], class_names)
-    return ForeignCheckpoint(adapted_tensors), run.best_weights_path, foreign_names
-
-
-def _adapt_head(
-    tensors: dict[str, Tensor], source_classes: list[str], class_names: tuple[str, ...]
-) -> tuple[dict[str, Tensor], str]:
-    """Put the rows of a run's head in the order of this run's classes, or leave out a head for other classes.
-
-    Args:
-        tensors: of the other run, by name.
-        source_classes: its classes, in order.
-        class_names: names of this run's classes, in order.
-
-    Returns:
-        The tensors, and some classes of the head if it was left out; else an empty string.
-    """
-    # Logits of other classes mean nothing here.
-    head_keys = {name for name in tensors if name.startswith(("head.", "auxiliary."))}
-    if sorted(source_classes) != sorted(class_names):
-        shown_names = ", ".join(source_classes[:5]) + (" …" if len(source_classes) > 5 else "")
-        return {name: tensor for name, tensor in tensors.items() if name not in head_keys}, shown_names
-    # The same classes, perhaps in another order.
-    class_order = torch.tensor([source_classes.index(name) for name in class_names])
-    last_layer = key_search.get_classifier_path(tensors)
-    row_keys = {name for name in (f"{last_layer}.weight", f"{last_layer}.bias") if name in tensors}
-    reordered_tensors = {
-        name: _reorder_rows(tensor_rows, class_order) if name in row_keys else tensor_rows
-        for name, tensor_rows in tensors.items()
-    }
-    return reordered_tensors, ""
-
-
-def _reorder_rows(rows: Tensor, class_order: Tensor) -> Tensor:
-    """Reorder a tensor with one row for each class; of a single logit for two classes, change the sign.
-
-    Args:
-        rows: weight [K, D] or bias [K] of the last layer; one row for a single logit.
-        class_order: int64 [K], old index of each class.
-
-    Returns:
-        The tensor in the new order.
-    """
-    if len(rows) == len(class_order):
-        return rows[class_order]
-    return rows if class_order[0] == 0 else -rows
+    class_list = ClassList("model.json", run_checkpoint.read_class_names(run))
+    return ForeignCheckpoint(tensors, class_lists=(class_list,)), run.best_weights_path
 
 
 def _covers_backbone(mapping: KeyMapping, init_part: str) -> bool:

@@ -52,7 +52,11 @@ def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
         file_path = resolve_inside(profile.data_root, config.init_from)
         if file_path.suffix.lower() in checkpoint_import.PICKLE_SUFFIXES and not profile.is_local:
             raise WeightsError("init.pickled", file=config.init_from) from error
-        return checkpoint_import.resolve_init(_set_init_path(config, file_path), profile.runs_dir)
+        resolved = checkpoint_import.resolve_init(_set_init_path(config, file_path), profile.runs_dir)
+        # The content decides how a file is read, so a pickle under another name is refused too.
+        if not profile.is_local and not checkpoint_import.is_safetensors(Path(resolved.init_from)):
+            raise WeightsError("init.pickled", file=config.init_from) from error
+        return resolved
     return checkpoint_import.resolve_init(_set_init_path(config, run.path), profile.runs_dir)
 
 

@@ -57,6 +57,10 @@ def test_where_others_reach_the_server_a_pickle_is_not_even_opened(home: Path) -
     lan = ServerProfile(home, home / "runs")
     assert whole(lan, "weights.safetensors") == str(home / "weights.safetensors")
     assert refused(lan, "weights.pth") == "init.pickled"
+    (home / "renamed.safetensors").write_bytes((home / "weights.pth").read_bytes())
+    assert refused(lan, "renamed.safetensors") == "init.pickled"
+    (home / "noending").write_bytes((home / "weights.pth").read_bytes())
+    assert refused(lan, home / "noending") == "init.pickled"
     assert refused(ServerProfile(None, home / "runs"), home / "weights.safetensors") == "init.closed"
 
 
