@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -86,6 +88,8 @@ def discard_runs(runs: Sequence[Run]) -> list[Run]:
         with run.translate_write_errors():
             trash_folder.mkdir(exist_ok=True)
         trashed_runs.append(_move_run(run, _find_free_path(trash_folder, run.name)))
+        with suppress(OSError):
+            os.utime(trashed_runs[-1].path)  # the time of deletion, for `remove_expired_runs`
     return trashed_runs
 
 
@@ -135,6 +139,20 @@ def empty_trash(root: Path | str) -> int:
             "run.bin_left", count=len(remaining_names), run=remaining_names[0], folder=get_trash_folder(root)
         )
     return freed_bytes
+
+
+def remove_expired_runs(root: Path | str, max_age_seconds: float) -> None:
+    """Remove for good the runs that were deleted long ago, as a server for others does.
+
+    Args:
+        root: folder of all runs.
+        max_age_seconds: time since they were deleted.
+    """
+    for name in list_trashed_names(root):
+        run_path = get_trash_folder(root) / name
+        with suppress(OSError):  # restored in the meantime
+            if time.time() - run_path.stat().st_mtime > max_age_seconds:
+                shutil.rmtree(run_path, ignore_errors=True)
 
 
 def get_original_name(name: str) -> str:

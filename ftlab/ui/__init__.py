@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ftlab.core import messages, private_folders, user_dirs
+from ftlab.runs import run_quota
 from ftlab.server.paths import list_private_folders
 from ftlab.server.profile import ServerProfile
 
@@ -42,6 +43,7 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
 
     # Here and not at the start of the server, as a training inherits the environment of whoever starts it.
     private_folders.declare_private_folders(list_private_folders(profile.runs_dir))
+    _declare_run_quota(profile)
     # Gradio's cached files: looked through every hour, deleted after a day.
     demo = gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400))
     with demo:
@@ -65,3 +67,13 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     # Nothing that is queued can be called past the queue.
     demo.queue(default_concurrency_limit=4, max_size=64, api_open=False)
     return demo
+
+
+def _declare_run_quota(profile: ServerProfile) -> None:
+    """Limit the disk space of runs on a server for others; whoever is alone with it may fill the disk."""
+    if profile.is_local:
+        run_quota.declare_run_quota(None, None)
+    elif profile.is_space:
+        run_quota.declare_run_quota(run_quota.SPACE_RUN_QUOTA_BYTES, run_quota.SPACE_ALL_RUNS_QUOTA_BYTES)
+    else:
+        run_quota.declare_run_quota(run_quota.RUN_QUOTA_BYTES, run_quota.ALL_RUNS_QUOTA_BYTES)

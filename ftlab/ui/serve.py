@@ -26,9 +26,11 @@ from starlette.middleware import Middleware
 from ftlab.core import messages, user_dirs
 from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
+from ftlab.runs import trash
 from ftlab.server.middleware import AccessMiddleware
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
+from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES, UploadQuota
 from ftlab.server.visitors import load_key
 from ftlab.ui import build_app
@@ -38,6 +40,10 @@ DEFAULT_PORT = 7860
 """Gradio's default port."""
 SESSION_CAPACITY = 256
 """Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
+REMOVAL_INTERVAL_SECONDS = 3600.0
+"""Seconds between two removals of what has expired."""
+TRASH_DAYS, SPACE_TRASH_DAYS = 30, 1
+"""Days for which a deleted run can be restored, on a server for others and on a public Space."""
 MAX_PORT_TRIES = 100
 """Ports that are tried, from the requested one upwards."""
 
@@ -68,7 +74,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
     if not server_profile.is_local:
         links.refuse_outside_links()
     # At the start, as nobody may upload again: otherwise only the next upload would remove them.
-    uploads.remove_expired_uploads(server_profile)
+    _remove_expired(server_profile)
     # Read by uvicorn, which believes proxies on this machine otherwise.
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(flags.trusted_proxy)
     demo = build_app(server_profile, notice)
@@ -82,12 +88,24 @@ def serve(argv: Sequence[str] | None = None) -> int:
     )
     _print_message("server.ready", url=url, runs=server_profile.runs_dir)
     try:
+        next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
         while demo.is_running:
             time.sleep(0.2)
+            if time.monotonic() > next_removal_time:
+                _remove_expired(server_profile)
+                next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
     except KeyboardInterrupt:
         _print_message("server.ended")
         demo.close(verbose=False)
     return 0
+
+
+def _remove_expired(server_profile: ServerProfile) -> None:
+    """Remove uploads that nobody has used for long, and on a server for others runs that were deleted long ago."""
+    uploads.remove_expired_uploads(server_profile)
+    if not server_profile.is_local:
+        age_days = SPACE_TRASH_DAYS if server_profile.is_space else TRASH_DAYS
+        trash.remove_expired_runs(server_profile.runs_dir, age_days * 86_400.0)
 
 
 def parse_profile(argv: Sequence[str] | None = None) -> ServerProfile:
@@ -131,6 +149,12 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
         visitor_key=load_key(user_dirs.get_ftlab_home()),
         list_queued_tickets=gradio_guard.list_queued_tickets,
     )
+    middlewares = [middleware]
+    if not server_profile.is_local:
+        folder_names = FolderNames(list_named_folders(server_profile, uploads_dir))
+        # What the first middleware answers itself is hidden too; what it checks are the bodies as they were sent.
+        middlewares.insert(0, Middleware(PathRedaction, folder_names=folder_names, restores_requests=False))
+        middlewares.append(Middleware(PathRedaction, folder_names=folder_names, hides_answers=False))
     return {
         "theme": theme.build_theme(),
         "css_paths": theme.list_style_sheets(),
@@ -147,7 +171,7 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
         "show_error": False,
         "pwa": False,
         "mcp_server": False,
-        "app_kwargs": {"middleware": [middleware], "docs_url": None, "redoc_url": None},
+        "app_kwargs": {"middleware": middlewares, "docs_url": None, "redoc_url": None},
     }
 
 

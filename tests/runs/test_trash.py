@@ -150,3 +150,15 @@ def test_one_that_is_gone_meanwhile_is_told(root: Path) -> None:
     for again in calls:
         with pytest.raises(RunError, match="no longer exists here"):
             again()
+
+
+def test_a_run_that_was_deleted_long_ago_is_removed_and_others_stay(root: Path) -> None:
+    old, new, kept = made(root), made(root), made(root)
+    os.utime(old.path, (0, 0))  # trained long ago, deleted just now
+    (old_path, _) = (one.path for one in trash.discard_runs([old, new]))
+    trash.remove_expired_runs(root, 3600)
+    assert len(trash.list_trashed_names(root)) == 2
+    os.utime(old_path, (0, 0))
+    trash.remove_expired_runs(root, 3600)
+    assert trash.list_trashed_names(root) == [new.name]
+    assert run_store.list_run_names(root) == [kept.name]

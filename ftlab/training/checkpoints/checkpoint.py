@@ -19,6 +19,7 @@ from ftlab.core import file_io
 from ftlab.core.errors import RunError
 from ftlab.models import run_checkpoint, weights_file
 from ftlab.models.network import Network
+from ftlab.runs import run_quota
 from ftlab.runs.directory import Run
 from ftlab.training.checkpoints import optimizer_state
 from ftlab.training.optim.plateau import PlateauState
@@ -169,6 +170,7 @@ class CheckpointManager:
             + _RESERVED_BYTES
             - existing_bytes
         )
+        run_quota.check_run(self.run, max(0, needed_bytes - _RESERVED_BYTES))
         free_bytes = file_io.get_free_bytes(self.run.path)
         if free_bytes < needed_bytes:
             raise RunError(
@@ -241,6 +243,7 @@ class CheckpointManager:
         Returns:
             `epoch`.
         """
+        run_quota.check_run(self.run, _count_bytes(self.network))
         with self.run.translate_write_errors():
             self.run.epoch_weights_folder.mkdir(exist_ok=True)
         self._write_network(

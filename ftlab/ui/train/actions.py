@@ -17,6 +17,7 @@ from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.models.pretrained import weights
 from ftlab.reporting.plots import plot_training_curves
+from ftlab.runs import run_quota
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
 from ftlab.server.profile import ServerProfile
@@ -80,6 +81,7 @@ class TrainActions(VisibleRuns):
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
         with self._lock:  # two pages may press Start at once
             self._check_not_busy()
+            run_quota.check_all_runs(self.profile.runs_dir)
             return launch.start_training(config, self.profile.runs_dir)
 
     def resume_training(self, run: Run) -> Run:

@@ -1,0 +1,41 @@
+"""Disk space that runs may take on a server for others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import RunError
+from ftlab.runs import run_quota, run_store
+from ftlab.runs.directory import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    yield run_store.create_run(tmp_path / "runs", TrainConfig(sample="shapes"))
+    run_quota.declare_run_quota(None, None)
+
+
+def test_without_a_declaration_nothing_is_limited(run: Run) -> None:
+    run_quota.check_run(run, 1 << 60)
+    run_quota.check_all_runs(run.path.parent)
+
+
+def test_a_run_may_write_as_much_as_one_may(run: Run) -> None:
+    run_quota.declare_run_quota(1_000_000, None)
+    run_quota.check_run(run, 900_000)
+    with pytest.raises(RunError, match="may take 1 MB"):
+        run_quota.check_run(run, 1_000_000)
+
+
+def test_all_runs_together_have_a_quota_and_the_trash_counts(run: Run) -> None:
+    run_quota.declare_run_quota(None, 1_000_000)
+    run_quota.check_all_runs(run.path.parent)
+    (run.path.parent / ".bin").mkdir()
+    (run.path.parent / ".bin" / "x").write_bytes(bytes(1_000_000))
+    for check in (lambda: run_quota.check_run(run, 1), lambda: run_quota.check_all_runs(run.path.parent)):
+        with pytest.raises(RunError, match="together"):
+            check()

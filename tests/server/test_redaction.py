@@ -1,0 +1,80 @@
+"""Names in place of folders in everything that leaves a server for others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from ftlab.server.paths import get_visitors_dir
+from ftlab.server.profile import create_profile
+from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
+
+TOKEN = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> FolderNames:
+    (tmp_path / "images").mkdir()
+    profile = create_profile(host="0.0.0.0", data_root=tmp_path / "images", runs_dir=tmp_path / "runs")
+    return FolderNames(list_named_folders(profile, tmp_path / "sent"))
+
+
+def test_folders_get_names_and_names_folders(names: FolderNames, tmp_path: Path) -> None:
+    text = f"{tmp_path}/sent/a.jpg {tmp_path}/runs/x, {tmp_path}/images and {Path.home()}/y.".encode()
+    hidden = names.hide(text)
+    assert hidden == b"/ftlab/files/a.jpg /ftlab/runs/x, /ftlab/images and /ftlab/user/y."
+    assert names.restore(hidden) == text
+    assert names.restore(b"/ftlab/runs-of-mine x/ftlab/runs") == b"/ftlab/runs-of-mine x/ftlab/runs"
+
+
+def test_the_secret_name_of_an_upload_is_told_nobody(names: FolderNames) -> None:
+    assert names.hide(f"{get_visitors_dir()}/{TOKEN}/birds".encode()) == b"upload/birds"
+
+
+def test_every_text_of_an_answer_is_hidden_and_the_rest_is_left_alone(names: FolderNames, tmp_path: Path) -> None:
+    secret = f"{tmp_path}/runs/x {get_visitors_dir()}/{TOKEN}/y"
+    (tmp_path / "table.csv").write_text(secret * 10_000)
+    (tmp_path / "image.png").write_bytes(secret.encode())
+
+    async def answer(request: Request) -> Any:
+        return {
+            "json": lambda: JSONResponse({"told": secret}),
+            "text": lambda: PlainTextResponse(secret),
+            "stream": lambda: StreamingResponse(iter([f"data: {secret}\n\n"] * 3), media_type="text/event-stream"),
+            "table": lambda: FileResponse(tmp_path / "table.csv"),
+            "image": lambda: FileResponse(tmp_path / "image.png"),
+        }[request.path_params["kind"]]()
+
+    app = Starlette(routes=[Route("/{kind}", answer)])
+    client = TestClient(PathRedaction(app, folder_names=names))
+    for kind in ("json", "text", "stream", "table"):
+        response = client.get(f"/{kind}")
+        assert str(tmp_path) not in response.text
+        assert TOKEN not in response.text
+        assert "/ftlab/runs/x" in response.text
+    assert client.get("/image").content == secret.encode()
+
+
+def test_what_a_page_sends_back_names_the_folders_again(names: FolderNames, tmp_path: Path) -> None:
+    received = []
+
+    async def answer(request: Request) -> Any:
+        received.append((request.url.path, await request.json()))
+        return JSONResponse({})
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
+    body = json.dumps({"path": "/ftlab/files/a b/ü.jpg"})
+    TestClient(PathRedaction(app, folder_names=names)).post(
+        "/file=/ftlab/files/x.jpg", content=body, headers={"content-type": "application/json"}
+    )
+    ((path, values),) = received
+    assert path == f"/file={tmp_path}/sent/x.jpg"
+    assert values == {"path": f"{tmp_path}/sent/a b/ü.jpg"}
