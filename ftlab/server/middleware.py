@@ -23,7 +23,7 @@ from ftlab.server.bodies import BodyRefusedError, BoundedReceive
 from ftlab.server.origins import OriginRules
 from ftlab.server.profile import ServerProfile
 from ftlab.server.routes import BodyKind, Route
-from ftlab.server.upload_quota import UploadQuota
+from ftlab.server.upload_quota import QuotaExceededError, UploadQuota
 from ftlab.server.visitors import Visitor, VisitorCookies
 
 TICKET_KEY = "ftlab.ticket"
@@ -126,18 +126,27 @@ class AccessMiddleware:
 
     async def _answer_upload(self, scope: Scope, headers: Headers, receive: BoundedReceive, send: Send) -> None:
         """Pass an upload on, if there is space for it; nothing is kept of one that does not arrive as a whole."""
-        # In a thread: it walks over the upload folders, and would block the server's event loop.
-        refusal = await to_thread.run_sync(
-            self.upload_quota.find_refusal, headers["content-length"], limiter=self._thread_limiter
-        )
-        if refusal is not None:
-            return await _refuse(*refusal, BodyKind.UPLOAD)(scope, receive, send)
-        with upload_spool.remove_leftover_files():
-            try:
-                return await self.app(scope, receive, send)
-            except ClientDisconnect:  # nobody is there to read an answer, unless it was the body that was refused
-                if receive.refusal is None:
-                    return None
+        ticket: Ticket = scope[TICKET_KEY]
+        space = self.upload_quota.reserve(int(headers["content-length"]), ticket.visitor.name)
+        try:
+            # In a thread: it walks over the upload folders, and would block the server's event loop.
+            reservation = await to_thread.run_sync(space.__enter__, limiter=self._thread_limiter)
+        except QuotaExceededError as refusal:
+            return await _refuse(507, refusal.message_key, BodyKind.UPLOAD)(scope, receive, send)
+
+        async def send_and_keep(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                reservation.is_used = message["status"] < 400
+            await send(message)
+
+        try:
+            with upload_spool.remove_leftover_files():
+                return await self.app(scope, receive, send_and_keep)
+        except ClientDisconnect:  # nobody is there to read an answer, unless it was the body that was refused
+            if receive.refusal is None:
+                return None
+        finally:
+            space.__exit__(None, None, None)
         return await _refuse(receive.refusal.status, receive.refusal.message_key, BodyKind.UPLOAD)(scope, receive, send)
 
     def _find_route(self, scope: Scope, headers: Headers) -> Route | tuple[int, str]:

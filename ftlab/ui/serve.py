@@ -28,10 +28,9 @@ from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.runs import trash
 from ftlab.server.middleware import AccessMiddleware
-from ftlab.server.paths import get_visitors_dir
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
 from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
-from ftlab.server.upload_quota import MAX_UPLOAD_BYTES, UploadQuota
+from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.server.visitors import load_key
 from ftlab.ui import build_app
 from ftlab.ui.common import uploads
@@ -141,17 +140,16 @@ def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
     gradio_guard.apply_limits()
     # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
-    uploads_dir = Path(get_upload_folder())
     middleware = Middleware(
         AccessMiddleware,
         profile=server_profile,
-        upload_quota=UploadQuota(uploads_dir, get_visitors_dir()),
+        upload_quota=uploads.open_upload_quota(server_profile),
         visitor_key=load_key(user_dirs.get_ftlab_home()),
         list_queued_tickets=gradio_guard.list_queued_tickets,
     )
     middlewares = [middleware]
     if not server_profile.is_local:
-        folder_names = FolderNames(list_named_folders(server_profile, uploads_dir))
+        folder_names = FolderNames(list_named_folders(server_profile, Path(get_upload_folder())))
         # What the first middleware answers itself is hidden too; what it checks are the bodies as they were sent.
         middlewares.insert(0, Middleware(PathRedaction, folder_names=folder_names, restores_requests=False))
         middlewares.append(Middleware(PathRedaction, folder_names=folder_names, hides_answers=False))

@@ -3,10 +3,81 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ftlab.server.upload_quota import sweep_uploads
+import pytest
+
+from ftlab.server import upload_quota
+from ftlab.server.upload_quota import QuotaExceededError, UploadQuota, sweep_uploads
+
+MEGABYTE = 1_000_000
+
+
+def use(quota: UploadQuota, byte_count: int, visitor: str = "", *, is_used: bool = True) -> str:
+    """Reserve and write: the reason of a refusal, empty for none."""
+    assert quota.uploads_dir is not None
+    try:
+        with quota.reserve(byte_count, visitor) as reservation:
+            (quota.uploads_dir / f"{time.monotonic_ns()}-{threading.get_ident()}").write_bytes(
+                bytes(byte_count * is_used)
+            )
+            reservation.is_used = is_used
+    except QuotaExceededError as refusal:
+        return refusal.message_key
+    return ""
+
+
+def test_of_twelve_uploads_at_once_as_many_pass_as_there_is_room_for(tmp_path: Path) -> None:
+    quota, barrier = UploadQuota(tmp_path, quota_bytes=2 * MEGABYTE), threading.Barrier(12)
+
+    def send(_number: int) -> str:
+        barrier.wait()
+        return use(quota, MEGABYTE)
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(send, range(12)))
+    assert sorted(answers) == ["", "", *["full"] * 10]
+    assert quota.measure_used_bytes() == 2 * MEGABYTE
+
+
+def test_requests_and_unpacking_share_the_space(tmp_path: Path) -> None:
+    requests, unpacking = (UploadQuota(tmp_path, tmp_path / "unpacked", quota_bytes=MEGABYTE) for _ in range(2))
+    with requests.reserve(MEGABYTE // 2):
+        assert use(unpacking, MEGABYTE // 2 + 1) == "full"
+        assert use(unpacking, MEGABYTE // 2) == ""
+
+
+def test_what_was_not_used_is_free_again(tmp_path: Path) -> None:
+    quota = UploadQuota(tmp_path, quota_bytes=MEGABYTE, visitor_quota_bytes=MEGABYTE)
+    for _ in range(3):
+        assert use(quota, MEGABYTE, "ada", is_used=False) == ""
+    with pytest.raises(ZeroDivisionError), quota.reserve(MEGABYTE, "ada"):
+        raise ZeroDivisionError
+    with quota.reserve(MEGABYTE // 2, "bob"):  # somebody else is at work all the time
+        assert [use(quota, MEGABYTE // 2, "ada", is_used=False) for _ in range(3)] == [""] * 3
+
+
+def test_files_that_are_gone_count_no_longer_even_while_others_write(tmp_path: Path) -> None:
+    quota = UploadQuota(tmp_path, quota_bytes=MEGABYTE)
+    with quota.reserve(1000):
+        assert use(quota, MEGABYTE // 2) == ""
+        assert use(quota, MEGABYTE // 2) == "full"
+        for file in tmp_path.glob("*-*"):
+            file.unlink()
+        assert use(quota, MEGABYTE // 2) == ""
+
+
+def test_each_visitor_has_a_share_of_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quota = UploadQuota(tmp_path, quota_bytes=10 * MEGABYTE, visitor_quota_bytes=MEGABYTE)
+    assert use(quota, MEGABYTE, "ada") == ""
+    assert use(quota, 1, "ada") == "share"
+    assert use(quota, MEGABYTE, "bob") == ""
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + upload_quota.VISITOR_PERIOD_SECONDS + 1)
+    assert use(quota, MEGABYTE, "ada") == ""
 
 
 def test_empty_files_that_gradio_leaves_behind_are_swept_and_others_counted(tmp_path: Path) -> None:

@@ -160,6 +160,23 @@ def _guess_encoding(file: Path) -> str:
         return ""
 
 
+def measure_content(file: Path, limits: ArchiveLimits) -> int:
+    """Return the size in bytes of an archive's content, as its headers state it: no more than that is unpacked.
+
+    Args:
+        file: the archive.
+        limits: size limits.
+
+    Returns:
+        The size; 0 for an archive that `unpack_archive` refuses.
+    """
+    try:
+        with _get_archive_module(file).open_archive(file, limits) as opened_archive:
+            return sum(int(member.size_bytes) for member in opened_archive.list_members())
+    except (ArchiveError, OSError, MemoryError):
+        return 0
+
+
 def read_unpack_problems(folder: Path) -> list[DatasetProblem]:
     """Return what was not unpacked, or under another name, if a folder was made by `unpack_archive`; else nothing.
 

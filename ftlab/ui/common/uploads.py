@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftlab.core import file_io, user_dirs
+from ftlab.core import user_dirs
 from ftlab.core.errors import DataError, RunError
 from ftlab.data.sources import archive
 from ftlab.data.sources.archive_entries import ArchiveLimits
@@ -24,7 +24,7 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.profile import ServerProfile
-from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES
+from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES, VISITOR_QUOTA_BYTES, QuotaExceededError, UploadQuota
 
 RETENTION_SECONDS, SPACE_RETENTION_SECONDS = 7 * 86400.0, 6 * 3600.0
 """Seconds for which an unused upload is kept, normally and on a public Space."""
@@ -42,6 +42,17 @@ def get_retention_seconds(profile: ServerProfile) -> float:
     return SPACE_RETENTION_SECONDS if profile.is_space else RETENTION_SECONDS
 
 
+def open_upload_quota(profile: ServerProfile) -> UploadQuota:
+    """Return the limits on the uploads of a server, which requests and unpacking share."""
+    return UploadQuota(
+        Path(os.environ["GRADIO_TEMP_DIR"]) if os.environ.get("GRADIO_TEMP_DIR") else None,
+        get_visitors_dir(),
+        quota_bytes=UPLOAD_QUOTA_BYTES,
+        # Whoever is alone with the server shares with nobody.
+        visitor_quota_bytes=None if profile.is_local else VISITOR_QUOTA_BYTES,
+    )
+
+
 def unpack_upload(
     profile: ServerProfile,
     zip_file: Path,
@@ -50,6 +61,7 @@ def unpack_upload(
     name: str | None = None,
     name_encoding: str = "",
     progress: UnpackProgress | None = None,
+    visitor: str = "",
 ) -> str:
     """Unpack an uploaded zip, after removing expired uploads.
 
@@ -62,6 +74,7 @@ def unpack_upload(
         name: the visitor's name for the zip.
         name_encoding: encoding of the names in it; empty: it is detected.
         progress: called with the number of files written and the total.
+        visitor: who has sent it, for their share of the space; empty: unknown.
 
     Returns:
         The token of the upload.
@@ -72,26 +85,23 @@ def unpack_upload(
     limits = SPACE_UNPACK_LIMITS if profile.is_space else UNPACK_LIMITS
     with _UNPACK_LOCK:
         remove_expired_uploads(profile)
-        # After expired uploads were removed, and inside the lock, so that two uploads do not share the same space.
-        free_bytes = UPLOAD_QUOTA_BYTES - file_io.get_folder_size(get_visitors_dir())
         token = secrets.token_hex(16)
+        # What exceeds the limits is refused by its own message.
+        content_bytes = min(archive.measure_content(zip_file, limits), limits.max_bytes)
         try:
-            reduced_limits = ArchiveLimits(
-                limits.max_entries, max(0, min(limits.max_bytes, free_bytes)), limits.max_ratio, limits.min_free_bytes
-            )
-            archive.unpack_archive(
-                zip_file,
-                get_visitors_dir() / token,
-                reduced_limits,
-                folder_name=name,
-                name_encoding=name_encoding,
-                progress=progress,
-            )
-        except DataError as refusal:
-            # The zip itself may be small enough: then the advice is to wait, not to send less.
-            if refusal.code == "archive.large" and free_bytes < limits.max_bytes:
-                raise DataError("page.full") from refusal
-            raise
+            # After expired uploads were removed. Files that arrive meanwhile do not get the same space.
+            with open_upload_quota(profile).reserve(content_bytes, visitor) as reservation:
+                archive.unpack_archive(
+                    zip_file,
+                    get_visitors_dir() / token,
+                    limits,
+                    folder_name=name,
+                    name_encoding=name_encoding,
+                    progress=progress,
+                )
+                reservation.is_used = True
+        except QuotaExceededError as refusal:
+            raise DataError(f"page.{refusal.message_key}") from refusal
     if (
         # Sent by the page, so anything: only a well-formed token may become part of a path that is removed.
         isinstance(previous_token, str)

@@ -22,6 +22,8 @@ from ftlab.core.html import Markup, join_html
 from ftlab.data.dataset import class_names
 from ftlab.data.sources import tutorial_datasets
 from ftlab.data.sources.tutorial_datasets import TutorialDataset
+from ftlab.server.admission import Ticket
+from ftlab.server.middleware import TICKET_KEY
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.common.html import render_empty_state, render_error
@@ -118,7 +120,12 @@ class DatasetActions(SourceActions):
             encoding = zip_names if isinstance(zip_names, str) and zip_names in NAME_ENCODINGS else ""
             options = {"name": name, "name_encoding": encoding}
             token = uploads.unpack_upload(
-                self.profile, Path(zip_path), previous_token, **options, progress=report_progress
+                self.profile,
+                Path(zip_path),
+                previous_token,
+                **options,
+                progress=report_progress,
+                visitor=_get_visitor_name(request),
             )
         except FtlabError as error:
             return [gr.skip(), gr.skip(), *self._show_refusal(render_error(str(error)), previous_token, val, test)]
@@ -292,3 +299,10 @@ def _throttle_progress(progress: gr.Progress, message_key: str = "dataset.progre
             )
 
     return report_progress
+
+
+def _get_visitor_name(request: gr.Request | None) -> str:
+    """Return the name of the visitor that the server's middleware has found out; empty without one."""
+    scope = getattr(getattr(request, "request", None), "scope", None)
+    ticket = scope.get(TICKET_KEY) if isinstance(scope, dict) else None
+    return ticket.visitor.name if isinstance(ticket, Ticket) else ""
