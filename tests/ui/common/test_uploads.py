@@ -176,9 +176,9 @@ def test_no_path_that_is_typed_leads_to_what_others_sent(tmp_path: Path) -> None
     for typed in (get_visitors_dir(), get_visitors_dir() / sent, uploads.find_upload(sent)):
         with pytest.raises(DataError, match="is outside"):
             resolve_inside(profile.data_root, typed)
-    assert "visitors" not in [
-        one.path.name for one in folder_browser.list_folder(home.parent.resolve(), f"{home}/").entries
-    ]
+    with pytest.raises(DataError, match="is outside"):
+        folder_browser.list_folder(home.parent.resolve(), f"{home}/")
+    assert home.name not in [one.path.name for one in folder_browser.list_folder(home.parent.resolve(), "").entries]
     with pytest.raises(DataError, match="is outside"):
         data_choice.parse_source(profile, "folder", str(home), 0.15, 0.15)
     assert data_choice.parse_source(profile, "upload", sent, 0.15, 0.15).folder == uploads.find_upload(sent)
