@@ -2,7 +2,7 @@
 
 import sys
 
-from ftlab.core import lazy_import
+from ftlab.core import interruption, lazy_import
 
 
 def main() -> int:
@@ -12,9 +12,16 @@ def main() -> int:
         Its exit status.
     """
     set_exit_status = lazy_import.exit_without_teardown()
-    # Only now import the commands: atexit handlers run in reverse order, so those that this import registers run before
-    # the handler above ends the process.
-    status: int = lazy_import.import_module("ftlab.cli.main").main()
+    try:
+        # The server has nothing to save, and closes its page in order.
+        if sys.argv[1:2] != ["ui"]:
+            interruption.watch_process()
+        # Only now import the commands: atexit handlers run in reverse order, so those that this import registers run
+        # before the handler above ends the process.
+        status: int = lazy_import.import_module("ftlab.cli.main").main()
+    except KeyboardInterrupt:  # during the import: `main` itself handles it
+        interruption.announce_interrupt()
+        status = interruption.INTERRUPTED_STATUS
     set_exit_status(status)
     return status
 

@@ -129,6 +129,9 @@ TESTED_ELSEWHERE = {
     "tests/training/feeds/test_images.py": (
         *("training/feeds/base", "training/feeds/gpu_images", "training/feeds/image_base"),
     ),
+    "tests/training/trial/test_step_trial.py": (
+        *("training/trial/batch_sizes", "training/trial/start_trial", "training/trial/trial_cache"),
+    ),
     "tests/runs/test_curves.py": ("ui/common/curves_view",),
     "tests/ui/predict/test_tab.py": (
         *("ui/common/image_field", "ui/common/latest_only", "ui/predict/actions", "ui/predict/cam_options"),

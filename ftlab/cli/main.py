@@ -1,8 +1,8 @@
 """Command line: everything that the page can do.
 
 Results go to standard output (with `--json`: as JSON), progress to standard error. The exit status is 0; 2 for a user's
-error, reported in one line; 1 for a bug, with its traceback. A command imports what it needs when it runs, so that
-`--help` and `runs` answer at once.
+error, reported in one line; 130 after Ctrl+C; 1 for a bug, with its traceback. A command imports what it needs when it
+runs, so that `--help` and `runs` answer at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ftlab.cli.commands import scan as scan_command
 from ftlab.cli.commands import train as train_command
 from ftlab.cli.common.setting_flags import add_setting_flag
 from ftlab.config import train_config
-from ftlab.core import messages
+from ftlab.core import interruption, messages
 from ftlab.core.errors import FtlabError
 from ftlab.inference.cam_options import CAM_METHODS
 from ftlab.runs import run_notes, run_table
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None for those of this process.
 
     Returns:
-        0, or 2 for a user's error; see the module.
+        0, 2 for a user's error, or 130 after Ctrl+C; see the module.
     """
     if argv is None:
         argv = sys.argv[1:]
@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FtlabError as error:
         print(f"ftlab: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        interruption.announce_interrupt()
+        return interruption.INTERRUPTED_STATUS
     except BrokenPipeError:  # the reader (`| head`) is done; Python flushes once more at exit, which must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

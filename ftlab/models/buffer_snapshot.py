@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,15 @@ class BufferSnapshot:
         """Copy the buffers."""
         for buffers, copies in self._pairs:
             torch._foreach_copy_(copies, buffers)
+
+    @cached_property
+    def copies_by_address(self) -> dict[int, Tensor]:
+        """The copies by the address of the buffer's memory, by which a state dict can be searched."""
+        return {
+            buffer.data_ptr(): copied
+            for buffers, copies in self._pairs
+            for buffer, copied in zip(buffers, copies, strict=True)
+        }
 
     @torch.no_grad()
     def restore(self) -> None:

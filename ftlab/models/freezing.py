@@ -54,6 +54,9 @@ def freeze_for_epoch(net: Network, config: TrainConfig, epoch: int) -> None:
     names = set(list_trainable_names(net.backbone, config, epoch))
     # In a head-only epoch auxiliary classifiers rest too: they only serve the backbone.
     network.freeze_by_mode(net, config.mode if names else "frozen")
+    if not net.uses_auxiliary:
+        net.auxiliary.requires_grad_(False)
+        names = {name for name in names if not name.startswith(tuple(f"{path}." for path in net.auxiliary_paths))}
     for name, parameter in net.backbone.named_parameters():
         parameter.requires_grad_(name in names)
 
@@ -121,6 +124,9 @@ def set_train_flags(module: nn.Module, batchnorm: str | None = "trainable") -> N
         for submodule in module.backbone.modules():
             if isinstance(submodule, _BatchNorm):
                 submodule.train(batchnorm == "train")
+    if not module.uses_auxiliary:
+        # The backbone's own flag says whether its auxiliary classifiers compute; its parts have flags of their own.
+        module.backbone.training = False
 
 
 def _freeze_to_eval(module: nn.Module) -> None:

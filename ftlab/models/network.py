@@ -25,20 +25,35 @@ class Network(nn.Module):
 
     A backbone with auxiliary classifiers returns, in training mode, the vectors of inner layers too, and `auxiliary`
     maps those: the output is then a tuple of logits [B, K], those of `head` first.
+
+    Attributes:
+        backbone: the backbone.
+        head: its classifier.
+        auxiliary: heads for the vectors of inner layers.
+        auxiliary_paths: modules of the backbone that compute those vectors.
+        uses_auxiliary: whether auxiliary classifiers are trained; else they stay as they are and compute nothing.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, auxiliary: Iterable[nn.Module] = ()) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        auxiliary: Iterable[nn.Module] = (),
+        auxiliary_paths: Iterable[str] = (),
+    ) -> None:
         """Join the parts.
 
         Args:
             backbone: float32 [B, 3, S, S] -> [B, D].
             head: [B, D] -> [B, K].
             auxiliary: heads for the vectors of inner layers.
+            auxiliary_paths: modules of the backbone that compute those vectors.
         """
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.auxiliary = nn.ModuleList(auxiliary)
+        self.auxiliary_paths, self.uses_auxiliary = tuple(auxiliary_paths), True
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return logits, float32 [B, K], of normalized images, float32 [B, 3, S, S]; a tuple with auxiliary heads."""
@@ -117,6 +132,7 @@ def build_network(
             source_module,
             new_head,
             [heads.build_head(width, num_classes, head_spec) for width in spec.auxiliary_widths],
+            [path.rpartition(".")[0] for path in spec.auxiliary],
         )
 
 

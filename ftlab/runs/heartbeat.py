@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +61,30 @@ class Heartbeat:
                 {"awake": now, "time": time.time(), "step": longest_step, "memory": memory_bytes},
                 _HEARTBEAT_FILE_BYTES,
             )
+
+    @contextmanager
+    def beat_during(self, max_seconds: float) -> Iterator[None]:
+        """Beat from a thread within the block: an import or a compilation takes minutes, in which nobody else beats.
+
+        Only for work that cannot beat by itself. A block that hangs is silent again after `max_seconds`.
+
+        Args:
+            max_seconds: seconds that the block may take.
+        """
+        stop_event, end_time = threading.Event(), time.monotonic() + max_seconds
+
+        def beat_until_stopped() -> None:
+            self.beat()
+            while not stop_event.wait(HEARTBEAT_INTERVAL_SECONDS) and time.monotonic() < end_time:
+                self.beat()
+
+        thread = threading.Thread(target=beat_until_stopped, name="heart", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop_event.set()
+            thread.join()
 
     def _read_memory_bytes(self) -> int:
         """Return the resident memory of the process in bytes."""

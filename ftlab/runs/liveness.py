@@ -77,6 +77,9 @@ class RunLiveness:
         end_event = self.read_end_event()
         if end_event is None:
             return "stopped" if self.is_force_stopped() else "waiting" if self._awaits_process() else "died"
+        # Out of time before there was a model: what was computed is of use only if it goes on.
+        if end_event.reason == "time" and end_event.best_epoch is None:
+            return "stopped"
         # The time limit and early stopping are planned ends: such a run cannot be resumed.
         return {"time": "finished", "early": "finished"}.get(end_event.reason, end_event.reason)
 

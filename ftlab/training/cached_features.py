@@ -28,6 +28,7 @@ from ftlab.training.devices import distributed
 from ftlab.training.devices.gather_features import join_rank_features
 from ftlab.training.feeds.gpu_images import GpuImageFeed
 from ftlab.training.feeds.image_base import ImageFeedBase
+from ftlab.training.stopping import StopController
 
 _SPLITS = ("train", "val")
 
@@ -37,7 +38,7 @@ def compute_cached_features(
     image_feed: ImageFeedBase,
     run: Run,
     accelerator: Accelerator,
-    should_stop: Callable[[], bool],
+    stop_controller: StopController,
     *,
     use_cache: bool,
 ) -> Generator[Event, None, dict[str, Features] | None]:
@@ -48,16 +49,16 @@ def compute_cached_features(
         image_feed: decodes the images.
         run: records the engine that was chosen.
         accelerator: device and ranks.
-        should_stop: asked after each batch; it must answer the same on all ranks.
+        stop_controller: asked after each batch.
         use_cache: load features that were computed before, and keep these for later.
 
     Yields:
         Progress, a warning for each image that could not be read, and notes on time and cache.
 
     Returns:
-        Features of `train` and `val`; None if `should_stop` returned True on the way.
+        Features of `train` and `val`; None if a stop was requested, or the time was up, on the way.
     """
-    config = image_feed.config
+    config, should_stop = image_feed.config, stop_controller.any_rank_should_end
     if image_feed.prefetched and not isinstance(image_feed, GpuImageFeed):
         # Threads decode the rest; the prefetching process would compete with them for the CPU.
         image_feed.prefetched.cancel_pending()
@@ -75,7 +76,8 @@ def compute_cached_features(
         )
         if stored_features or should_stop():
             return stored_features
-    engine = _choose_engine(net, image_feed, run, accelerator, total_views)
+    with stop_controller.beat_during_stage():
+        engine = _choose_engine(net, image_feed, run, accelerator, total_views)
     if store and engine.name != expected_name:
         key_base = _compute_key_base(net, image_feed, engine.name)
     feature_progress = _FeatureProgress(train_count + val_count)

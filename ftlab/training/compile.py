@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +41,8 @@ _EXPECTED_SAVED_FRACTION, _REQUIRED_PAYBACK_FACTOR = 0.25, 3.0
 some networks turn out not to gain anything."""
 MAX_COMPILE_CACHE_BYTES = 1_000_000_000
 """Size above which the cache of compiled programs is deleted; those of a network take some ten million bytes."""
+_MAX_COMPILE_SECONDS = 7200.0
+"""Seconds after which a compilation counts as hanging."""
 _MIN_SPEEDUP = 1.1
 """Speed of a compiled step, relative to an uncompiled one, below which the network is not compiled."""
 
@@ -201,7 +201,7 @@ class ModelCompiler:
         # Other backends know no such option.
         options: Any = {"fallback_random": True} if BACKEND == "inductor" else None
         cause = ""
-        with _send_heartbeats(self.run):
+        with self.run.liveness.create_heartbeat().beat_during(_MAX_COMPILE_SECONDS):
             try:
                 compiled_model = torch.compile(
                     self.train_step.prepared_model, dynamic=False, backend=BACKEND, options=options
@@ -299,22 +299,3 @@ def find_cpp_compiler() -> tuple[str, bool]:
     # As `torch._inductor.cpp_builder` chooses it.
     name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     return name, shutil.which(name) is not None
-
-
-@contextmanager
-def _send_heartbeats(run: Run) -> Iterator[None]:
-    """Send heartbeats from a thread within the block: compiling takes minutes, in which the main thread sends none."""
-    stop_event, heartbeat = threading.Event(), run.liveness.create_heartbeat()
-
-    def beat_until_stopped() -> None:
-        heartbeat.beat()
-        while not stop_event.wait(1.0):
-            heartbeat.beat()
-
-    thread = threading.Thread(target=beat_until_stopped, name="heart", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop_event.set()
-        thread.join()

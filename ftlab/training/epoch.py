@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 
 from ftlab.core.errors import DataError
-from ftlab.runs.events import Event, Saved, Step
+from ftlab.runs.events import Event, LogMessage, Saved, Step
 from ftlab.training import setup
 from ftlab.training.checkpoints import resume_checks
 from ftlab.training.checkpoints.checkpoint import TrainState
@@ -40,15 +41,19 @@ def run_epoch(training: PreparedTraining, epoch: int) -> Generator[Event, None, 
     # A new phase has begun with a new optimizer.
     training.checkpoint_manager.optimizer = train_step.optimizer_unwrapped
     learning_rate = train_step.set_learning_rates(train_state.step - 1, train_state)
-    for batch in training.feed.iter_train_batches(epoch, train_state.done) if epoch else ():
+    batches = training.feed.iter_train_batches(epoch, train_state.done) if epoch else iter(())
+    while (batch := _take_batch(training, batches)) is not None:
         # If the folder is gone no image is to blame, and none must be recorded as unreadable.
         if batch.skipped and resume_checks.is_data_gone(catalog):
             yield from save_checkpoint(training)
             raise DataError("data.gone", folder=catalog.root)
         yield from setup.report_skipped_images(batch.skipped, catalog, "train")
         learning_rate = train_step.set_learning_rates(train_state.step, train_state)
-        if len(batch.labels):
+        # Images that could not be read may leave one, on which some networks cannot train.
+        if len(batch.labels) >= train_step.micro_batcher.min_size:
             yield from _take_step(training, batch, learning_rate, throughput_meter)
+        elif len(batch.labels):
+            yield LogMessage(code="lone_image", values={"step": train_state.step + 1}, level="warning")
         # A batch of which no image could be read counts as a step, so that a resume finds the same place.
         train_state.step, train_state.done = train_state.step + 1, train_state.done + 1
         steps_left = training.feed.steps_per_epoch - train_state.done
@@ -61,6 +66,17 @@ def run_epoch(training: PreparedTraining, epoch: int) -> Generator[Event, None, 
                 break
             yield from save_checkpoint(training)
     return learning_rate, throughput_meter
+
+
+def _take_batch(training: PreparedTraining, batches: Iterator[RankBatch]) -> RankBatch | None:
+    """Return the next batch, once it is decoded; None after the last one.
+
+    Args:
+        training: the prepared training, which may be ended meanwhile.
+        batches: of the epoch.
+    """
+    with interruptible(training):
+        return next(batches, None)
 
 
 def _take_step(
@@ -78,8 +94,12 @@ def _take_step(
         Notes of the compiler, and of a micro-batch that had to be made smaller.
     """
     train_state, train_step = training.session.train_state, training.train_step
-    yield from training.compiler.maybe_compile(batch, train_state)
-    logits, loss = train_step.forward_backward(batch, train_state.step)
+    # What the forward pass changes is saved first, so that the training can be ended during the pass.
+    train_step.save_buffers()
+    with interruptible(training):
+        yield from training.compiler.maybe_compile(batch, train_state)
+        logits, loss = train_step.forward_backward(batch, train_state.step)
+    train_step.forget_buffers()
     if training.session.stop_controller.loss_is_finite(loss, train_state.step + 1, learning_rate):
         train_step.step(train_state.step)
     training.batched_sums.add_batch(logits, batch.labels, batch.sample_weights)
@@ -98,6 +118,26 @@ def _make_step_event(
         step=training.session.train_state.step, epoch=epoch, loss=recent_metrics.loss, accuracy=recent_metrics.top1,
         learning_rate=learning_rate, images_per_second=throughput_meter.get_recent_rate(),
     )  # fmt: skip
+
+
+def interruptible(training: PreparedTraining) -> AbstractContextManager[None]:
+    """Allow another thread to end the training within the block, as it was when the block began.
+
+    Args:
+        training: the prepared training. Several ranks save together, at a step only: they are not ended.
+
+    Returns:
+        The context.
+    """
+
+    def save_state() -> list[Event]:
+        if not training.session.train_state.step:  # nothing was trained
+            return []
+        training.checkpoint_manager.buffer_copies = training.train_step.saved_buffers
+        return list(save_checkpoint(training))
+
+    is_alone = training.session.accelerator.num_processes == 1
+    return training.session.stop_controller.guard.interruptible(save_state if is_alone else None)
 
 
 def save_checkpoint(training: PreparedTraining) -> Iterator[Saved]:

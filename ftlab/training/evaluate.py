@@ -39,7 +39,7 @@ def evaluate_split(
         split: `train`, `val` or `test`.
         catalog: the images behind the feed.
         accelerator: device, precision and ranks.
-        should_stop: asked after each batch; it must answer the same on all ranks.
+        should_stop: asked before each batch but the first; it must answer the same on all ranks.
         micro_batcher: divides a batch that does not fit into the device's memory.
 
     Yields:
@@ -59,7 +59,10 @@ def evaluate_split(
     module.eval()
     try:
         with open_parallel_forward(accelerator.device) as run_parallel:
-            for batch in feed.iter_eval_batches(split):
+            for batch_number, batch in enumerate(feed.iter_eval_batches(split)):
+                # Not after the last batch: the metrics are there then.
+                if batch_number and should_stop():
+                    return None
                 if batch.skipped and resume_checks.is_data_gone(catalog):
                     raise DataError("data.gone", folder=catalog.root)
                 yield from setup.report_skipped_images(batch.skipped, catalog, split)
@@ -71,8 +74,6 @@ def evaluate_split(
                     )
                     metric_sums.add_batch(logits, batch.labels, batch.sample_weights)
                 image_count += batch.global_count
-                if should_stop():
-                    return None
                 if time.monotonic() - last_report_time > setup.PROGRESS_INTERVAL_SECONDS:
                     last_report_time = time.monotonic()
                     rate, total = image_count / (last_report_time - start_time), len(catalog.splits[split])

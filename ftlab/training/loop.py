@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import DataError
@@ -16,12 +17,16 @@ from ftlab.data.dataset.from_config import DatasetSource
 from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, Event
+from ftlab.runs.stop_guard import StopGuard
 from ftlab.training.devices import distributed
-from ftlab.training.epoch import make_saved_events, run_epoch, save_checkpoint
+from ftlab.training.epoch import interruptible, make_saved_events, run_epoch, save_checkpoint
 from ftlab.training.evaluate import evaluate_split
 from ftlab.training.metrics import Metrics
 from ftlab.training.preparation import PreparedTraining, prepare_training
 from ftlab.training.stopping import ThroughputMeter
+
+VALIDATION_TIME_GRACE = 0.1
+"""Fraction of the time limit by which a validation may exceed it."""
 
 
 def train(
@@ -33,6 +38,7 @@ def train(
     prefetched: Prefetcher | None = None,
     pretrained: bool = True,
     lr_factor: Callable[[int], float] | None = None,
+    guard: StopGuard | None = None,
 ) -> Iterator[Event]:
     """Train until the last epoch, a stop request or the time limit; resume from the last checkpoint if there is one.
 
@@ -46,17 +52,21 @@ def train(
         prefetched: images of the catalog that are being decoded already.
         pretrained: False uses random weights in place of pretrained ones, where only the speed matters.
         lr_factor: fraction of the peak learning rate by optimizer step (0-based), in place of the schedule.
+        guard: says to another thread when the training may be ended; by it the time limit is counted.
 
     Yields:
         Everything that happens, `Ended` at last.
     """
+    guard = guard or StopGuard()
     with ExitStack() as stack:
         training = yield from prepare_training(
             config, run, stack,
             source=source, catalog=catalog, prefetched=prefetched, pretrained=pretrained, lr_factor=lr_factor,
+            guard=guard,
         )  # fmt: skip
         if training is None:
             return
+        guard.begin_steps()
         train_state, stop_controller = training.session.train_state, training.session.stop_controller
         for epoch in range(train_state.epoch, training.epochs + 1):
             learning_rate, throughput_meter = yield from run_epoch(training, epoch)
@@ -92,18 +102,22 @@ def _evaluate(training: PreparedTraining) -> Generator[Event, None, Metrics | No
         DataError: the folder of the images is gone.
     """
     session, train_step = training.session, training.train_step
+    # A validation that is nearly done is worth some seconds beyond the time limit.
+    should_end = partial(session.stop_controller.any_rank_should_end, time_grace=VALIDATION_TIME_GRACE)
     try:
-        return (
-            yield from evaluate_split(
+        with interruptible(training):
+            metrics = yield from evaluate_split(
                 train_step.eval_module,
                 training.feed,
                 "val",
                 session.catalog,
                 training.accelerator,
-                session.stop_controller.any_rank_requested_stop,
+                should_end,
                 train_step.micro_batcher,
             )
-        )
+        # After the last batch a time limit leaves the metrics as they are; a stop is answered as within the validation.
+        is_stopped = should_end() and session.stop_controller.reason == "stopped"
+        return None if is_stopped else metrics
     except DataError:
         yield from save_checkpoint(training)
         raise

@@ -7,16 +7,15 @@ training.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig, fill_defaults
+from ftlab.core import interruption
 from ftlab.data.dataset import from_config
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.loading import loader
@@ -68,8 +67,8 @@ def sweep_learning_rates(config: TrainConfig, *, pretrained: bool = True) -> Ite
         return get_rate(step) / (config.learning_rate or 1.0)
 
     result = LrSweep([], [])
-    with tempfile.TemporaryDirectory(prefix="ftlab-rates-") as temp_dir:
-        run = run_store.create_run(Path(temp_dir), config)
+    with interruption.temporary_folder("ftlab-rates-") as temp_dir:
+        run = run_store.create_run(temp_dir, config)
         run.write_json("split.json", catalog.to_json())
         with closing(train(config, run, pretrained=pretrained, lr_factor=get_lr_factor)) as events:  # type: ignore[type-var]
             for event in events:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.from_config import DatasetSource
 from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.models import freezing
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, Started
+from ftlab.runs.stop_guard import StopGuard
 from ftlab.training import cached_features, network_setup, setup
 from ftlab.training.checkpoints import checkpoint, class_order, init_from, resume_checks
 from ftlab.training.checkpoints.checkpoint import CheckpointManager, LoadedCheckpoint, TrainState
@@ -34,6 +35,8 @@ from ftlab.training.feeds.image_base import ImageFeedBase
 from ftlab.training.metrics import BatchedMetricSums, MetricSums
 from ftlab.training.stopping import StopController
 from ftlab.training.train_step import TrainStep
+from ftlab.training.trial import start_trial
+from ftlab.training.trial.step_trial import TrialResult
 
 MAX_STEP_EVENTS = 2000
 """Approximate upper bound of the number of `Step` events of a whole run: what a plot of the curves can show."""
@@ -104,6 +107,7 @@ def prepare_training(
     prefetched: Prefetcher | None = None,
     pretrained: bool = True,
     lr_factor: Callable[[int], float] | None = None,
+    guard: StopGuard,
 ) -> Generator[Event, None, PreparedTraining | None]:
     """Prepare a training, new or to be resumed, up to its next step.
 
@@ -115,24 +119,22 @@ def prepare_training(
     Returns:
         The prepared training; None if it was stopped on the way, with `Ended` as the last event.
     """
-    start_time = time.monotonic()
     accelerator = device_setup.create_accelerator(setup.restore_runtime(config, run))
     config, config_notes = setup.resolve_config(config, run, accelerator)
     # Whether this is a resume is asked before `load_catalog`, which writes the file.
     loaded_checkpoint, is_resume = checkpoint.load_checkpoint(run), (run.path / "split.json").is_file()
     train_state = loaded_checkpoint.train_state if loaded_checkpoint else TrainState()
     catalog = setup.load_catalog(config, run, accelerator, catalog, source)
-    stop_controller = StopController(run, config, accelerator, start_time)
+    stop_controller = StopController(run, config, accelerator, guard)
     session = Session(config, run, accelerator, catalog, train_state, stop_controller)
-    network_parts = yield from _prepare_network(
-        session, has_checkpoint=loaded_checkpoint is not None, pretrained_allowed=pretrained
-    )
+    network_parts = yield from _prepare_network(session, loaded_checkpoint, pretrained_allowed=pretrained)
     if network_parts is None:
-        yield stop_controller.make_ended_event("stopped", train_state)
+        yield stop_controller.make_ended_event(stop_controller.reason or "stopped", train_state)
         return None
-    net, prep, initial_weights = network_parts
+    net, prep, initial_weights, trial_result = network_parts
     # Images that could not be read before the checkpoint stay excluded.
     image_feed = create_image_feed(catalog, prep, config, accelerator, train_state.lost, prefetched)
+    image_feed.min_batch_size = trial_result.min_batch_size
     stack.enter_context(closing(image_feed))
     if initial_weights:
         if initial_weights.head_fit.is_order_unknown:
@@ -147,56 +149,65 @@ def prepare_training(
     )
     feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, use_cache=pretrained)
     if feed_parts is None:
-        yield stop_controller.make_ended_event("stopped", train_state)
+        yield stop_controller.make_ended_event(stop_controller.reason or "stopped", train_state)
         return None
     feed, accelerator = feed_parts
-    prepared = _prepare_steps(session, accelerator, net, image_feed, feed, loaded_checkpoint, lr_factor)
+    with stop_controller.beat_during_stage():
+        prepared = _prepare_steps(session, accelerator, net, image_feed, feed, loaded_checkpoint, lr_factor)
     if feed.steps_per_epoch != image_feed.steps_per_epoch:  # images that could not be read leave fewer steps
         yield _make_started_event(session, accelerator, net, feed.steps_per_epoch)
     return prepared
 
 
 def _prepare_network(
-    session: Session, *, has_checkpoint: bool, pretrained_allowed: bool
-) -> Generator[Event, None, tuple[Network, Preprocessing, InitialWeights | None] | None]:
-    """Build the network with the weights that the training starts from, and resolve the preprocessing of its images.
+    session: Session, loaded_checkpoint: LoadedCheckpoint | None, *, pretrained_allowed: bool
+) -> Generator[Event, None, tuple[Network, Preprocessing, InitialWeights | None, TrialResult] | None]:
+    """Build the network with the weights that the training starts from, and try whether it can train.
 
     Args:
         session: the training.
-        has_checkpoint: there is a state to resume from, whose weights will replace these.
+        loaded_checkpoint: the state to resume from, whose weights will replace these.
         pretrained_allowed: False leaves the weights random.
 
     Yields:
         Notes on the weights and progress of what takes long.
 
     Returns:
-        Network, preprocessing and the initial weights; None if a stop was requested on the way.
+        Network, preprocessing, initial weights and result of the trial; None if a stop was requested on the way.
     """
     config, run, accelerator, catalog = session.config, session.run, session.accelerator, session.catalog
     initial_weights = (
-        init_from.prepare_initial_weights(config, run, catalog.classes, accelerator, resumed=has_checkpoint)
+        init_from.prepare_initial_weights(
+            config, run, catalog.classes, accelerator, resumed=loaded_checkpoint is not None
+        )
         if pretrained_allowed
         else None
     )
     yield from initial_weights.notes if initial_weights else ()
-    pretrained = (
-        pretrained_allowed
-        and config.mode != "scratch"
-        and not (initial_weights and initial_weights.replaces_pretrained)
-    )
-    # What may take long asks for a stop request, and so writes heartbeats.
-    stop_requested = session.stop_controller.stop_requested
-    if pretrained and not (yield from network_setup.download_weights(config, accelerator, stop_requested)):
+    has_other_weights = bool(initial_weights and initial_weights.replaces_pretrained)
+    pretrained = pretrained_allowed and config.mode != "scratch" and not has_other_weights
+    should_end = session.stop_controller.should_end
+    if pretrained and not (yield from network_setup.download_weights(config, accelerator, should_end)):
         return None
-    prep = yield from network_setup.resolve_preprocessing(config, run, catalog, accelerator, stop_requested)
+    prep = yield from network_setup.resolve_preprocessing(config, run, catalog, accelerator, should_end)
     if prep is None:
         return None
-    net = network_setup.build_network(
-        config, run, catalog, prep, accelerator, pretrained=pretrained, epoch=session.train_state.epoch
-    )
-    if initial_weights:
-        initial_weights.apply_to_network(net)
-    return net, prep, initial_weights
+    with session.stop_controller.beat_during_stage():
+        net = network_setup.build_network(
+            config, run, catalog, prep, accelerator, pretrained=pretrained, epoch=session.train_state.epoch
+        )
+        if initial_weights:
+            initial_weights.apply_to_network(net)
+        trial_result = yield from start_trial.try_training_step(
+            net, run, config, prep.side, len(catalog.splits["train"]), accelerator, session.train_state.portion
+        )
+    # A step that takes long must not look as if it hangs: how long it takes is known from the trial.
+    session.stop_controller.heartbeat.beat(trial_result.seconds)
+    if session.stop_controller.any_rank_should_end():
+        return None
+    # Again: without auxiliary classifiers fewer parameters are trained.
+    freezing.freeze_for_epoch(net, config, max(1, session.train_state.epoch))
+    return net, prep, initial_weights, trial_result
 
 
 def _choose_feed(
@@ -225,7 +236,7 @@ def _choose_feed(
         image_feed,
         session.run,
         accelerator,
-        session.stop_controller.any_rank_requested_stop,
+        session.stop_controller,
         use_cache=use_cache,
     )
     if features_by_split is None:
@@ -269,6 +280,8 @@ def _prepare_steps(
     epochs = config.epochs or 1
     spec = backbones.get_backbone_spec(config.backbone)
     train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor)
+    if not config.caches_features:
+        train_step.micro_batcher.min_size = image_feed.min_batch_size
     compiler = ModelCompiler(train_step, config, run, accelerator)
     # The checkpoint holds tensors of the trainable part only; the rest is that of the pretrained backbone.
     ema_module = train_step.ema.trainable if train_step.ema else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager
 
 import torch
 from accelerate import Accelerator
@@ -13,8 +14,12 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended
+from ftlab.runs.stop_guard import StopGuard
 from ftlab.training.checkpoints.checkpoint import TrainState
 from ftlab.training.devices import distributed
+
+_MAX_STAGE_SECONDS = 1800.0
+"""Seconds after which the building of a network, or its trial, counts as hanging."""
 
 
 class StopController:
@@ -25,16 +30,16 @@ class StopController:
         message: explanation of a failure for the user.
     """
 
-    def __init__(self, run: Run, config: TrainConfig, accelerator: Accelerator, start_time: float) -> None:
+    def __init__(self, run: Run, config: TrainConfig, accelerator: Accelerator, guard: StopGuard) -> None:
         """Start to watch a training.
 
         Args:
             run: its directory has the stop file and the heartbeat.
             config: time limit and early stopping.
             accelerator: the ranks.
-            start_time: when the training began, in seconds of the monotonic clock.
+            guard: knows when the training began, and when it may be ended from another thread.
         """
-        self.run, self.config, self.accelerator, self.start_time = run, config, accelerator, start_time
+        self.run, self.config, self.accelerator, self.guard = run, config, accelerator, guard
         self.heartbeat, self._last_progress_time = run.liveness.create_heartbeat(), time.monotonic()
         self.reason = ""
         self.message: str | None = None
@@ -43,15 +48,47 @@ class StopController:
         # For the message, if the loss of another rank diverges.
         self._last_step_and_rate = (0, 0.0)
 
-    def stop_requested(self) -> bool:
-        """Return whether the user requested a stop, and write a heartbeat: call it now and then during long work."""
+    def should_end(self) -> bool:
+        """Decide whether to end now, and write a heartbeat: call it now and then during long work.
+
+        Returns:
+            Whether the user requested a stop, or the time is up; `reason` is set then.
+        """
+        self._beat()
+        return self._decide_end(self.run.liveness.is_stop_requested(), self._is_out_of_time())
+
+    def any_rank_should_end(self, *, time_grace: float = 0.0) -> bool:
+        """Decide whether to end now, as any rank sees it; all ranks call it at the same point.
+
+        Args:
+            time_grace: fraction of the time limit by which this work may exceed it.
+
+        Returns:
+            As `should_end`.
+        """
+        self._beat()
+        flags = [self.run.liveness.is_stop_requested(), self._is_out_of_time(time_grace)]
+        return self._decide_end(*distributed.any_rank(self.accelerator, flags))
+
+    def beat_during_stage(self) -> AbstractContextManager[None]:
+        """Return a context that sends heartbeats: for work that cannot ask whether to end, as building a network."""
+        return self.heartbeat.beat_during(_MAX_STAGE_SECONDS)
+
+    def _beat(self) -> None:
+        """Write a heartbeat; what follows is not part of a step's time."""
         self.heartbeat.beat()
         self._last_progress_time = time.monotonic()
-        return self.run.liveness.is_stop_requested()
 
-    def any_rank_requested_stop(self) -> bool:
-        """Return whether the user requested a stop, as any rank sees it; all ranks call it at the same point."""
-        return any(distributed.any_rank(self.accelerator, [self.stop_requested()]))
+    def _is_out_of_time(self, grace: float = 0.0) -> bool:
+        """Return whether the time limit is exceeded by more than a fraction of it."""
+        limit_seconds = self.config.max_minutes * 60 * (1 + grace)
+        return bool(limit_seconds) and time.monotonic() - self.guard.start_time > limit_seconds
+
+    def _decide_end(self, user_stop: bool, out_of_time: bool) -> bool:  # noqa: FBT001 (two flags of a vote)
+        """Return whether one of the flags is set, which becomes the reason if there is none yet."""
+        if not self.reason:
+            self.reason = "stopped" if user_stop else "time" if out_of_time else ""
+        return user_stop or out_of_time
 
     def loss_is_finite(self, loss: Tensor, step: int, learning_rate: float) -> bool:
         """Check the loss of a step before its gradients are applied.
@@ -130,19 +167,17 @@ class StopController:
         previous_time, self._last_progress_time = self._last_progress_time, time.monotonic()
         # With the duration of the step, by which the page can tell a slow training from one that hangs.
         self.heartbeat.beat(self._last_progress_time - previous_time)
-        limit_seconds = self.config.max_minutes * 60
-        out_of_time = bool(limit_seconds) and time.monotonic() - self.start_time > limit_seconds
         flags = [
             self.reason == "failed",
             self.run.liveness.is_stop_requested(),
-            out_of_time,
+            self._is_out_of_time(),
             save_due and self.accelerator.is_main_process,
         ]
         any_failed, user_stop, out_of_time, save_due = distributed.any_rank(self.accelerator, flags)
         if any_failed and not self.reason:  # on another rank
             self._set_diverged(*self._last_step_and_rate)
-        elif not self.reason:
-            self.reason = "stopped" if user_stop else "time" if out_of_time else ""
+        else:
+            self._decide_end(user_stop, out_of_time)
         return bool(self.reason) or save_due
 
     def make_ended_event(self, reason: str, train_state: TrainState) -> Ended:
@@ -159,7 +194,7 @@ class StopController:
             step=train_state.step,
             best_epoch=train_state.best_epoch,
             best_val_accuracy=train_state.best_accuracy,
-            seconds=time.monotonic() - self.start_time,
+            seconds=time.monotonic() - self.guard.start_time,
             message=self.message,
         )
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig, fill_defaults
+from ftlab.core import interruption
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data import channel_stats
 from ftlab.data.dataset import from_config
@@ -55,8 +54,8 @@ def measure_throughput(config: TrainConfig) -> MeasuredSpeed:
     catalog = _choose_images(config)
     statistics_rate, statistics_seconds = _measure_statistics(catalog) if normalization == "estimated" else (0.0, 0.0)
     image_counts = {split: len(items) for split, items in catalog.splits.items()}
-    with tempfile.TemporaryDirectory(prefix="ftlab-measure-") as temp_dir:
-        run = run_store.create_run(Path(temp_dir), config)
+    with interruption.temporary_folder("ftlab-measure-") as temp_dir:
+        run = run_store.create_run(temp_dir, config)
         run.write_json("split.json", catalog.to_json())
         # Random weights are as fast as pretrained ones, and need no download.
         events = list(train(config, run, pretrained=False))

@@ -25,6 +25,7 @@ from ftlab.training.optim.ema import ModelEma
 from ftlab.training.optim.losses import Criterion
 from ftlab.training.optim.phases import Phase
 from ftlab.training.optim.plateau import PlateauState
+from ftlab.training.trial import batch_sizes
 
 ModelOutput = Tensor | tuple[Tensor, ...]
 
@@ -40,6 +41,7 @@ class TrainStep:
         optimizer_unwrapped: the optimizer without accelerate's wrapper.
         ema: moving average of the weights; None if none is kept.
         micro_batcher: divides a batch that does not fit into the device's memory.
+        saved_buffers: during a forward pass the buffers as they were before it, by the address of their memory.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class TrainStep:
         self.compiled_model: Callable[[Tensor], ModelOutput] | None = None
         self._compiled_batch_size, self._whole_batches_only = 0, False
         self._buffer_snapshot = self._create_snapshot()
+        self.saved_buffers: dict[int, Tensor] = {}
         self._start_phase(phases.get_phase(config, train_state.phase))
         self.ema = ModelEma(config.ema_decay, net, self.trainable, self.unwrapped_model) if config.ema_decay else None
 
@@ -139,6 +142,15 @@ class TrainStep:
         training_modules = (submodule for submodule in self.unwrapped_model.modules() if submodule.training)
         return BufferSnapshot(buffer for submodule in training_modules for buffer in submodule.buffers(recurse=False))
 
+    def save_buffers(self) -> None:
+        """Copy the buffers that a forward pass changes, for whoever saves the training during the pass."""
+        self._buffer_snapshot.save()
+        self.saved_buffers = self._buffer_snapshot.copies_by_address
+
+    def forget_buffers(self) -> None:
+        """Declare the pass done, and its buffers those of the training."""
+        self.saved_buffers = {}
+
     @property
     def eval_module(self) -> nn.Module:
         """Module that is evaluated, and whose weights are kept as the best: the moving average if there is one."""
@@ -148,8 +160,7 @@ class TrainStep:
         """Return the micro-batcher; with gradient accumulation its micro-batch is one of the batches of a step."""
         world_size = self.accelerator.num_processes
         if self.config.grad_accum_steps > 1 and not train_state.portion:
-            # Rounded up, so that the ranks together have a whole batch.
-            train_state.portion = -(-(self.config.batch_size or 1) // world_size)
+            train_state.portion = batch_sizes.compute_micro_batch_size(self.config, world_size)
         # A rank that divides its batch alone would exchange gradients in other steps than the others.
         return MicroBatcher(train_state.portion, is_indivisible=world_size > 1)
 

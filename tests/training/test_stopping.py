@@ -14,27 +14,101 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ftlab.cli.terminal.progress import format_event
 from ftlab.core.errors import ConfigError, DataError, RunError
 from ftlab.models import weights_file
 from ftlab.models.execution.micro_batches import MicroBatcher
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, Event, LogMessage, Step
-from ftlab.training import evaluate, loop, preparation, train_step
+from ftlab.runs.stop_guard import StopGuard
+from ftlab.training import evaluate, loop, preparation, setup, train_step
 from ftlab.training.checkpoints import checkpoint
 from ftlab.training.devices import device_setup
-from tests.support.short_trainings import FRESH, FULL, end, figures, go, only, scored
+from ftlab.training.feeds import image_base
+from ftlab.training.stopping import StopController
+from ftlab.training.trial import step_trial
+from ftlab.training.trial.step_trial import TrialResult
+from tests.support.short_trainings import CACHED, FRESH, FULL, SCRATCH, end, figures, go, only, scored
 
 # Other ends
 
 
-def test_the_time_is_up(begin: Callable[..., Run]) -> None:
-    run = begin(max_minutes=1e-6, epochs=1000)
+def test_the_time_is_up(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begin(max_minutes=1.0, epochs=1000)
+    # The clock is at the limit once there is an epoch.
+    monkeypatch.setattr(StopController, "_is_out_of_time", lambda *_: bool(run.load_history().epochs))
     events = go(run)
     assert end(events).reason == "time"
     assert end(events).best_epoch == 0
     assert run.best_weights_path.is_file()
     assert run.liveness.get_status() == "finished"
+
+
+@pytest.mark.parametrize("way", [CACHED, FULL], ids=["cached", "full"])
+def test_the_time_is_up_before_there_is_a_model_and_a_resume_goes_on(
+    begin: Callable[..., Run], way: dict[str, Any]
+) -> None:
+    run = begin(max_minutes=1e-6, epochs=1, **way)
+    events = go(run)
+    assert (end(events).reason, end(events).best_epoch) == ("time", None)
+    assert not only(events, Epoch)
+    assert run.liveness.get_status() == "stopped"
+    assert "Time limit reached before the first validation" in str(format_event(end(events)))
+    run.update_resolved_config(max_minutes=10.0)
+    assert end(go(run)).reason == "finished"
+
+
+@pytest.mark.parametrize("stage", ["statistics", "features", "validation"])
+def test_the_time_limit_is_obeyed_within_a_stage(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    ways: dict[str, dict[str, Any]] = {
+        "statistics": {"normalization": "estimated", **FULL},
+        "features": CACHED,
+        "validation": {"val_share": 0.5, **FULL},
+    }
+    monkeypatch.setattr(setup, "PROGRESS_INTERVAL_SECONDS", -1.0)  # every progress is told
+    monkeypatch.setattr(image_base, "CPU_EVAL_BATCH_SIZE", 2)
+    run = begin(max_minutes=1.0, epochs=1, **ways[stage])
+    told: list[Event] = []
+    monkeypatch.setattr(
+        StopController, "_is_out_of_time", lambda *_: any(getattr(e, "stage", "") == stage for e in told)
+    )
+    for event in loop.train(run.load_config(), run, pretrained=False):
+        run.append_event(event)
+        told.append(event)
+    assert end(told).reason == "time"
+    assert run.liveness.get_status() == "stopped"
+    assert not only(told, Epoch)
+
+
+def test_a_training_that_is_saved_from_another_thread_within_a_step_resumes_to_the_same_bits(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parted = begin(epochs=2, **SCRATCH), begin(epochs=2, **SCRATCH)
+    go(whole)
+    guard, passes, forward = StopGuard(), itertools.count(1), Network.forward
+
+    def end_within_step(net: Network, pictures: Tensor) -> Any:
+        logits = forward(net, pictures)  # BatchNorm has moved
+        if net.training and guard.save_state and next(passes) == 8:
+            assert guard.take_over()
+            for event in guard.save_state():
+                parted.append_event(event)
+            guard._work_lock.release()  # the process would have ended
+            raise SystemExit
+        return logits
+
+    monkeypatch.setattr(Network, "forward", end_within_step)
+    events = loop.train(parted.load_config(), parted, pretrained=False, guard=guard)
+    with pytest.raises(SystemExit):
+        list(map(parted.append_event, events))
+    monkeypatch.setattr(Network, "forward", forward)
+    assert checkpoint.load_checkpoint(parted).train_state.step == 7  # type: ignore[union-attr]
+    go(parted)
+    assert parted.last_checkpoint_path.read_bytes() == whole.last_checkpoint_path.read_bytes()
+    assert parted.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
 
 
 PLATEAU = {"schedule": "plateau", "plateau_mode": "previous", "plateau_patience": 0, "lr_gamma": 0.2}
@@ -176,6 +250,8 @@ class Card:
             return forward(net, pictures)
 
         monkeypatch.setattr(Network, "forward", limited)
+        # Its passes are not those of the training.
+        monkeypatch.setattr(step_trial, "run_trial", lambda *_: TrialResult())
 
 
 def test_a_batch_that_the_memory_does_not_hold_is_halved_and_counts_as_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import Namespace
 from dataclasses import asdict
@@ -12,12 +13,14 @@ from ftlab.cli.common.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
-from ftlab.core import messages
+from ftlab.core import interruption, messages
 from ftlab.core.errors import RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
+from ftlab.runs.events import Ended
 from ftlab.runs.jobs import launch
 from ftlab.runs.liveness import ACTIVE_STATUSES
+from ftlab.runs.stop_guard import StopGuard
 
 if TYPE_CHECKING:
     from ftlab.data.dataset.from_config import DatasetSource
@@ -96,15 +99,21 @@ def train_run(run: Run, config: TrainConfig, options: Namespace, source: Dataset
         source: the located data set, if the caller has located it.
 
     Returns:
-        Exit status: 2 if the training failed, else 0.
+        Exit status: 130 after Ctrl+C, 2 if the training failed, else 0.
     """
     if train_process.is_main_process():
         print(messages.get_text("console.run", run=run.path), file=sys.stderr)
-    end_event = train_process.run_training(run, config, source)
-    if end_event is None or not train_process.is_main_process():
-        return 0
-    if options.json:
-        end_values = asdict(end_event)
-        reported_keys = ("reason", "best_epoch", "best_val_accuracy", "epoch", "seconds", "message")
-        print_json({"run": run.name, "path": str(run.path), **{key: end_values[key] for key in reported_keys}})
-    return 2 if end_event.reason == "failed" else 0
+
+    def print_end(end_event: Ended) -> None:
+        """Print the end as JSON, if the user asked for it."""
+        if options.json:
+            end_values = asdict(end_event)
+            reported_keys = ("reason", "best_epoch", "best_val_accuracy", "epoch", "seconds", "message")
+            print_json({"run": run.name, "path": str(run.path), **{key: end_values[key] for key in reported_keys}})
+
+    guard = StopGuard()
+    end_event = train_process.run_training(run, config, source, guard, print_end)
+    if signal.SIGINT in guard.received_signals:
+        return interruption.INTERRUPTED_STATUS
+    is_failed = end_event is not None and end_event.reason == "failed"
+    return 2 if is_failed and train_process.is_main_process() else 0

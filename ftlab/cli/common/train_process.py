@@ -3,45 +3,73 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ftlab.cli.common import stop_watch
 from ftlab.cli.terminal import progress
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
-from ftlab.core import file_io, lazy_import, user_dirs
+from ftlab.core import file_io, interruption, lazy_import, user_dirs
 from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event
 from ftlab.runs.jobs import launch, postmortem
+from ftlab.runs.stop_guard import StopGuard
 
 if TYPE_CHECKING:
     from ftlab.data.dataset.from_config import DatasetSource
 
+_MAX_IMPORT_SECONDS = 1800.0
+"""Seconds after which an import or a scan counts as hanging."""
 
-def run_training(run: Run, config: TrainConfig, source: DatasetSource | None = None) -> Ended | None:
+
+def run_training(
+    run: Run,
+    config: TrainConfig,
+    source: DatasetSource | None = None,
+    guard: StopGuard | None = None,
+    report_end: Callable[[Ended], None] = lambda _end_event: None,
+) -> Ended | None:
     """Train in this process, and record and show the events; Ctrl+C and SIGTERM stop it as the Stop button does.
+
+    A training that does not hear a stop within a second is ended by another thread, if this process is watched
+    (`interruption.watch_process`); what it has computed is saved.
 
     Args:
         run: to train; new or resumed.
         config: of the run.
         source: the located data set, if the caller has located it.
+        guard: notes the signals that arrived.
+        report_end: called after the last event was shown, also if another thread ends the process.
 
     Returns:
         The last event; None if the training did not get that far.
     """
-    with _own_run(run), _stop_on_signals(run, signal.SIGINT, signal.SIGTERM):
-        events = _record_events(_iter_training_events(run, config, source), run)
-        return progress.show_events(events, quiet=not is_main_process())
+    guard = guard or StopGuard()
+
+    def show_end(end_event: Ended) -> None:
+        print(progress.format_event(end_event), file=sys.stderr, flush=True)
+        report_end(end_event)
+
+    interrupt = stop_watch.TrainingInterrupt(
+        run, config, guard, partial(_make_end_event, run, guard), show_end, is_main_process=is_main_process()
+    )
+    with _own_run(run), stop_watch.stop_on_signals(run, guard), interruption.handle_interrupts(interrupt):
+        events = _record_events(_iter_training_events(run, config, source, guard), run, guard)
+        end_event = progress.show_events(events, quiet=not is_main_process())
+    if end_event is not None and is_main_process():
+        report_end(end_event)
+    return end_event
 
 
 def record_training(run: Run, config: TrainConfig, source: DatasetSource | None = None) -> Generator[Event, None, None]:
@@ -58,37 +86,11 @@ def record_training(run: Run, config: TrainConfig, source: DatasetSource | None 
     Raises:
         KeyboardInterrupt: Ctrl+C was pressed; the training has stopped and is saved.
     """
-    with _own_run(run), _keep_torch_state(), _stop_on_signals(run, signal.SIGINT) as received_signals:
-        yield from _record_events(_iter_training_events(run, config, source), run)
-    if received_signals:
+    guard = StopGuard()
+    with _own_run(run), _keep_torch_state(), stop_watch.stop_on_signals(run, guard, in_program=False):
+        yield from _record_events(_iter_training_events(run, config, source, guard), run, guard)
+    if guard.received_signals:
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _stop_on_signals(run: Run, *signal_numbers: int) -> Iterator[list[int]]:
-    """Let signals ask a training to stop, as the Stop button does; only the main thread can receive some.
-
-    Args:
-        run: that is trained.
-        *signal_numbers: signals to handle.
-
-    Yields:
-        The signals received so far.
-    """
-    received_signals: list[int] = []
-
-    def request_stop(signal_number: int, _frame: object) -> None:
-        received_signals.append(signal_number)
-        run.liveness.request_stop()
-
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    handled_numbers = signal_numbers if is_main_thread else ()
-    previous_handlers = {number: signal.signal(number, request_stop) for number in handled_numbers}
-    try:
-        yield received_signals
-    finally:
-        for number, handler in previous_handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -120,7 +122,9 @@ def _own_run(run: Run) -> Iterator[None]:
             run.liveness.release_ownership()
 
 
-def _iter_training_events(run: Run, config: TrainConfig, source: DatasetSource | None) -> Iterator[Event]:
+def _iter_training_events(
+    run: Run, config: TrainConfig, source: DatasetSource | None, guard: StopGuard
+) -> Iterator[Event]:
     """Train, with the slow preparations of a new run in parallel.
 
     One thread imports the training loop, which takes a second or two, while this thread scans the images of a new run,
@@ -130,6 +134,7 @@ def _iter_training_events(run: Run, config: TrainConfig, source: DatasetSource |
         run: to train.
         config: of the run.
         source: the located data set, if the caller has located it.
+        guard: says when the training may be ended.
 
     Yields:
         The events of the training.
@@ -138,11 +143,12 @@ def _iter_training_events(run: Run, config: TrainConfig, source: DatasetSource |
     from ftlab.data.loading import prefetch
 
     with ExitStack() as stack:
-        with ThreadPoolExecutor(1, "load") as loader:
+        # An import on a busy machine may take longer than a hanging run may be silent, and so may a scan.
+        heartbeat = run.liveness.create_heartbeat()
+        with ThreadPoolExecutor(1, "load") as loader, heartbeat.beat_during(_MAX_IMPORT_SECONDS):
             training_loop = loader.submit(_import_training_loop, config)
             # A resumed run has its split already; the processes of torchrun scan within the training loop.
             is_new_run = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
-            heartbeat = run.liveness.create_heartbeat()  # a scan may take longer than a hanging run may be silent
             catalog = (
                 from_config.resolve_dataset(config, lambda _done, _total: heartbeat.beat(), source=source)
                 if is_new_run
@@ -151,7 +157,8 @@ def _iter_training_events(run: Run, config: TrainConfig, source: DatasetSource |
             prefetched = prefetch.start_prefetcher(catalog, config) if catalog else None
             if prefetched:
                 stack.enter_context(prefetched)
-        yield from training_loop.result().train(config, run, source=source, catalog=catalog, prefetched=prefetched)
+            train = training_loop.result().train
+        yield from train(config, run, source=source, catalog=catalog, prefetched=prefetched, guard=guard)
 
 
 def _import_training_loop(config: TrainConfig) -> ModuleType:
@@ -164,7 +171,7 @@ def _import_training_loop(config: TrainConfig) -> ModuleType:
     return training_loop
 
 
-def _record_events(events: Iterator[Event], run: Run) -> Iterator[Event]:
+def _record_events(events: Iterator[Event], run: Run, guard: StopGuard) -> Iterator[Event]:
     """Write each event to the run before it is shown; an exception becomes the last event of the run.
 
     So does the end of whoever consumes the events. If an event cannot be written, `RunError` ends the training; the
@@ -173,36 +180,41 @@ def _record_events(events: Iterator[Event], run: Run) -> Iterator[Event]:
     Args:
         events: of the training.
         run: to record them.
+        guard: its lock is held while an event is written.
 
     Yields:
         The events.
 
     Raises:
-        GeneratorExit: from the consumer, passed on.
-    """
+        GeneratorExit: from the consumer, passed on, as is `KeyboardInterrupt`.
+    """  # noqa: DOC501
     try:
         for event in events:
             if is_main_process():
-                run.append_event(event)
+                with guard.event_lock:
+                    run.append_event(event)
             yield event
-    except GeneratorExit:
+    except (GeneratorExit, KeyboardInterrupt):
         if is_main_process() and run.liveness.read_end_event() is None:
             with suppress(RunError):
-                run.append_event(_make_end_event(run, "stopped"))
+                run.append_event(_make_end_event(run, guard, "stopped"))
         raise
     except Exception as cause:
         if is_main_process():
-            with suppress(RunError):  # the exception that propagates is on the terminal and in the log anyway
-                run.append_event(_make_end_event(run, "failed", postmortem.describe_error(cause)))
+            # An exception that propagates is on the terminal and in the log anyway.
+            with guard.event_lock, suppress(RunError):
+                run.append_event(_make_end_event(run, guard, "failed", postmortem.describe_error(cause)))
         raise
 
 
-def _make_end_event(run: Run, reason: str, message: str | None = None) -> Ended:
+def _make_end_event(run: Run, guard: StopGuard, reason: str, message: str | None = None) -> Ended:
     """Return the event that ends a run before its time, with its progress so far.
 
     Args:
         run: that was trained.
-        reason: `stopped` by whoever consumes the events, or `failed` by an exception.
+        guard: knows when it began.
+        reason: `stopped` by whoever consumes the events or does not wait any longer, `time` (limit), or `failed` by an
+            exception.
         message: of the exception.
 
     Returns:
@@ -216,7 +228,7 @@ def _make_end_event(run: Run, reason: str, message: str | None = None) -> Ended:
         step=history.steps_done,
         best_epoch=best.epoch if best else None,
         best_val_accuracy=best.val_accuracy if best else None,
-        seconds=0.0,
+        seconds=time.monotonic() - guard.start_time,
         message=message,
     )
 

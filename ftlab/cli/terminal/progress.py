@@ -52,7 +52,7 @@ def format_event(event: Event) -> str | None:
         if event.message:
             return event.message
         if event.best_epoch is None:
-            return messages.get_text("console.nothing")
+            return messages.get_text("console.time_nothing" if event.reason == "time" else "console.nothing")
         best_accuracy = _format_percent(event.best_val_accuracy)
         return messages.get_text(
             f"console.{event.reason}", epoch=event.best_epoch, best=best_accuracy, seconds=event.seconds

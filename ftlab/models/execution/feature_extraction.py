@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -96,13 +98,20 @@ def _extract_on_cpu(
     Yields:
         Features, in order.
     """
+    is_closed = threading.Event()
+
+    def run_view(view: Tensor) -> Tensor:
+        # A large backbone takes seconds for a chunk: who closes this generator does not wait for the rest of it.
+        if is_closed.is_set():
+            raise CancelledError
+        return engine(view[None])
 
     def extract_chunk(chunk: list[int]) -> FeatureBatch:
         vectors, indices, failures = [], [], []
         for index in chunk:
             try:
                 # One view at a time: its bits then do not depend on the other images of a batch.
-                vectors.append(torch.cat([engine(view[None]) for view in read_views(index)]))
+                vectors.append(torch.cat([run_view(view) for view in read_views(index)]))
                 indices.append(index)
             except ImageError as error:
                 failures.append((index, error))
@@ -110,7 +119,7 @@ def _extract_on_cpu(
             return [], torch.empty(view_count, 0, 0), failures
         return indices, torch.stack(vectors, dim=1), failures
 
-    with thread_pool.open_worker_pool(num_workers, "features") as pool:
+    with thread_pool.open_worker_pool(num_workers, "features") as pool, _set_at_end(is_closed):
         pending: deque[Future[FeatureBatch]] = deque()
         for chunk in chunks:
             pending.append(pool.submit(extract_chunk, chunk))
@@ -119,6 +128,15 @@ def _extract_on_cpu(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+@contextmanager
+def _set_at_end(event: threading.Event) -> Iterator[None]:
+    """Set an event at the end of the block."""
+    try:
+        yield
+    finally:
+        event.set()
 
 
 def extract_on_gpu(

@@ -7,6 +7,7 @@ whole batches. Features that were computed before come from the cache.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from ftlab.models.execution.feature_extraction import ReadBatches, ReadViews, ex
 
 CACHE_BATCH_IMAGES = 2048
 """Images looked up, or stored, at a time."""
+_STORE_INTERVAL_SECONDS = 10.0
+"""Seconds after which the features computed since are stored."""
 
 GetCacheKeys = Callable[[int], list[bytes] | None]
 """Index -> the cache keys of its views; None for an image that is not to be cached."""
@@ -84,25 +87,46 @@ def compute_features(
     new_entries: list[tuple[bytes, Tensor]] = []
     skipped: list[tuple[int, ImageError]] = []
     rank_indices = [table.missing_indices()[process_rank::world_size] for process_rank in range(world_size)]
-    chunk_count = 0
+    chunk_count, last_store_time = 0, time.monotonic()
     batches = extract_features(engine, rank_indices[rank], view_count, read_views, device, num_workers, read_batches)
-    for chunk_count, (indices, vectors, failures) in enumerate(batches, start=1):  # noqa: B007 (read after the loop)
-        for index, image_features in zip(indices, vectors.unbind(1), strict=True):
-            table.put(index, image_features)
-            if index in uncached_keys:
-                new_entries += zip(uncached_keys[index], image_features, strict=True)
-        skipped += failures
-        # Stored in between, so that a training that is stopped now continues from there.
-        if cache and len(new_entries) >= CACHE_BATCH_IMAGES:
+    try:
+        for chunk_count, (indices, vectors, failures) in enumerate(batches, start=1):  # noqa: B007 (read after the loop)
+            new_entries += _put_chunk(table, indices, vectors, uncached_keys)
+            skipped += failures
+            is_late = time.monotonic() - last_store_time > _STORE_INTERVAL_SECONDS
+            # Stored in between, so that a training whose process ends now continues from there.
+            if cache and (is_late or len(new_entries) >= CACHE_BATCH_IMAGES):
+                cache.put(new_entries)
+                new_entries, last_store_time = [], time.monotonic()
+            yield table.filled_count + len(skipped)
+    finally:  # also if the training is stopped
+        if cache:
             cache.put(new_entries)
-            new_entries = []
-        yield table.filled_count + len(skipped)
     for _ in range(chunk_count, len(split_by_device(rank_indices[0], device))):
         # Rank 0 may have one image more, and so one chunk more: every rank yields as often.
         yield table.filled_count + len(skipped)
-    if cache:
-        cache.put(new_entries)
     yield Features(table.compact_vectors(), table.filled_indices(), skipped, cached_count)
+
+
+def _put_chunk(
+    table: _FeatureTable, indices: list[int], vectors: Tensor, uncached_keys: dict[int, list[bytes]]
+) -> list[tuple[bytes, Tensor]]:
+    """Put the features of some images into a table.
+
+    Args:
+        table: to be filled.
+        indices: of the images.
+        vectors: their features, float32 [V, B, D].
+        uncached_keys: cache keys, by index, of the images that can be cached and are not.
+
+    Returns:
+        The entries for the cache.
+    """
+    entries: list[tuple[bytes, Tensor]] = []
+    for index, image_features in zip(indices, vectors.unbind(1), strict=True):
+        table.put(index, image_features)
+        entries += zip(uncached_keys.get(index, []), image_features, strict=index in uncached_keys)
+    return entries
 
 
 def load_cached_features(

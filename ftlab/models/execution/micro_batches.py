@@ -20,6 +20,7 @@ class MicroBatcher:
     Attributes:
         micro_batch_size: images in a micro-batch, 0 for the whole batch.
         is_indivisible: whether a batch must not be split.
+        min_size: fewest images of a micro-batch: some networks cannot train on one.
     """
 
     def __init__(self, micro_batch_size: int = 0, *, is_indivisible: bool = False) -> None:
@@ -29,7 +30,7 @@ class MicroBatcher:
             micro_batch_size: images in a micro-batch, 0 for the whole batch whatever its size.
             is_indivisible: a batch must not be split: the other ranks wait for one all-reduce of gradients a step.
         """
-        self.micro_batch_size, self.is_indivisible = micro_batch_size, is_indivisible
+        self.micro_batch_size, self.is_indivisible, self.min_size = micro_batch_size, is_indivisible, 1
 
     def run_in_slices(
         self, count: int, run_slice: Callable[[slice], T], undo: Callable[[], object] = lambda: None
@@ -54,11 +55,11 @@ class MicroBatcher:
             size = self.micro_batch_size or max(1, count)
             try:
                 # An empty batch runs once too: the other ranks may have images in theirs, and wait.
-                return [run_slice(slice(start, start + size)) for start in range(0, max(1, count), size)]
+                return [run_slice(batch_slice) for batch_slice in self._split_batch(max(1, count), size)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if size == 1:
+                if size <= self.min_size:
                     raise RunError("run.memory") from error
                 if self.is_indivisible:
                     raise RunError("run.memory_batch", count=count) from error
@@ -66,6 +67,20 @@ class MicroBatcher:
             self.micro_batch_size = -(-min(size, count) // 2)  # rounded up
             undo()
             _empty_device_cache()
+
+    def _split_batch(self, count: int, size: int) -> list[slice]:
+        """Return the micro-batches of a batch; a last one that is too small is merged into the one before.
+
+        Args:
+            count: images in the batch.
+            size: images in a micro-batch.
+        """
+        starts = list(range(0, count, size))
+        if len(starts) > 1 and count - starts[-1] < self.min_size:
+            starts.pop()
+        return [
+            slice(start, end) for start, end in zip(starts, [*starts[1:], max(count, starts[-1] + size)], strict=True)
+        ]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -130,8 +130,8 @@ def start_series(base_config: TrainConfig, root: Path) -> Path:
 def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[int, Run], None]) -> list[Run]:
     """Train in every configuration in turn; this process waits for each training, which has a process of its own.
 
-    The series ends with the first training that does not finish: stopping one stops the series. A `RunError` says that
-    the folder cannot be written.
+    The series ends with the first training that does not finish: stopping one stops the series, and Ctrl+C stops the
+    training. A `RunError` says that the folder cannot be written.
 
     Args:
         configs: configurations of the trainings.
@@ -140,6 +140,9 @@ def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[i
 
     Returns:
         The runs that were started.
+
+    Raises:
+        KeyboardInterrupt: Ctrl+C was pressed; the training was asked to stop.
     """
     file, runs = _adopt_or_create_series(root), list[Run]()
     try:
@@ -156,6 +159,7 @@ def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[i
     except KeyboardInterrupt:
         for run in runs[-1:]:
             run.liveness.request_stop()
+        raise
     finally:
         # This process may live on (the Python API), but no longer for the series.
         with suppress(RunError):

@@ -74,7 +74,11 @@ LoadedCheckpoint = run_checkpoint.LoadedCheckpoint[TrainState]
 
 
 class CheckpointManager:
-    """Saves the best weights and the state to resume from, as often as it costs little time."""
+    """Saves the best weights and the state to resume from, as often as it costs little time.
+
+    Attributes:
+        buffer_copies: what to save in place of buffers that a forward pass is changing, by the address of their memory.
+    """
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class CheckpointManager:
         """
         self.run, self.network, self.trainable, self.optimizer, self.scaler = run, network, trainable, optimizer, scaler
         self.ema_module = ema_module
+        self.buffer_copies: dict[int, Tensor] = {}
         self._pending_best: dict[str, Tensor] | None = None
         self._last_is_intact = True
         # So long ago that the first save is always due.
@@ -195,7 +200,8 @@ class CheckpointManager:
         start_time = time.monotonic()
         saved_names = [*self.save_best(train_state), "last"]
         tensors, scalars = optimizer_state.pack_optimizer(self.optimizer)
-        tensors.update({f"module.{k}": v for k, v in self.trainable.state_dict().items()})
+        module_state = self.trainable.state_dict().items()
+        tensors.update({f"module.{k}": self.buffer_copies.get(v.data_ptr(), v) for k, v in module_state})
         if self.ema_module:
             tensors.update({f"average.{k}": v for k, v in self.ema_module.state_dict().items()})
         scaler_state = self.scaler.state_dict() if self.scaler is not None else {}

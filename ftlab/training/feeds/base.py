@@ -31,21 +31,32 @@ class RankBatch:
     skipped: list[tuple[int, ImageError]]
 
 
-def split_by_rank(index_batches: Sequence[list[int]], rank: int, world_size: int) -> list[list[int]]:
+def split_by_rank(
+    index_batches: Sequence[list[int]], rank: int, world_size: int, min_count: int = 1
+) -> list[list[int]]:
     """Return a rank's part of each batch: every `world_size`-th index.
 
-    A rank without an index takes one of another rank, so that no rank waits for gradients of one that has none.
+    A rank with fewer than `min_count` indices borrows some of other ranks, so that no rank waits for gradients of one
+    that can compute none.
 
     Args:
         index_batches: indices of each batch over all ranks.
         rank: of this process, from 0.
         world_size: number of ranks.
+        min_count: fewest images that the network can train on.
 
     Returns:
-        At least one index for each batch.
+        For each batch at least `min_count` indices, if it has as many; the borrowed ones come last.
     """
-    # Strided, so that the ranks' parts differ by one image at most.
-    return [indices[rank::world_size] or indices[:1] for indices in index_batches]
+
+    def take_part(indices: list[int]) -> list[int]:
+        # Strided, so that the ranks' parts differ by one image at most.
+        part = indices[rank::world_size]
+        if len(part) >= min_count:
+            return part
+        return part + [index for index in indices if index not in part][: min_count - len(part)]
+
+    return [take_part(indices) for indices in index_batches]
 
 
 class BatchSource(Protocol):

@@ -20,7 +20,7 @@ from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.data.transforms import augment
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.models.execution.feature_extraction import ViewBatch
-from ftlab.training.feeds import base, image_base
+from ftlab.training.feeds import image_base
 from ftlab.training.feeds.base import RankBatch
 from ftlab.training.feeds.image_base import ImageFeedBase
 from ftlab.training.feeds.images import ImageFeed
@@ -185,9 +185,7 @@ class GpuImageFeed(ImageFeedBase):
         )
         # Augmentation depends on (seed, epoch, index) only, so that skipped steps need not be drawn.
         index_batches = self._plan_train_batches(epoch)[skip_steps:] if epoch else self._plan_eval_batches(split)
-        return index_batches, self._create_ragged_loader(
-            split, base.split_by_rank(index_batches, self.rank, self.world_size), draw_params
-        )
+        return index_batches, self._create_ragged_loader(split, self._split_by_rank(split, index_batches), draw_params)
 
     def _draw_augment_params(
         self, epoch: int, index: int, size: ragged_batch.ImageSize

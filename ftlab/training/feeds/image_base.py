@@ -28,6 +28,7 @@ from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.data.loading.sampler import sample_epoch_indices
 from ftlab.data.transforms import augment, preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.training.feeds import base
 from ftlab.training.feeds.base import RankBatch
 
 CPU_EVAL_BATCH_SIZE, GPU_EVAL_BATCH_SIZE = 32, 128
@@ -50,6 +51,7 @@ class ImageFeedBase(ABC):
         excluded: by split, indices of images that are left out, see `exclude_images`.
         labels: by split, int64 [N] on the CPU.
         image_cache: decoded images in memory.
+        min_batch_size: fewest images that the network can train on.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class ImageFeedBase(ABC):
         self.workers = config.num_workers or count_cpu_cores()
         self.excluded: dict[str, set[int]] = {split: set((excluded or {}).get(split, ())) for split in catalog.splits}
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
+        self.min_batch_size = 1
         self._content_hashes: dict[tuple[str, int], str] = {}
         # The ranks of a machine share its memory.
         self.image_cache = ImageCache((config.image_cache_mb or 0) * 1_000_000 // self.world_size)
@@ -182,6 +185,16 @@ class ImageFeedBase(ABC):
         batch_size = GPU_EVAL_BATCH_SIZE if gpu_augment.on_gpu(self.device) else CPU_EVAL_BATCH_SIZE
         return batch_indices(range(len(self.catalog.splits[split])), batch_size)
 
+    def _split_by_rank(self, split: str, index_batches: Sequence[list[int]]) -> list[list[int]]:
+        """Return this rank's part of each batch, large enough to train on.
+
+        Args:
+            split: only for the training images a rank borrows more than one.
+            index_batches: indices of each batch over all ranks.
+        """
+        min_count = self.min_batch_size if split == "train" else 1
+        return base.split_by_rank(index_batches, self.rank, self.world_size, min_count)
+
     def _iter_rank_batches(
         self,
         split: str,
@@ -207,7 +220,8 @@ class ImageFeedBase(ABC):
         for indices, (batch, pixels) in zip(
             index_batches, to_device.prefetch_to_device(host_batches, self.device), strict=True
         ):
-            is_idle = self.rank >= len(indices)  # its image is another rank's too, and must not count twice
+            # A borrowed image is another rank's too, and must not count twice.
+            own_indices = set(indices[self.rank :: self.world_size])
             # The sampler adds multiples of the split's length to the index of a repeated image.
             labels = self.labels[split][[index % image_count for index in batch.indices]]
             # An image that is repeated in a step fails once for each time; it is reported once.
@@ -215,19 +229,24 @@ class ImageFeedBase(ABC):
                 {index % image_count: (index % image_count, error) for index, error in batch.skipped}.values()
             )
             pixels = finish(batch, pixels)
-            sample_weights = torch.ones(len(labels))
+            sample_weights = torch.tensor([float(index in own_indices) for index in batch.indices])
             if 0 < len(labels) < padded_size:
                 padding = padded_size - len(labels)
                 pixels = torch.cat([pixels, pixels[:1].expand(padding, -1, -1, -1)])
                 labels, sample_weights = F.pad(labels, (0, padding)), F.pad(sample_weights, (0, padding))
             if self.world_size > 1 and not batch.indices:
                 # No image could be read: the other ranks still wait for this one's gradients.
-                is_idle, labels, sample_weights = True, torch.tensor([0]), torch.ones(1)
+                labels, sample_weights = torch.tensor([0]), torch.zeros(1)
                 pixels = torch.zeros(1, 3, self.prep.side, self.prep.side, device=self.device)
+            if self.world_size > 1 and split == "train" and len(labels) < self.min_batch_size:
+                # One image is left that could be read: it fills the batch up, without weight.
+                padding = self.min_batch_size - len(labels)
+                pixels = torch.cat([pixels, pixels[:1].expand(padding, -1, -1, -1)])
+                labels, sample_weights = F.pad(labels, (0, padding)), F.pad(sample_weights, (0, padding))
             yield RankBatch(
                 preprocess.normalize_batch(pixels, self.prep),
                 to_device.to_device_async(labels, self.device),
-                to_device.to_device_async(sample_weights * (not is_idle), self.device),
+                to_device.to_device_async(sample_weights, self.device),
                 len(indices) if self.world_size > 1 else len(batch.indices),
                 [failure for failure in failures if failure[0] not in self.excluded[split]],
             )

@@ -14,7 +14,6 @@ from ftlab.data.images.decode import ImageArray, read_image
 from ftlab.data.loading.image_cache import SupportsNbytes
 from ftlab.data.loading.loader import load_batches
 from ftlab.data.transforms import augment, preprocess
-from ftlab.training.feeds import base
 from ftlab.training.feeds.base import RankBatch
 from ftlab.training.feeds.image_base import ImageFeedBase
 
@@ -53,7 +52,7 @@ class ImageFeed(ImageFeedBase):
             load_image: index -> uint8 [3, S, S].
         """
         host_batches = load_batches(
-            base.split_by_rank(index_batches, self.rank, self.world_size),
+            self._split_by_rank(split, index_batches),
             load_image,
             self.workers,
             pin_memory=to_device.needs_pinned_memory(self.device),

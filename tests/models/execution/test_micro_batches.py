@@ -102,3 +102,11 @@ def test_the_processors_own_allocator_says_it_so() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def test_a_last_micro_batch_that_is_too_small_joins_the_one_before() -> None:
+    portions = MicroBatcher(4)
+    assert portions.run_in_slices(9, lambda rows: (rows.start, rows.stop)) == [(0, 4), (4, 8), (8, 12)]
+    portions.min_size = 2
+    assert portions.run_in_slices(9, lambda rows: (rows.start, rows.stop)) == [(0, 4), (4, 9)]
+    assert portions.run_in_slices(10, lambda rows: (rows.start, rows.stop)) == [(0, 4), (4, 8), (8, 12)]

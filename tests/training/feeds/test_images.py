@@ -27,15 +27,18 @@ def pictures(tiny_folder: Path) -> Catalog:
     return scan.scan(tiny_folder, check=False)
 
 
-@pytest.mark.parametrize("world", [2, 3, 5])
-def test_processes_share_the_pictures_of_a_step(pictures: Catalog, world: int) -> None:
+@pytest.mark.parametrize(("world", "fewest"), [(2, 1), (3, 1), (5, 1), (3, 2)])
+def test_processes_share_the_pictures_of_a_step(pictures: Catalog, world: int, fewest: int) -> None:
     whole = list(feed(pictures).iter_train_batches(1))
-    parts = [list(feed(pictures, rank, world).iter_train_batches(1)) for rank in range(world)]
+    feeds = [feed(pictures, rank, world) for rank in range(world)]
+    for one in feeds:
+        one.min_batch_size = fewest
+    parts = [list(one.iter_train_batches(1)) for one in feeds]
     assert {len(part) for part in parts} == {len(whole)} == {5}
     for step, share in enumerate(whole):
         mine = [part[step] for part in parts]
         assert {one.global_count for one in mine} == {share.global_count} == {len(share.labels)}
-        assert min(len(one.labels) for one in mine) >= 1
+        assert min(len(one.labels) for one in mine) >= fewest
         rows = torch.cat([one.inputs[one.sample_weights > 0] for one in mine])
         labels = torch.cat([one.labels[one.sample_weights > 0] for one in mine])
         assert sorted(labels.tolist()) == sorted(share.labels.tolist())
@@ -165,12 +168,15 @@ def test_several_batches_make_a_step(pictures: Catalog) -> None:
     ]
 
 
-def test_a_share_that_cannot_be_read_keeps_its_process_in_step(pictures: Catalog) -> None:
+@pytest.mark.parametrize("fewest", [1, 2])
+def test_a_share_that_cannot_be_read_keeps_its_process_in_step(pictures: Catalog, fewest: int) -> None:
     for item in pictures.splits["train"]:
         pictures.image_path(item).write_bytes(b"")
-    for share in feed(pictures, rank=1, world=2).iter_train_batches(1):
-        assert share.inputs.shape == (1, 3, 32, 32)
-        assert share.sample_weights.tolist() == [0.0]
+    second_rank = feed(pictures, rank=1, world=2)
+    second_rank.min_batch_size = fewest
+    for share in second_rank.iter_train_batches(1):
+        assert share.inputs.shape == (fewest, 3, 32, 32)
+        assert share.sample_weights.tolist() == [0.0] * fewest
         assert 1 <= len(share.skipped) <= 2
     alone = list(feed(pictures).iter_train_batches(1))
     assert {len(share.labels) for share in alone} == {0}
