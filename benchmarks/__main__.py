@@ -26,6 +26,7 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("full_speed", "FOLDER"),
     ("full_speed", "FOLDER", "--backbone", "resnet18"),
     ("growth", "FOLDER"),
+    ("isolation", "FOLDER"),
     ("page",),
     ("many_pictures", "FOLDER"),
     ("against", "FOLDER", "--mode", "frozen"),

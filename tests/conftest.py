@@ -84,6 +84,8 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(OFFLINE), str(ROOT)]))
         sys.addaudithook(network.refuse)
         yield home
+        if isolated := sys.modules.get("ftlab.data.isolation.isolated"):
+            isolated.close_shared_pool()
         left = _processes_left(str(home), patience=10.0)
         for process in left:
             process.kill()
@@ -98,6 +100,19 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place.mkdir()
     _own_places(monkeypatch, place)
     monkeypatch.chdir(place)
+
+
+@pytest.fixture
+def faulty_decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """In processes that a test starts, the decoder fails at the files that `tests/offline/faulty_decoder.py` knows."""
+    from ftlab.data.isolation import isolated
+
+    monkeypatch.setenv("FTLAB_TEST_FAULTS", "1")
+    monkeypatch.setenv("FTLAB_DECODE_SECONDS", "3")
+    monkeypatch.setenv("FTLAB_DECODE_MEGABYTES", "500")
+    isolated.close_shared_pool()
+    yield monkeypatch
+    isolated.close_shared_pool()
 
 
 @pytest.fixture

@@ -78,12 +78,26 @@ TESTED_ELSEWHERE = {
     "tests/cli/common/test_train_process.py": ("data/dataset/from_config", "data/sources/locate"),
     "tests/data/gpu/test_gpu_augment.py": ("data/gpu/gpu_effects",),
     "tests/data/gpu/test_gpu_resize.py": ("data/gpu/resize_taps", "data/gpu/triton_resize"),
+    "tests/data/isolation/test_worker_pool.py": (
+        *(
+            "data/isolation/failed_files",
+            "data/isolation/isolated",
+            "data/isolation/worker_main",
+            "data/isolation/worker_process",
+        ),
+    ),
     "tests/data/images/test_decode.py": (
         *("data/images/convert_rgb", "data/images/decode_limits", "data/images/diagnosis"),
     ),
     "tests/data/images/test_value_range.py": ("data/images/declared_range", "data/images/deep_samples"),
     "tests/ui/dataset/test_tab.py": (
-        *("data/images/thumbnails", "ui/common/data_choice", "ui/dataset/actions", "ui/dataset/folder_browser"),
+        *(
+            "data/images/data_uri",
+            "data/isolation/thumbnails",
+            "ui/common/data_choice",
+            "ui/dataset/actions",
+            "ui/dataset/folder_browser",
+        ),
         *("ui/dataset/gallery_view", "ui/dataset/layout", "ui/dataset/view"),
     ),
     "tests/data/loading/test_loader.py": ("data/loading/thread_pool",),
@@ -359,6 +373,23 @@ def test_reading_a_file_never_runs_what_is_in_it() -> None:
     assert loads
     assert not [where for where, keywords in loads if keywords.get("weights_only") != "True"]
     assert not [where for where, call, keywords in calls() if call == "get_model" and keywords.get("weights") != "None"]
+
+
+def test_only_a_training_decodes_in_its_own_process() -> None:
+    """And only verified images: whatever else decodes goes through `isolated`."""
+    functions = {"read_image", "read_image_size", "read_sample_stats", "verify_image"}
+    decoder = "ftlab.data.images.decode"
+    importers = {
+        module
+        for module in SOURCES
+        for node in ast.walk(TREES[module])
+        if (isinstance(node, ast.Attribute) and ast.unparse(node.value) == "decode" and node.attr in functions)
+        or (isinstance(node, ast.ImportFrom) and node.module == decoder and {n.name for n in node.names} & functions)
+    }
+    assert {module.removeprefix("ftlab.") for module in importers} == {
+        *("data.channel_stats", "training.feeds.image_base", "training.feeds.images"),
+        *("data.isolation.worker_main", "data.loading.decode_pool"),  # the worker itself; threads of a training
+    }
 
 
 def test_no_module_names_a_package_registry() -> None:

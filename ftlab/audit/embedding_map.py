@@ -24,8 +24,9 @@ from torch import Tensor
 from ftlab.audit.findings import EmbeddingMap, ImageRef, MapPoint
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores
-from ftlab.data.images import decode
+from ftlab.data.images.decode import ImageArray
 from ftlab.data.images.decode_options import DecodeOptions, ValueRanges
+from ftlab.data.isolation import isolated
 
 MAX_MAP_IMAGES = 800
 """Largest number of evenly sampled images on a map."""
@@ -136,11 +137,11 @@ def render_thumbnail_sheet(image_paths: Sequence[Path], columns: int, value_rang
 
     options = DecodeOptions(SHEET_CELL_PIXELS, value_ranges=value_ranges)
 
-    def load_thumbnail(image_path: Path) -> decode.ImageArray | None:
+    def load_thumbnail(image_path: Path) -> ImageArray | None:
         """Return the central square as uint8 [64, 64, 3] RGB; None if the file cannot be read any more."""
         try:
             # A large JPEG is decoded at a fraction of its size.
-            pixels = decode.read_image(image_path, options)
+            pixels = isolated.read_image(image_path, options)
         except ImageError:
             return None
         side = min(pixels.shape[:2])

@@ -26,9 +26,9 @@ from ftlab.config.backbones import BackboneSpec
 from ftlab.core import file_io
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset.catalog import Catalog, ImageItem
-from ftlab.data.images import decode
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.images.decode_options import ValueRanges
+from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
 from ftlab.models import network, weights_file
 from ftlab.models.execution import engines, features
@@ -193,7 +193,7 @@ def _measure_missing(
     def load_pixels(index: int) -> Tensor:
         """Return the backbone's input for one image, uint8 [1, 3, S, S], and record its other measurements."""
         image_path = catalog.image_path(items[index])
-        pixels = decode.read_image(image_path, prep.decode_options)
+        pixels = isolated.read_image(image_path, prep.decode_options)
         resized_image = preprocess.resize_image(pixels, prep)
         # Called from several threads; assignments to different keys of a dict need no lock.
         measured_files[index] = (
@@ -239,7 +239,7 @@ def _measure_file(
         file_digest = hashlib.file_digest(file, "sha256").digest()
     # With the shape: the same bytes may be an image of another width.
     pixels_hash = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes())
-    width, height = decode.read_image_size(image_path)
+    width, height = isolated.read_image_size(image_path)
     gray = cv2.cvtColor(resized_image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)
     return FileMeasurement(
         *file_state, file_digest.hex(), pixels_hash.hexdigest(), width, height, round(measure_blur(gray), 4)

@@ -13,8 +13,8 @@ from torch import Tensor
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig, fill_defaults
 from ftlab.data.dataset.catalog import Catalog, ImageItem
-from ftlab.data.images import decode
 from ftlab.data.images.decode import ImageArray
+from ftlab.data.isolation import isolated
 from ftlab.data.loading.loader import sample_view_indices
 from ftlab.data.transforms import augment, preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
@@ -54,7 +54,7 @@ def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPr
     prep = preprocess.from_config(backbones.get_backbone_spec(config.backbone), config, catalog.value_ranges)
     items = catalog.splits["train"]
     index %= len(items)
-    pixels = decode.read_image(catalog.image_path(items[index]), prep.decode_options)
+    pixels = isolated.read_image(catalog.image_path(items[index]), prep.decode_options)
     if config.caches_features:
         epoch_images = _make_cached_views(pixels, prep, config, index, len(items))
     else:

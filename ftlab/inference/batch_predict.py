@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores
-from ftlab.data.images.decode import read_image
+from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
 from ftlab.inference.predictor import ClassScore, Predictor
 from ftlab.models.execution import engines, features
@@ -63,9 +63,8 @@ def predict_logits(
     """
 
     def load_pixels(index: int) -> Tensor:
-        return preprocess.resize_and_center_crop(read_image(image_paths[index], model.prep.decode_options), model.prep)[
-            None
-        ]
+        pixels = isolated.read_image(image_paths[index], model.prep.decode_options)
+        return preprocess.resize_and_center_crop(pixels, model.prep)[None]
 
     logit_features = Features(torch.empty(1, 0, 0), [], [])
     for update in features.compute_features(

@@ -10,6 +10,7 @@ from ftlab.core import messages
 from ftlab.core.errors import RunError
 from ftlab.data.dataset import class_names
 from ftlab.data.dataset.class_names import DisplayNames
+from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
 from ftlab.inference import decision_rule
 from ftlab.inference.predictor import Predictor
@@ -36,6 +37,7 @@ def load_predictor(run: Run | None, weights_choice: str = "best") -> Predictor:
     Raises:
         RunError: the run has no weights yet, or they are damaged.
     """
+    isolated.get_shared_pool().prestart()  # while the model loads
     if run is None:
         return _load_untrained()
     weights_paths = (

@@ -16,7 +16,7 @@ from torch import Tensor
 from ftlab.config.backbones import BackboneSpec
 from ftlab.core.errors import ConfigError
 from ftlab.data.dataset.class_names import DisplayNames
-from ftlab.data.images.decode import read_image
+from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.inference import faithfulness, heatmap
@@ -263,7 +263,7 @@ class Predictor:
         return self.decision is not None and self.decision.rejects_probability(scores[0].probability)
 
     def _load_image(self, image_path: ImageSource) -> tuple[Tensor, Uint8Image]:
-        pixels = read_image(image_path, self.prep.decode_options)
+        pixels = isolated.read_image(image_path, self.prep.decode_options)
         image = preprocess.resize_and_center_crop(pixels, self.prep)
         return preprocess.normalize_batch(image[None], self.prep), pixels
 

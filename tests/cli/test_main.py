@@ -181,6 +181,21 @@ def test_predict_prints_a_line_a_file(say: Any, root: Path, pictures: Path, tmp_
     assert all(row.count("\t") == 1 and "blue" in row for row in out.splitlines())
 
 
+@pytest.mark.usefixtures("faulty_decoder")
+def test_predict_goes_on_where_a_file_makes_the_decoder_crash(
+    say: Any, root: Path, pictures: Path, tmp_path: Path
+) -> None:
+    crashing = shutil.copy(pictures / "blue" / "blue_1.jpg", tmp_path / "aborts.jpg")
+    status, out, err = say("predict", "latest", crashing, pictures / "blue" / "blue_0.png", "--runs", root, "--json")
+    assert status == 0
+    assert [line["file"] for line in lines(out)] == [str(pictures / "blue" / "blue_0.png")]
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"ftlab: {crashing}: It made the image decoder crash.")
+    status, out, err = say("explain", "latest", crashing, "--out", tmp_path / "x.png", "--runs", root)
+    assert (status, out) == (2, "")
+    assert "It made the image decoder crash." in err
+
+
 def test_predict_with_nothing_but_bad_files_is_a_mistake(say: Any, root: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"")
     assert say("predict", "latest", tmp_path / "bad.jpg", "--runs", root)[:2] == (2, "")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ftlab.core import messages
 from ftlab.core.errors import ImageError
-from ftlab.data.images import decode, value_range
+from ftlab.data.images import value_range
 from ftlab.data.images.decode_options import SAMPLE_KINDS, ValueRanges, ranges_from_json
 from ftlab.data.images.value_range import UINT16_RANGE, SampleStats
+from ftlab.data.isolation import isolated
 from ftlab.data.sources.listing import DatasetProblem
 from ftlab.runs.directory import Run
 
@@ -125,7 +126,7 @@ def _may_be_deep(file: Path) -> bool:
 def _measure(file: Path) -> SampleStats | None:
     """Return the statistics of a deep image; None for another one, or one that cannot be read."""
     try:
-        return decode.read_sample_stats(file)
+        return isolated.read_sample_stats(file)
     except ImageError:
         return None
 

@@ -1,20 +1,25 @@
-"""Verify in threads, cheaply, that each of many image files can be decoded. No torch."""
+"""Verify in worker processes, cheaply, that each of many image files can be decoded. No torch."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 from ftlab.core.errors import ImageError
 from ftlab.data.dataset.verified_cache import VerifiedCache
-from ftlab.data.images import decode
+from ftlab.data.isolation import isolated
+from ftlab.data.isolation.failed_files import REMEMBERED_CODES, make_failure
 from ftlab.data.sources.listing import DatasetProblem, ImagesByClass
 
 _FILES_PER_BATCH = 2048
 """Files that are queued at a time, so that a large folder does not become a large queue."""
+_FILES_PER_REQUEST = 8
+"""Files that a worker process verifies per request."""
+_MIN_FILES_PER_WORKER = 32
+"""Files per worker process below which no further one is used: starting it would take longer."""
 VerifyProgress = Callable[[int, int], None]
 """Called with the number of files done and the number of all files."""
 
@@ -31,7 +36,7 @@ def verify_images(
     Args:
         root: folder that the paths in `images_by_split` are relative to.
         images_by_split: images by split; changed in place.
-        workers: number of threads; None: one per core, at most 8.
+        workers: number of worker processes; None: one per core, at most 8.
         progress: called in this thread after each file. An exception of it ends the work soon and is passed on.
         cache: images verified before, which are not decoded again; newly verified images are added.
 
@@ -48,8 +53,10 @@ def verify_images(
     ]
     sizes: list[tuple[int, int]] = []
     problems: list[DatasetProblem] = []
-    # Threads suffice: Pillow's decoders release the GIL.
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), "check") as pool:
+    max_workers = min(workers or isolated.MAX_WORKERS, isolated.get_shared_pool().max_workers)
+    worker_count = max(1, min(max_workers, len(image_refs) // _MIN_FILES_PER_WORKER))
+    # Each thread waits for a worker process.
+    with ThreadPoolExecutor(worker_count, "check") as pool:
         for start in range(0, len(image_refs), _FILES_PER_BATCH):
             batch = image_refs[start : start + _FILES_PER_BATCH]
             with closing(_iter_results(base_folder, [path for _, path in batch], pool, cache)) as results:
@@ -74,7 +81,7 @@ def _iter_results(
     Args:
         base_folder: absolute folder.
         paths: POSIX paths relative to it.
-        pool: threads that decode.
+        pool: threads that wait for worker processes.
         cache: images verified before.
 
     Yields:
@@ -82,28 +89,62 @@ def _iter_results(
     """
     files = [os.path.join(base_folder, path) for path in paths]  # noqa: PTH118 - several times as fast as `Path`
     keys = cache.compute_keys(files) if cache else [None] * len(files)
-    sizes = cache.get(keys) if cache else [None] * len(files)
-    futures = {
-        index: pool.submit(_verify_file, paths[index], files[index]) for index, size in enumerate(sizes) if size is None
-    }
+    cached_sizes = cache.get(keys) if cache else [None] * len(files)
+    missing_indices = [index for index, size in enumerate(cached_sizes) if size is None]
+    tasks = _submit_requests(pool, [files[index] for index in missing_indices])
+    tasks_by_index = dict(zip(missing_indices, tasks, strict=True))
     new_entries: list[tuple[bytes, tuple[int, int]]] = []
     try:
-        for key, (index, size) in zip(keys, enumerate(sizes), strict=True):
-            result = size or futures.pop(index).result()
-            if key and size is None and not isinstance(result, DatasetProblem):
-                new_entries.append((key, result))
-            yield result
+        for index, (path, key, size) in enumerate(zip(paths, keys, cached_sizes, strict=True)):
+            if size is None:
+                task, position = tasks_by_index[index]
+                result: tuple[int, int] | ImageError = task.result()[position]
+                if key and (entry := _to_cache_entry(result)):
+                    new_entries.append((key, entry))
+            else:
+                result = _from_cache_entry(size, path)
+            yield _make_problem(path, result) if isinstance(result, ImageError) else result
     finally:
-        for future in futures.values():
-            future.cancel()
+        for task, _ in tasks:
+            task.cancel()
         if cache:
             cache.put(new_entries)
 
 
-def _verify_file(path: str, file: str) -> tuple[int, int] | DatasetProblem:
-    """Return the size of an image file, or the problem with it, which names `path`, its path in the data set."""
-    try:
-        return decode.verify_image(file)
-    except ImageError as error:
-        values = {name: value for name, value in error.values.items() if isinstance(value, (str, int))}
-        return DatasetProblem(path, error.code, {name: values[name] for name in values if name != "file"})
+def _submit_requests(
+    pool: ThreadPoolExecutor, files: Sequence[str]
+) -> list[tuple[Future[list[tuple[int, int] | ImageError]], int]]:
+    """Let threads have files verified, a few per request.
+
+    Args:
+        pool: the threads.
+        files: paths.
+
+    Returns:
+        For each file its task, and its position in the task's result.
+    """
+    tasks = []
+    for start in range(0, len(files), _FILES_PER_REQUEST):
+        request_files = files[start : start + _FILES_PER_REQUEST]
+        task = pool.submit(isolated.verify_images, request_files)
+        tasks += [(task, position) for position in range(len(request_files))]
+    return tasks
+
+
+def _to_cache_entry(result: tuple[int, int] | ImageError) -> tuple[int, int] | None:
+    """Return what the cache keeps of a result: a size, or (0, number of the code) for a file that ends a worker."""
+    if not isinstance(result, ImageError):
+        return result
+    return (0, REMEMBERED_CODES.index(result.code)) if result.code in REMEMBERED_CODES else None
+
+
+def _from_cache_entry(entry: tuple[int, int], path: str) -> tuple[int, int] | ImageError:
+    """Return the result that `_to_cache_entry` had for the file at `path`."""
+    width, code_number = entry
+    return entry if width else make_failure(REMEMBERED_CODES[code_number], path)
+
+
+def _make_problem(path: str, error: ImageError) -> DatasetProblem:
+    """Return the problem with a file, which names `path`, its path in the data set."""
+    values = {name: value for name, value in error.values.items() if isinstance(value, (str, int)) and name != "file"}
+    return DatasetProblem(path, error.code, values)

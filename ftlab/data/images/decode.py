@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -30,7 +28,11 @@ from ftlab.data.images.diagnosis import diagnose_error
 from ftlab.data.images.jpeg_header import check_tiff_jpegs, read_jpeg_frame
 from ftlab.data.images.value_range import UINT16_RANGE, SampleStats, find_image_range, measure_samples
 
-# At import, so that every process that decodes (workers of `decode_pool` too) has both before its first file.
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# At import, so that every process that decodes (workers of `worker_main` too) has both before its first file.
 guard_tiff_tags()
 tiff_kinds.extend_pillow()
 
@@ -62,7 +64,7 @@ IMAGE_SUFFIXES = frozenset(
 _REDUCIBLE_KEY = "ftlab_reducible"
 """Key in the `info` of an opened JPEG: whether it may be decoded at a reduced size."""
 
-ImageArray = npt.NDArray[np.uint8]
+ImageArray: TypeAlias = "npt.NDArray[np.uint8]"
 
 
 def read_image(source: Path | str | BinaryIO, options: DecodeOptions = DecodeOptions()) -> ImageArray:

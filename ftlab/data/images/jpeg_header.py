@@ -40,6 +40,8 @@ REFUSED_PROCESSES = {
 _COMPONENT_COUNTS = (1, 3, 4)
 """Gray, YCbCr or RGB, and CMYK or YCCK."""
 _MAX_SAMPLING_FACTOR = 4
+_LEGAL_PRECISIONS = range(2, 17)
+"""Bits per channel that some process allows (T.81, table B.2); any other number is damage."""
 _FRAME_HEADER = struct.Struct(">BHHB")
 """Precision in bits, height, width and number of components (T.81, B.2.2)."""
 
@@ -174,11 +176,12 @@ def _parse_frame(payload: bytes, payload_size: int, name: str) -> JpegFrame:
     if len(payload) < max(_FRAME_HEADER.size, payload_size):
         raise ImageError("truncated", file=name)
     precision, height, width, component_count = _FRAME_HEADER.unpack_from(payload)
-    if precision != 8:
+    if precision != 8 and precision in _LEGAL_PRECISIONS:
         raise ImageError("jpeg_process", file=name, process=f"{precision} bits per channel")
     sampling = tuple((byte >> 4, byte & 15) for byte in payload[_FRAME_HEADER.size + 1 :: 3])
     is_sane = (
-        component_count in _COMPONENT_COUNTS
+        precision == 8
+        and component_count in _COMPONENT_COUNTS
         and payload_size == _FRAME_HEADER.size + 3 * component_count
         and all(1 <= factor <= _MAX_SAMPLING_FACTOR for pair in sampling for factor in pair)
         and width

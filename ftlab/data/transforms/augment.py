@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.augment_draw import AugmentDraw, draw_augmentation
 from ftlab.data.transforms.preprocess import Preprocessing
 
-PreparedImage = ImageArray | Tensor
+PreparedImage: TypeAlias = "ImageArray | Tensor"
 """A decoded image, uint8 [H, W, 3], or a resized one, uint8 [3, h, w]."""
 
 

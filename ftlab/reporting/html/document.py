@@ -8,7 +8,7 @@ from pathlib import Path
 from ftlab import __version__
 from ftlab.core import messages
 from ftlab.core.html import Markup, join_html, tag
-from ftlab.data.images.thumbnails import make_thumbnails
+from ftlab.data.isolation.thumbnails import make_thumbnails
 from ftlab.evaluation import selection
 from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting.html import PARTS_CSS_PATH, confusion_matrix, parts, reliability_diagram

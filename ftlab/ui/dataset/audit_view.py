@@ -11,7 +11,7 @@ from ftlab.config import backbones
 from ftlab.core import messages
 from ftlab.core.html import Markup, isolate_text, join_html, tag
 from ftlab.data.images.decode_options import ranges_from_json
-from ftlab.data.images.thumbnails import make_thumbnails
+from ftlab.data.isolation.thumbnails import make_thumbnails
 
 MAX_FINDINGS_PER_KIND, MAX_DUPLICATES_PER_KIND = 12, 6
 """Findings shown of a kind, and of duplicates; only the number of the others is shown."""

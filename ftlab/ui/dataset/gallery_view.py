@@ -9,7 +9,7 @@ from ftlab.core.html import Markup, isolate_text, join_html, tag
 from ftlab.data.dataset import class_names
 from ftlab.data.dataset.catalog import Catalog, ImageItem
 from ftlab.data.dataset.split import SPLITS
-from ftlab.data.images.thumbnails import make_thumbnails
+from ftlab.data.isolation.thumbnails import make_thumbnails
 
 IMAGES_PER_CLASS = 8
 """Images of each class where all classes are shown."""

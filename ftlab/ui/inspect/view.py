@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ftlab.core import messages
 from ftlab.core.html import Markup, isolate_text, join_html, tag
 from ftlab.core.messages import format_percent
-from ftlab.data.images.thumbnails import encode_data_uri, make_thumbnails
+from ftlab.data.images.data_uri import encode_data_uri
+from ftlab.data.isolation.thumbnails import make_thumbnails
 from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting.html import confusion_matrix, parts, reliability_diagram
 from ftlab.reporting.html.parts import ClassFormatter

@@ -12,7 +12,7 @@ from gradio.media import get_image
 from ftlab.core import messages
 from ftlab.core.html import Markup, tag
 from ftlab.data.dataset import catalog, class_names, deep_images
-from ftlab.data.images.thumbnails import make_thumbnails
+from ftlab.data.isolation.thumbnails import make_thumbnails
 from ftlab.runs.directory import Run
 
 MAX_EXAMPLE_IMAGES = 8

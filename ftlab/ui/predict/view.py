@@ -14,8 +14,9 @@ from ftlab.core import csv_cells, messages
 from ftlab.core.errors import ImageError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.core.messages import format_percent
+from ftlab.data.images.data_uri import encode_data_uri
 from ftlab.data.images.decode_options import ValueRanges
-from ftlab.data.images.thumbnails import encode_data_uri, make_thumbnails
+from ftlab.data.isolation.thumbnails import make_thumbnails
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
     from ftlab.inference.decision_rule import DecisionRule

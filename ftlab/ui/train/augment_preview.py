@@ -16,7 +16,7 @@ from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, isolate_text, tag
 from ftlab.data.dataset.catalog import Catalog
-from ftlab.data.images.thumbnails import encode_data_uri
+from ftlab.data.images.data_uri import encode_data_uri
 from ftlab.ui.common import data_choice
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.train import form

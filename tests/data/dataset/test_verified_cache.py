@@ -6,15 +6,17 @@ import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from ftlab.core.errors import ImageError
 from ftlab.data.dataset import scan, verified_cache
 from ftlab.data.dataset.verify import verify_images
-from ftlab.data.images import decode
+from ftlab.data.isolation import isolated
 from ftlab.data.sources import listing
 
 
@@ -30,13 +32,13 @@ def pictures(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are tried."""
     names: list[str] = []
-    check = decode.verify_image
+    check = isolated.verify_images
 
-    def noted(source: str) -> tuple[int, int]:
-        names.append(Path(source).name)
-        return check(source)
+    def noted(files: Sequence[str]) -> list[tuple[int, int] | ImageError]:
+        names.extend(Path(file).name for file in files)
+        return check(files)
 
-    monkeypatch.setattr(decode, "verify_image", noted)
+    monkeypatch.setattr(isolated, "verify_images", noted)
     return names
 
 

@@ -92,6 +92,7 @@ def test_a_precision_other_than_8_bits_is_refused(precision: int) -> None:
         header(frame(0xC0, sampling=0x01)),
         header(frame(0xC0, sampling=0x15)),
         header(frame(0xC0, width=0)),
+        header(frame(0xC0, precision=90)),
         header(frame(0xC0)[:2] + b"\x00\x20" + frame(0xC0)[4:] + bytes(13)),
         header(frame(0xC0), frame(0xC0)),
     ],

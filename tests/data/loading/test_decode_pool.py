@@ -20,6 +20,7 @@ from PIL import Image
 from ftlab.core.errors import ImageError
 from ftlab.data.images import decode
 from ftlab.data.images.decode_options import DecodeOptions
+from ftlab.data.isolation import worker_process
 from ftlab.data.loading import decode_pool
 from ftlab.data.loading.decode_pool import DecodePool
 from tests.support import drawn_images
@@ -27,9 +28,12 @@ from tests.support import drawn_images
 
 def instead(read: str) -> str:
     """What a process runs when it reads by the expression `read` of a file and the options."""
-    return decode_pool.WORKER_CODE.replace(
-        "decode_pool.serve_requests", f"decode_pool.read_or_error = {read}; decode_pool.serve_requests"
-    )
+    code = worker_process.WORKER_CODE
+    return code.replace("worker_main.serve", f"worker_main.OPERATIONS['read_image'] = {read}; worker_main.serve")
+
+
+def processes_of(reading: DecodePool) -> list[subprocess.Popen[bytes]]:
+    return [worker.process for worker in reading.workers.workers] if reading.workers else []
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -92,13 +96,14 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
     """A program without `if __name__ == …` too, which `multiprocessing` would run again in each process."""
     program = tmp_path / "program.py"
     asks = instead(
-        "lambda file, _: decode_pool.ImageError(str(sorted({'torch', 'multiprocessing.spawn'} & set(sys.modules))))"
+        "lambda file, _: worker_main.ImageError(str(sorted({'torch', 'multiprocessing.spawn'} & set(sys.modules))))"
     )
     program.write_text(
         "from ftlab.data.images.decode_options import DecodeOptions\n"
+        "from ftlab.data.isolation import worker_process\n"
         "from ftlab.data.loading import decode_pool\n"
         "print('once')\n"
-        f"decode_pool.WORKER_CODE = {asks!r}\n"
+        f"worker_process.WORKER_CODE = {asks!r}\n"
         "with decode_pool.DecodePool(1, DecodeOptions(64), use_processes=True) as reading:\n"
         "    print(reading.submit(['any']).result()[0].code)\n",
         encoding="utf-8",
@@ -107,16 +112,17 @@ def test_a_process_knows_no_torch_and_is_no_second_run_of_the_program(tmp_path: 
     assert (done.stdout, done.stderr) == ("once\n[]\n", "")
 
 
-BUSY = "lambda *_: __import__('time').sleep(0.5) or decode_pool.np.ones((9, 9))"
+BUSY = "lambda *_: __import__('time').sleep(0.5)"
 
 
-@pytest.mark.parametrize("read", ["decode_pool.read_or_error", BUSY], ids=["idle", "busy"])
+@pytest.mark.parametrize("read", ["worker_main._read_image", BUSY], ids=["idle", "busy"])
 def test_processes_end_without_a_word_when_their_parent_is_killed(read: str) -> None:
     program = (
         "import time\n"
         "from ftlab.data.images.decode_options import DecodeOptions\n"
+        "from ftlab.data.isolation import worker_process\n"
         "from ftlab.data.loading import decode_pool\n"
-        f"decode_pool.WORKER_CODE = {instead(read)!r}\n"
+        f"worker_process.WORKER_CODE = {instead(read)!r}\n"
         "with decode_pool.DecodePool(2, DecodeOptions(64), use_processes=True) as reading:\n"
         "    asked = [reading.submit(['any']) for _ in range(3)]\n"
         "    asked[0].result()\n"
@@ -141,9 +147,11 @@ def test_closing_leaves_no_process_and_no_thread(*, processes: bool, tiny_folder
     with DecodePool(2, DecodeOptions(64), use_processes=processes) as reading:
         asked = [reading.submit(files) for _ in range(20)]
         asked[0].result()
-        assert all(process.poll() is None for process in reading.worker_processes)
-    assert len(reading.worker_processes) == 2 * processes
-    assert all(process.poll() is not None for process in reading.worker_processes)
+        started = processes_of(reading)
+        assert all(process.poll() is None for process in started)
+    assert len(started) == 2 * processes
+    assert all(process.poll() is not None for process in started)
+    assert processes_of(reading) == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
     assert all(one.done() for one in asked)
     with pytest.raises(RuntimeError):
@@ -151,7 +159,7 @@ def test_closing_leaves_no_process_and_no_thread(*, processes: bool, tiny_folder
 
 
 def test_closing_does_not_wait_for_what_a_process_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_pool, "WORKER_CODE", instead("lambda *_: __import__('time').sleep(600)"))
+    monkeypatch.setattr(worker_process, "WORKER_CODE", instead("lambda *_: __import__('time').sleep(600)"))
     with DecodePool(1, DecodeOptions(64), use_processes=True) as reading:
         begun, waiting = reading.submit([Path("one")]), reading.submit([Path("two")])
         while not begun.running():
@@ -161,46 +169,65 @@ def test_closing_does_not_wait_for_what_a_process_is_at(monkeypatch: pytest.Monk
             one.result()
 
 
-@pytest.mark.parametrize("how", ["killed", "crashed", "never started", "talks nonsense"])
-def test_nothing_is_lost_where_a_process_is_missing_and_the_log_says_so(
+def test_a_process_that_is_killed_is_replaced_and_no_file_is_blamed(
+    tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = sorted(tiny_folder.rglob("*.*"))
+    found = []
+    with DecodePool(2, DecodeOptions(512), use_processes=True) as reading:
+        for start in range(0, len(files), 12):
+            found += reading.submit(files[start : start + 12]).result()
+            for process in processes_of(reading):
+                process.kill()
+    assert all(map(same, found, map(decode.read_image, files)))
+    assert {"ended (memory), but not at" in record.message for record in caplog.records} == {True}
+
+
+def test_a_file_at_which_processes_crash_is_left_out_and_the_rest_read(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted(tiny_folder.rglob("*.*"))
+    dies = "lambda file, options: os._exit(1) if 'blue_3' in file else worker_main._read_image(file, options)"
+    monkeypatch.setattr(worker_process, "WORKER_CODE", instead(dies).replace("import sys", "import os, sys"))
+    with DecodePool(2, DecodeOptions(512), use_processes=True) as reading:
+        tasks = reading.submit_each(files)
+        found = [task.result()[place] for task, place in tasks]
+    refused = [(one.code, Path(str(one.values["file"])).name) for one in found if isinstance(one, ImageError)]
+    assert refused == [("decoder_crashed", "blue_3.jpg")]
+    assert all(
+        same(one, decode.read_image(file)) for one, file in zip(found, files, strict=True) if file.stem != "blue_3"
+    )
+
+
+@pytest.mark.parametrize("how", ["never started", "talks nonsense"])
+def test_where_no_process_can_be_had_this_one_decodes_and_the_log_says_so(
     how: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
-    if how == "crashed":
-        dies = "lambda file, n: decode_pool.os._exit(1) if 'blue' in file else decode_pool.decode.read_image(file, n)"
-        monkeypatch.setattr(decode_pool, "WORKER_CODE", instead(dies))
     if how == "never started":
         monkeypatch.setattr(sys, "executable", os.fspath(tiny_folder / "python"))
-    if how == "talks nonsense":
-        monkeypatch.setattr(decode_pool, "WORKER_CODE", f"print('hello', flush=True); {decode_pool.WORKER_CODE}")
-    found = []
+    else:
+        code = f"print('hello', flush=True); {worker_process.WORKER_CODE}"
+        monkeypatch.setattr(worker_process, "WORKER_CODE", code)
     with DecodePool(2, DecodeOptions(512), use_processes=True) as reading:
-        assert reading.submit([]).result() == []
-        assert len(reading.worker_processes) == (0 if how == "never started" else 2)
-        for start in range(0, len(files), 4):
-            found += reading.submit(files[start : start + 4]).result()
-            if how == "killed":
-                for process in reading.worker_processes:
-                    process.kill()
-    assert len(found) == len(files)
+        found = [one for start in (0, 12) for one in reading.submit(files[start : start + 12]).result()]
     assert all(map(same, found, map(decode.read_image, files)))
-    said = "by threads" if how == "never started" else "is gone"
-    assert {said in record.message for record in caplog.records} == {True}
-    assert len(caplog.records) == (1 if how == "never started" else 2)
+    assert ["within this process" in record.message for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("processes", [True, False])
-def test_a_bug_is_not_taken_for_a_bad_picture(
-    *, processes: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bug_is_not_taken_for_a_bad_picture(*, processes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_file: Path, options: DecodeOptions) -> decode.ImageArray:  # noqa: ARG001 (passed by name)
         raise ZeroDivisionError
 
     monkeypatch.setattr(decode, "read_image", broken)
-    monkeypatch.setattr(decode_pool, "WORKER_CODE", instead("lambda *_: 1 / 0"))
-    with DecodePool(1, DecodeOptions(64), use_processes=processes) as reading, pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(worker_process, "WORKER_CODE", instead("lambda *_: 1 / 0"))
+    with (
+        DecodePool(1, DecodeOptions(64), use_processes=processes) as reading,
+        pytest.raises(RuntimeError if processes else ZeroDivisionError) as bug,
+    ):
         reading.submit([Path("any")]).result()
-    assert ("ZeroDivisionError" in capfd.readouterr().err) == processes
+    assert "ZeroDivisionError" in repr(bug.value)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is not sent to another group there")
@@ -208,7 +235,7 @@ def test_ctrl_c_is_for_the_parent_alone(tiny_folder: Path, capfd: pytest.Capture
     files = sorted(tiny_folder.rglob("*.*"))
     with DecodePool(1, DecodeOptions(64), use_processes=True) as reading:
         reading.submit(files).result()
-        (process,) = reading.worker_processes
+        (process,) = processes_of(reading)
         assert os.getpgid(process.pid) != os.getpgid(0)
         process.send_signal(signal.SIGINT)
         reading.submit(files).result()

@@ -86,7 +86,8 @@ def test_no_more_than_a_second_or_two_are_enough_for(files: list[Path], monkeypa
     for processes, pictures, started in ((1, 6, 1), (2, 12, 2), (9, len(files), 1 + len(files) // 4)):
         with Prefetcher(files, DecodeOptions(512), processes) as early:
             assert [file in early.pending for file in files] == [index < pictures for index in range(len(files))]
-            assert len(early.pool.worker_processes) == started
+            assert early.pool.workers
+            assert len(early.pool.workers.workers) == started
     monkeypatch.setattr(prefetch, "get_available_memory", lambda: 25_000_000)
     with Prefetcher(files, DecodeOptions(512), 9) as early:
         assert len(early.pending) == 5
@@ -99,7 +100,8 @@ def test_its_processes_decode_on_and_nothing_twice(files: list[Path]) -> None:
         assert list(early.pending) == files[2:6]
         found = [task.result()[place] for task, place in tasks]
         again = [task.result()[place] for task, place in early.submit_each(files[:1])]
-        assert len(early.pool.worker_processes) == 1
+        assert early.pool.workers
+        assert len(early.pool.workers.workers) == 1
     assert isinstance(found[2], ImageError)
     for pixels, file in zip([*found[:2], found[3], *again], [files[7], files[0], files[9], files[0]], strict=True):
         assert not isinstance(pixels, ImageError)

@@ -250,8 +250,8 @@ def test_on_a_card_the_processes_that_decoded_ahead_go_on(pictures: Catalog, mon
             assert isinstance(found, GpuImageFeed)
             views = torch.cat([made for _, made, _ in found.iter_view_batches("train", pieces, 2)], dim=1)
             list(found.iter_view_batches("val", [[0, 1]], 1))
-        started = list(early.pool.worker_processes)
-        assert [process.poll() for process in started] == [None]
+        assert early.pool.workers
+        assert [worker.process.poll() for worker in early.pool.workers.workers] == [None]
         assert len(early.pending) == len(pictures.splits["val"]) - 2
     expected = torch.stack([feed(pictures).read_views("train", index, 2) for index in range(18)], dim=1)
     assert torch.equal(views, expected)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from ftlab.core.errors import DataError, FtlabError
 from ftlab.data.dataset import catalog, scan
-from ftlab.data.images.thumbnails import crop_square, make_thumbnails
+from ftlab.data.images.data_uri import crop_square
+from ftlab.data.isolation.thumbnails import make_thumbnails
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
 from ftlab.ui.dataset import folder_browser, gallery_view, view

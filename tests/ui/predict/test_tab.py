@@ -23,6 +23,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ImageError, WeightsError
 from ftlab.core.messages import format_percent
 from ftlab.data.dataset import catalog, scan
+from ftlab.data.isolation import isolated
 from ftlab.inference import before_finetuning
 from ftlab.inference.before_finetuning import PretrainedBaseline
 from ftlab.inference.cam_options import CamOptions
@@ -37,6 +38,7 @@ from ftlab.ui.common.image_field import get_uploaded_path
 from ftlab.ui.predict import actions, view
 from ftlab.ui.predict.actions import UNTRAINED_MODEL, PredictActions
 from ftlab.ui.predict.examples import list_examples
+from tests.support.faults import rename_images
 from tests.support.hostile_text import EVIL
 
 PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict")
@@ -192,6 +194,26 @@ def test_no_picture_gives_the_next_step(lab: PredictActions) -> None:
     shown = asked(lab.predict({}, UNTRAINED_MODEL, None))
     assert "No picture yet" in shown["scores"]
     assert shown["evidence"].visible is False
+
+
+@pytest.mark.usefixtures("faulty_decoder")
+def test_pictures_that_crash_or_hang_the_decoder_are_named_and_the_page_goes_on(
+    lab: PredictActions, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_first(stub: Stub, image_path: str, k: int = 5) -> list[ClassScore]:
+        isolated.read_image(image_path)
+        return [ClassScore(i, name, 0.5 ** (i + 1)) for i, name in enumerate(stub.class_names)][:k]
+
+    monkeypatch.setattr(Stub, "predict", read_first)
+    crashing, hanging = rename_images(tiny_folder, "aborts", "hangs")
+    whole = [str(path) for path in sorted(tiny_folder.rglob("*.jpg"))[-2:]]
+    several = text(lab.predict_several({}, UNTRAINED_MODEL, [whole[0], str(crashing), str(hanging), whole[1]]))
+    assert several.count("It made the image decoder crash.") == 1
+    assert several.count("It was not decoded within 3 seconds.") == 1
+    assert several.count("ant ") == 2
+    shown = asked(lab.predict({}, UNTRAINED_MODEL, str(crashing)))
+    assert text(shown["scores"]).startswith("aborts.jpg : It made the image decoder crash.")
+    assert "Evidence for ant" in text(asked(lab.predict({}, UNTRAINED_MODEL, whole[0]))["overlay"])
 
 
 def test_a_bad_picture_is_told_by_its_name_in_one_line(lab: PredictActions, tmp_path: Path) -> None:
