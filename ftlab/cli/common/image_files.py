@@ -11,7 +11,6 @@ from pathlib import Path
 from ftlab.cli.terminal.output import print_problem
 from ftlab.core.errors import DataError
 from ftlab.core.typed_path import parse_typed_path
-from ftlab.data.sources.listing import list_recursively, merge_other_files, natural_key
 
 
 def find_image_files(names: list[str]) -> list[Path]:
@@ -47,6 +46,8 @@ def _expand_names(names: list[str]) -> Iterator[Path]:
     Raises:
         DataError: a pattern matches nothing.
     """
+    from ftlab.data.sources.listing import natural_key  # loads NumPy and Pillow, which other commands do not need
+
     for name in names:
         path = parse_typed_path(name)
         if glob.has_magic(str(path)) and not os.path.lexists(path):
@@ -60,6 +61,8 @@ def _expand_names(names: list[str]) -> Iterator[Path]:
 
 def _list_images(folder: Path) -> list[Path]:
     """Return the images below a folder in natural order, and print what is passed over."""
+    from ftlab.data.sources.listing import list_recursively, merge_other_files, natural_key
+
     listing = list_recursively(folder.resolve(), "")
     for problem in merge_other_files(listing.problems):
         print_problem(problem.location, problem, sys.stderr)

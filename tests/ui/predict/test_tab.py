@@ -52,6 +52,7 @@ class Stub:
     display_names: dict[str, dict[str, str]] = {}  # noqa: RUF012
     class_names = ("ant", "bee", EVIL, "dog", "elk", "fox", "gnu")
     spec = SimpleNamespace(cam="features")
+    prep = SimpleNamespace(value_ranges=None)
     cam_layers = (CamLayer("early", "chw", 0, 56), CamLayer("features", "chw", 0, 7), CamLayer("norm", "chw", 0, 7))
 
     def __init__(self) -> None:
