@@ -30,7 +30,10 @@ PACKAGE_ORDER = (
     ("api",),
 )
 # Nothing in these packages imports torch or gradio, by itself or by what it imports: they start at once.
-LIGHT = ("core", "config", "runs", "server", "cli", "data.sources", "data.manifests", "data.dataset", "data.samples")
+LIGHT = (
+    *("core", "config", "runs", "server", "cli", "data.sources", "data.folders", "data.manifests", "data.dataset"),
+    "data.samples",
+)
 TOP_PACKAGES_LIMIT = 14
 PACKAGE_MODULES_LIMIT = 15  # with `__init__`
 MODULE_LINES_LIMIT = 320
@@ -58,7 +61,12 @@ TESTED_ELSEWHERE = {
     ),
     "tests/data/dataset/test_scan.py": (
         *("data/dataset/catalog", "data/dataset/split", "data/sources/file_suffixes", "data/sources/links"),
-        "data/sources/listing",
+        *("data/dataset/trainable_classes", "data/sources/listing"),
+    ),
+    "tests/data/folders/test_read_folders.py": (
+        *("data/folders/annotations", "data/folders/class_levels", "data/folders/folder_reading"),
+        "data/folders/folder_tree",
+        *("data/folders/folder_words", "data/folders/split_folders", "data/folders/unused_folders"),
     ),
     "tests/data/manifests/test_manifest.py": (
         *("data/manifests/column_names", "data/manifests/column_sample", "data/manifests/columns"),

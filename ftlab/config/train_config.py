@@ -29,7 +29,7 @@ MODES = ("frozen", "full", "scratch")
 SAMPLE_SET_NAMES = ("shapes", "shortcut")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step", "exponential", "onecycle", "plateau")
-SPLIT_FIELDS = ("val_share", "test_share", "seed", "holdout", "zip_names")
+SPLIT_FIELDS = ("val_share", "test_share", "seed", "holdout", "layout", "zip_names")
 """Settings that decide the split of each image, named as the arguments of `scan.scan`."""
 FOLDED_GROUPS = ("origin", "rates", "head", "phases", "guard", "pixels", "end", "machine")
 """Groups of settings that a form folds away, in its order."""
@@ -50,6 +50,7 @@ class TrainConfig:
     val_share: float = config_field(0.15, "data", low=0.01, high=0.9, step=0.01)
     test_share: float = config_field(0.15, "data", low=0.0, high=0.9, step=0.01)
     exclude: str = config_field("", "data")
+    layout: str = config_field("auto", "data", choices=("auto", "splits", "classes", "inner_classes", "list"))
     zip_names: str = config_field("", "data", choices=("", *NAME_ENCODINGS))
 
     backbone: str = config_field(backbones.DEFAULT_BACKBONE, "model")

@@ -44,7 +44,8 @@ def scan(options: Namespace) -> None:
     if options.json:
         splits = {split: len(catalog.splits[split]) for split in SPLITS}
         problems = [problem.to_json() for problem in catalog.problems]
-        summary = {"classes": class_counts, "splits": splits, "layout": catalog.layout, "problems": problems}
+        reading = {"reading": catalog.describe_reading(), "layout": catalog.layout}
+        summary = {"classes": class_counts, "splits": splits, **reading, "problems": problems}
         print_json(
             {
                 **summary,
@@ -56,6 +57,7 @@ def scan(options: Namespace) -> None:
         )
         return
     print(messages.get_text(f"cli.layout.{catalog.layout}", folder=messages.escape_control_chars(catalog.root)))
+    print(catalog.describe_reading())
     rows = [
         [messages.escape_control_chars(name), *(class_counts[name][split] for split in SPLITS)]
         for name in catalog.classes

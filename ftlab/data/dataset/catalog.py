@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ftlab.core import messages
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.images.decode_options import ValueRanges, ranges_from_json
 from ftlab.data.sources.listing import DatasetProblem
@@ -45,6 +46,19 @@ class ImageSizes:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """Why the folders or the list of a data set are read as they are.
+
+    Attributes:
+        reason: key below `reading.because.` in the message file; empty in runs of versions that did not record it.
+        values: placeholders of that message.
+    """
+
+    reason: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Catalog:
     """Classes, splits and problems of a data set: all that training reads of it besides the image files.
 
@@ -59,6 +73,7 @@ class Catalog:
         image_sizes: None where the images were not verified.
         excluded_paths: paths that the user excluded, in natural order.
         value_ranges: of its deep images, none for the kinds that it does not have.
+        reading: why classes and splits are as they are.
     """
 
     root: Path
@@ -70,11 +85,24 @@ class Catalog:
     image_sizes: ImageSizes | None = None
     excluded_paths: tuple[str, ...] = ()
     value_ranges: ValueRanges = ValueRanges()
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def random_splits(self) -> tuple[str, ...]:
         """Splits that the shares and the seed decide: `val`, `test`, both or none."""
         return RANDOM_SPLITS_BY_LAYOUT.get(self.layout, ())
+
+    def describe_reading(self) -> str:
+        """Return one sentence: how many splits and classes, and why they were read so."""
+        count = len(self.splits) - sum(not self.splits[split] or split in self.random_splits for split in SPLITS)
+        shape = messages.get_text(
+            f"reading.{'splits' if count > 1 else 'classes'}", splits=count, classes=len(self.classes)
+        )
+        if not self.reading.reason:
+            return messages.get_text("reading.alone", shape=shape)
+        values = {name: messages.escape_control_chars(value) for name, value in self.reading.values.items()}
+        reason = messages.get_text(f"reading.because.{self.reading.reason}", **values)
+        return messages.get_text("reading.sentence", shape=shape, reason=reason)
 
     def image_path(self, item: ImageItem) -> Path:
         """Return the absolute path of an item's image file."""
@@ -112,6 +140,11 @@ class Catalog:
             "sizes": self.image_sizes and {name: list(wh) for name, wh in vars(self.image_sizes).items()},
             "excluded": list(self.excluded_paths),
             "value_ranges": self.value_ranges.to_json(),
+            "reading": {
+                "sentence": self.describe_reading(),
+                "reason": self.reading.reason,
+                "values": self.reading.values,
+            },
             # The messages of a problem are for users who open the file; code and values are what is read back.
             "problems": [
                 {**problem.to_json(), "code": problem.code, "values": problem.values} for problem in self.problems
@@ -129,7 +162,7 @@ class Catalog:
 def catalog_from_json(values: dict[str, Any]) -> Catalog:
     """Return the catalog that `Catalog.to_json` serialized; its folder need not exist any more."""
     classes = tuple(values["classes"])
-    sizes = values["sizes"]
+    sizes, reading = values["sizes"], values.get("reading", {})
     return Catalog(
         root=Path(values["root"]),
         layout=values["layout"],
@@ -151,4 +184,6 @@ def catalog_from_json(values: dict[str, Any]) -> Catalog:
         excluded_paths=tuple(values.get("excluded", ())),
         # Those of versions before value ranges neither; such a run has its preprocessing recorded.
         value_ranges=ranges_from_json(values.get("value_ranges")) or ValueRanges(),
+        # Nor have they a reading.
+        reading=Reading(reading.get("reason", ""), reading.get("values", {})),
     )

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftlab.core.errors import ConfigError
-from ftlab.data.dataset import class_names, deep_images, layout, verified_cache
+from ftlab.data.dataset import class_names, deep_images, verified_cache
 from ftlab.data.dataset.catalog import RANDOM_SPLITS_BY_LAYOUT, Catalog, ImageItem, ImageSizes
+from ftlab.data.dataset.layout import DatasetLayout, detect_layout
 from ftlab.data.dataset.split import SPLITS, stratified_split
+from ftlab.data.dataset.trainable_classes import find_trainable_classes, raise_no_images
 from ftlab.data.dataset.verify import VerifyProgress, verify_images
 from ftlab.data.images.decode_options import ValueRanges
 from ftlab.data.sources import archive
@@ -29,6 +31,7 @@ def scan(
     test_share: float = 0.15,
     seed: int = 0,
     holdout: str = "apart",
+    layout: str = "auto",
     zip_names: str = "",
     check: bool = True,
     exclude: Iterable[str] = (),
@@ -37,8 +40,9 @@ def scan(
 ) -> Catalog:
     """Scan a data set: find its classes and splits, and verify its images unless `check` is off.
 
-    A source that is missing or unreadable, or that has fewer than two classes with usable images, raises a
-    `DataError`. Files and folders that cannot be used are reported in the catalog's problems and stop nothing.
+    A source that is missing or unreadable, or that has fewer than two classes with usable images, raises a `DataError`,
+    and shares that leave nothing to train on raise a `ConfigError`. Files and folders that cannot be used are reported
+    in the catalog's problems and stop nothing.
 
     Args:
         source: a folder in one of the three layouts, an archive, a manifest, or a result of `locate_dataset`.
@@ -46,6 +50,7 @@ def scan(
         test_share: fraction for test, of all images (plain class folders).
         seed: seed of the random split.
         holdout: what validates where the folder has `test/` and no `val/` or the other way round, see `hold_out`.
+        layout: how folders are read, see the setting of that name.
         zip_names: encoding of the file names in an archive; empty: it is detected.
         check: decode each file cheaply, so that damaged files are reported and left out before the split; files that
             were verified before and have not been changed since are not decoded again.
@@ -55,20 +60,16 @@ def scan(
 
     Returns:
         The catalog.
-
-    Raises:
-        ConfigError: the shares leave nothing to train on.
     """
-    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
-        raise ConfigError("config.shares", val=val_share, test=test_share)
+    _check_shares(val_share, test_share)
     location = source if isinstance(source, DatasetLocation) else locate_dataset(source, progress, zip_names)
-    root, dataset_layout = layout.detect_layout(location)
+    root, dataset_layout = detect_layout(location, layout)
     dataset_layout.problems += archive.read_unpack_problems(root) + class_names.find_label_problems(root)
     if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):
-        layout.raise_no_images(root, dataset_layout)
+        raise_no_images(root, dataset_layout)
     image_sizes = _verify_layout(root, dataset_layout, workers, progress) if check else None
     excluded_paths = _exclude_images(dataset_layout, exclude)  # before the split, as if the files were not there
-    classes = layout.find_trainable_classes(root, dataset_layout)
+    classes = find_trainable_classes(root, dataset_layout)
     splits = _build_splits(classes, _assign_splits(dataset_layout, val_share, test_share, seed))
     catalog = Catalog(
         root=root,
@@ -80,6 +81,7 @@ def scan(
         total_bytes=sum(item.size_bytes for items in splits.values() for item in items),
         image_sizes=image_sizes,
         excluded_paths=excluded_paths,
+        reading=dataset_layout.reading,
     )
     return hold_out(catalog, holdout, test_share=test_share, seed=seed)
 
@@ -115,6 +117,8 @@ def hold_out(catalog: Catalog, holdout: str, *, test_share: float, seed: int) ->
 def resplit(catalog: Catalog, *, val_share: float, test_share: float, seed: int) -> Catalog:
     """Return the catalog that a new scan with these shares and this seed would give, without reading any file.
 
+    Shares that leave nothing to train on raise a `ConfigError`.
+
     Args:
         catalog: result of a scan with other shares.
         val_share: as for `scan`.
@@ -123,12 +127,8 @@ def resplit(catalog: Catalog, *, val_share: float, test_share: float, seed: int)
 
     Returns:
         The catalog with new random splits; the same catalog where its layout defines the splits.
-
-    Raises:
-        ConfigError: the shares leave nothing to train on.
     """
-    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
-        raise ConfigError("config.shares", val=val_share, test=test_share)
+    _check_shares(val_share, test_share)
     if not catalog.random_splits:
         return catalog
     test_is_random = "test" in catalog.random_splits
@@ -141,8 +141,22 @@ def resplit(catalog: Catalog, *, val_share: float, test_share: float, seed: int)
     )
 
 
+def _check_shares(val_share: float, test_share: float) -> None:
+    """Check that the fractions held out leave something to train on.
+
+    Args:
+        val_share: fraction for validation.
+        test_share: fraction for test.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if min(val_share, test_share) < 0 or val_share + test_share >= 1:
+        raise ConfigError("config.shares", val=val_share, test=test_share)
+
+
 def _verify_layout(
-    root: Path, dataset_layout: layout.DatasetLayout, workers: int | None, progress: VerifyProgress | None
+    root: Path, dataset_layout: DatasetLayout, workers: int | None, progress: VerifyProgress | None
 ) -> ImageSizes:
     """Return the sizes of the readable images; the others are removed from the layout and added to its problems."""
     readable_sizes, unreadable = verify_images(
@@ -159,12 +173,12 @@ def _verify_layout(
         for problem in unreadable
     ]
     if not readable_sizes:
-        layout.raise_no_images(root, dataset_layout)
+        raise_no_images(root, dataset_layout)
     sizes_by_area = sorted(readable_sizes, key=lambda wh: (wh[0] * wh[1], wh))
     return ImageSizes(sizes_by_area[0], sizes_by_area[len(sizes_by_area) // 2], sizes_by_area[-1])
 
 
-def _estimate_value_ranges(root: Path, dataset_layout: layout.DatasetLayout) -> ValueRanges:
+def _estimate_value_ranges(root: Path, dataset_layout: DatasetLayout) -> ValueRanges:
     """Return the value ranges of the images that are trained on, or may be after a random split.
 
     They do not depend on the seed, so that trainings with other splits see the same pixels.
@@ -175,7 +189,7 @@ def _estimate_value_ranges(root: Path, dataset_layout: layout.DatasetLayout) -> 
     return value_ranges
 
 
-def _exclude_images(dataset_layout: layout.DatasetLayout, exclude: Iterable[str]) -> tuple[str, ...]:
+def _exclude_images(dataset_layout: DatasetLayout, exclude: Iterable[str]) -> tuple[str, ...]:
     """Return the paths that were removed from the layout; those that it does not have are added to its problems."""
     excluded_paths = []
     for path in sorted(set(exclude), key=natural_key):
@@ -195,7 +209,7 @@ def _exclude_images(dataset_layout: layout.DatasetLayout, exclude: Iterable[str]
 
 
 def _assign_splits(
-    dataset_layout: layout.DatasetLayout, val_share: float, test_share: float, seed: int
+    dataset_layout: DatasetLayout, val_share: float, test_share: float, seed: int
 ) -> dict[str, ImagesByClass]:
     """Return the images by split: those of the layout, or a random split of its `train` images."""
     random_splits = RANDOM_SPLITS_BY_LAYOUT.get(dataset_layout.name, ())

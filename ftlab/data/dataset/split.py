@@ -6,12 +6,6 @@ import hashlib
 from collections.abc import Iterable
 
 SPLITS = ("train", "val", "test")
-SPLIT_ALIASES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-"""Folder names of each split, lower case; where a folder has several of them, the first one counts."""
 
 
 def stratified_split(paths: Iterable[str], *, val_share: float, test_share: float, seed: int) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -185,22 +185,46 @@ def list_folder(root: Path, path: str) -> FolderListing:
 
 def list_recursively(root: Path, path: str) -> FolderListing:
     """Return the listing of a class folder with all its subfolders; `images` has paths relative to the class folder."""
-    listing = list_folder(root, path)
-    pending = list(listing.folders)
+    result = FolderListing(path)
+    for subpath, listing in walk_folders(root, path, lambda folder: list_folder(root, folder)):
+        result.images.update({join_path(subpath, name): size for name, size in listing.images.items()})
+        result.problems += listing.problems
+    return result
+
+
+def walk_folders(
+    root: Path,
+    path: str,
+    list_one: Callable[[str], FolderListing],
+    skip_folders: Callable[[FolderListing], Collection[str]] = lambda _: (),
+) -> Iterator[tuple[str, FolderListing]]:
+    """Walk through a folder and its subfolders, level by level.
+
+    Args:
+        root: absolute path, links resolved.
+        path: POSIX path of the folder below the root.
+        list_one: returns the listing of a folder below the root.
+        skip_folders: returns the names of the subfolders of a listing that are not entered.
+
+    Yields:
+        The path relative to the folder ("" for itself) and the listing, of each folder. A folder that was entered
+        before has only a problem.
+    """
+    pending = [""]
     # Links may lead to the same folder in several ways, or in a circle.
-    linked_folders: set[str] = set()
+    visited_folders: set[str] = set()
     while pending:
-        subfolder = pending.pop(0)
-        folder_path = os.path.realpath(root / path / subfolder)
-        if folder_path in linked_folders:
-            listing.problems.append(DatasetProblem(join_path(path, subfolder), "link_folder"))
+        subpath = pending.pop(0)
+        folder_path = join_path(path, subpath) if subpath else path
+        real_path = os.path.realpath(root / folder_path)
+        if real_path in visited_folders:
+            yield subpath, FolderListing(folder_path, problems=[DatasetProblem(folder_path, "link_folder")])
             continue
-        linked_folders.add(folder_path)
-        sub_listing = list_folder(root, join_path(path, subfolder))
-        pending += [join_path(subfolder, name) for name in sub_listing.folders]
-        listing.images.update({join_path(subfolder, name): size for name, size in sub_listing.images.items()})
-        listing.problems += sub_listing.problems
-    return listing
+        visited_folders.add(real_path)
+        listing = list_one(folder_path)
+        yield subpath, listing
+        skipped_names = skip_folders(listing)
+        pending += [join_path(subpath, name) for name in listing.folders if name not in skipped_names]
 
 
 def merge_other_files(problems: Iterable[DatasetProblem]) -> list[DatasetProblem]:

@@ -217,7 +217,7 @@ def test_every_line_that_cannot_be_used_is_named_with_its_number(place: Path) ->
 
 def test_splits_that_contradict_each_other_or_say_nothing_are_named(place: Path) -> None:
     lines = [f"images/{n}.png,{'ab'[n % 2]},{'val' if n >= 14 else 'train'}" for n in range(18)]
-    more = ["images/18.png,a,", "images/19.png,b,holdout", "images/0.png,a,val"]
+    more = ["images/18.png,a,", "images/19.png,b,spare", "images/0.png,a,val"]
     found = listed(place, "\n".join(["path,label,split", *lines, *more]))
     assert told(found) == {
         ("images/18.png", 20): "list_no_split",
