@@ -1,4 +1,20 @@
 """Names of what the page is sent, in the order in which its handlers return it."""
 
-SHOWN = ["summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"]
+SHOWN = [
+    *("summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"),
+    "layout",
+]
+    "summary",
+    "problems",
+    "pictures",
+    "classes",
+    "splits",
+    "page",
+    "gallery",
+    "val",
+    "test",
+    "go",
+    "kept",
+    "layout",
+]
 """Outputs of a scan on the Dataset tab."""

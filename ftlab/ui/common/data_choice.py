@@ -26,6 +26,8 @@ UPLOAD_SOURCE = "upload"
 """Choice besides the sample sets: a zip that the person uploads."""
 TUTORIAL_SOURCE = "tutorial"
 """Choice besides the sample sets: the data set of a tutorial, by its name."""
+DEFAULT_LAYOUT = str(FIELDS["layout"][1])
+"""How folders are read unless a person chooses otherwise."""
 _MAX_CACHED_SCANS = 32
 """Catalogs kept in memory, as scanned and as split."""
 
@@ -40,6 +42,7 @@ class DataSource:
         val_share: fraction for validation where the layout has no such split.
         test_share: fraction for the test split where the layout has none.
         exclusion_file: list of excluded images; None: none are.
+        layout: how the folders are read, see the setting of that name.
     """
 
     sample: str
@@ -47,12 +50,14 @@ class DataSource:
     val_share: float
     test_share: float
     exclusion_file: Path | None = None
+    layout: str = DEFAULT_LAYOUT
 
     def to_config_fields(self) -> dict[str, object]:
         """Return the fields of `TrainConfig` for a training on these images."""
         shares: dict[str, object] = {"val_share": self.val_share, "test_share": self.test_share}
         # Only where there is a list: the command that the page shows then has no empty flag.
         shares |= {"exclude": str(self.exclusion_file)} if self.exclusion_file else {}
+        shares |= {"layout": self.layout} if self.layout != DEFAULT_LAYOUT else {}
         return {"data": str(self.folder), **shares} if self.folder else {"sample": self.sample, **shares}
 
 
@@ -65,7 +70,7 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
         profile: profile of this server.
         sample: as in `DataSource`.
         folder: path as typed; for an upload, its token (`uploads.unpack_upload`); for a tutorial, the name of its data
-            set. A second line names the list of excluded images, see `join_location`.
+            set. Further lines name the list of excluded images and the layout, see `join_location`.
         val_share: fraction for validation.
         test_share: fraction for the test split.
 
@@ -76,13 +81,14 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
         DataError: no folder is named, it does not exist or must not be read; the list of excluded images no longer
             exists; the data set was not downloaded yet.
     """
-    folder, list_name = split_location(folder)
+    folder, list_name, layout = split_location(folder)
     shares = clamp_share("val_share", val_share), clamp_share("test_share", test_share)
-    if list_name:
-        exclusion_file = exclusions.find_exclusion_list(list_name)
-        if exclusion_file is None:
+    if list_name or layout != DEFAULT_LAYOUT:
+        exclusion_file = exclusions.find_exclusion_list(list_name) if list_name else None
+        if list_name and exclusion_file is None:
             raise DataError("exclude.gone")
-        return replace(parse_source(profile, sample, folder, *shares), exclusion_file=exclusion_file)
+        source = parse_source(profile, sample, folder, *shares)
+        return replace(source, exclusion_file=exclusion_file, layout=layout)
     if sample in SAMPLE_SET_NAMES:
         return DataSource(sample, None, *shares)
     if sample == UPLOAD_SOURCE:
@@ -124,23 +130,24 @@ def _resolve_folder(profile: ServerProfile, folder: str) -> Path:
     return real_path
 
 
-def join_location(source_id: str, list_name: str) -> str:
+def join_location(source_id: str, list_name: str, layout: str = DEFAULT_LAYOUT) -> str:
     """Join what `parse_source` takes as `folder`.
 
     Args:
         source_id: path, upload token or name of a data set.
         list_name: name of a list of excluded images, empty for none.
+        layout: how the folders are read.
 
     Returns:
-        One line, or two.
+        One line, two or three.
     """
-    return f"{source_id}\n{list_name}" if list_name else source_id
+    return "\n".join([source_id, list_name, layout if layout != DEFAULT_LAYOUT else ""]).rstrip("\n")
 
 
-def split_location(location: object) -> tuple[str, str]:
-    """Return source id and list name; the inverse of `join_location`, for whatever a page sends."""
-    source_id, _, list_name = location.partition("\n") if isinstance(location, str) else ("", "", "")
-    return source_id, list_name
+def split_location(location: object) -> tuple[str, str, str]:
+    """Return source id, list name and layout; the inverse of `join_location`, for whatever a page sends."""
+    source_id, list_name, layout, *_ = [*(location if isinstance(location, str) else "").split("\n", 2), "", ""]
+    return source_id, list_name, layout if layout in FIELDS["layout"][0].choices else DEFAULT_LAYOUT
 
 
 def make_exclusion_key(sample: str, source_id: str) -> str:
@@ -174,7 +181,7 @@ def scan_source(
     Returns:
         The catalog, without the excluded images.
     """
-    scan_key = (source.sample, source.folder)
+    scan_key = (source.sample, source.folder, source.layout)
     with _lock:
         # The first to ask scans, without the lock; later ones wait for its future.
         future = None if fresh else scan_futures.get(scan_key)
@@ -188,7 +195,7 @@ def scan_source(
     if is_scanner:
         try:
             folder = source.folder or sample_sets.ensure_sample_set(source.sample, progress=progress)
-            future.set_result(scan.scan(folder, seed=DEFAULT_SPLIT_SEED, progress=progress))
+            future.set_result(scan.scan(folder, seed=DEFAULT_SPLIT_SEED, layout=source.layout, progress=progress))
         except BaseException as error:
             # A failed scan is not cached: the next question tries again. Those that wait get the error.
             with _lock:
@@ -201,7 +208,7 @@ def scan_source(
 def find_scanned_catalog(source: DataSource) -> Catalog | None:
     """Return the catalog of a source if it was scanned already; never waits."""
     with _lock:
-        future = scan_futures.get((source.sample, source.folder))
+        future = scan_futures.get((source.sample, source.folder, source.layout))
     is_scanned = future is not None and future.done() and future.exception() is None
     return _apply_split(source, future.result()) if future is not None and is_scanned else None
 
@@ -246,8 +253,8 @@ def _apply_split(source: DataSource, scanned: Catalog) -> Catalog:
 
 DEFAULT_SPLIT_SEED = int(FIELDS["seed"][1])
 """Seed of the split that the page shows: the default of a training."""
-scan_futures: OrderedDict[tuple[str, Path | None], Future[Catalog]] = OrderedDict()
-"""Running and finished scans by sample and folder, least recently used first."""
+scan_futures: OrderedDict[tuple[str, Path | None, str], Future[Catalog]] = OrderedDict()
+"""Running and finished scans by sample, folder and layout, least recently used first."""
 split_catalogs: OrderedDict[DataSource, tuple[Catalog, Catalog]] = OrderedDict()
 """Scanned catalog and the one split from it, by source."""
 _lock = threading.Lock()

@@ -58,7 +58,7 @@ class DatasetActions(SourceActions):
 
         Returns:
             The outputs of a scan: summary, problems, gallery column, class filter, split filter, page, gallery, both
-            sliders of fractions, Train button, saved choice.
+            sliders of fractions, Train button, saved choice, menu of layouts.
         """
         choice = (sample, folder, val, test)
         return self._latest.answer_latest(request, choice, lambda: self._show_dataset(*choice, progress))
@@ -201,9 +201,14 @@ class DatasetActions(SourceActions):
         """Return the outputs of a scan, or the error."""
         try:
             source = data_choice.parse_source(self.profile, sample, folder, val, test)
-            catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
         except FtlabError as error:
             return _show_message(render_error(str(error)))
+        layout_menu = gr.Dropdown(source.layout, visible=source.folder is not None)
+        try:
+            catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
+        except FtlabError as error:
+            # The menu stays: another reading of the folders may be the remedy.
+            return [*_show_message(render_error(str(error)))[:-1], layout_menu]
         splits = gallery_view.list_splits(catalog)
         class_titles = class_names.find_display_names(catalog.root, catalog.classes)
         return [
@@ -234,6 +239,7 @@ class DatasetActions(SourceActions):
             gr.Slider(visible="test" in catalog.random_splits),
             gr.Button(interactive=True),
             {"sample": sample, "folder": folder, "val": val, "test": test},
+            layout_menu,
         ]
 
     def show_first_page(
@@ -274,6 +280,7 @@ def _show_message(message: Markup) -> list[Any]:
         gr.skip(),
         gr.Button(interactive=False),
         gr.skip(),
+        gr.Dropdown(visible=False),
     ]
 
 

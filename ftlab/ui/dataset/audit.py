@@ -158,10 +158,11 @@ class AuditActions:
             return
         folder = source.folder or catalog.root
         # `repr`: the process must get the same float, as the report is stored by its splits.
-        shares = ["--val-share", repr(source.val_share), "--test-share", repr(source.test_share)]
+        flags = ["--val-share", repr(source.val_share), "--test-share", repr(source.test_share)]
+        flags += ["--seed", str(data_choice.DEFAULT_SPLIT_SEED), "--layout", source.layout]
         yield _build_busy_updates({})
         last_progress: dict[str, Any] = {}
-        audit_progress = audit_job.run_audit(folder, [*shares, "--seed", str(data_choice.DEFAULT_SPLIT_SEED)])
+        audit_progress = audit_job.run_audit(folder, flags)
         try:
             for progress in audit_progress:
                 if progress != last_progress:
@@ -223,12 +224,12 @@ class AuditActions:
         except FtlabError as error:
             gr.Warning(str(error))
             return [gr.skip(), gr.skip()]
-        source_id, _ = data_choice.split_location(location)
+        source_id, _, layout = data_choice.split_location(location)
         # Removed and added again: the latest choice is last, and the oldest are dropped.
         remembered_names.pop(choice_key := data_choice.make_exclusion_key(sample, source_id), None)
         remembered_names |= {choice_key: list_name} if list_name else {}
         return [
-            data_choice.join_location(source_id, list_name),
+            data_choice.join_location(source_id, list_name, layout),
             dict(list(remembered_names.items())[-MAX_REMEMBERED_CHOICES:]),
         ]
 

@@ -42,6 +42,7 @@ class SourceFields:
     tutorial_info: gr.HTML
     fetch_button: gr.Button
     source_info: gr.HTML
+    layout_menu: gr.Dropdown
     val_share: gr.Slider
     test_share: gr.Slider
     train_button: gr.Button
@@ -76,6 +77,7 @@ class HiddenFields:
         saved_choice: the choice, kept in the browser for a reload.
         upload_token: token of the last upload, kept in the browser.
         exclusion_names: list of excluded images for each choice, kept in the browser.
+        layouts: how folders are read for each choice, where it is not the default; kept in the browser.
     """
 
     page: gr.Number
@@ -83,6 +85,7 @@ class HiddenFields:
     saved_choice: gr.BrowserState
     upload_token: gr.BrowserState
     exclusion_names: gr.BrowserState
+    layouts: gr.BrowserState
 
 
 def build_source_column(profile: ServerProfile) -> SourceFields:
@@ -109,6 +112,7 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
         source_info = gr.HTML(
             render_source_info(SAMPLE_SET_NAMES[0], profile), elem_id="dataset-about", apply_default_css=False
         )
+        layout_menu = _build_layout_menu()
         val_share, test_share = _build_share_slider("val_share"), _build_share_slider("test_share")
         train_button = gr.Button(
             messages.get_text("dataset.go"), variant="primary", interactive=False, elem_id="dataset-go"
@@ -127,6 +131,7 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
         tutorial_info,
         fetch_button,
         source_info,
+        layout_menu,
         val_share,
         test_share,
         train_button,
@@ -188,6 +193,19 @@ def _build_tutorial_fields(profile: ServerProfile) -> tuple[gr.Column, gr.Dropdo
         )
         fetch_button = gr.Button(tutorial_picker.format_button_text(first_tutorial), elem_id="dataset-get")
     return tutorial_column, tutorial_menu, tutorial_info, fetch_button
+
+
+def _build_layout_menu() -> gr.Dropdown:
+    """Return the menu of how folders are read, hidden until folders were scanned."""
+    field_spec, default = FIELDS["layout"]
+    return gr.Dropdown(
+        [(messages.get_text(f"dataset.reading_choice.{name}"), name) for name in field_spec.choices],
+        value=default,
+        label=messages.get_text("setting.layout.label"),
+        info=messages.get_text("dataset.reading_hint"),
+        visible=False,
+        elem_id="dataset-layout",
+    )
 
 
 def _build_share_slider(name: str) -> gr.Slider:
@@ -252,4 +270,5 @@ def build_hidden_fields() -> HiddenFields:
         saved_choice=gr.BrowserState({"sample": SAMPLE_SET_NAMES[0]}, storage_key="ftlab-pictures", secret="ftlab"),
         upload_token=gr.BrowserState("", storage_key="ftlab-upload", secret="ftlab"),
         exclusion_names=audit.create_exclusions_state(),
+        layouts=gr.BrowserState({}, storage_key="ftlab-layouts", secret="ftlab"),
     )

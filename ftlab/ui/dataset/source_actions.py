@@ -18,7 +18,7 @@ from ftlab.server.paths import resolve_inside
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui.common import data_choice, uploads
-from ftlab.ui.dataset import folder_browser, tutorial_picker, view
+from ftlab.ui.dataset import audit, folder_browser, tutorial_picker, view
 
 
 class SourceActions:
@@ -39,7 +39,7 @@ class SourceActions:
             Sample, folder, location, both fractions, the outputs of `open_source_inputs`, tutorial menu.
         """
         choice = saved_choice if isinstance(saved_choice, dict) else {}
-        sample, (folder, list_name) = choice.get("sample"), data_choice.split_location(choice.get("folder"))
+        sample, (folder, list_name, layout) = choice.get("sample"), data_choice.split_location(choice.get("folder"))
         if sample not in list_offered_sources(self.profile):
             # Saved by another version, or on a server that offered other sources.
             return [gr.skip()] * 11
@@ -49,12 +49,36 @@ class SourceActions:
         return [
             sample,
             typed_folder or gr.skip(),
-            data_choice.join_location(source_id, list_name if exclusions.find_exclusion_list(list_name) else ""),
+            data_choice.join_location(
+                source_id, list_name if exclusions.find_exclusion_list(list_name) else "", layout
+            ),
             data_choice.clamp_share("val_share", choice.get("val")),
             data_choice.clamp_share("test_share", choice.get("test")),
             *self.open_source_inputs(sample, typed_folder),
             tutorial_name or gr.skip(),
         ]
+
+    def choose_layout(self, sample: str, location: str, layout: str, layouts: object) -> list[Any]:
+        """Read the folders of a choice in another way, and remember that for this choice.
+
+        Args:
+            sample: as in `DataSource`.
+            location: see `DatasetTab`.
+            layout: how its folders are to be read.
+            layouts: layout by choice, as the browser keeps it; it may hold anything.
+
+        Returns:
+            Location and `layouts`.
+        """
+        source_id, list_name, _ = data_choice.split_location(location)
+        new_location = data_choice.join_location(source_id, list_name, str(layout))
+        entries = layouts.items() if isinstance(layouts, dict) else ()
+        remembered = {key: name for key, name in entries if isinstance(key, str) and isinstance(name, str)}
+        # Removed and added again: the latest choice is last, and the oldest are dropped.
+        remembered.pop(choice_key := data_choice.make_exclusion_key(sample, source_id), None)
+        chosen = data_choice.split_location(new_location)[2]
+        remembered |= {choice_key: chosen} if chosen != data_choice.DEFAULT_LAYOUT else {}
+        return [new_location, dict(list(remembered.items())[-audit.MAX_REMEMBERED_CHOICES :])]
 
     def open_source_inputs(self, sample: str, folder: str) -> list[Any]:
         """Show the fields that belong to the chosen kind of source.

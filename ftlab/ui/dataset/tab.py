@@ -16,14 +16,15 @@ from ftlab.ui.dataset.layout import GalleryFields, HiddenFields, SourceFields, S
 
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _QUEUED_EVENT: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
-_LOCATION_JS = """(sample, folder, sent, set, left) => {
+_LOCATION_JS = """(sample, folder, sent, set, left, layouts) => {
   const place = ({upload: sent, tutorial: set})[sample] ?? folder;
-  const name = (left ?? {})[['upload', 'tutorial', 'folder'].includes(sample) ? `${sample} ${place}` : sample];
-  return name ? `${place}\\n${name}` : place;
+  const choice = ['upload', 'tutorial', 'folder'].includes(sample) ? `${sample} ${place}` : sample;
+  return [place, (left ?? {})[choice] ?? '', (layouts ?? {})[choice] ?? ''].join('\\n').replace(/\\n+$/, '');
 }"""
-"""Computes the location of a choice: the field of the chosen source, and the list of excluded images remembered for it.
+"""Computes the location of a choice: the field of the chosen source, and what the browser remembers for it: the list of
+excluded images, and how the folders are read.
 
-The key of that list is that of `data_choice.make_exclusion_key`.
+The key of both is that of `data_choice.make_exclusion_key`.
 """
 
 
@@ -35,8 +36,8 @@ class DatasetTab:
 
     Attributes:
         sample: name of a sample set, or `folder`, `upload` or `tutorial`.
-        location: the typed path of a folder, the token of an upload, or the name of a tutorial's data set. A second
-            line names the list of excluded images (`data_choice.join_location`).
+        location: the typed path of a folder, the token of an upload, or the name of a tutorial's data set. Further
+            lines name the list of excluded images and the layout (`data_choice.join_location`).
         val_share: fraction for validation.
         test_share: fraction for the test split.
     """
@@ -114,6 +115,7 @@ def _plan_wiring(
             source.test_share,
             source.train_button,
             hidden.saved_choice,
+            source.layout_menu,
         ],
         # In the browser, before the server is asked: every handler then gets the one location that counts.
         location_event={
@@ -124,6 +126,7 @@ def _plan_wiring(
                 hidden.upload_token,
                 source.tutorial_menu,
                 hidden.exclusion_names,
+                hidden.layouts,
             ],
             "outputs": hidden.location,
             "js": _LOCATION_JS,
@@ -152,6 +155,13 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
     )
     # The field is emptied, so that the same file can be sent again.
     upload_event.then(lambda: None, None, source.zip_field, **_UNQUEUED_EVENT)
+    layout_event = source.layout_menu.input(
+        actions.choose_layout,
+        [source.sample, hidden.location, source.layout_menu, hidden.layouts],
+        [hidden.location, hidden.layouts],
+        **_UNQUEUED_EVENT,
+    )
+    layout_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
     tutorial_event = source.tutorial_menu.input(**wiring.location_event)
     tutorial_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
     source.tutorial_menu.change(
