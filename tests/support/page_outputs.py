@@ -4,17 +4,4 @@ SHOWN = [
     *("summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"),
     "layout",
 ]
-    "summary",
-    "problems",
-    "pictures",
-    "classes",
-    "splits",
-    "page",
-    "gallery",
-    "val",
-    "test",
-    "go",
-    "kept",
-    "layout",
-]
 """Outputs of a scan on the Dataset tab."""
