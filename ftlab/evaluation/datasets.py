@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ftlab.core.errors import DataError, RunError
-from ftlab.data.dataset import layout
 from ftlab.data.dataset.catalog import ImageItem, catalog_from_json
+from ftlab.data.dataset.layout import DatasetLayout, detect_layout
+from ftlab.data.folders.folder_reading import AmbiguousFoldersError
 from ftlab.data.sources import locate
 from ftlab.data.sources.listing import merge_other_files, natural_key
+from ftlab.data.sources.locate import DatasetLocation
 from ftlab.evaluation.results import EvaluationDataset
 from ftlab.runs.directory import Run
 
@@ -68,10 +70,9 @@ def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> Evalu
     Raises:
         DataError: the folder has no image of any class of the model.
     """
-    source_path = locate.locate_dataset(folder)
-    root, folder_layout = layout.detect_layout(source_path)
     # NFC: macOS stores accents decomposed, other systems composed; both must name the same class.
     label_by_name = {unicodedata.normalize("NFC", name): class_index for class_index, name in enumerate(class_names)}
+    root, folder_layout = _detect_known_layout(locate.locate_dataset(folder), label_by_name)
     items: list[ImageItem] = []
     unknown_counts: Counter[str] = Counter()
     for class_images in (
@@ -96,3 +97,31 @@ def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> Evalu
         tuple(sorted(unknown_classes, key=lambda entry: natural_key(entry[0]))),
         tuple(merge_other_files(folder_layout.problems)),
     )
+
+
+def _detect_known_layout(location: DatasetLocation, known_names: Collection[str]) -> tuple[Path, DatasetLayout]:
+    """Return root and layout of a folder in the reading that has classes of the model, the automatic one first.
+
+    Propagates `AmbiguousFoldersError` where no reading has any.
+
+    Args:
+        location: of the folder.
+        known_names: class names of the model, in Unicode normal form C.
+
+    Returns:
+        The layout; the automatic one where no reading has a class of the model.
+    """
+    for choice in ("auto", "classes", "inner_classes"):
+        try:
+            root, folder_layout = detect_layout(location, choice)
+        except AmbiguousFoldersError:
+            continue
+        names = {
+            unicodedata.normalize("NFC", name)
+            for classes in folder_layout.images_by_split.values()
+            for name, images in classes.items()
+            if images
+        }
+        if not names.isdisjoint(known_names):
+            return root, folder_layout
+    return detect_layout(location)

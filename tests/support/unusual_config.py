@@ -14,6 +14,7 @@ def changed() -> TrainConfig:
         test_share=0.1,
         holdout="test_from_val",
         zip_names="gbk",
+        layout="inner_classes",
         backbone="resnet18",
         mode="full",
         epochs=3,

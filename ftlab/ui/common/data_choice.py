@@ -147,7 +147,12 @@ def join_location(source_id: str, list_name: str, layout: str = DEFAULT_LAYOUT) 
 def split_location(location: object) -> tuple[str, str, str]:
     """Return source id, list name and layout; the inverse of `join_location`, for whatever a page sends."""
     source_id, list_name, layout, *_ = [*(location if isinstance(location, str) else "").split("\n", 2), "", ""]
-    return source_id, list_name, layout if layout in FIELDS["layout"][0].choices else DEFAULT_LAYOUT
+    return source_id, list_name, validate_layout(layout)
+
+
+def validate_layout(layout: object) -> str:
+    """Return a value of the setting `layout`; the default for anything else that a page may send."""
+    return str(layout) if layout in FIELDS["layout"][0].choices else DEFAULT_LAYOUT
 
 
 def make_exclusion_key(sample: str, source_id: str) -> str:

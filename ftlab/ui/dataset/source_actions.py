@@ -71,13 +71,13 @@ class SourceActions:
             Location and `layouts`.
         """
         source_id, list_name, _ = data_choice.split_location(location)
-        new_location = data_choice.join_location(source_id, list_name, str(layout))
+        chosen = data_choice.validate_layout(layout)
         entries = layouts.items() if isinstance(layouts, dict) else ()
         remembered = {key: name for key, name in entries if isinstance(key, str) and isinstance(name, str)}
         # Removed and added again: the latest choice is last, and the oldest are dropped.
         remembered.pop(choice_key := data_choice.make_exclusion_key(sample, source_id), None)
-        chosen = data_choice.split_location(new_location)[2]
         remembered |= {choice_key: chosen} if chosen != data_choice.DEFAULT_LAYOUT else {}
+        new_location = data_choice.join_location(source_id, list_name, chosen)
         return [new_location, dict(list(remembered.items())[-audit.MAX_REMEMBERED_CHOICES :])]
 
     def open_source_inputs(self, sample: str, folder: str) -> list[Any]:

@@ -47,7 +47,7 @@ def render_summary(catalog: Catalog, source: DataSource) -> Markup:
         tag("p", tag("code", isolate_text(catalog.root, is_path=True)), class_="sub path")
         if source.sample in (data_choice.FOLDER_SOURCE, data_choice.TUTORIAL_SOURCE)
         else "",
-        tag("p", isolate_text(catalog.describe_reading()), class_="reading"),
+        tag("p", isolate_text(catalog.describe_reading()), class_="sub"),
         tag("p", _describe_split(catalog, source, totals), class_="sub"),
         *(tag("p", sentence, class_="sub") for sentence in deep_images.format_ranges(catalog.value_ranges)),
         tag("p", messages.get_text("doctor.excluded", count=_format_number(len(catalog.excluded_paths))), class_="sub")

@@ -63,6 +63,31 @@ def test_a_folder_shows_classes_and_counts_by_split_sizes_and_layout(shop: Datas
     assert shown["problems"].count("Every file can be used") == 1
 
 
+def test_the_reading_is_stated_and_one_choice_changes_it(shop: DatasetActions, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for outer in ("photo", "sketch"):
+        for inner in ("cat", "dog"):
+            add_class(folder / outer, inner)
+    refused = look(shop, folder)
+    assert "hold folders of the same names (cat, dog)" in text(refused["summary"])
+    assert (refused["layout"].visible, refused["layout"].value) == (True, "auto")
+    place, remembered = shop.choose_layout("folder", str(folder), "inner_classes", {})
+    assert remembered == {f"folder {folder}": "inner_classes"}
+    shown = look(shop, place)
+    assert "2 classes, because you chose that the folders in photo, sketch are the classes." in text(shown["summary"])
+    assert shown["layout"].value == "inner_classes"
+    source = data_choice.parse_source(shop.profile, "folder", place, 0.25, 0.25)
+    assert source.to_config_fields()["layout"] == "inner_classes"
+    assert shop.restore_choice(shown["kept"])[2] == place
+    assert shop.choose_layout("folder", place, "auto", remembered) == [str(folder), {}]
+    assert shop.choose_layout("folder", place, "<script>", "anything") == [str(folder), {}]
+    assert look(shop, f"{folder}\n\n<script>")["layout"].value == "auto"
+
+
+def test_sample_sets_have_no_folders_to_read(shop: DatasetActions) -> None:
+    assert shop.show_dataset("folder", "", 0.25, 0.25)[-1].visible is False
+
+
 def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(
     shop: DatasetActions, tiny_folder: Path
 ) -> None:
