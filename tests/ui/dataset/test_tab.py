@@ -65,9 +65,9 @@ def test_a_folder_shows_classes_and_counts_by_split_sizes_and_layout(shop: Datas
 
 def test_the_reading_is_stated_and_one_choice_changes_it(shop: DatasetActions, tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    for outer in ("photo", "sketch"):
+    for outer, colour in (("photo", (90, 90, 90)), ("sketch", (250, 240, 230))):
         for inner in ("cat", "dog"):
-            add_class(folder / outer, inner)
+            add_class(folder / outer, inner, colour=colour)
     refused = look(shop, folder)
     assert "hold folders of the same names (cat, dog)" in text(refused["summary"])
     assert (refused["layout"].visible, refused["layout"].value) == (True, "auto")
