@@ -88,9 +88,10 @@ def detect_layout(location: DatasetLocation, choice: str = "auto") -> tuple[Path
             layout.problems.append(search.describe_unusable(error, list_sources[0].file.name))
         else:
             return list_search.root, layout_from_manifest(listed_images, list_sources, list_search.root)
-    layout.problems += list_search.describe_unused(
+    unused_lists = list_search.describe_unused(
         "list_beside" if has_class_folders else "list_several", with_unusable=not has_class_folders
     )
+    layout.problems += [problem for problem in unused_lists if problem.file not in layout.split_folders.values()]
     if refusal is not None:
         if refusal.code == "data.layout.parts":  # a list is what is missing: say what is wrong with those at hand
             search.raise_unused_lists(location.folder, layout.problems)

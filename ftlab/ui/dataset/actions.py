@@ -203,7 +203,7 @@ class DatasetActions(SourceActions):
             source = data_choice.parse_source(self.profile, sample, folder, val, test)
         except FtlabError as error:
             return _show_message(render_error(str(error)))
-        layout_menu = gr.Dropdown(source.layout, visible=source.folder is not None)
+        layout_menu = gr.Dropdown(value=source.layout, visible=source.folder is not None)
         try:
             catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
         except FtlabError as error:
