@@ -29,7 +29,7 @@ from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.dataset import gallery_view, tutorial_picker, view
-from ftlab.ui.dataset.source_actions import SourceActions
+from ftlab.ui.dataset.source_actions import SourceActions, list_layout_choices
 
 
 class DatasetActions(SourceActions):
@@ -203,7 +203,7 @@ class DatasetActions(SourceActions):
             source = data_choice.parse_source(self.profile, sample, folder, val, test)
         except FtlabError as error:
             return _show_message(render_error(str(error)))
-        layout_menu = gr.Dropdown(value=source.layout, visible=source.folder is not None)
+        layout_menu = gr.Dropdown(list_layout_choices(), value=source.layout, visible=source.folder is not None)
         try:
             catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
         except FtlabError as error:

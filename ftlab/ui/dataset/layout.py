@@ -14,7 +14,7 @@ from ftlab.data.sources import tutorial_datasets, zip_file
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.dataset import audit, gallery_view, tutorial_picker
-from ftlab.ui.dataset.source_actions import list_offered_sources, render_source_info
+from ftlab.ui.dataset.source_actions import list_layout_choices, list_offered_sources, render_source_info
 
 _FOLDER_CLICK_JS = """
 element.addEventListener('click', (event) => {
@@ -197,10 +197,9 @@ def _build_tutorial_fields(profile: ServerProfile) -> tuple[gr.Column, gr.Dropdo
 
 def _build_layout_menu() -> gr.Dropdown:
     """Return the menu of how folders are read, hidden until folders were scanned."""
-    field_spec, default = FIELDS["layout"]
     return gr.Dropdown(
-        [(messages.get_text(f"dataset.reading_choice.{name}"), name) for name in field_spec.choices],
-        value=default,
+        list_layout_choices(),
+        value=FIELDS["layout"][1],
         label=messages.get_text("setting.layout.label"),
         info=messages.get_text("dataset.reading_hint"),
         visible=False,

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ftlab.config.train_config import SAMPLE_SET_NAMES
+from ftlab.config.train_config import FIELDS, SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, tag
@@ -131,6 +131,11 @@ def list_offered_sources(profile: ServerProfile) -> list[str]:
         [data_choice.FOLDER_SOURCE, data_choice.UPLOAD_SOURCE] if profile.data_root else [data_choice.UPLOAD_SOURCE]
     )
     return [*SAMPLE_SET_NAMES, *tutorial_sources, *own_sources]
+
+
+def list_layout_choices() -> list[tuple[str, str]]:
+    """Return the choices of the menu of how folders are read: label and value."""
+    return [(messages.get_text(f"dataset.reading_choice.{name}"), name) for name in FIELDS["layout"][0].choices]
 
 
 def render_source_info(sample: str, profile: ServerProfile) -> Markup:
