@@ -10,7 +10,8 @@ from pathlib import Path
 from ftlab.core.errors import DataError
 from ftlab.data.images import decode
 from ftlab.data.sources import archive, locate
-from ftlab.data.sources.listing import natural_key
+from ftlab.data.sources.file_suffixes import get_suffix
+from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, natural_key
 from ftlab.server.paths import resolve_inside
 
 MAX_LISTED_ENTRIES = 60
@@ -99,11 +100,16 @@ def _list_entries(folder: Path) -> tuple[list[str], list[str]]:
             for entry in entries:
                 if entry.is_dir():
                     folders.append(entry.name)
-                elif locate.is_dataset_file(Path(entry.path)):
+                elif _is_listed(Path(entry.path)):
                     files.append(entry.name)
     except OSError:
         return [], []
     return sorted(folders, key=natural_key), sorted(files, key=natural_key)
+
+
+def _is_listed(file: Path) -> bool:
+    """Return whether a file is an archive or a list; most texts and JSON files are none, so their path must be typed."""
+    return get_suffix(file.name) not in LOOSE_MANIFEST_SUFFIXES and locate.is_dataset_file(file)
 
 
 def _classify_file(file: Path) -> str:
