@@ -108,7 +108,7 @@ def _list_entries(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _is_listed(file: Path) -> bool:
-    """Return whether a file is an archive or a list; most texts and JSON files are none, so their path must be typed."""
+    """Return whether a file is an archive or a list; most texts and JSON files are none, and their path is typed."""
     return get_suffix(file.name) not in LOOSE_MANIFEST_SUFFIXES and locate.is_dataset_file(file)
 
 
