@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlab import __version__
-from ftlab.core import file_io, user_dirs
+from ftlab.core import file_io, json_fields, user_dirs
 from ftlab.core.errors import ConfigError
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
@@ -135,7 +135,7 @@ def spec_from_json(values: dict[str, Any]) -> BackboneSpec:
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     try:
-        return BackboneSpec(**spec_values)
+        return json_fields.build_dataclass(BackboneSpec, spec_values, ignore_unknown=False)
     except TypeError as cause:
         raise ValueError("no row of a backbone") from cause
 

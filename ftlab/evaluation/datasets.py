@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ftlab.core.errors import DataError, RunError
-from ftlab.data.dataset.catalog import ImageItem, catalog_from_json
+from ftlab.core.errors import DataError
+from ftlab.data.dataset.catalog import ImageItem, load_run_catalog
 from ftlab.data.dataset.layout import DatasetLayout, detect_layout
 from ftlab.data.folders.folder_reading import AmbiguousFoldersError
 from ftlab.data.sources import locate
 from ftlab.data.sources.listing import merge_other_files, natural_key
 from ftlab.data.sources.locate import DatasetLocation
 from ftlab.evaluation.results import EvaluationDataset
+from ftlab.models import run_checkpoint
 from ftlab.runs.directory import Run
 
 
@@ -34,7 +35,7 @@ def load_split_dataset(run: Run, split: str) -> EvaluationDataset:
     Raises:
         DataError: the split is empty.
     """
-    catalog = catalog_from_json(run.read_json("split.json"))
+    catalog = load_run_catalog(run)
     # `split.json` of such a run lists the test images as `val` and has no test split.
     if split == "test" and catalog.layout == "test_as_val":
         split = "val"
@@ -47,12 +48,11 @@ def read_class_names(run: Run) -> list[str]:
     """Return the class names of a run's model, in the order of its outputs.
 
     Raises:
-        RunError: the run has no model yet.
-    """
+        RunError: the run has no model yet, or its weights are gone.
+    """  # noqa: DOC502 (`make_no_weights_error` returns a RunError)
     if not run.best_weights_path.is_file():
-        raise RunError("run.no_weights", run=run.name)
-    class_names: list[str] = run.read_json("model.json")["classes"]
-    return class_names
+        raise run.make_no_weights_error()
+    return list(run_checkpoint.read_class_names(run))
 
 
 def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> EvaluationDataset:

@@ -6,12 +6,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from ftlab.config import backbones
+from ftlab.config.backbones import BackboneSpec
 from ftlab.core import messages
 from ftlab.core.errors import RunError
 from ftlab.data.dataset import class_names
 from ftlab.data.dataset.class_names import DisplayNames
 from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
+from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.inference import decision_rule
 from ftlab.inference.predictor import Predictor
 from ftlab.models import network, run_checkpoint, weights_file
@@ -35,8 +37,8 @@ def load_predictor(run: Run | None, weights_choice: str = "best") -> Predictor:
         The model, shared by all callers.
 
     Raises:
-        RunError: the run has no weights yet, or they are damaged.
-    """
+        RunError: the run has no weights yet, or they are gone or damaged.
+    """  # noqa: DOC502 (`make_no_weights_error` returns a RunError)
     isolated.get_shared_pool().prestart()  # while the model loads
     if run is None:
         return _load_untrained()
@@ -46,7 +48,7 @@ def load_predictor(run: Run | None, weights_choice: str = "best") -> Predictor:
     try:
         weights_mtimes = tuple(weights_path.stat().st_mtime_ns for weights_path in weights_paths)
     except OSError as cause:
-        raise RunError("run.no_weights", run=run.name) from cause
+        raise run.make_no_weights_error() from cause
     extra_paths = (run.path / class_names.LABELS_FILE_NAME, run.path / decision_rule.DECISION_FILENAME)
     return _load_trained(
         run.path,
@@ -68,12 +70,10 @@ def read_display_names(run: Run) -> DisplayNames:
         Names by class and language; empty if there are none.
     """
     labels_path = run.path / class_names.LABELS_FILE_NAME
-    display_names: DisplayNames = (
-        (class_names.read_display_names(labels_path) if labels_path.is_file() else {})
-        or run.read_json("model.json").get("names")
-        or {}
-    )
-    return display_names
+    display_names: DisplayNames = class_names.read_display_names(labels_path) if labels_path.is_file() else {}
+    stored_names = run.read_json("model.json").get("names")
+    # Names for people are worth less than the model: damaged ones are left out.
+    return display_names or (stored_names if class_names.is_display_names(stored_names) else {})
 
 
 @lru_cache(maxsize=1)
@@ -108,18 +108,9 @@ def _load_trained(
         RunError: a file of the run is damaged, or does not belong to the others.
     """  # noqa: DOC501 (`make_damage_error` returns a RunError)
     run = Run(run_path)
-    model_info = run.read_json("model.json")
-    try:
-        # A run stores its backbone's spec, for any model of timm may be one; runs of older versions store the name.
-        spec = (
-            backbones.spec_from_json(model_info["row"])
-            if "row" in model_info
-            else backbones.get_backbone_spec(model_info["backbone"])
-        )
-    except ValueError as cause:
-        raise RunError("run.file", run=run.name, file="model.json") from cause
-    head_spec = HeadSpec.from_json(model_info.get("head", {}))
-    net = network.build_network(spec, len(model_info["classes"]), pretrained=False, head_spec=head_spec)
+    spec, head_spec, prep = _parse_model_file(run)
+    classes = run_checkpoint.read_class_names(run)
+    net = network.build_network(spec, len(classes), pretrained=False, head_spec=head_spec)
     try:
         tensors, header = weights_file.load_tensors(run.best_weights_path)
         net.load_state_dict(tensors)
@@ -128,7 +119,7 @@ def _load_trained(
     # Weights are bound to the `model.json` they were saved with: with another one they would name the wrong classes.
     if header.get("model", "") not in ("", run.compute_sha256("model.json")):
         raise RunError("run.model", run=run.name)
-    title_values = {"title": spec.title, "mode": run.load_config().mode}
+    title_values = {"title": spec.title, "mode": run.find_mode()}
     if weights_choice == "last":
         title = messages.get_text("model.last", **title_values, epoch=_load_last_weights(run, net))
     else:
@@ -136,8 +127,33 @@ def _load_trained(
         title = messages.get_text("model.trained", **title_values, epoch=header["epoch"], percent=percent)
     # Temperature and threshold were chosen for the best weights.
     decision = decision_rule.read_decision(run) if weights_choice == "best" else None
-    prep = preprocess.from_json(model_info["preprocessing"])
-    return Predictor(net, spec, prep, tuple(model_info["classes"]), title, read_display_names(run), decision)
+    return Predictor(net, spec, prep, classes, title, read_display_names(run), decision)
+
+
+def _parse_model_file(run: Run) -> tuple[BackboneSpec, HeadSpec, Preprocessing]:
+    """Return what the `model.json` of a run says of its network and of the images that it was trained with.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Backbone, head and preprocessing.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    model_info = run.read_json("model.json")
+    try:
+        # A run stores its backbone's spec, for any model of timm may be one; runs of older versions store the name.
+        spec = (
+            backbones.spec_from_json(model_info["row"])
+            if "row" in model_info
+            else backbones.get_backbone_spec(model_info["backbone"])
+        )
+        prep = preprocess.from_json(model_info["preprocessing"])
+        return spec, HeadSpec.from_json(model_info.get("head", {})), prep
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise RunError("run.file", run=run.name, file="model.json") from cause
 
 
 def _load_last_weights(run: Run, net: Network) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import json_fields
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class HeadSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HeadSpec:
-        """Return the spec of `to_json`'s values; missing ones are the defaults."""
-        return cls(**values)
+        """Return the spec of `to_json`'s values; missing ones are the defaults, a damaged one is a `TypeError`."""
+        return json_fields.build_dataclass(cls, values, ignore_unknown=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""

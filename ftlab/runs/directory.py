@@ -31,13 +31,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ftlab.config.train_config import TrainConfig, config_from_json
-from ftlab.core import file_io
-from ftlab.core.errors import RunError
-from ftlab.runs.events import Event, parse_event
+from ftlab.config.train_config import MODES, TrainConfig, config_from_json
+from ftlab.core import file_io, json_fields
+from ftlab.core.errors import ConfigError, RunError
+from ftlab.runs.events import Event, Saved, parse_event, parse_lines
 from ftlab.runs.history import History
 from ftlab.runs.liveness import RunLiveness
 
+_CONFIG_FILE_SECTIONS = ("config", "resolved", "preprocessing", "init", "versions", "machine")
+"""Parts of `config.json` that are objects."""
 _TAIL_CHUNK_BYTES = 8192
 """Bytes per read when the last line of the event log is looked for from its end."""
 
@@ -92,7 +94,7 @@ class Run:
 
     def load_config(self) -> TrainConfig:
         """Return the configuration that the run was started with."""
-        return config_from_json(self.read_json("config.json")["config"])
+        return self._parse_settings(self.read_config_file(), "config")
 
     def update_resolved_config(self, **values: object) -> None:
         """Add values to the resolved configuration, so that a resumed process uses the same ones.
@@ -102,13 +104,51 @@ class Run:
         Args:
             **values: fields of the configuration by name.
         """
-        content = self.read_json("config.json")
+        content = self.read_config_file()
         self.write_json("config.json", {**content, "resolved": {**content["resolved"], **values}})
 
     def load_resolved_config(self) -> TrainConfig:
         """Return the configuration resolved at the start of the process; before that, the one of `load_config`."""
+        content = self.read_config_file()
+        return self._parse_settings(content, "resolved" if "resolved" in content else "config")
+
+    def read_config_file(self) -> dict[str, Any]:
+        """Return the content of `config.json`: `config`, `resolved` and what else was recorded at the start.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
         content = self.read_json("config.json")
-        return config_from_json(content.get("resolved") or content["config"])
+        if not isinstance(content.get("config"), dict) or not all(
+            isinstance(content.get(name, {}), dict) for name in _CONFIG_FILE_SECTIONS
+        ):
+            raise RunError("run.file", run=self.name, file="config.json")
+        return content
+
+    def find_mode(self) -> str:
+        """Return the mode of the run; where `config.json` cannot be read, the one in its name."""
+        try:
+            return str(self.read_config_file()["config"]["mode"])
+        except (RunError, KeyError):
+            return next((mode for mode in MODES if f"-{mode}-" in self.name), "–")
+
+    def _parse_settings(self, content: dict[str, Any], section: str) -> TrainConfig:
+        """Return the configuration in a section of `config.json`.
+
+        Args:
+            content: of the file.
+            section: `config` or `resolved`.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            RunError: a setting is unknown, or its value is not allowed.
+        """
+        try:
+            return config_from_json(content[section])
+        except ConfigError as cause:
+            raise RunError("run.config", run=self.name, cause=cause) from cause
 
     def read_json(self, file_name: str) -> dict[str, Any]:
         """Return the content of a JSON file of the run.
@@ -117,9 +157,23 @@ class Run:
             RunError: the file does not exist or cannot be read.
         """
         try:
-            return dict(json.loads(file_io.read_regular_file(self.path / file_name)))
-        except (OSError, ValueError, TypeError) as cause:
+            return json_fields.read_json_object(self.path / file_name)
+        except (OSError, ValueError) as cause:
             raise RunError("run.file", run=self.name, file=file_name) from cause
+
+    def has_lost_weights(self) -> bool:
+        """Return whether the best weights are gone: the run saved them, and the file does not exist any more."""
+        if self.best_weights_path.is_file():
+            return False
+        if any(isinstance(event, Saved) and event.what == "best" for event in self.read_events()[0]):
+            return True
+        end_event = self.liveness.read_end_event()
+        # A run that failed may have ended before it saved its best epoch.
+        return end_event is not None and end_event.best_epoch is not None and end_event.reason != "failed"
+
+    def make_no_weights_error(self) -> RunError:
+        """Return the error for a run without best weights: it has none yet, or they are gone."""
+        return RunError("run.weights_gone" if self.has_lost_weights() else "run.no_weights", run=self.name)
 
     def compute_sha256(self, file_name: str) -> str:
         """Return the SHA-256 of a file of the run in hex; empty where the file does not exist."""
@@ -184,9 +238,7 @@ class Run:
         except OSError:  # there is none yet, or it is no file that can be read
             return [], offset
         complete_length = chunk.rfind(b"\n") + 1
-        # Not splitlines, which also breaks at characters that a file's name or a message may hold.
-        lines = chunk[:complete_length].decode("utf-8", "replace").split("\n")
-        return [event for event in map(parse_event, lines) if event is not None], offset + complete_length
+        return parse_lines(chunk[:complete_length]), offset + complete_length
 
     def read_last_event(self, start_offset: int = 0) -> Event | None:
         """Return the last event of `metrics.jsonl`; None where nothing was appended after byte `start_offset`.

@@ -14,6 +14,8 @@ import time as clock
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ftlab.core import json_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -149,29 +151,38 @@ class Ended(Event):
     message: str | None = None
 
 
+_MAX_TIME_SECONDS = 3e10
+"""Times from here on (the year 2920) are damaged; not every system can show them."""
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind: cls for cls in (Started, LogMessage, Progress, Step, Epoch, Saved, Ended)
 }
 
 
 def parse_event(line: str) -> Event | None:
-    """Return the event of a line of `metrics.jsonl`; None for an unknown kind or an invalid line.
+    """Return the event of a line of `metrics.jsonl`; None for an unknown kind or a line with an invalid value.
 
     Fields that a newer version added are ignored, so that an old page can show a new run.
     """
     try:
-        values = json.loads(line)
+        values = json_fields.parse_json(line)
     except ValueError:
         return None
     kind = values.pop("event", None) if isinstance(values, dict) else None
     cls = EVENT_TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return None
-    field_names = {f.name for f in dataclasses.fields(cls)}
     try:
-        return cls(**{key: value for key, value in values.items() if key in field_names})
-    except TypeError:  # a line that lacks a field was written by a version too old to read
+        event = json_fields.build_dataclass(cls, values)
+    except TypeError:  # a line that lacks a field was written by a version too old to read, or is damaged
         return None
+    return event if 0 <= event.time < _MAX_TIME_SECONDS else None
+
+
+def parse_lines(log: bytes) -> list[Event]:
+    """Return the events of complete lines of `metrics.jsonl`; lines without a valid event are passed over."""
+    # Not splitlines, which also breaks at characters that a file's name or a message may hold.
+    lines = log.decode("utf-8", "replace").split("\n")
+    return [event for event in map(parse_event, lines) if event is not None]
 
 
 def _replace_non_finite(value: object) -> object:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from ftlab.core import file_io, machine
+from ftlab.core import json_fields, machine
 
 HEARTBEAT_INTERVAL_SECONDS = 1.0
 """Minimum seconds between two writes; beats in between cost only the reading of a clock."""
@@ -121,11 +121,11 @@ class LastBeat:
 def read_last_beat(path: Path) -> LastBeat | None:
     """Return the last heartbeat in a file; None where it cannot be read."""
     try:
-        values = json.loads(file_io.read_regular_file(path))
+        values = json_fields.read_json_object(path)
         # Never negative: after a reboot the clock of the machine starts again from 0.
         silence_seconds = max(0.0, machine.read_awake_clock() - float(values["awake"]))
         return LastBeat(silence_seconds, float(values["time"]), float(values["step"]), int(values["memory"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):  # OverflowError: an infinite number of bytes
         return None
 
 

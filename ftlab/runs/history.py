@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Progress, Started, Step
+from ftlab.runs.events import Ended, Epoch, Event, LogMessage, Progress, Saved, Started, Step
+
+_TORN_END_PATTERN = re.compile(r'\{"event": "ended"(?:.*?"reason": "(?P<reason>finished|stopped|time|early|failed)")?')
+"""Beginning of the line of an `Ended` event, as `Event.to_line` writes it."""
 
 
 class StepColumns(dict[str, "array[float]"]):
@@ -130,3 +134,43 @@ class History:
             return None
         elapsed, step_count = recent_steps[-1].time - recent_steps[0].time, recent_steps[-1].step - recent_steps[0].step
         return elapsed / step_count * (self.total_steps - recent_steps[-1].step) if step_count > 0 else None
+
+
+def infer_end_event(events: Sequence[Event], torn_line: str, *, ended_in_order: bool) -> Ended | None:
+    """Infer the last event of a run whose log lost its end: the file was cut, or the disk was full.
+
+    Args:
+        events: all events that can still be read.
+        torn_line: the last line, if it was cut or damaged; empty if it is intact.
+        ended_in_order: the last process gave the run back at its end, which a killed one does not.
+
+    Returns:
+        The event, as far as the log still tells; None where the process may have died before its end.
+    """
+    history = History()
+    history.add_events(events)
+    start_event = history.start_event
+    if start_event is None or history.end_event is not None:
+        return None
+    # The checkpoint after the last epoch is written when nothing but the end is left to do.
+    is_complete = any(
+        isinstance(event, Saved) and event.what == "last" and event.epoch > start_event.epochs for event in events[-3:]
+    )
+    torn_end = _TORN_END_PATTERN.match(torn_line)
+    reason = (
+        (torn_end and torn_end["reason"])
+        or ("finished" if is_complete and (torn_line or ended_in_order) else "")
+        or ("stopped" if torn_end else "")
+    )
+    if not reason:
+        return None
+    best_epoch, last_time = history.best_epoch, max(event.time for event in events)
+    return Ended(
+        time=last_time,
+        reason=reason,
+        epoch=history.epochs[-1].epoch if history.epochs else 0,
+        step=history.steps_done,
+        best_epoch=best_epoch.epoch if best_epoch else None,
+        best_val_accuracy=best_epoch.val_accuracy if best_epoch else None,
+        seconds=max(0.0, last_time - start_event.time),
+    )

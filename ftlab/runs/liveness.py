@@ -6,23 +6,30 @@ the machine can ask; see `ftlab.runs.directory` for the other files.
 
 from __future__ import annotations
 
-import json
 import os
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
-from ftlab.core import file_io
+from ftlab.core import file_io, json_fields
 from ftlab.core.errors import RunError
 from ftlab.runs import heartbeat, process_record
-from ftlab.runs.events import Ended, Event
+from ftlab.runs.events import Ended, Event, parse_event, parse_lines
 from ftlab.runs.heartbeat import Heartbeat, LastBeat
+from ftlab.runs.history import infer_end_event
 from ftlab.runs.process_record import ProcessRecord
 
 ACTIVE_STATUSES = ("waiting", "running", "hanging")
 """Statuses of a run on which a process works, or is about to."""
+_STATUS_BY_REASON = {
+    **dict.fromkeys(("finished", "time", "early"), "finished"),
+    "stopped": "stopped",
+    "failed": "failed",
+}
+"""Status by the reason of the end. The time limit and early stopping are planned: such a run cannot be resumed."""
 _STARTUP_TIMEOUT_SECONDS = 60.0
 """Seconds after which a run that no process claimed counts as died, so that it can be resumed."""
 _FORCE_STOP_MARK = "now"
@@ -80,8 +87,8 @@ class RunLiveness:
         # Out of time before there was a model: what was computed is of use only if it goes on.
         if end_event.reason == "time" and end_event.best_epoch is None:
             return "stopped"
-        # The time limit and early stopping are planned ends: such a run cannot be resumed.
-        return {"time": "finished", "early": "finished"}.get(end_event.reason, end_event.reason)
+        # An end that only a newer version knows: the run can be resumed.
+        return _STATUS_BY_REASON.get(end_event.reason, "stopped")
 
     def is_active(self) -> bool:
         """Return whether a process works on the run, or is about to."""
@@ -93,11 +100,24 @@ class RunLiveness:
         return last_beat is not None and last_beat.is_hanging
 
     def read_end_event(self) -> Ended | None:
-        """Return the `Ended` event of the last process; None while it works, and when it died without one."""
+        """Return the `Ended` event of the last process; None while it works, and when it died without one.
+
+        Where the log lost its last line, the event is inferred from what is left of the run.
+        """
         record = self.read_process_record()
         # What is in the file up to `told` comes from an earlier process.
         event = self._files.read_last_event(0 if record is None else record.told)
-        return event if isinstance(event, Ended) else None
+        if isinstance(event, Ended):
+            return event
+        log_path = self._files.path / "metrics.jsonl"
+        try:
+            log_stat = log_path.stat()
+        except OSError:
+            return None
+        if log_stat.st_size <= (record.told if record else 0) or self.is_process_alive():
+            return None
+        ended_in_order = record is not None and not self._pid_path.exists()
+        return _infer_end_event(log_path, log_stat.st_size, log_stat.st_mtime_ns, ended_in_order=ended_in_order)
 
     def claim_ownership(self) -> None:
         """Make this process the owner of the run, unless whoever started this process has done so already.
@@ -136,7 +156,7 @@ class RunLiveness:
     def find_process(self) -> psutil.Process | None:
         """Return the process named in `pid`; None when it is gone or another process has its number by now."""
         try:
-            owner = json.loads(file_io.read_regular_file(self._pid_path))
+            owner = json_fields.read_json_object(self._pid_path)
             return process_record.find_process(owner["pid"], owner["created"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -205,3 +225,16 @@ class RunLiveness:
             return time.time() - (self._files.path / "config.json").stat().st_mtime < _STARTUP_TIMEOUT_SECONDS
         except OSError:
             return False
+
+
+# The whole log is read, and a listing asks every few seconds: size and time of change are the key.
+@lru_cache(maxsize=256)
+def _infer_end_event(log_path: Path, _size_bytes: int, _mtime_ns: int, *, ended_in_order: bool) -> Ended | None:
+    """Return the `Ended` event that a log without one ended with, as far as it can be told (see `infer_end_event`)."""
+    try:
+        log = file_io.read_regular_file(log_path)
+    except OSError:
+        return None
+    last_line = log.removesuffix(b"\n").rpartition(b"\n")[2].decode("utf-8", "replace")
+    torn_line = last_line if parse_event(last_line) is None else ""
+    return infer_end_event(parse_lines(log), torn_line, ended_in_order=ended_in_order)

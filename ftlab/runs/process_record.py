@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from ftlab.core import file_io, machine
+from ftlab.core import json_fields, machine
 from ftlab.runs.heartbeat import overwrite_json
 
 _RECORD_FILE_BYTES = 1024
@@ -102,10 +101,8 @@ def record_exit(file: Path, pid: int, exit_code: int) -> None:
 def read_record(file: Path) -> ProcessRecord | None:
     """Return the record of the last process; None where there is none or it cannot be read."""
     try:
-        values: dict[str, Any] = dict(json.loads(file_io.read_regular_file(file)))
-        # Keys that a newer version added are ignored.
-        field_names = {field.name for field in dataclasses.fields(ProcessRecord)}
-        return ProcessRecord(**{key: value for key, value in values.items() if key in field_names})
+        record = json_fields.build_dataclass(ProcessRecord, json_fields.read_json_object(file))
+        return record if min(record.log, record.told) >= 0 else None
     except (OSError, ValueError, TypeError):
         return None
 

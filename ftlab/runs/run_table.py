@@ -48,6 +48,8 @@ class RunRow:
         size_bytes: total size of its files.
         source_run: name of the run from whose weights it was initialized; empty for none.
         read_error: why the run cannot be read; empty when it can.
+        file_error: what else is wrong with its files, and what to do: its best weights are gone, or a setting is not
+            known; empty for nothing.
     """
 
     name: str
@@ -64,6 +66,7 @@ class RunRow:
     size_bytes: int
     source_run: str = ""
     read_error: str = ""
+    file_error: str = ""
 
     @property
     def backbone_title(self) -> str:
@@ -167,33 +170,21 @@ def _read_row_cached(path: Path, file_stamps: tuple[tuple[str, int, int], ...]) 
 
 
 def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow:
-    """Return the row of a run as read from its files (see `_read_row_cached` for `file_stamps`)."""  # noqa: DOC501 - caught
+    """Return the row of a run as read from its files (see `_read_row_cached` for `file_stamps`)."""
     size_bytes = sum(size_bytes for _, size_bytes, _ in file_stamps)
     stamp, time_of_day, backbone, mode, _ = run.name.split("-", 4)
     day, time_of_day = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}", f"{time_of_day[:2]}:{time_of_day[2:4]}"
-    notes, data, source_run, best_accuracy, test_accuracy, status, read_error = (
-        run_notes.read_notes(run),
-        "",
-        "",
-        None,
-        None,
-        STATUS_UNREADABLE,
-        "",
-    )
+    notes, best_accuracy, test_accuracy, status = run_notes.read_notes(run), None, None, STATUS_UNREADABLE
+    data = source_run = read_error = file_error = ""
     try:
-        # The raw JSON, not `load_config`: validating a thousand configurations would take a second.
-        stored_config = run.read_json("config.json").get("config")
-        if not isinstance(stored_config, dict):
-            raise RunError("run.file", run=run.name, file="config.json")
-        stored_config = old_settings.upgrade_settings(stored_config)
+        # The raw JSON: a setting that is not valid hides no run.
+        best_accuracy, test_accuracy = _read_best_accuracy(run), comparison.read_test_accuracy(run)
+        stored_config = old_settings.upgrade_settings(run.read_config_file()["config"])
         backbone, mode = str(stored_config.get("backbone", backbone)), str(stored_config.get("mode", mode))
         data = _hide_upload_token(str(stored_config.get("sample") or stored_config.get("data") or ""))
         source_run = _find_source_run(str(stored_config.get("init_from") or ""))
-        best_accuracy, test_accuracy, status = (
-            _read_best_accuracy(run),
-            comparison.read_test_accuracy(run),
-            run.liveness.get_status(),
-        )
+        status = run.liveness.get_status()
+        file_error = _find_file_error(run, status)
     except (FtlabError, OSError) as error:
         read_error = str(error)
     return RunRow(
@@ -211,7 +202,24 @@ def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow
         size_bytes=size_bytes,
         source_run=source_run,
         read_error=read_error,
+        file_error=file_error,
     )
+
+
+def _find_file_error(run: Run, status: str) -> str:
+    """Return what is wrong with files of a readable run, as a sentence; empty for nothing.
+
+    Args:
+        run: the run.
+        status: of the run; an active one may not have saved its weights yet.
+    """
+    if status in ACTIVE_STATUSES:
+        return ""
+    try:
+        run.load_config()
+    except RunError as error:
+        return str(error)
+    return str(run.make_no_weights_error()) if run.has_lost_weights() else ""
 
 
 def _hide_upload_token(data: str) -> str:

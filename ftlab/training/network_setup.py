@@ -80,7 +80,7 @@ def resolve_preprocessing(
     Returns:
         The preprocessing; None if `should_stop` returned True on the way.
     """
-    recorded = run.read_json("config.json")
+    recorded = run.read_config_file()
     # Estimated statistics would change with the images; a resumed run needs the same ones.
     if "preprocessing" in recorded:
         return preprocess.from_json(recorded["preprocessing"])
@@ -94,7 +94,7 @@ def resolve_preprocessing(
         prep = dataclasses.replace(prep, mean=statistics.mean, std=statistics.std)
         yield LogMessage(code="statistics", values=statistics.format_values())
     if accelerator.is_main_process:
-        run.write_json("config.json", {**run.read_json("config.json"), "preprocessing": prep.to_json()})
+        run.write_json("config.json", {**run.read_config_file(), "preprocessing": prep.to_json()})
         if resolved_range := deep_images.format_setting(prep.value_ranges or ValueRanges()):
             run.update_resolved_config(value_range=resolved_range)
     return prep

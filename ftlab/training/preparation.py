@@ -144,7 +144,7 @@ def prepare_training(
     yield from (
         *config_notes,
         *setup.report_validation_split(catalog),
-        *resume_checks.report_damaged_checkpoint(loaded_checkpoint),
+        *resume_checks.report_damaged_files(loaded_checkpoint, run),
         *(resume_checks.report_changed_images(image_feed) if is_resume else ()),
     )
     feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, use_cache=pretrained)

@@ -14,7 +14,7 @@ from ftlab.config.train_config import TrainConfig, fill_defaults
 from ftlab.core.errors import ImageError, RunError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset import from_config
-from ftlab.data.dataset.catalog import Catalog, catalog_from_json
+from ftlab.data.dataset.catalog import Catalog, load_run_catalog
 from ftlab.data.dataset.from_config import DatasetSource
 from ftlab.data.gpu import gpu_augment
 from ftlab.data.loading import image_cache
@@ -43,7 +43,7 @@ def restore_runtime(config: TrainConfig, run: Run) -> TrainConfig:
         run: the run directory; a new run has recorded nothing yet.
     """
     # A new run.
-    if "resolved" not in run.read_json("config.json"):
+    if "resolved" not in run.read_config_file():
         return config
     recorded_config = run.load_resolved_config()
     if recorded_config.device not in ("cpu", detect_device()):
@@ -71,7 +71,7 @@ def resolve_config(config: TrainConfig, run: Run, accelerator: Accelerator) -> t
     Returns:
         The resolved configuration, and a warning if versions or machine differ from those at the start of the run.
     """
-    recorded = run.read_json("config.json")
+    recorded = run.read_config_file()
     environment = device_setup.environment_info(accelerator)
     image_cache_mb = image_cache.compute_budget_mb(config, on_gpu=accelerator.device.type != "cpu")
     if "resolved" in recorded:
@@ -131,9 +131,9 @@ def load_catalog(
         RunError: `split.json` is not the one that the run was started with.
     """
     if (run.path / "split.json").is_file():
-        recorded_catalog = catalog_from_json(run.read_json("split.json"))
+        recorded_catalog = load_run_catalog(run)
         # Another split would train on images that validated before.
-        if recorded_catalog.compute_fingerprint() != run.read_json("config.json").get(
+        if recorded_catalog.compute_fingerprint() != run.read_config_file().get(
             "manifest", recorded_catalog.compute_fingerprint()
         ):
             raise RunError("run.split", run=run.name)
@@ -149,7 +149,7 @@ def load_catalog(
         skipped = [problem.file for problem in catalog.problems]
         run.write_json(
             "config.json",
-            {**run.read_json("config.json"), "manifest": catalog.compute_fingerprint(), "skipped": skipped},
+            {**run.read_config_file(), "manifest": catalog.compute_fingerprint(), "skipped": skipped},
         )
     return catalog
 

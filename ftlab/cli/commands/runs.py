@@ -20,13 +20,12 @@ def runs(options: Namespace) -> None:
     runs_dir = Path(options.runs)
     all_rows = run_table.load_rows(runs_dir, run_store.list_run_names(runs_dir))
     for row in all_rows:
-        if row.read_error:  # a damaged run must not hide the others
-            print(f"ftlab: {row.read_error}", file=sys.stderr)
-    intact_rows = [row for row in all_rows if not row.read_error]
-    matching_rows = run_table.sort_rows(run_table.filter_rows(intact_rows, options.search), options.sort)
+        if row.read_error or row.file_error:
+            print(f"ftlab: {row.read_error or row.file_error}", file=sys.stderr)
+    matching_rows = run_table.sort_rows(run_table.filter_rows(all_rows, options.search), options.sort)
     if not matching_rows and not options.json:
-        no_match_text = messages.get_text("cli.none_found", count=len(intact_rows), search=options.search)
-        print(no_match_text if intact_rows else messages.get_text("cli.no_runs", folder=options.runs))
+        no_match_text = messages.get_text("cli.none_found", count=len(all_rows), search=options.search)
+        print(no_match_text if all_rows else messages.get_text("cli.no_runs", folder=options.runs))
     _print_rows(runs_dir, matching_rows, use_json=options.json)
 
 
@@ -155,4 +154,5 @@ def _run_to_json(run: Run, row: RunRow, cause: str | None) -> dict[str, object]:
         "size": row.size_bytes,
         "begun_from": row.source_run or None,
         "cause": cause or (end_event.message if end_event else None),
+        "problem": row.read_error or row.file_error or None,
     }

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ftlab.core import messages
+from ftlab.core.errors import RunError
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.images.decode_options import ValueRanges, ranges_from_json
 from ftlab.data.sources.listing import DatasetProblem
+from ftlab.runs.directory import Run
 
 RANDOM_SPLITS_BY_LAYOUT = {
     "flat": ("val", "test"),
@@ -157,6 +159,22 @@ class Catalog:
                 for split, items in self.splits.items()
             },
         }
+
+
+def load_run_catalog(run: Run) -> Catalog:
+    """Return the catalog in a run's `split.json`.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        catalog = catalog_from_json(run.read_json("split.json"))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
+        raise RunError("run.file", run=run.name, file="split.json") from cause
+    sizes = (item.size_bytes for items in catalog.splits.values() for item in items)
+    if not all(isinstance(name, str) for name in catalog.classes) or not all(isinstance(size, int) for size in sizes):
+        raise RunError("run.file", run=run.name, file="split.json")
+    return catalog
 
 
 def catalog_from_json(values: dict[str, Any]) -> Catalog:

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 from ftlab.core import file_io, messages
 from ftlab.core.errors import DataError
@@ -100,6 +101,13 @@ def find_label_problems(folder: Path) -> list[DatasetProblem]:
                 )
             )
     return problems
+
+
+def is_display_names(value: object) -> TypeGuard[DisplayNames]:
+    """Return whether a value read from JSON has the form of `DisplayNames`."""
+    return isinstance(value, dict) and all(
+        isinstance(names, dict) and all(isinstance(name, str) for name in names.values()) for names in value.values()
+    )
 
 
 def get_display_name(name: str, names: DisplayNames) -> str:

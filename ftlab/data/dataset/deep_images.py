@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ftlab.core import messages
-from ftlab.core.errors import ImageError
+from ftlab.core.errors import ImageError, RunError
 from ftlab.data.images import value_range
 from ftlab.data.images.decode_options import SAMPLE_KINDS, ValueRanges, ranges_from_json
 from ftlab.data.images.value_range import UINT16_RANGE, SampleStats
@@ -97,12 +97,20 @@ def read_recorded_ranges(run: Run | None) -> ValueRanges | None:
     """Return the value ranges that a run's model sees images at; None if it recorded none.
 
     Args:
-        run: None for the model without fine-tuning, which knows no range. A `model.json` that is missing or unreadable
-            gives RunError.
+        run: None for the model without fine-tuning, which knows no range.
+
+    Returns:
+        The ranges.
+
+    Raises:
+        RunError: `model.json` is missing or damaged.
     """
     if run is None:
         return ValueRanges()
-    return ranges_from_json(run.read_json("model.json").get("preprocessing", {}).get("value_ranges"))
+    try:
+        return ranges_from_json(run.read_json("model.json").get("preprocessing", {}).get("value_ranges"))
+    except (AttributeError, TypeError, ValueError) as cause:
+        raise RunError("run.file", run=run.name, file="model.json") from cause
 
 
 def _spread(paths: Sequence[str], max_count: int) -> list[str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ftlab.config import rules
 from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig, compute_image_sizes
+from ftlab.core import json_fields
 from ftlab.data.images import decode_options
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.images.decode_options import DecodeOptions, ValueRanges
@@ -91,16 +92,23 @@ def from_config(spec: BackboneSpec, config: TrainConfig, value_ranges: ValueRang
 
 
 def from_json(values: dict[str, Any]) -> Preprocessing:
-    """Return the preprocessing that `Preprocessing.to_json` wrote."""
-    return Preprocessing(
-        **{
-            **values,
-            "mean": tuple(values["mean"]),
-            "std": tuple(values["std"]),
-            # Models of earlier versions have no such key, and go on seeing deep images as they were trained with.
-            "value_ranges": decode_options.ranges_from_json(values.get("value_ranges")),
-        }
-    )
+    """Return the preprocessing that `Preprocessing.to_json` wrote.
+
+    Raises:
+        ValueError: a value is missing, unknown or damaged.
+    """
+    try:
+        mean, std = (tuple(float(value) for value in values[name]) for name in ("mean", "std"))
+        # Models of earlier versions have no such key, and go on seeing deep images as they were trained with.
+        value_ranges = decode_options.ranges_from_json(values.get("value_ranges"))
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError("not one value per channel")
+        # An unknown value may change what the network sees, so it is not passed over.
+        return json_fields.build_dataclass(
+            Preprocessing, {**values, "mean": mean, "std": std, "value_ranges": value_ranges}, ignore_unknown=False
+        )
+    except (KeyError, TypeError, AttributeError) as cause:
+        raise ValueError("no preprocessing") from cause
 
 
 def resize_and_center_crop(pixels: ImageArray, prep: Preprocessing) -> Tensor:

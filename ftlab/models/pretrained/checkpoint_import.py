@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, user_dirs
-from ftlab.core.errors import ConfigError, RunError, WeightsError
+from ftlab.core.errors import ConfigError, WeightsError
 from ftlab.models.pretrained import file_kinds, inert_pickle, stored_classes
 from ftlab.models.pretrained.stored_classes import ClassList
 from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,12 +123,12 @@ def _find_model_file(folder: Path) -> Path:
     Raises:
         RunError: the folder is a run without weights.
         WeightsError: the folder has no file of a usual name.
-    """
+    """  # noqa: DOC502 (`make_no_weights_error` returns a RunError)
     model_file = next((folder / name for name in _MODEL_FILE_NAMES if (folder / name).is_file()), None)
     if model_file is not None:
         return model_file
     if (folder / "config.json").is_file() or run_store.is_run_name(folder.name):
-        raise RunError("run.no_weights", run=folder.name)
+        raise Run(folder).make_no_weights_error()
     raise WeightsError("init.folder", file=folder, names=", ".join(_MODEL_FILE_NAMES))
 
 

@@ -72,13 +72,14 @@ def resume_training(run: Run) -> Run:
         The run.
 
     Raises:
-        RunError: a process works on the run already, or it is finished.
+        RunError: a process works on the run already, it is finished, or its `config.json` is damaged.
     """
     status = run.liveness.get_status()
     if status in ACTIVE_STATUSES:
         raise RunError("run.busy", run=run.name)
     if status == "finished":
         raise RunError("run.finished", run=run.name)
+    run.load_config()  # a damaged one is reported here, not by a process that dies of it
     return spawn_process(["python", "-m", "ftlab", "resume", run.name, "--runs", str(run.path.parent)], run)
 
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
-from ftlab.core import file_io, machine
+from ftlab.core import file_io, json_fields, machine
 from ftlab.core.errors import RunError
 from ftlab.runs import process_record, run_store
 from ftlab.runs.directory import Run
@@ -246,7 +246,7 @@ def _iter_series(root: Path) -> Iterator[tuple[Path, TrainingSeries]]:
     """
     for file in sorted(root.glob("series-*.json"), reverse=True):
         try:
-            values = json.loads(file_io.read_regular_file(file))
+            values = json_fields.read_json_object(file)
             yield (
                 file,
                 TrainingSeries(

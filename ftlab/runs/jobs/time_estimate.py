@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ftlab.config.train_config import TrainConfig, fill_defaults
-from ftlab.core import file_io, user_dirs
+from ftlab.core import file_io, json_fields, user_dirs
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs import subprocess_query
 
@@ -159,10 +159,9 @@ def _get_speeds_file() -> Path:
 def _read_speeds() -> dict[str, dict[str, float]]:
     """Return the stored speeds by key; a file that cannot be read counts as empty."""
     try:
-        speeds = json.loads(file_io.read_regular_file(_get_speeds_file()))
+        return json_fields.read_json_object(_get_speeds_file())
     except (OSError, ValueError):
         return {}
-    return speeds if isinstance(speeds, dict) else {}
 
 
 def save_speed(key: str, speed: MeasuredSpeed) -> None:

@@ -87,7 +87,7 @@ def choose_class_order(net: Network, image_feed: ImageFeedBase, run: Run, accele
     orders = list_class_orders(image_feed.catalog.classes)
     if len(orders) < 2:
         return []
-    recorded_rows = run.read_json("config.json").get("init", {}).get("class_rows")
+    recorded_rows = run.read_config_file().get("init", {}).get("class_rows")
     if recorded_rows is not None:
         _reorder_head(net, recorded_rows)
         return []
@@ -103,7 +103,7 @@ def choose_class_order(net: Network, image_feed: ImageFeedBase, run: Run, accele
     best = max(scores, key=lambda score: (score.accuracy, -score.loss))
     _reorder_head(net, best.rows)
     if accelerator.is_main_process:
-        content = run.read_json("config.json")
+        content = run.read_config_file()
         run.write_json("config.json", {**content, "init": {**content.get("init", {}), "class_rows": list(best.rows)}})
     return [_describe_choice(scores, best, image_count, image_feed.class_count)]
 

@@ -14,7 +14,7 @@ from ftlab.config import backbones
 from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages
-from ftlab.core.errors import RunError, WeightsError
+from ftlab.core.errors import WeightsError
 from ftlab.models import heads, network, run_checkpoint, weights_file
 from ftlab.models.network import Network
 from ftlab.models.pretrained import checkpoint_import, imagenet_classes, key_mapping
@@ -147,7 +147,7 @@ def _map_init_file(
     foreign_checkpoint, source_path = _read_init_source(Path(config.init_from))
     digest = checkpoint_import.compute_sha256(source_path)
     # A run that was stopped before its first checkpoint must start from the same weights again.
-    recorded = run.read_json("config.json")
+    recorded = run.read_config_file()
     if recorded.get("init", {}).get("sha256", digest) != digest:
         raise WeightsError("init.changed", file=source_path, run=run.name)
     init_part = config.init_part
@@ -200,7 +200,7 @@ def _read_init_source(source_path: Path) -> tuple[ForeignCheckpoint, Path]:
     Raises:
         RunError: the folder is no run with weights, or the weights are damaged.
         WeightsError: there is no such file.
-    """  # noqa: DOC501 (`make_damage_error` returns a RunError)
+    """  # noqa: DOC501, DOC502 (`make_damage_error` and `make_no_weights_error` return a RunError)
     run = Run(source_path if source_path.is_dir() else source_path.parent)
     is_own_run = (
         run.best_weights_path.is_file()
@@ -209,7 +209,7 @@ def _read_init_source(source_path: Path) -> tuple[ForeignCheckpoint, Path]:
     )
     if not is_own_run:
         if source_path.is_dir():
-            raise RunError("run.no_weights", run=source_path.name)
+            raise Run(source_path).make_no_weights_error()
         if not source_path.is_file():
             raise WeightsError("init.missing", file=source_path)
         return checkpoint_import.read_checkpoint(source_path), source_path

@@ -7,8 +7,9 @@ from typing import Any
 
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import Catalog
+from ftlab.runs.directory import Run
 from ftlab.runs.events import LogMessage
-from ftlab.training.checkpoints.checkpoint import LoadedCheckpoint
+from ftlab.training.checkpoints.checkpoint import LoadedCheckpoint, TrainState
 from ftlab.training.feeds.image_base import ImageFeedBase
 
 
@@ -33,12 +34,37 @@ def describe_differences(recorded: dict[str, Any], current: dict[str, Any]) -> l
     return differences
 
 
-def report_damaged_checkpoint(loaded_checkpoint: LoadedCheckpoint | None) -> Iterator[LogMessage]:
-    """Yield a warning if the newest checkpoint is damaged and the one before it was loaded."""
+def report_damaged_files(loaded_checkpoint: LoadedCheckpoint | None, run: Run) -> Iterator[LogMessage]:
+    """Yield warnings: the newest checkpoint is damaged and the one before it was loaded; the best weights are gone.
+
+    Args:
+        loaded_checkpoint: where the training goes on; None at its start.
+        run: the run.
+
+    Yields:
+        The warnings.
+    """
+    if loaded_checkpoint:
+        yield from _forget_lost_best(loaded_checkpoint.train_state, run)
     if loaded_checkpoint and loaded_checkpoint.newer_file_error:
         yield make_warning(
             "fell_back", cause=loaded_checkpoint.newer_file_error, step=loaded_checkpoint.train_state.step
         )
+
+
+def _forget_lost_best(train_state: TrainState, run: Run) -> Iterator[LogMessage]:
+    """Let the next epoch count as the best if the best weights are gone; else the run might end without a model.
+
+    Args:
+        train_state: of the checkpoint.
+        run: the run.
+
+    Yields:
+        A warning, if they are gone.
+    """
+    if train_state.best_epoch is not None and not run.best_weights_path.is_file():
+        train_state.best_epoch = train_state.best_accuracy = train_state.best_loss = None
+        yield make_warning("best_gone")
 
 
 def report_changed_images(image_feed: ImageFeedBase) -> Iterator[LogMessage]:

@@ -140,6 +140,9 @@ class RunWatcher:
         self._awaits_exit_record = False
         self._read_events()
         history = self._history
+        if status not in ACTIVE_STATUSES and history.end_event is None:
+            # Where the log lost its last line, the end is inferred.
+            history.add_events(filter(None, [run.liveness.read_end_event()]))
         state = derive_state(history, status, run)
         is_silent = state in ("hanging", "overdue")
         # All that the HTML depends on; the last beat only where the time since then is shown.
@@ -148,7 +151,7 @@ class RunWatcher:
             status,
             state,
             record,
-            run.best_weights_path.exists(),
+            run.best_weights_path.is_file(),
             run.liveness.read_last_beat() if is_silent else None,
         )
         if self._snapshot is not None and render_key == self._render_key:
@@ -163,7 +166,7 @@ class RunWatcher:
             curves_html=render_curves(history),
             # The head of an active run changes every second, and would send the output again and again.
             log_html=run_status_view.render_log(history, "" if is_over else last_output),
-            has_model=run.best_weights_path.exists(),
+            has_model=run.best_weights_path.is_file(),
             stop_action="" if is_over else {"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop"),
         )
         self._render_key = render_key
@@ -181,6 +184,8 @@ class RunWatcher:
             return run_status_view.render_state(
                 history, state, death_cause.label, f"{death_cause.explanation} {resume_hint}".strip(), last_output
             )
+        if status not in ACTIVE_STATUSES and run.has_lost_weights():
+            return run_status_view.render_state(history, state, detail=str(run.make_no_weights_error()))
         last_beat = run.liveness.read_last_beat()
         if state not in ("hanging", "overdue"):
             return run_status_view.render_state(history, state, last_output=last_output)
@@ -199,7 +204,7 @@ class RunWatcher:
         """Fold the events that were appended since the last look."""
         try:
             size = (self._run.path / "metrics.jsonl").stat().st_size
-        except FileNotFoundError:
+        except OSError:
             size = 0
         # Shorter than before: the file was replaced, and the events of the old one do not count.
         if size < self._offset:

@@ -264,7 +264,12 @@ def _format_note(note: LogMessage) -> str:
     """Return the text of a log message."""
     try:
         return messages.get_text(f"log.{note.code}", **note.values)
-    except (KeyError, IndexError, ValueError):  # of another version of ftlab: its code is better than nothing
+    except (
+        KeyError,
+        IndexError,
+        ValueError,
+        TypeError,
+    ):  # of another version of ftlab: its code is better than nothing
         return " ".join([str(note.code), *(f"{key}={value}" for key, value in note.values.items())])
 
 

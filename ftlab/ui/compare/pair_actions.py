@@ -88,7 +88,7 @@ class PairActions(PredictActions):
         loadable_runs = [
             (position, name)
             for position, name in enumerate(run_names)
-            if self._open_run(name).best_weights_path.exists()
+            if self._open_run(name).best_weights_path.is_file()
         ]
         return [(self._format_run_label(position, name), name) for position, name in loadable_runs]
 

@@ -103,7 +103,7 @@ class EvaluationChoices:
         try:
             split_images = self.train_actions.get_run(page_state, model).read_json("split.json")["splits"]
             split_names = [name for name in SPLITS if any(split_images.get(name, {}).values())]
-        except (FtlabError, AttributeError):
+        except (FtlabError, AttributeError, KeyError):
             split_names = []
         if self.profile.data_root is not None:
             split_names.append(FOLDER_CHOICE)

@@ -61,7 +61,7 @@ class PredictActions:
         model_choices = [
             (label, name)
             for label, name in self.train_actions.list_run_choices(page_state)
-            if self._open_run(name).best_weights_path.exists()
+            if self._open_run(name).best_weights_path.is_file()
         ]
         run_names = [name for _, name in model_choices]
         page_run = page_state.get("run") if isinstance(page_state, dict) else None

@@ -69,7 +69,7 @@ def render_examples(run: Run | None) -> Markup:
 @lru_cache(maxsize=16)
 def _list_unseen_images(path: Path, _mtime_ns: int) -> list[tuple[Path, str]]:
     """Return example images of the run at `path`."""
-    image_catalog = catalog.catalog_from_json(Run(path).read_json("split.json"))
+    image_catalog = catalog.load_run_catalog(Run(path))
     items = list(image_catalog.splits["test"] or image_catalog.splits["val"])
     # A fixed seed: the same run shows the same examples each time.
     random.Random(0).shuffle(items)

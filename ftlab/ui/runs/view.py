@@ -148,8 +148,8 @@ def render_run(row: RunRow, origin_key: str, dependent_runs: Sequence[RunRow]) -
         tag("code", row.name),
         tag("p", facts, class_="sub"),
     ]
-    if row.read_error:
-        parts.append(render_error(row.read_error))
+    if row.read_error or row.file_error:
+        parts.append(render_error(row.read_error or row.file_error))
     if origin_key:
         parts.append(tag("p", messages.get_text(origin_key, run=row.source_run), class_="sub"))
     if dependent_runs:

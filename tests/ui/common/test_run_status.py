@@ -310,10 +310,23 @@ def test_lines_that_mean_nothing_are_passed_over(tmp_path: Path, line: str) -> N
     assert "93.8 %" in look(run).head_html
 
 
-def test_a_run_that_cannot_be_read_says_so_on_the_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_with_a_value_of_a_wrong_type_is_passed_over(tmp_path: Path) -> None:
     run = fabricated_runs.make(tmp_path, fabricated_runs.story())
+    before = look(run).head_html
     with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(fabricated_runs.step(41).to_line().replace('"step": 41', '"step": "<b>much</b>"') + "\n")
+    assert look(run).head_html == before
+
+
+def test_a_run_that_cannot_be_shown_says_so_on_the_page(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fabricated_runs.make(tmp_path, fabricated_runs.story())
+
+    def fail(*_arguments: object) -> str:
+        raise TypeError("<b>much</b>")
+
+    monkeypatch.setattr(run_status_view, "render_log", lambda history, *_rest: fail() if history.epochs else "")
     seen = look(run)
     assert "This run cannot be shown" in read(seen.head_html)
     assert "<b>much" not in seen.head_html

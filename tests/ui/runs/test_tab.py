@@ -189,7 +189,7 @@ def test_where_a_run_began_and_who_began_with_it_is_told(tab: RunsActions, root:
 def test_a_damaged_run_can_be_looked_at_and_deleted(tab: RunsActions, root: Path) -> None:
     run = make_with_notes(root)
     (run.path / "config.json").write_text("no", encoding="utf-8")
-    assert "no readable config.json" in text(opened(tab, those(run))["said"])
+    assert "config.json is missing or damaged" in text(opened(tab, those(run))["said"])
     assert names(shown(tab.delete_runs({}, "", "newest", "runs", those(run)))["table"]) == []
 
 
