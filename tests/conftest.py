@@ -102,6 +102,17 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def module_environment(session_home: Path) -> Iterator[None]:
+    """What a page declares for the processes that it starts (quotas, folders) ends with the tests of a module."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("FTLAB_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("FTLAB_")]:
+        if name not in before:
+            del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture
 def faulty_decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """In processes that a test starts, the decoder fails at the files that `tests/offline/faulty_decoder.py` knows."""

@@ -47,7 +47,8 @@ def read_exclusions(file: Path | str) -> tuple[str, ...]:
         if path.stat().st_size > MAX_LIST_BYTES:
             raise DataError("exclude.large", file=path, limit=MAX_LIST_BYTES // 1_000_000)
         # Not `splitlines`: names of files may contain other line separators, such as U+2028.
-        lines = file_io.read_regular_file(path).decode("utf-8-sig").split("\n")
+        text = file_io.read_regular_file(path).decode("utf-8-sig")
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except (OSError, ValueError) as cause:
         raise DataError("exclude.unreadable", file=path, cause=getattr(cause, "strerror", "") or cause) from cause
     # Only on Windows: on POSIX a backslash is a legal character in a name.

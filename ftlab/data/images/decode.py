@@ -22,7 +22,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ftlab.core.errors import ImageError
 from ftlab.data.images import deep_samples, tiff_kinds
 from ftlab.data.images.convert_rgb import convert_deep, to_rgb
-from ftlab.data.images.decode_limits import ReadLimitedFile, check_jpeg_passes, guard_tiff_tags
+from ftlab.data.images.decode_limits import (
+    WEBP_HEADER_BYTES,
+    ReadLimitedFile,
+    check_jpeg_passes,
+    check_webp_size,
+    guard_tiff_tags,
+)
 from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.images.diagnosis import diagnose_error
 from ftlab.data.images.jpeg_header import check_tiff_jpegs, read_jpeg_frame
@@ -161,6 +167,8 @@ def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
         limited_file = ReadLimitedFile(stream, name)
         # Before Pillow sees the file: its JPEG decoder is entered only with a frame header that was checked.
         frame = read_jpeg_frame(limited_file, name) if limited_file.is_jpeg else None
+        limited_file.seek(0)
+        check_webp_size(stream.read(WEBP_HEADER_BYTES), name, get_max_pixels("WEBP"))
         limited_file.seek(0)
         with Image.open(cast(BinaryIO, limited_file), formats=PILLOW_FORMATS) as image:
             _check_dimensions(image, name)

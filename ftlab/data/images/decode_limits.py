@@ -43,6 +43,8 @@ MAX_TIFF_STRIPS = 100_000
 _JPEG_SCAN_MARKER = b"\xff\xda"
 """Start of scan (SOS), ITU-T T.81, table B.1."""
 _MEGABYTE = 1 << 20
+WEBP_HEADER_BYTES = 30
+"""Bytes of a WebP from which its size can be told."""
 _TIFF_STRIP_TAGS = (273, 279, 324, 325)
 """StripOffsets, StripByteCounts, TileOffsets and TileByteCounts (TIFF 6.0)."""
 _BANDS_TAG, _PLANES_TAG, _SEPARATE_PLANES = 277, 284, 2
@@ -145,6 +147,31 @@ def check_jpeg_passes(stream: BinaryIO, name: str, pixel_count: int) -> None:
         if pass_count * pixel_count > MAX_JPEG_MEGAPIXEL_PASSES * 1_000_000:
             raise ImageError("tangled", file=name)
     stream.seek(position)
+
+
+def check_webp_size(header: bytes, name: str, max_pixels: int) -> None:
+    """Refuse a WebP with too many pixels before its decoder sees it, which allocates all of them while it opens a file.
+
+    Args:
+        header: first 30 bytes of the file.
+        name: for the error.
+        max_pixels: width × height that is allowed.
+
+    Raises:
+        ImageError: the header declares more pixels. A header that is none is left to the decoder.
+    """
+    if len(header) < WEBP_HEADER_BYTES or header[:4] != b"RIFF" or header[8:12] != b"WEBP":
+        return
+    chunk = header[12:16]
+    if chunk == b"VP8 ":  # RFC 6386, 9.1: 14 bits each, then 2 bits of scaling
+        width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", header, 26))
+    elif chunk == b"VP8L":  # RFC 9649, 3.4: 14 bits each, less one
+        bits = int.from_bytes(header[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:  # VP8X, RFC 9649, 2.7: 24 bits each, less one
+        width, height = (int.from_bytes(header[start : start + 3], "little") + 1 for start in (24, 27))
+    if chunk in (b"VP8 ", b"VP8L", b"VP8X") and width * height > max_pixels:
+        raise ImageError("too_large", file=name, limit=max_pixels // 1_000_000)
 
 
 def guard_tiff_tags() -> None:

@@ -34,7 +34,8 @@ def test_scan(say: Any, tiny_folder: Path) -> None:
     status, out, _ = say("scan", tiny_folder)
     assert status == 0
     assert "amber/broken.jpg: " in out
-    assert out.splitlines()[2].split() == ["amber", "6", "1", "1"]
+    assert "3 classes" in out.splitlines()[1]
+    assert out.splitlines()[3].split() == ["amber", "6", "1", "1"]
 
 
 def test_scan_deals_with_the_shares_that_are_given(say: Any, tiny_folder: Path) -> None:
@@ -83,7 +84,7 @@ def test_no_name_of_a_class_or_a_file_breaks_a_line_of_the_table(say: Any, tiny_
     (tiny_folder / "blue" / "x\ny.png").touch()
     status, out, _ = say("scan", tiny_folder)
     assert status == 0
-    assert len(out.splitlines()) == 6
+    assert len(out.splitlines()) == 7
     assert r"am\x0aber\x1b[31m" in out
     assert "\x1b" not in out
 

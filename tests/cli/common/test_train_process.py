@@ -143,9 +143,9 @@ def test_no_run_is_made_for_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_the_data_is_located_once(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[object] = []
 
-    def locate(source: Path | str, progress: Any = None) -> DatasetLocation:
+    def locate(source: Path | str, *options: Any) -> DatasetLocation:
         calls.append(source)
-        return locate_dataset(source, progress)
+        return locate_dataset(source, *options)
 
     for module in ("scan", "from_config"):
         monkeypatch.setattr(f"ftlab.data.dataset.{module}.locate_dataset", locate)

@@ -107,7 +107,7 @@ def test_one_image_is_refused_where_the_last_map_has_one_value(begin: Callable[.
 
 def test_it_tries_what_is_only_trained_later(begin: Callable[..., Run]) -> None:
     with pytest.raises(ConfigError, match="single picture"):
-        go(begin(batch_size=1, unfreeze_epoch=2, epochs=3, **FULL))
+        go(begin(batch_size=1, unfreeze_epoch=2, epochs=3, batchnorm="trainable", **FULL))
 
 
 def test_both_remedies_are_named_where_both_help(accelerator: Accelerator) -> None:
