@@ -103,7 +103,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def module_environment(session_home: Path) -> Iterator[None]:
+def module_environment() -> Iterator[None]:
     """What a page declares for the processes that it starts (quotas, folders) ends with the tests of a module."""
     before = {name: value for name, value in os.environ.items() if name.startswith("FTLAB_")}
     yield

@@ -193,6 +193,9 @@ class WorkerPool:
             if self._closed.wait(WATCH_INTERVAL_SECONDS):
                 return
             with self._condition:
+                # Closed since the look above: clearing the event would now leave `close` waiting for ever.
+                if self._closed.is_set():
+                    return
                 busy_workers = list(self._busy_workers)
                 unused_workers = [
                     worker for worker in self._idle_workers[:-1] if time.monotonic() - worker.idle_since > IDLE_SECONDS
