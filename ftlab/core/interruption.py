@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.2
 
 
 class InterruptHandler(Protocol):
-    """What is done about signals, called from the watching thread."""
+    """Handler of interrupting signals, called from the watching thread."""
 
     def handle_signal(self, signal_number: int) -> None:
         """Note a signal that has just arrived."""

@@ -49,7 +49,7 @@ class ImageSizes:
 
 @dataclass(frozen=True)
 class Reading:
-    """Why the folders or the list of a data set are read as they are.
+    """Reasons for the reading of the folders or the list of a data set.
 
     Attributes:
         reason: key below `reading.because.` in the message file; empty in runs of versions that did not record it.

@@ -39,7 +39,7 @@ class ClassFolder:
 
 @dataclass
 class FolderReading:
-    """What the folders of a data set are.
+    """Splits and classes that the folders of a data set stand for.
 
     Attributes:
         reason: key below `reading.because.`: why they are read so.

@@ -70,7 +70,7 @@ def ranges_from_json(values: Mapping[str, Any] | None) -> ValueRanges | None:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How a file becomes pixels: the same in training, evaluation and prediction, and part of every key of a cache.
+    """Options of decoding: the same in training, evaluation and prediction, and part of every key of a cache.
 
     Attributes:
         min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (libjpeg's DCT scaling) as long as its short
