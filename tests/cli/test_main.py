@@ -277,7 +277,9 @@ def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, 
     fabricated_runs.make(copy, fabricated_runs.story(), mode="full")
     status, out, err = say("runs", "--runs", copy, "--json")
     assert status == 0
-    newest, trained = lines(out)
+    unreadable, newest, trained = lines(out)
+    assert (unreadable["run"], unreadable["status"], unreadable["backbone"]) == (damaged.name, "unreadable", "resnet18")
+    assert unreadable["problem"].startswith(f"Run {damaged.name}: config.json is missing or damaged.")
     assert (newest["mode"], newest["data"], newest["best_val_accuracy"]) == ("full", "shapes", 0.9375)
     assert (trained["status"], trained["backbone"], trained["mode"]) == (
         "finished",

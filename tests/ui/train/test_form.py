@@ -17,7 +17,9 @@ from ftlab.ui.train import form, form_fields
 from tests.support.unusual_config import changed
 
 # Pictures are chosen in another tab.
-UNUSUAL = dataclasses.replace(changed(), data="", exclude="", val_share=0.15, test_share=0.15)
+UNUSUAL = dataclasses.replace(
+    changed(), data="", exclude="", val_share=0.15, test_share=0.15, layout="auto", zip_names=""
+)
 
 
 @pytest.fixture
