@@ -27,7 +27,7 @@ _MAX_IMAGES = 256
 """Training images that are tried at most."""
 _BATCH_SIZE = 16
 _CHANCE_FACTOR = 2.0
-"""A head that is right less often than this many times chance knows other classes in any order."""
+_MIN_SHARE_ABOVE_CHANCE = 0.25
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,20 @@ def _score_order(name: str, rows: tuple[int, ...], logits: Tensor, labels: Tenso
     return OrderScore(name, rows, accuracy, float(torch.nn.functional.cross_entropy(ordered, labels)))
 
 
+def is_near_chance(accuracy: float, class_count: int) -> bool:
+    """Return whether a head is hardly better than chance, as one is that was made for other classes.
+
+    Args:
+        accuracy: fraction of the images that it classifies correctly in the best order.
+        class_count: number of classes.
+
+    Returns:
+        True below twice the accuracy of chance; of few classes, below a quarter of the way from chance to 1.
+    """
+    chance = 1 / class_count
+    return accuracy < min(_CHANCE_FACTOR * chance, chance + _MIN_SHARE_ABOVE_CHANCE * (1 - chance))
+
+
 def _reorder_head(net: Network, rows: Sequence[int]) -> None:
     """Give each class of a head the row that belonged to another until now."""
     classifier = heads.find_classifier(net.head)
@@ -174,7 +188,7 @@ def _describe_choice(scores: list[OrderScore], best: OrderScore, image_count: in
         for score in scores
     )
     values = {"count": image_count, "percents": percents}
-    if best.accuracy < min(_CHANCE_FACTOR / class_count, 0.9):
+    if is_near_chance(best.accuracy, class_count):
         return LogMessage(code="init_order_unclear", values=values, level="warning")
     order = messages.get_text(f"log.class_order.{best.name}")
     return LogMessage(code="init_order", values={**values, "order": order})
