@@ -48,7 +48,7 @@ def test_the_usual_orders_are_listed_once_each() -> None:
     ("accuracy", "class_count", "near"),
     [(0.6, 2, True), (0.85, 2, False), (0.4, 4, True), (0.45, 4, False), (0.15, 12, True), (0.2, 12, False)],
 )
-def test_a_head_for_other_classes_is_told_from_one_that_errs(accuracy: float, class_count: int, near: bool) -> None:
+def test_a_head_for_other_classes_is_told_from_one_that_errs(accuracy: float, class_count: int, *, near: bool) -> None:
     assert class_order.is_near_chance(accuracy, class_count) is near
 
 
