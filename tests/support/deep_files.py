@@ -38,6 +38,12 @@ def make_png(samples: Samples, *, significant_bits: int = 0, transparent: tuple[
     return b"".join([b"\x89PNG\r\n\x1a\n", *chunks, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")])
 
 
+def make_pnm(samples: Samples, white: int = 65535) -> bytes:
+    """A PGM or PPM of 16 bits of uint16 [H, W, 1 or 3] whose largest value is declared to be `white`."""
+    height, width, channels = samples.shape
+    return f"P{5 if channels == 1 else 6} {width} {height} {white}\n".encode() + samples.astype(">u2").tobytes()
+
+
 def make_tiff(
     samples: Samples,
     *,

@@ -20,11 +20,13 @@ MAX_OPENED_FILES = 2000
 """Files that are looked at for deep images at most."""
 MAX_MEASURED_IMAGES = 256
 """Deep images that are decoded at most."""
+MAX_COMPARED_IMAGES = 16
+"""Deep images of another split that are decoded at most, to find out whether it is unlike the training images."""
 _SHALLOW_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".avif")
 """Suffixes of formats that have 8 bits, or are decoded to 8 bits in any case: their files are not opened."""
 _PNG_SIGNATURE, _PNG_DEPTH_POSITION, _PNG_DEEP_BITS = b"\x89PNG", 24, 16
-_OTHER_SIGNATURES = (b"II", b"MM", b"P2", b"P5")
-"""First bytes of a TIFF and of a PGM, which may be deep."""
+_OTHER_SIGNATURES = (b"II", b"MM", b"P2", b"P5", b"P6")
+"""First bytes of a TIFF, a PGM and a PPM, which may be deep."""
 _MAX_SHARE_OF_DARK_SETS = 1 / 16
 """Part of the range below which nearly all values of a data set make it look black."""
 
@@ -40,19 +42,46 @@ def estimate_value_ranges(root: Path, paths: Sequence[str]) -> tuple[ValueRanges
         The ranges, without any for a kind of sample that was not found; and a problem with the image of the largest
         value, where that alone makes all others nearly black.
     """
-    candidates = [path for path in paths if not path.lower().endswith(_SHALLOW_SUFFIXES)]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "range") as pool:
-        opened = _spread(candidates, MAX_OPENED_FILES)
-        may_be_deep = pool.map(lambda path: _may_be_deep(root / path), opened)
-        deep_paths = [path for path, is_candidate in zip(opened, may_be_deep, strict=True) if is_candidate]
-        measured = _spread(deep_paths, MAX_MEASURED_IMAGES)
-        stats_by_path = {
-            path: stats
-            for path, stats in zip(measured, pool.map(lambda path: _measure(root / path), measured), strict=True)
-            if stats
-        }
+    stats_by_path = _measure_images(root, paths, MAX_MEASURED_IMAGES)
     value_ranges = value_range.estimate_ranges(stats_by_path.values())
     return value_ranges, _find_outlier(value_ranges, stats_by_path)
+
+
+def find_unlike_split(root: Path, split: str, paths: Sequence[str], value_ranges: ValueRanges) -> list[DatasetProblem]:
+    """Find out whether a split's deep images use other values than those that are trained on.
+
+    Args:
+        root: folder that the paths are relative to.
+        split: name of a split that is not trained on.
+        paths: its images.
+        value_ranges: of the training images.
+
+    Returns:
+        A problem for each kind of sample that would look nearly black, or mostly white, with the first such image.
+    """
+    problems = []
+    stats_by_path = _measure_images(root, paths, MAX_COMPARED_IMAGES) if value_ranges else {}
+    for kind in SAMPLE_KINDS:
+        known_range = value_ranges.get(kind)
+        same_kind = {
+            path: stats
+            for path, stats in stats_by_path.items()
+            if stats.kind == kind and stats.declared.stored_bits != value_range.PACKED_BITS
+        }
+        if known_range is None or not same_kind:
+            continue
+        usual_high = value_range.find_usual_maximum(same_kind.values())
+        dark_high = known_range.low + (known_range.high - known_range.low) * _MAX_SHARE_OF_DARK_SETS
+        is_bright = value_range.find_median(same_kind.values()) > known_range.high
+        if usual_high < dark_high or is_bright:
+            values: dict[str, str | int] = {
+                "split": split,
+                "kind": messages.get_text(f"value_range.{kind}"),
+                "high": f"{usual_high:.6g}",
+                "usual": f"{known_range.high:.6g}",
+            }
+            problems.append(DatasetProblem(next(iter(same_kind)), f"split_{'bright' if is_bright else 'dark'}", values))
+    return problems
 
 
 def describe_ranges(shown: ValueRanges, present: ValueRanges) -> list[tuple[str, dict[str, object]]]:
@@ -113,6 +142,24 @@ def read_recorded_ranges(run: Run | None) -> ValueRanges | None:
         raise RunError("run.file", run=run.name, file="model.json") from cause
 
 
+def _measure_images(root: Path, paths: Sequence[str], max_count: int) -> dict[str, SampleStats]:
+    """Return the statistics of deep images, evenly spread over files.
+
+    Args:
+        root: folder that the paths are relative to.
+        paths: of any images.
+        max_count: deep images that are decoded at most.
+    """
+    candidates = [path for path in paths if not path.lower().endswith(_SHALLOW_SUFFIXES)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "range") as pool:
+        opened = _spread(candidates, MAX_OPENED_FILES)
+        may_be_deep = pool.map(lambda path: _may_be_deep(root / path), opened)
+        deep_paths = [path for path, is_candidate in zip(opened, may_be_deep, strict=True) if is_candidate]
+        measured = _spread(deep_paths, max_count)
+        all_stats = pool.map(lambda path: _measure(root / path), measured)
+        return {path: stats for path, stats in zip(measured, all_stats, strict=True) if stats}
+
+
 def _spread(paths: Sequence[str], max_count: int) -> list[str]:
     """Return at most `max_count` paths, evenly spread."""
     count = min(len(paths), max_count)
@@ -120,7 +167,7 @@ def _spread(paths: Sequence[str], max_count: int) -> list[str]:
 
 
 def _may_be_deep(file: Path) -> bool:
-    """Return whether the first bytes of a file are those of a PNG of 16 bits, or of any TIFF or PGM."""
+    """Return whether the first bytes of a file are those of a PNG of 16 bits, or of any TIFF, PGM or PPM."""
     try:
         with file.open("rb") as stream:
             header = stream.read(_PNG_DEPTH_POSITION + 1)

@@ -181,11 +181,17 @@ def _verify_layout(
 def _estimate_value_ranges(root: Path, dataset_layout: DatasetLayout) -> ValueRanges:
     """Return the value ranges of the images that are trained on, or may be after a random split.
 
-    They do not depend on the seed, so that trainings with other splits see the same pixels.
+    Splits whose images look black or white at these ranges are added to the layout's problems. The ranges do not depend
+    on the seed, so that trainings with other splits see the same pixels.
     """
-    paths = [path for images in dataset_layout.images_by_split["train"].values() for path in images]
-    value_ranges, problems = deep_images.estimate_value_ranges(root, sorted(paths, key=natural_key))
+    paths_by_split = {
+        split: sorted((path for images in images_by_class.values() for path in images), key=natural_key)
+        for split, images_by_class in dataset_layout.images_by_split.items()
+    }
+    value_ranges, problems = deep_images.estimate_value_ranges(root, paths_by_split.pop("train"))
     dataset_layout.problems += problems
+    for split, paths in paths_by_split.items():
+        dataset_layout.problems += deep_images.find_unlike_split(root, split, paths, value_ranges)
     return value_ranges
 
 

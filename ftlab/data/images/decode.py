@@ -93,9 +93,11 @@ def read_image(source: Path | str | BinaryIO, options: DecodeOptions = DecodeOpt
         if not options.exact:
             _reduce_scale(image, max(1, options.min_side))
         ranges = options.value_ranges
-        # 16-bit color that fills its range needs no more than the high bytes, which are what Pillow decodes.
-        is_filled = ranges is not None and ranges.uint16 == UINT16_RANGE and deep_samples.is_color(image)
-        if ranges is None or is_filled or deep_samples.find_sample_kind(image) is None:
+        if deep_samples.find_sample_kind(image) is None:
+            return to_rgb(_make_upright(deep_samples.load_shallow(image)))
+        # 16-bit color that fills its range needs no more than the high bytes.
+        is_filled = ranges is not None and ranges.uint16 == UINT16_RANGE and deep_samples.decodes_high_bytes(image)
+        if ranges is None or is_filled:
             image.load()
             return to_rgb(_make_upright(image))
         deep = deep_samples.load_samples(image, partial(_open_image, source), _make_upright)
@@ -141,6 +143,7 @@ def verify_image(source: Path | str | BinaryIO) -> tuple[int, int]:
     with _open_image(source) as image:
         width, height = image.size
         _reduce_scale(image, 1)
+        deep_samples.use_fast_decoder(image)
         image.load()
         return (height, width) if _swaps_axes(_find_transpose(image)) else (width, height)
 

@@ -21,11 +21,14 @@ from ftlab.data.images import declared_range
 from ftlab.data.images.declared_range import DeclaredRange, get_tiff_tag
 from ftlab.data.images.decode_options import SampleKind
 
+_MAX_UINT8, _MAX_UINT16 = 255, 65535
 _COLOR_LAYOUTS = ("RGB", "RGBA", "RGBX", "RGBa", "LA")
 """Layouts of 16-bit color whose range is looked at; CMYK is for printing and fills its 16 bits."""
 _OTHER_BYTE_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _NATIVE_RAW_MODES = {"I;16BS": "I;16NS", "I;32B": "I;32N", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 """Raw modes that Pillow names for compressed files of the high byte first, and those of what libtiff returns."""
+_PPM_DECODER = "ppm"
+"""Pillow's decoder of PGM and PPM files whose largest value fills no whole number of bytes; it is slow."""
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _SAMPLE_FORMAT_TAG, _UNSIGNED_INTEGERS = 339, 1
 
@@ -46,6 +49,7 @@ class DeepSamples:
         images: decoded image, of 16-bit color that of the high bytes and that of the low bytes.
         storage: how the images hold the samples.
         is_unsigned: 32-bit integers have no sign.
+        white_value: what a PGM or PPM declares as white: its samples are scaled to 16 bits.
     """
 
     kind: SampleKind
@@ -55,6 +59,7 @@ class DeepSamples:
     images: tuple[Image.Image, ...]
     storage: _Storage
     is_unsigned: bool = False
+    white_value: int = _MAX_UINT16
 
     @property
     def size(self) -> tuple[int, int]:
@@ -77,14 +82,21 @@ class DeepSamples:
             samples = _join_bytes(bands[0][..., 0::2], bands[0][..., 1::2])
             return samples[..., :1], samples[..., 1]
         if self.storage == "color":
-            samples = _join_bytes(*bands)
+            samples = self._scale_to_16_bits(_join_bytes(*bands))
             alpha = samples[..., 3] if samples.shape[2] == 4 else self._find_transparent(samples)
             return samples[..., :3], alpha
         if self.kind == "uint16":
-            gray = bands[0].astype(np.uint16, copy=False)[..., None]  # of either byte order
+            gray = self._scale_to_16_bits(bands[0].astype(np.uint16, copy=False)[..., None])  # of either byte order
             return gray, self._find_transparent(gray)
         values = bands[0].view(np.uint32) if self.is_unsigned else bands[0]
         return values.astype(np.float32)[..., None], None
+
+    def _scale_to_16_bits(self, samples: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        """Return samples scaled so that the white value becomes 65535, uint16 [h, W, C]."""
+        if self.white_value == _MAX_UINT16:
+            return samples
+        levels = np.rint(samples * np.float64(_MAX_UINT16 / self.white_value)).clip(max=_MAX_UINT16)
+        return levels.astype(np.uint16)
 
     def _find_transparent(self, samples: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16] | None:
         """Return alpha of the color that a PNG declares to be transparent, uint16 [h, W]; None if it declares none."""
@@ -96,19 +108,53 @@ class DeepSamples:
 
 def find_sample_kind(image: Image.Image) -> SampleKind | None:
     """Return the kind of the deep samples of an opened image, by its header; None if it has at most 8 bits."""
-    # Pillow gives a PGM of more than 8 bits scaled to 16, in 32.
+    # Pillow gives a PGM of more than 8 bits in 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return "uint16"
     if image.mode in ("I", "F"):
         return "int32" if image.mode == "I" else "float32"
     layout, _, depth = _get_raw_mode(image).partition(";")
     is_planar = layout == "R" and get_tiff_tag(image, declared_range.BITS_PER_SAMPLE_TAG, (8,))[0] == 16
-    return "uint16" if is_planar or (layout in _COLOR_LAYOUTS and depth.startswith("16")) else None
+    is_deep_ppm = _get_white_value(image) > _MAX_UINT8
+    return "uint16" if is_planar or is_deep_ppm or (layout in _COLOR_LAYOUTS and depth.startswith("16")) else None
 
 
 def is_color(image: Image.Image) -> bool:
     """Return whether an opened deep image is color, or gray with alpha, of which Pillow decodes the high bytes."""
     return not image.mode.startswith(("I", "F"))
+
+
+def decodes_high_bytes(image: Image.Image) -> bool:
+    """Return whether Pillow alone decodes the high bytes of an opened deep image, as it does of interleaved color."""
+    return is_color(image) and len(_get_raw_mode(image)) > 1 and not _get_white_value(image)
+
+
+def use_fast_decoder(image: Image.Image) -> int:
+    """Let an opened PGM or PPM be decoded as it is stored, instead of sample by sample in Python.
+
+    Args:
+        image: opened, not decoded yet.
+
+    Returns:
+        The value that is white in the decoded samples: what the file declares.
+    """
+    white_value = _get_white_value(image)
+    if not white_value:
+        return _MAX_UINT16
+    assert isinstance(image, ImageFile.ImageFile)
+    raw_mode = image.mode if white_value <= _MAX_UINT8 else {"RGB": "RGB;16B", "I": "I;16B"}[image.mode]
+    image.tile = [tile._replace(codec_name="raw", args=(raw_mode, 0, 1)) for tile in image.tile]
+    return white_value
+
+
+def load_shallow(image: Image.Image) -> Image.Image:
+    """Return an opened image of at most 8 bits, decoded; a PGM or PPM is scaled to the white that it declares."""
+    white_value = use_fast_decoder(image)
+    image.load()
+    if white_value >= _MAX_UINT8:
+        return image
+    levels = [min(_MAX_UINT8, round(value / white_value * _MAX_UINT8)) for value in range(_MAX_UINT8 + 1)]
+    return image.point(levels * len(image.getbands()))
 
 
 def load_samples(
@@ -136,12 +182,14 @@ def load_samples(
         images=(),
         storage=("gray_alpha" if layout == "LA" else "color") if is_color(image) else "gray",
         is_unsigned=kind == "int32" and get_tiff_tag(image, _SAMPLE_FORMAT_TAG, (1,))[0] == _UNSIGNED_INTEGERS,
+        white_value=use_fast_decoder(image),
     )
     _choose_raw_modes(image, samples.storage)
     image.load()
     images = [make_upright(image)]
     if samples.storage == "color":
         with reopen() as low_image:
+            use_fast_decoder(low_image)
             _choose_raw_modes(low_image, samples.storage, low_bytes=True)
             low_image.load()
             images.append(make_upright(low_image))
@@ -154,6 +202,13 @@ def _join_bytes(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8]) -> npt.
     samples <<= 8
     samples |= low
     return samples
+
+
+def _get_white_value(image: Image.Image) -> int:
+    """Return the largest value that an opened PGM or PPM declares, if Pillow would scale each sample by it; else 0."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    is_scaled = bool(tiles) and tiles[0].codec_name == _PPM_DECODER
+    return int(cast(Any, tiles[0].args)[1]) if is_scaled else 0
 
 
 def _get_raw_mode(image: Image.Image) -> str:

@@ -107,8 +107,10 @@ def _describe_tags(tags: ImageFileDirectory_v2, *, is_known: bool = False) -> st
     )
     bands, is_separate = _count_bands(band_count), band_count > 1 and tags.get(_PLANES_TAG) == _SEPARATE_PLANES
     kinds = (
-        (compression not in TiffImagePlugin.COMPRESSION_INFO, f"compression {compression}"),
+        (not _is_compression_known(compression), f"compression {compression}"),
         (bool(set(formats) & set(_COMPLEX_FORMATS)), "complex numbers"),
+        # Pillow takes them for integers without a sign: -1 would be white.
+        (_SIGNED_INTEGERS[0] in formats and bits[0] <= 8, f"{bands} of signed {bits[0]}-bit integers"),
         (photometric in _COLOR_SPACES, _COLOR_SPACES.get(photometric, "")),
         (is_separate and bits[0] > 8 and compression != 1, f"{bits[0]}-bit bands that are compressed one by one"),
         (not is_known and formats == _FLOATS, f"{bands} of {bits[0]}-bit floats"),
@@ -116,6 +118,15 @@ def _describe_tags(tags: ImageFileDirectory_v2, *, is_known: bool = False) -> st
         (not is_known, f"{bands} of {bits[0]}-bit integers"),
     )
     return next((name for is_present, name in kinds if is_present), None)
+
+
+def _is_compression_known(compression: int) -> bool:
+    """Return whether Pillow knows a compression of TIFFs, and its libtiff was built with it."""
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+        return False
+    with suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL(_imaging.__file__).TIFFIsCODECConfigured(compression))
+    return True
 
 
 def _count_bands(count: int) -> str:

@@ -26,6 +26,8 @@ UINT16_RANGE = ValueRange(0.0, 65535.0)
 PACKED_BITS = 12
 """Bits of samples that a TIFF stores packed: they state their range."""
 _USUAL_BITS = (8, 10, 12, 14, 16)
+_SIGNED_BITS = 15
+"""Bits of 16-bit integers with a sign that hold values from 0."""
 _FLOAT_SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 _SCALE_OVERSHOOT = 0.05
 """Share of a scale by which resampled floats may leave it."""
@@ -97,7 +99,14 @@ def estimate_ranges(image_stats: Iterable[SampleStats]) -> ValueRanges:
 
 def find_usual_maximum(image_stats: Iterable[SampleStats]) -> float:
     """Return the value that nearly all values of these images, at least one, do not exceed."""
-    return _find_quantiles(np.sort(np.concatenate([stats.samples for stats in image_stats])))[1]
+    values = np.sort(np.concatenate([stats.samples for stats in image_stats]))
+    return _find_quantiles(values)[1] if values.size else 0.0
+
+
+def find_median(image_stats: Iterable[SampleStats]) -> float:
+    """Return the value that half of the values of these images, at least one, exceed; 0 where none was measured."""
+    values = np.concatenate([stats.samples for stats in image_stats])
+    return float(np.median(values)) if values.size else 0.0
 
 
 def find_image_range(deep: DeepSamples, value_ranges: ValueRanges) -> ValueRange:
@@ -163,7 +172,9 @@ def _estimate_bits(stats: Sequence[SampleStats], high: float) -> int:
     declared_bits = {entry.declared.significant_bits for entry in stats}
     significant_bits = declared_bits.pop() if len(declared_bits) == 1 else None
     if significant_bits is None:
-        return next(bits for bits in _USUAL_BITS if high < 2**bits)
+        is_signed = all(entry.kind == "int32" and entry.declared.stored_bits == 16 for entry in stats)
+        usual_bits = sorted((*_USUAL_BITS, _SIGNED_BITS)) if is_signed else _USUAL_BITS
+        return next(bits for bits in usual_bits if high < 2**bits)
     # The samples of a PNG are scaled to 16 bits whatever it declares; some programs declare the bits without scaling.
     is_scaled = high >= 2**significant_bits or not any(entry.has_low_bits for entry in stats)
     return 16 if is_scaled else significant_bits

@@ -68,3 +68,14 @@ def test_one_wild_value_that_darkens_all_others_is_named(tmp_path: Path) -> None
     found = scan.scan(folder)
     assert [(problem.file, problem.code) for problem in found.problems] == [("rising/3.png", "bright_value")]
     assert "65535" in found.problems[0].problem
+
+
+@pytest.mark.parametrize(("train_bits", "val_bits", "code"), [(16, 12, "split_dark"), (12, 16, "split_bright")])
+def test_a_split_of_other_bits_than_the_training_is_named(
+    train_bits: int, val_bits: int, code: str, tmp_path: Path
+) -> None:
+    write_deep_folder(tmp_path / "train", train_bits, count=2)
+    write_deep_folder(tmp_path / "val", val_bits, count=2)
+    (problem,) = scan.scan(tmp_path, val_share=0.2, test_share=0).problems
+    assert (problem.file, problem.code) == ("val/falling/0.png", code)
+    assert f"up to {2**train_bits - 1})" in problem.problem

@@ -33,10 +33,12 @@ def ones(channels: int, dtype: type) -> np.ndarray:
         ("3 bands of 32-bit floats", ones(3, np.float32), {"sample_format": 3, "photometric": 2}),
         ("3 bands of 32-bit integers", ones(3, np.uint32), {"photometric": 2}),
         ("1 band of 64-bit integers", ones(1, np.uint64), {}),
+        ("1 band of signed 8-bit integers", ones(1, np.int8), {"sample_format": 2}),
         ("complex numbers", ones(1, np.complex64), {"sample_format": 6}),
         ("CIELAB colors", ones(3, np.uint8), {"photometric": 8}),
         ("the raw values of a camera's sensor", ones(1, np.uint16), {"photometric": 32803}),
         ("compression 34712", ones(1, np.uint8), {"shorts": {259: 34712}}),
+        ("compression 50001", ones(3, np.uint8), {"photometric": 2, "shorts": {259: 50001}}),
         (
             "16-bit bands that are compressed one by one",
             ones(3, np.uint16),

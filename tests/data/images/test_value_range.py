@@ -12,7 +12,7 @@ from PIL import Image
 from ftlab.core.errors import ImageError
 from ftlab.data.images import convert_rgb, decode, value_range
 from ftlab.data.images.decode_options import DecodeOptions, ValueRange, ValueRanges
-from tests.support.deep_files import Samples, make_png, make_tiff, ramp
+from tests.support.deep_files import Samples, make_png, make_pnm, make_tiff, ramp
 
 LEVELS = np.rint(np.linspace(0, 1, 32) * 255)
 """What a ramp of 32 pixels looks like."""
@@ -72,6 +72,8 @@ def test_full_color_and_full_gray_are_as_they_were_before_ranges() -> None:
     for data in (make_png(color), make_png(color[..., :1]), make_tiff(color, photometric=2), make_png(opaque(color))):
         whole = DecodeOptions(value_ranges=estimated(data))
         np.testing.assert_array_equal(read(data, whole), read(data, OF_OLD_RUNS))
+    for data in (make_tiff(color, photometric=2, separate=True), make_pnm(color)):
+        np.testing.assert_array_equal(read(data), color >> 8)
     np.testing.assert_array_equal(read(make_png(color[..., :1]))[..., 0], np.rint(color[..., 0] / 257))
     np.testing.assert_array_equal(read(make_png(color)), color >> 8)
 
@@ -131,6 +133,30 @@ def test_a_large_deep_picture_converted_in_bands_is_the_same(monkeypatch: pytest
     monkeypatch.setattr(value_range, "BAND_PIXELS", 100)
     for data, pixels in zip(files, whole, strict=True):
         np.testing.assert_allclose(read(data), pixels, atol=1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("white", [600, 4095, 65535])
+def test_a_pgm_or_ppm_is_white_where_it_says_so_or_at_the_values_it_uses(channels: int, white: int) -> None:
+    data = make_pnm(ramp(min(white, 4095), channels=channels), white)
+    with_range = read(data, DecodeOptions(value_ranges=estimated(data)))
+    for seen in (read(data), with_range):
+        assert np.abs(seen[0, :, 0] - LEVELS).max() <= 1
+    assert decode.verify_image(io.BytesIO(data)) == (32, 32)
+    with pytest.raises(ImageError):
+        decode.verify_image(io.BytesIO(data[:-1]))
+
+
+@pytest.mark.parametrize("options", [DecodeOptions(), OF_OLD_RUNS])
+def test_a_large_ppm_of_any_white_is_no_bomb(options: DecodeOptions) -> None:
+    header = b"P6 700 500 100 "  # 350,000 pixels: more than a decoder may read one by one
+    seen = read(header + bytes((0, 50, 100)) * 350_000, options)
+    assert seen.reshape(-1, 3)[-1].tolist() == [0, 128, 255]
+
+
+def test_16_bits_with_a_sign_are_white_at_their_largest_value() -> None:
+    data = make_tiff(ramp(32767, dtype=np.int16), sample_format=2)
+    assert estimated(data).int32 == ValueRange(0, 32767)
 
 
 # A data set
