@@ -39,6 +39,8 @@ UNSUPPORTED_FORMATS = {
 # A supported format that the decoder refused is damaged, not another format.
 _SUPPORTED_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DICOM_MAGIC, _DICOM_MAGIC_POSITION = b"DICM", 128
+_CR2_MAGIC = b"CR"
 _UNSUPPORTED_MAGIC = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -91,6 +93,8 @@ def diagnose_error(cause: Exception, stream: BinaryIO | None, max_pixels: int) -
         return "too_large", {"limit": max_pixels // 1_000_000}
     if isinstance(cause, UnidentifiedImageError):
         return _identify_content(stream)
+    if format_name := _identify_tiff_relative(stream):
+        return "format", {"kind": format_name}
     # Pillow has no exception class for truncated files, only the word in its messages.
     return ("truncated" if isinstance(cause, EOFError) or "truncated" in str(cause).lower() else "unreadable"), {}
 
@@ -106,6 +110,8 @@ def _identify_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int
                 return "empty", {}
     except (OSError, ValueError):
         return "unreadable", {}
+    if format_name := _identify_tiff_relative(stream):
+        return "format", {"kind": format_name}
     if stream is not None and header.startswith(_TIFF_MAGIC) and (kind := describe_unsupported(stream)):
         return "tiff", {"kind": kind}
     if has_image_content(header):
@@ -118,6 +124,21 @@ def _identify_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int
         if header.startswith(magic):
             return "format", {"kind": format_name}
     return _identify_markup(header)
+
+
+def _identify_tiff_relative(stream: BinaryIO | None) -> str | None:
+    """Return the name of a format whose files may begin as a TIFF does, if this is one; else None."""
+    try:
+        if stream is None:
+            return None
+        stream.seek(0)
+        header = stream.read(_DICOM_MAGIC_POSITION + len(_DICOM_MAGIC))
+    except (OSError, ValueError):
+        return None
+    if header[_DICOM_MAGIC_POSITION:] == _DICOM_MAGIC:
+        return "DICOM"
+    is_raw = header.startswith(_TIFF_MAGIC) and header[8:10] == _CR2_MAGIC
+    return "camera raw" if is_raw else None
 
 
 def _identify_markup(header: bytes) -> tuple[str, dict[str, str | int]]:

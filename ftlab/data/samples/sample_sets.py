@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,10 @@ SPLITS = ("train", "val", "test")
 # Must be raised with any change of a pixel: folders that were rendered before stay what they are.
 _VERSION = 1
 _SEED = 20
+
+
+_Job = tuple[str, str, int]
+"""Split, class and index of an image."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def ensure_sample_set(
 ) -> Path:
     """Return the folder of a sample set's images, `train|val|test/<class>/NNN.jpg`; render them if it does not exist.
 
-    The set appears in one step, complete (`user_dirs.atomic_folder`).
+    The set appears in one step, complete (`user_dirs.atomic_folder`). Files that have vanished or were emptied are
+    rendered again, as they were; damage to others is found by the scan, as with any images.
 
     Args:
         set_name: a key of `SAMPLE_SETS`.
@@ -116,9 +121,10 @@ def ensure_sample_set(
         DataError: the set cannot be written there.
     """
     folder = (home or user_dirs.get_ftlab_home()) / "samples" / f"{set_name}-v{_VERSION}"
-    if folder.is_dir():
-        return folder / "pictures"
     try:
+        if folder.is_dir():
+            _draw_images(set_name, folder, _find_missing_jobs(set_name, folder), None)
+            return folder / "pictures"
         with user_dirs.atomic_folder(folder) as draft:
             _draw_sample_set(set_name, draft, progress)
     except OSError as cause:
@@ -138,26 +144,56 @@ def load_mask(image_path: Path) -> npt.NDArray[np.bool_]:
 
 def _draw_sample_set(set_name: str, folder: Path, progress: Callable[[int, int], None] | None) -> None:
     """Render all images and masks of a set into `folder`."""
-    sample_set = SAMPLE_SETS[set_name]
-    jobs = [
-        (split, label, index)
-        for split, count in zip(SPLITS, sample_set.split_counts, strict=True)
-        for label in sample_set.class_names
-        for index in range(count)
-    ]
-    for kind in ("pictures", "masks"):
-        for split in SPLITS:
-            for label in sample_set.class_names:
-                (folder / kind / split / label).mkdir(parents=True)
+    _draw_images(set_name, folder, list(_list_jobs(set_name)), progress)
 
-    def write_image(job: tuple[str, str, int]) -> None:
-        split, label, index = job
-        pixels, coverage = draw_image(set_name, split, label, index)
-        path = folder / "pictures" / split / label / f"{index:03d}.jpg"
+
+def _list_jobs(set_name: str) -> Iterator[_Job]:
+    """Yield the images of a set."""
+    sample_set = SAMPLE_SETS[set_name]
+    for split, count in zip(SPLITS, sample_set.split_counts, strict=True):
+        for label in sample_set.class_names:
+            for index in range(count):
+                yield split, label, index
+
+
+def _get_files(folder: Path, job: _Job) -> tuple[Path, Path]:
+    """Return the files of an image and of its mask."""
+    split, label, index = job
+    return (
+        folder / "pictures" / split / label / f"{index:03d}.jpg",
+        folder / "masks" / split / label / f"{index:03d}.png",
+    )
+
+
+def _find_missing_jobs(set_name: str, folder: Path) -> list[_Job]:
+    """Return the images of a rendered set that have no file, or an empty one, or a mask of that kind."""
+
+    def is_empty(file: Path) -> bool:
+        return not file.is_file() or file.stat().st_size == 0
+
+    return [job for job in _list_jobs(set_name) if any(map(is_empty, _get_files(folder, job)))]
+
+
+def _draw_images(
+    set_name: str, folder: Path, jobs: Sequence[_Job], progress: Callable[[int, int], None] | None
+) -> None:
+    """Render some images of a set, and their masks.
+
+    Args:
+        set_name: a key of `SAMPLE_SETS`.
+        folder: of the set.
+        jobs: images to render.
+        progress: called with the number of rendered images and the total, from this thread.
+    """
+
+    def write_image(job: _Job) -> None:
+        pixels, coverage = draw_image(set_name, *job)
+        image_file, mask_file = _get_files(folder, job)
+        for file in (image_file, mask_file):
+            file.parent.mkdir(parents=True, exist_ok=True)
         # JPEG as photographs are; the masks must be exact.
-        Image.fromarray(pixels).save(path, quality=90)
-        path = folder / "masks" / split / label / f"{index:03d}.png"
-        Image.fromarray(coverage.astype(np.uint8) * 255).save(path)
+        Image.fromarray(pixels).save(image_file, quality=90)
+        Image.fromarray(coverage.astype(np.uint8) * 255).save(mask_file)
 
     # OpenCV and NumPy release the interpreter lock in their large operations.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

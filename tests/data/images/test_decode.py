@@ -275,6 +275,8 @@ def test_a_large_picture_converted_in_bands_is_the_same(data: bytes, monkeypatch
         ("zeros.png", bytes(4000), "not_a_picture"),
         ("gone.jpg", b"\n<!DOCTYPE html><html><title>404</title>", "web_page"),
         ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "format"),
+        ("scan.tif", b"II*\0T\x18\x08\0".ljust(128, b"\0") + b"DICM" + bytes(200), "format"),
+        ("camera.tif", b"II*\0\x10\0\0\0CR\x02\0" + bytes(200), "format"),
         ("film.jpg", b"\0\0\0\x18ftypisom\0\0\0\0", "not_a_picture"),
         ("paper.png", b"%PDF-1.7\n", "format"),
         ("sound.webp", b"RIFF\x10\0\0\0WAVEfmt ", "not_a_picture"),

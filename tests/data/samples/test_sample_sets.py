@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -211,6 +212,18 @@ def test_a_set_is_drawn_once(tiny: str, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jpg")}
     assert sample_sets.ensure_sample_set(tiny, tmp_path, lambda _done, _total: pytest.fail("drawn again")) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jpg")} == before
+
+
+def test_files_that_vanished_or_were_emptied_are_drawn_again(tiny: str, tmp_path: Path) -> None:
+    folder = sample_sets.ensure_sample_set(tiny, tmp_path)
+    contents = {path: path.read_bytes() for path in folder.parent.rglob("*.*")}
+    gone, emptied, *_ = sorted(folder.rglob("*.jpg"))
+    shutil.rmtree(gone.parent)
+    emptied.parent.mkdir(exist_ok=True)
+    emptied.write_bytes(b"")
+    next((folder.parent / "masks").rglob("*.png")).unlink()
+    sample_sets.ensure_sample_set(tiny, tmp_path)
+    assert {path: path.read_bytes() for path in folder.parent.rglob("*.*")} == contents
 
 
 def test_it_lives_in_the_home_of_ftlab(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
