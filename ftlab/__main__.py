@@ -2,7 +2,10 @@
 
 import sys
 
-from ftlab.core import interruption, lazy_import
+try:
+    from ftlab.core import interruption, lazy_import
+except KeyboardInterrupt:  # too early to say anything
+    sys.exit(130)
 
 
 def main() -> int:
@@ -13,9 +16,7 @@ def main() -> int:
     """
     set_exit_status = lazy_import.exit_without_teardown()
     try:
-        # The server has nothing to save, and closes its page in order.
-        if sys.argv[1:2] != ["ui"]:
-            interruption.watch_process()
+        interruption.watch_process()
         # Only now import the commands: atexit handlers run in reverse order, so those that this import registers run
         # before the handler above ends the process.
         status: int = lazy_import.import_module("ftlab.cli.main").main()

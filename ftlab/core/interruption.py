@@ -41,8 +41,14 @@ class InterruptHandler(Protocol):
 class CommandInterrupt:
     """Ends a command after Ctrl+C: Python raises `KeyboardInterrupt` in the main thread, which has a moment to end."""
 
-    def __init__(self) -> None:
-        """Wait for a signal."""
+    def __init__(self, exit_status: int = INTERRUPTED_STATUS, *, announces: bool = True) -> None:
+        """Wait for a signal.
+
+        Args:
+            exit_status: of the process, if it does not end in order.
+            announces: print the line that says that Ctrl+C ended the command.
+        """
+        self._exit_status, self._announces = exit_status, announces
         self._signal_times: list[float] = []
 
     def handle_signal(self, signal_number: int) -> None:
@@ -59,8 +65,9 @@ class CommandInterrupt:
         if len(self._signal_times) > 1 or (
             self._signal_times and time.monotonic() - self._signal_times[0] > GRACE_SECONDS
         ):
-            announce_interrupt()
-            end_process(INTERRUPTED_STATUS)
+            if self._announces:
+                announce_interrupt()
+            end_process(self._exit_status)
 
 
 class InterruptWatcher:

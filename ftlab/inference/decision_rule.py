@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 
+from ftlab.core import json_fields
 from ftlab.core.errors import RunError
 from ftlab.models import weights_file
 from ftlab.runs.directory import Run
@@ -47,16 +49,22 @@ def read_decision(run: Run) -> DecisionRule | None:
         The rule; None if there is none, or only one for other weights.
 
     Raises:
-        RunError: the file cannot be read.
+        RunError: the file is damaged.
     """
-    if not (run.path / DECISION_FILENAME).is_file():
+    # A folder or a broken link of this name is no missing rule.
+    if not os.path.lexists(run.path / DECISION_FILENAME):
         return None
     try:
+        decision = json_fields.build_dataclass(DecisionRule, json_fields.read_json_object(run.path / DECISION_FILENAME))
+    except (TypeError, ValueError, OSError) as cause:
+        raise RunError("run.decision", run=run.name, file=DECISION_FILENAME) from cause
+    if decision.temperature <= 0:
+        raise RunError("run.decision", run=run.name, file=DECISION_FILENAME)
+    try:
         # A training that went on may have found better weights: their probabilities need a rule of their own.
-        decision = DecisionRule(**run.read_json(DECISION_FILENAME))
         return decision if decision.weights == weights_file.read_checksum(run.best_weights_path) else None
-    except (TypeError, weights_file.CorruptFileError, OSError) as cause:
-        raise RunError("run.file", run=run.name, file=DECISION_FILENAME) from cause
+    except (weights_file.CorruptFileError, OSError) as cause:
+        raise RunError("run.file", run=run.name, file=run.best_weights_path.name) from cause
 
 
 def write_decision(run: Run, decision: DecisionRule) -> None:

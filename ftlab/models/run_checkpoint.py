@@ -6,6 +6,7 @@ Reading lies below `ftlab.training`, so that prediction imports nothing of the t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def load_newest_checkpoint(
     """  # noqa: DOC501, DOC502 (`make_damage_error` returns a RunError)
     file_errors: dict[Path, Exception] = {}
     for path in (run.last_checkpoint_path, run.previous_checkpoint_path):
-        if not path.is_file():
+        if not os.path.lexists(path):  # a folder or a broken link of this name is a damaged file
             continue
         try:
             tensors, header = weights_file.load_tensors(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,9 +129,9 @@ def load_catalog(
         The catalog.
 
     Raises:
-        RunError: `split.json` is not the one that the run was started with.
+        RunError: `split.json` is not the one that the run was started with, or is gone and cannot be drawn again.
     """
-    if (run.path / "split.json").is_file():
+    if os.path.lexists(run.path / "split.json"):  # a folder or a broken link of this name is a damaged file
         recorded_catalog = load_run_catalog(run)
         # Another split would train on images that validated before.
         if recorded_catalog.compute_fingerprint() != run.read_config_file().get(
@@ -142,6 +143,9 @@ def load_catalog(
         # A large folder takes minutes, in which only these heartbeats show that the process lives.
         heartbeat = run.liveness.create_heartbeat()
         catalog = from_config.resolve_dataset(config, lambda _done, _total: heartbeat.beat(), source=source)
+    # The file of a run to be resumed is gone: the split is drawn again, if it comes out the same.
+    if run.read_config_file().get("manifest", catalog.compute_fingerprint()) != catalog.compute_fingerprint():
+        raise RunError("run.split", run=run.name)
     # A rank that came later would take the file for that of a run to be resumed.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:

@@ -23,7 +23,7 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from ftlab.core import messages, user_dirs
+from ftlab.core import interruption, messages, user_dirs
 from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.runs import trash
@@ -86,16 +86,20 @@ def serve(argv: Sequence[str] | None = None) -> int:
         **build_launch_options(server_profile),
     )
     _print_message("server.ready", url=url, runs=server_profile.runs_dir)
-    try:
-        next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
-        while demo.is_running:
-            time.sleep(0.2)
-            if time.monotonic() > next_removal_time:
-                _remove_expired(server_profile)
-                next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
-    except KeyboardInterrupt:
-        _print_message("server.ended")
-        demo.close(verbose=False)
+    # Ctrl+C is the way to end the server: no error, and an open connection must not hold it up.
+    with interruption.handle_interrupts(interruption.CommandInterrupt(exit_status=0, announces=False)):
+        try:
+            next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
+            while demo.is_running:
+                time.sleep(0.2)
+                if time.monotonic() > next_removal_time:
+                    _remove_expired(server_profile)
+                    next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
+        except KeyboardInterrupt:
+            _print_message("server.ended")
+            demo.close(verbose=False)
+            if interruption.is_watched():  # a program of its own: Gradio's threads would take seconds to end
+                interruption.end_process(0)
     return 0
 
 

@@ -9,20 +9,26 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import Accelerator
 
+from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import FtlabError
+from ftlab.data.dataset import catalog
 from ftlab.evaluation import datasets
-from ftlab.inference import load_model
+from ftlab.inference import decision_rule, load_model
+from ftlab.models import run_checkpoint, weights_file
 from ftlab.runs import run_notes, run_table
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Saved
 from ftlab.runs.jobs import launch
 from ftlab.server.profile import ServerProfile
+from ftlab.training import setup
 from ftlab.ui.common.run_status import RunWatcher
 from ftlab.ui.predict.actions import PredictActions
 from ftlab.ui.runs.actions import RunsActions
@@ -47,6 +53,11 @@ def run(tmp_path: Path) -> Run:
     run.liveness.release_ownership()
     run.write_json("process.json", {**run.read_json("process.json"), "told": 0, "code": 0})
     run.log_path.write_text("the end\n", encoding="utf-8")
+    checksum = weights_file.read_checksum(run.best_weights_path)
+    decision_rule.write_decision(
+        run, decision_rule.DecisionRule(checksum, temperature=2.0, threshold=0.1, pictures=9, right=6)
+    )
+    (run.path / "labels.csv").write_text("class,en\namber,Amber\n", encoding="utf-8")
     return run
 
 
@@ -78,10 +89,10 @@ DAMAGES: dict[str, Damage] = {
         }.items()
     },
 }
-JSON_FILES = ("config.json", "model.json", "split.json", "about.json", "process.json", "heartbeat")
-WEIGHTS_FILES = ("config.json", "model.json", "best.safetensors")
+JSON_FILES = ("config.json", "model.json", "split.json", "about.json", "process.json", "heartbeat", "decision.json")
+WEIGHTS_FILES = ("config.json", "model.json", "best.safetensors", "decision.json", "labels.csv")
 """Files of which each may matter to a prediction."""
-OTHER_FILES = ("metrics.jsonl", "best.safetensors", "last/state.safetensors", "worker.log")
+OTHER_FILES = ("metrics.jsonl", "best.safetensors", "last/state.safetensors", "worker.log", "labels.csv")
 
 
 def set_value(*path_and_value: Any) -> Damage:
@@ -122,6 +133,10 @@ WRONG_VALUES: dict[str, tuple[tuple[Any, ...], ...]] = {
         *(("splits", []), ("splits", "val", 7), ("classes", 7), ("root", 7), ("sizes", "x"), ("problems", [1])),
         *(("splits", "val", {"amber": [1]}), ("splits", "val", {"amber": {"a.png": "x"}})),
     ),
+    "decision.json": (
+        *(("temperature", "x"), ("temperature", None), ("temperature", 0), ("temperature", float("nan"))),
+        *(("threshold", [1]), ("weights", 7), ("pictures", "x"), ("added_later", 1)),
+    ),
     "about.json": (("title", 7), ("notes", [1])),
     "process.json": tuple((key, value) for key in ("told", "since", "log", "code") for value in ("x", -1e9)),
     "heartbeat": (("step", "x"), ("memory", float("inf"))),
@@ -151,13 +166,22 @@ def check_page(run: Run) -> None:
 def collect_errors(run: Run, file: str) -> dict[str, str]:
     """What predict, evaluate and resume say, by command; nothing where they work or do not read the file."""
     errors = {}
+    # What a scan would find today, were the file of the split gone: an image fewer.
+    recorded = catalog.catalog_from_json(json.loads((OLD_RUN / "split.json").read_text("utf-8")))
+    other_scan = replace(recorded, splits={**recorded.splits, "train": recorded.splits["train"][1:]})
+    resume_split = partial(setup.load_catalog, TrainConfig(), run, Accelerator(cpu=True), other_scan)
     attempts: dict[str, Callable[[], object]] = {
         "predict": lambda: load_model.load_predictor(run) if file in WEIGHTS_FILES else None,
         "evaluate": lambda: (
             load_model.load_predictor(run) if file in WEIGHTS_FILES else None,
             datasets.load_split_dataset(run, "val"),
         ),
-        "resume": lambda: (run.load_config(), run.load_resolved_config()),
+        "resume": lambda: (
+            run.load_config(),
+            run.load_resolved_config(),
+            resume_split() if file == "split.json" else None,
+            run_checkpoint.load_newest_checkpoint(run, dict) if file.startswith("last/") else None,
+        ),
     }
     for command, attempt in attempts.items():
         try:
@@ -171,9 +195,15 @@ def collect_errors(run: Run, file: str) -> dict[str, str]:
 NEEDED_BY = {
     "config.json": {"resume"},
     "model.json": {"predict", "evaluate"},
-    "split.json": {"evaluate"},
+    "split.json": {"evaluate", "resume"},
     "best.safetensors": {"predict", "evaluate"},
+    "decision.json": {"predict", "evaluate"},
+    "labels.csv": {"predict", "evaluate"},
+    "last/state.safetensors": {"resume"},
 }
+NEEDED_IF_THERE = ("decision.json", "labels.csv", "last/state.safetensors")
+"""Files that a run may lack."""
+REMEDY = r"[Cc]opy .* back from a backup|Restore the original|Save it again|must look like"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -182,8 +212,20 @@ def test_a_damaged_file_hides_no_run_and_stops_only_what_needs_it(run: Run, file
     DAMAGES[damage](run.path / file)
     check_page(run)
     errors = collect_errors(run, file)
-    assert set(errors) == NEEDED_BY.get(file, set())
-    assert all(re.search(r"[Cc]opy .* back from a backup", line) for line in errors.values())
+    is_lacking = damage == "gone" and file in NEEDED_IF_THERE
+    # A table that was cut may be a table still; a folder of that name is none.
+    if file == "labels.csv" and damage not in ("bytes", "empty"):
+        assert set(errors) <= NEEDED_BY[file]
+    else:
+        assert set(errors) == (set() if is_lacking else NEEDED_BY.get(file, set()))
+    assert all(re.search(REMEDY, line) for line in errors.values())
+
+
+def test_a_split_that_is_gone_is_drawn_again_if_it_comes_out_the_same(run: Run) -> None:
+    recorded = catalog.load_run_catalog(run)
+    (run.path / "split.json").unlink()
+    setup.load_catalog(run.load_config(), run, Accelerator(cpu=True), recorded)
+    assert catalog.load_run_catalog(run) == recorded
 
 
 @pytest.mark.parametrize(

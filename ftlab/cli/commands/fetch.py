@@ -9,7 +9,7 @@ from dataclasses import asdict
 from tqdm import tqdm
 
 from ftlab.cli.terminal.output import print_json, print_table
-from ftlab.core import messages, user_dirs
+from ftlab.core import messages, shell, user_dirs
 
 
 def fetch(options: Namespace) -> None:
@@ -28,7 +28,8 @@ def fetch(options: Namespace) -> None:
     if options.json:
         print_json({"name": dataset.name, "folder": str(folder)})
     else:
-        print(messages.get_text("cli.fetched", title=dataset.title, folder=folder))
+        command = shell.format_command(["python", "-m", "ftlab", "train", "--data", str(folder)])
+        print(messages.get_text("cli.fetched", title=dataset.title, folder=folder, command=command))
 
 
 def _print_datasets(*, use_json: bool) -> None:

@@ -6,12 +6,13 @@ to do about it. Nothing in a file is run.
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 import zipfile
 from pathlib import Path
 
-from ftlab.core import file_io
+from ftlab.core import file_io, shell
 from ftlab.core.errors import WeightsError
 
 SAFETENSORS, TORCH_ZIP, TORCH_LEGACY = "safetensors", "torch_zip", "torch_legacy"
@@ -40,6 +41,14 @@ _KINDS_BY_MAGIC = (
 _ONNX_PATTERN = re.compile(rb"\x08[\x01-\x1f](?:\x12.[\w .+-]{2}|\x3a|\x42)", re.DOTALL)
 """Beginning of an ONNX model: its version, then the name of its producer, its graph or its operator set."""
 _PAGE_PATTERN = re.compile(r"\s*(?:<!doctype html|<html|<head|<\?xml|<error|<!--)", re.IGNORECASE)
+LOAD_EXPRESSION = 'torch.load(sys.argv[1], map_location="cpu", weights_only=False)'
+"""Python expression that loads a file of torch, running the code in it."""
+_SAVE_CODE = 'torch.save(s.get("state_dict", s), sys.argv[2])'
+_CONVERSIONS = {
+    "old_tar": LOAD_EXPRESSION,
+    "numpy": '{k: torch.from_numpy(v) for k, v in __import__("numpy").load(sys.argv[1]).items()}',
+}
+"""Python expressions that load the weights of kinds which are not read here."""
 _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
@@ -100,10 +109,14 @@ def check_file_kind(file: Path) -> str:
     if kind in READABLE_KINDS:
         return kind
     if kind == TORCHSCRIPT:
-        raise make_unsafe_error(file, "a TorchScript program", f"torch.jit.load({file.name!r}, map_location='cpu')")
+        raise make_unsafe_error(file, "a TorchScript program", 'torch.jit.load(sys.argv[1], map_location="cpu")')
     if kind in (DAMAGED, UNKNOWN):
         raise WeightsError("init.damaged", file=file, cause=_describe_damage(file, kind))
-    raise WeightsError(f"init.is.{kind}", file=file, excerpt=_read_excerpt(file), inner=_find_inner_weights(file))
+    raise WeightsError(
+        f"init.is.{kind}",
+        file=file, excerpt=_read_excerpt(file), inner=_find_inner_weights(file),
+        command=format_conversion(_CONVERSIONS[kind], file) if kind in _CONVERSIONS else "",
+    )  # fmt: skip
 
 
 def make_unsafe_error(file: Path, contents: str, load_expression: str = "", key: str = "") -> WeightsError:
@@ -112,16 +125,26 @@ def make_unsafe_error(file: Path, contents: str, load_expression: str = "", key:
     Args:
         file: the file.
         contents: what it holds, by name.
-        load_expression: Python expression that loads the model; the default is `torch.load` for a whole model.
+        load_expression: Python expression that loads the model from `sys.argv[1]`; the default is `torch.load`.
         key: of the model in the file; empty if it is the whole file.
 
     Returns:
         The error, to be raised by the caller.
     """
-    expression = load_expression or f"torch.load({file.name!r}, map_location='cpu', weights_only=False)"
-    expression += f"[{key!r}]" if key else ""
-    target = f"{file.stem}-weights.pth"
-    return WeightsError("init.unsafe", file=file, what=contents, load=expression, target=target)
+    expression = load_expression or LOAD_EXPRESSION
+    expression += f"[{json.dumps(key)}]" if key else ""
+    return WeightsError("init.unsafe", file=file, what=contents, command=format_conversion(expression, file))
+
+
+def format_conversion(load_expression: str, file: Path) -> str:
+    """Return the command that saves the weights of a file as a checkpoint, quoted for the shell.
+
+    Args:
+        load_expression: Python expression that loads a model or its weights from `sys.argv[1]`.
+        file: the file.
+    """
+    code = f"import sys, torch; m = {load_expression}; s = m if isinstance(m, dict) else m.state_dict(); {_SAVE_CODE}"
+    return shell.format_command(["python", "-c", code, str(file), str(file.with_name(f"{file.stem}-weights.pth"))])
 
 
 def _detect_zip_kind(file: Path) -> str:

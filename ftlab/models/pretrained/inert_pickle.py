@@ -236,7 +236,9 @@ def _make_load_error(file: Path, cause: Exception) -> WeightsError:
     if "persistent_load" in message:  # the legacy format stores modules with the source code of their classes
         return file_kinds.make_unsafe_error(file, "a whole model")
     if _UNSUPPORTED_OPERAND.search(message):
-        return WeightsError("init.protocol", file=file, target=f"{file.stem}-weights.pth", name=file.name)
+        return WeightsError(
+            "init.protocol", file=file, command=file_kinds.format_conversion(file_kinds.LOAD_EXPRESSION, file)
+        )
     if "GLOBAL" in message and (global_match := _UNKNOWN_GLOBAL.search(message)):
         return file_kinds.make_unsafe_error(file, global_match[1])
     return WeightsError("init.damaged", file=file, cause=get_first_line(cause))

@@ -8,7 +8,6 @@ processes that it started and records how they ended: only the parent gets the e
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 import threading
@@ -41,11 +40,6 @@ def build_train_command(config: TrainConfig, root: Path | str) -> list[str]:
         root: folder of all runs.
     """
     return ["python", "-m", "ftlab", "train", *train_config.config_to_argv(config), "--runs", str(root)]
-
-
-def format_command(arguments: list[str]) -> str:
-    """Return a command as one line for the shell of this system."""
-    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
 
 
 def start_training(config: TrainConfig, root: Path | str) -> Run:

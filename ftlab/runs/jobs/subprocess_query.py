@@ -15,6 +15,9 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs.launch import build_environment
 
+USER_ERROR_STATUS = 2
+"""Exit status of a command that refuses what it was asked for, with one line that says why."""
+
 
 def run_query(
     command_name: str, config: TrainConfig, should_continue: Callable[[], bool], timeout_seconds: float
@@ -31,7 +34,8 @@ def run_query(
         The answer; None if it was cancelled.
 
     Raises:
-        RunError: the command failed, or took too long; the message holds the last line of its error output.
+        RunError: the command refused the configuration (`run.refused`), failed, or took too long; the message holds the
+            last line of its error output.
     """
     with tempfile.TemporaryDirectory(prefix="ftlab-ask-") as scratch_folder:
         config_file = Path(scratch_folder) / "config.json"
@@ -42,6 +46,8 @@ def run_query(
             return None if stdout is None else dict(json.loads(stdout.splitlines()[-1]))
         except (subprocess.SubprocessError, ValueError, TypeError, IndexError) as cause:
             error_lines = (getattr(cause, "stderr", "") or str(cause)).strip().splitlines()
+            if getattr(cause, "returncode", None) == USER_ERROR_STATUS and error_lines:
+                raise RunError("run.refused", cause=error_lines[-1].removeprefix("ftlab: ")) from cause
             raise RunError("run.measure", cause=error_lines[-1] if error_lines else cause) from cause
 
 

@@ -49,7 +49,7 @@ def try_training_step(
     spec, world_size = backbones.get_backbone_spec(config.backbone), accelerator.num_processes
     micro_batch_size = micro_batch_size or batch_sizes.compute_micro_batch_size(config, world_size)
     forward_sizes = batch_sizes.compute_forward_sizes(image_count, config, world_size, micro_batch_size)
-    net.uses_auxiliary = bool(run.read_json("config.json").get(_AUXILIARY_KEY, True))
+    net.uses_auxiliary = bool(run.read_config_file().get(_AUXILIARY_KEY, True))
     was_left_out = not net.uses_auxiliary
     cache = trial_cache.TrialCache()
     key = trial_cache.compute_trial_key(spec, config, image_size, forward_sizes, accelerator)
@@ -60,6 +60,6 @@ def try_training_step(
     net.uses_auxiliary = net.uses_auxiliary and result.uses_auxiliary
     if not (net.uses_auxiliary or was_left_out):
         if accelerator.is_main_process:
-            run.write_json("config.json", {**run.read_json("config.json"), _AUXILIARY_KEY: False})
+            run.write_json("config.json", {**run.read_config_file(), _AUXILIARY_KEY: False})
         yield LogMessage(code="no_auxiliary", values={"title": spec.title, "side": image_size}, level="warning")
     return result

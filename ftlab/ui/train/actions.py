@@ -11,7 +11,7 @@ from typing import Any
 from ftlab.config import backbones
 from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig
-from ftlab.core import messages
+from ftlab.core import messages, shell
 from ftlab.core.errors import FtlabError, RunError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset.catalog import Catalog
@@ -38,7 +38,7 @@ class TrainActions(VisibleRuns):
         """Create the handlers of a server."""
         super().__init__(profile)
         self._lock = threading.Lock()
-        self._measure_errors: OrderedDict[tuple[DataSource, TrainConfig], str] = OrderedDict()
+        self._measure_errors: OrderedDict[tuple[DataSource, TrainConfig], RunError] = OrderedDict()
 
     def save_curves_image(self, page_state: object, folder: Path) -> Path:
         """Save the training curves of the page's run as a PNG file.
@@ -176,7 +176,7 @@ class TrainActions(VisibleRuns):
                 )
             except RunError as error:
                 # Remembered: each later edit of the form would repeat a measurement that fails after seconds.
-                self._measure_errors[source, config] = form.format_error(error)
+                self._measure_errors[source, config] = error
                 while len(self._measure_errors) > _MAX_MEASURE_ERRORS:
                     self._measure_errors.popitem(last=False)
 
@@ -218,7 +218,7 @@ class TrainActions(VisibleRuns):
                     "train.facts.time", time=run_status_view.format_duration(estimate.seconds), pace=speed_text
                 )
             elif (source, config) in self._measure_errors:
-                time_text = self._measure_errors[source, config]
+                time_text = form.format_error(self._measure_errors[source, config])
             elif self.find_active_run():
                 time_text = messages.get_text("train.facts.time_busy")
         return _render_fact_list(pictures=images_text, parameters=parameters_text, weights=weights_text, time=time_text)
@@ -228,7 +228,10 @@ class TrainActions(VisibleRuns):
         try:
             # The command is the one that `start_training` runs, so that it can be repeated in a terminal.
             source, config = self.parse_inputs(config_form, input_values)
-            return self.render_facts(source, config), launch.format_command(
+            measure_error = self._measure_errors.get((source, config))
+            if measure_error and measure_error.code == "run.refused":  # the training would refuse the settings too
+                raise measure_error
+            return self.render_facts(source, config), shell.format_command(
                 launch.build_train_command(config, self.profile.runs_dir)
             )
         except FtlabError as error:

@@ -8,6 +8,7 @@ place come from its field, so a new setting appears by itself. The components' o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,7 +123,11 @@ def format_error(error: FtlabError) -> str:
     # Errors name command-line flags; the form shows labels.
     flags = {format_flag(name): f'"{messages.get_text(f"setting.{name}.label")}"' for name in FIELDS}
     values = {key: flags.get(value, value) if isinstance(value, str) else value for key, value in error.values.items()}
-    return str(type(error)(error.code, **values))
+    text = str(type(error)(error.code, **values))
+    if error.code != "run.refused":
+        return text
+    # The sentence of another process, which has put the flags in already.
+    return re.sub(r"--[a-z0-9-]+", lambda match: flags.get(match[0], match[0]), text)
 
 
 def _convert_value(name: str, value: Any) -> Any:

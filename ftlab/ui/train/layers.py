@@ -8,10 +8,9 @@ import gradio as gr
 
 from ftlab.config import backbones
 from ftlab.config.backbones import BackboneSpec
-from ftlab.core import messages
+from ftlab.core import messages, shell
 from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, join_html, tag
-from ftlab.runs.jobs import launch
 from ftlab.ui.common import data_choice
 from ftlab.ui.common.html import render_error
 from ftlab.ui.train import form
@@ -108,6 +107,6 @@ def render_layer_table(spec: BackboneSpec, mode: str, class_count: int, layers: 
     )
     # The table of the page is cut to a readable depth; the command lists deeper levels too.
     body = tag("table", tag("thead", head), tag("tbody", join_html(rows)))
-    command = launch.format_command(["python", "-m", "ftlab", "layers", spec.name, "--mode", mode, "--depth", "9"])
+    command = shell.format_command(["python", "-m", "ftlab", "layers", spec.name, "--mode", mode, "--depth", "9"])
     hint = tag("p", messages.get_text("train.layers.hint"), tag("br"), tag("code", command), class_="sub")
     return tag("div", tag("p", caption), tag("div", body, class_="scroll"), hint, class_="ftlab-layers")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shlex
+import sys
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -96,6 +99,34 @@ def test_a_newer_pickle_protocol_is_named() -> None:
     torch.save(WEIGHTS, "new.pth", pickle_protocol=4)
     with pytest.raises(WeightsError, match="pickle protocol"):
         checkpoint_import.read_checkpoint(Path("new.pth"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="quoted for another shell")
+@pytest.mark.parametrize("kind", ["model", "entry", "protocol", "script", "arrays"])
+def test_the_command_that_an_error_names_can_be_pasted_whatever_the_file_is_called(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path('it\'s "my" $(net) `1`.pth')
+    model = torch.nn.Linear(3, 2)
+    if kind == "arrays":
+        with file.open("wb") as stream:
+            np.savez(stream, **{name: tensor.numpy() for name, tensor in model.state_dict().items()})
+    elif kind == "script":
+        with pytest.warns(FutureWarning, match=r"torch\.jit"):
+            torch.jit.script(model).save(file)
+    else:
+        contents = {"model": model, "entry": {"my 'net'": model}, "protocol": model.state_dict()}[kind]
+        torch.save(contents, file, pickle_protocol=4 if kind == "protocol" else 2)
+    with pytest.raises(WeightsError) as caught:
+        checkpoint_import.read_checkpoint(file)
+    program, flag, code, *names = shlex.split("python" + str(caught.value).partition(": python")[2])
+    assert (program, flag) == ("python", "-c")
+    monkeypatch.setattr(sys, "argv", ["-c", *names])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # that TorchScript has its day behind it
+        exec(code, {})
+    written = checkpoint_import.read_checkpoint(Path(names[1])).tensors
+    assert {name: tensor.shape for name, tensor in written.items()} == {"weight": (2, 3), "bias": (2,)}
 
 
 def test_a_folder_of_hugging_face_gives_its_weights_and_another_says_what_it_lacks() -> None:

@@ -151,7 +151,7 @@ def test_code_of_another_program_is_not_called_and_its_object_is_named(thing: An
 
 def test_a_whole_model_is_named_by_its_class_with_the_command_that_saves_its_weights() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
-    for content, expression in ((model, "weights_only=False);"), ({"model": model, "epoch": 3}, "False)['model'];")):
+    for content, expression in ((model, "weights_only=False);"), ({"model": model, "epoch": 3}, 'False)["model"];')):
         torch.save(content, "whole.pth")
         with pytest.raises(WeightsError) as caught:
             checkpoint_import.read_checkpoint(pathlib.Path("whole.pth"))

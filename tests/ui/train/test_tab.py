@@ -247,14 +247,23 @@ def test_what_stands_in_the_way_is_told_in_one_sentence_and_no_command_is_shown(
     assert command == ""
 
 
+@pytest.mark.parametrize(
+    ("error", "says", "shows_command"),
+    [
+        (RunError("run.measure", cause="no memory"), "could not be measured: no memory", True),
+        (RunError("run.refused", cause="Set --batch-size to 2."), "Set &quot;Batch size&quot; to 2.", False),
+    ],
+    ids=["failure", "refusal"],
+)
 def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
-    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch,
+    error: RunError, says: str, *, shows_command: bool,
+) -> None:  # fmt: skip
     asked: list[tuple[object, ...]] = []
 
     def fail(*facts: object, **_: object) -> None:
         asked.append(facts[1:])
-        raise RunError("run.measure", cause="no memory")
+        raise error
 
     monkeypatch.setattr(time_estimate, "measure_and_estimate", fail)
     given = [*DATA, *inputs()]
@@ -262,7 +271,9 @@ def test_a_measurement_is_asked_for_once_and_its_failure_is_told(
     for _ in range(2):
         desk.measure_throughput(*desk.parse_inputs(widgets, given), lambda: True)
     assert asked == [(desk.parse_source(DATA).folder, 18, 3)]
-    assert "no memory" in desk.render_preflight(widgets, given)[0]
+    text, command = desk.render_preflight(widgets, given)
+    assert says in text
+    assert bool(command) == shows_command
 
 
 def test_nothing_is_measured_while_a_training_is_under_way(
