@@ -80,6 +80,7 @@ TESTED_ELSEWHERE = {
     ),
     "tests/data/manifests/test_search.py": (
         *("data/dataset/listed_splits", "data/manifests/image_index", "data/manifests/list_splits"),
+        "data/dataset/split_lists",
         "data/manifests/path_resolver",
     ),
     "tests/data/dataset/test_verified_cache.py": ("data/dataset/verify",),

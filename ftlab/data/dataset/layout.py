@@ -10,6 +10,7 @@ from pathlib import Path
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import Reading
 from ftlab.data.dataset.listed_splits import read_listed_splits
+from ftlab.data.dataset.split_lists import read_split_lists
 from ftlab.data.folders.annotations import list_class_images
 from ftlab.data.folders.folder_reading import AmbiguousFoldersError, FolderReading, join_names
 from ftlab.data.folders.folder_tree import FolderTree
@@ -80,6 +81,8 @@ def detect_layout(location: DatasetLocation, choice: str = "auto") -> tuple[Path
     list_search = search.search_lists(location, compare_ids=not has_class_folders)
     if has_class_folders and choice == "auto" and list_search.root == location.folder:
         _add_listed_splits(list_search, layout)
+    if has_class_folders and choice == "auto" and layout.name == "flat":
+        _split_by_lists(list_search, layout)
     list_sources = [] if has_class_folders or choice != "auto" else list_search.choose()
     if list_sources:
         try:
@@ -87,13 +90,18 @@ def detect_layout(location: DatasetLocation, choice: str = "auto") -> tuple[Path
         except DataError as error:
             layout.problems.append(search.describe_unusable(error, list_sources[0].file.name))
         else:
-            return list_search.root, layout_from_manifest(listed_images, list_sources, list_search.root)
+            layout = layout_from_manifest(listed_images, list_sources, list_search.root)
+            layout.problems += list_search.describe_not_needed(list_sources)
+            return list_search.root, layout
     unused_lists = list_search.describe_unused(
         "list_beside" if has_class_folders else "list_several", with_unusable=not has_class_folders
     )
     layout.problems += [problem for problem in unused_lists if problem.file not in layout.split_folders.values()]
     if refusal is not None:
-        if refusal.code == "data.layout.parts":  # a list is what is missing: say what is wrong with those at hand
+        if refusal.code in (
+            "data.layout.parts",
+            "data.layout.subjects",
+        ):  # a list is what is missing: say what is wrong with those at hand
             search.raise_unused_lists(location.folder, layout.problems)
         raise refusal
     return location.folder, layout
@@ -120,6 +128,26 @@ def _add_listed_splits(list_search: ListSearch, layout: DatasetLayout) -> None:
         layout.name = "split" if "val" in layout.split_folders else "train_test"
         lists = [layout.split_folders[split] for split in ("val", "test") if split in layout.split_folders]
         layout.reading = Reading("listed_splits", {"names": layout.split_folders["train"], "lists": join_names(lists)})
+
+
+def _split_by_lists(list_search: ListSearch, layout: DatasetLayout) -> None:
+    """Split the images of class folders as lists beside them say, where there are such lists.
+
+    Args:
+        list_search: lists of the data set.
+        layout: changed in place.
+    """
+    listed = read_split_lists(list_search.split_files, list_search.root, layout.images_by_split["train"])
+    layout.problems += listed.problems
+    if listed.images_by_split:
+        layout.name = "split" if "val" in listed.names else "train_test"
+        layout.reading = Reading("split_lists", {"names": join_names([*listed.names.values()])})
+        layout.images_by_split, layout.split_folders = listed.images_by_split, listed.names
+        layout.class_locations = {
+            (split, name): f"{listed.names[split]}: {name}"
+            for split, images_by_class in listed.images_by_split.items()
+            for name in images_by_class
+        }
 
 
 def _read_chosen_list(list_search: ListSearch) -> tuple[Path, DatasetLayout]:

@@ -112,6 +112,7 @@ def raise_no_images(root: Path, layout: DatasetLayout) -> NoReturn:
     other_files = next((problem for problem in problems if problem.code == OTHER_FILES_CODE), None)
     if other_files and len(problems) == 1:
         raise DataError("data.only_other_files", folder=source_path, **other_files.values)
+    problems = [problem for problem in problems if problem.code not in search.LIST_NOTE_CODES]
     if problems:
         first_problem = min(problems, key=lambda problem: natural_key(problem.file))
         values = {"file": first_problem.location, "problem": first_problem.problem, "remedy": first_problem.remedy}

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from ftlab.data.folders.folder_reading import AmbiguousFoldersError, FolderReading, is_unsorted, join_names
 from ftlab.data.folders.folder_tree import FolderTree
-from ftlab.data.folders.folder_words import IMAGE_WORDS, is_part_name, parse_split_name, split_words
+from ftlab.data.folders.folder_words import (
+    CONDITION_WORDS,
+    IMAGE_WORDS,
+    is_part_name,
+    parse_split_name,
+    split_words,
+)
 from ftlab.data.sources.listing import join_path
 
 
@@ -25,13 +31,8 @@ def read_classes(
     Returns:
         The reading.
     """
-    inner_names = list(
-        dict.fromkeys(
-            inner_name
-            for name in tree.list_folder(path).folders
-            if name not in skipped_names
-            for inner_name in tree.list_subfolders(tree.enter_wrappers(join_path(path, name)))
-        )
+    inner_names = find_inner_names(
+        tree, [join_path(path, name) for name in tree.list_folder(path).folders if name not in skipped_names]
     )
     if reason == "class_folders" and inner_names:
         reason, values = "class_folders_deep", {"inner": join_names(inner_names)}
@@ -40,6 +41,11 @@ def read_classes(
     reading = FolderReading(reason, values)
     reading.add_container(tree, "train", path, skipped_names)
     return reading
+
+
+def find_inner_names(tree: FolderTree, paths: Sequence[str]) -> list[str]:
+    """Return the names of the folders in class folders, each once; wrappers are entered."""
+    return list(dict.fromkeys(name for path in paths for name in tree.list_subfolders(tree.enter_wrappers(path))))
 
 
 def read_inner_classes(tree: FolderTree, path: str, reason: str) -> FolderReading:
@@ -80,16 +86,22 @@ def read_named_groups(tree: FolderTree, path: str, names: Sequence[str]) -> Fold
     """
     inner_names = {name: tree.list_subfolders(tree.enter_wrappers(join_path(path, name))) for name in names}
     are_outer = bool(names) and all(len(inner) > 1 for inner in inner_names.values())
-    is_index = are_outer and all(
-        len(name) == 1 and all(inner.casefold().startswith(name.casefold()) for inner in inner_names[name])
-        for name in names
+    # A letter may have a single class.
+    is_index = any(len(inner) > 1 for inner in inner_names.values()) and all(
+        len(name) == 1 and inner and all(inner_name.casefold().startswith(name.casefold()) for inner_name in inner)
+        for name, inner in inner_names.items()
     )
     are_sets = are_outer and all(_is_set_name(name) for name in names)
     if len(names) > 1 and (is_index or are_sets):
         return read_inner_classes(tree, path, "index_folders" if is_index else "set_folders")
     are_unsorted = all(is_unsorted(tree, join_path(path, name)) for name in names)
     # Splits of one data set have the same other words: `cars_train` and `cars_test`, not `crash test` and `test tube`.
-    rests = {parsed.rest for name in names if (parsed := parse_split_name(name))}
+    # `resized_train` and `resized_train_cropped` are variants of one split.
+    rests = {
+        tuple(word for word in parsed.rest if word not in CONDITION_WORDS)
+        for name in names
+        if (parsed := parse_split_name(name))
+    }
     if names and are_unsorted and len(rests) < 2 and all(_holds_unsorted_images(name) for name in names):
         if len(names) > 1:
             raise AmbiguousFoldersError("parts", tree.root, path, names)

@@ -161,12 +161,10 @@ def is_copy(tree: FolderTree, path: str, other_path: str, names: Sequence[str]) 
             return False
         pairs += [(join_path(folder_path, file), join_path(other_folder_path, file)) for file in files]
     probe_pairs = [pairs[i] for i in (0, len(pairs) // 2, -1)] if pairs else []
-    return bool(pairs) and all(
-        _has_same_content(tree.root / first, tree.root / second) for first, second in probe_pairs
-    )
+    return bool(pairs) and all(has_same_content(tree.root / first, tree.root / second) for first, second in probe_pairs)
 
 
-def _has_same_content(first_file: Path, second_file: Path) -> bool:
+def has_same_content(first_file: Path, second_file: Path) -> bool:
     """Return whether two files hold the same bytes; False where one cannot be read."""
     try:
         return filecmp.cmp(first_file, second_file, shallow=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 SPLIT_ALIASES = {
     "train": ("train", "training"),
@@ -38,6 +40,10 @@ CONDITION_WORDS = frozenset(
     )
 )
 """Words for sub-folders that hold variants or series of one class."""
+SUBJECT_WORDS = frozenset(
+    ("patient", "patients", "pat", "pid", "subject", "subj", "participant", "volunteer", "case", "study", "slide")
+)
+"""Words for folders of one person or one recording each, if a number follows."""
 _GENERIC_WORDS = IMAGE_WORDS | frozenset(
     (
         *("set", "sets", "data", "dataset", "datasets", "split", "splits", "subset", "partition", "folder", "dir"),
@@ -52,6 +58,8 @@ _SPLIT_BY_WORD = {
 _COMPOUND_PATTERN = re.compile(r"(train|training|val|valid|validation|test|testing)(set|data|images?|imgs?)")
 _CASE_BOUNDARY_PATTERN = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TOKEN_PATTERN = re.compile(r"[^\W\d_]+|\d+")
+_ENUMERATOR_PATTERN = re.compile(r"\W*(?:\d+|[^\W\d_])[.)]\s*")
+"""What numbers the folders of one level: `1. Original Images`, `b) Testing Set`."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +94,13 @@ def split_words(name: str) -> list[str]:
     return words
 
 
+@lru_cache(maxsize=4096)
 def parse_split_name(name: str) -> SplitName | None:
     """Return the split that a folder name names, such as `train-2023`, `my_test_images` or `seg_train`; None for none.
 
     A name with words of `train` and `val` is a training split; other combinations name none.
     """
-    words = split_words(name)
+    words = split_words(_ENUMERATOR_PATTERN.sub("", name, count=1) if _ENUMERATOR_PATTERN.match(name) else name)
     split_by_word = {word: _SPLIT_BY_WORD[word] for word in words if word in _SPLIT_BY_WORD}
     splits = set(split_by_word.values())
     if not splits or (len(splits) > 1 and splits != {"train", "val"}):
@@ -150,6 +159,14 @@ def is_part_name(name: str) -> bool:
     words = split_words(name)
     has_number = any(word.isdigit() for word in words) or (len(words) > 1 and len(words[-1]) == 1)
     return has_number and not (PART_WORDS | IMAGE_WORDS | {"split", "subset", "dataset"}).isdisjoint(words)
+
+
+def are_subject_names(names: Collection[str]) -> bool:
+    """Return whether names are those of patients or recordings, such as `patient00001`, and not of classes."""
+    word_lists = [split_words(name) for name in names]
+    return len(word_lists) > 1 and all(
+        len(words) == 2 and words[0] in SUBJECT_WORDS and words[1].isdigit() for words in word_lists
+    )
 
 
 def is_condition_name(name: str) -> bool:

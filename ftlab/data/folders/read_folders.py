@@ -18,6 +18,7 @@ from ftlab.data.folders.folder_tree import FolderTree
 from ftlab.data.folders.folder_words import (
     IMAGE_WORDS,
     UNLABELED_WORDS,
+    are_subject_names,
     has_word,
     is_annotation_name,
     is_condition_name,
@@ -51,7 +52,7 @@ def read_folders(tree: FolderTree, choice: str = "auto") -> FolderReading:
         DataError: `splits` was chosen, and the names of the folders are not those of splits.
     """
     if choice == "classes":
-        return read_classes(tree, "", "chosen_classes", {})
+        return read_classes(tree, tree.enter_wrappers(""), "chosen_classes", {})
     if choice == "inner_classes":
         return read_inner_classes(tree, "", "chosen_inner_classes")
     if choice == "splits":
@@ -59,7 +60,24 @@ def read_folders(tree: FolderTree, choice: str = "auto") -> FolderReading:
         if reading is None:
             raise DataError("data.layout.no_splits", folder=tree.root, names=join_names(tree.list_folder("").folders))
         return reading
-    return _read_folder(tree, "")
+    reading = _read_folder(tree, "")
+    _refuse_subjects(tree, reading)
+    return reading
+
+
+def _refuse_subjects(tree: FolderTree, reading: FolderReading) -> None:
+    """Refuse folders of patients or recordings: nobody wants to recognize these, and a list has the labels.
+
+    Args:
+        tree: the folders.
+        reading: of them.
+
+    Raises:
+        AmbiguousFoldersError: the class folders for training are named so.
+    """
+    names = [folder.name for folder in reading.class_folders if folder.split == "train"]
+    if are_subject_names(names):
+        raise AmbiguousFoldersError("subjects", tree.root, reading.split_folders.get("train", ""), names)
 
 
 def _read_folder(tree: FolderTree, path: str) -> FolderReading:
@@ -135,6 +153,12 @@ def _read_inner_data_set(tree: FolderTree, path: str, names: Sequence[str]) -> F
     sorted_names = [name for name in names if not is_unsorted(tree, join_path(path, name))]
     others = [name for name in names if name not in sorted_names]
     data_sets = [name for name in sorted_names if _has_splits(tree, join_path(path, name))]
+    # `train` beside `query` and `gallery`: its classes are further down, and so are theirs.
+    if len(sorted_names) > 1 and any((parsed := parse_split_name(name)) and parsed.is_plain for name in sorted_names):
+        is_split_of_all = _read_agreeing_folders(tree, path, names)
+        if is_split_of_all is not None:
+            return is_split_of_all
+        raise AmbiguousFoldersError("sets", tree.root, path, sorted_names)
     if len(data_sets) > 1 and read_splits_in_classes(tree, path, data_sets) is None:
         raise AmbiguousFoldersError("sets", tree.root, path, data_sets)
     if data_sets and len(data_sets) < len(sorted_names):

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftlab.data.folders.class_levels import find_inner_names
 from ftlab.data.folders.folder_reading import (
     AmbiguousFoldersError,
     ClassFolder,
@@ -23,6 +24,7 @@ from ftlab.data.folders.folder_words import (
     SplitName,
     has_word,
     is_annotation_name,
+    is_condition_name,
     parse_split_name,
     remove_split_word,
 )
@@ -109,7 +111,8 @@ def read_split_folders(tree: FolderTree, path: str) -> FolderReading | None:
         )
     }
     if not used_groups:
-        return None
+        unlike_group = _find_unlike_splits(tree, path, names)
+        return _read_group(tree, path, unlike_group) if unlike_group else None
     if () in used_groups:
         group = used_groups[()]
         if _are_classes(tree, path, group):
@@ -121,6 +124,30 @@ def read_split_folders(tree: FolderTree, path: str) -> FolderReading | None:
     if any(not is_unsorted(tree, join_path(path, name)) for name in folders):
         raise AmbiguousFoldersError("sets", tree.root, path, folders)
     return _read_classes_in_names(path, used_groups)
+
+
+def _find_unlike_splits(tree: FolderTree, path: str, names: Sequence[str]) -> SplitGroup | None:
+    """Return folders such as `train_mini` beside `val`, which differ in further words but hold the same classes.
+
+    Args:
+        tree: the folders.
+        path: POSIX path of the folder that holds them.
+        names: of all folders.
+
+    Returns:
+        The group; None where a split has two folders, or their class folders do not agree.
+    """
+    splits = {
+        name: parsed.split
+        for name in names
+        if (parsed := parse_split_name(name)) and not is_unsorted(tree, join_path(path, name))
+    }
+    if "train" not in splits.values() or len(splits) < 2 or len(set(splits.values())) < len(splits):
+        return None
+    inner_paths = [tree.enter_wrappers(join_path(path, name)) for name in splits]
+    if not find_common_names([tree.list_subfolders(inner_path) for inner_path in inner_paths]):
+        return None
+    return SplitGroup({split: [name] for split in SPLIT_ALIASES for name in splits if splits[name] == split}, [])
 
 
 def _are_classes(tree: FolderTree, path: str, group: SplitGroup) -> bool:
@@ -154,6 +181,9 @@ def _read_group(tree: FolderTree, path: str, group: SplitGroup) -> FolderReading
             _add_split_folder(tree, reading, split, join_path(path, name))
     if len(reading.split_folders) == 1:
         reading.reason, reading.values = "only_train", {"names": join_names(group.folders["train"])}
+    inner_names = find_inner_names(tree, [folder.path for folder in reading.class_folders if folder.split == "train"])
+    if len(inner_names) > 1 and not all(map(is_condition_name, inner_names)):
+        reading.reason, reading.values = f"{reading.reason}_deep", {**reading.values, "inner": join_names(inner_names)}
     return reading
 
 

@@ -28,12 +28,26 @@ LABEL_NAMES = (
 USUAL_LABEL_NAMES = LABEL_NAMES[:5]
 LABEL_TEXT_NAMES = ("classname", "labelname", "categoryname", "targetname", "labeltext", "classlabel")
 """Names of a column that spells out the numbers of another one."""
-MULTI_LABEL_NAMES = ("labels", "tags", "attributes", "findinglabels", "classes", "categories")
+MULTI_LABEL_NAMES = ("labels", "tags", "attributes", "attributeids", "findinglabels", "classes", "categories")
 """Names of columns of several labels, where a space may separate them."""
+TAG_NAMES = ("tags", "attributes", "attributeids")
+"""Names of columns whose words are labels of their own, even if no image has one of them alone."""
 SPLIT_NAMES = ("split", "subset", "set")
 GUESSED_SPLIT_NAMES = ("partition", "phase", "usage", "dataset", "datasplit", "splitname", "group")
 """Names of columns that are splits only if their values are."""
-TRAIN_FLAG_NAMES = ("istrain", "istraining", "istrainingimage")
+FLAG_SPLITS = {
+    **dict.fromkeys(("istrain", "istraining", "istrainingimage"), ("train", "test")),
+    **dict.fromkeys(("isvalid", "isval", "isvalidation"), ("val", "train")),
+    "istest": ("test", "train"),
+}
+"""Names of columns that say of each image whether it is in a split: that split, and the one of the other images."""
+_FOLD_NAMES = ("fold", "folds", "kfold", "cvfold", "foldid", "strata", "index", "unnamed0")
+NO_LABEL_NAMES = frozenset((*SPLIT_NAMES, *GUESSED_SPLIT_NAMES, *FLAG_SPLITS, *_FOLD_NAMES))
+"""Names of columns that are never labels, although their values repeat."""
+_LABEL_WORDS = frozenset(
+    ("label", "class", "category", "target", "species", "breed", "diagnosis", "disease", "grade", "grading")
+)
+"""Words with which the name of a column of labels may end: `Retinopathy grade`."""
 _FLAG_VALUES = {"0": False, "1": True, "-1": False, "": False} | {
     word: is_set
     for words, is_set in ((("true", "yes", "t", "y"), True), (("false", "no", "f", "n"), False))
@@ -51,6 +65,12 @@ def has_image_suffix(value: str) -> bool:
 def normalize_name(name: str) -> str:
     """Return the name of a column in lower case, letters and digits only: `File Name`, `file_name` -> `filename`."""
     return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def ends_with_label_word(name: str) -> bool:
+    """Return whether the last word of a column's name is one for labels."""
+    words = re.findall(r"[^\W_]+", name.casefold())
+    return bool(words) and words[-1] in _LABEL_WORDS
 
 
 def parse_flag(cell: str) -> bool | None:

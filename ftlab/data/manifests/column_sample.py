@@ -1,14 +1,19 @@
-"""First rows of a list, and what their values say about its columns. No torch."""
+"""First rows of a list, and which columns their values make labels. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ftlab.data.manifests.column_names import has_image_suffix, normalize_name
+from ftlab.core.errors import DataError
+from ftlab.data.manifests.column_names import has_image_suffix, normalize_name, parse_flag
 
 MIN_IMAGE_SHARE = 0.5
 """Fraction of values that must be images for a column without a telling name to be the one of paths."""
+
+_MIN_ONE_HOT_SHARE = 0.9
+"""Fraction of rows with exactly one mark for the columns to be the classes."""
 
 CanFind = Callable[[str], bool]
 """Returns whether a value is the name of an image of the data set."""
@@ -52,3 +57,64 @@ class ColumnSample:
             return False
         count = sum(map(self.can_find, values))
         return count > 0 and count >= min_share * len(values)
+
+
+def find_class_columns(sample: ColumnSample, columns: list[int], file: Path) -> tuple[tuple[str, int], ...]:
+    """Return the columns of a table with one column per class, or nothing.
+
+    Args:
+        sample: first rows of the table.
+        columns: columns that may be classes.
+        file: for the error.
+
+    Returns:
+        Names and positions.
+
+    Raises:
+        DataError: all other columns are such, but images are often in several of the classes.
+    """
+    flag_columns = [
+        column
+        for column in columns
+        if sample.names[column].strip()
+        and sample.values(column)
+        and all(parse_flag(value) is not None for value in sample.values(column))
+    ]
+    if len(flag_columns) < 2:
+        return ()
+    counts = [
+        sum(parse_flag(row[column]) is True for column in flag_columns if column < len(row)) for row in sample.rows
+    ]
+    if counts and sum(count == 1 for count in counts) < _MIN_ONE_HOT_SHARE * len(counts):
+        if flag_columns == columns and sum(count > 1 for count in counts) > (1 - _MIN_ONE_HOT_SHARE) * len(counts):
+            raise DataError("data.list_multilabel", file=file, example=", ".join(sample.names[c] for c in flag_columns))
+        return ()
+    return tuple((sample.names[column].strip(), column) for column in flag_columns)
+
+
+def find_finest_column(sample: ColumnSample, columns: list[int]) -> int | None:
+    """Return the column of whole numbers that determines all others, as a breed its species; None if none is alone.
+
+    Args:
+        sample: first rows of the table.
+        columns: candidates, which hold numbers.
+
+    Returns:
+        The column; its values must occur often enough to be classes.
+    """
+    if not all(value.isdigit() for column in columns for value in sample.values(column)):
+        return None
+    values = {column: sample.values(column) for column in columns}
+    finest = [
+        column
+        for column in columns
+        if all(
+            len(set(zip(values[column], values[other], strict=False))) == len(set(values[column])) for other in columns
+        )
+    ]
+    return finest[0] if len(finest) == 1 and repeats(sample.values(finest[0])) else None
+
+
+def repeats(values: list[str]) -> bool:
+    """Return whether values occur often enough to be classes, not captions, measurements or names."""
+    return len(set(values)) <= max(2, len(values) // 2)

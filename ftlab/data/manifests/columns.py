@@ -9,26 +9,34 @@ from pathlib import Path
 from ftlab.core import messages
 from ftlab.core.errors import DataError
 from ftlab.data.manifests.column_names import (
+    FLAG_SPLITS,
     GUESSED_SPLIT_NAMES,
     ID_NAMES,
     LABEL_NAMES,
     LABEL_TEXT_NAMES,
     MULTI_LABEL_NAMES,
+    NO_LABEL_NAMES,
     PATH_NAMES,
     SPLIT_NAMES,
-    TRAIN_FLAG_NAMES,
+    TAG_NAMES,
     USUAL_LABEL_NAMES,
+    ends_with_label_word,
     has_image_suffix,
     is_number,
     normalize_name,
     parse_flag,
 )
-from ftlab.data.manifests.column_sample import MIN_IMAGE_SHARE, CanFind, ColumnSample
+from ftlab.data.manifests.column_sample import (
+    MIN_IMAGE_SHARE,
+    CanFind,
+    ColumnSample,
+    find_class_columns,
+    find_finest_column,
+    repeats,
+)
 from ftlab.data.manifests.json_tables import LABEL_SEPARATOR
 from ftlab.data.manifests.list_splits import parse_split
 
-_MIN_ONE_HOT_SHARE = 0.9
-"""Fraction of rows with exactly one mark for the columns to be the classes."""
 _MAX_SHOWN_NAMES, _MAX_SHOWN_CHARS = 8, 200
 
 
@@ -43,7 +51,8 @@ class ListColumns:
         classes: name and position of each column of a table with one per class.
         label_name: name of the label column, "" without a header.
         other_label_names: further columns that might be the labels.
-        is_train_flag: the split column says of each image whether it is for training.
+        flag_splits: where the split column is a flag, the split of the images that have it, and of the others.
+        is_finest: whether the labels are those numbers, of several columns, that determine all others.
         has_header: whether the first row names the columns.
         names: names of all columns.
     """
@@ -54,7 +63,8 @@ class ListColumns:
     classes: tuple[tuple[str, int], ...] = ()
     label_name: str = ""
     other_label_names: tuple[str, ...] = ()
-    is_train_flag: bool = False
+    flag_splits: tuple[str, str] | None = None
+    is_finest: bool = False
     has_header: bool = True
     names: tuple[str, ...] = ()
 
@@ -85,6 +95,11 @@ class ListColumns:
         return normalize_name(self.label_name) in MULTI_LABEL_NAMES
 
     @property
+    def holds_tags(self) -> bool:
+        """Return whether each word in the label column is a label of its own."""
+        return normalize_name(self.label_name) in TAG_NAMES
+
+    @property
     def width(self) -> int:
         """Return the number of cells that a row must have."""
         label_columns = [index for _, index in self.classes] if self.label is None else [self.label]
@@ -101,9 +116,7 @@ class ListColumns:
         if self.split is None or self.split >= len(cells):
             return ""
         value = cells[self.split].strip()
-        if self.is_train_flag:
-            return "train" if parse_flag(value) else "test"
-        return value
+        return value if self.flag_splits is None else self.flag_splits[not parse_flag(value)]
 
 
 def detect_columns(
@@ -211,6 +224,9 @@ def _find_unnamed_columns(sample: ColumnSample, columns: ListColumns, file: Path
     if len(others) > 1:
         # Boxes, sizes and counts are numbers: a single column of words is the label.
         word_columns = [column for column in others if not all(map(is_number, sample.values(column)))]
+        finest = find_finest_column(sample, others) if not word_columns else None
+        if finest is not None:
+            return ListColumns(columns.path, finest, split, has_header=False, is_finest=True)
         if len(word_columns) != 1:
             raise DataError("data.list_header", file=file, count=sample.width)
         others = word_columns
@@ -228,20 +244,26 @@ def _find_named_columns(sample: ColumnSample, columns: ListColumns, file: Path) 
     Returns:
         The columns.
     """
-    split, is_train_flag = _find_split_column(sample)
+    split, flag_splits = _find_split_column(sample)
     others = [column for column in range(len(sample.names)) if column not in (columns.path, split)]
     label_candidates = [column for column in sample.find_names(LABEL_NAMES) if column in others]
-    base = {"path": columns.path, "split": split, "is_train_flag": is_train_flag, "names": columns.names}
+    base = {"path": columns.path, "split": split, "flag_splits": flag_splits, "names": columns.names}
     base["has_header"] = columns.has_header
     if label_candidates:
         label = _choose_label_column(sample, label_candidates)
         other_names = tuple(sample.names[column].strip() for column in label_candidates if column != label)
         return ListColumns(label=label, label_name=sample.names[label].strip(), other_label_names=other_names, **base)  # type: ignore[arg-type]
-    classes = _find_class_columns(sample, others, file)
+    classes = find_class_columns(sample, others, file)
     if classes:
         return ListColumns(classes=classes, **base)  # type: ignore[arg-type]
-    others = [column for column in others if sample.normalized[column] and sample.values(column)]
-    if len(others) == 1 and _repeats(sample.values(others[0])):
+    others = [
+        column
+        for column in others
+        if sample.normalized[column] and sample.normalized[column] not in NO_LABEL_NAMES and sample.values(column)
+    ]
+    label_like = [column for column in others if ends_with_label_word(sample.names[column])]
+    others = label_like if len(label_like) == 1 else others
+    if len(others) == 1 and repeats(sample.values(others[0])):
         return ListColumns(label=others[0], label_name=sample.names[others[0]].strip(), **base)  # type: ignore[arg-type]
     return ListColumns(**base)  # type: ignore[arg-type]
 
@@ -256,59 +278,21 @@ def _choose_label_column(sample: ColumnSample, candidates: list[int]) -> int:
     return candidates[0]
 
 
-def _find_split_column(sample: ColumnSample) -> tuple[int | None, bool]:
-    """Return the column of splits, and whether it is a flag for training; None where there is none."""
+def _find_split_column(sample: ColumnSample) -> tuple[int | None, tuple[str, str] | None]:
+    """Return the column of splits, and both splits if it is a flag; None where there is none."""
     for column in sample.find_names(SPLIT_NAMES):
         if sample.normalized[column] != "set" or _holds_splits(sample, column):
-            return column, False
+            return column, None
     for column in sample.find_names(GUESSED_SPLIT_NAMES):
         if _holds_splits(sample, column):
-            return column, False
-    for column in sample.find_names(TRAIN_FLAG_NAMES):
+            return column, None
+    for column in sample.find_names([*FLAG_SPLITS]):
         if all(parse_flag(value) is not None for value in sample.values(column)):
-            return column, True
-    return None, False
+            return column, FLAG_SPLITS[sample.normalized[column]]
+    return None, None
 
 
 def _holds_splits(sample: ColumnSample, column: int) -> bool:
     """Return whether all values of a column are names of splits."""
     values = sample.values(column)
     return bool(values) and all(parse_split(value) for value in values)
-
-
-def _find_class_columns(sample: ColumnSample, columns: list[int], file: Path) -> tuple[tuple[str, int], ...]:
-    """Return the columns of a table with one column per class, or nothing.
-
-    Args:
-        sample: first rows of the table.
-        columns: columns that may be classes.
-        file: for the error.
-
-    Returns:
-        Names and positions.
-
-    Raises:
-        DataError: all other columns are such, but images are often in several of the classes.
-    """
-    flag_columns = [
-        column
-        for column in columns
-        if sample.names[column].strip()
-        and sample.values(column)
-        and all(parse_flag(value) is not None for value in sample.values(column))
-    ]
-    if len(flag_columns) < 2:
-        return ()
-    counts = [
-        sum(parse_flag(row[column]) is True for column in flag_columns if column < len(row)) for row in sample.rows
-    ]
-    if counts and sum(count == 1 for count in counts) < _MIN_ONE_HOT_SHARE * len(counts):
-        if flag_columns == columns and sum(count > 1 for count in counts) > (1 - _MIN_ONE_HOT_SHARE) * len(counts):
-            raise DataError("data.list_multilabel", file=file, example=", ".join(sample.names[c] for c in flag_columns))
-        return ()
-    return tuple((sample.names[column].strip(), column) for column in flag_columns)
-
-
-def _repeats(values: list[str]) -> bool:
-    """Return whether values occur often enough to be classes, not captions, measurements or names."""
-    return len(set(values)) <= max(2, len(values) // 2)

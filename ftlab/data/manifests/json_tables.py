@@ -59,7 +59,9 @@ def parse_json_lines(
 
 
 def parse_json(text: str, file: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Parse a JSON file that lists pictures: objects, pairs, labels by path, or COCO with one category per picture.
+    """Parse a JSON file that lists pictures: objects, pairs, labels by path or paths by label, or COCO.
+
+    A COCO file must have one category per picture.
 
     Args:
         text: content of the file.
@@ -83,6 +85,8 @@ def parse_json(text: str, file: Path) -> tuple[list[str], Iterator[tuple[int, li
         lists = [content[key] for key in (*_RECORD_LIST_KEYS, "labels") if isinstance(content.get(key), list)]
         if lists:
             content = lists[0]
+        elif _lists_paths_by_class(content):
+            content = [[path, label] for label, paths in content.items() for path in paths]
         elif content and all(isinstance(value, (str, int, float, list)) for value in content.values()):
             content = [[path, label] for path, label in content.items()]
     if isinstance(content, list) and content and all(isinstance(entry, dict) for entry in content):
@@ -91,6 +95,18 @@ def parse_json(text: str, file: Path) -> tuple[list[str], Iterator[tuple[int, li
         return ["path", "label"], enumerate(([_value_to_text(cell) for cell in entry] for entry in content), 1)
     found = ", ".join(map(str, content)) if isinstance(content, dict) else ""
     raise DataError("data.list_json_keys", file=file, found=found[:200] or "–")
+
+
+def _lists_paths_by_class(content: dict[str, Any]) -> bool:
+    """Return whether the values are lists of different texts, as Food-101's `{"pizza": ["pizza/1", "pizza/2"]}`."""
+    lists = [value for value in content.values() if isinstance(value, list)]
+    texts = [text for texts in lists for text in texts if isinstance(text, str)]
+    # Labels by path would repeat.
+    return (
+        len(lists) == len(content)
+        and sum(map(len, lists)) == len(texts) == len(set(texts))
+        and len(texts) > len(lists) > 0
+    )
 
 
 def _parse_object(raw_line: str) -> dict[str, Any] | None:

@@ -20,6 +20,8 @@ _TABLE_PATTERN = re.compile(r"(?:(?:class|label|sign|category)_?(?:names?|dict|m
 _JSON_PATTERN = re.compile(r".*(?:label|class|categor|id2|idx|names|dataset_info).*\.json")
 _MAX_FILE_BYTES = 4 << 20
 _MAX_FILES = 50
+_WORD = re.compile(r"[^\W\d_]{2}")
+_FILE_NUMBER = re.compile(r"[\W_]*(?:\d+[\W_]*)?(?:\.[A-Za-z]{2,5})?$")
 _ID_AND_NAME = re.compile(r"(\d+)[\s,;:]+(\S.*)")
 
 
@@ -43,6 +45,55 @@ def spell_out_numbers(rows: list[ListRow], file: Path, root: Path, problems: lis
                 row.label = names[int(row.label)]
             problems.append(DatasetProblem(file.name, "list_names", {"names": names_file.name}))
             return
+    names_by_label = _find_names_in_paths(rows)
+    for row in rows if names_by_label else ():
+        row.label = names_by_label[row.label]
+    if names_by_label:
+        problems.append(DatasetProblem(file.name, "list_path_names"))
+
+
+def _find_names_in_paths(rows: list[ListRow]) -> dict[str, str]:
+    """Return the one name that the paths of each label have in common: a folder, or what the file names begin with.
+
+    Args:
+        rows: of a list; at least two for each label on average, so that no name is that of a single image.
+
+    Returns:
+        Names by label, all different; empty where the paths do not agree with the labels.
+    """
+    for get_name in (_get_folder_name, _get_file_prefix):
+        names: dict[str, str] = {}
+        for row in rows:
+            name = get_name(row.raw_path)
+            if names.setdefault(row.label, name) != name or not _WORD.search(name):
+                break
+        else:
+            if len({name.casefold() for name in names.values()}) == len(names) and len(rows) >= 2 * len(names):
+                return names
+    return {}
+
+
+def _get_folder_name(path: str) -> str:
+    """Return the name of the folder in a path, "" for none."""
+    return path.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
+
+
+def _get_file_prefix(path: str) -> str:
+    """Return a file name without its ending and the number before it: `Abyssinian` for `Abyssinian_100.jpg`."""
+    return _FILE_NUMBER.sub("", path.replace("\\", "/").rpartition("/")[2])
+
+
+def is_names_file(file: Path) -> bool:
+    """Return whether a JSON file gives the names of numbered classes: each number has another name."""
+    if file.suffix.lower() != ".json" or not _JSON_PATTERN.fullmatch(file.name.lower()):
+        return False
+    try:
+        content = json.loads(read_text(file, [])) if file.stat().st_size <= _MAX_FILE_BYTES else None
+    except (OSError, DataError, ValueError, RecursionError):
+        return False
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content.values()):
+        return False
+    return all(key.isdigit() for key in content) and len({*content.values()}) == len(content)
 
 
 def _find_name_files(file: Path, root: Path) -> list[Path]:

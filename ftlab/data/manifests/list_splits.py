@@ -1,32 +1,29 @@
-"""Splits that values and file names of lists name: `Training`, `train.csv`, `test_labels.csv`. No torch."""
+"""Splits that values, file names and paths of lists name: `Training`, `train.csv`, `test_labels.csv`. No torch."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
-_SPLIT_BY_WORD = {
-    word: split
-    for split, words in {
-        "train": ("train", "training", "trn", "trainval", "trainset", "trainingset", "traindata"),
-        "val": ("val", "valid", "validation", "dev", "validate", "valset"),
-        "test": ("test", "testing", "evaluation", "eval", "testset", "testdata"),
-    }.items()
-    for word in words
-}
+from ftlab.data.folders.folder_words import SplitName, parse_split_name, split_words
+
 _SUBMISSION_WORDS = frozenset(("submission", "submissions", "submit", "samplesubmission"))
-_CASE_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_MAX_PATH_PARTS = 6
+"""Folders of a path that may be splits, from its beginning."""
+_SAMPLE_PATHS = 200
+"""Paths that are looked at first: most lists have no splits in them."""
 
 
 def parse_split(value: str) -> str:
-    """Return the split that a value names, regardless of case; "" for none."""
-    return _SPLIT_BY_WORD.get(value.strip().casefold(), "")
+    """Return the split that a value names, regardless of case; "" for none, or if it has other words too."""
+    parsed = parse_split_name(value.strip())
+    return parsed.split if parsed and not parsed.rest else ""
 
 
 def find_split(name: str) -> str:
     """Return the split that one of the words of a name names, such as `train-2023`; "" for none or several."""
-    splits = {split for word in _split_words(name) if (split := parse_split(word))}
-    return splits.pop() if len(splits) == 1 else ""
+    parsed = parse_split_name(name)
+    return parsed.split if parsed else ""
 
 
 def find_list_split(file: Path, root: Path) -> str:
@@ -42,9 +39,37 @@ def find_list_split(file: Path, root: Path) -> str:
 
 def is_submission(file: Path) -> bool:
     """Return whether a list is an example of what a competition expects: its labels are not real."""
-    return not _SUBMISSION_WORDS.isdisjoint(_split_words(file.stem))
+    return not _SUBMISSION_WORDS.isdisjoint(split_words(file.stem))
 
 
-def _split_words(name: str) -> list[str]:
-    """Return the words of a name, in lower case and without digits."""
-    return re.findall(r"[^\W\d_]+", _CASE_BOUNDARY.sub(" ", name).casefold())
+def find_path_splits(paths: Sequence[str]) -> list[str]:
+    """Return the split of each path, where all of them have one at the same place: `train/1.jpg`, `test_0001.jpg`.
+
+    Args:
+        paths: as written in a list.
+
+    Returns:
+        As many splits, among them `train`; empty where the paths name none, or only one.
+    """
+    for index in range(-1, _MAX_PATH_PARTS):
+        if _parse_parts(paths[:_SAMPLE_PATHS], index) and (parsed_parts := _parse_parts(paths, index)):
+            splits = [parsed.split for parsed in parsed_parts]
+            is_one_kind = index >= 0 or len({parsed.rest for parsed in parsed_parts}) == 1
+            if "train" in splits and len(set(splits)) > 1 and is_one_kind:
+                return splits
+    return []
+
+
+def _parse_parts(paths: Sequence[str], index: int) -> list[SplitName]:
+    """Return what the part of each path at a place names, -1 is the file name; empty where one names no split."""
+    parsed_parts = []
+    for path in paths:
+        parts = path.replace("\\", "/").split("/")
+        if index >= len(parts) - 1:
+            return []
+        name = parts[-1].partition(".")[0] if index < 0 else parts[index]
+        parsed = parse_split_name(name)
+        if parsed is None or (index >= 0 and parsed.rest):
+            return []
+        parsed_parts.append(parsed)
+    return parsed_parts

@@ -16,11 +16,12 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ftlab.core.errors import DataError
+from ftlab.data.folders.folder_words import SPLIT_ALIASES
 from ftlab.data.manifests import label_names, multi_labels
 from ftlab.data.manifests.column_names import has_image_suffix
 from ftlab.data.manifests.columns import ListColumns, detect_columns, missing_column_error
 from ftlab.data.manifests.image_index import ImageIndex
-from ftlab.data.manifests.list_splits import parse_split
+from ftlab.data.manifests.list_splits import find_path_splits, parse_split
 from ftlab.data.manifests.path_resolver import ListRow, PathResolver, make_base
 from ftlab.data.manifests.tables import Table, open_table
 from ftlab.data.manifests.text_files import TableRow
@@ -139,12 +140,31 @@ def _describe_reading(source: ListSource, columns: ListColumns) -> list[DatasetP
         label_names = columns.label_name or ", ".join(name for name, _ in columns.classes)
         values: dict[str, str | int] = {"path": columns.path_name, "label": label_names[:200]}
         notes.append(DatasetProblem(source.file.name, "list_used", values))
+    if columns.is_finest and columns.label is not None:
+        values = {"column": columns.label + 1}
+        notes.append(DatasetProblem(source.file.name, "list_finest_column", values))
     if columns.other_label_names:
         values = {"column": columns.label_name, "others": ", ".join(columns.other_label_names)[:200]}
         notes.append(DatasetProblem(source.file.name, "list_label_column", values))
     if source.split:
         notes.append(DatasetProblem(source.file.name, "list_is_split", {"split": source.split}))
     return notes
+
+
+def _split_by_paths(rows: list[ListRow], source: ListSource, problems: list[DatasetProblem]) -> None:
+    """Take the splits that the paths of a list name, and report it.
+
+    Args:
+        rows: of a list without splits; changed in place.
+        source: the list.
+        problems: extended in place.
+    """
+    splits = find_path_splits([row.raw_path for row in rows])
+    for row, split in zip(rows, splits, strict=False):
+        row.split = split
+    if splits:
+        names = ", ".join(split for split in SPLIT_ALIASES if split in splits)
+        problems.append(DatasetProblem(source.file.name, "list_path_splits", {"names": names}))
 
 
 class _ManifestBuilder:
@@ -177,6 +197,8 @@ class _ManifestBuilder:
             raise missing_column_error(source.file, "labels", columns.names)
         rows = self._collect_rows(source, columns, table_rows, problems)
         rows = multi_labels.drop_rows(rows, columns, source.file, problems)
+        if columns.split is None and not source.split:
+            _split_by_paths(rows, source, problems)
         label_names.spell_out_numbers(rows, source.file, index.root, problems)
         base = make_base(source.file.parent, index.root)
         self.resolver.resolve_rows(rows, base, source.split, problems)

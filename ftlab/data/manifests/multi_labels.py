@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def drop_rows(rows: list[ListRow], columns: ListColumns, file: Path, problems: l
     labels = {row.label for row in rows}
     separators = (*_SEPARATORS, " ") if columns.may_hold_several else _SEPARATORS
     several = {label for label in labels if _is_several(label, labels, separators)}
+    if columns.holds_tags:
+        several |= _find_tag_lists(labels)
     if not several:
         return rows
     several_rows = [row for row in rows if row.label in several]
@@ -45,6 +48,12 @@ def drop_rows(rows: list[ListRow], columns: ListColumns, file: Path, problems: l
         for row in several_rows
     ]
     return [row for row in rows if row.label not in several]
+
+
+def _find_tag_lists(labels: Collection[str]) -> set[str]:
+    """Return the labels of several words of which another label has one too: `haze primary`, `clear primary`."""
+    counts = Counter(word for label in labels for word in set(label.split()))
+    return {label for label in labels if " " in label and any(counts[word] > 1 for word in label.split())}
 
 
 def _is_several(label: str, labels: Collection[str], separators: Sequence[str]) -> bool:

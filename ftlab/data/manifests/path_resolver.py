@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.core import private_folders
+from ftlab.data.folders.folder_reading import has_same_content
 from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
 from ftlab.data.manifests.image_index import ImageIndex, match_folders, prefer_paths
 from ftlab.data.sources import links
@@ -57,6 +58,7 @@ class PathResolver:
         self._root_prefix = f"{index.root}{os.sep}"
         # Resolving links costs system calls for every part of a path, and many images share few folders.
         self._inside_cache: dict[str, bool] = {}
+        self._copied_folders: dict[tuple[str, str], bool] = {}
 
     def resolve_rows(self, rows: list[ListRow], base: str, split: str, problems: list[DatasetProblem]) -> None:
         """Resolve the paths of a list: as written, or else, if most are not found, by their names.
@@ -157,6 +159,8 @@ class PathResolver:
         for row, parts, candidates in candidate_rows:
             matching = match_folders(candidates, parts[common_count:-1], self.root.name)
             paths = prefer_paths(matching, row.split or split, base) if len(matching) > 1 else matching
+            if len(paths) > 1 and self._are_copies(paths):
+                paths = paths[:1]
             if len(paths) == 1:
                 row.path, row.size_bytes, row.error_code = paths[0], self.index.sizes[paths[0]], ""
                 if len(matching) > 1:
@@ -167,6 +171,19 @@ class PathResolver:
         for folder, other_folder in chosen_folders.items():
             values: dict[str, str | int] = {"other": other_folder or self.root.name}
             problems.append(DatasetProblem(folder or self.root.name, "list_folder", values))
+
+    def _are_copies(self, paths: list[str]) -> bool:
+        """Return whether images of one name are the same: by their sizes, and by the first one of two folders."""
+        first_path = paths[0]
+        for path in paths[1:]:
+            if self.index.sizes[path] != self.index.sizes[first_path]:
+                return False
+            folders = posixpath.dirname(first_path), posixpath.dirname(path)
+            if folders not in self._copied_folders:
+                self._copied_folders[folders] = has_same_content(self.root / first_path, self.root / path)
+            if not self._copied_folders[folders]:
+                return False
+        return True
 
     def describe_error(self, row: ListRow) -> DatasetProblem:
         """Return the problem of a row without a file."""

@@ -12,6 +12,7 @@ from ftlab.core.errors import DataError
 from ftlab.data.manifests import joined_lists
 from ftlab.data.manifests.columns import ListColumns, missing_column_error
 from ftlab.data.manifests.image_index import ImageIndex
+from ftlab.data.manifests.label_names import is_names_file
 from ftlab.data.manifests.list_splits import find_list_split, find_split, is_submission
 from ftlab.data.manifests.manifest import ListSource, Manifest, probe_columns, read_manifests
 from ftlab.data.sources import links
@@ -28,9 +29,17 @@ UNUSED_LIST_CODES = frozenset(
     ("list_several", "list_columns", "list_multilabel", "list_header", "list_detection", "list_unreadable")
 )
 """Problems of lists that are not used."""
+LIST_NOTE_CODES = frozenset(
+    (
+        *("list_used", "list_is_split", "list_label_column", "list_finest_column", "list_names", "list_path_names"),
+        *("list_path_splits", "list_folder", "list_not_needed"),
+    )
+)
+"""Problems of lists that only tell how they were read."""
 _LIST_FOLDER_WORDS = frozenset(
     (
         *("annotation", "annotations", "label", "labels", "meta", "metadata", "list", "lists", "split", "splits"),
+        *("groundtruth", "groundtruths", "gt", "partition", "partitions"),
         *(
             "data",
             "dataset",
@@ -80,11 +89,13 @@ class ListSearch:
         root: folder that the paths of the images are relative to.
         index: images below it.
         lists: files that have columns of images, or might be lists; examples of submissions are left out.
+        split_files: text files without labels that are named like splits.
     """
 
     root: Path
     index: ImageIndex
     lists: list[FoundList] = field(default_factory=list)
+    split_files: list[Path] = field(default_factory=list)
 
     @property
     def usable_lists(self) -> list[FoundList]:
@@ -94,16 +105,32 @@ class ListSearch:
     def choose(self) -> list[ListSource]:
         """Return the lists that describe the data set: a single one, or one for each split; empty where it is open."""
         usable = self.usable_lists
+        if len(usable) > 1:  # `{"0": "cat", "1": "dog"}` names classes, although images may be named 0 and 1 too
+            usable = [found for found in usable if not is_names_file(found.file)] or usable
         if len(usable) == 1:
             return [ListSource(usable[0].file)]
-        splits = [found.split for found in usable]
-        if "train" in splits and "" not in splits and len(set(splits)) == len(splits):
-            return [ListSource(found.file, found.split) for found in usable]
-        return []
+        split_lists = [found for found in usable if found.split]
+        splits = {found.split for found in split_lists}
+        # One more list may hold the images of all splits.
+        is_one_each = "train" in splits and len(splits) == len(split_lists) >= len(usable) - (len(splits) > 1)
+        return [ListSource(found.file, found.split) for found in split_lists] if is_one_each else []
 
     def read(self, sources: Sequence[ListSource]) -> Manifest:
         """Return the content of some of the lists; one that cannot be read raises a `DataError`."""
         return read_manifests(sources, self.index)
+
+    def describe_not_needed(self, sources: Sequence[ListSource]) -> list[DatasetProblem]:
+        """Return a problem for each list that others make superfluous, such as that of all splits.
+
+        Args:
+            sources: the lists that are used.
+        """
+        used_files = {source.file for source in sources}
+        return [
+            DatasetProblem(found.file.relative_to(self.root).as_posix(), "list_not_needed")
+            for found in self.usable_lists
+            if found.file not in used_files and not is_names_file(found.file)
+        ]
 
     def describe_unused(self, code: str, *, with_unusable: bool) -> list[DatasetProblem]:
         """Return a problem for each list that is not used.
@@ -153,7 +180,7 @@ def raise_unused_lists(root: Path, problems: Sequence[DatasetProblem]) -> None:
     """
     unused = [problem for problem in problems if problem.code in UNUSED_LIST_CODES]
     if unused:
-        names = ", ".join(problem.file for problem in unused)
+        names = ", ".join(dict.fromkeys(problem.file for problem in unused))
         values = {"problem": unused[0].problem, "remedy": unused[0].remedy}
         raise DataError("data.list_unused", folder=root, names=names[:300], **values)
 
@@ -169,16 +196,32 @@ def search_lists(location: DatasetLocation, *, compare_ids: bool = True) -> List
     Returns:
         The lists; paths are relative to the outermost folder that holds one of them.
     """
-    outer_folders = [file.parent for file in location.manifest_files if location.folder != file.parent]
+    found_files = [
+        file for folder in (location.folder, *location.wrapper_folders) for file in _find_files_below(folder)
+    ]
+    files = list(dict.fromkeys([*location.manifest_files, *found_files]))
+    outer_folders = [folder for folder in location.wrapper_folders if _holds_list(folder, location.folder, files)]
     root = min((location.folder, *outer_folders), key=lambda folder: len(folder.parts))
     search = ListSearch(root, ImageIndex(root))
-    files = [*location.manifest_files, *_find_files_below(location.folder)]
     for file in files[:MAX_LISTS]:
         if not is_submission(file) and not joined_lists.is_part(file):
             found = _probe(file, search, compare_ids=compare_ids)
             if found is not None:
                 search.lists.append(found)
+            elif file.suffix.lower() == ".txt" and find_list_split(file, root):
+                search.split_files.append(file)
     return search
+
+
+def _holds_list(folder: Path, inner_folder: Path, files: Sequence[Path]) -> bool:
+    """Return whether a file that may be a list lies in a folder, but not in the one in it.
+
+    Args:
+        folder: a wrapping folder.
+        inner_folder: folder of the data set.
+        files: the files.
+    """
+    return any(file.is_relative_to(folder) and not file.is_relative_to(inner_folder) for file in files)
 
 
 def _probe(file: Path, search: ListSearch, *, compare_ids: bool) -> FoundList | None:

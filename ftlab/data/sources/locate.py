@@ -20,11 +20,13 @@ class DatasetLocation:
         folder: absolute path, links resolved; a lone wrapping folder is entered.
         manifest_file: the manifest that the user named; None for a folder or an archive.
         manifest_files: files in the folder that may be manifests, and those next to a wrapping folder.
+        wrapper_folders: folders around it that were entered, the innermost first.
     """
 
     folder: Path
     manifest_file: Path | None = None
     manifest_files: tuple[Path, ...] = ()
+    wrapper_folders: tuple[Path, ...] = ()
 
 
 def is_dataset_file(path: Path) -> bool:
@@ -69,7 +71,6 @@ def _locate_in_folder(path: Path) -> DatasetLocation:
     """Return the root folder below a path, and the manifest candidates on the way to it, the innermost first."""
     folder = find_dataset_root(path)
     start_folder = path.resolve()
-    levels = [folder, *(parent for parent in folder.parents if parent.is_relative_to(start_folder))]
-    return DatasetLocation(
-        folder, manifest_files=tuple(level / name for level in levels for name in list_folder(level, "").manifests)
-    )
+    wrapper_folders = tuple(parent for parent in folder.parents if parent.is_relative_to(start_folder))
+    manifest_files = (level / name for level in (folder, *wrapper_folders) for name in list_folder(level, "").manifests)
+    return DatasetLocation(folder, manifest_files=tuple(manifest_files), wrapper_folders=wrapper_folders)

@@ -106,6 +106,8 @@ def test_a_name_in_two_folders_is_used_only_if_it_is_clear_which(tmp_path: Path,
     draw("grey", NAMES[:1])
     draw("masks", NAMES[1:2])
     write_list(tmp_path / "list.csv", "image_id,label")
+    assert problems(scan(tmp_path / "list.csv"))["color"] == "list_folder", "the same file twice: either will do"
+    (tmp_path / "grey" / f"{NAMES[0]}.png").write_bytes(drawn_images.png(9))
     catalog = scan(tmp_path / "list.csv")
     assert problems(catalog) == {"cat0": "list_ambiguous", "list.csv": "list_used", "color": "list_folder"}
     assert totals(catalog) == {"cat": 3, "dog": 4}
@@ -232,6 +234,49 @@ def test_numbers_in_a_list_of_test_images_are_the_numbered_class_folders(tmp_pat
     )
     catalog = scan(tmp_path)
     assert catalog.count_images()["00001"]["test"] == 4
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "splits"),
+    [
+        ("path,label", "{split}/{name}.png,{label}", (6, 0, 2)),
+        ("path,label,is_valid", "{name},{label},{held}", (6, 2, 0)),
+        ("path,label,is_test", "{name},{label},{held}", (6, 0, 2)),
+        ("path,label,fold", "{name},{label},{held}", (8, 0, 0)),
+    ],
+)
+def test_flags_and_paths_name_splits_and_folds_do_not(
+    tmp_path: Path, draw: Draw, header: str, row: str, splits: tuple[int, ...]
+) -> None:
+    rows = []
+    for name in NAMES:
+        split = "test" if name[-1] == "3" else "train"
+        draw(split, [name])
+        rows.append(row.format(split=split, name=name, label=name[:3], held=split == "test"))
+    (tmp_path / "list.csv").write_text("\n".join([header, *rows]))
+    assert per_split(scan(tmp_path / "list.csv", val_share=0, test_share=0)) == splits
+
+
+def test_a_column_of_partitions_or_folds_is_no_label(tmp_path: Path, draw: Draw) -> None:
+    draw("images")
+    write_list(tmp_path / "partition.csv", "image_id,partition", "{name},{cat}")
+    with pytest.raises(DataError, match="no column of labels"):
+        scan(tmp_path)
+
+
+def test_lists_of_names_split_class_folders(tmp_path: Path, draw: Draw) -> None:
+    draw("images/cat", [f"{number}" for number in range(4)])
+    draw("images/dog", [f"{number}" for number in range(4)])
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "train.txt").write_text("cat/0\ncat/1\ndog/0\ndog/1\n")
+    (tmp_path / "meta" / "test.txt").write_text("cat/1\ncat/2\ndog/2\n")
+    catalog = scan(tmp_path, val_share=0)
+    assert per_split(catalog) == (3, 0, 3)
+    assert {problem.code: problem.values["count"] for problem in catalog.problems if "count" in problem.values} == {
+        "split_lists_overlap": 1,
+        "split_lists_missing": 2,
+    }
+    assert per_split(scan(tmp_path, layout="classes", val_share=0, test_share=0)) == (8, 0, 0)
 
 
 # --- lists that are not used
