@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ftlab.config.train_config import FIELDS
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import ImageItem, load_run_catalog
 from ftlab.data.dataset.layout import DatasetLayout, detect_layout
-from ftlab.data.folders.folder_reading import AmbiguousFoldersError
 from ftlab.data.sources import locate
 from ftlab.data.sources.listing import merge_other_files, natural_key
 from ftlab.data.sources.locate import DatasetLocation
@@ -100,28 +100,36 @@ def load_folder_dataset(folder: Path | str, class_names: Sequence[str]) -> Evalu
 
 
 def _detect_known_layout(location: DatasetLocation, known_names: Collection[str]) -> tuple[Path, DatasetLayout]:
-    """Return root and layout of a folder in the reading that has classes of the model, the automatic one first.
+    """Return root and layout of a folder in the reading that has the most images of the model's classes.
 
-    Propagates `AmbiguousFoldersError` where no reading has any.
+    The classes are known, so that nobody need choose a reading. Propagates `DataError` where no reading has any of
+    them and the automatic one is refused.
 
     Args:
         location: of the folder.
         known_names: class names of the model, in Unicode normal form C.
 
     Returns:
-        The layout; the automatic one where no reading has a class of the model.
+        The layout; of equal ones the automatic one, also where no reading has a class of the model.
     """
-    for choice in ("auto", "classes", "inner_classes"):
+    best: tuple[Path, DatasetLayout] | None = None
+    best_count = 0
+    for choice in FIELDS["layout"][0].choices if location.manifest_file is None else ():
         try:
-            root, folder_layout = detect_layout(location, choice)
-        except AmbiguousFoldersError:
+            root, folder_layout = detect_layout(location, str(choice))
+        except DataError:  # this reading does not apply
             continue
-        names = {
-            unicodedata.normalize("NFC", name)
-            for classes in folder_layout.images_by_split.values()
-            for name, images in classes.items()
-            if images
+        counts = {
+            is_known: sum(
+                len(images)
+                for classes in folder_layout.images_by_split.values()
+                for name, images in classes.items()
+                if (unicodedata.normalize("NFC", name) in known_names) == is_known
+            )
+            for is_known in (True, False)
         }
-        if not names.isdisjoint(known_names):
-            return root, folder_layout
-    return detect_layout(location)
+        if counts[True] > best_count:
+            best, best_count = (root, folder_layout), counts[True]
+        if counts[True] and not counts[False]:
+            break
+    return best or detect_layout(location)

@@ -18,7 +18,7 @@ from ftlab.inference.decision_rule import DecisionRule
 from ftlab.models import weights_file
 from ftlab.models.heads import HeadSpec
 from ftlab.runs.directory import Run
-from tests.support import known_evaluations
+from tests.support import known_evaluations, public_layouts
 from tests.support.known_evaluations import NAMES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -294,3 +294,23 @@ def test_a_folder_is_read_so_that_the_models_classes_are_found(tmp_path: Path) -
     assert len(datasets.load_folder_dataset(tmp_path, ("photo", "sketch")).items) == 4
     with pytest.raises(DataError, match="hold folders of the same names"):
         datasets.load_folder_dataset(tmp_path, ("cars", "planes"))
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (("{photo,sketch}/{dog,house}/",), ("dog", "house")),
+        (("{photo,sketch}/{dog,house}/",), ("photo", "sketch")),
+        (("{train,test,car}/{a,b}/",), ("a", "b")),
+        (("x/{0,1}/", "y/{0,1}/", "labels.csv"), ("cat", "dog")),
+    ],
+)
+def test_the_classes_of_the_model_decide_how_a_folder_is_read(
+    tmp_path: Path, folders: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    rows = "path,label\nx/0/0.jpg,dog\nx/1/0.jpg,cat\ny/0/0.jpg,dog\ny/1/0.jpg,cat\n"
+    layout = public_layouts.PublicLayout("", [*folders], "", content={"labels.csv": rows})
+    public_layouts.make_folders(layout, tmp_path)
+    dataset = datasets.load_folder_dataset(tmp_path, names)
+    assert {item.label for item in dataset.items} == {0, 1}
+    assert len(dataset.items) >= 4

@@ -22,6 +22,7 @@ ANNOTATION_WORDS = frozenset(
     (
         *("mask", "masks", "trimap", "trimaps", "annotation", "annotations", "segmentation", "segmentations"),
         *("segmentationclass", "segmentationobject", "groundtruth", "gt", "label", "labels", "bbox", "bboxes", "xml"),
+        *("thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews"),
     )
 )
 UNLABELED_WORDS = frozenset(

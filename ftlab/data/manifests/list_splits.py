@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ftlab.data.folders.folder_words import SplitName, parse_split_name, split_words
 
+_COMPETITION_SPLITS = {"publictest": "val", "privatetest": "test"}
+"""Splits of competitions by which the public and the final ranking are made, as FER2013 names them."""
 _SUBMISSION_WORDS = frozenset(("submission", "submissions", "submit", "samplesubmission"))
 _MAX_PATH_PARTS = 6
 """Folders of a path that may be splits, from its beginning."""
@@ -17,7 +19,9 @@ _SAMPLE_PATHS = 200
 def parse_split(value: str) -> str:
     """Return the split that a value names, regardless of case; "" for none, or if it has other words too."""
     parsed = parse_split_name(value.strip())
-    return parsed.split if parsed and not parsed.rest else ""
+    if parsed and not parsed.rest:
+        return parsed.split
+    return _COMPETITION_SPLITS.get("".join(split_words(value)), "")
 
 
 def find_split(name: str) -> str:

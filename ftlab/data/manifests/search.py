@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftlab.core.errors import DataError
+from ftlab.data.folders.folder_words import split_words
 from ftlab.data.manifests import joined_lists
 from ftlab.data.manifests.columns import ListColumns, missing_column_error
 from ftlab.data.manifests.image_index import ImageIndex
@@ -286,5 +286,4 @@ def _is_refused_link(entry: os.DirEntry[str], root: Path) -> bool:
 
 def _may_hold_lists(folder_name: str) -> bool:
     """Return whether a folder is worth a look: named after a split or after what lies beside images."""
-    words = re.findall(r"[^\W\d_]+", folder_name.casefold())
-    return bool(find_split(folder_name)) or not _LIST_FOLDER_WORDS.isdisjoint(words)
+    return bool(find_split(folder_name)) or not _LIST_FOLDER_WORDS.isdisjoint(split_words(folder_name))

@@ -205,6 +205,46 @@ def test_text_and_json_files_are_lists_too(tmp_path: Path, draw: Draw, name: str
     assert totals(scan(tmp_path)) == {"cat": 1, "dog": 1}
 
 
+@pytest.mark.parametrize(
+    ("files", "classes"),
+    [
+        ({"list.csv": "image,cat,dog\n{0},TRUE,FALSE\n{1},True,False\n{4},FALSE,TRUE\n"}, {"cat": 2, "dog": 1}),
+        (
+            {
+                "list.csv": "image,label\n{0},0\n{4},1\n",
+                "config.id2label.json": '{{"id2label": {{"0": "A", "1": "B"}}}}',
+            },
+            {"A": 1, "B": 1},
+        ),
+        ({"list.csv": "image,label\n{0},0\n{4},1\n", "id2label.json": '{{"A": 0, "B": 1}}'}, {"A": 1, "B": 1}),
+        ({"utf-16-le.csv": "image,label\n{0},Käfer\n{4},dog\n"}, {"Käfer": 1, "dog": 1}),
+        ({"utf-16-be.csv": "image,label\n{0},cat\n{4},dog\n"}, {"cat": 1, "dog": 1}),
+        ({"train.txt": "{0}.png 1 1\n{1}.png 1 1\n{4}.png 2 1\n{5}.png 2 1\n"}, {"cat": 2, "dog": 2}),
+        ({"list.json": '{{"cat": ["{0}.png", "{1}"], "dog": ["{4}.png"]}}'}, {"cat": 2, "dog": 1}),
+        (
+            {
+                "coco.json": '{{"images": [{{"id": 1, "file_name": "{0}.png"}}], "annotations": [{{"image_id": 1, '
+                '"category_id": 7}}, {{"image_id": 1, "category_id": 9}}], '
+                '"categories": [{{"id": 7, "name": "cat"}}, {{"id": 9, "name": "dog"}}]}}'
+            },
+            "marks objects of several categories",
+        ),
+    ],
+)
+def test_what_exporters_write_is_read_or_refused_by_its_kind(
+    tmp_path: Path, draw: Draw, files: dict[str, str], classes: dict[str, int] | str
+) -> None:
+    draw("x")
+    for name, text in files.items():
+        encoding = Path(name).stem if name.startswith("utf") else "utf-8"
+        (tmp_path / name).write_bytes(text.format(*NAMES).encode(encoding))
+    if isinstance(classes, str):
+        with pytest.raises(DataError, match=classes):
+            scan(tmp_path)
+    else:
+        assert totals(scan(tmp_path)) == classes
+
+
 def test_numbers_are_spelt_out_by_a_file_of_names(tmp_path: Path, draw: Draw) -> None:
     draw("train_images")
     write_list(tmp_path / "train.csv", "image_id,label", "{name}.png,{cat}")
