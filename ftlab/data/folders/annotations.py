@@ -22,6 +22,8 @@ def find_annotation_folders(tree: FolderTree, path: str) -> list[str]:
     """
     listing = tree.list_folder(path)
     names = [name for name in listing.folders if is_annotation_name(name)]
+    if not names:
+        return []
     image_siblings = [name for name in listing.folders if has_word(name, IMAGE_WORDS) and name not in names]
     if image_siblings:
         return names
