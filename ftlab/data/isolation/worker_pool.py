@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -52,6 +53,7 @@ class WorkerPool:
         self._condition = threading.Condition()
         self._idle_workers: list[WorkerProcess] = []
         self._busy_workers: list[WorkerProcess] = []
+        self._waiting_places: deque[object] = deque()
         self._has_work, self._closed = threading.Event(), threading.Event()
         self._has_started = self._cannot_start = False
         self._watchdog: threading.Thread | None = None
@@ -134,8 +136,7 @@ class WorkerPool:
             CancelledError: the pool was closed meanwhile.
         """
         with self._condition:
-            while not self._closed.is_set() and not self._idle_workers and len(self._busy_workers) >= self.max_workers:
-                self._condition.wait()
+            self._wait_for_turn()
             if self._closed.is_set():
                 raise CancelledError
             if self._cannot_start:
@@ -156,6 +157,24 @@ class WorkerPool:
         self._note_failed_start("it does not answer")
         return None
 
+    def _wait_for_turn(self) -> None:
+        """Wait for a worker, or room for one, or the end of the pool; called with the lock.
+
+        First come, first served: a thread that gives its worker back and asks again at once would otherwise get it
+        before those that are still waking up, and a scan of a thousand files would keep a single image waiting.
+        """
+        place = object()
+        self._waiting_places.append(place)
+        try:
+            while not self._closed.is_set() and (
+                self._waiting_places[0] is not place
+                or (not self._idle_workers and len(self._busy_workers) >= self.max_workers)
+            ):
+                self._condition.wait()
+        finally:
+            self._waiting_places.remove(place)
+            self._condition.notify_all()  # the next one may find a worker too
+
     def _note_failed_start(self, cause: str) -> None:
         """Log that a worker did not start. If none ever did, images are decoded in this process from now on."""
         if not self._has_started and not self._cannot_start:
@@ -168,7 +187,7 @@ class WorkerPool:
             self._busy_workers.remove(worker)
             if not self._closed.is_set():
                 self._idle_workers.append(worker)
-            self._condition.notify()
+            self._condition.notify_all()
         if self._closed.is_set():
             worker.close()
 
@@ -176,7 +195,7 @@ class WorkerPool:
         """End a worker and make room for another."""
         with self._condition:
             self._busy_workers.remove(worker)
-            self._condition.notify()
+            self._condition.notify_all()
         worker.close()
 
     def _start_watchdog(self) -> None:

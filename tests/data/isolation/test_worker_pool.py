@@ -193,3 +193,27 @@ def test_workers_are_few_stay_and_end_when_they_are_not_used(
 def test_limits_can_be_set_by_the_environment(value: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_DECODE_SECONDS", value)
     assert worker_process.get_file_seconds() == seconds
+
+
+def test_whoever_waits_is_not_overtaken_by_those_who_ask_again_and_again(folder: Path) -> None:
+    pool, file, is_done = WorkerPool(1), folder / "blue" / "blue_1.jpg", threading.Event()
+    pool.decode("verify_image", [file])
+    counts = [0] * 3
+
+    def ask_again_and_again(index: int) -> None:
+        while not is_done.is_set() and counts[index] < 300:
+            pool.decode("verify_image", [file])
+            counts[index] += 1
+
+    with ThreadPoolExecutor(len(counts)) as threads:
+        futures = [threads.submit(ask_again_and_again, index) for index in range(len(counts))]
+        overtaking = []
+        for _ in range(30):
+            count_before = sum(counts)
+            pool.decode("verify_image", [file])
+            overtaking.append(sum(counts) - count_before)
+        is_done.set()
+        for future in futures:
+            future.result()
+    pool.close()
+    assert max(overtaking) <= 2 * len(counts), "each may be in line before, and finish what it began"
