@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException
 from starlette.types import Scope
 
 from ftlab.core import messages
-from ftlab.server import upload_spool
+from ftlab.server import slow_headers, upload_spool
 from ftlab.server.admission import Ticket
 from ftlab.server.middleware import TICKET_KEY
 
@@ -113,6 +113,7 @@ class LeanSessionState(state_holder.SessionState):
 
 def apply_limits() -> None:
     """Replace the names in Gradio's modules. Repeating it changes nothing."""
+    slow_headers.limit_header_time()
     transport = RefusingTransport()
     # Files of payloads, by the functions with "ssrf_protected" in their names, and the older one without it.
     processing_utils.async_transport = transport  # type: ignore[assignment]
