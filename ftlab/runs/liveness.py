@@ -193,7 +193,9 @@ class RunLiveness:
 
     def mark_force_stop(self) -> None:
         """Record that the process is ended by force, at the user's request."""
-        self._stop_path.write_text(_FORCE_STOP_MARK, encoding="utf-8")
+        # Put in its place, not written into: it could be a pipe, whose writer waits for a reader.
+        with file_io.atomic_write(self._stop_path) as part_path:
+            part_path.write_text(_FORCE_STOP_MARK, encoding="utf-8")
 
     def is_stop_requested(self) -> bool:
         """Return whether the process was asked to stop, or is ended by force."""

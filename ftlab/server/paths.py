@@ -11,6 +11,8 @@ from ftlab.core.errors import DataError
 
 _GRADIO_VARIABLES = ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE")
 """Environment variables with folders of Gradio: uploads, files to download, cached examples."""
+MAX_SHOWN_CHARACTERS = 160
+"""Characters of a path that a message repeats."""
 
 
 def resolve_inside(root: Path | None, path: str | Path) -> Path:
@@ -33,7 +35,7 @@ def resolve_inside(root: Path | None, path: str | Path) -> Path:
     try:
         real_path = (root / Path(typed_path).expanduser()).resolve()
     except (OSError, ValueError, RuntimeError) as cause:  # a NUL byte, a loop of links, "~nobody"
-        raise DataError("page.no_path", folder=typed_path) from cause
+        raise DataError("page.no_path", folder=_shorten(typed_path)) from cause
     # Uploads and runs may lie below the root (the home folder), and belong to their visitors alone.
     real_root = root.resolve()
     if (
@@ -41,8 +43,34 @@ def resolve_inside(root: Path | None, path: str | Path) -> Path:
         or real_path.is_relative_to(get_visitors_dir().resolve())
         or private_folders.is_barred(real_root, real_path, list_private_folders())
     ):
-        raise DataError("page.outside", folder=typed_path, root=root)
+        raise DataError("page.outside", folder=_shorten(typed_path), root=root)
+    _check_usable(real_path, typed_path)
     return real_path
+
+
+def _check_usable(real_path: Path, typed_path: str) -> None:
+    """Check that the system can look a path up, whether or not there is anything.
+
+    Args:
+        real_path: inside the allowed folder.
+        typed_path: as it was typed, for the error.
+
+    Raises:
+        DataError: it is too long, or a folder on the way may not be entered.
+    """
+    try:
+        real_path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as cause:
+        raise DataError("page.no_path", folder=_shorten(typed_path)) from cause
+
+
+def _shorten(typed_path: str) -> str:
+    """Return a path for a message: without the middle of a long one, and what is no text escaped."""
+    if len(typed_path) > MAX_SHOWN_CHARACTERS:
+        typed_path = f"{typed_path[: MAX_SHOWN_CHARACTERS // 2]}…{typed_path[-MAX_SHOWN_CHARACTERS // 2 :]}"
+    return typed_path.encode("utf-8", "backslashreplace").decode()
 
 
 def list_private_folders(runs_dir: Path | None = None) -> list[Path]:

@@ -52,6 +52,10 @@ def test_the_answer_does_not_tell_whether_something_outside_exists(tmp_path: Pat
 def test_what_is_no_path_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, "a\0b") == "page.no_path"
     assert refused(tmp_path, "~nobody-of-that-name/x") == "page.no_path"
+    for odd_path in ("x" * 5000, "a/" * 2500 + "b", "x" * 300, "a\ud800b"):
+        with pytest.raises(DataError, match=r"is not a valid path") as caught:
+            resolve_inside(tmp_path, odd_path)
+        assert len(str(caught.value).encode()) < 400
 
 
 def test_without_a_root_every_path_is_refused() -> None:
