@@ -1,4 +1,4 @@
-"""The route of the Stop button: it must be heard while the queue is full and all of its workers are busy."""
+"""The route of the Stop buttons: it must be heard while the queue is full and all of its workers are busy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from ftlab.core.errors import FtlabError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.runs.jobs import launch
+from ftlab.runs.jobs import audit_job, launch
 from ftlab.server.profile import ServerProfile
 
 
@@ -43,16 +43,19 @@ def answer_stop(profile: ServerProfile, body: bytes) -> tuple[int, str]:
 
     Args:
         profile: profile of the server.
-        body: JSON `{"run": name, "by_force": bool}`.
+        body: JSON `{"run": name, "by_force": bool}`, or `{"audit": name}` for the audit of a data set.
 
     Returns:
-        HTTP status, and a sentence for the page: empty if the run was asked to stop.
+        HTTP status, and a sentence for the page: empty if the run or the audit was asked to stop.
     """
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):
         request = None
     fields = request if isinstance(request, dict) else {}
+    if fields.get("audit") is not None:
+        audit_job.request_stop(fields["audit"])
+        return 200, ""
     try:
         stop_run(profile, fields.get("run"), by_force=fields.get("by_force") is True)
     except FtlabError as error:

@@ -74,6 +74,12 @@ def _declare_run_quota(profile: ServerProfile) -> None:
     if profile.is_local:
         run_quota.declare_run_quota(None, None)
     elif profile.is_space:
-        run_quota.declare_run_quota(run_quota.SPACE_RUN_QUOTA_BYTES, run_quota.SPACE_ALL_RUNS_QUOTA_BYTES)
+        run_quota.declare_run_quota(
+            run_quota.SPACE_RUN_QUOTA_BYTES,
+            run_quota.SPACE_ALL_RUNS_QUOTA_BYTES,
+            run_quota.SPACE_VISITOR_RUNS_QUOTA_BYTES,
+        )
     else:
-        run_quota.declare_run_quota(run_quota.RUN_QUOTA_BYTES, run_quota.ALL_RUNS_QUOTA_BYTES)
+        run_quota.declare_run_quota(
+            run_quota.RUN_QUOTA_BYTES, run_quota.ALL_RUNS_QUOTA_BYTES, run_quota.VISITOR_RUNS_QUOTA_BYTES
+        )

@@ -1,15 +1,16 @@
 """Audit of a data set in a separate process (`scan --deep`), with its progress. No torch.
 
-The report is stored by `audit/findings.py`. Closing the iterator ends the process.
+The report is stored by `audit/findings.py`. Closing the iterator ends the process, and so does `request_stop`.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,56 @@ from ftlab.runs.jobs.launch import build_environment
 PROGRESS_FILE_ENV = "FTLAB_DOCTOR"
 """Environment variable: a file to which `scan --deep` writes its progress, one JSON object per line."""
 _POLL_INTERVAL_SECONDS = 0.3
+_stop_events: dict[str, threading.Event] = {}
+"""What stops the audits of this process, by the names of `AuditStop`."""
 
 
-def run_audit(folder: Path, scan_arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
+class AuditStop:
+    """What stops an audit while the block runs, by a name that only its page is told.
+
+    Attributes:
+        name: 128 random bits.
+        event: set once the audit was asked to stop.
+    """
+
+    def __init__(self) -> None:
+        """Choose a name."""
+        self.name, self.event = secrets.token_hex(16), threading.Event()
+
+    def __enter__(self) -> AuditStop:
+        """Let `request_stop` find the audit.
+
+        Returns:
+            This.
+        """
+        _stop_events[self.name] = self.event
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget the audit."""
+        del _stop_events[self.name]
+
+
+def request_stop(name: object) -> None:
+    """Request the audit of that name to stop; one that has ended already is nowhere found.
+
+    Args:
+        name: as a page sent it.
+    """
+    event = _stop_events.get(name) if isinstance(name, str) else None
+    if event is not None:
+        event.set()
+
+
+def run_audit(
+    folder: Path, scan_arguments: Sequence[str], stop_event: threading.Event | None = None
+) -> Iterator[dict[str, Any]]:
     """Audit a data set in a separate process.
 
     Args:
         folder: folder of images, zip file or manifest.
         scan_arguments: further arguments of `scan`.
+        stop_event: ends the audit without an error once it is set.
 
     Yields:
         The progress at every poll: `stage`, `done`, `total`; empty while the process starts.
@@ -35,6 +78,7 @@ def run_audit(folder: Path, scan_arguments: Sequence[str]) -> Iterator[dict[str,
     Raises:
         RunError: the process failed; the message holds the last line of its error output.
     """
+    stop_event = stop_event or threading.Event()
     command = [sys.executable, "-m", "ftlab", "scan", str(folder), "--deep", "--json", *scan_arguments]
     # Windows does not remove files that are still open; leftovers of the scratch folder are harmless.
     with tempfile.TemporaryDirectory(prefix="ftlab-doctor-", ignore_cleanup_errors=True) as scratch_folder:
@@ -50,14 +94,14 @@ def run_audit(folder: Path, scan_arguments: Sequence[str]) -> Iterator[dict[str,
                 env=build_environment(**{PROGRESS_FILE_ENV: str(progress_file)}),
             )
             try:
-                while process.poll() is None:
+                while process.poll() is None and not stop_event.is_set():
                     yield _read_last_progress(progress_file)
-                    time.sleep(_POLL_INTERVAL_SECONDS)
+                    stop_event.wait(_POLL_INTERVAL_SECONDS)
             finally:
                 if process.poll() is None:
                     process.kill()
                 process.wait()
-        if process.returncode:
+        if process.returncode and not stop_event.is_set():
             lines = error_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise RunError("run.examine", cause=lines[-1].removeprefix("ftlab: ") if lines else process.returncode)
 

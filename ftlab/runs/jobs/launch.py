@@ -22,7 +22,7 @@ from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io
 from ftlab.core.errors import RunError
-from ftlab.runs import run_store
+from ftlab.runs import run_quota, run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.liveness import ACTIVE_STATUSES
 
@@ -42,17 +42,21 @@ def build_train_command(config: TrainConfig, root: Path | str) -> list[str]:
     return ["python", "-m", "ftlab", "train", *train_config.config_to_argv(config), "--runs", str(root)]
 
 
-def start_training(config: TrainConfig, root: Path | str) -> Run:
-    """Create a run and start its process; a `RunError` says that the folder cannot be written.
+def start_training(config: TrainConfig, root: Path | str, owner: str = "") -> Run:
+    """Create a run and start its process; a `RunError` says that the folder cannot be written, or is full.
 
     Args:
         config: the configuration.
         root: folder of all runs.
+        owner: whose share of the disk the run takes, as `run_quota.make_owner` returns it.
 
     Returns:
         The run.
     """
+    run_quota.check_start(Path(root), owner)
     run = run_store.create_run(root, config)
+    with run.translate_write_errors():
+        run_quota.write_owner(run, owner)
     return spawn_process(build_train_command(config, root), run)
 
 
@@ -66,7 +70,8 @@ def resume_training(run: Run) -> Run:
         The run.
 
     Raises:
-        RunError: a process works on the run already, it is finished, or its `config.json` is damaged.
+        RunError: a process works on the run already, it is finished, its `config.json` is damaged, or there is no
+            space left for its owner's runs.
     """
     status = run.liveness.get_status()
     if status in ACTIVE_STATUSES:
@@ -74,6 +79,7 @@ def resume_training(run: Run) -> Run:
     if status == "finished":
         raise RunError("run.finished", run=run.name)
     run.load_config()  # a damaged one is reported here, not by a process that dies of it
+    run_quota.check_start(run.path.parent, run_quota.read_owner(run))
     return spawn_process(["python", "-m", "ftlab", "resume", run.name, "--runs", str(run.path.parent)], run)
 
 

@@ -25,13 +25,15 @@ from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, json_fields, machine
 from ftlab.core.errors import RunError
-from ftlab.runs import process_record, run_store
+from ftlab.runs import process_record, run_quota, run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, postmortem
 
 SERIES_MODES = ("full", "frozen", "scratch")
 SERIES_FILE_ENV = "FTLAB_SERIES"
 """Environment variable: the series file, already created, that the process updates."""
+OWNER_ENV = "FTLAB_SERIES_OWNER"
+"""Environment variable: whose share of the disk the runs of the process take."""
 _POLL_INTERVAL_SECONDS = 0.3
 _LOCK_FILE = ".series.lock"
 _LOCK_TIMEOUT_SECONDS = 20.0
@@ -90,7 +92,7 @@ def build_series_command(base_config: TrainConfig, root: Path | str) -> list[str
     ]
 
 
-def start_series(base_config: TrainConfig, root: Path) -> Path:
+def start_series(base_config: TrainConfig, root: Path, owner: str = "") -> Path:
     """Start the process of a series, detached from this one.
 
     A `ConfigError` says that a chosen setting is not valid in one of the modes.
@@ -98,13 +100,15 @@ def start_series(base_config: TrainConfig, root: Path) -> Path:
     Args:
         base_config: configuration of the trainings; its mode is not used.
         root: folder of all runs.
+        owner: whose share of the disk its runs take, as `run_quota.make_owner` returns it.
 
     Returns:
         The series file.
 
     Raises:
-        RunError: a series is under way already, or the folder cannot be written.
+        RunError: a series is under way already, the folder cannot be written, or it is full.
     """
+    run_quota.check_start(root, owner)
     # Checked before anything starts: an error in the third mode must not appear after two trainings.
     expand_modes(base_config)
     file = _new_series_path(root)
@@ -115,7 +119,7 @@ def start_series(base_config: TrainConfig, root: Path) -> Path:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=launch.build_environment(**{SERIES_FILE_ENV: str(file)}),
+                env=launch.build_environment(**{SERIES_FILE_ENV: str(file), OWNER_ENV: owner}),
                 **launch.detached_popen_options(),
             )
             # Somebody must collect the exit status, else the ended process stays as a zombie while this one lives.
@@ -144,12 +148,13 @@ def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[i
     Raises:
         KeyboardInterrupt: Ctrl+C was pressed; the training was asked to stop.
     """
+    owner = os.environ.pop(OWNER_ENV, "")
     file, runs = _adopt_or_create_series(root), list[Run]()
     try:
         for number, config in enumerate(configs):
             while run_store.find_active_runs(root):  # trainings that somebody else started
                 time.sleep(_POLL_INTERVAL_SECONDS)
-            runs.append(launch.start_training(config, root))
+            runs.append(launch.start_training(config, root, owner))
             _write_series(file, replace(_series_of_process(os.getpid()), runs=tuple(run.name for run in runs)))
             on_start(number, runs[-1])
             while runs[-1].liveness.is_active():

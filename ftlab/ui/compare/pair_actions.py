@@ -15,6 +15,7 @@ from ftlab.runs import comparison
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.page_events import get_pressed_index
 from ftlab.ui.compare import view as compare_view
 from ftlab.ui.predict import cam_options, view
 from ftlab.ui.predict.actions import PredictActions
@@ -156,7 +157,7 @@ class PairActions(PredictActions):
 
     def _get_pressed_class(self, page_state: object, model: object, event: gr.EventData) -> str:
         """Return the name of the class whose bar was pressed, `LIKELIEST_CLASS` if there is no such class."""
-        index = event._data.get("index")
+        index = get_pressed_index(event)
         try:
             classes = self.load_predictor(page_state, model).class_names
         except FtlabError:

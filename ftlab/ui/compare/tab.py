@@ -7,10 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages
-from ftlab.core.errors import FtlabError, RunError
+from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.runs import comparison
 from ftlab.runs.curves import build_curves
@@ -18,8 +17,9 @@ from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
 from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.server.profile import ServerProfile
-from ftlab.ui.common import run_status, run_status_view
+from ftlab.ui.common import run_status
 from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.page_events import get_visitor_name
 from ftlab.ui.compare import pair, view
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
@@ -77,8 +77,12 @@ def build_compare_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
         )
     )
     follow(timer.tick(actions.refresh_runs, [page_state, ticked_runs], outputs, **_UNQUEUED_EVENT))
+
+    def start_series(request: gr.Request, *input_values: Any) -> list[Any]:
+        return actions.start_series(*input_values, visitor=get_visitor_name(request))
+
     series_button.click(
-        actions.start_series,
+        start_series,
         [page_state, ticked_runs, *train_tab.inputs],
         outputs,
         show_progress="hidden",
@@ -122,31 +126,24 @@ class CompareActions:
             *self.render_comparison(page_state, kept_names),
         ]
 
-    def start_series(self, _page_state: object, _ticked_runs: object, *form_values: Any) -> list[Any]:
+    def start_series(
+        self, _page_state: object, _ticked_runs: object, *form_values: Any, visitor: str = ""
+    ) -> list[Any]:
         """Start trainings of the form's settings in every mode, one after the other.
 
         Args:
             *form_values: as `TrainTab.build_config` takes them, after two inputs that are not used.
+            visitor: see `TrainActions.start_training`.
 
         Returns:
             Updates of checkboxes, comparison and timer; none if the series cannot start.
         """
         try:
-            self._start_series(form_values)
+            self.train_actions.start_series(self.build_config(form_values), visitor)
         except FtlabError as error:
             gr.Warning(form.format_error(error))
             return [gr.skip()] * 3
         return [gr.skip(), render_empty_state("compare.begins", "compare.begins_step"), gr.Timer(active=True)]
-
-    def _start_series(self, form_values: Sequence[Any]) -> None:
-        # The button is hidden on a Space, but any program can send its event.
-        if self.train_actions.profile.is_space:
-            raise RunError("run.series_space")
-        base_config, active_run = self.build_config(form_values), self.train_actions.find_active_run()
-        backbones.get_backbone_spec(base_config.backbone)  # an unknown backbone starts no process
-        if active_run is not None:
-            raise RunError("run.other_busy", run=run_status_view.format_run_title(active_run))
-        series.start_series(base_config, self.train_actions.profile.runs_dir)
 
     def refresh_runs(self, page_state: object, ticked_runs: object) -> list[Any]:
         """Refresh the comparison; the runs of an active series are ticked as they start.

@@ -22,12 +22,11 @@ from ftlab.core.html import Markup, join_html
 from ftlab.data.dataset import class_names
 from ftlab.data.sources import tutorial_datasets
 from ftlab.data.sources.tutorial_datasets import TutorialDataset
-from ftlab.server.admission import Ticket
-from ftlab.server.middleware import TICKET_KEY
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.page_events import get_visitor_name
 from ftlab.ui.dataset import gallery_view, tutorial_picker, view
 from ftlab.ui.dataset.source_actions import SourceActions, list_layout_choices
 
@@ -125,7 +124,7 @@ class DatasetActions(SourceActions):
                 previous_token,
                 **options,
                 progress=report_progress,
-                visitor=_get_visitor_name(request),
+                visitor=get_visitor_name(request),
             )
         except FtlabError as error:
             return [gr.skip(), gr.skip(), *self._show_refusal(render_error(str(error)), previous_token, val, test)]
@@ -306,10 +305,3 @@ def _throttle_progress(progress: gr.Progress, message_key: str = "dataset.progre
             )
 
     return report_progress
-
-
-def _get_visitor_name(request: gr.Request | None) -> str:
-    """Return the name of the visitor that the server's middleware has found out; empty without one."""
-    scope = getattr(getattr(request, "request", None), "scope", None)
-    ticket = scope.get(TICKET_KEY) if isinstance(scope, dict) else None
-    return ticket.visitor.name if isinstance(ticket, Ticket) else ""

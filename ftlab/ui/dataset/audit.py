@@ -26,6 +26,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status_view
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.dataset import audit_view
 
@@ -73,11 +74,13 @@ def build_audit_section(
             apply_default_css=False,
         )
         script = (STATIC_DIR / "doctor.js").read_text(encoding="utf-8")
+        stop_notice = gr.HTML("", elem_id="doctor-stop-notice", apply_default_css=False)
+        stop_marks = gr.JSON({}, visible=False, elem_id="doctor-seen")
         findings_html = gr.HTML(elem_id="doctor-found", js_on_load=script, apply_default_css=False)
         map_html = gr.HTML(elem_id="doctor-map", js_on_load=script, apply_default_css=False)
-    panel = [start_button, stop_button, status_html, findings_html, map_html]
+    panel = [start_button, stop_button, status_html, findings_html, map_html, stop_marks]
     summary.change(actions.show_report, choice, panel, trigger_mode="always_last", **_UNQUEUED_EVENT)
-    audit_event = start_button.click(
+    start_button.click(
         actions.run_audit,
         choice,
         panel,
@@ -87,7 +90,8 @@ def build_audit_section(
         concurrency_id="doctor",
         concurrency_limit=1,
     )
-    stop_button.click(actions.show_stopped, choice, panel, cancels=[audit_event], **_UNQUEUED_EVENT)
+    # By a route of its own: the queue may be full. The audit itself then shows that it was stopped.
+    stop_button.click(None, stop_marks, stop_notice, js=read_stop_script(), show_progress="hidden")
     _get_page().load(actions.drop_missing_lists, exclusion_names, exclusion_names, **_UNQUEUED_EVENT)
     # Queued, as `gr.Warning` is shown for queued events only.
     click_options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
@@ -111,7 +115,7 @@ class AuditActions:
         """Show the stored report of the chosen images, if there is one.
 
         Returns:
-            Examine button, Stop button, status, findings and map.
+            Examine button, Stop button, status, findings, map, and what the script of the Stop button sends.
         """
         source, catalog = self._resolve_choice(sample, location, val, test)
         if source is None or catalog is None:
@@ -160,36 +164,28 @@ class AuditActions:
         # `repr`: the process must get the same float, as the report is stored by its splits.
         flags = ["--val-share", repr(source.val_share), "--test-share", repr(source.test_share)]
         flags += ["--seed", str(data_choice.DEFAULT_SPLIT_SEED), "--layout", source.layout]
-        yield _build_busy_updates({})
         last_progress: dict[str, Any] = {}
-        audit_progress = audit_job.run_audit(folder, flags)
-        try:
-            for progress in audit_progress:
-                if progress != last_progress:
-                    yield _build_busy_updates(progress)
-                last_progress = progress
-            # The process scanned the files itself; without a report for the page's catalog they have changed since.
-            if findings.load_report(catalog) is None:
-                data_choice.scan_source(replace(source, exclusion_file=None), fresh=True)
-        except FtlabError as error:
-            yield _build_panel_updates(render_error(str(error)))
-            return
-        finally:
-            # Ends the process, also when Stop cancels this event or the page is closed.
-            audit_progress.close()  # type: ignore[attr-defined]
-        yield self.show_report(sample, location, val, test)
-
-    def show_stopped(self, sample: str, location: str, val: float, test: float) -> list[Any]:
-        """Show the stored report after Stop was pressed, or that there is none.
-
-        Returns:
-            The outputs of `show_report`.
-        """
+        with audit_job.AuditStop() as stop:
+            yield _build_busy_updates({}, stop.name)
+            audit_progress = audit_job.run_audit(folder, flags, stop.event)
+            try:
+                for progress in audit_progress:
+                    if progress != last_progress:
+                        yield _build_busy_updates(progress, stop.name)
+                    last_progress = progress
+                # The process scanned the files itself; without a report for the page's catalog they have changed since.
+                if not stop.event.is_set() and findings.load_report(catalog) is None:
+                    data_choice.scan_source(replace(source, exclusion_file=None), fresh=True)
+            except FtlabError as error:
+                yield _build_panel_updates(render_error(str(error)))
+                return
+            finally:
+                # Ends the process, also when the page is closed.
+                audit_progress.close()  # type: ignore[attr-defined]
         updates = self.show_report(sample, location, val, test)
-        _, catalog = self._resolve_choice(sample, location, val, test)
-        if catalog is not None and findings.load_report(catalog) is None:
+        if stop.event.is_set() and findings.load_report(catalog) is None:
             updates[2] = render_empty_state("doctor.stopped", "doctor.stopped_step")
-        return updates
+        yield updates
 
     def update_exclusions(
         self, sample: str, location: str, val: float, test: float, exclusion_names: object, event: gr.EventData
@@ -264,11 +260,16 @@ def _build_panel_updates(
     start_button = gr.Button(
         messages.get_text("doctor.again" if has_report else "doctor.examine"), interactive=is_ready
     )
-    return [start_button, gr.Button(visible=False), message, findings_html, map_html]
+    return [start_button, gr.Button(visible=False), message, findings_html, map_html, {}]
 
 
-def _build_busy_updates(progress: dict[str, Any]) -> list[Any]:
-    """Return the outputs of `AuditActions.show_report` while an audit runs."""
+def _build_busy_updates(progress: dict[str, Any], stop_name: str) -> list[Any]:
+    """Return the outputs of `AuditActions.show_report` while an audit runs.
+
+    Args:
+        progress: of the audit, empty while it starts.
+        stop_name: name by which it is stopped.
+    """
     message, fraction = messages.get_text("doctor.starting"), -1.0
     if progress:
         done_count, total = int(progress["done"]), max(1, int(progress["total"]))
@@ -276,7 +277,7 @@ def _build_busy_updates(progress: dict[str, Any]) -> list[Any]:
         # Only this stage has steps of equal length; the others get an indeterminate bar.
         fraction = done_count / total if progress["stage"] == "pictures" else -1.0
     frame = run_status_view.render_card("waiting", messages.get_text("doctor.title"), message, fraction)
-    return [gr.Button(interactive=False), gr.Button(visible=True), frame, gr.skip(), gr.skip()]
+    return [gr.Button(interactive=False), gr.Button(visible=True), frame, gr.skip(), gr.skip(), {"audit": stop_name}]
 
 
 def _validate_exclusions(exclusion_names: object) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ftlab.server.paths import resolve_inside
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui.common import data_choice, uploads
+from ftlab.ui.common.page_events import get_event_data
 from ftlab.ui.dataset import audit, folder_browser, tutorial_picker, view
 
 
@@ -111,7 +112,7 @@ class SourceActions:
 
     def pick_folder(self, event: gr.EventData) -> list[Any]:
         """Return path field and listing after a folder, zip or list of the listing was pressed."""
-        root, path = self.profile.data_root, str(event._data.get("folder", ""))
+        root, path = self.profile.data_root, str(get_event_data(event).get("folder", ""))
         if root is None:
             return [gr.skip(), ""]
         try:

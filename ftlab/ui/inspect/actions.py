@@ -22,6 +22,7 @@ from ftlab.runs.directory import Run
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.page_events import get_event_data, get_pressed_index
 from ftlab.ui.inspect.choices import EvaluationChoice, EvaluationChoices
 from ftlab.ui.predict.view import format_image_error
 
@@ -160,7 +161,7 @@ class InspectActions(EvaluationChoices):
         self, page_state: object, model: object, weights: object, split: object, folder: object, event: gr.EventData
     ) -> list[Any]:
         """Return updates of the gallery for the confusion that was pressed, and of the kind, which is unset."""
-        cell = {name: event._data.get(name) for name in ("true", "predicted")}
+        cell = {name: get_event_data(event).get(name) for name in ("true", "predicted")}
         return [
             *self._show_gallery((page_state, model, weights, split, folder), {**cell, "page": 0}),
             gr.Radio(value=None),  # the gallery shows a cell of the matrix, which is no kind
@@ -230,7 +231,7 @@ class InspectActions(EvaluationChoices):
 
         try:
             run, evaluation = self.get_evaluation((page_state, model, weights, split, folder))
-            image_index = event._data.get("index")
+            image_index = get_pressed_index(event)
             if not isinstance(image_index, int) or not 0 <= image_index < len(evaluation.result.labels):
                 return Markup("")
             run_predictor = load_model.load_predictor(run, evaluation.result.weights_choice)
@@ -265,7 +266,7 @@ class InspectActions(EvaluationChoices):
 
         try:
             run, evaluation = self.get_evaluation((page_state, model, weights, split, folder))
-            file_name = view.DOWNLOAD_FILES.get(str(event._data.get("file")))
+            file_name = view.DOWNLOAD_FILES.get(str(get_event_data(event).get("file")))
             if file_name is None:
                 return None
             run_predictor = load_model.load_predictor(run, evaluation.result.weights_choice)

@@ -20,6 +20,7 @@ from ftlab.data.dataset import class_names
 from ftlab.runs.directory import Run
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.page_events import get_pressed_index
 from ftlab.ui.predict import cam_options, examples, view
 from ftlab.ui.train.actions import TrainActions
 
@@ -139,7 +140,7 @@ class PredictActions:
         event: gr.EventData,
     ) -> list[Any]:
         """Return the updates of `explain` for the class whose bar was pressed."""
-        return self.explain(page_state, model, image_path, method, layer, show_baseline, event._data.get("index"))
+        return self.explain(page_state, model, image_path, method, layer, show_baseline, get_pressed_index(event))
 
     def _predict_and_explain(
         self,
@@ -299,11 +300,8 @@ class PredictActions:
             progress(index / len(files), desc=messages.get_text("predict.progress", done=index, total=len(files)))
             try:
                 top_scores = predictor.predict(image_path, view.TOP_K)
-                predictions.append(
-                    view.ImagePrediction(
-                        Path(image_path), tuple(top_scores), is_rejected=predictor.is_rejected(top_scores)
-                    )
-                )
+                is_rejected = predictor.is_rejected(top_scores)
+                predictions.append(view.ImagePrediction(Path(image_path), tuple(top_scores), is_rejected=is_rejected))
             except ImageError as error:
                 predictions.append(view.ImagePrediction(Path(image_path), (), view.format_image_error(error)))
         format_class_name = partial(class_names.get_display_name, names=predictor.display_names)
@@ -311,7 +309,7 @@ class PredictActions:
 
     def select_file(self, files: list[str] | None, event: gr.EventData) -> Any:
         """Return the image of the gallery that was pressed, to predict it alone."""
-        index = event._data.get("index")
+        index = get_pressed_index(event)
         return files[index] if files and isinstance(index, int) and 0 <= index < len(files) else gr.skip()
 
 

@@ -13,6 +13,7 @@ from ftlab.core.html import tag
 from ftlab.runs import comparison, run_notes, trash
 from ftlab.runs.directory import Run
 from ftlab.ui.common.html import render_error
+from ftlab.ui.common.page_events import get_event_data
 from ftlab.ui.runs import listing
 from ftlab.ui.runs.listing import PANEL_OUTPUT_COUNT, RunListing, parse_selection
 
@@ -56,7 +57,7 @@ class RunsActions(RunListing):
         Returns:
             Updates of the whole tab; those of the table are skipped where it stays as it is.
         """
-        press_data = event._data if isinstance(event._data, dict) else {}
+        press_data = get_event_data(event)
         selected_names, row_limit = parse_selection(selection)
         run_name, add = press_data.get("run"), press_data.get("add")
         if press_data.get("more"):

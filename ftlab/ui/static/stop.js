@@ -1,5 +1,5 @@
 /* The Stop button: asks the server by a route of its own, which is heard while the queue is full. Returns what the page
-   shows below the status card; nothing where the run was asked to stop, as the card itself then says so. */
+   shows below the status card; nothing where the run or the audit was asked to stop, as the card itself then says so. */
 async (marks) => {
   const show = (text) => {
     const line = document.createElement("div");
@@ -15,7 +15,7 @@ async (marks) => {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       // The label that the button had when it was pressed counts, not the one that it would have by now.
-      body: JSON.stringify({ run: marks?.run ?? "", by_force: marks?.stop === "end" }),
+      body: JSON.stringify({ run: marks?.run ?? "", by_force: marks?.stop === "end", audit: marks?.audit }),
       signal: AbortSignal.timeout(30000),
     });
     const text = await response.text();

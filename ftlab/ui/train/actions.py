@@ -19,7 +19,7 @@ from ftlab.models.pretrained import weights
 from ftlab.reporting.plots import plot_training_curves
 from ftlab.runs import run_quota
 from ftlab.runs.directory import Run
-from ftlab.runs.jobs import launch, time_estimate
+from ftlab.runs.jobs import launch, series, time_estimate
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, init_choice, run_status, run_status_view
 from ftlab.ui.common.data_choice import DataSource
@@ -32,12 +32,14 @@ _MAX_MEASURE_ERRORS = 50
 
 
 class TrainActions(VisibleRuns):
-    """Event handlers of the Train tab, and the runs that a page may see. One instance per server."""
+    """Event handlers of the Train tab, and the runs that a page may see. One instance per tab of a server."""
+
+    _start_lock = threading.Lock()
+    """Shared by all tabs: two pages may press Start, Resume and the button of a series at once."""
 
     def __init__(self, profile: ServerProfile) -> None:
         """Create the handlers of a server."""
         super().__init__(profile)
-        self._lock = threading.Lock()
         self._measure_errors: OrderedDict[tuple[DataSource, TrainConfig], RunError] = OrderedDict()
 
     def save_curves_image(self, page_state: object, folder: Path) -> Path:
@@ -66,23 +68,41 @@ class TrainActions(VisibleRuns):
 
     # --- start, resume
 
-    def start_training(self, config: TrainConfig) -> Run:
+    def start_training(self, config: TrainConfig, visitor: str = "") -> Run:
         """Start a training in a process of its own.
 
-        Fails with `RunError` while another training is active on this machine, and with `ConfigError` for a timm model
-        that does not exist.
+        Fails with `RunError` while another training is active on this machine, or where its space is used up, and with
+        `ConfigError` for a timm model that does not exist.
 
         Args:
             config: the configuration.
+            visitor: who starts it, for their share of the space; empty: unknown.
 
         Returns:
             The new run.
         """
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
-        with self._lock:  # two pages may press Start at once
+        with self._start_lock:
             self._check_not_busy()
-            run_quota.check_all_runs(self.profile.runs_dir)
-            return launch.start_training(config, self.profile.runs_dir)
+            return launch.start_training(config, self.profile.runs_dir, run_quota.make_owner(visitor))
+
+    def start_series(self, base_config: TrainConfig, visitor: str = "") -> None:
+        """Start trainings in every mode, one after the other; fails as `start_training` does.
+
+        Args:
+            base_config: the configuration; its mode is not used.
+            visitor: see `start_training`.
+
+        Raises:
+            RunError: this is a Space, or as above.
+        """
+        # The button is hidden on a Space, but any program can send its event.
+        if self.profile.is_space:
+            raise RunError("run.series_space")
+        backbones.get_backbone_spec(base_config.backbone)  # an unknown backbone starts no process
+        with self._start_lock:
+            self._check_not_busy()
+            series.start_series(base_config, self.profile.runs_dir, run_quota.make_owner(visitor))
 
     def resume_training(self, run: Run) -> Run:
         """Resume a run that ended early.
@@ -95,7 +115,7 @@ class TrainActions(VisibleRuns):
         Returns:
             The same run.
         """
-        with self._lock:
+        with self._start_lock:
             self._check_not_busy()
             return launch.resume_training(run)
 

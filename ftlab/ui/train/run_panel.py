@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs.directory import Run
 from ftlab.server.profile import ServerProfile
-from ftlab.server.routes import STOP_PATH
 from ftlab.ui.common import run_status
+from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
@@ -151,7 +150,7 @@ class RunPanel:
 
         # By a route of its own, see `ftlab.server.stop_route`: the queue may be full.
         stop_event = self.view.stop_button.click(
-            None, self.shown_marks, self.view.stop_notice, js=_read_stop_script(), show_progress="hidden"
+            None, self.shown_marks, self.view.stop_notice, js=read_stop_script(), show_progress="hidden"
         )
         stop_event.then(
             lambda page_state, shown_marks: refresh_panel(actions, page_state, shown_marks),
@@ -220,13 +219,6 @@ def build_run_view(profile: ServerProfile) -> RunView:
         run_menu,
         log,
     )
-
-
-def _read_stop_script() -> str:
-    """Return the script of the Stop button."""
-    script = (STATIC_DIR / "stop.js").read_text(encoding="utf-8")
-    unreachable_text = json.dumps(messages.get_text("train.stop_unreachable"))
-    return script.replace("STOP_PATH", json.dumps(STOP_PATH)).replace("UNREACHABLE_TEXT", unreachable_text)
 
 
 def _build_process_buttons() -> tuple[gr.Button, gr.Button, gr.Button]:

@@ -30,6 +30,7 @@ from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui import build_app, serve
 from ftlab.ui.common import gradio_guard
 from ftlab.ui.common.gradio_guard import FetchRefusedError
+from ftlab.ui.common.page_events import get_visitor_name
 from tests.support import fabricated_runs
 
 LOCATIONS = ("http://other.example/a.png", "HTTPS://198.51.100.7/a.png", "http://192.0.0.9/a.png", "//other.example/a")
@@ -305,9 +306,13 @@ def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_pat
     go_on = threading.Event()
     profile = ServerProfile(None, tmp_path / "runs")
     run = fabricated_runs.make_at_work(profile.runs_dir)
+
+    def answer(request: gr.Request) -> str:
+        return f"done for {get_visitor_name(request)}"
+
     with gr.Blocks() as page:
         gr.on(None, lambda: str(go_on.wait(20)), None, gr.Textbox(), api_name="wait")
-        gr.on(None, lambda: "done", None, gr.Textbox(), api_name="answer")
+        gr.on(None, answer, None, gr.Textbox(), api_name="answer")
     page.queue(default_concurrency_limit=4, max_size=64, api_open=False)
     _, url, _ = page.launch(prevent_thread_lock=True, **serve.build_launch_options(profile))
 
@@ -325,7 +330,8 @@ def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_pat
             assert run.liveness.is_stop_requested()
             event_id = join(other, 1).json()["event_id"]
             with other.stream("GET", f"/gradio_api/call/answer/{event_id}") as stream:
-                assert "done" in stream.read().decode()
+                visitor = other.cookies["ftlab_visitor"].partition(".")[0]
+                assert f"done for {visitor}" in stream.read().decode(), "handlers know whose share it is"
             # Past the queue, nothing that belongs into it can be called.
             assert other.post("/gradio_api/run/answer", json={"data": []}).status_code == 404
             go_on.set()

@@ -81,6 +81,20 @@ def test_a_visitor_of_a_space_sends_a_zip_and_sees_what_is_in_it(space: ServerPr
     assert not file.exists(), "the zip itself is not kept"
 
 
+@pytest.mark.usefixtures("faulty_decoder")
+def test_images_in_a_zip_that_crash_the_decoder_or_take_all_memory_are_named_and_left_out(space: ServerProfile) -> None:
+    file = zipped()
+    with zipfile.ZipFile(file, "a") as out:
+        for name in ("ants/aborts.png", "bees/eats.png"):
+            out.writestr(name, PICTURE)
+    sent, _, shown = send(DatasetActions(space), file)
+    assert "8</dd>" in shown[0], "the others are read"
+    problems = re.sub(r"<[^>]*>", " ", shown[1])
+    assert re.search(r"made the image decoder crash.*ants/aborts\.png", problems)
+    assert re.search(r"more than 500 MB.*bees/eats\.png", problems)
+    assert sent not in shown[1]
+
+
 def test_names_without_an_encoding_are_guessed_and_can_be_chosen(space: ServerProfile) -> None:
     # Without the flag, the names are bytes of code page 866, of which these are written as their cp437 look-alikes.
     classes = tuple(name.encode("cp866").decode("cp437") for name in ("кот", "пёс"))

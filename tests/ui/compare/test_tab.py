@@ -13,7 +13,7 @@ import pytest
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
-from ftlab.runs import comparison
+from ftlab.runs import comparison, run_quota
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
 from ftlab.server.profile import ServerProfile
@@ -145,11 +145,11 @@ def test_runs_of_a_series_are_ticked_as_they_begin(panel: CompareActions, runs: 
 def test_the_button_starts_the_series_and_is_refused_while_one_is_at_work(
     panel: CompareActions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[TrainConfig] = []
+    begun: list[tuple[TrainConfig, str]] = []
     with monkeypatch.context() as patch:
-        patch.setattr(series, "start_series", lambda base, _root: begun.append(base))
-        _, said, timer = panel.start_series({}, [], "the form")
-    assert begun == [settings(None)]
+        patch.setattr(series, "start_series", lambda base, _root, owner: begun.append((base, owner)))
+        _, said, timer = panel.start_series({}, [], "the form", visitor="ann")
+    assert begun == [(settings(None), run_quota.make_owner("ann"))]
     assert held(timer)
     assert "Starting" in text(said)
     at_work(tmp_path / "runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,17 @@ from ftlab.audit.findings import AuditReport, EmbeddingMap, Finding, ImageRef, M
 from ftlab.core.errors import DataError
 from ftlab.data.dataset import catalog, exclusions, scan
 from ftlab.runs.jobs import audit_job
+from ftlab.server import stop_route
 from ftlab.server.profile import ServerProfile
+from ftlab.server.routes import STOP_PATH
 from ftlab.ui.common import data_choice
+from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.dataset import audit_view
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.audit import AuditActions
 
 EVIL = "<img src=x onerror=alert(1)>"
-START, STOP, STATUS, FOUND, MAP = range(5)
+START, STOP, STATUS, FOUND, MAP, MARKS = range(6)
 
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
@@ -98,7 +102,7 @@ def test_while_it_works_it_says_how_far_it_is_and_can_be_stopped(
 ) -> None:
     found, closed = scanned(profile, tiny_folder), []
 
-    def work(folder: Path, _options: list[str]) -> Iterator[dict[str, Any]]:
+    def work(folder: Path, _options: list[str], _stop: object) -> Iterator[dict[str, Any]]:
         try:
             yield {}
             yield {"stage": "pictures", "done": 6, "total": 24}
@@ -120,6 +124,22 @@ def test_while_it_works_it_says_how_far_it_is_and_can_be_stopped(
     assert closed == [tiny_folder] * 2
 
 
+def test_stop_is_heard_outside_the_queue_by_a_name_that_only_the_page_knows(
+    doctor: AuditActions, profile: ServerProfile, tiny_folder: Path
+) -> None:
+    scanned(profile, tiny_folder)
+    steps = doctor.run_audit("folder", str(tiny_folder), 0.25, 0.25)
+    marks = next(steps)[MARKS]
+    assert f'fetch(folder + "{STOP_PATH}"' in read_stop_script(), "the page asks this route"
+    for name in ("", "x", 3, [marks["audit"]]):
+        assert stop_route.answer_stop(profile, json.dumps({"audit": name}).encode()) == (200, "")
+    assert not audit_job._stop_events[marks["audit"]].is_set()
+    assert stop_route.answer_stop(profile, json.dumps(marks).encode()) == (200, "")
+    *_, last = steps
+    assert "Stopped" in last[STATUS]
+    assert (last[STOP].visible, last[MARKS]) == (False, {})
+
+
 def test_a_failure_is_one_sentence(doctor: AuditActions, profile: ServerProfile, tiny_folder: Path) -> None:
     scanned(profile, tiny_folder)
     for file in tiny_folder.rglob("*.*"):
@@ -134,7 +154,7 @@ def test_a_folder_that_vanishes_while_it_is_at_work_is_one_sentence(
 ) -> None:
     scanned(profile, tiny_folder)
 
-    def work(folder: Path, _options: list[str]) -> Iterator[dict[str, Any]]:
+    def work(folder: Path, _options: list[str], _stop: object) -> Iterator[dict[str, Any]]:
         yield {}
         folder.rename(folder.with_name("elsewhere"))
 
@@ -149,7 +169,7 @@ def test_pictures_that_came_since_the_page_looked_are_examined_too(
 ) -> None:
     scanned(profile, tiny_folder)
 
-    def work(folder: Path, _options: list[str]) -> Iterator[dict[str, Any]]:
+    def work(folder: Path, _options: list[str], _stop: object) -> Iterator[dict[str, Any]]:
         Image.new("RGB", (40, 30)).save(folder / "amber" / "new.jpg")
         found = scan.scan(folder, val_share=0.25, test_share=0.25)
         findings.save_report(report(found), found)

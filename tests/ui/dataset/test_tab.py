@@ -261,7 +261,8 @@ def test_a_space_refuses_a_folder_whatever_is_sent(tmp_path: Path) -> None:
     add_class(tmp_path / "pets", "ants")
     assert "does not read folders" in look(closed, tmp_path / "pets")["summary"]
     assert closed.render_listing(str(tmp_path)) == ""
-    assert closed.pick_folder(SimpleNamespace(_data={"folder": str(tmp_path)})) == [gr.skip(), ""]  # type: ignore[arg-type]
+    for sent in ({"folder": str(tmp_path)}, {}, None, [1], "x"):
+        assert closed.pick_folder(SimpleNamespace(_data=sent)) == [gr.skip(), ""]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("share", [-1, 7, float("inf"), "x", None, True])
