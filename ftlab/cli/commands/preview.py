@@ -26,6 +26,7 @@ def statistics(options: Namespace) -> None:
     """
     from ftlab.core.machine import count_cpu_cores
     from ftlab.data.channel_stats import ChannelStats, compute_channel_stats
+    from ftlab.data.sources import archive
 
     split_settings = {name: getattr(options, name) for name in SPLIT_FIELDS}
     catalog = _scan_images(TrainConfig(data=options.folder, **split_settings))
@@ -42,7 +43,9 @@ def statistics(options: Namespace) -> None:
         return
     print(
         messages.get_text(
-            "cli.statistics_of", images=channel_stats.count, folder=messages.escape_control_chars(catalog.root)
+            "cli.statistics_of",
+            images=channel_stats.count,
+            folder=messages.escape_control_chars(archive.describe_path(catalog.root)),
         )
     )
     names = (messages.get_text(f"cli.channel.{name}") for name in ("red", "green", "blue"))

@@ -28,6 +28,7 @@ def scan(options: Namespace) -> None:
     from ftlab.data.dataset import deep_images, exclusions
     from ftlab.data.dataset.scan import scan as scan_dataset
     from ftlab.data.dataset.split import SPLITS
+    from ftlab.data.sources import archive
 
     config = TrainConfig(
         **{name: getattr(options, name) for name in SPLIT_FIELDS}, exclude=options.exclude, backbone=options.backbone
@@ -56,7 +57,11 @@ def scan(options: Namespace) -> None:
             }
         )
         return
-    print(messages.get_text(f"cli.layout.{catalog.layout}", folder=messages.escape_control_chars(catalog.root)))
+    print(
+        messages.get_text(
+            f"cli.layout.{catalog.layout}", folder=messages.escape_control_chars(archive.describe_path(catalog.root))
+        )
+    )
     print(catalog.describe_reading())
     rows = [
         [messages.escape_control_chars(name), *(class_counts[name][split] for split in SPLITS)]

@@ -63,13 +63,14 @@ def scan(
     """
     _check_shares(val_share, test_share)
     location = source if isinstance(source, DatasetLocation) else locate_dataset(source, progress, zip_names)
-    root, dataset_layout = detect_layout(location, layout)
-    dataset_layout.problems += archive.read_unpack_problems(root) + class_names.find_label_problems(root)
-    if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):
-        raise_no_images(root, dataset_layout)
-    image_sizes = _verify_layout(root, dataset_layout, workers, progress) if check else None
-    excluded_paths = _exclude_images(dataset_layout, exclude)  # before the split, as if the files were not there
-    classes = find_trainable_classes(root, dataset_layout)
+    with archive.name_archives():
+        root, dataset_layout = detect_layout(location, layout)
+        dataset_layout.problems += archive.read_unpack_problems(root) + class_names.find_label_problems(root)
+        if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):
+            raise_no_images(root, dataset_layout)
+        image_sizes = _verify_layout(root, dataset_layout, workers, progress) if check else None
+        excluded_paths = _exclude_images(dataset_layout, exclude)  # before the split, as if the files were not there
+        classes = find_trainable_classes(root, dataset_layout)
     splits = _build_splits(classes, _assign_splits(dataset_layout, val_share, test_share, seed))
     catalog = Catalog(
         root=root,

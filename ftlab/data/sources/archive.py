@@ -10,14 +10,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ftlab.core import file_io, user_dirs
+from ftlab.core import content_kinds, file_io, user_dirs
 from ftlab.core.errors import DataError
-from ftlab.data.sources import tar_file, zip_file
+from ftlab.data.sources import archive_kinds, tar_file, zip_file
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, plan_unpacking
 from ftlab.data.sources.archive_writing import UnpackProgress, check_declared_size, write_files
 from ftlab.data.sources.listing import DatasetProblem
@@ -27,6 +28,8 @@ ARCHIVE_SUFFIXES = (*zip_file.ZIP_SUFFIXES, *tar_file.TAR_SUFFIXES)
 
 _REPORT_FILE_NAME = ".ftlab-archive.json"
 """File next to the folder of images: the folder's name, and what was not unpacked."""
+_FILE_KEY = "file"
+"""Key of the report for the name of the archive."""
 _NAMES_KEY = "names"
 """Key of the report for the guessed encoding of the names."""
 
@@ -128,14 +131,21 @@ def unpack_archive(
             if archive.guessed_encoding:
                 values: dict[str, str | int] = {"encoding": archive.guessed_encoding}
                 unpack_plan.problems.append(DatasetProblem(".", "zip_names", values))
+            unpack_plan.check_holds_images()
             check_declared_size(unpack_plan.files, file, limits, draft)
             image_folder = draft / unpack_plan.safe_folder_name(folder_name or _strip_suffix(file))
             image_folder.mkdir()
             write_files(archive, unpack_plan, image_folder, file, limits, draft, progress)
-            report = {**unpack_plan.to_report(), "folder": image_folder.name, _NAMES_KEY: archive.guessed_encoding}
+            report = {
+                **unpack_plan.to_report(),
+                "folder": image_folder.name,
+                _FILE_KEY: file.name,
+                _NAMES_KEY: archive.guessed_encoding,
+            }
             (draft / _REPORT_FILE_NAME).write_text(json.dumps(report), encoding="utf-8")
     except ArchiveError as refusal:
-        raise DataError(f"archive.{refusal.code}", file=file.name, **refusal.values) from refusal
+        reason = archive_kinds.explain_damage(file, refusal) if refusal.code == "damaged" else refusal
+        raise DataError(f"archive.{reason.code}", file=file.name, **reason.values) from refusal
     # MemoryError: a header may ask the decompressor (xz) or the reader of the directory for gigabytes.
     except (OSError, MemoryError) as cause:
         disk_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -146,7 +156,10 @@ def unpack_archive(
 
 
 def _get_archive_module(file: Path) -> Any:
-    """Return the module that reads an archive, by its suffix."""
+    """Return the module that reads an archive, by its first bytes, else its suffix."""
+    archive_format = content_kinds.find_archive_format(archive_kinds.read_head(file))
+    if archive_format == "zip" or archive_format in archive_kinds.TAR_FORMATS:
+        return zip_file if archive_format == "zip" else tar_file
     return tar_file if file.name.lower().endswith(tar_file.TAR_SUFFIXES) else zip_file
 
 
@@ -199,6 +212,33 @@ def read_unpack_problems(folder: Path) -> list[DatasetProblem]:
                 DatasetProblem(problem.file.removeprefix(prefix), problem.code, problem.values) for problem in problems
             ]
     return []
+
+
+def describe_path(path: Path) -> str:
+    """Return a path for a message: what an archive was unpacked into is named by the archive, `pets.zip/train`."""
+    if path.is_relative_to(user_dirs.get_ftlab_home() / "archives"):
+        for candidate in (path, *path.parents):
+            report = _read_report(candidate.parent / _REPORT_FILE_NAME)
+            if report.get("folder") == candidate.name:
+                return "/".join((report.get(_FILE_KEY) or candidate.name, *path.relative_to(candidate).parts))
+    return str(path)
+
+
+@contextmanager
+def name_archives() -> Iterator[None]:
+    """Let a `DataError` of the block name archives in place of the folders that they were unpacked into.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: that of the block, with other values.
+    """
+    try:
+        yield
+    except DataError as error:
+        values = {key: describe_path(val) if isinstance(val, Path) else val for key, val in error.values.items()}
+        raise DataError(error.code, **values) from error
 
 
 def _strip_suffix(file: Path) -> str:

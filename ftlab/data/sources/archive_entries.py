@@ -28,6 +28,8 @@ _LOOSE_MANIFEST_NAME = re.compile(
 """Parts of the names of text and JSON files that list images or name classes."""
 _MAX_LOOSE_MANIFESTS = 20
 """Text and JSON files of a folder that are unpacked: more belong to one image each."""
+_MAX_NAMED_ARCHIVES = 3
+"""Archives in an archive that an error names."""
 MAX_FOLDER_DEPTH = 32
 """Depth of nested folders above which an archive is refused."""
 MAX_NAME_BYTES = 255
@@ -127,6 +129,20 @@ class UnpackPlan:
             self.problems.append(DatasetProblem(path, "format", {"kind": UNSUPPORTED_FORMATS[suffix]}))
         elif not is_document(path.rpartition("/")[2], suffix):
             self.other_counts[suffix] += 1
+
+    def check_holds_images(self) -> None:
+        """Refuse an archive of archives.
+
+        Raises:
+            ArchiveError: there are archives in it, and nothing that can be an image.
+        """
+        inner = [problem.file for problem in self.problems if problem.code == "archive_inside"]
+        holds_images = any(
+            entry.needs_image_content or get_suffix(entry.path) in IMAGE_SUFFIXES for entry in self.files
+        )
+        if inner and not holds_images:
+            names = ", ".join(inner[:_MAX_NAMED_ARCHIVES]) + (" …" if len(inner) > _MAX_NAMED_ARCHIVES else "")
+            raise ArchiveError("nested", names=names)
 
     def to_report(self) -> dict[str, Any]:
         """Return a plain dict, which is stored for later scans of the folder."""
@@ -291,6 +307,8 @@ class _CaseInsensitivePaths:
             ArchiveError: another entry has that path, or a folder of it, in another case.
         """
         if twin := self.find_twin(path):
+            if twin == entry_name and path.casefold() in self.files:
+                raise ArchiveError("twice", entry=entry_name)
             raise ArchiveError("twins", entry=entry_name, other=twin)
         self.files[path.casefold()] = entry_name
         folder, _, _ = path.rpartition("/")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ftlab.core.errors import DataError
 from ftlab.core.typed_path import parse_typed_path
-from ftlab.data.sources import archive
+from ftlab.data.sources import archive, archive_kinds
 from ftlab.data.sources.archive_writing import UnpackProgress
 from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, MANIFEST_SUFFIXES, find_dataset_root, list_folder
 
@@ -64,6 +64,7 @@ def locate_dataset(source: Path | str, progress: UnpackProgress | None = None, z
         except (OSError, RuntimeError) as cause:
             raise DataError("data.missing", folder=source_path) from cause
         return DatasetLocation(manifest_file.parent, manifest_file=manifest_file)
+    archive_kinds.check_no_archive(source_path)
     return _locate_in_folder(source_path)
 
 

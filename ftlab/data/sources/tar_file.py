@@ -21,7 +21,7 @@ from ftlab.core import file_io
 from ftlab.data.sources import name_encoding
 from ftlab.data.sources.archive_entries import ArchiveError, ArchiveLimits, ArchiveMember, UnpackEntry
 
-TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 """Suffixes of tar files, lower case."""
 
 _CHUNK_BYTES = 1 << 20

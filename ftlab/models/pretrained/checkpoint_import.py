@@ -6,15 +6,14 @@ torch is imported only to read a file; `key_mapping` assigns the tensors to a ne
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import ConfigError, WeightsError
-from ftlab.models.pretrained import file_kinds, inert_pickle, stored_classes
+from ftlab.models.pretrained import file_kinds, inert_pickle, stored_classes, tensor_search
 from ftlab.models.pretrained.stored_classes import ClassList
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
@@ -103,7 +102,9 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
             file_kinds.check_file_kind(init_path)
         except WeightsError as error:
             # With another suffix, a file that nobody would call weights is more likely a wrong choice than damaged.
-            is_other_file = error.code in ("init.damaged", "init.is.text", "init.is.archive")
+            is_other_file = error.code in ("init.damaged", "init.is.text") or (
+                error.code == "init.is.archive" and not file_kinds.find_inner_weights(init_path)
+            )
             if is_other_file and init_path.suffix.lower() not in CHECKPOINT_SUFFIXES:
                 kinds = ", ".join(sorted(CHECKPOINT_SUFFIXES))
                 raise WeightsError("init.kind", file=init_path, kinds=kinds) from error
@@ -166,7 +167,7 @@ def read_checkpoint(file: Path) -> ForeignCheckpoint:
         The tensors.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged, is no checkpoint, or holds no tensor.
+        WeightsError: the file cannot be read, is damaged, is no checkpoint, or holds no usable tensor.
     """  # noqa: DOC501 (`make_unsafe_error` returns a WeightsError)
     side_lists = stored_classes.read_side_class_lists(file)
     if file_kinds.check_file_kind(file) == file_kinds.SAFETENSORS:
@@ -180,13 +181,16 @@ def read_checkpoint(file: Path) -> ForeignCheckpoint:
             class_lists=stored_classes.find_class_lists(contents.root) + side_lists,
             foreign_names=inert_pickle.describe_foreign(contents.foreign_names),
         )
-        for name, tensor, container in _iter_tensors(contents.root):
+        for name, tensor, container in tensor_search.find_tensors(contents.root):
             checkpoint.tensors[name], checkpoint.containers[name] = tensor, container
+        if not checkpoint.tensors and tensor_search.holds_optimizer(contents.root):
+            raise WeightsError("init.optimizer", file=file)
         whole_model = inert_pickle.find_whole_model(contents)
         if not checkpoint.tensors and whole_model:
             raise file_kinds.make_unsafe_error(file, f"a whole model of the class {whole_model[0]}", key=whole_model[1])
     if not checkpoint.tensors:
         raise WeightsError("init.empty", file=file)
+    tensor_search.check_tensors(file, checkpoint.tensors)
     return checkpoint
 
 
@@ -211,17 +215,3 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     # A header that claims what the file does not hold raises errors of several kinds.
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as cause:
         raise WeightsError("init.damaged", file=file, cause=inert_pickle.get_first_line(cause)) from cause
-
-
-def _iter_tensors(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:
-    """Yield (name, tensor, container) for all tensors in nested dictionaries with string keys, to a depth of five."""
-    from torch import Tensor
-
-    # A depth that no checkpoint has: a dictionary may contain itself.
-    if not isinstance(node, Mapping) or depth > 5:
-        return
-    for key, value in node.items():
-        if isinstance(value, Tensor) and isinstance(key, str):
-            yield f"{prefix}{key}", value, prefix
-        elif isinstance(key, str):
-            yield from _iter_tensors(value, f"{prefix}{key}.", depth + 1)

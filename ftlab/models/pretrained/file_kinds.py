@@ -7,12 +7,15 @@ to do about it. Nothing in a file is run.
 from __future__ import annotations
 
 import json
+import lzma
 import re
 import tarfile
 import zipfile
+import zlib
+from collections import Counter
 from pathlib import Path
 
-from ftlab.core import file_io, shell
+from ftlab.core import content_kinds, file_io, shell
 from ftlab.core.errors import WeightsError
 
 SAFETENSORS, TORCH_ZIP, TORCH_LEGACY = "safetensors", "torch_zip", "torch_legacy"
@@ -20,9 +23,8 @@ READABLE_KINDS = frozenset((SAFETENSORS, TORCH_ZIP, TORCH_LEGACY))
 """Kinds whose tensors are read."""
 TORCHSCRIPT, DAMAGED, UNKNOWN = "script", "damaged", "unknown"
 
-_HEAD_BYTES = 4096
-"""Bytes at the beginning of a file that tell its kind."""
 _MAX_EXCERPT_CHARS = 40
+_CHUNK_BYTES = 1 << 20
 _TORCH_LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
 """The pickled number with which `torch.save` began a file before version 1.6."""
 _TENSORFLOW_MAGIC = bytes.fromhex("57fb808b247547db")
@@ -31,16 +33,9 @@ _KINDS_BY_MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "keras"),
     (b"GGUF", "gguf"),
     (b"\x93NUMPY", "numpy"),
-    (b"\x1f\x8b", "archive"),
-    (b"BZh", "archive"),
-    (b"\xfd7zXZ\x00", "archive"),
-    (b"\x28\xb5\x2f\xfd", "archive"),
-    (b"7z\xbc\xaf\x27\x1c", "archive"),
-    (b"Rar!", "archive"),
 )
 _ONNX_PATTERN = re.compile(rb"\x08[\x01-\x1f](?:\x12.[\w .+-]{2}|\x3a|\x42)", re.DOTALL)
 """Beginning of an ONNX model: its version, then the name of its producer, its graph or its operator set."""
-_PAGE_PATTERN = re.compile(r"\s*(?:<!doctype html|<html|<head|<\?xml|<error|<!--)", re.IGNORECASE)
 LOAD_EXPRESSION = 'torch.load(sys.argv[1], map_location="cpu", weights_only=False)'
 """Python expression that loads a file of torch, running the code in it."""
 _SAVE_CODE = 'torch.save(s.get("state_dict", s), sys.argv[2])'
@@ -49,6 +44,8 @@ _CONVERSIONS = {
     "numpy": '{k: torch.from_numpy(v) for k, v in __import__("numpy").load(sys.argv[1]).items()}',
 }
 """Python expressions that load the weights of kinds which are not read here."""
+_COMPRESSIONS = ("gzip", "bzip2", "xz", "Zstandard", "LZ4")
+_COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
@@ -64,7 +61,7 @@ def detect_file_kind(file: Path) -> str:
         One of `READABLE_KINDS`; `script`, `damaged` or `unknown`; else the key of its sentence below `error.init.is`.
     """
     with file_io.open_regular_file(file) as stream:
-        head = stream.read(_HEAD_BYTES)
+        head = stream.read(content_kinds.HEAD_BYTES)
         size = stream.seek(0, 2)
         stream.seek(max(0, size - 8))
         tail = stream.read()
@@ -81,13 +78,19 @@ def detect_file_kind(file: Path) -> str:
     magic_kind = next((kind for magic, kind in _KINDS_BY_MAGIC if head.startswith(magic)), None)
     if magic_kind:
         return magic_kind
+    if archive_format := content_kinds.find_archive_format(head):
+        if archive_format == "tar":
+            return _detect_tar_kind(file) or DAMAGED
+        return "compressed" if _is_compressed_alone(file, archive_format) else "archive"
+    if content_kinds.find_image_format(head):
+        return "image"
     if tail in (_TENSORFLOW_MAGIC, _TENSORFLOW_MAGIC[::-1]):
         return "tensorflow"
     if head[4:8] == b"TFL3":
         return "tensorflow"
     if _ONNX_PATTERN.match(head):
         return "onnx"
-    return _detect_text_kind(head) or _detect_tar_kind(file) or UNKNOWN
+    return content_kinds.find_text_kind(head) or _detect_tar_kind(file) or UNKNOWN
 
 
 def check_file_kind(file: Path) -> str:
@@ -114,9 +117,48 @@ def check_file_kind(file: Path) -> str:
         raise WeightsError("init.damaged", file=file, cause=_describe_damage(file, kind))
     raise WeightsError(
         f"init.is.{kind}",
-        file=file, excerpt=_read_excerpt(file), inner=_find_inner_weights(file),
+        file=file,
+        excerpt=_read_excerpt(file),
+        inner=find_inner_weights(file) or ".pth",
+        format=_read_format(file),
         command=format_conversion(_CONVERSIONS[kind], file) if kind in _CONVERSIONS else "",
-    )  # fmt: skip
+        unpacked=file.stem if file.suffix.lower() in _COMPRESSED_SUFFIXES else ".pth",
+    )
+
+
+def check_zip_checksums(file: Path) -> None:
+    """Refuse a zip file of torch whose entries do not have the checksums that it states; torch compares none.
+
+    Args:
+        file: a zip file.
+
+    Raises:
+        WeightsError: an entry is damaged.
+    """
+    damaged_entries: Counter[bool] = Counter()
+    first_cause = ""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                cause = _read_zip_entry(archive, info)
+                damaged_entries[bool(cause)] += info.file_size > 0
+                first_cause = first_cause or cause
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as cause:
+        raise WeightsError("init.damaged", file=file, cause=str(cause).rstrip(".")) from cause
+    # torch writes no checksums on request (`set_crc32_options`): then all of them are wrong.
+    if damaged_entries[True] and damaged_entries[False]:
+        raise WeightsError("init.damaged", file=file, cause=first_cause)
+
+
+def _read_zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """Return what is wrong with the content of an entry of a zip file; empty if it has its checksum."""
+    try:
+        with archive.open(info) as stream:
+            while stream.read(_CHUNK_BYTES):
+                pass
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as cause:
+        return str(cause).rstrip(".")
+    return ""
 
 
 def make_unsafe_error(file: Path, contents: str, load_expression: str = "", key: str = "") -> WeightsError:
@@ -174,18 +216,22 @@ def _detect_tar_kind(file: Path) -> str:
     return "old_tar" if {"storages", "pickle"} <= first_names else "archive" if first_names else ""
 
 
-def _detect_text_kind(head: bytes) -> str:
-    """Return the kind of a text file; empty for a binary one."""
-    text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-    if text.startswith("version https://git-lfs") or text.startswith("version https://hawser"):
-        return "lfs"
-    if "/annex/objects/" in text[:400] and len(head) < 1000:
-        return "annex"
-    if _PAGE_PATTERN.match(text):
-        return "page"
-    # A multi-byte character may be cut at the end of what was read.
-    printable = all(char.isprintable() or char in "\r\n\t\f" for char in text[:-4] or text)
-    return "text" if printable and "\ufffd" not in text[:-4] else ""
+def _is_compressed_alone(file: Path, archive_format: str) -> bool:
+    """Return whether a file is one compressed file, and no archive of several."""
+    if archive_format not in _COMPRESSIONS:
+        return False
+    try:
+        return not tarfile.is_tarfile(file)
+    # A damaged stream is no tar file either.
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+        return True
+
+
+def _read_format(file: Path) -> str:
+    """Return the format of an image, an archive or a compressed file; empty for others."""
+    with file.open("rb") as stream:
+        head = stream.read(content_kinds.HEAD_BYTES)
+    return content_kinds.find_image_format(head) or content_kinds.find_archive_format(head)
 
 
 def _read_excerpt(file: Path) -> str:
@@ -195,8 +241,8 @@ def _read_excerpt(file: Path) -> str:
     return text[:_MAX_EXCERPT_CHARS] + (" …" if len(text) > _MAX_EXCERPT_CHARS else "")
 
 
-def _find_inner_weights(file: Path) -> str:
-    """Return the name of the first file of weights in a tar or zip archive; without one, the usual suffix."""
+def find_inner_weights(file: Path) -> str:
+    """Return the name of the first file of weights in a tar or zip archive; empty without one."""
     names: list[str] = []
     try:
         # A tar file first: one that ends with a zip file looks like a zip file too.
@@ -208,7 +254,7 @@ def _find_inner_weights(file: Path) -> str:
                 names = archive.namelist()
     except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, ValueError):
         names = []
-    return next((name for name in names if name.lower().endswith(_WEIGHTS_SUFFIXES)), ".pth")
+    return next((name for name in names if name.lower().endswith(_WEIGHTS_SUFFIXES)), "")
 
 
 def _describe_damage(file: Path, kind: str) -> str:

@@ -99,7 +99,10 @@ def load_pickle(file: Path) -> PickleContents:
     """  # noqa: DOC501 (`_make_load_error` returns a WeightsError)
     import torch
 
+    if file_kinds.detect_file_kind(file) == file_kinds.TORCH_ZIP:
+        file_kinds.check_zip_checksums(file)
     stand_ins: dict[str, type] = {}
+    root: Any = None
     _add_stand_ins(file, _list_foreign_names(file), stand_ins)
     # Without the values of the tensors first: a large file is read once, when all of its names are known.
     for map_location in ("meta", "cpu"):
@@ -116,8 +119,12 @@ def load_pickle(file: Path) -> PickleContents:
                 break
             # torch raises nearly anything for a damaged file: EOFError, KeyError, errors of its own …
             except Exception as cause:
-                if not _learn_from_error(file, str(cause), stand_ins):
-                    raise _make_load_error(file, cause) from cause
+                if _learn_from_error(file, str(cause), stand_ins):
+                    continue
+                # Some tensors, sparse ones for example, cannot be read without their values.
+                if map_location == "meta":
+                    break
+                raise _make_load_error(file, cause) from cause
         else:
             raise WeightsError("init.damaged", file=file, cause="too many foreign names")
     return PickleContents(root, tuple(sorted(stand_ins)))

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ftlab.models.pretrained import head_rows, key_search
+from ftlab.models.pretrained import head_rows, key_search, tensor_search
 from ftlab.models.pretrained.checkpoint_import import ForeignCheckpoint
 from ftlab.models.pretrained.head_rows import HeadFit
 
@@ -90,6 +90,8 @@ class KeyMapping:
         ):
             if names:
                 entries.append((key, {"count": len(names), "names": head_rows.format_names(names)}))
+        if names := tensor_search.list_nonfinite({**self.tensors, **self.row_tensors}):
+            entries.append(("nonfinite", {"count": len(names), "names": head_rows.format_names(names)}))
         return entries
 
 

@@ -29,7 +29,7 @@ _INITIAL_WEIGHTS_NAME = "start.safetensors"
 """File with the network as it started, in a run whose checkpoints contain the head only."""
 _MAX_SHOWN_CLASSES = 10
 """Number of classes named in a message."""
-_WARNING_CODES = ("init_missing", "init_mismatched", "init_head_out", "init_names", "init_rows")
+_WARNING_CODES = ("init_missing", "init_mismatched", "init_head_out", "init_names", "init_rows", "init_nonfinite")
 
 
 @dataclass(frozen=True)

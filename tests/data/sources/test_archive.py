@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import stat
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -217,7 +219,7 @@ def test_two_entries_that_are_one_on_some_system_are_refused(tmp_path: Path, twi
                     out.writestr(name, PICTURE)
             else:
                 out.writestr(name, PICTURE)
-    refused(tmp_path, file, "twins")
+    refused(tmp_path, file, "twice" if twins[0] == twins[1] else "twins")
 
 
 # --- kinds of entries
@@ -329,11 +331,52 @@ def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 # --- no zip at all
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a zip", bytes(5000), b"PK\x05\x06" + bytes(18)])
-def test_what_is_no_zip_or_an_empty_one_is_named(tmp_path: Path, content: bytes) -> None:
+def cut_tar() -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:bz2") as out:
+        info = tarfile.TarInfo("a/1.png")
+        info.size = len(PICTURE)
+        out.addfile(info, io.BytesIO(PICTURE))
+    return stream.getvalue()[:-40]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "empty"),
+        (b"PK\x03\x04" + bytes(90), "cut"),
+        (cut_tar(), "cut"),
+        (b"not a zip", "damaged"),
+        (bytes(5000), "damaged"),
+        (b"PK\x05\x06" + bytes(18), "no_pictures"),
+        (b"\n<!DOCTYPE html><title>Sign in</title>", "page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 1\n", "lfs"),
+        (b"Rar!\x1a\x07\x01\0" + bytes(90), "format"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(90), "format"),
+        (b"\xff\xd8\xff\xe0" + bytes(90), "no_archive"),
+    ],
+)
+def test_what_is_no_zip_or_an_empty_one_is_named(tmp_path: Path, content: bytes, code: str) -> None:
     file = tmp_path / "pets.zip"
     file.write_bytes(content)
-    refused(tmp_path, file, "no_pictures" if content[2:4] == b"\x05\x06" else "damaged")
+    refused(tmp_path, file, code)
+
+
+@pytest.mark.parametrize(("name", "words"), [("x.rar", "RAR archive"), ("x.7z", "7-Zip"), ("pets", "ends with .zip")])
+def test_an_archive_that_is_not_called_so_is_named(tmp_path: Path, name: str, words: str) -> None:
+    heads = {"x.rar": b"Rar!\x1a\x07\x01\0", "x.7z": b"7z\xbc\xaf\x27\x1c", "pets": b"PK\x03\x04"}
+    (tmp_path / name).write_bytes(heads[name] + bytes(90))
+    with pytest.raises(DataError, match=words):
+        scan(tmp_path / name)
+
+
+def test_a_zip_of_zips_is_refused_and_messages_name_the_zip(tmp_path: Path) -> None:
+    files = {"train.zip": b"PK", "test.zip": b"PK", "train.csv": b"id,label\n"}
+    refused(tmp_path, zipped(tmp_path, files), "nested", "train.zip")
+    with pytest.raises(DataError) as caught:
+        scan(zipped(tmp_path, {"train/a/1.png": PICTURE, "train/a/2.png": PICTURE}))
+    assert "pets.zip" in str(caught.value)
+    assert "archives" not in str(caught.value)
 
 
 def test_a_zip_without_pictures_is_named(tmp_path: Path) -> None:

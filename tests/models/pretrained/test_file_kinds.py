@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pickle
@@ -47,6 +48,19 @@ def arrays() -> bytes:
     return stream.getvalue()
 
 
+def saved(contents: object) -> bytes:
+    stream = io.BytesIO()
+    torch.save(contents, stream)
+    return stream.getvalue()
+
+
+def optimizer_state() -> object:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
+    optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+    optimizer.step()
+    return optimizer.state_dict()
+
+
 OTHERS: dict[str, tuple[bytes, str]] = {
     "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
     "a git-annex pointer": (b"/annex/objects/MD5E-s1--abc.pth\n", "git annex get"),
@@ -64,9 +78,27 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "a tar file": (tarred(b"x"), "deep/net.pth"),
     "a plain pickle": (pickle.dumps({"a": 1}), "plain Python pickle"),
     "a language model": (b"GGUF\3\0\0\0" + bytes(30), "GGUF"),
+    "a picture": (b"\xff\xd8\xff\xe0" + bytes(30), "JPEG"),
+    "a compressed file": (gzip.compress(saved(WEIGHTS)), "Unpack it"),
     "zeros": (bytes(10_000), "00 00 00"),
     "nothing": (b"", "empty"),
 }
+
+
+UNUSABLE: dict[str, tuple[bytes, str]] = {
+    "a file with one wrong byte": (saved(WEIGHTS).replace(np.float32(4).tobytes(), np.float32(9).tobytes()), "CRC"),
+    "tensors without values": (saved({"fc.weight": WEIGHTS["fc.weight"].to("meta")}), "1 tensors without values"),
+    "a sparse tensor": (saved({"fc.weight": WEIGHTS["fc.weight"].to_sparse()}), "sparse tensor, fc.weight"),
+    "the state of an optimizer": (saved(optimizer_state()), "state of an optimizer"),
+    "plain numbers": (saved({"epoch": 1}), "no tensors"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_checkpoint_without_usable_weights_says_what_it_holds(content: bytes, words: str) -> None:
+    Path("x.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=words):
+        checkpoint_import.read_checkpoint(Path("x.pth"))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".h5"])
@@ -93,6 +125,22 @@ def test_weights_are_read_by_their_content_whatever_the_file_is_called(name: str
     file = Path(name).absolute()
     assert checkpoint_import.resolve_init(TrainConfig(mode="full", init_from=str(file)), "runs").init_from == str(file)
     assert torch.equal(checkpoint_import.read_checkpoint(file).tensors["fc.weight"], WEIGHTS["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    ("contents", "name"),
+    [
+        ([WEIGHTS, {"epoch": 1}], "0.fc.weight"),
+        ((WEIGHTS, 0.93), "0.fc.weight"),
+        ({"models": [WEIGHTS]}, "models.0.fc.weight"),
+        ({"fc.weight": WEIGHTS["fc.weight"].numpy()}, "fc.weight"),
+        ({"fc.weight": np.asfortranarray(WEIGHTS["fc.weight"].numpy().astype(">f4"))}, "fc.weight"),
+    ],
+    ids=["list", "tuple", "inner list", "NumPy", "NumPy of another order"],
+)
+def test_weights_in_a_list_or_as_numpy_arrays_are_read(contents: object, name: str) -> None:
+    torch.save(contents, "x.pth")
+    assert torch.equal(checkpoint_import.read_checkpoint(Path("x.pth")).tensors[name], WEIGHTS["fc.weight"])
 
 
 def test_a_newer_pickle_protocol_is_named() -> None:
