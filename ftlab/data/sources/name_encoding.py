@@ -8,6 +8,7 @@ A general detector needs longer texts: a data set may have two class names of th
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +29,22 @@ _ODD_SCRIPTS = frozenset(("letter", "symbol", "ascii_letter"))
 """Scripts that hardly stand within a word of Chinese, Japanese or Korean."""
 _FIRST_STANDARD_BYTE = 0xA1
 """Both bytes of a character of a national standard are at least this."""
-_RARE_ENCODING_BITS = {"koi8-r": 12.0, "cp1251": 3.0, "cp1250": 4.0, "cp1252": 2.0, "cp1253": 3.0, "cp1254": 4.0}
+_RARE_ENCODING_BITS = {
+    "koi8-r": 12.0, "cp1251": 3.0, "cp1250": 4.0, "cp1252": 2.0, "cp1253": 3.0, "cp1254": 4.0,
+    "cp1258": 6.0, "gb18030": 6.0,
+}  # fmt: skip
 """Bits against encodings that zip programs write by mistake only: Windows' own use the DOS code page."""
 _IDEOGRAM_BITS = {"common": 9.0, "first": 13.0, "second": 17.5, "other": 20.0}
+_FOUR_BYTE_BITS = 20.0
+"""Bits of a character other than an ideogram that GB 18030 writes in four bytes: two letters and two digits, mostly."""
+_VIETNAMESE_SYLLABLE = re.compile(
+    r"(?:ngh(?=[eêi])|ng|nh|ch|gh(?=[eêi])|gi|kh|ph|qu|th|tr|k(?=[eêiy])|c(?![eêiy])|[bdđghlmnprstvx])?"
+    r"(?:(?:[iy]ê|uô|ươ|o[aăe]|u[âêy]|uyê|oo|[aăâeêioôơuưy])(?:ch|ng|nh|[cmnpt])"
+    r"|o?a[iy]|uâ?y|[iy]?êu|u?ôi|ươ?[iu]|oe?o|a[ou]|â[uy]|eo|iu|[oơu]i|uy[au]|[iuư]a|o[ae]|uê|uơ|[aeêioôơuưy])"
+)
+"""A word of Vietnamese without its tone mark."""
+_TONE_MARKS = re.compile("[\u0300\u0301\u0303\u0309\u0323]")
+_BROKEN_SYLLABLE_BITS = 20.0
 _KANA_BITS, _COMMON_HANGUL_BITS, _HANGUL_BITS, _RARE_HANGUL_BITS, _HALF_KANA_BITS = 6.5, 7.5, 11.5, 18.0, 14.0
 
 
@@ -73,6 +87,7 @@ _ALPHABETS = (
     _Alphabet("áéöőüóíűú", _CENTRAL, 5.5, is_latin=True),
     _Alphabet("ăîâşţ", _CENTRAL, 6.0, is_latin=True),
     _Alphabet("čžšćđ", _CENTRAL, 6.0, is_latin=True),
+    _Alphabet("đ\u0301\u0323\u0300ưôâêơáàăóèéíúùãũ\u0309\u0303", ("cp1258",), 4.5, is_latin=True),
     _Alphabet("ıüşçöğ", _TURKISH, 5.5, is_latin=True),
 )
 
@@ -140,7 +155,9 @@ def _compute_cost(raw_parts: list[bytes], encoding: str) -> float:
     except UnicodeDecodeError:
         return float("inf")
     extra_bits = _RARE_ENCODING_BITS.get(encoding, 0.0)
-    if encoding in ("gbk", "big5", "cp932", "cp949"):
+    if encoding == "cp1258":
+        extra_bits += _BROKEN_SYLLABLE_BITS * sum(map(_count_broken_syllables, texts))
+    if encoding in ("gbk", "gb18030", "big5", "cp932", "cp949"):
         return extra_bits + sum(_compute_ideogram_cost(text, encoding) for text in texts)
     alphabets = [alphabet for alphabet in _ALPHABETS if encoding in alphabet.encodings]
     return extra_bits + min(sum(_compute_letter_cost(text, alphabet) for text in texts) for alphabet in alphabets)
@@ -169,6 +186,16 @@ def _compute_letter_cost(text: str, alphabet: _Alphabet) -> float:
     return bits
 
 
+def _count_broken_syllables(text: str) -> int:
+    """Return the number of words with letters that are not ASCII, but are no syllable of Vietnamese with one tone."""
+    broken_count = 0
+    for word in re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", text.lower())):
+        bare_word, tone_count = _TONE_MARKS.subn("", unicodedata.normalize("NFD", word))
+        is_syllable = _VIETNAMESE_SYLLABLE.fullmatch(unicodedata.normalize("NFC", bare_word)) and tone_count <= 1
+        broken_count += not word.isascii() and not is_syllable
+    return broken_count
+
+
 def _compute_ideogram_cost(text: str, encoding: str) -> float:
     """Return the bits of a name in Chinese, Japanese or Korean."""
     bits, previous_script = 0.0, ""
@@ -185,6 +212,8 @@ def _compute_ideogram_cost(text: str, encoding: str) -> float:
 
 def _compute_character_cost(character: str, script: str, encoding: str) -> float:
     """Return the bits of one character that is not ASCII, in Chinese, Japanese or Korean."""
+    if encoding == "gb18030" and script != "ideogram" and not _is_encodable(character, "gbk"):
+        return _FOUR_BYTE_BITS
     if script == "hangul":
         if encoding != "cp949":
             return _SYMBOL_BITS
@@ -205,6 +234,7 @@ def _rank_ideogram(character: str, encoding: str) -> str:
     """Return how common a Chinese character is in a language: `common`, or by its level in the national standard."""
     common, standard, first_level = {
         "gbk": (common_characters.SIMPLIFIED, "gb2312", (0xB0, 0xD7)),
+        "gb18030": (common_characters.SIMPLIFIED, "gb2312", (0xB0, 0xD7)),
         "big5": (common_characters.TRADITIONAL, "big5", (0xA4, 0xC6)),
         "cp932": (common_characters.KANJI, "shift_jis", (0x88, 0x97)),
         "cp949": ("", "euc-kr", (0x00, 0x00)),
@@ -237,6 +267,6 @@ def _get_script(character: str) -> str:
         return "kana"
     if "\uff61" <= character <= "\uff9f":
         return "half_kana"
-    if "\u4e00" <= character <= "\u9fff":
+    if "\u4e00" <= character <= "\u9fff" or "\u3400" <= character <= "\u4dbf" or character >= "\U00020000":
         return "ideogram"
     return "letter" if unicodedata.category(character).startswith("L") else "symbol"
