@@ -8,7 +8,7 @@ from PIL import Image
 
 from ftlab.data.images.decode_options import ValueRange
 from ftlab.data.images.deep_samples import DeepSamples
-from ftlab.data.images.value_range import UINT16_RANGE, make_level_table, scale_to_levels
+from ftlab.data.images.value_range import UINT16_RANGE, is_measured, make_level_table, scale_to_levels
 
 CONVERT_BAND_PIXELS = 4_000_000
 """Number of pixels that are converted to RGB at a time, to bound the memory of intermediate copies."""
@@ -68,6 +68,8 @@ def convert_deep(deep: DeepSamples, value_range: ValueRange) -> npt.NDArray[np.u
             levels = scale_to_levels(values, value_range)
         if deep.white_is_zero:
             levels = 255 - levels
+        if deep.declared.no_data is not None:
+            levels = np.where(is_measured(values, deep.declared.no_data), levels, np.uint8(0))
         if alpha is not None:
             opacity = make_level_table(ValueRange(0.0, alpha_range.high))[alpha][..., None].astype(np.uint16)
             # Division by 255 with rounding, in integers.

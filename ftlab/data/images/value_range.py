@@ -8,7 +8,7 @@ usual scale that they fill (0 to 1, 0 to 255 …), else the range from nearly th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -35,10 +35,14 @@ _OUTLIER_SHARE = 0.001
 """Share of the values at either end that may lie outside of the range of floats and signed integers."""
 _SAMPLES_PER_IMAGE = 4096
 """Values of an image, evenly spaced, that the range of floats and signed integers is estimated from."""
-_NO_DATA_VALUES = (-9999.0, -32768.0, -(2.0**31), float(np.float32(-3.4028235e38)), float(np.float32(3.4028235e38)))
+_NO_DATA_VALUES = (-9999.0, -32768.0, -(2.0**31))
 """Values that usually mark pixels without a measurement."""
-_LARGEST_VALUE = 1e30
-"""Magnitude at which floats are clipped, so that their differences stay finite."""
+_MARK_MAGNITUDE = float(np.float32(1e20))
+"""Magnitude from which floats are no measurements: programs mark missing data with 1e20, 9.97e36, -3.4e38 …"""
+_MARK_DISTANCE = 4
+"""Factor by which the largest value of a type exceeds all other values where it is taken for a mark of missing data."""
+_MIN_MARK_SHARE, _MIN_MARK_COUNT, _MIN_DISTINCT_VALUES = 0.002, 50, 16
+"""Share and number of values that are such a mark, and distinct other values; a few are hot pixels of a camera."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class SampleStats:
         samples: some of its values, float32 [N], sorted.
         has_low_bits: whether values have other bits than those that scaling by shifting to 16 bits would leave.
         declared: what the file declares.
+        value_count: number of its values.
+        maximum_count: number of those that are the largest that their type can hold.
+        high_below: largest of the others; 0 if there is none.
     """
 
     kind: SampleKind
@@ -59,6 +66,9 @@ class SampleStats:
     samples: npt.NDArray[np.float32]
     has_low_bits: bool
     declared: DeclaredRange
+    value_count: int = 0
+    maximum_count: int = 0
+    high_below: float = 0.0
 
 
 def measure_samples(deep: DeepSamples) -> SampleStats:
@@ -67,15 +77,21 @@ def measure_samples(deep: DeepSamples) -> SampleStats:
     row_count = max(1, BAND_PIXELS // width)
     sample_step = max(1, width * height // _SAMPLES_PER_IMAGE)
     low, high, bits, samples = np.inf, -np.inf, 0, []
+    type_maximum, value_count, maximum_count, high_below = _get_type_maximum(deep), 0, 0, -np.inf
     for top in range(0, height, row_count):
         values, _ = deep.read_rows(top, min(top + row_count, height))
         if deep.kind == "uint16":
             bits |= int(np.bitwise_or.reduce(values, axis=None))
-        else:
-            values = values[_is_measured(values, deep.declared.no_data)].clip(-_LARGEST_VALUE, _LARGEST_VALUE)
+        if deep.kind != "uint16" or deep.declared.no_data is not None:
+            values = values[is_measured(values, deep.declared.no_data)]
         if values.size:
             low, high = min(low, float(values.min())), max(high, float(values.max()))
             samples.append(values.ravel()[::sample_step].astype(np.float32))
+            value_count += values.size
+            is_maximum = values == type_maximum
+            maximum_count += int(np.count_nonzero(is_maximum))
+            other_values = values[~is_maximum] if is_maximum.any() else values
+            high_below = max(high_below, float(other_values.max())) if other_values.size else high_below
     shift = 16 - (deep.declared.significant_bits or 16)
     return SampleStats(
         deep.kind,
@@ -84,6 +100,9 @@ def measure_samples(deep: DeepSamples) -> SampleStats:
         np.sort(np.concatenate(samples)) if samples else np.zeros(0, np.float32),
         bool(bits & ((1 << shift) - 1)),
         deep.declared,
+        value_count,
+        maximum_count,
+        high_below if np.isfinite(high_below) else 0.0,
     )
 
 
@@ -135,16 +154,18 @@ def make_level_table(value_range: ValueRange) -> npt.NDArray[np.uint8]:
 
 
 def scale_to_levels(values: npt.NDArray[Any], value_range: ValueRange) -> npt.NDArray[np.uint8]:
-    """Return values, float32 or float64 [...], as levels, uint8 [...]: NaN and infinity of either sign become 0."""
-    finite_values = np.where(np.isfinite(values), values, value_range.low).clip(-_LARGEST_VALUE, _LARGEST_VALUE)
+    """Return values, float32 or float64 [...], as levels, uint8 [...]; NaN, infinity and marks become 0."""
+    # Compared so, NaN is left out as well.
+    measured_values = np.where(np.abs(values) < _MARK_MAGNITUDE, values, value_range.low)
     span = value_range.high - value_range.low
-    levels: npt.NDArray[Any] = (finite_values - value_range.low) * (255.0 / span)
+    levels: npt.NDArray[Any] = (measured_values - value_range.low) * (255.0 / span)
     scaled: npt.NDArray[np.uint8] = np.rint(levels.clip(0, 255)).astype(np.uint8)
     return scaled
 
 
 def _estimate_range(kind: SampleKind, stats: Sequence[SampleStats]) -> ValueRange:
     """Return the value range of images with samples of one kind."""
+    stats = _drop_marks(stats)
     low, high = min(entry.low for entry in stats), max(entry.high for entry in stats)
     declared_ranges = {entry.declared.values for entry in stats}
     if None not in declared_ranges:
@@ -208,9 +229,65 @@ def _estimate_scale(values: npt.NDArray[np.float32], scales: Sequence[float]) ->
     return ValueRange(low, high if high > low else low + 1.0)
 
 
-def _is_measured(values: npt.NDArray[np.float32], no_data: float | None) -> npt.NDArray[np.bool_]:
-    """Return where values, float32 [...], are measurements: finite, and not a mark of missing data."""
-    is_measured = np.isfinite(values)
+def is_measured(values: npt.NDArray[Any], no_data: float | None) -> npt.NDArray[np.bool_]:
+    """Return where values are measurements: finite, and not a mark of missing data.
+
+    Args:
+        values: uint16 or float32 [...].
+        no_data: mark that the file declares; None if it declares none.
+
+    Returns:
+        bool [...].
+    """
+    if values.dtype == np.uint16:
+        return values != no_data
+    measured = np.abs(values) < _MARK_MAGNITUDE
     for mark in _NO_DATA_VALUES if no_data is None else (*_NO_DATA_VALUES, no_data):
-        is_measured &= values != np.float32(mark)
-    return is_measured
+        measured &= values != np.float32(mark)
+    return measured
+
+
+def _get_type_maximum(deep: DeepSamples) -> float:
+    """Return the largest value that samples of an image can have, as float32 holds it; infinity for floats."""
+    if deep.kind == "float32":
+        return float(np.inf)
+    bits = 16 if deep.kind == "uint16" else deep.declared.stored_bits
+    is_signed = deep.kind == "int32" and not deep.is_unsigned
+    return float(np.float32(2.0 ** (bits - is_signed) - 1))
+
+
+def _drop_marks(stats: Sequence[SampleStats]) -> Sequence[SampleStats]:
+    """Return statistics without the largest value of the type, where that must be a mark of missing data.
+
+    It is one where many values are exactly that, and all others, of which there are several, lie far below. Nothing
+    lies between white and black in a drawing either, but these are few values; saturated photographs have values all
+    the way up.
+
+    Args:
+        stats: of images with samples of one kind.
+    """
+    marked_stats = [entry for entry in stats if entry.maximum_count]
+    if not marked_stats:
+        return stats
+    mark = max(entry.high for entry in marked_stats)
+    mark_count = sum(entry.maximum_count for entry in marked_stats)
+    high_below = max(entry.high_below if entry.maximum_count else entry.high for entry in stats)
+    other_values = np.concatenate([entry.samples[entry.samples != np.float32(mark)] for entry in stats])
+    is_mark = (
+        mark_count >= max(_MIN_MARK_COUNT, _MIN_MARK_SHARE * sum(entry.value_count for entry in marked_stats))
+        and high_below * _MARK_DISTANCE <= mark
+        and np.unique(other_values).size >= _MIN_DISTINCT_VALUES
+    )
+    if not is_mark:
+        return stats
+    return [
+        replace(
+            entry,
+            low=min(entry.low, entry.high_below),
+            high=entry.high_below,
+            samples=entry.samples[entry.samples != np.float32(mark)],
+        )
+        if entry.maximum_count
+        else entry
+        for entry in stats
+    ]

@@ -194,6 +194,7 @@ def test_each_kind_of_sample_has_a_range_of_its_own_and_8_bits_have_none() -> No
         ([0, 5, 10], (0, 10)),
         ([2100, 2300, 2500], (2100, 2500)),
         ([np.nan, np.inf, -np.inf, -9999, 0.2, 0.8], (0, 1)),
+        ([-3.4e38, 3.4028235e38, -1e30, 9.96921e36, 1e20, 0.2, 0.8], (0, 1)),
         ([np.nan, np.nan], (0, 1)),
     ],
 )
@@ -213,8 +214,26 @@ def test_a_few_values_far_off_do_not_darken_the_floats() -> None:
 
 
 def test_values_that_are_not_numbers_are_black() -> None:
-    samples = np.array([[np.nan, np.inf, -np.inf, -100, 100]], np.float32)[..., None]
-    assert read(make_tiff(samples, sample_format=3))[0, :, 0].tolist() == [0, 0, 0, 0, 255]
+    samples = np.array([[np.nan, np.inf, -np.inf, -3.4e38, 1e30, -100, 100]], np.float32)[..., None]
+    assert read(make_tiff(samples, sample_format=3))[0, :, 0].tolist() == [0, 0, 0, 0, 0, 0, 255]
+
+
+@pytest.mark.parametrize(
+    ("others", "mark_share", "high"),
+    [
+        (ramp(3000, side=48), 0.2, 4095),
+        (ramp(3000, side=48), 0.0005, 65535),  # hot pixels
+        (ramp(60_000, side=48), 0.2, 65535),  # a bright sky
+        (np.zeros((48, 48, 1), np.uint16), 0.5, 65535),  # a drawing
+    ],
+    ids=["no data", "hot pixel", "sky", "drawing"],
+)
+def test_the_largest_value_of_the_type_is_no_measurement_far_above_others(
+    others: Samples, mark_share: float, high: float
+) -> None:
+    samples = others.copy()
+    samples.reshape(-1)[: max(1, int(mark_share * samples.size))] = 65535
+    assert estimated(make_png(samples)).uint16 == ValueRange(0, high)
 
 
 # What a file declares
