@@ -30,7 +30,8 @@ _IMAGE_FORMATS = (
     (b"MM\0*", "TIFF"),
     (b"%PDF", "PDF"),
 )
-_PAGE_PATTERN = re.compile(r"\s*(?:<!doctype html|<html|<head|<body|<script|<\?xml|<error|<!--)", re.IGNORECASE)
+_PAGE_START = re.compile(r"<\?xml|<error|<!--", re.IGNORECASE)
+_PAGE_TAG = re.compile(r"<!doctype html|<html|<head|<body|<script", re.IGNORECASE)
 _MAX_ANNEX_BYTES = 1000
 _MAX_BYTES_OF_CHARACTER = 4
 
@@ -66,7 +67,8 @@ def find_text_kind(head: bytes) -> str:
         return "lfs"
     if "/annex/objects/" in text[:400] and len(head) < _MAX_ANNEX_BYTES:
         return "annex"
-    if _PAGE_PATTERN.match(text):
+    markup = text.lstrip()
+    if markup.startswith("<") and (_PAGE_START.match(markup) or _PAGE_TAG.search(markup)):
         return "page"
     # A multi-byte character may be cut at the end of what was read.
     whole_text = text[:-_MAX_BYTES_OF_CHARACTER] or text

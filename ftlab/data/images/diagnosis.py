@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from ftlab.core import content_kinds
 from ftlab.data.images.decode_limits import DecompressionBomb
 from ftlab.data.images.tiff_kinds import describe_unsupported
 
@@ -51,9 +52,9 @@ _UNSUPPORTED_MAGIC = (
     (b"%PDF", "PDF"),
     (b"%!PS", "EPS"),
     (b"\xc5\xd0\xd3\xc6", "EPS"),
-    (b"PK\x03\x04", "ZIP"),
 )
-_HTML_MARKERS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script")
+_PROBLEM_BY_TEXT_KIND = {"lfs": "lfs", "annex": "annex", "page": "web_page"}
+"""Problems of texts with the name of an image, by their kind."""
 
 
 _PNM_HEADER = re.compile(rb"P[1-6]\s+[0-9#]")
@@ -123,7 +124,9 @@ def _identify_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int
     for magic, format_name in _UNSUPPORTED_MAGIC:
         if header.startswith(magic):
             return "format", {"kind": format_name}
-    return _identify_markup(header)
+    if archive_format := content_kinds.find_archive_format(header):
+        return "format", {"kind": archive_format}
+    return _identify_text(header)
 
 
 def _identify_tiff_relative(stream: BinaryIO | None) -> str | None:
@@ -141,12 +144,10 @@ def _identify_tiff_relative(stream: BinaryIO | None) -> str | None:
     return "camera raw" if is_raw else None
 
 
-def _identify_markup(header: bytes) -> tuple[str, dict[str, str | int]]:
-    """Return the problem of a file that may be SVG or HTML, as `diagnose_error` does, from its first kilobyte."""
+def _identify_text(header: bytes) -> tuple[str, dict[str, str | int]]:
+    """Return the problem of a file that may be a text, as `diagnose_error` does, from its first kilobyte."""
     text = header.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<") and b"<svg" in text:
         return "format", {"kind": "SVG"}
     # Saving a link instead of its image gives a web page with the name of an image.
-    if text.startswith(b"<") and any(marker in text for marker in _HTML_MARKERS):
-        return "web_page", {}
-    return "not_a_picture", {}
+    return _PROBLEM_BY_TEXT_KIND.get(content_kinds.find_text_kind(header), "not_a_picture"), {}

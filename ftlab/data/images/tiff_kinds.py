@@ -15,7 +15,7 @@ from ftlab.core.errors import ImageError
 _BITS_TAG, _COMPRESSION_TAG, _PHOTOMETRIC_TAG, _BANDS_TAG, _PLANES_TAG = 258, 259, 262, 277, 284
 _FILL_ORDER_TAG, _EXTRA_SAMPLES_TAG, _SAMPLE_FORMAT_TAG = 266, 338, 339
 _CLASSIC_HEADER_BYTES, _BIGTIFF_HEADER_BYTES, _BIGTIFF_VERSION = 8, 16, 43
-_WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _YCBCR = 0, 1, 6
 _INTEGERS, _SIGNED_INTEGERS, _FLOATS = (1,), (2,), (3,)
 _SEPARATE_PLANES = 2
 _COMPLEX_FORMATS = (5, 6)
@@ -111,6 +111,8 @@ def _describe_tags(tags: ImageFileDirectory_v2, *, is_known: bool = False) -> st
         (bool(set(formats) & set(_COMPLEX_FORMATS)), "complex numbers"),
         # Pillow takes them for integers without a sign: -1 would be white.
         (_SIGNED_INTEGERS[0] in formats and bits[0] <= 8, f"{bands} of signed {bits[0]}-bit integers"),
+        # Pillow calls it truncated: it reads four bytes of each pixel.
+        (photometric == _YCBCR and compression == 1, "YCbCr colors without compression"),
         (photometric in _COLOR_SPACES, _COLOR_SPACES.get(photometric, "")),
         (is_separate and bits[0] > 8 and compression != 1, f"{bits[0]}-bit bands that are compressed one by one"),
         (not is_known and formats == _FLOATS, f"{bands} of {bits[0]}-bit floats"),

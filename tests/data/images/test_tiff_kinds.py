@@ -35,6 +35,7 @@ def ones(channels: int, dtype: type) -> np.ndarray:
         ("1 band of 64-bit integers", ones(1, np.uint64), {}),
         ("1 band of signed 8-bit integers", ones(1, np.int8), {"sample_format": 2}),
         ("complex numbers", ones(1, np.complex64), {"sample_format": 6}),
+        ("YCbCr colors without compression", ones(3, np.uint8), {"photometric": 6}),
         ("CIELAB colors", ones(3, np.uint8), {"photometric": 8}),
         ("the raw values of a camera's sensor", ones(1, np.uint16), {"photometric": 32803}),
         ("compression 34712", ones(1, np.uint8), {"shorts": {259: 34712}}),
