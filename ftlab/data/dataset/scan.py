@@ -52,8 +52,7 @@ def scan(
         holdout: what validates where the folder has `test/` and no `val/` or the other way round, see `hold_out`.
         layout: how folders are read, see the setting of that name.
         zip_names: encoding of the file names in an archive; empty: it is detected.
-        check: decode each file cheaply, so that damaged files are reported and left out before the split; files that
-            were verified before and have not been changed since are not decoded again.
+        check: decode each file cheaply, unless it was before, so that damaged ones are left out before the split.
         exclude: paths relative to the root that are left out before the split.
         workers: threads that verify; None: one per core, at most 8.
         progress: called in this thread with the number of verified files and of all files.

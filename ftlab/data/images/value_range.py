@@ -240,8 +240,8 @@ def is_measured(values: npt.NDArray[Any], no_data: float | None) -> npt.NDArray[
         bool [...].
     """
     if values.dtype == np.uint16:
-        return values != no_data
-    measured = np.abs(values) < _MARK_MAGNITUDE
+        return np.asarray(values != no_data)
+    measured: npt.NDArray[np.bool_] = np.abs(values) < _MARK_MAGNITUDE
     for mark in _NO_DATA_VALUES if no_data is None else (*_NO_DATA_VALUES, no_data):
         measured &= values != np.float32(mark)
     return measured

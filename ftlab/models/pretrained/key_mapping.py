@@ -90,8 +90,8 @@ class KeyMapping:
         ):
             if names:
                 entries.append((key, {"count": len(names), "names": head_rows.format_names(names)}))
-        if names := tensor_search.list_nonfinite({**self.tensors, **self.row_tensors}):
-            entries.append(("nonfinite", {"count": len(names), "names": head_rows.format_names(names)}))
+        if bad_names := tensor_search.list_nonfinite({**self.tensors, **self.row_tensors}):
+            entries.append(("nonfinite", {"count": len(bad_names), "names": head_rows.format_names(bad_names)}))
         return entries
 
 

@@ -123,9 +123,9 @@ def _convert_array(stand_in: StandIn) -> Tensor | None:
     code = dtype.arguments[0] if isinstance(dtype, StandIn) and dtype.arguments else ""
     if not isinstance(code, str) or not _NUMBER_TYPE.fullmatch(code) or not isinstance(shape, tuple):
         return None
-    byte_order = dtype.state[1] if isinstance(dtype.state, tuple) and len(dtype.state) > 1 else "="
+    byte_order = dtype.state[1] if isinstance(dtype.state, tuple) and len(dtype.state) > 1 else "<"
     try:
-        values = np.frombuffer(data, np.dtype(code).newbyteorder(byte_order if byte_order in ("<", ">") else "="))
+        values = np.frombuffer(data, np.dtype(f">{code}" if byte_order == ">" else f"<{code}"))
         array = values.reshape(shape, order="F" if is_fortran_order else "C")
         return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))).reshape(shape)
     except (TypeError, ValueError):

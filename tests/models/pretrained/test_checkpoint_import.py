@@ -163,6 +163,13 @@ def test_a_head_for_as_many_classes_is_taken_whatever_it_is_called(
     assert found.matched_count == len(found.target_keys)
 
 
+def test_weights_that_are_no_numbers_are_said(theirs: dict[str, Tensor], here: dict[str, Tensor]) -> None:
+    name = next(name for name, tensor in theirs.items() if tensor.is_floating_point())
+    assert "nonfinite" not in dict(laid(theirs, here).summarize_match("all"))
+    found = laid(theirs | {name: theirs[name] * float("nan")}, here)
+    assert dict(found.summarize_match("all"))["nonfinite"]["count"] == 1
+
+
 def test_a_head_for_another_number_of_classes_is_left_out_and_said(
     theirs: dict[str, Tensor], here: dict[str, Tensor]
 ) -> None:
