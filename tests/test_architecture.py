@@ -98,6 +98,7 @@ TESTED_ELSEWHERE = {
     "tests/data/images/test_decode.py": (
         *("data/images/convert_rgb", "data/images/decode_limits", "data/images/diagnosis"),
     ),
+    "tests/models/pretrained/test_file_kinds.py": ("core/content_kinds", "models/pretrained/tensor_search"),
     "tests/data/images/test_value_range.py": ("data/images/declared_range", "data/images/deep_samples"),
     "tests/ui/dataset/test_tab.py": (
         *(
@@ -118,6 +119,7 @@ TESTED_ELSEWHERE = {
     ),
     "tests/data/sources/test_archive.py": (
         "data/sources/archive_entries",
+        "data/sources/archive_kinds",
         "data/sources/archive_writing",
         "data/sources/zip_file",
     ),

@@ -12,7 +12,7 @@ from ftlab.config.train_config import FIELDS
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import ImageItem, load_run_catalog
 from ftlab.data.dataset.layout import DatasetLayout, detect_layout
-from ftlab.data.sources import locate
+from ftlab.data.sources import archive, locate
 from ftlab.data.sources.listing import merge_other_files, natural_key
 from ftlab.data.sources.locate import DatasetLocation
 from ftlab.evaluation.results import EvaluationDataset
@@ -132,4 +132,5 @@ def _detect_known_layout(location: DatasetLocation, known_names: Collection[str]
             best, best_count = (root, folder_layout), counts[True]
         if counts[True] and not counts[False]:
             break
-    return best or detect_layout(location)
+    with archive.name_archives():
+        return best or detect_layout(location)

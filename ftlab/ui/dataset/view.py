@@ -10,7 +10,7 @@ from ftlab.core.html import Markup, escape, isolate_text, join_html, tag
 from ftlab.data.dataset import class_names, deep_images
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.split import SPLITS
-from ftlab.data.sources import tutorial_datasets
+from ftlab.data.sources import archive, tutorial_datasets
 from ftlab.ui.common import data_choice
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.dataset.folder_browser import BrowserListing
@@ -44,7 +44,7 @@ def render_summary(catalog: Catalog, source: DataSource) -> Markup:
         "section",
         tag("h3", tutorial.title if tutorial else title),
         # Paths of sample sets and uploads are ftlab's own and help nobody.
-        tag("p", tag("code", isolate_text(catalog.root, is_path=True)), class_="sub path")
+        tag("p", tag("code", isolate_text(archive.describe_path(catalog.root), is_path=True)), class_="sub path")
         if source.sample in (data_choice.FOLDER_SOURCE, data_choice.TUTORIAL_SOURCE)
         else "",
         tag("p", isolate_text(catalog.describe_reading()), class_="sub"),
