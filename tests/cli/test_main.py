@@ -105,6 +105,7 @@ def test_evaluate(say: Any, root: Path, split: str, count: int) -> None:
     status, out, _ = say("evaluate", "latest", "--split", split, "--runs", root)
     assert f"{count} pictures" in out
     assert "95 % interval" in out
+    assert "top-5" not in out, "with three classes it says nothing"
 
 
 def test_evaluate_tells_of_best_and_last_and_writes_the_files_of_each(say: Any, root: Path, tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def _print_evaluation(evaluation: Evaluation, split_name: str) -> None:
         "high": high,
         "loss": metrics.loss,
     }
-    print(
-        messages.get_text("cli.score", split=split_name, which=result.weights_choice, n=metrics.top1.n, **metric_values)
-    )
+    # With five classes or fewer, top-5 accuracy is 100 % by definition.
+    key = "cli.score_top5" if len(result.class_names) > 5 else "cli.score"
+    print(messages.get_text(key, split=split_name, which=result.weights_choice, n=metrics.top1.n, **metric_values))
     for skipped_image in result.skipped_images:
         print_problem(messages.escape_control_chars(skipped_image.path), skipped_image)
     if result.unknown_classes:

@@ -38,7 +38,8 @@ def explain(options: Namespace) -> int:
     from ftlab.reporting import plots
 
     config_flags.check_bounds("--opacity", options.opacity, 0, 1)
-    model, files = load_named_model(options), find_image_files(options.files)
+    files = find_image_files(options.files)  # first: loading a model takes seconds
+    model = load_named_model(options)
     second_model = explain_pair.load_second_model(options) if options.against else None
     for checked_model in filter(None, (model, second_model)):
         if options.of is not None and options.of not in checked_model.class_names:

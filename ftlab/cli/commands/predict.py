@@ -28,7 +28,8 @@ def predict(options: Namespace) -> int:
         Exit status: 2 if every image failed, else 0.
     """
     config_flags.check_bounds("--top", options.top, 1, 1000)
-    model, files = load_named_model(options), find_image_files(options.files)
+    files = find_image_files(options.files)  # first: loading a model takes seconds
+    model = load_named_model(options)
     error_count = 0
     # csv quotes the names that contain a tab or a line end.
     tsv_writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")

@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem, print_table
+from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem, print_table, shorten_name
 from ftlab.config.train_config import SPLIT_FIELDS, TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import DataError
@@ -64,7 +64,7 @@ def scan(options: Namespace) -> None:
     )
     print(catalog.describe_reading())
     rows = [
-        [messages.escape_control_chars(name), *(class_counts[name][split] for split in SPLITS)]
+        [shorten_name(messages.escape_control_chars(name)), *(class_counts[name][split] for split in SPLITS)]
         for name in catalog.classes
     ]
     print_table(["class", *SPLITS], rows)

@@ -13,10 +13,21 @@ from tqdm import tqdm
 from ftlab.core import messages
 from ftlab.core.errors import ProblemMessages
 
+MAX_NAME_CHARS = 60
+"""Characters of the name of a class above which it is shortened in tables."""
+
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON, flushed at once for programs that read along."""
     print(dumps(value, ensure_ascii=False), flush=True)
+
+
+def shorten_name(name: str) -> str:
+    """Return a name of a class for a column of a table: a long one without its middle."""
+    if len(name) <= MAX_NAME_CHARS:
+        return name
+    end_chars = MAX_NAME_CHARS // 3
+    return f"{name[: MAX_NAME_CHARS - end_chars - 1]}…{name[-end_chars:]}"
 
 
 def print_table(column_names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -78,7 +78,12 @@ def detect_layout(location: DatasetLocation, choice: str = "auto") -> tuple[Path
         refusal, layout = error, DatasetLayout("flat", {"train": ""}, Reading(), {"train": {}})
     # More than one: a single folder next to a manifest is usually where the manifest's images are.
     has_class_folders = sum(map(bool, layout.images_by_split["train"].values())) > 1
-    list_search = search.search_lists(location, compare_ids=not has_class_folders)
+    image_folders = [
+        path for (split, name), path in layout.class_locations.items() if layout.images_by_split[split][name]
+    ]
+    list_search = search.search_lists(
+        location, compare_ids=not has_class_folders, image_folders=[] if has_class_folders else image_folders
+    )
     if has_class_folders and choice == "auto" and list_search.root == location.folder:
         _add_listed_splits(list_search, layout)
     if has_class_folders and choice == "auto" and layout.name == "flat":

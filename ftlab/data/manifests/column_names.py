@@ -22,7 +22,7 @@ LABEL_NAMES = (
     *("label", "class", "category", "classname", "target", "labels", "labelname", "classlabel", "categoryname"),
     *("species", "breed", "diagnosis", "dx", "disease", "variety", "genus", "classid", "labelid", "categoryid"),
     *("targetname", "groundtruth", "gt", "emotion", "expression", "findinglabels", "level", "grade", "tags", "tag"),
-    *("classes", "classindex", "classidx", "labelidx", "y", "type", "kind", "commonname", "scientificname"),
+    *("classes", "classindex", "classidx", "labelidx", "y", "type", "kind", "commonname", "scientificname", "choice"),
 )
 """Names of a column of labels."""
 USUAL_LABEL_NAMES = LABEL_NAMES[:5]
@@ -37,12 +37,14 @@ GUESSED_SPLIT_NAMES = ("partition", "phase", "usage", "dataset", "datasplit", "s
 """Names of columns that are splits only if their values are."""
 FLAG_SPLITS = {
     **dict.fromkeys(("istrain", "istraining", "istrainingimage"), ("train", "test")),
+    **dict.fromkeys(("istest", "istesting"), ("test", "train")),
     **dict.fromkeys(("isvalid", "isval", "isvalidation"), ("val", "train")),
-    "istest": ("test", "train"),
 }
 """Names of columns that say of each image whether it is in a split: that split, and the one of the other images."""
-_FOLD_NAMES = ("fold", "folds", "kfold", "cvfold", "foldid", "strata", "index", "unnamed0")
-NO_LABEL_NAMES = frozenset((*SPLIT_NAMES, *GUESSED_SPLIT_NAMES, *FLAG_SPLITS, *_FOLD_NAMES))
+_FOLD_NAMES = ("fold", "folds", "kfold", "cvfold", "foldid", "foldnumber", "cvfoldid", "cv", "splitid", "splits")
+NO_LABEL_NAMES = frozenset(
+    (*SPLIT_NAMES, *GUESSED_SPLIT_NAMES, *FLAG_SPLITS, *_FOLD_NAMES, "strata", "index", "unnamed0")
+)
 """Names of columns that are never labels, although their values repeat."""
 _LABEL_WORDS = frozenset(
     ("label", "class", "category", "target", "species", "breed", "diagnosis", "disease", "grade", "grading")
@@ -71,6 +73,12 @@ def ends_with_label_word(name: str) -> bool:
     """Return whether the last word of a column's name is one for labels."""
     words = re.findall(r"[^\W_]+", name.casefold())
     return bool(words) and words[-1] in _LABEL_WORDS
+
+
+def is_split_name(name: str) -> bool:
+    """Return whether a column is named like one of splits or folds."""
+    normalized = normalize_name(name)
+    return normalized in SPLIT_NAMES or normalized in FLAG_SPLITS or re.sub(r"\d+$", "", normalized) in _FOLD_NAMES
 
 
 def parse_flag(cell: str) -> bool | None:

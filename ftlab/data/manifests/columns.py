@@ -23,6 +23,7 @@ from ftlab.data.manifests.column_names import (
     ends_with_label_word,
     has_image_suffix,
     is_number,
+    is_split_name,
     normalize_name,
     parse_flag,
 )
@@ -36,6 +37,7 @@ from ftlab.data.manifests.column_sample import (
 )
 from ftlab.data.manifests.json_tables import LABEL_SEPARATOR
 from ftlab.data.manifests.list_splits import parse_split
+from ftlab.data.sources.listing import MANIFEST_SUFFIXES
 
 _MAX_SHOWN_NAMES, _MAX_SHOWN_CHARS = 8, 200
 
@@ -51,7 +53,8 @@ class ListColumns:
         classes: name and position of each column of a table with one per class.
         label_name: name of the label column, "" without a header.
         other_label_names: further columns that might be the labels.
-        flag_splits: where the split column is a flag, the split of the images that have it, and of the others.
+        flag_splits: where columns are flags of splits, each column, the split of its images, and that of the others.
+        unused_splits: names of columns of splits or folds that are not used.
         is_finest: whether the labels are those numbers, of several columns, that determine all others.
         has_header: whether the first row names the columns.
         names: names of all columns.
@@ -63,7 +66,8 @@ class ListColumns:
     classes: tuple[tuple[str, int], ...] = ()
     label_name: str = ""
     other_label_names: tuple[str, ...] = ()
-    flag_splits: tuple[str, str] | None = None
+    flag_splits: tuple[tuple[int, str, str], ...] = ()
+    unused_splits: tuple[str, ...] = ()
     is_finest: bool = False
     has_header: bool = True
     names: tuple[str, ...] = ()
@@ -112,11 +116,13 @@ class ListColumns:
         return LABEL_SEPARATOR.join(name for name, index in self.classes if parse_flag(cells[index]))
 
     def read_split(self, cells: Sequence[str]) -> str:
-        """Return the split of a row as written, or `train` or `test` for a flag; "" for none."""
+        """Return the split of a row as written, or that of the first flag that is set; "" for none."""
         if self.split is None or self.split >= len(cells):
             return ""
-        value = cells[self.split].strip()
-        return value if self.flag_splits is None else self.flag_splits[not parse_flag(value)]
+        if not self.flag_splits:
+            return cells[self.split].strip()
+        flagged = (split for column, split, _ in self.flag_splits if column < len(cells) and parse_flag(cells[column]))
+        return next(flagged, self.flag_splits[0][2])
 
 
 def detect_columns(
@@ -134,13 +140,16 @@ def detect_columns(
         The columns; without labels where there is no column of them.
 
     Raises:
-        missing_column_error: no column holds images. Other tables that cannot be used raise a `DataError` too.
+        missing_column_error: no column holds images.
+        DataError: the table cannot be used for another reason.
     """
     has_header = names is None and _is_header(first_rows, can_find)
     column_names = names if names is not None else [cell.strip() for cell in first_rows[0]] if has_header else []
     sample = ColumnSample(column_names, first_rows[1:] if has_header else first_rows, can_find)
     path = _find_path_column(sample)
     if path is None:
+        if sample.rows and not column_names and file.suffix.lower() in MANIFEST_SUFFIXES:
+            raise DataError("data.list_header", file=file, count=sample.width)
         has_label = bool(sample.find_names(LABEL_NAMES))
         raise missing_column_error(file, "paths" if has_label else "paths_and_labels", column_names)
     columns = ListColumns(path, names=tuple(column_names), has_header=has_header)
@@ -157,7 +166,8 @@ def missing_column_error(file: Path, missing: str, names: Sequence[str]) -> Data
         missing: `paths`, `labels` or `paths_and_labels`.
         names: names of its columns.
     """
-    shown_names = ", ".join(name.strip() for name in names[:_MAX_SHOWN_NAMES])[:_MAX_SHOWN_CHARS] or "–"
+    shown_names = ", ".join(name.strip() for name in names[:_MAX_SHOWN_NAMES])[:_MAX_SHOWN_CHARS]
+    shown_names = shown_names or messages.get_text("list.no_names")
     if len(names) > _MAX_SHOWN_NAMES:
         shown_names += ", …"
     return DataError("data.list_columns", file=file, missing=messages.get_text(f"list.{missing}"), found=shown_names)
@@ -245,10 +255,12 @@ def _find_named_columns(sample: ColumnSample, columns: ListColumns, file: Path) 
         The columns.
     """
     split, flag_splits = _find_split_column(sample)
-    others = [column for column in range(len(sample.names)) if column not in (columns.path, split)]
+    split_columns = {split, *(column for column, _, _ in flag_splits)}
+    others = [column for column in range(len(sample.names)) if column not in (columns.path, *split_columns)]
     label_candidates = [column for column in sample.find_names(LABEL_NAMES) if column in others]
     base = {"path": columns.path, "split": split, "flag_splits": flag_splits, "names": columns.names}
     base["has_header"] = columns.has_header
+    base["unused_splits"] = tuple(sample.names[column] for column in others if is_split_name(sample.names[column]))
     if label_candidates:
         label = _choose_label_column(sample, label_candidates)
         other_names = tuple(sample.names[column].strip() for column in label_candidates if column != label)
@@ -278,18 +290,20 @@ def _choose_label_column(sample: ColumnSample, candidates: list[int]) -> int:
     return candidates[0]
 
 
-def _find_split_column(sample: ColumnSample) -> tuple[int | None, tuple[str, str] | None]:
-    """Return the column of splits, and both splits if it is a flag; None where there is none."""
+def _find_split_column(sample: ColumnSample) -> tuple[int | None, tuple[tuple[int, str, str], ...]]:
+    """Return the column of splits, and if it is a flag, all flags, see `ListColumns`; None where there is none."""
     for column in sample.find_names(SPLIT_NAMES):
         if sample.normalized[column] != "set" or _holds_splits(sample, column):
-            return column, None
+            return column, ()
     for column in sample.find_names(GUESSED_SPLIT_NAMES):
         if _holds_splits(sample, column):
-            return column, None
-    for column in sample.find_names([*FLAG_SPLITS]):
-        if all(parse_flag(value) is not None for value in sample.values(column)):
-            return column, FLAG_SPLITS[sample.normalized[column]]
-    return None, None
+            return column, ()
+    flags = tuple(
+        (column, *FLAG_SPLITS[sample.normalized[column]])
+        for column in sample.find_names([*FLAG_SPLITS])
+        if all(parse_flag(value) is not None for value in sample.values(column))
+    )
+    return (flags[0][0], flags) if flags else (None, ())
 
 
 def _holds_splits(sample: ColumnSample, column: int) -> bool:

@@ -24,6 +24,8 @@ _MASK_WORDS = frozenset(
     )
 )
 """Words of folders that hold masks of the images, under the same names."""
+_UPLOAD_PREFIX = re.compile(r"(?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{4,8}-(?=.)")
+"""What Label Studio writes before the name of a file that was uploaded."""
 _WHOLE_NUMBER = re.compile(r"0*(\d+?)(?:\.0+)?")
 
 
@@ -98,6 +100,8 @@ class ImageIndex:
             paths = self._paths_by_name.get(folded_name) or self._paths_by_stem.get(folded_name, [])
             if not paths and (number := _WHOLE_NUMBER.fullmatch(name)):
                 paths = self._paths_by_number.get(number[1], [])
+        if not paths and (prefix := _UPLOAD_PREFIX.match(name)):
+            return self.find_by_name(name[prefix.end() :])
         same_case = [path for path in paths if path.rpartition("/")[2].startswith(name)] if len(paths) > 1 else paths
         return same_case or paths
 

@@ -22,7 +22,33 @@ _MAX_FILE_BYTES = 4 << 20
 _MAX_FILES = 50
 _WORD = re.compile(r"[^\W\d_]{2}")
 _FILE_NUMBER = re.compile(r"[\W_]*(?:\d+[\W_]*)?(?:\.[A-Za-z]{2,5})?$")
+_WHOLE_NUMBER = re.compile(r"([-+]?[0-9]+)(\.0*)?")
+_MISSING_WORDS = frozenset(("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "missing", "-", "?"))
+"""Labels by which tables write that there is none, lower case."""
+_MAX_SHOWN_NAMES_CHARS = 100
 _ID_AND_NAME = re.compile(r"(\d+)[\s,;:]+(\S.*)")
+
+
+def unify_labels(rows: list[ListRow], file: Path, problems: list[DatasetProblem]) -> None:
+    """Write whole numbers in one way, so that `0` and `0.0` are one class, and report labels that may be missing ones.
+
+    Args:
+        rows: changed in place.
+        file: the list.
+        problems: extended in place.
+    """
+    labels = {row.label for row in rows}
+    missing_labels = {label for label in labels if label.casefold() in _MISSING_WORDS}
+    if missing_labels and len(labels) > 1:
+        names = ", ".join(sorted(missing_labels))[:_MAX_SHOWN_NAMES_CHARS]
+        problems.append(DatasetProblem(file.name, "list_missing_labels", {"names": names}))
+    # pandas turns a column of whole numbers into decimals if a cell is empty.
+    numbers = {label: _WHOLE_NUMBER.fullmatch(label) for label in labels - missing_labels}
+    if any("." in label for label in numbers) and all(numbers.values()):
+        for row in rows:
+            number = numbers.get(row.label)
+            if number and number[2]:
+                row.label = str(int(number[1]))
 
 
 def spell_out_numbers(rows: list[ListRow], file: Path, root: Path, problems: list[DatasetProblem]) -> None:

@@ -10,6 +10,27 @@ from ftlab.data.folders.folder_words import SplitName, parse_split_name, split_w
 _COMPETITION_SPLITS = {"publictest": "val", "privatetest": "test"}
 """Splits of competitions by which the public and the final ranking are made, as FER2013 names them."""
 _SUBMISSION_WORDS = frozenset(("submission", "submissions", "submit", "samplesubmission"))
+_LIST_FOLDER_WORDS = frozenset(
+    (
+        *("annotation", "annotations", "label", "labels", "meta", "metadata", "list", "lists", "split", "splits"),
+        *("groundtruth", "groundtruths", "gt", "partition", "partitions"),
+        *(
+            "data",
+            "dataset",
+            "csv",
+            "csvs",
+            "image",
+            "images",
+            "img",
+            "imgs",
+            "info",
+            "main",
+            "imagesets",
+            "imagelists",
+        ),
+    )
+)
+"""Words of folders in which lists lie, besides names of splits; a class folder is not searched."""
 _MAX_PATH_PARTS = 6
 """Folders of a path that may be splits, from its beginning."""
 _SAMPLE_PATHS = 200
@@ -44,6 +65,11 @@ def find_list_split(file: Path, root: Path) -> str:
 def is_submission(file: Path) -> bool:
     """Return whether a list is an example of what a competition expects: its labels are not real."""
     return not _SUBMISSION_WORDS.isdisjoint(split_words(file.stem))
+
+
+def may_hold_lists(folder_name: str) -> bool:
+    """Return whether a folder is worth a look: named after a split or after what lies beside images."""
+    return bool(find_split(folder_name)) or not _LIST_FOLDER_WORDS.isdisjoint(split_words(folder_name))
 
 
 def find_path_splits(paths: Sequence[str]) -> list[str]:

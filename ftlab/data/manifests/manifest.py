@@ -146,6 +146,7 @@ def _describe_reading(source: ListSource, columns: ListColumns) -> list[DatasetP
     if columns.other_label_names:
         values = {"column": columns.label_name, "others": ", ".join(columns.other_label_names)[:200]}
         notes.append(DatasetProblem(source.file.name, "list_label_column", values))
+    notes += [DatasetProblem(source.file.name, "list_fold", {"column": name}) for name in columns.unused_splits]
     if source.split:
         notes.append(DatasetProblem(source.file.name, "list_is_split", {"split": source.split}))
     return notes
@@ -199,6 +200,7 @@ class _ManifestBuilder:
         rows = multi_labels.drop_rows(rows, columns, source.file, problems)
         if columns.split is None and not source.split:
             _split_by_paths(rows, source, problems)
+        label_names.unify_labels(rows, source.file, problems)
         label_names.spell_out_numbers(rows, source.file, index.root, problems)
         base = make_base(source.file.parent, index.root)
         self.resolver.resolve_rows(rows, base, source.split, problems)

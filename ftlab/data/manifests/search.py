@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftlab.core.errors import DataError
-from ftlab.data.folders.folder_words import split_words
 from ftlab.data.manifests import joined_lists
 from ftlab.data.manifests.columns import ListColumns, missing_column_error
 from ftlab.data.manifests.image_index import ImageIndex
 from ftlab.data.manifests.label_names import is_names_file
-from ftlab.data.manifests.list_splits import find_list_split, find_split, is_submission
+from ftlab.data.manifests.list_splits import find_list_split, is_submission, may_hold_lists
 from ftlab.data.manifests.manifest import ListSource, Manifest, probe_columns, read_manifests
+from ftlab.data.manifests.text_files import PACKED_SUFFIXES, TABLE_FILE_SUFFIXES, WORKBOOK_SUFFIXES, mentions_images
 from ftlab.data.sources import links
 from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, MANIFEST_SUFFIXES, DatasetProblem, is_ignored
 from ftlab.data.sources.locate import DatasetLocation
@@ -26,7 +26,10 @@ MAX_LISTS_PER_FOLDER = 30
 MAX_LISTS = 100
 
 UNUSED_LIST_CODES = frozenset(
-    ("list_several", "list_columns", "list_multilabel", "list_header", "list_detection", "list_unreadable")
+    (
+        *("list_several", "list_columns", "list_multilabel", "list_header", "list_detection", "list_unreadable"),
+        *("list_foreign", "list_json_keys"),
+    )
 )
 """Problems of lists that are not used."""
 LIST_NOTE_CODES = frozenset(
@@ -36,27 +39,8 @@ LIST_NOTE_CODES = frozenset(
     )
 )
 """Problems of lists that only tell how they were read."""
-_LIST_FOLDER_WORDS = frozenset(
-    (
-        *("annotation", "annotations", "label", "labels", "meta", "metadata", "list", "lists", "split", "splits"),
-        *("groundtruth", "groundtruths", "gt", "partition", "partitions"),
-        *(
-            "data",
-            "dataset",
-            "csv",
-            "csvs",
-            "image",
-            "images",
-            "img",
-            "imgs",
-            "info",
-            "main",
-            "imagesets",
-            "imagelists",
-        ),
-    )
-)
-"""Words of folders in which lists lie, besides names of splits; a class folder is not searched."""
+_SEARCHED_SUFFIXES = LOOSE_MANIFEST_SUFFIXES | WORKBOOK_SUFFIXES | TABLE_FILE_SUFFIXES
+"""Suffixes of lists that are not among those of `MANIFEST_SUFFIXES`; a workbook is only named."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +147,7 @@ def describe_unusable(error: DataError, name: str) -> DatasetProblem:
     if error.code == "data.list_columns":
         return DatasetProblem(name, "list_columns", {key: str(error.values[key]) for key in ("missing", "found")})
     code = error.code.removeprefix("data.")
-    if code in ("list_multilabel", "list_header", "list_detection"):
+    if code in ("list_multilabel", "list_header", "list_detection", "list_foreign", "list_json_keys"):
         return DatasetProblem(name, code, {key: str(value) for key, value in error.values.items() if key != "file"})
     return DatasetProblem(name, "list_unreadable")
 
@@ -185,13 +169,17 @@ def raise_unused_lists(root: Path, problems: Sequence[DatasetProblem]) -> None:
         raise DataError("data.list_unused", folder=root, names=names[:300], **values)
 
 
-def search_lists(location: DatasetLocation, *, compare_ids: bool = True) -> ListSearch:
+def search_lists(
+    location: DatasetLocation, *, compare_ids: bool = True, image_folders: Sequence[str] = ()
+) -> ListSearch:
     """Find the lists in a folder, in the folders around it that were entered, and in folders for lists below.
 
     Args:
         location: the data set.
         compare_ids: recognize columns of ids by the names of the images, which lists all folders. Without, only
             lists whose columns have telling names are found.
+        image_folders: further folders to search, relative to that of the data set: Hugging Face puts `metadata.jsonl`
+            beside the images.
 
     Returns:
         The lists; paths are relative to the outermost folder that holds one of them.
@@ -199,6 +187,7 @@ def search_lists(location: DatasetLocation, *, compare_ids: bool = True) -> List
     found_files = [
         file for folder in (location.folder, *location.wrapper_folders) for file in _find_files_below(folder)
     ]
+    found_files += [file for name in image_folders for file in _find_files_below(location.folder / name, 1)]
     files = list(dict.fromkeys([*location.manifest_files, *found_files]))
     outer_folders = [folder for folder in location.wrapper_folders if _holds_list(folder, location.folder, files)]
     root = min((location.folder, *outer_folders), key=lambda folder: len(folder.parts))
@@ -238,35 +227,48 @@ def _probe(file: Path, search: ListSearch, *, compare_ids: bool) -> FoundList | 
         columns = probe_columns(file, search.index if compare_ids else None)
     except DataError as error:
         # A text or JSON file may hold anything: only one that is made for images is worth a word.
-        if is_loose and error.code not in ("data.list_multilabel", "data.list_detection", "data.list_header"):
+        if is_loose and not _is_worth_a_word(file, error):
             return None
         return FoundList(file, split, error=error)
     if columns.has_labels:
         return FoundList(file, split, columns)
-    # Test images of a competition have no labels, and need none.
-    if is_loose or split == "test":
+    # Test images of a competition have no labels, and need none; a text file may be a mere list of files.
+    if file.suffix.lower() == ".txt" or split == "test":
         return None
     return FoundList(file, split, columns, missing_column_error(file, "labels", columns.names))
 
 
-def _find_files_below(folder: Path) -> list[Path]:
-    """Return the files in the folders for lists below a folder, the outer ones first."""
+def _is_worth_a_word(file: Path, error: DataError) -> bool:
+    """Return whether a text or JSON file that cannot be used seems to be made for the images of a data set."""
+    if error.code == "data.list_foreign":
+        kinds = ("lfs", "annex", "archive", "page") if file.suffix.lower() == ".json" else ("lfs", "annex", "archive")
+        return error.values["key"] in kinds
+    if error.code in ("data.list_json_keys", "data.list_columns", "data.list_json_file"):
+        return file.suffix.lower() == ".json" and mentions_images(file)
+    return error.code in ("data.list_multilabel", "data.list_detection", "data.list_header")
+
+
+def _find_files_below(folder: Path, first_depth: int = 0) -> list[Path]:
+    """Return the files in the folders for lists below a folder, the outer ones first.
+
+    Args:
+        folder: it is searched itself too.
+        first_depth: number of folders above it; 0: the usual lists in it are known already.
+    """
     files: list[Path] = []
-    pending = [(folder, 0)]
+    pending = [(folder, first_depth)]
     for parent, depth in pending:
         names: list[str] = []
         subfolders: list[str] = []
         try:
             with os.scandir(parent) as entries:
                 for entry in entries:
-                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - for each of 100,000 files
-                    # The other lists of the folder itself are known already.
-                    if suffix in LOOSE_MANIFEST_SUFFIXES or (depth and suffix in MANIFEST_SUFFIXES):
+                    if _may_be_list(entry.name, depth):
                         if not is_ignored(entry.name) and entry.is_file() and not _is_refused_link(entry, folder):
                             names.append(entry.name)
                     elif (
                         depth < MAX_SEARCH_DEPTH
-                        and _may_hold_lists(entry.name)
+                        and may_hold_lists(entry.name)
                         and entry.is_dir(follow_symlinks=False)
                         and not is_ignored(entry.name)
                     ):
@@ -279,11 +281,20 @@ def _find_files_below(folder: Path) -> list[Path]:
     return files
 
 
+def _may_be_list(name: str, depth: int) -> bool:
+    """Return whether a file may be a list by its suffix; the usual lists of the folder itself are known already.
+
+    Args:
+        name: of the file.
+        depth: number of folders above it, below the one that is searched.
+    """
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - for each of 100,000 files
+    suffix = suffix.lower()
+    if suffix in PACKED_SUFFIXES:
+        return os.path.splitext(stem)[1].lower() in MANIFEST_SUFFIXES  # noqa: PTH122
+    return suffix in _SEARCHED_SUFFIXES or (depth > 0 and suffix in MANIFEST_SUFFIXES)
+
+
 def _is_refused_link(entry: os.DirEntry[str], root: Path) -> bool:
     """Return whether a file is a link that must not be followed."""
     return entry.is_symlink() and bool(links.find_link_problem(root, entry.path, is_folder=False))
-
-
-def _may_hold_lists(folder_name: str) -> bool:
-    """Return whether a folder is worth a look: named after a split or after what lies beside images."""
-    return bool(find_split(folder_name)) or not _LIST_FOLDER_WORDS.isdisjoint(split_words(folder_name))

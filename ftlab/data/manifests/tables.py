@@ -13,6 +13,7 @@ from pathlib import Path
 from ftlab.core.errors import DataError
 from ftlab.data.images.decode import IMAGE_SUFFIXES
 from ftlab.data.manifests import joined_lists, json_tables
+from ftlab.data.manifests.column_names import has_image_suffix
 from ftlab.data.manifests.text_files import TableRow, read_text
 from ftlab.data.sources.listing import DatasetProblem
 
@@ -58,7 +59,7 @@ def open_table(file: Path, problems: list[DatasetProblem], max_bytes: int | None
     """
     suffix = file.suffix.lower()
     text = read_text(file, problems, None if suffix == ".json" else max_bytes)
-    if suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson") or (suffix == ".json" and json_tables.holds_json_lines(text)):
         names, rows = json_tables.parse_json_lines(text, file, problems)
         return Table(file, rows, names)
     if suffix == ".json":
@@ -118,13 +119,16 @@ def _detect_delimiter(text: str) -> str:
         widths = [len(row) for row in rows if row]
         return (widths.count(widths[0]), widths[0]) if widths and widths[0] > 1 else (0, 0)
 
-    return max(_DELIMITERS, key=score_delimiter)
+    best = max(_DELIMITERS, key=score_delimiter)
+    # A bar also separates several labels in one cell.
+    return "|" if score_delimiter(best) == (0, 0) and score_delimiter("|") > (0, 0) else best
 
 
 def _has_delimiter(text: str) -> bool:
     """Return whether most of the first lines of a text file have a delimiter, so that it is CSV by another name."""
     lines = [line for line in text[:_DELIMITER_SAMPLE_CHARS].split("\n")[:_DELIMITER_SAMPLE_ROWS] if line.strip()]
-    return any(sum(delimiter in line for line in lines) * 2 > len(lines) for delimiter in _DELIMITERS)
+    has_bars = sum(has_image_suffix(line.partition("|")[0]) for line in lines if "|" in line) * 2 > len(lines)
+    return has_bars or any(sum(delimiter in line for line in lines) * 2 > len(lines) for delimiter in _DELIMITERS)
 
 
 def _iter_word_rows(text: str) -> Iterator[TableRow]:

@@ -81,11 +81,13 @@ def test_a_zip_that_is_refused_makes_no_run(say: Any, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="there are no such names on Windows")
 def test_no_name_of_a_class_or_a_file_breaks_a_line_of_the_table(say: Any, tiny_folder: Path) -> None:
     (tiny_folder / "amber").rename(tiny_folder / "am\nber\x1b[31m")
+    (tiny_folder / "green").rename(tiny_folder / ("g" * 150 + "n"))
     (tiny_folder / "blue" / "x\ny.png").touch()
     status, out, _ = say("scan", tiny_folder)
     assert status == 0
     assert len(out.splitlines()) == 7
     assert r"am\x0aber\x1b[31m" in out
+    assert f"{'g' * 39}…{'g' * 19}n " in out
     assert "\x1b" not in out
 
 

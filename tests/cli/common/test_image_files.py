@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ftlab.cli.commands import explain, predict
 from ftlab.cli.common.image_files import find_image_files
 from ftlab.core.errors import DataError
 
@@ -51,3 +54,13 @@ def test_what_does_not_exist_is_refused_in_one_line(photos: Path, name: str, cod
         find_image_files([name.format(photos)])
     assert caught.value.code == f"data.{code}"
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [predict.predict, explain.explain])
+def test_they_are_looked_for_before_a_model_is_loaded(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[Namespace], int]
+) -> None:
+    monkeypatch.setattr(predict, "load_named_model", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr(explain, "load_named_model", lambda _: pytest.fail("loaded"))
+    with pytest.raises(DataError, match=r"\*\.webp"):
+        command(Namespace(files=[f"{photos}/*.webp"], top=1, opacity=0.5, run="default"))

@@ -154,6 +154,24 @@ def test_text_of_other_code_pages_is_read_and_named(place: Path, encoding: str, 
     assert encoding in found.problems[0].problem
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "codes"),
+    [
+        (("0", "0.0", "1", "1.0"), ("0", "1"), set()),
+        (("2.", "-1.0"), ("-1", "2"), set()),
+        (("0.0", "1.0", "nan"), ("0", "1", "nan"), {"list_missing_labels"}),
+        (("0.0", "0.5"), ("0.0", "0.5"), set()),
+        (("ants", "N/A", "None"), ("ants", "N/A", "None"), {"list_missing_labels"}),
+    ],
+)
+def test_whole_numbers_are_one_class_and_labels_of_missing_ones_are_named(
+    place: Path, labels: tuple[str, ...], classes: tuple[str, ...], codes: set[str]
+) -> None:
+    found = listed(place, "\n".join(["path,label", *(f"images/{n}.png,{labels[n % len(labels)]}" for n in range(20))]))
+    assert set(found.classes) == set(classes)
+    assert {problem.code for problem in found.problems} == codes
+
+
 def test_a_label_is_one_class_however_its_accents_are_stored(place: Path) -> None:
     text = rows().replace("ants", "Käfer").replace("images/0.png,Käfer", "images/0.png,Ka\u0308fer")
     assert listed(place, text).classes == ("bees", "Käfer")
@@ -233,7 +251,7 @@ def test_classes_of_a_list_that_cannot_be_learnt_are_named(place: Path) -> None:
         "images/16.png,single,train",
         "images/17.png,stray,val",
         "images/18.png,B,train",
-        "images/99.png,none,train",
+        "images/99.png,gone,train",
     ]
     found = listed(place, "\n".join(["path,label,split", *lines, *more]))
     assert sorted((one.file.removeprefix("pets.csv: "), one.code) for one in found.problems) == [
@@ -279,7 +297,8 @@ def test_a_list_may_name_links_that_lead_out_on_ones_own_machine(place: Path, tm
 
 
 def test_a_list_that_cannot_be_used_is_refused_with_what_to_mend(place: Path) -> None:
-    assert refused(place, "").code == "data.list_columns"
+    assert refused(place, "").code == "data.list_foreign"
+    assert refused(place, "0,ants\n1,bees\n").code == "data.list_header"
     assert refused(place, "a,b\n1,2\n").code == "data.list_columns"
     assert "Found: a, b" in str(refused(place, "a,b\n1,2\n"))
     assert refused(place, "path\nimages/0.png\n").code == "data.list_columns"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def totals(catalog: Catalog) -> dict[str, int]:
 
 def per_split(catalog: Catalog) -> tuple[int, ...]:
     return tuple(len(catalog.splits[split]) for split in SPLITS)
+
+
+def task(kind: str, name: str, label: str) -> str:
+    """What Label Studio exports of one picture, as a template."""
+    return (
+        f'{{{{"data": {{{{"image": "/data/upload/1/{name}.png"}}}}, '
+        f'"annotations": [{{{{"result": [{{{{"value": {{{{"{kind}": ["{label}"]}}}}}}}}]}}}}]}}}}'
+    )
 
 
 # --- where the pictures are
@@ -221,6 +230,31 @@ def test_text_and_json_files_are_lists_too(tmp_path: Path, draw: Draw, name: str
         ({"utf-16-be.csv": "image,label\n{0},cat\n{4},dog\n"}, {"cat": 1, "dog": 1}),
         ({"train.txt": "{0}.png 1 1\n{1}.png 1 1\n{4}.png 2 1\n{5}.png 2 1\n"}, {"cat": 2, "dog": 2}),
         ({"list.json": '{{"cat": ["{0}.png", "{1}"], "dog": ["{4}.png"]}}'}, {"cat": 2, "dog": 1}),
+        ({"x/metadata.jsonl": '{{"file_name": "{0}.png", "labels": "cat"}}\n'}, r"\(cat\)"),
+        ({"x/metadata.csv": "file_name,label\n{0}.png,cat\n{4}.png,dog\n"}, {"cat": 1, "dog": 1}),
+        ({"utf-32-le.csv": "image,label\n{0},cat\n{4},dog\n"}, {"cat": 1, "dog": 1}),
+        ({"list.csv": "path|label\nx/{0}.png|cat\nx/{4}.png|dog\n"}, {"cat": 1, "dog": 1}),
+        (
+            {"list.json": '{{"foto": {{"0": "{0}.png", "1": "{4}.png"}}, "tier": {{"0": "cat", "1": "dog"}}}}'},
+            {"cat": 1, "dog": 1},
+        ),
+        ({"list.json": '{{"{0}.png": {{"label": "cat"}}, "{4}.png": {{"label": "dog"}}}}'}, {"cat": 1, "dog": 1}),
+        (
+            {"list.json": '{{"path": "{0}.png", "label": "cat"}}\n{{"path": "{4}.png", "label": "dog"}}\n'},
+            {"cat": 1, "dog": 1},
+        ),
+        (
+            {"list.json": f"[{task('choices', '{0}', 'cat')}, {task('choices', 'ab12cd34-{4}', 'dog')}]"},
+            {"cat": 1, "dog": 1},
+        ),
+        ({"list.json": f"[{task('rectanglelabels', '{0}', 'cat')}]"}, "marks objects of several categories"),
+        ({"list.json": '{{"a": {{"b": [["{0}.png", 1, 2, 3], ["{4}.png", 1, 2, 3]]}}, "c": [1]}}'}, "names pictures"),
+        ({"list.csv": ""}, "is empty"),
+        ({"list.csv": "<!DOCTYPE html><html>"}, "a web page"),
+        ({"train.json": "version https://git-lfs.github.com/spec/v1\noid sha256:aa"}, "Git LFS pointer"),
+        ({"labels.csv.gz": "x"}, "is compressed"),
+        ({"labels.xlsx": "x"}, "Excel.*CSV UTF-8"),
+        ({"list.csv": "\1\2\3\4"}, "no text"),
         (
             {
                 "coco.json": '{{"images": [{{"id": 1, "file_name": "{0}.png"}}], "annotations": [{{"image_id": 1, '
@@ -282,6 +316,7 @@ def test_numbers_in_a_list_of_test_images_are_the_numbered_class_folders(tmp_pat
         ("path,label", "{split}/{name}.png,{label}", (6, 0, 2)),
         ("path,label,is_valid", "{name},{label},{held}", (6, 2, 0)),
         ("path,label,is_test", "{name},{label},{held}", (6, 0, 2)),
+        ("path,label,is_val,is_test", "{name},{label},False,{held}", (6, 0, 2)),
         ("path,label,fold", "{name},{label},{held}", (8, 0, 0)),
     ],
 )
@@ -295,6 +330,27 @@ def test_flags_and_paths_name_splits_and_folds_do_not(
         rows.append(row.format(split=split, name=name, label=name[:3], held=split == "test"))
     (tmp_path / "list.csv").write_text("\n".join([header, *rows]))
     assert per_split(scan(tmp_path / "list.csv", val_share=0, test_share=0)) == splits
+
+
+ENTRIES: dict[str, Callable[[list[tuple[str, str]]], object]] = {
+    "objects": lambda pairs: [{"image": path, "label": label} for path, label in pairs],
+    "rows with number and name": lambda pairs: [[path, len(label), label] for path, label in pairs],
+    "labels by path": dict,
+    "columns": lambda pairs: dict(zip(("image", "label"), map(list, zip(*pairs, strict=True)), strict=True)),
+    "paths by label": lambda pairs: {label: [path for path, name in pairs if name == label] for _, label in pairs},
+}
+
+
+@pytest.mark.parametrize("kind", ENTRIES)
+def test_a_json_file_sorts_its_entries_into_splits(tmp_path: Path, draw: Draw, kind: str) -> None:
+    draw("x")
+    numbers = {"train": "01", "val": "2", "test": "3"}
+    pairs = {split: [(f"x/{name}.png", name[:3]) for name in NAMES if name[-1] in numbers[split]] for split in numbers}
+    content = {split: ENTRIES[kind](pairs[split]) for split in numbers}
+    (tmp_path / "split_pets.json").write_text(json.dumps({"info": {"year": 1}, **content}))
+    catalog = scan(tmp_path)
+    assert per_split(catalog) == (4, 2, 2)
+    assert totals(catalog) == {"cat": 4, "dog": 4}
 
 
 def test_a_column_of_partitions_or_folds_is_no_label(tmp_path: Path, draw: Draw) -> None:
