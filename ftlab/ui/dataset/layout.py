@@ -170,6 +170,7 @@ def _build_upload_fields() -> tuple[gr.Column, gr.File, gr.Dropdown]:
             value="",
             label=messages.get_text("dataset.names.label"),
             info=messages.get_text("dataset.names.hint"),
+            visible=False,
             elem_id="dataset-zip-names",
         )
     return upload_column, zip_field, zip_names

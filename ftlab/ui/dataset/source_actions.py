@@ -59,6 +59,23 @@ class SourceActions:
             tutorial_name or gr.skip(),
         ]
 
+    def offer_name_encodings(self, token: str, val: float, test: float, zip_names: object) -> Any:
+        """Return the menu of encodings, shown where the names in an uploaded zip do not say theirs.
+
+        Args:
+            token: of the upload.
+            val: fraction of the validation split.
+            test: fraction of the test split.
+            zip_names: the chosen encoding: a menu that is in use stays.
+        """
+        try:
+            source = data_choice.parse_source(self.profile, data_choice.UPLOAD_SOURCE, token, val, test)
+            catalog = data_choice.scan_source(source)
+            is_open = any(problem.code == "zip_names" for problem in catalog.problems)
+        except FtlabError:  # another encoding may be the remedy
+            is_open = True
+        return gr.Dropdown(visible=is_open or bool(zip_names))
+
     def choose_layout(self, sample: str, location: str, layout: str, layouts: object) -> list[Any]:
         """Read the folders of a choice in another way, and remember that for this choice.
 

@@ -155,6 +155,12 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
     )
     # The field is emptied, so that the same file can be sent again.
     upload_event.then(lambda: None, None, source.zip_field, **_UNQUEUED_EVENT)
+    upload_event.then(
+        actions.offer_name_encodings,
+        [hidden.location, source.val_share, source.test_share, source.zip_names],
+        source.zip_names,
+        **_QUEUED_EVENT,
+    )
     layout_event = source.layout_menu.input(
         actions.choose_layout,
         [source.sample, hidden.location, source.layout_menu, hidden.layouts],

@@ -160,13 +160,15 @@ def render_problems(catalog: Catalog) -> Markup:
     # Grouped: a thousand files with one fault are one entry.
     files_by_problem: dict[tuple[str, str], list[str]] = {}
     for entry in catalog.problems[:MAX_LISTED_PROBLEMS]:
-        files_by_problem.setdefault((entry.problem, entry.remedy), []).append(entry.location)
+        files = files_by_problem.setdefault((entry.problem, entry.remedy), [])
+        if entry.file != ".":  # the data set as a whole
+            files.append(entry.location)
     hidden_count = len(catalog.problems) - MAX_LISTED_PROBLEMS
     parts = [
         tag(
             "li",
             tag("p", tag("b", problem), " ", remedy),
-            _render_files(files),
+            _render_files(files) if files else "",
         )
         for (problem, remedy), files in files_by_problem.items()
     ]

@@ -101,8 +101,18 @@ def test_names_without_an_encoding_are_guessed_and_can_be_chosen(space: ServerPr
     for choice, shown_name in (("", "кот"), ("cp852", "кот".encode("cp866").decode("cp852")), ([1], "кот")):
         file = zipped(classes=classes)
         file.write_bytes(_without_utf8_flag(file))
-        shown = DatasetActions(space).receive_upload(str(file), "", 0.25, 0.25, choice)
-        assert shown_name in shown[2]
+        shop = DatasetActions(space)
+        token, _, *shown = shop.receive_upload(str(file), "", 0.25, 0.25, choice)
+        assert shown_name in shown[0]
+        assert shop.offer_name_encodings(token, 0.25, 0.25, choice).visible, "the names do not say their encoding"
+
+
+def test_the_menu_of_encodings_is_shown_only_where_it_is_of_use(space: ServerProfile) -> None:
+    shop = DatasetActions(space)
+    token = send(shop, zipped())[0]
+    assert not shop.offer_name_encodings(token, 0.25, 0.25, "").visible
+    assert shop.offer_name_encodings(token, 0.25, 0.25, "cp866").visible, "a choice that counts is not hidden"
+    assert shop.offer_name_encodings("0" * 32, 0.25, 0.25, "").visible, "another encoding may be the remedy"
 
 
 def _without_utf8_flag(file: Path) -> bytes:
@@ -269,7 +279,7 @@ def test_what_a_killed_server_left_half_unpacked_is_removed(space: ServerProfile
 
 
 def test_all_visitors_together_have_a_quota(space: ServerProfile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "UPLOAD_QUOTA_BYTES", 30 * len(PICTURE))  # each zip counts while it is there
+    monkeypatch.setattr(uploads, "UPLOAD_QUOTA_BYTES", 34 * len(PICTURE))  # each zip counts while it is there
     shop = DatasetActions(space)
     first, _, _ = send(shop, zipped())
     second, _, _ = send(shop, zipped("second.zip"))
