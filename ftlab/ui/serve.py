@@ -37,7 +37,7 @@ from ftlab.ui.common import uploads
 
 DEFAULT_PORT = 7860
 """Gradio's default port."""
-SESSION_CAPACITY = 256
+SESSION_CAPACITY = 128
 """Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
 REMOVAL_INTERVAL_SECONDS = 3600.0
 """Seconds between two removals of what has expired."""
