@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.commands import explain_pair
-from ftlab.cli.commands.predict import find_requested_run, load_named_model
+from ftlab.cli.commands.predict import check_named_model, find_requested_run, load_named_model
 from ftlab.cli.common import config_flags
 from ftlab.cli.common.image_files import find_image_files
 from ftlab.cli.terminal.output import open_progress_bar, print_json
@@ -38,7 +38,8 @@ def explain(options: Namespace) -> int:
     from ftlab.reporting import plots
 
     config_flags.check_bounds("--opacity", options.opacity, 0, 1)
-    files = find_image_files(options.files)  # first: loading a model takes seconds
+    check_named_model(options)
+    files = find_image_files(options.files)  # before the model is loaded, which takes seconds
     model = load_named_model(options)
     second_model = explain_pair.load_second_model(options) if options.against else None
     for checked_model in filter(None, (model, second_model)):

@@ -28,7 +28,8 @@ def predict(options: Namespace) -> int:
         Exit status: 2 if every image failed, else 0.
     """
     config_flags.check_bounds("--top", options.top, 1, 1000)
-    files = find_image_files(options.files)  # first: loading a model takes seconds
+    check_named_model(options)
+    files = find_image_files(options.files)  # before the model is loaded, which takes seconds
     model = load_named_model(options)
     error_count = 0
     # csv quotes the names that contain a tab or a line end.
@@ -75,6 +76,20 @@ def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tupl
             yield file, model.predict(file, k)
         except FtlabError as error:
             yield file, error
+
+
+def check_named_model(options: Namespace) -> None:
+    """Check, without loading it, that the model is there that a command names.
+
+    Args:
+        options: of the command.
+
+    Raises:
+        RunError: there is no such run, or it has no weights.
+    """  # noqa: DOC502 (`make_no_weights_error` returns one)
+    run = find_requested_run(options)
+    if run is not None and not run.best_weights_path.exists():
+        raise run.make_no_weights_error()
 
 
 def load_named_model(options: Namespace) -> Predictor:
