@@ -161,7 +161,7 @@ class Run:
         except (OSError, ValueError) as cause:
             raise RunError("run.file", run=self.name, file=file_name) from cause
 
-    def has_lost_weights(self) -> bool:
+    def _has_lost_weights(self) -> bool:
         """Return whether the best weights are gone: the run saved them, and the file does not exist any more."""
         if self.best_weights_path.is_file():
             return False
@@ -171,9 +171,13 @@ class Run:
         # A run that failed may have ended before it saved its best epoch.
         return end_event is not None and end_event.best_epoch is not None and end_event.reason != "failed"
 
+    def find_lost_weights(self) -> RunError | None:
+        """Return the error of a run whose best weights are gone; None if they are there, or were never saved."""
+        return RunError("run.weights_gone", run=self.name) if self._has_lost_weights() else None
+
     def make_no_weights_error(self) -> RunError:
-        """Return the error for a run without best weights: it has none yet, or they are gone."""
-        return RunError("run.weights_gone" if self.has_lost_weights() else "run.no_weights", run=self.name)
+        """Return the error for a run without best weights: they are gone, or it has none yet."""
+        return self.find_lost_weights() or RunError("run.no_weights", run=self.name)
 
     def compute_sha256(self, file_name: str) -> str:
         """Return the SHA-256 of a file of the run in hex; empty where the file does not exist."""

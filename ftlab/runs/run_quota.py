@@ -73,13 +73,9 @@ def check_start(root: Path, owner: str = "") -> None:
 
     Raises:
         RunError: all runs, or those of the owner, take the space that is meant for them.
-    """
-    limit = _read_limit(_ALL_RUNS_QUOTA_VARIABLE)
-    if limit is not None and file_io.get_folder_size(root) >= limit:
-        raise RunError("run.quota_all", limit=_format_megabytes(limit))
-    limit = _read_limit(_VISITOR_QUOTA_VARIABLE)
-    if limit is not None and owner and _measure_owned_bytes(root, owner) >= limit:
-        raise RunError("run.quota_visitor", limit=_format_megabytes(limit))
+    """  # noqa: DOC502 (`_check_shared` raises it)
+    # A single byte: a limit that is reached leaves no room for it.
+    _check_shared(root, owner, 1)
 
 
 def check_run(run: Run, needed_bytes: int) -> None:
@@ -95,11 +91,25 @@ def check_run(run: Run, needed_bytes: int) -> None:
     limit = _read_limit(_RUN_QUOTA_VARIABLE)
     if limit is not None and file_io.get_folder_size(run.path) + needed_bytes > limit:
         raise RunError("run.quota", needed=_format_megabytes(needed_bytes), limit=_format_megabytes(limit))
+    _check_shared(run.path.parent, read_owner(run), needed_bytes)
+
+
+def _check_shared(root: Path, owner: str, needed_bytes: int) -> None:
+    """Check that all runs, and those of an owner, leave room.
+
+    Args:
+        root: folder of all runs.
+        owner: whose share it counts towards; empty: nobody's.
+        needed_bytes: what will be written.
+
+    Raises:
+        RunError: one of both limits would be exceeded.
+    """
     limit = _read_limit(_ALL_RUNS_QUOTA_VARIABLE)
-    if limit is not None and file_io.get_folder_size(run.path.parent) + needed_bytes > limit:
+    if limit is not None and file_io.get_folder_size(root) + needed_bytes > limit:
         raise RunError("run.quota_all", limit=_format_megabytes(limit))
-    limit, owner = _read_limit(_VISITOR_QUOTA_VARIABLE), read_owner(run)
-    if limit is not None and owner and _measure_owned_bytes(run.path.parent, owner) + needed_bytes > limit:
+    limit = _read_limit(_VISITOR_QUOTA_VARIABLE)
+    if limit is not None and owner and _measure_owned_bytes(root, owner) + needed_bytes > limit:
         raise RunError("run.quota_visitor", limit=_format_megabytes(limit))
 
 

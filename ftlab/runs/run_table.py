@@ -219,7 +219,7 @@ def _find_file_error(run: Run, status: str) -> str:
         run.load_config()
     except RunError as error:
         return str(error)
-    return str(run.make_no_weights_error()) if run.has_lost_weights() else ""
+    return str(run.find_lost_weights() or "")
 
 
 def _hide_upload_token(data: str) -> str:

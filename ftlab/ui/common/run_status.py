@@ -184,8 +184,8 @@ class RunWatcher:
             return run_status_view.render_state(
                 history, state, death_cause.label, f"{death_cause.explanation} {resume_hint}".strip(), last_output
             )
-        if status not in ACTIVE_STATUSES and run.has_lost_weights():
-            return run_status_view.render_state(history, state, detail=str(run.make_no_weights_error()))
+        if status not in ACTIVE_STATUSES and (weights_error := run.find_lost_weights()):
+            return run_status_view.render_state(history, state, detail=str(weights_error))
         last_beat = run.liveness.read_last_beat()
         if state not in ("hanging", "overdue"):
             return run_status_view.render_state(history, state, last_output=last_output)
