@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ftlab.core import user_dirs
+from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import DataError
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.samples.drawing.grounds import BACKGROUNDS, CLASS_BACKGROUNDS
@@ -156,22 +156,22 @@ def _list_jobs(set_name: str) -> Iterator[_Job]:
                 yield split, label, index
 
 
-def _get_files(folder: Path, job: _Job) -> tuple[Path, Path]:
-    """Return the files of an image and of its mask."""
+def _get_files(job: _Job) -> tuple[str, str]:
+    """Return the files of an image and of its mask, as POSIX paths below the folder of the set."""
     split, label, index = job
-    return (
-        folder / "pictures" / split / label / f"{index:03d}.jpg",
-        folder / "masks" / split / label / f"{index:03d}.png",
-    )
+    return f"pictures/{split}/{label}/{index:03d}.jpg", f"masks/{split}/{label}/{index:03d}.png"
 
 
 def _find_missing_jobs(set_name: str, folder: Path) -> list[_Job]:
     """Return the images of a rendered set that have no file, or an empty one, or a mask of that kind."""
-
-    def is_empty(file: Path) -> bool:
-        return not file.is_file() or file.stat().st_size == 0
-
-    return [job for job in _list_jobs(set_name) if any(map(is_empty, _get_files(folder, job)))]
+    # Every use of a set asks: a thousand `Path` objects would take most of the time.
+    prefix_length = len(str(folder)) + 1
+    filled_files = {
+        path[prefix_length:].replace(os.sep, "/")
+        for path, file_stat in file_io.iter_files(folder)
+        if file_stat.st_size > 0
+    }
+    return [job for job in _list_jobs(set_name) if not filled_files.issuperset(_get_files(job))]
 
 
 def _draw_images(
@@ -188,7 +188,7 @@ def _draw_images(
 
     def write_image(job: _Job) -> None:
         pixels, coverage = draw_image(set_name, *job)
-        image_file, mask_file = _get_files(folder, job)
+        image_file, mask_file = (folder / file for file in _get_files(job))
         for file in (image_file, mask_file):
             file.parent.mkdir(parents=True, exist_ok=True)
         # JPEG as photographs are; the masks must be exact.
