@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.commands import explain_pair
-from ftlab.cli.commands.predict import check_named_model, find_requested_run, load_named_model
+from ftlab.cli.commands.predict import find_model_run, load_named_model
 from ftlab.cli.common import config_flags
 from ftlab.cli.common.image_files import find_image_files
 from ftlab.cli.terminal.output import open_progress_bar, print_json
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ftlab.inference.faithfulness import Faithfulness
     from ftlab.inference.heatmap import Uint8Image
     from ftlab.inference.predictor import ClassExplanation, ClassScore, Predictor
+    from ftlab.runs.directory import Run
 
 
 def explain(options: Namespace) -> int:
@@ -38,9 +39,9 @@ def explain(options: Namespace) -> int:
     from ftlab.reporting import plots
 
     config_flags.check_bounds("--opacity", options.opacity, 0, 1)
-    check_named_model(options)
+    run = find_model_run(options)
     files = find_image_files(options.files)  # before the model is loaded, which takes seconds
-    model = load_named_model(options)
+    model = load_named_model(run)
     second_model = explain_pair.load_second_model(options) if options.against else None
     for checked_model in filter(None, (model, second_model)):
         if options.of is not None and options.of not in checked_model.class_names:
@@ -56,7 +57,7 @@ def explain(options: Namespace) -> int:
             result = (
                 explain_pair.explain_with_both(options, model, second_model, file)
                 if second_model
-                else _explain_image(options, model, file)
+                else _explain_image(options, run, model, file)
             )
         except FtlabError as error:  # one bad image must not end the loop
             error_count += 1
@@ -146,11 +147,12 @@ class _ImageExplanation:
         return values
 
 
-def _explain_image(options: Namespace, model: Predictor, file: Path) -> _ImageExplanation:
+def _explain_image(options: Namespace, run: Run | None, model: Predictor, file: Path) -> _ImageExplanation:
     """Return the explanation of one image by one model.
 
     Args:
         options: of the command.
+        run: of the model; None for the pretrained network.
         model: to explain.
         file: of the image.
     """
@@ -159,11 +161,7 @@ def _explain_image(options: Namespace, model: Predictor, file: Path) -> _ImageEx
     cam_options = CamOptions(options.method, options.layer)
     class_index = None if options.of is None else model.class_names.index(options.of)
     scores, explanation = model.predict_and_explain(file, class_index, cam_options=cam_options)
-    baseline = (
-        before_finetuning.pretrained_baseline(find_requested_run(options), model, explanation.class_index)
-        if options.before
-        else None
-    )
+    baseline = before_finetuning.pretrained_baseline(run, model, explanation.class_index) if options.before else None
     baseline_explanation, baseline_probability = baseline.explain(file, cam_options) if baseline else (None, 0.0)
     faithfulness = None
     if options.score:

@@ -28,9 +28,9 @@ def predict(options: Namespace) -> int:
         Exit status: 2 if every image failed, else 0.
     """
     config_flags.check_bounds("--top", options.top, 1, 1000)
-    check_named_model(options)
+    run = find_model_run(options)
     files = find_image_files(options.files)  # before the model is loaded, which takes seconds
-    model = load_named_model(options)
+    model = load_named_model(run)
     error_count = 0
     # csv quotes the names that contain a tab or a line end.
     tsv_writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
@@ -78,30 +78,23 @@ def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tupl
             yield file, error
 
 
-def check_named_model(options: Namespace) -> None:
-    """Check, without loading it, that the model is there that a command names.
-
-    Args:
-        options: of the command.
+def find_model_run(options: Namespace) -> Run | None:
+    """Return the run that a command names, whose weights are there; None for `default`, the pretrained network.
 
     Raises:
         RunError: there is no such run, or it has no weights.
     """  # noqa: DOC502 (`make_no_weights_error` returns one)
-    run = find_requested_run(options)
+    run = find_named_run(options, options.run)
     if run is not None and not run.best_weights_path.exists():
         raise run.make_no_weights_error()
+    return run
 
 
-def load_named_model(options: Namespace) -> Predictor:
-    """Return the model of the run that a command names; for `default`, the pretrained ImageNet classifier."""
+def load_named_model(run: Run | None) -> Predictor:
+    """Return the model of a run; for None the pretrained ImageNet classifier."""
     from ftlab.inference.load_model import load_predictor
 
-    return load_predictor(find_requested_run(options))
-
-
-def find_requested_run(options: Namespace) -> Run | None:
-    """Return the run that a command names; None for `default`, the pretrained network."""
-    return find_named_run(options, options.run)
+    return load_predictor(run)
 
 
 def find_named_run(options: Namespace, name: str) -> Run | None:
