@@ -40,6 +40,8 @@ UNSUPPORTED_FORMATS = {
 # A supported format that the decoder refused is damaged, not another format.
 _SUPPORTED_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEADER_BYTES = 1024
+"""Bytes at the beginning of a file that tell what it is."""
 _DICOM_MAGIC, _DICOM_MAGIC_POSITION = b"DICM", 128
 _CR2_MAGIC = b"CR"
 _UNSUPPORTED_MAGIC = (
@@ -94,7 +96,7 @@ def diagnose_error(cause: Exception, stream: BinaryIO | None, max_pixels: int) -
         return "too_large", {"limit": max_pixels // 1_000_000}
     if isinstance(cause, UnidentifiedImageError):
         return _identify_content(stream)
-    if format_name := _identify_tiff_relative(stream):
+    if format_name := _identify_tiff_relative(_read_header(stream) or b""):
         return "format", {"kind": format_name}
     # Pillow has no exception class for truncated files, only the word in its messages.
     return ("truncated" if isinstance(cause, EOFError) or "truncated" in str(cause).lower() else "unreadable"), {}
@@ -102,16 +104,12 @@ def diagnose_error(cause: Exception, stream: BinaryIO | None, max_pixels: int) -
 
 def _identify_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int]]:
     """Return the problem of a file that no decoder recognizes, as `diagnose_error` does, from its first kilobyte."""
-    try:
-        header = b""
-        if stream is not None:
-            stream.seek(0)
-            header = stream.read(1024)
-            if not header:
-                return "empty", {}
-    except (OSError, ValueError):
+    header = _read_header(stream)
+    if header is None:
         return "unreadable", {}
-    if format_name := _identify_tiff_relative(stream):
+    if stream is not None and not header:
+        return "empty", {}
+    if format_name := _identify_tiff_relative(header):
         return "format", {"kind": format_name}
     if stream is not None and header.startswith(_TIFF_MAGIC) and (kind := describe_unsupported(stream)):
         return "tiff", {"kind": kind}
@@ -129,16 +127,20 @@ def _identify_content(stream: BinaryIO | None) -> tuple[str, dict[str, str | int
     return _identify_text(header)
 
 
-def _identify_tiff_relative(stream: BinaryIO | None) -> str | None:
-    """Return the name of a format whose files may begin as a TIFF does, if this is one; else None."""
+def _read_header(stream: BinaryIO | None) -> bytes | None:
+    """Return the first kilobyte of a file, nothing without one; None where it cannot be read."""
+    if stream is None:
+        return b""
     try:
-        if stream is None:
-            return None
         stream.seek(0)
-        header = stream.read(_DICOM_MAGIC_POSITION + len(_DICOM_MAGIC))
+        return stream.read(_HEADER_BYTES)
     except (OSError, ValueError):
         return None
-    if header[_DICOM_MAGIC_POSITION:] == _DICOM_MAGIC:
+
+
+def _identify_tiff_relative(header: bytes) -> str | None:
+    """Return the name of a format whose files may begin as a TIFF does, if this is one by its header; else None."""
+    if header.startswith(_DICOM_MAGIC, _DICOM_MAGIC_POSITION):
         return "DICOM"
     is_raw = header.startswith(_TIFF_MAGIC) and header[8:10] == _CR2_MAGIC
     return "camera raw" if is_raw else None
