@@ -30,6 +30,8 @@ _IMAGE_FORMATS = (
     (b"MM\0*", "TIFF"),
     (b"%PDF", "PDF"),
 )
+MISPLACED_TEXT_KINDS = ("lfs", "annex", "page")
+"""Kinds of text, see `find_text_kind`, that stand in place of another file."""
 _PAGE_START = re.compile(r"<\?xml|<error|<!--", re.IGNORECASE)
 _PAGE_TAG = re.compile(r"<!doctype html|<html|<head|<body|<script", re.IGNORECASE)
 _MAX_ANNEX_BYTES = 1000

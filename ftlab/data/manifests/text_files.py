@@ -127,7 +127,7 @@ def _detect_foreign_kind(data: bytes, suffix: str, *, is_text: bool) -> str:
     if not head.removeprefix(b"\xef\xbb\xbf").strip():
         return "empty" if len(data) <= len(head) else ""
     text_kind = content_kinds.find_text_kind(head)
-    if text_kind in ("lfs", "annex", "page"):
+    if text_kind in content_kinds.MISPLACED_TEXT_KINDS:
         return text_kind
     is_binary = len(head) - len(head.translate(None, _CONTROL_BYTES)) > _MAX_CONTROL_SHARE * len(head)
     return "binary" if is_binary else ""

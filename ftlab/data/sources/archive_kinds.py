@@ -1,4 +1,4 @@
-"""What a file is that was given as an archive and is none, or is one of another kind. No torch."""
+"""Name what was given as an archive and is none, or is one of another kind. No torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def explain_damage(file: Path, damage: ArchiveError) -> ArchiveError:
     if not head:
         return ArchiveError("empty")
     text_kind = content_kinds.find_text_kind(head)
-    if text_kind in ("lfs", "annex", "page"):
+    if text_kind in content_kinds.MISPLACED_TEXT_KINDS:
         return ArchiveError(text_kind)
     archive_format = content_kinds.find_archive_format(head)
     if archive_format in TAR_FORMATS:
