@@ -103,10 +103,8 @@ def detect_layout(location: DatasetLocation, choice: str = "auto") -> tuple[Path
     )
     layout.problems += [problem for problem in unused_lists if problem.file not in layout.split_folders.values()]
     if refusal is not None:
-        if refusal.code in (
-            "data.layout.parts",
-            "data.layout.subjects",
-        ):  # a list is what is missing: say what is wrong with those at hand
+        # A list is what is missing: say what is wrong with those at hand.
+        if refusal.code in ("data.layout.parts", "data.layout.subjects"):
             search.raise_unused_lists(location.folder, layout.problems)
         raise refusal
     return location.folder, layout

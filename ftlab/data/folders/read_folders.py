@@ -155,9 +155,9 @@ def _read_inner_data_set(tree: FolderTree, path: str, names: Sequence[str]) -> F
     data_sets = [name for name in sorted_names if _has_splits(tree, join_path(path, name))]
     # `train` beside `query` and `gallery`: its classes are further down, and so are theirs.
     if len(sorted_names) > 1 and any((parsed := parse_split_name(name)) and parsed.is_plain for name in sorted_names):
-        is_split_of_all = _read_agreeing_folders(tree, path, names)
-        if is_split_of_all is not None:
-            return is_split_of_all
+        agreeing_folders = _read_agreeing_folders(tree, path, names)
+        if agreeing_folders is not None:
+            return agreeing_folders
         raise AmbiguousFoldersError("sets", tree.root, path, sorted_names)
     if len(data_sets) > 1 and read_splits_in_classes(tree, path, data_sets) is None:
         raise AmbiguousFoldersError("sets", tree.root, path, data_sets)

@@ -221,26 +221,26 @@ def _find_unnamed_columns(sample: ColumnSample, columns: ListColumns, file: Path
     Raises:
         DataError: several columns may be the labels.
     """
-    others = [column for column in range(sample.width) if column != columns.path and sample.values(column)]
+    other_columns = [column for column in range(sample.width) if column != columns.path and sample.values(column)]
     split = next(
         (
             column
-            for column in others
-            if all(parse_split(value) for value in sample.values(column)) and (len(others) > 1 or column > 1)
+            for column in other_columns
+            if all(parse_split(value) for value in sample.values(column)) and (len(other_columns) > 1 or column > 1)
         ),
         None,
     )
-    others = [column for column in others if column != split]
-    if len(others) > 1:
+    other_columns = [column for column in other_columns if column != split]
+    if len(other_columns) > 1:
         # Boxes, sizes and counts are numbers: a single column of words is the label.
-        word_columns = [column for column in others if not all(map(is_number, sample.values(column)))]
-        finest = find_finest_column(sample, others) if not word_columns else None
+        word_columns = [column for column in other_columns if not all(map(is_number, sample.values(column)))]
+        finest = find_finest_column(sample, other_columns) if not word_columns else None
         if finest is not None:
             return ListColumns(columns.path, finest, split, has_header=False, is_finest=True)
         if len(word_columns) != 1:
             raise DataError("data.list_header", file=file, count=sample.width)
-        others = word_columns
-    return ListColumns(columns.path, others[0] if others else None, split, has_header=False)
+        other_columns = word_columns
+    return ListColumns(columns.path, other_columns[0] if other_columns else None, split, has_header=False)
 
 
 def _find_named_columns(sample: ColumnSample, columns: ListColumns, file: Path) -> ListColumns:
@@ -256,27 +256,29 @@ def _find_named_columns(sample: ColumnSample, columns: ListColumns, file: Path) 
     """
     split, flag_splits = _find_split_column(sample)
     split_columns = {split, *(column for column, _, _ in flag_splits)}
-    others = [column for column in range(len(sample.names)) if column not in (columns.path, *split_columns)]
-    label_candidates = [column for column in sample.find_names(LABEL_NAMES) if column in others]
+    other_columns = [column for column in range(len(sample.names)) if column not in (columns.path, *split_columns)]
+    label_candidates = [column for column in sample.find_names(LABEL_NAMES) if column in other_columns]
     base = {"path": columns.path, "split": split, "flag_splits": flag_splits, "names": columns.names}
     base["has_header"] = columns.has_header
-    base["unused_splits"] = tuple(sample.names[column] for column in others if is_split_name(sample.names[column]))
+    base["unused_splits"] = tuple(
+        sample.names[column] for column in other_columns if is_split_name(sample.names[column])
+    )
     if label_candidates:
         label = _choose_label_column(sample, label_candidates)
         other_names = tuple(sample.names[column].strip() for column in label_candidates if column != label)
         return ListColumns(label=label, label_name=sample.names[label].strip(), other_label_names=other_names, **base)  # type: ignore[arg-type]
-    classes = find_class_columns(sample, others, file)
+    classes = find_class_columns(sample, other_columns, file)
     if classes:
         return ListColumns(classes=classes, **base)  # type: ignore[arg-type]
-    others = [
+    other_columns = [
         column
-        for column in others
+        for column in other_columns
         if sample.normalized[column] and sample.normalized[column] not in NO_LABEL_NAMES and sample.values(column)
     ]
-    label_like = [column for column in others if ends_with_label_word(sample.names[column])]
-    others = label_like if len(label_like) == 1 else others
-    if len(others) == 1 and repeats(sample.values(others[0])):
-        return ListColumns(label=others[0], label_name=sample.names[others[0]].strip(), **base)  # type: ignore[arg-type]
+    label_like = [column for column in other_columns if ends_with_label_word(sample.names[column])]
+    other_columns = label_like if len(label_like) == 1 else other_columns
+    if len(other_columns) == 1 and repeats(sample.values(other_columns[0])):
+        return ListColumns(label=other_columns[0], label_name=sample.names[other_columns[0]].strip(), **base)  # type: ignore[arg-type]
     return ListColumns(**base)  # type: ignore[arg-type]
 
 

@@ -14,20 +14,8 @@ _LIST_FOLDER_WORDS = frozenset(
     (
         *("annotation", "annotations", "label", "labels", "meta", "metadata", "list", "lists", "split", "splits"),
         *("groundtruth", "groundtruths", "gt", "partition", "partitions"),
-        *(
-            "data",
-            "dataset",
-            "csv",
-            "csvs",
-            "image",
-            "images",
-            "img",
-            "imgs",
-            "info",
-            "main",
-            "imagesets",
-            "imagelists",
-        ),
+        *("data", "dataset", "csv", "csvs", "info", "main"),
+        *("image", "images", "img", "imgs", "imagesets", "imagelists"),
     )
 )
 """Words of folders in which lists lie, besides names of splits; a class folder is not searched."""

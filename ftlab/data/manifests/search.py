@@ -84,20 +84,20 @@ class ListSearch:
     @property
     def usable_lists(self) -> list[FoundList]:
         """Return the lists with images and labels."""
-        return [found for found in self.lists if found.is_usable]
+        return [list_file for list_file in self.lists if list_file.is_usable]
 
     def choose(self) -> list[ListSource]:
         """Return the lists that describe the data set: a single one, or one for each split; empty where it is open."""
         usable = self.usable_lists
         if len(usable) > 1:  # `{"0": "cat", "1": "dog"}` names classes, although images may be named 0 and 1 too
-            usable = [found for found in usable if not is_names_file(found.file)] or usable
+            usable = [list_file for list_file in usable if not is_names_file(list_file.file)] or usable
         if len(usable) == 1:
             return [ListSource(usable[0].file)]
-        split_lists = [found for found in usable if found.split]
-        splits = {found.split for found in split_lists}
+        split_lists = [list_file for list_file in usable if list_file.split]
+        splits = {list_file.split for list_file in split_lists}
         # One more list may hold the images of all splits.
         is_one_each = "train" in splits and len(splits) == len(split_lists) >= len(usable) - (len(splits) > 1)
-        return [ListSource(found.file, found.split) for found in split_lists] if is_one_each else []
+        return [ListSource(list_file.file, list_file.split) for list_file in split_lists] if is_one_each else []
 
     def read(self, sources: Sequence[ListSource]) -> Manifest:
         """Return the content of some of the lists; one that cannot be read raises a `DataError`."""
@@ -111,10 +111,15 @@ class ListSearch:
         """
         used_files = {source.file for source in sources}
         return [
-            DatasetProblem(found.file.relative_to(self.root).as_posix(), "list_not_needed")
-            for found in self.usable_lists
-            if found.file not in used_files and not is_names_file(found.file)
+            DatasetProblem(self._get_name(list_file), "list_not_needed")
+            for list_file in self.usable_lists
+            if list_file.file not in used_files and not is_names_file(list_file.file)
         ]
+
+    def _get_name(self, list_file: FoundList) -> str:
+        """Return the path of a list for a problem: relative to the root, if it lies below it."""
+        file = list_file.file
+        return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else file.name
 
     def describe_unused(self, code: str, *, with_unusable: bool) -> list[DatasetProblem]:
         """Return a problem for each list that is not used.
@@ -124,16 +129,12 @@ class ListSearch:
             with_unusable: also for those that could not.
         """
         problems = []
-        for found in self.lists:
-            name = (
-                found.file.relative_to(self.root).as_posix()
-                if found.file.is_relative_to(self.root)
-                else found.file.name
-            )
-            if found.is_usable:
+        for list_file in self.lists:
+            name = self._get_name(list_file)
+            if list_file.is_usable:
                 problems.append(DatasetProblem(name, code))
-            elif with_unusable and found.error is not None:
-                problems.append(describe_unusable(found.error, name))
+            elif with_unusable and list_file.error is not None:
+                problems.append(describe_unusable(list_file.error, name))
         return problems
 
 
@@ -194,9 +195,9 @@ def search_lists(
     search = ListSearch(root, ImageIndex(root))
     for file in files[:MAX_LISTS]:
         if not is_submission(file) and not joined_lists.is_part(file):
-            found = _probe(file, search, compare_ids=compare_ids)
-            if found is not None:
-                search.lists.append(found)
+            list_file = _probe(file, search, compare_ids=compare_ids)
+            if list_file is not None:
+                search.lists.append(list_file)
             elif file.suffix.lower() == ".txt" and find_list_split(file, root):
                 search.split_files.append(file)
     return search

@@ -62,7 +62,7 @@ def ensure_unpacked(file: Path, progress: UnpackProgress | None = None, name_enc
     except OSError as cause:
         raise DataError("archive.unreadable", file=file, cause=cause.strerror or cause) from cause
     suffix = f"-{name_encoding}" if name_encoding else ""
-    unpack_folder = user_dirs.get_ftlab_home() / "archives" / f"{key}{suffix}"
+    unpack_folder = _get_archives_dir() / f"{key}{suffix}"
     if (
         not name_encoding
         and unpack_folder.is_dir()
@@ -214,9 +214,14 @@ def read_unpack_problems(folder: Path) -> list[DatasetProblem]:
     return []
 
 
+def _get_archives_dir() -> Path:
+    """Return the folder of archives that were unpacked for good, each in a folder of its own."""
+    return user_dirs.get_ftlab_home() / "archives"
+
+
 def describe_path(path: Path) -> str:
     """Return a path for a message: what an archive was unpacked into is named by the archive, `pets.zip/train`."""
-    if path.is_relative_to(user_dirs.get_ftlab_home() / "archives"):
+    if path.is_relative_to(_get_archives_dir()):
         for candidate in (path, *path.parents):
             report = _read_report(candidate.parent / _REPORT_FILE_NAME)
             if report.get("folder") == candidate.name:

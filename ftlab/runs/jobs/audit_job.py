@@ -22,11 +22,11 @@ PROGRESS_FILE_ENV = "FTLAB_DOCTOR"
 """Environment variable: a file to which `scan --deep` writes its progress, one JSON object per line."""
 _POLL_INTERVAL_SECONDS = 0.3
 _stop_events: dict[str, threading.Event] = {}
-"""What stops the audits of this process, by the names of `AuditStop`."""
+"""Stop events of the audits of this process, by the names of `AuditStop`."""
 
 
 class AuditStop:
-    """What stops an audit while the block runs, by a name that only its page is told.
+    """Stop event of an audit, found by `request_stop` while the block runs, by a name that only its page knows.
 
     Attributes:
         name: 128 random bits.
@@ -52,7 +52,7 @@ class AuditStop:
 
 
 def request_stop(name: object) -> None:
-    """Request the audit of that name to stop; one that has ended already is nowhere found.
+    """Ask the audit of that name to stop; nothing happens if it has ended.
 
     Args:
         name: as a page sent it.

@@ -1,4 +1,4 @@
-"""What an event of the page brings besides the values of its inputs: who sent it, and what was pressed."""
+"""Sender and data of an event of the page, which come besides the values of its inputs."""
 
 from __future__ import annotations
 

@@ -264,12 +264,8 @@ def _format_note(note: LogMessage) -> str:
     """Return the text of a log message."""
     try:
         return messages.get_text(f"log.{note.code}", **note.values)
-    except (
-        KeyError,
-        IndexError,
-        ValueError,
-        TypeError,
-    ):  # of another version of ftlab: its code is better than nothing
+    # Of another version of ftlab: its code is better than nothing.
+    except (KeyError, IndexError, ValueError, TypeError):
         return " ".join([str(note.code), *(f"{key}={value}" for key, value in note.values.items())])
 
 
