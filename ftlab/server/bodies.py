@@ -71,6 +71,7 @@ class BoundedReceive:
 
     Attributes:
         refusal: why the body was refused; None while it is not.
+        is_cut: the application was told that the visitor has gone, before the body was complete.
     """
 
     def __init__(self, receive: Receive, stated_bytes: int) -> None:
@@ -81,6 +82,7 @@ class BoundedReceive:
             stated_bytes: length that the headers state.
         """
         self.refusal: BodyRefusedError | None = None
+        self.is_cut = False
         self._receive = receive
         self._stated_bytes = stated_bytes
         self._received_bytes = 0
@@ -108,10 +110,12 @@ class BoundedReceive:
             self._is_complete = not message.get("more_body", False)
             if self._received_bytes > self._stated_bytes:
                 return self._refuse(400, "length_wrong")
+        else:
+            self.is_cut = True
         return message
 
     def _refuse(self, status: int, message_key: str) -> Message:
-        self.refusal = BodyRefusedError(status, message_key)
+        self.refusal, self.is_cut = BodyRefusedError(status, message_key), True
         return {"type": "http.disconnect"}
 
     async def read_all(self) -> bytes | None:

@@ -31,8 +31,8 @@ TICKET_KEY = "ftlab.ticket"
 OWN_THREADS = 4
 """Threads for the middleware's own work: those of Gradio's handlers may all be busy."""
 
-ListTickets = Callable[[Scope], Iterable[Ticket]]
-"""Function that returns the tickets of the events in the queue, given the scope of a request."""
+ListTickets = Callable[[], Iterable[Ticket]]
+"""Function that returns the tickets of the events in the queue."""
 
 
 class AccessMiddleware:
@@ -45,7 +45,7 @@ class AccessMiddleware:
         profile: ServerProfile,
         upload_quota: UploadQuota | None = None,
         visitor_key: bytes = b"",
-        list_queued_tickets: ListTickets = lambda _scope: (),
+        list_queued_tickets: ListTickets = tuple,
         limits: AdmissionLimits | None = None,
     ) -> None:
         """Store the rules.
@@ -90,7 +90,7 @@ class AccessMiddleware:
         if isinstance(route, tuple):
             return await _refuse(*route, BodyKind.NONE)(scope, receive, send)
         visitor = self._identify_visitor(scope, headers)
-        queued_tickets = self._list_queued_tickets(scope) if route.is_event else None
+        queued_tickets = self._list_queued_tickets() if route.is_event else None
         refusal = (
             self.admission.find_refusal(visitor, queued_tickets) if route.is_counted else None
         ) or bodies.find_length_refusal(headers, route.body, self.upload_quota.max_upload_bytes)
@@ -135,6 +135,8 @@ class AccessMiddleware:
             return await _refuse(507, refusal.message_key, BodyKind.UPLOAD)(scope, receive, send)
 
         async def send_and_keep(message: Message) -> None:
+            if receive.is_cut:  # the mounted application calls it an error of its own
+                return
             if message["type"] == "http.response.start":
                 reservation.is_used = message["status"] < 400
             await send(message)

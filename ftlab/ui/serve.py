@@ -15,30 +15,21 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
+import webbrowser
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from starlette.middleware import Middleware
-
-from ftlab.core import interruption, messages, user_dirs
+from ftlab.core import interruption, messages
 from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.runs import trash
-from ftlab.server.middleware import AccessMiddleware
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
-from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
-from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
-from ftlab.server.visitors import load_key
 from ftlab.ui import build_app
 from ftlab.ui.common import uploads
 
 DEFAULT_PORT = 7860
 """Gradio's default port."""
-SESSION_CAPACITY = 128
-"""Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
 REMOVAL_INTERVAL_SECONDS = 3600.0
 """Seconds between two removals of what has expired."""
 TRASH_DAYS, SPACE_TRASH_DAYS = 30, 1
@@ -74,30 +65,35 @@ def serve(argv: Sequence[str] | None = None) -> int:
         links.refuse_outside_links()
     # At the start, as nobody may upload again: otherwise only the next upload would remove them.
     _remove_expired(server_profile)
-    # Read by uvicorn, which believes proxies on this machine otherwise.
-    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(flags.trusted_proxy)
-    demo = build_app(server_profile, notice)
-    _, url, _ = demo.launch(
-        server_name=flags.host,
-        server_port=port,
-        inbrowser=flags.browser and not server_profile.is_space,
-        # Gradio's own blocking loop would print its own messages; the loop below ends on Ctrl-C or `demo.close`.
-        prevent_thread_lock=True,
-        **build_launch_options(server_profile),
-    )
-    _print_message("server.ready", url=url, runs=server_profile.runs_dir)
+    # Here, not above: gradio takes seconds to load, and mistakes in the flags are told before.
+    from ftlab.ui.page_server import PageServer
+
+    try:
+        server = PageServer(
+            server_profile,
+            build_app(server_profile, notice),
+            host=flags.host,
+            port=port,
+            trusted_proxies=flags.trusted_proxy,
+        )
+    except FtlabError as error:
+        print(error, file=sys.stderr)
+        return 2
+    _print_message("server.ready", url=server.url, runs=server_profile.runs_dir)
+    if flags.browser and not server_profile.is_space:
+        webbrowser.open(server.url)
     # Ctrl+C is the way to end the server: no error, and an open connection must not hold it up.
     with interruption.handle_interrupts(interruption.CommandInterrupt(exit_status=0, announces=False)):
         try:
             next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
-            while demo.is_running:
+            while server.is_running:
                 time.sleep(0.2)
                 if time.monotonic() > next_removal_time:
                     _remove_expired(server_profile)
                     next_removal_time = time.monotonic() + REMOVAL_INTERVAL_SECONDS
         except KeyboardInterrupt:
             _print_message("server.ended")
-            demo.close(verbose=False)
+            server.close()
             if interruption.is_watched():  # a program of its own: Gradio's threads would take seconds to end
                 interruption.end_process(0)
     return 0
@@ -133,48 +129,6 @@ def is_first_start() -> bool:
     from gradio import NO_RELOAD
 
     return bool(NO_RELOAD)
-
-
-def build_launch_options(server_profile: ServerProfile) -> dict[str, Any]:
-    """Return the arguments of `gr.Blocks.launch` besides host and port."""
-    from gradio.utils import get_upload_folder
-
-    from ftlab.ui.common import gradio_guard, theme
-
-    gradio_guard.apply_limits()
-    # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
-    warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
-    middleware = Middleware(
-        AccessMiddleware,
-        profile=server_profile,
-        upload_quota=uploads.open_upload_quota(server_profile),
-        visitor_key=load_key(user_dirs.get_ftlab_home()),
-        list_queued_tickets=gradio_guard.list_queued_tickets,
-    )
-    middlewares = [middleware]
-    if not server_profile.is_local:
-        folder_names = FolderNames(list_named_folders(server_profile, Path(get_upload_folder())))
-        # What the first middleware answers itself is hidden too; what it checks are the bodies as they were sent.
-        middlewares.insert(0, Middleware(PathRedaction, folder_names=folder_names, restores_requests=False))
-        middlewares.append(Middleware(PathRedaction, folder_names=folder_names, hides_answers=False))
-    return {
-        "theme": theme.build_theme(),
-        "css_paths": theme.list_style_sheets(),
-        "favicon_path": theme.STATIC_DIR / "favicon.svg",
-        # Nothing that reaches other machines, shows tracebacks to visitors or answers for other programs.
-        "share": False,
-        "ssr_mode": False,
-        "quiet": True,
-        "footer_links": [],
-        "run_history": False,
-        "enable_monitoring": False,
-        "max_file_size": MAX_UPLOAD_BYTES,
-        "state_session_capacity": SESSION_CAPACITY,
-        "show_error": False,
-        "pwa": False,
-        "mcp_server": False,
-        "app_kwargs": {"middleware": middlewares, "docs_url": None, "redoc_url": None},
-    }
 
 
 def find_free_port(host: str, first_port: int) -> int:

@@ -194,20 +194,15 @@ def test_the_page_brings_a_cookie_and_programs_need_none() -> None:
 def test_one_visitors_events_are_bounded_and_anothers_are_not() -> None:
     queued: list[Ticket] = []
 
-    def list_queued(scope: Scope) -> list[Ticket]:
-        queued_before = list(queued)
-        scope["test.queue"] = queued
-        return queued_before
-
     limits = AdmissionLimits(events_per_visitor=2, events_without_cookie=2)
 
     async def join(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
-            scope["test.queue"].append(scope["ftlab.ticket"])
+            queued.append(scope["ftlab.ticket"])
         await PlainTextResponse("ok")(scope, receive, send)
 
     profile = ServerProfile(None, Path("runs"))
-    app = AccessMiddleware(join, profile=profile, visitor_key=KEY, list_queued_tickets=list_queued, limits=limits)
+    app = AccessMiddleware(join, profile=profile, visitor_key=KEY, list_queued_tickets=lambda: list(queued), limits=limits)
     greedy, other = (TestClient(app, base_url="http://127.0.0.1") for _ in range(2))
     greedy.get("/")
     other.get("/")

@@ -13,8 +13,9 @@ from ftlab.data.samples import sample_sets
 from ftlab.runs.jobs import time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.server.profile import ServerProfile
-from ftlab.ui import build_app, serve
+from ftlab.ui import build_app
 from ftlab.ui.common import data_choice
+from ftlab.ui.page_server import PageServer
 
 ESTIMATE = TimeEstimate(seconds=12.0, images_per_second=190.0)
 """How long a training takes, as the page says; nothing is measured."""
@@ -32,11 +33,8 @@ def serve_page(place: Path, sample_folder: Path) -> Iterator[str]:
         patch.setenv("GRADIO_TEMP_DIR", str(place / "uploads"))
         patch.setattr(sample_sets, "ensure_sample_set", lambda *_, **__: sample_folder)
         patch.setattr(time_estimate, "find_known_estimate", lambda *_: ESTIMATE)
-        demo = build_app(profile)
-        options = serve.build_launch_options(profile)
-        _, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
-        yield url
-        demo.close(verbose=False)
+        with PageServer(profile, build_app(profile), host="127.0.0.1", port=0) as server:
+            yield server.url
 
 
 def look(page: Page, folder: Path, name: str, widths: Sequence[int] = (1280, 390)) -> None:

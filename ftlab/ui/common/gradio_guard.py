@@ -15,7 +15,6 @@ import safehttpx
 from gradio import processing_utils, route_utils, routes, state_holder
 from gradio.blocks import Blocks
 from starlette.formparsers import MultiPartException
-from starlette.types import Scope
 
 from ftlab.core import messages
 from ftlab.server import slow_headers, upload_spool
@@ -136,14 +135,39 @@ async def _refuse_fetching(_host_name: str) -> NoReturn:
     raise FetchRefusedError(messages.get_text("server.remote"))
 
 
-def list_queued_tickets(scope: Scope) -> Iterable[Ticket]:
+def list_queued_tickets(demo: Blocks) -> Iterable[Ticket]:
     """Return the tickets of the events in Gradio's queue, waiting or running.
 
     Args:
-        scope: ASGI scope of a request to the page.
+        demo: the page.
 
     Returns:
         A ticket for each event that came by the server's middleware.
     """
-    event_scopes = (event.request.scope for event in scope["app"].get_blocks()._queue.event_ids_to_events.values())
+    event_scopes = (event.request.scope for event in demo._queue.event_ids_to_events.values())
     return [event_scope[TICKET_KEY] for event_scope in event_scopes if TICKET_KEY in event_scope]
+
+
+def complete_mount_settings(demo: Blocks, *, session_capacity: int) -> None:
+    """Set on a page what `launch` sets and `mount_gradio_app` has no parameter for; to be called before it is mounted.
+
+    Args:
+        demo: the page.
+        session_capacity: open pages whose state stays in memory.
+    """
+    demo.state_session_capacity = session_capacity
+    # Files that a payload names are checked to be uploads only once a page counts as launched.
+    demo.has_launched = True
+    demo._queue.max_thread_count = demo.max_threads
+
+
+def close_mounted_page(demo: Blocks) -> None:
+    """End the queue and the open streams of a mounted page, which would hold its server up.
+
+    Args:
+        demo: the page.
+    """
+    demo.is_running = False  # before the queue: the heartbeats of its streams end then
+    demo._queue.close()  # type: ignore[no-untyped-call]
+    if demo._queue.server_app is not None:
+        demo._queue.server_app.stop_event.set()

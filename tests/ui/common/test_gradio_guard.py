@@ -26,11 +26,11 @@ from starlette.types import ASGIApp, Message
 
 from ftlab.core import file_io
 from ftlab.server.profile import ServerProfile
-from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
-from ftlab.ui import build_app, serve
+from ftlab.ui import build_app
 from ftlab.ui.common import gradio_guard
 from ftlab.ui.common.gradio_guard import FetchRefusedError
 from ftlab.ui.common.page_events import get_visitor_name
+from ftlab.ui.page_server import PageServer, mount_page
 from tests.support import fabricated_runs
 
 LOCATIONS = ("http://other.example/a.png", "HTTPS://198.51.100.7/a.png", "http://192.0.0.9/a.png", "//other.example/a")
@@ -207,11 +207,7 @@ def test_no_other_module_of_gradio_can_reach_a_network() -> None:
 
 def create_app(place: Path, page: Blocks | None = None) -> Any:
     """The server of a page, with ftlab's middleware; of an empty one, which is built at once."""
-    profile = ServerProfile(None, place / "runs")
-    options = serve.build_launch_options(profile)["app_kwargs"]
-    page = page or gr.Blocks()
-    page.max_file_size = MAX_UPLOAD_BYTES  # as `launch` does
-    return gr.routes.App.create_app(page, app_kwargs=options)
+    return mount_page(ServerProfile(None, place / "runs"), page or gr.Blocks().queue())
 
 
 def upload(app: ASGIApp, *parts: bytes, stated_bytes: int | None = None, is_cut: bool = False) -> list[int]:
@@ -282,7 +278,7 @@ def test_nothing_is_kept_of_an_upload_that_is_refused(case: str, tmp_path: Path)
     assert file_io.get_folder_size(get_upload_folder()) == 0
 
 
-def test_a_visit_keeps_what_changed_and_no_copy_of_the_layout(tmp_path: Path) -> None:
+def test_a_visit_keeps_what_changed_and_no_copy_of_the_layout() -> None:
     gradio_guard.apply_limits()
     with gr.Blocks() as page:
         menu = gr.Dropdown(["a"], value="a")
@@ -296,7 +292,6 @@ def test_a_visit_keeps_what_changed_and_no_copy_of_the_layout(tmp_path: Path) ->
     assert state[menu._id].choices == [("b", "b")]
     assert holder["another"][menu._id].choices == [("a", "a")]
     assert not list(state.components)
-    assert serve.build_launch_options(ServerProfile(None, tmp_path))["state_session_capacity"] <= 256
 
 
 # --- the queue
@@ -314,7 +309,8 @@ def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_pat
         gr.on(None, lambda: str(go_on.wait(20)), None, gr.Textbox(), api_name="wait")
         gr.on(None, answer, None, gr.Textbox(), api_name="answer")
     page.queue(default_concurrency_limit=4, max_size=64, api_open=False)
-    _, url, _ = page.launch(prevent_thread_lock=True, **serve.build_launch_options(profile))
+    server = PageServer(profile, page, host="127.0.0.1", port=0)
+    url = server.url
 
     def join(visitor: httpx.Client, fn_index: int) -> httpx.Response:
         body = {"data": [], "fn_index": fn_index, "session_hash": visitor.cookies["ftlab_visitor"]}
@@ -344,4 +340,4 @@ def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_pat
             assert join(greedy, 1).status_code == 200, "they have finished, and count no longer"
     finally:
         go_on.set()
-        page.close(verbose=False)
+        server.close()

@@ -1,0 +1,209 @@
+"""The page behind ftlab's own checks, as one ASGI application, and the server that answers with it.
+
+Gradio's application is mounted in one of ftlab's, so that every request passes the same middleware and has a sender
+before Gradio sees it, whatever the profile of the server is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
+
+from ftlab.core import user_dirs
+from ftlab.core.errors import FtlabError
+from ftlab.server.middleware import AccessMiddleware
+from ftlab.server.profile import ServerProfile
+from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
+from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
+from ftlab.server.visitors import load_key
+from ftlab.ui.common import gradio_guard, theme, uploads
+
+SESSION_CAPACITY = 128
+"""Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
+START_TIMEOUT_SECONDS = 30.0
+"""Seconds that the server has to answer its first request."""
+_CLOSE_TIMEOUT_SECONDS = 5.0
+_ANY_ADDRESS = ("0.0.0.0", "::")
+
+MOUNT_OPTIONS: dict[str, Any] = {
+    # Nothing that reaches other machines, shows tracebacks to visitors or answers for other programs.
+    "ssr_mode": False,
+    "footer_links": [],
+    "run_history": False,
+    "enable_monitoring": False,
+    "max_file_size": MAX_UPLOAD_BYTES,
+    "show_error": False,
+    "pwa": False,
+    "mcp_server": False,
+    "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
+}
+"""Arguments of `gr.mount_gradio_app` that are the same on every server."""
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Files for HTTPS.
+
+    Attributes:
+        certificate: certificate chain, PEM.
+        key: private key, PEM.
+    """
+
+    certificate: Path
+    key: Path
+
+
+def mount_page(profile: ServerProfile, demo: gr.Blocks) -> FastAPI:
+    """Mount the page in an application with ftlab's middleware.
+
+    Args:
+        profile: profile of the server.
+        demo: the page, not yet launched or mounted.
+
+    Returns:
+        The ASGI application.
+    """
+    gradio_guard.apply_limits()
+    # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
+    warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
+    # FastAPI's own pages would name every route.
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=_list_middlewares(profile, demo))
+    gradio_guard.complete_mount_settings(demo, session_capacity=SESSION_CAPACITY)
+    gr.mount_gradio_app(
+        app,
+        demo,
+        path="/",
+        theme=theme.build_theme(),
+        css_paths=theme.list_style_sheets(),
+        favicon_path=str(theme.STATIC_DIR / "favicon.svg"),
+        **MOUNT_OPTIONS,
+    )
+    return app
+
+
+def _list_middlewares(profile: ServerProfile, demo: gr.Blocks) -> list[Middleware]:
+    """Return the middlewares of a server, the outermost first."""
+    middlewares = [
+        Middleware(
+            AccessMiddleware,
+            profile=profile,
+            upload_quota=uploads.open_upload_quota(profile),
+            visitor_key=load_key(user_dirs.get_ftlab_home()),
+            list_queued_tickets=partial(gradio_guard.list_queued_tickets, demo),
+        )
+    ]
+    if not profile.is_local:
+        folder_names = FolderNames(list_named_folders(profile, Path(get_upload_folder())))
+        # What the first middleware answers itself is hidden too; what it checks are the bodies as they were sent.
+        middlewares.insert(0, Middleware(PathRedaction, folder_names=folder_names, restores_requests=False))
+        middlewares.append(Middleware(PathRedaction, folder_names=folder_names, hides_answers=False))
+    return middlewares
+
+
+class PageServer:
+    """A running server of the page, in a thread of this process.
+
+    Attributes:
+        url: address of the page on this machine, with a slash at its end.
+    """
+
+    def __init__(
+        self,
+        profile: ServerProfile,
+        demo: gr.Blocks,
+        *,
+        host: str,
+        port: int,
+        tls_files: TlsFiles | None = None,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
+        """Mount the page and start to answer.
+
+        Args:
+            profile: profile of the server.
+            demo: the page, not yet launched or mounted.
+            host: address to listen on.
+            port: port to listen on; 0: any free one.
+            tls_files: certificate and key for HTTPS; None: HTTP.
+            trusted_proxies: addresses of proxies whose forwarded addresses count.
+
+        Raises:
+            FtlabError: the port was taken meanwhile, or the server did not start in time.
+        """
+        self._demo = demo
+        config = uvicorn.Config(
+            mount_page(profile, demo),
+            host=host,
+            port=port,
+            log_level="warning",
+            forwarded_allow_ips=",".join(trusted_proxies),
+            ssl_certfile=tls_files.certificate if tls_files else None,
+            ssl_keyfile=str(tls_files.key) if tls_files else None,
+        )
+        self._server = _ThreadedServer(config)
+        self._server.start()
+        if not self._server.started:
+            raise FtlabError("page.no_port", first=port, last=port)
+        shown_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+        self.url = f"{'https' if tls_files else 'http'}://{shown_host}:{self._server.get_port()}/"
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether the server still answers."""
+        return self._server.thread.is_alive()
+
+    def close(self) -> None:
+        """End the open connections and the server. Repeating it changes nothing."""
+        gradio_guard.close_mounted_page(self._demo)
+        self._server.should_exit = True
+        self._server.thread.join(_CLOSE_TIMEOUT_SECONDS)
+
+    def __enter__(self) -> PageServer:
+        """Return the server.
+
+        Returns:
+            This.
+        """
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the server."""
+        self.close()
+
+
+class _ThreadedServer(uvicorn.Server):
+    """A server in a thread; signals belong to the main thread of the program."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        """Prepare the thread."""
+        super().__init__(config)
+        self.thread = threading.Thread(target=self._run_quietly, name="page-server", daemon=True)
+
+    def start(self) -> None:
+        """Start, and wait until requests are answered or the server has given up."""
+        self.thread.start()
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self.started and self.thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def get_port(self) -> int:
+        """Return the port that the server listens on."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+    def _run_quietly(self) -> None:
+        try:
+            self.run()
+        except SystemExit:  # the port is taken: uvicorn has logged it, and `start` returns
+            self.started = False

@@ -1,0 +1,91 @@
+"""The mounted page: what it answers, which settings it has, how it starts and ends."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from ftlab.core.errors import FtlabError
+from ftlab.server.profile import ServerProfile
+from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
+from ftlab.ui import build_app
+from ftlab.ui.page_server import MOUNT_OPTIONS, PageServer, mount_page
+
+
+def open_client(place: Path, page: gr.Blocks | None = None) -> TestClient:
+    profile = ServerProfile(None, place / "runs")
+    return TestClient(mount_page(profile, page or build_app(profile)), base_url="http://127.0.0.1:7860")
+
+
+def build_echo_page() -> gr.Blocks:
+    with gr.Blocks() as page:
+        gr.on(None, lambda image: str(image), gr.Image(type="filepath"), gr.Textbox(), api_name="echo")
+    page.queue()
+    return page
+
+
+def test_the_server_answers_this_machine_and_refuses_a_spoofed_name(tmp_path: Path) -> None:
+    with open_client(tmp_path) as client:
+        assert client.get("/config").status_code == 200
+        assert client.get("/config", headers={"host": "evil.example"}).status_code == 400
+        assert client.post("/gradio_api/upload", headers={"origin": "https://evil.example"}).status_code == 403
+
+
+def test_the_page_is_served_without_what_a_visitor_has_no_business_with(tmp_path: Path) -> None:
+    for switch in ("ssr_mode", "run_history", "enable_monitoring", "show_error", "pwa", "mcp_server"):
+        assert MOUNT_OPTIONS[switch] is False
+    assert MOUNT_OPTIONS["max_file_size"] <= MAX_UPLOAD_BYTES
+    assert "allowed_paths" not in MOUNT_OPTIONS
+    with open_client(tmp_path, gr.Blocks().queue()) as client:
+        for path in ("/docs", "/redoc", "/openapi.json", "/monitoring", "/gradio_api/openapi.json"):
+            assert client.get(path, follow_redirects=False).status_code == 404, path
+
+
+def test_a_mounted_page_has_the_limits_of_a_launched_one(tmp_path: Path) -> None:
+    page = build_echo_page()
+    with open_client(tmp_path, page):
+        assert page.state_session_capacity <= 256
+        assert page.max_file_size == MAX_UPLOAD_BYTES
+        assert page.is_running
+
+
+def test_a_payload_cannot_name_a_file_that_is_no_upload(tmp_path: Path) -> None:
+    secret_file = tmp_path / "secret.png"
+    secret_file.write_bytes(b"secret")
+    with PageServer(ServerProfile(None, tmp_path / "runs"), build_echo_page(), host="127.0.0.1", port=0) as server:
+        value = {"path": str(secret_file), "meta": {"_type": "gradio.FileData"}}
+        assert "error" in call_echo(server.url, value)
+        uploaded_path = httpx.post(
+            f"{server.url}gradio_api/upload", files={"files": ("a.png", secret_file.read_bytes())}
+        ).json()[0]
+        assert "secret" not in call_echo(server.url, {"path": uploaded_path, "meta": {"_type": "gradio.FileData"}})
+
+
+def call_echo(url: str, value: dict[str, Any]) -> str:
+    """The events of one call of the echo page."""
+    event_id = httpx.post(f"{url}gradio_api/call/echo", json={"data": [value]}).json()["event_id"]
+    return httpx.get(f"{url}gradio_api/call/echo/{event_id}", timeout=20).text
+
+
+def test_a_closed_server_answers_no_more_and_frees_its_port(tmp_path: Path) -> None:
+    server = PageServer(ServerProfile(None, tmp_path / "runs"), build_echo_page(), host="127.0.0.1", port=0)
+    assert httpx.get(server.url).status_code == 200
+    server.close()
+    assert not server.is_running
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url)
+
+
+def test_a_port_that_was_taken_meanwhile_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(FtlabError, match=str(port)):
+            PageServer(ServerProfile(None, tmp_path / "runs"), build_echo_page(), host="127.0.0.1", port=port)
