@@ -202,7 +202,8 @@ def test_one_visitors_events_are_bounded_and_anothers_are_not() -> None:
         await PlainTextResponse("ok")(scope, receive, send)
 
     profile = ServerProfile(None, Path("runs"))
-    app = AccessMiddleware(join, profile=profile, visitor_key=KEY, list_queued_tickets=lambda: list(queued), limits=limits)
+    rules: dict[str, Any] = {"list_queued_tickets": lambda: list(queued), "limits": limits}
+    app = AccessMiddleware(join, profile=profile, visitor_key=KEY, **rules)
     greedy, other = (TestClient(app, base_url="http://127.0.0.1") for _ in range(2))
     greedy.get("/")
     other.get("/")

@@ -24,7 +24,8 @@ def open_client(place: Path, page: gr.Blocks | None = None) -> TestClient:
 
 
 def build_echo_page() -> gr.Blocks:
-    with gr.Blocks() as page:
+    page = gr.Blocks()
+    with page:
         gr.on(None, lambda image: str(image), gr.Image(type="filepath"), gr.Textbox(), api_name="echo")
     page.queue()
     return page
