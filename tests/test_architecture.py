@@ -79,7 +79,7 @@ TESTED_ELSEWHERE = {
         *("data/manifests/tables", "data/manifests/text_files"),
     ),
     "tests/data/manifests/test_search.py": (
-        *("data/dataset/listed_splits", "data/manifests/image_index", "data/manifests/list_splits"),
+        *("data/dataset/listed_splits", "data/manifests/list_splits"),
         "data/dataset/split_lists",
         "data/manifests/path_resolver",
     ),
@@ -123,7 +123,7 @@ TESTED_ELSEWHERE = {
         "data/sources/archive_writing",
         "data/sources/zip_file",
     ),
-    "tests/data/sources/test_name_encoding.py": ("config/name_encodings", "data/sources/common_characters"),
+    "tests/data/sources/test_name_encoding.py": ("config/name_encodings", "config/common_characters"),
     "tests/data/transforms/test_augment.py": ("data/transforms/augment_draw",),
     "tests/reporting/html/test_document.py": (
         *("evaluation/csv_tables", "reporting/html/confusion_matrix", "reporting/html/files", "reporting/html/parts"),

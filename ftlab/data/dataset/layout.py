@@ -14,6 +14,7 @@ from ftlab.data.dataset.split_lists import read_split_lists
 from ftlab.data.folders.annotations import list_class_images
 from ftlab.data.folders.folder_reading import AmbiguousFoldersError, FolderReading, join_names
 from ftlab.data.folders.folder_tree import FolderTree
+from ftlab.data.folders.folder_words import is_condition_name
 from ftlab.data.folders.read_folders import read_folders
 from ftlab.data.manifests import manifest, search
 from ftlab.data.manifests.manifest import ListSource, Manifest
@@ -76,14 +77,7 @@ def detect_layout(location: DatasetLocation, choice: str = "auto") -> tuple[Path
         layout = _layout_from_folders(tree, read_folders(tree, choice))
     except AmbiguousFoldersError as error:
         refusal, layout = error, DatasetLayout("flat", {"train": ""}, Reading(), {"train": {}})
-    # More than one: a single folder next to a manifest is usually where the manifest's images are.
-    has_class_folders = sum(map(bool, layout.images_by_split["train"].values())) > 1
-    image_folders = [
-        path for (split, name), path in layout.class_locations.items() if layout.images_by_split[split][name]
-    ]
-    list_search = search.search_lists(
-        location, compare_ids=not has_class_folders, image_folders=[] if has_class_folders else image_folders
-    )
+    list_search, has_class_folders = _search_lists_beside(location, layout, choice)
     if has_class_folders and choice == "auto" and list_search.root == location.folder:
         _add_listed_splits(list_search, layout)
     if has_class_folders and choice == "auto" and layout.name == "flat":
@@ -108,6 +102,41 @@ def detect_layout(location: DatasetLocation, choice: str = "auto") -> tuple[Path
             search.raise_unused_lists(location.folder, layout.problems)
         raise refusal
     return location.folder, layout
+
+
+def _search_lists_beside(location: DatasetLocation, layout: DatasetLayout, choice: str) -> tuple[ListSearch, bool]:
+    """Find the lists beside folders, and decide whether the folders are classes.
+
+    Args:
+        location: of the data set.
+        layout: of its folders.
+        choice: how they are read.
+
+    Returns:
+        The lists, and whether there are class folders: a list of the images in folders of variants comes first.
+    """
+    # More than one: a single folder next to a manifest is usually where the manifest's images are.
+    has_class_folders = sum(map(bool, layout.images_by_split["train"].values())) > 1
+    may_be_variants = choice == "auto" and _may_be_variants(layout)
+    image_folders = [
+        path for (split, name), path in layout.class_locations.items() if layout.images_by_split[split][name]
+    ]
+    list_search = search.search_lists(
+        location,
+        compare_ids=not has_class_folders or may_be_variants,
+        image_folders=[] if has_class_folders else image_folders,
+    )
+    return list_search, has_class_folders and not (may_be_variants and list_search.choose())
+
+
+def _may_be_variants(layout: DatasetLayout) -> bool:
+    """Return whether class folders may hold variants of the same images: `aligned` beside `original`, as many in each.
+
+    Only a list tells: there are classes of such names too.
+    """
+    counts = {name: len(images) for name, images in layout.images_by_split["train"].items() if images}
+    is_plain = layout.name == "flat" and len(counts) > 1
+    return is_plain and len(set(counts.values())) == 1 and all(map(is_condition_name, counts))
 
 
 def _add_listed_splits(list_search: ListSearch, layout: DatasetLayout) -> None:

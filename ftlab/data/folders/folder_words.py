@@ -37,6 +37,7 @@ CONDITION_WORDS = frozenset(
     (
         *("color", "colour", "rgb", "gray", "grey", "grayscale", "greyscale", "segmented", "cropped", "crop", "crops"),
         *("augmented", "aug", "original", "originals", "raw", "resized", "processed", "preprocessed", "normalized"),
+        *("aligned", "unaligned"),
         *("sample", "samples", "session", "sequence", "seq", "frame", "frames", "left", "right", "depth"),
     )
 )

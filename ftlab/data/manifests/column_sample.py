@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftlab.core.errors import DataError
-from ftlab.data.manifests.column_names import has_image_suffix, normalize_name, parse_flag
+from ftlab.data.manifests.column_names import has_image_suffix, is_number, normalize_name, parse_flag
+from ftlab.data.manifests.image_index import ImageIndex
 
 MIN_IMAGE_SHARE = 0.5
 """Fraction of values that must be images for a column without a telling name to be the one of paths."""
 
+_MAX_SHOWN_CLASSES = 4
 _MIN_ONE_HOT_SHARE = 0.9
 """Fraction of rows with exactly one mark for the columns to be the classes."""
-
-CanFind = Callable[[str], bool]
-"""Returns whether a value is the name of an image of the data set."""
 
 
 @dataclass
@@ -25,7 +24,7 @@ class ColumnSample:
 
     names: list[str]
     rows: list[list[str]]
-    can_find: CanFind | None
+    index: ImageIndex | None
     normalized: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,10 +52,19 @@ class ColumnSample:
     def finds_images(self, column: int, min_share: float = 0.0) -> bool:
         """Return whether images of the data set have the values of a column as their names."""
         values = self.values(column)
-        if self.can_find is None or not values:
+        if self.index is None or not values:
             return False
-        count = sum(map(self.can_find, values))
+        count = self.index.count_found(values)
         return count > 0 and count >= min_share * len(values)
+
+
+def begins_with_images(rows: list[list[str]], index: ImageIndex) -> bool:
+    """Return whether a cell of the first row is the name of an image as those below it are, with the same affix."""
+    for column in range(len(rows[0])):
+        values = [row[column].strip() for row in rows if column < len(row)]
+        if not all(map(is_number, values)) and 0 < index.count_found(values[1:]) < index.count_found(values):
+            return True
+    return False
 
 
 def find_class_columns(sample: ColumnSample, columns: list[int], file: Path) -> tuple[tuple[str, int], ...]:
@@ -87,7 +95,9 @@ def find_class_columns(sample: ColumnSample, columns: list[int], file: Path) -> 
     ]
     if counts and sum(count == 1 for count in counts) < _MIN_ONE_HOT_SHARE * len(counts):
         if flag_columns == columns and sum(count > 1 for count in counts) > (1 - _MIN_ONE_HOT_SHARE) * len(counts):
-            raise DataError("data.list_multilabel", file=file, example=", ".join(sample.names[c] for c in flag_columns))
+            names = ", ".join(sample.names[column].strip() for column in flag_columns[:_MAX_SHOWN_CLASSES])
+            more = f" … ({len(flag_columns)})" if len(flag_columns) > _MAX_SHOWN_CLASSES else ""
+            raise DataError("data.list_attributes", file=file, example=names + more)
         return ()
     return tuple((sample.names[column].strip(), column) for column in flag_columns)
 

@@ -29,14 +29,15 @@ from ftlab.data.manifests.column_names import (
 )
 from ftlab.data.manifests.column_sample import (
     MIN_IMAGE_SHARE,
-    CanFind,
     ColumnSample,
+    begins_with_images,
     find_class_columns,
     find_finest_column,
     repeats,
 )
+from ftlab.data.manifests.image_index import ImageIndex
 from ftlab.data.manifests.json_tables import LABEL_SEPARATOR
-from ftlab.data.manifests.list_splits import parse_split
+from ftlab.data.manifests.list_splits import is_partition, parse_split
 from ftlab.data.sources.listing import MANIFEST_SUFFIXES
 
 _MAX_SHOWN_NAMES, _MAX_SHOWN_CHARS = 8, 200
@@ -126,7 +127,7 @@ class ListColumns:
 
 
 def detect_columns(
-    first_rows: list[list[str]], file: Path, names: list[str] | None = None, can_find: CanFind | None = None
+    first_rows: list[list[str]], file: Path, names: list[str] | None = None, index: ImageIndex | None = None
 ) -> ListColumns:
     """Recognize the columns of a list by their names and their values.
 
@@ -134,7 +135,7 @@ def detect_columns(
         first_rows: cells of the first rows; the first one may be a header unless `names` is given.
         file: for the error.
         names: names of the columns where the format defines them.
-        can_find: tells images from other values; None: only names with the suffix of an image are recognized.
+        index: images of the data set; None: only names with the suffix of an image are recognized.
 
     Returns:
         The columns; without labels where there is no column of them.
@@ -143,9 +144,9 @@ def detect_columns(
         missing_column_error: no column holds images.
         DataError: the table cannot be used for another reason.
     """
-    has_header = names is None and _is_header(first_rows, can_find)
+    has_header = names is None and _is_header(first_rows, index)
     column_names = names if names is not None else [cell.strip() for cell in first_rows[0]] if has_header else []
-    sample = ColumnSample(column_names, first_rows[1:] if has_header else first_rows, can_find)
+    sample = ColumnSample(column_names, first_rows[1:] if has_header else first_rows, index)
     path = _find_path_column(sample)
     if path is None:
         if sample.rows and not column_names and file.suffix.lower() in MANIFEST_SUFFIXES:
@@ -173,7 +174,7 @@ def missing_column_error(file: Path, missing: str, names: Sequence[str]) -> Data
     return DataError("data.list_columns", file=file, missing=messages.get_text(f"list.{missing}"), found=shown_names)
 
 
-def _is_header(rows: list[list[str]], can_find: CanFind | None) -> bool:
+def _is_header(rows: list[list[str]], index: ImageIndex | None) -> bool:
     """Return whether the first row names the columns."""
     if not rows:
         return False
@@ -183,7 +184,9 @@ def _is_header(rows: list[list[str]], can_find: CanFind | None) -> bool:
     known_names = {*PATH_NAMES, *ID_NAMES, *LABEL_NAMES, *SPLIT_NAMES}
     if any(normalize_name(cell) in known_names for cell in cells):
         return True
-    return not (len(cells) > 1 and can_find is not None and any(can_find(cell.strip()) for cell in cells))
+    if len(cells) < 2 or index is None:
+        return True
+    return not any(index.can_find(cell.strip()) for cell in cells) and not begins_with_images(rows, index)
 
 
 def _find_path_column(sample: ColumnSample) -> int | None:
@@ -231,6 +234,8 @@ def _find_unnamed_columns(sample: ColumnSample, columns: ListColumns, file: Path
         None,
     )
     other_columns = [column for column in other_columns if column != split]
+    if len(other_columns) == 1 and is_partition(file, sample.values(other_columns[0])):
+        other_columns = []
     if len(other_columns) > 1:
         # Boxes, sizes and counts are numbers: a single column of words is the label.
         word_columns = [column for column in other_columns if not all(map(is_number, sample.values(column)))]

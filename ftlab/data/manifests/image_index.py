@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +29,24 @@ _MASK_WORDS = frozenset(
 _UPLOAD_PREFIX = re.compile(r"(?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{4,8}-(?=.)")
 """What Label Studio writes before the name of a file that was uploaded."""
 _WHOLE_NUMBER = re.compile(r"0*(\d+?)(?:\.0+)?")
+_NAME_PART = re.compile(r"[^\W\d_]+|\d+|[\W_]")
+"""Letters, a number or a separator: where the name of a list may begin and end within that of a file."""
+_AFFIX_SAMPLE_IMAGES, _MAX_NAME_PARTS, _MAX_AFFIX_CANDIDATES = 500, 24, 8
+_MIN_AFFIX_SHARE, _MIN_AFFIX_IMAGES, _RIVAL_AFFIX_SHARE = 0.5, 2, 0.1
+"""Fraction of the names, or of the images if they are fewer, that an affix must find; fraction of these for a rival."""
+
+
+@dataclass(frozen=True)
+class NameAffix:
+    """What the names of files have more than those in a list: `train_1_aligned.jpg` for `train_1.jpg`.
+
+    Attributes:
+        prefix: letters before the name in the list, lower case.
+        suffix: letters after it and before the ending; both are empty if the files only have another ending.
+    """
+
+    prefix: str
+    suffix: str
 
 
 class ImageIndex:
@@ -107,8 +127,74 @@ class ImageIndex:
 
     def can_find(self, value: str) -> bool:
         """Return whether a value, such as `train/cat.1` or `cat.1.jpg`, is the name of an image."""
-        name = value.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        name = _get_name(value)
         return bool(name) and bool(self.find_by_name(name))
+
+    def count_found(self, values: Sequence[str]) -> int:
+        """Return how many values are names of images, or if none is, how many are with an affix that is clear."""
+        count = sum(map(self.can_find, values))
+        if count:
+            return count
+        affixes = self.find_affixes(map(_get_name, values))
+        if len(affixes) != 1:
+            return 0
+        return sum(bool(self.find_by_affix(_get_name(value), affixes[0])) for value in values)
+
+    def find_by_affix(self, name: str, affix: NameAffix) -> list[str]:
+        """Return the images whose names have an affix more than a name in a list; with its ending if there are any."""
+        paths = self._paths_by_stem.get(affix.prefix + _fold_stem(name) + affix.suffix, [])
+        ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - for each of many rows
+        return [path for path in paths if path.lower().endswith(ending)] or paths if has_image_suffix(name) else paths
+
+    def find_affixes(self, names: Iterable[str]) -> list[NameAffix]:
+        """Find what leads from the names of a list, of which no image has one, to images.
+
+        Args:
+            names: last parts of the paths in the list.
+
+        Returns:
+            The affix that finds most of the images; and a second one if it finds other images for the same names, so
+            that it is open which are meant. Empty if there is none.
+        """
+        stems = {_fold_stem(name) for name in names} - {""}
+        found_stems = {
+            affix: {stem for stem in stems if affix.prefix + stem + affix.suffix in self._paths_by_stem}
+            for affix, _ in self._count_affixes(stems).most_common(_MAX_AFFIX_CANDIDATES)
+        }
+        affixes = sorted(found_stems, key=lambda affix: -len(found_stems[affix]))
+        max_count = min(len(stems), len(self._paths_by_stem))
+        if not affixes or len(found_stems[affixes[0]]) < max(_MIN_AFFIX_IMAGES, _MIN_AFFIX_SHARE * max_count):
+            return []
+        best_stems = found_stems[affixes[0]]
+        rivals = [
+            affix
+            for affix in affixes[1:]
+            if len(found_stems[affix] & best_stems) >= max(1, _RIVAL_AFFIX_SHARE * len(best_stems))
+        ]
+        return [affixes[0], *rivals[:1]]
+
+    def _count_affixes(self, stems: set[str]) -> Counter[NameAffix]:
+        """Count the affixes by which the names of a sample of the images contain names of a list.
+
+        Args:
+            stems: names in the list, without endings.
+
+        Returns:
+            The number of images by affix.
+        """
+        affixes: Counter[NameAffix] = Counter()
+        image_stems = [*self._paths_by_stem]
+        for image_stem in image_stems[:: 1 + len(image_stems) // _AFFIX_SAMPLE_IMAGES]:
+            cuts = [0, *(match.end() for match in _NAME_PART.finditer(image_stem))][: _MAX_NAME_PARTS + 1]
+            if cuts[-1] != len(image_stem):
+                cuts.append(len(image_stem))
+            for start, end in itertools.combinations(cuts, 2):
+                if image_stem[start:end] in stems:
+                    affix = NameAffix(image_stem[:start], image_stem[end:])
+                    # A mask is no picture of the list, although it is named after one.
+                    if _MASK_WORDS.isdisjoint(re.findall(r"[^\W\d_]+", f"{affix.prefix} {affix.suffix}")):
+                        affixes[affix] += 1
+        return affixes
 
 
 def match_folders(paths: Iterable[str], folders: list[str], root_name: str) -> list[str]:
@@ -153,6 +239,16 @@ def prefer_paths(paths: list[str], split: str, base: str) -> list[str]:
         if len(paths) == 1:
             break
     return paths
+
+
+def _get_name(value: str) -> str:
+    """Return the last part of a path as a list writes it."""
+    return value.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def _fold_stem(name: str) -> str:
+    """Return a name as it is compared, without the ending of an image."""
+    return _fold_name(os.path.splitext(name)[0] if has_image_suffix(name) else name)  # noqa: PTH122
 
 
 def _fold_name(name: str) -> str:

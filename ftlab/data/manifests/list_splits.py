@@ -12,13 +12,15 @@ _COMPETITION_SPLITS = {"publictest": "val", "privatetest": "test"}
 _SUBMISSION_WORDS = frozenset(("submission", "submissions", "submit", "samplesubmission"))
 _LIST_FOLDER_WORDS = frozenset(
     (
-        *("annotation", "annotations", "label", "labels", "meta", "metadata", "list", "lists", "split", "splits"),
-        *("groundtruth", "groundtruths", "gt", "partition", "partitions"),
+        *("annotation", "annotations", "anno", "annos", "label", "labels", "meta", "metadata", "list", "lists"),
+        *("split", "splits", "groundtruth", "groundtruths", "gt", "partition", "partitions"),
         *("data", "dataset", "csv", "csvs", "info", "main"),
-        *("image", "images", "img", "imgs", "imagesets", "imagelists"),
+        *("image", "images", "img", "imgs", "imagesets", "imagelists", "devkit"),
     )
 )
 """Words of folders in which lists lie, besides names of splits; a class folder is not searched."""
+_PARTITION_WORDS = frozenset(("partition", "partitions", "split", "splits"))
+_PARTITION_VALUES = frozenset(("0", "1", "2"))
 _MAX_PATH_PARTS = 6
 """Folders of a path that may be splits, from its beginning."""
 _SAMPLE_PATHS = 200
@@ -53,6 +55,16 @@ def find_list_split(file: Path, root: Path) -> str:
 def is_submission(file: Path) -> bool:
     """Return whether a list is an example of what a competition expects: its labels are not real."""
     return not _SUBMISSION_WORDS.isdisjoint(split_words(file.stem))
+
+
+def is_partition(file: Path, values: Sequence[str]) -> bool:
+    """Return whether numbers in a list are splits by its name, as in CelebA's `list_eval_partition.txt`; not labels.
+
+    Args:
+        file: the list.
+        values: of its only column beside the images.
+    """
+    return not _PARTITION_WORDS.isdisjoint(split_words(file.stem)) and _PARTITION_VALUES.issuperset(values)
 
 
 def may_hold_lists(folder_name: str) -> bool:

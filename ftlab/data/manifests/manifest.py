@@ -22,7 +22,7 @@ from ftlab.data.manifests.column_names import has_image_suffix
 from ftlab.data.manifests.columns import ListColumns, detect_columns, missing_column_error
 from ftlab.data.manifests.image_index import ImageIndex
 from ftlab.data.manifests.list_splits import find_path_splits, parse_split
-from ftlab.data.manifests.path_resolver import ListRow, PathResolver, make_base
+from ftlab.data.manifests.path_resolver import ListRow, PathResolver
 from ftlab.data.manifests.tables import Table, open_table
 from ftlab.data.manifests.text_files import TableRow
 from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, DatasetProblem, ImagesByClass
@@ -86,7 +86,7 @@ def probe_columns(file: Path, index: ImageIndex | None) -> ListColumns:
     if file.suffix.lower() in LOOSE_MANIFEST_SUFFIXES:
         # Names of classes look like a list too: `{"cat": 0}`.
         values = [cells[columns.path].strip() for _, cells in islice(rows, SAMPLE_ROWS) if len(cells) > columns.path]
-        if not any(has_image_suffix(value) or (index is not None and index.can_find(value)) for value in values):
+        if not any(map(has_image_suffix, values)) and (index is None or not index.count_found(values)):
             raise missing_column_error(file, "paths", columns.names)
     return columns
 
@@ -127,9 +127,7 @@ def read_manifests(sources: Sequence[ListSource], index: ImageIndex) -> Manifest
 def _detect_table_columns(table: Table, index: ImageIndex | None) -> tuple[ListColumns, Iterator[TableRow]]:
     """Return the columns of a table, and its rows without the header; an unknown table raises a `DataError`."""
     rows = list(islice(table.rows, SAMPLE_ROWS))
-    columns = detect_columns(
-        [cells for _, cells in rows], table.file, table.names, index.can_find if index is not None else None
-    )
+    columns = detect_columns([cells for _, cells in rows], table.file, table.names, index)
     return columns, chain(rows[columns.has_header and table.names is None :], table.rows)
 
 
@@ -202,8 +200,7 @@ class _ManifestBuilder:
             _split_by_paths(rows, source, problems)
         label_names.unify_labels(rows, source.file, problems)
         label_names.spell_out_numbers(rows, source.file, index.root, problems)
-        base = make_base(source.file.parent, index.root)
-        self.resolver.resolve_rows(rows, base, source.split, problems)
+        self.resolver.resolve_rows(rows, source.file, source.split, problems)
         for row in rows:
             if row.error_code:
                 problems.append(self.resolver.describe_error(row))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftlab.core import private_folders
+from ftlab.core.errors import DataError
 from ftlab.data.folders.folder_reading import has_same_content
 from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
 from ftlab.data.manifests.image_index import ImageIndex, match_folders, prefer_paths
@@ -60,22 +61,65 @@ class PathResolver:
         self._inside_cache: dict[str, bool] = {}
         self._copied_folders: dict[tuple[str, str], bool] = {}
 
-    def resolve_rows(self, rows: list[ListRow], base: str, split: str, problems: list[DatasetProblem]) -> None:
+    def resolve_rows(self, rows: list[ListRow], file: Path, split: str, problems: list[DatasetProblem]) -> None:
         """Resolve the paths of a list: as written, or else, if most are not found, by their names.
+
+        A list whose names fit several kinds of files raises a `DataError`.
 
         Args:
             rows: changed in place.
-            base: POSIX path of the list's folder below the root; "" is the root.
+            file: the list; paths are relative to its folder.
             split: split of the list, "" for none.
-            problems: extended in place where names are found in several places.
+            problems: extended in place where names are found in several places, or in another form.
         """
+        base = _make_base(file.parent, self.root)
         missing_rows = []
         for row in rows:
             row.path, row.size_bytes, row.error_code = self._find_as_written(row.raw_path, base)
             if row.error_code in ("missing", "list_outside"):
                 missing_rows.append(row)
         if missing_rows and len(missing_rows) > _MAX_MISSING_SHARE * len(rows):
-            self._find_by_names(missing_rows, base, split, problems, may_strip=len(missing_rows) == len(rows))
+            candidate_rows = self._find_candidates(missing_rows, file, problems)
+            common = _find_common_folders([parts for _, parts, _ in candidate_rows])
+            common_count = len(common) if len(missing_rows) == len(rows) else 0
+            self._choose_candidates(candidate_rows, common_count, base, split, problems)
+
+    def _find_candidates(
+        self, rows: list[ListRow], file: Path, problems: list[DatasetProblem]
+    ) -> list[tuple[ListRow, list[str], list[str]]]:
+        """Find the images of the names of rows; if most have none, those whose names have the same affix more.
+
+        Args:
+            rows: rows whose paths are not found as written.
+            file: their list.
+            problems: extended in place where an affix is used.
+
+        Returns:
+            Of each row with images: the row, the parts of its path, and the images.
+
+        Raises:
+            DataError: the names fit several kinds of files.
+        """
+        named_rows = [(row, parts) for row in rows if (parts := _split_path(row.raw_path))]
+        candidate_rows = [
+            (row, parts, paths) for row, parts in named_rows if (paths := self.index.find_by_name(parts[-1]))
+        ]
+        if len(candidate_rows) >= _MAX_MISSING_SHARE * len(rows):
+            return candidate_rows
+        affixes = self.index.find_affixes(parts[-1] for _, parts in named_rows)
+        affix_rows = [
+            [(row, parts, paths) for row, parts in named_rows if (paths := self.index.find_by_affix(parts[-1], affix))]
+            for affix in affixes
+        ]
+        if not affix_rows or len(affix_rows[0]) <= len(candidate_rows):
+            return candidate_rows
+        examples = [posixpath.basename(found[0][2][0]) for found in affix_rows]
+        if len(affixes) > 1:
+            raise DataError("data.list_affixes", file=file, first=examples[0], other=examples[1])
+        values: dict[str, str | int] = {"name": affix_rows[0][0][1][-1], "file": examples[0]}
+        problems.append(DatasetProblem(file.name, "list_affix", values))
+        found_rows = {row.line for row, _, _ in candidate_rows}
+        return candidate_rows + [found for found in affix_rows[0] if found[0].line not in found_rows]
 
     def _find_as_written(self, raw_path: str, base: str) -> tuple[str, int, str]:
         """Return path, size in bytes and error code ("" for none) of the file that a row names."""
@@ -136,25 +180,23 @@ class PathResolver:
             self._inside_cache[path] = is_inside
         return is_inside
 
-    def _find_by_names(
-        self, rows: list[ListRow], base: str, split: str, problems: list[DatasetProblem], *, may_strip: bool
+    def _choose_candidates(
+        self,
+        candidate_rows: list[tuple[ListRow, list[str], list[str]]],
+        common_count: int,
+        base: str,
+        split: str,
+        problems: list[DatasetProblem],
     ) -> None:
-        """Find files by their names and as many of the folders that a list writes as are not the same in every row.
+        """Choose the files of rows by as many of the folders that a list writes as are not the same in every row.
 
         Args:
-            rows: rows whose paths are not found as written; changed in place.
-            base: folder of the list.
+            candidate_rows: see `_find_candidates`; the rows are changed in place.
+            common_count: number of folders that all paths begin with and that may be unknown here.
+            base: POSIX path of the list's folder below the root; "" is the root.
             split: split of the list.
             problems: extended in place.
-            may_strip: whether folders that all paths begin with may be unknown here.
         """
-        candidate_rows = []
-        for row in rows:
-            parts = _split_path(row.raw_path)
-            candidates = self.index.find_by_name(parts[-1]) if parts else []
-            if candidates:
-                candidate_rows.append((row, parts, candidates))
-        common_count = len(_find_common_folders([parts for _, parts, _ in candidate_rows])) if may_strip else 0
         chosen_folders: dict[str, str] = {}
         for row, parts, candidates in candidate_rows:
             matching = match_folders(candidates, parts[common_count:-1], self.root.name)
@@ -197,7 +239,7 @@ class PathResolver:
         return DatasetProblem(row.raw_path, row.error_code, {"line": row.line})
 
 
-def make_base(folder: Path, root: Path) -> str:
+def _make_base(folder: Path, root: Path) -> str:
     """Return the POSIX path of a list's folder below the root; "" is the root, and also for a folder elsewhere."""
     base = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ""
     return "" if base == "." else base

@@ -18,6 +18,7 @@ from ftlab.data.manifests.text_files import PACKED_SUFFIXES, TABLE_FILE_SUFFIXES
 from ftlab.data.sources import links
 from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, MANIFEST_SUFFIXES, DatasetProblem, is_ignored
 from ftlab.data.sources.locate import DatasetLocation
+from ftlab.data.sources.matlab_files import MATLAB_SUFFIX
 
 MAX_SEARCH_DEPTH = 3
 """Levels of folders below the root in which lists are looked for."""
@@ -28,19 +29,23 @@ MAX_LISTS = 100
 UNUSED_LIST_CODES = frozenset(
     (
         *("list_several", "list_columns", "list_multilabel", "list_header", "list_detection", "list_unreadable"),
-        *("list_foreign", "list_json_keys"),
+        *("list_foreign", "list_json_keys", "list_affixes", "list_attributes"),
     )
 )
 """Problems of lists that are not used."""
 LIST_NOTE_CODES = frozenset(
     (
         *("list_used", "list_is_split", "list_label_column", "list_finest_column", "list_names", "list_path_names"),
-        *("list_path_splits", "list_folder", "list_not_needed"),
+        *("list_path_splits", "list_folder", "list_not_needed", "list_affix"),
     )
 )
 """Problems of lists that only tell how they were read."""
-_SEARCHED_SUFFIXES = LOOSE_MANIFEST_SUFFIXES | WORKBOOK_SUFFIXES | TABLE_FILE_SUFFIXES
-"""Suffixes of lists that are not among those of `MANIFEST_SUFFIXES`; a workbook is only named."""
+_NAMED_SUFFIXES = WORKBOOK_SUFFIXES | TABLE_FILE_SUFFIXES | {MATLAB_SUFFIX}
+"""Suffixes of lists that are not read, but named."""
+_SEARCHED_SUFFIXES = LOOSE_MANIFEST_SUFFIXES | _NAMED_SUFFIXES
+"""Suffixes of lists that are not among those of `MANIFEST_SUFFIXES`."""
+_MAX_NAMED_FILES = 8
+"""Files of `_NAMED_SUFFIXES` in a folder above which they belong to one image each."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,18 @@ class ListSearch:
         if len(usable) > 1:  # `{"0": "cat", "1": "dog"}` names classes, although images may be named 0 and 1 too
             usable = [list_file for list_file in usable if not is_names_file(list_file.file)] or usable
         if len(usable) == 1:
-            return [ListSource(usable[0].file)]
+            return [] if self._is_doubtful(usable[0]) else [ListSource(usable[0].file)]
         split_lists = [list_file for list_file in usable if list_file.split]
         splits = {list_file.split for list_file in split_lists}
         # One more list may hold the images of all splits.
         is_one_each = "train" in splits and len(splits) == len(split_lists) >= len(usable) - (len(splits) > 1)
         return [ListSource(list_file.file, list_file.split) for list_file in split_lists] if is_one_each else []
+
+    def _is_doubtful(self, list_file: FoundList) -> bool:
+        """Return whether nobody says that the numbers of a list are what to recognize, beside a table of attributes."""
+        is_named = list_file.columns is not None and bool(list_file.columns.names)
+        codes = {other.error.code for other in self.lists if other.error is not None}
+        return not is_named and "data.list_attributes" in codes
 
     def read(self, sources: Sequence[ListSource]) -> Manifest:
         """Return the content of some of the lists; one that cannot be read raises a `DataError`."""
@@ -148,7 +159,7 @@ def describe_unusable(error: DataError, name: str) -> DatasetProblem:
     if error.code == "data.list_columns":
         return DatasetProblem(name, "list_columns", {key: str(error.values[key]) for key in ("missing", "found")})
     code = error.code.removeprefix("data.")
-    if code in ("list_multilabel", "list_header", "list_detection", "list_foreign", "list_json_keys"):
+    if code in UNUSED_LIST_CODES:
         return DatasetProblem(name, code, {key: str(value) for key, value in error.values.items() if key != "file"})
     return DatasetProblem(name, "list_unreadable")
 
@@ -165,8 +176,10 @@ def raise_unused_lists(root: Path, problems: Sequence[DatasetProblem]) -> None:
     """
     unused = [problem for problem in problems if problem.code in UNUSED_LIST_CODES]
     if unused:
-        names = ", ".join(dict.fromkeys(problem.file for problem in unused))
-        values = {"problem": unused[0].problem, "remedy": unused[0].remedy}
+        # What to do about a table of attributes helps more than that there are several lists.
+        first = min(unused, key=lambda problem: problem.code != "list_attributes")
+        names = ", ".join(dict.fromkeys(problem.file for problem in (first, *unused)))
+        values = {"problem": first.problem, "remedy": first.remedy}
         raise DataError("data.list_unused", folder=root, names=names[:300], **values)
 
 
@@ -246,7 +259,7 @@ def _is_worth_a_word(file: Path, error: DataError) -> bool:
         return error.values["key"] in kinds
     if error.code in ("data.list_json_keys", "data.list_columns", "data.list_json_file"):
         return file.suffix.lower() == ".json" and mentions_images(file)
-    return error.code in ("data.list_multilabel", "data.list_detection", "data.list_header")
+    return error.code in ("data.list_multilabel", "data.list_attributes", "data.list_detection", "data.list_header")
 
 
 def _find_files_below(folder: Path, first_depth: int = 0) -> list[Path]:
@@ -276,6 +289,9 @@ def _find_files_below(folder: Path, first_depth: int = 0) -> list[Path]:
                         subfolders.append(entry.name)
         except OSError:  # the scan of the images reports it
             continue
+        named_files = [name for name in names if os.path.splitext(name)[1].lower() in _NAMED_SUFFIXES]  # noqa: PTH122
+        if len(named_files) > _MAX_NAMED_FILES:
+            names = [name for name in names if name not in named_files]
         if len(names) <= MAX_LISTS_PER_FOLDER:
             files += [parent / name for name in sorted(names)]
         pending += [(parent / name, depth + 1) for name in sorted(subfolders)]

@@ -23,6 +23,8 @@ _DELIMITER_SAMPLE_ROWS = 50
 _DELIMITER_SAMPLE_CHARS = 1 << 16
 _WORD_SAMPLE_LINES = 200
 """Lines of a text file that decide how many words a line has."""
+_IMAGE_COLUMN_NAME = "image"
+"""Name of the first column where a header leaves it out."""
 _EXCEL_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\r?(?:\n|\Z)')
 """First line by which Excel tells itself the delimiter."""
 _PATH_AND_REST = re.compile(
@@ -138,13 +140,21 @@ def _iter_word_rows(text: str) -> Iterator[TableRow]:
         text: content of the file; lines that begin with `#` are comments.
 
     Yields:
-        Line number and cells: all words where every line has as many, else the first word and the rest of the line.
+        Line number and cells: all words where every line has as many, else the first word and the rest of the line. A
+        first line with the number of the others is left out; then the next one is the header, even if it does not name
+        the column of the images (CelebA).
     """
     lines = [
         (line, stripped)
         for line, raw_line in enumerate(text.split("\n"), 1)
         if (stripped := raw_line.strip()) and not stripped.startswith("#")
     ]
+    if len(lines) > 2 and lines[0][1].isdigit() and not any(content.isdigit() for _, content in lines[1:3]):
+        line, content = lines[1]
+        lines = lines[2:]
+        names = content.split()
+        has_all_names = len(names) == len(_split_words(lines[0][1]))
+        yield line, names if has_all_names else [_IMAGE_COLUMN_NAME, *names]
     word_counts = {len(_split_words(content)) for _, content in lines[:_WORD_SAMPLE_LINES]}
     for line, content in lines:
         words = _split_words(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ftlab.core import content_kinds, file_io, messages
 from ftlab.core.errors import DataError
 from ftlab.data.images.decode import IMAGE_SUFFIXES
+from ftlab.data.sources import matlab_files
 from ftlab.data.sources.listing import DatasetProblem
 from ftlab.data.sources.name_encoding import detect_name_encoding
 
@@ -100,7 +101,11 @@ def mentions_images(file: Path, min_count: int = 2) -> bool:
 
 def _foreign_file_error(file: Path, kind: str) -> DataError:
     """Return the error for a file that is no list, by its kind: a key below `list.is`."""
-    values = {"kind": messages.get_text(f"list.is.{kind}"), "advice": messages.get_text(f"list.advice.{kind}")}
+    command = {"command": matlab_files.format_conversion(file)} if kind == "matlab" else {}
+    values = {
+        "kind": messages.get_text(f"list.is.{kind}"),
+        "advice": messages.get_text(f"list.advice.{kind}", **command),
+    }
     return DataError("data.list_foreign", file=file, key=kind, **values)
 
 
@@ -129,6 +134,8 @@ def _detect_foreign_kind(data: bytes, suffix: str, *, is_text: bool) -> str:
     text_kind = content_kinds.find_text_kind(head)
     if text_kind in content_kinds.MISPLACED_TEXT_KINDS:
         return text_kind
+    if suffix == matlab_files.MATLAB_SUFFIX:
+        return "matlab"
     is_binary = len(head) - len(head.translate(None, _CONTROL_BYTES)) > _MAX_CONTROL_SHARE * len(head)
     return "binary" if is_binary else ""
 

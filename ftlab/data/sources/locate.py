@@ -10,6 +10,7 @@ from ftlab.core.typed_path import parse_typed_path
 from ftlab.data.sources import archive, archive_kinds
 from ftlab.data.sources.archive_writing import UnpackProgress
 from ftlab.data.sources.listing import LOOSE_MANIFEST_SUFFIXES, MANIFEST_SUFFIXES, find_dataset_root, list_folder
+from ftlab.data.sources.matlab_files import MATLAB_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def locate_dataset(source: Path | str, progress: UnpackProgress | None = None, z
     """
     source_path = parse_typed_path(source)
     try:
-        names_file = is_dataset_file(source_path)
+        is_matlab = source_path.suffix.lower() == MATLAB_SUFFIX and source_path.is_file()  # refused, with a way out
+        names_file = is_matlab or is_dataset_file(source_path)
     except (OSError, ValueError):  # no valid path (a NUL byte, too long): listing it as a folder gives the right error
         names_file = False
     if names_file and archive.is_archive(source_path):

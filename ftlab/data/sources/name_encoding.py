@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from ftlab.config import common_characters
 from ftlab.config.name_encodings import NAME_ENCODINGS
-from ftlab.data.sources import common_characters
 from ftlab.data.sources.archive_entries import ArchiveError
 
 STANDARD_ENCODING = "cp437"

@@ -204,6 +204,8 @@ def test_numbered_images_labels_and_splits_in_files_of_their_own_are_joined(tmp_
         ),
         ("train.txt", "x/{0}.png cat\nx/{4}.png dog\n"),
         ("list.txt", "# image label\n{0} cat\n{4} dog\n"),
+        ("list.txt", "2\nimage_name  category_label\n{0}.png    cat\n{4}.png  dog\n"),
+        ("list.txt", "2\nlabel\n{0}.png    cat\n{4}.png  dog\n"),
         ("annotations.txt", "{0}.png\tcat\t0\t0\t9\t9\n{4}.png\tdog\t1\t1\t9\t9\n"),
         ("truth.csv", "{0}.png;cat\n{4}.png;dog\n"),
     ],
@@ -360,6 +362,23 @@ def test_a_column_of_partitions_or_folds_is_no_label(tmp_path: Path, draw: Draw)
         scan(tmp_path)
 
 
+def test_attributes_beside_numbers_that_nobody_names_are_refused_with_what_to_do(tmp_path: Path, draw: Draw) -> None:
+    draw("images")
+    rows = [f"{name}.png {2 * (index % 2) - 1}  1 {1 - 2 * (index % 3 == 0)}" for index, name in enumerate(NAMES)]
+    attributes = "\n".join([str(len(rows)), "Bald Male Young ", *rows])
+    (tmp_path / "list_attr.txt").write_text(attributes)
+    write_list(tmp_path / "identity.txt", "", "{name}.png {cat}")
+    write_list(tmp_path / "list_eval_partition.txt", "", "{name}.png {dog}")
+    with pytest.raises(DataError, match=r"list_attr\.txt, identity\.txt\. .*Bald, Male, Young.*one column to recogn"):
+        scan(tmp_path)
+    assert totals(scan(tmp_path / "identity.txt")) == {"cat": 4, "dog": 4}
+    with pytest.raises(DataError, match="no column of labels"):
+        scan(tmp_path / "list_eval_partition.txt")
+    (tmp_path / "list_attr.txt").write_text(attributes.replace("Bald", "label"))
+    (tmp_path / "identity.txt").unlink()
+    assert totals(scan(tmp_path)) == {"-1": 4, "1": 4}, "one column is named as the labels"
+
+
 def test_lists_of_names_split_class_folders(tmp_path: Path, draw: Draw) -> None:
     draw("images/cat", [f"{number}" for number in range(4)])
     draw("images/dog", [f"{number}" for number in range(4)])
@@ -385,6 +404,7 @@ def test_lists_of_names_split_class_folders(tmp_path: Path, draw: Draw) -> None:
         ("when,what,label\n1,2,cat\n", "no column of paths"),
         ("image,labels\n{0},cat|dog\n{1},dog\n{2},cat|dog\n", "several labels"),
         ("image,a,b\n{0},1,1\n{1},0,1\n{2},1,1\n", "several labels"),
+        ("image,a,b,c,d,e\n{0},1,1,0,0,0\n{1},0,1,1,0,0\n{2},1,1,0,0,1\n", "(a, b, c, d … (5)), so it is not used"),
         ("{0}.png,1,2,3\n{1}.png,2,3,4\n", "no line that names them"),
         ("image,caption,author\n{0},one,x\n{1},two,y\n", "no column of labels"),
     ],
