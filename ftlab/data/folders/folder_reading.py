@@ -150,16 +150,27 @@ def is_copy(tree: FolderTree, path: str, other_path: str, names: Sequence[str]) 
         True if each file of `path` is in `other_path` too.
     """
     other_names = {fold_name(name): name for name in tree.list_folder(other_path).folders}
+    folder_pairs = [
+        (join_path(path, name), join_path(other_path, other_names[fold_name(name)]))
+        for name in names
+        if fold_name(name) in other_names
+    ]
+    return len(folder_pairs) == len(names) and _hold_same_files(tree, folder_pairs)
+
+
+def holds_same_files(tree: FolderTree, path: str, other_path: str) -> bool:
+    """Return whether each file of a folder is in another one too, compared as by `is_copy`."""
+    return _hold_same_files(tree, [(path, other_path)])
+
+
+def _hold_same_files(tree: FolderTree, folder_pairs: Sequence[tuple[str, str]]) -> bool:
+    """Return whether there are files in the first folders of pairs, and all of them are in the second ones too."""
     pairs: list[tuple[str, str]] = []
-    for name in names:
-        other_name = other_names.get(fold_name(name))
-        if other_name is None:
-            return False
-        folder_path, other_folder_path = join_path(path, name), join_path(other_path, other_name)
-        files, other_files = tree.list_files(folder_path), tree.list_files(other_folder_path)
+    for path, other_path in folder_pairs:
+        files, other_files = tree.list_files(path), tree.list_files(other_path)
         if not files.items() <= other_files.items():
             return False
-        pairs += [(join_path(folder_path, file), join_path(other_folder_path, file)) for file in files]
+        pairs += [(join_path(path, file), join_path(other_path, file)) for file in files]
     probe_pairs = [pairs[i] for i in (0, len(pairs) // 2, -1)] if pairs else []
     return bool(pairs) and all(has_same_content(tree.root / first, tree.root / second) for first, second in probe_pairs)
 

@@ -7,6 +7,7 @@ from statistics import median_low
 
 from ftlab.core.errors import DataError
 from ftlab.data.folders.class_levels import read_classes, read_inner_classes, read_named_groups
+from ftlab.data.folders.doubled_classes import leave_out_doubled
 from ftlab.data.folders.folder_reading import (
     AmbiguousFoldersError,
     FolderReading,
@@ -62,6 +63,7 @@ def read_folders(tree: FolderTree, choice: str = "auto") -> FolderReading:
         return reading
     reading = _read_folder(tree, "")
     _refuse_subjects(tree, reading)
+    leave_out_doubled(tree, reading)
     return reading
 
 
