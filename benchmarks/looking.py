@@ -2,26 +2,33 @@
 
     python -m benchmarks.looking --backbones mobilenet_v2 resnet50 vit_b_16 --rounds 30
 
-Both in turn, on one image that is decoded and preprocessed already; rendering of the heatmap is excluded. Prints
-medians of the rounds' ratios.
+Both in turn, on one image that is decoded and preprocessed already; rendering of the heatmap is excluded. For a network
+with an ONNX graph, the graph is compared with torch in the same way, in wall-clock and CPU time, and with a bare call
+of ONNX Runtime. Prints medians of the rounds' ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.row import measure_seconds, report_at_most
 from ftlab.config import backbones
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.transforms import preprocess
 from ftlab.inference.cam_methods import compute_cam
+from ftlab.inference.network_answers import NetworkAnswers
 from ftlab.inference.predictor import Predictor
 from ftlab.models import network
+from ftlab.models.cam_layers import CamLayer
+from ftlab.models.execution import answer_graph, onnx_graph
+from ftlab.models.execution.answer_batches import MAX_BATCH_IMAGES
 
 DEFAULT_BACKBONES = (
     "tf_efficientnet_lite0",
@@ -58,6 +65,71 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in timings)
         details = f"forward {1000 * statistics.median(b for _, b in timings):.0f} ms, {options.rounds} rounds"
         report_at_most(f"Top five and Grad-CAM, {spec.title}, by a bare forward", ratio, 1.5, "×", details)
+        model.prepare_graph().result()
+        if model.answers.has_graph:
+            _compare_graph(model, image, options.rounds)
+
+
+def _compare_graph(model: Predictor, image: Tensor, rounds: int) -> None:
+    """Print the rows of a network with an ONNX graph.
+
+    Args:
+        model: whose graph is built.
+        image: normalized, float32 [1, 3, S, S].
+        rounds: measurements of each.
+    """
+    batch = torch.cat([image] * MAX_BATCH_IMAGES)
+    layer, torch_answers = CamLayer.from_spec(model.spec), NetworkAnswers(model.network, model.spec)
+    session = onnx_graph.create_session(
+        _export_logits(model, image), min(answer_graph.THREADS_PER_BATCH, torch.get_num_threads())
+    )
+    works: dict[str, Callable[[], object]] = {
+        "torch": partial(torch_answers.compute_cam, image, None, "grad_cam", layer),
+        "graph": partial(model.answers.compute_cam, image, None, "grad_cam", layer),
+        "bare": partial(session.run, None, {"images": image.contiguous().numpy()}),
+        "batch": partial(model.answers.compute_logits, batch),
+    }
+    samples = [{name: _measure(work) for name, work in works.items()} for _ in range(rounds + 3)][3:]
+    seconds, cpu_seconds = (
+        {name: [sample[name][position] for sample in samples] for name in works} for position in (0, 1)
+    )
+    medians = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
+    cpu_medians = {name: 1000 * statistics.median(values) for name, values in cpu_seconds.items()}
+
+    def compute_ratio(values: dict[str, list[float]], name: str, other_name: str) -> float:
+        """Return the median of the rounds' ratios."""
+        return statistics.median(a / b for a, b in zip(values[name], values[other_name], strict=True))
+
+    title = model.spec.title
+    # The target is that of the default backbone; larger networks spend their time in the same convolutions.
+    bound = 0.5 if model.spec.name == backbones.DEFAULT_BACKBONE else None
+    details = f"{medians['graph']:.1f} and {medians['torch']:.1f} ms, {rounds} rounds"
+    ratio = compute_ratio(seconds, "graph", "torch")
+    report_at_most(f"Top five and Grad-CAM, {title}, by the graph, of torch's time", ratio, bound, "×", details)
+    details = f"{cpu_medians['graph']:.1f} and {cpu_medians['torch']:.1f} ms"
+    ratio = compute_ratio(cpu_seconds, "graph", "torch")
+    report_at_most(f"The same, {title}: CPU time", ratio, bound, "×", details)
+    details = f"{medians['graph']:.1f} and {medians['bare']:.1f} ms"
+    ratio = compute_ratio(seconds, "graph", "bare")
+    report_at_most(f"The same, {title}, by a bare call of ONNX Runtime", ratio, 1.5, "×", details)
+    details = f"CPU time {cpu_medians['batch'] / len(batch):.1f} and {cpu_medians['graph']:.1f} ms"
+    ratio = compute_ratio(seconds, "batch", "graph") / len(batch)
+    report_at_most(f"The same, {title}: an image of a batch of {len(batch)}, by a lone one", ratio, None, "×", details)
+
+
+def _export_logits(model: Predictor, image: Tensor) -> bytes:
+    """Return the network as a graph that gives logits alone, without anything of ftlab's own in it."""
+    backbone = onnx_graph.make_padding_static(model.network.backbone, image)
+    graph = onnx_graph.export_module(nn.Sequential(backbone, model.network.head).eval(), image, "images", ["logits"])
+    assert graph is not None
+    return graph
+
+
+def _measure(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds and CPU seconds of this process that a call takes."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def _predict_and_explain(model: Predictor, image: Tensor) -> None:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ _LOOKUP_TIMEOUT_SECONDS = 300.0
 # The statistics by which torchvision normalizes ImageNet; timm's models state their own.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_FORMER_CAM_LAYERS = {
+    ("tf_efficientnet_lite0", "conv_head"): "bn2",
+    ("densenet121", "features"): "relu5",
+    ("squeezenet1_1", "features"): "classifier.2",
+}
+"""The target layer of today by name of the backbone and its target layer in specs of runs of older versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +75,8 @@ class BackboneSpec:
             training only, in the order in which the module returns their logits.
         auxiliary_widths: lengths of the vectors that these read.
         auxiliary_weight: weight of the loss of each; the loss of the main classifier has weight 1.
-        cam: path of the layer whose output Grad-CAM weights; empty if the architecture has no such layer.
+        cam: path of the layer whose output Grad-CAM weights, behind its activation; empty if the architecture has no
+            such layer.
         cam_layout: `chw` feature map, `hwc` feature map, or `tokens`.
         cam_tokens: number of tokens without a position (class token, registers) that precede those with one.
         convolutional: whether it gains from channels_last memory and from folding BatchNorm into convolutions.
@@ -120,7 +127,8 @@ class BackboneSpec:
 def spec_from_json(values: dict[str, Any]) -> BackboneSpec:
     """Return the spec of a dict made by `BackboneSpec.to_json`.
 
-    The dict may come from an untrusted file: what it names is looked up in torchvision or timm, never executed.
+    The dict may come from an untrusted file: what it names is looked up in torchvision or timm, never executed. Where
+    an older version named a target layer before the last activation, the spec has today's.
 
     Raises:
         ValueError: it is no spec, or one of another version.
@@ -135,9 +143,14 @@ def spec_from_json(values: dict[str, Any]) -> BackboneSpec:
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     try:
-        return json_fields.build_dataclass(BackboneSpec, spec_values, ignore_unknown=False)
+        return update_cam_layer(json_fields.build_dataclass(BackboneSpec, spec_values, ignore_unknown=False))
     except TypeError as cause:
         raise ValueError("no row of a backbone") from cause
+
+
+def update_cam_layer(spec: BackboneSpec) -> BackboneSpec:
+    """Return a spec with today's target layer: that of older versions gave a map of values before the activation."""
+    return replace(spec, cam=_FORMER_CAM_LAYERS.get((spec.name, spec.cam), spec.cam))
 
 
 def _load_specs() -> dict[str, BackboneSpec]:

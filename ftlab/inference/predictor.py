@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +20,11 @@ from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.inference import faithfulness, heatmap
-from ftlab.inference.cam_methods import compute_cam
 from ftlab.inference.cam_options import CamOptions
 from ftlab.inference.decision_rule import DecisionRule
 from ftlab.inference.faithfulness import Faithfulness
 from ftlab.inference.heatmap import Heatmap, Uint8Image
+from ftlab.inference.network_answers import NetworkAnswers
 from ftlab.models import cam_layers
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
@@ -71,10 +71,12 @@ class ClassExplanation:
 class Predictor:
     """A network with the names of its classes and the preprocessing of its images. Thread-safe.
 
-    Each image goes through the network alone: its answer and its map are the same bits whatever else is asked.
+    An image's answer and its map are the same bits whatever else is asked at the time. They change in the last digits
+    of float32 when `prepare_graph` has built the graph.
 
     Attributes:
         network: in evaluation mode, without gradients.
+        answers: runs the network.
         spec: of the backbone.
         prep: preprocessing of an image.
         class_names: of the K classes, in the order of the logits.
@@ -103,8 +105,15 @@ class Predictor:
             display_names or {},
         )
         self.decision = decision
-        # While one thread computes a map, a hook sits on the shared network: no other may pass through it.
-        self._lock = threading.Lock()
+        self.answers = NetworkAnswers(self.network, spec)
+
+    def prepare_graph(self) -> Future[None]:
+        """Build the ONNX graph in the background, if the network has one. It pays off from some 64 images on.
+
+        Returns:
+            The future that ends with the build.
+        """
+        return self.answers.prepare_graph(self.prep.side)
 
     def predict(self, image_path: ImageSource, k: int = 5) -> list[ClassScore]:
         """Predict the most probable classes of an image. An unreadable file gives ImageError.
@@ -117,14 +126,12 @@ class Predictor:
             The classes, the most probable first.
         """
         image_batch, _ = self._load_image(image_path)
-        with self._lock, torch.inference_mode():
-            logits = self.network(image_batch)[0].float()
-        return self.rank_classes(logits, k)
+        return self.rank_classes(self.answers.compute_logits(image_batch)[0], k)
 
     @cached_property
     def cam_layers(self) -> tuple[CamLayer, ...]:
         """Candidate target layers, from input to output; none if the architecture gives no map. Takes some passes."""
-        with self._lock:
+        with self.answers.network_lock:
             return cam_layers.find_candidate_layers(self.network, self.spec)
 
     def get_cam_layer(self, path: str) -> CamLayer:
@@ -145,7 +152,7 @@ class Predictor:
         # The candidates are cached; only a path outside of them costs another pass.
         cam_layer = next((layer for layer in self.cam_layers if layer.path == path), None)
         if cam_layer is None:
-            with self._lock:
+            with self.answers.network_lock:
                 cam_layer = next(
                     (
                         candidate
@@ -241,18 +248,13 @@ class Predictor:
         """Return the probabilities, float64 [B, K], of normalized images, float32 [B, 3, S, S]."""
         if self.spec.convolutional:  # channels-last halves the time of a convolution on the CPU
             image_batch = image_batch.contiguous(memory_format=torch.channels_last)
-        # Locked for each batch alone, so that other threads have their turn within the 200 passes of a test.
-        with self._lock, torch.inference_mode():
-            return self._apply_softmax(self.network(image_batch).float())
+        return self._apply_softmax(self.answers.compute_logits(image_batch))
 
     def _compute_cam(
         self, image_batch: Tensor, class_index: int | None, cam_options: CamOptions
     ) -> tuple[Tensor, Tensor, CamOptions]:
         cam_layer = self.get_cam_layer(cam_options.layer_path)
-        with self._lock:
-            logits, class_map = compute_cam(
-                self.network, self.spec, image_batch, class_index, cam_options.method, cam_layer
-            )
+        logits, class_map = self.answers.compute_cam(image_batch, class_index, cam_options.method, cam_layer)
         return logits, class_map, replace(cam_options, layer_path=cam_layer.path)
 
     def is_rejected(self, scores: list[ClassScore]) -> bool:

@@ -21,7 +21,8 @@ from ftlab.cli import main
 from ftlab.cli.common import config_flags
 from ftlab.config import backbones
 from ftlab.core import machine
-from ftlab.inference import decision_rule, faithfulness
+from ftlab.inference import decision_rule, faithfulness, network_answers
+from ftlab.inference.predictor import Predictor
 from ftlab.models import weights_file
 from ftlab.runs import run_store
 from ftlab.runs.jobs import launch
@@ -268,6 +269,21 @@ def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pic
         assert status == 0
         assert len(told.splitlines()) == 2
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["same-2-blue.png", "same-blue.png"]
+
+
+def test_explain_builds_a_graph_for_many_and_never_for_one(
+    say: Any, root: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Predictor, "prepare_graph", lambda model: asked.append(model.title))
+    monkeypatch.setattr(network_answers, "MIN_GRAPH_IMAGES", 3)
+    for count, builds in ((1, 0), (2, 0), (3, 1)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            shutil.copy(pictures / "blue" / "blue_1.jpg", folder / f"{number}.jpg")
+        assert say("explain", "latest", folder, "--out", tmp_path / "out", "--runs", root)[0] == 0
+        assert len(asked) == builds
 
 
 def test_runs_lists_the_newest_first_and_a_damaged_one_hides_no_other(say: Any, root: Path, tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_layers_marks_those_that_can_be_looked_at_as_explain_takes_them(say: Any
         {one.path for one in those(net, spec)}
         for those in (cam_layers.find_candidate_layers, cam_layers.find_spatial_layers)
     )
-    found = {one["name"]: one["map"] for one in lines(say("layers", name, "--depth", "1", "--json")[1])}
+    depth = 1 + spec.cam.count(".")
+    found = {one["name"]: one["map"] for one in lines(say("layers", name, "--depth", depth, "--json")[1])}
     assert found[spec.cam] == "usual"
     assert {path for path, mark in found.items() if mark == "worth"} == worth & found.keys() - {spec.cam}
     assert {path for path, mark in found.items() if mark} == possible & found.keys()

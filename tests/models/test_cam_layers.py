@@ -31,11 +31,11 @@ def built(name: str) -> tuple[Network, BackboneSpec]:
             "resnet18",
             "relu maxpool layer1.0 layer1 layer2.0 layer2 layer3.0 layer3 layer4.0 layer4",
         ),
-        ("tf_efficientnet_lite0", "bn1 blocks.0 blocks.1 blocks.2 blocks.3 blocks.4 blocks.5 blocks conv_head bn2"),
+        ("tf_efficientnet_lite0", "bn1 blocks.0 blocks.1 blocks.2 blocks.3 blocks.4 blocks.5 blocks bn2"),
         (
             "densenet121",
             "features.relu0 features.pool0 features.denseblock1 features.transition1 features.denseblock2 "
-            "features.transition2 features.denseblock3 features.transition3 features.denseblock4 features",
+            "features.transition2 features.denseblock3 features.transition3 features.denseblock4 relu5",
         ),
         (
             "maxvit_t",
@@ -112,3 +112,28 @@ def test_places_are_told_by_the_shape(shape: tuple[int, ...], form: tuple[str, i
 
 def test_a_row_names_its_own() -> None:
     assert CamLayer.from_spec(backbones.get_backbone_spec("swin_t")) == CamLayer("norm", "hwc", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "former", "today"),
+    [
+        ("tf_efficientnet_lite0", "conv_head", "bn2"),
+        ("densenet121", "features", "relu5"),
+        ("squeezenet1_1", "features", "classifier.2"),
+    ],
+)
+def test_a_row_of_an_older_version_names_the_layer_of_today(name: str, former: str, today: str) -> None:
+    told = {**backbones.get_backbone_spec(name).to_json(), "cam": former}
+    assert backbones.spec_from_json(told).cam == today
+    assert backbones.spec_from_json({**told, "name": f"timm/{name}"}).cam == former, "another network of that name"
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "densenet121", "squeezenet1_1"])
+def test_the_usual_layer_stands_behind_the_last_activation(name: str) -> None:
+    net, spec = built(name)
+    outputs: list[torch.Tensor] = []
+    net.backbone.get_submodule(spec.cam).register_forward_hook(lambda _m, _i, output: outputs.append(output.clone()))
+    with torch.no_grad():
+        features = net.backbone(cam_layers.make_probe_images(96))
+    assert (outputs[0] >= 0).all()
+    assert torch.allclose(outputs[0].mean(dim=(2, 3)), features, rtol=1e-5, atol=1e-6)

@@ -36,6 +36,7 @@ def explain(options: Namespace) -> int:
     Raises:
         ConfigError: no such class or layer, or a file that is no figure.
     """
+    from ftlab.inference.network_answers import MIN_GRAPH_IMAGES
     from ftlab.reporting import plots
 
     config_flags.check_bounds("--opacity", options.opacity, 0, 1)
@@ -47,6 +48,8 @@ def explain(options: Namespace) -> int:
         if options.of is not None and options.of not in checked_model.class_names:
             raise ConfigError("config.class", name=options.of, names=", ".join(checked_model.class_names[:20]))
         checked_model.get_cam_layer(options.layer)  # raise once for a wrong layer, not for every image
+        if len(files) >= MIN_GRAPH_IMAGES:
+            checked_model.prepare_graph()  # in the background: torch answers until then
     out_path, error_count = Path(options.out), 0
     # One image and a name with a suffix: that file. Otherwise `--out` is a folder.
     is_single_figure = len(files) == 1 and bool(out_path.suffix) and not out_path.is_dir()

@@ -6,20 +6,16 @@ features agree and it is clearly faster. A model that cannot be exported stays w
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import io
-import math
 import time
-import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ftlab.config.backbones import BackboneSpec
+from ftlab.models.execution import onnx_graph
 from ftlab.models.execution.fuse_batchnorm import fuse_conv_batchnorm
 from ftlab.models.execution.micro_batches import MicroBatcher
 
@@ -31,10 +27,6 @@ MIN_ONNX_SPEEDUP = 1.2
 """Speed relative to torch that ONNX Runtime must reach: less is noise."""
 _MAX_RELATIVE_ERROR = 1e-3
 """Largest allowed difference to torch's features, relative to the largest of them."""
-_MAX_EXPORT_PARAMETERS = 60_000_000
-"""Parameters up to which a model is exported: the graph holds all of them, several times while it is built."""
-_ONNX_OPSET = 17
-"""Version of the ONNX operator set."""
 
 
 class Engine(Protocol):
@@ -93,13 +85,8 @@ class OnnxEngine:
 
     def __init__(self, graph: bytes) -> None:
         """Create a session for a serialized ONNX graph."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
         # The caller has a thread for each core already.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = onnx_graph.create_session(graph, thread_count=1)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return features, float32 [B, D], of images, uint8 [B, 3, S, S] on the CPU."""
@@ -172,14 +159,8 @@ def expected_engine(spec: BackboneSpec, device: torch.device, *, view_count: int
     Returns:
         `torch` or `onnxruntime`.
     """
-    can_use_onnx = (
-        device.type == "cpu"
-        and spec.parameters <= _MAX_EXPORT_PARAMETERS
-        and find_spec("onnxruntime")
-        and find_spec("onnx")
-    )
     if (
-        not can_use_onnx
+        not onnx_graph.can_export(spec, device)
         or engine_name == TORCH
         or (engine_name == "auto" and (view_count < MIN_ONNX_VIEWS or not spec.convolutional))
     ):
@@ -198,28 +179,9 @@ def export_onnx(backbone: nn.Module, normalize: Callable[[Tensor], Tensor], pixe
     Returns:
         A graph from uint8 `pixels` [B, 3, S, S] to float32 `features` [B, D] for any B; None if torch cannot export it.
     """
-    module, file = (
-        _NormalizedBackbone(_make_padding_static(backbone, normalize(pixels)), normalize).eval(),
-        io.BytesIO(),
-    )
-    dynamic_axes = {"pixels": {0: "count"}, "features": {0: "count"}}
-    try:
-        with warnings.catch_warnings():
-            # It warns that this exporter is deprecated; the newer one needs the package onnxscript.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module,
-                (pixels,),
-                file,  # type: ignore[arg-type]
-                dynamo=False,
-                input_names=["pixels"],
-                output_names=["features"],
-                dynamic_axes=dynamic_axes,
-                opset_version=_ONNX_OPSET,
-            )
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
-        return None
-    return file.getvalue()
+    static_backbone = onnx_graph.make_padding_static(backbone, normalize(pixels))
+    module = _NormalizedBackbone(static_backbone, normalize).eval()
+    return onnx_graph.export_module(module, pixels, "pixels", ["features"])
 
 
 class _NormalizedBackbone(nn.Module):
@@ -234,56 +196,6 @@ class _NormalizedBackbone(nn.Module):
         """Return features, float32 [B, D], of images, uint8 [B, 3, S, S]."""
         features: Tensor = self.backbone(self.normalize(pixels))
         return features
-
-
-def _make_padding_static(module: nn.Module, example: Tensor) -> nn.Module:
-    """Copy a module with the padding of timm's `Conv2dSame` layers fixed for one image size.
-
-    `Conv2dSame` computes TensorFlow's "same" padding for each input; a graph with constant padding runs twice as fast.
-
-    Args:
-        module: a backbone.
-        example: float32 [B, 3, S, S].
-
-    Returns:
-        The copy, in evaluation mode.
-    """
-    # A copy: torch goes on to use the original at any size.
-    padded_module = copy.deepcopy(module)
-    sizes: dict[str, tuple[int, int]] = {}
-    hooks = [
-        submodule.register_forward_pre_hook(
-            lambda _, inputs, name=name: sizes.update({name: tuple(inputs[0].shape[2:])})
-        )
-        for name, submodule in padded_module.named_modules()
-        if type(submodule).__name__ == "Conv2dSame"
-    ]
-    with torch.inference_mode():
-        padded_module(example[:1])
-    for hook in hooks:
-        hook.remove()
-    for name, size in sizes.items():
-        same_conv = padded_module.get_submodule(name)
-        assert isinstance(same_conv, nn.Conv2d)
-        pads: list[int] = []
-        for length, kernel, stride, dilation in zip(
-            size, same_conv.kernel_size, same_conv.stride, same_conv.dilation, strict=True
-        ):
-            total_padding = max(0, (math.ceil(length / stride) - 1) * stride + dilation * (kernel - 1) + 1 - length)
-            # TensorFlow puts the odd pixel at the end; `ZeroPad2d` takes the last dimension first.
-            pads = [total_padding // 2, total_padding - total_padding // 2, *pads]
-        # Built with a 1 × 1 kernel, so that no large weight is drawn only to be replaced.
-        plain_conv = nn.Conv2d(
-            same_conv.in_channels, same_conv.out_channels, 1, groups=same_conv.groups, bias=same_conv.bias is not None
-        )
-        plain_conv.kernel_size, plain_conv.stride, plain_conv.dilation = (
-            same_conv.kernel_size,
-            same_conv.stride,
-            same_conv.dilation,
-        )
-        plain_conv.weight, plain_conv.bias = same_conv.weight, same_conv.bias
-        padded_module.set_submodule(name, nn.Sequential(nn.ZeroPad2d((pads[0], pads[1], pads[2], pads[3])), plain_conv))
-    return padded_module.eval()
 
 
 def time_engine(engine: Engine, pixels: Tensor) -> float:

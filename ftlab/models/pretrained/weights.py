@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,26 @@ def build_module(spec: BackboneSpec) -> nn.Module:
     else:
         # GoogLeNet and Inception v3 warn unless the caller says whether to initialize their weights as published.
         module = library.get_model(spec.name, weights=None, **({"init_weights": True} if spec.auxiliary else {}))
+        if spec.name.startswith("densenet"):
+            module = _name_final_relu(module)
     return module
+
+
+def _name_final_relu(densenet: nn.Module) -> nn.Module:
+    """Return torchvision's DenseNet with its last activation as a module, `relu5`, which Grad-CAM can look at.
+
+    torchvision calls the activation and the pooling as functions. The names of the tensors stay.
+    """
+    from torch import nn
+
+    layers = {
+        "features": densenet.get_submodule("features"),
+        "relu5": nn.ReLU(inplace=True),
+        "pool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "classifier": densenet.get_submodule("classifier"),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
 def _get_timm_name(spec: BackboneSpec) -> str:

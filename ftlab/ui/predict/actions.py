@@ -100,7 +100,9 @@ class PredictActions:
         """Return the predictor of a model, or fail with `RunError` if this page may not see its run."""
         from ftlab.inference import load_model
 
-        return load_model.load_predictor(self._get_chosen_run(page_state, model))
+        predictor = load_model.load_predictor(self._get_chosen_run(page_state, model))
+        predictor.prepare_graph()  # in the background: a page asks for more than one answer
+        return predictor
 
     # --- one image
 

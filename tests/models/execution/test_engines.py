@@ -16,7 +16,7 @@ from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.data.transforms import preprocess
 from ftlab.models import network
-from ftlab.models.execution import engines
+from ftlab.models.execution import engines, onnx_graph
 from ftlab.models.execution.engines import ONNX, TORCH
 from ftlab.runs import run_store
 from ftlab.training.loop import train
@@ -102,7 +102,7 @@ def test_one_that_cannot_be_exported_or_gives_something_else_stays_with_torch(mo
     with monkeypatch.context() as patch:
         patch.setattr(engines.OnnxEngine, "__call__", lambda _engine, pixels: torch.zeros(len(pixels), 1280))
         assert chosen(engine_name=ONNX).name == TORCH
-    monkeypatch.setattr(engines, "find_spec", lambda _name: None)
+    monkeypatch.setattr(onnx_graph, "find_spec", lambda _name: None)
     assert chosen(engine_name=ONNX).name == TORCH, "where it is not installed"
 
 

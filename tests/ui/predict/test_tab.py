@@ -506,6 +506,17 @@ def test_pressing_an_example_puts_a_copy_among_the_uploads(tmp_path: Path) -> No
 # --- for real
 
 
+def test_a_model_is_prepared_for_fast_answers_when_the_page_chooses_it(tmp_path: Path) -> None:
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path))
+    lab.preload_model({}, UNTRAINED_MODEL)
+    predictor = lab.load_predictor({}, UNTRAINED_MODEL)
+    predictor.prepare_graph().result(60)
+    assert predictor.answers.has_graph
+    shown = asked(lab.predict({}, UNTRAINED_MODEL, get_image("lion.jpg")))
+    assert bars(shown["scores"])[0][0] == "lion"
+    assert "Evidence for lion" in text(shown["overlay"])
+
+
 def test_the_untrained_default_knows_a_lion(tmp_path: Path) -> None:
     shown = asked(PredictActions(ServerProfile(tmp_path, tmp_path)).predict({}, UNTRAINED_MODEL, get_image("lion.jpg")))
     assert bars(shown["scores"])[0][0] == "lion"

@@ -1,0 +1,119 @@
+"""Logits and class activation maps of a network: by torch, or by one ONNX graph once it is built."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from ftlab.config.backbones import BackboneSpec
+from ftlab.core.machine import count_cpu_cores
+from ftlab.inference.cam_methods import compute_cam, weight_activation
+from ftlab.models.cam_layers import CamLayer
+from ftlab.models.execution import answer_graph
+from ftlab.models.execution.answer_batches import AnswerBatcher
+from ftlab.models.execution.answer_graph import AnswerGraph
+from ftlab.models.network import Network
+
+MIN_GRAPH_IMAGES = 64
+"""Answers below which a graph is not worth building: it takes the CPU time of 10 to 60 answers by torch."""
+_GRAPH_BUILDER = ThreadPoolExecutor(1, "answer-graph")
+"""Builds one graph at a time: an export takes seconds of a core, and several times the network's memory."""
+
+
+class NetworkAnswers:
+    """Answers of a network that nobody trains. Thread-safe.
+
+    Both ways give the same answers but for float32 rounding. An image's answer has the same bits however many others
+    are asked for at the same time.
+
+    Attributes:
+        network: in evaluation mode, without gradients.
+        network_lock: held while the network runs: during a map, a hook sits on it that no other pass may meet.
+    """
+
+    def __init__(self, net: Network, spec: BackboneSpec) -> None:
+        """Answer by torch at first.
+
+        Args:
+            net: in evaluation mode, without gradients.
+            spec: of the backbone.
+        """
+        self.network, self._spec = net, spec
+        self.network_lock = threading.Lock()
+        self._graph_lock = threading.Lock()
+        self._graph_build: Future[None] | None = None
+        self._graph: tuple[AnswerGraph, AnswerBatcher] | None = None
+
+    def prepare_graph(self, image_size: int) -> Future[None]:
+        """Build the graph in the background, if the network has one and it was not asked for before.
+
+        Args:
+            image_size: side of the images, in pixels.
+
+        Returns:
+            The future that ends with the build.
+        """
+        with self._graph_lock:
+            if self._graph_build is None:
+                self._graph_build = _GRAPH_BUILDER.submit(self._build_graph, image_size)
+                # Nobody has to read the future: a bug is then logged with its traceback.
+                self._graph_build.add_done_callback(Future.result)
+            return self._graph_build
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the graph answers."""
+        return self._graph is not None
+
+    def _build_graph(self, image_size: int) -> None:
+        with self.network_lock:
+            net = copy.deepcopy(self.network)
+        graph = answer_graph.build_answer_graph(net, self._spec, image_size)
+        if graph is not None:
+            max_parallel_batches = max(1, count_cpu_cores() // answer_graph.THREADS_PER_BATCH)
+            self._graph = graph, AnswerBatcher(graph, max_parallel_batches)
+
+    def compute_logits(self, image_batch: Tensor) -> Tensor:
+        """Compute the logits of images.
+
+        Args:
+            image_batch: normalized, float32 [N, 3, S, S].
+
+        Returns:
+            float32 [N, K].
+        """
+        if self._graph is None:
+            # Locked for each batch alone, so that other threads have their turn in between.
+            with self.network_lock, torch.inference_mode():
+                logits: Tensor = self.network(image_batch)
+                return logits.float()
+        _, batcher = self._graph
+        answers = [batcher.submit(image) for image in image_batch]
+        return torch.stack([answer.result()[0] for answer in answers])
+
+    def compute_cam(
+        self, image: Tensor, class_index: int | None, method: str, cam_layer: CamLayer
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the logits of an image and the activation map of one class.
+
+        Args:
+            image: normalized, float32 [1, 3, S, S].
+            class_index: of the class; None selects the one with the largest logit.
+            method: one of `cam_options.CAM_METHODS`.
+            cam_layer: the target layer; the graph knows the backbone's default one.
+
+        Returns:
+            Logits, float32 [K], and the map before the ReLU, float32 [h, w], as `cam_methods.compute_cam`.
+        """
+        if self._graph is None or cam_layer.path != self._spec.cam:
+            with self.network_lock:
+                return compute_cam(self.network, self._spec, image, class_index, method, cam_layer)
+        graph, batcher = self._graph
+        logits, feature_map = batcher.submit(image[0]).result()
+        target_index = int(logits.argmax()) if class_index is None else class_index
+        gradient = graph.compute_gradient(feature_map, target_index)
+        return logits, weight_activation(feature_map, gradient, method)
