@@ -162,6 +162,7 @@ TESTED_ELSEWHERE = {
         *("ui/common/image_field", "ui/common/latest_only", "ui/predict/actions", "ui/predict/cam_options"),
         *("ui/predict/examples", "ui/predict/view"),
     ),
+    "tests/server/class_pages/test_class_routes.py": ("server/class_pages/join_page",),
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool", "ui/common/page_events"),
     "tests/ui/common/test_run_status.py": ("ui/common/run_status_view",),

@@ -52,7 +52,7 @@ def isolate_text(text: object, *, is_path: bool = False) -> Markup:
     return tag("bdi", messages.escape_control_chars(text), dir="ltr" if is_path else None)
 
 
-def tag(name: str, *content: object, **attributes: object) -> Markup:
+def tag(name: str, /, *content: object, **attributes: object) -> Markup:
     """Return an HTML element.
 
     Args:

@@ -1,4 +1,7 @@
-"""Title and notes that people give a run (`about.json`). The name of its folder stays as it is. No torch."""
+"""Title and notes that people give a run, and whether they share it (`about.json`). No torch.
+
+The name of the folder stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,12 @@ class RunNotes:
     Attributes:
         title: one line.
         notes: any number of lines.
+        is_shared: everybody who was let into the server may look at the run.
     """
 
     title: str = ""
     notes: str = ""
+    is_shared: bool = False
 
     @property
     def first_line(self) -> str:
@@ -47,17 +52,22 @@ def read_notes(run: Run) -> RunNotes:
     except RunError:
         return RunNotes()
     return RunNotes(
-        _normalize_title(values.get("title"))[:MAX_TITLE_CHARS], _normalize_notes(values.get("notes"))[:MAX_NOTES_CHARS]
+        _normalize_title(values.get("title"))[:MAX_TITLE_CHARS],
+        _normalize_notes(values.get("notes"))[:MAX_NOTES_CHARS],
+        values.get("is_shared") is True,
     )
 
 
-def write_notes(run: Run, *, title: str | None = None, notes: str | None = None) -> RunNotes:
-    """Set the title of a run, its notes, or both.
+def write_notes(
+    run: Run, *, title: str | None = None, notes: str | None = None, is_shared: bool | None = None
+) -> RunNotes:
+    """Set the title of a run, its notes, and whether it is shared.
 
     Args:
         run: the run.
         title: new title; empty to remove it, None to keep it.
         notes: new notes; empty to remove them, None to keep them.
+        is_shared: everybody may look at the run; None to leave it as it is.
 
     Returns:
         Title and notes as stored.
@@ -69,6 +79,7 @@ def write_notes(run: Run, *, title: str | None = None, notes: str | None = None)
     new_notes = RunNotes(
         old_notes.title if title is None else _normalize_title(title),
         old_notes.notes if notes is None else _normalize_notes(notes),
+        old_notes.is_shared if is_shared is None else is_shared,
     )
     for kind, text, max_chars in (
         ("title", new_notes.title, MAX_TITLE_CHARS),

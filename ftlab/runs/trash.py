@@ -115,11 +115,12 @@ def restore_runs(runs: Sequence[Run]) -> list[Run]:
     return [_move_run(run, target) for run, target in targets]
 
 
-def empty_trash(root: Path | str) -> int:
-    """Remove all runs in the trash for good; other files in it are left alone.
+def empty_trash(root: Path | str, names: Sequence[str] | None = None) -> int:
+    """Remove runs in the trash for good; other files in it are left alone.
 
     Args:
         root: folder of all runs.
+        names: names of their folders in the trash; None: all of them.
 
     Returns:
         Freed bytes.
@@ -128,13 +129,14 @@ def empty_trash(root: Path | str) -> int:
         RunError: some runs could not be removed; the others are gone.
     """
     freed_bytes = 0
-    for name in list_trashed_names(root):
+    erased_names = [name for name in list_trashed_names(root) if names is None or name in names]
+    for name in erased_names:
         run_path = get_trash_folder(root) / name
         size_before = file_io.get_folder_size(run_path)
         # Errors are ignored here and reported below: one locked file must not keep the other runs.
         shutil.rmtree(run_path, ignore_errors=True)
         freed_bytes += size_before - file_io.get_folder_size(run_path)
-    if remaining_names := list_trashed_names(root):
+    if remaining_names := [name for name in list_trashed_names(root) if name in erased_names]:
         raise RunError(
             "run.bin_left", count=len(remaining_names), run=remaining_names[0], folder=get_trash_folder(root)
         )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from ftlab.server.visitors import Visitor
 
+TICKET_KEY = "ftlab.ticket"
+"""Key of an ASGI scope with the `Ticket` of the request."""
 MAX_KNOWN_ADDRESSES = 4096
 """Addresses whose new visitors are counted; beyond them, the one that is longest ago is forgotten."""
 

@@ -13,21 +13,21 @@ from contextlib import nullcontext
 from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftlab.core import messages
 from ftlab.server import bodies, remote_addresses, routes, stop_route, upload_spool, visitors
-from ftlab.server.admission import Admission, AdmissionLimits, Ticket
+from ftlab.server.admission import TICKET_KEY, Admission, AdmissionLimits, Ticket
 from ftlab.server.bodies import BodyRefusedError, BoundedReceive
 from ftlab.server.origins import OriginRules
+from ftlab.server.people.membership import Membership
+from ftlab.server.people.rights import Action, ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.server.routes import BodyKind, Route
 from ftlab.server.upload_quota import QuotaExceededError, UploadQuota
 from ftlab.server.visitors import Visitor, VisitorCookies
 
-TICKET_KEY = "ftlab.ticket"
-"""Key of an ASGI scope with the `Ticket` of the request."""
 OWN_THREADS = 4
 """Threads for the middleware's own work: those of Gradio's handlers may all be busy."""
 
@@ -44,6 +44,7 @@ class AccessMiddleware:
         *,
         profile: ServerProfile,
         upload_quota: UploadQuota | None = None,
+        membership: Membership | None = None,
         visitor_key: bytes = b"",
         list_queued_tickets: ListTickets = tuple,
         limits: AdmissionLimits | None = None,
@@ -54,6 +55,7 @@ class AccessMiddleware:
             app: the next ASGI application.
             profile: profile of the server.
             upload_quota: limits on uploads; None: the default limits, with no folder counted.
+            membership: who is who; None: nobody is a member.
             visitor_key: key of the visitors' cookies, as `visitors.load_key` returns it; empty: no cookies.
             list_queued_tickets: see `ListTickets`; the middleware puts the ticket of a request into its scope.
             limits: bounds on visitors; None: the default ones.
@@ -64,6 +66,7 @@ class AccessMiddleware:
         self.upload_quota = upload_quota or UploadQuota()
         self.cookies = VisitorCookies(visitor_key) if visitor_key else None
         self.admission = Admission(limits)
+        self.membership = membership or Membership(profile.kind, profile.runs_dir)
         self._list_queued_tickets = list_queued_tickets
         # Created at the first request: it belongs to the event loop.
         self._thread_limiter: CapacityLimiter | None = None
@@ -90,6 +93,8 @@ class AccessMiddleware:
         if isinstance(route, tuple):
             return await _refuse(*route, BodyKind.NONE)(scope, receive, send)
         visitor = self._identify_visitor(scope, headers)
+        if route.action is not None and not visitor.person.may(route.action):
+            return await self._answer_uninvited(route, scope, receive, send)
         queued_tickets = self._list_queued_tickets() if route.is_event else None
         refusal = (
             self.admission.find_refusal(visitor, queued_tickets) if route.is_counted else None
@@ -99,6 +104,14 @@ class AccessMiddleware:
         scope[TICKET_KEY] = ticket = Ticket(visitor)
         with self.admission.count_request(ticket, is_event=route.is_event) if route.is_counted else nullcontext():
             await self._answer(route, scope, receive, self._add_headers(scope, headers, visitor, send))
+
+    async def _answer_uninvited(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse somebody who may not use a route; whoever opens the page of a class is asked to join."""
+        is_classroom = self.profile.kind is ProfileKind.CLASSROOM
+        if (route.path == "" and is_classroom) or route.path == routes.TEACHER_PATH:
+            return await RedirectResponse(routes.JOIN_PATH, 303)(scope, receive, send)
+        message_key = "join_first" if is_classroom and route.action is not Action.LEAD else "not_yours"
+        return await _refuse(401 if message_key == "join_first" else 403, message_key, route.body)(scope, receive, send)
 
     async def _answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the body of a request, and pass it on."""
@@ -115,10 +128,13 @@ class AccessMiddleware:
         if body is None:  # the visitor has left
             return None
         if route.path == routes.STOP_PATH:
+            person = scope[TICKET_KEY].visitor.person
             status, text = await to_thread.run_sync(
-                stop_route.answer_stop, self.profile, body, limiter=self._thread_limiter
+                stop_route.answer_stop, self.profile, person, body, limiter=self._thread_limiter
             )
             return await JSONResponse({"detail": text}, status)(scope, receive, send)
+        if route.body is BodyKind.COMMAND:
+            return await self.app(scope, bodies.replay_body(body, receive), send)
         payload_refusal = _check_payload(body, self.origin_rules.list_own_netlocs(headers))
         if payload_refusal is not None:
             return await _refuse(*payload_refusal, route.body)(scope, receive, send)
@@ -171,12 +187,13 @@ class AccessMiddleware:
         # The server has put the forwarded address here, if the connection is from a trusted proxy.
         address = visitors.shorten_address((scope.get("client") or ("",))[0])
         name = self.cookies.read_name(headers.get("cookie", "")) if self.cookies else None
-        return Visitor(name or address, address, has_cookie=name is not None)
+        person = self.membership.identify(name)
+        return Visitor(name or address, address, has_cookie=name is not None, person=person)
 
     def _add_headers(self, scope: Scope, headers: Headers, visitor: Visitor, send: Send) -> Send:
         """Return a `send` that adds headers against MIME sniffing and framing, and the cookie to the page itself."""
         cookie = ""
-        if self.cookies and not visitor.has_cookie and scope["path"] == "/":
+        if self.cookies and not visitor.has_cookie and scope["path"] in routes.PAGE_PATHS:
             is_https = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto"))
             if self.admission.may_introduce(visitor.address):
                 cookie = visitors.format_cookie(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
+from ftlab.server.people.rights import ProfileKind
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine reaches."""
@@ -23,18 +24,26 @@ class ServerProfile:
     Attributes:
         data_root: image folders are allowed below it; None: sample sets only, and no path field.
         runs_dir: folder of the runs.
-        is_space: a public Space: visitors are strangers, and each sees their own runs only.
+        kind: whom the server is for.
         max_minutes: time limit of a training, in minutes; 0: none.
         hosts: host names that the server answers to besides IP addresses and its own name; `*`: any.
-        is_local: only this machine reaches it.
     """
 
     data_root: Path | None
     runs_dir: Path
-    is_space: bool = False
+    kind: ProfileKind = ProfileKind.LOCAL
     max_minutes: float = 0.0
     hosts: tuple[str, ...] = ()
-    is_local: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether one person has the server for themselves."""
+        return self.kind is ProfileKind.LOCAL
+
+    @property
+    def is_space(self) -> bool:
+        """Return whether the server is a public Space."""
+        return self.kind is ProfileKind.SPACE
 
 
 def create_profile(
@@ -43,6 +52,7 @@ def create_profile(
     data_root: str | Path | None = None,
     runs_dir: str | Path = "runs",
     hosts: tuple[str, ...] = (),
+    is_classroom: bool = False,
     environment: Mapping[str, str] = os.environ,
 ) -> ServerProfile:
     """Create the profile of a server from its settings.
@@ -55,6 +65,7 @@ def create_profile(
         data_root: folder below which images are allowed.
         runs_dir: folder of the runs.
         hosts: further host names that the server answers to.
+        is_classroom: the server is for a class; ignored on a Space.
         environment: environment variables.
 
     Returns:
@@ -65,12 +76,14 @@ def create_profile(
     """
     if environment.get("SPACE_ID"):
         return ServerProfile(
-            None, Path(runs_dir).absolute(), is_space=True, max_minutes=SPACE_TIME_LIMIT_MINUTES, hosts=("*",)
+            None, Path(runs_dir).absolute(), ProfileKind.SPACE, max_minutes=SPACE_TIME_LIMIT_MINUTES, hosts=("*",)
         )
     if data_root is None:
-        root = Path.home().resolve() if host in LOOPBACK_HOSTS else None
+        root = Path.home().resolve() if host in LOOPBACK_HOSTS and not is_classroom else None
     else:
         root = user_dirs.expand_home(data_root).resolve()
         if not root.is_dir():
             raise DataError("page.data_root", folder=data_root)
-    return ServerProfile(root, Path(runs_dir).absolute(), hosts=hosts, is_local=host in LOOPBACK_HOSTS and not hosts)
+    is_local = host in LOOPBACK_HOSTS and not hosts
+    kind = ProfileKind.CLASSROOM if is_classroom else ProfileKind.LOCAL if is_local else ProfileKind.NETWORK
+    return ServerProfile(root, Path(runs_dir).absolute(), kind, hosts=hosts)

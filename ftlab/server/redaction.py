@@ -46,7 +46,7 @@ class FolderNames:
         self._folder_pattern = re.compile(rf"(?:{folders})(?![\w.-])".encode())
         self._name_pattern = re.compile(rf"(?<![\w.-])(?:{names})(?![\w.-])".encode())
         visitors_dir = re.escape(os.path.normpath(get_visitors_dir()))
-        self._upload_pattern = re.compile(rf"(?:{visitors_dir}|/ftlab/home/visitors)/[0-9a-f]{{32}}".encode())
+        self._upload_pattern = re.compile(rf"(?:{visitors_dir}|/ftlab/home/visitors)/[0-9a-f]{{32,}}".encode())
 
     def hide(self, content: bytes) -> bytes:
         """Return a text, in UTF-8, with names in place of folders."""

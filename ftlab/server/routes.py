@@ -9,8 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from ftlab.server.people.rights import Action
+
 STOP_PATH = "/ftlab/stop"
 """Route of the Stop button: answered by `ftlab.server.stop_route`, outside Gradio's queue."""
+JOIN_PATH = "/ftlab/join"
+"""Page on which somebody joins a class, and the route that takes code and name."""
+LEAVE_PATH = "/ftlab/leave"
+"""Route that forgets who somebody is."""
+TEACHER_PATH = "/ftlab/teacher"
+"""The teacher's page; its routes lie below it."""
+PAGE_PATHS = frozenset({"/", JOIN_PATH})
+"""Pages whose answers bring a visitor the cookie."""
 _API = "/gradio_api"
 _READ = frozenset({"GET", "HEAD"})
 _POST = frozenset({"POST"})
@@ -35,6 +45,7 @@ class Route:
         body: what a request may carry.
         is_event: it puts an event into Gradio's queue, so it counts towards the bound on a visitor's events.
         is_counted: it can take long, so it counts towards the bound on a visitor's requests.
+        action: what somebody must be allowed to do to use it; None: anybody may.
     """
 
     methods: frozenset[str]
@@ -42,6 +53,7 @@ class Route:
     body: BodyKind = BodyKind.NONE
     is_event: bool = False
     is_counted: bool = False
+    action: Action | None = Action.OPEN
 
     def matches(self, path: str) -> bool:
         """Return whether a request's path belongs to this row.
@@ -58,27 +70,32 @@ class Route:
 
 
 ROUTES = (
-    # The page and its files.
-    *(Route(_READ, path) for path in ("", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json")),
-    *(Route(_READ, path) for path in ("/assets/", "/static/", "/svelte/")),
-    # What the page asks Gradio: at once, and as a stream that stays open.
+    # The page, and what it is made of.
+    *(Route(_READ, path) for path in ("", "/config")),
     *(
-        Route(_READ, f"{_API}/{name}")
-        for name in ("app_id", "file=", "info", "queue/status", "startup-events", "theme.css")
+        Route(_READ, path, action=None)
+        for path in ("/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json", "/assets/", "/static/", "/svelte/")
     ),
+    # What the page asks Gradio: at once, and as a stream that stays open.
+    *(Route(_READ, f"{_API}/{name}", action=None) for name in ("app_id", "startup-events", "theme.css")),
+    *(Route(_READ, f"{_API}/{name}") for name in ("file=", "info", "queue/status")),
     *(
         Route(_READ, f"{_API}/{name}", is_counted=True)
         for name in ("call/", "heartbeat/", "queue/data", "upload_progress")
     ),
-    # Events, by way of the queue and without it.
+    # Events, by way of the queue and without it. What an event may do is checked by its handler.
     *(
         Route(_POST, f"{_API}/{name}", BodyKind.JSON, is_event=True, is_counted=True)
         for name in ("queue/join", "call/")
     ),
     *(Route(_POST, f"{_API}/{name}", BodyKind.JSON, is_counted=True) for name in ("run/", "cancel", "reset")),
-    Route(_POST, f"{_API}/upload", BodyKind.UPLOAD, is_counted=True),
+    Route(_POST, f"{_API}/upload", BodyKind.UPLOAD, is_counted=True, action=Action.UPLOAD),
     # Of ftlab's own. Not counted: a visitor whose page has used up its share can stop a run all the same.
     Route(_POST, STOP_PATH, BodyKind.COMMAND),
+    Route(_READ, JOIN_PATH, action=None),
+    *(Route(_POST, path, BodyKind.COMMAND, action=None) for path in (JOIN_PATH, LEAVE_PATH)),
+    *(Route(_READ, path, action=Action.LEAD) for path in (TEACHER_PATH, f"{TEACHER_PATH}/")),
+    Route(_POST, f"{TEACHER_PATH}/", BodyKind.COMMAND, action=Action.LEAD),
 )
 """All routes of the server."""
 

@@ -8,28 +8,29 @@ from ftlab.core.errors import FtlabError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import audit_job, launch
+from ftlab.server.people.person import Person
+from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 
 
-def stop_run(profile: ServerProfile, run_name: object, *, by_force: bool) -> None:
+def stop_run(profile: ServerProfile, person: Person, run_name: object, *, by_force: bool) -> None:
     """Request a run to stop, or terminate its process. A run that has ended already stays as it is.
-
-    On every server, whoever knows the full name of a run may stop it: on a Space, its random part is known only to the
-    visitor who started it; elsewhere all see all runs.
 
     Args:
         profile: profile of the server.
+        person: who asks for it.
         run_name: full name, as the page sent it.
         by_force: terminate the process; the error of `launch.terminate_run` propagates.
 
     Raises:
-        RunError: there is no such run.
+        RunError: there is no such run, or this person may not stop it: the answers are the same for a stranger's run.
     """
-    if not isinstance(run_name, str) or run_name not in run_store.list_run_names(profile.runs_dir):
+    is_known = isinstance(run_name, str) and run_name in run_store.list_run_names(profile.runs_dir)
+    if not is_known or not person.may_with(RunAction.STOP, Run(profile.runs_dir / str(run_name))):
         # Not repeated unless it can be a run's name: it comes from outside.
         is_name = isinstance(run_name, str) and run_store.is_run_name(run_name)
         raise RunError("run.missing", run=run_name if is_name else "", folder=profile.runs_dir.name)
-    run = Run(profile.runs_dir / run_name)
+    run = Run(profile.runs_dir / str(run_name))
     if not run.liveness.is_active():
         return
     if by_force:
@@ -38,11 +39,12 @@ def stop_run(profile: ServerProfile, run_name: object, *, by_force: bool) -> Non
         run.liveness.request_stop()
 
 
-def answer_stop(profile: ServerProfile, body: bytes) -> tuple[int, str]:
+def answer_stop(profile: ServerProfile, person: Person, body: bytes) -> tuple[int, str]:
     """Answer a request of the Stop button.
 
     Args:
         profile: profile of the server.
+        person: who asks for it.
         body: JSON `{"run": name, "by_force": bool}`, or `{"audit": name}` for the audit of a data set.
 
     Returns:
@@ -57,7 +59,7 @@ def answer_stop(profile: ServerProfile, body: bytes) -> tuple[int, str]:
         audit_job.request_stop(fields["audit"])
         return 200, ""
     try:
-        stop_run(profile, fields.get("run"), by_force=fields.get("by_force") is True)
+        stop_run(profile, person, fields.get("run"), by_force=fields.get("by_force") is True)
     except FtlabError as error:
         return 404 if error.code == "run.missing" else 409, str(error)
     return 200, ""

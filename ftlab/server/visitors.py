@@ -2,13 +2,13 @@
 
 A session's name is chosen by the page, and an address is shared by a school or by all visitors of a Space. So the
 server hands each browser a random identity with a signature (HMAC-SHA256), which nobody else can make. It says nothing
-about the person, and scripts of the page cannot read it (`HttpOnly`).
+about the person, and scripts of the page cannot read it (`HttpOnly`). What the person is called, and what they may do,
+is kept by the server (`ftlab.server.people`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import ipaddress
 import logging
 import os
@@ -17,12 +17,14 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from itsdangerous import BadSignature, Signer
 from starlette.requests import cookie_parser
 
 from ftlab.core import file_io
+from ftlab.server.people.person import Person
 
-COOKIE_NAME = "ftlab_visitor"
-"""Name of the cookie."""
+COOKIE_NAME = "ftlab_id"
+"""Name of the cookie: not `session`, which Gradio's sign-in uses."""
 COOKIE_MAX_AGE_SECONDS = 180 * 86400
 """Seconds for which a browser keeps the cookie: a term of a class."""
 KEY_FILE = "visitor_key"
@@ -30,7 +32,7 @@ KEY_FILE = "visitor_key"
 KEY_BYTES = 32
 """Length of the key."""
 
-_COOKIE_PATTERN = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{64})")
+_NAME_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class Visitor:
         name: the identity in the cookie; for a program that sends none, its address.
         address: where the request came from; for IPv6 the network of 2^64 addresses that one household has.
         has_cookie: the request had a cookie of this server.
+        person: whom the server knows by the cookie.
     """
 
     name: str
     address: str
     has_cookie: bool
+    person: Person
 
 
 class VisitorCookies:
@@ -53,22 +57,20 @@ class VisitorCookies:
 
     def __init__(self, key: bytes) -> None:
         """Store the key of the signature."""
-        self._key = key
+        self._signer = Signer(key, salt=COOKIE_NAME, digest_method=hashlib.sha256)
 
     def create_value(self) -> str:
         """Return the value of a new cookie: a random identity and its signature."""
-        name = secrets.token_hex(16)
-        return f"{name}.{self._sign(name)}"
+        return self._signer.sign(secrets.token_hex(16)).decode()
 
     def read_name(self, cookie_header: str) -> str | None:
         """Return the identity in a Cookie header, None where it has none that this server signed."""
-        match = _COOKIE_PATTERN.fullmatch(cookie_parser(cookie_header).get(COOKIE_NAME, ""))
-        if match is None or not hmac.compare_digest(match[2], self._sign(match[1])):
+        value = cookie_parser(cookie_header).get(COOKIE_NAME, "")
+        try:
+            name = self._signer.unsign(value).decode()
+        except (BadSignature, UnicodeError):
             return None
-        return match[1]
-
-    def _sign(self, name: str) -> str:
-        return hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
+        return name if _NAME_PATTERN.fullmatch(name) else None
 
 
 def format_cookie(value: str, *, in_frame: bool, is_https: bool) -> str:

@@ -6,6 +6,7 @@ before Gradio sees it, whatever the profile of the server is.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 import warnings
@@ -20,10 +21,15 @@ import uvicorn
 from fastapi import FastAPI
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
+from starlette.requests import Request
 
 from ftlab.core import user_dirs
 from ftlab.core.errors import FtlabError
+from ftlab.runs import run_quota
+from ftlab.server.admission import TICKET_KEY, Ticket
+from ftlab.server.class_pages.class_routes import ClassRoutes
 from ftlab.server.middleware import AccessMiddleware
+from ftlab.server.people.membership import Membership
 from ftlab.server.profile import ServerProfile
 from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
@@ -35,7 +41,6 @@ SESSION_CAPACITY = 128
 START_TIMEOUT_SECONDS = 30.0
 """Seconds that the server has to answer its first request."""
 _CLOSE_TIMEOUT_SECONDS = 5.0
-_ANY_ADDRESS = ("0.0.0.0", "::")
 
 MOUNT_OPTIONS: dict[str, Any] = {
     # Nothing that reaches other machines, shows tracebacks to visitors or answers for other programs.
@@ -65,21 +70,27 @@ class TlsFiles:
     key: Path
 
 
-def mount_page(profile: ServerProfile, demo: gr.Blocks) -> FastAPI:
+def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership | None = None) -> FastAPI:
     """Mount the page in an application with ftlab's middleware.
 
     Args:
         profile: profile of the server.
         demo: the page, not yet launched or mounted.
+        membership: who is who on this server; None: as the files beside the runs have it.
 
     Returns:
         The ASGI application.
     """
+    membership = membership or Membership(profile.kind, profile.runs_dir)
     gradio_guard.apply_limits()
     # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
     # FastAPI's own pages would name every route.
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=_list_middlewares(profile, demo))
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, middleware=_list_middlewares(profile, demo, membership)
+    )
+    # Before Gradio, which answers every path.
+    app.router.routes.extend(ClassRoutes(membership).list_routes())
     gradio_guard.complete_mount_settings(demo, session_capacity=SESSION_CAPACITY)
     gr.mount_gradio_app(
         app,
@@ -88,17 +99,34 @@ def mount_page(profile: ServerProfile, demo: gr.Blocks) -> FastAPI:
         theme=theme.build_theme(),
         css_paths=theme.list_style_sheets(),
         favicon_path=str(theme.STATIC_DIR / "favicon.svg"),
+        auth_dependency=name_sender,
         **MOUNT_OPTIONS,
     )
     return app
 
 
-def _list_middlewares(profile: ServerProfile, demo: gr.Blocks) -> list[Middleware]:
+def name_sender(request: Request) -> str:
+    """Return the name under which Gradio keeps a sender apart from others.
+
+    Args:
+        request: to Gradio's application, which has passed the middleware.
+
+    Returns:
+        A digest of the identity in the cookie; a new one each time for a sender without, as Gradio refuses those who
+        have no name.
+    """
+    ticket = request.scope.get(TICKET_KEY)
+    person_id = ticket.visitor.person.id if isinstance(ticket, Ticket) else ""
+    return run_quota.make_owner(person_id) or secrets.token_hex(16)
+
+
+def _list_middlewares(profile: ServerProfile, demo: gr.Blocks, membership: Membership) -> list[Middleware]:
     """Return the middlewares of a server, the outermost first."""
     middlewares = [
         Middleware(
             AccessMiddleware,
             profile=profile,
+            membership=membership,
             upload_quota=uploads.open_upload_quota(profile),
             visitor_key=load_key(user_dirs.get_ftlab_home()),
             list_queued_tickets=partial(gradio_guard.list_queued_tickets, demo),
@@ -126,6 +154,7 @@ class PageServer:
         *,
         host: str,
         port: int,
+        membership: Membership | None = None,
         tls_files: TlsFiles | None = None,
         trusted_proxies: Sequence[str] = (),
     ) -> None:
@@ -136,6 +165,7 @@ class PageServer:
             demo: the page, not yet launched or mounted.
             host: address to listen on.
             port: port to listen on; 0: any free one.
+            membership: see `mount_page`.
             tls_files: certificate and key for HTTPS; None: HTTP.
             trusted_proxies: addresses of proxies whose forwarded addresses count.
 
@@ -144,7 +174,7 @@ class PageServer:
         """
         self._demo = demo
         config = uvicorn.Config(
-            mount_page(profile, demo),
+            mount_page(profile, demo, membership),
             host=host,
             port=port,
             log_level="warning",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,10 @@ def test_nothing_else_in_the_run_is_touched(run: Run) -> None:
 
 @pytest.mark.parametrize(("kind", "most"), [("title", run_notes.MAX_TITLE_CHARS), ("notes", run_notes.MAX_NOTES_CHARS)])
 def test_one_that_is_too_long_is_refused_and_the_old_one_stays(run: Run, kind: str, most: int) -> None:
-    run_notes.write_notes(run, **{kind: "x" * most})
+    texts: dict[str, Any] = {kind: "x" * most}
+    run_notes.write_notes(run, **texts)
     with pytest.raises(RunError, match=f"at most {most:,}"):
-        run_notes.write_notes(run, **{kind: "y" * (most + 1)})
+        run_notes.write_notes(run, **{**texts, kind: "y" * (most + 1)})
     assert getattr(run_notes.read_notes(run), kind) == "x" * most
 
 

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 import pytest
 
 from ftlab.server.admission import Admission, AdmissionLimits, Ticket
+from ftlab.server.people.person import make_stranger
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.visitors import Visitor
 
 LIMITS = AdmissionLimits(
@@ -22,9 +24,10 @@ LIMITS = AdmissionLimits(
     new_visitors_per_second=0.5,
 )
 ADDRESS = "192.0.2.7"
-ANN, BEN, EVE = (Visitor(name, ADDRESS, has_cookie=True) for name in ("ann", "ben", "eve"))
-ELSEWHERE = Visitor("dan", "198.51.100.1", has_cookie=True)
-NAMELESS = Visitor(ADDRESS, ADDRESS, has_cookie=False)
+SOMEBODY = make_stranger(ProfileKind.NETWORK)
+ANN, BEN, EVE = (Visitor(name, ADDRESS, has_cookie=True, person=SOMEBODY) for name in ("ann", "ben", "eve"))
+ELSEWHERE = Visitor("dan", "198.51.100.1", has_cookie=True, person=SOMEBODY)
+NAMELESS = Visitor(ADDRESS, ADDRESS, has_cookie=False, person=SOMEBODY)
 
 
 @pytest.fixture

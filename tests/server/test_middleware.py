@@ -21,6 +21,7 @@ from ftlab.server import bodies
 from ftlab.server.admission import AdmissionLimits, Ticket
 from ftlab.server.bodies import MAX_COMMAND_BYTES, MAX_JSON_BYTES
 from ftlab.server.middleware import AccessMiddleware
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import UploadQuota
 
@@ -28,14 +29,16 @@ RUN, JOIN, UPLOAD = "/gradio_api/run/predict", "/gradio_api/queue/join", "/gradi
 KEY = b"k" * 32
 
 
-def client(*hosts: str, headers: dict[str, str] | None = None, is_space: bool = False, **rules: Any) -> TestClient:
+def client(
+    *hosts: str, headers: dict[str, str] | None = None, kind: ProfileKind = ProfileKind.LOCAL, **rules: Any
+) -> TestClient:
     """A client of a server that answers with the content of the request, or with the text of a header."""
 
     async def answer(request: Request) -> PlainTextResponse:
         body = await request.body()
         return PlainTextResponse(request.headers.get(request.query_params.get("header", ""), body.decode() or "ok"))
 
-    profile = ServerProfile(None, Path("runs"), hosts=hosts, is_space=is_space)
+    profile = ServerProfile(None, Path("runs"), kind, hosts=hosts)
     routes = [Route("/{path:path}", answer, methods=["GET", "POST", "PUT", "DELETE"])]
     app = Starlette(routes=routes, middleware=[Middleware(AccessMiddleware, profile=profile, **rules)])
     return TestClient(app, base_url="http://127.0.0.1:7860", headers=headers)
@@ -108,7 +111,7 @@ def test_answers_are_not_guessed_at_nor_framed_by_other_sites() -> None:
     headers = client().get("/").headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"] == "frame-ancestors 'self'"
-    assert "content-security-policy" not in client(is_space=True).get("/").headers
+    assert "content-security-policy" not in client(kind=ProfileKind.SPACE).get("/").headers
 
 
 # --- routes

@@ -7,20 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from ftlab.runs import run_notes
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch
+from ftlab.server.people.person import make_stranger
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.server.stop_route import answer_stop
 from tests.support import fabricated_runs
+from tests.support.people import ANN, BEN, HOST, give_to
 
 
 @pytest.fixture
 def profile(tmp_path: Path) -> ServerProfile:
-    return ServerProfile(None, tmp_path / "runs", is_space=True)
+    return ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE)
 
 
 def ask(profile: ServerProfile, **fields: object) -> tuple[int, str]:
-    return answer_stop(profile, json.dumps(fields).encode())
+    return answer_stop(profile, HOST, json.dumps(fields).encode())
 
 
 def test_a_run_is_asked_to_stop_or_ended_now(profile: ServerProfile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,10 +63,22 @@ def test_only_the_full_name_of_a_run_opens_it(profile: ServerProfile) -> None:
     assert not run.liveness.is_stop_requested()
 
 
+def test_only_its_owner_and_whoever_leads_stop_a_run(profile: ServerProfile) -> None:
+    run = give_to(fabricated_runs.make_at_work(profile.runs_dir), ANN)
+    run_notes.write_notes(run, is_shared=True)
+    request = json.dumps({"run": run.name}).encode()
+    stranger = make_stranger(profile.kind)
+    refusals = {answer_stop(profile, person, request) for person in (BEN, stranger)}
+    assert [status for status, _ in refusals] == [404], "as for a run that does not exist"
+    assert not run.liveness.is_stop_requested()
+    assert answer_stop(profile, ANN, request) == (200, "")
+    assert run.liveness.is_stop_requested()
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null", b"\xff", b"[" * 2000, b'"x"'])
 def test_what_is_no_request_stops_nothing(profile: ServerProfile, body: bytes) -> None:
     run = fabricated_runs.make_at_work(profile.runs_dir)
-    assert answer_stop(profile, body)[0] == 404
+    assert answer_stop(profile, HOST, body)[0] == 404
     assert not run.liveness.is_stop_requested()
 
 

@@ -18,6 +18,7 @@ from gradio.themes.utils.fonts import LocalFont, local_font_available
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, escape, join_html, tag
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui import build_app, serve
 from ftlab.ui.common import theme
@@ -57,7 +58,7 @@ def local(root: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def space(root: Path) -> dict[str, Any]:
-    return config_of(ServerProfile(None, root / "runs", is_space=True, max_minutes=10))
+    return config_of(ServerProfile(None, root / "runs", ProfileKind.SPACE, max_minutes=10))
 
 
 def props(config: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -123,7 +124,7 @@ def test_a_space_has_no_path_field(space: dict[str, Any]) -> None:
 
 def test_a_local_page_offers_a_folder_and_starts_at_the_root(local: dict[str, Any], root: Path) -> None:
     offered = [value for _, value in named(local, "dataset-source")["choices"]]
-    assert offered == ["shapes", "shortcut", "folder", "upload"]
+    assert offered == ["shapes", "shortcut", "tutorial", "folder", "upload"]
     assert named(local, "dataset-folder")["value"] == f"{root}{os.sep}"
 
 

@@ -19,6 +19,7 @@ from ftlab.data.sources.listing import is_ignored
 from ftlab.server.paths import get_visitors_dir, resolve_inside
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import uploads
+from ftlab.ui.common.page_events import get_person
 
 FOLDER_SOURCE = "folder"
 """Choice besides the sample sets: the person's own folder, or a zip or a list in it."""
@@ -92,7 +93,7 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
     if sample in SAMPLE_SET_NAMES:
         return DataSource(sample, None, *shares)
     if sample == UPLOAD_SOURCE:
-        return DataSource(UPLOAD_SOURCE, uploads.find_upload(str(folder or "")), *shares)
+        return DataSource(UPLOAD_SOURCE, uploads.find_upload(str(folder or ""), get_person(profile)), *shares)
     if sample == TUTORIAL_SOURCE:
         dataset = tutorial_datasets.get_dataset(str(folder or ""))
         dataset_folder = tutorial_datasets.find_image_folder(dataset)

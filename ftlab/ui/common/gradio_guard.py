@@ -18,8 +18,7 @@ from starlette.formparsers import MultiPartException
 
 from ftlab.core import messages
 from ftlab.server import slow_headers, upload_spool
-from ftlab.server.admission import Ticket
-from ftlab.server.middleware import TICKET_KEY
+from ftlab.server.admission import TICKET_KEY, Ticket
 
 
 class FetchRefusedError(Exception):

@@ -1,4 +1,4 @@
-"""Initial weights that a page may start a training from, checked on the server. Imports no gradio."""
+"""Initial weights that a page may start a training from, checked on the server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError, WeightsError
 from ftlab.models.pretrained import checkpoint_import
 from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 from ftlab.server.paths import resolve_inside
+from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common.page_events import get_person
 
 
 def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
     """Resolve the initial weights of a configuration to an absolute path.
 
-    On a public Space only a run is accepted, by its full name with its random bits: whoever knows that may use it.
+    Of runs, only those that the person may look at are accepted; on a public Space nothing else, by their full name.
     Where others reach this server, pickle files of torch are not read. Propagates `DataError` and `ConfigError`.
 
     Args:
@@ -35,6 +38,7 @@ def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
     if profile.is_space:
         if config.init_from not in run_store.list_run_names(profile.runs_dir):
             raise WeightsError("init.closed")
+        _check_may_look(profile, Run(profile.runs_dir / config.init_from), config.init_from)
         return checkpoint_import.resolve_init(
             _set_init_path(config, profile.runs_dir / config.init_from), profile.runs_dir
         )
@@ -57,7 +61,18 @@ def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
         if not profile.is_local and not checkpoint_import.is_safetensors(Path(resolved.init_from)):
             raise WeightsError("init.pickled", file=config.init_from) from error
         return resolved
+    _check_may_look(profile, run, config.init_from)
     return checkpoint_import.resolve_init(_set_init_path(config, run.path), profile.runs_dir)
+
+
+def _check_may_look(profile: ServerProfile, run: Run, typed_name: str) -> None:
+    """Check that the person may use a run, which may be somebody else's.
+
+    Raises:
+        RunError: they may not; the same error as for a run that does not exist.
+    """
+    if not get_person(profile).may_with(RunAction.LOOK, run):
+        raise RunError("run.missing", run=typed_name, folder=profile.runs_dir)
 
 
 def _set_init_path(config: TrainConfig, path: Path) -> TrainConfig:

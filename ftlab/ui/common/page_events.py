@@ -5,16 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
-from ftlab.server.admission import Ticket
-from ftlab.server.middleware import TICKET_KEY
+from ftlab.server.admission import TICKET_KEY, Ticket
+from ftlab.server.people.person import Person, make_stranger
+from ftlab.server.profile import ServerProfile
 
 
-def get_visitor_name(request: gr.Request | None) -> str:
-    """Return the name of the visitor who sent an event; empty where it did not come by the middleware."""
+def get_person(profile: ServerProfile) -> Person:
+    """Return who sent the event that is being handled, as the server knows them.
+
+    Args:
+        profile: profile of the server.
+
+    Returns:
+        The person; outside of an event that came by the server's middleware, the host of a server for one person, and
+        on other servers a stranger, who may do nothing.
+    """
+    # Gradio sets it for each call of a handler: no handler can forget to ask, or be told another sender by the page.
+    request = LocalContext.request.get(None)
     scope = getattr(getattr(request, "request", None), "scope", None)
     ticket = scope.get(TICKET_KEY) if isinstance(scope, dict) else None
-    return ticket.visitor.name if isinstance(ticket, Ticket) else ""
+    return ticket.visitor.person if isinstance(ticket, Ticket) else make_stranger(profile.kind)
 
 
 def get_event_data(event: gr.EventData) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Uploaded zips: unpacked, found again by the visitor who sent them, removed when no longer used. Imports no gradio.
 
 Each upload lies in a folder of its own below `FTLAB_HOME/visitors`. Its name is a token of 128 random bits, known only
-to the page that sent it: without the token it cannot be named, and there is no list.
+to the page that sent it: without the token it cannot be named, and there is no list. The token ends with a part of its
+owner's digest (`run_quota.make_owner`), so that it is of no use to anybody else either.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ftlab.data.sources.archive_writing import UnpackProgress
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.server.paths import get_visitors_dir
+from ftlab.server.people.person import Person
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES, VISITOR_QUOTA_BYTES, QuotaExceededError, UploadQuota
 
@@ -32,7 +34,8 @@ UNPACK_LIMITS = ArchiveLimits(max_entries=50_000, max_bytes=2 << 30)
 SPACE_UNPACK_LIMITS = ArchiveLimits(max_entries=20_000, max_bytes=512 << 20)
 """Limits on the content of a zip, normally (`UNPACK_LIMITS`) and on a public Space."""
 
-_TOKEN_PATTERN = re.compile(r"[0-9a-f]{32}")
+_TOKEN_PATTERN = re.compile(r"[0-9a-f]{32}([0-9a-f]{16})")
+"""128 random bits, and the beginning of the owner's digest; zeros for nobody."""
 _UNPACK_LOCK = threading.Lock()
 """One upload is unpacked at a time, so that the free space measured before it still holds."""
 
@@ -61,7 +64,7 @@ def unpack_upload(
     name: str | None = None,
     name_encoding: str = "",
     progress: UnpackProgress | None = None,
-    visitor: str = "",
+    person: Person,
 ) -> str:
     """Unpack an uploaded zip, after removing expired uploads.
 
@@ -74,7 +77,7 @@ def unpack_upload(
         name: the visitor's name for the zip.
         name_encoding: encoding of the names in it; empty: it is detected.
         progress: called with the number of files written and the total.
-        visitor: who has sent it, for their share of the space; empty: unknown.
+        person: who has sent it: it counts towards their share of the space, and belongs to them.
 
     Returns:
         The token of the upload.
@@ -85,12 +88,12 @@ def unpack_upload(
     limits = SPACE_UNPACK_LIMITS if profile.is_space else UNPACK_LIMITS
     with _UNPACK_LOCK:
         remove_expired_uploads(profile)
-        token = secrets.token_hex(16)
+        token = secrets.token_hex(16) + _get_owner_part(person)
         # What exceeds the limits is refused by its own message.
         content_bytes = min(archive.measure_content(zip_file, limits), limits.max_bytes)
         try:
             # After expired uploads were removed. Files that arrive meanwhile do not get the same space.
-            with open_upload_quota(profile).reserve(content_bytes, visitor) as reservation:
+            with open_upload_quota(profile).reserve(content_bytes, person.id) as reservation:
                 archive.unpack_archive(
                     zip_file,
                     get_visitors_dir() / token,
@@ -105,36 +108,48 @@ def unpack_upload(
     if (
         # Sent by the page, so anything: only a well-formed token may become part of a path that is removed.
         isinstance(previous_token, str)
-        and _TOKEN_PATTERN.fullmatch(previous_token)
+        and _is_own_token(previous_token, person)
         and get_visitors_dir() / previous_token not in _find_used_uploads(profile)
     ):
         shutil.rmtree(get_visitors_dir() / previous_token, ignore_errors=True)
     return token
 
 
-def find_upload(token: str) -> Path:
+def find_upload(token: str, person: Person) -> Path:
     """Return the image folder of an upload; this counts as use.
 
     Args:
         token: token of the upload.
+        person: who asks for it.
 
     Returns:
         The folder.
 
     Raises:
-        DataError: there is no such upload, or it was removed.
+        DataError: there is no such upload, it was removed, or it is somebody else's.
     """
     if not token:
         raise DataError("page.no_upload")
     upload_dir = get_visitors_dir() / token
     try:
-        if not _TOKEN_PATTERN.fullmatch(token) or not upload_dir.is_dir():
+        if not _is_own_token(token, person) or not upload_dir.is_dir():
             raise DataError("page.upload_gone")
         # The modification time is that of the last use, see `remove_expired_uploads`.
         os.utime(upload_dir)
         return archive.find_image_folder(upload_dir)
     except OSError as cause:
         raise DataError("page.upload_gone") from cause
+
+
+def _get_owner_part(person: Person) -> str:
+    """Return the end of the tokens of a person."""
+    return person.owner[:16] or "0" * 16
+
+
+def _is_own_token(token: str, person: Person) -> bool:
+    """Return whether a text is a token that the person may use: their own, and a teacher any."""
+    match = _TOKEN_PATTERN.fullmatch(token)
+    return match is not None and (person.leads or match[1] == _get_owner_part(person))
 
 
 def remove_expired_uploads(profile: ServerProfile) -> None:

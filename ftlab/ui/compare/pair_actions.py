@@ -148,18 +148,18 @@ class PairActions(PredictActions):
             event: gr.EventData,
             request: gr.Request | None = None,
         ) -> list[Any]:
-            class_name = self._get_pressed_class(page_state, (first_model, second_model)[side], event)
+            class_name = self._get_pressed_class((first_model, second_model)[side], event)
             return self.compare_predictions(
                 page_state, ticked_runs, first_model, second_model, image_path, method, class_name, request
             )
 
         return handle_press
 
-    def _get_pressed_class(self, page_state: object, model: object, event: gr.EventData) -> str:
+    def _get_pressed_class(self, model: object, event: gr.EventData) -> str:
         """Return the name of the class whose bar was pressed, `LIKELIEST_CLASS` if there is no such class."""
         index = get_pressed_index(event)
         try:
-            classes = self.load_predictor(page_state, model).class_names
+            classes = self.load_predictor(model).class_names
         except FtlabError:
             return LIKELIEST_CLASS
         return classes[index] if isinstance(index, int) and 0 <= index < len(classes) else LIKELIEST_CLASS
@@ -221,7 +221,12 @@ class PairActions(PredictActions):
         ]
 
     def _explain_with_model(
-        self, page_state: object, model: object, image_path: str, class_name: object, method: object
+        self,
+        page_state: object,  # noqa: ARG002 - the page sends it; it gives no right
+        model: object,
+        image_path: str,
+        class_name: object,
+        method: object,
     ) -> ModelAnswer | Markup:
         """Return the answer of a model, or its error as HTML: the answer of the other model is still worth seeing.
 
@@ -234,7 +239,7 @@ class PairActions(PredictActions):
             # No layer is offered: the two models need not have the same ones.
             options = cam_options.parse_cam_options(method, "", [])
             return compare_models.explain_image(
-                image_path, self.load_predictor(page_state, model), str(class_name or LIKELIEST_CLASS), options
+                image_path, self.load_predictor(model), str(class_name or LIKELIEST_CLASS), options
             )
         except ImageError:
             raise

@@ -19,7 +19,6 @@ from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status
 from ftlab.ui.common.html import render_empty_state, render_error
-from ftlab.ui.common.page_events import get_visitor_name
 from ftlab.ui.compare import pair, view
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
@@ -78,11 +77,8 @@ def build_compare_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
     )
     follow(timer.tick(actions.refresh_runs, [page_state, ticked_runs], outputs, **_UNQUEUED_EVENT))
 
-    def start_series(request: gr.Request, *input_values: Any) -> list[Any]:
-        return actions.start_series(*input_values, visitor=get_visitor_name(request))
-
     series_button.click(
-        start_series,
+        actions.start_series,
         [page_state, ticked_runs, *train_tab.inputs],
         outputs,
         show_progress="hidden",
@@ -126,20 +122,17 @@ class CompareActions:
             *self.render_comparison(page_state, kept_names),
         ]
 
-    def start_series(
-        self, _page_state: object, _ticked_runs: object, *form_values: Any, visitor: str = ""
-    ) -> list[Any]:
+    def start_series(self, _page_state: object, _ticked_runs: object, *form_values: Any) -> list[Any]:
         """Start trainings of the form's settings in every mode, one after the other.
 
         Args:
             *form_values: as `TrainTab.build_config` takes them, after two inputs that are not used.
-            visitor: see `TrainActions.start_training`.
 
         Returns:
             Updates of checkboxes, comparison and timer; none if the series cannot start.
         """
         try:
-            self.train_actions.start_series(self.build_config(form_values), visitor)
+            self.train_actions.start_series(self.build_config(form_values))
         except FtlabError as error:
             gr.Warning(form.format_error(error))
             return [gr.skip()] * 3
@@ -198,12 +191,12 @@ class CompareActions:
         ]
 
     def _get_running_series(self) -> series.TrainingSeries | None:
-        """Return the active series; None on a Space, where it is a stranger's."""
-        return (
-            None
-            if self.train_actions.profile.is_space
-            else series.find_active_series(self.train_actions.profile.runs_dir)
-        )
+        """Return the active series; None where its runs are nothing that this person may see."""
+        running_series = series.find_active_series(self.train_actions.profile.runs_dir)
+        if running_series is None or self.train_actions.get_person().leads:
+            return running_series
+        visible_names = self.train_actions.list_visible_runs()
+        return running_series if any(name in visible_names for name in running_series.runs) else None
 
     def _list_started_runs(self, running_series: series.TrainingSeries) -> list[str]:
         """Return the names of a series' runs that were not deleted since."""
@@ -212,10 +205,11 @@ class CompareActions:
     def _render_series_progress(self, running_series: series.TrainingSeries | None) -> Markup:
         """Return how far a series is, or why the last one failed to start, as HTML."""
         if running_series is None:
+            # Of the last series, whoever has started it: its output may name what is theirs.
             reason = (
-                ""
-                if self.train_actions.profile.is_space
-                else series.explain_failed_start(self.train_actions.profile.runs_dir)
+                series.explain_failed_start(self.train_actions.profile.runs_dir)
+                if self.train_actions.get_person().leads
+                else ""
             )
             return render_error(messages.get_text("compare.stillborn", why=reason)) if reason else Markup("")
         number = max(1, len(running_series.runs))  # none has started yet: the first is about to

@@ -26,7 +26,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
-from ftlab.ui.common.page_events import get_visitor_name
+from ftlab.ui.common.page_events import get_person
 from ftlab.ui.dataset import gallery_view, tutorial_picker, view
 from ftlab.ui.dataset.source_actions import SourceActions, list_layout_choices
 
@@ -124,7 +124,7 @@ class DatasetActions(SourceActions):
                 previous_token,
                 **options,
                 progress=report_progress,
-                visitor=get_visitor_name(request),
+                person=get_person(self.profile),
             )
         except FtlabError as error:
             return [gr.skip(), gr.skip(), *self._show_refusal(render_error(str(error)), previous_token, val, test)]
@@ -186,7 +186,7 @@ class DatasetActions(SourceActions):
     def _show_refusal(self, message: Markup, previous_token: str, val: float, test: float) -> list[Any]:
         """Return the outputs of a scan with a refusal above the previous upload, if that still exists."""
         try:
-            uploads.find_upload(previous_token)
+            uploads.find_upload(previous_token, get_person(self.profile))
         except FtlabError:
             return _show_message(message)
         summary, *other_outputs = self._scan_dataset(

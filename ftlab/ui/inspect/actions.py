@@ -19,6 +19,7 @@ from ftlab.core.errors import FtlabError, ImageError
 from ftlab.core.html import Markup, isolate_text, tag
 from ftlab.data.dataset import class_names
 from ftlab.runs.directory import Run
+from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
@@ -126,6 +127,8 @@ class InspectActions(EvaluationChoices):
 
         try:
             run, weights, images = self.resolve_choice(choice)
+            # It writes into the run, and chooses the threshold of its predictions.
+            self.train_actions.check_may(RunAction.EVALUATE, run)
             return self._render_results(
                 choice, run, evaluate.evaluate_with_decision(run, images, weights, report_progress)
             )

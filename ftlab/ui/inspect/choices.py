@@ -75,13 +75,17 @@ class EvaluationChoices:
         kept_split = split if chosen_model == previous_model else None
         return [
             model_dropdown,
-            self._build_split_radio(page_state, chosen_model, kept_split),
+            self._build_split_radio(chosen_model, kept_split),
             {"run": last_page_run},
             gr.Button(interactive=bool(run_names)),
         ]
 
     def list_splits(
-        self, page_state: object, model: object, split: object = None, request: gr.Request | None = None
+        self,
+        page_state: object,  # noqa: ARG002 - the page sends it; it gives no right
+        model: object,
+        split: object = None,
+        request: gr.Request | None = None,
     ) -> Any:
         """List the splits of a run, its test images first if it has any.
 
@@ -94,14 +98,12 @@ class EvaluationChoices:
         Returns:
             Update of the split menu; none if the page has selected another run meanwhile.
         """
-        return self._latest_run.answer_latest(
-            request, model, lambda: [self._build_split_radio(page_state, model, split)]
-        )[0]
+        return self._latest_run.answer_latest(request, model, lambda: [self._build_split_radio(model, split)])[0]
 
-    def _build_split_radio(self, page_state: object, model: object, split: object) -> Any:
+    def _build_split_radio(self, model: object, split: object) -> Any:
         """Return the menu of a run's splits that contain images, and of a folder if this server may read folders."""
         try:
-            split_images = self.train_actions.get_run(page_state, model).read_json("split.json")["splits"]
+            split_images = self.train_actions.get_run(model).read_json("split.json")["splits"]
             split_names = [name for name in SPLITS if any(split_images.get(name, {}).values())]
         except (FtlabError, AttributeError, KeyError):
             split_names = []
@@ -130,8 +132,8 @@ class EvaluationChoices:
         """
         from ftlab.evaluation import datasets
 
-        page_state, model, weights_choice, split, folder = choice
-        run = self.train_actions.get_run(page_state, model)
+        _, model, weights_choice, split, folder = choice
+        run = self.train_actions.get_run(model)
         weights = weights_choice if weights_choice in WEIGHT_CHOICES else "best"
         if split == FOLDER_CHOICE:
             if str(folder or "").strip().rstrip("/\\") in ("", str(self.profile.data_root)):
@@ -166,7 +168,7 @@ class EvaluationChoices:
         from ftlab.evaluation import evaluate
 
         # First of all, and for cached evaluations too: the cache is shared by all pages.
-        run = self.train_actions.get_run(choice[0], choice[1])
+        run = self.train_actions.get_run(choice[1])
         with self._lock:
             evaluation = self._evaluations.get(_cache_key(choice))
         if evaluation is None:

@@ -79,28 +79,28 @@ class PredictActions:
             {"run": last_page_run},
         ]
 
-    def preload_model(self, page_state: object, model: str) -> None:
+    def preload_model(self, page_state: object, model: str) -> None:  # noqa: ARG002 - the page sends it; it gives no right
         """Load a model before its first request: that takes seconds, also because torch is imported."""
         try:
             # `cam_layers` is cached in the predictor: its forward passes are part of the first request's cost.
-            _ = self.load_predictor(page_state, model).cam_layers
+            _ = self.load_predictor(model).cam_layers
         except FtlabError:
             return  # the first question will say so
 
     def _open_run(self, name: str) -> Run:
         return Run(self.train_actions.profile.runs_dir / name)
 
-    def _get_chosen_run(self, page_state: object, model: object) -> Run | None:
+    def _get_chosen_run(self, model: object) -> Run | None:
         """Return the run of a model's name if this page may see it; None for the model without fine-tuning."""
         if model == UNTRAINED_MODEL:
             return None
-        return self.train_actions.get_run(page_state, model)
+        return self.train_actions.get_run(model)
 
-    def load_predictor(self, page_state: object, model: object) -> Predictor:
+    def load_predictor(self, model: object) -> Predictor:
         """Return the predictor of a model, or fail with `RunError` if this page may not see its run."""
         from ftlab.inference import load_model
 
-        predictor = load_model.load_predictor(self._get_chosen_run(page_state, model))
+        predictor = load_model.load_predictor(self._get_chosen_run(model))
         predictor.prepare_graph()  # in the background: a page asks for more than one answer
         return predictor
 
@@ -146,7 +146,7 @@ class PredictActions:
 
     def _predict_and_explain(
         self,
-        page_state: object,
+        page_state: object,  # noqa: ARG002 - the page sends it; it gives no right
         model: str,
         image_path: str | None,
         class_index: int | None,
@@ -157,7 +157,7 @@ class PredictActions:
         if not image_path:
             return _empty_outputs(render_empty_state("predict.nothing", "predict.nothing_step"))
         try:
-            predictor = self.load_predictor(page_state, model)
+            predictor = self.load_predictor(model)
             classes = predictor.class_names
             if class_index is not None and not 0 <= class_index < len(classes):
                 class_index = None  # it belongs to a model that was selected before
@@ -167,9 +167,7 @@ class PredictActions:
             ranked_scores, explanation = predictor.predict_and_explain(
                 image_path, class_index, k=len(classes), cam_options=options
             )
-            baseline = (
-                self._explain_baseline(page_state, model, predictor, image_path, explanation) if show_baseline else None
-            )
+            baseline = self._explain_baseline(model, predictor, image_path, explanation) if show_baseline else None
         except ImageError as error:
             return _empty_outputs(render_error(tag("b", Path(image_path).name), ": ", view.format_image_error(error)))
         except FtlabError as error:
@@ -192,14 +190,14 @@ class PredictActions:
         ]
 
     def _explain_baseline(
-        self, page_state: object, model: str, predictor: Predictor, image_path: str, explanation: ClassExplanation
+        self, model: str, predictor: Predictor, image_path: str, explanation: ClassExplanation
     ) -> view.BaselineView:
         """Return the map before fine-tuning, or why there is none; a failure must not hide the current map."""
         from ftlab.inference import before_finetuning
 
         try:
             baseline = before_finetuning.pretrained_baseline(
-                self._get_chosen_run(page_state, model), predictor, explanation.class_index
+                self._get_chosen_run(model), predictor, explanation.class_index
             )
             baseline_explanation, probability = baseline.explain(image_path, explanation.cam_options)
         except WeightsError as error:
@@ -208,7 +206,7 @@ class PredictActions:
 
     def score_faithfulness(
         self,
-        store: object,
+        store: object,  # noqa: ARG002 - the page sends it; it gives no right
         model: str,
         picture: str | None,
         method: object,
@@ -239,7 +237,7 @@ class PredictActions:
             progress(completed / total, desc=messages.get_text("explain.progress", done=completed, total=total))
 
         try:
-            predictor = self.load_predictor(store, model)
+            predictor = self.load_predictor(model)
             if not isinstance(index, int) or not 0 <= index < len(predictor.class_names):
                 index = predictor.predict(picture, 1)[0].class_index
             options = cam_options.parse_cam_options(method, layer, cam_options.list_layer_choices(predictor))
@@ -251,17 +249,17 @@ class PredictActions:
 
     # --- examples
 
-    def render_examples(self, page_state: object, model: str) -> Markup:
+    def render_examples(self, page_state: object, model: str) -> Markup:  # noqa: ARG002 - the page sends it; it gives no right
         """Return images to try with a model as HTML; nothing if there are none."""
         try:
-            return examples.render_examples(self._get_chosen_run(page_state, model))
+            return examples.render_examples(self._get_chosen_run(model))
         except FtlabError:
             return Markup("")
 
-    def select_example(self, page_state: object, model: str, event: gr.EventData) -> Any:
+    def select_example(self, page_state: object, model: str, event: gr.EventData) -> Any:  # noqa: ARG002 - the page sends it; it gives no right
         """Return a copy of the example that was pressed, as if it had been uploaded."""
         try:
-            example_images = examples.list_examples(self._get_chosen_run(page_state, model))
+            example_images = examples.list_examples(self._get_chosen_run(model))
             image_path = example_images[event._data["index"]][0]
             # A copy: Gradio serves no file outside its own folders, and the dataset must stay out of its reach.
             return save_file_to_cache(image_path, get_upload_folder())
@@ -273,7 +271,7 @@ class PredictActions:
 
     def predict_several(
         self,
-        store: object,
+        store: object,  # noqa: ARG002 - the page sends it; it gives no right
         model: str,
         files: list[str] | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (as above)
@@ -294,7 +292,7 @@ class PredictActions:
         if len(files) > MAX_IMAGES_PER_REQUEST:
             return render_error(messages.get_text("predict.too_many", count=len(files), limit=MAX_IMAGES_PER_REQUEST))
         try:
-            predictor = self.load_predictor(store, model)
+            predictor = self.load_predictor(model)
         except FtlabError as error:
             return render_error(str(error))
         predictions = []

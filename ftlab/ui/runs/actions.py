@@ -12,6 +12,7 @@ from ftlab.core.errors import FtlabError, RunError
 from ftlab.core.html import tag
 from ftlab.runs import comparison, run_notes, trash
 from ftlab.runs.directory import Run
+from ftlab.server.people.rights import RunAction
 from ftlab.ui.common.html import render_error
 from ftlab.ui.common.page_events import get_event_data
 from ftlab.ui.runs import listing
@@ -71,7 +72,7 @@ class RunsActions(RunListing):
             selected_names = [run_name] if add is None else [*other_names, run_name] if add else other_names
         new_selection = {"names": selected_names, "most": row_limit}
         if isinstance(run_name, str) and run_name not in self.train_actions.list_visible_runs(
-            page_state, in_trash=location == "bin"
+            in_trash=location == "bin"
         ):
             error = RunError("run.gone", run=run_name)
             self.forget_rows()
@@ -105,7 +106,7 @@ class RunsActions(RunListing):
         """
         selected_names, _ = parse_selection(selection)
         try:
-            run = self.train_actions.get_run(page_state, selected_names[0] if len(selected_names) == 1 else None)
+            run = self.train_actions.get_run(selected_names[0] if len(selected_names) == 1 else None, RunAction.RENAME)
             run_notes.write_notes(run, title=_as_text(title), notes=_as_text(notes))
         except FtlabError as error:
             gr.Warning(str(error))
@@ -143,13 +144,15 @@ class RunsActions(RunListing):
         selected_names, row_limit = parse_selection(selection)
         is_deletion = action == "deleted"
         root = self.profile.runs_dir if is_deletion else trash.get_trash_folder(self.profile.runs_dir)
-        available_names = self.train_actions.list_visible_runs(page_state, in_trash=not is_deletion)
+        available_names = self.train_actions.list_visible_runs(in_trash=not is_deletion)
         try:
             # Check all names before the first is moved: the selection may be old or made up.
             missing_names = [name for name in selected_names if name not in available_names]
             if missing_names:
                 raise RunError("run.gone", run=missing_names[0])
             runs = [Run(root / name) for name in selected_names]
+            for run in runs:
+                self.train_actions.check_may(RunAction.DELETE, run)
             moved_runs = trash.discard_runs(runs) if is_deletion else trash.restore_runs(runs)
         except FtlabError as error:
             self.forget_rows()
@@ -159,9 +162,9 @@ class RunsActions(RunListing):
         message = tag("p", messages.get_text(message_key, count=len(moved_runs)), class_="ftlab-good", role="status")
         return self.render_all(page_state, search, sort, location, {"names": [], "most": row_limit}, message)
 
-    def ask_empty_trash(self, page_state: object, *_inputs: object) -> list[Any]:
+    def ask_empty_trash(self, page_state: object, *_inputs: object) -> list[Any]:  # noqa: ARG002 - the page sends it; it gives no right
         """Return the question before emptying: updates of the button, the confirmation section and its warning."""
-        rows = self.load_rows(page_state, in_trash=True)
+        rows = self.load_rows(in_trash=True)
         message_key = "shelf.empty_sure_one" if len(rows) == 1 else "shelf.empty_sure"
         warning = messages.get_text(
             message_key, count=len(rows), size=messages.format_bytes(sum(row.size_bytes for row in rows))
@@ -175,24 +178,19 @@ class RunsActions(RunListing):
     def empty_trash(
         self, page_state: object, search: object, sort: object, location: object, _selection: object
     ) -> list[Any]:
-        """Delete the runs in the trash folder permanently.
+        """Delete the runs in the trash folder permanently: those that this person sees there.
 
         Returns:
             Updates of the whole tab.
         """
         try:
-            self._check_may_empty()
-            freed_size = messages.format_bytes(trash.empty_trash(self.profile.runs_dir))
+            own_names = self.train_actions.list_visible_runs(in_trash=True)
+            freed_size = messages.format_bytes(trash.empty_trash(self.profile.runs_dir, own_names))
             message = tag("p", messages.get_text("shelf.emptied", size=freed_size), class_="ftlab-good", role="status")
         except FtlabError as error:
             message = render_error(str(error))
         self.forget_rows()
         return self.render_all(page_state, search, sort, location, {}, message)
-
-    def _check_may_empty(self) -> None:
-        # The button is hidden on a Space, but any program can send its event.
-        if self.profile.is_space:
-            raise RunError("run.bin_space")
 
     # --- other tabs
 
@@ -202,7 +200,7 @@ class RunsActions(RunListing):
         def open_run(page_state: object, selection: object) -> list[Any]:
             selected_names, _ = parse_selection(selection)
             try:
-                run = self.train_actions.get_run(page_state, selected_names[0] if len(selected_names) == 1 else None)
+                run = self.train_actions.get_run(selected_names[0] if len(selected_names) == 1 else None)
             except FtlabError as error:
                 gr.Warning(str(error))
                 return _skip_outputs(2)
@@ -213,7 +211,7 @@ class RunsActions(RunListing):
     def compare_runs(self, page_state: object, selection: object) -> list[Any]:
         """Return updates that tick the selected runs in the Compare tab and open it: page state, ticks, tabs."""
         selected_names, _ = parse_selection(selection)
-        available_names = self.train_actions.list_visible_runs(page_state)
+        available_names = self.train_actions.list_visible_runs()
         new_state = self.train_actions.select_compared_runs(
             page_state, [name for name in selected_names if name in available_names][: comparison.MAX_COMPARED_RUNS]
         )

@@ -12,6 +12,7 @@ from ftlab.core.html import Markup, join_html
 from ftlab.runs import comparison, run_table, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.run_table import RunRow
+from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.runs import view
@@ -47,10 +48,15 @@ class RunListing:
         self._row_cache: dict[tuple[bool, tuple[str, ...]], tuple[float, list[RunRow]]] = {}
 
     def list_runs(
-        self, page_state: object, search: object, sort: object, location: object, selection: object
+        self,
+        page_state: object,  # noqa: ARG002 - the page sends it; it gives no right
+        search: object,
+        sort: object,
+        location: object,
+        selection: object,
     ) -> list[Any]:
         """Return totals, table and selection; runs hidden by the search stay selected."""
-        run_rows, trash_rows = self.load_rows(page_state), self.load_rows(page_state, in_trash=True)
+        run_rows, trash_rows = self.load_rows(), self.load_rows(in_trash=True)
         rows = trash_rows if location == "bin" else run_rows
         selected_names, row_limit = parse_selection(selection)
         available_names = {row.name for row in rows}
@@ -61,7 +67,9 @@ class RunListing:
             if query.strip()
             else None
         )
-        totals = view.render_totals(run_rows, trash_rows, match_note, own_only=self.profile.is_space)
+        totals = view.render_totals(
+            run_rows, trash_rows, match_note, own_only=not self.train_actions.get_person().leads
+        )
         # Not only the matching ones: a search must not change the selection.
         selected_names = [name for name in selected_names if name in available_names]
         new_selection = {"names": selected_names, "most": row_limit}
@@ -85,10 +93,10 @@ class RunListing:
         # `list_runs` has dropped selected names that no longer exist.
         return [*list_outputs, *self.render_panel(page_state, location, list_outputs[2], message)]
 
-    def load_rows(self, page_state: object, *, in_trash: bool = False) -> list[RunRow]:
+    def load_rows(self, *, in_trash: bool = False) -> list[RunRow]:
         """Return the rows of the runs that the page may see, or of those in the trash folder."""
         # The names are part of the key, so new and deleted runs show at once; changes within a run may wait.
-        run_names = tuple(self.train_actions.list_visible_runs(page_state, in_trash=in_trash))
+        run_names = tuple(self.train_actions.list_visible_runs(in_trash=in_trash))
         now = time.monotonic()
         loaded_at, rows = self._row_cache.get((in_trash, run_names), (-ROW_CACHE_SECONDS, []))
         if now - loaded_at < ROW_CACHE_SECONDS:
@@ -105,24 +113,32 @@ class RunListing:
         self._row_cache.clear()
 
     def render_panel(
-        self, page_state: object, location: object, selection: object, message: Markup | str = ""
+        self,
+        page_state: object,  # noqa: ARG002 - the page sends it; it gives no right
+        location: object,
+        selection: object,
+        message: Markup | str = "",
     ) -> list[Any]:
         """Return the details of the selected runs, and which buttons they allow: `PANEL_OUTPUT_COUNT` updates."""
         in_trash, (selected_names, _) = location == "bin", parse_selection(selection)
-        all_rows = self.load_rows(page_state, in_trash=in_trash)
+        all_rows = self.load_rows(in_trash=in_trash)
         selected_rows = [row for row in all_rows if row.name in selected_names]
         single_row = selected_rows[0] if len(selected_rows) == 1 else None
         details = (
-            self._render_single_run(page_state, single_row, all_rows)
+            self._render_single_run(single_row, all_rows)
             if single_row
             else view.render_runs(selected_rows)
             if selected_rows
             else view.render_no_selection(in_trash=in_trash)
         )
-        is_editable = single_row is not None and not in_trash
+        is_editable = (
+            single_row is not None
+            and not in_trash
+            and self.train_actions.get_person().may_with(RunAction.RENAME, Run(self.profile.runs_dir / single_row.name))
+        )
         has_weights = (
             single_row is not None
-            and is_editable
+            and not in_trash
             and Run(self.profile.runs_dir / single_row.name).best_weights_path.is_file()
         )
         # The order is that of `panel_outputs` in `tab.build_runs_tab`.
@@ -136,17 +152,17 @@ class RunListing:
             gr.Button(visible=not in_trash and 2 <= len(selected_rows) <= comparison.MAX_COMPARED_RUNS),
             gr.Button(visible=bool(selected_rows) and not in_trash),
             gr.Button(visible=bool(selected_rows) and in_trash),
-            # Emptying frees the disk for all users of the server: on a Space only its owner may, on the command line.
-            gr.Button(visible=in_trash and bool(all_rows) and not self.profile.is_space),
+            # It erases what this person sees: others' deleted runs are not among them.
+            gr.Button(visible=in_trash and bool(all_rows)),
             gr.Column(visible=False),
         ]
 
-    def _render_single_run(self, page_state: object, row: RunRow, rows: list[RunRow]) -> Markup:
+    def _render_single_run(self, row: RunRow, rows: list[RunRow]) -> Markup:
         origin_key = ""
         if row.source_run:
             names_by_location = {
-                False: self.train_actions.list_visible_runs(page_state),
-                True: self.train_actions.list_visible_runs(page_state, in_trash=True),
+                False: self.train_actions.list_visible_runs(),
+                True: self.train_actions.list_visible_runs(in_trash=True),
             }
             origin_in_trash = next(
                 (in_trash for in_trash, run_names in names_by_location.items() if row.source_run in run_names), None

@@ -17,9 +17,10 @@ from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.models.pretrained import weights
 from ftlab.reporting.plots import plot_training_curves
-from ftlab.runs import run_quota
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, series, time_estimate
+from ftlab.server.people.person import Person
+from ftlab.server.people.rights import Action
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, init_choice, run_status, run_status_view
 from ftlab.ui.common.data_choice import DataSource
@@ -68,7 +69,7 @@ class TrainActions(VisibleRuns):
 
     # --- start, resume
 
-    def start_training(self, config: TrainConfig, visitor: str = "") -> Run:
+    def start_training(self, config: TrainConfig) -> Run:
         """Start a training in a process of its own.
 
         Fails with `RunError` while another training is active on this machine, or where its space is used up, and with
@@ -76,22 +77,21 @@ class TrainActions(VisibleRuns):
 
         Args:
             config: the configuration.
-            visitor: who starts it, for their share of the space; empty: unknown.
 
         Returns:
-            The new run.
+            The new run, which belongs to whoever sent the event.
         """
+        owner = self._get_starter().owner
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
         with self._start_lock:
             self._check_not_busy()
-            return launch.start_training(config, self.profile.runs_dir, run_quota.make_owner(visitor))
+            return launch.start_training(config, self.profile.runs_dir, owner)
 
-    def start_series(self, base_config: TrainConfig, visitor: str = "") -> None:
+    def start_series(self, base_config: TrainConfig) -> None:
         """Start trainings in every mode, one after the other; fails as `start_training` does.
 
         Args:
             base_config: the configuration; its mode is not used.
-            visitor: see `start_training`.
 
         Raises:
             RunError: this is a Space, or as above.
@@ -99,10 +99,22 @@ class TrainActions(VisibleRuns):
         # The button is hidden on a Space, but any program can send its event.
         if self.profile.is_space:
             raise RunError("run.series_space")
+        owner = self._get_starter().owner
         backbones.get_backbone_spec(base_config.backbone)  # an unknown backbone starts no process
         with self._start_lock:
             self._check_not_busy()
-            series.start_series(base_config, self.profile.runs_dir, run_quota.make_owner(visitor))
+            series.start_series(base_config, self.profile.runs_dir, owner)
+
+    def _get_starter(self) -> Person:
+        """Return who sent the event, if they may start a training.
+
+        Raises:
+            RunError: they may not.
+        """
+        person = self.get_person()
+        if not person.may(Action.START):
+            raise RunError("run.may_not_start")
+        return person
 
     def resume_training(self, run: Run) -> Run:
         """Resume a run that ended early.

@@ -13,6 +13,7 @@ from gradio.utils import get_upload_folder
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs.directory import Run
+from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status
 from ftlab.ui.common.stop_script import read_stop_script
@@ -137,6 +138,7 @@ class RunPanel:
             run = actions.get_selected_run(page_state)
             try:
                 if run is not None:
+                    actions.check_may(RunAction.RESUME, run)
                     actions.resume_training(run)
             except FtlabError as error:
                 gr.Warning(form.format_error(error))

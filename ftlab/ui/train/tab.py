@@ -11,7 +11,6 @@ import gradio as gr
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import FtlabError
 from ftlab.server.profile import ServerProfile
-from ftlab.ui.common.page_events import get_visitor_name
 from ftlab.ui.dataset.tab import DatasetTab
 from ftlab.ui.train import augment_preview, form, form_fields, layers, lr_finder, preflight, recipe_picker, run_panel
 from ftlab.ui.train.actions import TrainActions
@@ -100,10 +99,10 @@ def _wire_start(
 ) -> None:
     """Register Start, and a fresh list of backbones for each page that is loaded."""
 
-    def start_training(request: gr.Request, page_state: object, *input_values: Any) -> list[Any]:
+    def start_training(page_state: object, *input_values: Any) -> list[Any]:
         try:
             _, config = actions.parse_inputs(config_form, input_values)
-            run = actions.start_training(config, get_visitor_name(request))
+            run = actions.start_training(config)
         except FtlabError as error:
             gr.Warning(form.format_error(error))
             return [gr.skip()] * len(panel.list_outputs())

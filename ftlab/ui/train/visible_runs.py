@@ -1,26 +1,32 @@
-"""Access control of runs: which ones a page may see, and which one it shows.
+"""Access control of runs: which ones a person may see and change, and which one a page shows.
 
-The state of a page (`page_state`, kept in the browser) is `{"run": name, "mine": [names]}`, with `"beside": [names]`
-once it has compared runs. It comes from outside and is checked like any other input: on a public Space it opens no run
-except one whose full name, with its 48 random bits, it contains.
+The state of a page (`page_state`, kept in the browser) is `{"run": name}`, with `"beside": [names]` once it has
+compared runs. It comes from outside and gives no right: what somebody may do follows from who sent the event, as the
+server knows it, and from the owner that the server has noted in the run (`ftlab.server.people`).
 """
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from ftlab.core.errors import RunError
 from ftlab.runs import run_store, trash
 from ftlab.runs.directory import Run
+from ftlab.server.people import rights
+from ftlab.server.people.person import Person
+from ftlab.server.people.rights import Relation, RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status, run_status_view
+from ftlab.ui.common.page_events import get_person
 from ftlab.ui.common.run_status import RunSnapshot
 
 MAX_LISTED_RUNS = 50
-"""Number of runs in the menu, newest first, and of a visitor's own runs that a page state records."""
+"""Number of runs in the menu, newest first."""
 TITLE_MAX_AGE_SECONDS = 2.0
-"""Seconds for which the title of a run, once read, serves every page."""
+"""Seconds for which the title of a run, once read, serves every page; and what a run is to somebody."""
+_MAX_REMEMBERED_RELATIONS = 20_000
 
 
 class VisibleRuns:
@@ -35,23 +41,49 @@ class VisibleRuns:
         self.profile = profile
         self._titles: dict[str, tuple[float, str]] = {}
         self._statuses: dict[str, str] = {}
+        self._relations: dict[tuple[str, Path], tuple[float, Relation]] = {}
 
-    def list_visible_runs(self, page_state: object, *, in_trash: bool = False) -> list[str]:
-        """Return the names of all runs that this page may see, newest first; or of those in the trash folder."""
-        run_names = (
-            trash.list_trashed_names(self.profile.runs_dir)
-            if in_trash
-            else run_store.list_run_names(self.profile.runs_dir)
-        )
-        if self.profile.is_space:
-            own_runs = _get_own_runs(page_state)
-            # In the trash folder a second run of a name has a suffix; the page knows the original name.
-            run_names = [run_name for run_name in run_names if trash.get_original_name(run_name) in own_runs]
-        return run_names
+    def get_person(self) -> Person:
+        """Return who sent the event that is being handled."""
+        return get_person(self.profile)
+
+    def list_visible_runs(self, *, in_trash: bool = False) -> list[str]:
+        """Return the names of all runs that this person may see, newest first; of deleted ones, those they may delete.
+
+        Args:
+            in_trash: the deleted ones.
+
+        Returns:
+            Names of folders.
+        """
+        runs_dir, person = self.profile.runs_dir, self.get_person()
+        run_names = trash.list_trashed_names(runs_dir) if in_trash else run_store.list_run_names(runs_dir)
+        if person.leads:
+            return run_names
+        root = trash.get_trash_folder(runs_dir) if in_trash else runs_dir
+        action = RunAction.DELETE if in_trash else RunAction.LOOK
+        return [
+            run_name
+            for run_name in run_names
+            if rights.may_do_with_run(
+                person.kind, person.role, action, self._find_relation(person, Run(root / run_name))
+            )
+        ]
+
+    def _find_relation(self, person: Person, run: Run) -> Relation:
+        """Return what a run is to a person, at most `TITLE_MAX_AGE_SECONDS` old: each page asks every second."""
+        now, key = time.monotonic(), (person.owner, run.path)
+        known_time, relation = self._relations.get(key, (-TITLE_MAX_AGE_SECONDS, Relation.OTHER))
+        if now - known_time >= TITLE_MAX_AGE_SECONDS:
+            relation = person.find_relation(run)
+            if len(self._relations) >= _MAX_REMEMBERED_RELATIONS:
+                self._relations.clear()
+            self._relations[key] = now, relation
+        return relation
 
     def list_offered_runs(self, page_state: object) -> list[str]:
         """Return the run names for menus: the newest `MAX_LISTED_RUNS`, and those that the page shows or compares."""
-        run_names, state = self.list_visible_runs(page_state), page_state if isinstance(page_state, dict) else {}
+        run_names, state = self.list_visible_runs(), page_state if isinstance(page_state, dict) else {}
         compared_runs = state.get("beside")
         referenced_runs = [state.get("run"), *(compared_runs if isinstance(compared_runs, list) else [])]
         return [
@@ -59,25 +91,40 @@ class VisibleRuns:
             *(run_name for run_name in run_names[MAX_LISTED_RUNS:] if run_name in referenced_runs),
         ]
 
-    def get_run(self, page_state: object, run_name: object) -> Run:
+    def get_run(self, run_name: object, action: RunAction = RunAction.LOOK) -> Run:
         """Return the run of that name.
 
         Args:
-            page_state: see the module's docstring.
             run_name: as the page sent it.
+            action: what the person wants to do with it.
 
         Returns:
             The run.
 
         Raises:
-            RunError: this page may not see it, or it was deleted.
+            RunError: this person may not see it, or may see it only; or it was deleted.
         """
-        if isinstance(run_name, str) and run_name in self.list_visible_runs(page_state):
-            return Run(self.profile.runs_dir / run_name)
-        if isinstance(run_name, str) and run_name in self.list_visible_runs(page_state, in_trash=True):
+        if isinstance(run_name, str) and run_name in self.list_visible_runs():
+            run = Run(self.profile.runs_dir / run_name)
+            self.check_may(action, run)
+            return run
+        if isinstance(run_name, str) and run_name in self.list_visible_runs(in_trash=True):
             raise RunError("run.binned", run=run_name)
         # The same error for a stranger's run as for none, so that names cannot be probed.
         raise RunError("run.missing", run=run_name, folder=self.profile.runs_dir)
+
+    def check_may(self, action: RunAction, run: Run) -> None:
+        """Check that the person may do something with a run that they may see.
+
+        Args:
+            action: what they want to do.
+            run: the run.
+
+        Raises:
+            RunError: the run is somebody else's.
+        """
+        if not self.get_person().may_with(action, run):
+            raise RunError("run.not_yours")
 
     def filter_ticked_runs(self, page_state: object, ticked_names: object) -> list[str]:
         """Return those of the ticked runs that this page may see, oldest first.
@@ -103,9 +150,7 @@ class VisibleRuns:
         )
 
     def get_selected_run(self, page_state: object) -> Run | None:
-        """Return the run that this page shows: its own, else the active one.
-
-        On a Space, where the active run may be a stranger's, a page without a run of its own has none.
+        """Return the run that this page shows: the one in its state, else the person's active one.
 
         Args:
             page_state: see the module's docstring.
@@ -114,10 +159,13 @@ class VisibleRuns:
             The run, or None.
         """
         run_name = page_state.get("run") if isinstance(page_state, dict) else None
-        # Any run by its full name, on a Space too: nobody guesses its random bits.
-        if isinstance(run_name, str) and run_name in run_store.list_run_names(self.profile.runs_dir):
+        visible_names = self.list_visible_runs()
+        if isinstance(run_name, str) and run_name in visible_names:
             return Run(self.profile.runs_dir / run_name)
-        return None if self.profile.is_space else self.find_active_run()
+        person = self.get_person()
+        active_runs = run_store.find_active_runs(self.profile.runs_dir)
+        # What others share is opened on request, and does not take the place of what a page is for.
+        return next((run for run in active_runs if person.leads or person.find_relation(run) is Relation.OWN), None)
 
     def find_active_run(self) -> Run | None:
         """Return the run that a process works on, None if there is none."""
@@ -132,13 +180,11 @@ class VisibleRuns:
         # Anything else than a run's name was made up, and is not repeated in a message.
         if not isinstance(run_name, str) or not run_store.is_run_name(run_name):
             return run_status.build_empty_snapshot()
-        return run_status.build_deleted_snapshot(in_trash=run_name in self.list_visible_runs(page_state, in_trash=True))
+        return run_status.build_deleted_snapshot(in_trash=run_name in self.list_visible_runs(in_trash=True))
 
     def select_run(self, page_state: object, run: Run) -> dict[str, Any]:
-        """Return the page state after it has opened a run, which becomes the visitor's own."""
-        # Latest first; the cap also bounds what a page makes the server check on each request.
-        own_runs = [run_name for run_name in _get_own_runs(page_state) if run_name != run.name]
-        return {"run": run.name, "mine": [run.name, *own_runs][:MAX_LISTED_RUNS]}
+        """Return the page state after it has opened a run."""
+        return {**(page_state if isinstance(page_state, dict) else {}), "run": run.name}
 
     def select_compared_runs(self, page_state: object, run_names: list[str]) -> dict[str, Any]:
         """Return the page state after it has opened these runs in the Compare tab."""
@@ -167,13 +213,3 @@ class VisibleRuns:
                     self._statuses[run_name] = snapshot.status
             choices.append((title, run_name))
         return choices
-
-
-def _get_own_runs(page_state: object) -> list[str]:
-    """Return the names of the visitor's own runs in a page state; they may be made up."""
-    own_runs = page_state.get("mine") if isinstance(page_state, dict) else None
-    return (
-        [run_name for run_name in own_runs if isinstance(run_name, str)][:MAX_LISTED_RUNS]
-        if isinstance(own_runs, list)
-        else []
-    )

@@ -25,13 +25,16 @@ from gradio.utils import get_upload_folder
 from starlette.types import ASGIApp, Message
 
 from ftlab.core import file_io
+from ftlab.server.people.person import Person
+from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile
 from ftlab.ui import build_app
 from ftlab.ui.common import gradio_guard
 from ftlab.ui.common.gradio_guard import FetchRefusedError
-from ftlab.ui.common.page_events import get_visitor_name
+from ftlab.ui.common.page_events import get_person
 from ftlab.ui.page_server import PageServer, mount_page
 from tests.support import fabricated_runs
+from tests.support.people import give_to
 
 LOCATIONS = ("http://other.example/a.png", "HTTPS://198.51.100.7/a.png", "http://192.0.0.9/a.png", "//other.example/a")
 """Addresses that a payload may name: a host name, an address, one of a reserved range, and one without a scheme."""
@@ -299,11 +302,11 @@ def test_a_visit_keeps_what_changed_and_no_copy_of_the_layout() -> None:
 
 def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_path: Path) -> None:
     go_on = threading.Event()
-    profile = ServerProfile(None, tmp_path / "runs")
+    profile = ServerProfile(None, tmp_path / "runs", ProfileKind.NETWORK)
     run = fabricated_runs.make_at_work(profile.runs_dir)
 
-    def answer(request: gr.Request) -> str:
-        return f"done for {get_visitor_name(request)}"
+    def answer() -> str:
+        return f"done for {get_person(profile).id}"
 
     with gr.Blocks() as page:
         gr.on(None, lambda: str(go_on.wait(20)), None, gr.Textbox(), api_name="wait")
@@ -313,7 +316,7 @@ def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_pat
     url = server.url
 
     def join(visitor: httpx.Client, fn_index: int) -> httpx.Response:
-        body = {"data": [], "fn_index": fn_index, "session_hash": visitor.cookies["ftlab_visitor"]}
+        body = {"data": [], "fn_index": fn_index, "session_hash": visitor.cookies["ftlab_id"]}
         return visitor.post("/gradio_api/queue/join", json=body)
 
     try:
@@ -322,17 +325,19 @@ def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_pat
             assert [join(greedy, 0).status_code for _ in range(20)] == [200] * 8 + [429] * 12
             refusal = join(greedy, 1).json()["detail"]
             assert refusal.startswith("Too many of your requests are waiting")
+            owner = Person(profile.kind, Role.VISITOR, other.cookies["ftlab_id"].partition(".")[0])
+            give_to(run, owner)
             assert other.post("/ftlab/stop", json={"run": run.name}).json() == {"detail": ""}
             assert run.liveness.is_stop_requested()
             event_id = join(other, 1).json()["event_id"]
             with other.stream("GET", f"/gradio_api/call/answer/{event_id}") as stream:
-                visitor = other.cookies["ftlab_visitor"].partition(".")[0]
+                visitor = other.cookies["ftlab_id"].partition(".")[0]
                 assert f"done for {visitor}" in stream.read().decode(), "handlers know whose share it is"
             # Past the queue, nothing that belongs into it can be called.
             assert other.post("/gradio_api/run/answer", json={"data": []}).status_code == 404
             go_on.set()
             with greedy.stream(
-                "GET", "/gradio_api/queue/data", params={"session_hash": greedy.cookies["ftlab_visitor"]}
+                "GET", "/gradio_api/queue/data", params={"session_hash": greedy.cookies["ftlab_id"]}
             ) as stream:
                 for line in stream.iter_lines():
                     if "close_stream" in line:

@@ -9,10 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from ftlab.config.train_config import TrainConfig
-from ftlab.core.errors import FtlabError
+from ftlab.core.errors import FtlabError, RunError
+from ftlab.runs.directory import Run
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile, create_profile
 from ftlab.ui.common.init_choice import resolve_init
 from tests.support.fabricated_runs import make, story
+from tests.support.people import ANN, BEN, acting_as, give_to
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_a_start_for_this_machine_only_is_local_and_no_other() -> None:
 
 
 def test_a_local_page_takes_files_below_its_root_and_runs(home: Path) -> None:
-    local = ServerProfile(home, home / "runs", is_local=True)
+    local = ServerProfile(home, home / "runs")
     for name in ("weights.safetensors", "weights.pth"):
         assert whole(local, home / name) == str(home / name)
     run = sorted((home / "runs").iterdir())[0]
@@ -54,7 +57,7 @@ def test_a_local_page_takes_files_below_its_root_and_runs(home: Path) -> None:
 
 
 def test_where_others_reach_the_server_a_pickle_is_not_even_opened(home: Path) -> None:
-    lan = ServerProfile(home, home / "runs")
+    lan = ServerProfile(home, home / "runs", ProfileKind.NETWORK)
     assert whole(lan, "weights.safetensors") == str(home / "weights.safetensors")
     assert refused(lan, "weights.pth") == "init.pickled"
     (home / "renamed.safetensors").write_bytes((home / "weights.pth").read_bytes())
@@ -65,13 +68,17 @@ def test_where_others_reach_the_server_a_pickle_is_not_even_opened(home: Path) -
 
 
 def test_on_a_space_only_the_whole_name_of_a_run_will_do(home: Path) -> None:
-    space = ServerProfile(None, home / "runs", is_space=True)
+    space = ServerProfile(None, home / "runs", ProfileKind.SPACE)
     run = sorted((home / "runs").iterdir())[0]
-    assert whole(space, run.name) == str(run)
+    give_to(Run(run), ANN)
+    with acting_as(BEN), pytest.raises(RunError, match="There is no run"):
+        whole(space, run.name)
+    with acting_as(ANN):
+        assert whole(space, run.name) == str(run)
     for init in ("latest", run.name[-12:], run, home / "weights.safetensors", f"../runs/{run.name}"):
         assert refused(space, init) == "init.closed"
 
 
 def test_without_a_start_nothing_changes(home: Path) -> None:
     settings = TrainConfig()
-    assert resolve_init(ServerProfile(None, home, is_space=True), settings) is settings
+    assert resolve_init(ServerProfile(None, home, ProfileKind.SPACE), settings) is settings

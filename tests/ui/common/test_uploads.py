@@ -21,12 +21,14 @@ from ftlab.runs import run_store
 from ftlab.runs.jobs import launch
 from ftlab.runs.liveness import RunLiveness
 from ftlab.server.paths import get_visitors_dir, resolve_inside
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.dataset import folder_browser
 from ftlab.ui.dataset.actions import DatasetActions
 from tests.support import drawn_images
+from tests.support.people import HOST
 
 PICTURE = drawn_images.png(64, 48)
 
@@ -36,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 @pytest.fixture
 def space(tmp_path: Path) -> ServerProfile:
-    return ServerProfile(None, tmp_path / "runs", is_space=True)
+    return ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def send(shop: DatasetActions, file: Path, before: str = "") -> tuple[Any, Any, 
 
 def refused(token: str) -> str:
     with pytest.raises(DataError) as caught:
-        uploads.find_upload(token)
+        uploads.find_upload(token, HOST)
     return caught.value.code
 
 
@@ -151,7 +153,7 @@ def test_a_zip_that_is_refused_leaves_what_was_sent_before_as_it_is(space: Serve
     assert "ants" in shown[0]
     assert shown[9].interactive
     assert not bad.exists()
-    assert uploads.find_upload(first).is_dir()
+    assert uploads.find_upload(first, HOST).is_dir()
 
 
 def test_a_first_zip_that_is_refused_leaves_nothing(space: ServerProfile) -> None:
@@ -187,8 +189,8 @@ def test_nothing_sent_yet_says_how(space: ServerProfile) -> None:
 def test_a_name_cannot_be_guessed_or_bent(space: ServerProfile) -> None:
     names = {send(DatasetActions(space), zipped(f"{number}.zip"))[0] for number in range(3)}
     assert len(names) == 3
-    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in names)
-    for bent in ("..", ".", "../samples", f"{min(names)}/..", min(names).upper() + "\0", "0" * 32, "a" * 31, "*"):
+    assert all(re.fullmatch("[0-9a-f]{32}0{16}", name) for name in names)
+    for bent in ("..", ".", "../samples", f"{min(names)}/..", min(names).upper() + "\0", "0" * 48, "a" * 47, "*"):
         assert refused(bent) == "page.upload_gone"
     assert refused("") == "page.no_upload"
 
@@ -197,7 +199,7 @@ def test_no_path_that_is_typed_leads_to_what_others_sent(tmp_path: Path) -> None
     home = user_dirs.get_ftlab_home()
     profile = ServerProfile(home.parent.resolve(), tmp_path / "runs")
     sent, _, _ = send(DatasetActions(profile), zipped())
-    for typed in (get_visitors_dir(), get_visitors_dir() / sent, uploads.find_upload(sent)):
+    for typed in (get_visitors_dir(), get_visitors_dir() / sent, uploads.find_upload(sent, HOST)):
         with pytest.raises(DataError, match="is outside"):
             resolve_inside(profile.data_root, typed)
     with pytest.raises(DataError, match="is outside"):
@@ -205,7 +207,7 @@ def test_no_path_that_is_typed_leads_to_what_others_sent(tmp_path: Path) -> None
     assert home.name not in [one.path.name for one in folder_browser.list_folder(home.parent.resolve(), "").entries]
     with pytest.raises(DataError, match="is outside"):
         data_choice.parse_source(profile, "folder", str(home), 0.15, 0.15)
-    assert data_choice.parse_source(profile, "upload", sent, 0.15, 0.15).folder == uploads.find_upload(sent)
+    assert data_choice.parse_source(profile, "upload", sent, 0.15, 0.15).folder == uploads.find_upload(sent, HOST)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights are others on Windows")
@@ -241,7 +243,7 @@ def test_what_nobody_used_for_a_while_is_removed_and_that_is_said(space: ServerP
     uploads.remove_expired_uploads(space)
     assert refused(old) == "page.upload_gone"
     assert "it was not used for a while" in shop.show_dataset("upload", old, 0.25, 0.25)[0]
-    assert uploads.find_upload(new)
+    assert uploads.find_upload(new, HOST)
 
 
 def test_looking_at_it_counts_as_use(space: ServerProfile) -> None:
@@ -255,13 +257,13 @@ def test_looking_at_it_counts_as_use(space: ServerProfile) -> None:
 def test_what_a_training_reads_stays_whatever_its_age(space: ServerProfile, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = DatasetActions(space)
     sent, _, _ = send(shop, zipped())
-    run = run_store.create_run(space.runs_dir, TrainConfig(data=str(uploads.find_upload(sent))))
+    run = run_store.create_run(space.runs_dir, TrainConfig(data=str(uploads.find_upload(sent, HOST))))
     age(sent, uploads.SPACE_RETENTION_SECONDS * 9)
     monkeypatch.setattr(RunLiveness, "is_active", lambda _self: True)
     uploads.remove_expired_uploads(space)
     second, _, _ = send(shop, zipped("second.zip"), sent)
-    assert uploads.find_upload(sent).is_dir(), "not removed for its age, nor for the next one"
-    assert uploads.find_upload(second).is_dir()
+    assert uploads.find_upload(sent, HOST).is_dir(), "not removed for its age, nor for the next one"
+    assert uploads.find_upload(second, HOST).is_dir()
     assert run.path.is_dir()
     monkeypatch.undo()
 

@@ -13,6 +13,7 @@ import gradio as gr
 import pytest
 
 from ftlab.runs.directory import Run
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.compare.pair_actions import LIKELIEST_CLASS, PairActions
 from tests.support import known_evaluations
@@ -116,7 +117,7 @@ def test_with_fewer_than_two_ticked_there_is_no_such_section(panel: PairActions,
 
 
 def test_on_a_space_only_a_visitors_own_runs_are_asked(tmp_path: Path, runs: list[Run], file: str) -> None:
-    space = PairActions(ServerProfile(None, tmp_path / "runs", is_space=True))
+    space = PairActions(ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE))
     assert not offered(space, names(runs))["whole"].visible
     assert "<img" not in look(space, runs[0], runs[1], file)["left"]
 
@@ -181,11 +182,11 @@ def test_an_answer_that_was_overtaken_is_not_given(
     real: Callable[..., Any] = panel.load_predictor
     second = list[Any]()
 
-    def slow(store: object, model: object) -> Any:
+    def slow(model: object) -> Any:
         if not second:
             second.append(None)
             second.append(look(panel, runs[0], runs[1], file, "blue", request=page))
-        return real(store, model)
+        return real(model)
 
     monkeypatch.setattr(panel, "load_predictor", slow)
     assert list(look(panel, runs[0], runs[1], file, "amber", request=page).values()) == [gr.skip()] * len(SEEN)

@@ -13,12 +13,14 @@ import pytest
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
-from ftlab.runs import comparison, run_quota
+from ftlab.runs import comparison
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.compare.tab import CompareActions
 from tests.support import fabricated_runs
+from tests.support.people import ANN, BEN, acting_as, give_to
 
 
 @pytest.fixture
@@ -97,12 +99,15 @@ def test_more_than_colours_are_refused(panel: CompareActions, tmp_path: Path) ->
 
 
 def test_on_a_space_only_a_visitors_own_runs_can_be_seen(tmp_path: Path, runs: list[Run]) -> None:
-    space = CompareActions(ServerProfile(None, tmp_path / "runs", is_space=True), settings)
+    space = CompareActions(ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE), settings)
     names = [run.name for run in runs]
-    assert "Nothing to compare yet" in space.render_comparison({}, names)[0]
-    mine = {"run": names[0], "mine": names[:2]}
-    assert "Validation accuracy" in space.render_comparison(mine, names)[0]
-    assert names[2] not in space.render_comparison(mine, names)[0]
+    for run in runs[:2]:
+        give_to(run, ANN)
+    with acting_as(BEN):
+        assert "Nothing to compare yet" in space.render_comparison({"run": names[0]}, names)[0]
+    with acting_as(ANN):
+        assert "Validation accuracy" in space.render_comparison({}, names)[0]
+        assert names[2] not in space.render_comparison({}, names)[0]
 
 
 def test_a_run_that_cannot_be_read_is_named(panel: CompareActions, runs: list[Run]) -> None:
@@ -148,8 +153,8 @@ def test_the_button_starts_the_series_and_is_refused_while_one_is_at_work(
     begun: list[tuple[TrainConfig, str]] = []
     with monkeypatch.context() as patch:
         patch.setattr(series, "start_series", lambda base, _root, owner: begun.append((base, owner)))
-        _, said, timer = panel.start_series({}, [], "the form", visitor="ann")
-    assert begun == [(settings(None), run_quota.make_owner("ann"))]
+        _, said, timer = panel.start_series({}, [], "the form")
+    assert begun == [(settings(None), "")], "it belongs to the person at this machine"
     assert held(timer)
     assert "Starting" in text(said)
     at_work(tmp_path / "runs")
@@ -174,12 +179,12 @@ def test_why_a_series_never_began_is_told_beside_what_else_is_there(
     said = panel.render_comparison({}, [run.name for run in runs])[0]
     assert why in said
     assert "Validation accuracy" in said
-    space = CompareActions(ServerProfile(None, tmp_path / "runs", is_space=True), settings)
+    space = CompareActions(ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE), settings)
     assert why not in space.render_comparison({}, [])[0], "what others do on a Space is nobody's business"
 
 
 def test_on_a_space_there_is_no_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    space = CompareActions(ServerProfile(None, tmp_path / "runs", is_space=True), settings)
+    space = CompareActions(ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE), settings)
     at_work(tmp_path / "runs")
     warned: list[str] = []
     monkeypatch.setattr(gr, "Warning", warned.append)

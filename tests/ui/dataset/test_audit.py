@@ -26,6 +26,7 @@ from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.dataset import audit_view
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.audit import AuditActions
+from tests.support.people import HOST
 
 EVIL = "<img src=x onerror=alert(1)>"
 START, STOP, STATUS, FOUND, MAP, MARKS = range(6)
@@ -132,9 +133,9 @@ def test_stop_is_heard_outside_the_queue_by_a_name_that_only_the_page_knows(
     marks = next(steps)[MARKS]
     assert f'fetch(folder + "{STOP_PATH}"' in read_stop_script(), "the page asks this route"
     for name in ("", "x", 3, [marks["audit"]]):
-        assert stop_route.answer_stop(profile, json.dumps({"audit": name}).encode()) == (200, "")
+        assert stop_route.answer_stop(profile, HOST, json.dumps({"audit": name}).encode()) == (200, "")
     assert not audit_job._stop_events[marks["audit"]].is_set()
-    assert stop_route.answer_stop(profile, json.dumps(marks).encode()) == (200, "")
+    assert stop_route.answer_stop(profile, HOST, json.dumps(marks).encode()) == (200, "")
     *_, last = steps
     assert "Stopped" in last[STATUS]
     assert (last[STOP].visible, last[MARKS]) == (False, {})

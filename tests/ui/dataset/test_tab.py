@@ -18,6 +18,7 @@ from ftlab.core.errors import DataError, FtlabError
 from ftlab.data.dataset import catalog, scan
 from ftlab.data.images.data_uri import crop_square
 from ftlab.data.isolation.thumbnails import make_thumbnails
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
 from ftlab.ui.dataset import folder_browser, gallery_view, view
@@ -257,7 +258,7 @@ def test_nobody_scans_the_whole_root_by_choosing_folder(shop: DatasetActions, tm
 
 
 def test_a_space_refuses_a_folder_whatever_is_sent(tmp_path: Path) -> None:
-    closed = DatasetActions(ServerProfile(None, tmp_path, is_space=True))
+    closed = DatasetActions(ServerProfile(None, tmp_path, ProfileKind.SPACE))
     add_class(tmp_path / "pets", "ants")
     assert "does not read folders" in look(closed, tmp_path / "pets")["summary"]
     assert closed.render_listing(str(tmp_path)) == ""

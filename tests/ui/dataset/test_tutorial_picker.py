@@ -12,6 +12,7 @@ import pytest
 from ftlab.core.errors import DataError
 from ftlab.data.sources import download, tutorial_datasets
 from ftlab.data.sources.tutorial_datasets import TutorialDataset
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
 from ftlab.ui.dataset import tutorial_picker
@@ -25,12 +26,12 @@ pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 @pytest.fixture
 def local(tmp_path: Path) -> DatasetActions:
-    return DatasetActions(ServerProfile(tmp_path, tmp_path / "runs", is_local=True))
+    return DatasetActions(ServerProfile(tmp_path, tmp_path / "runs"))
 
 
 @pytest.fixture
 def space(tmp_path: Path) -> DatasetActions:
-    return DatasetActions(ServerProfile(None, tmp_path / "runs", is_space=True))
+    return DatasetActions(ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE))
 
 
 def pressed(shop: DatasetActions, name: str) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def test_what_goes_wrong_is_told_in_one_line_and_nothing_is_lost(
 def test_where_others_reach_the_server_only_what_is_here_is_offered(
     local: DatasetActions, space: DatasetActions, tmp_path: Path, pets_server: Server
 ) -> None:
-    lan = ServerProfile(tmp_path, tmp_path / "runs")
+    lan = ServerProfile(tmp_path, tmp_path / "runs", ProfileKind.NETWORK)
     for profile in (space.profile, lan):
         assert "tutorial" not in list_offered_sources(profile)
         assert tutorial_picker.list_dataset_choices(profile) == []

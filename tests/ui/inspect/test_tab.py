@@ -13,11 +13,14 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from ftlab.runs import run_notes
 from ftlab.runs.directory import Run
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.inspect.actions import InspectActions
 from ftlab.ui.inspect.choices import FOLDER_CHOICE
 from tests.support import known_evaluations
+from tests.support.people import ANN, BEN, acting_as, give_to
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -157,14 +160,19 @@ def test_a_folder_outside_the_allowed_one_is_refused(tmp_path: Path, tiny_folder
 
 
 def test_on_a_space_only_a_visitors_own_run_can_be_asked(tmp_path: Path, run: Run) -> None:
-    desk = InspectActions(ServerProfile(None, tmp_path / "runs", is_space=True))
-    assert desk.list_models({}, run.name, None, {})[0].choices == []
-    choice, parts = evaluated(desk, run)
-    assert "There is no run" in text(parts["scores"])
-    for asked in (desk.select_kind(*choice, "hits")[0], desk.explain_image(*choice, event(index=0))):
-        assert "There is no run" in text(asked)
-    own = {"run": run.name, "mine": [run.name]}
-    assert desk.list_models(own, None, None, {})[0].value == run.name
+    desk = InspectActions(ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE))
+    give_to(run, ANN)
+    with acting_as(BEN):
+        assert desk.list_models({}, run.name, None, {})[0].choices == []
+        choice, parts = evaluated(desk, run)
+        assert "There is no run" in text(parts["scores"])
+        for asked in (desk.select_kind(*choice, "hits")[0], desk.explain_image(*choice, event(index=0))):
+            assert "There is no run" in text(asked)
+        run_notes.write_notes(run, is_shared=True)
+        desk = InspectActions(desk.profile)
+        assert "somebody else" in text(evaluated(desk, run)[1]["scores"]), "what is shared is looked at, not changed"
+    with acting_as(ANN):
+        assert desk.list_models({}, None, None, {})[0].value == run.name
 
 
 @pytest.mark.parametrize("typed", ["", "  ", "ROOT", "ROOT/"])

@@ -33,6 +33,7 @@ from ftlab.inference.predictor import ClassExplanation, ClassScore
 from ftlab.models.cam_layers import CamLayer
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.image_field import get_uploaded_path
 from ftlab.ui.predict import actions, view
@@ -40,6 +41,7 @@ from ftlab.ui.predict.actions import UNTRAINED_MODEL, PredictActions
 from ftlab.ui.predict.examples import list_examples
 from tests.support.faults import rename_images
 from tests.support.hostile_text import EVIL
+from tests.support.people import ANN, BEN, acting_as, give_to
 
 PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict")
 
@@ -100,14 +102,14 @@ class Stub:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PredictActions:
     made, stub = PredictActions(ServerProfile(tmp_path, tmp_path / "runs")), Stub()
-    monkeypatch.setattr(made, "load_predictor", lambda _store, _model: stub)
+    monkeypatch.setattr(made, "load_predictor", lambda _model: stub)
     return made
 
 
 @pytest.fixture
 def asked_how(lab: PredictActions) -> list[CamOptions]:
     """What the model was asked, in turn."""
-    asked: list[CamOptions] = lab.load_predictor({}, UNTRAINED_MODEL).asked  # type: ignore[attr-defined]
+    asked: list[CamOptions] = lab.load_predictor(UNTRAINED_MODEL).asked  # type: ignore[attr-defined]
     return asked
 
 
@@ -449,14 +451,16 @@ def test_the_pages_own_run_is_chosen_once_and_then_the_persons_choice_stays(tmp_
 
 
 def test_on_a_space_only_a_visitors_own_run_can_be_asked(tmp_path: Path) -> None:
-    lab = PredictActions(ServerProfile(None, tmp_path / "runs", is_space=True))
-    run = trained(tmp_path / "runs")
-    chooser, _, _ = lab.list_models({"run": None}, UNTRAINED_MODEL, {})
-    assert [name for _, name in chooser.choices] == [UNTRAINED_MODEL]
-    shown = asked(lab.predict({"run": None}, run.name, "a.jpg"))
-    assert "There is no run" in shown["scores"]
-    chooser, _, _ = lab.list_models({"run": run.name, "mine": [run.name]}, UNTRAINED_MODEL, {})
-    assert chooser.value == run.name
+    lab = PredictActions(ServerProfile(None, tmp_path / "runs", ProfileKind.SPACE))
+    run = give_to(trained(tmp_path / "runs"), ANN)
+    with acting_as(BEN):
+        chooser, _, _ = lab.list_models({"run": run.name}, UNTRAINED_MODEL, {})
+        assert [name for _, name in chooser.choices] == [UNTRAINED_MODEL]
+        shown = asked(lab.predict({"run": run.name}, run.name, "a.jpg"))
+        assert "There is no run" in shown["scores"]
+    with acting_as(ANN):
+        chooser, _, _ = lab.list_models({"run": run.name}, UNTRAINED_MODEL, {})
+        assert chooser.value == run.name
 
 
 @pytest.mark.parametrize("model", ["../../etc", "", None, 7, ["x"]])

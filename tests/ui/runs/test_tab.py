@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from ftlab.core import file_io
 from ftlab.runs import run_notes, run_store, trash
 from ftlab.runs.directory import Run
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.compare import tab as compare_tab
 from ftlab.ui.predict.actions import PredictActions
@@ -24,6 +24,7 @@ from ftlab.ui.train.actions import TrainActions
 from tests.support import staged_jobs
 from tests.support.fabricated_runs import make_with_notes
 from tests.support.hostile_text import EVIL
+from tests.support.people import ANN, BEN, acting_as, give_to
 from tests.support.staged_jobs import Stage
 
 pytestmark = pytest.mark.usefixtures("nothing_scanned")
@@ -259,7 +260,7 @@ def test_a_run_that_is_gone_meanwhile_is_told_in_a_line(tab: RunsActions, root: 
 def test_a_deleted_run_breaks_no_other_tab(tab: RunsActions, tmp_path: Path, root: Path) -> None:
     run, other = make_with_notes(root), make_with_notes(root)
     trash.discard_runs([run])
-    store = {"run": run.name, "mine": [run.name]}
+    store = {"run": run.name}
     desk = TrainActions(tab.profile)
     assert "That run is in the bin" in text(desk.take_snapshot(store).head_html)
     said = PredictActions(tab.profile).predict(store, run.name, str(tmp_path / "x.png"))[0]
@@ -306,26 +307,35 @@ def test_an_old_run_is_opened_and_compared_though_lists_offer_the_newest(
 
 
 def test_visitors_of_a_space_see_and_change_their_own_runs_only(root: Path, told: list[str]) -> None:
-    space = RunsActions(ServerProfile(None, root, is_space=True))
-    mine, other = make_with_notes(root, "Mine"), make_with_notes(root, "Theirs")
-    store = {"run": mine.name, "mine": [mine.name]}
-    seen_now = shown(space.open_tab(store, "", "newest", "runs", those(mine, other)))
-    assert names(seen_now["table"]) == [mine.name]
-    assert text(seen_now["totals"]) == "Your runs: 1"
-    seen_now = shown(space.delete_runs(store, "", "newest", "runs", those(other)))
-    assert "no longer exists here" in text(seen_now["said"])
-    assert space.save_notes(store, "", "newest", "runs", those(other), "x", "y") == [gr.skip()] * 4
-    assert "no run" in told[0]
-    assert run_notes.read_notes(other).title == "Theirs"
-    trash.discard_runs([other])
-    space.delete_runs(store, "", "newest", "runs", those(mine))
-    seen_now = shown(space.open_tab(store, "", "newest", "bin", those(mine, other)))
-    assert names(seen_now["table"]) == [mine.name]
-    assert not seen(seen_now["empty"])
-    size = file_io.get_folder_size(root)
-    assert "only its owner" in text(shown(space.empty_trash(store, "", "newest", "bin", {}))["said"])
-    assert file_io.get_folder_size(root) == size
-    space.restore_runs(store, "", "newest", "bin", those(mine, other))
-    assert run_store.list_run_names(root) == []
-    space.restore_runs(store, "", "newest", "bin", those(mine))
-    assert run_store.list_run_names(root) == [mine.name]
+    space = RunsActions(ServerProfile(None, root, ProfileKind.SPACE))
+    mine, other = give_to(make_with_notes(root, "Mine"), ANN), give_to(make_with_notes(root, "Theirs"), BEN)
+    store = {"run": other.name}
+    with acting_as(ANN):
+        seen_now = shown(space.open_tab(store, "", "newest", "runs", those(mine, other)))
+        assert names(seen_now["table"]) == [mine.name]
+        assert text(seen_now["totals"]) == "Your runs: 1"
+        seen_now = shown(space.delete_runs(store, "", "newest", "runs", those(other)))
+        assert "no longer exists here" in text(seen_now["said"])
+        assert space.save_notes(store, "", "newest", "runs", those(other), "x", "y") == [gr.skip()] * 4
+        assert "no run" in told[0]
+        assert run_notes.read_notes(other).title == "Theirs"
+        trash.discard_runs([other])
+        space.delete_runs(store, "", "newest", "runs", those(mine))
+        seen_now = shown(space.open_tab(store, "", "newest", "bin", those(mine, other)))
+        assert names(seen_now["table"]) == [mine.name]
+        space.restore_runs(store, "", "newest", "bin", those(mine, other))
+        assert run_store.list_run_names(root) == []
+        assert "freed" in text(shown(space.empty_trash(store, "", "newest", "bin", {}))["said"])
+    assert trash.list_trashed_names(root) == [other.name], "what others deleted is theirs to restore"
+
+
+def test_a_shared_run_is_looked_at_by_all_and_changed_by_its_owner_only(root: Path, told: list[str]) -> None:
+    space = RunsActions(ServerProfile(None, root, ProfileKind.SPACE))
+    run = give_to(make_with_notes(root, "Ann's"), ANN)
+    run_notes.write_notes(run, is_shared=True)
+    with acting_as(BEN):
+        assert names(shown(space.open_tab({}, "", "newest", "runs", {}))["table"]) == [run.name]
+        assert space.save_notes({}, "", "newest", "runs", those(run), "Mine now", "") == [gr.skip()] * 4
+        assert "somebody else" in told[0]
+        assert "somebody else" in text(shown(space.delete_runs({}, "", "newest", "runs", those(run)))["said"])
+    assert run_notes.read_notes(run).title == "Ann's"

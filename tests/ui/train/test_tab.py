@@ -19,11 +19,13 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status
 from ftlab.ui.train import form, layers, panel_updates, visible_runs
 from ftlab.ui.train.actions import TrainActions
 from tests.support import fabricated_runs
+from tests.support.people import ANN, BEN, acting_as, give_to
 
 DATA = ["folder", "pictures", 0.15, 0.15]
 """What the Dataset tab's components say of the folder of the tests."""
@@ -40,7 +42,7 @@ def desk(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def space(desk: TrainActions) -> TrainActions:
-    return TrainActions(ServerProfile(None, desk.profile.runs_dir, is_space=True, max_minutes=10.0))
+    return TrainActions(ServerProfile(None, desk.profile.runs_dir, ProfileKind.SPACE, max_minutes=10.0))
 
 
 @pytest.fixture
@@ -65,17 +67,18 @@ def test_where_there_are_no_strangers_every_run_is_offered_the_newest_first(desk
 
 def test_on_a_space_a_visitor_sees_own_runs_only(space: TrainActions) -> None:
     mine, other = (fabricated_runs.make(space.profile.runs_dir, fabricated_runs.story()) for _ in range(2))
-    assert space.list_offered_runs({"run": None}) == []
-    assert space.list_offered_runs({"run": mine.name, "mine": [mine.name]}) == [mine.name]
-    assert other.name not in str(space.list_run_choices({"mine": [mine.name]}))
-    assert space.take_snapshot({"run": None}).status == "none"
+    give_to(mine, ANN)
+    assert space.list_offered_runs({"run": mine.name}) == [], "a name from the page gives no right"
+    with acting_as(ANN):
+        assert space.list_offered_runs({"run": None}) == [mine.name]
+        assert other.name not in str(space.list_run_choices({"run": other.name}))
+        assert space.take_snapshot({"run": other.name}).status == "none"
 
 
 @pytest.mark.parametrize("name", ["latest", "", "2026", "../secret", "/etc", None, 3, ["a"], {"run": 1}])
 def test_only_a_whole_name_opens_a_run(space: TrainActions, name: object) -> None:
     fabricated_runs.make(space.profile.runs_dir, fabricated_runs.story())
     assert space.get_selected_run({"run": name}) is None
-    assert space.list_offered_runs({"mine": name}) == []
     assert space.get_selected_run(name) is None
 
 
@@ -84,7 +87,11 @@ def test_a_page_without_a_run_finds_the_one_at_work_on_a_local_start_only(
 ) -> None:
     run = fabricated_runs.make_at_work(desk.profile.runs_dir)
     assert desk.take_snapshot({"run": None}).run_name == run.name
-    assert space.take_snapshot({"run": None}).run_name == ""
+    with acting_as(ANN):
+        assert space.take_snapshot({"run": None}).run_name == ""
+        give_to(run, ANN)
+    with acting_as(BEN):
+        assert space.take_snapshot({"run": run.name}).run_name == ""
 
 
 # --- start, stop, resume
@@ -120,7 +127,7 @@ def test_one_training_at_a_time(desk: TrainActions, space: TrainActions) -> None
         r"Only one training can run at a time, and this one is running: .*EfficientNet-Lite0, frozen · training\. Stop",
         str(caught.value),
     )
-    with pytest.raises(RunError, match="Somebody else") as caught:
+    with acting_as(ANN), pytest.raises(RunError, match="Somebody else") as caught:
         space.start_training(TrainConfig(sample="shapes"))
     assert run.name[:8] not in str(caught.value), "nothing of another visitor's run is told"
     with pytest.raises(RunError):
