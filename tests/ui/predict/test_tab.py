@@ -513,7 +513,7 @@ def test_pressing_an_example_puts_a_copy_among_the_uploads(tmp_path: Path) -> No
 def test_a_model_is_prepared_for_fast_answers_when_the_page_chooses_it(tmp_path: Path) -> None:
     lab = PredictActions(ServerProfile(tmp_path, tmp_path))
     lab.preload_model({}, UNTRAINED_MODEL)
-    predictor = lab.load_predictor({}, UNTRAINED_MODEL)
+    predictor = lab.load_predictor(UNTRAINED_MODEL)
     predictor.prepare_graph().result(60)
     assert predictor.answers.has_graph
     shown = asked(lab.predict({}, UNTRAINED_MODEL, get_image("lion.jpg")))
