@@ -11,7 +11,6 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,8 @@ from ftlab.core.errors import FtlabError
 from ftlab.runs import run_quota
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.class_pages.class_routes import ClassRoutes
+from ftlab.server.listening.addresses import format_url
+from ftlab.server.listening.tls import TlsFiles
 from ftlab.server.middleware import AccessMiddleware
 from ftlab.server.people.membership import Membership
 from ftlab.server.profile import ServerProfile
@@ -55,19 +56,6 @@ MOUNT_OPTIONS: dict[str, Any] = {
     "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
 }
 """Arguments of `gr.mount_gradio_app` that are the same on every server."""
-
-
-@dataclass(frozen=True)
-class TlsFiles:
-    """Files for HTTPS.
-
-    Attributes:
-        certificate: certificate chain, PEM.
-        key: private key, PEM.
-    """
-
-    certificate: Path
-    key: Path
 
 
 def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership | None = None) -> FastAPI:
@@ -145,6 +133,7 @@ class PageServer:
 
     Attributes:
         url: address of the page on this machine, with a slash at its end.
+        port: port that it listens on.
     """
 
     def __init__(
@@ -186,8 +175,10 @@ class PageServer:
         self._server.start()
         if not self._server.started:
             raise FtlabError("page.no_port", first=port, last=port)
-        shown_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-        self.url = f"{'https' if tls_files else 'http'}://{shown_host}:{self._server.get_port()}/"
+        self.port = self._server.get_port()
+        self.url = format_url(
+            {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self.port, is_https=tls_files is not None
+        )
 
     @property
     def is_running(self) -> bool:

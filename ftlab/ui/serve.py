@@ -1,7 +1,8 @@
 """Serve the web page: `python app.py`, `python -m ftlab ui`.
 
 python app.py                                   for this machine; image folders below the home folder
-python app.py --host 0.0.0.0 --data-root DIR    for a classroom; image folders below DIR
+python app.py --classroom --data-root DIR       for a class, which joins by a code; image folders below DIR
+python app.py --host 0.0.0.0                    for others in the network
 """
 
 from __future__ import annotations
@@ -19,14 +20,21 @@ import webbrowser
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftlab.core import interruption, messages
+from ftlab.core import interruption, messages, user_dirs
 from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.runs import trash
+from ftlab.server.class_pages.invitation import write_invitation
+from ftlab.server.listening import addresses, tls
+from ftlab.server.people.membership import Membership
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
 from ftlab.ui import build_app
 from ftlab.ui.common import uploads
+
+if TYPE_CHECKING:
+    from ftlab.ui.page_server import PageServer
 
 DEFAULT_PORT = 7860
 """Gradio's default port."""
@@ -47,10 +55,12 @@ def serve(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 for a user error, which was printed in one line on standard error.
     """
-    flags = _build_parser().parse_args(argv)
+    flags = _parse_flags(argv)
     try:
         server_profile = parse_profile(argv)
         port = find_free_port(flags.host, flags.port)
+        tls_files = _find_tls_files(flags)
+        membership = _open_membership(server_profile)
     except FtlabError as error:
         print(error, file=sys.stderr)
         return 2
@@ -74,14 +84,24 @@ def serve(argv: Sequence[str] | None = None) -> int:
             build_app(server_profile, notice),
             host=flags.host,
             port=port,
+            membership=membership,
+            tls_files=tls_files,
             trusted_proxies=flags.trusted_proxy,
         )
     except FtlabError as error:
         print(error, file=sys.stderr)
         return 2
     _print_message("server.ready", url=server.url, runs=server_profile.runs_dir)
+    urls = addresses.list_urls(flags.host, server.port, is_https=tls_files is not None)
+    print(*write_invitation(membership, urls, tls_files), sep="\n", flush=True)
     if flags.browser and not server_profile.is_space:
         webbrowser.open(server.url)
+    _wait_for_end(server, server_profile)
+    return 0
+
+
+def _wait_for_end(server: PageServer, server_profile: ServerProfile) -> None:
+    """Let the server answer until Ctrl+C, and remove what has expired from time to time."""
     # Ctrl+C is the way to end the server: no error, and an open connection must not hold it up.
     with interruption.handle_interrupts(interruption.CommandInterrupt(exit_status=0, announces=False)):
         try:
@@ -96,7 +116,6 @@ def serve(argv: Sequence[str] | None = None) -> int:
             server.close()
             if interruption.is_watched():  # a program of its own: Gradio's threads would take seconds to end
                 interruption.end_process(0)
-    return 0
 
 
 def _remove_expired(server_profile: ServerProfile) -> None:
@@ -118,10 +137,51 @@ def parse_profile(argv: Sequence[str] | None = None) -> ServerProfile:
     Returns:
         The profile.
     """
-    flags = _build_parser().parse_args(argv)
+    flags = _parse_flags(argv)
     return create_profile(
-        host=flags.host, data_root=flags.data_root, runs_dir=flags.runs, hosts=tuple(flags.public_name)
+        host=flags.host,
+        data_root=flags.data_root,
+        runs_dir=flags.runs,
+        hosts=tuple(flags.public_name),
+        is_classroom=flags.classroom,
     )
+
+
+def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the flags; a class is reached by its network, unless another address is named."""
+    flags = _build_parser().parse_args(argv)
+    if flags.host is None:
+        flags.host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if flags.classroom else LOOPBACK_HOSTS[0])
+    return flags
+
+
+def _find_tls_files(flags: argparse.Namespace) -> tls.TlsFiles | None:
+    """Return the files for HTTPS that the flags name; None for HTTP.
+
+    Raises:
+        FtlabError: the flag has another number of values, or the files cannot be used.
+    """
+    if not flags.tls:
+        return None
+    if flags.tls == [tls.AUTO]:
+        hosts = [flags.host] if flags.host not in addresses.ANY_ADDRESSES else addresses.list_network_addresses()
+        known_hosts = dict.fromkeys([*hosts, *flags.public_name, *LOOPBACK_HOSTS])
+        return tls.create_self_signed(user_dirs.get_ftlab_home() / "tls", list(known_hosts))
+    if len(flags.tls) != 2:
+        raise FtlabError("page.tls_values")
+    return tls.check_tls_files(*(user_dirs.expand_home(path) for path in flags.tls))
+
+
+def _open_membership(server_profile: ServerProfile) -> Membership:
+    """Return who is who on the server.
+
+    Raises:
+        FtlabError: the file beside the runs cannot be written.
+    """
+    try:
+        return Membership(server_profile.kind, server_profile.runs_dir)
+    except OSError as cause:
+        raise FtlabError("page.people_folder", folder=server_profile.runs_dir, cause=cause.strerror or cause) from cause
 
 
 def is_first_start() -> bool:
@@ -205,14 +265,13 @@ def _build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     # Hugging Face Spaces and gradio's container images set these variables.
-    host, port = (
-        os.environ.get("GRADIO_SERVER_NAME") or LOOPBACK_HOSTS[0],
-        os.environ.get("GRADIO_SERVER_PORT") or DEFAULT_PORT,
-    )
-    parser.add_argument("--host", default=host, help=messages.get_text("server.flag.host"))
+    port = os.environ.get("GRADIO_SERVER_PORT") or DEFAULT_PORT
+    parser.add_argument("--classroom", action="store_true", help=messages.get_text("server.flag.classroom"))
+    parser.add_argument("--host", help=messages.get_text("server.flag.host"))
     parser.add_argument("--port", type=int, default=int(port), help=messages.get_text("server.flag.port"))
     parser.add_argument("--data-root", metavar="DIR", help=messages.get_text("server.flag.data_root"))
     parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.get_text("server.flag.runs"))
+    parser.add_argument("--tls", nargs="+", metavar="FILE", help=messages.get_text("server.flag.tls"))
     parser.add_argument(
         "--public-name", metavar="NAME", action="append", default=[], help=messages.get_text("server.flag.public_name")
     )
