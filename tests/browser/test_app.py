@@ -141,6 +141,12 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     rows = page.locator("#predict-scores button[data-index]")
     expect(rows).to_have_count(5, timeout=LATER)
     expect(rows.first).to_contain_text("fish")
+    for name, magic in (("Picture", b"\xff\xd8"), ("Overlay", b"\x89PNG")):
+        with page.expect_download() as given:
+            page.locator("#predict-overlay .downloads a", has_text=name).click()
+        assert given.value.path().read_bytes().startswith(magic)
+    boxes = [page.locator(f"#predict-overlay img.{layer}").bounding_box() for layer in ("under", "over")]
+    assert boxes[0] == pytest.approx(boxes[1], abs=0.6), "the small layer is enlarged to the picture's size"
     first = overlay(page)
     rows.nth(1).click()
     page.wait_for_function("old => document.querySelector('#predict-overlay img:last-of-type').src !== old", arg=first)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -58,6 +60,33 @@ def test_a_layer_is_clear_without_evidence_and_veiled_outside_the_box() -> None:
     assert made[0, 0].tolist() == [96, 96, 104, 110]
     assert made[0, 1:, 3].tolist() == [0, 128, 255]
     assert np.array_equal(made[0, 1:, :3], heatmap.apply_colormap(values)[0, 1:])
+
+
+@pytest.mark.parametrize("size", [(333, 500), (750, 1000), (1024, 683), (1000, 10), (3, 1024)])
+def test_a_small_layer_has_the_picture_of_the_full_one(size: tuple[int, int]) -> None:
+    height, width = size
+    box = (width // 8, 0, width - width // 8, height)
+    heat = heatmap.render_heatmap(torch.rand(7, 7, generator=torch.Generator().manual_seed(0)), width, height, box)
+    small, full = heatmap.render_small_layer(heat, box), heatmap.render_layer(heat, box)
+    assert heatmap.MIN_LAYER_PIXELS <= max(small.shape[:2]) <= heatmap.MAX_LAYER_PIXELS
+    if min(size) > 100:
+        assert small.shape[0] / small.shape[1] == pytest.approx(height / width, rel=2e-3)
+        # As a browser enlarges it: colors weighted by their opacity.
+        large = cv2.resize(_weight_by_alpha(small), (width, height), interpolation=cv2.INTER_LINEAR)
+        difference = np.abs(large - _weight_by_alpha(full))
+        assert difference.mean() <= 1.5
+        assert np.quantile(difference, 0.99) <= 16
+
+
+def _weight_by_alpha(layer: heatmap.Uint8Image) -> npt.NDArray[np.float32]:
+    values = layer.astype(np.float32)
+    values[..., :3] *= values[..., 3:] / 255
+    return values
+
+
+def test_a_layer_that_is_small_already_stays_as_it_is() -> None:
+    heat, box = np.random.default_rng(0).random((30, 40), np.float32), (5, 0, 35, 30)
+    assert np.array_equal(heatmap.render_small_layer(heat, box), heatmap.render_layer(heat, box))
 
 
 def test_an_overlay_by_hand() -> None:

@@ -10,22 +10,23 @@ import numpy.typing as npt
 from PIL import Image
 
 
-def encode_data_uri(pixels: npt.NDArray[np.uint8], *, image_format: str = "JPEG", quality: int = 82) -> str:
+def encode_data_uri(
+    pixels: npt.NDArray[np.uint8], *, image_format: str = "JPEG", quality: int = 82, webp_method: int = 2
+) -> str:
     """Encode an image as a `data:` URI.
 
     Args:
         pixels: uint8 [H, W, 3] RGB, or [H, W, 4] RGBA where `image_format` is WEBP.
         image_format: Pillow's name of the format.
         quality: quality of lossy compression, 0 to 100.
+        webp_method: effort of WEBP, 0 to 6: trades size for speed, for images are encoded while the user waits.
 
     Returns:
         The URI.
     """
-    # WEBP's method 2 of 0 to 6 trades size for speed: thumbnails are made while the user waits.
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(
-        stream, image_format, quality=quality, **({"method": 2} if image_format == "WEBP" else {})
-    )
+    webp_options = {"method": webp_method} if image_format == "WEBP" else {}
+    Image.fromarray(pixels).save(stream, image_format, quality=quality, **webp_options)
     return f"data:image/{image_format.lower()};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 

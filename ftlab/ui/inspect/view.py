@@ -14,6 +14,7 @@ from ftlab.data.isolation.thumbnails import make_thumbnails
 from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting.html import confusion_matrix, parts, reliability_diagram
 from ftlab.reporting.html.parts import ClassFormatter
+from ftlab.ui.predict.view import encode_heat_layer
 
 if TYPE_CHECKING:
     from ftlab.inference.predictor import ClassExplanation
@@ -190,8 +191,6 @@ def _render_explanation(
     evaluation: Evaluation, image_index: int, explanation: ClassExplanation, key: str, format_class_name: ClassFormatter
 ) -> Markup:
     """Return an image under its heatmap, with class and probability; `key` is a message key below `inspect.pair`."""
-    from ftlab.inference import heatmap
-
     height, width = explanation.image.shape[:2]
     class_name = messages.escape_control_chars(
         format_class_name(evaluation.result.class_names[explanation.class_index])
@@ -212,9 +211,7 @@ def _render_explanation(
         )
     ]
     if explanation.has_evidence:
-        heat_uri = encode_data_uri(
-            heatmap.render_layer(explanation.heatmap, explanation.visible_box), image_format="WEBP", quality=85
-        )
+        heat_uri = encode_heat_layer(explanation)
         layers.append(tag("img", src=heat_uri, alt=caption, class_="over", width=width, height=height))
         note = Markup("")
     else:

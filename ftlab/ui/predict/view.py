@@ -131,21 +131,8 @@ def render_overlay(
     Returns:
         A section, as HTML.
     """
-    from ftlab.inference import heatmap
-
     image_uri = encode_data_uri(explanation.image, quality=90)
-    links = [
-        _render_download_link(messages.get_text("predict.download_picture"), image_uri, f"{file_stem}-picture.jpg")
-    ]
     if explanation.has_evidence:
-        heat_uri = encode_data_uri(heatmap.apply_colormap(explanation.heatmap), quality=92)
-        # The overlay's file is made by `static/overlay.js`, with the opacity that the slider has then.
-        links += [
-            _render_download_link(messages.get_text("predict.download_heat"), heat_uri, f"{file_stem}-heat.jpg"),
-            _render_download_link(
-                messages.get_text("predict.download_overlay"), "#", f"{file_stem}-overlay.png", data_blend=True
-            ),
-        ]
         caption = join_html([messages.get_text("predict.evidence"), " ", tag("b", class_name)])
         legend = tag(
             "p", messages.get_text("predict.little"), tag("i"), messages.get_text("predict.much"), class_="legend"
@@ -173,26 +160,55 @@ def render_overlay(
         stack,
         baseline_note,
         note,
-        tag("p", *links, class_="downloads"),
+        tag("p", *_render_downloads(explanation, file_stem), class_="downloads"),
         class_="ftlab-card ftlab-overlay",
     )
 
 
-def _render_image_stack(explanation: ClassExplanation, class_name: str, image_uri: str) -> Markup:
-    """Return the image, given as a data URI, with the heatmap as a layer above it."""
+def _render_downloads(explanation: ClassExplanation, file_stem: str) -> list[Markup]:
+    """Return links to the image and, if there is evidence, to its heat map and to both.
+
+    `static/overlay.js` gives links without an address theirs when they are pressed: so the image is not sent twice, and
+    the overlay is as opaque as the slider shows it.
+    """
     from ftlab.inference import heatmap
 
+    links = [
+        _render_download_link(
+            messages.get_text("predict.download_picture"), "#", f"{file_stem}-picture.jpg", data_picture=True
+        )
+    ]
+    if explanation.has_evidence:
+        heat_uri = encode_data_uri(heatmap.apply_colormap(explanation.heatmap), quality=92)
+        links += [
+            _render_download_link(messages.get_text("predict.download_heat"), heat_uri, f"{file_stem}-heat.jpg"),
+            _render_download_link(
+                messages.get_text("predict.download_overlay"), "#", f"{file_stem}-overlay.png", data_blend=True
+            ),
+        ]
+    return links
+
+
+def _render_image_stack(explanation: ClassExplanation, class_name: str, image_uri: str) -> Markup:
+    """Return the image, given as a data URI, with the heatmap as a layer above it."""
     height, width = explanation.image.shape[:2]
     parts = [
         tag("img", src=image_uri, alt=messages.get_text("predict.picture"), class_="under", width=width, height=height)
     ]
     if explanation.has_evidence:
-        heat_uri = encode_data_uri(  # WEBP: the layer is transparent where there is no evidence, which JPEG cannot be
-            heatmap.render_layer(explanation.heatmap, explanation.visible_box), image_format="WEBP", quality=85
-        )
+        heat_uri = encode_heat_layer(explanation)
         alt_text = messages.get_text("predict.heat_alt", name=class_name)
         parts.append(tag("img", src=heat_uri, alt=alt_text, class_="over", width=width, height=height))
     return tag("div", *parts, class_="stack")
+
+
+def encode_heat_layer(explanation: ClassExplanation) -> str:
+    """Return the heat map as a small transparent layer, a data URI; the browser enlarges it to the image's size."""
+    from ftlab.inference import heatmap
+
+    small_layer = heatmap.render_small_layer(explanation.heatmap, explanation.visible_box)
+    # WEBP: the layer is transparent where there is no evidence, which JPEG cannot be.
+    return encode_data_uri(small_layer, image_format="WEBP", quality=85, webp_method=0)
 
 
 def _render_side(side_key: str, stack: Markup, explanation: ClassExplanation) -> Markup:

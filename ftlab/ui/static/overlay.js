@@ -1,9 +1,13 @@
 // The heat over the picture is blended by the browser, so that the slider follows the hand; "Overlay" saves what is seen.
 element.addEventListener('click', (event) => {
-  const link = event.target.closest('a[data-blend]');
+  const link = event.target.closest('a[data-blend], a[data-picture]');
   if (!link) return;
   const now = element.querySelector('.now') || element;
   const under = now.querySelector('img.under');
+  if (link.hasAttribute('data-picture')) {
+    link.href = under.src;
+    return;
+  }
   const over = now.querySelector('img.over');
   const canvas = document.createElement('canvas');
   canvas.width = under.naturalWidth;

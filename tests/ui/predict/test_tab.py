@@ -242,6 +242,7 @@ def test_picture_and_heat_lie_on_each_other_and_can_be_downloaded(lab: PredictAc
     ]
     assert re.findall(r'download="(.*?)"', overlay) == ["my ant-picture.jpg", "my ant-heat.jpg", "my ant-overlay.png"]
     assert "The gray border was cropped away" in overlay
+    assert overlay.count("data:image/jpeg") == 2, "the picture once, and the heat to download"
 
 
 def test_the_layer_is_transparent_where_there_is_no_evidence(lab: PredictActions) -> None:
