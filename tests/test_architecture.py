@@ -157,6 +157,10 @@ TESTED_ELSEWHERE = {
     "tests/training/trial/test_step_trial.py": (
         *("training/trial/batch_sizes", "training/trial/start_trial", "training/trial/trial_cache"),
     ),
+    "tests/runs/queue/test_job_queue.py": ("runs/queue/launcher", "runs/queue/marker", "runs/queue/queue_limits"),
+    "tests/runs/jobs/test_launch.py": ("runs/queue/train_command",),
+    "tests/runs/jobs/test_local_launcher.py": ("runs/jobs/dispatcher",),
+    "tests/cli/commands/test_queue.py": ("cli/common/queue_turn",),
     "tests/runs/test_curves.py": ("ui/common/curves_view",),
     "tests/ui/predict/test_tab.py": (
         *("ui/common/image_field", "ui/common/latest_only", "ui/predict/actions", "ui/predict/cam_options"),
@@ -165,7 +169,7 @@ TESTED_ELSEWHERE = {
     "tests/server/class_pages/test_class_routes.py": ("server/class_pages/join_page",),
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool", "ui/common/page_events"),
-    "tests/ui/common/test_run_status.py": ("ui/common/run_status_view",),
+    "tests/ui/common/test_run_status.py": ("ui/common/run_state", "ui/common/run_status_view"),
     "tests/ui/compare/test_pair.py": ("ui/compare/pair_actions",),
     "tests/ui/compare/test_tab.py": ("ui/compare/view",),
     "tests/ui/dataset/test_audit.py": ("ui/common/stop_script", "ui/dataset/audit_view"),

@@ -23,6 +23,7 @@ from ftlab.cli.commands import fetch as fetch_command
 from ftlab.cli.commands import find_rate, recipes, runs
 from ftlab.cli.commands import predict as predict_command
 from ftlab.cli.commands import preview as preview_command
+from ftlab.cli.commands import queue as queue_command
 from ftlab.cli.commands import scan as scan_command
 from ftlab.cli.commands import train as train_command
 from ftlab.cli.common.setting_flags import add_setting_flag
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     # In the order of `--help`.
     _add_scan_command(subparsers)
     _add_train_command(subparsers)
+    _add_queue_command(subparsers)
     _add_recipes_command(subparsers)
     _add_run_commands(subparsers)
     _add_evaluate_command(subparsers)
@@ -142,8 +144,21 @@ def _add_train_command(subparsers: _Subparsers) -> None:
     """Add `train`."""
     train_parser = _add_command(subparsers, "train", "runs")
     _add_config_flags(train_parser)
+    train_parser.add_argument("--queue", action="store_true", help=messages.get_text("cli.wait_queued"))
+    _add_queue_dir_flag(train_parser)
     for name in train_config.FIELDS:
         add_setting_flag(train_parser, name)
+
+
+def _add_queue_command(subparsers: _Subparsers) -> None:
+    """Add `queue`."""
+    queue_parser = _add_command(subparsers, "queue", "runs", command_module=queue_command)
+    _add_queue_dir_flag(queue_parser)
+
+
+def _add_queue_dir_flag(command_parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the folder for the database of the queue."""
+    command_parser.add_argument("--queue-dir", metavar="DIR", help=messages.get_text("cli.queue_dir"))
 
 
 def _add_recipes_command(subparsers: _Subparsers) -> None:

@@ -14,6 +14,7 @@
     epochs/             weights of single epochs, where they are kept
     last/               checkpoint for resuming, in two generations
     worker.log          standard output and error of the process
+    queued              the run waits for its turn; who removes this file may train it
     pid                 the process that trains
     heartbeat           its last heartbeat
     process.json        what is known of the process from outside, and of its end

@@ -22,8 +22,12 @@ from ftlab.runs.heartbeat import Heartbeat, LastBeat
 from ftlab.runs.history import infer_end_event
 from ftlab.runs.process_record import ProcessRecord
 
-ACTIVE_STATUSES = ("waiting", "running", "hanging")
+ACTIVE_STATUSES = ("queued", "waiting", "running", "hanging")
+"""Statuses of a run on which a process works, or will as soon as it can."""
+WORKING_STATUSES = ("waiting", "running", "hanging")
 """Statuses of a run on which a process works, or is about to."""
+QUEUED_FILE = "queued"
+"""Marker of a run that waits for its turn; see `ftlab.runs.queue`."""
 _STATUS_BY_REASON = {
     **dict.fromkeys(("finished", "time", "early"), "finished"),
     "stopped": "stopped",
@@ -71,16 +75,20 @@ class RunLiveness:
         self._heartbeat_path = files.path / "heartbeat"
         self._record_path = files.path / "process.json"
         self._stop_path = files.path / "stop"
+        self._queued_path = files.path / QUEUED_FILE
 
     def get_status(self) -> str:
         """Return the status of the run.
 
         Returns:
-            `waiting` (for its process to start), `running`, `hanging` (its process lives but sends no heartbeat),
-            `finished`, `stopped`, `failed`, or `died` (it left no `Ended` event: `jobs.postmortem` finds the cause).
+            `queued` (it waits for its turn), `waiting` (for its process to start), `running`, `hanging` (its process
+            lives but sends no heartbeat), `finished`, `stopped`, `failed`, or `died` (it left no `Ended` event:
+            `jobs.postmortem` finds the cause).
         """
         if self.is_process_alive():
             return "hanging" if self.is_hanging() else "running"
+        if self.is_queued():
+            return "queued"
         end_event = self.read_end_event()
         if end_event is None:
             return "stopped" if self.is_force_stopped() else "waiting" if self._awaits_process() else "died"
@@ -91,8 +99,12 @@ class RunLiveness:
         return _STATUS_BY_REASON.get(end_event.reason, "stopped")
 
     def is_active(self) -> bool:
-        """Return whether a process works on the run, or is about to."""
+        """Return whether a process works on the run, or will as soon as it can."""
         return self.get_status() in ACTIVE_STATUSES
+
+    def is_queued(self) -> bool:
+        """Return whether the run waits for its turn."""
+        return self._queued_path.exists()
 
     def is_hanging(self) -> bool:
         """Return whether the last heartbeat is too long ago."""

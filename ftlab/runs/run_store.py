@@ -95,7 +95,7 @@ def is_run_name(name: str) -> bool:
 
 
 def find_active_runs(root: Path | str) -> list[Run]:
-    """Return the runs below `root` on which a process works now, or is about to."""
+    """Return the runs below `root` on which a process works now, or will as soon as it can."""
     return [
         run for run in (Run(Path(root).absolute() / name) for name in list_run_names(root)) if run.liveness.is_active()
     ]

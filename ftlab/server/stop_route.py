@@ -8,13 +8,14 @@ from ftlab.core.errors import FtlabError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import audit_job, launch
+from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 
 
 def stop_run(profile: ServerProfile, person: Person, run_name: object, *, by_force: bool) -> None:
-    """Request a run to stop, or terminate its process. A run that has ended already stays as it is.
+    """Request a run to stop, take it out of the queue, or terminate its process. A run that has ended stays as it is.
 
     Args:
         profile: profile of the server.
@@ -31,7 +32,7 @@ def stop_run(profile: ServerProfile, person: Person, run_name: object, *, by_for
         is_name = isinstance(run_name, str) and run_store.is_run_name(run_name)
         raise RunError("run.missing", run=run_name if is_name else "", folder=profile.runs_dir.name)
     run = Run(profile.runs_dir / str(run_name))
-    if not run.liveness.is_active():
+    if not run.liveness.is_active() or (run.liveness.is_queued() and open_queue(profile.runs_dir).cancel(run)):
         return
     if by_force:
         launch.terminate_run(run)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ftlab.core import messages, private_folders, user_dirs
 from ftlab.runs import run_quota
+from ftlab.runs.queue import queue_limits
 from ftlab.server.paths import list_private_folders
 from ftlab.server.profile import ServerProfile
 
@@ -70,7 +71,10 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
 
 
 def _declare_run_quota(profile: ServerProfile) -> None:
-    """Limit the disk space of runs on a server for others; whoever is alone with it may fill the disk."""
+    """Limit disk space and waiting runs of each person on a server for others; who is alone with it has no limit."""
+    waiting = queue_limits.SPACE_WAITING_PER_PERSON if profile.is_space else queue_limits.WAITING_PER_PERSON
+    running = queue_limits.read_limits().running_per_device
+    queue_limits.declare_limits(queue_limits.QueueLimits(running, None if profile.is_local else waiting))
     if profile.is_local:
         run_quota.declare_run_quota(None, None)
     elif profile.is_space:

@@ -26,6 +26,8 @@ from ftlab.core import interruption, messages, user_dirs
 from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.runs import trash
+from ftlab.runs.jobs.dispatcher import Dispatcher
+from ftlab.runs.queue.database import declare_queue_folder
 from ftlab.server.class_pages.invitation import write_invitation
 from ftlab.server.listening import addresses, tls
 from ftlab.server.people.membership import Membership
@@ -272,6 +274,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-root", metavar="DIR", help=messages.get_text("server.flag.data_root"))
     parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.get_text("server.flag.runs"))
     parser.add_argument("--tls", nargs="+", metavar="FILE", help=messages.get_text("server.flag.tls"))
+    parser.add_argument("--queue-dir", metavar="DIR", help=messages.get_text("cli.queue_dir"))
     parser.add_argument(
         "--public-name", metavar="NAME", action="append", default=[], help=messages.get_text("server.flag.public_name")
     )

@@ -16,6 +16,8 @@ OBEDIENT = """
 import os, time
 from ftlab.runs.events import Ended, Saved
 from ftlab.runs.directory import Run
+from ftlab.runs.queue import start_gate
+assert start_gate.pass_gate()
 run = Run(os.environ["FTLAB_RUN"])
 run.liveness.claim_ownership()
 print("at work in", run.name)
@@ -30,7 +32,9 @@ DEAF = """
 import os, signal, time
 from ftlab.runs.events import Saved
 from ftlab.runs.directory import Run
+from ftlab.runs.queue import start_gate
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+assert start_gate.pass_gate()
 run = Run(os.environ["FTLAB_RUN"])
 run.liveness.claim_ownership()
 run.append_event(Saved(what="last", epoch=0, step=0))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ftlab.cli.common import train_process
+from ftlab.cli.common import queue_turn, train_process
 from ftlab.cli.common.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import interruption, messages
-from ftlab.core.errors import RunError
+from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended
 from ftlab.runs.jobs import launch
+from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.runs.liveness import ACTIVE_STATUSES
+from ftlab.runs.queue import start_gate
+from ftlab.runs.queue.database import declare_queue_folder
 from ftlab.runs.stop_guard import StopGuard
 
 if TYPE_CHECKING:
@@ -27,17 +31,29 @@ if TYPE_CHECKING:
 
 
 def train(options: Namespace) -> int:
-    """Create a run and train it in this process.
+    """Create a run and train it in this process; with `--queue`, once its turn has come.
 
     Returns:
         Exit status, see `train_run`.
+
+    Raises:
+        ConfigError: torchrun has started several processes, which cannot wait in the queue.
     """
+    if not start_gate.pass_gate():
+        return 0
+    if options.queue and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("config.queue_ranks")
+    declare_queue_folder(options.queue_dir)
     config = train_process.prepare_config(build_config(options), options.runs)
     from ftlab.data.dataset import from_config
 
     with open_progress_bar("console.unpacking" if config.data else "console.drawing") as progress:
         source = from_config.locate_source(config, progress, run_exists=train_process.is_adopting_run())
-    return train_run(train_process.create_run(config, options.runs), config, options, source)
+    if options.queue and not train_process.is_adopting_run():
+        run = queue_turn.wait_for_turn(options.runs, config)
+    else:
+        run = train_process.create_run(config, options.runs)
+    return train_run(run, config, options, source)
 
 
 def resume(options: Namespace) -> int:
@@ -49,6 +65,8 @@ def resume(options: Namespace) -> int:
     Raises:
         RunError: it is finished.
     """
+    if not start_gate.pass_gate():
+        return 0
     run = train_process.take_adopted_run()
     if run is None:
         run = run_store.find_run(options.runs, options.run)
@@ -58,7 +76,7 @@ def resume(options: Namespace) -> int:
 
 
 def stop(options: Namespace) -> None:
-    """Ask a run to stop at its next step; with `--now`, end its process.
+    """Ask a run to stop at its next step; with `--now`, end its process. One that waits is taken out of the queue.
 
     Raises:
         RunError: it is not active.
@@ -67,7 +85,9 @@ def stop(options: Namespace) -> None:
     status, last_beat = run.liveness.get_status(), run.liveness.read_last_beat()
     if status not in ACTIVE_STATUSES:
         raise RunError("run.idle", run=run.name)
-    if options.now:
+    if status == "queued" and open_queue(run.path.parent).cancel(run):
+        message = messages.get_text("cli.stopped_queued", run=run.name)
+    elif options.now:
         launch.terminate_run(run)
         message = messages.get_text("cli.ended_now", run=run.name)
     else:

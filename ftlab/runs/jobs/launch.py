@@ -12,34 +12,25 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from ftlab.config import train_config
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io
 from ftlab.core.errors import RunError
 from ftlab.runs import run_quota, run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.liveness import ACTIVE_STATUSES
+from ftlab.runs.queue import start_gate, train_command
 
 RUN_FOLDER_ENV = "FTLAB_RUN"
 """Environment variable: the run directory, already created, that `train` uses."""
 TERMINATE_TIMEOUT_SECONDS = 3.0
 """Seconds that a process has after SIGTERM before it is killed, and after that before it is reported."""
-
-
-def build_train_command(config: TrainConfig, root: Path | str) -> list[str]:
-    """Return the training command as a person would type it.
-
-    Args:
-        config: the configuration.
-        root: folder of all runs.
-    """
-    return ["python", "-m", "ftlab", "train", *train_config.config_to_argv(config), "--runs", str(root)]
 
 
 def start_training(config: TrainConfig, root: Path | str, owner: str = "") -> Run:
@@ -57,7 +48,7 @@ def start_training(config: TrainConfig, root: Path | str, owner: str = "") -> Ru
     run = run_store.create_run(root, config)
     with run.translate_write_errors():
         run_quota.write_owner(run, owner)
-    return spawn_process(build_train_command(config, root), run)
+    return spawn_process(train_command.build_train_command(config, root), run)
 
 
 def resume_training(run: Run) -> Run:
@@ -80,18 +71,20 @@ def resume_training(run: Run) -> Run:
         raise RunError("run.finished", run=run.name)
     run.load_config()  # a damaged one is reported here, not by a process that dies of it
     run_quota.check_start(run.path.parent, run_quota.read_owner(run))
-    return spawn_process(["python", "-m", "ftlab", "resume", run.name, "--runs", str(run.path.parent)], run)
+    return spawn_process(train_command.build_resume_command(run), run)
 
 
-def build_environment(**variables: str) -> dict[str, str]:
+def build_environment(environment: Mapping[str, str] | None = None, /, **variables: str) -> dict[str, str]:
     """Return the environment in which `python -m ftlab` finds this ftlab, whatever the working directory.
 
     Args:
+        environment: to start from; None: that of this process.
         **variables: further environment variables.
     """
+    inherited = os.environ if environment is None else environment
     import_root = str(Path(__file__).resolve().parents[3])
-    python_path = os.pathsep.join(filter(None, [import_root, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": python_path, **variables}
+    python_path = os.pathsep.join(filter(None, [import_root, inherited.get("PYTHONPATH")]))
+    return {**inherited, "PYTHONPATH": python_path, **variables}
 
 
 def detached_popen_options() -> dict[str, Any]:
@@ -154,12 +147,22 @@ def is_process_running(process: psutil.Process) -> bool:
         return False
 
 
-def spawn_process(arguments: list[str], run: Run) -> Run:
+def spawn_process(
+    arguments: Sequence[str],
+    run: Run,
+    *,
+    environment: Mapping[str, str] | None = None,
+    working_dir: str | None = None,
+    gated: bool = False,
+) -> Run:
     """Start a process for a run. It outlives this one: it has its own session, and its output goes to a file.
 
     Args:
         arguments: command; the first one is replaced by the interpreter of this process.
         run: the run.
+        environment: environment variables; None: those of this process.
+        working_dir: working directory; None: that of this process.
+        gated: the process begins only after the run names it, see `ftlab.runs.queue.start_gate`.
 
     Returns:
         The run.
@@ -168,7 +171,9 @@ def spawn_process(arguments: list[str], run: Run) -> Run:
         RunError: the folder cannot be written, or the process cannot be started.
     """
     # With the fault handler a crash inside a library leaves the Python traceback that led there in the log.
-    python_variables = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    variables = {RUN_FOLDER_ENV: str(run.path), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    if gated:
+        variables[start_gate.GATE_ENV] = str(run.path)
     try:
         file_io.check_regular_file(run.log_path)
         with run.log_path.open("ab") as log:
@@ -176,21 +181,42 @@ def spawn_process(arguments: list[str], run: Run) -> Run:
             log_offset = log.seek(0, os.SEEK_END)
             process = subprocess.Popen(
                 [sys.executable, *arguments[1:]],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if gated else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=build_environment(**{RUN_FOLDER_ENV: str(run.path)}, **python_variables),
+                cwd=working_dir,
+                env=build_environment(environment, **variables),
                 **detached_popen_options(),
             )
     except OSError as cause:
         raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
+    name_process(run, process, log_offset, start_gate.GO_LINE if gated else b"")
+    return run
+
+
+def name_process(run: Run, process: subprocess.Popen[bytes], log_offset: int, first_input: bytes) -> None:
+    """Let a run directory name its process, let the process begin, and record its end when it comes.
+
+    Args:
+        run: the run.
+        process: it ends without a trace if its standard input is closed before anything arrives there.
+        log_offset: byte of `worker.log` at which its output begins.
+        first_input: what it waits for; empty if it has begun already.
+
+    Raises:
+        RunError: the folder cannot be written; the process has been ended.
+    """
     try:
-        run.liveness.set_owner(process.pid, log_offset)
-    except OSError as cause:
+        with run.translate_write_errors():
+            run.liveness.set_owner(process.pid, log_offset)
+    except RunError:
         # Nobody would find a process that no file names, so it must not stay.
         process.kill()
         process.wait()
-        raise RunError("run.write", folder=run.path, cause=cause.strerror or cause) from cause
+        raise
+    if process.stdin is not None:
+        with suppress(OSError):  # it has ended already
+            process.stdin.write(first_input)
+            process.stdin.close()
     # A daemon thread: it must not keep this process alive until the training ends.
     threading.Thread(target=lambda: run.liveness.record_exit(process.pid, process.wait()), daemon=True).start()
-    return run

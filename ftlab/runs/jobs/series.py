@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,9 @@ from ftlab.core.errors import RunError
 from ftlab.runs import process_record, run_quota, run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, postmortem
+from ftlab.runs.jobs.local_launcher import open_queue
+from ftlab.runs.liveness import ACTIVE_STATUSES
+from ftlab.runs.queue.job_queue import JobQueue
 
 SERIES_MODES = ("full", "frozen", "scratch")
 SERIES_FILE_ENV = "FTLAB_SERIES"
@@ -134,8 +138,8 @@ def start_series(base_config: TrainConfig, root: Path, owner: str = "") -> Path:
 def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[int, Run], None]) -> list[Run]:
     """Train in every configuration in turn; this process waits for each training, which has a process of its own.
 
-    The series ends with the first training that does not finish: stopping one stops the series, and Ctrl+C stops the
-    training. A `RunError` says that the folder cannot be written.
+    Each one waits in the queue like any other. The series ends with the first training that does not finish: stopping
+    one stops the series, and Ctrl+C stops the training. A `RunError` says that the folder cannot be written.
 
     Args:
         configs: configurations of the trainings.
@@ -149,27 +153,44 @@ def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[i
         KeyboardInterrupt: Ctrl+C was pressed; the training was asked to stop.
     """
     owner = os.environ.pop(OWNER_ENV, "")
-    file, runs = _adopt_or_create_series(root), list[Run]()
+    file, runs, queue = _adopt_or_create_series(root), list[Run](), open_queue(root)
     try:
         for number, config in enumerate(configs):
-            while run_store.find_active_runs(root):  # trainings that somebody else started
-                time.sleep(_POLL_INTERVAL_SECONDS)
-            runs.append(launch.start_training(config, root, owner))
+            runs.append(queue.add_training(config, owner))
             _write_series(file, replace(_series_of_process(os.getpid()), runs=tuple(run.name for run in runs)))
-            on_start(number, runs[-1])
-            while runs[-1].liveness.is_active():
-                time.sleep(_POLL_INTERVAL_SECONDS)
+            _wait_for_run(queue, runs[-1], partial(on_start, number))
             if runs[-1].liveness.get_status() != "finished":
                 break
     except KeyboardInterrupt:
         for run in runs[-1:]:
-            run.liveness.request_stop()
+            if not queue.cancel(run):
+                run.liveness.request_stop()
         raise
     finally:
         # This process may live on (the Python API), but no longer for the series.
         with suppress(RunError):
             _write_series(file, TrainingSeries(tuple(run.name for run in runs), SERIES_MODES))
     return runs
+
+
+def _wait_for_run(queue: JobQueue, run: Run, on_start: Callable[[Run], None]) -> None:
+    """Wait until a queued run has ended; meanwhile look after the queue, as any other process does.
+
+    Args:
+        queue: the queue.
+        run: the run.
+        on_start: called once when the run starts; not if it is taken out of the queue before.
+    """
+    has_started = False
+    queue.dispatch()
+    while (status := run.liveness.get_status()) in ACTIVE_STATUSES:
+        if status != "queued" and not has_started:
+            has_started = True
+            on_start(run)
+        time.sleep(_POLL_INTERVAL_SECONDS)
+        queue.dispatch()
+    if status == "finished" and not has_started:  # within one interval
+        on_start(run)
 
 
 def _adopt_or_create_series(root: Path) -> Path:

@@ -18,9 +18,10 @@ from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs.directory import Run
 from ftlab.runs.history import History
-from ftlab.runs.jobs import launch, postmortem
+from ftlab.runs.jobs import postmortem
+from ftlab.runs.jobs.local_launcher import describe_wait
 from ftlab.runs.liveness import ACTIVE_STATUSES
-from ftlab.ui.common import run_status_view
+from ftlab.ui.common import run_state, run_status_view
 from ftlab.ui.common.curves_view import render_curves
 
 MAX_WATCHED_RUNS = 32
@@ -31,11 +32,6 @@ RESUMABLE_STATUSES = ("stopped", "failed", "died")
 """Statuses from which a run can be resumed."""
 TROUBLED_STATES = ("failed", "died", "ended", "hanging", "overdue")
 """States in which the last lines of the process's own output may explain more."""
-SILENT_STOP_TIMEOUT_SECONDS, BUSY_STOP_TIMEOUT_SECONDS = 5.0, 30.0
-"""Seconds after a stop request until the process may be killed: without a heartbeat, and with one.
-
-A process with a heartbeat gets two of its longest steps more.
-"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,13 @@ class RunSnapshot:
 
     @property
     def is_live(self) -> bool:
-        """Return whether a process works on the run, or is about to."""
+        """Return whether a process works on the run, or will as soon as it can."""
         return self.status in ACTIVE_STATUSES
+
+    @property
+    def allows_start(self) -> bool:
+        """Return whether Start can be pressed: not while what was started last has not begun, as by a second click."""
+        return self.state not in ("queued", "waiting")
 
     @property
     def is_resumable(self) -> bool:
@@ -74,7 +75,7 @@ class RunSnapshot:
 
     def digest_parts(self) -> dict[str, str]:
         """Return a digest of each part, by which a page knows which parts changed."""
-        buttons = f"{self.status} {self.has_model} {self.stop_action}"
+        buttons = f"{self.status} {self.has_model} {self.stop_action} {self.allows_start}"
         parts = {"head": self.head_html, "curves": self.curves_html, "log": self.log_html, "buttons": buttons}
         return {key: digest_text(text) for key, text in parts.items()}
 
@@ -143,7 +144,7 @@ class RunWatcher:
         if status not in ACTIVE_STATUSES and history.end_event is None:
             # Where the log lost its last line, the end is inferred.
             history.add_events(filter(None, [run.liveness.read_end_event()]))
-        state = derive_state(history, status, run)
+        state = run_state.derive_state(history, status, run)
         is_silent = state in ("hanging", "overdue")
         # All that the HTML depends on; the last beat only where the time since then is shown.
         render_key = (
@@ -153,6 +154,7 @@ class RunWatcher:
             record,
             run.best_weights_path.is_file(),
             run.liveness.read_last_beat() if is_silent else None,
+            describe_wait(run) if state == "queued" else "",
         )
         if self._snapshot is not None and render_key == self._render_key:
             return self._snapshot
@@ -186,13 +188,17 @@ class RunWatcher:
             )
         if status not in ACTIVE_STATUSES and (weights_error := run.find_lost_weights()):
             return run_status_view.render_state(history, state, detail=str(weights_error))
+        if state == "queued":
+            place_text = describe_wait(run)
+            detail = messages.get_text("status.detail.queued", place=place_text).strip()
+            return run_status_view.render_state(history, state, detail=detail)
         last_beat = run.liveness.read_last_beat()
         if state not in ("hanging", "overdue"):
             return run_status_view.render_state(history, state, last_output=last_output)
         values = {
             "asked": run_status_view.format_duration(run.liveness.seconds_since_stop_request()),
             "silence": run_status_view.format_duration(last_beat.silence_seconds if last_beat else 0.0),
-            "doing": run_status_view.describe_activity(history, derive_activity(history)),
+            "doing": run_status_view.describe_activity(history, run_state.derive_activity(history)),
             "waits": postmortem.describe_silence(run),
         }
         detail_key = "overdue_silent" if state == "overdue" and status == "hanging" else state
@@ -274,47 +280,3 @@ def build_error_snapshot(run_name: str, cause: Exception) -> RunSnapshot:
     return RunSnapshot(
         run_name, "failed", "failed", head_html, render_curves(History()), run_status_view.render_log(History()), False
     )
-
-
-def derive_state(history: History, status: str, run: Run) -> str:
-    """Return what a run is doing, as a message key below `status`.
-
-    Args:
-        history: its events so far.
-        status: as `RunLiveness.get_status` returns it.
-        run: the run.
-
-    Returns:
-        The key.
-    """
-    if status == "finished" and history.end_event:
-        return history.end_event.reason
-    if status == "stopped" and run.liveness.read_end_event() is None:
-        return "ended"
-    if status not in ("running", "hanging"):
-        return status
-    stop_request_age = run.liveness.seconds_since_stop_request() if run.liveness.is_stop_requested() else None
-    if stop_request_age is not None:
-        last_beat = run.liveness.read_last_beat()
-        timeout_seconds = (
-            SILENT_STOP_TIMEOUT_SECONDS
-            if status == "hanging"
-            else BUSY_STOP_TIMEOUT_SECONDS + 2 * (last_beat.longest_step_seconds if last_beat else 0.0)
-        )
-        # Terminate, kill, and the time that a kill takes: after that it is shown as overdue again.
-        if run.liveness.is_force_stopped() and stop_request_age < 3 * launch.TERMINATE_TIMEOUT_SECONDS:
-            return "ending"
-        return "overdue" if stop_request_age > timeout_seconds else "stopping"
-    return "hanging" if status == "hanging" else derive_activity(history)
-
-
-def derive_activity(history: History) -> str:
-    """Return what a working process does, by its last event, as a message key below `status`."""
-    # These two stages come before the start event.
-    if history.progress and history.progress.stage in ("download", "statistics"):
-        return history.progress.stage
-    if history.start_event is None or history.end_event:
-        return "waiting"
-    if history.progress:
-        return history.progress.stage if history.progress.stage in ("features", "validation") else "training"
-    return "training" if history.steps or history.epochs else "preparing"

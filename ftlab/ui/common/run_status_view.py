@@ -14,7 +14,7 @@ from ftlab.runs.history import History
 
 MAX_LOG_LINES = 80
 """Lines of the log that are shown, the last ones."""
-_STATES_WITHOUT_ETA = ("died", "ended", "failed", "hanging", "overdue", "ending")
+_STATES_WITHOUT_ETA = ("queued", "died", "ended", "failed", "hanging", "overdue", "ending")
 """States in which no remaining time is shown."""
 
 
@@ -39,7 +39,7 @@ def render_state(
 
     Args:
         history: events of the run.
-        state_key: as `run_status.derive_state` returns it.
+        state_key: as `run_state.derive_state` returns it.
         heading: replaces the heading of `state_key`.
         detail: replaces the sentence of `state_key`.
         last_output: last lines of the process's output, where it broke off.
@@ -49,7 +49,9 @@ def render_state(
     """
     fraction: float | None = None
     # -1: something happens, but nobody knows how long it takes.
-    if state_key in ("waiting", "preparing"):
+    if state_key == "queued":
+        fraction = None
+    elif state_key in ("waiting", "preparing"):
         fraction = -1.0
     elif state_key in ("download", "statistics", "features", "validation") and history.progress:
         fraction = history.progress.done / max(1, history.progress.total)
@@ -68,6 +70,8 @@ def _describe_state(history: History, state_key: str) -> str:
     message_key = f"status.detail.{state_key}"
     if state_key in ("finished", "time", "early"):
         message_key = "status.detail.finished" if accuracy else "status.detail.finished_bare"
+    elif state_key == "stopped" and history.start_event is None:
+        message_key = "status.detail.stopped_queued"
     elif state_key == "stopped" and accuracy:
         message_key = "status.detail.stopped_best" if best and best.epoch else "status.detail.stopped_untrained"
     # Only a failure has a message; the other sentences ignore it.
@@ -86,7 +90,7 @@ def describe_activity(history: History, activity: str) -> str:
 
     Args:
         history: events of the run.
-        activity: as `run_status.derive_activity` returns it.
+        activity: as `run_state.derive_activity` returns it.
 
     Returns:
         The text.
@@ -212,7 +216,7 @@ def _build_time_tile(
         image_counts: text about the number of images.
     """
     progress = history.progress
-    if history.end_event and history.end_event.seconds and state_key != "waiting":
+    if history.end_event and history.end_event.seconds and state_key not in ("queued", "waiting"):
         return [("took", format_duration(history.end_event.seconds), image_counts)]
     if state_key == "features" and progress:
         # The first 10 % are slow, and would announce too long a wait.

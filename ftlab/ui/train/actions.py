@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +17,9 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.models.pretrained import weights
 from ftlab.reporting.plots import plot_training_curves
 from ftlab.runs.directory import Run
-from ftlab.runs.jobs import launch, series, time_estimate
+from ftlab.runs.jobs import series, time_estimate
+from ftlab.runs.jobs.local_launcher import describe_wait, open_queue
+from ftlab.runs.queue import train_command
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import Action
 from ftlab.server.profile import ServerProfile
@@ -35,12 +36,10 @@ _MAX_MEASURE_ERRORS = 50
 class TrainActions(VisibleRuns):
     """Event handlers of the Train tab, and the runs that a page may see. One instance per tab of a server."""
 
-    _start_lock = threading.Lock()
-    """Shared by all tabs: two pages may press Start, Resume and the button of a series at once."""
-
     def __init__(self, profile: ServerProfile) -> None:
         """Create the handlers of a server."""
         super().__init__(profile)
+        self._queue = open_queue(profile.runs_dir)
         self._measure_errors: OrderedDict[tuple[DataSource, TrainConfig], RunError] = OrderedDict()
 
     def save_curves_image(self, page_state: object, folder: Path) -> Path:
@@ -70,9 +69,9 @@ class TrainActions(VisibleRuns):
     # --- start, resume
 
     def start_training(self, config: TrainConfig) -> Run:
-        """Start a training in a process of its own.
+        """Start a training in a process of its own, or queue it while another one runs.
 
-        Fails with `RunError` while another training is active on this machine, or where its space is used up, and with
+        Fails with `RunError` where its space is used up or too many trainings of this person wait, and with
         `ConfigError` for a timm model that does not exist.
 
         Args:
@@ -83,27 +82,25 @@ class TrainActions(VisibleRuns):
         """
         owner = self._get_starter().owner
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
-        with self._start_lock:
-            self._check_not_busy()
-            return launch.start_training(config, self.profile.runs_dir, owner)
+        run = self._queue.add_training(config, owner)
+        self._queue.dispatch()
+        return run
 
     def start_series(self, base_config: TrainConfig) -> None:
-        """Start trainings in every mode, one after the other; fails as `start_training` does.
+        """Start trainings in every mode, one after the other, each of which is queued; fails as `start_training` does.
 
         Args:
             base_config: the configuration; its mode is not used.
 
         Raises:
-            RunError: this is a Space, or as above.
+            RunError: this is a Space, a series is under way already, or as above.
         """
         # The button is hidden on a Space, but any program can send its event.
         if self.profile.is_space:
             raise RunError("run.series_space")
         owner = self._get_starter().owner
         backbones.get_backbone_spec(base_config.backbone)  # an unknown backbone starts no process
-        with self._start_lock:
-            self._check_not_busy()
-            series.start_series(base_config, self.profile.runs_dir, owner)
+        series.start_series(base_config, self.profile.runs_dir, owner)
 
     def _get_starter(self) -> Person:
         """Return who sent the event, if they may start a training.
@@ -117,9 +114,9 @@ class TrainActions(VisibleRuns):
         return person
 
     def resume_training(self, run: Run) -> Run:
-        """Resume a run that ended early.
+        """Resume a run that ended early, or queue it while another one runs.
 
-        Fails with `RunError` while another training is active, or if the run cannot be resumed.
+        Fails with `RunError` if the run cannot be resumed.
 
         Args:
             run: the run.
@@ -127,22 +124,15 @@ class TrainActions(VisibleRuns):
         Returns:
             The same run.
         """
-        with self._start_lock:
-            self._check_not_busy()
-            return launch.resume_training(run)
+        self._queue.add_resume(run)
+        self._queue.dispatch()
+        return run
 
-    def _check_not_busy(self) -> None:
-        """Check that no training is active: two would share memory and slow each other down.
-
-        Raises:
-            RunError: one is active.
-        """
-        active_run = self.find_active_run()
-        if active_run is not None:
-            raise RunError(
-                "run.other_busy_space" if self.profile.is_space else "run.other_busy",
-                run=run_status_view.format_run_title(active_run),
-            )
+    def describe_queued_start(self, run: Run) -> str:
+        """Return the sentence about a run that did not start at once; empty if it did."""
+        if run.liveness.get_status() != "queued":
+            return ""
+        return messages.get_text("queue.started_later", place=describe_wait(run)).strip()
 
     # --- before the start
 
@@ -264,7 +254,7 @@ class TrainActions(VisibleRuns):
             if measure_error and measure_error.code == "run.refused":  # the training would refuse the settings too
                 raise measure_error
             return self.render_facts(source, config), shell.format_command(
-                launch.build_train_command(config, self.profile.runs_dir)
+                train_command.build_train_command(config, self.profile.runs_dir)
             )
         except FtlabError as error:
             return render_error(form.format_error(error)), ""

@@ -92,7 +92,7 @@ def _build_panel_updates(
 def _build_button_updates(snapshot: RunSnapshot) -> list[Any]:
     """Return the updates of the buttons start, stop and resume, and of the row of buttons for a trained model."""
     return [
-        gr.Button(interactive=not snapshot.is_live),
+        gr.Button(interactive=snapshot.allows_start),
         _build_stop_button(snapshot),
         gr.Button(interactive=snapshot.is_resumable),
         gr.Row(visible=snapshot.has_model and not snapshot.is_live),

@@ -139,7 +139,7 @@ class RunPanel:
             try:
                 if run is not None:
                     actions.check_may(RunAction.RESUME, run)
-                    actions.resume_training(run)
+                    announce_queued_start(actions, actions.resume_training(run))
             except FtlabError as error:
                 gr.Warning(form.format_error(error))
             return refresh_panel(actions, page_state, {})
@@ -250,6 +250,18 @@ def build_run_panel(view: RunView, page_state: gr.BrowserState) -> RunPanel:
     shown_marks = gr.JSON({}, visible=False, elem_id="train-seen")
     status_text = gr.Textbox(visible="hidden", elem_id="train-phase")
     return RunPanel(page_state, view, timer, status_text, shown_marks)
+
+
+def announce_queued_start(actions: TrainActions, run: Run) -> None:
+    """Say on the page that a run waits in the queue, if it does.
+
+    Args:
+        actions: handlers of the tab.
+        run: the run that was started or resumed.
+    """
+    notice = actions.describe_queued_start(run)
+    if notice:
+        gr.Info(notice)
 
 
 def get_page() -> gr.Blocks:

@@ -103,6 +103,7 @@ def _wire_start(
         try:
             _, config = actions.parse_inputs(config_form, input_values)
             run = actions.start_training(config)
+            run_panel.announce_queued_start(actions, run)
         except FtlabError as error:
             gr.Warning(form.format_error(error))
             return [gr.skip()] * len(panel.list_outputs())

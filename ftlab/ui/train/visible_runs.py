@@ -168,8 +168,9 @@ class VisibleRuns:
         return next((run for run in active_runs if person.leads or person.find_relation(run) is Relation.OWN), None)
 
     def find_active_run(self) -> Run | None:
-        """Return the run that a process works on, None if there is none."""
-        return next(iter(run_store.find_active_runs(self.profile.runs_dir)), None)
+        """Return the run that a process works on, None if there is none; runs that wait are not meant."""
+        active_runs = run_store.find_active_runs(self.profile.runs_dir)
+        return next((run for run in active_runs if run.liveness.get_status() != "queued"), None)
 
     def take_snapshot(self, page_state: object) -> RunSnapshot:
         """Return what the page shows of its selected run, or that there is none, or that it was deleted."""

@@ -18,6 +18,7 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Saved
 from ftlab.runs.jobs import launch, postmortem
+from ftlab.runs.queue import train_command
 from tests.support.staged_jobs import DEAF, FAILING, OBEDIENT, Stage, ended, until
 
 
@@ -26,14 +27,14 @@ def settings() -> TrainConfig:
 
 
 def test_the_command_is_what_a_person_would_type() -> None:
-    words = launch.build_train_command(settings(), "my runs")
+    words = train_command.build_train_command(settings(), "my runs")
     assert words[:4] == ["python", "-m", "ftlab", "train"]
     assert words[-2:] == ["--runs", "my runs"]
 
 
 def test_it_starts_the_command_that_is_shown(tmp_path: Path, stage: Stage) -> None:
     run = launch.start_training(settings(), tmp_path / "runs")
-    assert stage.words == [sys.executable, *launch.build_train_command(settings(), tmp_path / "runs")[1:]]
+    assert stage.words == [sys.executable, *train_command.build_train_command(settings(), tmp_path / "runs")[1:]]
     assert run.load_config() == settings()
 
 

@@ -24,6 +24,8 @@ DONE = """
 import os
 from ftlab.runs.events import Ended
 from ftlab.runs.directory import Run
+from ftlab.runs.queue import start_gate
+assert start_gate.pass_gate()
 run = Run(os.environ["FTLAB_RUN"])
 run.liveness.claim_ownership()
 run.append_event(Ended(reason="finished", epoch=1, step=1, best_epoch=1, best_val_accuracy=0.5, seconds=1.0))

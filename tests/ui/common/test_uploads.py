@@ -18,8 +18,8 @@ from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import DataError
 from ftlab.data.sources.archive_entries import ArchiveLimits
 from ftlab.runs import run_store
-from ftlab.runs.jobs import launch
 from ftlab.runs.liveness import RunLiveness
+from ftlab.runs.queue import train_command
 from ftlab.server.paths import get_visitors_dir, resolve_inside
 from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
@@ -138,7 +138,7 @@ def test_a_training_reads_what_was_sent_by_a_command_that_works_when_typed(space
     source = data_choice.parse_source(space, "upload", sent, 0.25, 0.25)
     settings = TrainConfig(**source.to_config_fields())  # type: ignore[arg-type]
     assert Path(settings.data).is_dir()
-    words = launch.build_train_command(settings, space.runs_dir)
+    words = train_command.build_train_command(settings, space.runs_dir)
     assert words[words.index("--data") + 1] == str(source.folder)
     assert data_choice.scan_source(source).classes == ("ants", "bees")
 

@@ -19,6 +19,7 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
+from ftlab.server import stop_route
 from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status
@@ -35,7 +36,7 @@ DATA = ["folder", "pictures", 0.15, 0.15]
 def desk(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainActions:
     """A local start whose data root holds `pictures`; nothing is started or measured for real."""
     tiny_folder.rename(tmp_path / "pictures")
-    monkeypatch.setattr(launch, "spawn_process", lambda _words, run: run)
+    monkeypatch.setattr(launch, "spawn_process", lambda _words, run, **_named: run)
     monkeypatch.setattr(time_estimate, "find_known_estimate", lambda *_: None)
     return TrainActions(ServerProfile(tmp_path, tmp_path / "runs"))
 
@@ -102,9 +103,9 @@ def test_start_runs_the_command_that_was_shown(
 ) -> None:
     spawned: list[list[str]] = []
 
-    def spawn(words: list[str], run: Run) -> Run:
+    def spawn(words: list[str], run: Run, **_named: object) -> Run:
         spawned.append(words)
-        return run
+        return fabricated_runs.at_work(run)
 
     monkeypatch.setattr(launch, "spawn_process", spawn)
     given = [*DATA, *inputs(**form.get_field_values(TrainConfig(mode="full", epochs=3)))]
@@ -119,21 +120,34 @@ def test_start_runs_the_command_that_was_shown(
     assert run.load_config().epochs == 3
 
 
-def test_one_training_at_a_time(desk: TrainActions, space: TrainActions) -> None:
-    run = fabricated_runs.make_at_work(desk.profile.runs_dir)
-    with pytest.raises(RunError) as caught:
-        desk.start_training(TrainConfig(sample="shapes"))
-    assert re.match(
-        r"Only one training can run at a time, and this one is running: .*EfficientNet-Lite0, frozen · training\. Stop",
-        str(caught.value),
-    )
-    with acting_as(ANN), pytest.raises(RunError, match="Somebody else") as caught:
-        space.start_training(TrainConfig(sample="shapes"))
-    assert run.name[:8] not in str(caught.value), "nothing of another visitor's run is told"
-    with pytest.raises(RunError):
-        desk.resume_training(
-            fabricated_runs.make(desk.profile.runs_dir, [*fabricated_runs.story(), fabricated_runs.ended("stopped")])
-        )
+def test_one_training_at_a_time_and_the_next_one_is_queued_and_told_its_place(
+    desk: TrainActions, space: TrainActions
+) -> None:
+    running = fabricated_runs.make_at_work(desk.profile.runs_dir)
+    run = desk.start_training(TrainConfig(sample="shapes"))
+    assert run.liveness.get_status() == "queued"
+    assert "Another training is running: this one waits in the queue. You are 1st" in desk.describe_queued_start(run)
+    assert desk.describe_queued_start(running) == ""
+    stopped = fabricated_runs.make(desk.profile.runs_dir, [*fabricated_runs.story(), fabricated_runs.ended("stopped")])
+    assert desk.resume_training(stopped).liveness.get_status() == "queued"
+    strangers = space.start_training(TrainConfig(sample="shapes"), "a stranger")
+    assert strangers.liveness.get_status() == "queued"
+    # A page without a run of its own shows the one at work, not one that waits.
+    assert desk.take_snapshot({"run": None}).run_name == running.name
+
+
+def test_a_queued_run_tells_its_place_can_be_stopped_and_leaves_start_to_others(desk: TrainActions) -> None:
+    fabricated_runs.make_at_work(desk.profile.runs_dir)
+    run = desk.start_training(TrainConfig(sample="shapes"))
+    snapshot = desk.take_snapshot({"run": run.name})
+    assert (snapshot.status, snapshot.state, snapshot.stop_action) == ("queued", "queued", "stop")
+    assert "Waiting in the queue" in snapshot.head_html
+    assert re.search(r"You are 1st.*\. It starts by itself when its turn comes", snapshot.head_html)
+    assert not snapshot.allows_start, "a second click asks for nothing"
+    stop_route.stop_run(desk.profile, run.name, by_force=False)
+    stopped = run_status.watch_run(run).take_snapshot(0.0)
+    assert (stopped.status, stopped.is_resumable, stopped.allows_start) == ("stopped", True, True)
+    assert "It was stopped before it began" in stopped.head_html
 
 
 def test_a_stopped_run_is_resumed_and_a_finished_one_is_not(desk: TrainActions) -> None:
@@ -150,8 +164,16 @@ def test_nothing_else_starts_while_one_hangs(desk: TrainActions, monkeypatch: py
     fabricated_runs.make_at_work(desk.profile.runs_dir)
     later = machine.read_awake_clock() + 200
     monkeypatch.setattr(machine, "read_awake_clock", lambda: later)
-    with pytest.raises(RunError, match=r"this one is running: .* · not responding\. Stop"):
-        desk.start_training(TrainConfig(sample="shapes"))
+    assert desk.start_training(TrainConfig(sample="shapes")).liveness.get_status() == "queued"
+
+
+def test_a_visitor_of_a_space_may_have_few_waiting(space: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTLAB_QUEUE_WAITING", "1")
+    fabricated_runs.make_at_work(space.profile.runs_dir)
+    space.start_training(TrainConfig(sample="shapes"), "ann")
+    with pytest.raises(RunError, match="1 of your trainings are waiting already"):
+        space.start_training(TrainConfig(sample="shapes"), "ann")
+    space.start_training(TrainConfig(sample="shapes"), "bob")
 
 
 def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: TrainActions) -> None:

@@ -1,0 +1,50 @@
+"""Thread that starts queued runs when their turn comes, for as long as its process lives. No torch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from ftlab.core.errors import RunError
+from ftlab.runs.jobs.local_launcher import open_queue
+
+POLL_SECONDS = 0.5
+"""Seconds between two looks at the queue."""
+_logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Looks after the queue of a runs folder, in a thread. Several of one folder do not disturb each other."""
+
+    def __init__(self, root: Path | str) -> None:
+        """Prepare the thread.
+
+        Args:
+            root: folder of all runs.
+        """
+        self._queue = open_queue(root)
+        self._stop_event = threading.Event()
+        # A daemon thread: it must not keep the server from ending.
+        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look after the queue."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; trainings go on."""
+        self._stop_event.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        """Start what is next, until the end; an error is logged once, and may pass."""
+        last_error = ""
+        while not self._stop_event.wait(POLL_SECONDS):
+            try:
+                self._queue.dispatch()
+                last_error = ""
+            except (RunError, OSError) as error:
+                if str(error) != last_error:
+                    _logger.warning("the queue stands still: %s", error)
+                last_error = str(error)

@@ -1,0 +1,51 @@
+"""The queue's launcher for this machine: each training is a local process. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import launch
+from ftlab.runs.queue import places
+from ftlab.runs.queue.job_queue import JobQueue
+
+
+class LocalLauncher:
+    """Starts trainings as processes of this machine; see `ftlab.runs.queue.launcher.Launcher`."""
+
+    def launch(self, run: Run, command: Sequence[str], environment: Mapping[str, str], working_dir: str) -> None:
+        """Start the process of a run; a `RunError` says why it cannot be started.
+
+        Args:
+            run: the run directory.
+            command: the command, as a person would type it.
+            environment: environment variables.
+            working_dir: working directory.
+        """
+        launch.spawn_process(command, run, environment=environment, working_dir=working_dir, gated=True)
+
+    def terminate(self, run: Run) -> None:
+        """End the process of a run and its children; a `RunError` says that there is none."""
+        launch.terminate_run(run)
+
+    def is_alive(self, run: Run) -> bool:
+        """Return whether the process of a run is alive."""
+        return run.liveness.is_process_alive()
+
+
+def open_queue(root: Path | str) -> JobQueue:
+    """Return the queue of a runs folder of this machine."""
+    return JobQueue(root, LocalLauncher())
+
+
+def describe_wait(run: Run) -> str:
+    """Return place and minutes of a queued run as a sentence, at most a second old; empty if it does not wait."""
+    return places.describe_place(_get_place_table(run.path.parent).find_place(run))
+
+
+@lru_cache(maxsize=16)
+def _get_place_table(root: Path) -> places.PlaceTable:
+    """Return the table of places of a runs folder, which all pages of this process share."""
+    return places.PlaceTable(open_queue(root))
