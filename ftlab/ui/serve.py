@@ -77,6 +77,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
         links.refuse_outside_links()
     # At the start, as nobody may upload again: otherwise only the next upload would remove them.
     _remove_expired(server_profile)
+    _start_dispatcher(server_profile, flags.queue_dir)
     # Here, not above: gradio takes seconds to load, and mistakes in the flags are told before.
     from ftlab.ui.page_server import PageServer
 
@@ -118,6 +119,17 @@ def _wait_for_end(server: PageServer, server_profile: ServerProfile) -> None:
             server.close()
             if interruption.is_watched():  # a program of its own: Gradio's threads would take seconds to end
                 interruption.end_process(0)
+
+
+def _start_dispatcher(server_profile: ServerProfile, queue_dir: str | None) -> None:
+    """Look after the queue of trainings from now on: those that waited when the server ended before start first.
+
+    Args:
+        server_profile: has the runs folder.
+        queue_dir: folder for the database of the queue; None: beside the runs.
+    """
+    declare_queue_folder(queue_dir)
+    Dispatcher(server_profile.runs_dir).start()
 
 
 def _remove_expired(server_profile: ServerProfile) -> None:

@@ -126,7 +126,7 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     open_tab(page, "Train")
     expect(page.locator("#train-curves polyline.val").first).to_be_attached(timeout=SOON)
     assert points(page) > few, "the reloaded page shows the run from its beginning"
-    expect(page.locator("#train-start")).to_be_enabled(timeout=LATER)
+    expect(page.locator("#train-go")).to_be_visible(timeout=LATER)
     assert run.liveness.get_status() == "finished"
     ended = run.liveness.read_end_event()
     assert ended is not None

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from ftlab.core import machine, messages
 from ftlab.runs import run_store
+from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch
 from tests.support import fabricated_runs
 from tests.support.served_page import look, open_tab, serve_page
@@ -95,7 +96,7 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
     expect(validation).to_have_attribute("points", re.compile(r"20,0.9375 30,0.8125$"))
     assert page.evaluate("window.replaced") == 0
     expect(page.locator("#train-progress")).to_contain_text("step 30 of 40")
-    expect(page.locator("#train-start")).to_be_disabled()
+    expect(page.locator("#train-start")).to_be_enabled()  # the next training would wait in the queue
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
     # The pointer reads the values; they stay while the curves go on.
@@ -136,6 +137,30 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
     assert download.value.suggested_filename == f"{older.name}.png"
     page.locator("#train-go").click()
     expect(page.get_by_role("tab", name="Predict")).to_have_attribute("aria-selected", "true")
+
+
+def test_start_while_another_one_runs_queues_and_says_so_and_stop_takes_it_out(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    other = fabricated_runs.make_at_work(lab.runs)
+    open_train(page, lab)
+    word, detail = page.locator("#train-progress .word"), page.locator("#train-progress .detail")
+    expect(word).to_have_text("Training")
+    page.locator("#train-start").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("this one waits in the queue. You are 1st")
+    expect(word).to_have_text("Waiting in the queue")
+    expect(detail).to_contain_text("You are 1st")
+    expect(page.locator("#train-start")).to_be_disabled()
+    page.screenshot(path=screenshots / "train-queued.png")
+    run = next(run for name in run_store.list_run_names(lab.runs) if (run := Run(lab.runs / name)).path != other.path)
+    assert run.liveness.get_status() == "queued"
+    page.locator("#train-stop").click()
+    expect(word).to_have_text("Stopped")
+    expect(detail).to_contain_text("It was stopped before it began")
+    expect(page.locator("#train-resume")).to_be_enabled()
+    expect(page.locator("#train-start")).to_be_enabled()
+    assert run.liveness.get_status() == "stopped"
+    other.liveness.release_ownership()
 
 
 def test_a_wish_to_stop_that_is_not_heard_is_told_below_the_card(
