@@ -26,7 +26,7 @@ from ftlab.ui.common import data_choice, run_status
 from ftlab.ui.train import form, layers, panel_updates, visible_runs
 from ftlab.ui.train.actions import TrainActions
 from tests.support import fabricated_runs
-from tests.support.people import ANN, BEN, acting_as, give_to
+from tests.support.people import ANN, BEN, HOST, acting_as, give_to
 
 DATA = ["folder", "pictures", 0.15, 0.15]
 """What the Dataset tab's components say of the folder of the tests."""
@@ -130,7 +130,8 @@ def test_one_training_at_a_time_and_the_next_one_is_queued_and_told_its_place(
     assert desk.describe_queued_start(running) == ""
     stopped = fabricated_runs.make(desk.profile.runs_dir, [*fabricated_runs.story(), fabricated_runs.ended("stopped")])
     assert desk.resume_training(stopped).liveness.get_status() == "queued"
-    strangers = space.start_training(TrainConfig(sample="shapes"), "a stranger")
+    with acting_as(ANN):
+        strangers = space.start_training(TrainConfig(sample="shapes"))
     assert strangers.liveness.get_status() == "queued"
     # A page without a run of its own shows the one at work, not one that waits.
     assert desk.take_snapshot({"run": None}).run_name == running.name
@@ -144,7 +145,7 @@ def test_a_queued_run_tells_its_place_can_be_stopped_and_leaves_start_to_others(
     assert "Waiting in the queue" in snapshot.head_html
     assert re.search(r"You are 1st.*\. It starts by itself when its turn comes", snapshot.head_html)
     assert not snapshot.allows_start, "a second click asks for nothing"
-    stop_route.stop_run(desk.profile, run.name, by_force=False)
+    stop_route.stop_run(desk.profile, HOST, run.name, by_force=False)
     stopped = run_status.watch_run(run).take_snapshot(0.0)
     assert (stopped.status, stopped.is_resumable, stopped.allows_start) == ("stopped", True, True)
     assert "It was stopped before it began" in stopped.head_html
@@ -170,10 +171,12 @@ def test_nothing_else_starts_while_one_hangs(desk: TrainActions, monkeypatch: py
 def test_a_visitor_of_a_space_may_have_few_waiting(space: TrainActions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_QUEUE_WAITING", "1")
     fabricated_runs.make_at_work(space.profile.runs_dir)
-    space.start_training(TrainConfig(sample="shapes"), "ann")
-    with pytest.raises(RunError, match="1 of your trainings are waiting already"):
-        space.start_training(TrainConfig(sample="shapes"), "ann")
-    space.start_training(TrainConfig(sample="shapes"), "bob")
+    with acting_as(ANN):
+        space.start_training(TrainConfig(sample="shapes"))
+        with pytest.raises(RunError, match="1 of your trainings are waiting already"):
+            space.start_training(TrainConfig(sample="shapes"))
+    with acting_as(BEN):
+        space.start_training(TrainConfig(sample="shapes"))
 
 
 def test_on_a_space_the_time_is_limited_and_no_folder_is_opened(space: TrainActions) -> None:
