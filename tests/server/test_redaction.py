@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.profile import create_profile
-from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
+from ftlab.server.redaction import FILES_NAME, FolderNames, PathRedaction, list_named_folders
 
 TOKEN = "0123456789abcdef" * 2
 
@@ -30,9 +31,21 @@ def names(tmp_path: Path) -> FolderNames:
 def test_folders_get_names_and_names_folders(names: FolderNames, tmp_path: Path) -> None:
     text = f"{tmp_path}/sent/a.jpg {tmp_path}/runs/x, {tmp_path}/images and {Path.home()}/y.".encode()
     hidden = names.hide(text)
-    assert hidden == b"/ftlab/files/a.jpg /ftlab/runs/x, /ftlab/images and /ftlab/user/y."
+    own_files = f"{FILES_NAME}-{hashlib.sha256(b'').hexdigest()[:16]}".encode()
+    assert hidden == own_files + b"/a.jpg /ftlab/runs/x, /ftlab/images and /ftlab/user/y."
     assert names.restore(hidden) == text
     assert names.restore(b"/ftlab/runs-of-mine x/ftlab/runs") == b"/ftlab/runs-of-mine x/ftlab/runs"
+
+
+def test_a_visitors_files_have_a_name_that_is_of_no_use_to_another(names: FolderNames, tmp_path: Path) -> None:
+    path = f"{tmp_path}/sent/0123/a.jpg".encode()
+    anns, bens = names.hide(path, "ann"), names.hide(path, "ben")
+    assert anns != bens
+    assert names.restore(anns, "ann") == path
+    for stolen in (anns, path, b"/ftlab/files/0123/a.jpg", b"/ftlab/temporary/x/../" + path):
+        assert path not in names.restore(stolen, "ben")
+    above = names.hide(str(tmp_path).encode(), "ben")
+    assert b"/sent/" not in names.restore(above + b"/sent/0123/a.jpg", "ben"), "by the name of a folder above it"
 
 
 def test_the_secret_name_of_an_upload_is_told_nobody(names: FolderNames) -> None:
@@ -72,9 +85,10 @@ def test_what_a_page_sends_back_names_the_folders_again(names: FolderNames, tmp_
         return JSONResponse({})
 
     app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
-    body = json.dumps({"path": "/ftlab/files/a b/ü.jpg"})
+    own_files = names.hide(f"{tmp_path}/sent".encode()).decode()
+    body = json.dumps({"path": f"{own_files}/a b/ü.jpg"})
     TestClient(PathRedaction(app, folder_names=names)).post(
-        "/file=/ftlab/files/x.jpg", content=body, headers={"content-type": "application/json"}
+        f"/file={own_files}/x.jpg", content=body, headers={"content-type": "application/json"}
     )
     ((path, values),) = received
     assert path == f"/file={tmp_path}/sent/x.jpg"

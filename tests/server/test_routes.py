@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ftlab.server.people.rights import RIGHTS, ProfileKind, Role, may_do
 from ftlab.server.routes import ROUTES, BodyKind, Route, find_route
 
 API = "/gradio_api"
@@ -52,6 +53,51 @@ def test_no_other_method_is_answered(method: str) -> None:
     assert {
         find_route(method, route.path + "x" if route.path.endswith(("/", "=")) else route.path) for route in ROUTES
     } == {(405, "method")}
+
+
+GOLDEN_TABLE = {
+    # path: who gets through on a network, in a class and on a Space; V visitor, S stranger, P pupil, T teacher
+    "": ("VST", "PT", "VST"),
+    "/config": ("VST", "PT", "VST"),
+    "/theme.css": ("VST", "PST", "VST"),
+    "/favicon.ico": ("VST", "PST", "VST"),
+    "/robots.txt": ("VST", "PST", "VST"),
+    "/manifest.json": ("VST", "PST", "VST"),
+    "/assets/": ("VST", "PST", "VST"),
+    "/static/": ("VST", "PST", "VST"),
+    "/svelte/": ("VST", "PST", "VST"),
+    f"{API}/app_id": ("VST", "PST", "VST"),
+    f"{API}/startup-events": ("VST", "PST", "VST"),
+    f"{API}/theme.css": ("VST", "PST", "VST"),
+    f"{API}/file=": ("VST", "PT", "VST"),
+    f"{API}/info": ("VST", "PT", "VST"),
+    f"{API}/queue/status": ("VST", "PT", "VST"),
+    f"{API}/call/": ("VST", "PT", "VST"),
+    f"{API}/heartbeat/": ("VST", "PT", "VST"),
+    f"{API}/queue/data": ("VST", "PT", "VST"),
+    f"{API}/upload_progress": ("VST", "PT", "VST"),
+    f"{API}/queue/join": ("VST", "PT", "VST"),
+    f"{API}/run/": ("VST", "PT", "VST"),
+    f"{API}/cancel": ("VST", "PT", "VST"),
+    f"{API}/reset": ("VST", "PT", "VST"),
+    f"{API}/upload": ("VST", "PT", "VST"),
+    "/ftlab/stop": ("VST", "PT", "VST"),
+    "/ftlab/join": ("VST", "PST", "VST"),
+    "/ftlab/leave": ("VST", "PST", "VST"),
+    "/ftlab/teacher": ("T", "T", "T"),
+    "/ftlab/teacher/": ("T", "T", "T"),
+}
+ROLES = {"V": Role.VISITOR, "S": Role.STRANGER, "P": Role.STUDENT, "T": Role.TEACHER}
+KINDS = (ProfileKind.NETWORK, ProfileKind.CLASSROOM, ProfileKind.SPACE)
+
+
+def test_every_route_is_in_the_golden_table_and_lets_through_whom_it_says() -> None:
+    assert {route.path for route in ROUTES} == set(GOLDEN_TABLE)
+    for route in ROUTES:
+        for kind, letters in zip(KINDS, GOLDEN_TABLE[route.path], strict=True):
+            let_through = {role for role in Role if route.action is None or may_do(kind, role, route.action)}
+            roles_here = {role for role in let_through if role in RIGHTS[kind]}
+            assert roles_here == {ROLES[letter] for letter in letters}, (route, kind)
 
 
 def test_what_only_reads_carries_nothing() -> None:
