@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ SMALL = ArchiveLimits(max_entries=1000, max_bytes=50_000_000, min_free_bytes=0)
 
 def pets(**more: bytes) -> dict[str, bytes]:
     return {f"pets/{name}/{n}.png": PICTURE for name in ("ants", "bees") for n in range(4)} | more
+
+
+def write_legacy_zip(file: Path, contents: dict[bytes, bytes]) -> Path:
+    """A zip whose names are bytes in an encoding that it does not say, as programs of Windows write them."""
+    placeholders = {raw_name: f"{number:0{len(raw_name)}d}" for number, raw_name in enumerate(contents)}
+    with zipfile.ZipFile(file, "w") as out:
+        for raw_name, content in contents.items():
+            out.writestr(placeholders[raw_name], content)
+    data = file.read_bytes()
+    for raw_name, placeholder in placeholders.items():
+        data = data.replace(placeholder.encode(), raw_name)
+    file.write_bytes(data)
+    return file
 
 
 def below(folder: Path) -> list[str]:

@@ -32,6 +32,8 @@ _FILE_KEY = "file"
 """Key of the report for the name of the archive."""
 _NAMES_KEY = "names"
 """Key of the report for the guessed encoding of the names."""
+_CHOSEN_NAMES_KEY = "chosen_names"
+"""Key of the report for the encoding of the names that was asked for."""
 
 
 def is_archive(path: Path) -> bool:
@@ -93,6 +95,19 @@ def find_image_folder(unpack_folder: Path) -> Path:
     return unpack_folder / name
 
 
+def read_name_encodings(unpack_folder: Path) -> tuple[str, str]:
+    """Return the encodings of the names that were asked for and guessed when `unpack_archive` made a folder.
+
+    Args:
+        unpack_folder: the folder that was passed to `unpack_archive`.
+
+    Returns:
+        Both, "" for none.
+    """
+    report = _read_report(unpack_folder / _REPORT_FILE_NAME)
+    return str(report.get(_CHOSEN_NAMES_KEY) or ""), str(report.get(_NAMES_KEY) or "")
+
+
 def unpack_archive(
     file: Path,
     unpack_folder: Path,
@@ -136,12 +151,8 @@ def unpack_archive(
             image_folder = draft / unpack_plan.safe_folder_name(folder_name or _strip_suffix(file))
             image_folder.mkdir()
             write_files(archive, unpack_plan, image_folder, file, limits, draft, progress)
-            report = {
-                **unpack_plan.to_report(),
-                "folder": image_folder.name,
-                _FILE_KEY: file.name,
-                _NAMES_KEY: archive.guessed_encoding,
-            }
+            report = {**unpack_plan.to_report(), "folder": image_folder.name, _FILE_KEY: file.name}
+            report |= {_NAMES_KEY: archive.guessed_encoding, _CHOSEN_NAMES_KEY: name_encoding}
             (draft / _REPORT_FILE_NAME).write_text(json.dumps(report), encoding="utf-8")
     except ArchiveError as refusal:
         reason = archive_kinds.explain_damage(file, refusal) if refusal.code == "damaged" else refusal

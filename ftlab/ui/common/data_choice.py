@@ -9,12 +9,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ftlab.config.name_encodings import NAME_ENCODINGS
 from ftlab.config.train_config import FIELDS, SAMPLE_SET_NAMES, TrainConfig
 from ftlab.core.errors import DataError
 from ftlab.data.dataset import exclusions, scan
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.samples import sample_sets
-from ftlab.data.sources import locate, tutorial_datasets
+from ftlab.data.sources import archive, locate, tutorial_datasets
 from ftlab.data.sources.listing import is_ignored
 from ftlab.server.paths import get_visitors_dir, resolve_inside
 from ftlab.server.profile import ServerProfile
@@ -44,6 +45,7 @@ class DataSource:
         test_share: fraction for the test split where the layout has none.
         exclusion_file: list of excluded images; None: none are.
         layout: how the folders are read, see the setting of that name.
+        zip_names: encoding of the names in an archive that a person chose; empty: it is detected.
     """
 
     sample: str
@@ -52,6 +54,7 @@ class DataSource:
     test_share: float
     exclusion_file: Path | None = None
     layout: str = DEFAULT_LAYOUT
+    zip_names: str = ""
 
     def to_config_fields(self) -> dict[str, object]:
         """Return the fields of `TrainConfig` for a training on these images."""
@@ -59,6 +62,8 @@ class DataSource:
         # Only where there is a list: the command that the page shows then has no empty flag.
         shares |= {"exclude": str(self.exclusion_file)} if self.exclusion_file else {}
         shares |= {"layout": self.layout} if self.layout != DEFAULT_LAYOUT else {}
+        # An upload was unpacked with these names already.
+        shares |= {"zip_names": self.zip_names} if self.zip_names and self.sample == FOLDER_SOURCE else {}
         return {"data": str(self.folder), **shares} if self.folder else {"sample": self.sample, **shares}
 
 
@@ -71,7 +76,8 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
         profile: profile of this server.
         sample: as in `DataSource`.
         folder: path as typed; for an upload, its token (`uploads.unpack_upload`); for a tutorial, the name of its data
-            set. Further lines name the list of excluded images and the layout, see `join_location`.
+            set. Further lines name the list of excluded images, the layout and the encoding of the names in an
+            archive, see `join_location`.
         val_share: fraction for validation.
         test_share: fraction for the test split.
 
@@ -82,18 +88,22 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
         DataError: no folder is named, it does not exist or must not be read; the list of excluded images no longer
             exists; the data set was not downloaded yet.
     """
-    folder, list_name, layout = split_location(folder)
+    folder, list_name, layout, zip_names = split_location(folder)
     shares = clamp_share("val_share", val_share), clamp_share("test_share", test_share)
-    if list_name or layout != DEFAULT_LAYOUT:
+    if list_name or layout != DEFAULT_LAYOUT or zip_names:
         exclusion_file = exclusions.find_exclusion_list(list_name) if list_name else None
         if list_name and exclusion_file is None:
             raise DataError("exclude.gone")
         source = parse_source(profile, sample, folder, *shares)
-        return replace(source, exclusion_file=exclusion_file, layout=layout)
+        is_archive = source.folder is not None and archive.is_archive(source.folder)
+        zip_names = zip_names if is_archive else source.zip_names
+        return replace(source, exclusion_file=exclusion_file, layout=layout, zip_names=zip_names)
     if sample in SAMPLE_SET_NAMES:
         return DataSource(sample, None, *shares)
     if sample == UPLOAD_SOURCE:
-        return DataSource(UPLOAD_SOURCE, uploads.find_upload(str(folder or ""), get_person(profile)), *shares)
+        upload_folder = uploads.find_upload(str(folder or ""), get_person(profile))
+        encoding = uploads.read_chosen_encoding(upload_folder)
+        return DataSource(UPLOAD_SOURCE, upload_folder, *shares, zip_names=encoding)
     if sample == TUTORIAL_SOURCE:
         dataset = tutorial_datasets.get_dataset(str(folder or ""))
         dataset_folder = tutorial_datasets.find_image_folder(dataset)
@@ -131,24 +141,31 @@ def _resolve_folder(profile: ServerProfile, folder: str) -> Path:
     return real_path
 
 
-def join_location(source_id: str, list_name: str, layout: str = DEFAULT_LAYOUT) -> str:
+def join_location(source_id: str, list_name: str, layout: str = DEFAULT_LAYOUT, zip_names: str = "") -> str:
     """Join what `parse_source` takes as `folder`.
 
     Args:
         source_id: path, upload token or name of a data set.
         list_name: name of a list of excluded images, empty for none.
         layout: how the folders are read.
+        zip_names: encoding of the names in an archive, empty to detect it.
 
     Returns:
-        One line, two or three.
+        One to four lines.
     """
-    return "\n".join([source_id, list_name, layout if layout != DEFAULT_LAYOUT else ""]).rstrip("\n")
+    return "\n".join([source_id, list_name, layout if layout != DEFAULT_LAYOUT else "", zip_names]).rstrip("\n")
 
 
-def split_location(location: object) -> tuple[str, str, str]:
-    """Return source id, list name and layout; the inverse of `join_location`, for whatever a page sends."""
-    source_id, list_name, layout, *_ = [*(location if isinstance(location, str) else "").split("\n", 2), "", ""]
-    return source_id, list_name, validate_layout(layout)
+def split_location(location: object) -> tuple[str, str, str, str]:
+    """Return source id, list name, layout and encoding; the inverse of `join_location`, for whatever a page sends."""
+    lines = (location if isinstance(location, str) else "").split("\n", 3)
+    source_id, list_name, layout, zip_names, *_ = [*lines, "", "", ""]
+    return source_id, list_name, validate_layout(layout), validate_encoding(zip_names)
+
+
+def validate_encoding(encoding: object) -> str:
+    """Return a value of the setting `zip_names`; empty for anything else that a page may send."""
+    return str(encoding) if encoding in NAME_ENCODINGS else ""
 
 
 def validate_layout(layout: object) -> str:
@@ -187,7 +204,7 @@ def scan_source(
     Returns:
         The catalog, without the excluded images.
     """
-    scan_key = (source.sample, source.folder, source.layout)
+    scan_key = _make_scan_key(source)
     with _lock:
         # The first to ask scans, without the lock; later ones wait for its future.
         future = None if fresh else scan_futures.get(scan_key)
@@ -201,7 +218,8 @@ def scan_source(
     if is_scanner:
         try:
             folder = source.folder or sample_sets.ensure_sample_set(source.sample, progress=progress)
-            future.set_result(scan.scan(folder, seed=DEFAULT_SPLIT_SEED, layout=source.layout, progress=progress))
+            reading = {"layout": source.layout, "zip_names": source.zip_names}
+            future.set_result(scan.scan(folder, seed=DEFAULT_SPLIT_SEED, progress=progress, **reading))  # type: ignore[arg-type]
         except BaseException as error:
             # A failed scan is not cached: the next question tries again. Those that wait get the error.
             with _lock:
@@ -211,10 +229,15 @@ def scan_source(
     return _apply_split(source, future.result())
 
 
+def _make_scan_key(source: DataSource) -> tuple[str, Path | None, str, str]:
+    """Return the key of the scan of a source in `scan_futures`."""
+    return source.sample, source.folder, source.layout, source.zip_names
+
+
 def find_scanned_catalog(source: DataSource) -> Catalog | None:
     """Return the catalog of a source if it was scanned already; never waits."""
     with _lock:
-        future = scan_futures.get((source.sample, source.folder, source.layout))
+        future = scan_futures.get(_make_scan_key(source))
     is_scanned = future is not None and future.done() and future.exception() is None
     return _apply_split(source, future.result()) if future is not None and is_scanned else None
 
@@ -259,8 +282,8 @@ def _apply_split(source: DataSource, scanned: Catalog) -> Catalog:
 
 DEFAULT_SPLIT_SEED = int(FIELDS["seed"][1])
 """Seed of the split that the page shows: the default of a training."""
-scan_futures: OrderedDict[tuple[str, Path | None, str], Future[Catalog]] = OrderedDict()
-"""Running and finished scans by sample, folder and layout, least recently used first."""
+scan_futures: OrderedDict[tuple[str, Path | None, str, str], Future[Catalog]] = OrderedDict()
+"""Running and finished scans by sample, folder, layout and encoding of names, least recently used first."""
 split_catalogs: OrderedDict[DataSource, tuple[Catalog, Catalog]] = OrderedDict()
 """Scanned catalog and the one split from it, by source."""
 _lock = threading.Lock()

@@ -1,12 +1,15 @@
-"""Sender and data of an event of the page, which come besides the values of its inputs."""
+"""Sender, data and progress bar of an event of the page, which come besides the values of its inputs."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
 
+from ftlab.core import messages
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.people.person import Person, make_stranger
 from ftlab.server.profile import ServerProfile
@@ -37,3 +40,27 @@ def get_event_data(event: gr.EventData) -> dict[str, Any]:
 def get_pressed_index(event: gr.EventData) -> Any:
     """Return the number of what was pressed, which may be anything."""
     return get_event_data(event).get("index")
+
+
+def throttle_progress(progress: gr.Progress, message_key: str = "dataset.progress") -> Callable[[int, int], None]:
+    """Return a callback (done, total) that updates the page's progress bar at most ten times a second.
+
+    Args:
+        progress: progress bar of the page.
+        message_key: message key of its text.
+
+    Returns:
+        The callback.
+    """
+    last_update = 0.0
+
+    def report_progress(done_count: int, total: int) -> None:
+        nonlocal last_update
+        if time.monotonic() - last_update > 0.1:
+            last_update = time.monotonic()
+            progress(
+                done_count / max(total, 1),
+                desc=messages.get_text(message_key, done=f"{done_count:,}", total=f"{total:,}"),
+            )
+
+    return report_progress

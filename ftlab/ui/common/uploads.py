@@ -34,6 +34,8 @@ UNPACK_LIMITS = ArchiveLimits(max_entries=50_000, max_bytes=2 << 30)
 SPACE_UNPACK_LIMITS = ArchiveLimits(max_entries=20_000, max_bytes=512 << 20)
 """Limits on the content of a zip, normally (`UNPACK_LIMITS`) and on a public Space."""
 
+_KEPT_ZIP_NAME = ".ftlab-upload.zip"
+"""Zip beside the folder of its images, kept where the names in it do not say their encoding."""
 _TOKEN_PATTERN = re.compile(r"[0-9a-f]{32}([0-9a-f]{16})")
 """128 random bits, and the beginning of the owner's digest; zeros for nobody."""
 _UNPACK_LOCK = threading.Lock()
@@ -65,6 +67,7 @@ def unpack_upload(
     name_encoding: str = "",
     progress: UnpackProgress | None = None,
     person: Person,
+    is_owned: bool = False,
 ) -> str:
     """Unpack an uploaded zip, after removing expired uploads.
 
@@ -72,12 +75,14 @@ def unpack_upload(
 
     Args:
         profile: profile of this server.
-        zip_file: the zip; it is not moved or removed.
+        zip_file: the zip.
         previous_token: token of the same page's earlier upload, which is removed unless a training reads it.
         name: the visitor's name for the zip.
         name_encoding: encoding of the names in it; empty: it is detected.
         progress: called with the number of files written and the total.
         person: who has sent it: it counts towards their share of the space, and belongs to them.
+        is_owned: whether the zip may be moved beside its images, so that the names can be read in another encoding
+            (`reread_upload`). It counts towards the limits there as where it was.
 
     Returns:
         The token of the upload.
@@ -103,16 +108,83 @@ def unpack_upload(
                     progress=progress,
                 )
                 reservation.is_used = True
+                if is_owned and any(archive.read_name_encodings(get_visitors_dir() / token)):
+                    _keep_zip(zip_file, get_visitors_dir() / token)
         except QuotaExceededError as refusal:
             raise DataError(f"page.{refusal.message_key}") from refusal
+    _remove_previous(profile, previous_token, person)
+    return token
+
+
+def _remove_previous(profile: ServerProfile, previous_token: object, person: Person) -> None:
+    """Remove an earlier upload of a person unless a training reads it; its token is sent by the page, so anything."""
     if (
-        # Sent by the page, so anything: only a well-formed token may become part of a path that is removed.
+        # Only a well-formed token may become part of a path that is removed.
         isinstance(previous_token, str)
         and _is_own_token(previous_token, person)
         and get_visitors_dir() / previous_token not in _find_used_uploads(profile)
     ):
         shutil.rmtree(get_visitors_dir() / previous_token, ignore_errors=True)
-    return token
+
+
+def _keep_zip(zip_file: Path, upload_dir: Path) -> None:
+    """Move a zip beside its images; if the disk does not hold it, it has to be sent again for another encoding."""
+    kept_zip = upload_dir / _KEPT_ZIP_NAME
+    try:
+        shutil.move(zip_file, kept_zip)
+    except OSError:  # from another disk it is copied
+        kept_zip.unlink(missing_ok=True)
+
+
+def reread_upload(
+    profile: ServerProfile,
+    token: str,
+    name_encoding: str,
+    *,
+    progress: UnpackProgress | None = None,
+    person: Person,
+) -> str:
+    """Unpack the zip of an upload again, with its names in another encoding.
+
+    Propagates `DataError` where the names are not in that encoding; the upload then stays as it is.
+
+    Args:
+        profile: profile of this server.
+        token: of the upload; it is removed unless a training reads it.
+        name_encoding: as for `unpack_upload`.
+        progress: as for `unpack_upload`.
+        person: who asks; see `find_upload`.
+
+    Returns:
+        The token of the new upload.
+
+    Raises:
+        DataError: there is no such upload, or its zip was not kept.
+    """
+    image_folder = find_upload(token, person)
+    zip_file = image_folder.with_name(_KEPT_ZIP_NAME)
+    if not is_zip_kept(image_folder):
+        raise DataError("page.zip_gone")
+    return unpack_upload(
+        profile,
+        zip_file,
+        token,
+        name=image_folder.name,
+        name_encoding=name_encoding,
+        progress=progress,
+        person=person,
+        is_owned=True,
+    )
+
+
+def is_zip_kept(image_folder: Path) -> bool:
+    """Return whether the zip of an upload is still there, so that the names in it can be read in another encoding."""
+    return image_folder.with_name(_KEPT_ZIP_NAME).is_file()
+
+
+def read_chosen_encoding(image_folder: Path) -> str:
+    """Return the encoding in which the names of an upload were asked to be read; empty: it was detected."""
+    return archive.read_name_encodings(image_folder.parent)[0]
 
 
 def find_upload(token: str, person: Person) -> Path:

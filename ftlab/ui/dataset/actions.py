@@ -6,7 +6,6 @@ session holds no state, and a restarted server only scans again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ftlab.config.name_encodings import NAME_ENCODINGS
 from ftlab.core import messages
 from ftlab.core.errors import DataError, FtlabError
 from ftlab.core.html import Markup, join_html
@@ -26,9 +24,16 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
-from ftlab.ui.common.page_events import get_person
+from ftlab.ui.common.page_events import get_person, throttle_progress
 from ftlab.ui.dataset import gallery_view, tutorial_picker, view
-from ftlab.ui.dataset.source_actions import SourceActions, list_layout_choices
+from ftlab.ui.dataset.source_actions import (
+    SourceActions,
+    build_names_menu,
+    find_chosen_encoding,
+    list_layout_choices,
+    remember_choice,
+    show_message,
+)
 
 
 class DatasetActions(SourceActions):
@@ -57,7 +62,7 @@ class DatasetActions(SourceActions):
 
         Returns:
             The outputs of a scan: summary, problems, gallery column, class filter, split filter, page, gallery, both
-            sliders of fractions, Train button, saved choice, menu of layouts.
+            sliders of fractions, Train button, saved choice, menus of layouts and of encodings of names.
         """
         choice = (sample, folder, val, test)
         return self._latest.answer_latest(request, choice, lambda: self._show_dataset(*choice, progress))
@@ -66,17 +71,17 @@ class DatasetActions(SourceActions):
         """Return the outputs of a scan, or a hint where nothing was chosen yet."""
         root = self.profile.data_root
         if sample == data_choice.UPLOAD_SOURCE and not folder:
-            return _show_message(render_empty_state("dataset.send.choose", "dataset.send.choose_step"))
+            return show_message(render_empty_state("dataset.send.choose", "dataset.send.choose_step"))
         if sample == data_choice.FOLDER_SOURCE and root is not None and folder.strip().rstrip("/\\") in ("", str(root)):
             # The path field starts with the root, and nobody wants the whole home folder scanned.
-            return _show_message(render_empty_state("dataset.choose", "dataset.choose_step"))
+            return show_message(render_empty_state("dataset.choose", "dataset.choose_step"))
         if (
             sample == data_choice.TUTORIAL_SOURCE
             and folder in tutorial_datasets.DATASETS
             and not tutorial_datasets.find_image_folder(tutorial_datasets.get_dataset(folder))
         ):
-            return _show_message(render_empty_state("dataset.tutorial.choose", "dataset.tutorial.choose_step"))
-        return self._scan_dataset(sample, folder, val, test, _throttle_progress(progress), fresh=False)
+            return show_message(render_empty_state("dataset.tutorial.choose", "dataset.tutorial.choose_step"))
+        return self._scan_dataset(sample, folder, val, test, throttle_progress(progress), fresh=False)
 
     def rescan_dataset(
         self,
@@ -92,7 +97,7 @@ class DatasetActions(SourceActions):
         Returns:
             The outputs of `show_dataset`.
         """
-        scan = partial(self._scan_dataset, sample, folder, val, test, _throttle_progress(progress), fresh=True)
+        scan = partial(self._scan_dataset, sample, folder, val, test, throttle_progress(progress), fresh=True)
         return self._latest.answer_latest(request, (sample, folder, val, test), scan)
 
     def receive_upload(
@@ -101,38 +106,75 @@ class DatasetActions(SourceActions):
         previous_token: str,
         val: float,
         test: float,
-        zip_names: object = "",
         progress: gr.Progress = gr.Progress(),  # noqa: B008
         request: gr.Request | None = None,
     ) -> list[Any]:
-        """Unpack an uploaded zip and show its images; the zip itself is not kept.
+        """Unpack an uploaded zip and show its images.
+
+        The zip itself is kept only as long as its upload, and only if the names in it do not say their encoding.
 
         Returns:
             Upload token, location, and the outputs of `show_dataset`.
         """
         previous_token = str(previous_token or "")
         if not zip_path:
-            return [gr.skip()] * (2 + len(_show_message(Markup(""))))
+            return [gr.skip()] * (2 + len(show_message(Markup(""))))
+        # Only what Gradio stored is moved or removed: the handler may be called with any path.
+        is_owned = Path(zip_path).resolve().is_relative_to(Path(get_upload_folder()).resolve())
         try:
-            name, report_progress = Path(zip_path).stem, _throttle_progress(progress, "dataset.send.progress")
-            # Sent by the page, so anything.
-            encoding = zip_names if isinstance(zip_names, str) and zip_names in NAME_ENCODINGS else ""
-            options = {"name": name, "name_encoding": encoding}
             token = uploads.unpack_upload(
                 self.profile,
                 Path(zip_path),
                 previous_token,
-                **options,
-                progress=report_progress,
+                name=Path(zip_path).stem,
+                progress=throttle_progress(progress, "dataset.send.progress"),
                 person=get_person(self.profile),
+                is_owned=is_owned,
             )
         except FtlabError as error:
             return [gr.skip(), gr.skip(), *self._show_refusal(render_error(str(error)), previous_token, val, test)]
         finally:
-            # Only what Gradio stored: the handler may be called with any path.
-            if Path(zip_path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+            if is_owned:
                 Path(zip_path).unlink(missing_ok=True)
         return [token, token, *self.show_dataset(data_choice.UPLOAD_SOURCE, token, val, test, progress, request)]
+
+    def choose_name_encoding(
+        self,
+        sample: str,
+        folder: str,
+        val: float,
+        test: float,
+        zip_names: object,
+        encodings: object,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        request: gr.Request | None = None,
+    ) -> list[Any]:
+        """Read the names in an archive that is here already in the encoding `zip_names`, "" to detect it.
+
+        For archives that are given by their paths, the browser remembers the choice in `encodings`.
+
+        Returns:
+            Upload token, location, `encodings`, and the outputs of `show_dataset`; nothing new for the same encoding.
+        """
+        source_id, list_name, layout, _ = data_choice.split_location(folder)
+        encoding = data_choice.validate_encoding(zip_names)
+        if encoding == find_chosen_encoding(self.profile, sample, folder):
+            return [gr.skip()] * (3 + len(show_message(Markup(""))))
+        if sample != data_choice.UPLOAD_SOURCE:
+            location = data_choice.join_location(source_id, list_name, layout, encoding)
+            remembered = remember_choice(encodings, data_choice.make_exclusion_key(sample, source_id), encoding)
+            return [gr.skip(), location, remembered, *self.show_dataset(sample, location, val, test, progress, request)]
+        try:
+            token = uploads.reread_upload(
+                self.profile,
+                source_id,
+                encoding,
+                progress=throttle_progress(progress, "dataset.send.progress"),
+                person=get_person(self.profile),
+            )
+        except FtlabError as error:
+            return [*[gr.skip()] * 3, *self._show_refusal(render_error(str(error)), source_id, val, test)]
+        return [token, token, gr.skip(), *self.show_dataset(sample, token, val, test, progress, request)]
 
     def fetch_tutorial(
         self,
@@ -151,13 +193,13 @@ class DatasetActions(SourceActions):
         def report_stage(stage: str, done_count: int, total: int) -> None:
             # Of a download megabytes are shown, of unpacking files.
             scale = 1 if stage == "unpack" else 1_000_000
-            report = reporters.setdefault(stage, _throttle_progress(progress, f"dataset.tutorial.{stage}"))
+            report = reporters.setdefault(stage, throttle_progress(progress, f"dataset.tutorial.{stage}"))
             report(done_count // scale, max(1, total // scale))
 
         try:
             dataset = self._download_tutorial(str(dataset_name), report_stage)
         except FtlabError as error:
-            return [gr.skip(), gr.skip(), gr.skip(), *_show_message(render_error(str(error)))]
+            return [gr.skip(), gr.skip(), gr.skip(), *show_message(render_error(str(error)))]
         outputs = self.show_dataset(data_choice.TUTORIAL_SOURCE, dataset.name, val, test, progress)
         menu = gr.Dropdown(choices=tutorial_picker.list_dataset_choices(self.profile), value=dataset.name)
         return [menu, gr.Button(tutorial_picker.format_button_text(dataset.name)), dataset.name, *outputs]
@@ -188,7 +230,7 @@ class DatasetActions(SourceActions):
         try:
             uploads.find_upload(previous_token, get_person(self.profile))
         except FtlabError:
-            return _show_message(message)
+            return show_message(message)
         summary, *other_outputs = self._scan_dataset(
             data_choice.UPLOAD_SOURCE, previous_token, val, test, lambda *_: None, fresh=False
         )
@@ -201,13 +243,13 @@ class DatasetActions(SourceActions):
         try:
             source = data_choice.parse_source(self.profile, sample, folder, val, test)
         except FtlabError as error:
-            return _show_message(render_error(str(error)))
+            return show_message(render_error(str(error)))
         layout_menu = gr.Dropdown(list_layout_choices(), value=source.layout, visible=source.folder is not None)
         try:
             catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
         except FtlabError as error:
-            # The menu stays: another reading of the folders may be the remedy.
-            return [*_show_message(render_error(str(error)))[:-1], layout_menu]
+            # The menus stay: another reading of the folders or of the names may be the remedy.
+            return [*show_message(render_error(str(error)))[:-2], layout_menu, build_names_menu(source)]
         splits = gallery_view.list_splits(catalog)
         class_titles = class_names.find_display_names(catalog.root, catalog.classes)
         return [
@@ -239,6 +281,7 @@ class DatasetActions(SourceActions):
             gr.Button(interactive=True),
             {"sample": sample, "folder": folder, "val": val, "test": test},
             layout_menu,
+            build_names_menu(source, catalog),
         ]
 
     def show_first_page(
@@ -261,47 +304,3 @@ class DatasetActions(SourceActions):
         except FtlabError as error:
             return [0, render_error(str(error))]
         return [page, gallery_view.render_gallery(catalog, class_name, split, max(page, 0))]
-
-
-def _show_message(message: Markup) -> list[Any]:
-    """Return the outputs of a scan for a message only; what the person chose and typed stays."""
-    # `gr.skip()` leaves a component as it is.
-    hidden_column = gr.Column(visible=False)
-    return [
-        message,
-        "",
-        hidden_column,
-        gr.skip(),
-        gr.skip(),
-        0,
-        "",
-        gr.skip(),
-        gr.skip(),
-        gr.Button(interactive=False),
-        gr.skip(),
-        gr.Dropdown(visible=False),
-    ]
-
-
-def _throttle_progress(progress: gr.Progress, message_key: str = "dataset.progress") -> Callable[[int, int], None]:
-    """Return a callback (done, total) that updates the page's progress bar at most ten times a second.
-
-    Args:
-        progress: progress bar of the page.
-        message_key: message key of its text.
-
-    Returns:
-        The callback.
-    """
-    last_update = 0.0
-
-    def report_progress(done_count: int, total: int) -> None:
-        nonlocal last_update
-        if time.monotonic() - last_update > 0.1:
-            last_update = time.monotonic()
-            progress(
-                done_count / max(total, 1),
-                desc=messages.get_text(message_key, done=f"{done_count:,}", total=f"{total:,}"),
-            )
-
-    return report_progress

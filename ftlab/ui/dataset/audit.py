@@ -164,6 +164,7 @@ class AuditActions:
         # `repr`: the process must get the same float, as the report is stored by its splits.
         flags = ["--val-share", repr(source.val_share), "--test-share", repr(source.test_share)]
         flags += ["--seed", str(data_choice.DEFAULT_SPLIT_SEED), "--layout", source.layout]
+        flags += ["--zip-names", source.zip_names] if source.zip_names else []
         last_progress: dict[str, Any] = {}
         with audit_job.AuditStop() as stop:
             yield _build_busy_updates({}, stop.name)
@@ -220,12 +221,12 @@ class AuditActions:
         except FtlabError as error:
             gr.Warning(str(error))
             return [gr.skip(), gr.skip()]
-        source_id, _, layout = data_choice.split_location(location)
+        source_id, _, layout, zip_names = data_choice.split_location(location)
         # Removed and added again: the latest choice is last, and the oldest are dropped.
         remembered_names.pop(choice_key := data_choice.make_exclusion_key(sample, source_id), None)
         remembered_names |= {choice_key: list_name} if list_name else {}
         return [
-            data_choice.join_location(source_id, list_name, layout),
+            data_choice.join_location(source_id, list_name, layout, zip_names),
             dict(list(remembered_names.items())[-MAX_REMEMBERED_CHOICES:]),
         ]
 

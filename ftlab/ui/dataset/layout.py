@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from ftlab.config.name_encodings import NAME_ENCODINGS
 from ftlab.config.train_config import FIELDS, SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.data.sources import tutorial_datasets, zip_file
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.dataset import audit, gallery_view, tutorial_picker
-from ftlab.ui.dataset.source_actions import list_layout_choices, list_offered_sources, render_source_info
+from ftlab.ui.dataset.source_actions import (
+    list_encoding_choices,
+    list_layout_choices,
+    list_offered_sources,
+    render_source_info,
+)
 
 _FOLDER_CLICK_JS = """
 element.addEventListener('click', (event) => {
@@ -36,13 +40,13 @@ class SourceFields:
     scan_button: gr.Button
     upload_column: gr.Column
     zip_field: gr.File
-    zip_names: gr.Dropdown
     tutorial_column: gr.Column
     tutorial_menu: gr.Dropdown
     tutorial_info: gr.HTML
     fetch_button: gr.Button
     source_info: gr.HTML
     layout_menu: gr.Dropdown
+    zip_names: gr.Dropdown
     val_share: gr.Slider
     test_share: gr.Slider
     train_button: gr.Button
@@ -78,6 +82,8 @@ class HiddenFields:
         upload_token: token of the last upload, kept in the browser.
         exclusion_names: list of excluded images for each choice, kept in the browser.
         layouts: how folders are read for each choice, where it is not the default; kept in the browser.
+        name_encodings: encoding of the names in each archive given by its path, where one was chosen; kept in the
+            browser.
     """
 
     page: gr.Number
@@ -86,6 +92,7 @@ class HiddenFields:
     upload_token: gr.BrowserState
     exclusion_names: gr.BrowserState
     layouts: gr.BrowserState
+    name_encodings: gr.BrowserState
 
 
 def build_source_column(profile: ServerProfile) -> SourceFields:
@@ -107,12 +114,12 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
             elem_classes="ftlab-choices",
         )
         browse_column, folder, folder_listing, scan_button = _build_folder_fields(profile)
-        upload_column, zip_field, zip_names = _build_upload_fields()
+        upload_column, zip_field = _build_upload_fields()
         tutorial_column, tutorial_menu, tutorial_info, fetch_button = _build_tutorial_fields(profile)
         source_info = gr.HTML(
             render_source_info(SAMPLE_SET_NAMES[0], profile), elem_id="dataset-about", apply_default_css=False
         )
-        layout_menu = _build_layout_menu()
+        layout_menu, zip_names = _build_layout_menu(), _build_encoding_menu()
         val_share, test_share = _build_share_slider("val_share"), _build_share_slider("test_share")
         train_button = gr.Button(
             messages.get_text("dataset.go"), variant="primary", interactive=False, elem_id="dataset-go"
@@ -125,13 +132,13 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
         scan_button,
         upload_column,
         zip_field,
-        zip_names,
         tutorial_column,
         tutorial_menu,
         tutorial_info,
         fetch_button,
         source_info,
         layout_menu,
+        zip_names,
         val_share,
         test_share,
         train_button,
@@ -155,8 +162,8 @@ def _build_folder_fields(profile: ServerProfile) -> tuple[gr.Column, gr.Textbox,
     return browse_column, folder, folder_listing, scan_button
 
 
-def _build_upload_fields() -> tuple[gr.Column, gr.File, gr.Dropdown]:
-    """Return column and field for a zip, and the choice of the encoding of the names in it."""
+def _build_upload_fields() -> tuple[gr.Column, gr.File]:
+    """Return column and field for a zip."""
     with gr.Column(visible=False, elem_id="dataset-send", elem_classes="ftlab-tight") as upload_column:
         zip_field = gr.File(
             label=messages.get_text("dataset.send.label"),
@@ -164,16 +171,7 @@ def _build_upload_fields() -> tuple[gr.Column, gr.File, gr.Dropdown]:
             height=170,
             elem_id="dataset-zip",
         )
-        encodings = sorted((messages.get_text(f"dataset.names.{name}"), name) for name in NAME_ENCODINGS)
-        zip_names = gr.Dropdown(
-            choices=[(messages.get_text("dataset.names.detect"), ""), *encodings],
-            value="",
-            label=messages.get_text("dataset.names.label"),
-            info=messages.get_text("dataset.names.hint"),
-            visible=False,
-            elem_id="dataset-zip-names",
-        )
-    return upload_column, zip_field, zip_names
+    return upload_column, zip_field
 
 
 def _build_tutorial_fields(profile: ServerProfile) -> tuple[gr.Column, gr.Dropdown, gr.HTML, gr.Button]:
@@ -205,6 +203,18 @@ def _build_layout_menu() -> gr.Dropdown:
         info=messages.get_text("dataset.reading_hint"),
         visible=False,
         elem_id="dataset-layout",
+    )
+
+
+def _build_encoding_menu() -> gr.Dropdown:
+    """Return the menu of the encoding of the names in an archive, hidden unless these do not say it."""
+    return gr.Dropdown(
+        list_encoding_choices(),
+        value="",
+        label=messages.get_text("dataset.names.label"),
+        info=messages.get_text("dataset.names.hint"),
+        visible=False,
+        elem_id="dataset-zip-names",
     )
 
 
@@ -271,4 +281,5 @@ def build_hidden_fields() -> HiddenFields:
         upload_token=gr.BrowserState("", storage_key="ftlab-upload", secret="ftlab"),
         exclusion_names=audit.create_exclusions_state(),
         layouts=gr.BrowserState({}, storage_key="ftlab-layouts", secret="ftlab"),
+        name_encodings=gr.BrowserState({}, storage_key="ftlab-name-encodings", secret="ftlab"),
     )

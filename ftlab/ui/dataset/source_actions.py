@@ -8,17 +8,20 @@ from typing import Any
 
 import gradio as gr
 
+from ftlab.config.name_encodings import NAME_ENCODINGS
 from ftlab.config.train_config import FIELDS, SAMPLE_SET_NAMES
 from ftlab.core import messages
-from ftlab.core.errors import FtlabError
+from ftlab.core.errors import DataError, FtlabError
 from ftlab.core.html import Markup, tag
 from ftlab.data.dataset import exclusions
-from ftlab.data.sources import locate, tutorial_datasets
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.sources import archive, locate, tutorial_datasets
 from ftlab.server.paths import resolve_inside
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui.common import data_choice, uploads
-from ftlab.ui.common.page_events import get_event_data
+from ftlab.ui.common.data_choice import DataSource
+from ftlab.ui.common.page_events import get_event_data, get_person
 from ftlab.ui.dataset import audit, folder_browser, tutorial_picker, view
 
 
@@ -40,7 +43,8 @@ class SourceActions:
             Sample, folder, location, both fractions, the outputs of `open_source_inputs`, tutorial menu.
         """
         choice = saved_choice if isinstance(saved_choice, dict) else {}
-        sample, (folder, list_name, layout) = choice.get("sample"), data_choice.split_location(choice.get("folder"))
+        sample = choice.get("sample")
+        folder, list_name, layout, zip_names = data_choice.split_location(choice.get("folder"))
         if sample not in list_offered_sources(self.profile):
             # Saved by another version, or on a server that offered other sources.
             return [gr.skip()] * 11
@@ -51,30 +55,13 @@ class SourceActions:
             sample,
             typed_folder or gr.skip(),
             data_choice.join_location(
-                source_id, list_name if exclusions.find_exclusion_list(list_name) else "", layout
+                source_id, list_name if exclusions.find_exclusion_list(list_name) else "", layout, zip_names
             ),
             data_choice.clamp_share("val_share", choice.get("val")),
             data_choice.clamp_share("test_share", choice.get("test")),
             *self.open_source_inputs(sample, typed_folder),
             tutorial_name or gr.skip(),
         ]
-
-    def offer_name_encodings(self, token: str, val: float, test: float, zip_names: object) -> Any:
-        """Return the menu of encodings, shown where the names in an uploaded zip do not say theirs.
-
-        Args:
-            token: of the upload.
-            val: fraction of the validation split.
-            test: fraction of the test split.
-            zip_names: the chosen encoding: a menu that is in use stays.
-        """
-        try:
-            source = data_choice.parse_source(self.profile, data_choice.UPLOAD_SOURCE, token, val, test)
-            catalog = data_choice.scan_source(source)
-            is_open = any(problem.code == "zip_names" for problem in catalog.problems)
-        except FtlabError:  # another encoding may be the remedy
-            is_open = True
-        return gr.Dropdown(visible=is_open or bool(zip_names))
 
     def choose_layout(self, sample: str, location: str, layout: str, layouts: object) -> list[Any]:
         """Read the folders of a choice in another way, and remember that for this choice.
@@ -88,15 +75,11 @@ class SourceActions:
         Returns:
             Location and `layouts`.
         """
-        source_id, list_name, _ = data_choice.split_location(location)
+        source_id, list_name, _, zip_names = data_choice.split_location(location)
         chosen = data_choice.validate_layout(layout)
-        entries = layouts.items() if isinstance(layouts, dict) else ()
-        remembered = {key: name for key, name in entries if isinstance(key, str) and isinstance(name, str)}
-        # Removed and added again: the latest choice is last, and the oldest are dropped.
-        remembered.pop(choice_key := data_choice.make_exclusion_key(sample, source_id), None)
-        remembered |= {choice_key: chosen} if chosen != data_choice.DEFAULT_LAYOUT else {}
-        new_location = data_choice.join_location(source_id, list_name, chosen)
-        return [new_location, dict(list(remembered.items())[-audit.MAX_REMEMBERED_CHOICES :])]
+        remembered = chosen if chosen != data_choice.DEFAULT_LAYOUT else ""
+        new_location = data_choice.join_location(source_id, list_name, chosen, zip_names)
+        return [new_location, remember_choice(layouts, data_choice.make_exclusion_key(sample, source_id), remembered)]
 
     def open_source_inputs(self, sample: str, folder: str) -> list[Any]:
         """Show the fields that belong to the chosen kind of source.
@@ -142,6 +125,22 @@ class SourceActions:
         return [f"{Path(listing.folder)}{os.sep}", view.render_listing(listing, root)]
 
 
+def remember_choice(values: object, choice_key: str, value: str) -> dict[str, str]:
+    """Return what the browser remembers by choice, with a new value for one; the oldest are dropped.
+
+    Args:
+        values: as the browser keeps them; they may be anything.
+        choice_key: see `data_choice.make_exclusion_key`.
+        value: of the choice; empty: nothing to remember.
+    """
+    entries = values.items() if isinstance(values, dict) else ()
+    remembered = {key: name for key, name in entries if isinstance(key, str) and isinstance(name, str)}
+    # Removed and added again: the latest choice is last.
+    remembered.pop(choice_key, None)
+    remembered |= {choice_key: value} if value else {}
+    return dict(list(remembered.items())[-audit.MAX_REMEMBERED_CHOICES :])
+
+
 def list_offered_sources(profile: ServerProfile) -> list[str]:
     """Return the kinds of sources that this server offers."""
     tutorial_sources = [data_choice.TUTORIAL_SOURCE] if tutorial_picker.list_offered_datasets(profile) else []
@@ -154,6 +153,66 @@ def list_offered_sources(profile: ServerProfile) -> list[str]:
 def list_layout_choices() -> list[tuple[str, str]]:
     """Return the choices of the menu of how folders are read: label and value."""
     return [(messages.get_text(f"dataset.reading_choice.{name}"), name) for name in FIELDS["layout"][0].choices]
+
+
+def list_encoding_choices() -> list[tuple[str, str]]:
+    """Return the choices of the menu of encodings of names in archives: label and value."""
+    encodings = sorted((messages.get_text(f"dataset.names.{name}"), name) for name in NAME_ENCODINGS)
+    return [(messages.get_text("dataset.names.detect"), ""), *encodings]
+
+
+def find_chosen_encoding(profile: ServerProfile, sample: str, location: str) -> str | None:
+    """Return the encoding of names that was chosen for an archive, "" to detect it; None for an upload that is gone.
+
+    Args:
+        profile: profile of this server.
+        sample: as in `DataSource`.
+        location: see `DatasetTab`.
+    """
+    source_id, _, _, zip_names = data_choice.split_location(location)
+    if sample != data_choice.UPLOAD_SOURCE:
+        return zip_names
+    try:
+        return uploads.read_chosen_encoding(uploads.find_upload(source_id, get_person(profile)))
+    except DataError:
+        return None
+
+
+def build_names_menu(source: DataSource, catalog: Catalog | None = None) -> gr.Dropdown:
+    """Return the menu of encodings, shown where the names in an archive do not say theirs or one was chosen.
+
+    Args:
+        source: the choice of images.
+        catalog: of its scan; None: it failed, so that another encoding may be the remedy.
+    """
+    if catalog is not None:
+        is_needed = any(problem.code == "zip_names" for problem in catalog.problems)
+    else:
+        is_needed = source.folder is not None and (
+            archive.is_archive(source.folder) or uploads.is_zip_kept(source.folder)
+        )
+    return gr.Dropdown(list_encoding_choices(), value=source.zip_names, visible=is_needed or bool(source.zip_names))
+
+
+def show_message(message: Markup) -> list[Any]:
+    """Return the outputs of a scan for a message only; what the person chose and typed stays."""
+    # `gr.skip()` leaves a component as it is.
+    hidden_column, hidden_menus = gr.Column(visible=False), [gr.Dropdown(visible=False) for _ in range(2)]
+    button = gr.Button(interactive=False)
+    return [
+        message,
+        "",
+        hidden_column,
+        gr.skip(),
+        gr.skip(),
+        0,
+        "",
+        gr.skip(),
+        gr.skip(),
+        button,
+        gr.skip(),
+        *hidden_menus,
+    ]
 
 
 def render_source_info(sample: str, profile: ServerProfile) -> Markup:

@@ -16,15 +16,16 @@ from ftlab.ui.dataset.layout import GalleryFields, HiddenFields, SourceFields, S
 
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _QUEUED_EVENT: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
-_LOCATION_JS = """(sample, folder, sent, set, left, layouts) => {
+_LOCATION_JS = """(sample, folder, sent, set, left, layouts, names) => {
   const place = ({upload: sent, tutorial: set})[sample] ?? folder;
   const choice = ['upload', 'tutorial', 'folder'].includes(sample) ? `${sample} ${place}` : sample;
-  return [place, (left ?? {})[choice] ?? '', (layouts ?? {})[choice] ?? ''].join('\\n').replace(/\\n+$/, '');
+  const lines = [left, layouts, names].map((values) => (values ?? {})[choice] ?? '');
+  return [place, ...lines].join('\\n').replace(/\\n+$/, '');
 }"""
 """Computes the location of a choice: the field of the chosen source, and what the browser remembers for it: the list of
-excluded images, and how the folders are read.
+excluded images, how the folders are read, and the encoding of the names in an archive.
 
-The key of both is that of `data_choice.make_exclusion_key`.
+The key of all is that of `data_choice.make_exclusion_key`.
 """
 
 
@@ -37,7 +38,8 @@ class DatasetTab:
     Attributes:
         sample: name of a sample set, or `folder`, `upload` or `tutorial`.
         location: the typed path of a folder, the token of an upload, or the name of a tutorial's data set. Further
-            lines name the list of excluded images and the layout (`data_choice.join_location`).
+            lines name the list of excluded images, the layout and the encoding of the names in an archive
+            (`data_choice.join_location`).
         val_share: fraction for validation.
         test_share: fraction for the test split.
     """
@@ -116,6 +118,7 @@ def _plan_wiring(
             source.train_button,
             hidden.saved_choice,
             source.layout_menu,
+            source.zip_names,
         ],
         # In the browser, before the server is asked: every handler then gets the one location that counts.
         location_event={
@@ -127,6 +130,7 @@ def _plan_wiring(
                 source.tutorial_menu,
                 hidden.exclusion_names,
                 hidden.layouts,
+                hidden.name_encodings,
             ],
             "outputs": hidden.location,
             "js": _LOCATION_JS,
@@ -148,18 +152,21 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
     upload_options = {**wiring.scan_options, "concurrency_limit": 1}
     upload_event = source.zip_field.upload(
         actions.receive_upload,
-        [source.zip_field, hidden.upload_token, source.val_share, source.test_share, source.zip_names],
+        [source.zip_field, hidden.upload_token, source.val_share, source.test_share],
         [hidden.upload_token, hidden.location, *outputs],
         api_visibility="private",
         **upload_options,
     )
     # The field is emptied, so that the same file can be sent again.
     upload_event.then(lambda: None, None, source.zip_field, **_UNQUEUED_EVENT)
-    upload_event.then(
-        actions.offer_name_encodings,
-        [hidden.location, source.val_share, source.test_share, source.zip_names],
-        source.zip_names,
-        **_QUEUED_EVENT,
+    # `blur`: `input` comes twice for one choice, the second time with the upload that the first has replaced, and
+    # `select` does not come for one that was made by the keyboard.
+    source.zip_names.blur(
+        actions.choose_name_encoding,
+        [*choice, source.zip_names, hidden.name_encodings],
+        [hidden.upload_token, hidden.location, hidden.name_encodings, *outputs],
+        api_visibility="private",
+        **upload_options,
     )
     layout_event = source.layout_menu.input(
         actions.choose_layout,

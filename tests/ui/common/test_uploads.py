@@ -27,7 +27,8 @@ from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.dataset import folder_browser
 from ftlab.ui.dataset.actions import DatasetActions
-from tests.support import drawn_images
+from tests.support import drawn_images, small_archives
+from tests.support.page_outputs import SHOWN
 from tests.support.people import HOST
 
 PICTURE = drawn_images.png(64, 48)
@@ -97,40 +98,128 @@ def test_images_in_a_zip_that_crash_the_decoder_or_take_all_memory_are_named_and
     assert sent not in shown[1]
 
 
-def test_names_without_an_encoding_are_guessed_and_can_be_chosen(space: ServerProfile) -> None:
-    # Without the flag, the names are bytes of code page 866, of which these are written as their cp437 look-alikes.
-    classes = tuple(name.encode("cp866").decode("cp437") for name in ("кот", "пёс"))
-    for choice, shown_name in (("", "кот"), ("cp852", "кот".encode("cp866").decode("cp852")), ([1], "кот")):
-        file = zipped(classes=classes)
-        file.write_bytes(_without_utf8_flag(file))
-        shop = DatasetActions(space)
-        token, _, *shown = shop.receive_upload(str(file), "", 0.25, 0.25, choice)
-        assert shown_name in shown[0]
-        assert shop.offer_name_encodings(token, 0.25, 0.25, choice).visible, "the names do not say their encoding"
+# --- names in an encoding that the zip does not say
+
+GARBLED = "кот".encode("cp866").decode("cp852")
 
 
-def test_the_menu_of_encodings_is_shown_only_where_it_is_of_use(space: ServerProfile) -> None:
+def legacy_zip(file: Path | None = None) -> Path:
+    """A zip whose names are written in code page 866, among Gradio's uploads unless it is to lie elsewhere."""
+    place = Path(get_upload_folder()) / "sha"
+    place.mkdir(parents=True, exist_ok=True)
+    names = [f"{label}/{number}.png".encode("cp866") for label in ("кот", "пёс") for number in range(4)]
+    return small_archives.write_legacy_zip(file or place / "pets.zip", dict.fromkeys(names, PICTURE))
+
+
+def choose(shop: DatasetActions, token: str, encoding: object) -> tuple[Any, Any, dict[str, Any]]:
+    """New token, location and what is shown after a choice in the menu of encodings."""
+    sent, place, _, *shown = shop.choose_name_encoding("upload", token, 0.25, 0.25, encoding, {})
+    return sent, place, dict(zip(SHOWN, shown, strict=True))
+
+
+def kept_zips() -> list[str]:
+    """Tokens of the uploads whose zips are still there."""
+    return [file.parent.name for file in get_visitors_dir().rglob("*.zip")]
+
+
+def test_names_are_read_in_another_encoding_from_the_zip_that_was_sent(space: ServerProfile) -> None:
     shop = DatasetActions(space)
-    token = send(shop, zipped())[0]
-    assert not shop.offer_name_encodings(token, 0.25, 0.25, "").visible
-    assert shop.offer_name_encodings(token, 0.25, 0.25, "cp866").visible, "a choice that counts is not hidden"
-    assert shop.offer_name_encodings("0" * 32, 0.25, 0.25, "").visible, "another encoding may be the remedy"
+    token, _, shown = send(shop, legacy_zip())
+    menu = shown[-1]
+    assert "кот" in shown[0]
+    assert (menu.visible, menu.value) == (True, ""), "the names do not say their encoding"
+    for encoding, shown_name in (("cp852", GARBLED), ("", "кот"), ("cp866", "кот"), ([1], "кот")):
+        before, (token, place, page) = token, choose(shop, token, encoding)
+        assert token == place
+        assert shown_name in page["summary"]
+        assert "pets" in re.sub(r"<[^>]*>", "", page["summary"]), "the set keeps the name of the zip"
+        assert page["names"].visible
+        assert page["names"].value == (encoding if encoding in ("cp852", "cp866") else "")
+        assert refused(before) == "page.upload_gone"
+        assert kept_zips() == [token]
 
 
-def _without_utf8_flag(file: Path) -> bytes:
-    """The zip with its names in code page 437 and without the flag that `zipfile` sets for UTF-8."""
-    with zipfile.ZipFile(file) as archive:
-        infos = archive.infolist()
-    out = Path(f"{file}.new")
-    with zipfile.ZipFile(out, "w") as target:
-        for number, _ in enumerate(infos):
-            target.writestr(f"{number:09d}", PICTURE)
-    data = out.read_bytes()
-    for number, info in enumerate(infos):
-        raw = info.filename.encode("cp437")
-        assert len(raw) == 9
-        data = data.replace(f"{number:09d}".encode(), raw)
-    return data
+def test_an_encoding_that_the_names_are_not_in_is_refused_and_changes_nothing(space: ServerProfile) -> None:
+    shop = DatasetActions(space)
+    token, _, _ = send(shop, legacy_zip())
+    sent, place, page = choose(shop, token, "utf-8")
+    assert (sent, place) == (gr.skip(), gr.skip())
+    assert "is not in the encoding utf-8" in page["summary"]
+    assert "кот" in page["summary"]
+    assert (page["names"].visible, page["names"].value) == (True, "")
+    assert "кот" in choose(shop, token, "cp866")[2]["summary"], "the zip is still there"
+
+
+def test_a_new_zip_is_read_as_it_suggests_whatever_was_chosen_for_the_one_before(space: ServerProfile) -> None:
+    shop = DatasetActions(space)
+    token = choose(shop, send(shop, legacy_zip())[0], "cp852")[0]
+    _, _, shown = send(shop, legacy_zip(), token)
+    assert "кот" in shown[0]
+    assert shown[-1].value == ""
+
+
+def test_a_zip_whose_names_say_their_encoding_is_not_kept_and_has_no_menu(space: ServerProfile) -> None:
+    shop = DatasetActions(space)
+    token, _, shown = send(shop, zipped(classes=("кот", "пёс")))
+    assert not shown[-1].visible
+    assert not kept_zips()
+    assert "Send it again" in choose(shop, token, "cp866")[2]["summary"]
+    assert uploads.find_upload(token, HOST).is_dir()
+
+
+def test_a_kept_zip_counts_towards_the_limits_on_uploads(space: ServerProfile, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, file = DatasetActions(space), legacy_zip()
+    zip_bytes = file.stat().st_size
+    token, _, _ = send(shop, file)
+    used_bytes = uploads.open_upload_quota(space).measure_used_bytes()
+    assert used_bytes >= 8 * len(PICTURE) + zip_bytes
+    monkeypatch.setattr(uploads, "UPLOAD_QUOTA_BYTES", used_bytes + 4 * len(PICTURE))
+    assert "no space" in choose(shop, token, "cp852")[2]["summary"]
+    monkeypatch.setattr(uploads, "UPLOAD_QUOTA_BYTES", used_bytes + 8 * len(PICTURE))
+    assert GARBLED in choose(shop, token, "cp852")[2]["summary"]
+
+
+def test_a_training_keeps_the_pictures_that_it_reads_when_the_names_are_read_anew(
+    space: ServerProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = DatasetActions(space)
+    token, _, _ = send(shop, legacy_zip())
+    run_store.create_run(space.runs_dir, TrainConfig(data=str(uploads.find_upload(token, HOST))))
+    monkeypatch.setattr(RunLiveness, "is_active", lambda _self: True)
+    new_token, _, _ = choose(shop, token, "cp852")
+    assert uploads.find_upload(token, HOST).is_dir()
+    assert kept_zips() == [new_token]
+
+
+def test_a_zip_that_the_page_did_not_store_is_not_moved(space: ServerProfile, tmp_path: Path) -> None:
+    file = legacy_zip(tmp_path / "mine.zip")
+    send(DatasetActions(space), file)
+    assert file.exists()
+    assert not kept_zips()
+
+
+def test_a_zip_below_the_servers_folder_is_read_anew_by_its_path_and_trained_on_so(
+    local: ServerProfile, tmp_path: Path
+) -> None:
+    shop, path = DatasetActions(local), str(legacy_zip(tmp_path / "pets.zip"))
+    shown = shop.show_dataset("folder", path, 0.25, 0.25)
+    assert "кот" in shown[0]
+    assert (shown[-1].visible, shown[-1].value) == (True, "")
+    sent, place, remembered, *shown = shop.choose_name_encoding(
+        "folder", path, 0.25, 0.25, "cp852", {"folder x": "gbk"}
+    )
+    assert sent == gr.skip()
+    assert remembered == {"folder x": "gbk", f"folder {path}": "cp852"}
+    assert GARBLED in shown[0]
+    assert (shown[-1].visible, shown[-1].value) == (True, "cp852")
+    source = data_choice.parse_source(local, "folder", place, 0.25, 0.25)
+    assert source.to_config_fields()["zip_names"] == "cp852"
+    _, place, remembered, *shown = shop.choose_name_encoding("folder", place, 0.25, 0.25, "", remembered)
+    assert (place, remembered) == (path, {"folder x": "gbk"})
+    assert "кот" in shown[0]
+    (tmp_path / "pets").mkdir()
+    folder = data_choice.join_location(str(tmp_path / "pets"), "", zip_names="cp852")
+    assert data_choice.parse_source(local, "folder", folder, 0.25, 0.25).zip_names == "", "a folder has no such names"
 
 
 def test_a_training_reads_what_was_sent_by_a_command_that_works_when_typed(space: ServerProfile) -> None:
