@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,25 +15,33 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from ftlab.cli import main
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError
-from ftlab.data import channel_stats
+from ftlab.data import channel_stats, preview
 from ftlab.data.channel_stats import ChannelStats
 from ftlab.data.dataset import catalog, scan
 from ftlab.data.images import decode
 from ftlab.data.transforms import augment, preprocess
+from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import load_model, predictor
 from ftlab.models import heads
 from ftlab.models.network import Network
+from ftlab.reporting import plots
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage, Progress
+from ftlab.server.profile import ServerProfile
 from ftlab.training import setup
 from ftlab.training.loop import train
+from ftlab.ui.dataset import gallery_view
+from ftlab.ui.inspect.actions import InspectActions
+from ftlab.ui.predict.actions import PredictActions
 from tests.support.deep_files import make_png, ramp, write_deep_folder
 from tests.support.short_trainings import go
 
@@ -133,6 +144,59 @@ def test_a_prediction_sees_deep_pictures_at_the_range_of_the_training(
         )
     del model_info["preprocessing"]["value_ranges"]
     assert preprocess.from_json(model_info["preprocessing"]).decode_options.value_ranges is None
+
+
+def test_all_that_is_shown_of_a_run_has_the_range_of_its_deep_pictures(
+    begin: Callable[..., Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """12 bits in files of 16 are white at 4095 for whoever looks, and a dark picture among them stays dark."""
+    for split in ("train", "val"):
+        write_deep_folder(tmp_path / "deep" / split, count=3)
+    dark = tmp_path / "deep" / "val" / "falling" / "dark.png"
+    dark.write_bytes(make_png(ramp(1000, side=48)))
+    bright = dark.with_name("0.png")
+    run = begin(**FRESH, data=str(tmp_path / "deep"), augment="none")
+    go(run)
+    white, gray = 255, 62  # 62 = 1000 / 4095 * 255
+
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _path: figures.append(figure))
+    place = ["--out", str(tmp_path / "maps"), "--runs", str(run.path.parent)]
+    assert main.main(["explain", run.name, str(bright), str(dark), *place]) == 0, capsys.readouterr().err
+    assert [int(np.max(np.asarray(figure.axes[0].images[0].get_array()))) for figure in figures] == [white, gray]
+
+    dataset = datasets.load_split_dataset(run, "val")
+    probabilities = torch.softmax(torch.as_tensor(evaluate.evaluate(run, dataset).logits), 1)
+    model = load_model.load_predictor(run)
+    for item, row in zip(dataset.items, probabilities, strict=True):
+        scores = {score.class_index: score.probability for score in model.predict(dataset.root / item.path)}
+        assert [scores[0], scores[1]] == pytest.approx(row.tolist(), abs=1e-4), "as a prediction sees it"
+
+    profile = ServerProfile(tmp_path, run.path.parent)
+    several = PredictActions(profile).predict_several({}, run.name, [str(bright), str(dark)])
+    assert [show_brightest(uri) for uri in find_images(several)] == pytest.approx([white, gray], abs=6)
+    inspected = InspectActions(profile).evaluate({}, run.name, "best", "val", "", progress=lambda *_, **__: None)  # type: ignore[arg-type]
+    shown = [show_brightest(uri) for part in inspected if isinstance(part, str) for uri in find_images(part)]
+    assert max(shown, default=0) > white - 6
+    found = scan.scan(tmp_path / "deep")
+    pages = gallery_view.render_gallery(found, gallery_view.ALL_CHOICE, "val", 0)
+    assert sorted(show_brightest(uri) for uri in find_images(pages))[0] == pytest.approx(gray, abs=6)
+    assert max(show_brightest(uri) for uri in find_images(pages)) > white - 6
+    augmented = preview.make_preview(found, run.load_config(), 0)
+    middles = (augmented.eval_image, *augmented.epoch_images)
+    assert min(int(image.max()) for image in middles) > white - 20, "nearly all of the ramp"
+
+
+def find_images(markup: str) -> list[str]:
+    """The pictures in a part of the page, in base64."""
+    return re.findall(r"data:image/[a-z]+;base64,([^\"']+)", markup)
+
+
+def show_brightest(encoded: str) -> int:
+    return int(np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("L")).max())
 
 
 @pytest.mark.parametrize(("setting", "high"), [("auto", 255), ("12", 255), ("16", 16), ("0,8190", 128)])

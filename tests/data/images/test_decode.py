@@ -280,6 +280,7 @@ def test_a_large_picture_converted_in_bands_is_the_same(data: bytes, monkeypatch
         ("packed.jpg", b"\x1f\x8b\x08" + bytes(50), "format"),
         ("gone.jpg", b"\n<!DOCTYPE html><html><title>404</title>", "web_page"),
         ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "format"),
+        ("ten_bits.avif", b"\0\0\0\x18ftypheix\0\0\0\0mif1heix", "format"),
         ("scan.tif", b"II*\0T\x18\x08\0".ljust(128, b"\0") + b"DICM" + bytes(200), "format"),
         ("camera.tif", b"II*\0\x10\0\0\0CR\x02\0" + bytes(200), "format"),
         ("film.jpg", b"\0\0\0\x18ftypisom\0\0\0\0", "not_a_picture"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from ftlab.core.errors import ImageError
 from ftlab.data.images import convert_rgb, decode, value_range
 from ftlab.data.images.decode_options import DecodeOptions, ValueRange, ValueRanges
-from tests.support.deep_files import Samples, make_png, make_pnm, make_tiff, ramp
+from tests.support.deep_files import AVIF_RAMPS, Samples, make_png, make_pnm, make_tiff, ramp
 
 LEVELS = np.rint(np.linspace(0, 1, 32) * 255)
 """What a ramp of 32 pixels looks like."""
@@ -154,6 +156,16 @@ def test_a_large_ppm_of_any_white_is_no_bomb(options: DecodeOptions) -> None:
     assert seen.reshape(-1, 3)[-1].tolist() == [0, 128, 255]
 
 
+@pytest.mark.parametrize("bits", AVIF_RAMPS)
+def test_an_avif_of_more_than_8_bits_has_all_its_tones(bits: int) -> None:
+    data = base64.b64decode(AVIF_RAMPS[bits])
+    for options in (DecodeOptions(), TWELVE_BITS, OF_OLD_RUNS):
+        seen = read(data, options)
+        assert seen.shape == (32, 32, 3)
+        assert np.abs(seen[0].astype(int) - LEVELS[:, None]).max() <= 1
+    assert not estimated(data), "it is decoded to 8 bits, whatever range the others of a data set have"
+
+
 def test_16_bits_with_a_sign_are_white_at_their_largest_value() -> None:
     data = make_tiff(ramp(32767, dtype=np.int16), sample_format=2)
     assert estimated(data).int32 == ValueRange(0, 32767)
@@ -166,6 +178,24 @@ def test_all_pictures_of_a_data_set_share_one_range() -> None:
     assert estimated(make_png(ramp(900)), make_png(ramp(4000)), make_png(ramp(20))).uint16 == ValueRange(0, 4095)
     dark = read(make_png(ramp(1023)), TWELVE_BITS)
     assert dark.max() == 64
+
+
+@pytest.mark.parametrize(
+    ("high", "white"),
+    [
+        *((255, 255), (256, 1023), (1023, 1023), (1024, 4095), (4095, 4095), (4096, 16383), (16383, 16383)),
+        *((16384, 65535), (20_000, 65535), (32767, 65535), (40_000, 65535), (65535, 65535)),
+    ],
+)
+@pytest.mark.parametrize("make", [make_png, lambda samples: make_tiff(samples)], ids=["PNG", "TIFF"])
+def test_values_of_bits_that_no_file_declares_get_the_next_usual_number_of_bits(
+    high: int, white: int, make: Callable[[Samples], bytes]
+) -> None:
+    files = make(ramp(high)), make(ramp(high // 2))
+    found = estimated(*files)
+    assert found == ValueRanges(uint16=ValueRange(0, white))
+    seen = read(files[1], DecodeOptions(value_ranges=found))
+    assert seen.max() == round(high // 2 / white * 255), "as dark beside the other as it was taken"
 
 
 def test_each_kind_of_sample_has_a_range_of_its_own_and_8_bits_have_none() -> None:
