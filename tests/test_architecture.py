@@ -159,6 +159,7 @@ TESTED_ELSEWHERE = {
     ),
     "tests/runs/queue/test_job_queue.py": ("runs/queue/launcher", "runs/queue/marker", "runs/queue/queue_limits"),
     "tests/runs/jobs/test_launch.py": ("runs/queue/train_command",),
+    "tests/runs/jobs/test_warm_worker.py": ("cli/common/spare_process",),
     "tests/runs/jobs/test_local_launcher.py": ("runs/jobs/dispatcher",),
     "tests/cli/commands/test_queue.py": ("cli/common/queue_turn",),
     "tests/runs/test_curves.py": ("ui/common/curves_view",),

@@ -32,6 +32,7 @@ from ftlab.core import interruption, messages
 from ftlab.core.errors import FtlabError
 from ftlab.inference.cam_options import CAM_METHODS
 from ftlab.runs import run_notes, run_table
+from ftlab.runs.jobs.warm_worker import SPARE_COMMAND
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ftlab.ui.serve import serve
 
         return serve(list(argv[1:]))
+    if argv[:1] == [SPARE_COMMAND]:
+        from ftlab.cli.common import spare_process
+
+        argv = spare_process.await_command()
     options = build_parser().parse_args(argv)
     try:
         status = int(options.command(options) or 0)

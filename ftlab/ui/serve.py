@@ -27,6 +27,7 @@ from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.runs import trash
 from ftlab.runs.jobs.dispatcher import Dispatcher
+from ftlab.runs.jobs.warm_worker import WARM_WORKER_ENV
 from ftlab.runs.queue.database import declare_queue_folder
 from ftlab.server.class_pages.invitation import write_invitation
 from ftlab.server.listening import addresses, tls
@@ -77,7 +78,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
         links.refuse_outside_links()
     # At the start, as nobody may upload again: otherwise only the next upload would remove them.
     _remove_expired(server_profile)
-    _start_dispatcher(server_profile, flags.queue_dir)
+    _start_dispatcher(server_profile, flags.queue_dir, keeps_spare=flags.warm_worker)
     # Here, not above: gradio takes seconds to load, and mistakes in the flags are told before.
     from ftlab.ui.page_server import PageServer
 
@@ -121,13 +122,16 @@ def _wait_for_end(server: PageServer, server_profile: ServerProfile) -> None:
                 interruption.end_process(0)
 
 
-def _start_dispatcher(server_profile: ServerProfile, queue_dir: str | None) -> None:
+def _start_dispatcher(server_profile: ServerProfile, queue_dir: str | None, *, keeps_spare: bool) -> None:
     """Look after the queue of trainings from now on: those that waited when the server ended before start first.
 
     Args:
         server_profile: has the runs folder.
         queue_dir: folder for the database of the queue; None: beside the runs.
+        keeps_spare: keep a spare process that has imported PyTorch, see `ftlab.runs.jobs.warm_worker`.
     """
+    if not keeps_spare:
+        os.environ[WARM_WORKER_ENV] = "0"
     declare_queue_folder(queue_dir)
     Dispatcher(server_profile.runs_dir).start()
 
@@ -286,6 +290,12 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-root", metavar="DIR", help=messages.get_text("server.flag.data_root"))
     parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.get_text("server.flag.runs"))
     parser.add_argument("--tls", nargs="+", metavar="FILE", help=messages.get_text("server.flag.tls"))
+    parser.add_argument(
+        "--no-warm-worker",
+        dest="warm_worker",
+        action="store_false",
+        help=messages.get_text("server.flag.no_warm_worker"),
+    )
     parser.add_argument("--queue-dir", metavar="DIR", help=messages.get_text("cli.queue_dir"))
     parser.add_argument(
         "--public-name", metavar="NAME", action="append", default=[], help=messages.get_text("server.flag.public_name")

@@ -53,7 +53,8 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.environment = {**os.environ, "FTLAB_HOME": str(folder / "home")}
+        # Without a spare process, so that the words of a training's process are those that the page shows.
+        self.environment = {**os.environ, "FTLAB_HOME": str(folder / "home"), "FTLAB_WARM_WORKER": "0"}
 
     def start(self, *program: str) -> None:
         places = ["--runs", str(self.runs), "--data-root", str(self.data)]

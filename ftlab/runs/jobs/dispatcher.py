@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from ftlab.core.errors import RunError
+from ftlab.runs.jobs import warm_worker
 from ftlab.runs.jobs.local_launcher import open_queue
 
 POLL_SECONDS = 0.5
@@ -43,8 +44,15 @@ class Dispatcher:
         while not self._stop_event.wait(POLL_SECONDS):
             try:
                 self._queue.dispatch()
+                self._keep_warm()
                 last_error = ""
             except (RunError, OSError) as error:
                 if str(error) != last_error:
                     _logger.warning("the queue stands still: %s", error)
                 last_error = str(error)
+
+    def _keep_warm(self) -> None:
+        """Keep a spare process ready while nothing is trained: beside a training, its imports would slow that down."""
+        worker = warm_worker.SHARED_WORKER
+        if warm_worker.is_allowed() and worker.get_process_id() is None and not self._queue.read_state().active:
+            worker.keep_ready()

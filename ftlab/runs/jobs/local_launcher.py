@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ftlab.runs.directory import Run
-from ftlab.runs.jobs import launch
+from ftlab.runs.jobs import launch, warm_worker
 from ftlab.runs.queue import places
 from ftlab.runs.queue.job_queue import JobQueue
 
@@ -24,7 +24,8 @@ class LocalLauncher:
             environment: environment variables.
             working_dir: working directory.
         """
-        launch.spawn_process(command, run, environment=environment, working_dir=working_dir, gated=True)
+        if not warm_worker.SHARED_WORKER.launch(run, command, environment, working_dir):
+            launch.spawn_process(command, run, environment=environment, working_dir=working_dir, gated=True)
 
     def terminate(self, run: Run) -> None:
         """End the process of a run and its children; a `RunError` says that there is none."""

@@ -18,7 +18,7 @@ from ftlab.runs.liveness import QUEUED_FILE
 
 ANY_DEVICE = "auto"
 """Device of a run that takes whichever is best: it may be any."""
-_DECLARED_VARIABLES = (
+DECLARED_VARIABLES = (
     *("FTLAB_RUN_QUOTA_BYTES", "FTLAB_ALL_RUNS_QUOTA_BYTES", "FTLAB_VISITOR_RUNS_QUOTA_BYTES"),
     *("FTLAB_PRIVATE_FOLDERS", "FTLAB_REFUSE_LINKS", "FTLAB_HOME", "FTLAB_LANGUAGE", "FTLAB_FEATURES_MB"),
 )
@@ -72,7 +72,7 @@ def make_marker(
         resumes: it goes on from its checkpoint.
         waits_here: this process waits for its turn, and trains it then.
     """
-    environment = {name: os.environ[name] for name in _DECLARED_VARIABLES if name in os.environ}
+    environment = {name: os.environ[name] for name in DECLARED_VARIABLES if name in os.environ}
     marker = QueueMarker(
         time.time(), owner, device, seconds, resumes, environment=environment, working_dir=_get_working_dir()
     )
@@ -92,7 +92,7 @@ def _get_working_dir() -> str:
 
 def build_job_environment(marker: QueueMarker) -> dict[str, str]:
     """Return the environment of this process, with the variables that were declared when the run was queued."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _DECLARED_VARIABLES}
+    inherited = {name: value for name, value in os.environ.items() if name not in DECLARED_VARIABLES}
     return {**inherited, **marker.environment}
 
 
@@ -119,7 +119,7 @@ def read_marker(run: Run) -> QueueMarker | None:
     try:
         marker = json_fields.build_dataclass(QueueMarker, json_fields.read_json_object(path))
         environment = marker.environment
-        if all(name in _DECLARED_VARIABLES and isinstance(value, str) for name, value in environment.items()):
+        if all(name in DECLARED_VARIABLES and isinstance(value, str) for name, value in environment.items()):
             return marker
     except (OSError, ValueError, TypeError):
         if not path.exists():  # taken in the meantime

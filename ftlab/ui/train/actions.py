@@ -68,7 +68,7 @@ class TrainActions(VisibleRuns):
 
     # --- start, resume
 
-    def start_training(self, config: TrainConfig) -> Run:
+    def start_training(self, config: TrainConfig, source: DataSource | None = None) -> Run:
         """Start a training in a process of its own, or queue it while another one runs.
 
         Fails with `RunError` where its space is used up or too many trainings of this person wait, and with
@@ -76,13 +76,15 @@ class TrainActions(VisibleRuns):
 
         Args:
             config: the configuration.
+            source: its images, for an estimate of how long others will wait for it; None: unknown.
 
         Returns:
             The new run, which belongs to whoever sent the event.
         """
         owner = self._get_starter().owner
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
-        run = self._queue.add_training(config, owner)
+        seconds = _estimate_seconds(source, config) if source else None
+        run = self._queue.add_training(config, owner, seconds=seconds)
         self._queue.dispatch()
         return run
 
@@ -258,6 +260,21 @@ class TrainActions(VisibleRuns):
             )
         except FtlabError as error:
             return render_error(form.format_error(error)), ""
+
+
+def _estimate_seconds(source: DataSource, config: TrainConfig) -> float | None:
+    """Return how long a training will take; None before its images were scanned and its speed was measured.
+
+    Args:
+        source: the data source.
+        config: the configuration.
+    """
+    scanned = data_choice.find_scanned_catalog(source)
+    if scanned is None or backbones.find_known_spec(config.backbone) is None:
+        return None
+    image_counts = _count_split_images(data_choice.resplit_catalog(scanned, config))
+    estimate = time_estimate.find_known_estimate(config, *image_counts)
+    return estimate.seconds if estimate else None
 
 
 def _describe_weights(spec: BackboneSpec, mode: str) -> str:

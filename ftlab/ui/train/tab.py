@@ -101,8 +101,8 @@ def _wire_start(
 
     def start_training(page_state: object, *input_values: Any) -> list[Any]:
         try:
-            _, config = actions.parse_inputs(config_form, input_values)
-            run = actions.start_training(config)
+            source, config = actions.parse_inputs(config_form, input_values)
+            run = actions.start_training(config, source)
             run_panel.announce_queued_start(actions, run)
         except FtlabError as error:
             gr.Warning(form.format_error(error))

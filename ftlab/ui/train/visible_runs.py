@@ -163,7 +163,10 @@ class VisibleRuns:
         if isinstance(run_name, str) and run_name in visible_names:
             return Run(self.profile.runs_dir / run_name)
         person = self.get_person()
-        active_runs = run_store.find_active_runs(self.profile.runs_dir)
+        # What is trained comes before what waits.
+        active_runs = sorted(
+            run_store.find_active_runs(self.profile.runs_dir), key=lambda run: run.liveness.is_queued()
+        )
         # What others share is opened on request, and does not take the place of what a page is for.
         return next((run for run in active_runs if person.leads or person.find_relation(run) is Relation.OWN), None)
 

@@ -137,6 +137,18 @@ def test_one_training_at_a_time_and_the_next_one_is_queued_and_told_its_place(
     assert desk.take_snapshot({"run": None}).run_name == running.name
 
 
+def test_what_was_measured_of_a_queued_run_tells_those_behind_it_how_long_they_wait(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabricated_runs.make_at_work(desk.profile.runs_dir)
+    source, settings = desk.parse_inputs(widgets, [*DATA, *inputs()])
+    assert desk.start_training(settings, source).read_json("queued")["seconds"] is None, "nothing is known yet"
+    data_choice.scan_source(source)
+    monkeypatch.setattr(time_estimate, "find_known_estimate", lambda *_: TimeEstimate(600.0, 100.0))
+    run = desk.start_training(settings, source)
+    assert run.read_json("queued")["seconds"] == 600.0
+
+
 def test_a_queued_run_tells_its_place_can_be_stopped_and_leaves_start_to_others(desk: TrainActions) -> None:
     fabricated_runs.make_at_work(desk.profile.runs_dir)
     run = desk.start_training(TrainConfig(sample="shapes"))
