@@ -113,6 +113,13 @@ class LongRun:
         return seconds, sent_bytes
 
 
+def find_free_port() -> int:
+    """Return a free port of this machine: a server needs its number in advance."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _measure_idle_share(command: list[str], seconds: float) -> float:
     """Return the fraction of a CPU core that a server uses while one page of it is open.
 
@@ -124,10 +131,7 @@ def _measure_idle_share(command: list[str], seconds: float) -> float:
 
     from tests.support import browser as browsers
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        # A free port; the server needs its number in advance.
-        port = probe.getsockname()[1]
+    port = find_free_port()
     env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     devnull = subprocess.DEVNULL
     with subprocess.Popen([*command, str(port)], cwd=PROJECT_ROOT, env=env, stdout=devnull, stderr=devnull) as server:
