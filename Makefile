@@ -5,6 +5,7 @@
 # make docs    builds the documentation site into site/
 # make style   figures about names, sizes and docstrings of the code
 # make coverage  which lines and branches of training, inference and data the suite runs; a report in htmlcov/
+# make wheels  fills the folder wheels/ with all packages; without a network: make app WHEELS=wheels
 # make wheel   builds the package, and trains with its wheel in a clean environment
 # make torture kills and fills up the disk of trainings at every point, and compares what becomes of them
 #
@@ -26,7 +27,7 @@ RUN := "$(BIN)/python"
 export NO_MKDOCS_2_WARNING := 1
 DOCS := $(RUN) -m mkdocs build --strict
 
-.PHONY: app test check docs style coverage wheel bench torture format clean
+.PHONY: app test check docs style coverage wheel wheels bench torture format clean
 
 app: $(VENV)/.app
 	$(RUN) app.py $(ARGS)
@@ -60,6 +61,9 @@ coverage: $(VENV)/.test
 wheel:
 	$(PYTHON) tools/wheel.py --test
 
+wheels:
+	$(PYTHON) tools/environment.py download "$(or $(WHEELS),wheels)"
+
 bench: $(VENV)/.test
 	$(RUN) -m benchmarks $(ARGS)
 
@@ -81,7 +85,7 @@ endif
 
 # A stamp is written when an installation is complete, and is out of date when its requirements change.
 $(VENV)/.app: requirements.txt
-	$(PYTHON) tools/environment.py install "$(VENV)" app
+	$(PYTHON) tools/environment.py install "$(VENV)" app $(WHEELS)
 
 $(VENV)/.test: requirements.txt requirements-dev.txt
 	$(PYTHON) tools/environment.py install "$(VENV)" test

@@ -2,6 +2,8 @@
 
     python tools/environment.py install .venv app     packages of the app
     python tools/environment.py install .venv test    packages of the tests as well
+    python tools/environment.py install .venv app wheels    the same without a network, from a folder of packages
+    python tools/environment.py download wheels       fill such a folder
     python tools/environment.py clean                 remove caches
 
 Runs before anything is installed, and possibly on a Python that is too old: standard library only.
@@ -27,7 +29,7 @@ if sys.version_info < OLDEST:
     )
 
 
-def install(venv: Path, what: str) -> None:
+def install(venv: Path, what: str, wheel_folder: "Path | None" = None) -> None:
     """Install the requirements into a virtual environment, and write the stamp files that make reads.
 
     The environment is created if it is missing or broken.
@@ -35,6 +37,7 @@ def install(venv: Path, what: str) -> None:
     Args:
         venv: its folder; an environment with a Python that is new enough is used as it is.
         what: `app` or `test`.
+        wheel_folder: folder of packages, which are then the only ones; None: those of the package index.
     """
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not _works(python):
@@ -47,10 +50,26 @@ def install(venv: Path, what: str) -> None:
     # The tests import a part of the packages, so compiling all of them to bytecode would take longer than it saves.
     options = ["--no-compile"] if what == "test" else []
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if wheel_folder is not None:
+        if not wheel_folder.is_dir():
+            sys.exit(f"ftlab: there is no folder {wheel_folder}. Fill it with `make wheels` where there is a network.")
+        options += ["--no-index", "--find-links", str(wheel_folder)]
     _run(*pip, *options, "-r", REQUIREMENTS[what])
     # Only after a complete installation: make repeats a target without its stamp.
     for stamp in {"app": [".app"], "test": [".app", ".test"]}[what]:
         (venv / stamp).touch()
+
+
+def download(wheel_folder: Path) -> None:
+    """Fill a folder with all packages of the app, for machines of this kind without a network.
+
+    Args:
+        wheel_folder: the folder; what is there already is not fetched again.
+    """
+    _say(f"Downloading the packages of requirements.txt to {wheel_folder} (about 3 GB on Linux)")
+    pip = [sys.executable, "-m", "pip"]
+    # Built where there is no wheel, so that nothing needs building without a network.
+    _run(*pip, "wheel", "--disable-pip-version-check", "--wheel-dir", str(wheel_folder), "-r", REQUIREMENTS["app"])
 
 
 def clean() -> None:
@@ -95,8 +114,10 @@ def _say(text: str) -> None:
 
 def main(words: list[str]) -> None:
     """Run the command of the command line; print the usage if there is none of that name."""
-    if words[:1] == ["install"] and len(words) == 3 and words[2] in REQUIREMENTS:
-        install(Path(words[1]).absolute(), words[2])
+    if words[:1] == ["install"] and len(words) in (3, 4) and words[2] in REQUIREMENTS:
+        install(Path(words[1]).absolute(), words[2], Path(words[3]).absolute() if len(words) == 4 else None)
+    elif words[:1] == ["download"] and len(words) == 2:
+        download(Path(words[1]).absolute())
     elif words == ["clean"]:
         clean()
     else:

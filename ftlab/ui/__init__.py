@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ftlab.core import messages, private_folders, user_dirs
 from ftlab.runs import run_quota
+from ftlab.runs.jobs import priority
 from ftlab.runs.queue import queue_limits
 from ftlab.server.paths import list_private_folders
 from ftlab.server.profile import ServerProfile
@@ -45,6 +46,7 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     # Here and not at the start of the server, as a training inherits the environment of whoever starts it.
     private_folders.declare_private_folders(list_private_folders(profile.runs_dir))
     _declare_run_quota(profile)
+    priority.declare_low_priority(is_low=not profile.is_local)
     # Gradio's cached files: looked through every hour, deleted after a day.
     demo = gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400))
     with demo:

@@ -19,7 +19,7 @@ from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended
-from ftlab.runs.jobs import launch
+from ftlab.runs.jobs import launch, priority
 from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.runs.queue import start_gate
@@ -41,6 +41,7 @@ def train(options: Namespace) -> int:
     """
     if not start_gate.pass_gate():
         return 0
+    priority.apply_declared_priority()
     if options.queue and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("config.queue_ranks")
     declare_queue_folder(options.queue_dir)
@@ -67,6 +68,7 @@ def resume(options: Namespace) -> int:
     """
     if not start_gate.pass_gate():
         return 0
+    priority.apply_declared_priority()
     run = train_process.take_adopted_run()
     if run is None:
         run = run_store.find_run(options.runs, options.run)

@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from ftlab.core import messages
+from ftlab.core.html import tag
 from ftlab.ui.common.theme import STATIC_DIR
 
 DEFAULT_OPACITY = 0.6
@@ -19,6 +20,10 @@ element.addEventListener('click', (event) => {
 """Script for HTML with numbered buttons: reports which was pressed, as a Gradio select event."""
 SAVE_OVERLAY_JS = (STATIC_DIR / "overlay.js").read_text(encoding="utf-8")
 """Script for HTML with a heatmap over an image: downloads both blended."""
+
+
+_SHOW_WITHOUT_CAMERA_JS = "element.classList.toggle('is-needed', !window.isSecureContext);"
+"""Browsers give only pages of this machine, and those by HTTPS, the camera."""
 
 
 def build_image_field(elem_id: str) -> gr.Image:
@@ -39,6 +44,13 @@ def build_image_field(elem_id: str) -> gr.Image:
         placeholder=messages.get_text("predict.image_hint"),
         buttons=["fullscreen"],
         elem_id=elem_id,
+    )
+    gr.HTML(
+        tag("p", messages.get_text("predict.no_camera"), class_="ftlab-about"),
+        js_on_load=_SHOW_WITHOUT_CAMERA_JS,
+        elem_id=f"{elem_id}-no-camera",
+        elem_classes="ftlab-no-camera",
+        apply_default_css=False,
     )
     # Gradio would decode the file itself, and report a broken one in a modal box instead of the tab's own line.
     image.preprocess = get_uploaded_path  # type: ignore[method-assign]
