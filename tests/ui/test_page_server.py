@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ftlab.core.errors import FtlabError
+from ftlab.server.listening import tls
+from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui import build_app
@@ -90,3 +93,15 @@ def test_a_port_that_was_taken_meanwhile_is_told_in_one_line(tmp_path: Path) -> 
         port = taken.getsockname()[1]
         with pytest.raises(FtlabError, match=str(port)):
             PageServer(ServerProfile(None, tmp_path / "runs"), build_echo_page(), host="127.0.0.1", port=port)
+
+
+def test_a_server_with_a_certificate_answers_by_https_and_gives_a_cookie_for_it_only(tmp_path: Path) -> None:
+    files = tls.create_self_signed(tmp_path / "tls", ["127.0.0.1"])
+    profile = ServerProfile(None, tmp_path / "runs", ProfileKind.NETWORK)
+    with PageServer(profile, build_echo_page(), host="127.0.0.1", port=0, tls_files=files) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        answer = httpx.get(server.url, verify=ssl.create_default_context(cafile=str(files.certificate)))
+        assert answer.status_code == 200
+        assert "Secure" in answer.headers["set-cookie"]
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(server.url)  # nobody else has signed it

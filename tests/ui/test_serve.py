@@ -202,6 +202,37 @@ def test_the_flags_decide_the_profile(tmp_path: Path, monkeypatch: pytest.Monkey
     assert serve.parse_profile(["--data-root", str(tmp_path)]).data_root is None
 
 
+def test_a_class_is_reached_by_its_network_unless_another_address_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = serve.parse_profile(["--classroom", "--data-root", str(tmp_path)])
+    assert (profile.kind, profile.data_root) == (ProfileKind.CLASSROOM, tmp_path.resolve())
+    assert serve.parse_profile(["--classroom"]).data_root is None, "a class does not get the home folder"
+    assert serve.parse_profile(["--classroom", "--host", "127.0.0.1"]).kind is ProfileKind.CLASSROOM
+    assert serve.parse_profile(["--host", "0.0.0.0"]).kind is ProfileKind.NETWORK
+    monkeypatch.setenv("SPACE_ID", "someone/ftlab")
+    assert serve.parse_profile(["--classroom"]).kind is ProfileKind.SPACE
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--tls", "one.pem"], "a certificate and a key"),
+        (["--tls", "no.pem", "no.key"], "there is no such file"),
+        (["--classroom", "--runs", "FILE"], "list of members cannot be written"),
+    ],
+)
+def test_what_prevents_the_start_is_told_in_one_line(
+    flags: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    flags = [str(tmp_path / "file") if flag == "FILE" else flag for flag in flags]
+    assert serve.serve([*flags, "--host", "127.0.0.1", "--no-browser"]) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+    assert told.count("\n") == 1
+
+
 def test_the_app_has_its_page_at_module_level() -> None:
     assert isinstance(importlib.import_module("app").demo, gr.Blocks)
 
