@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 from ftlab.core.errors import RunError
@@ -12,6 +13,8 @@ from ftlab.runs.jobs.local_launcher import open_queue
 
 POLL_SECONDS = 0.5
 """Seconds between two looks at the queue."""
+WARM_DELAY_SECONDS = 5.0
+"""Seconds after the start of a server before its first spare process is started."""
 _logger = logging.getLogger(__name__)
 
 
@@ -25,7 +28,7 @@ class Dispatcher:
             root: folder of all runs.
         """
         self._queue = open_queue(root)
-        self._stop_event = threading.Event()
+        self._stop_event, self._start_time = threading.Event(), time.monotonic()
         # A daemon thread: it must not keep the server from ending.
         self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
 
@@ -53,6 +56,8 @@ class Dispatcher:
 
     def _keep_warm(self) -> None:
         """Keep a spare process ready while nothing is trained: beside a training, its imports would slow that down."""
-        worker = warm_worker.SHARED_WORKER
-        if warm_worker.is_allowed() and worker.get_process_id() is None and not self._queue.read_state().active:
-            worker.keep_ready()
+        # At the start of a server its pages come first.
+        if time.monotonic() - self._start_time < WARM_DELAY_SECONDS or not warm_worker.is_allowed():
+            return
+        if warm_worker.SHARED_WORKER.get_process_id() is not None or not self._queue.read_state().active:
+            warm_worker.SHARED_WORKER.keep_ready()

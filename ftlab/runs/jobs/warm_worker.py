@@ -54,15 +54,19 @@ class WarmWorker:
         self._retry_time = 0.0
 
     def keep_ready(self) -> None:
-        """Start a spare process unless there is one, or this machine has too little memory for it."""
+        """Start a spare process unless there is one, or this machine has too little memory for it.
+
+        One whose environment is no longer that of this process would not be used, and is replaced.
+        """
         if not is_allowed():
             return
         with self._lock:
             if self._process is not None:
-                if self._process.poll() is None:
+                is_dead = self._process.poll() is not None
+                if not is_dead and self._fingerprint and self._fingerprint.environment == _keep_relevant(os.environ):
                     return
                 _end_process(self._process)
-                self._process, self._retry_time = None, time.monotonic() + RETRY_SECONDS
+                self._process, self._retry_time = None, time.monotonic() + RETRY_SECONDS if is_dead else 0.0
             if time.monotonic() < self._retry_time or machine.get_available_memory() < MIN_AVAILABLE_BYTES:
                 return
             environment = dict(os.environ)
@@ -153,14 +157,18 @@ def _take_fingerprint(environment: Mapping[str, str], working_dir: str) -> _Fing
         environment: its environment variables; those that are passed on with the job do not count.
         working_dir: its working directory.
     """
-    kept = {name: value for name, value in environment.items() if name not in marker.DECLARED_VARIABLES}
     newest, count = 0, 0
     for folder, _, names in os.walk(_SOURCE_ROOT):
         for name in names:
             if name.endswith((".py", ".toml")):
                 count += 1
                 newest = max(newest, os.stat(os.path.join(folder, name)).st_mtime_ns)  # noqa: PTH116, PTH118
-    return _Fingerprint(kept, working_dir, (count, newest))
+    return _Fingerprint(_keep_relevant(environment), working_dir, (count, newest))
+
+
+def _keep_relevant(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that are not passed on with the job."""
+    return {name: value for name, value in environment.items() if name not in marker.DECLARED_VARIABLES}
 
 
 SHARED_WORKER = WarmWorker()

@@ -256,6 +256,20 @@ def test_there_is_one_at_most_and_none_where_it_is_switched_off_or_memory_is_sho
     assert worker.get_process_id() is None
 
 
+def test_one_that_would_not_be_used_any_more_is_replaced(
+    stage: Stage, worker: WarmWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server sets further environment variables while it starts."""
+    pid = keep_ready(stage, worker)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    stage.code = WAITING
+    worker.keep_ready()
+    assert gone(pid)
+    run = start(tmp_path, TrainConfig(sample="shapes"))
+    assert run.read_json("pid")["pid"] == stage.processes[1].pid
+    assert finish(run) == "arguments"
+
+
 def test_one_that_cannot_import_is_not_tried_again_and_again(stage: Stage, worker: WarmWorker) -> None:
     stage.code = "raise ImportError('no torch')"
     worker.keep_ready()
@@ -269,6 +283,7 @@ def test_a_server_keeps_one_ready_while_nothing_is_trained(
     stage: Stage, worker: WarmWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ftlab.runs.jobs.dispatcher.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("ftlab.runs.jobs.dispatcher.WARM_DELAY_SECONDS", 0.0)
     stage.code = WAITING
     dispatcher = Dispatcher(tmp_path)
     dispatcher.start()
