@@ -96,7 +96,8 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
             raise DataError("exclude.gone")
         source = parse_source(profile, sample, folder, *shares)
         is_archive = source.folder is not None and archive.is_archive(source.folder)
-        zip_names = zip_names if is_archive else source.zip_names
+        # An archive of the server is unpacked once for each encoding, which others must not fill the disk with.
+        zip_names = zip_names if is_archive and profile.is_local else source.zip_names
         return replace(source, exclusion_file=exclusion_file, layout=layout, zip_names=zip_names)
     if sample in SAMPLE_SET_NAMES:
         return DataSource(sample, None, *shares)

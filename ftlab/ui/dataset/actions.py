@@ -249,7 +249,7 @@ class DatasetActions(SourceActions):
             catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
         except FtlabError as error:
             # The menus stay: another reading of the folders or of the names may be the remedy.
-            return [*show_message(render_error(str(error)))[:-2], layout_menu, build_names_menu(source)]
+            return [*show_message(render_error(str(error)))[:-2], layout_menu, build_names_menu(self.profile, source)]
         splits = gallery_view.list_splits(catalog)
         class_titles = class_names.find_display_names(catalog.root, catalog.classes)
         return [
@@ -281,7 +281,7 @@ class DatasetActions(SourceActions):
             gr.Button(interactive=True),
             {"sample": sample, "folder": folder, "val": val, "test": test},
             layout_menu,
-            build_names_menu(source, catalog),
+            build_names_menu(self.profile, source, catalog),
         ]
 
     def show_first_page(

@@ -178,10 +178,11 @@ def find_chosen_encoding(profile: ServerProfile, sample: str, location: str) -> 
         return None
 
 
-def build_names_menu(source: DataSource, catalog: Catalog | None = None) -> gr.Dropdown:
+def build_names_menu(profile: ServerProfile, source: DataSource, catalog: Catalog | None = None) -> gr.Dropdown:
     """Return the menu of encodings, shown where the names in an archive do not say theirs or one was chosen.
 
     Args:
+        profile: profile of this server: others read its own archives as it detects.
         source: the choice of images.
         catalog: of its scan; None: it failed, so that another encoding may be the remedy.
     """
@@ -191,7 +192,9 @@ def build_names_menu(source: DataSource, catalog: Catalog | None = None) -> gr.D
         is_needed = source.folder is not None and (
             archive.is_archive(source.folder) or uploads.is_zip_kept(source.folder)
         )
-    return gr.Dropdown(list_encoding_choices(), value=source.zip_names, visible=is_needed or bool(source.zip_names))
+    is_offered = source.sample == data_choice.UPLOAD_SOURCE or profile.is_local
+    is_visible = is_offered and (is_needed or bool(source.zip_names))
+    return gr.Dropdown(list_encoding_choices(), value=source.zip_names, visible=is_visible)
 
 
 def show_message(message: Markup) -> list[Any]:

@@ -222,6 +222,17 @@ def test_a_zip_below_the_servers_folder_is_read_anew_by_its_path_and_trained_on_
     assert data_choice.parse_source(local, "folder", folder, 0.25, 0.25).zip_names == "", "a folder has no such names"
 
 
+def test_others_read_the_zips_of_a_server_as_it_detects_and_do_not_fill_its_disk(tmp_path: Path) -> None:
+    profile = ServerProfile(tmp_path, tmp_path / "runs", ProfileKind.NETWORK)
+    path = str(legacy_zip(tmp_path / "pets.zip"))
+    shop = DatasetActions(profile)
+    shown = shop.show_dataset("folder", path, 0.25, 0.25)
+    assert "кот" in shown[0]
+    assert not shown[-1].visible
+    location = data_choice.join_location(path, "", zip_names="cp852")
+    assert data_choice.parse_source(profile, "folder", location, 0.25, 0.25).zip_names == ""
+
+
 def test_a_training_reads_what_was_sent_by_a_command_that_works_when_typed(space: ServerProfile) -> None:
     sent, _, _ = send(DatasetActions(space), zipped())
     source = data_choice.parse_source(space, "upload", sent, 0.25, 0.25)
