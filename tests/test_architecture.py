@@ -168,6 +168,10 @@ TESTED_ELSEWHERE = {
         *("ui/predict/examples", "ui/predict/view"),
     ),
     "tests/server/class_pages/test_class_routes.py": ("server/class_pages/join_page",),
+    "tests/server/class_pages/test_teacher_routes.py": (
+        *("server/class_pages/class_board", "server/class_pages/join_address", "server/class_pages/lesson_archive"),
+        *("server/class_pages/teacher_actions", "server/class_pages/teacher_page"),
+    ),
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool", "ui/common/page_events"),
     "tests/ui/common/test_run_status.py": ("ui/common/run_state", "ui/common/run_status_view"),

@@ -108,7 +108,7 @@ class AccessMiddleware:
     async def _answer_uninvited(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse somebody who may not use a route; whoever opens the page of a class is asked to join."""
         is_classroom = self.profile.kind is ProfileKind.CLASSROOM
-        if (route.path == "" and is_classroom) or route.path == routes.TEACHER_PATH:
+        if (route.path == "" and is_classroom) or route.path in (routes.TEACHER_PATH, routes.PROJECTOR_PATH):
             return await RedirectResponse(routes.JOIN_PATH, 303)(scope, receive, send)
         message_key = "join_first" if is_classroom and route.action is not Action.LEAD else "not_yours"
         return await _refuse(401 if message_key == "join_first" else 403, message_key, route.body)(scope, receive, send)

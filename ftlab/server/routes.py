@@ -19,6 +19,8 @@ LEAVE_PATH = "/ftlab/leave"
 """Route that forgets who somebody is."""
 TEACHER_PATH = "/ftlab/teacher"
 """The teacher's page; its routes lie below it."""
+PROJECTOR_PATH = "/ftlab/projector"
+"""The page for the projector, which the teacher opens."""
 PAGE_PATHS = frozenset({"/", JOIN_PATH})
 """Pages whose answers bring a visitor the cookie."""
 _API = "/gradio_api"
@@ -94,7 +96,7 @@ ROUTES = (
     Route(_POST, STOP_PATH, BodyKind.COMMAND),
     Route(_READ, JOIN_PATH, action=None),
     *(Route(_POST, path, BodyKind.COMMAND, action=None) for path in (JOIN_PATH, LEAVE_PATH)),
-    *(Route(_READ, path, action=Action.LEAD) for path in (TEACHER_PATH, f"{TEACHER_PATH}/")),
+    *(Route(_READ, path, action=Action.LEAD) for path in (TEACHER_PATH, f"{TEACHER_PATH}/", PROJECTOR_PATH)),
     Route(_POST, f"{TEACHER_PATH}/", BodyKind.COMMAND, action=Action.LEAD),
 )
 """All routes of the server."""

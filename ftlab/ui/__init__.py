@@ -39,6 +39,7 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     from ftlab.ui.compare import tab as compare_tab
     from ftlab.ui.dataset import tab as dataset_tab
     from ftlab.ui.inspect import tab as inspect_tab
+    from ftlab.ui.lesson import class_notices
     from ftlab.ui.predict import tab as predict_tab
     from ftlab.ui.runs import tab as runs_tab
     from ftlab.ui.train import tab as train_tab
@@ -51,6 +52,7 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     demo = gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400))
     with demo:
         theme.build_header(notice)
+        class_notices.build_identity(profile)
         # The order of components and events is visible to the page and to tests: ids are counted upwards.
         page_state = train_tab.create_page_state()
         with gr.Tabs(selected="dataset", elem_id="tabs") as tabs:

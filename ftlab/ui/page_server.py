@@ -27,6 +27,7 @@ from ftlab.core.errors import FtlabError
 from ftlab.runs import run_quota
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.class_pages.class_routes import ClassRoutes
+from ftlab.server.class_pages.teacher_routes import CurvesLook, TeacherRoutes
 from ftlab.server.listening.addresses import format_url
 from ftlab.server.listening.tls import TlsFiles
 from ftlab.server.middleware import AccessMiddleware
@@ -35,7 +36,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.server.visitors import load_key
-from ftlab.ui.common import gradio_guard, theme, uploads
+from ftlab.ui.common import gradio_guard, run_status, theme, uploads
 
 SESSION_CAPACITY = 128
 """Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
@@ -79,6 +80,8 @@ def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership |
     )
     # Before Gradio, which answers every path.
     app.router.routes.extend(ClassRoutes(membership).list_routes())
+    if not profile.is_local:
+        app.router.routes.extend(TeacherRoutes(profile, membership, _build_curves_look()).list_routes())
     gradio_guard.complete_mount_settings(demo, session_capacity=SESSION_CAPACITY)
     gr.mount_gradio_app(
         app,
@@ -91,6 +94,14 @@ def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership |
         **MOUNT_OPTIONS,
     )
     return app
+
+
+def _build_curves_look() -> CurvesLook:
+    """Return how the projector draws curves: as the Train tab does, from the same watchers of the runs."""
+    return CurvesLook(
+        lambda run: run_status.watch_run(run).take_snapshot().curves_html,
+        (theme.STATIC_DIR / "live.css").read_text(encoding="utf-8"),
+    )
 
 
 def name_sender(request: Request) -> str:

@@ -86,6 +86,7 @@ GOLDEN_TABLE = {
     "/ftlab/leave": ("VST", "PST", "VST"),
     "/ftlab/teacher": ("T", "T", "T"),
     "/ftlab/teacher/": ("T", "T", "T"),
+    "/ftlab/projector": ("T", "T", "T"),
 }
 ROLES = {"V": Role.VISITOR, "S": Role.STRANGER, "P": Role.STUDENT, "T": Role.TEACHER}
 KINDS = (ProfileKind.NETWORK, ProfileKind.CLASSROOM, ProfileKind.SPACE)

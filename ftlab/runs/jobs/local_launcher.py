@@ -10,6 +10,7 @@ from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, warm_worker
 from ftlab.runs.queue import places
 from ftlab.runs.queue.job_queue import JobQueue
+from ftlab.runs.queue.places import QueuePlace
 
 
 class LocalLauncher:
@@ -44,6 +45,11 @@ def open_queue(root: Path | str) -> JobQueue:
 def describe_wait(run: Run) -> str:
     """Return place and minutes of a queued run as a sentence, at most a second old; empty if it does not wait."""
     return places.describe_place(_get_place_table(run.path.parent).find_place(run))
+
+
+def read_places(root: Path) -> dict[str, QueuePlace]:
+    """Return the places of the queued runs of a folder by their names, the next one first, at most a second old."""
+    return _get_place_table(root).read_places()
 
 
 @lru_cache(maxsize=16)

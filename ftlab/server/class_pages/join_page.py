@@ -53,25 +53,28 @@ def _render_field(field_name: str, value: str, **attributes: str) -> tuple[str, 
     )
 
 
-def render_document(title: str, body: str, page_name: str) -> str:
+def render_document(title: str, body: str, page_name: str, *, extra_style: str = "") -> str:
     """Return a document of ftlab's own pages.
 
     Args:
         title: title of the window.
         body: HTML of the body.
-        page_name: name of the script in `pages/`.
+        page_name: name of the script in `pages/`, and of its style sheet, if any.
+        extra_style: further style sheet.
 
     Returns:
         HTML with style and script in it: it asks for nothing else.
     """
+    style = _read_page_file("pages.css") + extra_style + _read_page_file(f"{page_name}.css")
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"{tag('title', title)}<style>{_read_page_file('pages.css')}</style></head>"
+        f"{tag('title', title)}<style>{style}</style></head>"
         f"<body class=ftlab-{page_name}>{body}<script>{_read_page_file(f'{page_name}.js')}</script></body></html>"
     )
 
 
 @cache
 def _read_page_file(file_name: str) -> str:
-    return (_PAGE_DIR / file_name).read_text(encoding="utf-8")
+    path = _PAGE_DIR / file_name
+    return path.read_text(encoding="utf-8") if path.exists() else ""

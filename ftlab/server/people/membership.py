@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ftlab.core import file_io, json_fields
+from ftlab.runs import run_quota
 from ftlab.server.people.person import Person, make_stranger
 from ftlab.server.people.rights import ProfileKind, Role
 
@@ -64,11 +65,12 @@ class Member:
 
 @dataclass
 class _Register:
-    """Content of the file."""
+    """Content of the file; `former`: who has left, or was removed, in this lesson."""
 
     room_code: str = ""
     teacher_code: str = ""
     members: dict[str, Member] = field(default_factory=dict)
+    former: dict[str, Member] = field(default_factory=dict)
 
 
 class Membership:
@@ -159,19 +161,26 @@ class Membership:
             if visitor_id not in members and len(members) >= MAX_MEMBERS:
                 raise JoinRefusedError(409, "full")
             was_teacher = visitor_id in members and members[visitor_id].is_teacher
+            self._register.former.pop(visitor_id, None)
             members[visitor_id] = Member(clean_name, is_teacher or was_teacher, time.time())
             self._write()
         return self.identify(visitor_id)
 
     def remove(self, visitor_id: str) -> None:
-        """Forget a member; their runs stay.
+        """Let a member go; their runs stay, and the end of the lesson erases them.
 
         Args:
             visitor_id: identity of the member.
         """
         with self._lock:
-            if self._register.members.pop(visitor_id, None) is not None:
-                self._write()
+            member = self._register.members.pop(visitor_id, None)
+            if member is None:
+                return
+            former = self._register.former
+            former[visitor_id] = member
+            while len(former) > MAX_MEMBERS:
+                del former[next(iter(former))]
+            self._write()
 
     def list_members(self) -> dict[str, Member]:
         """Return the members by their identity, in the order in which they joined."""
@@ -183,15 +192,17 @@ class Membership:
         return self._seen_times.get(visitor_id)
 
     def find_name(self, owner: str) -> str:
-        """Return the name of the member who owns a run; empty where none does.
+        """Return the name of who owns a run, also of somebody who has left; empty where no member does.
 
         Args:
             owner: as `run_quota.read_owner` returns it.
         """
-        for visitor_id, member in self.list_members().items():
-            if owner and Person(self.kind, Role.STUDENT, visitor_id).owner == owner:
-                return member.name
-        return ""
+        return self.list_owner_names().get(owner, "")
+
+    def list_owner_names(self) -> dict[str, str]:
+        """Return the names of all who were members in this lesson, by what their runs keep of them."""
+        with self._lock:
+            return _name_owners(self._register)
 
     def end_lesson(self) -> None:
         """Forget all members, and make new codes."""
@@ -212,6 +223,7 @@ class Membership:
             "room_code": register.room_code,
             "teacher_code": register.teacher_code,
             "members": {member_id: asdict(member) for member_id, member in register.members.items()},
+            "former": {member_id: asdict(member) for member_id, member in register.former.items()},
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with file_io.atomic_write(self._path) as part_path:
@@ -253,14 +265,35 @@ def _read_register(path: Path) -> _Register:
         values = json_fields.read_json_object(path)
     except (OSError, ValueError):
         return _Register()
+    room_code, teacher_code = (values.get(key) for key in ("room_code", "teacher_code"))
+    return _Register(
+        room_code if isinstance(room_code, str) else "",
+        teacher_code if isinstance(teacher_code, str) else "",
+        _parse_members(values.get("members")),
+        _parse_members(values.get("former")),
+    )
+
+
+def _parse_members(stored_members: object) -> dict[str, Member]:
     members: dict[str, Member] = {}
-    stored_members = values.get("members")
     for member_id, member in stored_members.items() if isinstance(stored_members, dict) else ():
         if not isinstance(member, dict):
             continue
         with suppress(TypeError, ValueError):
             members[member_id] = json_fields.build_dataclass(Member, member)
-    room_code, teacher_code = (values.get(key) for key in ("room_code", "teacher_code"))
-    return _Register(
-        room_code if isinstance(room_code, str) else "", teacher_code if isinstance(teacher_code, str) else "", members
-    )
+    return members
+
+
+def _name_owners(register: _Register) -> dict[str, str]:
+    """Return the names of present and former members, by what a run keeps of its owner."""
+    everybody = {**register.former, **register.members}
+    return {run_quota.make_owner(member_id): member.name for member_id, member in everybody.items()}
+
+
+def read_owner_names(runs_dir: Path) -> dict[str, str]:
+    """Return what `Membership.list_owner_names` returns, from the file: for whoever only shows names.
+
+    Args:
+        runs_dir: folder of the runs.
+    """
+    return _name_owners(_read_register(runs_dir / MEMBERS_FOLDER / "members.json"))

@@ -18,6 +18,7 @@ from ftlab.data.samples import sample_sets
 from ftlab.data.sources import archive, locate, tutorial_datasets
 from ftlab.data.sources.listing import is_ignored
 from ftlab.server.paths import get_visitors_dir, resolve_inside
+from ftlab.server.people.lesson_rules import HANDED_PREFIX
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import uploads
 from ftlab.ui.common.page_events import get_person
@@ -39,7 +40,7 @@ class DataSource:
     """A validated choice of images.
 
     Attributes:
-        sample: name of a sample set, or `folder`, `upload` or `tutorial`.
+        sample: name of a sample set, `folder`, `upload`, `tutorial`, or the `source` of a `HandedDataset`.
         folder: folder of the images, or the zip or the list; None for a sample set, which is rendered when scanned.
         val_share: fraction for validation where the layout has no such split.
         test_share: fraction for the test split where the layout has none.
@@ -105,6 +106,8 @@ def parse_source(profile: ServerProfile, sample: str, folder: str, val_share: fl
         upload_folder = uploads.find_upload(str(folder or ""), get_person(profile))
         encoding = uploads.read_chosen_encoding(upload_folder)
         return DataSource(UPLOAD_SOURCE, upload_folder, *shares, zip_names=encoding)
+    if isinstance(sample, str) and sample.startswith(HANDED_PREFIX):
+        return DataSource(sample, uploads.find_handed_data(profile, sample.removeprefix(HANDED_PREFIX)), *shares)
     if sample == TUTORIAL_SOURCE:
         dataset = tutorial_datasets.get_dataset(str(folder or ""))
         dataset_folder = tutorial_datasets.find_image_folder(dataset)
@@ -186,7 +189,7 @@ def make_exclusion_key(sample: str, source_id: str) -> str:
     Returns:
         The key.
     """
-    return sample if sample in SAMPLE_SET_NAMES else f"{sample} {source_id}"
+    return f"{sample} {source_id}" if sample in (FOLDER_SOURCE, UPLOAD_SOURCE, TUTORIAL_SOURCE) else sample
 
 
 def scan_source(

@@ -23,7 +23,8 @@ from ftlab.data.sources.archive_entries import ArchiveLimits
 from ftlab.data.sources.archive_writing import UnpackProgress
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.server.paths import get_visitors_dir
+from ftlab.server.paths import get_visitors_dir, resolve_inside
+from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.person import Person
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import UPLOAD_QUOTA_BYTES, VISITOR_QUOTA_BYTES, QuotaExceededError, UploadQuota
@@ -213,6 +214,29 @@ def find_upload(token: str, person: Person) -> Path:
         raise DataError("page.upload_gone") from cause
 
 
+def find_handed_data(profile: ServerProfile, name: str) -> Path:
+    """Return the images that a teacher hands to all; this counts as use of an upload.
+
+    Args:
+        profile: profile of this server.
+        name: name of the data set, as a page sent it.
+
+    Returns:
+        The folder, or a zip or a list in the data root.
+
+    Raises:
+        DataError: it is not handed out any more, or was removed.
+    """
+    dataset = LessonRules(profile.runs_dir).find_handed(name)
+    if not dataset.upload:
+        return resolve_inside(profile.data_root, dataset.folder)
+    try:
+        os.utime(get_visitors_dir() / dataset.upload)
+        return archive.find_image_folder(get_visitors_dir() / dataset.upload)
+    except OSError as cause:
+        raise DataError("page.upload_gone") from cause
+
+
 def _get_owner_part(person: Person) -> str:
     """Return the end of the tokens of a person."""
     return person.owner[:16] or "0" * 16
@@ -245,12 +269,11 @@ def remove_expired_uploads(profile: ServerProfile) -> None:
 
 
 def _find_used_uploads(profile: ServerProfile) -> set[Path]:
-    """Return the folders of uploads that a training reads now."""
-    return {
-        get_visitors_dir() / token
-        for run in run_store.find_active_runs(profile.runs_dir)
-        for token in _list_upload_tokens(run)
-    }
+    """Return the folders of uploads that a training reads now, and of those that are handed to all."""
+    handed_tokens = {entry.upload for entry in LessonRules(profile.runs_dir).read().handed if entry.upload}
+    active_runs = run_store.find_active_runs(profile.runs_dir)
+    read_tokens = {token for run in active_runs for token in _list_upload_tokens(run)}
+    return {get_visitors_dir() / token for token in handed_tokens | read_tokens}
 
 
 def _list_upload_tokens(run: Run) -> Iterator[str]:

@@ -16,7 +16,7 @@ from ftlab.ui.dataset import audit, gallery_view, tutorial_picker
 from ftlab.ui.dataset.source_actions import (
     list_encoding_choices,
     list_layout_choices,
-    list_offered_sources,
+    list_source_labels,
     render_source_info,
 )
 
@@ -106,7 +106,7 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
     """
     with gr.Column(scale=4, min_width=320):
         sample = gr.Radio(
-            [(messages.get_text(f"dataset.choice.{name}"), name) for name in list_offered_sources(profile)],
+            list_source_labels(profile),
             value=SAMPLE_SET_NAMES[0],
             label=messages.get_text("dataset.source"),
             info=messages.get_text("dataset.source_hint" if profile.data_root else "dataset.source_hint_closed"),

@@ -17,6 +17,7 @@ from ftlab.data.dataset import exclusions
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.sources import archive, locate, tutorial_datasets
 from ftlab.server.paths import resolve_inside
+from ftlab.server.people.lesson_rules import HANDED_PREFIX, HandedDataset, LessonRules
 from ftlab.server.profile import ServerProfile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui.common import data_choice, uploads
@@ -62,6 +63,23 @@ class SourceActions:
             *self.open_source_inputs(sample, typed_folder),
             tutorial_name or gr.skip(),
         ]
+
+    def offer_sources(self, sample: str, shown_sources: object) -> list[Any]:
+        """Return the choices of sources, where they are others than a page shows: what a teacher hands out changes.
+
+        Args:
+            sample: as in `DataSource`.
+            shown_sources: labels and values that the page shows.
+
+        Returns:
+            Menu of sources, and its labels and values.
+        """
+        choices = list_source_labels(self.profile)
+        new_sources = [list(choice) for choice in choices]
+        if new_sources == shown_sources:
+            return [gr.skip()] * 2
+        is_offered = sample in [name for _, name in choices]
+        return [gr.Radio(choices=choices, value=sample if is_offered else SAMPLE_SET_NAMES[0]), new_sources]
 
     def choose_layout(self, sample: str, location: str, layout: str, layouts: object) -> list[Any]:
         """Read the folders of a choice in another way, and remember that for this choice.
@@ -147,7 +165,20 @@ def list_offered_sources(profile: ServerProfile) -> list[str]:
     own_sources = (
         [data_choice.FOLDER_SOURCE, data_choice.UPLOAD_SOURCE] if profile.data_root else [data_choice.UPLOAD_SOURCE]
     )
-    return [*SAMPLE_SET_NAMES, *tutorial_sources, *own_sources]
+    handed_sources = [entry.source for entry in list_handed_datasets(profile)]
+    return [*SAMPLE_SET_NAMES, *handed_sources, *tutorial_sources, *own_sources]
+
+
+def list_handed_datasets(profile: ServerProfile) -> tuple[HandedDataset, ...]:
+    """Return the data sets that the teacher of a class hands to all."""
+    return () if profile.is_local else LessonRules(profile.runs_dir).read().handed
+
+
+def list_source_labels(profile: ServerProfile) -> list[tuple[str, str]]:
+    """Return label and value of each kind of source that this server offers."""
+    titles = {entry.source: entry.title for entry in list_handed_datasets(profile)}
+    sources = list_offered_sources(profile)
+    return [(titles.get(name) or messages.get_text(f"dataset.choice.{name}"), name) for name in sources]
 
 
 def list_layout_choices() -> list[tuple[str, str]]:
@@ -228,6 +259,8 @@ def render_source_info(sample: str, profile: ServerProfile) -> Markup:
     Returns:
         One paragraph.
     """
+    if sample.startswith(HANDED_PREFIX):
+        return tag("p", messages.get_text("lesson.handed_about"), class_="ftlab-about")
     hours = uploads.get_retention_seconds(profile) / 3600
     # 48 hours and more are easier to read in days.
     unit = "hours" if hours < 48 else "days"

@@ -13,6 +13,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.dataset import audit, layout
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.layout import GalleryFields, HiddenFields, SourceFields, SummaryFields
+from ftlab.ui.lesson import class_notices
 
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _QUEUED_EVENT: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
@@ -94,6 +95,8 @@ def build_dataset_tab(profile: ServerProfile, tabs: gr.Tabs) -> DatasetTab:
     )
     _connect_folder_browser(wiring, source)
     _connect_gallery(wiring, gallery, hidden)
+    if not profile.is_local:
+        _connect_handed_datasets(wiring, source)
     source.train_button.click(lambda: gr.Tabs(selected="train"), None, tabs, **_UNQUEUED_EVENT)
     return DatasetTab(source.sample, hidden.location, source.val_share, source.test_share)
 
@@ -238,6 +241,19 @@ def _connect_gallery(wiring: _Wiring, gallery: GalleryFields, hidden: HiddenFiel
     gallery.next_button.click(
         wiring.actions.show_next_page, [*gallery_inputs, hidden.page], gallery_outputs, **_QUEUED_EVENT
     )
+
+
+def _connect_handed_datasets(wiring: _Wiring, source: SourceFields) -> None:
+    """Offer what the teacher hands out: when the page is loaded, and while it is open."""
+    shown_sources = gr.JSON([], visible=False, elem_id="dataset-offered")
+    timer = gr.Timer(class_notices.REFRESH_SECONDS)
+    for event in (_get_page().load, timer.tick):
+        event(
+            wiring.actions.offer_sources,
+            [source.sample, shown_sources],
+            [source.sample, shown_sources],
+            **_UNQUEUED_EVENT,
+        )
 
 
 def _list_source_inputs(source: SourceFields) -> list[Any]:

@@ -116,6 +116,25 @@ class RunsActions(RunListing):
         # Without the text fields: what was typed into them since the click must stay.
         return outputs[:4]
 
+    def toggle_sharing(
+        self, page_state: object, search: object, sort: object, location: object, selection: object
+    ) -> list[Any]:
+        """Share the selected run with all who were let in, or end that.
+
+        Returns:
+            Updates of the whole tab.
+        """
+        selected_names, _ = parse_selection(selection)
+        try:
+            run = self.train_actions.get_run(selected_names[0] if len(selected_names) == 1 else None, RunAction.SHARE)
+            is_shared = not run_notes.read_notes(run).is_shared
+            run_notes.write_notes(run, is_shared=is_shared)
+        except FtlabError as error:
+            gr.Warning(str(error))
+            return self.open_tab(page_state, search, sort, location, selection)
+        gr.Info(messages.get_text("shelf.shared" if is_shared else "shelf.unshared"), duration=3)
+        return self.open_tab(page_state, search, sort, location, selection)
+
     # --- the trash folder
 
     def delete_runs(

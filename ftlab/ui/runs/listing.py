@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from ftlab.core import messages
 from ftlab.core.html import Markup, join_html
-from ftlab.runs import comparison, run_table, trash
+from ftlab.runs import comparison, run_notes, run_quota, run_table, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.run_table import RunRow
+from ftlab.server.people.membership import read_owner_names
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
@@ -24,7 +26,7 @@ ROWS_PER_PAGE = 100
 """Rows shown at first, and rows added by each press of the button below the table."""
 ROW_CACHE_SECONDS = 2.0
 """Maximum age of cached rows: a search sends an event for each key that is pressed."""
-PANEL_OUTPUT_COUNT = 11
+PANEL_OUTPUT_COUNT = 12
 """Number of components that `RunListing.render_panel` updates."""
 _MAX_CACHED_LISTINGS = 8
 """On a Space each visitor has a listing of their own; all are dropped when there are more than these."""
@@ -77,7 +79,12 @@ class RunListing:
             message_key = "bin_nothing" if location == "bin" else "nothing"
             message_key = "none_found" if rows else message_key
             return [totals, render_empty_state(f"shelf.{message_key}", f"shelf.{message_key}_step"), new_selection]
-        return [totals, view.render_table(matching_rows, selected_names, row_limit, ROWS_PER_PAGE), new_selection]
+        marks = self.find_owner_marks(matching_rows[:row_limit], in_trash=location == "bin")
+        return [
+            totals,
+            view.render_table(matching_rows, selected_names, row_limit, ROWS_PER_PAGE, marks),
+            new_selection,
+        ]
 
     def render_all(
         self,
@@ -147,6 +154,7 @@ class RunListing:
             gr.Column(visible=is_editable),
             single_row.title if single_row else "",
             single_row.notes if single_row else "",
+            self._build_share_button(single_row if is_editable else None),
             gr.Button(visible=has_weights),
             gr.Button(visible=has_weights),
             gr.Button(visible=not in_trash and 2 <= len(selected_rows) <= comparison.MAX_COMPARED_RUNS),
@@ -156,6 +164,37 @@ class RunListing:
             gr.Button(visible=in_trash and bool(all_rows)),
             gr.Column(visible=False),
         ]
+
+    def _build_share_button(self, row: RunRow | None) -> gr.Button:
+        """Return the button that shares a run or ends that; hidden where there is nobody to share with."""
+        run = Run(self.profile.runs_dir / row.name) if row else None
+        may_share = run is not None and self.train_actions.get_person().may_with(RunAction.SHARE, run)
+        is_shared = run is not None and run_notes.read_notes(run).is_shared
+        label = messages.get_text("shelf.unshare" if is_shared else "shelf.share")
+        return gr.Button(label, visible=may_share and not self.profile.is_local)
+
+    def find_owner_marks(self, rows: Sequence[RunRow], *, in_trash: bool) -> dict[str, str]:
+        """Return what the table says of the owners of runs: their names, as far as this person may know them.
+
+        Args:
+            rows: rows of the table.
+            in_trash: they are deleted.
+
+        Returns:
+            Text by the name of the run.
+        """
+        if self.profile.is_local:
+            return {}
+        root = trash.get_trash_folder(self.profile.runs_dir) if in_trash else self.profile.runs_dir
+        person, names, marks = self.train_actions.get_person(), read_owner_names(self.profile.runs_dir), {}
+        for row in rows:
+            run = Run(root / row.name)
+            owner, is_shared = run_quota.read_owner(run), run_notes.read_notes(run).is_shared
+            # Whoever may see a stranger's run leads, or it was shared, under its owner's name.
+            name = names.get(owner, "") if owner != person.owner else ""
+            parts = [messages.get_text("shelf.owned_by", name=messages.escape_control_chars(name))] if name else []
+            marks[row.name] = " · ".join([*parts, *([messages.get_text("shelf.is_shared")] if is_shared else [])])
+        return marks
 
     def _render_single_run(self, row: RunRow, rows: list[RunRow]) -> Markup:
         origin_key = ""

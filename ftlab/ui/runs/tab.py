@@ -37,6 +37,7 @@ class _NotesForm:
     title: gr.Textbox
     notes: gr.Textbox
     save_button: gr.Button
+    share_button: gr.Button
     open_buttons: dict[str, gr.Button]
 
 
@@ -84,6 +85,7 @@ def build_runs_tab(
         notes_form.section,
         notes_form.title,
         notes_form.notes,
+        notes_form.share_button,
         notes_form.open_buttons["predict"],
         notes_form.open_buttons["inspect"],
         buttons.compare,
@@ -102,6 +104,7 @@ def build_runs_tab(
         [*list_outputs, details],
         **_QUEUED_EVENT,
     )
+    notes_form.share_button.click(actions.toggle_sharing, inputs, outputs, **_QUEUED_EVENT)
     _wire_trash(actions, buttons, inputs, outputs)
     for name, button in notes_form.open_buttons.items():
         button.click(actions.make_open_handler(name), [page_state, selection], [page_state, tabs], **_QUEUED_EVENT)
@@ -160,6 +163,7 @@ def _build_notes_form() -> _NotesForm:
             elem_id="shelf-notes",
         )
         save_button = gr.Button(messages.get_text("shelf.save"), variant="primary", size="md", elem_id="shelf-save")
+        share_button = gr.Button(messages.get_text("shelf.share"), visible=False, size="md", elem_id="shelf-share")
         gr.HTML(
             tag("p", messages.get_text("shelf.open"), class_="ftlab-about"),
             elem_id="shelf-open",
@@ -170,7 +174,7 @@ def _build_notes_form() -> _NotesForm:
                 name: gr.Button(messages.get_text(f"{name}.title"), size="md", elem_id=f"shelf-{name}", min_width=70)
                 for name in ("train", "predict", "inspect")
             }
-    return _NotesForm(section, title, notes, save_button, open_buttons)
+    return _NotesForm(section, title, notes, save_button, share_button, open_buttons)
 
 
 def _build_selection_buttons() -> _SelectionButtons:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 
 from ftlab.config.train_config import SAMPLE_SET_NAMES
@@ -17,7 +17,13 @@ COLUMNS = ("run", "day", "data", "model", "best", "status", "size")
 """Columns of the table: keys of their headings in the messages, and CSS classes of their cells."""
 
 
-def render_table(rows: Sequence[RunRow], selected_names: Collection[str], row_limit: int, page_size: int) -> Markup:
+def render_table(
+    rows: Sequence[RunRow],
+    selected_names: Collection[str],
+    row_limit: int,
+    page_size: int,
+    owner_marks: Mapping[str, str] | None = None,
+) -> Markup:
     """Render the table of runs; `static/shelf.js` makes its rows and checkboxes selectable.
 
     Args:
@@ -25,12 +31,17 @@ def render_table(rows: Sequence[RunRow], selected_names: Collection[str], row_li
         selected_names: names of the selected runs.
         row_limit: number of rows to show.
         page_size: number of rows that the button below the table adds.
+        owner_marks: whose a run is, and whether it is shared, by its name; None: all are one's own.
 
     Returns:
         The table with the button, as HTML.
     """
     header = tag("tr", tag("th", "", class_="tick"), *(_render_header_cell(name) for name in COLUMNS))
-    body = [_render_row(row, is_selected=row.name in selected_names) for row in rows[:row_limit]]
+    marks = owner_marks or {}
+    body = [
+        _render_row(row, is_selected=row.name in selected_names, owner_mark=marks.get(row.name, ""))
+        for row in rows[:row_limit]
+    ]
     hidden_count = len(rows) - row_limit
     # Shown below a full table only; the last press adds fewer rows than a page has.
     more_button = tag(
@@ -48,7 +59,7 @@ def _render_header_cell(name: str) -> Markup:
     return tag("th", messages.get_text(f"shelf.column.{name}"), scope="col", class_=name)
 
 
-def _render_row(row: RunRow, *, is_selected: bool) -> Markup:
+def _render_row(row: RunRow, *, is_selected: bool, owner_mark: str = "") -> Markup:
     """Return a row of the table: a run with its checkbox."""
     short_id = row.name.rpartition("-")[2]  # date and mode stand in other columns; commands take the end of a name
     note = run_notes.RunNotes(row.title, row.notes).first_line
@@ -70,6 +81,7 @@ def _render_row(row: RunRow, *, is_selected: bool) -> Markup:
             tag("button", isolate_text(row.title or short_id), type="button", class_=None if row.title else "bare"),
             tag("small", short_id, class_="id") if row.title else "",
             tag("small", isolate_text(note), class_="note") if note else "",
+            tag("small", isolate_text(owner_mark), class_="owner") if owner_mark else "",
             scope="row",
             class_="run",
             title=row.name,

@@ -20,6 +20,7 @@ from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series, time_estimate
 from ftlab.runs.jobs.local_launcher import describe_wait, open_queue
 from ftlab.runs.queue import train_command
+from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import Action
 from ftlab.server.profile import ServerProfile
@@ -81,7 +82,7 @@ class TrainActions(VisibleRuns):
         Returns:
             The new run, which belongs to whoever sent the event.
         """
-        owner = self._get_starter().owner
+        owner = self._get_starter(config).owner
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
         seconds = _estimate_seconds(source, config) if source else None
         run = self._queue.add_training(config, owner, seconds=seconds)
@@ -100,25 +101,27 @@ class TrainActions(VisibleRuns):
         # The button is hidden on a Space, but any program can send its event.
         if self.profile.is_space:
             raise RunError("run.series_space")
-        owner = self._get_starter().owner
+        owner = self._get_starter(*series.expand_modes(base_config)).owner
         backbones.get_backbone_spec(base_config.backbone)  # an unknown backbone starts no process
         series.start_series(base_config, self.profile.runs_dir, owner)
 
-    def _get_starter(self) -> Person:
-        """Return who sent the event, if they may start a training.
+    def _get_starter(self, *configs: TrainConfig) -> Person:
+        """Return who sent the event, if they may start trainings with these configurations.
 
         Raises:
-            RunError: they may not.
+            RunError: they may not, or the teacher does not allow it now.
         """
         person = self.get_person()
         if not person.may(Action.START):
             raise RunError("run.may_not_start")
+        for config in configs:
+            LessonRules(self.profile.runs_dir).check_start(person, config)
         return person
 
     def resume_training(self, run: Run) -> Run:
         """Resume a run that ended early, or queue it while another one runs.
 
-        Fails with `RunError` if the run cannot be resumed.
+        Fails with `RunError` if the teacher does not allow it now, or if the run cannot be resumed.
 
         Args:
             run: the run.
@@ -126,6 +129,7 @@ class TrainActions(VisibleRuns):
         Returns:
             The same run.
         """
+        self._get_starter(run.load_config())
         self._queue.add_resume(run)
         self._queue.dispatch()
         return run

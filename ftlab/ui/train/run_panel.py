@@ -18,6 +18,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
+from ftlab.ui.lesson import class_notices
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
 from ftlab.ui.train.panel_updates import IDLE_REFRESH_SECONDS, refresh_panel
@@ -184,6 +185,7 @@ def build_run_view(profile: ServerProfile) -> RunView:
     """Return the visible components, built in a column of the current Gradio context."""
     empty_snapshot = run_status.build_empty_snapshot()
     with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
+        class_notices.build_lesson_notice(profile)
         start_button, stop_button, resume_button = _build_process_buttons()
         head = gr.HTML(empty_snapshot.head_html, elem_id="train-progress", apply_default_css=False)
         stop_notice = gr.HTML("", elem_id="train-stop-notice", apply_default_css=False)

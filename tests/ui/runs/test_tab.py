@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("nothing_scanned")
 
 PARTS = (
     *("totals", "table", "picked"),
-    *("said", "form", "title", "notes", "predict", "inspect", "compare", "delete", "restore", "empty", "sure"),
+    *("said", "form", "title", "notes", "share", "predict", "inspect", "compare", "delete", "restore", "empty", "sure"),
 )
 
 

@@ -1,0 +1,1 @@
+"""What the pages of a class show besides the tabs."""

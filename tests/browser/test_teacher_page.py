@@ -1,0 +1,125 @@
+"""The teacher's page and the projector in a browser: hostile names, a lesson from its beginning to its end."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ftlab.runs import run_notes, run_quota
+from ftlab.runs.directory import Run
+from ftlab.server.people.lesson_rules import LessonRules
+from ftlab.server.people.membership import Membership
+from ftlab.server.people.rights import ProfileKind
+from ftlab.server.profile import ServerProfile
+from ftlab.ui import build_app
+from ftlab.ui.page_server import PageServer
+from tests.support import fabricated_runs as fab
+from tests.support.hostile_text import EVIL
+from tests.support.served_page import look
+
+NAMES = ("Ann", EVIL[:40], "שלום\u202e عالم", "😀" * 40, "</script><script>alert(3)</script>", "{name} {count}")
+CANARY = "window.alert = () => { window.hasRun = true }"
+
+
+class Lesson:
+    """A class with a server, and its teacher's browser."""
+
+    def __init__(self, place: Path) -> None:
+        self.profile = ServerProfile(None, place / "runs", ProfileKind.CLASSROOM)
+        self.membership = Membership(self.profile.kind, self.profile.runs_dir)
+        self.url = ""
+
+    def enroll(self, number: int, name: str) -> str:
+        self.membership.join(f"{number:032x}", self.membership.room_code, name)
+        return run_quota.make_owner(f"{number:032x}")
+
+    def make_run(self, owner: str, title: str) -> Run:
+        run = fab.make(self.profile.runs_dir, [*fab.story(), fab.ended()])
+        run_quota.write_owner(run, owner)
+        run_notes.write_notes(run, title=title, notes=title)
+        return run
+
+    def lead(self, page: Page) -> None:
+        page.add_init_script(CANARY)
+        page.goto(f"{self.url}ftlab/join?code={self.membership.teacher_code}")
+        page.get_by_label("Name").fill("Ms Lee")
+        page.get_by_role("button", name="Join").click()
+        expect(page.get_by_role("heading", name="The class")).to_be_visible()
+
+
+@pytest.fixture
+def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lesson]:
+    monkeypatch.setenv("FTLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    lesson = Lesson(tmp_path)
+    with PageServer(
+        lesson.profile, build_app(lesson.profile), host="127.0.0.1", port=0, membership=lesson.membership
+    ) as server:
+        lesson.url = server.url
+        yield lesson
+
+
+def test_names_of_others_are_text_and_break_no_layout(lesson: Lesson, page: Page, tmp_path: Path) -> None:
+    runs = [lesson.make_run(lesson.enroll(number, name), name) for number, name in enumerate(NAMES)]
+    LessonRules(lesson.profile.runs_dir).hand_out(EVIL, folder="/data/x")
+    lesson.lead(page)
+    rows = page.locator("#members li")
+    expect(rows).to_have_count(len(NAMES) + 1)
+    expect(rows.nth(1)).to_contain_text(NAMES[1].strip())
+    expect(page.locator("#handed")).to_contain_text("<img src=x")
+    look(page, tmp_path, "teacher {}")
+    for run in runs:
+        LessonRules(lesson.profile.runs_dir).change(projected_run=run.name)
+        page.goto(f"{lesson.url}ftlab/projector")
+        expect(page.locator("#accuracy")).to_have_text("93.8 %")
+        expect(page.locator("#curves svg").first).to_be_visible()
+        look(page, tmp_path, "projector {}")
+    assert page.locator("img, main script").count() == 0
+    assert page.evaluate("window.hasRun") is None
+
+
+def test_a_lesson_is_led_and_ended(lesson: Lesson, page: Page, tmp_path: Path) -> None:
+    owner = lesson.enroll(1, "Ann")
+    run = lesson.make_run(owner, "Cats against dogs")
+    rules = LessonRules(lesson.profile.runs_dir)
+    lesson.lead(page)
+    said = page.get_by_role("status")
+    page.get_by_role("button", name="Pause new trainings").click()
+    expect(said).to_contain_text("paused")
+    assert rules.read().is_paused
+    page.get_by_role("button", name="Allow new trainings").click()
+    expect(page.get_by_role("button", name="Pause new trainings")).to_be_visible()
+    page.locator("#modes").get_by_label("frozen").check()
+    page.get_by_label("Most epochs").fill("9")
+    page.get_by_role("button", name="Apply").click()
+    expect(said).to_contain_text("settings were changed")
+    assert (rules.read().modes, rules.read().max_epochs) == (("frozen",), 9)
+    page.get_by_role("button", name="Share", exact=True).click()
+    expect(page.get_by_role("button", name="Stop sharing")).to_be_visible()
+    assert run_notes.read_notes(run).is_shared
+    page.get_by_role("button", name="Project", exact=True).click()
+    expect(page.get_by_text("on the projector", exact=True)).to_be_visible()
+
+    room_code = lesson.membership.room_code
+    erase = page.get_by_role("button", name="Erase the lesson")
+    expect(erase).to_be_disabled()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save everything").click()
+    saved_path = tmp_path / "lesson.zip"
+    download.value.save_as(saved_path)
+    with zipfile.ZipFile(saved_path) as archive:
+        assert f"runs/{run.name}/best.safetensors" in archive.namelist()
+    page.get_by_label("I have the zip").check()
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    erase.click()
+    assert run.path.is_dir(), "asked once more, and not confirmed"
+    page.once("dialog", lambda dialog: dialog.accept())
+    erase.click()
+    expect(said).to_contain_text("1 trainings were erased")
+    expect(page.locator(".code")).to_have_text(lesson.membership.room_code)
+    assert lesson.membership.room_code != room_code
+    assert not run.path.exists()
