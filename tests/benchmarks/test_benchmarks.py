@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from benchmarks import __main__ as every
-from benchmarks import against, drawing, gpu, growth, photographs, process, row, table
+from benchmarks import against, drawing, first_point, gpu, growth, photographs, process, row, table
 from benchmarks.growth_data import ScanCost, TrainingCost
 from benchmarks.row import Measurement
+from ftlab.core import machine
 from tests.support import drawn_images
 
 PAGE = process.PROJECT_ROOT / "docs" / "benchmarks.md"
@@ -210,3 +211,16 @@ def test_a_program_that_fails_is_named_with_what_it_said() -> None:
     assert process.run_python(["-c", "print('first'); print('{\"a\": 1}')"])[0] == {"a": 1}
     with pytest.raises(RuntimeError, match=r"status 3\n(.|\n)*no such folder"):
         process.run_python(["-c", "import sys; print('no such folder', file=sys.stderr); sys.exit(3)"])
+
+
+def test_the_first_point_of_a_spare_process_is_measured_against_a_new_one(
+    tiny_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["first_point", str(tiny_folder), "--rounds", "1"])
+    monkeypatch.setenv("FTLAB_HOME", "")  # restored afterwards
+    monkeypatch.setattr(machine, "get_available_memory", lambda: 64 << 30)
+    first_point.main()
+    (measurement,) = rows(capsys)
+    assert (measurement.wanted, measurement.most, measurement.unit) == (first_point.MAX_RATIO, True, "×")
+    assert measurement.figure is not None
+    assert 0 < measurement.figure < 10

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from ftlab.core import json_fields, machine
+from ftlab.core import file_io, json_fields, machine
 from ftlab.core.errors import RunError
 from ftlab.runs import process_record, run_quota
 from ftlab.runs.directory import Run
@@ -133,12 +134,23 @@ def remove_marker(run: Run) -> bool:
 
     Returns:
         Whether this call did it: of several processes, only one can.
+
+    Raises:
+        PermissionError: the folder cannot be written.
     """
-    try:
-        (run.path / QUEUED_FILE).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+    deadline = time.monotonic() + file_io.MOVE_RETRY_SECONDS
+    while True:
+        try:
+            (run.path / QUEUED_FILE).unlink()
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            # Windows does not remove a file while somebody reads it; elsewhere waiting cannot help.
+            if sys.platform != "win32" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def show_waiter(run: Run) -> None:
