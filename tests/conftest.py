@@ -59,7 +59,8 @@ LONG_FILES = (
     *("training/test_loop_images.py", "data/samples/test_sample_sets.py", "training/test_loop.py"),
     *("models/test_cam_layers.py", "models/execution/test_engines.py", "evaluation/test_evaluate.py"),
     *("training/test_loop_phases.py", "data/dataset/test_layout.py", "inference/test_predictor.py"),
-    *("runs/jobs/test_launch.py", "runs/jobs/test_time_estimate.py"),
+    *("runs/jobs/test_launch.py", "runs/jobs/test_time_estimate.py", "runs/jobs/test_warm_worker.py"),
+    "runs/queue/test_job_queue.py",
 )
 
 
