@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import threading
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from ftlab.config.backbones import BackboneSpec
-from ftlab.core.machine import count_cpu_cores
+from ftlab.core.machine import count_cpu_cores, release_free_memory
 from ftlab.inference.cam_methods import compute_cam, weight_activation
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.execution import answer_graph
@@ -59,7 +60,7 @@ class NetworkAnswers:
         """
         with self._graph_lock:
             if self._graph_build is None:
-                self._graph_build = _GRAPH_BUILDER.submit(self._build_graph, image_size)
+                self._graph_build = _GRAPH_BUILDER.submit(_build_if_alive, weakref.ref(self), image_size)
                 # Nobody has to read the future: a bug is then logged with its traceback.
                 self._graph_build.add_done_callback(Future.result)
             return self._graph_build
@@ -69,13 +70,19 @@ class NetworkAnswers:
         """Whether the graph answers."""
         return self._graph is not None
 
-    def _build_graph(self, image_size: int) -> None:
+    def build_graph(self, image_size: int) -> None:
+        """Build the graph on the calling thread; torch goes on to answer where there is none.
+
+        Args:
+            image_size: side of the images, in pixels.
+        """
         with self.network_lock:
             net = copy.deepcopy(self.network)
         graph = answer_graph.build_answer_graph(net, self._spec, image_size)
         if graph is not None:
             max_parallel_batches = max(1, count_cpu_cores() // answer_graph.THREADS_PER_BATCH)
             self._graph = graph, AnswerBatcher(graph, max_parallel_batches)
+        release_free_memory()  # an export leaves four times the network's size behind
 
     def compute_logits(self, image_batch: Tensor) -> Tensor:
         """Compute the logits of images.
@@ -117,3 +124,10 @@ class NetworkAnswers:
         target_index = int(logits.argmax()) if class_index is None else class_index
         gradient = graph.compute_gradient(feature_map, target_index)
         return logits, weight_activation(feature_map, gradient, method)
+
+
+def _build_if_alive(answers_ref: weakref.ref[NetworkAnswers], image_size: int) -> None:
+    """Build a graph unless its model was dropped from memory while the build waited for its turn."""
+    answers = answers_ref()
+    if answers is not None:
+        answers.build_graph(image_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -49,6 +50,22 @@ def test_the_count_nearest_to_the_process_is_taken(
     found = machine.find_oom_counter(42, root)
     assert Path(found).as_posix().endswith(counter)
     assert machine.read_oom_kills(found) == 2
+
+
+def test_memory_that_was_freed_between_blocks_in_use_is_given_back() -> None:
+    """Where the C library can: elsewhere nothing happens."""
+    c_library, process = ctypes.CDLL(None), psutil.Process()
+    c_library.malloc.restype, c_library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    blocks = [c_library.malloc(10_000) for _ in range(10_000)]
+    for block in blocks:
+        ctypes.memset(block, 1, 10_000)
+    for block in blocks[:-1]:
+        c_library.free(block)
+    full = process.memory_info().rss
+    machine.release_free_memory()
+    if hasattr(c_library, "malloc_trim"):
+        assert process.memory_info().rss < full - 80e6
+    c_library.free(blocks[-1])
 
 
 def test_the_machine_was_started_before_this_process() -> None:

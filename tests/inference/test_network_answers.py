@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,26 @@ def test_a_graph_is_built_once_and_only_where_there_is_one(monkeypatch: pytest.M
     assert built == ["mobilenet_v3_small"]
     assert not model.answers.has_graph
     assert model.answers.compute_logits(torch.zeros(2, 3, 64, 64)).shape == (2, 9)
+
+
+def test_a_model_that_is_dropped_before_its_turn_gets_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    first_began, first_may_end = threading.Event(), threading.Event()
+
+    def noted(_net: Any, spec: Any, _side: int) -> None:
+        built.append(spec.title)
+        first_began.set()
+        assert first_may_end.wait(60)
+
+    monkeypatch.setattr(answer_graph, "build_answer_graph", noted)
+    models = [predictor(dataclasses.replace(SPEC, title=title)) for title in ("first", "dropped", "last")]
+    builds = [model.prepare_graph() for model in models]
+    assert first_began.wait(60)
+    del models[1]
+    first_may_end.set()
+    for build in builds:
+        assert build.result(60) is None
+    assert built == ["first", "last"]
 
 
 def test_a_bug_in_the_build_is_logged_and_torch_goes_on(

@@ -159,9 +159,10 @@ class _AnswerModule(nn.Module):
         """
         super().__init__()
         self.net = net
-        self._outputs: list[Tensor] = []
+        # The hook refers to the list and not to this module, which refers to the hook: no cycle keeps the copy alive.
+        outputs = self._outputs = list[Tensor]()
         net.backbone.get_submodule(layer_path).register_forward_hook(
-            lambda _module, _inputs, output: self._outputs.append(output)
+            lambda _module, _inputs, output: outputs.append(output)
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

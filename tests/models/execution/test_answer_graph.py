@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from typing import Any
 
 import pytest
@@ -177,3 +178,20 @@ def test_the_network_is_left_as_it_was_found() -> None:
     assert {name: type(part) for name, part in net.named_modules()} == before
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
     assert not any(isinstance(part, nn.ZeroPad2d) for part in net.modules())
+
+
+def test_no_copy_of_the_network_outlives_the_build() -> None:
+    net, spec = built("resnet18")
+
+    def count() -> int:
+        return sum(type(found) in (Network, type(net.backbone)) for found in gc.get_objects())
+
+    gc.collect()
+    before = count()
+    gc.disable()  # what a cycle keeps alive may stay for long
+    try:
+        graph = made(net, spec)
+        assert count() == before
+    finally:
+        gc.enable()
+    assert graph.class_weights.shape == (3, 512)
