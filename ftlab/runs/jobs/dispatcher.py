@@ -14,7 +14,7 @@ from ftlab.runs.jobs.local_launcher import open_queue
 POLL_SECONDS = 0.5
 """Seconds between two looks at the queue."""
 WARM_DELAY_SECONDS = 5.0
-"""Seconds after the start of a server before its first spare process is started."""
+"""Seconds after the start of a server, or of a training, before a spare process is started."""
 _logger = logging.getLogger(__name__)
 
 
@@ -55,9 +55,14 @@ class Dispatcher:
                 last_error = str(error)
 
     def _keep_warm(self) -> None:
-        """Keep a spare process ready while nothing is trained: beside a training, its imports would slow that down."""
+        """Keep a spare process ready while nothing is trained, and for the next run while somebody waits."""
         # At the start of a server its pages come first.
         if time.monotonic() - self._start_time < WARM_DELAY_SECONDS or not warm_worker.is_allowed():
             return
-        if warm_worker.SHARED_WORKER.get_process_id() is not None or not self._queue.read_state().active:
-            warm_worker.SHARED_WORKER.keep_ready()
+        if warm_worker.SHARED_WORKER.get_process_id() is None:
+            state = self._queue.read_state()
+            latest_start = max((job.since for job in state.active), default=0.0)
+            # Its imports would slow down a training, at the start most of all; if somebody waits, they save more.
+            if state.active and (not state.waiting or time.time() - latest_start < WARM_DELAY_SECONDS):
+                return
+        warm_worker.SHARED_WORKER.keep_ready()

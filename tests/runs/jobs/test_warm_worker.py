@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -288,10 +289,34 @@ def test_a_server_keeps_one_ready_while_nothing_is_trained(
     dispatcher = Dispatcher(tmp_path)
     dispatcher.start()
     until(worker.get_process_id)
+    monkeypatch.setattr("ftlab.runs.jobs.dispatcher.WARM_DELAY_SECONDS", 0.5)
     run = start(tmp_path, TrainConfig(sample="shapes"))
-    assert len(stage.processes) == 1
     assert worker.get_process_id() is None
+    time.sleep(0.7)
+    assert len(stage.processes) == 1, "beside a training that nobody waits for there is none"
     finish(run)
     until(worker.get_process_id)
     dispatcher.stop()
     assert len(stage.processes) == 2
+
+
+def test_it_is_made_ready_for_whoever_waits_once_the_training_before_is_under_way(
+    stage: Stage, worker: WarmWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftlab.runs.jobs.dispatcher.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("ftlab.runs.jobs.dispatcher.WARM_DELAY_SECONDS", 0.5)
+    first, second = (start(tmp_path, TrainConfig(sample="shapes")) for _ in range(2))
+    assert second.liveness.is_queued()
+    stage.code = WAITING
+    dispatcher = Dispatcher(tmp_path)
+    dispatcher.start()
+    until(worker.get_process_id)
+    record = first.liveness.read_process_record()
+    assert record is not None
+    assert time.time() - record.since >= 0.5
+    pid = worker.get_process_id()
+    finish(first)
+    until(lambda: second.liveness.is_process_alive())
+    assert second.read_json("pid")["pid"] == pid
+    dispatcher.stop()
+    finish(second)
