@@ -25,7 +25,7 @@ SORT_ORDERS = ("newest", "best", "largest")
 STATUS_UNREADABLE = "unreadable"
 """Status of a damaged run: it is listed all the same, so that it can be deleted."""
 _MAX_CACHED_ROWS = 4096
-_UPLOAD_PATTERN = re.compile(r".*[/\\]visitors[/\\][0-9a-f]{32}[/\\]?")
+_UPLOAD_PATTERN = re.compile(r".*[/\\]visitors[/\\][0-9a-f]{32,}[/\\]?")
 """What comes before the name of an upload in its path, see `ftlab/ui/common/uploads.py`."""
 
 

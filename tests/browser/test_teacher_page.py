@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from ftlab.runs import run_notes, run_quota
+from ftlab.runs import run_notes, run_quota, run_store
 from ftlab.runs.directory import Run
 from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.membership import Membership
@@ -42,6 +43,12 @@ class Lesson:
         run_quota.write_owner(run, owner)
         run_notes.write_notes(run, title=title, notes=title)
         return run
+
+    def join(self, page: Page, name: str) -> None:
+        page.goto(f"{self.url}ftlab/join?code={self.membership.room_code}")
+        page.get_by_label("Name").fill(name)
+        page.get_by_role("button", name="Join").click()
+        expect(page.locator("#page-who")).to_contain_text(name)
 
     def lead(self, page: Page) -> None:
         page.add_init_script(CANARY)
@@ -123,3 +130,51 @@ def test_a_lesson_is_led_and_ended(lesson: Lesson, page: Page, tmp_path: Path) -
     expect(page.locator(".code")).to_have_text(lesson.membership.room_code)
     assert lesson.membership.room_code != room_code
     assert not run.path.exists()
+
+
+START_JS = """async ({index, values}) => {
+  const session = 'direct' + Math.random();
+  const body = JSON.stringify({data: values, fn_index: index, session_hash: session});
+  await fetch('/gradio_api/queue/join', {method: 'POST', headers: {'Content-Type': 'application/json'}, body});
+  const reader = (await fetch('/gradio_api/queue/data?session_hash=' + session)).body.getReader();
+  let told = '';
+  while (!told.includes('process_completed')) told += new TextDecoder().decode((await reader.read()).value);
+  return told;
+}"""
+"""Sends an event as the page does, without its buttons."""
+
+
+def test_a_student_is_told_what_is_locked_and_cannot_start(lesson: Lesson, page: Page) -> None:
+    rules = LessonRules(lesson.profile.runs_dir)
+    rules.change(is_paused=True)
+    lesson.join(page, "Ann")
+    expect(page.locator("#page-who")).to_contain_text("student")
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-lesson")).to_contain_text("paused")
+    page.locator("#train-start").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("The teacher has paused new trainings")
+    assert run_store.list_run_names(lesson.profile.runs_dir) == []
+
+    config = json.loads(page.evaluate("fetch('/config').then(answer => answer.text())"))
+    components = {component["id"]: component for component in config["components"]}
+    start = next(event for event in config["dependencies"] if event["api_name"] == "start_training")
+    values = [components[number]["props"].get("value") for number in start["inputs"]]
+    told = page.evaluate(START_JS, {"index": start["id"], "values": values})
+    assert "The teacher has paused new trainings" in told
+    assert run_store.list_run_names(lesson.profile.runs_dir) == []
+
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Leave").click()
+    expect(page.get_by_role("heading", name="Join the class")).to_be_visible()
+    assert lesson.membership.list_members() == {}
+
+
+def test_a_student_finds_a_handed_data_set_without_a_reload(lesson: Lesson, page: Page, tmp_path: Path) -> None:
+    lesson.join(page, "Ann")
+    menu = page.locator("#dataset-source")
+    expect(menu.locator("label").first).to_be_visible()
+    LessonRules(lesson.profile.runs_dir).hand_out("Pets of the school", folder=str(tmp_path / "nothing"))
+    choice = menu.get_by_text("Pets of the school")
+    expect(choice).to_be_visible(timeout=20_000)
+    choice.click()
+    expect(page.locator("#dataset-about")).to_contain_text("The teacher hands out this data set")

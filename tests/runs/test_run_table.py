@@ -36,6 +36,12 @@ def only(root: Path) -> RunRow:
     return row
 
 
+@pytest.mark.parametrize("token", ["0123456789abcdef" * 2, "0123456789abcdef" * 3])
+def test_a_row_has_no_part_of_the_secret_name_of_an_upload(root: Path, token: str) -> None:
+    made(root, sample="", data=f"/home/x/.ftlab/visitors/{token}/pets")
+    assert only(root).data == "pets"
+
+
 def test_a_row_says_what_the_run_is_and_came_to(root: Path) -> None:
     run = made(root, "First", "one\ntwo", mode="full")
     (run.path / "evaluation").mkdir()

@@ -117,14 +117,19 @@ class TeacherRoutes:
         """
         return JSONResponse(await to_thread.run_sync(self._describe_projected), headers=_NOT_STORED)
 
-    async def send_zip(self, _request: Request) -> Response:
+    async def send_zip(self, request: Request) -> Response:
         """Send everything of the class, while it is written.
+
+        Args:
+            request: of whoever leads.
 
         Returns:
             The zip.
         """
         name = time.strftime("lesson-%Y-%m-%d-%H%M.zip")
         headers = {**_NOT_STORED, "Content-Disposition": f'attachment; filename="{name}"'}
+        if request.method == "HEAD":  # nothing is sent, so nothing is saved
+            return Response(media_type="application/zip", headers=headers)
         return StreamingResponse(self._actions.archive.write_zip(), media_type="application/zip", headers=headers)
 
     async def act(self, request: Request) -> Response:

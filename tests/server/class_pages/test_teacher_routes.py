@@ -315,6 +315,13 @@ def test_the_zip_is_written_while_it_is_sent(server: ClassServer) -> None:
     assert archive.has_saved_all()
 
 
+def test_a_question_about_the_zip_saves_nothing(server: ClassServer) -> None:
+    teacher = server.lead()
+    make_run(server, "Ms Lee")
+    assert teacher.head("/ftlab/teacher/lesson.zip").status_code == 200
+    assert act(teacher, "end", is_saved=True)[0] == 409
+
+
 def test_a_zip_that_was_cut_counts_for_nothing(server: ClassServer) -> None:
     server.lead()
     make_run(server, "Ms Lee")
