@@ -100,7 +100,7 @@ def test_a_lesson_is_led_and_ended(lesson: Lesson, page: Page, tmp_path: Path) -
     assert rules.read().is_paused
     page.get_by_role("button", name="Allow new trainings").click()
     expect(page.get_by_role("button", name="Pause new trainings")).to_be_visible()
-    page.locator("#modes").get_by_label("frozen").check()
+    page.locator("#modes").get_by_label("Frozen").check()
     page.get_by_label("Most epochs").fill("9")
     page.get_by_role("button", name="Apply").click()
     expect(said).to_contain_text("settings were changed")

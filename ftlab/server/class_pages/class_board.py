@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ftlab.config.train_config import SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs import run_notes, run_quota, run_store
@@ -23,7 +24,13 @@ from ftlab.runs.jobs import local_launcher
 from ftlab.runs.liveness import ACTIVE_STATUSES, QUEUED_FILE, WORKING_STATUSES
 from ftlab.runs.queue.places import QueuePlace
 from ftlab.server.paths import get_visitors_dir
-from ftlab.server.people.lesson_rules import LessonRules, LessonSettings, list_source_choices
+from ftlab.server.people.lesson_rules import (
+    LessonRules,
+    LessonSettings,
+    format_backbones,
+    format_modes,
+    list_source_choices,
+)
 from ftlab.server.people.membership import Member, Membership
 from ftlab.server.people.person import Person
 
@@ -234,9 +241,13 @@ def _describe_config(run: Run) -> str:
         config = run.read_config_file()["config"]
     except FtlabError:
         return run.name
-    data = config.get("sample") or Path(str(config.get("data") or "")).name
-    parts = (data, config.get("backbone"), config.get("mode"))
-    return " · ".join(str(part) for part in parts if part) or run.name
+    sample = config.get("sample")
+    data = (
+        messages.get_text(f"sample.{sample}.title")
+        if sample in SAMPLE_SET_NAMES
+        else Path(str(config.get("data"))).name
+    )
+    return " · ".join((data, format_backbones([str(config.get("backbone"))]), format_modes([str(config.get("mode"))])))
 
 
 def _describe_place(place: QueuePlace) -> str:

@@ -15,6 +15,7 @@ from ftlab.server.class_pages.class_board import list_uploads, make_upload_key
 from ftlab.server.class_pages.invitation import format_join_url
 from ftlab.server.class_pages.join_address import render_qr_code
 from ftlab.server.class_pages.join_page import render_document
+from ftlab.server.people.lesson_rules import format_backbones, format_modes
 from ftlab.server.people.membership import Membership
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import ProfileKind
@@ -25,7 +26,7 @@ MAX_OPEN_CHOICES = 8
 SCRIPT_TEXTS = (
     *("nobody", "no_results", "no_queue", "teacher_mark", "run_count", "run_count_one", "no_run", "remove", "stop"),
     *("share", "unshare", "project", "unproject", "is_projected", "unreachable", "remove_sure", "end_sure", "pause"),
-    *("allow", "take_back", "none_handed", "by", "more", "all_allowed", "some_allowed"),
+    *("allow", "take_back", "none_handed", "by", "more", "all_allowed", "some_allowed", "so_far"),
 )
 """Messages below `class.` that the script of the teacher's page shows."""
 
@@ -141,8 +142,8 @@ def _render_locks() -> Markup:
     form = tag(
         "form",
         tag("p", messages.get_text("class.locks_about")),
-        _render_choices("modes", MODES),
-        _render_choices("backbones", tuple(BACKBONES)),
+        _render_choices("modes", [(format_modes([name]), name) for name in MODES]),
+        _render_choices("backbones", [(format_backbones([name]), name) for name in BACKBONES]),
         _render_choices("sources", ()),
         tag("label", messages.get_text("class.max_epochs"), for_="max-epochs"),
         tag("input", id="max-epochs", name="max_epochs", type="number", min="0", max="10000", value="0"),
@@ -152,15 +153,17 @@ def _render_locks() -> Markup:
     return _render_section("locks", form)
 
 
-def _render_choices(name: str, choices: Sequence[str]) -> Markup:
+def _render_choices(name: str, choices: Sequence[tuple[str, str]]) -> Markup:
     boxes = (
-        tag("label", tag("input", type="checkbox", name=name, value=choice), " ", choice, class_="tick")
-        for choice in choices
+        tag("label", tag("input", type="checkbox", name=name, value=value), " ", title, class_="tick")
+        for title, value in choices
     )
-    title, list_of_boxes = messages.get_text(f"class.{name}"), tag("div", join_html(boxes), id=name)
+    group_title, list_of_boxes = messages.get_text(f"class.{name}"), tag("div", join_html(boxes), id=name)
     if len(choices) > MAX_OPEN_CHOICES:
-        return tag("details", tag("summary", tag("b", title), " ", tag("span", "", class_="chosen")), list_of_boxes)
-    return tag("fieldset", tag("legend", title), list_of_boxes)
+        return tag(
+            "details", tag("summary", tag("b", group_title), " ", tag("span", "", class_="chosen")), list_of_boxes
+        )
+    return tag("fieldset", tag("legend", group_title), list_of_boxes)
 
 
 def _render_handing(profile: ServerProfile, person: Person) -> Markup:

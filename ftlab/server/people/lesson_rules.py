@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ftlab.config.mode_defaults import get_mode_defaults
 from ftlab.config.train_config import MODES, SAMPLE_SET_NAMES, TrainConfig
 from ftlab.core import file_io, json_fields, messages
 from ftlab.core.errors import DataError, RunError
+from ftlab.runs.comparison import get_backbone_title
 from ftlab.server.people.membership import MEMBERS_FOLDER, normalize_name
 from ftlab.server.people.person import Person
 
@@ -190,9 +192,9 @@ class LessonRules:
         if settings.is_paused:
             raise RunError("lesson.paused")
         if settings.backbones and config.backbone not in settings.backbones:
-            raise RunError("lesson.backbone", allowed=", ".join(settings.backbones))
+            raise RunError("lesson.backbone", allowed=format_backbones(settings.backbones))
         if settings.modes and config.mode not in settings.modes:
-            raise RunError("lesson.mode", allowed=", ".join(settings.modes))
+            raise RunError("lesson.mode", allowed=format_modes(settings.modes))
         epoch_count = config.epochs or get_mode_defaults(config.backbone, config.mode)["epochs"]
         if settings.max_epochs and epoch_count > settings.max_epochs:
             raise RunError("lesson.epochs", count=epoch_count, most=settings.max_epochs)
@@ -240,13 +242,23 @@ def list_source_titles(settings: LessonSettings, sources: tuple[str, ...]) -> li
     return [title for title, name in list_source_choices(settings) if name in sources]
 
 
+def format_backbones(names: Iterable[str]) -> str:
+    """Return backbones for people, in one line."""
+    return ", ".join(map(get_backbone_title, names))
+
+
+def format_modes(names: Iterable[str]) -> str:
+    """Return modes for people, in one line; what is no mode stays as it is."""
+    return ", ".join(messages.get_text(f"choice.mode.{name}") if name in MODES else name for name in names)
+
+
 def describe_locks(settings: LessonSettings) -> list[str]:
     """Return what is locked, as sentences for students; none where everything is allowed."""
     sentences = [messages.get_text("lesson.is_paused")] if settings.is_paused else []
     if settings.backbones:
-        sentences.append(messages.get_text("lesson.allowed_backbones", allowed=", ".join(settings.backbones)))
+        sentences.append(messages.get_text("lesson.allowed_backbones", allowed=format_backbones(settings.backbones)))
     if settings.modes and len(settings.modes) < len(MODES):
-        sentences.append(messages.get_text("lesson.allowed_modes", allowed=", ".join(settings.modes)))
+        sentences.append(messages.get_text("lesson.allowed_modes", allowed=format_modes(settings.modes)))
     if settings.max_epochs:
         sentences.append(messages.get_text("lesson.allowed_epochs", most=settings.max_epochs))
     if settings.sources:

@@ -16,6 +16,7 @@ from ftlab.models.pretrained import weights
 from ftlab.runs.curves import compute_ticks
 from ftlab.runs.jobs import lr_sweep
 from ftlab.runs.jobs.lr_sweep import LrSweep
+from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.ui.common import data_choice, run_status_view
 from ftlab.ui.common.curves_view import format_number
 from ftlab.ui.common.html import render_empty_state, render_error
@@ -95,6 +96,8 @@ def find_learning_rate(
     """
     try:
         source, config = actions.parse_inputs(config_form, input_values)
+        # It trains too, for a hundred steps.
+        LessonRules(actions.profile.runs_dir).check_start(actions.get_person(), config)
         catalog = data_choice.find_scanned_catalog(source) if source.folder else data_choice.scan_source(source)
         spec = backbones.get_backbone_spec(config.backbone)
         if catalog is None:

@@ -41,8 +41,8 @@ def test_without_a_decision_everything_is_allowed(rules: LessonRules) -> None:
     ("locks", "words"),
     [
         ({"is_paused": True}, "paused"),
-        ({"backbones": ("resnet18", "vgg16")}, "resnet18, vgg16"),
-        ({"modes": ("full",)}, "full"),
+        ({"backbones": ("resnet18", "vgg16")}, "ResNet-18, VGG-16"),
+        ({"modes": ("full",)}, "Full fine-tune"),
         ({"max_epochs": 4}, "at most 4 epochs, and this training would take 5"),
         ({"sources": ("shortcut",)}, "Shortcut"),
     ],

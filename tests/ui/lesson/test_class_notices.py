@@ -67,7 +67,7 @@ def test_the_line_above_start_says_what_is_locked(profile: ServerProfile, rules:
     assert class_notices.render_lesson_notice(profile, ANN) == ""
     rules.change(is_paused=True, max_epochs=5, backbones=("resnet18",))
     line = class_notices.render_lesson_notice(profile, ANN)
-    for words in ("paused", "resnet18", "At most 5 epochs"):
+    for words in ("paused", "ResNet-18", "At most 5 epochs"):
         assert words in line
     assert "not you" not in line
     assert "not you" in class_notices.render_lesson_notice(profile, LEE)
@@ -94,7 +94,7 @@ def test_a_paused_class_starts_nothing_whatever_event_is_sent(profile: ServerPro
 
 def test_a_series_is_refused_where_one_of_its_modes_is_locked(profile: ServerProfile, rules: LessonRules) -> None:
     rules.change(modes=("frozen", "full"))
-    with acting_as(ANN), pytest.raises(RunError, match="frozen, full"):
+    with acting_as(ANN), pytest.raises(RunError, match="Frozen, Full fine-tune"):
         TrainActions(profile).start_series(TrainConfig(sample="shapes"))
 
 

@@ -14,11 +14,15 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs import lr_sweep
 from ftlab.runs.jobs.lr_sweep import LrSweep
+from ftlab.server.people.lesson_rules import LessonRules
+from ftlab.server.people.person import Person
+from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
 from ftlab.ui.train import form, lr_finder
 from ftlab.ui.train.actions import TrainActions
 from tests.support.fabricated_sweep import make_sweep
+from tests.support.people import acting_as
 
 DATA = ["folder", "pictures", 0.15, 0.15]
 """What the Dataset tab's components say of the folder of the tests."""
@@ -81,6 +85,22 @@ def test_what_stands_in_the_way_is_told_in_one_sentence(
     assert suggestion is None
     monkeypatch.setattr(lr_sweep, "run_lr_sweep", lambda *_, **__: None)
     assert "when no training is running" in found(desk, widgets)[0]
+
+
+@pytest.mark.usefixtures("desk")
+def test_a_paused_class_searches_no_rate(
+    widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        pytest.fail("it has begun")
+
+    monkeypatch.setattr(lr_sweep, "run_lr_sweep", fail)
+    LessonRules(tmp_path / "runs").change(is_paused=True)
+    class_desk = TrainActions(ServerProfile(tmp_path, tmp_path / "runs", ProfileKind.CLASSROOM))
+    student = Person(ProfileKind.CLASSROOM, Role.STUDENT, "a" * 32, "Ann")
+    with acting_as(student):
+        data_choice.scan_source(class_desk.parse_source(DATA))
+        assert "paused" in found(class_desk, widgets)[0]
 
 
 def test_it_asks_about_the_settings_of_the_form(

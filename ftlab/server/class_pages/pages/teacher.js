@@ -3,6 +3,7 @@ const texts = JSON.parse(main.dataset.texts);
 const path = main.dataset.path;
 const find = (id) => document.getElementById(id);
 const REFRESH_MS = 2000;
+const SAID_MS = 8000;
 const SHOWN_RESULTS = 15;
 const drawn = {};
 let state = null;
@@ -23,9 +24,13 @@ const fill = (key, values) => texts[key].replace(/\{(\w+)\}/g, (_, name) => valu
 const name = (text) => make("bdi", {}, text);
 const button = (key, onclick, css) => make("button", { type: "button", class: css, onclick }, texts[key]);
 
+let silence;
 function say(text, isRefusal) {
   find("said").textContent = text;
   find("said").classList.toggle("refusal", Boolean(isRefusal));
+  clearTimeout(silence);
+  // What went well is soon seen in the page itself; a refusal stays until the next action.
+  if (text && !isRefusal) silence = setTimeout(() => say(""), SAID_MS);
 }
 
 async function send(action, fields) {
@@ -61,7 +66,10 @@ function drawState(run) {
     parts.push(make("progress", { max: 100, value: percent, "aria-label": `${percent} %` }));
     parts.push(make("span", { class: "figure" }, `${percent} %`));
   }
-  if (run.accuracy) parts.push(make("b", { class: "figure" }, run.accuracy));
+  if (run.accuracy) {
+    const text = run.is_active ? fill("so_far", { count: run.accuracy }) : run.accuracy;
+    parts.push(make(run.is_active ? "span" : "b", { class: "figure" }, text));
+  }
   return make("span", { class: "doing" }, ...parts);
 }
 const stop = (run) =>
@@ -257,8 +265,11 @@ if (end) {
     }
   });
 }
-say(sessionStorage.getItem("ftlab-said") ?? "");
-sessionStorage.removeItem("ftlab-said");
+const saidBefore = sessionStorage.getItem("ftlab-said");
+if (saidBefore) {
+  sessionStorage.removeItem("ftlab-said");
+  say(saidBefore);
+}
 
 async function keepFresh() {
   if (!document.hidden) await refresh();
