@@ -126,7 +126,7 @@ def test_a_lesson_is_led_and_ended(lesson: Lesson, page: Page, tmp_path: Path) -
     assert run.path.is_dir(), "asked once more, and not confirmed"
     page.once("dialog", lambda dialog: dialog.accept())
     erase.click()
-    expect(said).to_contain_text("1 trainings were erased")
+    expect(said).to_contain_text("Trainings erased: 1")
     expect(page.locator(".code")).to_have_text(lesson.membership.room_code)
     assert lesson.membership.room_code != room_code
     assert not run.path.exists()

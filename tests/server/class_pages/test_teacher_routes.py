@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from ftlab.config.train_config import TrainConfig
 from ftlab.runs import run_notes, run_quota, trash
 from ftlab.runs.directory import Run
+from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.server.class_pages import join_address, lesson_archive
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.people.lesson_rules import LessonRules
@@ -159,6 +162,30 @@ def test_the_roster_follows_a_training_and_its_end(server: ClassServer) -> None:
     assert (last["status"], last["accuracy"], last["is_active"]) == ("finished", "93.8 %", False)
 
 
+def test_who_waits_is_listed_in_the_order_of_their_turns(server: ClassServer) -> None:
+    teacher = server.lead()
+    server.enroll("Ann"), server.enroll("Ben")
+    server.give(fab.make_at_work(server.profile.runs_dir), "Ann")
+    queue, config = open_queue(server.profile.runs_dir), TrainConfig(sample="shapes")
+    runs = [queue.add_training(config, run_quota.make_owner(server.find_id(name))) for name in ("Ann", "Ann", "Ben")]
+    answer = read_roster(teacher)
+    # By person in turn: Ben comes before Ann's second one.
+    assert [entry["owner"] for entry in answer["queue"]] == ["Ann", "Ben", "Ann"]
+    assert [entry["run"] for entry in answer["queue"]] == [runs[0].name, runs[2].name, runs[1].name]
+    assert next(member for member in answer["members"] if member["name"] == "Ben")["run"]["status"] == "queued"
+    assert act(teacher, "stop", run=runs[2].name)[0] == 200
+    assert [entry["owner"] for entry in wait_for_places(teacher)] == ["Ann", "Ann"]
+
+
+def wait_for_places(teacher: TestClient) -> list[dict[str, Any]]:
+    """The queue, once the second is over for which one look at it serves all."""
+    deadline = time.monotonic() + 10
+    while len(queue := read_roster(teacher)["queue"]) == 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        act(teacher, "pause", is_paused=False)
+    return list(queue)
+
+
 def test_a_look_at_a_full_class_reads_no_ended_run_again(server: ClassServer, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = server.lead()
     for number in range(20):
@@ -190,7 +217,7 @@ def test_stop_reaches_a_run_and_all_of_them(server: ClassServer) -> None:
     runs = [server.give(fab.make_at_work(server.profile.runs_dir), "Ann") for _ in range(2)]
     assert act(teacher, "stop", run=runs[0].name)[0] == 200
     assert [run.liveness.is_stop_requested() for run in runs] == [True, False]
-    assert act(teacher, "stop", all=True) == (200, "2 trainings were asked to stop.")
+    assert act(teacher, "stop", all=True) == (200, "Trainings asked to stop: 2.")
     assert runs[1].liveness.is_stop_requested()
     assert act(teacher, "stop", run="../../etc")[0] == 404
 
@@ -371,7 +398,7 @@ def test_the_end_erases_the_class_and_leaves_the_rest_alone(server: ClassServer,
     teacher.get("/ftlab/teacher/lesson.zip")
     assert act(teacher, "end", is_saved=True) == (
         200,
-        "The lesson has ended: 3 trainings were erased, and the codes are new.",
+        "The lesson has ended. Trainings erased: 3. The codes are new.",
     )
     assert not [erased for erased in (run, left_run) if erased.path.exists()]
     assert trash.list_trashed_names(runs_dir) == []

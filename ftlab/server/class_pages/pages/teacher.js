@@ -261,6 +261,7 @@ if (end) {
     if (!confirm(texts.end_sure)) return;
     if (await send("end", { is_saved: isSaved.checked })) {
       sessionStorage.setItem("ftlab-said", find("said").textContent);
+      scrollTo(0, 0);
       location.reload(); // with the new codes
     }
   });
