@@ -30,6 +30,7 @@ from ftlab.server.people.lesson_rules import (
     format_backbones,
     format_modes,
     list_source_choices,
+    match_handed,
 )
 from ftlab.server.people.membership import Member, Membership
 from ftlab.server.people.person import Person
@@ -40,6 +41,8 @@ MAX_LISTED_RESULTS = 200
 """Runs on the page, newest first, besides those at work."""
 ONLINE_SECONDS = 60.0
 """Seconds after a request for which a member counts as here: an open page asks every few seconds."""
+_EARLY_STAGES = ("download", "statistics", "features")
+"""Stages of a training that can take long before its first step."""
 _KEY_FILES = ("config.json", "about.json", "owner", "metrics.jsonl", "pid", "process.json", "stop", QUEUED_FILE)
 """Files that what is shown of a run depends on."""
 
@@ -56,6 +59,7 @@ class RunGlance:
         progress: fraction done of a run at work, in [0, 1]; None before it is known.
         accuracy: validation accuracy of the best epoch, in [0, 1]; None before there is one.
         is_shared: everybody may look at it.
+        stage: what comes before the first step, or `stopping`; empty for training, and when nothing works on it.
     """
 
     run: str
@@ -65,6 +69,7 @@ class RunGlance:
     progress: float | None
     accuracy: float | None
     is_shared: bool
+    stage: str = ""
 
     @property
     def is_active(self) -> bool:
@@ -171,7 +176,7 @@ class ClassBoard:
         notes, status = run_notes.read_notes(run), run.liveness.get_status()
         glance = RunGlance(
             run=run.name,
-            title=notes.title or _describe_config(run),
+            title=notes.title or _describe_config(run, self._rules.read()),
             owner=run_quota.read_owner(run),
             status=status,
             progress=None,
@@ -183,13 +188,17 @@ class ClassBoard:
             self._histories.pop(run.name, None)
             return replace(glance, accuracy=end_event.best_val_accuracy)
         history = self._follow(run)
-        best_epoch = history.best_epoch
+        best_epoch, progress = history.best_epoch, history.progress
         if status not in WORKING_STATUSES:
             del self._histories[run.name]
+        done, total, stage = history.steps_done, history.total_steps, ""
+        if progress is not None and progress.stage in _EARLY_STAGES:
+            done, total, stage = progress.done, progress.total, progress.stage
         return replace(
             glance,
-            progress=min(1.0, history.steps_done / history.total_steps) if history.total_steps else None,
+            progress=min(1.0, done / total) if total else None,
             accuracy=best_epoch.val_accuracy if best_epoch else None,
+            stage="stopping" if run.liveness.is_stop_requested() and status in ("running", "hanging") else stage,
         )
 
     def _follow(self, run: Run) -> History:
@@ -235,19 +244,21 @@ def _stamp_file(path: Path) -> tuple[int, int] | None:
     return file_stat.st_size, file_stat.st_mtime_ns
 
 
-def _describe_config(run: Run) -> str:
-    """Return data, backbone and mode of a run in a few words; its name where they cannot be read."""
+def _describe_config(run: Run, settings: LessonSettings) -> str:
+    """Return data, backbone and mode of a run in a few words; its name where they cannot be read.
+
+    Args:
+        run: the run.
+        settings: the rules, which name the handed data sets.
+    """
     try:
         config = run.read_config_file()["config"]
     except FtlabError:
         return run.name
-    sample = config.get("sample")
-    data = (
-        messages.get_text(f"sample.{sample}.title")
-        if sample in SAMPLE_SET_NAMES
-        else Path(str(config.get("data"))).name
-    )
-    return " · ".join((data, format_backbones([str(config.get("backbone"))]), format_modes([str(config.get("mode"))])))
+    sample, data, backbone, mode = (str(config.get(key) or "") for key in ("sample", "data", "backbone", "mode"))
+    handed = match_handed(settings, data)
+    title = messages.get_text(f"sample.{sample}.title") if sample in SAMPLE_SET_NAMES else Path(data).name
+    return " · ".join((handed.title if handed else title, format_backbones([backbone]), format_modes([mode])))
 
 
 def _describe_place(place: QueuePlace) -> str:
@@ -278,7 +289,8 @@ def _describe_run(glance: RunGlance) -> dict[str, Any]:
     """Return what the page shows of a run, as JSON values."""
     values = asdict(glance)
     values["title"] = messages.escape_control_chars(glance.title)
-    values["status_text"] = messages.get_text(f"status.short.{glance.status}")
+    message_key = f"status.{glance.stage}" if glance.stage else f"status.short.{glance.status}"
+    values["status_text"] = messages.get_text(message_key)
     values["accuracy"] = None if glance.accuracy is None else f"{100 * glance.accuracy:.1f} %"
     values["is_active"] = glance.is_active
     del values["owner"]

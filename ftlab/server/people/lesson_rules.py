@@ -218,11 +218,22 @@ def find_source(settings: LessonSettings, config: TrainConfig) -> str:
     """
     if config.sample:
         return config.sample
+    dataset = match_handed(settings, config.data)
+    return dataset.source if dataset else OWN_SOURCE
+
+
+def match_handed(settings: LessonSettings, data: str) -> HandedDataset | None:
+    """Return the handed data set that a training uses, None where it uses other images.
+
+    Args:
+        settings: the rules, which name the handed data sets.
+        data: setting `data` of the training.
+    """
     for entry in settings.handed:
         # The data of an upload is `<token>/<folder of the zip>`.
-        if (config.data and config.data == entry.folder) or (entry.upload and entry.upload in Path(config.data).parts):
-            return entry.source
-    return OWN_SOURCE
+        if (data and data == entry.folder) or (entry.upload and entry.upload in Path(data).parts):
+            return entry
+    return None
 
 
 def list_source_choices(settings: LessonSettings) -> list[tuple[str, str]]:
@@ -239,7 +250,8 @@ def list_source_titles(settings: LessonSettings, sources: tuple[str, ...]) -> li
         settings: the rules, which name the handed data sets.
         sources: names as in `LessonSettings.sources`.
     """
-    return [title for title, name in list_source_choices(settings) if name in sources]
+    # None is left where all that is allowed was taken back.
+    return [title for title, name in list_source_choices(settings) if name in sources] or ["–"]
 
 
 def format_backbones(names: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from ftlab.config.train_config import TrainConfig
 from ftlab.runs import run_notes, run_quota, trash
 from ftlab.runs.directory import Run
+from ftlab.runs.events import Progress
 from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.server.class_pages import join_address, lesson_archive
 from ftlab.server.paths import get_visitors_dir
@@ -141,6 +142,28 @@ def test_the_roster_says_what_each_is_doing(server: ClassServer) -> None:
     # No secret: neither identities, by which cookies are made, nor codes.
     text = str(answer)
     assert not [key for key in server.membership.list_members() if key in text]
+
+
+def test_a_training_without_a_title_is_named_by_its_images_and_settings(server: ClassServer) -> None:
+    teacher = server.lead()
+    act(teacher, "hand", folder="pets", title="Our pets")
+    folder = LessonRules(server.profile.runs_dir).read().handed[0].folder
+    for images in ({"sample": "shapes"}, {"sample": "", "data": folder}, {"sample": "", "data": "/x/birds"}):
+        fab.make(server.profile.runs_dir, [*fab.story(), fab.ended()], **images)
+    titles = {run["title"].partition(" · ")[0] for run in read_roster(teacher)["runs"]}
+    assert titles == {"Shapes", "Our pets", "birds"}
+    assert read_roster(teacher)["runs"][0]["title"].endswith(" · EfficientNet-Lite0 · Frozen")
+
+
+def test_the_roster_says_what_comes_before_the_first_step_and_that_a_run_stops(server: ClassServer) -> None:
+    teacher = server.lead()
+    features = Progress(stage="features", done=30, total=120)
+    run = fab.at_work(fab.make(server.profile.runs_dir, [fab.started(), features]))
+    shown = read_roster(teacher)["runs"][0]
+    assert (shown["status_text"], shown["progress"], shown["accuracy"]) == ("Extracting features", 0.25, None)
+    act(teacher, "stop", run=run.name)
+    shown = read_roster(teacher)["runs"][0]
+    assert (shown["status"], shown["status_text"]) == ("running", "Stopping")
 
 
 def test_the_roster_follows_a_training_and_its_end(server: ClassServer) -> None:

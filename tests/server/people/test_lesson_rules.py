@@ -88,6 +88,7 @@ def test_taking_the_only_allowed_data_set_back_unlocks_nothing(rules: LessonRule
     rules.take_back(pets.name)
     refuse(rules, TrainConfig(data="/data/pets"))
     refuse(rules, SHAPES)
+    assert lesson_rules.describe_locks(rules.read()) == ["Allowed images: –."]
 
 
 def test_a_restart_keeps_the_rules_and_the_file_is_private(rules: LessonRules, tmp_path: Path) -> None:
