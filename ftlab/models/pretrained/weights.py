@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _FALLBACK_FILENAME = "pytorch_model.bin"
 """Name of the weights file in a hub repository that has no safetensors."""
+_OLD_DENSENET_PATTERN = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+"""Names of tensors such as `denselayer1.norm.1.weight`, today `denselayer1.norm1.weight`."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,12 @@ def _load_torchvision_state(spec: BackboneSpec) -> Mapping[str, Any]:
     # Not `get_model(weights=…)`: that unpickles the file, which runs whatever code it holds.
     weights_entry = get_model_weights(spec.name)[spec.weights]
     # Not copied to a plain dict: its `_metadata` has the versions of the modules.
-    state_dict: Mapping[str, Any] = weights_entry.get_state_dict(check_hash=True, weights_only=True)
+    state_dict: dict[str, Any] = weights_entry.get_state_dict(check_hash=True, weights_only=True)
+    # DenseNet's files are older than today's names, which torchvision gives them in a loader of its own.
+    for name in list(state_dict):
+        today_name = _OLD_DENSENET_PATTERN.sub(r"\1\2", name)
+        if today_name != name:
+            state_dict[today_name] = state_dict.pop(name)
     return state_dict
 
 

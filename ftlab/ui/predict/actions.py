@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
@@ -44,8 +43,6 @@ class PredictActions:
     def __init__(self, profile: ServerProfile) -> None:
         """Create the handlers of a server."""
         self.train_actions = TrainActions(profile)
-        # Of the models in memory: a model that is dropped takes its names with it.
-        self._class_choices: WeakKeyDictionary[Predictor, list[tuple[str, int]]] = WeakKeyDictionary()
 
     # --- which model
 
@@ -184,21 +181,10 @@ class PredictActions:
             view.render_overlay(
                 explanation, format_class_name(classes[explanation.class_index]), Path(image_path).stem, baseline
             ),
-            gr.Dropdown(choices=self._list_class_choices(predictor), value=explanation.class_index),
+            gr.Dropdown(choices=cam_options.list_class_choices(predictor), value=explanation.class_index),
             gr.Dropdown(choices=layer_choices, value=options.layer_path),
             "",
         ]
-
-    def _list_class_choices(self, predictor: Predictor) -> list[tuple[str, int]]:
-        """Return the (display name, index) pairs of a model's classes: there may be a thousand, for each answer."""
-        choices = self._class_choices.get(predictor)
-        if choices is None:
-            choices = [
-                (class_names.get_display_name(name, predictor.display_names), index)
-                for index, name in enumerate(predictor.class_names)
-            ]
-            self._class_choices[predictor] = choices
-        return choices
 
     def _explain_baseline(
         self, model: str, predictor: Predictor, image_path: str, explanation: ClassExplanation

@@ -1,14 +1,16 @@
-"""Section of the Predict tab for class activation maps: method, target layer, baseline and faithfulness verdict."""
+"""Section of the Predict tab for class activation maps: method, layer, class, baseline and faithfulness verdict."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 
 from ftlab.core import messages
 from ftlab.core.html import Markup, join_html, tag
+from ftlab.data.dataset import class_names
 from ftlab.inference.cam_options import CAM_METHODS, CamOptions
 
 if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
@@ -19,6 +21,8 @@ if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
 
 CHART_WIDTH, CHART_HEIGHT = 220, 84
 """Size of a chart's plotting area in units of its view box."""
+_CLASS_CHOICES: WeakKeyDictionary[Predictor, list[tuple[str, int]]] = WeakKeyDictionary()
+"""Of the models in memory: one that is dropped takes its names with it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,18 @@ def parse_cam_options(method: object, layer: object, layer_choices: list[tuple[s
         method if isinstance(method, str) and method in CAM_METHODS else CAM_METHODS[0],
         str(layer) if is_offered else "",
     )
+
+
+def list_class_choices(predictor: Predictor) -> list[tuple[str, int]]:
+    """Return the (display name, index) pairs of a model's classes, made once: there may be a thousand of them."""
+    choices = _CLASS_CHOICES.get(predictor)
+    if choices is None:
+        choices = [
+            (class_names.get_display_name(name, predictor.display_names), index)
+            for index, name in enumerate(predictor.class_names)
+        ]
+        _CLASS_CHOICES[predictor] = choices
+    return choices
 
 
 def list_layer_choices(predictor: Predictor) -> list[tuple[str, str]]:

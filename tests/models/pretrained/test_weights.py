@@ -153,6 +153,19 @@ def test_a_file_as_torchvision_saves_it_fits_whatever_its_modules_ask_for(monkey
         assert all(torch.equal(value, loaded[key]) for key, value in module.state_dict().items())
 
 
+def test_the_older_names_in_densenets_file_are_todays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "HASH_REGEX", re.compile("$^"))
+    spec = backbones.get_backbone_spec("densenet121")
+    file = weights.locate_weights(spec).file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    expected = weights.build_module(spec).state_dict()
+    older = {re.sub(r"(denselayer\d+\.\w+?)([12]\.)", r"\1.\2", name): value for name, value in expected.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in older
+    torch.save(older, file)
+    loaded = weights.load_pretrained(spec).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in expected.items())
+
+
 def test_the_shared_mobilenet_is_taken_from_torch_home(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(shared_data / "torch_home"))
     spec = backbones.get_backbone_spec("mobilenet_v2")
