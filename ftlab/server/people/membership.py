@@ -122,7 +122,8 @@ class Membership:
             return make_stranger(self.kind)
         with self._lock:
             member = self._register.members.get(visitor_id)
-            self._seen_times[visitor_id] = time.time()
+            if member is not None:  # of visitors there is no end
+                self._seen_times[visitor_id] = time.time()
         if member is not None:
             return Person(self.kind, Role.TEACHER if member.is_teacher else Role.STUDENT, visitor_id, member.name)
         return (
