@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ftlab.config.train_config import TrainConfig
@@ -38,12 +38,13 @@ def create_run(root: Path | str, config: TrainConfig) -> Run:
     return run
 
 
-def find_run(root: Path | str, name: str) -> Run:
+def find_run(root: Path | str, name: str, may_see: Callable[[Run], bool] = lambda _run: True) -> Run:
     """Find a run by its name.
 
     Args:
         root: folder of all runs. Nothing outside of it is ever returned, whatever `name` holds.
         name: name of the run, a prefix or suffix that only one run has, or `latest` for the newest.
+        may_see: returns whether there is a run for whoever asks; also called with those in the trash.
 
     Returns:
         The run.
@@ -51,13 +52,16 @@ def find_run(root: Path | str, name: str) -> Run:
     Raises:
         RunError: no run, or several runs match; or the run is in the trash.
     """
-    run_names = list_run_names(root)
+    folder = Path(root).absolute()
+    run_names = [run_name for run_name in list_run_names(root) if may_see(Run(folder / run_name))]
     if name == "latest" and run_names:
-        return Run(Path(root).absolute() / run_names[0])
+        return Run(folder / run_names[0])
     matches = match_run_names(run_names, name)
     if len(matches) == 1:
-        return Run(Path(root).absolute() / matches[0])
-    if not matches and len(trashed_matches := match_run_names(list_run_names(Path(root) / TRASH_FOLDER), name)) == 1:
+        return Run(folder / matches[0])
+    trash_folder = folder / TRASH_FOLDER
+    trashed_names = [] if matches else [run for run in list_run_names(trash_folder) if may_see(Run(trash_folder / run))]
+    if len(trashed_matches := match_run_names(trashed_names, name)) == 1:
         raise RunError("run.binned", run=trashed_matches[0])
     raise RunError("run.several" if matches else "run.missing", run=name, folder=root, names=", ".join(matches[:5]))
 

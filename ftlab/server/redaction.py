@@ -3,61 +3,76 @@
 Gradio answers with the paths of files that it keeps, and the page sends them back; messages, logs and commands name
 folders too. So every text that leaves such a server gets a short name in place of a folder, and what comes back gets
 the folder in place of the name. The folder of Gradio's files has another name for each visitor: what one of them sent
-or was shown, nobody else can ask for. The secret names of uploads are removed, whoever asks.
+or was shown, nobody else can ask for, as each name holds only for what this server has named to them. The secret names
+of uploads are removed, whoever asks.
+
+Only the names that pages need come back as folders, and only at the beginning of a text: a title or a person's name
+that got a folder in place of a name could be cut, searched or counted, and would tell it.
 """
 
 from __future__ import annotations
 
-import hashlib
+import hmac
+import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftlab.core import user_dirs
+from ftlab.server import routes
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.profile import ServerProfile
+from ftlab.server.remote_addresses import FILE_ROUTE
 
 _TEXT_TYPES = ("text/", "application/json")
 _PROGRAM_ROUTES = ("/assets/", "/static/", "/svelte/")
 """Routes of Gradio's own scripts and styles, which name no folder of this server."""
+_PATH_ROUTES = ("/gradio_api/", f"{routes.TEACHER_PATH}/")
+"""Routes whose JSON may hold paths."""
 _EVENT_STREAM = "text/event-stream"
 
-
 FILES_NAME = "/ftlab/files"
-"""Name of the folder of Gradio's files; a part that each visitor has for themselves comes after it."""
-_FILES_PATTERN = re.compile(rb"(?<![\w.-])/ftlab/files(?:-([0-9a-f]{16}))?(?![\w.-])")
+"""Name of the folder of Gradio's files; a part that holds for one visitor and one folder in it comes after it."""
+IMAGES_NAME = "/ftlab/images"
+"""Name of the folder of images, which a page may type."""
+_FILES_PATTERN = re.compile(rf"{FILES_NAME}(?![\w.])(?:-([0-9a-f]{{32}})/([\w-][\w.-]*)(?=/|$))?", re.ASCII)
+_IMAGES_PATTERN = re.compile(rf"(\s*(?:(?:folder|upload|tutorial) )?){IMAGES_NAME}(?![\w.-])")
+"""A path, or the key under which a page keeps the excluded images of a folder (`data_choice.make_exclusion_key`)."""
+_MAX_PATH_CHARS = 4096
 
 
 class FolderNames:
     """Replacement of folders by names, and back."""
 
-    def __init__(self, named_folders: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, named_folders: Iterable[tuple[str, str]], key: bytes = b"") -> None:
         """Store the folders.
 
         Args:
             named_folders: name, as an absolute path that does not exist, and folder; an earlier folder wins over a
                 later one that contains it. `FILES_NAME` is that of Gradio's files.
+            key: secret of the server, by which names of files hold for one visitor only.
         """
-        named_folders = list(named_folders)
-        files_folders = [os.path.normpath(folder).encode() for name, folder in named_folders if name == FILES_NAME]
-        self._files_folder = files_folders[0] if files_folders else b""
-        self._files_pattern = re.compile(rb"(?:%s)(?![\w.-])" % b"|".join(map(re.escape, files_folders)))
+        named_folders, self._key = list(named_folders), key
+        files_folders = [os.path.normpath(folder) for name, folder in named_folders if name == FILES_NAME]
+        self._files_folder = files_folders[0] if files_folders else ""
+        self._files_pattern = re.compile(
+            rb"(?:%s)(?![\w.-])(?:/([\w-][\w.-]*))?" % b"|".join(re.escape(folder.encode()) for folder in files_folders)
+        )
         named_folders = [pair for pair in named_folders if pair[0] != FILES_NAME]
         pairs = [(name, os.path.normpath(folder)) for name, folder in named_folders if folder.strip("/\\")]
         self._name_by_folder = {folder.encode(): name.encode() for name, folder in reversed(pairs)}
-        self._folder_by_name = {name.encode(): folder.encode() for name, folder in reversed(pairs)}
+        self._images_folder = dict(reversed(pairs)).get(IMAGES_NAME, "")
         folders = "|".join(re.escape(folder) for folder in dict.fromkeys(folder for _, folder in pairs))
-        names = "|".join(re.escape(name) for name in dict.fromkeys(name for name, _ in pairs))
         # The whole folder only, and not the beginning of another one's name.
         self._folder_pattern = re.compile(rf"(?:{folders})(?![\w.-])".encode())
-        self._name_pattern = re.compile(rf"(?<![\w.-])(?:{names})(?![\w.-])".encode())
         visitors_dir = re.escape(os.path.normpath(get_visitors_dir()))
         self._upload_pattern = re.compile(rf"(?:{visitors_dir}|/ftlab/home/visitors)/[0-9a-f]{{32,}}".encode())
 
@@ -73,31 +88,70 @@ class FolderNames:
         """
         content = self._upload_pattern.sub(b"upload", content)
         if self._files_folder:
-            content = self._files_pattern.sub(f"{FILES_NAME}-{_make_visitor_part(visitor)}".encode(), content)
+            content = self._files_pattern.sub(lambda match: self._name_files(match[1], visitor), content)
         return self._folder_pattern.sub(lambda match: self._name_by_folder[match[0]], content)
 
-    def restore(self, content: bytes, visitor: str = "") -> bytes:
-        """Return a text with folders in place of names; another visitor's name for Gradio's files stays a name.
+    def restore(self, text: str, visitor: str = "") -> str:
+        """Return a text with a folder in place of the name that it begins with, if pages send that one back.
 
         Args:
-            content: the text, in UTF-8.
+            text: one text that a page has sent, such as a path.
             visitor: who has sent it.
 
         Returns:
-            The text, in UTF-8.
+            The text. What leads to Gradio's files, however it is spelled, leads nowhere unless the server has given
+            this visitor the name.
         """
-        own_part = _make_visitor_part(visitor).encode()
-        content = self._name_pattern.sub(lambda match: self._folder_by_name[match[0]], content)
-        if not self._files_folder:
-            return content
-        # By another name for a folder above it, or by its own, which nobody is told.
-        content = self._files_pattern.sub(FILES_NAME.encode(), content)
-        return _FILES_PATTERN.sub(lambda match: self._files_folder if match[1] == own_part else match[0], content)
+        match = _FILES_PATTERN.match(text)
+        if (
+            match is not None
+            and match[2]
+            and hmac.compare_digest(match[1], self._sign_entry(match[2].encode(), visitor))
+        ):
+            path = f"{self._files_folder}{text[match.start(2) - 1 :]}"
+            # Without a way out of what the name holds for.
+            if f"{os.path.normpath(path)}/".startswith(f"{self._files_folder}/{match[2]}/"):
+                return path
+        if self._images_folder and (match := _IMAGES_PATTERN.match(text)) is not None:
+            text = f"{match[1]}{self._images_folder}{text[match.end() :]}"
+        return FILES_NAME if self._leads_to_files(text) else text
 
+    def restore_values(self, value: Any, visitor: str = "") -> Any:
+        """Return a value of JSON with folders in place of the names that its texts begin with.
 
-def _make_visitor_part(visitor: str) -> str:
-    """Return what the name of Gradio's files ends with for one visitor."""
-    return hashlib.sha256(visitor.encode()).hexdigest()[:16]
+        Args:
+            value: the value; a `RecursionError` says that it is nested too deeply.
+            visitor: who has sent it.
+
+        Returns:
+            The value.
+        """
+        if isinstance(value, str):
+            return self.restore(value, visitor)
+        if isinstance(value, list):
+            return [self.restore_values(item, visitor) for item in value]
+        if isinstance(value, dict):
+            return {self.restore(key, visitor): self.restore_values(item, visitor) for key, item in value.items()}
+        return value
+
+    def _leads_to_files(self, text: str) -> bool:
+        """Return whether a text is a path to Gradio's files."""
+        if not self._files_folder or "/" not in text or len(text) > _MAX_PATH_CHARS:
+            return False
+        try:
+            real_path = os.path.realpath(text)
+        except (OSError, ValueError):  # a NUL byte, a loop of links
+            return False
+        return f"{real_path}/".startswith(f"{os.path.realpath(self._files_folder)}/")
+
+    def _name_files(self, entry: bytes | None, visitor: str) -> bytes:
+        """Return the name of a file or folder in the folder of Gradio's files; of that folder itself for None."""
+        name = f"{FILES_NAME}-{self._sign_entry(entry or b'', visitor)}".encode()
+        return name + b"/" + entry if entry else name
+
+    def _sign_entry(self, entry: bytes, visitor: str) -> str:
+        """Return what the name of a file or folder has in it for one visitor."""
+        return hmac.new(self._key, visitor.encode() + b"\0" + entry, "sha256").hexdigest()[:32]
 
 
 def list_named_folders(profile: ServerProfile, uploads_dir: Path) -> list[tuple[str, str]]:
@@ -114,7 +168,7 @@ def list_named_folders(profile: ServerProfile, uploads_dir: Path) -> list[tuple[
         (FILES_NAME, uploads_dir),
         ("/ftlab/runs", profile.runs_dir),
         ("/ftlab/home", user_dirs.get_ftlab_home()),
-        ("/ftlab/images", profile.data_root or Path("/")),
+        (IMAGES_NAME, profile.data_root or Path("/")),
         ("/ftlab/program", Path(__file__).parents[2]),
         ("/ftlab/python", Path(sys.prefix)),
         ("/ftlab/python", Path(sys.base_prefix)),
@@ -163,9 +217,11 @@ class PathRedaction:
         if scope["type"] != "http" or scope["path"].startswith(_PROGRAM_ROUTES):
             return await self.app(scope, receive, send)
         if self.restores_requests:
-            path = self.folder_names.restore(scope["path"].encode("utf-8", "surrogateescape"), _get_visitor_name(scope))
-            scope["path"] = path.decode("utf-8", "surrogateescape")
-            if Headers(scope=scope).get("content-type", "").startswith("application/json"):
+            route, separator, location = scope["path"].partition(FILE_ROUTE)
+            scope["path"] = route + separator + self.folder_names.restore(location, _get_visitor_name(scope))
+            if scope["path"].startswith(_PATH_ROUTES) and Headers(scope=scope).get("content-type", "").startswith(
+                "application/json"
+            ):
                 receive = self._restore_body(scope, receive)
         return await self.app(scope, receive, self._hide_body(scope, send) if self.hides_answers else send)
 
@@ -186,7 +242,7 @@ class PathRedaction:
                 if not message.get("more_body", False):
                     break
             is_given = True
-            body = self.folder_names.restore(b"".join(chunks), _get_visitor_name(scope))
+            body = _restore_json(self.folder_names, b"".join(chunks), _get_visitor_name(scope))
             return {"type": "http.request", "body": body, "more_body": False}
 
         return receive_restored
@@ -228,3 +284,15 @@ def _get_visitor_name(scope: Scope) -> str:
     """Return the name of the visitor who sent a request; empty for one that the server has refused before."""
     ticket = scope.get(TICKET_KEY)
     return ticket.visitor.name if isinstance(ticket, Ticket) else ""
+
+
+def _restore_json(folder_names: FolderNames, body: bytes, visitor: str) -> bytes:
+    """Return the body of a request with folders in place of names; as it is where it holds none."""
+    try:
+        values = json.loads(body)
+        restored_values = folder_names.restore_values(values, visitor)
+    except RecursionError:
+        return b"null"
+    except ValueError:  # Gradio says what is wrong with it
+        return body
+    return body if restored_values == values else json.dumps(restored_values).encode()

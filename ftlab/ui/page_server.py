@@ -121,18 +121,19 @@ def name_sender(request: Request) -> str:
 
 def _list_middlewares(profile: ServerProfile, demo: gr.Blocks, membership: Membership) -> list[Middleware]:
     """Return the middlewares of a server, the outermost first."""
+    visitor_key = load_key(user_dirs.get_ftlab_home())
     middlewares = [
         Middleware(
             AccessMiddleware,
             profile=profile,
             membership=membership,
             upload_quota=uploads.open_upload_quota(profile),
-            visitor_key=load_key(user_dirs.get_ftlab_home()),
+            visitor_key=visitor_key,
             list_queued_tickets=partial(gradio_guard.list_queued_tickets, demo),
         )
     ]
     if not profile.is_local:
-        folder_names = FolderNames(list_named_folders(profile, Path(get_upload_folder())))
+        folder_names = FolderNames(list_named_folders(profile, Path(get_upload_folder())), visitor_key)
         # What the first middleware answers itself is hidden too; what it checks are the bodies as they were sent.
         middlewares.insert(0, Middleware(PathRedaction, folder_names=folder_names, restores_requests=False))
         middlewares.append(Middleware(PathRedaction, folder_names=folder_names, hides_answers=False))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +26,45 @@ TOKEN = "0123456789abcdef" * 2
 def names(tmp_path: Path) -> FolderNames:
     (tmp_path / "images").mkdir()
     profile = create_profile(host="0.0.0.0", data_root=tmp_path / "images", runs_dir=tmp_path / "runs")
-    return FolderNames(list_named_folders(profile, tmp_path / "sent"))
+    return FolderNames(list_named_folders(profile, tmp_path / "sent"), key=b"secret")
 
 
-def test_folders_get_names_and_names_folders(names: FolderNames, tmp_path: Path) -> None:
-    text = f"{tmp_path}/sent/a.jpg {tmp_path}/runs/x, {tmp_path}/images and {Path.home()}/y.".encode()
-    hidden = names.hide(text)
-    own_files = f"{FILES_NAME}-{hashlib.sha256(b'').hexdigest()[:16]}".encode()
-    assert hidden == own_files + b"/a.jpg /ftlab/runs/x, /ftlab/images and /ftlab/user/y."
-    assert names.restore(hidden) == text
-    assert names.restore(b"/ftlab/runs-of-mine x/ftlab/runs") == b"/ftlab/runs-of-mine x/ftlab/runs"
+def test_folders_get_names_and_those_that_a_page_needs_get_folders(names: FolderNames, tmp_path: Path) -> None:
+    text = f"{tmp_path}/sent/0123/a.jpg {tmp_path}/runs/x, {tmp_path}/images and {Path.home()}/y."
+    hidden = names.hide(text.encode()).decode()
+    file_name, rest = hidden.split(" ", 1)
+    assert re.fullmatch(rf"{FILES_NAME}-[0-9a-f]{{32}}/0123/a.jpg", file_name)
+    assert rest == "/ftlab/runs/x, /ftlab/images and /ftlab/user/y."
+    assert names.restore(file_name) == f"{tmp_path}/sent/0123/a.jpg"
+    for typed in ("/ftlab/images/b", " /ftlab/images", "folder /ftlab/images/b\n\nflat"):
+        assert names.restore(typed) == typed.replace("/ftlab/images", f"{tmp_path}/images")
+
+
+def test_a_text_that_names_a_folder_stays_as_it_was_typed(names: FolderNames) -> None:
+    # Cut to the length of a name, or found by a search, it would tell the folder letter by letter.
+    for text in ("/ftlab/user", "/ftlab/home/x", "Ann /ftlab/images", "x/ftlab/images", "/ftlab/images-of-mine"):
+        assert names.restore(text) == text
+        assert names.restore_values({"title": [text]}) == {"title": [text]}
 
 
 def test_a_visitors_files_have_a_name_that_is_of_no_use_to_another(names: FolderNames, tmp_path: Path) -> None:
-    path = f"{tmp_path}/sent/0123/a.jpg".encode()
-    anns, bens = names.hide(path, "ann"), names.hide(path, "ben")
-    assert anns != bens
+    path, own_path = f"{tmp_path}/sent/0123/a.jpg", f"{tmp_path}/sent/4567/b.jpg"
+    (tmp_path / "link").symlink_to(tmp_path / "sent")
+    anns, bens = names.hide(path.encode(), "ann").decode(), names.hide(own_path.encode(), "ben").decode()
     assert names.restore(anns, "ann") == path
-    for stolen in (anns, path, b"/ftlab/files/0123/a.jpg", b"/ftlab/temporary/x/../" + path):
-        assert path not in names.restore(stolen, "ben")
-    above = names.hide(str(tmp_path).encode(), "ben")
-    assert b"/sent/" not in names.restore(above + b"/sent/0123/a.jpg", "ben"), "by the name of a folder above it"
+    assert names.restore(bens, "ben") == own_path
+    bens_name = bens.removesuffix("/4567/b.jpg")
+    above = names.hide(str(tmp_path).encode(), "ben").decode()
+    for stolen in (
+        *(anns, path, "/ftlab/files/0123/a.jpg", f"/ftlab/temporary/x/../{path}"),
+        *(f"{above}/sent/0123/a.jpg", f"{above}/./sent/0123/a.jpg", f"{above}//sent/0123/a.jpg"),
+        *(f"{bens_name}/0123/a.jpg", f"{bens_name}/4567/../0123/a.jpg", f"{bens}/../../0123/a.jpg"),
+        *("/ftlab/images/../sent/0123/a.jpg", f"{tmp_path}/link/0123/a.jpg", f"{tmp_path}/./sent/0123/a.jpg"),
+        *(f"//{path}", f"/ftlab/files/../..{path}", f"{os.path.relpath(path)}"),
+    ):
+        told = os.path.realpath(names.restore(stolen, "ben"))
+        assert not told.startswith(f"{tmp_path}/sent"), stolen
+        assert names.restore_values([{"path": stolen}], "ben") == [{"path": names.restore(stolen, "ben")}]
 
 
 def test_the_secret_name_of_an_upload_is_told_nobody(names: FolderNames) -> None:
@@ -85,11 +104,49 @@ def test_what_a_page_sends_back_names_the_folders_again(names: FolderNames, tmp_
         return JSONResponse({})
 
     app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
-    own_files = names.hide(f"{tmp_path}/sent".encode()).decode()
-    body = json.dumps({"path": f"{own_files}/a b/ü.jpg"})
-    TestClient(PathRedaction(app, folder_names=names)).post(
-        f"/file={own_files}/x.jpg", content=body, headers={"content-type": "application/json"}
-    )
-    ((path, values),) = received
-    assert path == f"/file={tmp_path}/sent/x.jpg"
-    assert values == {"path": f"{tmp_path}/sent/a b/ü.jpg"}
+    client = TestClient(PathRedaction(app, folder_names=names))
+    own_files = names.hide(f"{tmp_path}/sent/0123".encode()).decode()
+    for content in (
+        json.dumps({"path": f"{own_files}/a b/ü.jpg"}),
+        '{"path": "%s/a b/ü.jpg"}' % own_files.replace("files", "\\u0066iles"),  # noqa: UP031 - it has braces
+    ):
+        client.post(
+            f"/gradio_api/file={own_files}/x.jpg",
+            content=content.encode(),
+            headers={"content-type": "application/json"},
+        )
+        path, values = received.pop()
+        assert path == f"/gradio_api/file={tmp_path}/sent/0123/x.jpg"
+        assert values == {"path": f"{tmp_path}/sent/0123/a b/ü.jpg"}
+
+
+def test_escaped_letters_do_not_lead_to_the_files_of_others(names: FolderNames, tmp_path: Path) -> None:
+    received = []
+
+    async def answer(request: Request) -> Any:
+        received.append(await request.body())
+        return JSONResponse({})
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
+    client = TestClient(PathRedaction(app, folder_names=names))
+    for content in (
+        json.dumps({"path": f"{tmp_path}/sent/0123/a.jpg"}).replace("sent", "sen\\u0074"),
+        "[" * 100_000 + "]" * 100_000,
+    ):
+        client.post("/gradio_api/queue/join", content=content, headers={"content-type": "application/json"})
+    assert received == [b'{"path": "/ftlab/files"}', b"null"]
+
+
+def test_a_persons_name_is_no_path(names: FolderNames) -> None:
+    received = []
+
+    async def answer(request: Request) -> Any:
+        received.append(await request.json())
+        return JSONResponse({})
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
+    client = TestClient(PathRedaction(app, folder_names=names))
+    client.post("/ftlab/join", json={"name": "/ftlab/images"})
+    client.post("/ftlab/teacher/hand", json={"folder": "/ftlab/images"})
+    assert received[0] == {"name": "/ftlab/images"}
+    assert received[1] != {"folder": "/ftlab/images"}, "a teacher types folders"

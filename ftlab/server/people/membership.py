@@ -32,6 +32,17 @@ ROOM_CODE_CHARS, TEACHER_CODE_CHARS = 6, 12
 """Characters of the codes."""
 _CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without the characters that look alike: 0 and O, 1 and I."""
+_BLANK_CHARACTERS = frozenset(
+    (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0100, 0xE01F0),
+    )
+)
+"""Letters, marks and signs that show nothing: fillers, selectors of variants, the empty pattern of Braille."""
+_LOOKALIKES = str.maketrans("авекмнорстухіјѕһԁԛԝαβεζηικμνορτυχ", "abekmhopctyxijshdqwabezhikmnoptyx")
+"""Small letters of other scripts, whose capital or small form looks like that of the Latin letter."""
 
 
 class JoinRefusedError(Exception):
@@ -156,8 +167,8 @@ class Membership:
             raise JoinRefusedError(400, "no_name")
         with self._lock:
             members = self._register.members
-            other_names = {member.name.casefold() for member_id, member in members.items() if member_id != visitor_id}
-            if clean_name.casefold() in other_names:
+            other_looks = {_fold_look(member.name) for member_id, member in members.items() if member_id != visitor_id}
+            if _fold_look(clean_name) in other_looks:
                 raise JoinRefusedError(409, "name_taken")
             if visitor_id not in members and len(members) >= MAX_MEMBERS:
                 raise JoinRefusedError(409, "full")
@@ -247,13 +258,23 @@ def normalize_name(name: str) -> str:
     visible_text = "".join(
         " " if character.isspace() else character for character in unicodedata.normalize("NFC", name)
     )
-    kept_text = "".join(character for character in visible_text if unicodedata.category(character)[0] != "C")
+    kept_text = "".join(
+        character
+        for character in visible_text
+        if unicodedata.category(character)[0] != "C" and ord(character) not in _BLANK_CHARACTERS
+    )
     return " ".join(kept_text.split())[:MAX_NAME_CHARS].strip()
+
+
+def _fold_look(name: str) -> str:
+    """Return a text that names have in common which people take for the same: by case, width or script."""
+    return unicodedata.normalize("NFKC", name).casefold().translate(_LOOKALIKES)
 
 
 def _equal_codes(given_code: str, code: str) -> bool:
     """Return whether a code is right, in a time that tells nothing of it."""
-    return bool(code) and hmac.compare_digest(given_code.encode(), code.encode())
+    # What a program sends may have halves of characters in it.
+    return bool(code) and hmac.compare_digest(given_code.encode("utf-8", "replace"), code.encode())
 
 
 def _make_code(length: int) -> str:

@@ -38,12 +38,16 @@ def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
     if profile.is_space:
         if config.init_from not in run_store.list_run_names(profile.runs_dir):
             raise WeightsError("init.closed")
-        _check_may_look(profile, Run(profile.runs_dir / config.init_from), config.init_from)
+        if not get_person(profile).may_with(RunAction.LOOK, Run(profile.runs_dir / config.init_from)):
+            raise RunError("run.missing", run=config.init_from, folder=profile.runs_dir)
         return checkpoint_import.resolve_init(
             _set_init_path(config, profile.runs_dir / config.init_from), profile.runs_dir
         )
     try:
-        run = run_store.find_run(profile.runs_dir, config.init_from)
+        # A prefix that several runs have is answered with their names.
+        run = run_store.find_run(
+            profile.runs_dir, config.init_from, lambda run: get_person(profile).may_with(RunAction.LOOK, run)
+        )
     except RunError as error:
         # A bare name without a suffix of weights was meant as a run, so the error about runs helps more.
         if (
@@ -61,18 +65,7 @@ def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
         if not profile.is_local and not checkpoint_import.is_safetensors(Path(resolved.init_from)):
             raise WeightsError("init.pickled", file=config.init_from) from error
         return resolved
-    _check_may_look(profile, run, config.init_from)
     return checkpoint_import.resolve_init(_set_init_path(config, run.path), profile.runs_dir)
-
-
-def _check_may_look(profile: ServerProfile, run: Run, typed_name: str) -> None:
-    """Check that the person may use a run, which may be somebody else's.
-
-    Raises:
-        RunError: they may not; the same error as for a run that does not exist.
-    """
-    if not get_person(profile).may_with(RunAction.LOOK, run):
-        raise RunError("run.missing", run=typed_name, folder=profile.runs_dir)
 
 
 def _set_init_path(config: TrainConfig, path: Path) -> TrainConfig:

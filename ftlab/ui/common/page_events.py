@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
+from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
 from ftlab.server.admission import TICKET_KEY, Ticket
@@ -30,6 +32,21 @@ def get_person(profile: ServerProfile) -> Person:
     scope = getattr(getattr(request, "request", None), "scope", None)
     ticket = scope.get(TICKET_KEY) if isinstance(scope, dict) else None
     return ticket.visitor.person if isinstance(ticket, Ticket) else make_stranger(profile.kind)
+
+
+def get_download_folder(profile: ServerProfile) -> Path:
+    """Return the folder for files that are made for whoever sent the event; it need not exist.
+
+    Gradio sends any file below its uploads folder. So each person has a folder of their own there, whose name the
+    server gives to nobody else (`ftlab.server.redaction`).
+
+    Args:
+        profile: profile of the server.
+
+    Returns:
+        A folder directly below the uploads folder.
+    """
+    return Path(get_upload_folder()) / f"made-{get_person(profile).owner[:32]}"
 
 
 def get_event_data(event: gr.EventData) -> dict[str, Any]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError, ImageError
@@ -23,7 +21,7 @@ from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
-from ftlab.ui.common.page_events import get_event_data, get_pressed_index
+from ftlab.ui.common.page_events import get_download_folder, get_event_data, get_pressed_index
 from ftlab.ui.inspect.choices import EvaluationChoice, EvaluationChoices
 from ftlab.ui.predict.view import format_image_error
 
@@ -276,7 +274,7 @@ class InspectActions(EvaluationChoices):
         except FtlabError as error:
             gr.Warning(str(error))
             return None
-        export_folder = Path(get_upload_folder()) / "evaluation" / run.name
+        export_folder = get_download_folder(self.profile) / "evaluation" / run.name
         export_folder.mkdir(parents=True, exist_ok=True)
         export_path = export_folder / f"{evaluation.result.dataset_name}-{evaluation.result.weights_choice}-{file_name}"
         export_path.write_bytes(

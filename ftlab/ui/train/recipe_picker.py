@@ -199,11 +199,11 @@ def write_config_file(config: TrainConfig, *, is_public: bool) -> Path:
     Returns:
         Path of the file, in a new folder below the uploads folder.
     """
-    folder = Path(get_upload_folder()) / "settings"
+    folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     private_fields: Sequence[str] = ("data", "sample", "exclude", "init_from") if is_public else ()
     public_fields = {name: value for name, value in config.to_json().items() if name not in private_fields}
     # A folder each: the browser takes the name of the file, and two visitors must not share one.
-    config_path = Path(tempfile.mkdtemp(dir=folder)) / "config.json"
+    config_path = Path(tempfile.mkdtemp(prefix="settings-", dir=folder)) / "config.json"
     config_path.write_text(json.dumps(public_fields, indent=1) + "\n", encoding="utf-8")
     return config_path

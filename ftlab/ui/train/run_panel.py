@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.context import Context
-from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
@@ -16,6 +14,7 @@ from ftlab.runs.directory import Run
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import run_status
+from ftlab.ui.common.page_events import get_download_folder
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.lesson import class_notices
@@ -170,7 +169,7 @@ class RunPanel:
 
         def save_curves(page_state: object) -> Any:
             try:
-                return str(actions.save_curves_image(page_state, Path(get_upload_folder())))
+                return str(actions.save_curves_image(page_state, get_download_folder(actions.profile)))
             except FtlabError as error:
                 gr.Warning(str(error))
                 return None

@@ -56,22 +56,30 @@ def test_the_teachers_code_leads_and_the_room_code_does_not(room: Membership) ->
     assert room.join(ANN, room.room_code, "Ms Lee").may(Action.LEAD), "a teacher who joins again stays one"
 
 
-@pytest.mark.parametrize("code", ["", "AAAAAA", " ", "é", "0" * 10_000])
+@pytest.mark.parametrize("code", ["", "AAAAAA", " ", "é", "\ud800", "0" * 10_000])
 def test_a_wrong_code_is_refused(room: Membership, code: str) -> None:
     assert refused(room, ANN, code, "Ann") == "wrong_code"
     assert not room.list_members()
 
 
-@pytest.mark.parametrize("name", ["", "  ", "\0\n\t", "\u202e\u200b"])
+@pytest.mark.parametrize("name", ["", "  ", "\0\n\t", "\u202e\u200b", "\u3164", "\u2800 \ufe0f\u034f"])
 def test_a_name_that_cannot_be_read_is_refused(room: Membership, name: str) -> None:
     assert refused(room, ANN, room.room_code, name) == "no_name"
 
 
 def test_names_are_told_apart_without_case_and_invisible_characters(room: Membership) -> None:
     room.join(ANN, room.room_code, "Ann")
-    for name in ("ann", "A\u200bnn", "ANN ", "\u202eAnn"):
+    for name in ("ann", "A\u200bnn", "ANN ", "\u202eAnn", "Ann\ufe0f", "Ann\u3164"):
         assert refused(room, BEN, room.room_code, name) == "name_taken"
     assert room.join(ANN, room.room_code, "Anne").name == "Anne", "one's own name may be changed"
+
+
+def test_nobody_takes_the_name_of_another_in_letters_that_look_the_same(room: Membership) -> None:
+    room.join(ANN, room.room_code, "Ann")
+    for name in ("\uff21nn", "\u0410nn", "\u0391nn", "\u0430nn"):  # fullwidth, Cyrillic, Greek
+        assert refused(room, BEN, room.room_code, name) == "name_taken"
+    for number, name in enumerate(("Anna", "\u0410\u043d\u043d\u0430", "\u00c4nn", "\u5c0f\u660e")):
+        assert room.join(f"{number:032x}", room.room_code, name).name == name
 
 
 def test_a_name_is_one_short_line() -> None:

@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import FtlabError, RunError
 from ftlab.runs.directory import Run
-from ftlab.server.people.rights import ProfileKind
+from ftlab.runs.trash import discard_runs
+from ftlab.server.people.person import Person
+from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile, create_profile
 from ftlab.ui.common.init_choice import resolve_init
 from tests.support.fabricated_runs import make, story
@@ -82,3 +84,26 @@ def test_on_a_space_only_the_whole_name_of_a_run_will_do(home: Path) -> None:
 def test_without_a_start_nothing_changes(home: Path) -> None:
     settings = TrainConfig()
     assert resolve_init(ServerProfile(None, home, ProfileKind.SPACE), settings) is settings
+
+
+def test_no_part_of_a_name_finds_or_names_a_run_of_somebody_else(home: Path) -> None:
+    lan = ServerProfile(None, home / "runs", ProfileKind.NETWORK)
+    first, second = sorted((home / "runs").iterdir())
+    ann, ben = (Person(ProfileKind.NETWORK, Role.VISITOR, letter * 32) for letter in "ab")
+    give_to(Run(first), ann)
+    give_to(Run(second), ann)
+    for typed in (first.name, first.name[:4], first.name[-12:], "latest"):
+        with acting_as(ben), pytest.raises(RunError) as caught:
+            whole(lan, typed)
+        assert caught.value.code == "run.missing"
+        assert str(caught.value).replace(typed, "").find(first.name[-12:]) < 0
+    with acting_as(ann):
+        assert refused(lan, first.name[:4]) == "run.several"
+    give_to(Run(second), ben)
+    with acting_as(ben):
+        assert whole(lan, second.name[:4]) == whole(lan, "latest") == str(second)
+    discard_runs([Run(first)])
+    with acting_as(ann):
+        assert refused(lan, first.name[-12:]) == "run.binned"
+    with acting_as(ben):
+        assert refused(lan, first.name[-12:]) == "run.missing"
