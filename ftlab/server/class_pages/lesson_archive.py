@@ -15,14 +15,15 @@ from ftlab.core import file_io
 from ftlab.core.csv_cells import escape_formula
 from ftlab.runs import run_notes, run_quota, run_store, trash
 from ftlab.runs.directory import Run
+from ftlab.runs.liveness import QUEUED_FILE
 from ftlab.server.paths import get_visitors_dir
 from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.membership import Membership
 
 CHUNK_BYTES = 1 << 20
 """Bytes that are read and sent at a time: all that is held in memory of a file."""
-_LEFT_OUT_FILES = ("owner", "pid", "heartbeat", "stop")
-"""Files of a run that mean nothing elsewhere."""
+_LEFT_OUT_FILES = ("owner", "pid", "heartbeat", "stop", QUEUED_FILE)
+"""Files of a run that mean nothing elsewhere; by that of the queue, another server would start to train."""
 _STORED_SUFFIX = ".safetensors"
 """Weights gain nothing by compression."""
 

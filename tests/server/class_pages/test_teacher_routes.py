@@ -353,6 +353,21 @@ def test_the_zip_has_everything_of_the_class_and_nothing_else(server: ClassServe
     assert not [code for code in (server.membership.room_code, server.membership.teacher_code) if code in roster]
 
 
+def test_a_training_that_waits_is_no_order_to_train_on_the_machine_where_the_zip_is_opened(server: ClassServer) -> None:
+    teacher = server.lead()
+    server.enroll("Ann")
+    server.give(fab.make_at_work(server.profile.runs_dir), "Ann")
+    queue, owner = open_queue(server.profile.runs_dir), run_quota.make_owner(server.find_id("Ann"))
+    run = queue.add_training(TrainConfig(sample="shapes"), owner)
+    with zipfile.ZipFile(io.BytesIO(teacher.get("/ftlab/teacher/lesson.zip").content)) as archive:
+        names = [name for name in archive.namelist() if name.startswith(f"runs/{run.name}/")]
+        texts = b"".join(map(archive.read, names))
+    assert f"runs/{run.name}/config.json" in names
+    assert run.liveness.is_queued()
+    assert owner.encode() not in texts, "the identity is the server's business, and a part of the names of uploads"
+    assert f"runs/{run.name}/queued" not in names
+
+
 def test_the_zip_is_written_while_it_is_sent(server: ClassServer) -> None:
     server.lead()
     run = make_run(server, "Ms Lee")
