@@ -173,7 +173,7 @@ TESTED_ELSEWHERE = {
         *("server/class_pages/teacher_actions", "server/class_pages/teacher_page"),
     ),
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
-    "tests/ui/common/test_gradio_guard.py": ("server/upload_spool", "ui/common/page_events"),
+    "tests/ui/common/test_gradio_guard.py": ("server/upload_spool",),
     "tests/ui/common/test_run_status.py": ("ui/common/run_state", "ui/common/run_status_view"),
     "tests/ui/compare/test_pair.py": ("ui/compare/pair_actions",),
     "tests/ui/compare/test_tab.py": ("ui/compare/view",),

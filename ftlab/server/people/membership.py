@@ -33,11 +33,8 @@ ROOM_CODE_CHARS, TEACHER_CODE_CHARS = 6, 12
 _CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without the characters that look alike: 0 and O, 1 and I."""
 _BLANK_CHARACTERS = frozenset(
-    (
-        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
-        *range(0x180B, 0x1810),
-        *range(0xFE00, 0xFE10),
-        *range(0xE0100, 0xE01F0),
+    {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}.union(
+        range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
     )
 )
 """Letters, marks and signs that show nothing: fillers, selectors of variants, the empty pattern of Braille."""
