@@ -71,6 +71,14 @@ def test_a_payload_cannot_name_a_file_that_is_no_upload(tmp_path: Path) -> None:
         assert "secret" not in call_echo(server.url, {"path": uploaded_path, "meta": {"_type": "gradio.FileData"}})
 
 
+def test_an_event_that_the_page_does_not_have_is_not_found(tmp_path: Path) -> None:
+    with open_client(tmp_path, build_echo_page()) as client:
+        for number in (-1, 99, 10**30):
+            body = {"data": [], "fn_index": number, "session_hash": "a"}
+            for path in ("queue/join", "run/predict"):
+                assert client.post(f"/gradio_api/{path}", json=body).status_code == 404
+
+
 def call_echo(url: str, value: dict[str, Any]) -> str:
     """The events of one call of the echo page."""
     event_id = httpx.post(f"{url}gradio_api/call/echo", json={"data": [value]}).json()["event_id"]

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 
 import httpx
 import safehttpx
+from fastapi import HTTPException
 from gradio import processing_utils, route_utils, routes, state_holder
 from gradio.blocks import Blocks
 from starlette.formparsers import MultiPartException
@@ -109,6 +110,21 @@ class LeanSessionState(state_holder.SessionState):
         """Keep no copy of a component's value."""
 
 
+class EventTable(dict[int, Any]):
+    """Events of a page by their number; one that does not exist is told in the answer, not by an error in the log."""
+
+    def __missing__(self, event_number: int) -> NoReturn:
+        """Refuse a request that names an event which the page does not have.
+
+        Args:
+            event_number: as a program sent it.
+
+        Raises:
+            HTTPException: always, with status 404.
+        """
+        raise HTTPException(404, messages.get_text("server.route"))
+
+
 def apply_limits() -> None:
     """Replace the names in Gradio's modules. Repeating it changes nothing."""
     slow_headers.limit_header_time()
@@ -155,6 +171,7 @@ def complete_mount_settings(demo: Blocks, *, session_capacity: int) -> None:
         session_capacity: open pages whose state stays in memory.
     """
     demo.state_session_capacity = session_capacity
+    demo.default_config.fns = EventTable(demo.default_config.fns)
     # Files that a payload names are checked to be uploads only once a page counts as launched.
     demo.has_launched = True
     demo._queue.max_thread_count = demo.max_threads
