@@ -30,6 +30,7 @@ import httpx
 from benchmarks.page import find_free_port
 from benchmarks.process import PROJECT_ROOT
 from benchmarks.row import report_at_least, report_at_most
+from ftlab.runs.jobs import priority
 
 _READY_TIMEOUT_SECONDS = 180.0
 _ANSWER_TIMEOUT_SECONDS = 300.0
@@ -219,7 +220,9 @@ def train_beside(checkout: Path, folder: Path, scratch: Path) -> Iterator[Any]:
     command += ["--mode", "full", "--epochs", "500", "--compile", "no"]
     log_path = scratch / "training.log"
     with log_path.open("wb") as log:
-        training = subprocess.Popen(command, cwd=checkout, env=_make_environment(scratch), stdout=log, stderr=log)
+        # As a server for others starts it; older checkouts do not know the variable.
+        environment = {**_make_environment(scratch), priority.PRIORITY_ENV: "1"}
+        training = subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=log)
 
     def count_steps() -> int:
         lines = [line for path in runs_dir.glob("*/metrics.jsonl") for line in path.read_bytes().splitlines()]
