@@ -53,6 +53,21 @@ def atomic_write(path: Path, backup_path: Path | None = None) -> Iterator[Path]:
         part_path.unlink(missing_ok=True)
 
 
+def write_private_file(path: Path, content: bytes) -> None:
+    """Write a file atomically that only its owner may read; an `OSError` says that it cannot be written.
+
+    Args:
+        path: the file, in a folder that is created if it does not exist.
+        content: its content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as part_path:
+        # Never readable for others, not even for a moment.
+        descriptor = os.open(part_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+
+
 @contextmanager
 def private_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside a file, for a library that writes under temporary names of its own.

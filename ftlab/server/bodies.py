@@ -7,7 +7,9 @@ they like.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
@@ -133,6 +135,15 @@ class BoundedReceive:
                 return None
             chunks.append(message.get("body", b""))
         return b"".join(chunks)
+
+
+def parse_fields(body: bytes) -> dict[str, Any]:
+    """Return the fields of a command; none where it is no JSON object."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def replay_body(body: bytes, receive: Receive) -> Receive:

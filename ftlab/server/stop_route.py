@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
-from ftlab.core.errors import FtlabError, RunError
-from ftlab.runs import run_store
-from ftlab.runs.directory import Run
+from ftlab.core.errors import FtlabError
 from ftlab.runs.jobs import audit_job, launch
 from ftlab.runs.jobs.local_launcher import open_queue
+from ftlab.server.bodies import parse_fields
+from ftlab.server.people.permitted_runs import get_permitted_run
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
@@ -17,21 +15,15 @@ from ftlab.server.profile import ServerProfile
 def stop_run(profile: ServerProfile, person: Person, run_name: object, *, by_force: bool) -> None:
     """Request a run to stop, take it out of the queue, or terminate its process. A run that has ended stays as it is.
 
+    Propagates `RunError` where there is no such run, or this person may not stop it.
+
     Args:
         profile: profile of the server.
         person: who asks for it.
         run_name: full name, as the page sent it.
         by_force: terminate the process; the error of `launch.terminate_run` propagates.
-
-    Raises:
-        RunError: there is no such run, or this person may not stop it: the answers are the same for a stranger's run.
     """
-    is_known = isinstance(run_name, str) and run_name in run_store.list_run_names(profile.runs_dir)
-    if not is_known or not person.may_with(RunAction.STOP, Run(profile.runs_dir / str(run_name))):
-        # Not repeated unless it can be a run's name: it comes from outside.
-        is_name = isinstance(run_name, str) and run_store.is_run_name(run_name)
-        raise RunError("run.missing", run=run_name if is_name else "", folder=profile.runs_dir.name)
-    run = Run(profile.runs_dir / str(run_name))
+    run = get_permitted_run(profile.runs_dir, person, run_name, RunAction.STOP)
     if not run.liveness.is_active() or (run.liveness.is_queued() and open_queue(profile.runs_dir).cancel(run)):
         return
     if by_force:
@@ -51,11 +43,7 @@ def answer_stop(profile: ServerProfile, person: Person, body: bytes) -> tuple[in
     Returns:
         HTTP status, and a sentence for the page: empty if the run or the audit was asked to stop.
     """
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):
-        request = None
-    fields = request if isinstance(request, dict) else {}
+    fields = parse_fields(body)
     if fields.get("audit") is not None:
         audit_job.request_stop(fields["audit"])
         return 200, ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import logging
-import os
 import re
 import secrets
 from dataclasses import dataclass
@@ -102,11 +101,7 @@ def load_key(folder: Path) -> bytes:
         if key_path.exists() and len(key := key_path.read_bytes()) == KEY_BYTES:
             key_path.chmod(0o600)
             return key
-        folder.mkdir(parents=True, exist_ok=True)
-        with file_io.atomic_write(key_path) as part_path:
-            descriptor = os.open(part_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
+        file_io.write_private_file(key_path, secrets.token_bytes(KEY_BYTES))
         return key_path.read_bytes()
     except OSError as cause:
         logging.getLogger(__name__).warning("visitors are forgotten when the server ends: %s", cause)

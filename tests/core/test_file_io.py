@@ -94,6 +94,17 @@ def test_nothing_is_in_place_before_it_is_on_the_disk_and_the_move_is_settled(
     assert told == ["fsync", "replace", "fsync"]
 
 
+def test_a_private_file_is_its_owners_alone_and_replaces_one_that_was_not(folder: Path) -> None:
+    path = folder / "new" / "secret"
+    for content in (b"first", b"second"):
+        file_io.write_private_file(path, content)
+        assert path.read_bytes() == content
+        assert [file.name for file in path.parent.iterdir()] == ["secret"]
+        if os.name != "nt":
+            assert path.stat().st_mode & 0o777 == 0o600
+            path.chmod(0o644)
+
+
 def test_what_killed_processes_left_is_swept_away_and_what_is_being_written_is_not(folder: Path) -> None:
     inner = folder / "last"
     inner.mkdir()

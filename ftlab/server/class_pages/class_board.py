@@ -24,6 +24,7 @@ from ftlab.runs.jobs import local_launcher
 from ftlab.runs.liveness import ACTIVE_STATUSES, QUEUED_FILE, WORKING_STATUSES
 from ftlab.runs.queue.places import QueuePlace
 from ftlab.server.paths import get_visitors_dir
+from ftlab.server.people import upload_tokens
 from ftlab.server.people.lesson_rules import (
     LessonRules,
     LessonSettings,
@@ -222,8 +223,9 @@ def list_uploads(person: Person) -> list[tuple[str, Path]]:
     uploads = []
     with suppress(OSError):
         for entry in os.scandir(get_visitors_dir()):
-            # The token ends with a part of its owner's digest, see `ftlab/ui/common/uploads.py`.
-            if person.owner and len(entry.name) == 48 and entry.name.endswith(person.owner[:16]):
+            if person.owner and upload_tokens.parse_owner_part(entry.name) == upload_tokens.get_owner_part(
+                person.owner
+            ):
                 with os.scandir(entry.path) as content:
                     folders = [item.name for item in content if item.is_dir(follow_symlinks=False)]
                 if folders:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from starlette.routing import Route
 from ftlab.core import messages
 from ftlab.server import routes
 from ftlab.server.admission import TICKET_KEY
+from ftlab.server.bodies import parse_fields
 from ftlab.server.class_pages.join_page import render_join_page
 from ftlab.server.people.join_limits import JoinLimits
 from ftlab.server.people.membership import JoinRefusedError, Membership
@@ -92,15 +92,6 @@ def get_visitor(request: Request) -> Visitor:
     """Return who sent a request, as the middleware has noted it."""
     visitor: Visitor = request.scope[TICKET_KEY].visitor
     return visitor
-
-
-def parse_fields(body: bytes) -> dict[str, Any]:
-    """Return the fields of a command; none where it is no JSON object."""
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _get_text(fields: dict[str, Any], key: str) -> str:

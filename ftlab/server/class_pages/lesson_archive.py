@@ -17,6 +17,7 @@ from ftlab.runs import run_notes, run_quota, run_store, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.liveness import QUEUED_FILE
 from ftlab.server.paths import get_visitors_dir
+from ftlab.server.people import upload_tokens
 from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.membership import Membership
 
@@ -90,11 +91,11 @@ class LessonArchive:
         runs = [*self.list_runs(), *(run for run in deleted_runs if run_quota.read_owner(run) in names)]
         for run in runs:
             shutil.rmtree(run.path)
-        parts = {owner[:16] for owner in names}
+        owner_parts = {upload_tokens.get_owner_part(owner) for owner in names}
         handed = {entry.upload for entry in rules.read().handed if entry.upload}
         with suppress(FileNotFoundError):
             for folder in get_visitors_dir().iterdir():
-                if len(folder.name) == 48 and (folder.name[32:] in parts or folder.name in handed):
+                if upload_tokens.parse_owner_part(folder.name) in owner_parts or folder.name in handed:
                     shutil.rmtree(folder)
         rules.forget()
         self._membership.end_lesson()

@@ -9,15 +9,15 @@ from typing import Any
 from ftlab.config.backbones import BACKBONES
 from ftlab.config.train_config import MODES
 from ftlab.core import messages
-from ftlab.core.errors import FtlabError, RunError
-from ftlab.runs import run_notes, run_store
-from ftlab.runs.directory import Run
+from ftlab.core.errors import FtlabError
+from ftlab.runs import run_notes
 from ftlab.server import stop_route
 from ftlab.server.class_pages.class_board import ClassBoard, list_uploads, make_upload_key
 from ftlab.server.class_pages.lesson_archive import LessonArchive
 from ftlab.server.paths import resolve_inside
 from ftlab.server.people.lesson_rules import LessonRules, list_source_choices
 from ftlab.server.people.membership import Membership
+from ftlab.server.people.permitted_runs import get_permitted_run
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import ProfileKind, RunAction
 from ftlab.server.profile import ServerProfile
@@ -204,7 +204,8 @@ class TeacherActions:
         Returns:
             What was done, as a sentence.
         """
-        run, is_shared = self._get_run(person, RunAction.SHARE, fields), fields.get("is_shared") is True
+        is_shared = fields.get("is_shared") is True
+        run = get_permitted_run(self.profile.runs_dir, person, fields.get("run"), RunAction.SHARE)
         run_notes.write_notes(run, is_shared=is_shared)
         return messages.get_text("class.shared" if is_shared else "class.unshared")
 
@@ -214,7 +215,8 @@ class TeacherActions:
         Returns:
             What was done, as a sentence.
         """
-        name = self._get_run(person, RunAction.LOOK, fields).name if fields.get("run") else ""
+        run_name, runs_dir = fields.get("run"), self.profile.runs_dir
+        name = get_permitted_run(runs_dir, person, run_name, RunAction.LOOK).name if run_name else ""
         self.rules.change(projected_run=name)
         return messages.get_text("class.projected" if name else "class.not_projected")
 
@@ -239,21 +241,6 @@ class TeacherActions:
         # Whoever leads goes on to do so, with the new codes.
         self.membership.join(person.id, self.membership.teacher_code, person.name)
         return messages.get_text("class.ended", count=count)
-
-    def _get_run(self, person: Person, action: RunAction, fields: Fields) -> Run:
-        """Return the run that a command names.
-
-        Raises:
-            RunError: there is none, or the person may not do this with it.
-        """
-        name = fields.get("run")
-        if not isinstance(name, str) or name not in run_store.list_run_names(self.profile.runs_dir):
-            is_name = isinstance(name, str) and run_store.is_run_name(name)
-            raise RunError("run.missing", run=name if is_name else "", folder=self.profile.runs_dir.name)
-        run = Run(self.profile.runs_dir / name)
-        if not person.may_with(action, run):
-            raise RunError("run.not_yours")
-        return run
 
 
 def _select(wanted: object, choices: list[str]) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from ftlab.core import messages
 from ftlab.runs import run_notes, run_quota, run_store
 from ftlab.runs.directory import Run
 from ftlab.server import routes
+from ftlab.server.bodies import parse_fields
 from ftlab.server.class_pages import teacher_page
-from ftlab.server.class_pages.class_routes import get_visitor, parse_fields
+from ftlab.server.class_pages.class_routes import get_visitor
 from ftlab.server.class_pages.join_address import build_page_address
 from ftlab.server.class_pages.teacher_actions import TeacherActions
 from ftlab.server.people.membership import Membership

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import ipaddress
-import os
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftlab.core import file_io
 from ftlab.core.errors import FtlabError
 
 if TYPE_CHECKING:
@@ -86,11 +86,7 @@ def create_self_signed(folder: Path, hosts: Sequence[str]) -> TlsFiles:
         return files
     certificate_bytes, key_bytes = _make_certificate(hosts)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.key.unlink(missing_ok=True)
-        descriptor = os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key_bytes)
+        file_io.write_private_file(files.key, key_bytes)
         files.certificate.write_bytes(certificate_bytes)
     except OSError as cause:
         raise FtlabError("page.tls_folder", folder=folder, cause=cause.strerror or cause) from cause

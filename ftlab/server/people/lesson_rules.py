@@ -202,11 +202,8 @@ class LessonRules:
             raise RunError("lesson.source", allowed=", ".join(list_source_titles(settings, settings.sources)))
 
     def _write(self, settings: LessonSettings) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with file_io.atomic_write(self._path) as part_path:
-            # The tokens of uploads are secret.
-            part_path.touch(0o600)
-            part_path.write_text(json.dumps(asdict(settings), ensure_ascii=False, indent=1), encoding="utf-8")
+        # The tokens of uploads are secret.
+        file_io.write_private_file(self._path, json.dumps(asdict(settings), ensure_ascii=False, indent=1).encode())
 
 
 def find_source(settings: LessonSettings, config: TrainConfig) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import secrets
 import threading
 import time
@@ -234,12 +233,8 @@ class Membership:
             "members": {member_id: asdict(member) for member_id, member in register.members.items()},
             "former": {member_id: asdict(member) for member_id, member in register.former.items()},
         }
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with file_io.atomic_write(self._path) as part_path:
-            # The codes are secret, and names are nobody else's business.
-            descriptor = os.open(part_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(values, file, ensure_ascii=False, indent=1)
+        # The codes are secret, and names are nobody else's business.
+        file_io.write_private_file(self._path, json.dumps(values, ensure_ascii=False, indent=1).encode())
 
 
 def normalize_name(name: str) -> str:

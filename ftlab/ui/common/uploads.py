@@ -8,8 +8,6 @@ owner's digest (`run_quota.make_owner`), so that it is of no use to anybody else
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import shutil
 import threading
 import time
@@ -24,6 +22,7 @@ from ftlab.data.sources.archive_writing import UnpackProgress
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.server.paths import get_visitors_dir, resolve_inside
+from ftlab.server.people import upload_tokens
 from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.person import Person
 from ftlab.server.profile import ServerProfile
@@ -37,8 +36,6 @@ SPACE_UNPACK_LIMITS = ArchiveLimits(max_entries=20_000, max_bytes=512 << 20)
 
 _KEPT_ZIP_NAME = ".ftlab-upload.zip"
 """Zip beside the folder of its images, kept where the names in it do not say their encoding."""
-_TOKEN_PATTERN = re.compile(r"[0-9a-f]{32}([0-9a-f]{16})")
-"""128 random bits, and the beginning of the owner's digest; zeros for nobody."""
 _UNPACK_LOCK = threading.Lock()
 """One upload is unpacked at a time, so that the free space measured before it still holds."""
 
@@ -94,7 +91,7 @@ def unpack_upload(
     limits = SPACE_UNPACK_LIMITS if profile.is_space else UNPACK_LIMITS
     with _UNPACK_LOCK:
         remove_expired_uploads(profile)
-        token = secrets.token_hex(16) + _get_owner_part(person)
+        token = upload_tokens.make_token(person.owner)
         # What exceeds the limits is refused by its own message.
         content_bytes = min(archive.measure_content(zip_file, limits), limits.max_bytes)
         try:
@@ -237,15 +234,10 @@ def find_handed_data(profile: ServerProfile, name: str) -> Path:
         raise DataError("page.upload_gone") from cause
 
 
-def _get_owner_part(person: Person) -> str:
-    """Return the end of the tokens of a person."""
-    return person.owner[:16] or "0" * 16
-
-
 def _is_own_token(token: str, person: Person) -> bool:
     """Return whether a text is a token that the person may use: their own, and a teacher any."""
-    match = _TOKEN_PATTERN.fullmatch(token)
-    return match is not None and (person.leads or match[1] == _get_owner_part(person))
+    owner_part = upload_tokens.parse_owner_part(token)
+    return owner_part is not None and (person.leads or owner_part == upload_tokens.get_owner_part(person.owner))
 
 
 def remove_expired_uploads(profile: ServerProfile) -> None:
@@ -261,7 +253,7 @@ def remove_expired_uploads(profile: ServerProfile) -> None:
         except OSError:  # gone in the meantime
             continue
         if (
-            _TOKEN_PATTERN.fullmatch(upload_dir.name)
+            upload_tokens.parse_owner_part(upload_dir.name)
             and idle_seconds > get_retention_seconds(profile)
             and upload_dir not in used_dirs
         ):
