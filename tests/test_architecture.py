@@ -157,7 +157,9 @@ TESTED_ELSEWHERE = {
     "tests/training/trial/test_step_trial.py": (
         *("training/trial/batch_sizes", "training/trial/start_trial", "training/trial/trial_cache"),
     ),
-    "tests/runs/queue/test_job_queue.py": ("runs/queue/launcher", "runs/queue/queue_limits"),
+    "tests/runs/queue/test_job_queue.py": (
+        *("runs/queue/launcher", "runs/queue/queue_exit", "runs/queue/queue_limits", "runs/queue/queue_pause"),
+    ),
     "tests/runs/jobs/test_launch.py": ("runs/queue/train_command",),
     "tests/runs/jobs/test_warm_worker.py": ("cli/common/spare_process",),
     "tests/runs/jobs/test_local_launcher.py": ("runs/jobs/dispatcher",),

@@ -149,8 +149,7 @@ def _add_train_command(subparsers: _Subparsers) -> None:
     """Add `train`."""
     train_parser = _add_command(subparsers, "train", "runs")
     _add_config_flags(train_parser)
-    train_parser.add_argument("--queue", action="store_true", help=messages.get_text("cli.wait_queued"))
-    _add_queue_dir_flag(train_parser)
+    _add_queue_flags(train_parser)
     for name in train_config.FIELDS:
         add_setting_flag(train_parser, name)
 
@@ -159,6 +158,12 @@ def _add_queue_command(subparsers: _Subparsers) -> None:
     """Add `queue`."""
     queue_parser = _add_command(subparsers, "queue", "runs", command_module=queue_command)
     _add_queue_dir_flag(queue_parser)
+
+
+def _add_queue_flags(command_parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a training that may wait in the queue."""
+    command_parser.add_argument("--queue", action="store_true", help=messages.get_text("cli.wait_queued"))
+    _add_queue_dir_flag(command_parser)
 
 
 def _add_queue_dir_flag(command_parser: argparse.ArgumentParser) -> None:
@@ -193,7 +198,7 @@ def _add_run_commands(subparsers: _Subparsers) -> None:
     bin_parser.add_argument("--empty", action="store_true", help=messages.get_text("cli.empty"))
     stop_parser = _add_command(subparsers, "stop", "runs", "run")
     stop_parser.add_argument("--now", action="store_true", help=messages.get_text("cli.now"))
-    _add_command(subparsers, "resume", "runs", "run")
+    _add_queue_flags(_add_command(subparsers, "resume", "runs", "run"))
 
 
 def _add_evaluate_command(subparsers: _Subparsers) -> None:

@@ -35,16 +35,11 @@ def train(options: Namespace) -> int:
 
     Returns:
         Exit status, see `train_run`.
-
-    Raises:
-        ConfigError: torchrun has started several processes, which cannot wait in the queue.
     """
     if not start_gate.pass_gate():
         return 0
     priority.apply_declared_priority()
-    if options.queue and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("config.queue_ranks")
-    declare_queue_folder(options.queue_dir)
+    _check_queue_flags(options)
     config = train_process.prepare_config(build_config(options), options.runs)
     from ftlab.data.dataset import from_config
 
@@ -58,7 +53,7 @@ def train(options: Namespace) -> int:
 
 
 def resume(options: Namespace) -> int:
-    """Continue a run that was stopped, failed or died.
+    """Continue a run that was stopped, failed or died; with `--queue`, once its turn has come.
 
     Returns:
         Exit status, see `train_run`.
@@ -69,12 +64,29 @@ def resume(options: Namespace) -> int:
     if not start_gate.pass_gate():
         return 0
     priority.apply_declared_priority()
+    _check_queue_flags(options)
     run = train_process.take_adopted_run()
     if run is None:
         run = run_store.find_run(options.runs, options.run)
         if run.liveness.get_status() == "finished":
             raise RunError("run.finished", run=run.name)
+        if options.queue:
+            run = queue_turn.wait_to_resume(run)
     return train_run(run, run.load_config(), options)
+
+
+def _check_queue_flags(options: Namespace) -> None:
+    """Use the folder that `--queue-dir` names.
+
+    Args:
+        options: of the command.
+
+    Raises:
+        ConfigError: torchrun has started several processes, which cannot wait in the queue.
+    """
+    if options.queue and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("config.queue_ranks")
+    declare_queue_folder(options.queue_dir)
 
 
 def stop(options: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Wait for the turn of a training that this process runs itself (`train --queue`)."""
+"""Wait for the turn of a training that this process runs itself (`train --queue`, `resume --queue`)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pathlib import Path
 from ftlab.config.train_config import TrainConfig
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs.local_launcher import describe_wait, open_queue
+from ftlab.runs.queue.job_queue import JobQueue
 
 _POLL_SECONDS = 0.5
 
 
 def wait_for_turn(runs_dir: Path | str, config: TrainConfig) -> Run:
-    """Queue a new run and wait until it is its turn, telling its place on standard error.
-
-    Meanwhile this process starts what is before it, as any other that looks after the queue. A `RunError` says that
-    the run was taken out of the queue, or that it cannot be queued.
+    """Queue a new run and wait until it is its turn; a `RunError` says that it was cancelled, or cannot be queued.
 
     Args:
         runs_dir: folder of all runs.
@@ -25,12 +23,40 @@ def wait_for_turn(runs_dir: Path | str, config: TrainConfig) -> Run:
 
     Returns:
         The run, which this process owns.
+    """
+    queue = open_queue(runs_dir)
+    return _wait_in_queue(queue, queue.add_training(config, waits_here=True))
+
+
+def wait_to_resume(run: Run) -> Run:
+    """Queue a run that goes on and wait until it is its turn; a `RunError` says that it was cancelled, or cannot go on.
+
+    Args:
+        run: a run that ended early.
+
+    Returns:
+        The run, which this process owns.
+    """
+    queue = open_queue(run.path.parent)
+    return _wait_in_queue(queue, queue.add_resume(run, waits_here=True))
+
+
+def _wait_in_queue(queue: JobQueue, run: Run) -> Run:
+    """Wait until it is the turn of a run, telling its place on standard error.
+
+    Meanwhile this process starts what is before it, as any other that looks after the queue. A `RunError` says that
+    the run was taken out of the queue.
+
+    Args:
+        queue: the queue.
+        run: queued with `waits_here`.
+
+    Returns:
+        The run, which this process owns.
 
     Raises:
         KeyboardInterrupt: Ctrl+C was pressed; the run is taken out of the queue.
     """
-    queue = open_queue(runs_dir)
-    run = queue.add_training(config, waits_here=True)
     place_text = ""
     try:
         while not queue.take_turn(run):

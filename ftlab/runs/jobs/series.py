@@ -38,6 +38,8 @@ SERIES_FILE_ENV = "FTLAB_SERIES"
 """Environment variable: the series file, already created, that the process updates."""
 OWNER_ENV = "FTLAB_SERIES_OWNER"
 """Environment variable: whose share of the disk the runs of the process take."""
+PAUSABLE_ENV = "FTLAB_SERIES_PAUSABLE"
+"""Environment variable: `1` where a pause of the queue binds the runs of the process."""
 _POLL_INTERVAL_SECONDS = 0.3
 _LOCK_FILE = ".series.lock"
 _LOCK_TIMEOUT_SECONDS = 20.0
@@ -96,7 +98,7 @@ def build_series_command(base_config: TrainConfig, root: Path | str) -> list[str
     ]
 
 
-def start_series(base_config: TrainConfig, root: Path, owner: str = "") -> Path:
+def start_series(base_config: TrainConfig, root: Path, owner: str = "", *, is_pausable: bool = False) -> Path:
     """Start the process of a series, detached from this one.
 
     A `ConfigError` says that a chosen setting is not valid in one of the modes.
@@ -105,6 +107,7 @@ def start_series(base_config: TrainConfig, root: Path, owner: str = "") -> Path:
         base_config: configuration of the trainings; its mode is not used.
         root: folder of all runs.
         owner: whose share of the disk its runs take, as `run_quota.make_owner` returns it.
+        is_pausable: a pause of the queue binds its runs.
 
     Returns:
         The series file.
@@ -123,7 +126,9 @@ def start_series(base_config: TrainConfig, root: Path, owner: str = "") -> Path:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=launch.build_environment(**{SERIES_FILE_ENV: str(file), OWNER_ENV: owner}),
+                env=launch.build_environment(
+                    **{SERIES_FILE_ENV: str(file), OWNER_ENV: owner, PAUSABLE_ENV: str(int(is_pausable))}
+                ),
                 **launch.detached_popen_options(),
             )
             # Somebody must collect the exit status, else the ended process stays as a zombie while this one lives.
@@ -152,11 +157,11 @@ def run_series(configs: Sequence[TrainConfig], root: Path, on_start: Callable[[i
     Raises:
         KeyboardInterrupt: Ctrl+C was pressed; the training was asked to stop.
     """
-    owner = os.environ.pop(OWNER_ENV, "")
+    owner, is_pausable = os.environ.pop(OWNER_ENV, ""), os.environ.pop(PAUSABLE_ENV, "") == "1"
     file, runs, queue = _adopt_or_create_series(root), list[Run](), open_queue(root)
     try:
         for number, config in enumerate(configs):
-            runs.append(queue.add_training(config, owner))
+            runs.append(queue.add_training(config, owner, is_pausable=is_pausable))
             _write_series(file, replace(_series_of_process(os.getpid()), runs=tuple(run.name for run in runs)))
             _wait_for_run(queue, runs[-1], partial(on_start, number))
             if runs[-1].liveness.get_status() != "finished":

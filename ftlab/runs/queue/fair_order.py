@@ -16,10 +16,17 @@ from ftlab.runs.queue.marker import ANY_DEVICE, QueueMarker
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A run that waits, and its marker."""
+    """A run that waits.
+
+    Attributes:
+        run: the run.
+        marker: its marker.
+        is_held: the queue is held, and the pause binds the run.
+    """
 
     run: Run
     marker: QueueMarker
+    is_held: bool = False
 
 
 @dataclass(frozen=True)

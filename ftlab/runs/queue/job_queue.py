@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs import run_quota, run_store
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Ended
 from ftlab.runs.liveness import ACTIVE_STATUSES
-from ftlab.runs.queue import fair_order, marker, queue_limits, train_command
+from ftlab.runs.queue import fair_order, marker, queue_exit, queue_limits, queue_pause, train_command
 from ftlab.runs.queue.database import QueueDatabase
 from ftlab.runs.queue.fair_order import ActiveJob, QueuedJob
 from ftlab.runs.queue.launcher import Launcher
@@ -37,7 +35,7 @@ class QueueState:
 
     Attributes:
         active: the runs that are trained.
-        waiting: the runs that wait, the next one first.
+        waiting: the runs that wait, the next one first; held ones last.
     """
 
     active: list[ActiveJob]
@@ -59,7 +57,13 @@ class JobQueue:
         self._database = QueueDatabase(self.root)
 
     def add_training(
-        self, config: TrainConfig, owner: str = "", *, seconds: float | None = None, waits_here: bool = False
+        self,
+        config: TrainConfig,
+        owner: str = "",
+        *,
+        seconds: float | None = None,
+        is_pausable: bool = False,
+        waits_here: bool = False,
     ) -> Run:
         """Create a run and queue it; a `RunError` says that the folder cannot be written, or is full.
 
@@ -67,6 +71,7 @@ class JobQueue:
             config: the configuration.
             owner: whose run it is, as `run_quota.make_owner` returns it.
             seconds: how long it will probably take; None if that is not known.
+            is_pausable: a pause of the queue binds it.
             waits_here: this process waits for its turn, by `take_turn`, and trains the run itself.
 
         Returns:
@@ -78,14 +83,18 @@ class JobQueue:
             run = run_store.create_run(self.root, config)
             with run.translate_write_errors():
                 run_quota.write_owner(run, owner)
-            marker.write_marker(run, marker.make_marker(config.device, owner, seconds=seconds, waits_here=waits_here))
+            run_marker = marker.make_marker(
+                config.device, owner, seconds=seconds, is_pausable=is_pausable, waits_here=waits_here
+            )
+            marker.write_marker(run, run_marker)
         return run
 
-    def add_resume(self, run: Run, *, waits_here: bool = False) -> Run:
+    def add_resume(self, run: Run, *, is_pausable: bool = False, waits_here: bool = False) -> Run:
         """Queue a run that goes on from its last checkpoint.
 
         Args:
             run: a run that ended early.
+            is_pausable: as for `add_training`.
             waits_here: as for `add_training`.
 
         Returns:
@@ -105,7 +114,10 @@ class JobQueue:
                 raise RunError("run.finished", run=run.name)
             config = run.load_config()  # a damaged one is reported here, not by a process that dies of it
             self._check_waiting(owner)
-            marker.write_marker(run, marker.make_marker(config.device, owner, resumes=True, waits_here=waits_here))
+            run_marker = marker.make_marker(
+                config.device, owner, resumes=True, is_pausable=is_pausable, waits_here=waits_here
+            )
+            marker.write_marker(run, run_marker)
         return run
 
     def dispatch(self) -> list[Run]:
@@ -158,7 +170,7 @@ class JobQueue:
         with self._database.lock():
             if not run.liveness.is_queued() or self._launcher.is_alive(run):
                 return False
-            _end_queued(run, "stopped")
+            queue_exit.end_queued(run, "stopped")
         return True
 
     def terminate(self, run: Run) -> None:
@@ -170,7 +182,8 @@ class JobQueue:
         run_names = run_store.list_run_names(self.root)
         active = self._list_active(run_names)
         turns = fair_order.merge_turns(self._database.read_turns(), active)
-        return QueueState(active, fair_order.order_jobs(self._list_waiting(run_names, active), turns))
+        ordered = fair_order.order_jobs(self._list_waiting(run_names, active), turns)
+        return QueueState(active, sorted(ordered, key=lambda job: job.is_held))
 
     def _check_waiting(self, owner: str) -> None:
         """Check that a person may have one more run waiting.
@@ -194,7 +207,7 @@ class JobQueue:
         """
         run_names = run_store.list_run_names(self.root)
         active = self._list_active(run_names)
-        waiting = self._list_waiting(run_names, active)
+        waiting = [job for job in self._list_waiting(run_names, active) if not job.is_held]
         devices = [job.device for job in active]
         limit = queue_limits.read_limits().running_per_device
         for job in fair_order.order_jobs(waiting, fair_order.merge_turns(turns, active)):
@@ -203,7 +216,7 @@ class JobQueue:
                 return job
             if job.marker.waiter_pid:
                 if not job.marker.is_waiter_alive():
-                    _end_queued(job.run, "stopped")
+                    queue_exit.end_queued(job.run, "stopped")
                 # It is its turn, and it takes it itself: the place is kept for it.
                 elif not marker.is_waiter_silent(job.run):
                     devices.append(job.marker.device)
@@ -235,9 +248,13 @@ class JobQueue:
 
     def _list_waiting(self, run_names: list[str], active: list[ActiveJob]) -> list[QueuedJob]:
         """Return the queued runs; those whose process has only just been started are active."""
-        active_names = {job.run.name for job in active}
+        active_names, is_paused = {job.run.name for job in active}, queue_pause.is_paused(self.root)
         queued = marker.list_queued(self.root, run_names)
-        return [QueuedJob(run, queued_marker) for run, queued_marker in queued if run.name not in active_names]
+        return [
+            QueuedJob(run, queued_marker, is_paused and queued_marker.is_pausable)
+            for run, queued_marker in queued
+            if run.name not in active_names
+        ]
 
     def _start_job(self, job: QueuedJob) -> bool:
         """Start the process of a queued run; a run that cannot be started fails, so that it holds nobody up.
@@ -252,7 +269,7 @@ class JobQueue:
             self._launch(job)
         except RunError as error:
             _logger.warning("run %s could not be started: %s", job.run.name, error)
-            _end_queued(job.run, "failed", str(error))
+            queue_exit.end_queued(job.run, "failed", str(error))
             return False
         return True
 
@@ -280,30 +297,3 @@ class JobQueue:
         is_known = bool(job_marker.working_dir) and Path(job_marker.working_dir).is_dir()
         working_dir = job_marker.working_dir if is_known else str(self.root)
         self._launcher.launch(run, command, marker.build_job_environment(job_marker), working_dir)
-
-
-def _end_queued(run: Run, reason: str, message: str | None = None) -> None:
-    """Take a run out of the queue and record why. A resumed run that is cancelled is what it was before.
-
-    Args:
-        run: the run.
-        reason: `stopped` or `failed`.
-        message: the error.
-    """
-    has_begun = bool(run.read_events()[0])
-    if reason == "failed" or not has_begun:
-        history = run.load_history()
-        best = history.best_epoch
-        with suppress(RunError):  # a full disk: it is out of the queue all the same
-            run.append_event(
-                Ended(
-                    reason=reason,
-                    epoch=history.epochs[-1].epoch if history.epochs else 0,
-                    step=history.steps_done,
-                    best_epoch=best.epoch if best else None,
-                    best_val_accuracy=best.val_accuracy if best else None,
-                    seconds=0.0,
-                    message=message,
-                )
-            )
-    marker.remove_marker(run)

@@ -38,6 +38,7 @@ class QueueMarker:
         device: the device that it asks for, as in the configuration.
         seconds: how long it will probably take; None if that is not known.
         resumes: it goes on from its checkpoint.
+        is_pausable: it stays where it waits while the queue is held, see `ftlab.runs.queue.queue_pause`.
         launches: how often a process was started for it that has not begun.
         waiter_pid: ID of the process that waits for its turn and trains it then; 0: a process is started for it.
         waiter_created: start time of that process, as `machine.get_process_start_time` returns it.
@@ -50,6 +51,7 @@ class QueueMarker:
     device: str = ANY_DEVICE
     seconds: float | None = None
     resumes: bool = False
+    is_pausable: bool = False
     launches: int = 0
     waiter_pid: int = 0
     waiter_created: float = 0.0
@@ -62,7 +64,13 @@ class QueueMarker:
 
 
 def make_marker(
-    device: str, owner: str, *, seconds: float | None = None, resumes: bool = False, waits_here: bool = False
+    device: str,
+    owner: str,
+    *,
+    seconds: float | None = None,
+    resumes: bool = False,
+    is_pausable: bool = False,
+    waits_here: bool = False,
 ) -> QueueMarker:
     """Return the marker of a run that is queued now.
 
@@ -71,11 +79,19 @@ def make_marker(
         owner: whose run it is.
         seconds: how long it will probably take.
         resumes: it goes on from its checkpoint.
+        is_pausable: a pause of the queue binds it.
         waits_here: this process waits for its turn, and trains it then.
     """
     environment = {name: os.environ[name] for name in DECLARED_VARIABLES if name in os.environ}
     marker = QueueMarker(
-        time.time(), owner, device, seconds, resumes, environment=environment, working_dir=_get_working_dir()
+        time.time(),
+        owner,
+        device,
+        seconds,
+        resumes,
+        is_pausable,
+        environment=environment,
+        working_dir=_get_working_dir(),
     )
     if not waits_here:
         return marker
@@ -126,7 +142,9 @@ def read_marker(run: Run) -> QueueMarker | None:
         if not path.exists():  # taken in the meantime
             return None
     has_begun = (run.path / "metrics.jsonl").exists()
-    return QueueMarker(queued_time, run_quota.read_owner(run), read_device(run), resumes=has_begun)
+    owner = run_quota.read_owner(run)
+    # Only visitors have an owner; whether a teacher queued it is not known any more.
+    return QueueMarker(queued_time, owner, read_device(run), resumes=has_begun, is_pausable=bool(owner))
 
 
 def remove_marker(run: Run) -> bool:

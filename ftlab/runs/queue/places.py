@@ -28,11 +28,13 @@ class QueuePlace:
 
     Attributes:
         number: 1 for the next one.
-        seconds: until its turn; None where nothing is known about the runs before it.
+        seconds: until its turn; None where nothing is known about the runs before it, and while it is held.
+        is_held: the teacher has paused new trainings, and it waits for that too.
     """
 
     number: int
     seconds: float | None
+    is_held: bool = False
 
 
 def estimate_places(
@@ -53,6 +55,9 @@ def estimate_places(
     ends = [(job.device, left) for job, left in zip(state.active, seconds_left, strict=True)]
     places = []
     for number, (job, duration) in enumerate(zip(state.waiting, durations, strict=True), 1):
+        if job.is_held:  # those after it are held too
+            places.append(QueuePlace(number, None, is_held=True))
+            continue
         device = job.marker.device
         known_ends = [end for used_device, end in ends if fair_order.share_device(device, used_device)]
         start: float | None = 0.0
@@ -148,6 +153,8 @@ def describe_place(place: QueuePlace | None) -> str:
     if place is None:
         return ""
     ordinal = format_ordinal(place.number)
+    if place.is_held:
+        return messages.get_text("queue.place_held", place=ordinal)
     if place.seconds is None:
         return messages.get_text("queue.place", place=ordinal)
     if place.seconds < 60:

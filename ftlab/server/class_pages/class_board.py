@@ -265,6 +265,8 @@ def _describe_config(run: Run, settings: LessonSettings) -> str:
 
 def _describe_place(place: QueuePlace) -> str:
     """Return when the turn of a run comes, as far as it is known."""
+    if place.is_held:
+        return messages.get_text("class.turn_held")
     if place.seconds is None:
         return ""
     if place.seconds < 60:

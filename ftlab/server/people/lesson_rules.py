@@ -20,6 +20,7 @@ from ftlab.config.train_config import MODES, SAMPLE_SET_NAMES, TrainConfig
 from ftlab.core import file_io, json_fields, messages
 from ftlab.core.errors import DataError, RunError
 from ftlab.runs.comparison import get_backbone_title
+from ftlab.runs.queue import queue_pause
 from ftlab.server.people.membership import MEMBERS_FOLDER, normalize_name
 from ftlab.server.people.person import Person
 
@@ -59,7 +60,7 @@ class LessonSettings:
     """The rules of a lesson.
 
     Attributes:
-        is_paused: no training starts.
+        is_paused: no training starts, and the queue is held.
         backbones: those that may be trained; empty: all.
         modes: those that may be used; empty: all.
         max_epochs: the most epochs of a training; 0: no limit.
@@ -88,14 +89,16 @@ class LessonRules:
         Args:
             runs_dir: folder of the runs.
         """
+        self._runs_dir = runs_dir
         self._path = runs_dir / MEMBERS_FOLDER / RULES_FILE
 
     def read(self) -> LessonSettings:
         """Return the rules as they are now; what is damaged counts as not set, so that a lesson can go on."""
+        is_paused = queue_pause.is_paused(self._runs_dir)
         try:
             values = json_fields.read_json_object(self._path)
         except (OSError, ValueError):
-            return LessonSettings()
+            return LessonSettings(is_paused=is_paused)
         settings, handed = LessonSettings(), []
         stored_datasets = values.pop("handed", None)
         for entry in stored_datasets if isinstance(stored_datasets, list) else ():
@@ -108,7 +111,7 @@ class LessonRules:
                 value = tuple(item for item in value if isinstance(item, str))
             if type(value) is type(getattr(settings, field_name)):
                 settings = replace(settings, **{field_name: value})
-        return replace(settings, handed=tuple(handed))
+        return replace(settings, handed=tuple(handed), is_paused=is_paused)
 
     def change(self, **values: Any) -> LessonSettings:
         """Set some of the rules; an `OSError` says that they could not be written.
@@ -122,6 +125,7 @@ class LessonRules:
         with self._write_lock:
             settings = replace(self.read(), **values)
             self._write(settings)
+            queue_pause.set_paused(self._runs_dir, is_paused=settings.is_paused)
         return settings
 
     def hand_out(self, title: str, *, folder: str = "", upload: str = "") -> HandedDataset:
@@ -175,6 +179,7 @@ class LessonRules:
     def forget(self) -> None:
         """Remove all rules, at the end of a lesson."""
         self._path.unlink(missing_ok=True)
+        queue_pause.set_paused(self._runs_dir, is_paused=False)
 
     def check_start(self, person: Person, config: TrainConfig) -> None:
         """Check that somebody may train with these settings now. Whoever leads may train with any.
@@ -202,8 +207,10 @@ class LessonRules:
             raise RunError("lesson.source", allowed=", ".join(list_source_titles(settings, settings.sources)))
 
     def _write(self, settings: LessonSettings) -> None:
+        values = asdict(settings)
+        del values["is_paused"]  # the queue has it, for every process that starts trainings
         # The tokens of uploads are secret.
-        file_io.write_private_file(self._path, json.dumps(asdict(settings), ensure_ascii=False, indent=1).encode())
+        file_io.write_private_file(self._path, json.dumps(values, ensure_ascii=False, indent=1).encode())
 
 
 def find_source(settings: LessonSettings, config: TrainConfig) -> str:

@@ -82,10 +82,10 @@ class TrainActions(VisibleRuns):
         Returns:
             The new run, which belongs to whoever sent the event.
         """
-        owner = self._get_starter(config).owner
+        person = self._get_starter(config)
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
         seconds = _estimate_seconds(source, config) if source else None
-        run = self._queue.add_training(config, owner, seconds=seconds)
+        run = self._queue.add_training(config, person.owner, seconds=seconds, is_pausable=not person.leads)
         self._queue.dispatch()
         return run
 
@@ -101,9 +101,9 @@ class TrainActions(VisibleRuns):
         # The button is hidden on a Space, but any program can send its event.
         if self.profile.is_space:
             raise RunError("run.series_space")
-        owner = self._get_starter(*series.expand_modes(base_config)).owner
+        person = self._get_starter(*series.expand_modes(base_config))
         backbones.get_backbone_spec(base_config.backbone)  # an unknown backbone starts no process
-        series.start_series(base_config, self.profile.runs_dir, owner)
+        series.start_series(base_config, self.profile.runs_dir, person.owner, is_pausable=not person.leads)
 
     def _get_starter(self, *configs: TrainConfig) -> Person:
         """Return who sent the event, if they may start trainings with these configurations.
@@ -129,8 +129,8 @@ class TrainActions(VisibleRuns):
         Returns:
             The same run.
         """
-        self._get_starter(run.load_config())
-        self._queue.add_resume(run)
+        person = self._get_starter(run.load_config())
+        self._queue.add_resume(run, is_pausable=not person.leads)
         self._queue.dispatch()
         return run
 

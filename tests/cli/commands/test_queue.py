@@ -1,4 +1,4 @@
-"""`queue` lists who runs and who waits; `train --queue` waits for its turn and trains in that very process."""
+"""`queue` lists who runs and who waits; with `--queue`, a training waits for its turn and runs in that very process."""
 
 from __future__ import annotations
 
@@ -86,6 +86,31 @@ def test_a_training_waits_for_its_turn_telling_its_place_and_then_runs_in_that_p
     assert run.liveness.get_status() == "finished"
 
 
+def test_a_resume_waits_for_its_turn_too_and_goes_on_in_that_process(tiny_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    with wait_for(tiny_folder, root) as first:
+        first.communicate()
+    run = run_store.find_run(root, "latest")
+    events = (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    stopped = events[-1].replace('"finished"', '"stopped"')
+    (run.path / "metrics.jsonl").write_text("".join([*events[:-1], stopped]), encoding="utf-8")
+    other = fabricated_runs.make_at_work(root)
+    command = [sys.executable, "-m", "ftlab", "resume", run.name, "--queue", "--runs", str(root), "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert "You are 1st" in process.stderr.readline()
+        assert run.liveness.get_status() == "queued"
+        other.liveness.release_ownership()
+        out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert json.loads(out)["reason"] == "finished"
+    record = run.liveness.read_process_record()
+    assert record is not None
+    assert record.pid == process.pid
+
+
 def test_a_training_that_is_stopped_while_it_waits_ends_in_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs"
     fabricated_runs.make_at_work(root)
@@ -127,9 +152,10 @@ def test_it_starts_what_is_before_it_meanwhile(tmp_path: Path, monkeypatch: pyte
 
 def test_several_processes_of_one_training_do_not_wait(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    status, _, err = say("train", "--sample", "shapes", "--queue")
-    assert (status, err.count("\n")) == (2, 1)
-    assert "--queue waits in one process" in err
+    for command in (("train", "--sample", "shapes"), ("resume", "latest")):
+        status, _, err = say(*command, "--queue")
+        assert (status, err.count("\n")) == (2, 1)
+        assert "--queue waits in one process" in err
 
 
 def test_the_folder_of_the_queue_is_named_by_a_flag(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs import run_quota, run_store, trash
 from ftlab.runs.directory import Run
-from ftlab.runs.queue import marker, queue_limits
+from ftlab.runs.queue import marker, queue_limits, queue_pause
 from ftlab.runs.queue.database import DATABASE_FILE
 from ftlab.runs.queue.job_queue import MAX_LAUNCHES, JobQueue
 from ftlab.runs.queue.queue_limits import QueueLimits
@@ -137,6 +137,41 @@ def test_a_hundred_starts_of_many_threads_and_processes_are_one_at_a_time_and_al
     assert len(names) == 100
     assert sorted(began(root)) == sorted(names), "each began, and only once"
     assert doubled(root) == [], "never two at once"
+
+
+# --- held
+
+
+def test_a_pause_holds_whom_it_binds_and_nobody_else_and_they_follow_in_their_order(
+    queue: JobQueue, root: Path, launcher: FakeLauncher
+) -> None:
+    config = TrainConfig(sample="shapes")
+    students = [queue.add_training(config, f"student {number}", is_pausable=True) for number in range(2)]
+    stopped = fabricated_runs.make(root, [*fabricated_runs.story(), fabricated_runs.ended("stopped")])
+    students.append(queue.add_resume(stopped, is_pausable=True))
+    teachers = add(queue, "teacher")
+    queue_pause.set_paused(root, is_paused=True)
+    state = queue.read_state()
+    assert [(job.run.name, job.is_held) for job in state.waiting] == [
+        (teachers.name, False),
+        *((run.name, True) for run in students),
+    ]
+    assert [run.name for run in queue.dispatch()] == [teachers.name]
+    until(lambda: teachers.liveness.get_status() == "finished")
+    assert JobQueue(root, launcher).dispatch() == [], "nor does another process start one"
+    assert queue.cancel(students[1]), "it can be taken out"
+    queue_pause.set_paused(root, is_paused=False)
+    work_off(queue, root)
+    assert began(root) == [teachers.name, students[0].name, stopped.name]
+
+
+def test_a_run_at_work_goes_on_while_the_queue_is_held(queue: JobQueue, root: Path, launcher: FakeLauncher) -> None:
+    launcher.seconds = LONG
+    run = queue.add_training(TrainConfig(sample="shapes"), "ann", is_pausable=True)
+    queue.dispatch()
+    queue_pause.set_paused(root, is_paused=True)
+    assert run.liveness.get_status() == "running"
+    assert not run.liveness.is_stop_requested()
 
 
 # --- resumed, cancelled

@@ -60,11 +60,23 @@ def test_each_starts_when_those_before_it_have_ended(
         (QueuePlace(3, 250.0), "You are 3rd, about 4 min."),
         (QueuePlace(1, 20.0), "You are 1st, less than a minute."),
         (QueuePlace(2, None), "You are 2nd."),
+        (QueuePlace(2, None, is_held=True), "You are 2nd. The teacher has paused new trainings."),
         (None, ""),
     ],
 )
 def test_place_and_minutes_are_told_in_a_sentence(place: QueuePlace | None, text: str) -> None:
     assert describe_place(place) == text
+
+
+def test_nobody_is_told_minutes_while_the_queue_is_held() -> None:
+    held = [QueuedJob(Run(Path("x")), QueueMarker(0.0, is_pausable=True), is_held=True) for _ in range(2)]
+    free = state("a", "a")
+    estimated = estimate_places(QueueState(free.active, [*free.waiting, *held]), [60.0] * 3, [100.0], 1)
+    assert estimated == [
+        QueuePlace(1, 100.0),
+        QueuePlace(2, None, is_held=True),
+        QueuePlace(3, None, is_held=True),
+    ]
 
 
 def test_ordinals_are_those_of_english() -> None:

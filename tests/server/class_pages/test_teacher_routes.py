@@ -260,6 +260,20 @@ def test_a_member_can_be_removed_and_joins_again_with_the_old_runs(server: Class
     assert server.membership.find_name(run_quota.read_owner(run)) == "Anna"
 
 
+def test_a_pause_shows_that_the_queue_is_held(server: ClassServer) -> None:
+    teacher = server.lead()
+    server.enroll("Ann")
+    fab.make_at_work(server.profile.runs_dir)
+    queue = open_queue(server.profile.runs_dir)
+    owner = run_quota.make_owner(server.find_id("Ann"))
+    run = queue.add_training(TrainConfig(sample="shapes"), owner, is_pausable=True)
+    assert act(teacher, "pause", is_paused=True) == (
+        200,
+        "New trainings are paused, and the queue is held. Those at work go on.",
+    )
+    assert [(row["run"], row["place"]) for row in read_roster(teacher)["queue"]] == [(run.name, "held")]
+
+
 def test_rules_are_set_shown_and_kept(server: ClassServer) -> None:
     teacher = server.lead()
     assert act(teacher, "pause", is_paused=True)[0] == 200

@@ -152,7 +152,7 @@ def test_the_button_starts_the_series_and_is_refused_while_one_is_at_work(
 ) -> None:
     begun: list[tuple[TrainConfig, str]] = []
     with monkeypatch.context() as patch:
-        patch.setattr(series, "start_series", lambda base, _root, owner: begun.append((base, owner)))
+        patch.setattr(series, "start_series", lambda base, _root, owner, **_: begun.append((base, owner)))
         _, said, timer = panel.start_series({}, [], "the form")
     assert begun == [(settings(None), "")], "it belongs to the person at this machine"
     assert held(timer)

@@ -11,6 +11,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import DataError, RunError
 from ftlab.runs import run_notes, run_store
 from ftlab.runs.directory import Run
+from ftlab.runs.jobs import local_launcher, series
 from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.membership import Membership
 from ftlab.server.people.person import Person, make_stranger
@@ -90,6 +91,29 @@ def test_a_paused_class_starts_nothing_whatever_event_is_sent(profile: ServerPro
             with pytest.raises(RunError, match="paused"):
                 start()
     assert run_store.list_run_names(profile.runs_dir) == before
+
+
+def test_a_pause_holds_what_a_student_has_queued_and_not_what_a_teacher_has(
+    profile: ServerProfile, rules: LessonRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr(series, "start_series", lambda *_, is_pausable: begun.append(is_pausable))
+    actions, config = TrainActions(profile), TrainConfig(sample="shapes")
+    fab.make_at_work(profile.runs_dir)
+    stopped = fab.make(profile.runs_dir, [*fab.story(), fab.ended("stopped")])
+    runs = {}
+    for person in (ANN, LEE):
+        with acting_as(person):
+            runs[person] = actions.start_training(config)
+            actions.start_series(config)
+    with acting_as(ANN):
+        actions.resume_training(stopped)
+    rules.change(is_paused=True)
+    held = {job.run.name: job.is_held for job in local_launcher.open_queue(profile.runs_dir).read_state().waiting}
+    assert held == {runs[LEE].name: False, runs[ANN].name: True, stopped.name: True}
+    assert begun == [True, False]
+    rules.forget()
+    assert not any(job.is_held for job in local_launcher.open_queue(profile.runs_dir).read_state().waiting)
 
 
 def test_a_series_is_refused_where_one_of_its_modes_is_locked(profile: ServerProfile, rules: LessonRules) -> None:
