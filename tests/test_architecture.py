@@ -174,6 +174,8 @@ TESTED_ELSEWHERE = {
         *("server/class_pages/class_board", "server/class_pages/join_address", "server/class_pages/lesson_archive"),
         *("server/class_pages/teacher_actions", "server/class_pages/teacher_page"),
     ),
+    "tests/server/class_pages/test_sign_in_routes.py": ("server/accounts/openid_client",),
+    "tests/server/people/test_membership.py": ("server/people/member_register", "server/people/person_names"),
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool",),
     "tests/ui/common/test_run_status.py": ("ui/common/run_state", "ui/common/run_status_view"),

@@ -64,6 +64,19 @@ def write_owner(run: Run, owner: str) -> None:
         (run.path / OWNER_FILE).write_text(owner, encoding="ascii")
 
 
+def hand_over_runs(root: Path, owner: str, new_owner: str) -> None:
+    """Give the runs of somebody to somebody else, deleted ones too. An `OSError` propagates.
+
+    Args:
+        root: folder of all runs.
+        owner: whose runs they are, as `make_owner` returns it; nothing is done for nobody.
+        new_owner: whose they will be.
+    """
+    for run in _iter_runs(root) if owner else ():
+        if read_owner(run) == owner:
+            write_owner(run, new_owner)
+
+
 def check_start(root: Path, owner: str = "") -> None:
     """Check that another run may start, or go on.
 

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftlab.core import messages
 from ftlab.server import bodies, remote_addresses, routes, stop_route, upload_spool, visitors
+from ftlab.server.accounts.account_store import AccountStore
 from ftlab.server.admission import TICKET_KEY, Admission, AdmissionLimits, Ticket
 from ftlab.server.bodies import BodyRefusedError, BoundedReceive
 from ftlab.server.origins import OriginRules
@@ -45,6 +46,7 @@ class AccessMiddleware:
         profile: ServerProfile,
         upload_quota: UploadQuota | None = None,
         membership: Membership | None = None,
+        accounts: AccountStore | None = None,
         visitor_key: bytes = b"",
         list_queued_tickets: ListTickets = tuple,
         limits: AdmissionLimits | None = None,
@@ -56,6 +58,7 @@ class AccessMiddleware:
             profile: profile of the server.
             upload_quota: limits on uploads; None: the default limits, with no folder counted.
             membership: who is who; None: nobody is a member.
+            accounts: who is signed in; None: nobody.
             visitor_key: key of the visitors' cookies, as `visitors.load_key` returns it; empty: no cookies.
             list_queued_tickets: see `ListTickets`; the middleware puts the ticket of a request into its scope.
             limits: bounds on visitors; None: the default ones.
@@ -67,6 +70,7 @@ class AccessMiddleware:
         self.cookies = VisitorCookies(visitor_key) if visitor_key else None
         self.admission = Admission(limits)
         self.membership = membership or Membership(profile.kind, profile.runs_dir)
+        self.accounts = accounts or AccountStore()
         self._list_queued_tickets = list_queued_tickets
         # Created at the first request: it belongs to the event loop.
         self._thread_limiter: CapacityLimiter | None = None
@@ -175,7 +179,7 @@ class AccessMiddleware:
         file_location = scope["path"].partition(remote_addresses.FILE_ROUTE)[2]
         if remote_addresses.is_address(file_location):
             return 403, "remote"
-        route = routes.find_route(scope["method"], scope["path"])
+        route = routes.find_route(scope["method"], scope["path"], has_sign_in=self.profile.sign_in is not None)
         if isinstance(route, tuple):
             return route
         # Reading needs no check: the browser does not let another site's page read the response.
@@ -187,8 +191,9 @@ class AccessMiddleware:
         # The server has put the forwarded address here, if the connection is from a trusted proxy.
         address = visitors.shorten_address((scope.get("client") or ("",))[0])
         name = self.cookies.read_name(headers.get("cookie", "")) if self.cookies else None
-        person = self.membership.identify(name)
-        return Visitor(name or address, address, has_cookie=name is not None, person=person)
+        account = self.accounts.find_account(name)
+        person = self.membership.identify(account.id if account else name)
+        return Visitor(name or address, address, has_cookie=name is not None, person=person, account=account)
 
     def _add_headers(self, scope: Scope, headers: Headers, visitor: Visitor, send: Send) -> Send:
         """Return a `send` that adds headers against MIME sniffing and framing, and the cookie to the page itself."""

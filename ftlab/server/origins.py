@@ -23,7 +23,9 @@ class OriginRules:
         Args:
             hosts: names to answer to besides IP addresses, `localhost` and the machine's own name; `*` for any.
         """
-        self.public_hosts = {name.lower() for name in (*hosts, os.environ.get("SPACE_HOST", "")) if name}
+        # On a Space with a domain of its own the variable is a list.
+        space_hosts = (name.strip() for name in os.environ.get("SPACE_HOST", "").split(","))
+        self.public_hosts = {name.lower() for name in (*hosts, *space_hosts) if name}
         self.allowed_hosts = self.public_hosts | {"localhost", *_list_own_hosts()}
 
     def is_known_host(self, host: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ftlab.core import user_dirs
 from ftlab.core.errors import DataError
+from ftlab.server.accounts.sign_in_settings import SignInSettings, read_sign_in_settings
 from ftlab.server.people.rights import ProfileKind
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -27,6 +28,7 @@ class ServerProfile:
         kind: whom the server is for.
         max_minutes: time limit of a training, in minutes; 0: none.
         hosts: host names that the server answers to besides IP addresses and its own name; `*`: any.
+        sign_in: how people sign in with an account; None: they cannot.
     """
 
     data_root: Path | None
@@ -34,6 +36,7 @@ class ServerProfile:
     kind: ProfileKind = ProfileKind.LOCAL
     max_minutes: float = 0.0
     hosts: tuple[str, ...] = ()
+    sign_in: SignInSettings | None = None
 
     @property
     def is_local(self) -> bool:
@@ -76,7 +79,12 @@ def create_profile(
     """
     if environment.get("SPACE_ID"):
         return ServerProfile(
-            None, Path(runs_dir).absolute(), ProfileKind.SPACE, max_minutes=SPACE_TIME_LIMIT_MINUTES, hosts=("*",)
+            None,
+            Path(runs_dir).absolute(),
+            ProfileKind.SPACE,
+            max_minutes=SPACE_TIME_LIMIT_MINUTES,
+            hosts=("*",),
+            sign_in=read_sign_in_settings(environment),
         )
     if data_root is None:
         root = Path.home().resolve() if host in LOOPBACK_HOSTS and not is_classroom else None

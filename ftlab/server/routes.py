@@ -1,7 +1,7 @@
 """The table of routes that the server answers. What is not in it is refused before Gradio sees it.
 
 Gradio brings many more than the page needs: screen recording, component functions, deep links, media streams, a proxy,
-code editing, monitoring. A feature with a route of its own (sign-in, MCP) adds a row here.
+code editing, monitoring. A feature with a route of its own (MCP) adds a row here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ TEACHER_PATH = "/ftlab/teacher"
 """The teacher's page; its routes lie below it."""
 PROJECTOR_PATH = "/ftlab/projector"
 """The page for the projector, which the teacher opens."""
+SIGN_IN_PATH, CALLBACK_PATH, SIGN_OUT_PATH = "/login/huggingface", "/login/callback", "/logout"
+"""Routes of the sign-in: to the provider, back from it, and out."""
 PAGE_PATHS = frozenset({"/", JOIN_PATH})
 """Pages whose answers bring a visitor the cookie."""
 _API = "/gradio_api"
@@ -100,21 +102,29 @@ ROUTES = (
     Route(_POST, f"{TEACHER_PATH}/", BodyKind.COMMAND, action=Action.LEAD),
 )
 """All routes of the server."""
+SIGN_IN_ROUTES = (
+    # Counted: the server asks the provider meanwhile.
+    *(Route(frozenset({"GET"}), path, is_counted=True) for path in (SIGN_IN_PATH, CALLBACK_PATH)),
+    Route(_POST, SIGN_OUT_PATH, BodyKind.COMMAND),
+)
+"""Further routes of a server on which people can sign in."""
 
 
-def find_route(method: str, path: str) -> Route | tuple[int, str]:
+def find_route(method: str, path: str, *, has_sign_in: bool = False) -> Route | tuple[int, str]:
     """Return the row of a request, or why there is none.
 
     Args:
         method: HTTP method.
         path: path as decoded by the server.
+        has_sign_in: people can sign in on this server.
 
     Returns:
         The row; or HTTP status and key below `server.` in the messages.
     """
     # Gradio answers many of its routes with a slash at the end too; one, not several, which would name another host.
     bare_path = path.removesuffix("/")
-    rows = [row for row in ROUTES if row.matches(bare_path)]
+    known_routes = (*ROUTES, *SIGN_IN_ROUTES) if has_sign_in else ROUTES
+    rows = [row for row in known_routes if row.matches(bare_path)]
     if not rows:
         return 404, "route"
     return next((row for row in rows if method in row.methods), (405, "method"))

@@ -20,6 +20,7 @@ from itsdangerous import BadSignature, Signer
 from starlette.requests import cookie_parser
 
 from ftlab.core import file_io
+from ftlab.server.accounts.account_store import Account
 from ftlab.server.people.person import Person
 
 COOKIE_NAME = "ftlab_id"
@@ -42,13 +43,20 @@ class Visitor:
         name: the identity in the cookie; for a program that sends none, its address.
         address: where the request came from; for IPv6 the network of 2^64 addresses that one household has.
         has_cookie: the request had a cookie of this server.
-        person: whom the server knows by the cookie.
+        person: whom the server knows by the cookie, or by the account.
+        account: with which this browser is signed in; None: with none.
     """
 
     name: str
     address: str
     has_cookie: bool
     person: Person
+    account: Account | None = None
+
+    @property
+    def identity(self) -> str:
+        """Return the identity by which the server knows the person: that of the account, or of the cookie."""
+        return self.account.id if self.account else self.name
 
 
 class VisitorCookies:

@@ -25,8 +25,10 @@ from starlette.requests import Request
 from ftlab.core import user_dirs
 from ftlab.core.errors import FtlabError
 from ftlab.runs import run_quota
+from ftlab.server.accounts.account_store import AccountStore
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.class_pages.class_routes import ClassRoutes
+from ftlab.server.class_pages.sign_in_routes import SignInRoutes
 from ftlab.server.class_pages.teacher_routes import CurvesLook, TeacherRoutes
 from ftlab.server.listening.addresses import format_url
 from ftlab.server.listening.tls import TlsFiles
@@ -71,17 +73,23 @@ def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership |
         The ASGI application.
     """
     membership = membership or Membership(profile.kind, profile.runs_dir)
+    accounts = AccountStore()
     gradio_guard.apply_limits()
     # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
     # FastAPI's own pages would name every route.
     app = FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, middleware=_list_middlewares(profile, demo, membership)
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=_list_middlewares(profile, demo, membership, accounts),
     )
     # Before Gradio, which answers every path.
     app.router.routes.extend(ClassRoutes(membership).list_routes())
     if not profile.is_local:
         app.router.routes.extend(TeacherRoutes(profile, membership, _build_curves_look()).list_routes())
+    if profile.sign_in is not None:
+        app.router.routes.extend(SignInRoutes(profile, profile.sign_in, accounts, membership).list_routes())
     gradio_guard.complete_mount_settings(demo, session_capacity=SESSION_CAPACITY)
     gr.mount_gradio_app(
         app,
@@ -119,7 +127,9 @@ def name_sender(request: Request) -> str:
     return run_quota.make_owner(person_id) or secrets.token_hex(16)
 
 
-def _list_middlewares(profile: ServerProfile, demo: gr.Blocks, membership: Membership) -> list[Middleware]:
+def _list_middlewares(
+    profile: ServerProfile, demo: gr.Blocks, membership: Membership, accounts: AccountStore
+) -> list[Middleware]:
     """Return the middlewares of a server, the outermost first."""
     visitor_key = load_key(user_dirs.get_ftlab_home())
     middlewares = [
@@ -127,6 +137,7 @@ def _list_middlewares(profile: ServerProfile, demo: gr.Blocks, membership: Membe
             AccessMiddleware,
             profile=profile,
             membership=membership,
+            accounts=accounts,
             upload_quota=uploads.open_upload_quota(profile),
             visitor_key=visitor_key,
             list_queued_tickets=partial(gradio_guard.list_queued_tickets, demo),

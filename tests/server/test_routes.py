@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftlab.server.people.rights import RIGHTS, ProfileKind, Role, may_do
-from ftlab.server.routes import ROUTES, BodyKind, Route, find_route
+from ftlab.server.routes import ROUTES, SIGN_IN_ROUTES, BodyKind, Route, find_route
 
 API = "/gradio_api"
 
@@ -40,6 +40,8 @@ def test_what_the_page_and_programs_send_is_answered(method: str, path: str) -> 
         ("GET", "/GRADIO_API/info"),
         ("GET", "/x/gradio_api/info"),
         ("POST", "/login"),
+        *(("GET", path) for path in ("/login", "/login/huggingface", "/login/callback", "/logout")),
+        ("POST", "/logout"),
     ],
 )
 def test_no_other_route_is_answered(method: str, path: str) -> None:
@@ -104,3 +106,14 @@ def test_every_route_is_in_the_golden_table_and_lets_through_whom_it_says() -> N
 def test_what_only_reads_carries_nothing() -> None:
     assert all(route.body is BodyKind.NONE for route in ROUTES if "GET" in route.methods)
     assert [route.path for route in ROUTES if route.body is BodyKind.UPLOAD] == [f"{API}/upload"]
+
+
+def test_signing_in_has_three_routes_and_only_where_people_can_sign_in() -> None:
+    known_routes = {(method, route.path) for route in SIGN_IN_ROUTES for method in route.methods}
+    assert known_routes == {("GET", "/login/huggingface"), ("GET", "/login/callback"), ("POST", "/logout")}
+    for method, path in known_routes:
+        assert isinstance(find_route(method, path, has_sign_in=True), Route)
+        assert find_route(method, path) == (404, "route")
+    for path in ("/login", "/login/", "/login/callback/x", "/login_check", "/login/github"):
+        assert isinstance(find_route("GET", path, has_sign_in=True), tuple)
+    assert find_route("GET", "/logout", has_sign_in=True) == (405, "method")

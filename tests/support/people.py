@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from gradio.context import LocalContext
 
 from ftlab.runs import run_quota
 from ftlab.runs.directory import Run
+from ftlab.server.accounts.account_store import Account
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import ProfileKind, Role
@@ -27,9 +29,9 @@ def make_visitor(person: Person, address: str = "192.0.2.1") -> Visitor:
 
 
 @contextmanager
-def acting_as(person: Person) -> Iterator[None]:
+def acting_as(person: Person, account: Account | None = None) -> Iterator[None]:
     """Let handlers see an event of this person."""
-    scope = {TICKET_KEY: Ticket(make_visitor(person))}
+    scope = {TICKET_KEY: Ticket(replace(make_visitor(person), account=account))}
     token = LocalContext.request.set(cast(Any, SimpleNamespace(request=SimpleNamespace(scope=scope))))
     try:
         yield

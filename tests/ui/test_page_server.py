@@ -15,15 +15,31 @@ from fastapi.testclient import TestClient
 from ftlab.core.errors import FtlabError
 from ftlab.server.listening import tls
 from ftlab.server.people.rights import ProfileKind
-from ftlab.server.profile import ServerProfile
+from ftlab.server.profile import ServerProfile, create_profile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.ui import build_app
 from ftlab.ui.page_server import MOUNT_OPTIONS, PageServer, mount_page
+from tests.support.openid_provider import serve_provider
 
 
 def open_client(place: Path, page: gr.Blocks | None = None) -> TestClient:
     profile = ServerProfile(None, place / "runs")
     return TestClient(mount_page(profile, page or build_app(profile)), base_url="http://127.0.0.1:7860")
+
+
+def test_a_space_with_oauth_signs_in_behind_the_page_and_any_other_server_does_not(tmp_path: Path) -> None:
+    with serve_provider() as provider:
+        profile = create_profile(runs_dir=tmp_path / "runs", environment=provider.environment)
+        with TestClient(
+            mount_page(profile, build_echo_page()), base_url="https://127.0.0.1", follow_redirects=False
+        ) as client:
+            client.get("/")
+            login_url = client.get("/login/huggingface").headers["location"]
+            assert client.get(f"/login/callback?{provider.agree(login_url)}").status_code == 303
+            assert client.get("/").status_code == 200
+            assert set(client.cookies) == {"ftlab_id"}, "no cookie that says who is signed in"
+    with open_client(tmp_path, build_echo_page()) as client:
+        assert client.get("/login/huggingface").status_code == 404
 
 
 def build_echo_page() -> gr.Blocks:

@@ -33,7 +33,8 @@ from ftlab.server.people.lesson_rules import (
     list_source_choices,
     match_handed,
 )
-from ftlab.server.people.membership import Member, Membership
+from ftlab.server.people.member_register import Member
+from ftlab.server.people.membership import Membership
 from ftlab.server.people.person import Person
 
 ANSWER_MAX_AGE_SECONDS = 1.0

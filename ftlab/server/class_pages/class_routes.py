@@ -68,7 +68,7 @@ class ClassRoutes:
         if not self._join_limits.may_try(visitor.address):
             return _refuse(429, "too_many_codes")
         try:
-            person = self.membership.join(visitor.name, _get_text(fields, "code"), _get_text(fields, "name"))
+            person = self.membership.join(visitor.identity, _get_text(fields, "code"), _get_text(fields, "name"))
         except JoinRefusedError as refusal:
             if refusal.message_key == "wrong_code":
                 self._join_limits.count_wrong_code(visitor.address)
@@ -84,7 +84,7 @@ class ClassRoutes:
         Returns:
             JSON with `location`, where to go.
         """
-        self.membership.remove(get_visitor(request).name)
+        self.membership.remove(get_visitor(request).identity)
         return JSONResponse({"location": routes.JOIN_PATH})
 
 

@@ -21,8 +21,9 @@ from ftlab.core import file_io, json_fields, messages
 from ftlab.core.errors import DataError, RunError
 from ftlab.runs.comparison import get_backbone_title
 from ftlab.runs.queue import queue_pause
-from ftlab.server.people.membership import MEMBERS_FOLDER, normalize_name
+from ftlab.server.people.member_register import MEMBERS_FOLDER
 from ftlab.server.people.person import Person
+from ftlab.server.people.person_names import normalize_name
 
 RULES_FILE = "lesson.json"
 HANDED_PREFIX = "handed:"

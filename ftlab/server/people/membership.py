@@ -7,38 +7,29 @@ first start and stay until the lesson ends, so a restarted server knows everybod
 from __future__ import annotations
 
 import hmac
-import json
 import secrets
 import threading
 import time
-import unicodedata
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
-from ftlab.core import file_io, json_fields
-from ftlab.runs import run_quota
+from ftlab.server.people.member_register import (
+    MEMBERS_FOLDER,
+    Member,
+    MemberRegister,
+    name_owners,
+    read_register,
+)
 from ftlab.server.people.person import Person, make_stranger
+from ftlab.server.people.person_names import fold_look, normalize_name
 from ftlab.server.people.rights import ProfileKind, Role
 
-MEMBERS_FOLDER = ".people"
-"""Subfolder of the runs folder; it does not match the name of a run, so it is never listed."""
 MAX_MEMBERS = 500
 """Members of a class; more are refused, so that nobody fills the file."""
-MAX_NAME_CHARS = 40
-"""Characters of a name."""
 ROOM_CODE_CHARS, TEACHER_CODE_CHARS = 6, 12
 """Characters of the codes."""
 _CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without the characters that look alike: 0 and O, 1 and I."""
-_BLANK_CHARACTERS = frozenset(
-    {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}.union(
-        range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
-    )
-)
-"""Letters, marks and signs that show nothing: fillers, selectors of variants, the empty pattern of Braille."""
-_LOOKALIKES = str.maketrans("авекмнорстухіјѕһԁԛԝαβεζηικμνορτυχ", "abekmhopctyxijshdqwabezhikmnoptyx")
-"""Small letters of other scripts, whose capital or small form looks like that of the Latin letter."""
 
 
 class JoinRefusedError(Exception):
@@ -53,31 +44,6 @@ class JoinRefusedError(Exception):
         """Store the reason."""
         super().__init__(message_key)
         self.status, self.message_key = status, message_key
-
-
-@dataclass(frozen=True)
-class Member:
-    """One member.
-
-    Attributes:
-        name: what the member is called.
-        is_teacher: the member leads.
-        joined: when they joined, in seconds since 1970.
-    """
-
-    name: str
-    is_teacher: bool = False
-    joined: float = 0.0
-
-
-@dataclass
-class _Register:
-    """Content of the file; `former`: who has left, or was removed, in this lesson."""
-
-    room_code: str = ""
-    teacher_code: str = ""
-    members: dict[str, Member] = field(default_factory=dict)
-    former: dict[str, Member] = field(default_factory=dict)
 
 
 class Membership:
@@ -99,10 +65,10 @@ class Membership:
         self.kind = kind
         self._path = runs_dir / MEMBERS_FOLDER / "members.json"
         self._lock = threading.Lock()
-        self._register = _Register()
+        self._register = MemberRegister()
         self._seen_times: dict[str, float] = {}
         if kind is not ProfileKind.LOCAL:
-            self._register = _read_register(self._path)
+            self._register = read_register(self._path)
             if not self._register.teacher_code:
                 self._renew_codes()
 
@@ -163,8 +129,10 @@ class Membership:
             raise JoinRefusedError(400, "no_name")
         with self._lock:
             members = self._register.members
-            other_looks = {_fold_look(member.name) for member_id, member in members.items() if member_id != visitor_id}
-            if _fold_look(clean_name) in other_looks:
+            if not is_teacher:
+                self._check_open(visitor_id, clean_name)
+            other_looks = {fold_look(member.name) for member_id, member in members.items() if member_id != visitor_id}
+            if fold_look(clean_name) in other_looks:
                 raise JoinRefusedError(409, "name_taken")
             if visitor_id not in members and len(members) >= MAX_MEMBERS:
                 raise JoinRefusedError(409, "full")
@@ -174,21 +142,89 @@ class Membership:
             self._write()
         return self.identify(visitor_id)
 
-    def remove(self, visitor_id: str) -> None:
+    def _check_open(self, visitor_id: str, name: str) -> None:
+        """Check that somebody with the room code is let in.
+
+        Args:
+            visitor_id: identity from the cookie.
+            name: what they want to be called.
+
+        Raises:
+            JoinRefusedError: the teacher has removed them, or somebody of this name; or the room is closed, and they
+                were not in it before.
+        """
+        members, former = self._register.members, self._register.former
+        look = fold_look(name)
+        if any(
+            member.is_barred and (member_id == visitor_id or fold_look(member.name) == look)
+            for member_id, member in former.items()
+        ):
+            raise JoinRefusedError(403, "barred")
+        if self._register.is_closed and visitor_id not in members and visitor_id not in former:
+            raise JoinRefusedError(403, "room_closed")
+
+    def remove(self, visitor_id: str, *, is_barred: bool = False) -> None:
         """Let a member go; their runs stay, and the end of the lesson erases them.
 
         Args:
             visitor_id: identity of the member.
+            is_barred: neither this browser nor the name comes back by the room code, until `readmit`.
         """
         with self._lock:
             member = self._register.members.pop(visitor_id, None)
             if member is None:
                 return
             former = self._register.former
-            former[visitor_id] = member
+            former[visitor_id] = replace(member, is_barred=is_barred)
             while len(former) > MAX_MEMBERS:
-                del former[next(iter(former))]
+                # Whoever joins and leaves without end makes the class forget nobody whom the teacher has removed.
+                del former[next((key for key, other in former.items() if not other.is_barred), next(iter(former)))]
             self._write()
+
+    def readmit(self, visitor_id: str) -> None:
+        """Let somebody join again whom the teacher has removed.
+
+        Args:
+            visitor_id: identity of the former member.
+        """
+        with self._lock:
+            member = self._register.former.get(visitor_id)
+            if member is not None:
+                self._register.former[visitor_id] = replace(member, is_barred=False)
+                self._write()
+
+    def list_barred(self) -> dict[str, Member]:
+        """Return whom the teacher has removed and not let in again, by their identity."""
+        with self._lock:
+            return {key: member for key, member in self._register.former.items() if member.is_barred}
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether nobody new may join by the room code."""
+        return self._register.is_closed
+
+    def close_room(self, *, is_closed: bool) -> None:
+        """Let nobody new join by the room code, or let them again; whoever was in the class comes back all the same.
+
+        Args:
+            is_closed: nobody new may join.
+        """
+        with self._lock:
+            self._register.is_closed = is_closed
+            self._write()
+
+    def move_member(self, old_id: str, new_id: str) -> None:
+        """Let a member be known by another identity: that of the account by which they have signed in.
+
+        Args:
+            old_id: identity by which they are known; nothing is changed where it is no member's.
+            new_id: identity by which they will be.
+        """
+        with self._lock:
+            member = self._register.members.pop(old_id, None)
+            if member is not None:
+                self._register.members[new_id] = member
+                self._write()
 
     def list_members(self) -> dict[str, Member]:
         """Return the members by their identity, in the order in which they joined."""
@@ -210,12 +246,12 @@ class Membership:
     def list_owner_names(self) -> dict[str, str]:
         """Return the names of all who were members in this lesson, by what their runs keep of them."""
         with self._lock:
-            return _name_owners(self._register)
+            return name_owners(self._register)
 
     def end_lesson(self) -> None:
         """Forget all members, and make new codes."""
         with self._lock:
-            self._register = _Register()
+            self._register = MemberRegister()
             self._seen_times.clear()
         self._renew_codes()
 
@@ -226,41 +262,7 @@ class Membership:
             self._write()
 
     def _write(self) -> None:
-        register = self._register
-        values = {
-            "room_code": register.room_code,
-            "teacher_code": register.teacher_code,
-            "members": {member_id: asdict(member) for member_id, member in register.members.items()},
-            "former": {member_id: asdict(member) for member_id, member in register.former.items()},
-        }
-        # The codes are secret, and names are nobody else's business.
-        file_io.write_private_file(self._path, json.dumps(values, ensure_ascii=False, indent=1).encode())
-
-
-def normalize_name(name: str) -> str:
-    """Return a person's name on one line, without characters that cannot be seen, at most `MAX_NAME_CHARS` long.
-
-    Args:
-        name: as somebody typed it.
-
-    Returns:
-        The name; empty where nothing of it can be seen.
-    """
-    # Control and format characters could turn the text around them, and make two names look the same.
-    visible_text = "".join(
-        " " if character.isspace() else character for character in unicodedata.normalize("NFC", name)
-    )
-    kept_text = "".join(
-        character
-        for character in visible_text
-        if unicodedata.category(character)[0] != "C" and ord(character) not in _BLANK_CHARACTERS
-    )
-    return " ".join(kept_text.split())[:MAX_NAME_CHARS].strip()
-
-
-def _fold_look(name: str) -> str:
-    """Return a text that names have in common which people take for the same: by case, width or script."""
-    return unicodedata.normalize("NFKC", name).casefold().translate(_LOOKALIKES)
+        self._register.write(self._path)
 
 
 def _equal_codes(given_code: str, code: str) -> bool:
@@ -271,43 +273,3 @@ def _equal_codes(given_code: str, code: str) -> bool:
 
 def _make_code(length: int) -> str:
     return "".join(secrets.choice(_CODE_ALPHABET) for _ in range(length))
-
-
-def _read_register(path: Path) -> _Register:
-    """Return the content of the file; what is damaged is left out, so that a lesson can go on."""
-    try:
-        values = json_fields.read_json_object(path)
-    except (OSError, ValueError):
-        return _Register()
-    room_code, teacher_code = (values.get(key) for key in ("room_code", "teacher_code"))
-    return _Register(
-        room_code if isinstance(room_code, str) else "",
-        teacher_code if isinstance(teacher_code, str) else "",
-        _parse_members(values.get("members")),
-        _parse_members(values.get("former")),
-    )
-
-
-def _parse_members(stored_members: object) -> dict[str, Member]:
-    members: dict[str, Member] = {}
-    for member_id, member in stored_members.items() if isinstance(stored_members, dict) else ():
-        if not isinstance(member, dict):
-            continue
-        with suppress(TypeError, ValueError):
-            members[member_id] = json_fields.build_dataclass(Member, member)
-    return members
-
-
-def _name_owners(register: _Register) -> dict[str, str]:
-    """Return the names of present and former members, by what a run keeps of its owner."""
-    everybody = {**register.former, **register.members}
-    return {run_quota.make_owner(member_id): member.name for member_id, member in everybody.items()}
-
-
-def read_owner_names(runs_dir: Path) -> dict[str, str]:
-    """Return what `Membership.list_owner_names` returns, from the file: for whoever only shows names.
-
-    Args:
-        runs_dir: folder of the runs.
-    """
-    return _name_owners(_read_register(runs_dir / MEMBERS_FOLDER / "members.json"))

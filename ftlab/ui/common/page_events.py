@@ -12,6 +12,7 @@ from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
+from ftlab.server.accounts.account_store import Account
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.people.person import Person, make_stranger
 from ftlab.server.profile import ServerProfile
@@ -27,11 +28,27 @@ def get_person(profile: ServerProfile) -> Person:
         The person; outside of an event that came by the server's middleware, the host of a server for one person, and
         on other servers a stranger, who may do nothing.
     """
+    ticket = _find_ticket()
+    return ticket.visitor.person if ticket is not None else make_stranger(profile.kind)
+
+
+def get_account() -> Account | None:
+    """Return the account with which the sender of the event that is being handled is signed in, with its token.
+
+    Returns:
+        The account; None where nobody has signed in. The token opens the account's part of the Hub: it belongs into
+        no text, file or environment of another process.
+    """
+    ticket = _find_ticket()
+    return ticket.visitor.account if ticket is not None else None
+
+
+def _find_ticket() -> Ticket | None:
     # Gradio sets it for each call of a handler: no handler can forget to ask, or be told another sender by the page.
     request = LocalContext.request.get(None)
     scope = getattr(getattr(request, "request", None), "scope", None)
     ticket = scope.get(TICKET_KEY) if isinstance(scope, dict) else None
-    return ticket.visitor.person if isinstance(ticket, Ticket) else make_stranger(profile.kind)
+    return ticket if isinstance(ticket, Ticket) else None
 
 
 def get_download_folder(profile: ServerProfile) -> Path:

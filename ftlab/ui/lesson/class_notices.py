@@ -10,11 +10,12 @@ from gradio.context import Context
 from ftlab.core import messages
 from ftlab.core.html import Markup, isolate_text, tag
 from ftlab.server import routes
+from ftlab.server.accounts.account_store import Account
 from ftlab.server.people.lesson_rules import LessonRules, describe_locks
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import Role
 from ftlab.server.profile import ServerProfile
-from ftlab.ui.common.page_events import get_person
+from ftlab.ui.common.page_events import get_account, get_person
 
 REFRESH_SECONDS = 10.0
 """Seconds between two looks at what the teacher has decided, while a page is open."""
@@ -41,7 +42,38 @@ def build_identity(profile: ServerProfile) -> None:
     if profile.is_local:
         return
     line = gr.HTML(elem_id="page-who", apply_default_css=False, js_on_load=_LEAVE_JS)
-    _get_page().load(lambda: render_identity(get_person(profile)), None, line, **_UNQUEUED_EVENT)
+    sign_in_path = routes.SIGN_IN_PATH if profile.sign_in is not None else ""
+    _get_page().load(
+        lambda: render_identity(get_person(profile)) + render_account(get_account(), sign_in_path),
+        None,
+        line,
+        **_UNQUEUED_EVENT,
+    )
+
+
+def render_account(account: Account | None, sign_in_path: str) -> Markup:
+    """Render with which account somebody is signed in and how to sign out, or how to sign in.
+
+    Args:
+        account: of who looks at the page.
+        sign_in_path: route of the sign-in; empty where there is none.
+
+    Returns:
+        A paragraph; empty where nobody can sign in.
+    """
+    if not sign_in_path:
+        return Markup("")
+    if account is None:
+        link = tag("a", messages.get_text("sign_in.do"), href=sign_in_path, title=messages.get_text("sign_in.about"))
+        return tag("p", link, class_="ftlab-who")
+    sign_out_button = tag(
+        "button",
+        messages.get_text("sign_in.sign_out"),
+        type="button",
+        data_leave=routes.SIGN_OUT_PATH,
+        data_sure=messages.get_text("sign_in.sign_out_sure"),
+    )
+    return tag("p", tag("b", isolate_text(account.name)), sign_out_button, class_="ftlab-who")
 
 
 def render_identity(person: Person) -> Markup:

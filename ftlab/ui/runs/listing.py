@@ -13,7 +13,7 @@ from ftlab.core.html import Markup, join_html
 from ftlab.runs import comparison, run_notes, run_quota, run_table, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.run_table import RunRow
-from ftlab.server.people.membership import read_owner_names
+from ftlab.server.people.member_register import read_owner_names
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state

@@ -10,14 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ftlab.server.people.membership import (
-    MAX_MEMBERS,
-    MAX_NAME_CHARS,
-    JoinRefusedError,
-    Member,
-    Membership,
-    normalize_name,
-)
+from ftlab.server.people.member_register import Member
+from ftlab.server.people.membership import MAX_MEMBERS, JoinRefusedError, Membership
+from ftlab.server.people.person_names import MAX_NAME_CHARS, normalize_name
 from ftlab.server.people.rights import Action, ProfileKind, Role
 
 ANN, BEN = "a" * 32, "b" * 32
@@ -161,3 +156,55 @@ def test_all_of_a_class_join_at_once(room: Membership, tmp_path: Path) -> None:
     members = Membership(ProfileKind.CLASSROOM, tmp_path).list_members()
     assert {member.name for member in members.values()} == {f"n{number}" for number in range(30)}
     assert all(isinstance(member, Member) for member in members.values())
+
+
+def test_whom_the_teacher_removed_comes_back_neither_by_cookie_nor_by_name(room: Membership, tmp_path: Path) -> None:
+    room.join(ANN, room.room_code, "Ann")
+    room.remove(ANN, is_barred=True)
+    for again in (room, Membership(ProfileKind.CLASSROOM, tmp_path)):
+        assert refused(again, ANN, again.room_code, "Somebody else") == "barred"
+        for name in ("Ann", "ANN", "\u0410nn"):
+            assert refused(again, BEN, again.room_code, name) == "barred"
+    assert [member.name for member in room.list_barred().values()] == ["Ann"]
+    assert room.join(BEN, room.room_code, "Ben").name == "Ben"
+    room.readmit(ANN)
+    assert not room.list_barred()
+    assert room.join(ANN, room.room_code, "Ann").role is Role.STUDENT
+
+
+def test_a_removed_member_who_has_the_teachers_code_leads(room: Membership) -> None:
+    room.join(ANN, room.room_code, "Ann")
+    room.remove(ANN, is_barred=True)
+    assert room.join(ANN, room.teacher_code, "Ann").leads
+
+
+def test_joining_and_leaving_without_end_makes_no_removed_member_forgotten(
+    room: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftlab.server.people.membership.MAX_MEMBERS", 3)
+    room.join(ANN, room.room_code, "Ann")
+    room.remove(ANN, is_barred=True)
+    for number in range(5):
+        room.join(f"{number:032x}", room.room_code, f"n{number}")
+        room.remove(f"{number:032x}")
+    assert refused(room, ANN, room.room_code, "Anna") == "barred"
+
+
+def test_a_closed_room_lets_in_whoever_was_in_it_and_teachers(room: Membership, tmp_path: Path) -> None:
+    room.join(ANN, room.room_code, "Ann")
+    room.close_room(is_closed=True)
+    restarted = Membership(ProfileKind.CLASSROOM, tmp_path)
+    assert refused(restarted, BEN, restarted.room_code, "Ben") == "room_closed"
+    restarted.remove(ANN)
+    assert restarted.join(ANN, restarted.room_code, "Ann").role is Role.STUDENT
+    assert restarted.join("c" * 32, restarted.teacher_code, "Ms Lee").leads
+    restarted.close_room(is_closed=False)
+    assert restarted.join(BEN, restarted.room_code, "Ben").role is Role.STUDENT
+
+
+def test_the_next_lesson_begins_open_with_nobody_removed(room: Membership) -> None:
+    room.join(ANN, room.room_code, "Ann")
+    room.remove(ANN, is_barred=True)
+    room.close_room(is_closed=True)
+    room.end_lesson()
+    assert room.join(ANN, room.room_code, "Ann").role is Role.STUDENT

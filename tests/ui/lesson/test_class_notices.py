@@ -12,6 +12,7 @@ from ftlab.core.errors import DataError, RunError
 from ftlab.runs import run_notes, run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import local_launcher, series
+from ftlab.server.accounts.account_store import Account
 from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.membership import Membership
 from ftlab.server.people.person import Person, make_stranger
@@ -62,6 +63,17 @@ def test_whoever_has_no_name_and_a_page_for_one_person_show_nothing(tmp_path: Pa
         assert class_notices.render_identity(make_stranger(kind)) == ""
     ids = {getattr(block, "elem_id", None) for block in build_app(ServerProfile(None, tmp_path)).blocks.values()}
     assert not {"page-who", "train-lesson", "dataset-offered"} & ids
+
+
+def test_on_a_space_with_oauth_the_header_offers_to_sign_in_and_out() -> None:
+    assert class_notices.render_account(None, "") == ""
+    link = class_notices.render_account(None, "/login/huggingface")
+    assert 'href="/login/huggingface"' in link
+    account = Account("hf:1", EVIL, "token-of-the-account", 1e12)
+    line = class_notices.render_account(account, "/login/huggingface")
+    assert 'data-leave="/logout"' in line
+    assert "<img" not in line
+    assert "token-of-the-account" not in line
 
 
 def test_the_line_above_start_says_what_is_locked(profile: ServerProfile, rules: LessonRules) -> None:

@@ -1,0 +1,45 @@
+"""What a Space is told about sign-in by its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SignInSettings:
+    """How this server signs people in.
+
+    Attributes:
+        client_id: name of this server at the provider.
+        client_secret: its password there; in no text that is made of the settings.
+        scopes: what the server asks for, separated by spaces.
+        provider_url: address of the OpenID provider, without a slash at its end.
+        public_url: address under which browsers reach this server, without a slash at its end.
+    """
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    scopes: str
+    provider_url: str
+    public_url: str
+
+
+def read_sign_in_settings(environment: Mapping[str, str] = os.environ) -> SignInSettings | None:
+    """Return how people sign in, as a Space with `hf_oauth: true` is told.
+
+    Args:
+        environment: environment variables.
+
+    Returns:
+        The settings; None elsewhere than on a Space, and where one of the variables is missing or empty.
+    """
+    names = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
+    values = [environment.get(name, "").strip() for name in names]
+    # With a domain of one's own it is a list; the provider knows the first name.
+    host = environment.get("SPACE_HOST", "").split(",")[0].strip()
+    if not environment.get("SPACE_ID") or not host or not all(values):
+        return None
+    client_id, client_secret, scopes, provider_url = values
+    return SignInSettings(client_id, client_secret, scopes, provider_url.rstrip("/"), f"https://{host}")
