@@ -1,7 +1,7 @@
 """ASGI middleware that checks each request before Gradio sees it.
 
 In this order: the host and the site that a request comes from, its route, who sent it and how much they have open,
-the length of its body, and what is in it. `ftlab.server.routes` has the table of routes.
+the length of its body, whose session it names, and what is in it. `ftlab.server.routes` has the table of routes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ from ftlab.server.bodies import BodyRefusedError, BoundedReceive
 from ftlab.server.origins import OriginRules
 from ftlab.server.people.membership import Membership
 from ftlab.server.people.rights import Action, ProfileKind
+from ftlab.server.people.session_owners import (
+    SessionOwners,
+    list_address_names,
+    list_body_names,
+    parse_event_name,
+)
 from ftlab.server.profile import ServerProfile
 from ftlab.server.routes import BodyKind, Route
 from ftlab.server.upload_quota import QuotaExceededError, UploadQuota
@@ -71,6 +77,7 @@ class AccessMiddleware:
         self.admission = Admission(limits)
         self.membership = membership or Membership(profile.kind, profile.runs_dir)
         self.accounts = accounts or AccountStore()
+        self.session_owners = SessionOwners()
         self._list_queued_tickets = list_queued_tickets
         # Created at the first request: it belongs to the event loop.
         self._thread_limiter: CapacityLimiter | None = None
@@ -103,6 +110,10 @@ class AccessMiddleware:
         refusal = (
             self.admission.find_refusal(visitor, queued_tickets) if route.is_counted else None
         ) or bodies.find_length_refusal(headers, route.body, self.upload_quota.max_upload_bytes)
+        if refusal is None and not self.session_owners.claim(
+            list_address_names(scope["path"], scope["query_string"]), visitor.name
+        ):
+            refusal = 403, "session"
         if refusal is not None:
             return await _refuse(*refusal, route.body)(scope, receive, send)
         scope[TICKET_KEY] = ticket = Ticket(visitor)
@@ -139,10 +150,33 @@ class AccessMiddleware:
             return await JSONResponse({"detail": text}, status)(scope, receive, send)
         if route.body is BodyKind.COMMAND:
             return await self.app(scope, bodies.replay_body(body, receive), send)
-        payload_refusal = _check_payload(body, self.origin_rules.list_own_netlocs(headers))
+        visitor_name = scope[TICKET_KEY].visitor.name
+        payload_refusal = self._check_payload(body, headers, visitor_name)
         if payload_refusal is not None:
             return await _refuse(*payload_refusal, route.body)(scope, receive, send)
+        if route.is_event:
+            send = self._note_event(visitor_name, send)
         return await self.app(scope, bodies.replay_body(body, receive), send)
+
+    def _check_payload(self, body: bytes, headers: Headers, visitor_name: str) -> tuple[int, str] | None:
+        """Return status and message key of a refusal of a JSON body, None where it may be passed on."""
+        try:
+            payload = json.loads(body)
+        except (ValueError, RecursionError):
+            return 400, "json"
+        if remote_addresses.holds_remote_file(payload, self.origin_rules.list_own_netlocs(headers)):
+            return 403, "remote"
+        return None if self.session_owners.claim(list_body_names(payload), visitor_name) else (403, "session")
+
+    def _note_event(self, visitor_name: str, send: Send) -> Send:
+        """Return a `send` that notes whose the event is that an answer names."""
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                self.session_owners.claim(parse_event_name(message.get("body", b"")), visitor_name)
+            await send(message)
+
+        return send_and_note
 
     async def _answer_upload(self, scope: Scope, headers: Headers, receive: BoundedReceive, send: Send) -> None:
         """Pass an upload on, if there is space for it; nothing is kept of one that does not arrive as a whole."""
@@ -217,15 +251,6 @@ class AccessMiddleware:
             await send(message)
 
         return send_with_headers
-
-
-def _check_payload(body: bytes, own_netlocs: set[str]) -> tuple[int, str] | None:
-    """Return status and message key of a refusal of a JSON body, None where it may be passed on."""
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError):
-        return 400, "json"
-    return (403, "remote") if remote_addresses.holds_remote_file(payload, own_netlocs) else None
 
 
 def _refuse(status: int, message_key: str, body: BodyKind) -> Response:

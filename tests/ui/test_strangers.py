@@ -239,3 +239,40 @@ def test_what_is_ones_own_is_seen_by_the_same_events(room: Room) -> None:
 def test_nobody_reads_a_secret_in_the_page_itself(room: Room) -> None:
     for path in ("/", "/config", "/gradio_api/info"):
         assert not find_secrets(room, json.dumps(room.people["ben"].get(path).text))
+
+
+ANNS_NAMES = [
+    # A request of another person's that names Ann's session, or the event that she has started in it.
+    ("POST", "queue/join", {"data": [], "fn_index": 0, "session_hash": "SESSION"}),
+    ("POST", "queue/join", {"data": [], "fn_index": 0, "session_hash": "own", "event_id": "EVENT"}),
+    ("POST", "call/scan", {"data": [], "session_hash": "SESSION"}),
+    ("POST", "run/predict", {"data": [], "fn_index": 0, "session_hash": "SESSION"}),
+    ("POST", "run/predict", {"data": [], "fn_index": 0, "session_hash": "own", "event_id": "EVENT"}),
+    ("POST", "cancel", {"session_hash": "SESSION", "fn_index": 0, "event_id": "x"}),
+    ("POST", "cancel", {"session_hash": "own", "fn_index": 0, "event_id": "EVENT"}),
+    ("POST", "reset", {"event_id": "EVENT"}),
+    ("GET", "queue/data?session_hash=SESSION", None),
+    ("GET", "heartbeat/SESSION", None),
+    ("GET", "call/scan/EVENT", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ANNS_NAMES, ids=[f"{m} {p}" for m, p, _ in ANNS_NAMES])
+def test_nobody_uses_the_session_or_the_event_of_another(
+    room: Room, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    event = next(one for one in list_events(room) if one["api_name"] == "receive_upload")
+    session = f"anns-session-{ANNS_NAMES.index((method, path, body))}"
+    joined = room.people["ann"].post(
+        "/gradio_api/queue/join",
+        json={"data": [None] * len(event["inputs"]), "fn_index": event["id"], "session_hash": session},
+    )
+    names = {"SESSION": session, "EVENT": joined.json()["event_id"]}
+    text = json.dumps(body) if body else ""
+    for name, value in names.items():
+        path, text = path.replace(name, value), text.replace(name, value)
+    content = text.encode() if body else None
+    answer = room.people["ben"].request(method, f"/gradio_api/{path}", content=content, timeout=10)
+    assert (answer.status_code, "Load it again" in answer.text) == (403, True)
+    with room.people["ann"].stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
+        assert any("process_completed" in line for line in stream.iter_lines()), "it is Ann's all the same"
