@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ PART_SUFFIX = ".part"
 """Suffix of a file that is still being written."""
 _SAFETENSORS_LEFTOVER = re.compile(r"\.tmp[A-Za-z0-9]{6}")
 """Names of the hidden files that safetensors 0.8 writes before it renames them."""
+_PROBE_BYTES = 4096
+"""Bytes that are written to see whether a folder can be written: a full disk may take an empty file."""
 MOVE_RETRY_SECONDS = 2.0
 """Seconds during which a rename is retried on Windows, until the reader of the old file has closed it."""
 
@@ -213,6 +216,24 @@ def get_folder_size(folder: Path | str) -> int:
 def get_free_bytes(folder: Path) -> int:
     """Return the bytes that can still be written to the folder's disk."""
     return shutil.disk_usage(folder).free
+
+
+def check_folder_writable(folder: Path) -> None:
+    """Create a folder if it is missing, and check that a file can be written there; an `OSError` says why it cannot.
+
+    Args:
+        folder: path of the folder.
+
+    Raises:
+        NotADirectoryError: it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    # Only writing tells: root may write anywhere, but not on a disk that is mounted for reading.
+    with tempfile.NamedTemporaryFile(prefix=".ftlab-", dir=folder) as file:
+        file.write(bytes(_PROBE_BYTES))
+        file.flush()
 
 
 def move_path(source: Path, target: Path) -> None:

@@ -8,11 +8,9 @@ python app.py --host 0.0.0.0                    for others in the network
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +29,8 @@ from ftlab.runs.jobs.warm_worker import WARM_WORKER_ENV
 from ftlab.runs.queue.database import declare_queue_folder
 from ftlab.server.class_pages.invitation import write_invitation
 from ftlab.server.listening import addresses, tls
+from ftlab.server.listening.free_port import find_free_port
+from ftlab.server.listening.start_folders import check_runs_folder, check_upload_folder
 from ftlab.server.people.membership import Membership
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
 from ftlab.ui import build_app
@@ -45,8 +45,6 @@ REMOVAL_INTERVAL_SECONDS = 3600.0
 """Seconds between two removals of what has expired."""
 TRASH_DAYS, SPACE_TRASH_DAYS = 30, 1
 """Days for which a deleted run can be restored, on a server for others and on a public Space."""
-MAX_PORT_TRIES = 100
-"""Ports that are tried, from the requested one upwards."""
 
 
 def serve(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +60,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
     try:
         server_profile = parse_profile(argv)
         port = find_free_port(flags.host, flags.port)
+        notices = [check_upload_folder(), check_runs_folder(server_profile.runs_dir)]
         tls_files = _find_tls_files(flags)
         membership = _open_membership(server_profile)
     except FtlabError as error:
@@ -70,8 +69,8 @@ def serve(argv: Sequence[str] | None = None) -> int:
     if port != flags.port:
         _print_message("server.port_taken", wanted=flags.port, port=port)
     notice = build_gpu_notice()
-    if notice:
-        print(notice, flush=True)
+    for text in filter(None, [*notices, notice]):
+        print(text, flush=True)
     if server_profile.data_root is None and not server_profile.is_space:
         _print_message("server.no_data_root")
     if not server_profile.is_local:
@@ -209,38 +208,6 @@ def is_first_start() -> bool:
     return bool(NO_RELOAD)
 
 
-def find_free_port(host: str, first_port: int) -> int:
-    """Return the first free port from `first_port` upwards.
-
-    Args:
-        host: address to listen on.
-        first_port: the requested port.
-
-    Returns:
-        A port that could be bound a moment ago.
-
-    Raises:
-        FtlabError: none of `MAX_PORT_TRIES` ports is free, or the host is not an address of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in range(first_port, min(first_port + MAX_PORT_TRIES, 65536)):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As the server itself does, or a port in TIME_WAIT would count as taken. On Windows the option would allow
-            # two servers on one port.
-            if sys.platform != "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except socket.gaierror as cause:
-                raise FtlabError("page.host", host=host) from cause
-            except OSError as cause:
-                if cause.errno == errno.EADDRNOTAVAIL:
-                    raise FtlabError("page.host", host=host) from cause
-                continue
-            return int(probe.getsockname()[1])
-    raise FtlabError("page.no_port", first=first_port, last=first_port + MAX_PORT_TRIES - 1)
-
-
 def build_gpu_notice() -> str:
     """Return advice where there is an NVIDIA GPU that the installed torch cannot use; empty otherwise.
 
@@ -286,7 +253,7 @@ def _build_parser() -> argparse.ArgumentParser:
     port = os.environ.get("GRADIO_SERVER_PORT") or DEFAULT_PORT
     parser.add_argument("--classroom", action="store_true", help=messages.get_text("server.flag.classroom"))
     parser.add_argument("--host", help=messages.get_text("server.flag.host"))
-    parser.add_argument("--port", type=int, default=int(port), help=messages.get_text("server.flag.port"))
+    parser.add_argument("--port", type=int, default=port, help=messages.get_text("server.flag.port"))
     parser.add_argument("--data-root", metavar="DIR", help=messages.get_text("server.flag.data_root"))
     parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.get_text("server.flag.runs"))
     parser.add_argument("--tls", nargs="+", metavar="FILE", help=messages.get_text("server.flag.tls"))

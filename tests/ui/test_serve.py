@@ -16,8 +16,8 @@ import pytest
 from gradio.themes.utils.fonts import LocalFont, local_font_available
 
 from ftlab.core import messages
-from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, escape, join_html, tag
+from ftlab.server.listening import free_port
 from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui import build_app, serve
@@ -172,19 +172,6 @@ def test_an_empty_state_says_what_is_missing_and_the_next_step() -> None:
 # --- serving
 
 
-def test_a_taken_port_gives_the_next_free_one() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert port < serve.find_free_port("127.0.0.1", port) <= port + serve.MAX_PORT_TRIES
-
-
-def test_a_host_that_is_not_this_machines_is_refused_in_one_line() -> None:
-    with pytest.raises(FtlabError, match=r"--host 203\.0\.113\.1 is not an address of this machine"):
-        serve.find_free_port("203.0.113.1", 7860)
-
-
 def test_a_mistake_in_the_flags_is_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert serve.serve(["--data-root", str(tmp_path / "nowhere")]) == 2
     told = capsys.readouterr()
@@ -219,7 +206,7 @@ def test_a_class_is_reached_by_its_network_unless_another_address_is_named(
     [
         (["--tls", "one.pem"], "a certificate and a key"),
         (["--tls", "no.pem", "no.key"], "there is no such file"),
-        (["--classroom", "--runs", "FILE"], "list of members cannot be written"),
+        (["--port", "70000"], "70000 is no port"),
     ],
 )
 def test_what_prevents_the_start_is_told_in_one_line(
@@ -231,6 +218,68 @@ def test_what_prevents_the_start_is_told_in_one_line(
     told = capsys.readouterr().err
     assert reason in told
     assert told.count("\n") == 1
+
+
+PROFILES = {
+    "one person": [],
+    "a network": ["--host", "0.0.0.0"],
+    "a class": ["--classroom"],
+    "a Space": ["--host", "0.0.0.0"],
+}
+"""Flags of each profile."""
+
+
+FAULTS = {
+    "no runs": ["Runs cannot be written", "file (Not a directory)", "--runs"],
+    "no uploads": ["cannot be kept in", "file (Not a directory)", "FTLAB_HOME"],
+    "no members": ["list of members cannot be written", "--runs"],
+    "no port": ["All ports from", "are taken", "--port"],
+}
+"""Words of the line about each: what, which, what to do."""
+
+
+@pytest.mark.parametrize(
+    ("profile", "fault"),
+    [(profile, fault) for profile in PROFILES for fault in FAULTS if (profile, fault) != ("one person", "no members")],
+)
+def test_a_fault_of_the_machine_is_told_in_one_line_by_every_profile(
+    profile: str,
+    fault: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if profile == "a Space":
+        monkeypatch.setenv("SPACE_ID", "someone/ftlab")
+    file, runs = tmp_path / "file", tmp_path / "runs"
+    file.touch()
+    runs.mkdir()
+    if fault == "no uploads":
+        monkeypatch.setenv("GRADIO_TEMP_DIR", str(file))
+    if fault == "no members":
+        (runs / ".people").touch()
+    flags = [*PROFILES[profile], "--runs", str(file if fault == "no runs" else runs), "--no-browser"]
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        if fault == "no port":
+            monkeypatch.setattr(free_port, "MAX_PORT_TRIES", 1)
+            flags += ["--port", str(taken.getsockname()[1])]
+        assert serve.serve(flags) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1, told.err
+    assert not [part for part in FAULTS[fault] if part not in told.err], told.err
+    assert "ftlab is at" not in told.out
+
+
+def test_a_port_in_the_environment_that_is_none_is_told_as_a_flag_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "http")
+    with pytest.raises(SystemExit) as ended:
+        serve.serve([])
+    assert ended.value.code == 2
+    assert "--port: invalid int value: 'http'" in capsys.readouterr().err
 
 
 def test_the_app_has_its_page_at_module_level() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ftlab.core import user_dirs
+from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import RunError
 from ftlab.runs.queue import file_systems
 
@@ -122,7 +122,8 @@ class QueueDatabase:
             if isinstance(cause, sqlite3.OperationalError) and not is_busy:
                 if not self.path.is_file() and self.path.parent.is_dir() and os.access(self.path.parent, os.W_OK):
                     return None  # it was deleted while it was opened
-                raise RunError("run.write", folder=self.path.parent, cause=cause) from cause
+                folder = self.path.parent
+                raise RunError("run.write", folder=folder, cause=_find_write_error(folder) or cause) from cause
             if not is_busy:
                 if connection is not None:
                     connection.close()
@@ -172,6 +173,15 @@ def _get_file_identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _find_write_error(folder: Path) -> str:
+    """Return why a folder cannot be written, as the system says it: SQLite knows little of it; empty if it can be."""
+    try:
+        file_io.check_folder_writable(folder)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _read_turns(connection: sqlite3.Connection) -> dict[str, float]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -111,3 +114,19 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> 
     with pytest.raises(RunError) as caught, QueueDatabase(tmp_path / "runs").lock():
         pytest.fail("there is no place for it")
     assert caught.value.code == "run.write"
+
+
+def test_a_disk_that_is_mounted_for_reading_is_told_as_the_system_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def connect(*_: object, **_options: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    (tmp_path / database.DATABASE_FILE).touch()
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    with pytest.raises(RunError, match=r"Runs cannot be written to .*: Read-only file system\. Free"):
+        QueueDatabase(tmp_path).lock().__enter__()

@@ -20,7 +20,8 @@ from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.server import stop_route
-from ftlab.server.people.rights import ProfileKind
+from ftlab.server.people.person import Person
+from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status
 from ftlab.ui.train import form, layers, panel_updates, visible_runs
@@ -55,6 +56,26 @@ def widgets() -> form.ConfigForm:
 def inputs(**changed: object) -> list[Any]:
     """What the form's widgets send."""
     return [*(form.get_field_values(TrainConfig()) | changed).values(), None]
+
+
+# --- what the machine refuses
+
+
+@pytest.mark.parametrize("kind", ProfileKind)
+def test_a_runs_folder_that_cannot_be_written_is_told_in_one_line_at_start(kind: ProfileKind, tmp_path: Path) -> None:
+    runs_dir = tmp_path / "runs"
+    runs_dir.touch()
+    role = {ProfileKind.LOCAL: Role.HOST, ProfileKind.CLASSROOM: Role.STUDENT}.get(kind, Role.VISITOR)
+    actions = TrainActions(ServerProfile(tmp_path, runs_dir, kind))
+    for start in (actions.start_training, actions.start_series):
+        if kind is ProfileKind.SPACE and start == actions.start_series:
+            continue
+        person = Person(kind, role, "" if kind is ProfileKind.LOCAL else "a" * 32)
+        with acting_as(person), pytest.raises(RunError) as caught:
+            start(TrainConfig(sample="shapes"))
+        assert caught.value.code == "run.write"
+        assert str(runs_dir) in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 # --- whose runs
