@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,13 @@ from ftlab.server.remote_addresses import FILE_ROUTE
 _TEXT_TYPES = ("text/", "application/json")
 _PROGRAM_ROUTES = ("/assets/", "/static/", "/svelte/")
 """Routes of Gradio's own scripts and styles, which name no folder of this server."""
-_PATH_ROUTES = ("/gradio_api/", f"{routes.TEACHER_PATH}/")
+_GRADIO_ROUTE = "/gradio_api/"
+_PATH_ROUTES = (_GRADIO_ROUTE, f"{routes.TEACHER_PATH}/")
 """Routes whose JSON may hold paths."""
 _EVENT_STREAM = "text/event-stream"
+
+FindFreeTexts = Callable[[str, dict[str, Any]], frozenset[int]]
+"""Function of a path and the JSON of a request: positions of those inputs of an event that are no paths."""
 
 FILES_NAME = "/ftlab/files"
 """Name of the folder of Gradio's files; a part that holds for one visitor and one folder in it comes after it."""
@@ -191,6 +195,7 @@ class PathRedaction:
         folder_names: FolderNames,
         restores_requests: bool = True,
         hides_answers: bool = True,
+        find_free_texts: FindFreeTexts = lambda _path, _values: frozenset(),
     ) -> None:
         """Store the names.
 
@@ -199,9 +204,11 @@ class PathRedaction:
             folder_names: of the server.
             restores_requests: put folders into requests.
             hides_answers: put names into answers.
+            find_free_texts: see `FindFreeTexts`; those inputs stay as they were typed.
         """
         self.app, self.folder_names = app, folder_names
         self.restores_requests, self.hides_answers = restores_requests, hides_answers
+        self._find_free_texts = find_free_texts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with folders in it, and its answer with names.
@@ -242,10 +249,37 @@ class PathRedaction:
                 if not message.get("more_body", False):
                     break
             is_given = True
-            body = _restore_json(self.folder_names, b"".join(chunks), _get_visitor_name(scope))
+            body = self._restore_json(b"".join(chunks), scope)
             return {"type": "http.request", "body": body, "more_body": False}
 
         return receive_restored
+
+    def _restore_json(self, body: bytes, scope: Scope) -> bytes:
+        """Return the body of a request with folders in place of names; as it is where it holds none."""
+        try:
+            values = json.loads(body)
+            restored_values = self._restore_values(values, scope)
+        except RecursionError:
+            return b"null"
+        except ValueError:  # Gradio says what is wrong with it
+            return body
+        return body if restored_values == values else json.dumps(restored_values).encode()
+
+    def _restore_values(self, values: Any, scope: Scope) -> Any:
+        """Return the JSON of a request with folders in place of names, where it may hold paths."""
+        visitor, path = _get_visitor_name(scope), scope["path"]
+        if not path.startswith(_GRADIO_ROUTE):  # of a teacher's command
+            is_named = isinstance(values, dict) and "folder" in values
+            return (
+                {**values, "folder": self.folder_names.restore_values(values["folder"], visitor)}
+                if is_named
+                else values
+            )
+        restored_values = self.folder_names.restore_values(values, visitor)
+        if isinstance(values, dict) and isinstance(values.get("data"), list):
+            for position in self._find_free_texts(path, values):
+                restored_values["data"][position] = values["data"][position]
+        return restored_values
 
     def _hide_body(self, scope: Scope, send: Send) -> Send:
         """Return a `send` that hides folders in texts; events are passed on one by one, other texts as a whole."""
@@ -284,15 +318,3 @@ def _get_visitor_name(scope: Scope) -> str:
     """Return the name of the visitor who sent a request; empty for one that the server has refused before."""
     ticket = scope.get(TICKET_KEY)
     return ticket.visitor.name if isinstance(ticket, Ticket) else ""
-
-
-def _restore_json(folder_names: FolderNames, body: bytes, visitor: str) -> bytes:
-    """Return the body of a request with folders in place of names; as it is where it holds none."""
-    try:
-        values = json.loads(body)
-        restored_values = folder_names.restore_values(values, visitor)
-    except RecursionError:
-        return b"null"
-    except ValueError:  # Gradio says what is wrong with it
-        return body
-    return body if restored_values == values else json.dumps(restored_values).encode()

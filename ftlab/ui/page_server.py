@@ -147,7 +147,14 @@ def _list_middlewares(
         folder_names = FolderNames(list_named_folders(profile, Path(get_upload_folder())), visitor_key)
         # What the first middleware answers itself is hidden too; what it checks are the bodies as they were sent.
         middlewares.insert(0, Middleware(PathRedaction, folder_names=folder_names, restores_requests=False))
-        middlewares.append(Middleware(PathRedaction, folder_names=folder_names, hides_answers=False))
+        middlewares.append(
+            Middleware(
+                PathRedaction,
+                folder_names=folder_names,
+                hides_answers=False,
+                find_free_texts=partial(gradio_guard.find_free_texts, demo),
+            )
+        )
     return middlewares
 
 

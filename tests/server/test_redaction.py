@@ -147,6 +147,7 @@ def test_a_persons_name_is_no_path(names: FolderNames) -> None:
     app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
     client = TestClient(PathRedaction(app, folder_names=names))
     client.post("/ftlab/join", json={"name": "/ftlab/images"})
-    client.post("/ftlab/teacher/hand", json={"folder": "/ftlab/images"})
+    client.post("/ftlab/teacher/hand", json={"folder": "/ftlab/images", "title": "/ftlab/images"})
     assert received[0] == {"name": "/ftlab/images"}
-    assert received[1] != {"folder": "/ftlab/images"}, "a teacher types folders"
+    assert received[1]["folder"] != "/ftlab/images", "a teacher types folders"
+    assert received[1]["title"] == "/ftlab/images", "and titles"

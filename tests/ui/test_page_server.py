@@ -67,6 +67,41 @@ def test_the_page_is_served_without_what_a_visitor_has_no_business_with(tmp_path
             assert client.get(path, follow_redirects=False).status_code == 404, path
 
 
+def test_a_payload_that_no_handler_was_called_for_is_told_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret_file = tmp_path / "secret.png"
+    secret_file.write_bytes(b"secret")
+    values: list[Any] = [{"path": str(secret_file), "meta": {"_type": "gradio.FileData"}}, "a\nb", {"x": 1}, 7]
+    with PageServer(ServerProfile(None, tmp_path / "runs"), build_echo_page(), host="127.0.0.1", port=0) as server:
+        for value in values:
+            assert "error" in call_echo(server.url, value)
+    assert len(caplog.records) == len(values)
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_error_of_a_handler_is_told_with_its_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = gr.Blocks()
+    with page:
+        gr.on(None, lambda image: {}[image], gr.Textbox(), gr.Textbox(), api_name="echo")
+    page.queue()
+    with PageServer(ServerProfile(None, tmp_path / "runs"), page, host="127.0.0.1", port=0) as server:
+        assert "error" in call_echo(server.url, "x")
+    told = capfd.readouterr().err
+    assert "Traceback" in told
+    assert "KeyError: 'x'" in told
+
+
+def test_an_event_of_a_name_that_the_page_does_not_have_is_not_found(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open_client(tmp_path, build_echo_page()) as client:
+        for path in ("call/unknown", "run/unknown", "call/v2", "call/" + "x" * 5000):
+            assert client.post(f"/gradio_api/{path}", json={"data": []}).status_code == 404, path
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_mounted_page_has_the_limits_of_a_launched_one(tmp_path: Path) -> None:
     page = build_echo_page()
     with open_client(tmp_path, page):
@@ -95,7 +130,7 @@ def test_an_event_that_the_page_does_not_have_is_not_found(tmp_path: Path) -> No
                 assert client.post(f"/gradio_api/{path}", json=body).status_code == 404
 
 
-def call_echo(url: str, value: dict[str, Any]) -> str:
+def call_echo(url: str, value: Any) -> str:
     """The events of one call of the echo page."""
     event_id = httpx.post(f"{url}gradio_api/call/echo", json={"data": [value]}).json()["event_id"]
     return httpx.get(f"{url}gradio_api/call/echo/{event_id}", timeout=20).text

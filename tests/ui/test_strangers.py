@@ -241,6 +241,20 @@ def test_nobody_reads_a_secret_in_the_page_itself(room: Room) -> None:
         assert not find_secrets(room, json.dumps(room.people["ben"].get(path).text))
 
 
+def test_a_title_that_looks_like_a_folder_stays_text(room: Room) -> None:
+    (event,) = [one for one in list_events(room) if one["api_name"] == "save_notes"]
+    components = {component["id"]: component for component in room.people["ann"].get("/config").json()["components"]}
+    for title, notes in (("/ftlab/images/pets", "/ftlab/images"), (SECRETS[0], SECRETS[2])):
+        values: list[Any] = [None] * len(event["inputs"])
+        for position, number in enumerate(event["inputs"]):
+            props = components[number]["props"]
+            known = {"shelf-title": title, "shelf-notes": notes, "shelf-kept": {"names": [room.ended.name]}}
+            values[position] = known.get(props.get("elem_id"), props.get("value"))
+        told = room.ask("ann", event["id"], values)
+        stored = run_notes.read_notes(room.ended)
+        assert (stored.title, stored.notes) == (title, notes), told
+
+
 ANNS_NAMES = [
     # A request of another person's that names Ann's session, or the event that she has started in it.
     ("POST", "queue/join", {"data": [], "fn_index": 0, "session_hash": "SESSION"}),

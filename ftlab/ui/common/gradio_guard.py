@@ -6,6 +6,9 @@ no longer uses that name, or reaches the network by another one.
 
 from __future__ import annotations
 
+import logging
+import sys
+import traceback
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
@@ -13,13 +16,22 @@ from typing import Any, NoReturn, cast
 import httpx
 import safehttpx
 from fastapi import HTTPException
-from gradio import processing_utils, route_utils, routes, state_holder
+from gradio import processing_utils, queueing, route_utils, routes, state_holder
 from gradio.blocks import Blocks
+from gradio.route_utils import FnIndexInferError
 from starlette.formparsers import MultiPartException
 
 from ftlab.core import messages
 from ftlab.server import slow_headers, upload_spool
 from ftlab.server.admission import TICKET_KEY, Ticket
+
+FREE_TEXT_CLASS = "ftlab-free-text"
+"""Class of fields whose text is for people: what looks like a path in it stays as it was typed."""
+
+
+MAX_LOGGED_CHARS = 200
+"""Characters of a refused payload's error in the log."""
+_gradio_get_fn = route_utils.get_fn
 
 
 class FetchRefusedError(Exception):
@@ -125,6 +137,55 @@ class EventTable(dict[int, Any]):
         raise HTTPException(404, messages.get_text("server.route"))
 
 
+class RefusalLog:
+    """In place of `traceback` in Gradio's modules: a payload that no handler was called for is told in one line."""
+
+    format_exc = staticmethod(traceback.format_exc)
+
+    def print_exc(self) -> None:
+        """Write the error that is being handled: one of a program that sent nonsense in short, any other as a whole."""
+        error = sys.exc_info()[1]
+        if error is None or not is_payload_error(error):
+            traceback.print_exc()
+            return
+        text = messages.escape_control_chars(str(error).strip().partition("\n")[0])[:MAX_LOGGED_CHARS]
+        logging.getLogger(__name__).warning("refused a payload: %s: %s", type(error).__name__, text)
+
+
+def is_payload_error(error: BaseException) -> bool:
+    """Return whether an error is one of the values that a program sent: Gradio raised it before any handler was called.
+
+    Args:
+        error: as it was caught.
+    """
+    frames = [
+        frame for cause in (error.__cause__, error) if cause for frame, _ in traceback.walk_tb(cause.__traceback__)
+    ]
+    names = {frame.f_code.co_name for frame in frames if frame.f_globals.get("__name__", "").startswith("gradio.")}
+    is_own = any(frame.f_globals.get("__name__", "").startswith("ftlab.") for frame in frames)
+    return "call_process_api" in names and not is_own and names.isdisjoint({"call_function", "postprocess_data"})
+
+
+def find_event(blocks: Blocks, api_name: str | None, body: Any) -> Any:
+    """Return the event that a request names.
+
+    Args:
+        blocks: the page.
+        api_name: name of the event, from the path.
+        body: the request, perhaps with the number of the event.
+
+    Returns:
+        The event.
+
+    Raises:
+        HTTPException: there is none of that name, with status 404.
+    """
+    try:
+        return _gradio_get_fn(blocks, api_name, body)
+    except FnIndexInferError as cause:
+        raise HTTPException(404, messages.get_text("server.route")) from cause
+
+
 def apply_limits() -> None:
     """Replace the names in Gradio's modules. Repeating it changes nothing."""
     slow_headers.limit_header_time()
@@ -138,6 +199,9 @@ def apply_limits() -> None:
     safehttpx.async_resolve_hostname_google = _refuse_fetching
     routes._proxy_transport = transport  # type: ignore[assignment]
     route_utils.GradioMultiPartParser = BoundedMultiPartParser  # type: ignore[misc]
+    route_utils.get_fn = find_event
+    for module in (queueing, routes):
+        module.traceback = RefusalLog()  # type: ignore[attr-defined]
     state_holder.SessionState = LeanSessionState  # type: ignore[misc]
 
 
@@ -161,6 +225,34 @@ def list_queued_tickets(demo: Blocks) -> Iterable[Ticket]:
     """
     event_scopes = (event.request.scope for event in demo._queue.event_ids_to_events.values())
     return [event_scope[TICKET_KEY] for event_scope in event_scopes if TICKET_KEY in event_scope]
+
+
+def find_free_texts(demo: Blocks, path: str, payload: dict[str, Any]) -> frozenset[int]:
+    """Return which values of an event are text for people, and never a path.
+
+    Args:
+        demo: the page.
+        path: path of the request.
+        payload: its JSON, as a program sent it, with `data`.
+
+    Returns:
+        Positions in `data`.
+    """
+    name = path.rstrip("/").rpartition("/")[2]
+    number = payload.get("fn_index")
+    known = demo.default_config.fns
+    if isinstance(number, int):
+        event = known.get(number)
+    else:
+        event = next((event for event in known.values() if event.api_name == name), None)
+    inputs = list(event.inputs) if event else []
+    if len(inputs) != len(payload["data"]):  # programs leave out what only the page knows
+        inputs = [block for block in inputs if not block.skip_api]
+    return frozenset(
+        position
+        for position, (block, _) in enumerate(zip(inputs, payload["data"], strict=False))
+        if FREE_TEXT_CLASS in (getattr(block, "elem_classes", None) or ())
+    )
 
 
 def complete_mount_settings(demo: Blocks, *, session_capacity: int) -> None:

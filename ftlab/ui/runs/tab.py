@@ -11,6 +11,7 @@ from ftlab.core import messages
 from ftlab.core.html import tag
 from ftlab.runs import run_notes, run_table
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common.gradio_guard import FREE_TEXT_CLASS
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.runs import view
 from ftlab.ui.runs.actions import RunsActions
@@ -123,6 +124,7 @@ def _build_filters() -> tuple[gr.Textbox, gr.Radio, gr.Radio]:
             scale=4,
             min_width=240,
             elem_id="shelf-search",
+            elem_classes=FREE_TEXT_CLASS,
         )
         sort = gr.Radio(
             [(messages.get_text(f"shelf.by.{name}"), name) for name in run_table.SORT_ORDERS],
@@ -153,6 +155,7 @@ def _build_notes_form() -> _NotesForm:
             max_lines=1,
             max_length=run_notes.MAX_TITLE_CHARS,
             elem_id="shelf-title",
+            elem_classes=FREE_TEXT_CLASS,
         )
         notes = gr.Textbox(
             label=messages.get_text("shelf.notes"),
@@ -161,6 +164,7 @@ def _build_notes_form() -> _NotesForm:
             max_lines=12,
             max_length=run_notes.MAX_NOTES_CHARS,
             elem_id="shelf-notes",
+            elem_classes=FREE_TEXT_CLASS,
         )
         save_button = gr.Button(messages.get_text("shelf.save"), variant="primary", size="md", elem_id="shelf-save")
         share_button = gr.Button(messages.get_text("shelf.share"), visible=False, size="md", elem_id="shelf-share")
