@@ -181,6 +181,9 @@ def list_named_folders(profile: ServerProfile, uploads_dir: Path) -> list[tuple[
         ("/ftlab/user", Path.home()),
     ]
     variants = [(name, path) for name, folder in named_folders for path in (str(folder), os.path.realpath(folder))]
+    # As files in JSON have them: other letters than those of English are escaped there.
+    escaped_variants = [(name, json.dumps(path)[1:-1]) for name, path in variants if not path.isascii()]
+    variants += [pair for pair in escaped_variants if "\\\\" not in pair[1]]
     # A folder within another one comes first: regular expressions take the first alternative that matches.
     return sorted(variants, key=lambda pair: len(pair[1]), reverse=True)
 
@@ -269,12 +272,9 @@ class PathRedaction:
         """Return the JSON of a request with folders in place of names, where it may hold paths."""
         visitor, path = _get_visitor_name(scope), scope["path"]
         if not path.startswith(_GRADIO_ROUTE):  # of a teacher's command
-            is_named = isinstance(values, dict) and "folder" in values
-            return (
-                {**values, "folder": self.folder_names.restore_values(values["folder"], visitor)}
-                if is_named
-                else values
-            )
+            if isinstance(values, dict) and "folder" in values:
+                values = {**values, "folder": self.folder_names.restore_values(values["folder"], visitor)}
+            return values
         restored_values = self.folder_names.restore_values(values, visitor)
         if isinstance(values, dict) and isinstance(values.get("data"), list):
             for position in self._find_free_texts(path, values):

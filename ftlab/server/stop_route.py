@@ -45,7 +45,7 @@ def answer_stop(profile: ServerProfile, person: Person, body: bytes) -> tuple[in
     """
     fields = parse_fields(body)
     if fields.get("audit") is not None:
-        audit_job.request_stop(fields["audit"])
+        audit_job.request_stop(fields["audit"], None if person.leads else person.owner)
         return 200, ""
     try:
         stop_run(profile, person, fields.get("run"), by_force=fields.get("by_force") is True)

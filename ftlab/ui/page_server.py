@@ -87,7 +87,14 @@ def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership |
     # Before Gradio, which answers every path.
     app.router.routes.extend(ClassRoutes(membership).list_routes())
     if not profile.is_local:
-        app.router.routes.extend(TeacherRoutes(profile, membership, _build_curves_look()).list_routes())
+        app.router.routes.extend(
+            TeacherRoutes(
+                profile,
+                membership,
+                _build_curves_look(),
+                erase_sent_files=partial(gradio_guard.erase_sent_files, demo),
+            ).list_routes()
+        )
     if profile.sign_in is not None:
         app.router.routes.extend(SignInRoutes(profile, profile.sign_in, accounts, membership).list_routes())
     gradio_guard.complete_mount_settings(demo, session_capacity=SESSION_CAPACITY)

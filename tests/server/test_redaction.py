@@ -151,3 +151,12 @@ def test_a_persons_name_is_no_path(names: FolderNames) -> None:
     assert received[0] == {"name": "/ftlab/images"}
     assert received[1]["folder"] != "/ftlab/images", "a teacher types folders"
     assert received[1]["title"] == "/ftlab/images", "and titles"
+
+
+def test_a_folder_with_letters_that_json_escapes_is_hidden_in_both_spellings(tmp_path: Path) -> None:
+    images = tmp_path / "Bilder für José"
+    images.mkdir()
+    profile = create_profile(host="0.0.0.0", data_root=images, runs_dir=tmp_path / "runs")
+    names = FolderNames(list_named_folders(profile, tmp_path / "sent"))
+    for text in (f"{images}/a.png", json.dumps(f"{images}/a.png"), json.dumps(f"{images}/a.png", ensure_ascii=False)):
+        assert names.hide(text.encode()).decode().strip('"') == "/ftlab/images/a.png"

@@ -10,8 +10,9 @@ import pytest
 from ftlab.runs import run_notes
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch
-from ftlab.server.people.person import make_stranger
-from ftlab.server.people.rights import ProfileKind
+from ftlab.runs.jobs.audit_job import AuditStop
+from ftlab.server.people.person import Person, make_stranger
+from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile
 from ftlab.server.stop_route import answer_stop
 from tests.support import fabricated_runs
@@ -90,3 +91,11 @@ def test_why_a_process_cannot_be_ended_is_told(profile: ServerProfile, monkeypat
     status, text = ask(profile, run=run.name, by_force=True)
     assert status == 409
     assert run.name in text
+
+
+def test_an_audit_is_stopped_by_whose_it_is_and_by_who_leads(profile: ServerProfile) -> None:
+    leader = Person(ProfileKind.SPACE, Role.TEACHER, "c" * 32, "Ms Lee")
+    for person, is_stopped in ((BEN, False), (make_stranger(ProfileKind.SPACE), False), (ANN, True), (leader, True)):
+        with AuditStop(ANN.owner) as stop:
+            assert answer_stop(profile, person, json.dumps({"audit": stop.name}).encode()) == (200, "")
+            assert stop.event.is_set() is is_stopped, person

@@ -21,8 +21,8 @@ from ftlab.runs.jobs.launch import build_environment
 PROGRESS_FILE_ENV = "FTLAB_DOCTOR"
 """Environment variable: a file to which `scan --deep` writes its progress, one JSON object per line."""
 _POLL_INTERVAL_SECONDS = 0.3
-_stop_events: dict[str, threading.Event] = {}
-"""Stop events of the audits of this process, by the names of `AuditStop`."""
+_stops: dict[str, AuditStop] = {}
+"""Audits of this process, by the names of `AuditStop`."""
 
 
 class AuditStop:
@@ -31,11 +31,16 @@ class AuditStop:
     Attributes:
         name: 128 random bits.
         event: set once the audit was asked to stop.
+        owner: whose audit it is, as `run_quota.make_owner` returns it.
     """
 
-    def __init__(self) -> None:
-        """Choose a name."""
-        self.name, self.event = secrets.token_hex(16), threading.Event()
+    def __init__(self, owner: str = "") -> None:
+        """Choose a name.
+
+        Args:
+            owner: whose audit it is; empty for the host's.
+        """
+        self.name, self.event, self.owner = secrets.token_hex(16), threading.Event(), owner
 
     def __enter__(self) -> AuditStop:
         """Let `request_stop` find the audit.
@@ -43,23 +48,24 @@ class AuditStop:
         Returns:
             This.
         """
-        _stop_events[self.name] = self.event
+        _stops[self.name] = self
         return self
 
     def __exit__(self, *_: object) -> None:
         """Forget the audit."""
-        del _stop_events[self.name]
+        del _stops[self.name]
 
 
-def request_stop(name: object) -> None:
-    """Ask the audit of that name to stop; nothing happens if it has ended.
+def request_stop(name: object, owner: str | None = None) -> None:
+    """Ask the audit of that name to stop; nothing happens if it has ended, or is somebody else's.
 
     Args:
         name: as a page sent it.
+        owner: who asks, as for `AuditStop`; None: somebody who may stop anybody's.
     """
-    event = _stop_events.get(name) if isinstance(name, str) else None
-    if event is not None:
-        event.set()
+    stop = _stops.get(name) if isinstance(name, str) else None
+    if stop is not None and owner in (None, stop.owner):
+        stop.event.set()
 
 
 def run_audit(

@@ -136,6 +136,11 @@ class ClassBoard:
             "members": [
                 self._describe_member(key, member, glances) for key, member in self._membership.list_members().items()
             ],
+            "barred": [
+                {"member": run_quota.make_owner(key), "name": member.name}
+                for key, member in self._membership.list_barred().items()
+            ],
+            "is_closed": self._membership.is_closed,
             "queue": [
                 {**_describe_glance(glance, names, settings), "place": _describe_place(places[glance.run])}
                 for glance in queue

@@ -27,7 +27,7 @@ class ClassRoutes:
 
         Args:
             membership: of the server.
-            join_limits: bound on wrong codes; None: a new one.
+            join_limits: bounds on wrong codes and new members; None: new ones.
         """
         self.membership, self._join_limits = membership, join_limits or JoinLimits()
 
@@ -48,9 +48,20 @@ class ClassRoutes:
         Returns:
             The page.
         """
-        person = get_visitor(request).person
-        page = render_join_page(self.membership.kind, code=request.query_params.get("code", ""), name=person.name)
+        visitor = get_visitor(request)
+        page = render_join_page(
+            self.membership.kind,
+            code=request.query_params.get("code", ""),
+            name=visitor.person.name,
+            refusal_key=self._find_refusal(visitor),
+        )
         return HTMLResponse(page, headers={"Cache-Control": "no-store"})
+
+    def _find_refusal(self, visitor: Visitor) -> str:
+        """Return the message key of why somebody will not be let in by the room code, as far as it is known before."""
+        if visitor.identity in self.membership.list_barred():
+            return "barred"
+        return "room_closed" if self.membership.is_closed and not visitor.person.name else ""
 
     async def join(self, request: Request) -> Response:
         """Make a visitor a member.
@@ -65,14 +76,23 @@ class ClassRoutes:
         fields = parse_fields(await request.body())
         if not visitor.has_cookie:
             return _refuse(400, "no_cookie")
-        if not self._join_limits.may_try(visitor.address):
+        limits, address = self._join_limits, visitor.address
+        if not limits.wrong_codes.has_spare(address):
             return _refuse(429, "too_many_codes")
+        is_new = visitor.identity not in self.membership.list_members()
         try:
-            person = self.membership.join(visitor.identity, _get_text(fields, "code"), _get_text(fields, "name"))
+            person = self.membership.join(
+                visitor.identity,
+                _get_text(fields, "code"),
+                _get_text(fields, "name"),
+                is_crowded=not limits.new_members.has_spare(address),
+            )
         except JoinRefusedError as refusal:
             if refusal.message_key == "wrong_code":
-                self._join_limits.count_wrong_code(visitor.address)
+                limits.wrong_codes.spend(address)
             return _refuse(refusal.status, refusal.message_key)
+        if is_new and not person.leads:
+            limits.new_members.spend(address)
         return JSONResponse({"location": routes.TEACHER_PATH if person.leads else "/"})
 
     async def leave(self, request: Request) -> Response:

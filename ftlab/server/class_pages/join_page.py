@@ -12,13 +12,14 @@ from ftlab.server.people.rights import ProfileKind
 _PAGE_DIR = Path(__file__).parent / "pages"
 
 
-def render_join_page(kind: ProfileKind, *, code: str = "", name: str = "") -> str:
+def render_join_page(kind: ProfileKind, *, code: str = "", name: str = "", refusal_key: str = "") -> str:
     """Return the page.
 
     Args:
         kind: the kind of server; on one that is no class, only teachers join.
         code: text of the code's field.
         name: text of the name's field.
+        refusal_key: key below `class.` of what is told at once; empty for nothing.
 
     Returns:
         A whole HTML document.
@@ -36,7 +37,7 @@ def render_join_page(kind: ProfileKind, *, code: str = "", name: str = "") -> st
             "form",
             *fields,
             tag("button", messages.get_text(f"class.{key}_do"), type="submit"),
-            tag("p", "", id="refusal", role="alert"),
+            tag("p", messages.get_text(f"class.{refusal_key}") if refusal_key else "", id="refusal", role="alert"),
             id="join",
             data_unreachable=messages.get_text("class.unreachable"),
         ),

@@ -23,11 +23,17 @@ from ftlab.server.people.membership import Membership
 
 CHUNK_BYTES = 1 << 20
 """Bytes that are read and sent at a time: all that is held in memory of a file."""
-_LEFT_OUT_FILES = ("owner", "pid", "heartbeat", "stop", QUEUED_FILE)
+_LEFT_OUT_FILES = ("owner", "pid", "heartbeat", "stop", "process.json", QUEUED_FILE)
 """Files of a run that mean nothing elsewhere; by that of the queue, another server would start to train."""
+_TEXT_SUFFIXES = frozenset({".json", ".jsonl", ".log", ".txt", ".csv", ".html", ".md"})
+"""Files of a run that may name folders of this machine."""
+_CHECKED_FILES = ("model.json",)
+"""Texts that have to stay as they are: the weights hold their checksum. They name no folder."""
 _STORED_SUFFIX = ".safetensors"
 """Weights gain nothing by compression."""
 
+HideFolders = Callable[[bytes], bytes]
+"""Function that returns a text with names in place of the server's folders."""
 Fingerprint = frozenset[tuple[str, int, int]]
 """Path, size and date of each file of a class."""
 
@@ -35,14 +41,17 @@ Fingerprint = frozenset[tuple[str, int, int]]
 class LessonArchive:
     """The runs of a class: zipped, then erased."""
 
-    def __init__(self, membership: Membership, runs_dir: Path) -> None:
+    def __init__(
+        self, membership: Membership, runs_dir: Path, hide_folders: HideFolders = lambda content: content
+    ) -> None:
         """Refer to the class of a server.
 
         Args:
             membership: of the server.
             runs_dir: folder of the runs.
+            hide_folders: see `HideFolders`: the zip is opened on other machines, and by others.
         """
-        self._membership, self._runs_dir = membership, runs_dir
+        self._membership, self._runs_dir, self._hide_folders = membership, runs_dir, hide_folders
         self._saved: Fingerprint | None = None
 
     def list_runs(self) -> list[Run]:
@@ -67,8 +76,9 @@ class LessonArchive:
             for run in self.list_runs():
                 for path, _ in sorted(file_io.iter_files(run.path)):
                     relative_path = Path(path).relative_to(run.path)
+                    name = f"runs/{run.name}/{relative_path.as_posix()}"
                     if relative_path.as_posix() not in _LEFT_OUT_FILES:
-                        yield from _write_file(archive, sink, Path(path), f"runs/{run.name}/{relative_path.as_posix()}")
+                        yield from _write_file(archive, sink, Path(path), name, self._hide_folders)
             yield sink.take()
         yield sink.take()
         self._saved = fingerprint
@@ -159,7 +169,9 @@ class _Sink(io.RawIOBase):
         return content
 
 
-def _write_file(archive: zipfile.ZipFile, sink: _Sink, path: Path, name: str) -> Iterator[bytes]:
+def _write_file(
+    archive: zipfile.ZipFile, sink: _Sink, path: Path, name: str, hide_folders: HideFolders
+) -> Iterator[bytes]:
     """Write one file; one that vanished meanwhile, or is none that can be read, is left out.
 
     Yields:
@@ -172,7 +184,10 @@ def _write_file(archive: zipfile.ZipFile, sink: _Sink, path: Path, name: str) ->
     with source:
         info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
         info.compress_type = zipfile.ZIP_STORED if path.suffix == _STORED_SUFFIX else zipfile.ZIP_DEFLATED
-        read: Callable[[], bytes] = lambda: source.read(CHUNK_BYTES)  # noqa: E731
+        is_text = path.suffix in _TEXT_SUFFIXES and path.name not in _CHECKED_FILES
+        # As a whole: a path may lie across two pieces. What a run writes as text is some MB at most.
+        content = io.BytesIO(hide_folders(source.read())) if is_text else source
+        read: Callable[[], bytes] = lambda: content.read(CHUNK_BYTES)  # noqa: E731
         with archive.open(info, "w", force_zip64=True) as target:
             for chunk in iter(read, b""):
                 target.write(chunk)

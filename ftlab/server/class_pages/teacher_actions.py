@@ -8,9 +8,9 @@ from typing import Any
 
 from ftlab.config.backbones import BACKBONES
 from ftlab.config.train_config import MODES
-from ftlab.core import messages
+from ftlab.core import messages, user_dirs
 from ftlab.core.errors import FtlabError
-from ftlab.runs import run_notes
+from ftlab.runs import run_notes, run_quota
 from ftlab.server import stop_route
 from ftlab.server.class_pages.class_board import ClassBoard, list_uploads, make_upload_key
 from ftlab.server.class_pages.lesson_archive import LessonArchive
@@ -21,6 +21,7 @@ from ftlab.server.people.permitted_runs import get_permitted_run
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import ProfileKind, RunAction
 from ftlab.server.profile import ServerProfile
+from ftlab.server.redaction import FolderNames, list_named_folders
 
 MAX_EPOCH_LIMIT = 10_000
 """Highest limit on the epochs of a training."""
@@ -52,20 +53,27 @@ class ActionRefusedError(Exception):
 class TeacherActions:
     """Actions of the teacher's page. They may wait for a disk or a process: call them in a thread."""
 
-    def __init__(self, profile: ServerProfile, membership: Membership) -> None:
+    def __init__(
+        self, profile: ServerProfile, membership: Membership, erase_sent_files: Callable[[], None] = lambda: None
+    ) -> None:
         """Prepare the actions of a server.
 
         Args:
             profile: profile of the server.
             membership: of the server.
+            erase_sent_files: removes the files that pages have sent and were shown, at the end of a lesson.
         """
         self.profile, self.membership = profile, membership
         self.rules = LessonRules(profile.runs_dir)
         self.board = ClassBoard(membership, profile.runs_dir)
-        self.archive = LessonArchive(membership, profile.runs_dir)
+        folder_names = FolderNames(list_named_folders(profile, user_dirs.get_ftlab_home() / "uploads"))
+        self.archive = LessonArchive(membership, profile.runs_dir, folder_names.hide)
+        self._erase_sent_files = erase_sent_files
         self.actions: dict[str, Callable[[Person, Fields], str]] = {
             "stop": self.stop_runs,
             "remove": self.remove_member,
+            "readmit": self.readmit_member,
+            "close": self.close_room,
             "pause": self.pause_starts,
             "lock": self.lock_options,
             "hand": self.hand_dataset,
@@ -116,7 +124,7 @@ class TeacherActions:
         return messages.get_text("class.stopped")
 
     def remove_member(self, person: Person, fields: Fields) -> str:
-        """Let a member go (`member`); their runs stay.
+        """Let a member go (`member`), who does not come back by the room code; their runs stay.
 
         Returns:
             What was done, as a sentence.
@@ -130,8 +138,34 @@ class TeacherActions:
         if visitor_id == person.id:
             raise ActionRefusedError("not_yourself")
         name = self.membership.list_members()[visitor_id].name
-        self.membership.remove(visitor_id)
+        self.membership.remove(visitor_id, is_barred=True)
         return messages.get_text("class.removed", name=name)
+
+    def readmit_member(self, _person: Person, fields: Fields) -> str:
+        """Let somebody join again who was removed (`member`).
+
+        Returns:
+            What was done, as a sentence.
+
+        Raises:
+            ActionRefusedError: it cannot be done as the command says.
+        """
+        owner, barred = fields.get("member"), self.membership.list_barred()
+        visitor_id = next((key for key in barred if run_quota.make_owner(key) == owner), None)
+        if visitor_id is None:
+            raise ActionRefusedError("no_member", 404)
+        self.membership.readmit(visitor_id)
+        return messages.get_text("class.readmitted", name=barred[visitor_id].name)
+
+    def close_room(self, _person: Person, fields: Fields) -> str:
+        """Let nobody new join by the room code, or let them again (`is_closed`).
+
+        Returns:
+            What was done, as a sentence.
+        """
+        is_closed = fields.get("is_closed") is True
+        self.membership.close_room(is_closed=is_closed)
+        return messages.get_text("class.closed" if is_closed else "class.opened")
 
     def pause_starts(self, _person: Person, fields: Fields) -> str:
         """Pause or allow new trainings (`is_paused`).
@@ -237,6 +271,8 @@ class TeacherActions:
             raise ActionRefusedError("not_saved")
         if fields.get("is_saved") is not True:
             raise ActionRefusedError("not_confirmed", 400)
+        # First: what fails here can be tried again, as the class is still there.
+        self._erase_sent_files()
         count = self.archive.erase(self.rules)
         # Whoever leads goes on to do so, with the new codes.
         self.membership.join(person.id, self.membership.teacher_code, person.name)

@@ -24,7 +24,20 @@ from ftlab.server.profile import ServerProfile
 MAX_OPEN_CHOICES = 8
 """Choices of a group that are seen at once; longer lists are folded."""
 SCRIPT_TEXTS = (
-    *("nobody", "no_results", "no_queue", "teacher_mark", "run_count", "run_count_one", "no_run", "remove", "stop"),
+    *(
+        "nobody",
+        "no_results",
+        "readmit",
+        "close_room",
+        "open_room",
+        "no_queue",
+        "teacher_mark",
+        "run_count",
+        "run_count_one",
+        "no_run",
+        "remove",
+        "stop",
+    ),
     *("share", "unshare", "project", "unproject", "is_projected", "unreachable", "remove_sure", "end_sure", "pause"),
     *("allow", "take_back", "none_handed", "by", "more", "all_allowed", "some_allowed", "so_far"),
 )
@@ -123,6 +136,14 @@ def _render_class_column() -> Markup:
             "roster",
             tag("ul", "", id="members", class_="rows"),
             tag("p", messages.get_text("class.nobody"), id="nobody", class_="note", hidden=True),
+            tag(
+                "div",
+                tag("h3", messages.get_text("class.barred_title")),
+                tag("ul", "", id="barred", class_="rows"),
+                id="barred-section",
+                hidden=True,
+            ),
+            tag("p", tag("button", messages.get_text("class.close_room"), type="button", id="close-room")),
             count_id="member-count",
         ),
         _render_section("queue", tag("ol", "", id="queue", class_="rows"), count_id="queue-count"),

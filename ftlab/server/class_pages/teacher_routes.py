@@ -44,7 +44,12 @@ class TeacherRoutes:
     """Handlers of the routes."""
 
     def __init__(
-        self, profile: ServerProfile, membership: Membership, curves: CurvesLook, page_address: str = ""
+        self,
+        profile: ServerProfile,
+        membership: Membership,
+        curves: CurvesLook,
+        page_address: str = "",
+        erase_sent_files: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare the handlers of a server.
 
@@ -53,9 +58,10 @@ class TeacherRoutes:
             membership: who is who on it.
             curves: how the curves of a run are drawn.
             page_address: address of the server for students; empty: made of the one that a teacher uses.
+            erase_sent_files: see `TeacherActions`.
         """
         self._profile, self._membership, self._curves, self._page_address = profile, membership, curves, page_address
-        self._actions = TeacherActions(profile, membership)
+        self._actions = TeacherActions(profile, membership, erase_sent_files)
 
     def list_routes(self) -> Sequence[Route]:
         """Return the routes, for the application that Gradio is mounted in."""

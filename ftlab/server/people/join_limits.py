@@ -1,4 +1,4 @@
-"""Bound on wrong codes, so that nobody finds one by trying."""
+"""Bounds on wrong codes and on new members by address, so that nobody finds a code by trying, or fills a class."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ import threading
 import time
 from collections import OrderedDict
 
-MAX_WRONG_CODES = 20
-"""Wrong codes that an address may send at once."""
-SECONDS_PER_CODE = 3.0
-"""Seconds after which it may send one more."""
+MAX_WRONG_CODES, SECONDS_PER_CODE = 20, 3.0
+"""Wrong codes that an address may send at once, and seconds after which it may send one more."""
+MAX_NEW_MEMBERS, SECONDS_PER_MEMBER = 60, 20.0
+"""Members that an address may bring at once: two classes; and seconds after which it may bring one more."""
 MAX_KNOWN_ADDRESSES = 4096
 """Addresses that are counted; beyond them, the one that is longest ago is forgotten."""
 ALL_ADDRESSES = "*"
-"""Key under which the wrong codes of all addresses count, ten times as many."""
+"""Key under which what all addresses do counts, ten times as much."""
 
 
-class JoinLimits:
-    """Counts of wrong codes by address (a token bucket each). Thread-safe."""
+class AddressBudget:
+    """What an address may still do (a token bucket each). Thread-safe."""
 
-    def __init__(self) -> None:
-        """Start with no wrong code."""
-        self._spare_codes: OrderedDict[str, tuple[float, float]] = OrderedDict()
+    def __init__(self, capacity: int, seconds_per_unit: float) -> None:
+        """Start with nothing done.
+
+        Args:
+            capacity: how often an address may do it at once.
+            seconds_per_unit: seconds after which it may do it once more.
+        """
+        self._capacity, self._seconds_per_unit = capacity, seconds_per_unit
+        self._spare_units: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def may_try(self, address: str) -> bool:
-        """Return whether an address may try a code now.
+    def has_spare(self, address: str) -> bool:
+        """Return whether an address may do it now.
 
         Args:
             address: where the request came from.
@@ -33,24 +39,38 @@ class JoinLimits:
         with self._lock:
             return all(self._count_spare(key, factor) >= 1 for key, factor in _list_keys(address))
 
-    def count_wrong_code(self, address: str) -> None:
-        """Count a wrong code.
+    def spend(self, address: str) -> None:
+        """Count that an address has done it.
 
         Args:
             address: where the request came from.
         """
         with self._lock:
             for key, factor in _list_keys(address):
-                self._spare_codes[key] = (time.monotonic(), self._count_spare(key, factor) - 1)
-                self._spare_codes.move_to_end(key)
-            while len(self._spare_codes) > MAX_KNOWN_ADDRESSES:
-                self._spare_codes.popitem(last=False)
+                self._spare_units[key] = (time.monotonic(), self._count_spare(key, factor) - 1)
+                self._spare_units.move_to_end(key)
+            while len(self._spare_units) > MAX_KNOWN_ADDRESSES:
+                self._spare_units.popitem(last=False)
 
     def _count_spare(self, key: str, factor: int) -> float:
-        """Return the wrong codes that may still come."""
-        now = time.monotonic()
-        last_time, spare_count = self._spare_codes.get(key, (now, float(MAX_WRONG_CODES * factor)))
-        return min(float(MAX_WRONG_CODES * factor), spare_count + (now - last_time) * factor / SECONDS_PER_CODE)
+        """Return how often it may still be done."""
+        now, capacity = time.monotonic(), float(self._capacity * factor)
+        last_time, spare_count = self._spare_units.get(key, (now, capacity))
+        return min(capacity, spare_count + (now - last_time) * factor / self._seconds_per_unit)
+
+
+class JoinLimits:
+    """What joining a class is limited by.
+
+    Attributes:
+        wrong_codes: wrong codes of an address.
+        new_members: members whom an address brings, as students.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing counted."""
+        self.wrong_codes = AddressBudget(MAX_WRONG_CODES, SECONDS_PER_CODE)
+        self.new_members = AddressBudget(MAX_NEW_MEMBERS, SECONDS_PER_MEMBER)
 
 
 def _list_keys(address: str) -> tuple[tuple[str, int], ...]:

@@ -105,19 +105,21 @@ class Membership:
             else Person(self.kind, Role.VISITOR, visitor_id)
         )
 
-    def join(self, visitor_id: str, code: str, name: str) -> Person:
+    def join(self, visitor_id: str, code: str, name: str, *, is_crowded: bool = False) -> Person:
         """Make somebody a member by a code.
 
         Args:
             visitor_id: identity from the cookie.
             code: room code or teacher's code; case, spaces and dashes do not matter.
             name: what they want to be called.
+            is_crowded: too many have joined from where they are: nobody new does, as a student.
 
         Returns:
             The person they are now.
 
         Raises:
-            JoinRefusedError: the code is wrong, the name is missing or taken, or the class is full.
+            JoinRefusedError: the code is wrong, the name is missing or taken, the class is full or closed, or the
+                teacher has removed them.
         """
         given_code = "".join(code.upper().split()).replace("-", "")
         is_teacher = _equal_codes(given_code, self.teacher_code)
@@ -130,7 +132,7 @@ class Membership:
         with self._lock:
             members = self._register.members
             if not is_teacher:
-                self._check_open(visitor_id, clean_name)
+                self._check_open(visitor_id, clean_name, is_crowded=is_crowded)
             other_looks = {fold_look(member.name) for member_id, member in members.items() if member_id != visitor_id}
             if fold_look(clean_name) in other_looks:
                 raise JoinRefusedError(409, "name_taken")
@@ -142,16 +144,17 @@ class Membership:
             self._write()
         return self.identify(visitor_id)
 
-    def _check_open(self, visitor_id: str, name: str) -> None:
+    def _check_open(self, visitor_id: str, name: str, *, is_crowded: bool) -> None:
         """Check that somebody with the room code is let in.
 
         Args:
             visitor_id: identity from the cookie.
             name: what they want to be called.
+            is_crowded: nobody new is let in now.
 
         Raises:
-            JoinRefusedError: the teacher has removed them, or somebody of this name; or the room is closed, and they
-                were not in it before.
+            JoinRefusedError: the teacher has removed them, or somebody of this name; or nobody new is let in, and they
+                were not in the class before.
         """
         members, former = self._register.members, self._register.former
         look = fold_look(name)
@@ -160,8 +163,12 @@ class Membership:
             for member_id, member in former.items()
         ):
             raise JoinRefusedError(403, "barred")
-        if self._register.is_closed and visitor_id not in members and visitor_id not in former:
+        if visitor_id in members or visitor_id in former:
+            return
+        if self._register.is_closed:
             raise JoinRefusedError(403, "room_closed")
+        if is_crowded:
+            raise JoinRefusedError(429, "too_many_new")
 
     def remove(self, visitor_id: str, *, is_barred: bool = False) -> None:
         """Let a member go; their runs stay, and the end of the lesson erases them.

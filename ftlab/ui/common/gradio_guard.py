@@ -10,6 +10,8 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
@@ -19,9 +21,10 @@ from fastapi import HTTPException
 from gradio import processing_utils, queueing, route_utils, routes, state_holder
 from gradio.blocks import Blocks
 from gradio.route_utils import FnIndexInferError
+from gradio.utils import get_upload_folder
 from starlette.formparsers import MultiPartException
 
-from ftlab.core import messages
+from ftlab.core import messages, user_dirs
 from ftlab.server import slow_headers, upload_spool
 from ftlab.server.admission import TICKET_KEY, Ticket
 
@@ -267,6 +270,28 @@ def complete_mount_settings(demo: Blocks, *, session_capacity: int) -> None:
     # Files that a payload names are checked to be uploads only once a page counts as launched.
     demo.has_launched = True
     demo._queue.max_thread_count = demo.max_threads
+
+
+def erase_sent_files(demo: Blocks) -> None:
+    """Remove the files that pages have sent, and those that were made to be shown or downloaded.
+
+    A file that cannot be removed raises an `OSError`. A folder that other programs use too keeps what is theirs.
+
+    Args:
+        demo: the page.
+    """
+    route_utils.delete_files_created_by_app(demo, None)
+    folder = Path(get_upload_folder())
+    if folder != user_dirs.get_ftlab_home() / "uploads":
+        return
+    kept_files = {Path(file) for block in demo.blocks.values() for file in getattr(block, "keep_in_cache", ())}
+    # Also those of an earlier start of the server, which Gradio knows no more.
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):  # something is kept in it
+                path.rmdir()
+        elif path not in kept_files:
+            path.unlink(missing_ok=True)
 
 
 def close_mounted_page(demo: Blocks) -> None:

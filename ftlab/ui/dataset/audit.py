@@ -26,6 +26,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status_view
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.page_events import get_person
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.dataset import audit_view
@@ -166,7 +167,7 @@ class AuditActions:
         flags += ["--seed", str(data_choice.DEFAULT_SPLIT_SEED), "--layout", source.layout]
         flags += ["--zip-names", source.zip_names] if source.zip_names else []
         last_progress: dict[str, Any] = {}
-        with audit_job.AuditStop() as stop:
+        with audit_job.AuditStop(get_person(self.profile).owner) as stop:
             yield _build_busy_updates({}, stop.name)
             audit_progress = audit_job.run_audit(folder, flags, stop.event)
             try:

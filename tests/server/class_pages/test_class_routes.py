@@ -145,3 +145,20 @@ def test_where_there_is_no_class_visitors_come_in_and_only_the_teachers_page_ask
     assert "teacher" in browser.get("/ftlab/join").text
     assert network.join(browser, network.membership.teacher_code, "Lee")[1] == {"location": "/ftlab/teacher"}
     assert browser.get("/").text == "teacher Lee"
+
+
+def test_a_class_joins_at_once_and_a_flood_of_names_waits_while_the_teacher_still_joins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join_limits, "MAX_NEW_MEMBERS", 3)
+    server = Server(tmp_path)
+    browsers = [server.open_browser() for _ in range(5)]
+    room_code, teacher_code = server.membership.room_code, server.membership.teacher_code
+    for number, browser in enumerate(browsers[:3]):
+        assert server.join(browser, room_code, f"n{number}")[0] == 200
+        assert server.join(browser, room_code, f"other {number}")[0] == 200, "who is in may have another name"
+    assert server.join(browsers[3], room_code, "one more")[0] == 429
+    assert server.join(browsers[3], "AAAAAA", "one more")[0] == 403
+    browsers[0].post("/ftlab/leave", json={})
+    assert server.join(browsers[0], room_code, "n0")[0] == 200, "and who left comes back"
+    assert server.join(browsers[4], teacher_code, "Ms Lee")[0] == 200

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import user_dirs
 from ftlab.runs import run_notes, run_quota, trash
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Progress
@@ -29,7 +30,7 @@ READ_PATHS = (
     *("/ftlab/teacher", "/ftlab/teacher/roster", "/ftlab/teacher/projected", "/ftlab/teacher/lesson.zip"),
     "/ftlab/projector",
 )
-ACTIONS = ("stop", "remove", "pause", "lock", "hand", "take", "share", "project", "end")
+ACTIONS = ("stop", "remove", "readmit", "close", "pause", "lock", "hand", "take", "share", "project", "end")
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_another_site_cannot_make_a_teachers_browser_act(server: ClassServer) ->
 def test_an_unknown_action_and_odd_commands_are_refused_in_words(server: ClassServer) -> None:
     teacher = server.lead()
     assert act(teacher, "dance")[0] == 404
-    for action in set(ACTIONS) - {"pause", "lock", "project", "take"}:
+    for action in set(ACTIONS) - {"pause", "close", "lock", "project", "take"}:
         for body in (b"[]", b"{", b'{"run": 3, "member": [], "folder": {}, "upload": [1]}'):
             answer = teacher.post(f"/ftlab/teacher/{action}", content=body)
             assert 400 <= answer.status_code < 500, (action, body)
@@ -245,7 +246,7 @@ def test_stop_reaches_a_run_and_all_of_them(server: ClassServer) -> None:
     assert act(teacher, "stop", run="../../etc")[0] == 404
 
 
-def test_a_member_can_be_removed_and_joins_again_with_the_old_runs(server: ClassServer) -> None:
+def test_a_removed_member_joins_again_once_let_in_with_the_old_runs(server: ClassServer) -> None:
     teacher, ann = server.lead(), server.enroll("Ann")
     run = make_run(server, "Ann")
     member = next(entry for entry in read_roster(teacher)["members"] if entry["name"] == "Ann")["member"]
@@ -256,7 +257,16 @@ def test_a_member_can_be_removed_and_joins_again_with_the_old_runs(server: Class
     own = next(entry for entry in read_roster(teacher)["members"] if entry["is_teacher"])["member"]
     assert act(teacher, "remove", member=own)[0] == 409
     assert Membership(ProfileKind.CLASSROOM, server.profile.runs_dir).find_name(run_quota.read_owner(run)) == "Ann"
-    assert ann.post("/ftlab/join", json={"code": server.membership.room_code, "name": "Anna"}).status_code == 200
+    fields = {"code": server.membership.room_code, "name": "Anna"}
+    refusal = ann.post("/ftlab/join", json=fields)
+    assert (refusal.status_code, "let you in again" in refusal.json()["detail"]) == (403, True)
+    assert "let you in again" in ann.get("/ftlab/join").text, "the page says so before anybody types"
+    assert "let you in again" not in server.open_browser().get("/ftlab/join").text
+    assert read_roster(teacher)["barred"] == [{"member": member, "name": "Ann"}]
+    assert act(teacher, "readmit", member="0" * 32)[0] == 404
+    assert act(teacher, "readmit", member=member) == (200, "Ann may join again.")
+    assert read_roster(teacher)["barred"] == []
+    assert ann.post("/ftlab/join", json=fields).status_code == 200
     assert server.membership.find_name(run_quota.read_owner(run)) == "Anna"
 
 
@@ -272,6 +282,20 @@ def test_a_pause_shows_that_the_queue_is_held(server: ClassServer) -> None:
         "New trainings are paused, and the queue is held. Those at work go on.",
     )
     assert [(row["run"], row["place"]) for row in read_roster(teacher)["queue"]] == [(run.name, "held")]
+
+
+def test_the_room_is_closed_to_new_names_and_opened_again(server: ClassServer) -> None:
+    teacher, ann = server.lead(), server.enroll("Ann")
+    assert act(teacher, "close", is_closed=True)[0] == 200
+    assert read_roster(teacher)["is_closed"]
+    ben = server.open_browser()
+    assert "nobody new may join" in ben.get("/ftlab/join").text
+    fields = {"code": server.membership.room_code, "name": "Ben"}
+    assert ben.post("/ftlab/join", json=fields).status_code == 403
+    assert ann.get("/").text == "student Ann"
+    assert ann.post("/ftlab/join", json={**fields, "name": "Anne"}).status_code == 200
+    assert act(teacher, "close", is_closed=False)[0] == 200
+    assert ben.post("/ftlab/join", json=fields).status_code == 200
 
 
 def test_rules_are_set_shown_and_kept(server: ClassServer) -> None:
@@ -365,6 +389,23 @@ def test_the_zip_has_everything_of_the_class_and_nothing_else(server: ClassServe
     assert '"\'=cmd|""/c calc""!A1",student' in roster
     assert run.name in roster
     assert not [code for code in (server.membership.room_code, server.membership.teacher_code) if code in roster]
+
+
+def test_the_zip_names_no_folder_of_the_machine_and_its_runs_are_of_use(server: ClassServer) -> None:
+    teacher = server.lead()
+    server.enroll("Ann")
+    run = make_run(server, "Ann")
+    (run.path / "model.json").write_text('{"classes": ["a"]}')
+    folders = (server.profile.runs_dir, server.profile.data_root, Path.home(), user_dirs.get_ftlab_home(), Path.cwd())
+    for name in ("worker.log", "split.json", "evaluation.csv"):
+        (run.path / name).write_text("".join(f'"{folder}/x y.png", {folder}\n' for folder in folders))
+    (run.path / "process.json").write_text(f'{{"counter": "{Path.home()}"}}')
+    with zipfile.ZipFile(io.BytesIO(teacher.get("/ftlab/teacher/lesson.zip").content)) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist() if not name.endswith(".safetensors")}
+    assert not [(name, folder) for name, text in texts.items() for folder in folders if str(folder) in text]
+    assert "/ftlab/images/x y.png" in texts[f"runs/{run.name}/worker.log"]
+    assert texts[f"runs/{run.name}/model.json"] == '{"classes": ["a"]}', "the weights hold its checksum"
+    assert f"runs/{run.name}/process.json" not in texts
 
 
 def test_a_training_that_waits_is_no_order_to_train_on_the_machine_where_the_zip_is_opened(server: ClassServer) -> None:

@@ -25,6 +25,7 @@ from gradio.utils import get_upload_folder
 from starlette.types import ASGIApp, Message
 
 from ftlab.core import file_io
+from ftlab.server.people.membership import Membership
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile
@@ -346,3 +347,44 @@ def test_one_visitor_fills_their_part_of_the_queue_and_others_are_served(tmp_pat
     finally:
         go_on.set()
         server.close()
+
+
+# --- what a lesson leaves
+
+
+def test_the_end_of_a_lesson_erases_what_pages_have_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "home" / "uploads"))
+    profile = ServerProfile(None, tmp_path / "runs", ProfileKind.CLASSROOM)
+    membership = Membership(profile.kind, profile.runs_dir)
+    with (
+        PageServer(profile, build_app(profile), host="127.0.0.1", port=0, membership=membership) as server,
+        httpx.Client(base_url=server.url) as teacher,
+    ):
+        teacher.get("/ftlab/join")
+        teacher.post("/ftlab/join", json={"code": membership.teacher_code, "name": "Ms Lee"})
+        picture = b"picture of a student"
+        teacher.post("/gradio_api/upload", files={"files": ("a.png", picture)})
+        earlier = tmp_path / "home" / "uploads" / "0123" / "b.png"
+        earlier.parent.mkdir()
+        earlier.write_bytes(picture)
+        sent = [path for path in (tmp_path / "home").rglob("*.png") if path.read_bytes() == picture]
+        assert len(sent) == 2
+        teacher.get("/ftlab/teacher/lesson.zip")
+        assert teacher.post("/ftlab/teacher/end", json={"is_saved": True}).status_code == 200
+        assert not [path for path in sent if path.exists()]
+        assert teacher.get("/").status_code == 200
+        assert teacher.get("/theme.css").status_code == 200
+
+
+def test_a_folder_of_uploads_that_others_use_too_keeps_what_is_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    page = gr.Blocks()
+    own, others = tmp_path / "own.png", tmp_path / "others.png"
+    for path in (own, others):
+        path.write_bytes(b"x")
+    page.upload_file_set.add(str(own))
+    gradio_guard.erase_sent_files(page)
+    assert (own.exists(), others.exists()) == (False, True)

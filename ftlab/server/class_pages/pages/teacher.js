@@ -102,6 +102,15 @@ function drawMember(member) {
   );
 }
 
+function drawBarred(member) {
+  return make(
+    "li",
+    {},
+    make("span", { class: "whose" }, make("b", {}, name(member.name))),
+    make("span", { class: "do" }, button("readmit", () => send("readmit", { member: member.member }))),
+  );
+}
+
 function drawRun(run) {
   const owner = run.owner ? make("small", {}, ...splitBy(run.owner)) : null;
   return make(
@@ -179,6 +188,10 @@ function draw() {
   find("stop-all").disabled = !state.runs.some((run) => run.is_active);
   redraw("members", state.members, drawMember, "nobody");
   find("nobody").hidden = state.members.some((member) => !member.is_teacher);
+  find("barred-section").hidden = !state.barred.length;
+  redraw("barred", state.barred, drawBarred, "nobody");
+  find("close-room").textContent = texts[state.is_closed ? "open_room" : "close_room"];
+  find("close-room").setAttribute("aria-pressed", String(state.is_closed));
   redraw("queue", state.queue, drawWaiting, "no_queue");
   const shown = showsAll ? state.runs : state.runs.slice(0, SHOWN_RESULTS);
   redraw("runs", shown, drawRun, "no_results");
@@ -231,6 +244,7 @@ async function refresh() {
 }
 
 find("pause").addEventListener("click", () => send("pause", { is_paused: !state?.is_paused }));
+find("close-room").addEventListener("click", () => send("close", { is_closed: !state?.is_closed }));
 find("stop-all").addEventListener("click", () => send("stop", { all: true }));
 find("locks").addEventListener("input", () => {
   locksTouched = true;
