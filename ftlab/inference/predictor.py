@@ -52,8 +52,7 @@ class ClassExplanation:
     Attributes:
         class_index: of the explained class.
         image: uint8 [H, W, 3] RGB, reduced for display.
-        heatmap: float32 [H, W] in [0, 1], aligned with `image`; its maximum is 1, or it is all zero.
-        has_evidence: whether it is positive anywhere.
+        scaled_map: float32 [h, w] in [0, 1], the map of `visible_box`; its maximum is 1, or it is all zero.
         visible_box: x0, y0, x1, y1 in pixels of `image`: the part that the network saw.
         has_map: whether the architecture gives maps at all.
         cam_options: the method, and the path of the target layer.
@@ -61,11 +60,21 @@ class ClassExplanation:
 
     class_index: int
     image: Uint8Image
-    heatmap: Heatmap
-    has_evidence: bool
+    scaled_map: Heatmap
     visible_box: tuple[int, int, int, int]
     has_map: bool = True
     cam_options: CamOptions = CamOptions()
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether the map is positive anywhere."""
+        return bool(self.scaled_map.any())
+
+    @cached_property
+    def heatmap(self) -> Heatmap:
+        """The map over the whole image, float32 [H, W] in [0, 1]; zero outside of `visible_box`."""
+        height, width = self.image.shape[:2]
+        return heatmap.render_heatmap(self.scaled_map, width, height, self.visible_box)
 
 
 class Predictor:
@@ -197,10 +206,9 @@ class Predictor:
         # Of an image a pixel wide the network sees less than a pixel: the box keeps at least one.
         visible_box = (x_min, y_min, max(x_min + 1, round(x1 * width)), max(y_min + 1, round(y1 * height)))
         target_index = scores[0].class_index if class_index is None else class_index
-        class_heatmap = heatmap.render_heatmap(class_map, width, height, visible_box)
-        has_map = class_map.numel() > 0
+        scaled_map = heatmap.scale_class_map(class_map)
         return scores, ClassExplanation(
-            target_index, image, class_heatmap, bool((class_map > 0).any()), visible_box, has_map, cam_options
+            target_index, image, scaled_map, visible_box, class_map.numel() > 0, cam_options
         )
 
     def explain(

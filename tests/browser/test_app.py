@@ -16,12 +16,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.data.samples import sample_sets
+from ftlab.inference import heatmap, load_model
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import time_estimate
@@ -142,15 +144,21 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     rows = page.locator("#predict-scores button[data-index]")
     expect(rows).to_have_count(5, timeout=LATER)
     expect(rows.first).to_contain_text("fish")
-    for name, magic in (("Picture", b"\xff\xd8"), ("Overlay", b"\x89PNG")):
+    for name, magic in (("Picture", b"\xff\xd8"), ("Heat", b"\xff\xd8"), ("Overlay", b"\x89PNG")):
         with page.expect_download() as given:
             page.locator("#predict-overlay .downloads a", has_text=name).click()
         assert given.value.path().read_bytes().startswith(magic)
-    boxes = [page.locator(f"#predict-overlay img.{layer}").bounding_box() for layer in ("under", "over")]
-    assert boxes[0] == pytest.approx(boxes[1], abs=0.6), "the small layer is enlarged to the picture's size"
+    boxes = [page.locator(f"#predict-overlay .stack .{layer}").bounding_box() for layer in ("under", "over")]
+    assert boxes[0] == pytest.approx(boxes[1], abs=0.6), "the heat lies on the picture"
+    drawn, expected = drawn_heat(page), expected_heat(run, picture)
+    assert drawn.shape == expected.shape
+    # The browser keeps colors multiplied by their opacity: faint ones are rounded coarsely.
+    assert np.abs(drawn[..., 3].astype(int) - expected[..., 3]).max() <= 1
+    weights = np.minimum(drawn[..., 3:], expected[..., 3:]) / 255
+    assert np.abs((drawn[..., :3].astype(float) - expected[..., :3]) * weights).max() <= 4
     first = overlay(page)
     rows.nth(1).click()
-    page.wait_for_function("old => document.querySelector('#predict-overlay img:last-of-type').src !== old", arg=first)
+    page.wait_for_function("old => document.querySelector('#predict-overlay .over')?.dataset.map !== old", arg=first)
     keep(page, screenshots, "5-predict")
 
     page.locator("#predict-looks > button").click()
@@ -334,7 +342,22 @@ def points(page: Page) -> int:
 
 
 def overlay(page: Page) -> str:
-    return str(page.locator("#predict-overlay img").last.get_attribute("src"))
+    return str(page.locator("#predict-overlay canvas").get_attribute("data-map"))
+
+
+def drawn_heat(page: Page) -> heatmap.Uint8Image:
+    """The heat that lies on the picture, uint8 [H, W, 4] RGBA."""
+    width, height, values = page.evaluate("""() => {
+        const canvas = document.querySelector('#predict-overlay .over');
+        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        return [canvas.width, canvas.height, Array.from(pixels)];
+    }""")
+    return np.array(values, np.uint8).reshape(height, width, 4)
+
+
+def expected_heat(run: Run, picture: Path) -> heatmap.Uint8Image:
+    explanation = load_model.load_predictor(run).predict_and_explain(picture)[1]
+    return heatmap.render_layer(explanation.heatmap, explanation.visible_box)
 
 
 def typed_words(run: Run) -> list[str]:

@@ -33,7 +33,7 @@ def seen(names: dict[str, float], decided: DecisionRule | None = None, shown: An
         display_names=shown or {},
         is_rejected=lambda scores: decided is not None and decided.rejects_probability(scores[0].probability),
     )
-    return ModelAnswer(model, scores, ClassExplanation(scores[0].class_index, None, None, True, (0, 0, 1, 1)))  # type: ignore[arg-type]
+    return ModelAnswer(model, scores, ClassExplanation(scores[0].class_index, None, None, (0, 0, 1, 1)))  # type: ignore[arg-type]
 
 
 def test_where_both_say_the_same_each_ones_probability_is_told() -> None:

@@ -167,7 +167,7 @@ def test_a_model_without_places_trains_all_the_same_and_has_no_map(monkeypatch: 
     logits, evidence = compute_cam(net, found, torch.randn(1, 3, 4, 4))
     assert logits.shape == (CLASSES,)
     assert evidence.numel() == 0
-    assert not heatmap.render_heatmap(evidence, 5, 4, (0, 0, 5, 4)).any()
+    assert not heatmap.render_heatmap(heatmap.scale_class_map(evidence), 5, 4, (0, 0, 5, 4)).any()
 
 
 # Looked up once, in a process of its own

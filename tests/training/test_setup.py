@@ -42,6 +42,7 @@ from ftlab.training.loop import train
 from ftlab.ui.dataset import gallery_view
 from ftlab.ui.inspect.actions import InspectActions
 from ftlab.ui.predict.actions import PredictActions
+from ftlab.ui.predict.gallery_actions import GalleryActions
 from tests.support.deep_files import make_png, ramp, write_deep_folder
 from tests.support.short_trainings import go
 
@@ -176,7 +177,9 @@ def test_all_that_is_shown_of_a_run_has_the_range_of_its_deep_pictures(
         assert [scores[0], scores[1]] == pytest.approx(row.tolist(), abs=1e-4), "as a prediction sees it"
 
     profile = ServerProfile(tmp_path, run.path.parent)
-    several = PredictActions(profile).predict_several({}, run.name, [str(bright), str(dark)])
+    several = GalleryActions(PredictActions(profile).load_predictor).predict_several(
+        {}, run.name, [str(bright), str(dark)]
+    )
     assert [show_brightest(uri) for uri in find_images(several)] == pytest.approx([white, gray], abs=6)
     inspected = InspectActions(profile).evaluate({}, run.name, "best", "val", "", progress=lambda *_, **__: None)  # type: ignore[arg-type]
     shown = [show_brightest(uri) for part in inspected if isinstance(part, str) for uri in find_images(part)]

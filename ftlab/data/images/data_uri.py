@@ -9,25 +9,22 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ftlab.core.html import Markup
 
-def encode_data_uri(
-    pixels: npt.NDArray[np.uint8], *, image_format: str = "JPEG", quality: int = 82, webp_method: int = 2
-) -> str:
-    """Encode an image as a `data:` URI.
+
+def encode_data_uri(pixels: npt.NDArray[np.uint8], *, quality: int = 82) -> Markup:
+    """Encode an image as a `data:` URI of a JPEG.
 
     Args:
-        pixels: uint8 [H, W, 3] RGB, or [H, W, 4] RGBA where `image_format` is WEBP.
-        image_format: Pillow's name of the format.
-        quality: quality of lossy compression, 0 to 100.
-        webp_method: effort of WEBP, 0 to 6: trades size for speed, for images are encoded while the user waits.
+        pixels: uint8 [H, W, 3] RGB.
+        quality: quality of the compression, 0 to 100.
 
     Returns:
-        The URI.
+        The URI; none of its characters has a meaning in HTML.
     """
     stream = io.BytesIO()
-    webp_options = {"method": webp_method} if image_format == "WEBP" else {}
-    Image.fromarray(pixels).save(stream, image_format, quality=quality, **webp_options)
-    return f"data:image/{image_format.lower()};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return Markup(f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}")
 
 
 def crop_square(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -18,8 +18,8 @@ element.addEventListener('click', (event) => {
 });
 """
 """Script for HTML with numbered buttons: reports which was pressed, as a Gradio select event."""
-SAVE_OVERLAY_JS = (STATIC_DIR / "overlay.js").read_text(encoding="utf-8")
-"""Script for HTML with a heatmap over an image: downloads both blended."""
+HEAT_JS = (STATIC_DIR / "heat.js").read_text(encoding="utf-8")
+"""Script for HTML with a heatmap over an image: draws the heatmap, and downloads it alone or blended."""
 
 
 _SHOW_WITHOUT_CAMERA_JS = "element.classList.toggle('is-needed', !window.isSecureContext);"

@@ -43,6 +43,12 @@ def get_account() -> Account | None:
     return ticket.visitor.account if ticket is not None else None
 
 
+def get_visitor_name() -> str:
+    """Return whom the event that is being handled is counted for; empty outside of the server's middleware."""
+    ticket = _find_ticket()
+    return ticket.visitor.name if ticket is not None else ""
+
+
 def _find_ticket() -> Ticket | None:
     # Gradio sets it for each call of a handler: no handler can forget to ask, or be told another sender by the page.
     request = LocalContext.request.get(None)

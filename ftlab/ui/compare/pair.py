@@ -120,7 +120,7 @@ def _build_components() -> _PairSection:
             with gr.Row(equal_height=True, elem_classes="ftlab-pair"):
                 side_panels = [
                     gr.HTML(
-                        js_on_load=image_field.SELECT_BUTTON_JS + image_field.SAVE_OVERLAY_JS,
+                        js_on_load=image_field.SELECT_BUTTON_JS + image_field.HEAT_JS,
                         elem_id=elem_id,
                         apply_default_css=False,
                     )

@@ -10,6 +10,7 @@ import gradio as gr
 
 from ftlab.core import messages
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common import image_field
 from ftlab.ui.common.html import render_empty_state
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.inspect.actions import InspectActions
@@ -155,7 +156,7 @@ def _build_results() -> _Results:
                 )
                 gallery = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-gallery", apply_default_css=False)
                 next_button = gr.Button(messages.get_text("inspect.others"), visible=False, elem_id="inspect-others")
-        pair = gr.HTML(elem_id="inspect-pair", apply_default_css=False)
+        pair = gr.HTML(js_on_load=image_field.HEAT_JS, elem_id="inspect-pair", apply_default_css=False)
         calibration = gr.HTML(elem_id="inspect-calibration", apply_default_css=False)
         downloads = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-downloads", apply_default_css=False)
     return _Results(section, matrix, classes, kind, gallery, next_button, pair, calibration, downloads)

@@ -14,7 +14,7 @@ from ftlab.data.isolation.thumbnails import make_thumbnails
 from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting.html import confusion_matrix, parts, reliability_diagram
 from ftlab.reporting.html.parts import ClassFormatter
-from ftlab.ui.predict.view import encode_heat_layer
+from ftlab.ui.predict.view import render_heat_layer
 
 if TYPE_CHECKING:
     from ftlab.inference.predictor import ClassExplanation
@@ -211,8 +211,7 @@ def _render_explanation(
         )
     ]
     if explanation.has_evidence:
-        heat_uri = encode_heat_layer(explanation)
-        layers.append(tag("img", src=heat_uri, alt=caption, class_="over", width=width, height=height))
+        layers.append(render_heat_layer(explanation, caption))
         note = Markup("")
     else:
         note = tag("p", messages.get_text(f"inspect.pair.{'none' if explanation.has_map else 'no_map'}"), class_="sub")

@@ -29,15 +29,13 @@ if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
 
 UNTRAINED_MODEL = "untrained"
 """Name of the model that is always offered: the default backbone with its 1000 ImageNet classes."""
-MAX_IMAGES_PER_REQUEST = 200
-"""Maximum number of images in one request."""
 
 
 class PredictActions:
     """Event handlers of the Predict tab. One instance per server: it holds the profile and no state of any visitor.
 
-    Gradio passes the values of the inputs by position. The parameters of `predict`, `explain`, `score_faithfulness` and
-    `predict_several` are also the parameters of public endpoints, so their names are part of the API.
+    Gradio passes the values of the inputs by position. The parameters of `predict`, `explain` and `score_faithfulness`
+    are also the parameters of public endpoints, so their names are part of the API.
     """
 
     def __init__(self, profile: ServerProfile) -> None:
@@ -106,30 +104,68 @@ class PredictActions:
 
     # --- one image
 
-    def predict(self, store: object, model: str, picture: str | None, *cam_settings: object) -> list[Any]:
+    def predict(
+        self,
+        store: object,
+        model: str,
+        picture: str | None,
+        method: object = "",
+        layer: object = "",
+        before: object = False,  # noqa: FBT002 (Gradio passes the inputs by position)
+        menus: object = "",
+    ) -> list[Any]:
         """Predict an image and explain its most probable class.
 
         Args:
             store: the page state.
             model: name of the model.
             picture: path of the uploaded image.
-            *cam_settings: CAM method, target layer, and whether to show the map before fine-tuning too.
+            method: CAM method.
+            layer: target layer.
+            before: whether to show the map before fine-tuning too.
+            menus: fingerprint of the model whose menus the page has; they are not sent again.
 
         Returns:
-            Updates of scores, evidence section, overlay, class menu, layer menu and faithfulness verdict.
+            Updates of scores, evidence section, overlay, class menu, layer menu, faithfulness verdict, and fingerprint.
         """
-        return self._predict_and_explain(store, model, picture, None, *cam_settings)
+        return self.explain(store, model, picture, method, layer, before, None, menus)
 
-    def explain(self, store: object, model: str, picture: str | None, *cam_settings_and_class: object) -> list[Any]:
-        """Predict an image and explain the class whose index comes last.
+    def explain(
+        self,
+        store: object,  # noqa: ARG002 - the page sends it; it gives no right
+        model: str,
+        picture: str | None,
+        method: object = "",
+        layer: object = "",
+        before: object = False,  # noqa: FBT002 (Gradio passes the inputs by position)
+        index: object = None,
+        menus: object = "",
+    ) -> list[Any]:
+        """Predict an image and explain a class.
+
+        Args:
+            store: the page state.
+            model: name of the model.
+            picture: path of the uploaded image.
+            method: CAM method.
+            layer: target layer.
+            before: whether to show the map before fine-tuning too.
+            index: index of the class, or its name; the most probable one where the model has no such class.
+            menus: as for `predict`.
 
         Returns:
             As `predict`.
         """
-        *cam_settings, class_index = cam_settings_and_class
-        return self._predict_and_explain(
-            store, model, picture, class_index if isinstance(class_index, int) else None, *cam_settings
-        )
+        if not picture:
+            return make_message_outputs(render_empty_state("predict.nothing", "predict.nothing_step"))
+        try:
+            return self._predict_and_explain(model, picture, (method, layer), menus, index, shows_baseline=bool(before))
+        except ImageError as error:
+            return make_message_outputs(
+                render_error(tag("b", Path(picture).name), ": ", view.format_image_error(error))
+            )
+        except FtlabError as error:
+            return make_message_outputs(render_error(str(error)))
 
     def explain_pressed_class(
         self,
@@ -139,51 +175,45 @@ class PredictActions:
         method: str,
         layer: str,
         show_baseline: object,
+        menus: object,
         event: gr.EventData,
     ) -> list[Any]:
         """Return the updates of `explain` for the class whose bar was pressed."""
-        return self.explain(page_state, model, image_path, method, layer, show_baseline, get_pressed_index(event))
+        class_index = get_pressed_index(event)
+        return self.explain(page_state, model, image_path, method, layer, show_baseline, class_index, menus)
 
     def _predict_and_explain(
         self,
-        page_state: object,  # noqa: ARG002 - the page sends it; it gives no right
         model: str,
-        image_path: str | None,
-        class_index: int | None,
-        method: object = "",
-        layer: object = "",
-        show_baseline: object = False,  # noqa: FBT002 (Gradio passes the inputs by position)
+        image_path: str,
+        method_and_layer: tuple[object, object],
+        shown_menus: object,
+        class_choice: object,
+        *,
+        shows_baseline: bool,
     ) -> list[Any]:
-        if not image_path:
-            return _empty_outputs(render_empty_state("predict.nothing", "predict.nothing_step"))
-        try:
-            predictor = self.load_predictor(model)
-            classes = predictor.class_names
-            if class_index is not None and not 0 <= class_index < len(classes):
-                class_index = None  # it belongs to a model that was selected before
-            layer_choices = cam_options.list_layer_choices(predictor)
-            options = cam_options.parse_cam_options(method, layer, layer_choices)
-            # All classes are ranked: the explained one may be anywhere, and the menu lists them all.
-            ranked_scores, explanation = predictor.predict_and_explain(
-                image_path, class_index, k=len(classes), cam_options=options
-            )
-            baseline = self._explain_baseline(model, predictor, image_path, explanation) if show_baseline else None
-        except ImageError as error:
-            return _empty_outputs(render_error(tag("b", Path(image_path).name), ": ", view.format_image_error(error)))
-        except FtlabError as error:
-            return _empty_outputs(render_error(str(error)))
+        predictor = self.load_predictor(model)
+        menus = cam_options.get_model_menus(predictor)
+        options = cam_options.parse_cam_options(*method_and_layer, menus.layer_choices)
+        class_index = cam_options.find_class(menus, class_choice)
+        # The explained class may be anywhere among the ranked ones.
+        ranked_scores, explanation = predictor.predict_and_explain(
+            image_path, class_index, k=len(menus.class_choices), cam_options=options
+        )
+        baseline = self._explain_baseline(model, predictor, image_path, explanation) if shows_baseline else None
         format_class_name = partial(class_names.get_display_name, names=predictor.display_names)
+        class_index = explanation.class_index
+        has_menus = shown_menus == menus.fingerprint
         return [
-            view.render_scores(
-                ranked_scores, explanation.class_index, predictor.title, format_class_name, predictor.decision
-            ),
-            gr.Column(visible=True),
+            view.render_scores(ranked_scores, class_index, predictor.title, format_class_name, predictor.decision),
+            gr.skip() if has_menus else gr.Column(visible=True),
             view.render_overlay(
-                explanation, format_class_name(classes[explanation.class_index]), Path(image_path).stem, baseline
+                explanation, format_class_name(predictor.class_names[class_index]), Path(image_path).stem, baseline
             ),
-            gr.Dropdown(choices=cam_options.list_class_choices(predictor), value=explanation.class_index),
-            gr.Dropdown(choices=layer_choices, value=options.layer_path),
+            class_index if has_menus else gr.Dropdown(choices=menus.class_choices, value=class_index),
+            options.layer_path if has_menus else gr.Dropdown(choices=menus.layer_choices, value=options.layer_path),
             "",
+            menus.fingerprint,
         ]
 
     def _explain_baseline(
@@ -210,6 +240,7 @@ class PredictActions:
         layer: object,
         before: object,  # noqa: ARG002 (the inputs of this endpoint are those of `explain`)
         index: object,
+        menus: object,  # noqa: ARG002 (likewise)
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio recognizes the parameter by this default)
     ) -> Markup:
         """Measure whether the shown map marks what the prediction depends on, by deletion and insertion.
@@ -221,7 +252,8 @@ class PredictActions:
             method: CAM method.
             layer: target layer.
             before: not used; the inputs are those of `explain`.
-            index: index of the class; the most probable one where the model has no such class.
+            index: index of the class, or its name; the most probable one where the model has no such class.
+            menus: not used; likewise.
             progress: of Gradio.
 
         Returns:
@@ -235,10 +267,14 @@ class PredictActions:
 
         try:
             predictor = self.load_predictor(model)
-            if not isinstance(index, int) or not 0 <= index < len(predictor.class_names):
-                index = predictor.predict(picture, 1)[0].class_index
-            options = cam_options.parse_cam_options(method, layer, cam_options.list_layer_choices(predictor))
-            return cam_options.render_verdict(predictor.score_faithfulness(picture, index, options, report_progress))
+            model_menus = cam_options.get_model_menus(predictor)
+            class_index = cam_options.find_class(model_menus, index)
+            if class_index is None:
+                class_index = predictor.predict(picture, 1)[0].class_index
+            options = cam_options.parse_cam_options(method, layer, model_menus.layer_choices)
+            return cam_options.render_verdict(
+                predictor.score_faithfulness(picture, class_index, options, report_progress)
+            )
         except ImageError as error:
             return render_error(tag("b", Path(picture).name), ": ", view.format_image_error(error))
         except FtlabError as error:
@@ -264,52 +300,8 @@ class PredictActions:
         except (FtlabError, IndexError, KeyError, TypeError, OSError):
             return gr.skip()
 
-    # --- several images
 
-    def predict_several(
-        self,
-        store: object,  # noqa: ARG002 - the page sends it; it gives no right
-        model: str,
-        files: list[str] | None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (as above)
-    ) -> Markup:
-        """Predict several images.
-
-        Args:
-            store: the page state.
-            model: name of the model.
-            files: paths of the uploaded images, at most `MAX_IMAGES_PER_REQUEST`.
-            progress: of Gradio.
-
-        Returns:
-            A gallery, as HTML; an unreadable image has its error in it.
-        """
-        if not files:
-            return Markup("")
-        if len(files) > MAX_IMAGES_PER_REQUEST:
-            return render_error(messages.get_text("predict.too_many", count=len(files), limit=MAX_IMAGES_PER_REQUEST))
-        try:
-            predictor = self.load_predictor(model)
-        except FtlabError as error:
-            return render_error(str(error))
-        predictions = []
-        for index, image_path in enumerate(files):
-            progress(index / len(files), desc=messages.get_text("predict.progress", done=index, total=len(files)))
-            try:
-                top_scores = predictor.predict(image_path, view.TOP_K)
-                is_rejected = predictor.is_rejected(top_scores)
-                predictions.append(view.ImagePrediction(Path(image_path), tuple(top_scores), is_rejected=is_rejected))
-            except ImageError as error:
-                predictions.append(view.ImagePrediction(Path(image_path), (), view.format_image_error(error)))
-        format_class_name = partial(class_names.get_display_name, names=predictor.display_names)
-        return view.render_gallery(predictions, format_class_name, predictor.prep.value_ranges)
-
-    def select_file(self, files: list[str] | None, event: gr.EventData) -> Any:
-        """Return the image of the gallery that was pressed, to predict it alone."""
-        index = get_pressed_index(event)
-        return files[index] if files and isinstance(index, int) and 0 <= index < len(files) else gr.skip()
-
-
-def _empty_outputs(message: Markup) -> list[Any]:
+def make_message_outputs(message: Markup) -> list[Any]:
     """Return updates of the outputs of `predict` that show only a message."""
-    return [message, gr.Column(visible=False), "", gr.skip(), gr.skip(), ""]
+    # The next answer shows the evidence again, with all menus.
+    return [message, gr.Column(visible=False), "", gr.skip(), gr.skip(), "", ""]

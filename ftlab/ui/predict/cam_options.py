@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -21,7 +22,24 @@ if TYPE_CHECKING:  # torch is imported by the first request, not by the page.
 
 CHART_WIDTH, CHART_HEIGHT = 220, 84
 """Size of a chart's plotting area in units of its view box."""
-_CLASS_CHOICES: WeakKeyDictionary[Predictor, list[tuple[str, int]]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class ModelMenus:
+    """What a model offers to choose from.
+
+    Attributes:
+        class_choices: (display name, index) of each class.
+        layer_choices: (label, path) of each target layer: the default one, then from output to input.
+        fingerprint: equal only for equal choices; the page sends back the one that it has the menus of.
+    """
+
+    class_choices: list[tuple[str, int]]
+    layer_choices: list[tuple[str, str]]
+    fingerprint: str
+
+
+_MODEL_MENUS: WeakKeyDictionary[Predictor, ModelMenus] = WeakKeyDictionary()
 """Of the models in memory: one that is dropped takes its names with it."""
 
 
@@ -95,7 +113,7 @@ def parse_cam_options(method: object, layer: object, layer_choices: list[tuple[s
     Args:
         method: name of a method.
         layer: path of a target layer.
-        layer_choices: as `list_layer_choices` returns them.
+        layer_choices: of the model's menus.
 
     Returns:
         The options.
@@ -107,19 +125,37 @@ def parse_cam_options(method: object, layer: object, layer_choices: list[tuple[s
     )
 
 
-def list_class_choices(predictor: Predictor) -> list[tuple[str, int]]:
-    """Return the (display name, index) pairs of a model's classes, made once: there may be a thousand of them."""
-    choices = _CLASS_CHOICES.get(predictor)
-    if choices is None:
-        choices = [
+def get_model_menus(predictor: Predictor) -> ModelMenus:
+    """Return the menus of a model, made once: it may have a thousand classes."""
+    menus = _MODEL_MENUS.get(predictor)
+    if menus is None:
+        class_choices = [
             (class_names.get_display_name(name, predictor.display_names), index)
             for index, name in enumerate(predictor.class_names)
         ]
-        _CLASS_CHOICES[predictor] = choices
-    return choices
+        layer_choices = _list_layer_choices(predictor)
+        fingerprint = hashlib.sha256(repr((class_choices, layer_choices)).encode("utf-8", "surrogatepass")).hexdigest()
+        menus = _MODEL_MENUS[predictor] = ModelMenus(class_choices, layer_choices, fingerprint[:32])
+    return menus
 
 
-def list_layer_choices(predictor: Predictor) -> list[tuple[str, str]]:
+def find_class(menus: ModelMenus, choice: object) -> int | None:
+    """Return the class that somebody chose.
+
+    Args:
+        menus: of the model.
+        choice: index of a class, or its display name as typed.
+
+    Returns:
+        Index of the class; None where the model has no such class, as after a change of the model.
+    """
+    if isinstance(choice, int):
+        return choice if 0 <= choice < len(menus.class_choices) else None
+    typed_name = str(choice).strip().casefold()
+    return next((index for name, index in menus.class_choices if name.casefold() == typed_name), None)
+
+
+def _list_layer_choices(predictor: Predictor) -> list[tuple[str, str]]:
     """Return the (label, path) pairs of a model's target layers: the default one, then from output to input."""
     layer_choices = [(messages.get_text("explain.layer_usual"), "")]
     for layer in reversed(predictor.cam_layers):

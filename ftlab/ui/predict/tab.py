@@ -12,10 +12,12 @@ from ftlab.core import messages
 from ftlab.core.html import tag
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import image_field
-from ftlab.ui.common.html import render_empty_state
+from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.predict import cam_options
-from ftlab.ui.predict.actions import MAX_IMAGES_PER_REQUEST, UNTRAINED_MODEL, PredictActions
+from ftlab.ui.predict.actions import UNTRAINED_MODEL, PredictActions, make_message_outputs
+from ftlab.ui.predict.answer_threads import AnswerThreads
 from ftlab.ui.predict.cam_options import CamControls
+from ftlab.ui.predict.gallery_actions import MAX_IMAGES_PER_REQUEST, GalleryActions
 from ftlab.ui.train.tab import TrainTab
 
 # Not in the queue: answered at once, also while long events wait there.
@@ -40,6 +42,7 @@ class _ResultColumn:
     evidence: gr.Column
     overlay: gr.HTML
     class_menu: gr.Dropdown
+    shown_menus: gr.Textbox
     cam_controls: CamControls
 
 
@@ -75,8 +78,9 @@ def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
         )
     _wire_prediction(actions, page_state, source, result)
     source.examples.select(actions.select_example, [page_state, model], source.image, **_UNQUEUED_EVENT)
+    gallery_actions = GalleryActions(actions.load_predictor)
     source.files.change(
-        actions.predict_several,
+        gallery_actions.predict_several,
         [page_state, model, source.files],
         gallery,
         api_name="predict_several",
@@ -84,7 +88,7 @@ def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
         concurrency_limit=1,
         trigger_mode="always_last",
     )
-    gallery.select(actions.select_file, source.files, source.image, **_UNQUEUED_EVENT)
+    gallery.select(gallery_actions.select_file, source.files, source.image, **_UNQUEUED_EVENT)
 
 
 def _build_input_column() -> _InputColumn:
@@ -127,9 +131,7 @@ def _build_result_column() -> _ResultColumn:
             apply_default_css=False,
         )
         with gr.Column(visible=False, elem_id="predict-evidence", elem_classes="ftlab-tight") as evidence:
-            overlay = gr.HTML(
-                js_on_load=image_field.SAVE_OVERLAY_JS, elem_id="predict-overlay", apply_default_css=False
-            )
+            overlay = gr.HTML(js_on_load=image_field.HEAT_JS, elem_id="predict-overlay", apply_default_css=False)
             with gr.Row():
                 image_field.build_opacity_slider("predict-opacity", "predict-overlay")
                 class_menu = gr.Dropdown(
@@ -137,10 +139,13 @@ def _build_result_column() -> _ResultColumn:
                     label=messages.get_text("predict.class"),
                     info=messages.get_text("predict.class_hint"),
                     min_width=260,
+                    # The server forgets the choices of a page that is idle while many others come.
+                    allow_custom_value=True,
                     elem_id="predict-classes",
                 )
             cam_controls = cam_options.build_cam_controls()
-    return _ResultColumn(scores, evidence, overlay, class_menu, cam_controls)
+    shown_menus = gr.Textbox("", visible=False, elem_id="predict-menus")
+    return _ResultColumn(scores, evidence, overlay, class_menu, shown_menus, cam_controls)
 
 
 def _wire_prediction(
@@ -154,8 +159,9 @@ def _wire_prediction(
         source: model and image.
         result: where the results are shown.
     """
-    cam_controls = result.cam_controls
+    cam_controls, menus = result.cam_controls, result.shown_menus
     inputs = [page_state, source.model, source.image, *cam_controls.option_inputs]
+    class_inputs = [*inputs, result.class_menu, menus]
     outputs = [
         result.scores,
         result.evidence,
@@ -163,10 +169,14 @@ def _wire_prediction(
         result.class_menu,
         cam_controls.layer,
         cam_controls.verdict,
+        menus,
     ]
+    answer_threads = AnswerThreads(lambda text: make_message_outputs(render_error(text)))
+    predict, explain = answer_threads.run_aside(actions.predict), answer_threads.run_aside(actions.explain)
+    explain_pressed_class = answer_threads.run_aside(actions.explain_pressed_class)
     predict_options: dict[str, Any] = {
         "show_progress_on": result.scores,
-        "concurrency_limit": 4,
+        "queue": False,
         "trigger_mode": "always_last",
     }
     explain_options: dict[str, Any] = {
@@ -174,21 +184,17 @@ def _wire_prediction(
         "show_progress_on": result.overlay,
         "show_progress": "minimal",
     }
-    source.image.change(actions.predict, inputs, outputs, api_name="predict", **predict_options)
-    source.model.change(actions.predict, inputs, outputs, api_visibility="private", **predict_options)
+    source.image.change(predict, [*inputs, menus], outputs, api_name="predict", **predict_options)
+    source.model.change(predict, [*inputs, menus], outputs, api_visibility="private", **predict_options)
     # `input` only: when the program selects a model, `list_models` has sent its examples already.
     source.model.input(actions.render_examples, [page_state, source.model], source.examples, **_UNQUEUED_EVENT)
-    result.scores.select(actions.explain_pressed_class, inputs, outputs, api_visibility="private", **explain_options)
-    result.class_menu.input(
-        actions.explain, [*inputs, result.class_menu], outputs, api_name="explain", **explain_options
-    )
+    result.scores.select(explain_pressed_class, [*inputs, menus], outputs, api_visibility="private", **explain_options)
+    result.class_menu.input(explain, class_inputs, outputs, api_name="explain", **explain_options)
     for control in (cam_controls.method, cam_controls.layer, cam_controls.show_baseline):
-        control.input(
-            actions.explain, [*inputs, result.class_menu], outputs, api_visibility="private", **explain_options
-        )
+        control.input(explain, class_inputs, outputs, api_visibility="private", **explain_options)
     cam_controls.score_button.click(
         actions.score_faithfulness,
-        [*inputs, result.class_menu],
+        class_inputs,
         cam_controls.verdict,
         api_name="weigh",
         show_progress="full",

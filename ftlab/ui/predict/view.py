@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.core import csv_cells, messages
+from ftlab.core import messages
 from ftlab.core.errors import ImageError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.core.messages import format_percent
 from ftlab.data.images.data_uri import encode_data_uri
-from ftlab.data.images.decode_options import ValueRanges
-from ftlab.data.isolation.thumbnails import make_thumbnails
 
 if TYPE_CHECKING:  # torch is imported by the first question, not by the page
     from ftlab.inference.decision_rule import DecisionRule
@@ -24,23 +19,8 @@ if TYPE_CHECKING:  # torch is imported by the first question, not by the page
 
 TOP_K = 5
 """Number of classes shown, or all if there are fewer."""
-
-
-@dataclass(frozen=True)
-class ImagePrediction:
-    """Prediction of one of several images.
-
-    Attributes:
-        image_path: path of the image.
-        top_scores: the most probable classes; empty if the image is unreadable.
-        problem: why it is unreadable; empty if it is not.
-        is_rejected: the top probability is below the model's threshold.
-    """
-
-    image_path: Path
-    top_scores: tuple[ClassScore, ...]
-    problem: str = ""
-    is_rejected: bool = False
+_MAX_MAP_VALUE = 65535
+"""Value that a map of the page has for 1: sixteen bits, finer than any screen shows."""
 
 
 ClassFormatter = Callable[[str], str]
@@ -168,21 +148,20 @@ def render_overlay(
 def _render_downloads(explanation: ClassExplanation, file_stem: str) -> list[Markup]:
     """Return links to the image and, if there is evidence, to its heat map and to both.
 
-    `static/overlay.js` gives links without an address theirs when they are pressed: so the image is not sent twice, and
-    the overlay is as opaque as the slider shows it.
+    `static/heat.js` gives them their addresses when they are pressed: so the image is not sent twice, and the overlay
+    is as opaque as the slider shows it.
     """
-    from ftlab.inference import heatmap
-
     links = [
-        _render_download_link(
+        render_download_link(
             messages.get_text("predict.download_picture"), "#", f"{file_stem}-picture.jpg", data_picture=True
         )
     ]
     if explanation.has_evidence:
-        heat_uri = encode_data_uri(heatmap.apply_colormap(explanation.heatmap), quality=92)
         links += [
-            _render_download_link(messages.get_text("predict.download_heat"), heat_uri, f"{file_stem}-heat.jpg"),
-            _render_download_link(
+            render_download_link(
+                messages.get_text("predict.download_heat"), "#", f"{file_stem}-heat.jpg", data_heat=True
+            ),
+            render_download_link(
                 messages.get_text("predict.download_overlay"), "#", f"{file_stem}-overlay.png", data_blend=True
             ),
         ]
@@ -196,19 +175,31 @@ def _render_image_stack(explanation: ClassExplanation, class_name: str, image_ur
         tag("img", src=image_uri, alt=messages.get_text("predict.picture"), class_="under", width=width, height=height)
     ]
     if explanation.has_evidence:
-        heat_uri = encode_heat_layer(explanation)
-        alt_text = messages.get_text("predict.heat_alt", name=class_name)
-        parts.append(tag("img", src=heat_uri, alt=alt_text, class_="over", width=width, height=height))
+        parts.append(render_heat_layer(explanation, messages.get_text("predict.heat_alt", name=class_name)))
     return tag("div", *parts, class_="stack")
 
 
-def encode_heat_layer(explanation: ClassExplanation) -> str:
-    """Return the heat map as a small transparent layer, a data URI; the browser enlarges it to the image's size."""
-    from ftlab.inference import heatmap
+def render_heat_layer(explanation: ClassExplanation, alt_text: str) -> Markup:
+    """Return a canvas of the image's size with the map beside it, from which `static/heat.js` draws the heat.
 
-    small_layer = heatmap.render_small_layer(explanation.heatmap, explanation.visible_box)
-    # WEBP: the layer is transparent where there is no evidence, which JPEG cannot be.
-    return encode_data_uri(small_layer, image_format="WEBP", quality=85, webp_method=0)
+    Args:
+        explanation: with evidence.
+        alt_text: for screen readers.
+    """
+    height, width = explanation.image.shape[:2]
+    rows, columns = explanation.scaled_map.shape
+    values = (explanation.scaled_map * _MAX_MAP_VALUE).round().astype("<u2")
+    return tag(
+        "canvas",
+        class_="over",
+        width=width,
+        height=height,
+        role="img",
+        aria_label=alt_text,
+        data_grid=f"{rows} {columns}",
+        data_box=" ".join(map(str, explanation.visible_box)),
+        data_map=Markup(base64.b64encode(values.tobytes()).decode("ascii")),
+    )
 
 
 def _render_side(side_key: str, stack: Markup, explanation: ClassExplanation) -> Markup:
@@ -219,92 +210,18 @@ def _render_side(side_key: str, stack: Markup, explanation: ClassExplanation) ->
     return tag("figure", tag("figcaption", title), stack, class_=side_key)
 
 
-def render_gallery(
-    predictions: Sequence[ImagePrediction],
-    format_class_name: ClassFormatter = str,
-    value_ranges: ValueRanges | None = ValueRanges(),
-) -> Markup:
-    """Render several images with their predictions, and a link to download these as CSV.
-
-    Args:
-        predictions: of the images.
-        format_class_name: returns the name for people of a class; the CSV has the class names themselves.
-        value_ranges: that the model sees deep images at.
-
-    Returns:
-        A section, as HTML.
-    """
-    thumbnail_uris = make_thumbnails([prediction.image_path for prediction in predictions], value_ranges)
-    figures = [
-        _render_gallery_item(index, prediction, image_uri, format_class_name)
-        for index, (prediction, image_uri) in enumerate(zip(predictions, thumbnail_uris, strict=True))
-    ]
-    download_link = _render_download_link(
-        messages.get_text("predict.download_csv"), encode_predictions_csv(predictions), "predictions.csv"
-    )
-    problem_count = sum(bool(prediction.problem) for prediction in predictions)
-    summary = messages.get_text(
-        "predict.several_bad" if problem_count else "predict.several_done", count=len(predictions), bad=problem_count
-    )
-    header = tag("div", tag("p", summary, class_="caption"), tag("p", download_link, class_="downloads"), class_="line")
-    return tag("section", header, tag("div", *figures, class_="grid"), class_="ftlab-card ftlab-answers")
-
-
-def _render_gallery_item(
-    index: int, prediction: ImagePrediction, image_uri: str | None, format_class_name: ClassFormatter
-) -> Markup:
-    file_name = prediction.image_path.name
-    if prediction.problem:
-        return tag(
-            "div", tag("span", "!", class_="gone"), tag("b", file_name), tag("small", prediction.problem), class_="bad"
-        )
-    top_score = prediction.top_scores[0]
-    return tag(
-        "button",
-        tag("img", src=image_uri, alt="") if image_uri else "",
-        tag("b", messages.get_text("predict.none") if prediction.is_rejected else format_class_name(top_score.name)),
-        tag(
-            "small",
-            f"{format_class_name(top_score.name)} " if prediction.is_rejected else "",
-            format_percent(top_score.probability),
-        ),
-        type="button",
-        data_index=index,
-        title=file_name,
-    )
-
-
-def encode_predictions_csv(predictions: Sequence[ImagePrediction]) -> str:
-    """Encode predictions as a CSV file: file name, then name and probability of each of the top classes, and the error.
-
-    Args:
-        predictions: of the images.
-
-    Returns:
-        A `data:` URI.
-    """
-    max_class_count = max((len(prediction.top_scores) for prediction in predictions), default=0)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\r\n")
-    positions = range(1, max_class_count + 1)
-    writer.writerow(
-        ["file", *(f"{column}_{position}" for position in positions for column in ("class", "probability")), "problem"]
-    )
-    for prediction in predictions:
-        # Class names as the dataset has them: a table is for programs.
-        cells = [cell for score in prediction.top_scores for cell in (score.name, f"{score.probability:.6f}")]
-        row = [prediction.image_path.name, *cells, *[""] * (2 * max_class_count - len(cells)), prediction.problem]
-        writer.writerow(map(csv_cells.escape_formula, row))
-    # utf-8-sig: spreadsheet programs recognize UTF-8 by the byte order mark.
-    return (
-        f"data:text/csv;charset=utf-8;base64,{base64.b64encode(stream.getvalue().encode('utf-8-sig')).decode('ascii')}"
-    )
-
-
 def format_image_error(error: ImageError) -> str:
     """Return what is wrong with an image and its remedy, without the path of the upload."""
     return f"{error.problem} {error.remedy}"
 
 
-def _render_download_link(label: str, url: str, file_name: str, **attributes: object) -> Markup:
+def render_download_link(label: str, url: str, file_name: str, **attributes: object) -> Markup:
+    """Return a link that downloads a file.
+
+    Args:
+        label: text of the link.
+        url: address of the content; `#` where a script puts it in.
+        file_name: name that the file gets.
+        **attributes: further attributes of the element.
+    """
     return tag("a", label, href=url, download=file_name, **attributes)

@@ -36,14 +36,15 @@ from ftlab.runs.directory import Run
 from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.image_field import get_uploaded_path
-from ftlab.ui.predict import actions, view
+from ftlab.ui.predict import view
 from ftlab.ui.predict.actions import UNTRAINED_MODEL, PredictActions
 from ftlab.ui.predict.examples import list_examples
+from ftlab.ui.predict.gallery_actions import MAX_IMAGES_PER_REQUEST, GalleryActions
 from tests.support.faults import rename_images
 from tests.support.hostile_text import EVIL
 from tests.support.people import ANN, BEN, acting_as, give_to
 
-PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict")
+PARTS = ("scores", "evidence", "overlay", "classes", "layer", "verdict", "menus")
 
 
 class Stub:
@@ -70,11 +71,11 @@ class Stub:
         self.asked.append(cam_options)
         chosen = 0 if class_index is None else class_index
         pixels = np.full((30, 40, 3), 100, np.uint8)
-        heat = np.zeros((30, 40), np.float32)
+        scaled_map = np.zeros((3, 3), np.float32)
         if chosen != 1:
-            heat[5:10, 10:20] = 1
+            scaled_map[0] = 0.0, 0.5, 1.0
         return self.predict(image_path, k), ClassExplanation(
-            chosen, pixels, heat, chosen != 1, (5, 0, 35, 30), cam_options=cam_options
+            chosen, pixels, scaled_map, (5, 0, 35, 30), cam_options=cam_options
         )
 
     def score_faithfulness(
@@ -111,6 +112,10 @@ def asked_how(lab: PredictActions) -> list[CamOptions]:
     """What the model was asked, in turn."""
     asked: list[CamOptions] = lab.load_predictor(UNTRAINED_MODEL).asked  # type: ignore[attr-defined]
     return asked
+
+
+def show_gallery(lab: PredictActions, files: list[str]) -> str:
+    return GalleryActions(lab.load_predictor).predict_several({}, UNTRAINED_MODEL, files)
 
 
 def asked(answer: list[Any]) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def test_classes_have_their_names_in_the_pages_language_and_the_table_their_own(
     assert [name for name, _, _ in bars(shown["scores"])][:2] == ["蚂蚁", "honey bee"]
     assert "蚂蚁" in shown["overlay"]
     assert shown["classes"].choices[:2] == [("蚂蚁", 0), ("honey bee", 1)]
-    several = lab.predict_several({}, UNTRAINED_MODEL, [get_image("lion.jpg")])
+    several = show_gallery(lab, [get_image("lion.jpg")])
     assert "<b>蚂蚁</b>" in several
     (address,) = re.findall(r'href="data:text/csv[^,]*,([^"]*)"', several)
     assert "ant" in base64.b64decode(address).decode("utf-8-sig")
@@ -176,21 +181,42 @@ def test_all_classes_are_shown_where_there_are_fewer_than_five() -> None:
 
 def test_pressing_a_bar_shows_the_evidence_for_that_class(lab: PredictActions) -> None:
     event: Any = SimpleNamespace(_data={"index": 3})
-    shown = asked(lab.explain_pressed_class({}, UNTRAINED_MODEL, "a.jpg", "grad_cam", "", False, event))
+    shown = asked(lab.explain_pressed_class({}, UNTRAINED_MODEL, "a.jpg", "grad_cam", "", False, "", event))
     assert [pressed for _, _, pressed in bars(shown["scores"])] == ["false", "false", "false", "true", "false"]
     assert "Evidence for dog" in text(shown["overlay"])
     assert shown["classes"].value == 3
 
 
 def test_a_chosen_class_that_is_not_among_the_first_gets_a_bar_of_its_own(lab: PredictActions) -> None:
-    scores = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 6))["scores"]
+    scores = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=6))["scores"]
     assert [name for name, _, _ in bars(scores)][-1] == "gnu"
     assert len(bars(scores)) == 6
 
 
 @pytest.mark.parametrize("index", [-1, 7, "3", None, 2.5])
 def test_a_class_that_the_model_does_not_have_gives_the_first(lab: PredictActions, index: object) -> None:
-    assert asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index))["classes"].value == 0
+    assert asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=index))["classes"].value == 0
+
+
+def test_the_menus_of_a_model_are_sent_once(lab: PredictActions) -> None:
+    first = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))
+    assert len(first["classes"].choices) == 7
+    assert first["evidence"].visible is True
+    second = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=3, menus=first["menus"]))
+    assert (second["classes"], second["layer"], second["menus"]) == (3, "", first["menus"])
+    assert second["evidence"] == gr.skip()
+    other = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg", menus="those of another model"))
+    assert len(other["classes"].choices) == 7
+
+
+def test_after_a_message_the_next_answer_has_all_again(lab: PredictActions) -> None:
+    message = asked(lab.predict({}, UNTRAINED_MODEL, "bad.jpg", menus=asked(lab.predict({}, "", "a.jpg"))["menus"]))
+    assert (message["evidence"].visible, message["menus"]) == (False, "")
+
+
+@pytest.mark.parametrize(("typed", "index"), [("bee", 1), (" Bee ", 1), ("DOG", 3), ("be", 0), (None, 0), (2.5, 0)])
+def test_a_class_may_be_typed_by_its_name(lab: PredictActions, typed: object, index: int) -> None:
+    assert asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=typed))["classes"].value == index
 
 
 def test_no_picture_gives_the_next_step(lab: PredictActions) -> None:
@@ -210,7 +236,7 @@ def test_pictures_that_crash_or_hang_the_decoder_are_named_and_the_page_goes_on(
     monkeypatch.setattr(Stub, "predict", read_first)
     crashing, hanging = rename_images(tiny_folder, "aborts", "hangs")
     whole = [str(path) for path in sorted(tiny_folder.rglob("*.jpg"))[-2:]]
-    several = text(lab.predict_several({}, UNTRAINED_MODEL, [whole[0], str(crashing), str(hanging), whole[1]]))
+    several = text(show_gallery(lab, [whole[0], str(crashing), str(hanging), whole[1]]))
     assert several.count("It made the image decoder crash.") == 1
     assert several.count("It was not decoded within 3 seconds.") == 1
     assert several.count("ant ") == 2
@@ -242,20 +268,18 @@ def test_picture_and_heat_lie_on_each_other_and_can_be_downloaded(lab: PredictAc
     ]
     assert re.findall(r'download="(.*?)"', overlay) == ["my ant-picture.jpg", "my ant-heat.jpg", "my ant-overlay.png"]
     assert "The gray border was cropped away" in overlay
-    assert overlay.count("data:image/jpeg") == 2, "the picture once, and the heat to download"
+    assert overlay.count("data:image/jpeg") == 1, "the browser makes the downloads"
 
 
-def test_the_layer_is_transparent_where_there_is_no_evidence(lab: PredictActions) -> None:
+def test_the_map_is_sent_small_and_the_browser_draws_it(lab: PredictActions) -> None:
     overlay = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["overlay"]
-    code = re.findall(r'src="data:image/webp;base64,(.*?)"', overlay)[0]
-    alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))).convert("RGBA"))[..., 3]
-    assert alpha[7, 15] == 255
-    assert alpha[25, 15] == 0
-    assert 0 < alpha[15, 2] < 255
+    assert 'data-grid="3 3" data-box="5 0 35 30"' in overlay
+    (code,) = re.findall(r'data-map="(.*?)"', overlay)
+    assert np.frombuffer(base64.b64decode(code), "<u2").tolist() == [0, 32768, 65535, 0, 0, 0, 0, 0, 0]
 
 
 def test_no_evidence_is_said_and_not_stretched_into_some(lab: PredictActions) -> None:
-    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 1))["overlay"]
+    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=1))["overlay"]
     assert "No evidence for this class: bee" in text(overlay)
     assert 'class="over"' not in overlay
     assert re.findall(r'download="(.*?)"', overlay) == ["a-picture.jpg"]
@@ -266,17 +290,17 @@ def test_a_backbone_that_gives_no_map_says_so(lab: PredictActions, monkeypatch: 
 
     def without(*given: Any, **more: Any) -> tuple[list[ClassScore], ClassExplanation]:
         scores, found = look(*given, **more)
-        return scores, dataclasses.replace(found, has_evidence=False, has_map=False)
+        return scores, dataclasses.replace(found, scaled_map=np.zeros((0, 0), np.float32), has_map=False)
 
     monkeypatch.setattr(Stub, "predict_and_explain", without)
-    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 0))["overlay"]
+    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=0))["overlay"]
     assert "No heat map for: ant" in text(overlay)
     assert "has no spatial feature map" in text(overlay)
     assert 'class="over"' not in overlay
 
 
 def test_class_names_are_escaped_in_the_overlay(lab: PredictActions) -> None:
-    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", 2))["overlay"]
+    overlay = asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=2))["overlay"]
     assert "<img src=x" not in overlay
     assert "&lt;img src=x" in overlay
 
@@ -385,7 +409,7 @@ def test_a_picture_of_nothing_it_knows_is_called_so_and_the_bars_stay(
     assert "<h3>None of these</h3>" in scores
     assert "The most probable is ant, with 50.4 %: below 60.0 %" in text(scores)
     assert len(bars(scores)) == 5
-    several = lab.predict_several({}, UNTRAINED_MODEL, [get_image("lion.jpg")])
+    several = show_gallery(lab, [get_image("lion.jpg")])
     assert "None of these ant 50.4 %" in text(several)
     monkeypatch.setattr(Stub, "decision", DecisionRule("", 1.0, 0.5, 100, 90))
     assert "None of these" not in asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["scores"]
@@ -398,7 +422,7 @@ def test_several_pictures_give_a_gallery_and_a_table(lab: PredictActions, tmp_pa
     files = [tmp_path / name for name in ("=one.jpg", "two.jpg", "<b>bad.jpg")]
     for file in files:
         Image.new("RGB", (30, 20), "teal").save(file)
-    gallery = lab.predict_several({}, UNTRAINED_MODEL, [str(file) for file in files], lambda *_, **__: None)  # type: ignore[arg-type]
+    gallery = show_gallery(lab, [str(file) for file in files])
     assert "3 pictures, 1 of them unreadable" in text(gallery)
     assert gallery.count("<img") == 2
     assert "<b>bad" not in gallery
@@ -413,7 +437,7 @@ def test_several_pictures_give_a_gallery_and_a_table(lab: PredictActions, tmp_pa
 
 
 def test_too_many_pictures_are_refused_in_one_line(lab: PredictActions) -> None:
-    said = lab.predict_several({}, UNTRAINED_MODEL, ["a.jpg"] * (actions.MAX_IMAGES_PER_REQUEST + 1))
+    said = show_gallery(lab, ["a.jpg"] * (MAX_IMAGES_PER_REQUEST + 1))
     assert 'role="alert"' in said
     assert "at most 200" in said
 
@@ -421,7 +445,7 @@ def test_too_many_pictures_are_refused_in_one_line(lab: PredictActions) -> None:
 def test_pressing_one_of_several_looks_at_it_alone(lab: PredictActions) -> None:
     def pressed(index: object) -> Any:
         event: Any = SimpleNamespace(_data={"index": index})
-        return lab.select_file(["a.jpg", "b.jpg"], event)
+        return GalleryActions(lab.load_predictor).select_file(["a.jpg", "b.jpg"], event)
 
     assert pressed(1) == "b.jpg"
     for index in (2, -1, None, "1"):

@@ -1,0 +1,70 @@
+"""Threads for the answers that a page waits for: how many at a time, and how many of one visitor may wait."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+
+import gradio as gr
+import pytest
+
+from ftlab.ui.predict import answer_threads
+from ftlab.ui.predict.answer_threads import MAX_PARALLEL_ANSWERS, MAX_WAITING_ANSWERS, AnswerThreads
+
+
+class Handler:
+    """Answers once it is let go."""
+
+    def __init__(self) -> None:
+        self.may_answer, self.running, self.most_running = threading.Event(), 0, 0
+        self._lock = threading.Lock()
+
+    def answer(self, question: str, _event: gr.EventData | None = None) -> str:
+        with self._lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        assert self.may_answer.wait(30)
+        with self._lock:
+            self.running -= 1
+        return f"answer to {question}"
+
+
+def ask(visitors: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Handler]:
+    """Ask one question after the other for each visitor, all at the same time."""
+    handler = Handler()
+
+    async def ask_all() -> list[str]:
+        answer = AnswerThreads(lambda text: f"refused: {text}").run_aside(handler.answer)
+        tasks = []
+        for number, visitor in enumerate(visitors):
+            monkeypatch.setattr(answer_threads, "get_visitor_name", lambda name=visitor: name)
+            tasks.append(asyncio.create_task(answer(f"{visitor}{number}")))
+            await asyncio.sleep(0)
+        while handler.running < min(len(visitors), MAX_PARALLEL_ANSWERS):
+            await asyncio.sleep(0.001)
+        handler.may_answer.set()
+        first_answers = await asyncio.gather(*tasks)
+        return [*first_answers, await answer("once more")]
+
+    return asyncio.run(ask_all()), handler
+
+
+def test_all_are_answered_and_only_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    visitors = ["ann", "ben", "cleo"] * 6
+    answers, handler = ask(visitors, monkeypatch)
+    assert answers[:-1] == [f"answer to {name}{number}" for number, name in enumerate(visitors)]
+    assert handler.most_running == MAX_PARALLEL_ANSWERS
+
+
+def test_one_visitor_may_wait_for_some_only_and_then_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, _ = ask([*["ann"] * (MAX_WAITING_ANSWERS + 2), "ben"], monkeypatch)
+    refused = [answer.startswith("refused: Too many of your requests") for answer in answers]
+    assert refused == [*[False] * MAX_WAITING_ANSWERS, True, True, False, False]
+
+
+def test_gradio_sees_the_parameters_of_the_handler() -> None:
+    handler = Handler()
+    aside = AnswerThreads(str).run_aside(handler.answer)
+    assert inspect.iscoroutinefunction(aside)
+    assert inspect.signature(aside) == inspect.signature(handler.answer)
