@@ -67,6 +67,12 @@ def test_the_page_is_served_without_what_a_visitor_has_no_business_with(tmp_path
             assert client.get(path, follow_redirects=False).status_code == 404, path
 
 
+def test_the_queue_of_an_idle_page_rests_between_two_looks(tmp_path: Path) -> None:
+    page = build_echo_page()
+    with open_client(tmp_path, page):
+        assert page._queue.sleep_when_free >= 0.02, "a look each millisecond takes a tenth of a core"
+
+
 def test_a_payload_that_no_handler_was_called_for_is_told_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,10 +30,12 @@ from ftlab.server.admission import TICKET_KEY, Ticket
 
 FREE_TEXT_CLASS = "ftlab-free-text"
 """Class of fields whose text is for people: what looks like a path in it stays as it was typed."""
-
-
 MAX_LOGGED_CHARS = 200
 """Characters of a refused payload's error in the log."""
+QUEUE_PAUSE_SECONDS = 0.02
+"""Seconds between two looks for events into Gradio's queue."""
+PROGRESS_PAUSE_SECONDS = 0.1
+"""Seconds between two looks for progress to tell a page."""
 _gradio_get_fn = route_utils.get_fn
 
 
@@ -270,6 +272,11 @@ def complete_mount_settings(demo: Blocks, *, session_capacity: int) -> None:
     # Files that a payload names are checked to be uploads only once a page counts as launched.
     demo.has_launched = True
     demo._queue.max_thread_count = demo.max_threads
+    # Each millisecond otherwise, which takes a tenth of a core for as long as the server runs.
+    demo._queue.sleep_when_free = max(demo._queue.sleep_when_free, QUEUE_PAUSE_SECONDS)
+    demo._queue.progress_update_sleep_when_free = max(
+        demo._queue.progress_update_sleep_when_free, PROGRESS_PAUSE_SECONDS
+    )
 
 
 def erase_sent_files(demo: Blocks) -> None:
