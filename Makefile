@@ -7,7 +7,8 @@
 # make coverage  which lines and branches of training, inference and data the suite runs; a report in htmlcov/
 # make wheels  fills the folder wheels/ with all packages; without a network: make app WHEELS=wheels
 # make wheel   builds the package, and trains with its wheel in a clean environment
-# make torture kills and fills up the disk of trainings at every point, and compares what becomes of them
+# make torture kills and fills up the disk of trainings at every point, and compares what becomes of them; then kills
+#              the server of a class, takes away the network of its clients, and lets thirty of them ask at once
 #
 # PYTHON=python3.12 picks another Python, VENV=folder another place, ARGS="…" goes to the app or to pytest.
 
@@ -69,6 +70,7 @@ bench: $(VENV)/.test
 
 torture: $(VENV)/.test
 	$(RUN) tests/support/torture.py $(ARGS)
+	$(RUN) tests/support/class_torture.py
 
 format: $(VENV)/.test
 	$(RUN) -m ruff format .

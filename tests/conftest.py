@@ -49,7 +49,8 @@ def pytest_configure() -> None:
 # Two workers take a file at a time: the long ones first, so that none is left with one while the other has nothing.
 # Those with a browser, which wait, stand between those that compute.
 LONG_FILES = (
-    *("browser/test_app.py", "training/test_torture.py", "training/devices/test_distributed.py"),
+    *("browser/test_app.py", "server/test_class_faults.py", "training/test_torture.py"),
+    "training/devices/test_distributed.py",
     *("training/test_real_images.py", "browser/test_train_tab.py", "models/test_network.py"),
     *("browser/test_runs_tab.py", "inference/test_cam_methods.py", "browser/test_augment_preview.py"),
     *("benchmarks/test_benchmarks.py", "browser/test_inspect_tab.py", "audit/test_examine.py"),
