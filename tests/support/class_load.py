@@ -86,7 +86,7 @@ def ask_beside_queue(
     training: dict[str, Any] = LONG,
     beside: Callable[[AnswerReport], None] | None = None,
 ) -> AnswerReport:
-    """Let every student press Start, so that one training runs and the others wait; then let all ask at once.
+    """Let the teacher and every student press Start, so that one training runs and others wait; then let all ask.
 
     Args:
         live: the class.
@@ -99,10 +99,11 @@ def ask_beside_queue(
     """
     report, lock = AnswerReport(), threading.Lock()
     tabs = [open_predict_tab(student) for student in students]
-    names = [live.start(tab, training)[0] for tab in tabs]
-    assert all(names)
-    running = live.get_run(names[0])
+    name, answer = live.start(Tab(live.teacher), training)
+    assert name, answer
+    running = live.get_run(name)
     until(lambda: running.load_history().steps_done)
+    assert all(live.start(tab, training)[0] for tab in tabs)
     first_step = running.load_history().steps_done
     report.waiting = len(open_queue(live.server.runs).read_state().waiting)
 
