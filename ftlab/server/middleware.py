@@ -181,9 +181,11 @@ class AccessMiddleware:
     async def _answer_upload(self, scope: Scope, headers: Headers, receive: BoundedReceive, send: Send) -> None:
         """Pass an upload on, if there is space for it; nothing is kept of one that does not arrive as a whole."""
         ticket: Ticket = scope[TICKET_KEY]
-        space = self.upload_quota.reserve(int(headers["content-length"]), ticket.visitor.name)
+        byte_count = int(headers["content-length"])
+        space = self.upload_quota.reserve(byte_count, ticket.visitor.name)
         try:
             # In a thread: it walks over the upload folders, and would block the server's event loop.
+            await to_thread.run_sync(self.upload_quota.check_free_space, byte_count, limiter=self._thread_limiter)
             reservation = await to_thread.run_sync(space.__enter__, limiter=self._thread_limiter)
         except QuotaExceededError as refusal:
             return await _refuse(507, refusal.message_key, BodyKind.UPLOAD)(scope, receive, send)

@@ -17,6 +17,8 @@ VISITOR_QUOTA_BYTES = 1 << 30
 """Bytes that one visitor of a shared server may send and unpack within `VISITOR_PERIOD_SECONDS`."""
 VISITOR_PERIOD_SECONDS = 86_400.0
 """Seconds for which what was sent counts towards a visitor's share: so long Gradio keeps it."""
+MIN_FREE_BYTES = 64 << 20
+"""Bytes that stay free on the disk of the uploads, for trainings that save what they have learned."""
 MAX_UPLOAD_BYTES = 256 << 20
 """Bytes of one upload request, all of its files together."""
 
@@ -86,6 +88,21 @@ class UploadQuota:
             yield reservation
         finally:
             ledger.settle(reservation, visitor)
+
+    def check_free_space(self, byte_count: int) -> None:
+        """Check that the disk has room for an upload: a quota is a promise of ftlab's, not of the disk's.
+
+        Args:
+            byte_count: the most bytes that will be written.
+
+        Raises:
+            QuotaExceededError: it has none.
+        """
+        if self.uploads_dir is None:
+            return
+        folder = next(path for path in (self.uploads_dir, *self.uploads_dir.parents) if path.exists())
+        if file_io.get_free_bytes(folder) < byte_count + MIN_FREE_BYTES:
+            raise QuotaExceededError("full")
 
     def measure_used_bytes(self) -> int:
         """Return the bytes in both folders. They are measured each time, as Gradio removes its own files too."""

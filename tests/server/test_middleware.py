@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from ftlab.core import file_io
 from ftlab.server import bodies
 from ftlab.server.admission import AdmissionLimits, Ticket
 from ftlab.server.bodies import MAX_COMMAND_BYTES, MAX_JSON_BYTES
@@ -235,6 +236,13 @@ def test_stop_is_answered_beside_gradio_and_not_for_another_site() -> None:
 def test_an_upload_beyond_the_limit_is_refused() -> None:
     assert client(upload_quota=UploadQuota(max_upload_bytes=100)).post(UPLOAD, content=b"x" * 100).status_code == 200
     assert client(upload_quota=UploadQuota(max_upload_bytes=100)).post(UPLOAD, content=b"x" * 101).status_code == 413
+
+
+def test_an_upload_to_a_full_disk_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_io, "get_free_bytes", lambda _folder: 0)
+    answer = client(upload_quota=UploadQuota(uploads_dir=tmp_path)).post(UPLOAD, content=b"x")
+    assert answer.status_code == 507
+    assert "has no space for more uploads" in answer.text
 
 
 def test_an_upload_that_does_not_say_its_length_is_refused() -> None:

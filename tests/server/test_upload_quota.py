@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ftlab.core import file_io
 from ftlab.server import upload_quota
 from ftlab.server.upload_quota import QuotaExceededError, UploadQuota, sweep_uploads
 
@@ -58,6 +59,19 @@ def test_what_was_not_used_is_free_again(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with quota.reserve(MEGABYTE // 2, "bob"):  # somebody else is at work all the time
         assert [use(quota, MEGABYTE // 2, "ada", is_used=False) for _ in range(3)] == [""] * 3
+
+
+def test_a_disk_without_room_takes_no_upload_whatever_the_quota_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quota = UploadQuota(tmp_path / "not made yet" / "uploads")
+    quota.check_free_space(MEGABYTE)
+    monkeypatch.setattr(file_io, "get_free_bytes", lambda _folder: upload_quota.MIN_FREE_BYTES + MEGABYTE)
+    quota.check_free_space(MEGABYTE)
+    with pytest.raises(QuotaExceededError) as caught:
+        quota.check_free_space(MEGABYTE + 1)
+    assert caught.value.message_key == "full"
+    UploadQuota().check_free_space(MEGABYTE + 1)
 
 
 def test_files_that_are_gone_count_no_longer_even_while_others_write(tmp_path: Path) -> None:
