@@ -21,6 +21,8 @@ MIN_FREE_BYTES = 64 << 20
 """Bytes that stay free on the disk of the uploads, for trainings that save what they have learned."""
 MAX_UPLOAD_BYTES = 256 << 20
 """Bytes of one upload request, all of its files together."""
+MEASUREMENT_MAX_AGE_SECONDS = 5.0
+"""Seconds for which the folders are not measured again: after a lesson they hold thousands of images."""
 
 
 class QuotaExceededError(Exception):
@@ -105,7 +107,7 @@ class UploadQuota:
             raise QuotaExceededError("full")
 
     def measure_used_bytes(self) -> int:
-        """Return the bytes in both folders. They are measured each time, as Gradio removes its own files too."""
+        """Return the bytes in both folders: files on the disk, because Gradio removes its own files too."""
         return (sweep_uploads(self.uploads_dir) if self.uploads_dir else 0) + (
             file_io.get_folder_size(self.unpacked_dir) if self.unpacked_dir else 0
         )
@@ -118,6 +120,7 @@ class _Ledger:
     Attributes:
         lock: held while a reservation is added or settled.
         measured_bytes: in the folders, when nothing was being written.
+        measured_time: when, by `time.monotonic`.
         added_bytes: reserved since then, also by writers that have finished.
         open_reservations: of writers at work.
         visitor_entries: time and bytes of what each visitor has reserved.
@@ -125,6 +128,7 @@ class _Ledger:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     measured_bytes: int = 0
+    measured_time: float = float("-inf")
     added_bytes: int = 0
     open_reservations: list[Reservation] = field(default_factory=list)
     visitor_entries: dict[str, list[tuple[float, Reservation]]] = field(default_factory=dict)
@@ -151,10 +155,12 @@ class _Ledger:
         """
         with self.lock:
             self._check_visitor(reservation, visitor, visitor_quota_bytes)
-            if not self.open_reservations:
-                self.measured_bytes, self.added_bytes = measure(), 0
+            now = time.monotonic()
+            is_outdated = not self.open_reservations and now - self.measured_time > MEASUREMENT_MAX_AGE_SECONDS
+            if is_outdated:
+                self.measured_bytes, self.measured_time, self.added_bytes = measure(), now, 0
             used_bytes = self.measured_bytes + self.added_bytes
-            if used_bytes + reservation.reserved_bytes > quota_bytes and self.open_reservations:
+            if used_bytes + reservation.reserved_bytes > quota_bytes and not is_outdated:
                 # Files may have been removed since; what is being written is then counted twice, never too little.
                 open_bytes = sum(entry.reserved_bytes for entry in self.open_reservations)
                 used_bytes = min(used_bytes, measure() + open_bytes)

@@ -84,6 +84,21 @@ def test_files_that_are_gone_count_no_longer_even_while_others_write(tmp_path: P
         assert use(quota, MEGABYTE // 2) == ""
 
 
+def test_the_folder_is_walked_for_some_uploads_only_but_before_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[Path] = []
+    monkeypatch.setattr(upload_quota, "sweep_uploads", lambda folder: walks.append(folder) or sweep_uploads(folder))
+    quota = UploadQuota(tmp_path, quota_bytes=4 * MEGABYTE)
+    assert [use(quota, MEGABYTE) for _ in range(4)] == [""] * 4
+    assert len(walks) == 1
+    assert use(quota, MEGABYTE) == "full"
+    for file in list(tmp_path.iterdir())[:2]:
+        file.unlink()
+    assert use(quota, MEGABYTE) == "", "what is gone counts no longer"
+    assert len(walks) == 3
+
+
 def test_each_visitor_has_a_share_of_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quota = UploadQuota(tmp_path, quota_bytes=10 * MEGABYTE, visitor_quota_bytes=MEGABYTE)
     assert use(quota, MEGABYTE, "ada") == ""
