@@ -88,7 +88,12 @@ def test_the_folder_is_walked_for_some_uploads_only_but_before_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walks: list[Path] = []
-    monkeypatch.setattr(upload_quota, "sweep_uploads", lambda folder: walks.append(folder) or sweep_uploads(folder))
+
+    def count_sweep(folder: Path) -> int:
+        walks.append(folder)
+        return sweep_uploads(folder)
+
+    monkeypatch.setattr(upload_quota, "sweep_uploads", count_sweep)
     quota = UploadQuota(tmp_path, quota_bytes=4 * MEGABYTE)
     assert [use(quota, MEGABYTE) for _ in range(4)] == [""] * 4
     assert len(walks) == 1
