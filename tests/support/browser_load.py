@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 
 from tests.support import browser as browsers
 from tests.support.class_load import AnswerReport
@@ -30,6 +30,7 @@ def ask_in_browsers(
         images: photographs, dealt in turn.
         report: gets the answers.
     """
+    expect.set_options(timeout=TIMEOUT_MILLISECONDS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=browsers.find(), args=[*browsers.ARGUMENTS])
         pages = [_open_page(running, url, student) for student in students]
