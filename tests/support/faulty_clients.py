@@ -102,11 +102,12 @@ class FaultyClients:
                 stream = tab.listen()
                 next(stream)
                 with self._open_answer(tab, proxy.port) as answer:
+                    first_byte = answer.recv(1)
                     proxy.flows.clear()
                     time.sleep(seconds)
                     proxy.flows.set()
                     report.times += 1
-                    first_line = _read_all(answer).partition(b"\r\n")[0]
+                    first_line = (first_byte + _read_all(answer)).partition(b"\r\n")[0]
                 if first_line != b"HTTP/1.1 200 OK":
                     report.faults.append(f"after the network came back: {first_line!r}")
                 messages = [json.loads(line)["msg"] for line in stream]
