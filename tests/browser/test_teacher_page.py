@@ -19,11 +19,10 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui import build_app
 from ftlab.ui.page_server import PageServer
 from tests.support import fabricated_runs as fab
-from tests.support.hostile_text import EVIL
+from tests.support.hostile_text import CANARY, EVIL
 from tests.support.served_page import look
 
 NAMES = ("Ann", EVIL[:40], "שלום\u202e عالم", "😀" * 40, "</script><script>alert(3)</script>", "{name} {count}")
-CANARY = "window.alert = () => { window.hasRun = true }"
 
 
 class Lesson:

@@ -1,4 +1,4 @@
-"""Sender, data and progress bar of an event of the page, which come besides the values of its inputs."""
+"""Sender, data, progress bar and short messages of an event of the page, besides the values of its inputs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
+from ftlab.core.html import escape
 from ftlab.server.accounts.account_store import Account
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.people.person import Person, make_stranger
@@ -104,3 +105,23 @@ def throttle_progress(progress: gr.Progress, message_key: str = "dataset.progres
             )
 
     return report_progress
+
+
+def show_warning(text: object) -> None:
+    """Show a sentence over the page that says what was not done.
+
+    Args:
+        text: the sentence, or the error whose message it is.
+    """
+    # Gradio shows it as HTML, and names in it are other people's.
+    gr.Warning(str(escape(text)))
+
+
+def show_notice(text: str, *, seconds: float = 10.0) -> None:
+    """Show a sentence over the page that says what was done.
+
+    Args:
+        text: the sentence.
+        seconds: for which it stays.
+    """
+    gr.Info(str(escape(text)), duration=seconds)

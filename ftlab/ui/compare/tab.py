@@ -17,7 +17,7 @@ from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
 from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.server.profile import ServerProfile
-from ftlab.ui.common import run_status
+from ftlab.ui.common import page_events, run_status
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.compare import pair, view
 from ftlab.ui.train import form
@@ -134,7 +134,7 @@ class CompareActions:
         try:
             self.train_actions.start_series(self.build_config(form_values))
         except FtlabError as error:
-            gr.Warning(form.format_error(error))
+            page_events.show_warning(form.format_error(error))
             return [gr.skip()] * 3
         return [gr.skip(), render_empty_state("compare.begins", "compare.begins_step"), gr.Timer(active=True)]
 

@@ -23,7 +23,7 @@ from ftlab.data.dataset import exclusions
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.runs.jobs import audit_job
 from ftlab.server.profile import ServerProfile
-from ftlab.ui.common import data_choice, run_status_view
+from ftlab.ui.common import data_choice, page_events, run_status_view
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.page_events import get_person
@@ -220,7 +220,7 @@ class AuditActions:
             exclusions.exclude_images(catalog, new_exclusions)  # type: ignore[arg-type]
             list_name = exclusions.save_exclusions(new_exclusions)
         except FtlabError as error:
-            gr.Warning(str(error))
+            page_events.show_warning(error)
             return [gr.skip(), gr.skip()]
         source_id, _, layout, zip_names = data_choice.split_location(location)
         # Removed and added again: the latest choice is last, and the oldest are dropped.

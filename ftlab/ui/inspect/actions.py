@@ -19,6 +19,7 @@ from ftlab.data.dataset import class_names
 from ftlab.runs.directory import Run
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common import page_events
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.latest_only import LatestQuestions
 from ftlab.ui.common.page_events import get_download_folder, get_event_data, get_pressed_index
@@ -272,7 +273,7 @@ class InspectActions(EvaluationChoices):
                 return None
             run_predictor = load_model.load_predictor(run, evaluation.result.weights_choice)
         except FtlabError as error:
-            gr.Warning(str(error))
+            page_events.show_warning(error)
             return None
         export_folder = get_download_folder(self.profile) / "evaluation" / run.name
         export_folder.mkdir(parents=True, exist_ok=True)

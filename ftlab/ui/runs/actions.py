@@ -13,6 +13,7 @@ from ftlab.core.html import tag
 from ftlab.runs import comparison, run_notes, trash
 from ftlab.runs.directory import Run
 from ftlab.server.people.rights import RunAction
+from ftlab.ui.common import page_events
 from ftlab.ui.common.html import render_error
 from ftlab.ui.common.page_events import get_event_data
 from ftlab.ui.runs import listing
@@ -109,9 +110,9 @@ class RunsActions(RunListing):
             run = self.train_actions.get_run(selected_names[0] if len(selected_names) == 1 else None, RunAction.RENAME)
             run_notes.write_notes(run, title=_as_text(title), notes=_as_text(notes))
         except FtlabError as error:
-            gr.Warning(str(error))
+            page_events.show_warning(error)
             return _skip_outputs(4)
-        gr.Info(messages.get_text("shelf.saved"), duration=2)
+        page_events.show_notice(messages.get_text("shelf.saved"), seconds=2)
         outputs = self.open_tab(page_state, search, sort, location, selection)
         # Without the text fields: what was typed into them since the click must stay.
         return outputs[:4]
@@ -130,9 +131,9 @@ class RunsActions(RunListing):
             is_shared = not run_notes.read_notes(run).is_shared
             run_notes.write_notes(run, is_shared=is_shared)
         except FtlabError as error:
-            gr.Warning(str(error))
+            page_events.show_warning(error)
             return self.open_tab(page_state, search, sort, location, selection)
-        gr.Info(messages.get_text("shelf.shared" if is_shared else "shelf.unshared"), duration=3)
+        page_events.show_notice(messages.get_text("shelf.shared" if is_shared else "shelf.unshared"), seconds=3)
         return self.open_tab(page_state, search, sort, location, selection)
 
     # --- the trash folder
@@ -221,7 +222,7 @@ class RunsActions(RunListing):
             try:
                 run = self.train_actions.get_run(selected_names[0] if len(selected_names) == 1 else None)
             except FtlabError as error:
-                gr.Warning(str(error))
+                page_events.show_warning(error)
                 return _skip_outputs(2)
             return [self.train_actions.select_run(page_state, run), gr.Tabs(selected=tab)]
 

@@ -20,6 +20,7 @@ from ftlab.core import messages
 from ftlab.core.errors import ConfigError, FtlabError
 from ftlab.core.html import Markup, tag
 from ftlab.data.sources import tutorial_datasets
+from ftlab.ui.common import page_events
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
 
@@ -71,14 +72,14 @@ class RecipeMenu:
             try:
                 return [None, "", *list_form_values(config_form, read_config_file(Path(str(config_path))))]
             except FtlabError as error:
-                gr.Warning(form.format_error(error))
+                page_events.show_warning(form.format_error(error))
                 return [gr.skip()] * (2 + len(form_outputs))
 
         def save_config(*input_values: Any) -> str | None:
             try:
                 _, config = actions.parse_inputs(config_form, input_values)
             except FtlabError as error:
-                gr.Warning(form.format_error(error))
+                page_events.show_warning(form.format_error(error))
                 return None
             return str(write_config_file(config, is_public=actions.profile.is_space))
 

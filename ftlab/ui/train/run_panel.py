@@ -13,7 +13,7 @@ from ftlab.core.errors import FtlabError
 from ftlab.runs.directory import Run
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
-from ftlab.ui.common import run_status
+from ftlab.ui.common import page_events, run_status
 from ftlab.ui.common.page_events import get_download_folder
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
@@ -141,7 +141,7 @@ class RunPanel:
                     actions.check_may(RunAction.RESUME, run)
                     announce_queued_start(actions, actions.resume_training(run))
             except FtlabError as error:
-                gr.Warning(form.format_error(error))
+                page_events.show_warning(form.format_error(error))
             return refresh_panel(actions, page_state, {})
 
         def choose_run(run_name: object, page_state: object) -> list[Any]:
@@ -171,7 +171,7 @@ class RunPanel:
             try:
                 return str(actions.save_curves_image(page_state, get_download_folder(actions.profile)))
             except FtlabError as error:
-                gr.Warning(str(error))
+                page_events.show_warning(error)
                 return None
 
         # A download button gives the file that it had before the click. So another button makes the file and, on
@@ -262,7 +262,7 @@ def announce_queued_start(actions: TrainActions, run: Run) -> None:
     """
     notice = actions.describe_queued_start(run)
     if notice:
-        gr.Info(notice)
+        page_events.show_notice(notice)
 
 
 def get_page() -> gr.Blocks:

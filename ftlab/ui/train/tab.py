@@ -11,6 +11,7 @@ import gradio as gr
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import FtlabError
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common import page_events
 from ftlab.ui.dataset.tab import DatasetTab
 from ftlab.ui.train import augment_preview, form, form_fields, layers, lr_finder, preflight, recipe_picker, run_panel
 from ftlab.ui.train.actions import TrainActions
@@ -105,7 +106,7 @@ def _wire_start(
             run = actions.start_training(config, source)
             run_panel.announce_queued_start(actions, run)
         except FtlabError as error:
-            gr.Warning(form.format_error(error))
+            page_events.show_warning(form.format_error(error))
             return [gr.skip()] * len(panel.list_outputs())
         return refresh_panel(actions, actions.select_run(page_state, run), {}, save_state=True)
 

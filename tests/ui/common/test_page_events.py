@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
+import pytest
 from gradio.utils import get_upload_folder
 
+from ftlab.core.errors import RunError
 from ftlab.server.accounts.account_store import Account
 from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common import page_events
 from ftlab.ui.common.page_events import get_account, get_download_folder
+from tests.support import ROOT
+from tests.support.hostile_text import SCRIPTS
 from tests.support.people import ANN, BEN, acting_as
 
 
@@ -32,3 +39,20 @@ def test_a_handler_gets_the_token_of_whoever_sent_the_event_and_of_nobody_else()
     with acting_as(BEN):
         assert get_account() is None
     assert get_account() is None, "outside of an event nobody is signed in"
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_names_in_a_message_are_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    for name in ("Warning", "Info"):
+        monkeypatch.setattr(gr, name, lambda message, **_: shown.append(message))
+    page_events.show_warning(RunError("run.gone", run=text))
+    page_events.show_notice(text)
+    assert len(shown) == 2
+    assert not [message for message in shown if "<" in message or '"' in message]
+
+
+def test_no_other_module_shows_a_message() -> None:
+    modules = [path for path in (ROOT / "ftlab" / "ui").rglob("*.py") if path.name != "page_events.py"]
+    calls = ("gr.Warning(", "gr.Info(", "gr.Error(", "gr.Success(")
+    assert not [path.name for path in modules if any(call in path.read_text("utf-8") for call in calls)]
