@@ -63,9 +63,9 @@ def test_a_class_behind_one_address_joins_at_once_and_a_flood_takes_hours(clock:
         if members.has_spare("192.0.2.1"):
             members.spend("192.0.2.1")
             count += 1
+            if count == MAX_NEW_MEMBERS:
+                assert clock[0] == started
         else:
             clock[0] += 1.0
-        if count == MAX_NEW_MEMBERS:
-            assert clock[0] == started
     assert MAX_NEW_MEMBERS >= 2 * 30 - 1
     assert clock[0] - started > 2 * 3600
