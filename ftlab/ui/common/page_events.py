@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
 from ftlab.core import messages
-from ftlab.core.html import escape
 from ftlab.server.accounts.account_store import Account
 from ftlab.server.admission import TICKET_KEY, Ticket
 from ftlab.server.people.person import Person, make_stranger
@@ -114,7 +114,7 @@ def show_warning(text: object) -> None:
         text: the sentence, or the error whose message it is.
     """
     # Gradio shows it as HTML, and names in it are other people's.
-    gr.Warning(str(escape(text)))
+    gr.Warning(html.escape(str(text), quote=False))
 
 
 def show_notice(text: str, *, seconds: float = 10.0) -> None:
@@ -124,4 +124,4 @@ def show_notice(text: str, *, seconds: float = 10.0) -> None:
         text: the sentence.
         seconds: for which it stays.
     """
-    gr.Info(str(escape(text)), duration=seconds)
+    gr.Info(html.escape(str(text), quote=False), duration=seconds)
