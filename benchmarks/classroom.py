@@ -11,6 +11,7 @@ image. Servers and trainings of the two checkouts take turns; ratios are of medi
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -160,7 +161,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout of ftlab, measured in turn")
     parser.add_argument("--students", type=int, default=30)
-    parser.add_argument("--images", type=int, default=5, help="that each student asks about")
+    parser.add_argument("--images", type=int, default=5, help="that each student asks about, at least")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two images of a student at ease")
     options = parser.parse_args()
@@ -195,9 +196,11 @@ def _measure_checkout(
             time.sleep(3 * options.every)
             alone = LoadResult(steps_per_second=(count_steps() - first_steps) / (time.monotonic() - start))
             yield "training alone", alone
+            # As long for both kinds, so that the steps of the training can be counted.
+            seconds = options.every * options.images
             for name, pause in (("all waiting", 0.0), ("all at ease", options.every)):
                 start, first_steps = time.monotonic(), count_steps()
-                result = run_load(students, images, options.images, pause)
+                result = run_load(students, images, options.images, pause, 0.0 if pause else seconds)
                 result.steps_per_second = (count_steps() - first_steps) / (time.monotonic() - start)
                 yield name, result
 
@@ -269,14 +272,17 @@ def train_beside(checkout: Path, folder: Path, scratch: Path) -> Iterator[Any]:
         training.wait()
 
 
-def run_load(students: Sequence[Student], images: Sequence[Path], count: int, pause: float) -> LoadResult:
+def run_load(
+    students: Sequence[Student], images: Sequence[Path], count: int, pause: float, seconds: float = 0.0
+) -> LoadResult:
     """Let students ask about images, all at the same time.
 
     Args:
         students: the clients.
         images: photographs, dealt in turn.
-        count: images of each student.
+        count: images of each student, at least.
         pause: seconds from one image of a student to the next; 0: as soon as the answer is there.
+        seconds: for which they ask, at least.
 
     Returns:
         What they saw.
@@ -286,7 +292,9 @@ def run_load(students: Sequence[Student], images: Sequence[Path], count: int, pa
     def ask_all(student: Student) -> None:
         # Spread over the pause, as people are.
         next_time = time.monotonic() + pause * student.number / max(1, len(students))
-        for question in range(count):
+        for question in itertools.count():
+            if question >= count and time.monotonic() >= load_start + seconds:
+                return
             time.sleep(max(0.0, next_time - time.monotonic()) if pause else 0.0)
             next_time += pause
             start = time.monotonic()
@@ -297,12 +305,12 @@ def run_load(students: Sequence[Student], images: Sequence[Path], count: int, pa
                     result.failures.append(failure)
 
     threads = [threading.Thread(target=ask_all, args=(student,)) for student in students]
-    start = time.monotonic()
+    load_start = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    result.seconds = time.monotonic() - start
+    result.seconds = time.monotonic() - load_start
     return result
 
 

@@ -7,23 +7,40 @@ are. So it goes without the queue, and what the queue would bound is bounded her
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, Lock, to_thread
 
 from ftlab.core import messages
+from ftlab.core.machine import count_cpu_cores
 from ftlab.ui.common.page_events import get_visitor_name
 
-MAX_PARALLEL_ANSWERS = 4
-"""Answers that are computed at a time: so many images go through a graph together."""
+MAX_PARALLEL_ANSWERS = max(2, count_cpu_cores())
+"""Answers that are computed at a time. More would take the processor from a training beside, and give none sooner."""
 MAX_WAITING_ANSWERS = 8
 """Answers that one visitor may wait for at a time; a page waits for one."""
 
 
+@dataclass
+class _VisitorLine:
+    """Answers that one visitor waits for.
+
+    Attributes:
+        turn: held by the answer that is computed: one visitor never holds all threads.
+        count: answers that are computed or wait.
+    """
+
+    turn: Lock = field(default_factory=Lock)
+    count: int = 0
+
+
 class AnswerThreads:
-    """Runs handlers in threads of their own, in the order in which their events arrive. One instance per server."""
+    """Runs handlers in threads of their own, in the order in which their events arrive. One instance per server.
+
+    Answers of one visitor are computed one after the other.
+    """
 
     def __init__(self, make_refusal: Callable[[str], Any]) -> None:
         """Start no thread yet.
@@ -34,7 +51,7 @@ class AnswerThreads:
         self._make_refusal = make_refusal
         self._limiter = CapacityLimiter(MAX_PARALLEL_ANSWERS)
         # Of the event loop only.
-        self._waiting_counts = Counter[str]()
+        self._lines: dict[str, _VisitorLine] = {}
 
     def run_aside(self, handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return a handler for an event with `queue=False`.
@@ -49,14 +66,16 @@ class AnswerThreads:
         @functools.wraps(handler)
         async def handle_aside(*input_values: Any) -> Any:
             visitor = get_visitor_name()
-            if self._waiting_counts[visitor] >= MAX_WAITING_ANSWERS:
+            line = self._lines.setdefault(visitor, _VisitorLine())
+            if line.count >= MAX_WAITING_ANSWERS:
                 return self._make_refusal(messages.get_text("server.busy_visitor"))
-            self._waiting_counts[visitor] += 1
+            line.count += 1
             try:
-                return await to_thread.run_sync(handler, *input_values, limiter=self._limiter)
+                async with line.turn:
+                    return await to_thread.run_sync(handler, *input_values, limiter=self._limiter)
             finally:
-                self._waiting_counts[visitor] -= 1
-                if not self._waiting_counts[visitor]:
-                    del self._waiting_counts[visitor]
+                line.count -= 1
+                if not line.count:
+                    del self._lines[visitor]
 
         return handle_aside

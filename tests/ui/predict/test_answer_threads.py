@@ -41,7 +41,7 @@ def ask(visitors: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str]
             monkeypatch.setattr(answer_threads, "get_visitor_name", lambda name=visitor: name)
             tasks.append(asyncio.create_task(answer(f"{visitor}{number}")))
             await asyncio.sleep(0)
-        while handler.running < min(len(visitors), MAX_PARALLEL_ANSWERS):
+        while handler.running < min(len(set(visitors)), MAX_PARALLEL_ANSWERS):
             await asyncio.sleep(0.001)
         handler.may_answer.set()
         first_answers = await asyncio.gather(*tasks)
@@ -51,7 +51,7 @@ def ask(visitors: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str]
 
 
 def test_all_are_answered_and_only_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    visitors = ["ann", "ben", "cleo"] * 6
+    visitors = [f"visitor {number} " for number in range(MAX_PARALLEL_ANSWERS + 1)] * 2
     answers, handler = ask(visitors, monkeypatch)
     assert answers[:-1] == [f"answer to {name}{number}" for number, name in enumerate(visitors)]
     assert handler.most_running == MAX_PARALLEL_ANSWERS
@@ -61,6 +61,22 @@ def test_one_visitor_may_wait_for_some_only_and_then_ask_again(monkeypatch: pyte
     answers, _ = ask([*["ann"] * (MAX_WAITING_ANSWERS + 2), "ben"], monkeypatch)
     refused = [answer.startswith("refused: Too many of your requests") for answer in answers]
     assert refused == [*[False] * MAX_WAITING_ANSWERS, True, True, False, False]
+
+
+def test_one_visitor_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = Handler()
+
+    async def ask_as(visitor: str) -> list[str]:
+        answer = AnswerThreads(str).run_aside(handler.answer)
+        monkeypatch.setattr(answer_threads, "get_visitor_name", lambda: visitor)
+        tasks = [asyncio.create_task(answer(str(number))) for number in range(MAX_PARALLEL_ANSWERS + 1)]
+        while handler.running < 1:
+            await asyncio.sleep(0.001)
+        handler.may_answer.set()
+        return list(await asyncio.gather(*tasks))
+
+    assert asyncio.run(ask_as("ann")) == [f"answer to {number}" for number in range(MAX_PARALLEL_ANSWERS + 1)]
+    assert handler.most_running == 1
 
 
 def test_gradio_sees_the_parameters_of_the_handler() -> None:
