@@ -33,6 +33,9 @@ OWN_SOURCE = "own"
 MAX_HANDED_DATASETS = 12
 """Data sets that are handed out at a time: each is a button on every page."""
 
+_LOCKS = frozenset({"backbones", "modes", "max_epochs", "sources"})
+"""Fields of the file that limit what a student may train."""
+
 
 @dataclass(frozen=True)
 class HandedDataset:
@@ -94,12 +97,17 @@ class LessonRules:
         self._path = runs_dir / MEMBERS_FOLDER / RULES_FILE
 
     def read(self) -> LessonSettings:
-        """Return the rules as they are now; what is damaged counts as not set, so that a lesson can go on."""
+        """Return the rules as they are now.
+
+        Where a lock is damaged, no training starts until the teacher allows it: what was locked is not known.
+        """
         is_paused = queue_pause.is_paused(self._runs_dir)
         try:
             values = json_fields.read_json_object(self._path)
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return LessonSettings(is_paused=is_paused)
+        except (OSError, ValueError):
+            return LessonSettings(is_paused=True)
         settings, handed = LessonSettings(), []
         stored_datasets = values.pop("handed", None)
         for entry in stored_datasets if isinstance(stored_datasets, list) else ():
@@ -108,10 +116,13 @@ class LessonRules:
                     handed.append(json_fields.build_dataclass(HandedDataset, entry))
         for field_name in {entry.name for entry in fields(LessonSettings)} & values.keys():
             value = values[field_name]
-            if isinstance(value, list):
-                value = tuple(item for item in value if isinstance(item, str))
+            # A list without what is damaged could be empty, which would allow everything.
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                value = tuple(value)
             if type(value) is type(getattr(settings, field_name)):
                 settings = replace(settings, **{field_name: value})
+            else:
+                is_paused = is_paused or field_name in _LOCKS
         return replace(settings, handed=tuple(handed), is_paused=is_paused)
 
     def change(self, **values: Any) -> LessonSettings:
@@ -126,7 +137,6 @@ class LessonRules:
         with self._write_lock:
             settings = replace(self.read(), **values)
             self._write(settings)
-            queue_pause.set_paused(self._runs_dir, is_paused=settings.is_paused)
         return settings
 
     def hand_out(self, title: str, *, folder: str = "", upload: str = "") -> HandedDataset:
@@ -210,8 +220,11 @@ class LessonRules:
     def _write(self, settings: LessonSettings) -> None:
         values = asdict(settings)
         del values["is_paused"]  # the queue has it, for every process that starts trainings
+        if settings.is_paused:  # before: the file may say that nothing is locked because it was damaged
+            queue_pause.set_paused(self._runs_dir, is_paused=True)
         # The tokens of uploads are secret.
         file_io.write_private_file(self._path, json.dumps(values, ensure_ascii=False, indent=1).encode())
+        queue_pause.set_paused(self._runs_dir, is_paused=settings.is_paused)
 
 
 def find_source(settings: LessonSettings, config: TrainConfig) -> str:

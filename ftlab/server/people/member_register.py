@@ -60,18 +60,25 @@ class MemberRegister:
 
 
 def read_register(path: Path) -> MemberRegister:
-    """Return the content of the file; what is damaged is left out, so that a lesson can go on."""
+    """Return the content of the file; what is damaged is left out, so that a lesson can go on.
+
+    The room is closed then: who was removed, and whether it was closed, may be among what is lost.
+    """
     try:
         values = json_fields.read_json_object(path)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return MemberRegister()
+    except (OSError, ValueError):
+        return MemberRegister(is_closed=True)
     room_code, teacher_code = (values.get(key) for key in ("room_code", "teacher_code"))
+    former = _parse_members(stored_former := values.get("former", {}))
+    is_damaged = not isinstance(stored_former, dict) or len(former) < len(stored_former)
     return MemberRegister(
         room_code if isinstance(room_code, str) else "",
         teacher_code if isinstance(teacher_code, str) else "",
-        values.get("is_closed") is True,
+        is_damaged or values.get("is_closed", False) is not False,
         _parse_members(values.get("members")),
-        _parse_members(values.get("former")),
+        former,
     )
 
 

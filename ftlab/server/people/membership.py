@@ -7,12 +7,14 @@ first start and stay until the lesson ends, so a restarted server knows everybod
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from ftlab.core import messages
 from ftlab.server.people.member_register import (
     MEMBERS_FOLDER,
     Member,
@@ -64,12 +66,14 @@ class Membership:
         """
         self.kind = kind
         self._path = runs_dir / MEMBERS_FOLDER / "members.json"
+        self._damaged_path = self._path.with_suffix(".damaged.json")
         self._lock = threading.Lock()
         self._register = MemberRegister()
         self._seen_times: dict[str, float] = {}
         if kind is not ProfileKind.LOCAL:
             self._register = read_register(self._path)
-            if not self._register.teacher_code:
+            if not (self._register.teacher_code and self._register.room_code):
+                self._keep_damaged_file()
                 self._renew_codes()
 
     @property
@@ -257,10 +261,18 @@ class Membership:
 
     def end_lesson(self) -> None:
         """Forget all members, and make new codes."""
+        self._damaged_path.unlink(missing_ok=True)  # it has names
         with self._lock:
             self._register = MemberRegister()
             self._seen_times.clear()
         self._renew_codes()
+
+    def _keep_damaged_file(self) -> None:
+        """Keep what cannot be read beside the new file: a person may still read names and codes in it."""
+        if not self._path.is_file():
+            return
+        self._path.replace(self._damaged_path)
+        logging.getLogger(__name__).warning(messages.get_text("class.damaged_members", file=self._damaged_path))
 
     def _renew_codes(self) -> None:
         with self._lock:

@@ -142,6 +142,24 @@ def test_the_file_is_nobody_elses_to_read_and_a_damaged_one_loses_only_what_is_d
         restarted = Membership(ProfileKind.CLASSROOM, tmp_path)
         assert not restarted.list_members()
         assert len(restarted.room_code) == 6
+        assert (path.parent / "members.damaged.json").read_bytes() == content.encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("damage", [{"is_closed": "yes"}, {"former": 3}, {"former": {BEN: {"is_barred": True}}}, None])
+def test_where_it_may_have_been_closed_or_somebody_removed_a_damaged_file_closes_the_room(
+    tmp_path: Path, damage: dict[str, object] | None
+) -> None:
+    room = Membership(ProfileKind.CLASSROOM, tmp_path)
+    room.join(ANN, room.room_code, "Ann")
+    path = tmp_path / ".people" / "members.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(json.dumps(json.loads(text) | damage) if damage else text[:-40], encoding="utf-8")
+    restarted = Membership(ProfileKind.CLASSROOM, tmp_path)
+    assert refused(restarted, BEN, restarted.room_code, "Ben") == "room_closed"
+    restarted.close_room(is_closed=False)
+    restarted.join(BEN, restarted.room_code, "Ben")
+    restarted.end_lesson()
+    assert [file.name for file in path.parent.iterdir()] == ["members.json"], "the end of the lesson erases names"
 
 
 def test_all_of_a_class_join_at_once(room: Membership, tmp_path: Path) -> None:

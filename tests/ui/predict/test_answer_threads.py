@@ -79,6 +79,30 @@ def test_one_visitor_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) ->
     assert handler.most_running == 1
 
 
+def test_a_question_that_is_given_up_while_it_waits_is_neither_computed_nor_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler, questions = Handler(), [str(number) for number in range(MAX_WAITING_ANSWERS)]
+    monkeypatch.setattr(answer_threads, "get_visitor_name", lambda: "ann")
+
+    async def ask_and_give_up() -> list[str]:
+        answer = AnswerThreads(lambda text: f"refused: {text}").run_aside(handler.answer)
+        first_task, *other_tasks = [asyncio.create_task(answer(question)) for question in questions]
+        while not handler.running:
+            await asyncio.sleep(0.001)
+        for task in other_tasks:
+            task.cancel()
+        await asyncio.gather(*other_tasks, return_exceptions=True)
+        later_tasks = [asyncio.create_task(answer(f"later {question}")) for question in questions]
+        await asyncio.sleep(0)
+        handler.may_answer.set()
+        return list(await asyncio.gather(first_task, *later_tasks))
+
+    *answers, refusal = asyncio.run(ask_and_give_up())
+    assert answers == ["answer to 0", *(f"answer to later {question}" for question in questions[:-1])]
+    assert refusal.startswith("refused: ")
+
+
 def test_gradio_sees_the_parameters_of_the_handler() -> None:
     handler = Handler()
     aside = AnswerThreads(str).run_aside(handler.answer)
