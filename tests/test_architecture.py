@@ -178,6 +178,7 @@ TESTED_ELSEWHERE = {
     "tests/server/people/test_membership.py": ("server/people/member_register", "server/people/person_names"),
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool",),
+    "tests/ui/test_page_server.py": ("ui/sent_choices",),
     "tests/ui/common/test_run_status.py": ("ui/common/run_state", "ui/common/run_status_view"),
     "tests/ui/compare/test_pair.py": ("ui/compare/pair_actions",),
     "tests/ui/compare/test_tab.py": ("ui/compare/view",),

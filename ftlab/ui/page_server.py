@@ -38,6 +38,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.server.visitors import load_key
+from ftlab.ui import sent_choices
 from ftlab.ui.common import gradio_guard, run_status, theme, uploads
 
 SESSION_CAPACITY = 128
@@ -75,6 +76,7 @@ def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership |
     membership = membership or Membership(profile.kind, profile.runs_dir)
     accounts = AccountStore()
     gradio_guard.apply_limits()
+    sent_choices.pass_unknown_choices()
     # Gradio's statistics of finished events use pandas in a way that newer versions warn about.
     warnings.filterwarnings("ignore", module=r"gradio\.", category=FutureWarning)
     # FastAPI's own pages would name every route.

@@ -17,7 +17,7 @@ from ftlab.server.listening import tls
 from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile, create_profile
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
-from ftlab.ui import build_app
+from ftlab.ui import build_app, page_server
 from ftlab.ui.page_server import MOUNT_OPTIONS, PageServer, mount_page
 from tests.support.openid_provider import serve_provider
 
@@ -97,6 +97,38 @@ def test_an_error_of_a_handler_is_told_with_its_traceback(tmp_path: Path, capfd:
     told = capfd.readouterr().err
     assert "Traceback" in told
     assert "KeyError: 'x'" in told
+
+
+def test_an_event_that_only_the_page_handles_is_not_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = gr.Blocks()
+    with page:
+        gr.on(None, None, gr.Textbox(), gr.Textbox(), js="text => text", api_name="scripted")
+    page.queue()
+    with open_client(tmp_path, page) as client:
+        for body in ({"data": ["a"]}, {"data": ["a"], "fn_index": 0}):
+            assert client.post("/gradio_api/run/scripted", json=body).status_code == 404
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("chosen", ["run-of-mine", ["run-a", "run-b"], "x" * 2000, 7, {"a": 1}])
+def test_a_page_that_the_server_has_forgotten_goes_on_with_the_choices_that_it_was_sent(
+    tmp_path: Path, chosen: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    takes_several = isinstance(chosen, list)
+    page = gr.Blocks()
+    with page:
+        menu = gr.Dropdown(["untrained"], multiselect=takes_several)
+        gr.on(None, lambda: gr.Dropdown(choices=["run-of-mine"]), None, menu, api_name="offer", queue=False)
+        gr.on(None, repr, menu, gr.Textbox(), api_name="echo", queue=False)
+    page.queue()
+    with open_client(tmp_path, page) as client:
+        client.post("/gradio_api/run/offer", json={"data": [], "session_hash": "first"})
+        for number in range(page_server.SESSION_CAPACITY + 1):
+            client.post("/gradio_api/run/offer", json={"data": [], "session_hash": f"other{number}"})
+        answer = client.post("/gradio_api/run/echo", json={"data": [chosen], "session_hash": "first"})
+    is_text = takes_several or (isinstance(chosen, str) and len(chosen) < 1000)
+    assert (answer.status_code, answer.json().get("data")) == ((200, [repr(chosen)]) if is_text else (500, None))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_an_event_of_a_name_that_the_page_does_not_have_is_not_found(

@@ -36,6 +36,8 @@ QUEUE_PAUSE_SECONDS = 0.02
 """Seconds between two looks for events into Gradio's queue."""
 PROGRESS_PAUSE_SECONDS = 0.1
 """Seconds between two looks for progress to tell a page."""
+MENU_CHECK_MODULE = "ftlab.ui.sent_choices"
+"""Module of ftlab that stands before a check of Gradio: an error that comes through it is still Gradio's."""
 _gradio_get_fn = route_utils.get_fn
 
 
@@ -167,7 +169,8 @@ def is_payload_error(error: BaseException) -> bool:
         frame for cause in (error.__cause__, error) if cause for frame, _ in traceback.walk_tb(cause.__traceback__)
     ]
     names = {frame.f_code.co_name for frame in frames if frame.f_globals.get("__name__", "").startswith("gradio.")}
-    is_own = any(frame.f_globals.get("__name__", "").startswith("ftlab.") for frame in frames)
+    modules = {frame.f_globals.get("__name__", "") for frame in frames} - {MENU_CHECK_MODULE}
+    is_own = any(module.startswith("ftlab.") for module in modules)
     return "call_process_api" in names and not is_own and names.isdisjoint({"call_function", "postprocess_data"})
 
 
@@ -183,12 +186,15 @@ def find_event(blocks: Blocks, api_name: str | None, body: Any) -> Any:
         The event.
 
     Raises:
-        HTTPException: there is none of that name, with status 404.
+        HTTPException: there is none of that name, or only the page handles it, with status 404.
     """
     try:
-        return _gradio_get_fn(blocks, api_name, body)
+        event = _gradio_get_fn(blocks, api_name, body)
     except FnIndexInferError as cause:
         raise HTTPException(404, messages.get_text("server.route")) from cause
+    if event.fn is None:
+        raise HTTPException(404, messages.get_text("server.route"))
+    return event
 
 
 def apply_limits() -> None:

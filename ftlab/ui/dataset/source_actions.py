@@ -257,10 +257,13 @@ def render_source_info(sample: str, profile: ServerProfile) -> Markup:
         profile: profile of this server, which decides how long an upload is kept.
 
     Returns:
-        One paragraph.
+        One paragraph; nothing of a source that there is not.
     """
+    own_sources = (data_choice.FOLDER_SOURCE, data_choice.UPLOAD_SOURCE, data_choice.TUTORIAL_SOURCE)
     if sample.startswith(HANDED_PREFIX):
         return tag("p", messages.get_text("lesson.handed_about"), class_="ftlab-about")
+    if sample not in (*SAMPLE_SET_NAMES, *own_sources):
+        return Markup("")
     hours = uploads.get_retention_seconds(profile) / 3600
     # 48 hours and more are easier to read in days.
     unit = "hours" if hours < 48 else "days"

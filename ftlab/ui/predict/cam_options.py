@@ -149,7 +149,7 @@ def find_class(menus: ModelMenus, choice: object) -> int | None:
     Returns:
         Index of the class; None where the model has no such class, as after a change of the model.
     """
-    if isinstance(choice, int):
+    if type(choice) is int:  # true and false are numbers too
         return choice if 0 <= choice < len(menus.class_choices) else None
     typed_name = str(choice).strip().casefold()
     return next((index for name, index in menus.class_choices if name.casefold() == typed_name), None)

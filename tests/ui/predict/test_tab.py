@@ -193,7 +193,7 @@ def test_a_chosen_class_that_is_not_among_the_first_gets_a_bar_of_its_own(lab: P
     assert len(bars(scores)) == 6
 
 
-@pytest.mark.parametrize("index", [-1, 7, "3", None, 2.5])
+@pytest.mark.parametrize("index", [-1, 7, "3", None, 2.5, True])
 def test_a_class_that_the_model_does_not_have_gives_the_first(lab: PredictActions, index: object) -> None:
     assert asked(lab.explain({}, UNTRAINED_MODEL, "a.jpg", index=index))["classes"].value == 0
 
