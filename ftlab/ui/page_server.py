@@ -34,7 +34,7 @@ from ftlab.server.listening.addresses import format_url
 from ftlab.server.listening.tls import TlsFiles
 from ftlab.server.middleware import AccessMiddleware
 from ftlab.server.people.membership import Membership
-from ftlab.server.profile import ServerProfile
+from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile
 from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folders
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.server.visitors import load_key
@@ -62,13 +62,16 @@ MOUNT_OPTIONS: dict[str, Any] = {
 """Arguments of `gr.mount_gradio_app` that are the same on every server."""
 
 
-def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership | None = None) -> FastAPI:
+def mount_page(
+    profile: ServerProfile, demo: gr.Blocks, membership: Membership | None = None, *, is_reachable: bool = True
+) -> FastAPI:
     """Mount the page in an application with ftlab's middleware.
 
     Args:
         profile: profile of the server.
         demo: the page, not yet launched or mounted.
         membership: who is who on this server; None: as the files beside the runs have it.
+        is_reachable: the server listens on addresses of the network, which its pages then name.
 
     Returns:
         The ASGI application.
@@ -95,6 +98,7 @@ def mount_page(profile: ServerProfile, demo: gr.Blocks, membership: Membership |
                 membership,
                 _build_curves_look(),
                 erase_sent_files=partial(gradio_guard.erase_sent_files, demo),
+                is_reachable=is_reachable,
             ).list_routes()
         )
     if profile.sign_in is not None:
@@ -202,7 +206,7 @@ class PageServer:
         """
         self._demo = demo
         config = uvicorn.Config(
-            mount_page(profile, demo, membership),
+            mount_page(profile, demo, membership, is_reachable=host not in LOOPBACK_HOSTS),
             host=host,
             port=port,
             log_level="warning",

@@ -12,19 +12,20 @@ from ftlab.core.html import Markup
 from ftlab.server.listening.addresses import list_network_addresses
 
 
-def build_page_address(request_url: str) -> str:
+def build_page_address(request_url: str, *, is_reachable: bool = True) -> str:
     """Return the address of the page for others, from the one that a teacher used.
 
     Args:
         request_url: address of any page of the server, as the teacher's browser knows it.
+        is_reachable: the server listens on addresses of the network, not on this machine's own only.
 
     Returns:
-        Scheme, host and port with a slash at its end; the machine's address in the network where the teacher's is of
-        this machine only.
+        Scheme, host and port with a slash at its end; the machine's address in the network where the server is
+        reachable and the teacher's is of this machine only.
     """
     parts = urlsplit(request_url)
     host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
-    if host == "localhost" or _is_loopback_address(host):
+    if is_reachable and (host == "localhost" or _is_loopback_address(host)):
         host = next(iter(list_network_addresses()), host)
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}/"
 

@@ -48,8 +48,9 @@ class TeacherRoutes:
         profile: ServerProfile,
         membership: Membership,
         curves: CurvesLook,
-        page_address: str = "",
         erase_sent_files: Callable[[], None] = lambda: None,
+        *,
+        is_reachable: bool = True,
     ) -> None:
         """Prepare the handlers of a server.
 
@@ -57,10 +58,10 @@ class TeacherRoutes:
             profile: profile of the server.
             membership: who is who on it.
             curves: how the curves of a run are drawn.
-            page_address: address of the server for students; empty: made of the one that a teacher uses.
             erase_sent_files: see `TeacherActions`.
+            is_reachable: the server listens on addresses of the network, which its pages then name.
         """
-        self._profile, self._membership, self._curves, self._page_address = profile, membership, curves, page_address
+        self._profile, self._membership, self._curves, self._is_reachable = profile, membership, curves, is_reachable
         self._actions = TeacherActions(profile, membership, erase_sent_files)
 
     def list_routes(self) -> Sequence[Route]:
@@ -153,7 +154,7 @@ class TeacherRoutes:
         return JSONResponse(answer, status)
 
     def _find_address(self, request: Request) -> str:
-        return self._page_address or build_page_address(str(request.url))
+        return build_page_address(str(request.url), is_reachable=self._is_reachable)
 
     def _describe_projected(self) -> dict[str, Any]:
         name = self._actions.rules.read().projected_run

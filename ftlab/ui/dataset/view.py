@@ -36,7 +36,7 @@ def render_summary(catalog: Catalog, source: DataSource) -> Markup:
         else None
     )
     title = (
-        messages.get_text(f"dataset.sample.{source.sample}")
+        messages.get_text(f"sample.{source.sample}.title")
         if source.folder is None
         else _format_title(catalog, source.folder)
     )

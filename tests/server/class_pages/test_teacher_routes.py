@@ -121,6 +121,7 @@ def test_the_address_is_the_one_that_others_reach(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(join_address, "list_network_addresses", lambda: ["192.168.4.7", "10.0.0.3"])
     for url in ("http://127.0.0.1:7860/ftlab/teacher", "http://localhost:7860/", "http://[::1]:7860/x"):
         assert join_address.build_page_address(url) == "http://192.168.4.7:7860/"
+        assert join_address.build_page_address(url, is_reachable=False) == url[: url.index("7860") + 5]
     assert join_address.build_page_address("https://lab.school/ftlab/teacher") == "https://lab.school/"
     assert join_address.build_page_address("http://[fd00::5]:80/") == "http://[fd00::5]:80/"
     monkeypatch.setattr(join_address, "list_network_addresses", list)
@@ -152,7 +153,7 @@ def test_a_training_without_a_title_is_named_by_its_images_and_settings(server: 
     for images in ({"sample": "shapes"}, {"sample": "", "data": folder}, {"sample": "", "data": "/x/birds"}):
         fab.make(server.profile.runs_dir, [*fab.story(), fab.ended()], **images)
     titles = {run["title"].partition(" · ")[0] for run in read_roster(teacher)["runs"]}
-    assert titles == {"Shapes", "Our pets", "birds"}
+    assert titles == {"Toys", "Our pets", "birds"}
     assert read_roster(teacher)["runs"][0]["title"].endswith(" · EfficientNet-Lite0 · Frozen")
 
 
