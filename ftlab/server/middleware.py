@@ -233,13 +233,10 @@ class AccessMiddleware:
 
     def _add_headers(self, scope: Scope, headers: Headers, visitor: Visitor, send: Send) -> Send:
         """Return a `send` that adds headers against MIME sniffing and framing, and the cookie to the page itself."""
-        cookie = ""
-        if self.cookies and not visitor.has_cookie and scope["path"] in routes.PAGE_PATHS:
-            is_https = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto"))
-            if self.admission.may_introduce(visitor.address):
-                cookie = visitors.format_cookie(
-                    self.cookies.create_value(), in_frame=self.profile.is_space, is_https=is_https
-                )
+        cookie_value = ""
+        is_new = not visitor.has_cookie and scope["path"] in routes.PAGE_PATHS
+        if self.cookies and is_new and self.admission.may_introduce(visitor.address):
+            cookie_value = self.cookies.create_value()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -248,11 +245,22 @@ class AccessMiddleware:
                 # A Space is shown in a frame of another site.
                 if not self.profile.is_space:
                     response_headers["Content-Security-Policy"] = "frame-ancestors 'self'"
-                if cookie:
+                value = self._renew_identity(scope, visitor) or cookie_value
+                if value:
+                    is_https = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto"))
+                    cookie = visitors.format_cookie(value, in_frame=self.profile.is_space, is_https=is_https)
                     response_headers.append("Set-Cookie", cookie)
             await send(message)
 
         return send_with_headers
+
+    def _renew_identity(self, scope: Scope, visitor: Visitor) -> str:
+        """Return the cookie's new value, if the request has given its visitor another identity; else empty."""
+        new_name = scope.get(visitors.NEW_NAME_KEY)
+        if not new_name or not self.cookies:
+            return ""
+        self.session_owners.hand_over(visitor.name, new_name)
+        return self.cookies.create_value(new_name)
 
 
 def _refuse(status: int, message_key: str, body: BodyKind) -> Response:

@@ -31,6 +31,9 @@ KEY_FILE = "visitor_key"
 """File in `FTLAB_HOME` that holds the key of the signature."""
 KEY_BYTES = 32
 """Length of the key."""
+NEW_NAME_KEY = "ftlab.new_name"
+"""Key of an ASGI scope with the identity that the visitor has from this answer on: who signs in gets a new one, because
+the one before may be known to somebody else."""
 
 _NAME_PATTERN = re.compile(r"[0-9a-f]{32}")
 
@@ -66,9 +69,13 @@ class VisitorCookies:
         """Store the key of the signature."""
         self._signer = Signer(key, salt=COOKIE_NAME, digest_method=hashlib.sha256)
 
-    def create_value(self) -> str:
-        """Return the value of a new cookie: a random identity and its signature."""
-        return self._signer.sign(secrets.token_hex(16)).decode()
+    def create_value(self, name: str = "") -> str:
+        """Return the value of a new cookie: an identity and its signature.
+
+        Args:
+            name: as `create_name` returns it; empty: a new one.
+        """
+        return self._signer.sign(name or create_name()).decode()
 
     def read_name(self, cookie_header: str) -> str | None:
         """Return the identity in a Cookie header, None where it has none that this server signed."""
@@ -78,6 +85,11 @@ class VisitorCookies:
         except (BadSignature, UnicodeError):
             return None
         return name if _NAME_PATTERN.fullmatch(name) else None
+
+
+def create_name() -> str:
+    """Return a random identity, 32 hexadecimal digits."""
+    return secrets.token_hex(16)
 
 
 def format_cookie(value: str, *, in_frame: bool, is_https: bool) -> str:

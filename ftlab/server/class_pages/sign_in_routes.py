@@ -18,7 +18,7 @@ from starlette.routing import Route
 from ftlab.core import messages
 from ftlab.core.html import tag
 from ftlab.runs import run_quota
-from ftlab.server import routes
+from ftlab.server import routes, visitors
 from ftlab.server.accounts.account_store import AccountStore
 from ftlab.server.accounts.openid_client import OpenIdClient, ProviderError
 from ftlab.server.accounts.sign_in_settings import SignInSettings
@@ -119,7 +119,9 @@ class SignInRoutes:
             account = await self._client.fetch_account(code, started.verifier, self._redirect_url)
         except ProviderError as error:
             return self._report(error)
-        self._accounts.sign_in(visitor.name, account)
+        new_name = request.scope[visitors.NEW_NAME_KEY] = visitors.create_name()
+        self._accounts.sign_out(visitor.name)
+        self._accounts.sign_in(new_name, account)
         self._membership.move_member(visitor.name, account.id)
         owners = (run_quota.make_owner(visitor.name), run_quota.make_owner(account.id))
         await to_thread.run_sync(run_quota.hand_over_runs, self._runs_dir, *owners)

@@ -63,6 +63,20 @@ class SessionOwners:
                 self._forget(next(iter(self._owners)))
         return True
 
+    def hand_over(self, visitor: str, new_name: str) -> None:
+        """Let the names of a visitor, whose pages stay open, belong to their new identity.
+
+        Args:
+            visitor: name of the visitor until now.
+            new_name: from now on.
+        """
+        with self._lock:
+            digests = self._names.pop(visitor, OrderedDict())
+            for digest in digests:
+                self._owners[digest] = new_name
+            if digests:
+                self._names.setdefault(new_name, OrderedDict()).update(digests)
+
     def _forget(self, digest: bytes) -> None:
         visitor = self._owners.pop(digest)
         del self._names[visitor][digest]

@@ -44,10 +44,10 @@ def get_account() -> Account | None:
     return ticket.visitor.account if ticket is not None else None
 
 
-def get_visitor_name() -> str:
-    """Return whom the event that is being handled is counted for; empty outside of the server's middleware."""
+def get_sender() -> tuple[str, str]:
+    """Return whom and which address the event that is being handled is counted for; empty outside of a server."""
     ticket = _find_ticket()
-    return ticket.visitor.name if ticket is not None else ""
+    return (ticket.visitor.name, ticket.visitor.address) if ticket is not None else ("", "")
 
 
 def _find_ticket() -> Ticket | None:

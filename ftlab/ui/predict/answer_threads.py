@@ -7,6 +7,7 @@ are. So it goes without the queue, and what the queue would bound is bounded her
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,14 @@ from anyio import CapacityLimiter, Lock, to_thread
 
 from ftlab.core import messages
 from ftlab.core.machine import count_cpu_cores
-from ftlab.ui.common.page_events import get_visitor_name
+from ftlab.ui.common.page_events import get_sender
 
 MAX_PARALLEL_ANSWERS = max(2, count_cpu_cores())
 """Answers that are computed at a time. More would take the processor from a training beside, and give none sooner."""
 MAX_WAITING_ANSWERS = 8
 """Answers that one visitor may wait for at a time; a page waits for one."""
+MAX_WAITING_ANSWERS_OF_ADDRESS = 96
+"""The same, of all visitors of an address: several classes, whose last one waits for some seconds."""
 
 
 @dataclass
@@ -52,6 +55,7 @@ class AnswerThreads:
         self._limiter = CapacityLimiter(MAX_PARALLEL_ANSWERS)
         # Of the event loop only.
         self._lines: dict[str, _VisitorLine] = {}
+        self._address_counts = Counter[str]()
 
     def run_aside(self, handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return a handler for an event with `queue=False`.
@@ -65,11 +69,15 @@ class AnswerThreads:
 
         @functools.wraps(handler)
         async def handle_aside(*input_values: Any) -> Any:
-            visitor = get_visitor_name()
-            line = self._lines.setdefault(visitor, _VisitorLine())
+            visitor, address = get_sender()
+            line = self._lines.get(visitor) or _VisitorLine()
             if line.count >= MAX_WAITING_ANSWERS:
                 return self._make_refusal(messages.get_text("server.busy_visitor"))
+            if self._address_counts[address] >= MAX_WAITING_ANSWERS_OF_ADDRESS:
+                return self._make_refusal(messages.get_text("server.busy_address"))
+            self._lines[visitor] = line
             line.count += 1
+            self._address_counts[address] += 1
             try:
                 async with line.turn:
                     return await to_thread.run_sync(handler, *input_values, limiter=self._limiter)
@@ -77,5 +85,8 @@ class AnswerThreads:
                 line.count -= 1
                 if not line.count:
                     del self._lines[visitor]
+                self._address_counts[address] -= 1
+                if not self._address_counts[address]:
+                    del self._address_counts[address]
 
         return handle_aside

@@ -123,15 +123,24 @@ def test_who_leads_goes_on_to_lead(space: Space, provider: OpenIdProvider) -> No
 
 def test_after_signing_out_one_is_a_visitor_again(space: Space, provider: OpenIdProvider) -> None:
     browser, phone = space.open_browser(), space.open_browser()
-    before = who(browser)
     for device in (browser, phone):
         sign_in(device, provider)
     assert browser.get(OUT).status_code == 405, "no picture of another site signs anybody out"
     assert browser.post(OUT, json={}, headers={"origin": "https://evil.example"}).status_code == 403
     assert who(browser)["account"]
     assert browser.post(OUT, json={}).json() == {"location": "/"}
-    assert who(browser) == before
+    assert not who(browser)["account"]
+    assert who(browser)["owner"] != run_quota.make_owner("hf:5f1")
     assert who(phone)["account"], "the other device stays signed in"
+
+
+def test_whoever_knew_the_cookie_before_is_not_the_account_afterwards(space: Space, provider: OpenIdProvider) -> None:
+    browser, thief = space.open_browser(), space.open_browser()
+    thief.cookies.update(browser.cookies)
+    assert who(thief) == who(browser)
+    sign_in(browser, provider)
+    assert who(browser)["account"]
+    assert not who(thief)["account"]
 
 
 def test_when_the_token_ends_one_is_a_visitor_again(

@@ -45,6 +45,16 @@ def test_memory_is_bounded_and_nobody_makes_the_server_forget_what_is_anothers()
     assert len(owners._owners) == len({name for names in owners._names.values() for name in names}) == 100
 
 
+def test_who_gets_a_new_identity_keeps_the_pages_that_are_open() -> None:
+    owners = SessionOwners(capacity=3)
+    assert owners.claim(["a", "b"], "ann")
+    owners.hand_over("ann", "ann again")
+    owners.hand_over("nobody", "ben")
+    assert owners.claim(["a"], "ann again")
+    assert not owners.claim(["b"], "ann")
+    assert owners.claim(["c", "d"], "ben"), "the oldest name is forgotten, whoever has it now"
+
+
 def test_a_name_in_use_is_remembered_longest() -> None:
     owners = SessionOwners(capacity_of_visitor=3)
     for number in range(10):

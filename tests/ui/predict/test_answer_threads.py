@@ -38,7 +38,7 @@ def ask(visitors: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str]
         answer = AnswerThreads(lambda text: f"refused: {text}").run_aside(handler.answer)
         tasks = []
         for number, visitor in enumerate(visitors):
-            monkeypatch.setattr(answer_threads, "get_visitor_name", lambda name=visitor: name)
+            monkeypatch.setattr(answer_threads, "get_sender", lambda name=visitor: (name, "192.0.2.1"))
             tasks.append(asyncio.create_task(answer(f"{visitor}{number}")))
             await asyncio.sleep(0)
         while handler.running < min(len(set(visitors)), MAX_PARALLEL_ANSWERS):
@@ -63,12 +63,19 @@ def test_one_visitor_may_wait_for_some_only_and_then_ask_again(monkeypatch: pyte
     assert refused == [*[False] * MAX_WAITING_ANSWERS, True, True, False, False]
 
 
+def test_one_address_may_wait_for_some_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_threads, "MAX_WAITING_ANSWERS_OF_ADDRESS", 3)
+    answers, _ = ask(["ann", "ben", "cleo", "dora"], monkeypatch)
+    assert answers[3].startswith("refused: Too many requests from your network")
+    assert answers[4] == "answer to once more"
+
+
 def test_one_visitor_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = Handler()
 
     async def ask_as(visitor: str) -> list[str]:
         answer = AnswerThreads(str).run_aside(handler.answer)
-        monkeypatch.setattr(answer_threads, "get_visitor_name", lambda: visitor)
+        monkeypatch.setattr(answer_threads, "get_sender", lambda: (visitor, "192.0.2.1"))
         tasks = [asyncio.create_task(answer(str(number))) for number in range(MAX_PARALLEL_ANSWERS + 1)]
         while handler.running < 1:
             await asyncio.sleep(0.001)
@@ -83,7 +90,7 @@ def test_a_question_that_is_given_up_while_it_waits_is_neither_computed_nor_coun
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handler, questions = Handler(), [str(number) for number in range(MAX_WAITING_ANSWERS)]
-    monkeypatch.setattr(answer_threads, "get_visitor_name", lambda: "ann")
+    monkeypatch.setattr(answer_threads, "get_sender", lambda: ("ann", "192.0.2.1"))
 
     async def ask_and_give_up() -> list[str]:
         answer = AnswerThreads(lambda text: f"refused: {text}").run_aside(handler.answer)
