@@ -104,7 +104,7 @@ class LessonRules:
         is_paused = queue_pause.is_paused(self._runs_dir)
         try:
             values = json_fields.read_json_object(self._path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # nobody has decided anything
             return LessonSettings(is_paused=is_paused)
         except (OSError, ValueError):
             return LessonSettings(is_paused=True)

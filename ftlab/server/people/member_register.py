@@ -66,7 +66,7 @@ def read_register(path: Path) -> MemberRegister:
     """
     try:
         values = json_fields.read_json_object(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return MemberRegister()
     except (OSError, ValueError):
         return MemberRegister(is_closed=True)

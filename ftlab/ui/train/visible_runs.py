@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ftlab.core import messages
 from ftlab.core.errors import RunError
-from ftlab.runs import run_store, trash
+from ftlab.runs import run_quota, run_store, trash
 from ftlab.runs.directory import Run
 from ftlab.server.people import rights
+from ftlab.server.people.member_register import read_owner_names
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import Relation, RunAction
 from ftlab.server.profile import ServerProfile
@@ -39,7 +41,7 @@ class VisibleRuns:
     def __init__(self, profile: ServerProfile) -> None:
         """Create the listing of a server's runs."""
         self.profile = profile
-        self._titles: dict[str, tuple[float, str]] = {}
+        self._titles: dict[str, tuple[float, str, str]] = {}
         self._statuses: dict[str, str] = {}
         self._relations: dict[tuple[str, Path], tuple[float, Relation]] = {}
 
@@ -204,16 +206,38 @@ class VisibleRuns:
         Returns:
             Choices of a `gr.Dropdown` or `gr.CheckboxGroup`.
         """
-        now, choices = time.monotonic(), []
+        now, owned_titles = time.monotonic(), {}
         for run_name in self.list_offered_runs(page_state):
-            title_time, title = self._titles.get(run_name, (-TITLE_MAX_AGE_SECONDS, ""))
+            title_time, title, owner = self._titles.get(run_name, (-TITLE_MAX_AGE_SECONDS, "", ""))
             # A title contains the status: that of the snapshot's run must not contradict the rest of the panel.
             if now - title_time >= TITLE_MAX_AGE_SECONDS or (
                 snapshot and run_name == snapshot.run_name and snapshot.status != self._statuses.get(run_name)
             ):
-                title = run_status_view.format_run_title(Run(self.profile.runs_dir / run_name))
-                self._titles[run_name] = (now, title)
+                run = Run(self.profile.runs_dir / run_name)
+                title, owner = run_status_view.format_run_title(run), run_quota.read_owner(run)
+                self._titles[run_name] = (now, title, owner)
                 if snapshot and run_name == snapshot.run_name:
                     self._statuses[run_name] = snapshot.status
-            choices.append((title, run_name))
-        return choices
+            owned_titles[run_name] = (title, owner)
+        return [(title, run_name) for run_name, title in self._name_owners(owned_titles).items()]
+
+    def _name_owners(self, owned_titles: dict[str, tuple[str, str]]) -> dict[str, str]:
+        """Return titles of runs, with the names of other people who own them.
+
+        Args:
+            owned_titles: title and owner by the name of the run.
+
+        Returns:
+            Title by the name of the run.
+        """
+        own = self.get_person().owner
+        # The file of the class is read only where somebody else's run is listed.
+        has_others = not self.profile.is_local and any(owner not in ("", own) for _, owner in owned_titles.values())
+        names = read_owner_names(self.profile.runs_dir) if has_others else {}
+        titles = {}
+        for run_name, (title, owner) in owned_titles.items():
+            if owner != own and owner in names:
+                owner_name = messages.escape_control_chars(names[owner])
+                title = f"{title} · {messages.get_text('shelf.owned_by', name=owner_name)}"
+            titles[run_name] = title
+        return titles

@@ -15,11 +15,12 @@ from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
 from ftlab.core.errors import ConfigError, DataError, RunError
-from ftlab.runs import run_store
+from ftlab.runs import run_notes, run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, time_estimate
 from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.server import stop_route
+from ftlab.server.people.membership import Membership
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile
@@ -95,6 +96,23 @@ def test_on_a_space_a_visitor_sees_own_runs_only(space: TrainActions) -> None:
         assert space.list_offered_runs({"run": None}) == [mine.name]
         assert other.name not in str(space.list_run_choices({"run": other.name}))
         assert space.take_snapshot({"run": other.name}).status == "none"
+
+
+def test_menus_name_whose_a_shared_run_is(tmp_path: Path) -> None:
+    actions = TrainActions(ServerProfile(None, tmp_path / "runs", ProfileKind.CLASSROOM))
+    membership = Membership(ProfileKind.CLASSROOM, tmp_path / "runs")
+    people = [
+        membership.join(letter * 32, membership.room_code, name)
+        for letter, name in (("a", "Ann \u202eA"), ("b", "Ben"))
+    ]
+    run = give_to(fabricated_runs.make(actions.profile.runs_dir, fabricated_runs.story()), people[0])
+    run_notes.write_notes(run, is_shared=True)
+    titles = []
+    for person in people:
+        with acting_as(person):
+            ((title, _),) = actions.list_run_choices({"run": None})
+        titles.append(title)
+    assert titles[1] == f"{titles[0]} · of Ann A"
 
 
 @pytest.mark.parametrize("name", ["latest", "", "2026", "../secret", "/etc", None, 3, ["a"], {"run": 1}])
