@@ -62,8 +62,10 @@ def _measure(live: LiveClass, options: argparse.Namespace, images: list[Path]) -
     report_at_most(f"{name}: memory of the server", visits.grown_bytes / 1e6, 50, "MB", "more than before")
     files = "; ".join(visits.temporary_files[:3])
     report_at_most(f"{name}: temporary files left", len(visits.temporary_files), 0, "", files)
-    beside = partial(ask_in_browsers, live.server.url, with_browser, options.images, images) if with_browser else None
-    report = ask_beside_queue(live, students, options.images, _MODEL, images, training=_TRAINING, beside=beside)
+    ask_others = (
+        partial(ask_in_browsers, live.server.url, with_browser, options.images, images) if with_browser else None
+    )
+    report = ask_beside_queue(live, students, options.images, _MODEL, images, training=_TRAINING, ask_others=ask_others)
     details = (
         f"{len(report.delays)} answers, half within {report.get_percentile(50):.1f} s, 95 in 100 within "
         f"{report.get_percentile(95):.1f} s; {report.waiting} trainings waited, {report.steps} steps were taken"

@@ -67,12 +67,12 @@ class ClassExplanation:
 
     @property
     def has_evidence(self) -> bool:
-        """Whether the map is positive anywhere."""
+        """Return whether the map is positive anywhere."""
         return bool(self.scaled_map.any())
 
     @cached_property
     def heatmap(self) -> Heatmap:
-        """The map over the whole image, float32 [H, W] in [0, 1]; zero outside of `visible_box`."""
+        """Return the map over the whole image, float32 [H, W] in [0, 1]; zero outside of `visible_box`."""
         height, width = self.image.shape[:2]
         return heatmap.render_heatmap(self.scaled_map, width, height, self.visible_box)
 

@@ -91,6 +91,16 @@ def list_private_folders(runs_dir: Path | None = None) -> list[Path]:
     ]
 
 
+def get_default_uploads_dir() -> Path:
+    """Return the folder of ftlab's own for the files that pages send, and for those that are made to be shown."""
+    return user_dirs.get_ftlab_home() / "uploads"
+
+
+def get_uploads_dir() -> Path:
+    """Return the folder that Gradio keeps such files in: the one that the environment names, else ftlab's own."""
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or get_default_uploads_dir())
+
+
 def get_visitors_dir() -> Path:
     """Return the folder of the unpacked uploads of all visitors.
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ftlab.core import messages, private_folders, user_dirs
+from ftlab.core import messages, private_folders
 from ftlab.runs import run_quota
 from ftlab.runs.jobs import priority
 from ftlab.runs.queue import queue_limits
-from ftlab.server.paths import list_private_folders
+from ftlab.server.paths import get_default_uploads_dir, list_private_folders
 from ftlab.server.profile import ServerProfile
 
 # Before the first import of gradio, which reads them then or when a component is created: no telemetry, an upload
 # folder of ftlab's own, and statistics of the last 200 events only.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
-os.environ.setdefault("GRADIO_TEMP_DIR", str(user_dirs.get_ftlab_home() / "uploads"))
+os.environ.setdefault("GRADIO_TEMP_DIR", str(get_default_uploads_dir()))
 
 if TYPE_CHECKING:
     import gradio as gr

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.core.errors import DataError
+from ftlab.server import paths
 from ftlab.server.paths import resolve_inside
 
 
@@ -60,3 +61,14 @@ def test_what_is_no_path_is_refused(tmp_path: Path) -> None:
 
 def test_without_a_root_every_path_is_refused() -> None:
     assert refused(None, "anything") == "page.no_folders"
+
+
+def test_what_pages_send_lies_where_the_environment_says_or_in_the_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    assert paths.get_uploads_dir() == tmp_path / "home" / "uploads"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "elsewhere"))
+    assert paths.get_uploads_dir() == tmp_path / "elsewhere"
+    assert paths.get_default_uploads_dir() == tmp_path / "home" / "uploads"

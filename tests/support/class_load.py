@@ -84,7 +84,7 @@ def ask_beside_queue(
     images: list[Path],
     *,
     training: dict[str, Any] = LONG,
-    beside: Callable[[AnswerReport], None] | None = None,
+    ask_others: Callable[[AnswerReport], None] | None = None,
 ) -> AnswerReport:
     """Let the teacher and every student press Start, so that one training runs and others wait; then let all ask.
 
@@ -95,7 +95,7 @@ def ask_beside_queue(
         model: name of the run that they ask, or of another model that the page offers.
         images: photographs, dealt in turn.
         training: fields of the Train tab.
-        beside: asks too, meanwhile.
+        ask_others: asks too, meanwhile.
     """
     report, lock = AnswerReport(), threading.Lock()
     tabs = [open_predict_tab(student) for student in students]
@@ -111,13 +111,13 @@ def ask_beside_queue(
         for question in range(count):
             began = time.monotonic()
             image = images[(number * count + question) % len(images)]
-            told = tabs[number].ask(image, f"s{number}q{question}s", predict_model=model)
+            refusal = tabs[number].ask(image, f"s{number}q{question}s", predict_model=model)
             with lock:
                 report.delays.append(time.monotonic() - began)
-                report.faults += [told] if told else []
+                report.faults += [refusal] if refusal else []
 
     works = [partial(ask_all, number) for number in range(len(tabs))]
-    run_together([*works, *([partial(beside, report)] if beside else [])])
+    run_together([*works, *([partial(ask_others, report)] if ask_others else [])])
     report.steps = running.load_history().steps_done - first_step
     live.act("stop", all=True)
     until(lambda: not open_queue(live.server.runs).read_state().active)
@@ -154,8 +154,8 @@ def visit_often(
         if number == _WARM_UP_VISITS:
             before, known = process.memory_info().rss, _list_temporary_files(live)
         tab = open_predict_tab(students[number % len(students)])
-        told = tab.ask(images[number % len(images)], f"v{number}v", predict_model=model)
-        faults += [told] if told else []
+        refusal = tab.ask(images[number % len(images)], f"v{number}v", predict_model=model)
+        faults += [refusal] if refusal else []
     grown_bytes = process.memory_info().rss - before
     left = _list_temporary_files(live) - known
     return VisitReport(visits, faults, grown_bytes, sorted(map(str, left)))

@@ -42,13 +42,13 @@ class Row:
     Attributes:
         what: what was done.
         count: how often.
-        seen: what came of it.
+        details: what came of it.
         faults: what went wrong.
     """
 
     what: str
     count: int
-    seen: str
+    details: str
     faults: list[str]
 
 
@@ -70,7 +70,7 @@ def main() -> int:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="ftlab-class-torture-") as folder:
             for row in MAKERS[part](Path(folder), chosen):
-                print(f"| {row.what} | {row.count} | {row.seen} | {len(row.faults)} |", flush=True)
+                print(f"| {row.what} | {row.count} | {row.details} | {len(row.faults)} |", flush=True)
                 for fault in row.faults[:5]:
                     print(f"{row.what}: {fault}", file=sys.stderr, flush=True)
                 failed |= bool(row.faults)
@@ -82,11 +82,11 @@ def make_kills(folder: Path, chosen: argparse.Namespace) -> Iterator[Row]:
     report = kill_server(folder, chosen.kills, 4, random.Random(chosen.seed))
     seconds = sorted(report.seconds)
     soon = sum(second <= MOST_START_SECONDS for second in seconds)
-    seen = (
+    details = (
         f"all there again after {seconds[0]:.1f} to {seconds[-1]:.1f} s from the new start, median "
         f"{seconds[len(seconds) // 2]:.1f} s; {soon} of {len(seconds)} within {MOST_START_SECONDS:.0f} s"
     )
-    yield Row("the server killed, and started again", report.kills, seen, report.faults)
+    yield Row("the server killed, and started again", report.kills, details, report.faults)
 
 
 def make_network(folder: Path, chosen: argparse.Namespace) -> Iterator[Row]:
@@ -114,23 +114,25 @@ def make_load(folder: Path, chosen: argparse.Namespace) -> Iterator[Row]:
         model = live.train_model()
         images = sorted(live.pictures.rglob("*.jpg"))
         students = [live.enroll(f"Student {number}") for number in range(chosen.students)]
-        beside = None
+        ask_others = None
         if chosen.browsers:
             from tests.support.browser_load import ask_in_browsers
 
             with_browser = [live.enroll(f"Browser {number}") for number in range(chosen.browsers)]
-            beside = partial(ask_in_browsers, live.server.url, with_browser, chosen.images, images)
-        report = ask_beside_queue(live, students, chosen.images, model, images, beside=beside)
+            ask_others = partial(ask_in_browsers, live.server.url, with_browser, chosen.images, images)
+        report = ask_beside_queue(live, students, chosen.images, model, images, ask_others=ask_others)
         expected = (chosen.students + chosen.browsers) * chosen.images
         faults = [*report.faults, *(["answers are missing"] if len(report.delays) != expected else [])]
-        seen = f"half within {report.get_percentile(50):.1f} s, 95 in 100 within {report.get_percentile(95):.1f} s; "
-        seen += f"{report.waiting} trainings waited, {report.steps} steps were taken"
-        yield Row(f"answers to {chosen.students} clients and {chosen.browsers} browsers", expected, seen, faults)
+        details = f"half within {report.get_percentile(50):.1f} s, 95 in 100 within {report.get_percentile(95):.1f} s; "
+        details += f"{report.waiting} trainings waited, {report.steps} steps were taken"
+        yield Row(f"answers to {chosen.students} clients and {chosen.browsers} browsers", expected, details, faults)
         turn = press_start_often(live, chosen.presses)
-        seen = f"{turn.accepted} accepted, {len(turn.refusals)} refused; another one's waited for {turn.turns_before}"
+        details = (
+            f"{turn.accepted} accepted, {len(turn.refusals)} refused; another one's waited for {turn.turns_before}"
+        )
         faults = ["the other one waited too long"] if turn.turns_before > 1 else []
         faults += [refusal for refusal in turn.refusals if "are waiting already" not in refusal]
-        yield Row("Start pressed by one person", chosen.presses, seen, faults)
+        yield Row("Start pressed by one person", chosen.presses, details, faults)
     finally:
         faults = live.close()
     yield Row("processes left behind", 1, "", faults)
@@ -145,8 +147,8 @@ def make_visits(folder: Path, chosen: argparse.Namespace) -> Iterator[Row]:
         report = visit_often(live, students, chosen.visits, model, images)
         faults = [*report.faults, *(f"left: {file}" for file in report.temporary_files)]
         faults += ["too much memory"] if report.grown_bytes > MOST_GROWN_BYTES else []
-        seen = f"{report.grown_bytes / 1e6:+.1f} MB, {len(report.temporary_files)} temporary files"
-        yield Row("visits with a question", report.visits, seen, faults)
+        details = f"{report.grown_bytes / 1e6:+.1f} MB, {len(report.temporary_files)} temporary files"
+        yield Row("visits with a question", report.visits, details, faults)
     finally:
         live.close()
 

@@ -163,10 +163,10 @@ class FaultyClients:
         def ask_on(tab: Tab) -> None:
             while True:
                 began = time.monotonic()
-                told = self.ask(tab)
+                refusal = self.ask(tab)
                 with lock:
                     report.delays.append(time.monotonic() - began)
-                    report.faults += [f"another: {told}"] if told else []
+                    report.faults += [f"another: {refusal}"] if refusal else []
                 if is_over.wait(OTHERS_PAUSE_SECONDS):
                     return
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class SignInSettings:
-    """How this server signs people in.
+    """Settings of the sign-in of this server.
 
     Attributes:
         client_id: name of this server at the provider.
@@ -27,7 +27,7 @@ class SignInSettings:
 
 
 def read_sign_in_settings(environment: Mapping[str, str] = os.environ) -> SignInSettings | None:
-    """Return how people sign in, as a Space with `hf_oauth: true` is told.
+    """Return the settings that a Space with `hf_oauth: true` gets by its environment.
 
     Args:
         environment: environment variables.

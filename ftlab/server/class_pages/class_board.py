@@ -116,14 +116,6 @@ class ClassBoard:
                 del known[name]
         return [self._glance(Run(self._runs_dir / name)) for name in names]
 
-    def find_member(self, owner: object) -> str | None:
-        """Return the identity of a member, None where there is none.
-
-        Args:
-            owner: what their runs keep of them, as the page sent it.
-        """
-        return next((key for key in self._membership.list_members() if run_quota.make_owner(key) == owner), None)
-
     def _build_answer(self) -> dict[str, Any]:
         settings, names = self._rules.read(), self._membership.list_owner_names()
         glances = self.list_glances()

@@ -88,12 +88,12 @@ class SignInRoutes:
         """
         visitor = get_visitor(request)
         if not visitor.has_cookie:
-            return self._refuse("no_cookie", 400)
+            return self._render_refusal("no_cookie", 400)
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
         try:
             url = await self._client.build_login_url(state, verifier, self._redirect_url)
         except ProviderError as error:
-            return self._report(error)
+            return self._refuse_provider(error)
         self._note_start(state, _StartedSignIn(visitor.name, verifier, time.monotonic() + SIGN_IN_SECONDS))
         return RedirectResponse(url, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
@@ -111,14 +111,14 @@ class SignInRoutes:
         # Bound to the browser: nobody can sign another one in, by a link with an account of theirs.
         is_own = started is not None and hmac.compare_digest(started.visitor_id, visitor.name)
         if started is None or not is_own or not visitor.has_cookie or started.deadline < time.monotonic():
-            return self._refuse("bad_state", 400)
+            return self._render_refusal("bad_state", 400)
         code = query.get("code", "")
         if "error" in query or not 0 < len(code) <= MAX_CODE_CHARS:
-            return self._refuse("declined", 403)
+            return self._render_refusal("declined", 403)
         try:
             account = await self._client.fetch_account(code, started.verifier, self._redirect_url)
         except ProviderError as error:
-            return self._report(error)
+            return self._refuse_provider(error)
         new_name = request.scope[visitors.NEW_NAME_KEY] = visitors.create_name()
         self._accounts.sign_out(visitor.name)
         self._accounts.sign_in(new_name, account)
@@ -148,12 +148,12 @@ class SignInRoutes:
         while len(self._started) > MAX_STARTED:
             self._started.popitem(last=False)
 
-    def _report(self, error: ProviderError) -> Response:
+    def _refuse_provider(self, error: ProviderError) -> Response:
         """Return the page that says so, with one line in the log."""
         logging.getLogger(__name__).warning("sign-in: %s", error)
-        return self._refuse("no_provider", 502)
+        return self._render_refusal("no_provider", 502)
 
-    def _refuse(self, message_key: str, status: int) -> Response:
+    def _render_refusal(self, message_key: str, status: int) -> Response:
         """Return a page that says why nobody was signed in."""
         title = messages.get_text("sign_in.title")
         body = tag(

@@ -8,14 +8,15 @@ from typing import Any
 
 from ftlab.config.backbones import BACKBONES
 from ftlab.config.train_config import MODES
-from ftlab.core import messages, user_dirs
+from ftlab.core import messages
 from ftlab.core.errors import FtlabError
-from ftlab.runs import run_notes, run_quota
+from ftlab.runs import run_notes
 from ftlab.server import stop_route
 from ftlab.server.class_pages.class_board import ClassBoard, list_uploads, make_upload_key
 from ftlab.server.class_pages.lesson_archive import LessonArchive
-from ftlab.server.paths import resolve_inside
+from ftlab.server.paths import get_uploads_dir, resolve_inside
 from ftlab.server.people.lesson_rules import LessonRules, list_source_choices
+from ftlab.server.people.member_register import find_member_id
 from ftlab.server.people.membership import Membership
 from ftlab.server.people.permitted_runs import get_permitted_run
 from ftlab.server.people.person import Person
@@ -66,7 +67,7 @@ class TeacherActions:
         self.profile, self.membership = profile, membership
         self.rules = LessonRules(profile.runs_dir)
         self.board = ClassBoard(membership, profile.runs_dir)
-        folder_names = FolderNames(list_named_folders(profile, user_dirs.get_ftlab_home() / "uploads"))
+        folder_names = FolderNames(list_named_folders(profile, get_uploads_dir()))
         self.archive = LessonArchive(membership, profile.runs_dir, folder_names.hide)
         self._erase_sent_files = erase_sent_files
         self.actions: dict[str, Callable[[Person, Fields], str]] = {
@@ -132,7 +133,7 @@ class TeacherActions:
         Raises:
             ActionRefusedError: it cannot be done as the command says.
         """
-        visitor_id = self.board.find_member(fields.get("member"))
+        visitor_id = find_member_id(self.membership.list_members(), fields.get("member"))
         if visitor_id is None:
             raise ActionRefusedError("no_member", 404)
         if visitor_id == person.id:
@@ -150,8 +151,8 @@ class TeacherActions:
         Raises:
             ActionRefusedError: it cannot be done as the command says.
         """
-        owner, barred = fields.get("member"), self.membership.list_barred()
-        visitor_id = next((key for key in barred if run_quota.make_owner(key) == owner), None)
+        barred = self.membership.list_barred()
+        visitor_id = find_member_id(barred, fields.get("member"))
         if visitor_id is None:
             raise ActionRefusedError("no_member", 404)
         self.membership.readmit(visitor_id)

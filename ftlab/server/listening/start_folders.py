@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
-from ftlab.core import file_io, messages, user_dirs
+from ftlab.core import file_io, messages
 from ftlab.core.errors import FtlabError
 from ftlab.runs import run_store
+from ftlab.server.paths import get_uploads_dir
 
 _FULL_DISK_ERRORS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 """Errors of a disk on which something can be deleted: the page must start, as it deletes runs."""
@@ -23,7 +23,7 @@ def check_upload_folder() -> str:
     Raises:
         FtlabError: the folder can never be written.
     """
-    folder = Path(os.environ.get("GRADIO_TEMP_DIR") or user_dirs.get_ftlab_home() / "uploads")
+    folder = get_uploads_dir()
     try:
         file_io.check_folder_writable(folder)
     except OSError as cause:

@@ -17,7 +17,7 @@ ALL_ADDRESSES = "*"
 
 
 class AddressBudget:
-    """What an address may still do (a token bucket each). Thread-safe."""
+    """Budget of each address for one kind of action (a token bucket). Thread-safe."""
 
     def __init__(self, capacity: int, seconds_per_unit: float) -> None:
         """Start with nothing done.
@@ -60,7 +60,7 @@ class AddressBudget:
 
 
 class JoinLimits:
-    """What joining a class is limited by.
+    """Limits on joining a class.
 
     Attributes:
         wrong_codes: wrong codes of an address.

@@ -98,6 +98,16 @@ def name_owners(register: MemberRegister) -> dict[str, str]:
     return {run_quota.make_owner(member_id): member.name for member_id, member in everybody.items()}
 
 
+def find_member_id(members: dict[str, Member], owner: object) -> str | None:
+    """Return the identity of a member, None where there is none.
+
+    Args:
+        members: by their identity.
+        owner: what their runs keep of them, as a page sent it.
+    """
+    return next((member_id for member_id in members if run_quota.make_owner(member_id) == owner), None)
+
+
 def read_owner_names(runs_dir: Path) -> dict[str, str]:
     """Return what `Membership.list_owner_names` returns, from the file: for whoever only shows names.
 

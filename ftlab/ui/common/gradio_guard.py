@@ -24,9 +24,10 @@ from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
 from starlette.formparsers import MultiPartException
 
-from ftlab.core import messages, user_dirs
+from ftlab.core import messages
 from ftlab.server import slow_headers, upload_spool
 from ftlab.server.admission import TICKET_KEY, Ticket
+from ftlab.server.paths import get_default_uploads_dir
 
 FREE_TEXT_CLASS = "ftlab-free-text"
 """Class of fields whose text is for people: what looks like a path in it stays as it was typed."""
@@ -145,7 +146,7 @@ class EventTable(dict[int, Any]):
 
 
 class RefusalLog:
-    """In place of `traceback` in Gradio's modules: a payload that no handler was called for is told in one line."""
+    """In place of `traceback` in Gradio's modules: a payload that no handler was called for is logged in one line."""
 
     format_exc = staticmethod(traceback.format_exc)
 
@@ -295,7 +296,7 @@ def erase_sent_files(demo: Blocks) -> None:
     """
     route_utils.delete_files_created_by_app(demo, None)
     folder = Path(get_upload_folder())
-    if folder != user_dirs.get_ftlab_home() / "uploads":
+    if folder != get_default_uploads_dir():
         return
     kept_files = {Path(file) for block in demo.blocks.values() for file in getattr(block, "keep_in_cache", ())}
     # Also those of an earlier start of the server, which Gradio knows no more.

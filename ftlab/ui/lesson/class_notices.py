@@ -66,13 +66,7 @@ def render_account(account: Account | None, sign_in_path: str) -> Markup:
     if account is None:
         link = tag("a", messages.get_text("sign_in.do"), href=sign_in_path, title=messages.get_text("sign_in.about"))
         return tag("p", link, class_="ftlab-who")
-    sign_out_button = tag(
-        "button",
-        messages.get_text("sign_in.sign_out"),
-        type="button",
-        data_leave=routes.SIGN_OUT_PATH,
-        data_sure=messages.get_text("sign_in.sign_out_sure"),
-    )
+    sign_out_button = _render_leave_button("sign_in.sign_out", routes.SIGN_OUT_PATH)
     return tag("p", tag("b", isolate_text(account.name)), sign_out_button, class_="ftlab-who")
 
 
@@ -92,15 +86,20 @@ def render_identity(person: Person) -> Markup:
         if person.role is Role.TEACHER
         else ""
     )
-    leave_button = tag(
-        "button",
-        messages.get_text("class.leave"),
-        type="button",
-        data_leave=routes.LEAVE_PATH,
-        data_sure=messages.get_text("class.leave_sure"),
-    )
+    leave_button = _render_leave_button("class.leave", routes.LEAVE_PATH)
     role = tag("span", messages.get_text(f"class.role.{person.role.value}"), class_="role")
     return tag("p", tag("b", isolate_text(person.name)), role, link, leave_button, class_="ftlab-who")
+
+
+def _render_leave_button(message_key: str, path: str) -> Markup:
+    """Return a button that asks whether somebody is sure (`…_sure` of the messages), and then posts to a route."""
+    return tag(
+        "button",
+        messages.get_text(message_key),
+        type="button",
+        data_leave=path,
+        data_sure=messages.get_text(f"{message_key}_sure"),
+    )
 
 
 def build_lesson_notice(profile: ServerProfile) -> None:

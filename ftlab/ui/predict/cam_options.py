@@ -26,7 +26,7 @@ CHART_WIDTH, CHART_HEIGHT = 220, 84
 
 @dataclass(frozen=True)
 class ModelMenus:
-    """What a model offers to choose from.
+    """Menus of a model: its classes and its target layers.
 
     Attributes:
         class_choices: (display name, index) of each class.

@@ -139,7 +139,7 @@ def _build_result_column() -> _ResultColumn:
                     label=messages.get_text("predict.class"),
                     info=messages.get_text("predict.class_hint"),
                     min_width=260,
-                    # The server forgets the choices of a page that is idle while many others come.
+                    # A class may be typed by its name; and its number is one that Gradio may have forgotten.
                     allow_custom_value=True,
                     elem_id="predict-classes",
                 )

@@ -186,14 +186,12 @@ class RunListing:
         if self.profile.is_local:
             return {}
         root = trash.get_trash_folder(self.profile.runs_dir) if in_trash else self.profile.runs_dir
-        person, names, marks = self.train_actions.get_person(), read_owner_names(self.profile.runs_dir), {}
+        names, marks = read_owner_names(self.profile.runs_dir), {}
         for row in rows:
             run = Run(root / row.name)
             owner, is_shared = run_quota.read_owner(run), run_notes.read_notes(run).is_shared
-            # Whoever may see a stranger's run leads, or it was shared, under its owner's name.
-            name = names.get(owner, "") if owner != person.owner else ""
-            parts = [messages.get_text("shelf.owned_by", name=messages.escape_control_chars(name))] if name else []
-            marks[row.name] = " · ".join([*parts, *([messages.get_text("shelf.is_shared")] if is_shared else [])])
+            shared_text = messages.get_text("shelf.is_shared") if is_shared else ""
+            marks[row.name] = " · ".join(filter(None, (self.train_actions.describe_owner(owner, names), shared_text)))
         return marks
 
     def _render_single_run(self, row: RunRow, rows: list[RunRow]) -> Markup:

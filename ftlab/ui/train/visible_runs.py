@@ -236,8 +236,18 @@ class VisibleRuns:
         names = read_owner_names(self.profile.runs_dir) if has_others else {}
         titles = {}
         for run_name, (title, owner) in owned_titles.items():
-            if owner != own and owner in names:
-                owner_name = messages.escape_control_chars(names[owner])
-                title = f"{title} · {messages.get_text('shelf.owned_by', name=owner_name)}"
-            titles[run_name] = title
+            owner_text = self.describe_owner(owner, names)
+            titles[run_name] = f"{title} · {owner_text}" if owner_text else title
         return titles
+
+    def describe_owner(self, owner: str, names: dict[str, str]) -> str:
+        """Return whose a run is, if it is another person's whose name is known; else empty.
+
+        Whoever sees a stranger's run leads, or it was shared, under its owner's name.
+
+        Args:
+            owner: as `run_quota.read_owner` returns it.
+            names: as `read_owner_names` returns them.
+        """
+        name = names.get(owner, "") if owner != self.get_person().owner else ""
+        return messages.get_text("shelf.owned_by", name=messages.escape_control_chars(name)) if name else ""
