@@ -146,6 +146,16 @@ def no_network(request: pytest.FixtureRequest, session_home: Path) -> Iterator[N
         pytest.fail(f"reached for the network:\n{attempts}")
 
 
+@pytest.fixture(autouse=True)
+def finished_graphs() -> Iterator[None]:
+    """The graph of a model that a test has asked is built before the next test begins: the build passes images through
+    networks, which other tests count."""
+    yield
+    answers = sys.modules.get("ftlab.inference.network_answers")
+    if answers is not None:
+        answers._GRAPH_BUILDER.submit(int).result(120)
+
+
 @pytest.fixture(scope="module")
 def one_thread_for_all() -> Iterator[None]:
     """All tests of a module, and its fixtures, compute with one thread: for answers that are compared to the bit, and
