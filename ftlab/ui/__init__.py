@@ -11,12 +11,14 @@ from ftlab.runs.jobs import priority
 from ftlab.runs.queue import queue_limits
 from ftlab.server.paths import get_default_uploads_dir, list_private_folders
 from ftlab.server.profile import ServerProfile
+from ftlab.ui import gradio_import
 
 # Before the first import of gradio, which reads them then or when a component is created: no telemetry, an upload
 # folder of ftlab's own, and statistics of the last 200 events only.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
 os.environ.setdefault("GRADIO_TEMP_DIR", str(get_default_uploads_dir()))
+gradio_import.skip_type_stubs()
 
 if TYPE_CHECKING:
     import gradio as gr

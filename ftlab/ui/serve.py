@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.core import interruption, messages, user_dirs
+from ftlab.core import interruption, lazy_import, messages, user_dirs
 from ftlab.core.errors import FtlabError
 from ftlab.data.sources import links
 from ftlab.runs import trash
@@ -79,6 +79,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
     _remove_expired(server_profile)
     _start_dispatcher(server_profile, flags.queue_dir, keeps_spare=flags.warm_worker)
     # Here, not above: gradio takes seconds to load, and mistakes in the flags are told before.
+    lazy_import.import_module("ftlab.ui.page_server")
     from ftlab.ui.page_server import PageServer
 
     try:
