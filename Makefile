@@ -7,9 +7,11 @@
 # make coverage  which lines and branches of training, inference and data the suite runs; a report in htmlcov/
 # make wheels  fills the folder wheels/ with all packages; without a network: make app WHEELS=wheels
 # make wheel   builds the package, and trains with its wheel in a clean environment
+# make web-runtime  fetches the files of onnxruntime-web from npm, which run a model in a browser; a release has them
 # make torture kills and fills up the disk of trainings at every point, and compares what becomes of them; then kills
 #              the server of a class, takes away the network of its clients, and lets thirty of them ask at once
 #
+# TORCH=cpu takes PyTorch without CUDA, a fraction of the size, when app or wheels fetches it: make app TORCH=cpu
 # PYTHON=python3.12 picks another Python, VENV=folder another place, ARGS="…" goes to the app or to pytest.
 
 VENV ?= .venv
@@ -28,7 +30,7 @@ RUN := "$(BIN)/python"
 export NO_MKDOCS_2_WARNING := 1
 DOCS := $(RUN) -m mkdocs build --strict
 
-.PHONY: app test check docs style coverage wheel wheels bench torture format clean
+.PHONY: app test check docs style coverage wheel wheels web-runtime bench torture format clean
 
 app: $(VENV)/.app
 	$(RUN) app.py $(ARGS)
@@ -63,7 +65,10 @@ wheel:
 	$(PYTHON) tools/wheel.py --test
 
 wheels:
-	$(PYTHON) tools/environment.py download "$(or $(WHEELS),wheels)"
+	$(PYTHON) tools/environment.py download "$(or $(WHEELS),wheels)" $(addprefix --torch ,$(TORCH))
+
+web-runtime:
+	$(PYTHON) tools/web_runtime.py
 
 bench: $(VENV)/.test
 	$(RUN) -m benchmarks $(ARGS)
@@ -87,7 +92,7 @@ endif
 
 # A stamp is written when an installation is complete, and is out of date when its requirements change.
 $(VENV)/.app: requirements.txt
-	$(PYTHON) tools/environment.py install "$(VENV)" app $(WHEELS)
+	$(PYTHON) tools/environment.py install "$(VENV)" app $(WHEELS) $(addprefix --torch ,$(TORCH))
 
 $(VENV)/.test: requirements.txt requirements-dev.txt
 	$(PYTHON) tools/environment.py install "$(VENV)" test

@@ -3,6 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from ftlab.core import user_dirs
+
 if TYPE_CHECKING:
     from ftlab.api import (
         ConfigError,
@@ -46,6 +48,9 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 # huggingface_hub sends telemetry unless this is set. It reads the variable when it is imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+# Before any import of a library that has a cache.
+user_dirs.redirect_library_caches()
 
 
 def __getattr__(name: str) -> Any:

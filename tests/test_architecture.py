@@ -26,6 +26,7 @@ PACKAGE_ORDER = (
     ("audit", "inference"),
     ("evaluation",),
     ("reporting",),
+    ("export",),
     ("cli", "ui", "__main__"),
     ("api",),
 )
@@ -56,9 +57,7 @@ TESTED_ELSEWHERE = {
     "tests/config/test_train_config.py": ("config/fields", "config/mode_defaults", "config/rules"),
     "tests/models/test_network.py": ("config/backbones", "training/optim/optimizers", "models/pretrained/libraries"),
     "tests/ui/test_serve.py": ("core/html", "ui/common/html", "ui/common/theme"),
-    "tests/data/sources/test_tutorial_datasets.py": (
-        *("cli/commands/fetch", "core/user_dirs", "data/sources/download"),
-    ),
+    "tests/data/sources/test_tutorial_datasets.py": (*("cli/commands/fetch", "data/sources/download"),),
     "tests/data/dataset/test_scan.py": (
         *("data/dataset/catalog", "data/dataset/split", "data/sources/file_suffixes", "data/sources/links"),
         *("data/dataset/trainable_classes", "data/sources/listing"),

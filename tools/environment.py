@@ -4,6 +4,7 @@
     python tools/environment.py install .venv test    packages of the tests as well
     python tools/environment.py install .venv app wheels    the same without a network, from a folder of packages
     python tools/environment.py download wheels       fill such a folder
+    … --torch cpu        after install or download: PyTorch's build of that name (cpu, cu130 …)
     python tools/environment.py clean                 remove caches
 
 Runs before anything is installed, and possibly on a Python that is too old: standard library only.
@@ -17,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = {"app": "requirements.txt", "test": "requirements-dev.txt"}
+TORCH_INDEX = "https://download.pytorch.org/whl/{build}"
+"""Package index of each build of PyTorch."""
 OLDEST = (3, 11)
 """Oldest version of Python that ftlab runs on."""
 
@@ -29,7 +32,7 @@ if sys.version_info < OLDEST:
     )
 
 
-def install(venv: Path, what: str, wheel_folder: "Path | None" = None) -> None:
+def install(venv: Path, what: str, wheel_folder: "Path | None" = None, torch_build: str = "") -> None:
     """Install the requirements into a virtual environment, and write the stamp files that make reads.
 
     The environment is created if it is missing or broken.
@@ -38,6 +41,7 @@ def install(venv: Path, what: str, wheel_folder: "Path | None" = None) -> None:
         venv: its folder; an environment with a Python that is new enough is used as it is.
         what: `app` or `test`.
         wheel_folder: folder of packages, which are then the only ones; None: those of the package index.
+        torch_build: see `build_torch_command`; not used with a folder of packages, which has one build.
     """
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not _works(python):
@@ -54,22 +58,47 @@ def install(venv: Path, what: str, wheel_folder: "Path | None" = None) -> None:
         if not wheel_folder.is_dir():
             sys.exit(f"ftlab: there is no folder {wheel_folder}. Fill it with `make wheels` where there is a network.")
         options += ["--no-index", "--find-links", str(wheel_folder)]
+    elif torch_build:
+        # First: what is installed then satisfies the requirements, and is not replaced.
+        _run(*build_torch_command([*pip, *options], torch_build))
     _run(*pip, *options, "-r", REQUIREMENTS[what])
     # Only after a complete installation: make repeats a target without its stamp.
     for stamp in {"app": [".app"], "test": [".app", ".test"]}[what]:
         (venv / stamp).touch()
 
 
-def download(wheel_folder: Path) -> None:
+def build_torch_command(pip: "list[str]", torch_build: str) -> "list[str]":
+    """Return the command that gets one build of torch and torchvision, in the versions of the requirements.
+
+    Args:
+        pip: the command of pip, with its options.
+        torch_build: name of a build on PyTorch's own index (`cpu`, `cu130`), or the address of another index.
+
+    Returns:
+        The words of the command.
+    """
+    lines = (ROOT / REQUIREMENTS["app"]).read_text(encoding="utf-8").splitlines()
+    pins = [line.split("#")[0].strip() for line in lines if line.startswith(("torch==", "torchvision=="))]
+    index = torch_build if "://" in torch_build else TORCH_INDEX.format(build=torch_build)
+    return [*pip, "--index-url", index, *pins]
+
+
+def download(wheel_folder: Path, torch_build: str = "") -> None:
     """Fill a folder with all packages of the app, for machines of this kind without a network.
 
     Args:
         wheel_folder: the folder; what is there already is not fetched again.
+        torch_build: see `build_torch_command`.
     """
-    _say(f"Downloading the packages of requirements.txt to {wheel_folder} (about 3 GB on Linux)")
-    pip = [sys.executable, "-m", "pip"]
+    size = "" if torch_build else " (about 3 GB on Linux)"
+    _say(f"Downloading the packages of requirements.txt to {wheel_folder}{size}")
     # Built where there is no wheel, so that nothing needs building without a network.
-    _run(*pip, "wheel", "--disable-pip-version-check", "--wheel-dir", str(wheel_folder), "-r", REQUIREMENTS["app"])
+    pip = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--wheel-dir", str(wheel_folder)]
+    if torch_build:
+        _run(*build_torch_command(pip, torch_build))
+        # A version with a local label such as 2.15.0+cpu counts as newer than 2.15.0, and so is preferred below.
+        pip += ["--find-links", str(wheel_folder)]
+    _run(*pip, "-r", REQUIREMENTS["app"])
 
 
 def clean() -> None:
@@ -114,10 +143,14 @@ def _say(text: str) -> None:
 
 def main(words: list[str]) -> None:
     """Run the command of the command line; print the usage if there is none of that name."""
+    torch_build = ""
+    if len(words) > 2 and words[-2] == "--torch":
+        *words, _, torch_build = words
     if words[:1] == ["install"] and len(words) in (3, 4) and words[2] in REQUIREMENTS:
-        install(Path(words[1]).absolute(), words[2], Path(words[3]).absolute() if len(words) == 4 else None)
+        wheel_folder = Path(words[3]).absolute() if len(words) == 4 else None
+        install(Path(words[1]).absolute(), words[2], wheel_folder, torch_build)
     elif words[:1] == ["download"] and len(words) == 2:
-        download(Path(words[1]).absolute())
+        download(Path(words[1]).absolute(), torch_build)
     elif words == ["clean"]:
         clean()
     else:

@@ -34,9 +34,12 @@ from ftlab.inference.cam_options import CAM_METHODS
 from ftlab.runs import run_notes, run_table
 from ftlab.runs.jobs.warm_worker import SPARE_COMMAND
 
+PAGE_COMMANDS = ("app", "ui")
+"""Names of the command that opens the page; without any command it is opened too."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status.
+    """Run one command and return its exit status; without a command, open the page.
 
     Args:
         argv: the arguments; None for those of this process.
@@ -46,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         argv = sys.argv[1:]
-    if argv[:1] == ["ui"]:  # it has a parser of its own, which imports gradio
+    if not argv or argv[0] in PAGE_COMMANDS:  # the page has a parser of its own, which imports gradio
         from ftlab.ui.serve import serve
 
-        return serve(list(argv[1:]))
+        return serve(list(argv[1:]), program=f"ftlab {PAGE_COMMANDS[0]}")
     if argv[:1] == [SPARE_COMMAND]:
         from ftlab.cli.common import spare_process
 
@@ -103,9 +106,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_fetch_command(subparsers)
     _add_find_rate_command(subparsers)
     _add_measure_command(subparsers)
-    # Only for `--help`: `main` passes the arguments of `ui` on before it parses any.
-    ui_parser = subparsers.add_parser("ui", help=messages.get_text("cli.ui"), add_help=False)
-    ui_parser.set_defaults(command=None)
+    # Only for `--help`: `main` passes the arguments of the page on before it parses any.
+    name, *aliases = PAGE_COMMANDS
+    page_parser = subparsers.add_parser(name, aliases=aliases, help=messages.get_text("cli.ui"), add_help=False)
+    page_parser.set_defaults(command=None)
     return root_parser
 
 

@@ -1,4 +1,4 @@
-"""Serve the web page: `python app.py`, `python -m ftlab ui`.
+"""Serve the web page: `python app.py`, `ftlab app`, or `ftlab` without a command.
 
 python app.py                                   for this machine; image folders below the home folder
 python app.py --classroom --data-root DIR       for a class, which joins by a code; image folders below DIR
@@ -47,16 +47,17 @@ TRASH_DAYS, SPACE_TRASH_DAYS = 30, 1
 """Days for which a deleted run can be restored, on a server for others and on a public Space."""
 
 
-def serve(argv: Sequence[str] | None = None) -> int:
+def serve(argv: Sequence[str] | None = None, program: str = "python app.py") -> int:
     """Serve the page until it is interrupted.
 
     Args:
         argv: command-line flags; None for those of this process.
+        program: the command before the flags, for the usage that is printed.
 
     Returns:
         Exit status: 0, or 2 for a user error, which was printed in one line on standard error.
     """
-    flags = _parse_flags(argv)
+    flags = _parse_flags(argv, program)
     try:
         server_profile = parse_profile(argv)
         port = find_free_port(flags.host, flags.port)
@@ -71,7 +72,10 @@ def serve(argv: Sequence[str] | None = None) -> int:
     notice = build_gpu_notice()
     for text in filter(None, [*notices, notice]):
         print(text, flush=True)
-    if server_profile.data_root is None and not server_profile.is_space:
+    if server_profile.is_space and server_profile.runs_dir.is_relative_to(user_dirs.get_space_storage()):
+        key = "server.space_storage" if user_dirs.is_storage_persistent() else "server.no_space_storage"
+        _print_message(key, folder=user_dirs.get_space_storage())
+    elif server_profile.data_root is None and not server_profile.is_space:
         _print_message("server.no_data_root")
     if not server_profile.is_local:
         links.refuse_outside_links()
@@ -165,9 +169,9 @@ def parse_profile(argv: Sequence[str] | None = None) -> ServerProfile:
     )
 
 
-def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse_flags(argv: Sequence[str] | None, program: str = "python app.py") -> argparse.Namespace:
     """Return the flags; a class is reached by its network, unless another address is named."""
-    flags = _build_parser().parse_args(argv)
+    flags = _build_parser(program).parse_args(argv)
     if flags.host is None:
         flags.host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if flags.classroom else LOOPBACK_HOSTS[0])
     return flags
@@ -243,10 +247,10 @@ def torch_has_cuda() -> bool | None:
     return match.group(1).strip() != "None" if match else None
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def _build_parser(program: str) -> argparse.ArgumentParser:
     """Return the parser of the command-line flags."""
     parser = argparse.ArgumentParser(
-        prog="python app.py",
+        prog=program,
         description=messages.get_text("server.about"),
         formatter_class=argparse.RawTextHelpFormatter,
     )
@@ -256,7 +260,12 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help=messages.get_text("server.flag.host"))
     parser.add_argument("--port", type=int, default=port, help=messages.get_text("server.flag.port"))
     parser.add_argument("--data-root", metavar="DIR", help=messages.get_text("server.flag.data_root"))
-    parser.add_argument("--runs", metavar="DIR", default="runs", help=messages.get_text("server.flag.runs"))
+    parser.add_argument(
+        "--runs",
+        metavar="DIR",
+        default=str(user_dirs.get_default_runs_dir()),
+        help=messages.get_text("server.flag.runs"),
+    )
     parser.add_argument("--tls", nargs="+", metavar="FILE", help=messages.get_text("server.flag.tls"))
     parser.add_argument(
         "--no-warm-worker",

@@ -446,7 +446,6 @@ MISTAKES = [
     ("explain latest TINY --layer head --out x", "blocks.5"),
     ("measure --config none.json", "none.json"),
     ("fly", "fly"),
-    ("", "COMMAND"),
 ]
 
 

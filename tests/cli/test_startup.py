@@ -52,7 +52,7 @@ def test_help_names_every_command_and_every_setting_with_its_choices(say: Any) -
         "layers",
         "statistics",
         "preview",
-        "ui",
+        "app",
     ):
         assert re.search(rf"\n    {verb}\s", out)
     flat = " ".join(say("train", "--help")[1].split())
@@ -127,6 +127,18 @@ def test_a_slip_about_backbones_is_one_line(say: Any, words: str) -> None:
     assert len(err.splitlines()) == 1
 
 
-def test_ui_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "serve", lambda words: 7 if words == ["--port", "7999"] else 1)
-    assert main.main(["ui", "--port", "7999"]) == 7
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [("", []), ("app", []), ("app --port 7999", ["--port", "7999"]), ("ui --port 7999", ["--port", "7999"])],
+)
+def test_app_and_no_command_at_all_start_the_page(
+    monkeypatch: pytest.MonkeyPatch, words: str, flags: list[str]
+) -> None:
+    monkeypatch.setattr(serve, "serve", lambda argv, program: 7 if (argv, program) == (flags, "ftlab app") else 1)
+    assert main.main(words.split()) == 7
+
+
+def test_the_usage_of_the_page_names_the_command_that_was_typed(say: Any) -> None:
+    status, out, _ = say("app", "--help")
+    assert status == 0
+    assert out.startswith("usage: ftlab app [-h] [--classroom]")
