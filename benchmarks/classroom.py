@@ -247,7 +247,8 @@ def train_beside(checkout: Path, folder: Path, scratch: Path) -> Iterator[Any]:
     Raises:
         RuntimeError: the training did not start.
     """
-    runs_dir = scratch / "training"
+    # Of the server, which knows by its runs that a training is at work.
+    runs_dir = scratch / "runs"
     command = [sys.executable, "-m", "ftlab", "train", "--data", str(folder), "--runs", str(runs_dir)]
     command += ["--mode", "full", "--epochs", "500", "--compile", "no"]
     log_path = scratch / "training.log"

@@ -6,7 +6,9 @@ are. So it goes without the queue, and what the queue would bound is bounded her
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -20,6 +22,13 @@ from ftlab.ui.common.page_events import get_sender
 
 MAX_PARALLEL_ANSWERS = max(2, count_cpu_cores())
 """Answers that are computed at a time. More would take the processor from a training beside, and give none sooner."""
+PAUSE_SHARE = 1.5
+"""While a training is at work, the place of an answer stays empty for as long as the answer took, times this: those who
+ask without end get two fifths of these threads' time. Nobody waits for that who finds another place free."""
+MAX_PAUSE_SECONDS = 1.0
+"""Longest such pause: an answer that waited for a slow file took none of the processor."""
+TRAINING_CHECK_SECONDS = 2.0
+"""Seconds for which it counts whether a training is at work."""
 MAX_WAITING_ANSWERS = 8
 """Answers that one visitor may wait for at a time; a page waits for one."""
 MAX_WAITING_ANSWERS_OF_ADDRESS = 96
@@ -45,14 +54,18 @@ class AnswerThreads:
     Answers of one visitor are computed one after the other.
     """
 
-    def __init__(self, make_refusal: Callable[[str], Any]) -> None:
+    def __init__(self, make_refusal: Callable[[str], Any], is_training: Callable[[], bool] = lambda: False) -> None:
         """Start no thread yet.
 
         Args:
             make_refusal: returns the outputs of a handler that only tell a message.
+            is_training: whether a training is at work on this machine; called in a thread, now and then.
         """
-        self._make_refusal = make_refusal
-        self._limiter = CapacityLimiter(MAX_PARALLEL_ANSWERS)
+        self._make_refusal, self._is_training = make_refusal, is_training
+        self._training_check = (-TRAINING_CHECK_SECONDS, False)
+        self._places = CapacityLimiter(MAX_PARALLEL_ANSWERS)
+        # Of its own, with a thread for each place: that of anyio is for all of a server's other work.
+        self._threads = CapacityLimiter(MAX_PARALLEL_ANSWERS)
         # Of the event loop only.
         self._lines: dict[str, _VisitorLine] = {}
         self._address_counts = Counter[str]()
@@ -80,7 +93,7 @@ class AnswerThreads:
             self._address_counts[address] += 1
             try:
                 async with line.turn:
-                    return await to_thread.run_sync(handler, *input_values, limiter=self._limiter)
+                    return await self._answer_in_place(functools.partial(handler, *input_values))
             finally:
                 line.count -= 1
                 if not line.count:
@@ -90,3 +103,33 @@ class AnswerThreads:
                     del self._address_counts[address]
 
         return handle_aside
+
+    async def _answer_in_place(self, compute_answer: Callable[[], Any]) -> Any:
+        """Compute an answer in a thread when a place is free, and free the place again, after a pause if need be.
+
+        Args:
+            compute_answer: a handler with its arguments.
+
+        Returns:
+            The answer.
+        """
+        place = object()
+        await self._places.acquire_on_behalf_of(place)
+        start_time, pause = time.monotonic(), 0.0
+        try:
+            answer, is_training = await to_thread.run_sync(
+                lambda: (compute_answer(), self._check_training()), limiter=self._threads
+            )
+            if is_training:
+                pause = min(MAX_PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - start_time))
+            return answer
+        finally:
+            asyncio.get_running_loop().call_later(pause, self._places.release_on_behalf_of, place)
+
+    def _check_training(self) -> bool:
+        """Return whether a training is at work, as it was found in the last `TRAINING_CHECK_SECONDS`."""
+        check_time, is_training = self._training_check
+        if time.monotonic() - check_time >= TRAINING_CHECK_SECONDS:
+            is_training = self._is_training()
+            self._training_check = (time.monotonic(), is_training)
+        return is_training

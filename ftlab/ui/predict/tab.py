@@ -10,6 +10,7 @@ from gradio.context import Context
 
 from ftlab.core import messages
 from ftlab.core.html import tag
+from ftlab.runs import run_store
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import image_field
 from ftlab.ui.common.html import render_empty_state, render_error
@@ -160,6 +161,7 @@ def _wire_prediction(
         result: where the results are shown.
     """
     cam_controls, menus = result.cam_controls, result.shown_menus
+    runs_dir = actions.train_actions.profile.runs_dir
     inputs = [page_state, source.model, source.image, *cam_controls.option_inputs]
     class_inputs = [*inputs, result.class_menu, menus]
     outputs = [
@@ -171,7 +173,10 @@ def _wire_prediction(
         cam_controls.verdict,
         menus,
     ]
-    answer_threads = AnswerThreads(lambda text: make_message_outputs(render_error(text)))
+    answer_threads = AnswerThreads(
+        lambda text: make_message_outputs(render_error(text)),
+        lambda: bool(run_store.find_active_runs(runs_dir)),
+    )
     predict, explain = answer_threads.run_aside(actions.predict), answer_threads.run_aside(actions.explain)
     explain_pressed_class = answer_threads.run_aside(actions.explain_pressed_class)
     predict_options: dict[str, Any] = {

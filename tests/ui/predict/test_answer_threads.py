@@ -115,3 +115,25 @@ def test_gradio_sees_the_parameters_of_the_handler() -> None:
     aside = AnswerThreads(str).run_aside(handler.answer)
     assert inspect.iscoroutinefunction(aside)
     assert inspect.signature(aside) == inspect.signature(handler.answer)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_whoever_asks_without_end_leaves_half_of_the_processor_to_a_training(
+    monkeypatch: pytest.MonkeyPatch, *, is_training: bool
+) -> None:
+    """The answer itself is there at once; the place that it took stays empty for a while."""
+    monkeypatch.setattr(answer_threads, "MAX_PARALLEL_ANSWERS", 1)
+    monkeypatch.setattr(answer_threads, "PAUSE_SHARE", 1e9)
+    monkeypatch.setattr(answer_threads, "MAX_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(answer_threads, "get_sender", lambda: ("ann", "192.0.2.1"))
+
+    async def ask_twice() -> bool:
+        answer = AnswerThreads(str, lambda: is_training).run_aside(lambda: "an answer")
+        assert await asyncio.wait_for(answer(), 30) == "an answer"
+        second = asyncio.create_task(answer())
+        finished, waiting = await asyncio.wait([second], timeout=0.3 if is_training else 30)
+        for task in waiting:
+            task.cancel()
+        return bool(finished)
+
+    assert asyncio.run(ask_twice()) is not is_training
