@@ -303,8 +303,10 @@ def _build_config(data: Path | str, settings: dict[str, Any]) -> TrainConfig:
 
 
 def _to_plain_value(value: Any) -> Any:
-    """Return a path as text, and a number of NumPy as Python's; anything else as it is."""
+    """Return a path as text, several names as one text, and a number of NumPy as Python's; anything else as it is."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+        return ",".join(value)
     # By its module's name, for this module imports no NumPy.
     return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value

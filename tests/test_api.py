@@ -131,6 +131,15 @@ def test_the_callers_threads_random_numbers_and_gradient_mode_are_left_alone(tmp
     torch.set_num_threads(threads)
 
 
+def test_trackers_may_be_a_list_and_get_the_training(tmp_path: Path) -> None:
+    model = ftlab.train(drawn_images.tiny(tmp_path / "pets"), runs=tmp_path / "runs", trackers=["tensorboard"], **SMALL)
+    assert model.run.load_config().trackers == "tensorboard"
+    assert [*model.run.path.glob("tensorboard/events.*")]
+    assert [note.code for note in model.run.load_history().log_messages if "tracker" in note.code] == [
+        "tracker_tensorboard"
+    ]
+
+
 def test_settings_may_be_paths_and_numbers_of_numpy(tmp_path: Path) -> None:
     config = ftlab.train(
         drawn_images.tiny(tmp_path / "pets"),

@@ -322,8 +322,10 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
     homes = packages_distributions()
-    # Torch brings Triton where there is one: the kernel is loaded there only, and nobody else knows it.
-    foreign = {name for module in SOURCES if module != "ftlab.data.gpu.triton_resize" for name in libraries(module)} - {
+    # Torch brings Triton where there is one: the kernel is loaded there only, and nobody else knows it. Trackers are
+    # extras, which are refused where they are not installed.
+    optional = {"ftlab.data.gpu.triton_resize", "ftlab.cli.tracking.open_trackers"}
+    foreign = {name for module in SOURCES if module not in optional for name in libraries(module)} - {
         *("ftlab", "__future__"),
         *sys.stdlib_module_names,
     }

@@ -20,6 +20,7 @@ class FieldSpec:
         choices: allowed values of a choice.
         unit: shown next to the value; empty for a plain number.
         step: increment of the widget.
+        several: several of the choices may be set, with commas between them, or none.
     """
 
     group: str
@@ -28,6 +29,7 @@ class FieldSpec:
     choices: tuple[str, ...] = ()
     unit: str = ""
     step: float | None = None
+    several: bool = False
 
 
 def config_field(default: Any, group: str, **attributes: Any) -> Any:
@@ -47,6 +49,11 @@ def config_field(default: Any, group: str, **attributes: Any) -> Any:
 def format_flag(name: str) -> str:
     """Return the command-line flag of a field."""
     return "--" + name.replace("_", "-")
+
+
+def split_choices(value: str) -> tuple[str, ...]:
+    """Return the choices that a setting of several names, each once, in their order."""
+    return tuple(dict.fromkeys(filter(None, map(str.strip, value.split(",")))))
 
 
 def format_value(value: Any) -> str:
@@ -73,8 +80,9 @@ def validate_value(name: str, spec: FieldSpec, value_type: type, value: Any) -> 
     if not isinstance(value, accepted_types) or (isinstance(value, bool) and value_type is not bool):
         expected_type = messages.get_text(f"type.{value_type.__name__}")
         raise ConfigError("config.type", name=format_flag(name), value=repr(value), wanted=expected_type)
-    if spec.choices and value not in spec.choices:
-        choices = ", ".join(filter(None, spec.choices))
-        raise ConfigError("config.choice", name=format_flag(name), value=value, choices=choices)
+    for choice in split_choices(value) if spec.several else (value,) if spec.choices else ():
+        if choice not in spec.choices:
+            choices = ", ".join(filter(None, spec.choices))
+            raise ConfigError("config.choice", name=format_flag(name), value=choice, choices=choices)
     if spec.low is not None and not (spec.low <= value <= (spec.high or value)):
         raise ConfigError("config.bounds", name=format_flag(name), value=value, low=spec.low, high=spec.high)

@@ -22,6 +22,7 @@ from ftlab.config import backbones, old_settings, rules
 from ftlab.config.fields import FieldSpec, config_field, format_flag, format_value, validate_value
 from ftlab.config.mode_defaults import get_mode_defaults
 from ftlab.config.name_encodings import NAME_ENCODINGS
+from ftlab.config.trackers import TRACKER_NAMES
 from ftlab.core import file_io
 from ftlab.core.errors import ConfigError
 
@@ -144,6 +145,7 @@ class TrainConfig:
     augment_device: str = config_field("auto", "machine", choices=("auto", "cpu", "gpu"))
     num_workers: int | None = config_field(None, "machine", low=1, high=256, step=1, unit="threads")
     torch_num_threads: int | None = config_field(None, "machine", low=1, high=1024, step=1, unit="threads")
+    trackers: str = config_field("", "machine", choices=TRACKER_NAMES, several=True)
 
     def __post_init__(self) -> None:
         """Check each value by itself, then the combinations.

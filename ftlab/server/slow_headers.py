@@ -8,16 +8,21 @@ connections of one visitor would then use up the files that a process may open.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.http import auto
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_TIMEOUT_SECONDS = 20.0
 """Seconds from the connection, or from the first byte of a further request, to the end of the headers."""
 
 
-class HeaderTimeoutProtocol(auto.AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's protocol of a connection, which is closed where the headers of a request take too long."""
+class HeaderTimeoutProtocol(H11Protocol):
+    """uvicorn's protocol of a connection, which is closed where the headers of a request take too long.
+
+    It parses by h11, which is always there. uvicorn would change to httptools where that is installed, as trackio does:
+    the server of a class must not depend on what its host tries beside it.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Create the protocol of a connection.
@@ -29,7 +34,7 @@ class HeaderTimeoutProtocol(auto.AutoHTTPProtocol):  # type: ignore[misc, valid-
         super().__init__(*args, **options)
         self._header_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
         self._start_timer()
@@ -64,7 +69,7 @@ class HeaderTimeoutProtocol(auto.AutoHTTPProtocol):  # type: ignore[misc, valid-
         """Close the connection if its request has not arrived; another one is closed by uvicorn when it is idle."""
         self._header_timer = None
         if self._awaits_headers():
-            cast(asyncio.Transport, self.transport).close()
+            self.transport.close()
 
 
 def limit_header_time() -> None:

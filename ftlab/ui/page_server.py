@@ -210,6 +210,9 @@ class PageServer:
             host=host,
             port=port,
             log_level="warning",
+            # The same server whatever else is installed: `auto` takes uvloop and WebSockets where it finds them.
+            loop="asyncio",
+            ws="none",
             forwarded_allow_ips=",".join(trusted_proxies),
             ssl_certfile=tls_files.certificate if tls_files else None,
             ssl_keyfile=str(tls_files.key) if tls_files else None,

@@ -94,4 +94,5 @@ def changed() -> TrainConfig:
         augment_device="gpu",
         num_workers=3,
         torch_num_threads=2,
+        trackers="tensorboard,trackio",
     )

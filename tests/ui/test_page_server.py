@@ -11,6 +11,7 @@ import gradio as gr
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ftlab.core.errors import FtlabError
 from ftlab.server.listening import tls
@@ -48,6 +49,16 @@ def build_echo_page() -> gr.Blocks:
         gr.on(None, lambda image: str(image), gr.Image(type="filepath"), gr.Textbox(), api_name="echo")
     page.queue()
     return page
+
+
+def test_the_server_is_the_same_whatever_is_installed_beside_it(tmp_path: Path) -> None:
+    """trackio brings uvloop, httptools and websockets, which uvicorn would use."""
+    with PageServer(ServerProfile(None, tmp_path / "runs"), build_echo_page(), host="127.0.0.1", port=0) as server:
+        config = server._server.config
+        assert isinstance(config.http_protocol_class, type)
+        assert issubclass(config.http_protocol_class, H11Protocol)
+        assert config.ws_protocol_class is None
+        assert config.loop == "asyncio"
 
 
 def test_the_server_answers_this_machine_and_refuses_a_spoofed_name(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ftlab.cli.common import queue_turn, train_process
 from ftlab.cli.common.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
-from ftlab.config import train_config
+from ftlab.config import trackers, train_config
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import interruption, messages
 from ftlab.core.errors import ConfigError, RunError
@@ -59,7 +59,7 @@ def resume(options: Namespace) -> int:
         Exit status, see `train_run`.
 
     Raises:
-        RunError: it is finished.
+        RunError: it is finished; a tracker that is not installed gives a `ConfigError`.
     """
     if not start_gate.pass_gate():
         return 0
@@ -72,7 +72,9 @@ def resume(options: Namespace) -> int:
             raise RunError("run.finished", run=run.name)
         if options.queue:
             run = queue_turn.wait_to_resume(run)
-    return train_run(run, run.load_config(), options)
+    config = run.load_config()
+    trackers.check_trackers_installed(config.trackers)
+    return train_run(run, config, options)
 
 
 def _check_queue_flags(options: Namespace) -> None:

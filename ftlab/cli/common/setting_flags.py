@@ -37,6 +37,8 @@ def add_setting_flag(parser: argparse.ArgumentParser, name: str, default: Any = 
         choices = ",".join(filter(None, field_spec.choices))
         # The configuration itself refuses what is no choice, in its own words.
         options |= {"type": value_type, "metavar": f"{{{choices}}}" if choices else value_type.__name__.upper()}
+        if field_spec.several:
+            options["metavar"] += "[,…]"
     parser.add_argument(*_list_spellings(name, value_type), help=hint + default_hint, **options)
     if old_names:
         # SUPPRESS as default too: one destination must not get its default twice.

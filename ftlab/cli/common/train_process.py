@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.common import stop_watch
 from ftlab.cli.terminal import progress
-from ftlab.config import backbones
+from ftlab.cli.tracking.tracker_threads import TrackerThreads
+from ftlab.config import backbones, trackers
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, interruption, lazy_import, user_dirs
 from ftlab.core.errors import ConfigError, RunError
@@ -55,17 +56,19 @@ def run_training(
     Returns:
         The last event; None if the training did not get that far.
     """
-    guard = guard or StopGuard()
+    guard, tracker_threads = guard or StopGuard(), _make_tracker_threads(run, config)
 
     def show_end(end_event: Ended) -> None:
         print(progress.format_event(end_event), file=sys.stderr, flush=True)
+        tracker_threads.close()
         report_end(end_event)
 
     interrupt = stop_watch.TrainingInterrupt(
         run, config, guard, partial(_make_end_event, run, guard), show_end, is_main_process=is_main_process()
     )
     with _own_run(run), stop_watch.stop_on_signals(run, guard), interruption.handle_interrupts(interrupt):
-        events = _record_events(_iter_training_events(run, config, source, guard), run, guard)
+        events = tracker_threads.follow(_iter_training_events(run, config, source, guard))
+        events = _record_events(events, run, guard)
         end_event = progress.show_events(events, quiet=not is_main_process())
     if end_event is not None and is_main_process():
         report_end(end_event)
@@ -86,11 +89,17 @@ def record_training(run: Run, config: TrainConfig, source: DatasetSource | None 
     Raises:
         KeyboardInterrupt: Ctrl+C was pressed; the training has stopped and is saved.
     """
-    guard = StopGuard()
+    guard, tracker_threads = StopGuard(), _make_tracker_threads(run, config)
     with _own_run(run), _keep_torch_state(), stop_watch.stop_on_signals(run, guard, in_program=False):
-        yield from _record_events(_iter_training_events(run, config, source, guard), run, guard)
+        events = tracker_threads.follow(_iter_training_events(run, config, source, guard))
+        yield from _record_events(events, run, guard)
     if guard.received_signals:
         raise KeyboardInterrupt
+
+
+def _make_tracker_threads(run: Run, config: TrainConfig) -> TrackerThreads:
+    """Return the trackers of a training; of several ranks, only the main process has any."""
+    return TrackerThreads(run, config.trackers if is_main_process() else "")
 
 
 @contextmanager
@@ -246,10 +255,11 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
         The configuration. A run that the page has created has its weights located already.
 
     Raises:
-        ConfigError: no data is named, or the backbone does not exist.
+        ConfigError: no data is named, the backbone does not exist, or a tracker is not installed.
     """
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
+    trackers.check_trackers_installed(config.trackers)
     backbones.get_backbone_spec(config.backbone)
     if config.init_from and not is_adopting_run():
         from ftlab.models.pretrained import checkpoint_import

@@ -200,10 +200,12 @@ class LessonRules:
             config: configuration of the training.
 
         Raises:
-            RunError: the teacher does not allow it now.
+            RunError: the teacher does not allow it now, or it uses a tracker, maybe with an account of this machine.
         """
         if person.leads:
             return
+        if config.trackers:
+            raise RunError("run.tracker_host")
         settings = self.read()
         if settings.is_paused:
             raise RunError("lesson.paused")

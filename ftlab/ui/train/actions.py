@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftlab.config import backbones
+from ftlab.config import backbones, trackers
 from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages, shell
@@ -116,6 +116,7 @@ class TrainActions(VisibleRuns):
             raise RunError("run.may_not_start")
         for config in configs:
             LessonRules(self.profile.runs_dir).check_start(person, config)
+            trackers.check_trackers_installed(config.trackers)
         return person
 
     def resume_training(self, run: Run) -> Run:
@@ -256,6 +257,7 @@ class TrainActions(VisibleRuns):
         try:
             # The command is the one that `start_training` runs, so that it can be repeated in a terminal.
             source, config = self.parse_inputs(config_form, input_values)
+            trackers.check_trackers_installed(config.trackers)
             measure_error = self._measure_errors.get((source, config))
             if measure_error and measure_error.code == "run.refused":  # the training would refuse the settings too
                 raise measure_error

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from ftlab.config import backbones, mode_defaults, old_settings, train_config
-from ftlab.config.fields import format_flag
+from ftlab.config.fields import format_flag, split_choices
 from ftlab.config.train_config import FIELDS, FOLDED_GROUPS, TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError, FtlabError
@@ -47,6 +47,7 @@ def get_field_values(config: TrainConfig, *, is_space: bool = False) -> dict[str
     """Return the values that the form shows of a configuration, by setting; what is left open shows its default."""
     resolved = train_config.fill_defaults(config)
     values = {name: getattr(resolved, name) for name in list_field_names(is_space=is_space)}
+    values |= {name: list(split_choices(values[name])) for name in values if FIELDS[name][0].several}
     return {name: format_switch(value) if is_three_way(name) else value for name, value in values.items()}
 
 
@@ -143,6 +144,8 @@ def _convert_value(name: str, value: Any) -> Any:
     Raises:
         ConfigError: the number is not finite, or not whole where it must be.
     """
+    if FIELDS[name][0].several and isinstance(value, list):
+        value = ",".join(map(str, value))
     if value is None or (isinstance(value, str) and not value.strip() and "" not in FIELDS[name][0].choices):
         return None
     field_type = train_config.get_field_type(name)

@@ -29,7 +29,7 @@ def format_switch(value: bool | None) -> str:  # noqa: FBT001 - the value that i
     return _SWITCH_LABELS[value]
 
 
-FormComponent = gr.Radio | gr.Checkbox | gr.Slider | gr.Number | gr.Textbox | gr.Dropdown
+FormComponent = gr.Radio | gr.Checkbox | gr.CheckboxGroup | gr.Slider | gr.Number | gr.Textbox | gr.Dropdown
 
 
 def build_component(name: str, value: Any) -> FormComponent:
@@ -40,7 +40,7 @@ def build_component(name: str, value: Any) -> FormComponent:
         value: its value at first.
 
     Returns:
-        Radio buttons, a checkbox, a slider, or a number or text field.
+        Radio buttons, checkboxes, a slider, or a number or text field.
     """
     field_spec, _ = FIELDS[name]
     label = messages.get_text(f"setting.{name}.label")
@@ -59,6 +59,8 @@ def build_component(name: str, value: Any) -> FormComponent:
         return gr.Checkbox(**component_options)
     if field_spec.choices:
         choices = [(_format_choice(name, choice), choice) for choice in field_spec.choices]
+        if field_spec.several:
+            return gr.CheckboxGroup(choices, **component_options)
         return gr.Radio(choices, elem_classes="ftlab-choice", **component_options)
     if train_config.get_field_type(name) is str or value is None:
         # Not a gr.Number for an optional number: an empty one turns to 0 when it is first shown (gradio 6.31).

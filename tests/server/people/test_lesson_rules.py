@@ -59,6 +59,19 @@ def test_a_lock_refuses_students_in_one_line_and_binds_no_teacher(
     assert len(lesson_rules.describe_locks(rules.read())) == 1
 
 
+@pytest.mark.parametrize(
+    "person", [STUDENT, *(Person(kind, Role.VISITOR, "c" * 32) for kind in (ProfileKind.NETWORK, ProfileKind.SPACE))]
+)
+def test_an_account_of_the_machine_is_not_for_visitors(rules: LessonRules, person: Person) -> None:
+    """A tracker would send with the keys of whoever runs the server."""
+    config = TrainConfig(sample="shapes", trackers="wandb")
+    with pytest.raises(RunError) as caught:
+        rules.check_start(person, config)
+    assert str(caught.value).startswith("Only whoever leads this server may use experiment trackers")
+    for leader in (TEACHER, HOST):
+        rules.check_start(leader, config)
+
+
 def test_the_number_of_epochs_that_a_mode_chooses_counts_too(rules: LessonRules) -> None:
     rules.change(max_epochs=10)
     rules.check_start(STUDENT, TrainConfig(sample="shapes", mode="full"))

@@ -42,7 +42,7 @@ def test_every_widget_has_the_settings_label_and_hint(built: form.ConfigForm) ->
 def test_choices_are_the_settings(built: form.ConfigForm) -> None:
     for name, field in built.components.items():
         if FIELDS[name][0].choices:
-            assert isinstance(field, gr.Radio)
+            assert isinstance(field, gr.CheckboxGroup if FIELDS[name][0].several else gr.Radio)
             assert [value for _, value in field.choices] == list(FIELDS[name][0].choices)
 
 
@@ -80,6 +80,15 @@ def test_the_command_of_the_form_says_what_was_changed_and_nothing_else() -> Non
     ]
 
 
+def test_ticked_trackers_are_one_word_of_the_command(built: form.ConfigForm) -> None:
+    assert form.parse_config({"trackers": []}) == TrainConfig()
+    config = form.parse_config({"trackers": ["tensorboard", "trackio"]})
+    assert config == TrainConfig(trackers="tensorboard,trackio")
+    assert form.get_field_values(config)["trackers"] == ["tensorboard", "trackio"]
+    labels = [label for label, _ in built.components["trackers"].choices]  # type: ignore[union-attr]
+    assert labels == ["TensorBoard", "trackio", "W&B", "MLflow"]
+
+
 def test_an_empty_field_is_chosen_for_you() -> None:
     shown = form.get_field_values(TrainConfig()) | {"epochs": None, "momentum": None, "torch_num_threads": None}
     assert form.parse_config(shown) == TrainConfig()
@@ -113,6 +122,7 @@ def test_no_number_field_starts_empty(built: form.ConfigForm) -> None:
         ),
         ({"augment": "none", "blur": 1.0}, '"Blur" augments the training pictures, but "Augmentation" none turns'),
         ({"mode": "half"}, '"Mode" cannot be "half". Choose one of: frozen, full, scratch.'),
+        ({"trackers": ["trackio", "comet"]}, '"Experiment trackers" cannot be "comet". Choose one of: tensorboard,'),
         ({"mode": ["full"]}, '"Mode" cannot be "[\'full\']". Choose one of: frozen, full, scratch.'),
         ({"backbone": "alexnet9"}, 'There is no backbone "alexnet9".'),
     ],
@@ -128,7 +138,8 @@ def test_a_slip_is_told_in_one_sentence_with_the_name_that_stands_in_the_form(
 
 def test_a_public_space_shows_no_setting_of_the_machine_and_heeds_none() -> None:
     assert "threads" not in form.list_field_names(is_space=True)
-    assert form.parse_config({"torch_num_threads": 512, "device": "cuda"}, is_space=True) == TrainConfig()
+    sent = {"torch_num_threads": 512, "device": "cuda", "trackers": ["wandb"]}
+    assert form.parse_config(sent, is_space=True) == TrainConfig()
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 10), (5, 5), (600, 10), (None, 10)])

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from ftlab.config import backbones
+from ftlab.config import backbones, trackers
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
 from ftlab.core.errors import ConfigError, DataError, RunError
@@ -77,6 +77,20 @@ def test_a_runs_folder_that_cannot_be_written_is_told_in_one_line_at_start(kind:
         assert caught.value.code == "run.write"
         assert str(runs_dir) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_start_refuses_a_tracker_that_is_not_installed_and_says_so_before(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda _name: None)
+    for start in (desk.start_training, desk.start_series):
+        with pytest.raises(ConfigError) as caught:
+            start(TrainConfig(sample="shapes", trackers="trackio"))
+        assert form.format_error(caught.value).startswith('"Experiment trackers" names trackio, which is not installed')
+    facts, command = desk.render_preflight(widgets, [*DATA, *inputs(trackers=["trackio"])])
+    assert "pip install trackio" in facts
+    assert command == ""
+    assert not desk.profile.runs_dir.exists()
 
 
 # --- whose runs

@@ -1,0 +1,1 @@
+"""Experiment trackers: their series (`tracker_series`), how they open (`open_trackers`), a thread each."""
