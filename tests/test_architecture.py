@@ -43,12 +43,25 @@ UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"
 REGISTRY_HOSTS = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]
 
 TESTED_ELSEWHERE = {
+    "tests/export/test_export_run.py": (
+        *("cli/commands/export", "export/exported_answer", "export/formats", "export/model_card"),
+        *("export/model_source", "export/parity"),
+    ),
+    "tests/export/onnx_format/test_onnx_files.py": (
+        *("export/onnx_format/network_graph", "export/onnx_format/pixel_graph"),
+    ),
     "tests/audit/test_examine.py": (
         *("audit/duplicates", "audit/embedding_map", "audit/embeddings", "audit/findings", "audit/image_quality"),
         *("audit/label_errors", "runs/jobs/audit_job"),
     ),
     "tests/cli/test_main.py": (
-        *("cli/commands/compare", "cli/commands/evaluate", "cli/commands/explain", "cli/commands/explain_pair"),
+        *(
+            "cli/commands/compare",
+            "cli/commands/evaluate",
+            "cli/commands/explain",
+            "cli/common/explain_pair",
+            "cli/common/named_models",
+        ),
         *("cli/commands/predict", "cli/commands/train", "cli/terminal/output"),
     ),
     "tests/cli/test_startup.py": ("cli/commands/backbones",),

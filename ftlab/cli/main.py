@@ -19,6 +19,7 @@ from ftlab.cli.commands import backbones as backbones_command
 from ftlab.cli.commands import compare as compare_command
 from ftlab.cli.commands import evaluate as evaluate_command
 from ftlab.cli.commands import explain as explain_command
+from ftlab.cli.commands import export as export_command
 from ftlab.cli.commands import fetch as fetch_command
 from ftlab.cli.commands import find_rate, recipes, runs
 from ftlab.cli.commands import predict as predict_command
@@ -100,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate_command(subparsers)
     _add_predict_command(subparsers)
     _add_explain_command(subparsers)
+    _add_export_command(subparsers)
     _add_comparison_commands(subparsers)
     _add_backbone_commands(subparsers)
     _add_pixel_commands(subparsers)
@@ -243,6 +245,12 @@ def _add_explain_command(subparsers: _Subparsers) -> None:
     explain_parser.add_argument("--before", action="store_true", help=messages.get_text("cli.before"))
     explain_parser.add_argument("--against", metavar="RUN", help=messages.get_text("cli.against"))
     explain_parser.add_argument("--score", action="store_true", help=messages.get_text("cli.score_map"))
+
+
+def _add_export_command(subparsers: _Subparsers) -> None:
+    """Add `export`."""
+    export_parser = _add_command(subparsers, "export", "runs", "run", command_module=export_command)
+    export_command.add_flags(export_parser)
 
 
 def _add_comparison_commands(subparsers: _Subparsers) -> None:

@@ -5,7 +5,8 @@ FtlabError
 ├── DataError      a folder, an archive or a list that cannot be used
 ├── ImageError     a file that cannot be read as an image
 ├── WeightsError   weights that are neither on this machine nor can be downloaded
-└── RunError       a run that does not exist, is busy, or lacks what is requested
+├── RunError       a run that does not exist, is busy, or lacks what is requested
+└── ExportError    a model that cannot be exported, or whose export does not agree with it
 
 Every other exception is a bug and keeps its traceback.
 """
@@ -93,3 +94,7 @@ class WeightsError(FtlabError):
 
 class RunError(FtlabError):
     """A run that does not exist, is busy, or lacks what is requested."""
+
+
+class ExportError(FtlabError):
+    """A model that cannot be exported, or an export that does not agree with its model."""

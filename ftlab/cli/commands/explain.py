@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.cli.commands import explain_pair
-from ftlab.cli.commands.predict import find_model_run, load_named_model
-from ftlab.cli.common import config_flags
+from ftlab.cli.common import config_flags, explain_pair
 from ftlab.cli.common.image_files import find_image_files
+from ftlab.cli.common.named_models import find_model_run, load_named_model
 from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError, FtlabError

@@ -1,4 +1,4 @@
-"""The command `predict`, and how commands find the model that they are given."""
+"""The command `predict`: the most probable classes of images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from ftlab.cli.common import config_flags
 from ftlab.cli.common.image_files import find_image_files
+from ftlab.cli.common.named_models import find_model_run, load_named_model
 from ftlab.cli.terminal.output import print_json
 from ftlab.core import csv_cells, messages
 from ftlab.core.errors import FtlabError
-from ftlab.runs import run_store
-from ftlab.runs.directory import Run
 
 if TYPE_CHECKING:
     from ftlab.inference.predictor import ClassScore, Predictor
@@ -76,27 +75,3 @@ def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tupl
             yield file, model.predict(file, k)
         except FtlabError as error:
             yield file, error
-
-
-def find_model_run(options: Namespace) -> Run | None:
-    """Return the run that a command names, whose weights are there; None for `default`, the pretrained network.
-
-    Raises:
-        RunError: there is no such run, or it has no weights.
-    """  # noqa: DOC502 (`make_no_weights_error` returns one)
-    run = find_named_run(options, options.run)
-    if run is not None and not run.best_weights_path.exists():
-        raise run.make_no_weights_error()
-    return run
-
-
-def load_named_model(run: Run | None) -> Predictor:
-    """Return the model of a run; for None the pretrained ImageNet classifier."""
-    from ftlab.inference.load_model import load_predictor
-
-    return load_predictor(run)
-
-
-def find_named_run(options: Namespace, name: str) -> Run | None:
-    """Return the run with that name; None for `default`, the pretrained network."""
-    return None if name == "default" else run_store.find_run(options.runs, name)

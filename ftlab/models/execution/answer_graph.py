@@ -90,7 +90,7 @@ def build_answer_graph(net: Network, spec: BackboneSpec, image_size: int) -> Ans
     if class_weights is None:
         return None
     static_net = Network(onnx_graph.make_padding_static(net.backbone, images), net.head)
-    module = _AnswerModule(static_net, spec.cam).eval()
+    module = AnswerModule(static_net, spec.cam).eval()
     graph_bytes = onnx_graph.export_module(module, images[:1], "images", ["logits", "feature_maps"])
     if graph_bytes is None:
         return None
@@ -147,7 +147,7 @@ def find_class_weights(net: Network, layer_path: str, images: Tensor) -> Tensor 
     return class_weights if is_linear else None
 
 
-class _AnswerModule(nn.Module):
+class AnswerModule(nn.Module):
     """A network that returns its logits and the output of one layer."""
 
     def __init__(self, net: Network, layer_path: str) -> None:

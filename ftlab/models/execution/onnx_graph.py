@@ -33,14 +33,24 @@ def can_export(spec: BackboneSpec, device: torch.device) -> bool:
     return device.type == "cpu" and spec.parameters <= _MAX_EXPORT_PARAMETERS and has_packages
 
 
-def export_module(module: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str]) -> bytes | None:
-    """Export a module to ONNX for any number of images.
+def export_module(
+    module: nn.Module,
+    example: Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    *,
+    opset: int = _ONNX_OPSET,
+    any_count: bool = True,
+) -> bytes | None:
+    """Export a module to ONNX.
 
     Args:
         module: in evaluation mode, on the CPU; its layers' padding is constant (`make_padding_static`).
         example: an input, [B, 3, S, S].
         input_name: of the input.
         output_names: of the outputs.
+        opset: version of the ONNX operator set.
+        any_count: for any number of images; else for as many as the example has.
 
     Returns:
         The serialized graph; None if torch cannot export the module.
@@ -58,8 +68,8 @@ def export_module(module: nn.Module, example: Tensor, input_name: str, output_na
                 dynamo=False,
                 input_names=[input_name],
                 output_names=list(output_names),
-                dynamic_axes={name: {0: "count"} for name in (input_name, *output_names)},
-                opset_version=_ONNX_OPSET,
+                dynamic_axes={name: {0: "count"} for name in (input_name, *output_names)} if any_count else None,
+                opset_version=opset,
             )
     except (RuntimeError, TypeError, ValueError, NotImplementedError):
         return None

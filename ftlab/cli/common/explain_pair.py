@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.cli.commands.predict import find_named_run
+from ftlab.cli.common.named_models import find_named_run
 from ftlab.core.errors import ConfigError
 from ftlab.inference.cam_options import CamOptions
 

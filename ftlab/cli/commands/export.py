@@ -1,0 +1,75 @@
+"""The command `export`: files of a run's model for other programs."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftlab.cli.terminal.output import open_progress_bar, print_json, print_table
+from ftlab.core import messages
+from ftlab.export import formats
+from ftlab.export.formats import ExportOptions
+from ftlab.runs import run_store
+
+if TYPE_CHECKING:
+    from ftlab.export.parity import ParityReport
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Add the flags of the command to its parser."""
+    format_help = messages.get_text("cli.export_format", names=", ".join(formats.FORMATS))
+    parser.add_argument("--format", required=True, choices=formats.FORMATS, metavar="NAME", help=format_help)
+    parser.add_argument("--out", required=True, metavar="DIR|ZIP", help=messages.get_text("cli.export_out"))
+    which_help = messages.get_text("cli.export_which")
+    parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
+    parser.add_argument("--half", action="store_true", help=messages.get_text("cli.export_half"))
+    no_check_help = messages.get_text("cli.export_no_check")
+    parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
+    parser.add_argument("--force", action="store_true", help=messages.get_text("cli.export_force"))
+
+
+def export(options: Namespace) -> None:
+    """Export the model of a run and print how far the export is from it.
+
+    Raises:
+        FailedCheckError: it is farther than its format allows.
+    """
+    export_format = formats.get_format(options.format)
+    export_format.load()  # before the model, which takes seconds
+    run = run_store.find_run(options.runs, options.run)
+    from ftlab.export.export_run import FailedCheckError, export_run
+
+    try:
+        with open_progress_bar("cli.exporting") as progress:
+            result = export_run(
+                run,
+                export_format,
+                Path(options.out),
+                ExportOptions(half_weights=options.half),
+                weights_choice=options.which,
+                check=options.check,
+                force=options.force,
+                progress=progress,
+            )
+    except FailedCheckError as error:
+        if options.json:
+            print_json({"out": None, "check": error.report.to_json(), "forced": False})
+        else:
+            _print_report(error.report)
+        raise
+    if options.json:
+        print_json(result.to_json())
+        return
+    if result.report:
+        _print_report(result.report)
+    key = "cli.exported_forced" if result.forced else "cli.exported" if result.report else "cli.exported_unchecked"
+    print(messages.get_text(key, format=export_format.name, out=result.path))
+
+
+def _print_report(report: ParityReport) -> None:
+    """Print the table of a check."""
+    from ftlab.export import model_card
+
+    (first_name, first_value), *rows = model_card.list_check_rows(report)
+    print_table([first_name, first_value], rows)

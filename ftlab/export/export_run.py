@@ -1,0 +1,195 @@
+"""Export of a run: files, description, check and model card, put in place only when all is well."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ftlab.core import file_io
+from ftlab.core.errors import DataError, ExportError
+from ftlab.evaluation import datasets
+from ftlab.export import model_card, model_source, parity
+from ftlab.export.formats import ExportFormat, ExportOptions
+from ftlab.export.model_source import ModelSource
+from ftlab.export.parity import ParityReport
+from ftlab.runs.directory import Run
+
+DESCRIPTION_FILE_NAME = "model.json"
+"""Classes, their names for people, preprocessing, temperature and threshold."""
+CARD_FILE_NAME = "README.md"
+CHECK_FILE_NAME = "check.json"
+ZIP_SUFFIX = ".zip"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An export that was made.
+
+    Attributes:
+        path: folder or zip file.
+        report: of the check; None if none was made.
+        forced: the check has failed, and the files were wanted all the same.
+    """
+
+    path: Path
+    report: ParityReport | None
+    forced: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {
+            "out": str(self.path),
+            "check": self.report.to_json() if self.report else None,
+            "forced": self.forced,
+        }
+
+
+class FailedCheckError(ExportError):
+    """An export beyond the bound of its format; nothing was written.
+
+    Attributes:
+        report: of the check.
+    """
+
+    def __init__(self, format_name: str, report: ParityReport) -> None:
+        """Say by how much the export differs."""
+        super().__init__(
+            "export.check",
+            format=format_name,
+            difference=f"{report.largest_difference:.1e}",
+            bound=f"{report.bound:g}",
+            changed=report.changed_class,
+        )
+        self.report = report
+
+
+def export_run(
+    run: Run,
+    export_format: ExportFormat,
+    out_path: Path,
+    options: ExportOptions,
+    *,
+    weights_choice: str = "best",
+    check: bool = True,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda _completed, _total: None,
+) -> ExportResult:
+    """Export the model of a run.
+
+    Errors of loading the model propagate. Nothing is at `out_path` after an error.
+
+    Args:
+        run: with weights.
+        export_format: the format.
+        out_path: a folder that does not exist or is empty; or a file that ends in `.zip` and does not exist.
+        options: of the format.
+        weights_choice: `best` or `last`.
+        check: compare the exported model with the trained one on the run's validation images.
+        force: write the files although the check fails.
+        progress: called as images are compared.
+
+    Returns:
+        What was made.
+
+    Raises:
+        ExportError: the format cannot store this, or the place is taken or cannot be written.
+        FailedCheckError: the check fails.
+    """
+    check_target(out_path)
+    if options.half_weights and not export_format.has_half_weights:
+        raise ExportError("export.no_half", format=export_format.name)
+    format_module = export_format.load()
+    image_paths = _list_check_images(run) if check and export_format.runs_here else []
+    source = model_source.load_model_source(run, weights_choice)
+    try:
+        out_path.parent.mkdir(parents=True, exist_ok=True)
+        with file_io.private_folder(out_path) as work_folder:
+            folder = work_folder / "files"
+            folder.mkdir()
+            format_module.write_files(source, folder, options)
+            report = None
+            if image_paths:
+                exported_model = format_module.open_model(folder)
+                report = parity.compare_models(source, exported_model, image_paths, export_format.bound, progress)
+                report = replace(report, megabytes=file_io.get_folder_size(folder) / 1e6)
+                if not report.passed and not force:
+                    raise FailedCheckError(export_format.name, report)
+            result = ExportResult(out_path, report, forced=report is not None and not report.passed)
+            _write_descriptions(source, folder, export_format, result)
+            _put_in_place(folder, out_path)
+    except OSError as cause:
+        raise ExportError("export.write", path=out_path, cause=cause.strerror or cause) from cause
+    return result
+
+
+def check_target(out_path: Path) -> None:
+    """Check that an export overwrites nothing.
+
+    Args:
+        out_path: see `export_run`.
+
+    Raises:
+        ExportError: there is a file, or a folder with files.
+    """
+    is_free_folder = out_path.is_dir() and out_path.suffix != ZIP_SUFFIX and not any(out_path.iterdir())
+    if out_path.is_symlink() or (out_path.exists() and not is_free_folder):
+        raise ExportError("export.exists", path=out_path)
+
+
+def _list_check_images(run: Run) -> list[Path]:
+    """Return the validation images of a run.
+
+    Args:
+        run: the run.
+
+    Raises:
+        ExportError: there are none any more.
+    """
+    try:
+        dataset = datasets.load_split_dataset(run, "val")
+    except DataError as cause:
+        raise ExportError("export.no_images", run=run.name) from cause
+    return [dataset.root / item.path for item in dataset.items]
+
+
+def _write_descriptions(source: ModelSource, folder: Path, export_format: ExportFormat, result: ExportResult) -> None:
+    """Write description, check and model card beside the files of the format, which may bring some of them itself.
+
+    Args:
+        source: the model.
+        folder: of the files.
+        export_format: the format.
+        result: of the check.
+    """
+    check_values = {"format": export_format.name, "forced": result.forced}
+    check_values |= {"check": result.report.to_json() if result.report else None}
+    contents = {
+        DESCRIPTION_FILE_NAME: json.dumps(source.describe(), ensure_ascii=False, indent=2),
+        CHECK_FILE_NAME: json.dumps(check_values, indent=2),
+        CARD_FILE_NAME: model_card.build_model_card(source, export_format.name, result.report, forced=result.forced),
+    }
+    for name, content in contents.items():
+        if not (folder / name).exists():
+            (folder / name).write_text(content + "\n", encoding="utf-8")
+
+
+def _put_in_place(folder: Path, out_path: Path) -> None:
+    """Move the finished folder to its place, or pack it.
+
+    Args:
+        folder: with all files.
+        out_path: see `export_run`.
+    """
+    if out_path.suffix == ZIP_SUFFIX:
+        with file_io.atomic_write(out_path) as part_path, zipfile.ZipFile(part_path, "w", zipfile.ZIP_DEFLATED) as file:
+            for path in sorted(folder.rglob("*")):
+                file.write(path, path.relative_to(folder))
+        return
+    if out_path.is_dir():
+        out_path.rmdir()
+    shutil.move(folder, out_path)

@@ -1,0 +1,116 @@
+"""The formats of exports: what each needs and promises. No torch: the page and `--help` list them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from ftlab.core.errors import ExportError
+
+if TYPE_CHECKING:
+    from ftlab.export.exported_answer import ExportedModel
+    from ftlab.export.model_source import ModelSource
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What whoever exports chooses.
+
+    Attributes:
+        half_weights: store the weights as float16, where the format can.
+    """
+
+    half_weights: bool = False
+
+
+class FormatModule(Protocol):
+    """What the module of a format has."""
+
+    def write_files(self, source: ModelSource, folder: Path, options: ExportOptions) -> None:
+        """Write the files of a model into an empty folder.
+
+        Args:
+            source: the model.
+            folder: an existing, empty folder.
+            options: what was chosen.
+        """
+
+    def open_model(self, folder: Path) -> ExportedModel:
+        """Open what was written, as another program does: with the packages of the format alone.
+
+        Args:
+            folder: with the files.
+
+        Returns:
+            The model as a function of an image's pixels.
+        """
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A format.
+
+    Attributes:
+        name: on the command line.
+        module: with the functions of `FormatModule`.
+        bound: largest allowed difference of a probability from the trained model's.
+        packages: modules that must be installed, and are no part of ftlab's own requirements.
+        extra: of ftlab that installs them, as `ftlab[extra]`.
+        runs_here: whether the files can be run on this machine's system at all; else only structure is checked.
+        has_half_weights: whether the weights can be stored as float16.
+    """
+
+    name: str
+    module: str
+    bound: float
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    runs_here: bool = True
+    has_half_weights: bool = False
+
+    def find_missing_package(self) -> str:
+        """Return a package that is not installed; empty if all are."""
+        return next((name for name in self.packages if find_spec(name) is None), "")
+
+    def load(self) -> FormatModule:
+        """Import the format's module.
+
+        Returns:
+            The module.
+
+        Raises:
+            ExportError: a package is not installed.
+        """
+        missing_package = self.find_missing_package()
+        if missing_package:
+            raise ExportError("export.package", format=self.name, package=missing_package, extra=self.extra)
+        return cast(FormatModule, import_module(self.module))
+
+
+FORMATS = {
+    export_format.name: export_format
+    for export_format in (
+        ExportFormat("onnx", "ftlab.export.onnx_format.onnx_files", bound=5e-3, has_half_weights=True),
+    )
+}
+"""All formats by name, in the order in which they are listed."""
+
+
+def get_format(name: str) -> ExportFormat:
+    """Return the format of a name.
+
+    Args:
+        name: of the format.
+
+    Returns:
+        The format.
+
+    Raises:
+        ExportError: there is none of this name.
+    """
+    if name not in FORMATS:
+        raise ExportError("export.format", name=name, names=", ".join(FORMATS))
+    return FORMATS[name]

@@ -1,0 +1,92 @@
+"""The model card of an export: its `README.md`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftlab.core import messages
+from ftlab.export.model_source import ModelSource
+from ftlab.export.parity import ParityReport
+
+
+def build_model_card(source: ModelSource, format_name: str, report: ParityReport | None, *, forced: bool) -> str:
+    """Write what the model is, how it was trained, and how its export agrees with it.
+
+    Args:
+        source: the model.
+        format_name: of the export.
+        report: of the check; None if none was made.
+        forced: the check has failed, and the files were wanted all the same.
+
+    Returns:
+        Markdown.
+    """
+    predictor = source.predictor
+    prep = predictor.prep
+    values: dict[str, Any] = {
+        "title": predictor.title,
+        "format": format_name,
+        "backbone": predictor.spec.title,
+        "count": len(predictor.class_names),
+        "classes": ", ".join(map(_escape_markdown, predictor.class_names)),
+        "side": prep.side,
+        "resize": prep.resize,
+        "interpolation": prep.interpolation,
+        "mean": ", ".join(f"{value:g}" for value in prep.mean),
+        "std": ", ".join(f"{value:g}" for value in prep.std),
+        "threshold": source.threshold,
+        "temperature": source.temperature,
+    }
+    parts = [messages.get_text("export.card", **values), describe_check(report, forced=forced)]
+    return "\n".join(parts)
+
+
+def describe_check(report: ParityReport | None, *, forced: bool) -> str:
+    """Return the section of a model card about the check, Markdown.
+
+    Args:
+        report: of the check; None if none was made.
+        forced: the check has failed, and the files were wanted all the same.
+
+    Returns:
+        Markdown.
+    """
+    if report is None:
+        return messages.get_text("export.card_unchecked")
+    table = "\n".join(f"| {name} | {value} |" for name, value in list_check_rows(report))
+    key = "export.card_forced" if forced else "export.card_checked"
+    return messages.get_text(key, table=table)
+
+
+def list_check_rows(report: ParityReport) -> list[tuple[str, str]]:
+    """Return the rows of the table of a check: what was measured, and the value.
+
+    Args:
+        report: of the check.
+
+    Returns:
+        Pairs of texts.
+    """
+    map_difference = "–" if report.largest_map_difference is None else f"{report.largest_map_difference:.1e}"
+    return [
+        (messages.get_text("export.row_images"), str(report.images)),
+        (
+            messages.get_text("export.row_difference", bound=f"{report.bound:g}"),
+            f"{report.largest_difference:.1e}",
+        ),
+        (messages.get_text("export.row_mean"), f"{report.mean_difference:.1e}"),
+        (messages.get_text("export.row_class"), f"{report.same_class} / {report.images}"),
+        (messages.get_text("export.row_changed"), str(report.changed_class)),
+        (messages.get_text("export.row_map"), map_difference),
+        (messages.get_text("export.row_size"), f"{report.megabytes:.1f} MB"),
+        (
+            messages.get_text("export.row_time"),
+            f"{report.milliseconds:.0f} ms / {report.own_milliseconds:.0f} ms",
+        ),
+    ]
+
+
+def _escape_markdown(text: str) -> str:
+    """Return a name as text of Markdown: nothing in it is markup, and it stays on one line."""
+    escaped = messages.escape_control_chars(text)
+    return "".join(f"\\{char}" if char in r"\`*_{}[]<>()#+-.!|~&" else char for char in escaped)

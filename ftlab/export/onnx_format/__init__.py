@@ -1,0 +1,1 @@
+"""ONNX: one graph from the pixels of an image to probabilities and class activation maps."""
