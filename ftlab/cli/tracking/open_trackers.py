@@ -45,25 +45,34 @@ class OpenTracker:
         tracker: accelerate's.
         code: of the log message that says where the curves are.
         values: of that message.
-        gets_time: whether each point may be given the time of its event; the others take the time of arrival.
+        writer: TensorBoard's, which gets each point with its time; the others take the time of arrival.
         find_problem: returns what the tracker has lost without raising; empty if nothing.
     """
 
     tracker: Any
     code: str
     values: dict[str, object]
-    gets_time: bool = False
+    writer: Any = None
     find_problem: Callable[[], str] = field(default=lambda: "")
 
     def log(self, points: dict[str, float], step: int, time: float) -> None:
-        """Record points of a step; a `RunError` says that the tracker has lost something before.
+        """Record points of a step; whatever the tracker raises propagates.
 
         Args:
             points: values by the name of the series.
             step: optimizer step.
             time: of the event, in seconds since 1970.
         """
-        self.tracker.log(points, step=step, **({"walltime": time} if self.gets_time else {}))
+        if self.writer is None:
+            self.tracker.log(points, step=step)
+            return
+        for name, value in points.items():  # accelerate would wait for the disk after each step
+            self.writer.add_scalar(name, value, global_step=step, walltime=time)
+
+    def flush(self) -> None:
+        """Let the points so far be seen; a `RunError` says that the tracker has lost some."""
+        if self.writer is not None:
+            self.writer.flush()
         self.check()
 
     def finish(self) -> None:
@@ -108,7 +117,7 @@ def _open_tensorboard(tracked: TrackedRun) -> OpenTracker:
     tracker = _start(TensorBoardTracker(TENSORBOARD_FOLDER, tracked.run.path))
     if not tracked.is_resumed:
         tracker.store_init_configuration(tracked.parameters)
-    return OpenTracker(tracker, "tracker_tensorboard", {"place": tracked.run.path.parent}, gets_time=True)
+    return OpenTracker(tracker, "tracker_tensorboard", {"place": tracked.run.path.parent}, writer=tracker.tracker)
 
 
 def _open_trackio(tracked: TrackedRun) -> OpenTracker:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 from ftlab.cli.tracking import open_trackers
-from ftlab.cli.tracking.open_trackers import TrackedRun
+from ftlab.cli.tracking.open_trackers import OpenTracker, TrackedRun
 from ftlab.cli.tracking.tracker_series import ResumePoint, list_parameters, list_points
 from ftlab.config.fields import split_choices
 from ftlab.config.trackers import TRACKER_TITLES
@@ -27,6 +27,9 @@ OPEN_SECONDS = 20.0
 """Seconds that the first step waits for the trackers to open."""
 FINISH_SECONDS = 30.0
 """Seconds that the end of a training waits for the trackers to take the rest."""
+BURST_SECONDS = 1.0
+"""Seconds between two times at which a tracker gets what has come. Events one by one would have two threads wait for
+each other at each, and take three times as long."""
 _MAX_CAUSE_CHARACTERS = 300
 
 
@@ -48,14 +51,19 @@ class TrackerThread:
         """
         self.title, self.is_open = TRACKER_TITLES[name], threading.Event()
         self.messages: queue.SimpleQueue[LogMessage] = queue.SimpleQueue()
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._is_closing = threading.Event()
         # A daemon: a tracker that waits for the network must not keep the process alive.
         self.thread = threading.Thread(target=self._work, args=(name, tracked), name=f"tracker-{name}", daemon=True)
         self.thread.start()
 
-    def add_event(self, event: Event | None) -> None:
-        """Hand over an event, at once; None: there are no more."""
+    def add_event(self, event: Event) -> None:
+        """Hand over an event, at once."""
         self._events.put(event)
+
+    def begin_close(self) -> None:
+        """Let the thread end once the tracker has everything."""
+        self._is_closing.set()
 
     def _work(self, name: str, tracked: TrackedRun) -> None:
         """Open the tracker, give it every event, and close it; an error of the tracker becomes a message."""
@@ -63,8 +71,8 @@ class TrackerThread:
             tracker = open_trackers.open_tracker(name, tracked)
             self.messages.put(LogMessage(code=tracker.code, values={k: str(v) for k, v in tracker.values.items()}))
             self.is_open.set()
-            while (event := self._events.get()) is not None:
-                tracker.log(list_points(event), int(getattr(event, "step", 0)), event.time)
+            while self._pass_burst(tracker):
+                self._is_closing.wait(BURST_SECONDS)
             tracker.finish()
         except Exception as error:  # of a foreign program, for whatever reason: the training does not depend on it
             cause = messages.escape_control_chars(postmortem.describe_error(error).strip().splitlines()[0])
@@ -72,6 +80,22 @@ class TrackerThread:
             self.messages.put(LogMessage(code="tracker_failed", values=values, level="warning"))
         finally:
             self.is_open.set()
+
+    def _pass_burst(self, tracker: OpenTracker) -> bool:
+        """Give the tracker the events that have come.
+
+        Args:
+            tracker: the tracker.
+
+        Returns:
+            Whether more may come.
+        """
+        is_closing = self._is_closing.is_set()  # before the queue is emptied: nothing is added after it
+        while not self._events.empty():
+            event = self._events.get()
+            tracker.log(list_points(event), int(getattr(event, "step", 0)), event.time)
+        tracker.flush()
+        return not is_closing
 
 
 class TrackerThreads:
@@ -121,7 +145,7 @@ class TrackerThreads:
                 return
             self._is_closed = True
             for thread in self._threads:
-                thread.add_event(None)
+                thread.begin_close()
             with self._beat_and_redirect(FINISH_SECONDS):
                 end_time = time.monotonic() + FINISH_SECONDS
                 for thread in self._threads:
