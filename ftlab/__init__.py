@@ -46,8 +46,10 @@ __version__ = "0.1.0"
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-# huggingface_hub sends telemetry unless this is set. It reads the variable when it is imported.
+# huggingface_hub sends telemetry unless this is set, and so does onnxruntime 1.32, which also writes an identifier of
+# the machine. They read the variables when they are imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Before any import of a library that has a cache.
 user_dirs.redirect_library_caches()

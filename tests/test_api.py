@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
 import subprocess
@@ -294,3 +295,11 @@ def test_a_mistake_is_one_line(
         call(*trained)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "runs").exists(), "no run is left behind"
+
+
+def test_onnxruntime_sends_nothing_and_leaves_no_identifier_of_the_machine(tmp_path: Path) -> None:
+    folders = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR", "TMP", "TEMP", "LOCALAPPDATA")}
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = "import ftlab, onnxruntime"
+    subprocess.run([sys.executable, "-c", code], env={**environment, **folders}, cwd=ROOT, check=True)
+    assert list(tmp_path.rglob("*deviceid*")) + list(tmp_path.rglob("onnxruntime.db*")) == []
