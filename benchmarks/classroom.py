@@ -87,7 +87,9 @@ class Student:
         self.http.get("/")
         config = self.http.get("/config").json()
         components = {component["id"]: component for component in config["components"]}
-        (self._event,) = [event for event in config["dependencies"] if event["api_name"] == "predict"]
+        events = {event["api_name"]: event for event in config["dependencies"]}
+        # In older versions the page's event had the name that the endpoint for programs has now.
+        self._event = events.get("show_prediction") or events["predict"]
         self._inputs = [components[number] for number in self._event["inputs"]]
         # What an answer says of the page is sent with the next question, as the page does.
         self._last_outputs: dict[int, Any] = {}

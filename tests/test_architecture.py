@@ -191,6 +191,9 @@ TESTED_ELSEWHERE = {
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool",),
     "tests/ui/test_page_server.py": ("ui/sent_choices",),
+    "tests/ui/api/test_endpoints.py": (
+        *("ui/api/answers", "ui/api/call_values", "ui/api/refusals", "ui/api/sent_files", "ui/api/sent_settings"),
+    ),
     "tests/ui/common/test_run_status.py": ("ui/common/run_state", "ui/common/run_status_view"),
     "tests/ui/compare/test_pair.py": ("ui/compare/pair_actions",),
     "tests/ui/compare/test_tab.py": ("ui/compare/view",),

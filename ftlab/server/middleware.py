@@ -215,7 +215,12 @@ class AccessMiddleware:
         file_location = scope["path"].partition(remote_addresses.FILE_ROUTE)[2]
         if remote_addresses.is_address(file_location):
             return 403, "remote"
-        route = routes.find_route(scope["method"], scope["path"], has_sign_in=self.profile.sign_in is not None)
+        route = routes.find_route(
+            scope["method"],
+            scope["path"],
+            has_sign_in=self.profile.sign_in is not None,
+            has_mcp=self.profile.has_mcp,
+        )
         if isinstance(route, tuple):
             return route
         # Reading needs no check: the browser does not let another site's page read the response.

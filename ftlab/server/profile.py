@@ -29,6 +29,7 @@ class ServerProfile:
         max_minutes: time limit of a training, in minutes; 0: none.
         hosts: host names that the server answers to besides IP addresses and its own name; `*`: any.
         sign_in: how people sign in with an account; None: they cannot.
+        has_mcp: programs can call the server by the Model Context Protocol (MCP).
     """
 
     data_root: Path | None
@@ -37,6 +38,7 @@ class ServerProfile:
     max_minutes: float = 0.0
     hosts: tuple[str, ...] = ()
     sign_in: SignInSettings | None = None
+    has_mcp: bool = False
 
     @property
     def is_local(self) -> bool:
@@ -56,6 +58,7 @@ def create_profile(
     runs_dir: str | Path = "runs",
     hosts: tuple[str, ...] = (),
     is_classroom: bool = False,
+    has_mcp: bool = False,
     environment: Mapping[str, str] = os.environ,
 ) -> ServerProfile:
     """Create the profile of a server from its settings.
@@ -69,6 +72,7 @@ def create_profile(
         runs_dir: folder of the runs.
         hosts: further host names that the server answers to.
         is_classroom: the server is for a class; ignored on a Space.
+        has_mcp: see `ServerProfile`.
         environment: environment variables.
 
     Returns:
@@ -85,6 +89,7 @@ def create_profile(
             max_minutes=SPACE_TIME_LIMIT_MINUTES,
             hosts=("*",),
             sign_in=read_sign_in_settings(environment),
+            has_mcp=has_mcp,
         )
     if data_root is None:
         root = Path.home().resolve() if host in LOOPBACK_HOSTS and not is_classroom else None
@@ -94,4 +99,4 @@ def create_profile(
             raise DataError("page.data_root", folder=data_root)
     is_local = host in LOOPBACK_HOSTS and not hosts
     kind = ProfileKind.CLASSROOM if is_classroom else ProfileKind.LOCAL if is_local else ProfileKind.NETWORK
-    return ServerProfile(root, Path(runs_dir).absolute(), kind, hosts=hosts)
+    return ServerProfile(root, Path(runs_dir).absolute(), kind, hosts=hosts, has_mcp=has_mcp)

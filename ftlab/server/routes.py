@@ -1,7 +1,7 @@
 """The table of routes that the server answers. What is not in it is refused before Gradio sees it.
 
 Gradio brings many more than the page needs: screen recording, component functions, deep links, media streams, a proxy,
-code editing, monitoring. A feature with a route of its own (MCP) adds a row here.
+code editing, monitoring. A feature with a route of its own adds a row here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ PROJECTOR_PATH = "/ftlab/projector"
 """The page for the projector, which the teacher opens."""
 SIGN_IN_PATH, CALLBACK_PATH, SIGN_OUT_PATH = "/login/huggingface", "/login/callback", "/logout"
 """Routes of the sign-in: to the provider, back from it, and out."""
+MCP_PATH = "/gradio_api/mcp"
+"""Route of the tools for programs (Model Context Protocol), where the server offers them."""
 PAGE_PATHS = frozenset({"/", JOIN_PATH})
 """Pages whose answers bring a visitor the cookie."""
 _API = "/gradio_api"
@@ -108,22 +110,26 @@ SIGN_IN_ROUTES = (
     Route(_POST, SIGN_OUT_PATH, BodyKind.COMMAND),
 )
 """Further routes of a server on which people can sign in."""
+# No stream without a question (GET): the server tells nothing by itself, and each request stands alone.
+MCP_ROUTES = (Route(_POST, MCP_PATH, BodyKind.JSON, is_counted=True),)
+"""Further routes of a server with tools for programs."""
 
 
-def find_route(method: str, path: str, *, has_sign_in: bool = False) -> Route | tuple[int, str]:
+def find_route(method: str, path: str, *, has_sign_in: bool = False, has_mcp: bool = False) -> Route | tuple[int, str]:
     """Return the row of a request, or why there is none.
 
     Args:
         method: HTTP method.
         path: path as decoded by the server.
         has_sign_in: people can sign in on this server.
+        has_mcp: it has tools for programs.
 
     Returns:
         The row; or HTTP status and key below `server.` in the messages.
     """
     # Gradio answers many of its routes with a slash at the end too; one, not several, which would name another host.
     bare_path = path.removesuffix("/")
-    known_routes = (*ROUTES, *SIGN_IN_ROUTES) if has_sign_in else ROUTES
+    known_routes = (*ROUTES, *(SIGN_IN_ROUTES if has_sign_in else ()), *(MCP_ROUTES if has_mcp else ()))
     rows = [row for row in known_routes if row.matches(bare_path)]
     if not rows:
         return 404, "route"

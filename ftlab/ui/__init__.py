@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ftlab.core import messages, private_folders
-from ftlab.runs import run_quota
+from ftlab.runs import run_quota, run_store
 from ftlab.runs.jobs import priority
 from ftlab.runs.queue import queue_limits
 from ftlab.server.paths import get_default_uploads_dir, list_private_folders
@@ -37,12 +37,14 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     # Here, not above: `ftlab.ui.serve` parses its flags and refuses mistakes before it loads gradio.
     import gradio as gr
 
+    from ftlab.ui.api.endpoints import register_endpoints
     from ftlab.ui.common import theme
     from ftlab.ui.compare import tab as compare_tab
     from ftlab.ui.dataset import tab as dataset_tab
     from ftlab.ui.inspect import tab as inspect_tab
     from ftlab.ui.lesson import class_notices
     from ftlab.ui.predict import tab as predict_tab
+    from ftlab.ui.predict.answer_threads import AnswerThreads
     from ftlab.ui.runs import tab as runs_tab
     from ftlab.ui.train import tab as train_tab
 
@@ -52,6 +54,7 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     priority.declare_low_priority(is_low=not profile.is_local)
     # Gradio's cached files: looked through every hour, deleted after a day.
     demo = gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400))
+    answer_threads = AnswerThreads(lambda: bool(run_store.find_active_runs(profile.runs_dir)))
     with demo:
         theme.build_header(notice)
         class_notices.build_identity(profile)
@@ -63,13 +66,14 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
             with gr.Tab(messages.get_text("train.title"), id="train"):
                 train = train_tab.build_train_tab(profile, dataset, tabs, page_state)
             with gr.Tab(messages.get_text("predict.title"), id="predict") as tab:
-                predict_tab.build_predict_tab(profile, train, tab)
+                predict_tab.build_predict_tab(profile, train, tab, answer_threads)
             with gr.Tab(messages.get_text("inspect.title"), id="inspect") as tab:
                 inspect_tab.build_inspect_tab(profile, train, tab)
             with gr.Tab(messages.get_text("compare.title"), id="compare") as tab:
                 ticked_runs = compare_tab.build_compare_tab(profile, train, tab)
             with gr.Tab(messages.get_text("shelf.title"), id="runs") as tab:
                 runs_tab.build_runs_tab(profile, train, ticked_runs, tabs, tab)
+        register_endpoints(profile, answer_threads)
     # Handlers share the CPU cores with the training; more than 64 waiting events are refused.
     # Nothing that is queued can be called past the queue.
     demo.queue(default_concurrency_limit=4, max_size=64, api_open=False)

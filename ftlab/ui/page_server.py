@@ -6,7 +6,10 @@ before Gradio sees it, whatever the profile of the server is.
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import secrets
+import socket
 import threading
 import time
 import warnings
@@ -39,6 +42,7 @@ from ftlab.server.redaction import FolderNames, PathRedaction, list_named_folder
 from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.server.visitors import load_key
 from ftlab.ui import sent_choices
+from ftlab.ui.api import mcp_tools
 from ftlab.ui.common import gradio_guard, run_status, theme, uploads
 
 SESSION_CAPACITY = 128
@@ -56,7 +60,6 @@ MOUNT_OPTIONS: dict[str, Any] = {
     "max_file_size": MAX_UPLOAD_BYTES,
     "show_error": False,
     "pwa": False,
-    "mcp_server": False,
     "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
 }
 """Arguments of `gr.mount_gradio_app` that are the same on every server."""
@@ -104,6 +107,8 @@ def mount_page(
     if profile.sign_in is not None:
         app.router.routes.extend(SignInRoutes(profile, profile.sign_in, accounts, membership).list_routes())
     gradio_guard.complete_mount_settings(demo, session_capacity=SESSION_CAPACITY)
+    if profile.has_mcp:
+        mcp_tools.replace_tool_server()
     gr.mount_gradio_app(
         app,
         demo,
@@ -112,8 +117,12 @@ def mount_page(
         css_paths=theme.list_style_sheets(),
         favicon_path=str(theme.STATIC_DIR / "favicon.svg"),
         auth_dependency=name_sender,
-        **MOUNT_OPTIONS,
+        mcp_server=profile.has_mcp,
+        # A copy: Gradio writes the lifespan of this page into it, which the next page would begin again.
+        **copy.deepcopy(MOUNT_OPTIONS),
     )
+    if profile.has_mcp:
+        mcp_tools.check_mounted_tools(demo)
     return app
 
 
@@ -175,6 +184,7 @@ class PageServer:
     """A running server of the page, in a thread of this process.
 
     Attributes:
+        app: the application that answers.
         url: address of the page on this machine, with a slash at its end.
         port: port that it listens on.
     """
@@ -204,9 +214,10 @@ class PageServer:
         Raises:
             FtlabError: the port was taken meanwhile, or the server did not start in time.
         """
-        self._demo = demo
+        self._demo, self._profile = demo, profile
+        self.app = mount_page(profile, demo, membership, is_reachable=host not in LOOPBACK_HOSTS)
         config = uvicorn.Config(
-            mount_page(profile, demo, membership, is_reachable=host not in LOOPBACK_HOSTS),
+            self.app,
             host=host,
             port=port,
             log_level="warning",
@@ -230,6 +241,27 @@ class PageServer:
     def is_running(self) -> bool:
         """Return whether the server still answers."""
         return self._server.thread.is_alive()
+
+    @property
+    def event_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop of the running server."""
+        assert self._server.event_loop is not None, "it has started"
+        return self._server.event_loop
+
+    def describe_tools(self) -> list[str]:
+        """Return what is printed of the tools that the server tells when it is asked; nothing where it has none.
+
+        Raises:
+            FtlabError: it does not tell them; it is closed.
+        """
+        if not self._profile.has_mcp:
+            return []
+        try:
+            names = mcp_tools.check_served_tools(self.app, self.event_loop)
+        except FtlabError:
+            self.close()
+            raise
+        return mcp_tools.describe_tools(self._profile.kind, names, self.url)
 
     def close(self) -> None:
         """End the open connections and the server. Repeating it changes nothing."""
@@ -257,6 +289,7 @@ class _ThreadedServer(uvicorn.Server):
         """Prepare the thread."""
         super().__init__(config)
         self.thread = threading.Thread(target=self._run_quietly, name="page-server", daemon=True)
+        self.event_loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Start, and wait until requests are answered or the server has given up."""
@@ -264,6 +297,15 @@ class _ThreadedServer(uvicorn.Server):
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self.started and self.thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.005)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer until the end.
+
+        Args:
+            sockets: that listen already; None: as the configuration says.
+        """
+        self.event_loop = asyncio.get_running_loop()
+        await super().serve(sockets)
 
     def get_port(self) -> int:
         """Return the port that the server listens on."""

@@ -30,6 +30,7 @@ from ftlab.runs.queue.database import declare_queue_folder
 from ftlab.server.class_pages.invitation import write_invitation
 from ftlab.server.listening import addresses, tls
 from ftlab.server.listening.free_port import find_free_port
+from ftlab.server.listening.mcp_package import check_mcp_package
 from ftlab.server.listening.start_folders import check_runs_folder, check_upload_folder
 from ftlab.server.people.membership import Membership
 from ftlab.server.profile import LOOPBACK_HOSTS, ServerProfile, create_profile
@@ -61,6 +62,7 @@ def serve(argv: Sequence[str] | None = None, program: str = "python app.py") -> 
     try:
         server_profile = parse_profile(argv)
         port = find_free_port(flags.host, flags.port)
+        check_mcp_package(is_needed=server_profile.has_mcp)
         notices = [check_upload_folder(), check_runs_folder(server_profile.runs_dir)]
         tls_files = _find_tls_files(flags)
         membership = _open_membership(server_profile)
@@ -69,8 +71,7 @@ def serve(argv: Sequence[str] | None = None, program: str = "python app.py") -> 
         return 2
     if port != flags.port:
         _print_message("server.port_taken", wanted=flags.port, port=port)
-    notice = build_gpu_notice()
-    for text in filter(None, [*notices, notice]):
+    for text in filter(None, [*notices, notice := build_gpu_notice()]):
         print(text, flush=True)
     if server_profile.is_space and server_profile.runs_dir.is_relative_to(user_dirs.get_space_storage()):
         key = "server.space_storage" if user_dirs.is_storage_persistent() else "server.no_space_storage"
@@ -96,12 +97,13 @@ def serve(argv: Sequence[str] | None = None, program: str = "python app.py") -> 
             tls_files=tls_files,
             trusted_proxies=flags.trusted_proxy,
         )
+        tool_lines = server.describe_tools()
     except FtlabError as error:
         print(error, file=sys.stderr)
         return 2
     _print_message("server.ready", url=server.url, runs=server_profile.runs_dir)
     urls = addresses.list_urls(flags.host, server.port, is_https=tls_files is not None)
-    print(*write_invitation(membership, urls, tls_files), sep="\n", flush=True)
+    print(*write_invitation(membership, urls, tls_files), *tool_lines, sep="\n", flush=True)
     if flags.browser and not server_profile.is_space:
         webbrowser.open(server.url)
     _wait_for_end(server, server_profile)
@@ -166,6 +168,7 @@ def parse_profile(argv: Sequence[str] | None = None) -> ServerProfile:
         runs_dir=flags.runs,
         hosts=tuple(flags.public_name),
         is_classroom=flags.classroom,
+        has_mcp=flags.mcp,
     )
 
 
@@ -265,6 +268,13 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
         metavar="DIR",
         default=str(user_dirs.get_default_runs_dir()),
         help=messages.get_text("server.flag.runs"),
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        # Gradio's own variable, for Spaces, which take no flags.
+        default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
+        help=messages.get_text("server.flag.mcp"),
     )
     parser.add_argument("--tls", nargs="+", metavar="FILE", help=messages.get_text("server.flag.tls"))
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftlab.server.people.rights import RIGHTS, ProfileKind, Role, may_do
-from ftlab.server.routes import ROUTES, SIGN_IN_ROUTES, BodyKind, Route, find_route
+from ftlab.server.routes import MCP_ROUTES, ROUTES, SIGN_IN_ROUTES, BodyKind, Route, find_route
 
 API = "/gradio_api"
 
@@ -42,6 +42,8 @@ def test_what_the_page_and_programs_send_is_answered(method: str, path: str) -> 
         ("POST", "/login"),
         *(("GET", path) for path in ("/login", "/login/huggingface", "/login/callback", "/logout")),
         ("POST", "/logout"),
+        *(("POST", f"{API}/{name}") for name in ("mcp", "mcp/", "mcp/messages", "mcp/messages/")),
+        *(("GET", f"{API}/{name}") for name in ("mcp", "mcp/", "mcp/sse", "mcp/schema")),
     ],
 )
 def test_no_other_route_is_answered(method: str, path: str) -> None:
@@ -117,3 +119,21 @@ def test_signing_in_has_three_routes_and_only_where_people_can_sign_in() -> None
     for path in ("/login", "/login/", "/login/callback/x", "/login_check", "/login/github"):
         assert isinstance(find_route("GET", path, has_sign_in=True), tuple)
     assert find_route("GET", "/logout", has_sign_in=True) == (405, "method")
+
+
+def test_tools_for_programs_have_one_route_and_only_where_the_server_offers_them() -> None:
+    assert [(route.path, *route.methods, route.body, route.is_counted) for route in MCP_ROUTES] == [
+        (f"{API}/mcp", "POST", BodyKind.JSON, True)
+    ]
+    for path in (f"{API}/mcp", f"{API}/mcp/"):
+        route = find_route("POST", path, has_mcp=True)
+        assert isinstance(route, Route)
+        allowed = {
+            kind: {role for role in RIGHTS[kind] if route.action and may_do(kind, role, route.action)} for kind in KINDS
+        }
+        assert [Role.STRANGER in roles for roles in allowed.values()] == [True, False, True], "as the page itself"
+        for method in ("GET", "DELETE", "HEAD"):
+            assert find_route(method, path, has_mcp=True) == (405, "method")
+    for name in ("mcp/sse", "mcp/messages", "mcp/messages/x", "mcp/schema", "mcp/http", "mcp/x"):
+        assert isinstance(find_route("POST", f"{API}/{name}", has_mcp=True), tuple)
+        assert isinstance(find_route("GET", f"{API}/{name}", has_mcp=True), tuple)

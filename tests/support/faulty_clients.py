@@ -98,7 +98,7 @@ class FaultyClients:
         def lose(report: FaultReport) -> None:
             with carrying(self.live.server.port) as proxy:
                 tab = open_predict_tab(join_class(proxy.url, self.live.server.read_code(), "Loses network"))
-                tab.send("scan", **self.live.name_pictures())
+                tab.send("rescan_dataset", **self.live.name_pictures())
                 stream = tab.listen()
                 next(stream)
                 with self._open_answer(tab, proxy.port) as answer:
@@ -186,7 +186,7 @@ class FaultyClients:
     def _open_answer(self, tab: Tab, port: int) -> Iterator[socket.socket]:
         """A connection on which the answer to a question comes."""
         uploaded = name_upload(tab.upload(f"{self._make_tag()}.jpg", self.images[0].read_bytes()))
-        body = json.dumps(tab.build_body("predict", predict_image=uploaded, predict_model=self.model)).encode()
+        body = json.dumps(tab.build_body("show_prediction", predict_image=uploaded, predict_model=self.model)).encode()
         head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
         with _connect(tab, port, f"POST /gradio_api/run/predict HTTP/1.1\r\n{head}", body) as connection:
             yield connection
@@ -194,7 +194,7 @@ class FaultyClients:
     @contextmanager
     def _open_stream(self, tab: Tab) -> Iterator[socket.socket]:
         """A connection on which the answers of the queue come, after the data set was to be shown."""
-        tab.send("scan", **self.live.name_pictures())
+        tab.send("rescan_dataset", **self.live.name_pictures())
         request = f"GET /gradio_api/queue/data?session_hash={tab.session} HTTP/1.1\r\n"
         with _connect(tab, self.live.server.port, request, b"") as connection:
             yield connection

@@ -48,7 +48,7 @@ def kill_server(folder: Path, kills: int, trainings: int, dice: random.Random) -
         until(lambda: long_run.load_history().steps_done)
         names = [live.start((ann, ben)[number % 2], SHORT)[0] for number in range(trainings)]
         for number in range(kills):
-            ann.send("scan", **live.name_pictures())  # files are decoded, by processes of their own
+            ann.send("rescan_dataset", **live.name_pictures())  # files are decoded, by processes of their own
             if number == 0:
                 until(lambda: any("spare" in process.cmdline() for process in live.server.list_processes()))
             else:

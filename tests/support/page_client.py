@@ -80,7 +80,7 @@ class Tab:
     def ask(self, image: Path, tag: str, **values: Any) -> str:
         """Ask what is on an image; empty if the answer is to this one, else what was told instead."""
         uploaded = name_upload(self.upload(f"{tag}.jpg", image.read_bytes()))
-        answer = self.call("predict", predict_image=uploaded, **values)
+        answer = self.call("show_prediction", predict_image=uploaded, **values)
         # The image that can be downloaded is called as the one that was sent.
         return "" if answer.succeeded and tag in answer.text else answer.text[:300] or "no answer"
 

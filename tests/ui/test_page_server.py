@@ -69,7 +69,7 @@ def test_the_server_answers_this_machine_and_refuses_a_spoofed_name(tmp_path: Pa
 
 
 def test_the_page_is_served_without_what_a_visitor_has_no_business_with(tmp_path: Path) -> None:
-    for switch in ("ssr_mode", "run_history", "enable_monitoring", "show_error", "pwa", "mcp_server"):
+    for switch in ("ssr_mode", "run_history", "enable_monitoring", "show_error", "pwa"):
         assert MOUNT_OPTIONS[switch] is False
     assert MOUNT_OPTIONS["max_file_size"] <= MAX_UPLOAD_BYTES
     assert "allowed_paths" not in MOUNT_OPTIONS

@@ -29,6 +29,7 @@ EVIL = "<img src=x onerror=alert(1)>${alert(2)}`'\""
 LAYOUT = {"row", "column", "tab", "tabs", "tabitem", "group", "form", "accordion"}
 SILENT = {
     *LAYOUT,
+    "api",
     "html",
     "button",
     "downloadbutton",
@@ -39,7 +40,7 @@ SILENT = {
     "markdown",
     "file",
 }
-"""Kinds that ask for no value, or are explained by the sentence above them."""
+"""Kinds that ask for no value, or are explained by the sentence above them; `api` is a value of an endpoint."""
 
 
 def config_of(profile: ServerProfile, notice: str = "") -> dict[str, Any]:
@@ -88,7 +89,7 @@ def test_ids_are_unique_and_every_control_has_one(local: dict[str, Any]) -> None
     nameless = [
         one["type"] for one in local["components"] if one["type"] not in LAYOUT and not one["props"].get("elem_id")
     ]
-    assert set(nameless) <= {"browserstate", "timer"}
+    assert set(nameless) <= {"browserstate", "timer", "api"}
     found = [one for one in ids if one]
     assert len(found) == len(set(found))
 
@@ -112,11 +113,17 @@ def test_no_template_puts_values_into_javascript(local: dict[str, Any]) -> None:
 
 
 def test_what_runs_long_or_needs_words_is_queued_and_what_ticks_is_not(local: dict[str, Any]) -> None:
-    public = {one["api_name"]: one for one in local["dependencies"] if one["api_visibility"] == "public"}
-    assert {"scan", "predict", "explain", "predict_several"} <= set(public)
-    assert all(public[name]["queue"] is not False for name in ("scan", "predict_several", "weigh"))
+    events = {one["api_name"]: one for one in local["dependencies"]}
+    assert all(
+        events[name]["queue"] is not False for name in ("rescan_dataset", "predict_several", "score_faithfulness")
+    )
     # The answer to one image has threads of its own, and is told in the page.
-    assert public["predict"]["queue"] is public["explain"]["queue"] is False
+    assert events["show_prediction"]["queue"] is events["show_explanation"]["queue"] is False
+
+
+def test_only_the_seven_endpoints_are_public(local: dict[str, Any]) -> None:
+    public = {one["api_name"] for one in local["dependencies"] if one["api_visibility"] == "public"}
+    assert public == {"scan", "start", "status", "stop", "predict", "explain", "runs"}
 
 
 def test_a_space_has_no_path_field(space: dict[str, Any]) -> None:

@@ -47,9 +47,14 @@ def describe_wait(run: Run) -> str:
     return places.describe_place(_get_place_table(run.path.parent).find_place(run))
 
 
-def read_places(root: Path) -> dict[str, QueuePlace]:
-    """Return the places of the queued runs of a folder by their names, the next one first, at most a second old."""
-    return _get_place_table(root).read_places()
+def read_places(root: Path, *, fresh: bool = False) -> dict[str, QueuePlace]:
+    """Return the places of the queued runs of a folder by their names, the next one first, at most a second old.
+
+    Args:
+        root: folder of the runs.
+        fresh: as they are now.
+    """
+    return _get_place_table(root).read_places(fresh=fresh)
 
 
 @lru_cache(maxsize=16)

@@ -89,10 +89,14 @@ class PlaceTable:
         """Return the place of a run; None if it does not wait."""
         return self.read_places().get(run.name)
 
-    def read_places(self) -> dict[str, QueuePlace]:
-        """Return the places by the names of the runs, the next one first."""
+    def read_places(self, *, fresh: bool = False) -> dict[str, QueuePlace]:
+        """Return the places by the names of the runs, the next one first.
+
+        Args:
+            fresh: look again, however short the last look is ago.
+        """
         with self._lock:
-            if time.monotonic() - self._read_time >= _SHARED_SECONDS:
+            if fresh or time.monotonic() - self._read_time >= _SHARED_SECONDS:
                 self._places = self._read_places()
                 self._read_time = time.monotonic()
             return self._places

@@ -20,6 +20,7 @@ import safehttpx
 from fastapi import HTTPException
 from gradio import processing_utils, queueing, route_utils, routes, state_holder
 from gradio.blocks import Blocks
+from gradio.components.api_component import Api
 from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
 from starlette.formparsers import MultiPartException
@@ -195,6 +196,8 @@ def find_event(blocks: Blocks, api_name: str | None, body: Any) -> Any:
         raise HTTPException(404, messages.get_text("server.route")) from cause
     if event.fn is None:
         raise HTTPException(404, messages.get_text("server.route"))
+    if all(isinstance(block, Api) for block in event.inputs):  # an endpoint: what is left out takes its default
+        body.data += [None] * (len(event.inputs) - len(body.data))
     return event
 
 
@@ -251,12 +254,9 @@ def find_free_texts(demo: Blocks, path: str, payload: dict[str, Any]) -> frozens
         Positions in `data`.
     """
     name = path.rstrip("/").rpartition("/")[2]
-    number = payload.get("fn_index")
-    known = demo.default_config.fns
-    if isinstance(number, int):
-        event = known.get(number)
-    else:
-        event = next((event for event in known.values() if event.api_name == name), None)
+    number, known = payload.get("fn_index"), demo.default_config.fns
+    named_events = (event for event in known.values() if event.api_name == name)
+    event = known.get(number) if isinstance(number, int) else next(named_events, None)
     inputs = list(event.inputs) if event else []
     if len(inputs) != len(payload["data"]):  # programs leave out what only the page knows
         inputs = [block for block in inputs if not block.skip_api]

@@ -53,7 +53,8 @@ def get_sender() -> tuple[str, str]:
 def _find_ticket() -> Ticket | None:
     # Gradio sets it for each call of a handler: no handler can forget to ask, or be told another sender by the page.
     request = LocalContext.request.get(None)
-    scope = getattr(getattr(request, "request", None), "scope", None)
+    # A call by MCP has the server's own request there, any other one Gradio's around it.
+    scope = getattr(getattr(request, "request", request), "scope", None)
     ticket = scope.get(TICKET_KEY) if isinstance(scope, dict) else None
     return ticket if isinstance(ticket, Ticket) else None
 

@@ -39,7 +39,7 @@ from ftlab.ui.dataset.source_actions import (
 class DatasetActions(SourceActions):
     """All event handlers of the tab. One instance per server: it holds nothing of any visitor.
 
-    Handlers share these parameters, whose names are visible in the page's API: `sample` as in `DataSource`, `folder`
+    Handlers share these parameters: `sample` as in `DataSource`, `folder`
     for the location (see `DatasetTab`), `val` and `test` for the fractions of both splits, `progress` for the progress
     bar and `request` for the request of the page.
     """

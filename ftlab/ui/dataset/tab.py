@@ -86,7 +86,7 @@ def build_dataset_tab(profile: ServerProfile, tabs: gr.Tabs) -> DatasetTab:
     gallery = layout.build_gallery()
     hidden = layout.build_hidden_fields()
     wiring = _plan_wiring(profile, source, summary, gallery, hidden)
-    # Events in this order: the page and the API count them, and of two for one trigger the first is sent first.
+    # Events in this order: the page counts them, and of two for one trigger the first is sent first.
     _connect_sources(wiring, source, hidden)
     _connect_shares_and_reload(wiring, source, hidden)
     exclusion_event = audit.build_audit_section(profile, wiring.choice, hidden.exclusion_names, summary.summary)
@@ -147,7 +147,7 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
     """Connect the choice of a source, the scan of a folder, the upload and the tutorials."""
     actions, choice, outputs = wiring.actions, wiring.choice, wiring.outputs
     rescan_event = gr.on([source.scan_button.click, source.folder.submit], **wiring.location_event)
-    rescan_event.then(actions.rescan_dataset, choice, outputs, api_name="scan", **wiring.scan_options)
+    rescan_event.then(actions.rescan_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
     sample_event = source.sample.input(**wiring.location_event)
     sample_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
     source.folder.change(**wiring.location_event)

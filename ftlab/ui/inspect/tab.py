@@ -201,7 +201,7 @@ def _wire_choice(
         actions.evaluate,
         choice_inputs,
         outputs,
-        api_name="evaluate",
+        api_visibility="private",
         show_progress_on=outputs[0],
         concurrency_limit=1,  # an evaluation uses all cores, or the GPU
     )

@@ -34,8 +34,7 @@ UNTRAINED_MODEL = "untrained"
 class PredictActions:
     """Event handlers of the Predict tab. One instance per server: it holds the profile and no state of any visitor.
 
-    Gradio passes the values of the inputs by position. The parameters of `predict`, `explain` and `score_faithfulness`
-    are also the parameters of public endpoints, so their names are part of the API.
+    Gradio passes the values of the inputs by position. Programs call the endpoints of `ftlab.ui.api` instead.
     """
 
     def __init__(self, profile: ServerProfile) -> None:

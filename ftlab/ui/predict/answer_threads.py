@@ -49,19 +49,19 @@ class _VisitorLine:
 
 
 class AnswerThreads:
-    """Runs handlers in threads of their own, in the order in which their events arrive. One instance per server.
+    """Runs handlers in threads of their own, in the order in which their events arrive.
 
-    Answers of one visitor are computed one after the other.
+    Answers of one visitor are computed one after the other. The handlers of one instance share its bounds, whether the
+    page or a program asks.
     """
 
-    def __init__(self, make_refusal: Callable[[str], Any], is_training: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, is_training: Callable[[], bool] = lambda: False) -> None:
         """Start no thread yet.
 
         Args:
-            make_refusal: returns the outputs of a handler that only tell a message.
             is_training: whether a training is at work on this machine; called in a thread, now and then.
         """
-        self._make_refusal, self._is_training = make_refusal, is_training
+        self._is_training = is_training
         self._training_check = (-TRAINING_CHECK_SECONDS, False)
         self._places = CapacityLimiter(MAX_PARALLEL_ANSWERS)
         # Of its own, with a thread for each place: that of anyio is for all of a server's other work.
@@ -70,11 +70,14 @@ class AnswerThreads:
         self._lines: dict[str, _VisitorLine] = {}
         self._address_counts = Counter[str]()
 
-    def run_aside(self, handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def run_aside(
+        self, handler: Callable[..., Any], make_refusal: Callable[[str], Any]
+    ) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return a handler for an event with `queue=False`.
 
         Args:
             handler: computes the outputs.
+            make_refusal: returns the outputs of the handler that only tell a message, or raises an error with it.
 
         Returns:
             A coroutine function with the parameters of the handler, which Gradio looks at.
@@ -85,9 +88,9 @@ class AnswerThreads:
             visitor, address = get_sender()
             line = self._lines.get(visitor) or _VisitorLine()
             if line.count >= MAX_WAITING_ANSWERS:
-                return self._make_refusal(messages.get_text("server.busy_visitor"))
+                return make_refusal(messages.get_text("server.busy_visitor"))
             if self._address_counts[address] >= MAX_WAITING_ANSWERS_OF_ADDRESS:
-                return self._make_refusal(messages.get_text("server.busy_address"))
+                return make_refusal(messages.get_text("server.busy_address"))
             self._lines[visitor] = line
             line.count += 1
             self._address_counts[address] += 1

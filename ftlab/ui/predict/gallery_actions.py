@@ -25,7 +25,7 @@ MAX_IMAGES_PER_REQUEST = 200
 
 
 class GalleryActions:
-    """Event handlers of the gallery. The parameters of `predict_several` are those of a public endpoint."""
+    """Event handlers of the gallery."""
 
     def __init__(self, load_predictor: Callable[[object], Predictor]) -> None:
         """Create the handlers of a server.

@@ -10,7 +10,6 @@ from gradio.context import Context
 
 from ftlab.core import messages
 from ftlab.core.html import tag
-from ftlab.runs import run_store
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import image_field
 from ftlab.ui.common.html import render_empty_state, render_error
@@ -21,6 +20,13 @@ from ftlab.ui.predict.cam_options import CamControls
 from ftlab.ui.predict.gallery_actions import MAX_IMAGES_PER_REQUEST, GalleryActions
 from ftlab.ui.train.tab import TrainTab
 
+# The names without a prefix are those of the endpoints for programs, see `ftlab.ui.api`.
+_ANSWER_EVENT: dict[str, Any] = {
+    "api_name": "show_prediction",
+    "api_visibility": "private",
+    "queue": False,
+    "trigger_mode": "always_last",
+}
 # Not in the queue: answered at once, also while long events wait there.
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -47,13 +53,14 @@ class _ResultColumn:
     cam_controls: CamControls
 
 
-def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) -> None:
+def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab, answer_threads: AnswerThreads) -> None:
     """Build the components of the tab in the current Gradio context, and register its events.
 
     Args:
         profile: what this server is for.
         train_tab: its run is selected first.
         tab: this tab; the models are listed anew each time it is selected.
+        answer_threads: compute the answers to one image.
     """
     with gr.Row(elem_classes="ftlab-split"):
         source = _build_input_column()
@@ -77,14 +84,14 @@ def build_predict_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
             concurrency_limit=1,
             api_visibility="private",
         )
-    _wire_prediction(actions, page_state, source, result)
+    _wire_prediction(actions, answer_threads, page_state, source, result)
     source.examples.select(actions.select_example, [page_state, model], source.image, **_UNQUEUED_EVENT)
     gallery_actions = GalleryActions(actions.load_predictor)
     source.files.change(
         gallery_actions.predict_several,
         [page_state, model, source.files],
         gallery,
-        api_name="predict_several",
+        api_visibility="private",
         show_progress_on=gallery,
         concurrency_limit=1,
         trigger_mode="always_last",
@@ -150,18 +157,22 @@ def _build_result_column() -> _ResultColumn:
 
 
 def _wire_prediction(
-    actions: PredictActions, page_state: gr.BrowserState, source: _InputColumn, result: _ResultColumn
+    actions: PredictActions,
+    answer_threads: AnswerThreads,
+    page_state: gr.BrowserState,
+    source: _InputColumn,
+    result: _ResultColumn,
 ) -> None:
     """Register the prediction of an image, its explanation, and the faithfulness test.
 
     Args:
         actions: handlers of the tab.
+        answer_threads: compute the answers.
         page_state: see `ftlab.ui.train.visible_runs`.
         source: model and image.
         result: where the results are shown.
     """
     cam_controls, menus = result.cam_controls, result.shown_menus
-    runs_dir = actions.train_actions.profile.runs_dir
     inputs = [page_state, source.model, source.image, *cam_controls.option_inputs]
     class_inputs = [*inputs, result.class_menu, menus]
     outputs = [
@@ -173,35 +184,30 @@ def _wire_prediction(
         cam_controls.verdict,
         menus,
     ]
-    answer_threads = AnswerThreads(
-        lambda text: make_message_outputs(render_error(text)),
-        lambda: bool(run_store.find_active_runs(runs_dir)),
+    predict, explain, explain_pressed_class = (
+        answer_threads.run_aside(handler, lambda text: make_message_outputs(render_error(text)))
+        for handler in (actions.predict, actions.explain, actions.explain_pressed_class)
     )
-    predict, explain = answer_threads.run_aside(actions.predict), answer_threads.run_aside(actions.explain)
-    explain_pressed_class = answer_threads.run_aside(actions.explain_pressed_class)
-    predict_options: dict[str, Any] = {
-        "show_progress_on": result.scores,
-        "queue": False,
-        "trigger_mode": "always_last",
-    }
+    predict_options = {**_ANSWER_EVENT, "show_progress_on": result.scores}
     explain_options: dict[str, Any] = {
         **predict_options,
+        "api_name": "show_explanation",
         "show_progress_on": result.overlay,
         "show_progress": "minimal",
     }
-    source.image.change(predict, [*inputs, menus], outputs, api_name="predict", **predict_options)
-    source.model.change(predict, [*inputs, menus], outputs, api_visibility="private", **predict_options)
+    source.image.change(predict, [*inputs, menus], outputs, **predict_options)
+    source.model.change(predict, [*inputs, menus], outputs, **predict_options)
     # `input` only: when the program selects a model, `list_models` has sent its examples already.
     source.model.input(actions.render_examples, [page_state, source.model], source.examples, **_UNQUEUED_EVENT)
-    result.scores.select(explain_pressed_class, [*inputs, menus], outputs, api_visibility="private", **explain_options)
-    result.class_menu.input(explain, class_inputs, outputs, api_name="explain", **explain_options)
+    result.scores.select(explain_pressed_class, [*inputs, menus], outputs, **explain_options)
+    result.class_menu.input(explain, class_inputs, outputs, **explain_options)
     for control in (cam_controls.method, cam_controls.layer, cam_controls.show_baseline):
-        control.input(explain, class_inputs, outputs, api_visibility="private", **explain_options)
+        control.input(explain, class_inputs, outputs, **explain_options)
     cam_controls.score_button.click(
         actions.score_faithfulness,
         class_inputs,
         cam_controls.verdict,
-        api_name="weigh",
+        api_visibility="private",
         show_progress="full",
         concurrency_limit=1,  # some two hundred forward passes
         concurrency_id="weigh",

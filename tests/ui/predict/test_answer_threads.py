@@ -35,7 +35,7 @@ def ask(visitors: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str]
     handler = Handler()
 
     async def ask_all() -> list[str]:
-        answer = AnswerThreads(lambda text: f"refused: {text}").run_aside(handler.answer)
+        answer = AnswerThreads().run_aside(handler.answer, lambda text: f"refused: {text}")
         tasks = []
         for number, visitor in enumerate(visitors):
             monkeypatch.setattr(answer_threads, "get_sender", lambda name=visitor: (name, "192.0.2.1"))
@@ -74,7 +74,7 @@ def test_one_visitor_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) ->
     handler = Handler()
 
     async def ask_as(visitor: str) -> list[str]:
-        answer = AnswerThreads(str).run_aside(handler.answer)
+        answer = AnswerThreads().run_aside(handler.answer, str)
         monkeypatch.setattr(answer_threads, "get_sender", lambda: (visitor, "192.0.2.1"))
         tasks = [asyncio.create_task(answer(str(number))) for number in range(MAX_PARALLEL_ANSWERS + 1)]
         while handler.running < 1:
@@ -93,7 +93,7 @@ def test_a_question_that_is_given_up_while_it_waits_is_neither_computed_nor_coun
     monkeypatch.setattr(answer_threads, "get_sender", lambda: ("ann", "192.0.2.1"))
 
     async def ask_and_give_up() -> list[str]:
-        answer = AnswerThreads(lambda text: f"refused: {text}").run_aside(handler.answer)
+        answer = AnswerThreads().run_aside(handler.answer, lambda text: f"refused: {text}")
         first_task, *other_tasks = [asyncio.create_task(answer(question)) for question in questions]
         while not handler.running:
             await asyncio.sleep(0.001)
@@ -112,7 +112,7 @@ def test_a_question_that_is_given_up_while_it_waits_is_neither_computed_nor_coun
 
 def test_gradio_sees_the_parameters_of_the_handler() -> None:
     handler = Handler()
-    aside = AnswerThreads(str).run_aside(handler.answer)
+    aside = AnswerThreads().run_aside(handler.answer, str)
     assert inspect.iscoroutinefunction(aside)
     assert inspect.signature(aside) == inspect.signature(handler.answer)
 
@@ -128,7 +128,7 @@ def test_whoever_asks_without_end_leaves_half_of_the_processor_to_a_training(
     monkeypatch.setattr(answer_threads, "get_sender", lambda: ("ann", "192.0.2.1"))
 
     async def ask_twice() -> bool:
-        answer = AnswerThreads(str, lambda: is_training).run_aside(lambda: "an answer")
+        answer = AnswerThreads(lambda: is_training).run_aside(lambda: "an answer", str)
         assert await asyncio.wait_for(answer(), 30) == "an answer"
         second = asyncio.create_task(answer())
         finished, waiting = await asyncio.wait([second], timeout=0.3 if is_training else 30)
