@@ -66,7 +66,7 @@ def locate_weights(spec: BackboneSpec) -> WeightsLocation:
         return WeightsLocation(file, file.is_file(), spec.megabytes)
     torch_home = Path(os.environ.get("TORCH_HOME") or _get_cache_root() / "torch").expanduser()
     # All repositories name their file alike: one that is put here by hand must be named after the model.
-    filename = f"{_get_timm_name(spec)}{Path(spec.weights_file).suffix}" if spec.weights_hub else spec.weights_file
+    filename = f"{get_timm_name(spec)}{Path(spec.weights_file).suffix}" if spec.weights_hub else spec.weights_file
     file = torch_home / "hub" / "checkpoints" / filename
     cached_file = _find_in_hub_cache(spec) if spec.weights_hub and not file.is_file() else None
     return WeightsLocation(cached_file or file, cached_file is not None or file.is_file(), spec.megabytes)
@@ -175,7 +175,7 @@ def build_module(spec: BackboneSpec) -> nn.Module:
     module: nn.Module
     if spec.source == "timm":
         head_options: dict[str, Any] = {} if spec.head else {"num_classes": 0}
-        module = library.create_model(_get_timm_name(spec), pretrained=False, **head_options)
+        module = library.create_model(get_timm_name(spec), pretrained=False, **head_options)
     else:
         # GoogLeNet and Inception v3 warn unless the caller says whether to initialize their weights as published.
         module = library.get_model(spec.name, weights=None, **({"init_weights": True} if spec.auxiliary else {}))
@@ -201,7 +201,7 @@ def _name_final_relu(densenet: nn.Module) -> nn.Module:
     return nn.Sequential(OrderedDict(layers))
 
 
-def _get_timm_name(spec: BackboneSpec) -> str:
+def get_timm_name(spec: BackboneSpec) -> str:
     """Return the model's name in timm with the tag, which may determine the input size."""
     model, _, tag = spec.name.removeprefix(TIMM_PREFIX).partition(".")
     return f"{model}.{tag or spec.weights}" if spec.name.startswith(TIMM_PREFIX) and (tag or spec.weights) else model
@@ -243,7 +243,7 @@ def _convert_timm_state(spec: BackboneSpec, state_dict: dict[str, Tensor]) -> di
     import timm
 
     overlay = {"state_dict": state_dict}
-    return dict(timm.create_model(_get_timm_name(spec), pretrained=True, pretrained_cfg_overlay=overlay).state_dict())
+    return dict(timm.create_model(get_timm_name(spec), pretrained=True, pretrained_cfg_overlay=overlay).state_dict())
 
 
 def _get_cache_root() -> Path:
