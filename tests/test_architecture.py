@@ -48,7 +48,10 @@ TESTED_ELSEWHERE = {
         *("export/model_source", "export/parity"),
     ),
     "tests/export/onnx_format/test_onnx_files.py": (
-        *("export/onnx_format/network_graph", "export/onnx_format/pixel_graph"),
+        *("export/answer_network", "export/onnx_format/network_graph", "export/onnx_format/pixel_graph"),
+    ),
+    "tests/export/torch_formats/test_safetensors_files.py": (
+        *("export/description_file", "export/torch_formats/loading_lines"),
     ),
     "tests/audit/test_examine.py": (
         *("audit/duplicates", "audit/embedding_map", "audit/embeddings", "audit/findings", "audit/image_quality"),

@@ -14,13 +14,12 @@ from ftlab.core import file_io
 from ftlab.core.errors import DataError, ExportError
 from ftlab.evaluation import datasets
 from ftlab.export import model_card, model_source, parity
+from ftlab.export.description_file import DESCRIPTION_FILE_NAME, LOADING_FILE_NAME
 from ftlab.export.formats import ExportFormat, ExportOptions
 from ftlab.export.model_source import ModelSource
 from ftlab.export.parity import ParityReport
 from ftlab.runs.directory import Run
 
-DESCRIPTION_FILE_NAME = "model.json"
-"""Classes, their names for people, preprocessing, temperature and threshold."""
 CARD_FILE_NAME = "README.md"
 CHECK_FILE_NAME = "check.json"
 ZIP_SUFFIX = ".zip"
@@ -113,9 +112,11 @@ def export_run(
             folder.mkdir()
             format_module.write_files(source, folder, options)
             report = None
-            if image_paths:
-                exported_model = format_module.open_model(folder)
-                report = parity.compare_models(source, exported_model, image_paths, export_format.bound, progress)
+            # What does not run here is opened too: its structure and metadata are read back.
+            exported_model = format_module.open_model(folder) if check else None
+            if image_paths and exported_model:
+                bound = export_format.get_bound(options)
+                report = parity.compare_models(source, exported_model, image_paths, bound, progress)
                 report = replace(report, megabytes=file_io.get_folder_size(folder) / 1e6)
                 if not report.passed and not force:
                     raise FailedCheckError(export_format.name, report)
@@ -168,10 +169,18 @@ def _write_descriptions(source: ModelSource, folder: Path, export_format: Export
     """
     check_values = {"format": export_format.name, "forced": result.forced}
     check_values |= {"check": result.report.to_json() if result.report else None}
+    loading_path = folder / LOADING_FILE_NAME
+    card = model_card.build_model_card(
+        source,
+        export_format,
+        result.report,
+        forced=result.forced,
+        loading_lines=loading_path.read_text(encoding="utf-8") if loading_path.exists() else "",
+    )
     contents = {
         DESCRIPTION_FILE_NAME: json.dumps(source.describe(), ensure_ascii=False, indent=2),
         CHECK_FILE_NAME: json.dumps(check_values, indent=2),
-        CARD_FILE_NAME: model_card.build_model_card(source, export_format.name, result.report, forced=result.forced),
+        CARD_FILE_NAME: card,
     }
     for name, content in contents.items():
         if not (folder / name).exists():

@@ -61,6 +61,7 @@ class ExportFormat:
         extra: of ftlab that installs them, as `ftlab[extra]`.
         runs_here: whether the files can be run on this machine's system at all; else only structure is checked.
         has_half_weights: whether the weights can be stored as float16.
+        half_bound: the bound of float16 weights; 0: the same.
     """
 
     name: str
@@ -70,6 +71,15 @@ class ExportFormat:
     extra: str = ""
     runs_here: bool = True
     has_half_weights: bool = False
+    half_bound: float = 0.0
+
+    def get_bound(self, options: ExportOptions) -> float:
+        """Return the largest allowed difference of a probability from the trained model's.
+
+        Args:
+            options: of the export.
+        """
+        return self.half_bound if options.half_weights and self.half_bound else self.bound
 
     def find_missing_package(self) -> str:
         """Return a package that is not installed; empty if all are."""
@@ -94,6 +104,14 @@ FORMATS = {
     export_format.name: export_format
     for export_format in (
         ExportFormat("onnx", "ftlab.export.onnx_format.onnx_files", bound=5e-3, has_half_weights=True),
+        ExportFormat(
+            "safetensors",
+            "ftlab.export.torch_formats.safetensors_files",
+            bound=1e-4,
+            has_half_weights=True,
+            half_bound=5e-3,
+        ),
+        ExportFormat("pt2", "ftlab.export.torch_formats.program_files", bound=1e-4),
     )
 }
 """All formats by name, in the order in which they are listed."""

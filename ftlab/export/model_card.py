@@ -5,18 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from ftlab.core import messages
+from ftlab.export.formats import ExportFormat
 from ftlab.export.model_source import ModelSource
 from ftlab.export.parity import ParityReport
 
 
-def build_model_card(source: ModelSource, format_name: str, report: ParityReport | None, *, forced: bool) -> str:
+def build_model_card(
+    source: ModelSource,
+    export_format: ExportFormat,
+    report: ParityReport | None,
+    *,
+    forced: bool,
+    loading_lines: str = "",
+) -> str:
     """Write what the model is, how it was trained, and how its export agrees with it.
 
     Args:
         source: the model.
-        format_name: of the export.
+        export_format: of the export.
         report: of the check; None if none was made.
         forced: the check has failed, and the files were wanted all the same.
+        loading_lines: Python that loads the model; empty if the format is no matter of Python.
 
     Returns:
         Markdown.
@@ -25,7 +34,7 @@ def build_model_card(source: ModelSource, format_name: str, report: ParityReport
     prep = predictor.prep
     values: dict[str, Any] = {
         "title": predictor.title,
-        "format": format_name,
+        "format": export_format.name,
         "backbone": predictor.spec.title,
         "count": len(predictor.class_names),
         "classes": ", ".join(map(_escape_markdown, predictor.class_names)),
@@ -37,8 +46,14 @@ def build_model_card(source: ModelSource, format_name: str, report: ParityReport
         "threshold": source.threshold,
         "temperature": source.temperature,
     }
-    parts = [messages.get_text("export.card", **values), describe_check(report, forced=forced)]
-    return "\n".join(parts)
+    parts = [messages.get_text("export.card", **values)]
+    if loading_lines:
+        parts.append(messages.get_text("export.card_loading", lines=loading_lines.rstrip()))
+    if export_format.runs_here:
+        parts.append(describe_check(report, forced=forced))
+    else:
+        parts.append(messages.get_text("export.card_not_run"))
+    return "\n\n".join(part.strip() for part in parts)
 
 
 def describe_check(report: ParityReport | None, *, forced: bool) -> str:

@@ -63,6 +63,9 @@ def export(options: Namespace) -> None:
         return
     if result.report:
         _print_report(result.report)
+    if not export_format.runs_here:
+        print(messages.get_text("cli.exported_not_run", format=export_format.name, out=result.path))
+        return
     key = "cli.exported_forced" if result.forced else "cli.exported" if result.report else "cli.exported_unchecked"
     print(messages.get_text(key, format=export_format.name, out=result.path))
 

@@ -1,0 +1,196 @@
+"""The weights of a model by the names of timm and torchvision, and the lines that build the module for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.core.errors import ExportError
+from ftlab.export.answer_network import make_example_images
+from ftlab.export.model_source import ModelSource
+from ftlab.models.heads import LogitPair
+from ftlab.models.network import Network
+from ftlab.models.pretrained import weights
+
+_MAX_RELATIVE_ERROR = 1e-4
+"""Largest difference of a logit from the network's, relative to the largest logit: rounding alone."""
+
+
+@dataclass(frozen=True)
+class LibraryWeights:
+    """Weights for a module of a library.
+
+    Attributes:
+        tensors: by the names of the module, on the CPU.
+        build_lines: Python that builds the module as `model`, with random weights.
+        needs_versions: whether the module asks for the version of its layout, which no safetensors file stores.
+    """
+
+    tensors: dict[str, Tensor]
+    build_lines: tuple[str, ...]
+    needs_versions: bool = False
+
+    def write_loading_lines(self, file_name: str) -> str:
+        """Return Python that builds the module and loads its weights from a file.
+
+        Args:
+            file_name: of the safetensors file.
+        """
+        lines = [f'model.load_state_dict(load_file("{file_name}"))']
+        if self.needs_versions:
+            lines = [
+                "state = model.state_dict()  # with the versions of its layout, which a safetensors file has not",
+                f'state.update(load_file("{file_name}"))',
+                "model.load_state_dict(state)",
+            ]
+        return "\n".join((*self.build_lines, *lines, "model.eval()"))
+
+
+def convert_weights(source: ModelSource) -> LibraryWeights:
+    """Convert the weights of a model to those of timm's or torchvision's own module.
+
+    The classifier is in the library's place for it where that gives the same logits; else it follows the module.
+
+    Args:
+        source: the model; left as it is.
+
+    Returns:
+        The weights.
+
+    Raises:
+        ExportError: the library's module gives other logits.
+    """
+    images = make_example_images(source)
+    with torch.inference_mode():
+        expected = source.predictor.network(images)
+    for candidate in (_place_classifier(source), _append_classifier(source)):
+        if candidate is None:
+            continue
+        module = _build_module(candidate.build_lines).eval()
+        state = module.state_dict()
+        if {name: tensor.shape for name, tensor in state.items()} != {
+            name: tensor.shape for name, tensor in candidate.tensors.items()
+        }:
+            continue
+        try:
+            module.load_state_dict(candidate.tensors)
+        except ValueError:  # MNASNet's modules ask for a version
+            state.update(candidate.tensors)
+            module.load_state_dict(state)
+            candidate = replace(candidate, needs_versions=True)
+        with torch.inference_mode():
+            logits = module(images)
+        if (logits - expected).abs().max() <= _MAX_RELATIVE_ERROR * expected.abs().max():
+            return candidate
+    raise ExportError("export.library", title=source.predictor.spec.title, library=source.predictor.spec.source)
+
+
+def _place_classifier(source: ModelSource) -> LibraryWeights | None:
+    """Return weights with the classifier in the library's own place; None if that is no linear layer.
+
+    Args:
+        source: the model.
+    """
+    build_lines = _write_build_lines(source, len(source.predictor.class_names))
+    module = _build_module(build_lines)
+    head_path = source.predictor.spec.head or getattr(module, "pretrained_cfg", {}).get("classifier")
+    if not isinstance(head_path, str) or not isinstance(module.get_submodule(head_path), nn.Linear):
+        return None
+    head = _simplify_head(source.predictor.network.head)
+    if isinstance(head, nn.Sequential):
+        build_lines = (*build_lines, f'model.set_submodule("{head_path}", {_write_module(head)})')
+    backbone_tensors = _read_backbone(source.predictor.network)
+    head_tensors = {f"{head_path}.{name}": tensor for name, tensor in head.state_dict().items()}
+    return LibraryWeights({**backbone_tensors, **head_tensors}, build_lines)
+
+
+def _append_classifier(source: ModelSource) -> LibraryWeights:
+    """Return weights with the classifier behind the library's module, whose own classifier is left out.
+
+    Args:
+        source: the model.
+    """
+    head_path = source.predictor.spec.head
+    build_lines = _write_build_lines(source, None if head_path else 0)
+    if head_path:
+        build_lines = (*build_lines, f'model.set_submodule("{head_path}", torch.nn.Identity())')
+    head = _simplify_head(source.predictor.network.head)
+    build_lines = (*build_lines, f"model = torch.nn.Sequential(model, {_write_module(head)})")
+    tensors = {f"0.{name}": tensor for name, tensor in _read_backbone(source.predictor.network).items()}
+    tensors |= {f"1.{name}": tensor for name, tensor in head.state_dict().items()}
+    return LibraryWeights(tensors, build_lines)
+
+
+def _write_build_lines(source: ModelSource, num_classes: int | None) -> tuple[str, ...]:
+    """Return the imports and the line that builds the library's module.
+
+    Args:
+        source: the model.
+        num_classes: of the classifier; None for that of the library, 0 for none.
+    """
+    spec = source.predictor.spec
+    options = [] if num_classes is None else [f"num_classes={num_classes}"]
+    if spec.source == "timm":
+        call = ", ".join([f'timm.create_model("{weights.get_timm_name(spec)}"', *options]) + ")"
+        return "import timm", "import torch", "from safetensors.torch import load_file", "", f"model = {call}"
+    if spec.auxiliary:  # auxiliary classifiers are of use in training alone
+        options += ["aux_logits=False", "init_weights=False"]
+    imports = ("import torch", "from safetensors.torch import load_file", "from torchvision import models")
+    return *imports, "", f"model = models.{spec.name}({', '.join(options)})"
+
+
+def _build_module(build_lines: tuple[str, ...]) -> nn.Module:
+    """Return the module that the lines build; its random weights leave the process's generator as it was."""
+    namespace: dict[str, Any] = {}
+    with torch.random.fork_rng(devices=[]):
+        exec("\n".join(build_lines), namespace)
+    module: nn.Module = namespace["model"]
+    return module
+
+
+def _read_backbone(network: Network) -> dict[str, Tensor]:
+    """Return the tensors of a backbone, without its auxiliary classifiers."""
+    auxiliary_prefixes = tuple(f"{path}." for path in network.auxiliary_paths)
+    return {
+        name: tensor
+        for name, tensor in network.backbone.state_dict().items()
+        if not name.startswith(auxiliary_prefixes)
+    }
+
+
+def _simplify_head(head: nn.Module) -> nn.Linear | nn.Sequential:
+    """Return a head without dropout, and with one logit per class: a linear layer, or two with a ReLU in between.
+
+    Args:
+        head: of `heads.build_head`; left as it is.
+    """
+    layers = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.ReLU))]
+    if any(isinstance(layer, LogitPair) for layer in head.modules()):
+        layers[-1] = _expand_logit(layers[-1])
+    if len(layers) > 1:
+        return nn.Sequential(*layers)
+    assert isinstance(layers[0], nn.Linear)
+    return layers[0]
+
+
+def _expand_logit(layer: nn.Module) -> nn.Linear:
+    """Return the linear layer with two logits, -z/2 and z/2, of one with the logit z."""
+    assert isinstance(layer, nn.Linear)
+    expanded: nn.Linear = nn.utils.skip_init(nn.Linear, layer.in_features, 2)
+    pair = LogitPair()
+    with torch.no_grad():
+        expanded.weight.copy_(pair(layer.weight.T).T)
+        expanded.bias.copy_(pair(layer.bias[None])[0])
+    return expanded
+
+
+def _write_module(module: nn.Module) -> str:
+    """Return Python that builds a head."""
+    if isinstance(module, nn.Sequential):
+        return f"torch.nn.Sequential({', '.join(map(_write_module, module))})"
+    if isinstance(module, nn.Linear):
+        return f"torch.nn.Linear({module.in_features}, {module.out_features})"
+    return "torch.nn.ReLU()"
