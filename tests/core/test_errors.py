@@ -12,7 +12,7 @@ from ftlab.core.errors import ConfigError, DataError, FtlabError, ImageError, Ru
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     children = {cls.__name__ for cls in FtlabError.__subclasses__() if cls.__module__ == "ftlab.core.errors"}
-    assert children == {"ConfigError", "DataError", "ImageError", "WeightsError", "RunError"}
+    assert children == {"ConfigError", "DataError", "ImageError", "WeightsError", "RunError", "ExportError"}
     assert all(f"─ {name} " in (errors.__doc__ or "") for name in children)
 
 
