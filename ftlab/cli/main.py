@@ -248,9 +248,9 @@ def _add_explain_command(subparsers: _Subparsers) -> None:
 
 
 def _add_export_command(subparsers: _Subparsers) -> None:
-    """Add `export`."""
-    export_parser = _add_command(subparsers, "export", "runs", "run", command_module=export_command)
-    export_command.add_flags(export_parser)
+    """Add `export` and `push`."""
+    export_command.add_flags(_add_command(subparsers, "export", "runs", "run", command_module=export_command))
+    export_command.add_push_flags(_add_command(subparsers, "push", "runs", "run", command_module=export_command))
 
 
 def _add_comparison_commands(subparsers: _Subparsers) -> None:

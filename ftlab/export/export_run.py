@@ -13,11 +13,12 @@ from typing import Any
 from ftlab.core import file_io
 from ftlab.core.errors import DataError, ExportError
 from ftlab.evaluation import datasets
-from ftlab.export import model_card, model_source, parity
+from ftlab.export import model_card, model_source, parity, run_card
 from ftlab.export.description_file import DESCRIPTION_FILE_NAME, LOADING_FILE_NAME
 from ftlab.export.formats import ExportFormat, ExportOptions
 from ftlab.export.model_source import ModelSource
 from ftlab.export.parity import ParityReport
+from ftlab.export.run_card import RunFacts
 from ftlab.runs.directory import Run
 
 CARD_FILE_NAME = "README.md"
@@ -104,6 +105,8 @@ def export_run(
         raise ExportError("export.no_half", format=export_format.name)
     format_module = export_format.load()
     image_paths = _list_check_images(run) if check and export_format.runs_here else []
+    # Before the model: an evaluation finds the temperature that is stored with it.
+    facts = run_card.collect_run_facts(run, weights_choice, evaluates=bool(image_paths) and export_format.is_repository)
     source = model_source.load_model_source(run, weights_choice)
     try:
         out_path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +124,8 @@ def export_run(
                 if not report.passed and not force:
                     raise FailedCheckError(export_format.name, report)
             result = ExportResult(out_path, report, forced=report is not None and not report.passed)
-            _write_descriptions(source, folder, export_format, result)
+            card = _build_card(run, source, folder, export_format, result, facts)
+            _write_descriptions(source, folder, export_format, result, card)
             _put_in_place(folder, out_path)
     except OSError as cause:
         raise ExportError("export.write", path=out_path, cause=cause.strerror or cause) from cause
@@ -158,7 +162,40 @@ def _list_check_images(run: Run) -> list[Path]:
     return [dataset.root / item.path for item in dataset.items]
 
 
-def _write_descriptions(source: ModelSource, folder: Path, export_format: ExportFormat, result: ExportResult) -> None:
+def _build_card(
+    run: Run, source: ModelSource, folder: Path, export_format: ExportFormat, result: ExportResult, facts: RunFacts
+) -> str:
+    """Return the model card; that of a repository has metadata and figures, which are written beside it.
+
+    Args:
+        run: the run.
+        source: its model.
+        folder: of the files.
+        export_format: the format.
+        result: of the check.
+        facts: of the run.
+    """
+    loading_path = folder / LOADING_FILE_NAME
+    card = model_card.build_model_card(
+        source,
+        export_format,
+        result.report,
+        facts,
+        forced=result.forced,
+        loading_lines=loading_path.read_text(encoding="utf-8") if loading_path.exists() else "",
+    )
+    if not export_format.is_repository:
+        return card
+    from ftlab.export.hub import repository_card  # it imports huggingface_hub and matplotlib
+
+    figures = repository_card.write_figures(folder, facts, run.load_history(), source.predictor.title)
+    parts = (repository_card.build_front_matter(source, facts), card, repository_card.describe_use(source), figures)
+    return "\n".join(filter(None, parts))
+
+
+def _write_descriptions(
+    source: ModelSource, folder: Path, export_format: ExportFormat, result: ExportResult, card: str
+) -> None:
     """Write description, check and model card beside the files of the format, which may bring some of them itself.
 
     Args:
@@ -166,17 +203,10 @@ def _write_descriptions(source: ModelSource, folder: Path, export_format: Export
         folder: of the files.
         export_format: the format.
         result: of the check.
+        card: the model card.
     """
     check_values = {"format": export_format.name, "forced": result.forced}
     check_values |= {"check": result.report.to_json() if result.report else None}
-    loading_path = folder / LOADING_FILE_NAME
-    card = model_card.build_model_card(
-        source,
-        export_format,
-        result.report,
-        forced=result.forced,
-        loading_lines=loading_path.read_text(encoding="utf-8") if loading_path.exists() else "",
-    )
     contents = {
         DESCRIPTION_FILE_NAME: json.dumps(source.describe(), ensure_ascii=False, indent=2),
         CHECK_FILE_NAME: json.dumps(check_values, indent=2),

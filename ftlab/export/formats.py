@@ -62,6 +62,7 @@ class ExportFormat:
         runs_here: whether the files can be run on this machine's system at all; else only structure is checked.
         has_half_weights: whether the weights can be stored as float16.
         half_bound: the bound of float16 weights; 0: the same.
+        is_repository: whether the files are a repository of the Hugging Face Hub, whose card has metadata and figures.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ExportFormat:
     extra: str = ""
     runs_here: bool = True
     has_half_weights: bool = False
+    is_repository: bool = False
     half_bound: float = 0.0
 
     def get_bound(self, options: ExportOptions) -> float:
@@ -112,6 +114,7 @@ FORMATS = {
             half_bound=5e-3,
         ),
         ExportFormat("pt2", "ftlab.export.torch_formats.program_files", bound=1e-4),
+        ExportFormat("hub", "ftlab.export.hub.repository", bound=2e-2, is_repository=True),
     )
 }
 """All formats by name, in the order in which they are listed."""

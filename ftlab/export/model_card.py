@@ -8,12 +8,14 @@ from ftlab.core import messages
 from ftlab.export.formats import ExportFormat
 from ftlab.export.model_source import ModelSource
 from ftlab.export.parity import ParityReport
+from ftlab.export.run_card import RunFacts, describe_run, escape_markdown
 
 
 def build_model_card(
     source: ModelSource,
     export_format: ExportFormat,
     report: ParityReport | None,
+    facts: RunFacts | None = None,
     *,
     forced: bool,
     loading_lines: str = "",
@@ -24,6 +26,7 @@ def build_model_card(
         source: the model.
         export_format: of the export.
         report: of the check; None if none was made.
+        facts: of the run; None without one.
         forced: the check has failed, and the files were wanted all the same.
         loading_lines: Python that loads the model; empty if the format is no matter of Python.
 
@@ -37,7 +40,7 @@ def build_model_card(
         "format": export_format.name,
         "backbone": predictor.spec.title,
         "count": len(predictor.class_names),
-        "classes": ", ".join(map(_escape_markdown, predictor.class_names)),
+        "classes": ", ".join(map(escape_markdown, predictor.class_names)),
         "side": prep.side,
         "resize": prep.resize,
         "interpolation": prep.interpolation,
@@ -53,6 +56,8 @@ def build_model_card(
         parts.append(describe_check(report, forced=forced))
     else:
         parts.append(messages.get_text("export.card_not_run"))
+    if facts is not None:
+        parts.append(describe_run(facts))
     return "\n\n".join(part.strip() for part in parts)
 
 
@@ -99,9 +104,3 @@ def list_check_rows(report: ParityReport) -> list[tuple[str, str]]:
             f"{report.milliseconds:.0f} ms / {report.own_milliseconds:.0f} ms",
         ),
     ]
-
-
-def _escape_markdown(text: str) -> str:
-    """Return a name as text of Markdown: nothing in it is markup, and it stays on one line."""
-    escaped = messages.escape_control_chars(text)
-    return "".join(f"\\{char}" if char in r"\`*_{}[]<>()#+-.!|~&" else char for char in escaped)

@@ -1,4 +1,4 @@
-"""The command `export`: files of a run's model for other programs."""
+"""The commands `export` and `push`: files of a run's model for other programs, here or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -68,6 +68,45 @@ def export(options: Namespace) -> None:
         return
     key = "cli.exported_forced" if result.forced else "cli.exported" if result.report else "cli.exported_unchecked"
     print(messages.get_text(key, format=export_format.name, out=result.path))
+
+
+def add_push_flags(parser: ArgumentParser) -> None:
+    """Add the flags of `push` to its parser. None takes a token: others on the machine would see it."""
+    parser.add_argument("--to", required=True, metavar="USER/NAME", help=messages.get_text("cli.push_to"))
+    parser.add_argument("--private", action="store_true", help=messages.get_text("cli.push_private"))
+    format_help = messages.get_text("cli.push_format", names=", ".join(formats.FORMATS))
+    parser.add_argument("--format", default="hub", choices=formats.FORMATS, metavar="NAME", help=format_help)
+    which_help = messages.get_text("cli.export_which")
+    parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
+    no_check_help = messages.get_text("cli.export_no_check")
+    parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
+
+
+def push(options: Namespace) -> None:
+    """Push the model of a run to the Hugging Face Hub and print where it is."""
+    export_format = formats.get_format(options.format)
+    export_format.load()
+    run = run_store.find_run(options.runs, options.run)
+    from ftlab.export.hub.push import push_run
+
+    with open_progress_bar("cli.exporting") as progress:
+        result = push_run(
+            run,
+            export_format,
+            options.to,
+            private=options.private,
+            weights_choice=options.which,
+            check=options.check,
+            progress=progress,
+        )
+    report = result.export.report
+    if options.json:
+        check_values = report.to_json() if report else None
+        print_json({"repository": result.repo_id, "url": result.url, "commit": result.commit, "check": check_values})
+        return
+    if report:
+        _print_report(report)
+    print(messages.get_text("cli.pushed", url=result.url, commit=result.commit[:12]))
 
 
 def _print_report(report: ParityReport) -> None:

@@ -1,0 +1,151 @@
+"""Push of a run's model to the Hugging Face Hub.
+
+The token is the caller's or that which `huggingface_hub` finds (`HF_TOKEN`, the login of this machine's user). It goes
+into the client and nowhere else: into no file, log or error.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftlab.export.export_run import CARD_FILE_NAME, ExportResult, export_run
+from ftlab.export.formats import ExportFormat, ExportOptions
+from ftlab.models.pretrained.hub_access import HubError, translate_hub_errors
+from ftlab.runs.directory import Run
+
+_CARD_PLACEHOLDER = "USER/NAME"
+"""Stands in a card for the repository, which only a push knows."""
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """A push that was made.
+
+    Attributes:
+        repo_id: `USER/NAME`.
+        url: of the repository.
+        commit: 40 hex digits.
+        export: what was pushed, with its check; its path is gone.
+    """
+
+    repo_id: str
+    url: str
+    commit: str
+    export: ExportResult
+
+
+def push_run(
+    run: Run,
+    export_format: ExportFormat,
+    repo_id: str,
+    *,
+    token: str | None = None,
+    private: bool = False,
+    weights_choice: str = "best",
+    check: bool = True,
+    progress: Callable[[int, int], None] = lambda _completed, _total: None,
+) -> PushResult:
+    """Export the model of a run and push the files to a repository, which is created if it does not exist.
+
+    Errors of the export propagate; nothing is pushed then. Files of the repository that the export does not have stay.
+
+    Args:
+        run: with weights; it may still be in training.
+        export_format: of the files.
+        repo_id: `USER/NAME`.
+        token: of an account that may write there; None for this machine's own.
+        private: create the repository as a private one; an existing one stays as it is.
+        weights_choice: `best` or `last`.
+        check: compare the exported model with the trained one.
+        progress: called as images are compared.
+
+    Returns:
+        What was pushed.
+
+    Raises:
+        HubError: the name is none, there is no token, or the Hub refuses.
+    """  # noqa: DOC502 (the functions below raise it)
+    check_repo_id(repo_id)
+    usable_token = find_token(token)
+    with tempfile.TemporaryDirectory(prefix="ftlab-push-") as work_name:
+        folder = Path(work_name) / "files"
+        result = export_run(
+            run, export_format, folder, ExportOptions(), weights_choice=weights_choice, check=check, progress=progress
+        )
+        card_file = folder / CARD_FILE_NAME
+        if card_file.is_file():
+            card_text = card_file.read_text(encoding="utf-8").replace(_CARD_PLACEHOLDER, repo_id)
+            card_file.write_text(card_text, encoding="utf-8")
+        url, commit = push_folder(folder, repo_id, usable_token, private=private)
+    return PushResult(repo_id, url, commit, result)
+
+
+def push_folder(
+    folder: Path, repo_id: str, token: str, *, private: bool = False, repo_type: str = "model"
+) -> tuple[str, str]:
+    """Push all files of a folder as one commit.
+
+    Args:
+        folder: with the files.
+        repo_id: `USER/NAME`.
+        token: of an account that may write there.
+        private: create the repository as a private one.
+        repo_type: `model` or `dataset`.
+
+    Returns:
+        Address of the repository, and the commit.
+
+    Raises:
+        HubError: the Hub refuses, or cannot be reached.
+    """  # noqa: DOC502 (`translate_hub_errors` raises it)
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with translate_hub_errors(repo_id):
+        repository = api.create_repo(repo_id, private=private or None, repo_type=repo_type, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id, folder_path=folder, repo_type=repo_type, commit_message="Upload by ftlab"
+        )
+    return str(repository), str(commit.oid)
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Check that a name can be that of a repository of an account.
+
+    Args:
+        repo_id: `USER/NAME`.
+
+    Raises:
+        HubError: it cannot.
+    """
+    from huggingface_hub.utils import validate_repo_id
+
+    with translate_hub_errors(repo_id):
+        validate_repo_id(repo_id)
+    if repo_id.count("/") != 1:
+        raise HubError("hub.name", name=repo_id)
+
+
+def find_token(token: str | None = None) -> str:
+    """Return the token to push with.
+
+    Args:
+        token: the caller's; None for that of this machine's user.
+
+    Returns:
+        The token.
+
+    Raises:
+        HubError: there is none, or it has characters that no token has. The client would quote those in its error.
+    """
+    from huggingface_hub import get_token
+
+    usable_token = token or get_token()
+    if not usable_token:
+        raise HubError("hub.no_token")
+    if not (usable_token.isascii() and usable_token.isprintable()) or " " in usable_token:
+        raise HubError("hub.bad_token")
+    return usable_token

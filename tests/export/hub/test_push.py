@@ -1,0 +1,102 @@
+"""A push by the unmodified client to a stand-in of the Hub, and what timm and the client get from there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ftlab.export.hub import push
+from ftlab.models.pretrained.hub_access import HubError
+from ftlab.runs.directory import Run
+from tests.support import ROOT, drawn_images
+from tests.support.exported_models import make_run
+from tests.support.hub_server import TOKEN, HubServer, serving_hub
+
+NAME = "me/tiny-lite0"
+_COMPARE = """
+import sys, timm, torch
+from safetensors.torch import load_file
+model = timm.create_model("hf-hub:me/tiny-lite0", pretrained=True).eval()
+local = timm.create_model("tf_efficientnet_lite0", num_classes=3).eval()
+local.load_state_dict(load_file(sys.argv[1]))
+image = torch.rand(1, 3, 64, 64)
+assert torch.equal(model(image), local(image))
+print(model.pretrained_cfg["label_names"])
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = drawn_images.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
+    return make_run(folder, tmp_path_factory.mktemp("runs"), "tf_efficientnet_lite0")
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with serving_hub() as server:
+        yield server
+
+
+def start(hub: HubServer, home: Path, *command: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **hub.environment(home, token)}
+    return subprocess.run(
+        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def push_run(hub: HubServer, home: Path, run: Run, *flags: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    flags = ("--runs", str(run.path.parent), "--no-check", *flags)
+    return start(hub, home, "-m", "ftlab", "push", run.name, "--to", NAME, *flags, token=token)
+
+
+def test_what_is_pushed_is_pulled_and_timm_loads_it_without_the_token_anywhere(
+    hub: HubServer, run: Run, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    pushed = push_run(hub, home, run, "--private")
+    assert pushed.returncode == 0, pushed.stderr
+    assert f"{hub.url}/{NAME} has the model now" in pushed.stdout
+    assert f"models/{NAME}" in hub.private
+    files = hub.commits[f"models/{NAME}"][-1][1]
+    assert f"hf-hub:{NAME}" in files["README.md"].decode()
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(files["model.safetensors"])
+    loaded = start(hub, home, "-c", _COMPARE, str(weights))
+    assert loaded.stdout == "['amber', 'blue', 'green']\n", loaded.stderr
+    pulled = next(home.rglob("snapshots/*/model.safetensors"))
+    assert pulled.read_bytes() == files["model.safetensors"]
+    told = [pushed.stdout, pushed.stderr, *map(str, hub.requests)]
+    kept = [path.read_bytes() for folder in (tmp_path, run.path) for path in folder.rglob("*") if path.is_file()]
+    assert not any(TOKEN in text for text in told)
+    assert not any(TOKEN.encode() in content for content in (*kept, *files.values()))
+
+
+@pytest.mark.parametrize(("status", "sentence"), [(0, "does not accept the token"), (403, "may not write to")])
+def test_a_refusal_is_one_line_without_the_token(
+    hub: HubServer, run: Run, tmp_path: Path, status: int, sentence: str
+) -> None:
+    hub.refusal = status
+    token = TOKEN if status else "hf_WrongCanary"
+    pushed = push_run(hub, tmp_path / "home", run, token=token)
+    assert pushed.returncode == 2
+    assert len(pushed.stderr.splitlines()) == 1
+    assert sentence in pushed.stderr
+    assert token not in pushed.stderr
+
+
+@pytest.mark.parametrize("name", ["me", "me/a b", "me/a/b", "me/--", ""])
+def test_a_name_that_is_none_is_told(name: str) -> None:
+    with pytest.raises(HubError, match="cannot be the name of a repository"):
+        push.check_repo_id(name)
+
+
+@pytest.mark.parametrize("token", ["hf_two lines\nhere", "hf_ü"])
+def test_a_malformed_token_is_not_quoted(token: str) -> None:
+    with pytest.raises(HubError) as caught:
+        push.find_token(token)
+    assert token[:6] not in str(caught.value)
