@@ -105,7 +105,6 @@ def export_run(
         raise ExportError("export.no_half", format=export_format.name)
     format_module = export_format.load()
     image_paths = _list_check_images(run) if check and export_format.runs_here else []
-    # Before the model: an evaluation finds the temperature that is stored with it.
     facts = run_card.collect_run_facts(run, weights_choice, evaluates=bool(image_paths) and export_format.is_repository)
     source = model_source.load_model_source(run, weights_choice)
     try:
@@ -124,8 +123,7 @@ def export_run(
                 if not report.passed and not force:
                     raise FailedCheckError(export_format.name, report)
             result = ExportResult(out_path, report, forced=report is not None and not report.passed)
-            card = _build_card(run, source, folder, export_format, result, facts)
-            _write_descriptions(source, folder, export_format, result, card)
+            _write_descriptions(run, source, folder, export_format, result, facts)
             _put_in_place(folder, out_path)
     except OSError as cause:
         raise ExportError("export.write", path=out_path, cause=cause.strerror or cause) from cause
@@ -186,31 +184,28 @@ def _build_card(
     )
     if not export_format.is_repository:
         return card
-    from ftlab.export.hub import repository_card  # it imports huggingface_hub and matplotlib
-
-    figures = repository_card.write_figures(folder, facts, run.load_history(), source.predictor.title)
-    parts = (repository_card.build_front_matter(source, facts), card, repository_card.describe_use(source), figures)
-    return "\n".join(filter(None, parts))
+    return export_format.load().complete_card(card, source, folder, facts, run.load_history())
 
 
 def _write_descriptions(
-    source: ModelSource, folder: Path, export_format: ExportFormat, result: ExportResult, card: str
+    run: Run, source: ModelSource, folder: Path, export_format: ExportFormat, result: ExportResult, facts: RunFacts
 ) -> None:
     """Write description, check and model card beside the files of the format, which may bring some of them itself.
 
     Args:
+        run: the run.
         source: the model.
         folder: of the files.
         export_format: the format.
         result: of the check.
-        card: the model card.
+        facts: of the run.
     """
     check_values = {"format": export_format.name, "forced": result.forced}
     check_values |= {"check": result.report.to_json() if result.report else None}
     contents = {
         DESCRIPTION_FILE_NAME: json.dumps(source.describe(), ensure_ascii=False, indent=2),
         CHECK_FILE_NAME: json.dumps(check_values, indent=2),
-        CARD_FILE_NAME: card,
+        CARD_FILE_NAME: _build_card(run, source, folder, export_format, result, facts),
     }
     for name, content in contents.items():
         if not (folder / name).exists():

@@ -13,6 +13,8 @@ from ftlab.core.errors import ExportError
 if TYPE_CHECKING:
     from ftlab.export.exported_answer import ExportedModel
     from ftlab.export.model_source import ModelSource
+    from ftlab.export.run_card import RunFacts
+    from ftlab.runs.history import History
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,20 @@ class FormatModule(Protocol):
             source: the model.
             folder: an existing, empty folder.
             options: what was chosen.
+        """
+
+    def complete_card(self, card: str, source: ModelSource, folder: Path, facts: RunFacts, history: History) -> str:
+        """Return the model card of a repository; only formats with `is_repository` have this function.
+
+        Args:
+            card: as of any format.
+            source: the model.
+            folder: for the figures.
+            facts: of the run.
+            history: of the run.
+
+        Returns:
+            Markdown.
         """
 
     def open_model(self, folder: Path) -> ExportedModel:

@@ -64,15 +64,21 @@ def collect_run_facts(run: Run, weights_choice: str = "best", *, evaluates: bool
     given_config = run.load_config()
     config = run.load_resolved_config() if "resolved" in content else given_config
     run_catalog = catalog.load_run_catalog(run)
-    evaluations = {}
+    evaluations: dict[str, Evaluation] = {}
     for split in ("val", "test"):
         found = _find_evaluation(run, split, weights_choice, evaluates=evaluates and split == "val")
         if found is not None and found.result.dataset_name == split:
             evaluations[split] = found
-    proportions = {split: found.metrics.top1 for split, found in evaluations.items()}
+    proportions: dict[str, Proportion] = {split: found.metrics.top1 for split, found in evaluations.items()}
     best_epoch = run.load_history().best_epoch
     val_count = len(run_catalog.splits["val"])
-    if "val" not in proportions and weights_choice == "best" and best_epoch is not None and val_count:
+    if (
+        "val" not in proportions
+        and weights_choice == "best"
+        and best_epoch
+        and best_epoch.val_accuracy is not None
+        and val_count
+    ):
         proportions["val"] = Proportion(round(best_epoch.val_accuracy * val_count), val_count)
     return RunFacts(
         config,

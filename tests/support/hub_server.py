@@ -1,7 +1,7 @@
 """A stand-in of the Hugging Face Hub on this machine: as much of its protocol as the unmodified client needs.
 
-Repositories are created, files arrive as `regular` ones within a commit or by Git LFS, each commit is kept, and files are
-given by revision.
+Repositories are created, files arrive as `regular` ones within a commit or by Git LFS, each commit is kept, and files
+are given by revision.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def check_repo_id(repo_id: str) -> None:
     Raises:
         HubError: it cannot.
     """
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     with translate_hub_errors(repo_id):
         validate_repo_id(repo_id)

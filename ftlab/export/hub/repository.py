@@ -17,9 +17,12 @@ from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.export import plain_weights
 from ftlab.export.exported_answer import ExportedAnswer, ExportedModel
 from ftlab.export.formats import ExportOptions
+from ftlab.export.hub import repository_card
 from ftlab.export.model_source import ModelSource
 from ftlab.export.plain_weights import PlainWeights
+from ftlab.export.run_card import RunFacts
 from ftlab.models.pretrained import libraries
+from ftlab.runs.history import History
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -83,6 +86,13 @@ def build_config(source: ModelSource, plain: PlainWeights) -> dict[str, Any]:
             "threshold": source.threshold,
         },
     }
+
+
+def complete_card(card: str, source: ModelSource, folder: Path, facts: RunFacts, history: History) -> str:
+    """Return the card with metadata, use and figures, which are written; see `FormatModule.complete_card`."""
+    figures = repository_card.write_figures(folder, facts, history, source.predictor.title)
+    parts = (repository_card.build_front_matter(source, facts), card, repository_card.describe_use(source), figures)
+    return "\n".join(filter(None, parts))
 
 
 def open_model(folder: Path) -> ExportedModel:

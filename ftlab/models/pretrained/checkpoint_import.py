@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, user_dirs
 from ftlab.core.errors import ConfigError, WeightsError
-from ftlab.models.pretrained import file_kinds, inert_pickle, stored_classes, tensor_search
+from ftlab.models.pretrained import file_kinds, hub_access, inert_pickle, stored_classes, tensor_search
 from ftlab.models.pretrained.stored_classes import ClassList
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
@@ -72,7 +72,7 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
 
     Args:
         config: as a person gave it; `init_from` is a file, a run's folder, or a run's name as `run_store.find_run`
-            takes it.
+            takes it; or a model on the Hugging Face Hub, whose address gets its commit.
         runs_dir: the folder of runs.
 
     Returns:
@@ -85,6 +85,9 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     if not config.init_from:
         return config
     parse_renames(config.rename_keys)
+    if hub_access.is_hub_address(config.init_from):
+        _, pinned_address = hub_access.download_model(hub_access.parse_address(config.init_from))
+        return replace(config, init_from=str(pinned_address))
     requested_path = user_dirs.expand_home(config.init_from)
     try:
         init_path = requested_path.absolute() if requested_path.exists() else None
@@ -110,6 +113,20 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
                 raise WeightsError("init.kind", file=init_path, kinds=kinds) from error
             raise
     return replace(config, init_from=str(init_path))
+
+
+def locate_init(init_from: str) -> Path:
+    """Return the file or folder of a resolved `init_from`; a model on the Hugging Face Hub is downloaded if necessary.
+
+    Args:
+        init_from: as `resolve_init` has it.
+
+    Returns:
+        The path.
+    """
+    if hub_access.is_hub_address(init_from):
+        return hub_access.download_model(hub_access.parse_address(init_from))[0]
+    return Path(init_from)
 
 
 def _find_model_file(folder: Path) -> Path:

@@ -83,23 +83,22 @@ def download_model(address: HubAddress) -> tuple[Path, HubAddress]:
         WeightsError: the repository has no weights, or is neither here nor can be downloaded.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
     options: dict[str, Any] = {"revision": address.revision or None}
     with translate_hub_errors(str(address), WeightsError):
         for weights_name in _WEIGHTS_NAMES:
             try:
                 weights_file = Path(hf_hub_download(address.repo_id, weights_name, **options))
-            except LocalEntryNotFoundError:  # neither in the cache nor to be had
-                raise
-            except EntryNotFoundError:
+            # Only a missing file leads to the next name; any other error is the download's.
+            except RemoteEntryNotFoundError:
                 continue
             # The commit of the weights: a push in between changes nothing.
             commit = weights_file.parent.name
             for side_name in _SIDE_NAMES:
                 try:
                     hf_hub_download(address.repo_id, side_name, revision=commit)
-                except EntryNotFoundError:
+                except (RemoteEntryNotFoundError, LocalEntryNotFoundError):  # not there, or never cached
                     continue
             return weights_file, HubAddress(address.repo_id, commit)
     raise WeightsError("hub.no_weights", address=address, names=", ".join(_WEIGHTS_NAMES))
@@ -115,7 +114,7 @@ def translate_hub_errors(subject: str, error_type: type[FtlabError] = HubError) 
 
     Raises:
         error_type: the Hub refuses, or cannot be reached.
-    """  # noqa: DOC501, DOC502 (the type is an argument)
+    """  # noqa: DOC502 (the type is an argument)
     from huggingface_hub import errors
 
     # The base class that it shares with the errors of the HTTP library below, whichever it is.

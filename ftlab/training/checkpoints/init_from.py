@@ -144,7 +144,7 @@ def _map_init_file(
         WeightsError: the file has changed since the run began, or matches too little.
     """
     spec = backbones.get_backbone_spec(config.backbone)
-    foreign_checkpoint, source_path = _read_init_source(Path(config.init_from))
+    foreign_checkpoint, source_path = _read_init_source(checkpoint_import.locate_init(config.init_from))
     digest = checkpoint_import.compute_sha256(source_path)
     # A run that was stopped before its first checkpoint must start from the same weights again.
     recorded = run.read_config_file()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError, WeightsError
-from ftlab.models.pretrained import checkpoint_import
+from ftlab.models.pretrained import checkpoint_import, hub_access
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.server.paths import resolve_inside
@@ -35,6 +35,10 @@ def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
     """
     if not config.init_from:
         return config
+    if hub_access.is_hub_address(config.init_from) and not profile.is_local:
+        raise WeightsError("hub.closed")
+    if hub_access.is_hub_address(config.init_from):
+        return checkpoint_import.resolve_init(config, profile.runs_dir)
     if profile.is_space:
         if config.init_from not in run_store.list_run_names(profile.runs_dir):
             raise WeightsError("init.closed")

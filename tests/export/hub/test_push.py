@@ -100,3 +100,20 @@ def test_a_malformed_token_is_not_quoted(token: str) -> None:
     with pytest.raises(HubError) as caught:
         push.find_token(token)
     assert token[:6] not in str(caught.value)
+
+
+def test_a_training_starts_from_a_model_on_the_hub_and_keeps_its_commit(
+    hub: HubServer, run: Run, tmp_path: Path
+) -> None:
+    home, runs = tmp_path / "home", tmp_path / "runs"
+    assert push_run(hub, home, run).returncode == 0
+    commit = hub.commits[f"models/{NAME}"][-1][0]
+    data = run.load_config().data
+    train = ("-m", "ftlab", "train", "--data", data, "--runs", str(runs), "--epochs", "1", "--torch-num-threads", "1")
+    trained = start(hub, home, *train, "--init-from", f"hf://{NAME}")
+    assert trained.returncode == 0, trained.stderr
+    started = Run(next(runs.glob("2*")))
+    assert started.load_config().init_from == f"hf://{NAME}@{commit}"
+    missing = start(hub, home, *train, "--init-from", "hf://me/nothing")
+    assert missing.returncode == 2
+    assert "hf://me/nothing is not on the Hugging Face Hub" in missing.stderr

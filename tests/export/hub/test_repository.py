@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import timm
+import timm.data
 import torch
 from safetensors.torch import load_file
 
@@ -23,7 +24,7 @@ from tests.support.exported_models import NAMES, draw_image, make_run, make_sour
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def write(folder: Path, name: str, **changes: object) -> Path:
+def write(folder: Path, name: str, **changes: Any) -> Path:
     folder.mkdir()
     repository.write_files(make_source(name, temperature=1.5, **changes), folder, ExportOptions())
     return folder
@@ -32,12 +33,12 @@ def write(folder: Path, name: str, **changes: object) -> Path:
 def test_timm_loads_the_folder_with_classes_and_preprocessing(tmp_path: Path) -> None:
     source = make_source("tf_efficientnet_lite0")
     folder = write(tmp_path / "out", "tf_efficientnet_lite0")
-    module = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    module: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     images = cam_layers.make_probe_images(64)
     with torch.no_grad():
         torch.testing.assert_close(module(images), source.predictor.network(images), rtol=1e-4, atol=1e-4)
     assert module.pretrained_cfg["label_names"] == list(NAMES)
-    data = timm.data.resolve_model_data_config(module)
+    data = timm.data.config.resolve_model_data_config(module)
     assert (tuple(data["input_size"]), data["interpolation"], data["crop_mode"]) == ((3, 64, 64), "bicubic", "center")
     assert (data["mean"], data["std"]) == ([0.5] * 3, [0.5] * 3)
     assert int(64 / data["crop_pct"]) == 72
