@@ -53,6 +53,7 @@ TESTED_ELSEWHERE = {
     "tests/export/torch_formats/test_safetensors_files.py": (
         *("export/description_file", "export/torch_formats/loading_lines"),
     ),
+    "tests/server/test_stop_route.py": ("runs/jobs/job_stop",),
     "tests/audit/test_examine.py": (
         *("audit/duplicates", "audit/embedding_map", "audit/embeddings", "audit/findings", "audit/image_quality"),
         *("audit/label_errors", "runs/jobs/audit_job"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftlab.core.errors import FtlabError
-from ftlab.runs.jobs import audit_job, launch
+from ftlab.runs.jobs import job_stop, launch
 from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.server.bodies import parse_fields
 from ftlab.server.people.permitted_runs import get_permitted_run
@@ -38,14 +38,14 @@ def answer_stop(profile: ServerProfile, person: Person, body: bytes) -> tuple[in
     Args:
         profile: profile of the server.
         person: who asks for it.
-        body: JSON `{"run": name, "by_force": bool}`, or `{"audit": name}` for the audit of a data set.
+        body: JSON `{"run": name, "by_force": bool}`, or `{"audit": name}` for an audit or an export (`JobStop.name`).
 
     Returns:
-        HTTP status, and a sentence for the page: empty if the run or the audit was asked to stop.
+        HTTP status, and a sentence for the page: empty if the run, audit or export was asked to stop.
     """
     fields = parse_fields(body)
     if fields.get("audit") is not None:
-        audit_job.request_stop(fields["audit"], None if person.leads else person.owner)
+        job_stop.request_stop(fields["audit"], None if person.leads else person.owner)
         return 200, ""
     try:
         stop_run(profile, person, fields.get("run"), by_force=fields.get("by_force") is True)

@@ -10,7 +10,7 @@ import pytest
 from ftlab.runs import run_notes
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch
-from ftlab.runs.jobs.audit_job import AuditStop
+from ftlab.runs.jobs.job_stop import JobStop
 from ftlab.server.people.person import Person, make_stranger
 from ftlab.server.people.rights import ProfileKind, Role
 from ftlab.server.profile import ServerProfile
@@ -96,6 +96,6 @@ def test_why_a_process_cannot_be_ended_is_told(profile: ServerProfile, monkeypat
 def test_an_audit_is_stopped_by_whose_it_is_and_by_who_leads(profile: ServerProfile) -> None:
     leader = Person(ProfileKind.SPACE, Role.TEACHER, "c" * 32, "Ms Lee")
     for person, is_stopped in ((BEN, False), (make_stranger(ProfileKind.SPACE), False), (ANN, True), (leader, True)):
-        with AuditStop(ANN.owner) as stop:
+        with JobStop(ANN.owner) as stop:
             assert answer_stop(profile, person, json.dumps({"audit": stop.name}).encode()) == (200, "")
             assert stop.event.is_set() is is_stopped, person

@@ -11,6 +11,7 @@ from ftlab.core import messages
 from ftlab.export import formats
 from ftlab.export.formats import ExportOptions
 from ftlab.runs import run_store
+from ftlab.runs.jobs import export_job, priority
 
 if TYPE_CHECKING:
     from ftlab.export.parity import ParityReport
@@ -35,6 +36,8 @@ def export(options: Namespace) -> None:
     Raises:
         FailedCheckError: it is farther than its format allows.
     """
+    priority.apply_declared_priority()
+    write_progress = export_job.find_progress_writer()
     export_format = formats.get_format(options.format)
     export_format.load()  # before the model, which takes seconds
     run = run_store.find_run(options.runs, options.run)
@@ -50,7 +53,7 @@ def export(options: Namespace) -> None:
                 weights_choice=options.which,
                 check=options.check,
                 force=options.force,
-                progress=progress,
+                progress=write_progress or progress,
             )
     except FailedCheckError as error:
         if options.json:

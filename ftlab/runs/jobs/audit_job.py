@@ -1,12 +1,11 @@
 """Audit of a data set in a separate process (`scan --deep`), with its progress. No torch.
 
-The report is stored by `audit/findings.py`. Closing the iterator ends the process, and so does `request_stop`.
+The report is stored by `audit/findings.py`. Closing the iterator ends the process, and so does `job_stop.request_stop`.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -21,51 +20,6 @@ from ftlab.runs.jobs.launch import build_environment
 PROGRESS_FILE_ENV = "FTLAB_DOCTOR"
 """Environment variable: a file to which `scan --deep` writes its progress, one JSON object per line."""
 _POLL_INTERVAL_SECONDS = 0.3
-_stops: dict[str, AuditStop] = {}
-"""Audits of this process, by the names of `AuditStop`."""
-
-
-class AuditStop:
-    """Stop event of an audit, found by `request_stop` while the block runs, by a name that only its page knows.
-
-    Attributes:
-        name: 128 random bits.
-        event: set once the audit was asked to stop.
-        owner: whose audit it is, as `run_quota.make_owner` returns it.
-    """
-
-    def __init__(self, owner: str = "") -> None:
-        """Choose a name.
-
-        Args:
-            owner: whose audit it is; empty for the host's.
-        """
-        self.name, self.event, self.owner = secrets.token_hex(16), threading.Event(), owner
-
-    def __enter__(self) -> AuditStop:
-        """Let `request_stop` find the audit.
-
-        Returns:
-            This.
-        """
-        _stops[self.name] = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Forget the audit."""
-        del _stops[self.name]
-
-
-def request_stop(name: object, owner: str | None = None) -> None:
-    """Ask the audit of that name to stop; nothing happens if it has ended, or is somebody else's.
-
-    Args:
-        name: as a page sent it.
-        owner: who asks, as for `AuditStop`; None: somebody who may stop anybody's.
-    """
-    stop = _stops.get(name) if isinstance(name, str) else None
-    if stop is not None and owner in (None, stop.owner):
-        stop.event.set()
 
 
 def run_audit(

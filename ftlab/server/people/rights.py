@@ -54,6 +54,7 @@ class RunAction(Enum):
     """What somebody may do with a run."""
 
     LOOK = "look, predict with it"
+    EXPORT = "export"
     STOP = "stop"
     RESUME = "resume"
     RENAME = "rename, take notes"
@@ -93,7 +94,7 @@ RIGHTS: Mapping[ProfileKind, Mapping[Role, frozenset[Action]]] = {
 """What each role may do; a role that a profile does not have is missing, and may do nothing."""
 
 _LEADER = {Relation.OWN: _ALL_OF_RUNS, Relation.SHARED: _ALL_OF_RUNS, Relation.OTHER: _ALL_OF_RUNS}
-_OWNER = {Relation.OWN: _ALL_OF_RUNS, Relation.SHARED: frozenset({RunAction.LOOK})}
+_OWNER = {Relation.OWN: _ALL_OF_RUNS, Relation.SHARED: frozenset({RunAction.LOOK, RunAction.EXPORT})}
 
 RUN_RIGHTS: Mapping[Role, Mapping[Relation, frozenset[RunAction]]] = {
     Role.HOST: _LEADER,
@@ -130,9 +131,12 @@ def may_do_with_run(kind: ProfileKind, role: Role, action: RunAction, relation: 
         relation: what the run is to them.
 
     Returns:
-        The answer of `RUN_RIGHTS`. On a Space, where all others are strangers, only the teacher shares.
+        The answer of `RUN_RIGHTS`. On a Space, where all others are strangers, only the teacher shares, and what is
+        shared is looked at there: an export would give its weights away.
     """
     if kind is ProfileKind.SPACE and role is Role.VISITOR and action is RunAction.SHARE:
+        return False
+    if kind is ProfileKind.SPACE and role is Role.VISITOR and (action, relation) == (RunAction.EXPORT, Relation.SHARED):
         return False
     return role in RIGHTS[kind] and action in RUN_RIGHTS[role].get(relation, frozenset())
 

@@ -22,6 +22,7 @@ from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset import exclusions
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.runs.jobs import audit_job
+from ftlab.runs.jobs.job_stop import JobStop
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, page_events, run_status_view
 from ftlab.ui.common.data_choice import DataSource
@@ -167,7 +168,7 @@ class AuditActions:
         flags += ["--seed", str(data_choice.DEFAULT_SPLIT_SEED), "--layout", source.layout]
         flags += ["--zip-names", source.zip_names] if source.zip_names else []
         last_progress: dict[str, Any] = {}
-        with audit_job.AuditStop(get_person(self.profile).owner) as stop:
+        with JobStop(get_person(self.profile).owner) as stop:
             yield _build_busy_updates({}, stop.name)
             audit_progress = audit_job.run_audit(folder, flags, stop.event)
             try:

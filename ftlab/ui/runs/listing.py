@@ -26,7 +26,7 @@ ROWS_PER_PAGE = 100
 """Rows shown at first, and rows added by each press of the button below the table."""
 ROW_CACHE_SECONDS = 2.0
 """Maximum age of cached rows: a search sends an event for each key that is pressed."""
-PANEL_OUTPUT_COUNT = 12
+PANEL_OUTPUT_COUNT = 16
 """Number of components that `RunListing.render_panel` updates."""
 _MAX_CACHED_LISTINGS = 8
 """On a Space each visitor has a listing of their own; all are dropped when there are more than these."""
@@ -148,6 +148,10 @@ class RunListing:
             and not in_trash
             and Run(self.profile.runs_dir / single_row.name).best_weights_path.is_file()
         )
+        may_export = has_weights and self.train_actions.get_person().may_with(
+            RunAction.EXPORT,
+            Run(self.profile.runs_dir / single_row.name),  # type: ignore[union-attr]
+        )
         # The order is that of `panel_outputs` in `tab.build_runs_tab`.
         return [
             join_html([message, details]),
@@ -163,6 +167,10 @@ class RunListing:
             # It erases what this person sees: others' deleted runs are not among them.
             gr.Button(visible=in_trash and bool(all_rows)),
             gr.Column(visible=False),
+            gr.Accordion(visible=may_export),
+            "",
+            gr.DownloadButton(visible=False),
+            gr.Button(visible=False),
         ]
 
     def _build_share_button(self, row: RunRow | None) -> gr.Button:

@@ -15,6 +15,7 @@ from ftlab.ui.common.gradio_guard import FREE_TEXT_CLASS
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.runs import view
 from ftlab.ui.runs.actions import RunsActions
+from ftlab.ui.runs.export_panel import ExportActions, build_export_panel
 from ftlab.ui.runs.listing import LOCATIONS
 from ftlab.ui.train.tab import TrainTab
 
@@ -69,6 +70,8 @@ def build_runs_tab(
         tab: this tab; the runs are listed anew each time it is selected.
     """
     filters = _build_filters()
+    actions, page_state = RunsActions(profile), train_tab.page_state
+    selection = gr.JSON({}, visible=False, elem_id="shelf-kept")
     totals = gr.HTML(elem_id="shelf-totals", apply_default_css=False)
     with gr.Row(elem_classes="ftlab-split"):
         with gr.Column(scale=8, min_width=320):
@@ -76,10 +79,9 @@ def build_runs_tab(
         with gr.Column(scale=3, min_width=280, elem_classes="ftlab-stays"):
             details = gr.HTML(view.render_no_selection(), elem_id="shelf-picked", apply_default_css=False)
             notes_form = _build_notes_form()
+            export_panel = build_export_panel(ExportActions(actions.train_actions), selection)
             buttons = _build_selection_buttons()
-    selection = gr.JSON({}, visible=False, elem_id="shelf-kept")
 
-    actions, page_state = RunsActions(profile), train_tab.page_state
     inputs = [page_state, *filters, selection]
     panel_outputs = [
         details,
@@ -94,6 +96,7 @@ def build_runs_tab(
         buttons.restore,
         buttons.empty,
         buttons.confirmation,
+        *export_panel.list_outputs(),
     ]
     list_outputs = [totals, table, selection]
     outputs = [*list_outputs, *panel_outputs]

@@ -1,5 +1,5 @@
 /* The Stop button: asks the server by a route of its own, which is heard while the queue is full. Returns what the page
-   shows below the status card; nothing where the run or the audit was asked to stop, as the card itself then says so. */
+   shows below the status card; nothing where the run, audit or export was asked to stop, as the card itself then says so. */
 async (marks) => {
   const show = (text) => {
     const line = document.createElement("div");

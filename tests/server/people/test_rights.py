@@ -31,7 +31,7 @@ def test_with_a_strangers_run_nobody_but_the_teacher_does_anything(kind: Profile
     assert not any(may_do_with_run(kind, role, action, Relation.OTHER) for action in RunAction)
     assert all(may_do_with_run(kind, Role.TEACHER, action, Relation.OTHER) for action in RunAction)
     shared = {action for action in RunAction if may_do_with_run(kind, role, action, Relation.SHARED)}
-    assert shared <= {RunAction.LOOK}, "what is shared is looked at, and not changed"
+    assert shared <= {RunAction.LOOK, RunAction.EXPORT}, "what is shared is looked at, and not changed"
 
 
 def test_in_a_class_whoever_has_no_name_may_do_nothing() -> None:
@@ -49,6 +49,15 @@ def test_on_a_space_only_the_teacher_shares() -> None:
     assert not may_do_with_run(ProfileKind.SPACE, Role.VISITOR, RunAction.SHARE, Relation.OWN)
     assert may_do_with_run(ProfileKind.SPACE, Role.TEACHER, RunAction.SHARE, Relation.OTHER)
     assert may_do_with_run(ProfileKind.CLASSROOM, Role.STUDENT, RunAction.SHARE, Relation.OWN)
+
+
+def test_a_shared_run_is_exported_in_a_class_and_not_on_a_space() -> None:
+    assert may_do_with_run(ProfileKind.CLASSROOM, Role.STUDENT, RunAction.EXPORT, Relation.SHARED)
+    assert may_do_with_run(ProfileKind.NETWORK, Role.VISITOR, RunAction.EXPORT, Relation.SHARED)
+    assert not may_do_with_run(ProfileKind.SPACE, Role.VISITOR, RunAction.EXPORT, Relation.SHARED)
+    assert may_do_with_run(ProfileKind.SPACE, Role.VISITOR, RunAction.EXPORT, Relation.OWN)
+    for kind in SHARED_SERVERS:
+        assert not any(may_do_with_run(kind, Role.STRANGER, RunAction.EXPORT, relation) for relation in Relation)
 
 
 def test_every_kind_of_server_has_its_row() -> None:

@@ -17,7 +17,7 @@ from ftlab.audit import findings
 from ftlab.audit.findings import AuditReport, EmbeddingMap, Finding, ImageRef, MapPoint
 from ftlab.core.errors import DataError
 from ftlab.data.dataset import catalog, exclusions, scan
-from ftlab.runs.jobs import audit_job
+from ftlab.runs.jobs import audit_job, job_stop
 from ftlab.server import stop_route
 from ftlab.server.profile import ServerProfile
 from ftlab.server.routes import STOP_PATH
@@ -134,7 +134,7 @@ def test_stop_is_heard_outside_the_queue_by_a_name_that_only_the_page_knows(
     assert f'fetch(folder + "{STOP_PATH}"' in read_stop_script(), "the page asks this route"
     for name in ("", "x", 3, [marks["audit"]]):
         assert stop_route.answer_stop(profile, HOST, json.dumps({"audit": name}).encode()) == (200, "")
-    assert not audit_job._stops[marks["audit"]].event.is_set()
+    assert not job_stop._stops[marks["audit"]].event.is_set()
     assert stop_route.answer_stop(profile, HOST, json.dumps(marks).encode()) == (200, "")
     *_, last = steps
     assert "Stopped" in last[STATUS]

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("nothing_scanned")
 PARTS = (
     *("totals", "table", "picked"),
     *("said", "form", "title", "notes", "share", "predict", "inspect", "compare", "delete", "restore", "empty", "sure"),
+    *("export", "export_status", "export_download", "export_force"),
 )
 
 

@@ -1,0 +1,143 @@
+"""The Export panel of the Runs tab: who may export what, what is shown, and what the zip holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftlab.export import formats
+from ftlab.runs.directory import Run
+from ftlab.runs.jobs import export_job
+from ftlab.runs.jobs.export_job import ExportState
+from ftlab.server.people.rights import ProfileKind
+from ftlab.server.profile import ServerProfile
+from ftlab.ui.runs import export_panel
+from ftlab.ui.runs.export_panel import ExportActions
+from ftlab.ui.train.actions import TrainActions
+from tests.support.exported_models import make_run
+from tests.support.people import ANN, BEN, acting_as, give_to
+
+CHECK = {
+    "images": 6,
+    "bound": 0.005,
+    "largest_difference": 0.5,
+    "mean_difference": 0.1,
+    "same_class": 5,
+    "changed_class": 1,
+    "largest_map_difference": None,
+    "milliseconds": 9.0,
+    "own_milliseconds": 8.0,
+    "megabytes": 1.0,
+    "passed": False,
+}
+STATUS, DOWNLOAD, FORCE, START, STOP, MARKS = range(6)
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_folder: Path) -> Run:
+    return make_run(tiny_folder, tmp_path / "runs")
+
+
+@pytest.fixture
+def actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExportActions:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    return ExportActions(TrainActions(ServerProfile(tmp_path, tmp_path / "runs")))
+
+
+def press(actions: ExportActions, name: object, format_name: str = "onnx") -> list[list[Any]]:
+    return list(actions.export({"names": [name]}, format_name, "best", False))
+
+
+def test_an_export_is_a_zip_without_the_folders_of_the_machine(
+    actions: ExportActions, run: Run, tmp_path: Path
+) -> None:
+    files_before = sorted(run.path.rglob("*"))
+    first, *_, last = press(actions, run.name)
+    assert first[STOP].visible
+    assert first[MARKS]["audit"]
+    assert f"--out {run.name}-onnx.zip" in first[STATUS]
+    assert str(tmp_path) not in last[STATUS]
+    assert "Same most probable class" in last[STATUS]
+    assert last[DOWNLOAD]["visible"]
+    with zipfile.ZipFile(last[DOWNLOAD]["value"]) as archive:
+        assert {"model.onnx", "model.json", "check.json", "README.md"} <= set(archive.namelist())
+        assert not any(str(tmp_path).encode() in archive.read(name) for name in archive.namelist())
+    assert sorted(run.path.rglob("*")) == files_before, "nothing is written into the run"
+
+
+def test_a_failed_check_shows_its_table_and_is_written_only_on_demand(
+    actions: ExportActions, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def work(arguments: list[str], *_: object) -> Iterator[ExportState]:
+        asked.append(arguments)
+        yield ExportState(3, 6)
+        yield ExportState(answer={"out": None, "check": CHECK}, error="It differs.")
+
+    monkeypatch.setattr(export_job, "run_export", work)
+    busy, last = press(actions, run.name)[1:]
+    assert "Comparing 3 of 6" in busy[STATUS]
+    assert "It differs." in last[STATUS]
+    assert "5 / 6" in last[STATUS]
+    assert last[FORCE].visible
+    assert not last[DOWNLOAD]["visible"]
+    list(actions.force_export({"names": [run.name]}, "onnx", "best", False))
+    assert ["--force" in arguments for arguments in asked] == [False, True]
+
+
+def test_whoever_may_not_export_is_refused_whatever_the_page_sends(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setattr(export_job, "run_export", lambda *_: (state for state in [ExportState(answer={"check": None})]))
+    profile = ServerProfile(tmp_path, tmp_path / "runs", ProfileKind.CLASSROOM)
+    actions = ExportActions(TrainActions(profile))
+    give_to(run, ANN)
+    with acting_as(BEN):
+        (refused,) = press(actions, run.name)
+    assert "no run" in refused[STATUS]
+    with acting_as(ANN):
+        assert len(press(actions, run.name)) == 2
+    for name in ("../runs", 7, None, f"../runs/{run.name}"):
+        with acting_as(ANN):
+            assert len(press(actions, name)) == 1
+
+
+def test_one_export_for_a_visitor_and_two_for_a_server(actions: ExportActions, run: Run) -> None:
+    with actions.slots.hold(""):
+        (refused,) = press(actions, run.name)
+    assert "yours is being made" in refused[STATUS]
+    with actions.slots.hold("a"), actions.slots.hold("b"):
+        (refused,) = press(actions, run.name)
+    assert "other exports" in refused[STATUS]
+
+
+def test_a_format_without_its_package_names_the_command_and_is_not_started(
+    actions: ExportActions, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = dataclasses.replace(formats.FORMATS["onnx"], name="bare", packages=("no_such_package",), extra="bare")
+    monkeypatch.setitem(formats.FORMATS, "bare", bare)
+    note, _, start = actions.show_format("bare")
+    assert "no_such_package" in note
+    assert "pip install" in note
+    assert start.interactive is False
+    (refused,) = press(actions, run.name, "bare")
+    assert "no_such_package" in refused[STATUS]
+    (refused,) = press(actions, run.name, "made up")
+    assert "no export format" in refused[STATUS]
+
+
+def test_a_format_that_stores_no_half_weights_offers_none(
+    actions: ExportActions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = dataclasses.replace(formats.FORMATS["onnx"], name="whole", has_half_weights=False)
+    monkeypatch.setitem(formats.FORMATS, "whole", whole)
+    assert actions.show_format("onnx")[1].visible
+    assert not actions.show_format("whole")[1].visible
+    assert export_panel.render_format_note("whole") == ""
