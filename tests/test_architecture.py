@@ -47,6 +47,10 @@ TESTED_ELSEWHERE = {
         *("cli/commands/export", "export/exported_answer", "export/formats", "export/model_card"),
         *("export/model_source", "export/parity"),
     ),
+    "tests/export/plain_script/test_script_files.py": (
+        *("export/plain_script/image_code", "export/plain_script/loop_code", "export/plain_script/network_code"),
+        *("export/plain_script/script_run", "export/plain_script/sections"),
+    ),
     "tests/export/onnx_format/test_onnx_files.py": (
         *("export/answer_network", "export/onnx_format/network_graph", "export/onnx_format/pixel_graph"),
     ),

@@ -104,14 +104,14 @@ def export_run(
     if options.half_weights and not export_format.has_half_weights:
         raise ExportError("export.no_half", format=export_format.name)
     format_module = export_format.load()
+    check = check and export_format.has_model  # a script has nothing to compare
     image_paths = _list_check_images(run) if check and export_format.runs_here else []
     facts = run_card.collect_run_facts(run, weights_choice, evaluates=bool(image_paths) and export_format.is_repository)
     source = model_source.load_model_source(run, weights_choice)
     try:
         out_path.parent.mkdir(parents=True, exist_ok=True)
         with file_io.private_folder(out_path) as work_folder:
-            folder = work_folder / "files"
-            folder.mkdir()
+            (folder := work_folder / "files").mkdir()
             format_module.write_files(source, folder, options)
             report = None
             # What does not run here is opened too: its structure and metadata are read back.
@@ -200,6 +200,8 @@ def _write_descriptions(
         result: of the check.
         facts: of the run.
     """
+    if not export_format.has_model:
+        return  # it brings its own
     check_values = {"format": export_format.name, "forced": result.forced}
     check_values |= {"check": result.report.to_json() if result.report else None}
     contents = {

@@ -57,6 +57,8 @@ class FormatModule(Protocol):
     def open_model(self, folder: Path) -> ExportedModel:
         """Open what was written, as another program does: with the packages of the format alone.
 
+        Formats without a model (`ExportFormat.has_model`) have no such function.
+
         Args:
             folder: with the files.
 
@@ -79,6 +81,8 @@ class ExportFormat:
         has_half_weights: whether the weights can be stored as float16.
         half_bound: the bound of float16 weights; 0: the same.
         is_repository: whether the files are a repository of the Hugging Face Hub, whose card has metadata and figures.
+        has_model: whether the files answer images; without a model (a script) there is nothing to compare, and the
+            format writes its own README.
     """
 
     name: str
@@ -90,6 +94,7 @@ class ExportFormat:
     has_half_weights: bool = False
     is_repository: bool = False
     half_bound: float = 0.0
+    has_model: bool = True
 
     def get_bound(self, options: ExportOptions) -> float:
         """Return the largest allowed difference of a probability from the trained model's.
@@ -131,6 +136,8 @@ FORMATS = {
         ),
         ExportFormat("pt2", "ftlab.export.torch_formats.program_files", bound=1e-4),
         ExportFormat("hub", "ftlab.export.hub.repository", bound=2e-2, is_repository=True),
+        ExportFormat("script", "ftlab.export.plain_script.script_files", bound=0.0, has_model=False),
+        ExportFormat("notebook", "ftlab.export.plain_script.notebook_files", bound=0.0, has_model=False),
     )
 }
 """All formats by name, in the order in which they are listed."""

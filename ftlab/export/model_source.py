@@ -30,11 +30,13 @@ class ModelSource:
         predictor: the model, of the export alone; its images are decoded at their full size, as other programs do.
         run_name: of the run; empty without one.
         weights_checksum: SHA-256 of the run's weights file.
+        run: that it comes from; None without one.
     """
 
     predictor: Predictor
     run_name: str = ""
     weights_checksum: str = ""
+    run: Run | None = None
 
     @cached_property
     def class_weights(self) -> Tensor | None:
@@ -125,4 +127,4 @@ def load_model_source(run: Run, weights_choice: str = "best") -> ModelSource:
         shared.display_names,
         shared.decision,
     )
-    return ModelSource(predictor, run.name, weights_file.read_checksum(run.best_weights_path))
+    return ModelSource(predictor, run.name, weights_file.read_checksum(run.best_weights_path), run)

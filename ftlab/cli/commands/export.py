@@ -69,7 +69,8 @@ def export(options: Namespace) -> None:
     if not export_format.runs_here:
         print(messages.get_text("cli.exported_not_run", format=export_format.name, out=result.path))
         return
-    key = "cli.exported_forced" if result.forced else "cli.exported" if result.report else "cli.exported_unchecked"
+    is_complete = result.report is not None or not export_format.has_model
+    key = "cli.exported_forced" if result.forced else "cli.exported" if is_complete else "cli.exported_unchecked"
     print(messages.get_text(key, format=export_format.name, out=result.path))
 
 

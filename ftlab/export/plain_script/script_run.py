@@ -1,0 +1,116 @@
+"""The run that a plain script repeats: its settings and split, and what the script does otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftlab.config.backbones import BackboneSpec
+from ftlab.config.train_config import TrainConfig
+from ftlab.core import messages
+from ftlab.core.errors import ExportError
+from ftlab.data.dataset.catalog import Catalog, load_run_catalog
+from ftlab.data.transforms.preprocess import Preprocessing
+from ftlab.export.model_source import ModelSource
+
+_NO_EQUIVALENTS = {
+    "init_from": "",
+    "layer_decay": 1.0,
+    "unfreeze_epoch": 0,
+    "unfreeze_from": "",
+    "gradual_unfreezing": False,
+    "sampling": "shuffled",
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "ema_decay": 0.0,
+    "early_stopping_patience": 0,
+    "max_minutes": 0.0,
+}
+"""Settings that a script of a hundred lines cannot express, with the value at which there is nothing to express."""
+_NO_EQUIVALENT_CHOICES = {
+    "schedule": "plateau",
+    "optimizer": "rmsprop",
+    "head_init": "imagenet",
+    "precision": ("bf16", "fp16"),
+    "rotate_border": "reflect",
+}
+"""Values without an equivalent, by setting."""
+
+
+@dataclass(frozen=True)
+class ScriptRun:
+    """What a plain script is made of.
+
+    Attributes:
+        name: of the run.
+        config: with every default filled in.
+        spec: of the backbone.
+        prep: preprocessing of images.
+        catalog: classes, and the split of each image.
+        best_accuracy: on the validation images at the best epoch; None if none was measured.
+    """
+
+    name: str
+    config: TrainConfig
+    spec: BackboneSpec
+    prep: Preprocessing
+    catalog: Catalog
+    best_accuracy: float | None
+
+    @property
+    def default_folder(self) -> str:
+        """Name of the image folder, without the folders of this machine that it lies in."""
+        return Path(self.config.data or self.config.sample or self.catalog.root.name).name
+
+    def make_split(self) -> dict[str, Any]:
+        """Return `split.json`: the names of the classes, and path and label of the images of each split."""
+        splits = {
+            name: [[item.path, item.label] for item in items] for name, items in self.catalog.splits.items() if items
+        }
+        return {"classes": list(self.catalog.classes), **splits}
+
+    def list_differences(self) -> list[str]:
+        """Return the settings of the run that the script does not repeat, as flags with their values."""
+        values = self.config.to_json()
+        names = [name for name, neutral in _NO_EQUIVALENTS.items() if values[name] != neutral]
+        for name, choices in _NO_EQUIVALENT_CHOICES.items():
+            if values[name] in ((choices,) if isinstance(choices, str) else choices):
+                names.append(name)
+        if values["rotate"] == 0 and "rotate_border" in names:
+            names.remove("rotate_border")  # nothing is rotated, so there is no border
+        if self.config.grad_accum_steps > 1:
+            names.append("grad_accum_steps")
+        differences = [f"`{name}` = `{values[name]}`" for name in names]
+        if self.spec.auxiliary and self.config.mode != "frozen":
+            differences.append(messages.get_text("export.script_auxiliary"))
+        if self.prep.value_ranges is None or any(vars(self.prep.value_ranges).values()):
+            differences.append(messages.get_text("export.script_deep"))
+        return differences
+
+
+def read_script_run(source: ModelSource) -> ScriptRun:
+    """Read what a plain script is made of.
+
+    Args:
+        source: a model with its run.
+
+    Returns:
+        Settings and split.
+
+    Raises:
+        ExportError: the model comes from no run.
+    """
+    if source.run is None:
+        raise ExportError("export.no_run", title=source.predictor.title)
+    predictor, run = source.predictor, source.run
+    epochs = run.load_history().epochs
+    best_accuracies = [epoch.val_accuracy for epoch in epochs if epoch.best]
+    return ScriptRun(
+        run.name,
+        run.load_resolved_config(),
+        predictor.spec,
+        predictor.prep,
+        load_run_catalog(run),
+        best_accuracies[-1] if best_accuracies else None,
+    )

@@ -1,0 +1,174 @@
+"""A run as a plain script: it runs without ftlab, on the same split, and gets as many validation images right."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftlab.core.errors import ExportError
+from ftlab.evaluation.datasets import load_split_dataset
+from ftlab.export.export_run import export_run
+from ftlab.export.formats import FORMATS, ExportOptions
+from ftlab.export.plain_script import script_files
+from ftlab.runs.directory import Run
+from tests.support import ROOT, drawn_images
+from tests.support.exported_models import make_source
+from tests.support.short_trainings import beginning, go
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SCRIPT = FORMATS["script"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn_images.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
+
+
+@pytest.fixture
+def begin(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    return beginning(folder, tmp_path / "runs", monkeypatch)
+
+
+def exported(run: Run, out: Path) -> str:
+    export_run(run, SCRIPT, out, ExportOptions())
+    return (out / "train.py").read_text(encoding="utf-8")
+
+
+def best_count(output: str) -> int:
+    found = re.search(r"best: epoch \d+, (\d+) of \d+ validation images", output)
+    assert found, output
+    return int(found[1])
+
+
+def run_script(script: Path, folder: Path) -> str:
+    """By a Python that knows neither this folder nor its variables: `-I`."""
+    command = [sys.executable, "-I", "-c", LIMIT, str(script), str(folder)]
+    done = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+LIMIT = (
+    "import sys, runpy, torch; torch.set_num_threads(1); sys.argv = sys.argv[1:]; sys.modules['ftlab'] = None; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""One thread, and an import of ftlab fails."""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mode": "scratch", "epochs": 6, "augment": "flip"},
+        {"mode": "frozen", "epochs": 6},
+        {"mode": "full", "epochs": 6, "augment": "none", "learning_rate": 1e-3, "features": "fresh"},
+    ],
+    ids=lambda settings: settings["mode"],
+)
+def test_the_script_repeats_the_run(
+    begin: Callable[..., Run], folder: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    run = begin(**settings)
+    go(run)
+    text = exported(run, tmp_path / "out")
+    # There are no pretrained weights of the small backbone: the run started from random ones, and so does the script.
+    (tmp_path / "out" / "train.py").write_text(text.replace("pretrained=True", "pretrained=False"), encoding="utf-8")
+    output = run_script(tmp_path / "out" / "train.py", folder)
+    val_count = len(load_split_dataset(run, "val").items)
+    best = max(epoch.val_accuracy or 0 for epoch in run.load_history().epochs)
+    assert abs(best_count(output) - round(best * val_count)) <= 2
+    assert output.count("validation loss") == 6
+    assert (tmp_path / "out" / "best.pt").is_file()
+
+
+def test_cached_features_give_the_losses_of_the_run(begin: Callable[..., Run], folder: Path, tmp_path: Path) -> None:
+    run = begin(mode="frozen", epochs=4, batch_size=4)
+    go(run)
+    text = exported(run, tmp_path / "out").replace("pretrained=True", "pretrained=False")
+    (tmp_path / "out" / "train.py").write_text(text, encoding="utf-8")
+    losses = [
+        float(loss)
+        for loss in re.findall(r"validation loss ([\d.]+)", run_script(tmp_path / "out" / "train.py", folder))
+    ]
+    expected = [epoch.val_loss for epoch in run.load_history().epochs if epoch.epoch]
+    assert losses == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_split_is_that_of_the_run_by_relative_paths(
+    begin: Callable[..., Run], folder: Path, tmp_path: Path
+) -> None:
+    run = begin(mode="scratch", epochs=1)
+    go(run)
+    text = exported(run, tmp_path / "out")
+    split = json.loads((tmp_path / "out" / "split.json").read_text(encoding="utf-8"))
+    assert split["classes"] == ["amber", "blue", "green"]
+    for name in ("train", "val"):
+        assert split[name] == [[item.path, item.label] for item in load_split_dataset(run, name).items]
+        assert all((folder / path).is_file() for path, _ in split[name])
+    assert str(folder.parent) not in text, "a folder of this machine"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"train.py", "split.json", "README.md"}
+    assert "not compared" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_repeated_is_listed_first_and_nothing_is_promised(
+    begin: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = begin(mode="scratch", epochs=1, ema_decay=0.9, mixup=0.2)
+    go(run)
+    head = exported(run, tmp_path / "out").partition("import json")[0]
+    assert "mixup = 0.2" in head
+    assert "ema_decay = 0.9" in head
+    assert "within 2 images" not in head
+
+
+EVERYTHING: dict[str, Any] = {
+    **dict.fromkeys(("brightness", "contrast", "saturation", "hue", "grayscale", "random_erasing", "vflip"), 0.2),
+    **{"augment": "crop", "crop_size": 40, "rotate": 10.0, "blur": 1.0, "resize_mode": "squash"},
+    **{"head_hidden": 8, "dropout": 0.1, "label_smoothing": 0.1, "class_weights": "balanced", "grad_clip_norm": 1.0},
+    **{"optimizer": "sgd", "schedule": "onecycle", "loss_reduction": "sum", "batchnorm": "train", "monitor": "loss"},
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mode": "scratch"},
+        {"mode": "full", "schedule": "step", "weight_decay": 0.0, "head_init": "xavier"},
+        {"mode": "frozen", "augment": "none", "schedule": "constant", "warmup_fraction": 0.0},
+        {"mode": "frozen", "cached_views": 4, "schedule": "exponential", "lr_step_epochs": 1},
+        {"mode": "frozen", "features": "fresh", **EVERYTHING},
+    ],
+)
+def test_the_text_is_formatted_and_short(begin: Callable[..., Run], tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = begin(epochs=2, **settings)
+    go(run)
+    text = exported(run, tmp_path / "out")
+    compile(text, "train.py", "exec")
+    assert max(map(len, text.splitlines())) <= 120
+    assert len(text.splitlines()) < 210
+    ruff = [sys.executable, "-m", "ruff"]
+    script = str(tmp_path / "out" / "train.py")
+    check = [*ruff, "check", "--isolated", "--line-length", "120", "--select", "E,F,W,I,B,UP", script]
+    for command in (check, [*ruff, "format", "--isolated", "--line-length", "120", "--diff", script]):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_script_with_every_setting_runs(begin: Callable[..., Run], folder: Path, tmp_path: Path) -> None:
+    run = begin(mode="frozen", features="fresh", epochs=1, **EVERYTHING)
+    go(run)
+    text = exported(run, tmp_path / "out").replace("pretrained=True", "pretrained=False")
+    (tmp_path / "out" / "train.py").write_text(text, encoding="utf-8")
+    best_count(run_script(tmp_path / "out" / "train.py", folder))
+
+
+def test_a_model_without_a_run_has_no_script(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="comes from no run"):
+        script_files.write_files(make_source(), tmp_path, ExportOptions())
