@@ -111,5 +111,5 @@ def test_no_part_of_a_name_finds_or_names_a_run_of_somebody_else(home: Path) -> 
 
 @pytest.mark.parametrize("environment", [{"SPACE_ID": "me/space"}, {}])
 def test_a_server_for_others_downloads_no_model_from_the_hub(home: Path, environment: dict[str, str]) -> None:
-    where = create_profile(home, host="0.0.0.0", environment=environment)
+    where = create_profile(data_root=home, host="0.0.0.0", environment=environment)
     assert refused(where, "hf://me/model") == "hub.closed"
