@@ -86,7 +86,7 @@ def push_run(
 def push_folder(
     folder: Path, repo_id: str, token: str, *, private: bool = False, repo_type: str = "model"
 ) -> tuple[str, str]:
-    """Push all files of a folder as one commit.
+    """Push all files of a folder.
 
     Args:
         folder: with the files.

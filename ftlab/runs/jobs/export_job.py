@@ -45,10 +45,9 @@ class ExportState:
 def list_arguments(
     run_name: str, runs_dir: object, format_name: str, out_path: object, weights_choice: str, *, half: bool, force: bool
 ) -> list[str]:
-    """Return the arguments of `python -m ftlab` that export a run."""
+    """Return the arguments of `python -m ftlab` that export a run, as people type them."""
     arguments = ["export", run_name, "--runs", str(runs_dir), "--format", format_name, "--out", str(out_path)]
-    arguments += ["--which", weights_choice, *(["--half"] if half else []), *(["--force"] if force else [])]
-    return [*arguments, "--json"]
+    return [*arguments, "--which", weights_choice, *(["--half"] if half else []), *(["--force"] if force else [])]
 
 
 def run_export(
@@ -77,7 +76,7 @@ def run_export(
         # pipe that ends with this process, however it ends.
         with output_file.open("wb") as output_stream, error_file.open("wb") as error_stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ftlab", *arguments],
+                [sys.executable, "-m", "ftlab", *arguments, "--json"],
                 stdin=subprocess.PIPE,
                 stdout=output_stream,
                 stderr=error_stream,
