@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
     "tests/export/onnx_format/test_onnx_files.py": (
         *("export/answer_network", "export/onnx_format/network_graph", "export/onnx_format/pixel_graph"),
     ),
+    "tests/export/openvino_format/test_openvino_files.py": ("export/openvino_format/openvino_converter",),
     "tests/export/torch_formats/test_safetensors_files.py": (
         *("export/description_file", "export/torch_formats/loading_lines"),
     ),
@@ -349,6 +350,7 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     # Torch brings Triton where there is one: the kernel is loaded there only, and nobody else knows it. Trackers are
     # extras, which are refused where they are not installed.
     optional = {"ftlab.data.gpu.triton_resize", "ftlab.cli.tracking.open_trackers"}
+    optional |= {f"ftlab.export.openvino_format.openvino_{part}" for part in ("converter", "files")}
     foreign = {name for module in SOURCES if module not in optional for name in libraries(module)} - {
         *("ftlab", "__future__"),
         *sys.stdlib_module_names,

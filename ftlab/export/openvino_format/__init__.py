@@ -1,0 +1,1 @@
+"""OpenVINO: one model from the pixels of an image to class activation maps, for Intel processors."""

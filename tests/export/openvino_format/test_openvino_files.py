@@ -1,0 +1,67 @@
+"""The format `openvino`: the pixels of any image in, the answers of the trained model out.
+
+Without OpenVINO, `tests/export/test_heavy_formats.py` goes up to the package.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftlab.export.formats import ExportOptions
+from ftlab.export.openvino_format import openvino_files
+from tests.support.exported_models import NAMES, SIZES, draw_image, make_source
+
+openvino = pytest.importorskip("openvino")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("resize_mode", ["short", "squash"])
+def test_images_of_every_shape_get_the_answers_of_the_model(
+    tmp_path: Path, interpolation: str, resize_mode: str
+) -> None:
+    source = make_source(interpolation=interpolation, resize_mode=resize_mode, temperature=1.7)
+    openvino_files.write_files(source, tmp_path, ExportOptions())
+    exported = openvino_files.open_model(tmp_path)
+    for number, (height, width) in enumerate(SIZES):
+        pixels = draw_image(height, width, number)
+        expected, found = source.answer(pixels), exported(pixels)
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=5e-3), (height, width)
+        assert found.class_maps is not None
+        assert expected.class_maps is not None
+        top = int(expected.probabilities.argmax())
+        maps = [np.maximum(answer.class_maps[top], 0) for answer in (expected, found)]  # type: ignore[index]
+        assert maps[0] / maps[0].max() == pytest.approx(maps[1] / maps[1].max(), abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenet_v3_small"])
+def test_float16_weights_halve_the_file(tmp_path: Path, name: str) -> None:
+    source = make_source(name)
+    pixels = draw_image(90, 70)
+    sizes = []
+    for half in (False, True):
+        folder = tmp_path / str(half)
+        folder.mkdir()
+        openvino_files.write_files(source, folder, ExportOptions(half_weights=half))
+        sizes.append((folder / "model.bin").stat().st_size)
+        answer = openvino_files.open_model(folder)(pixels)
+        bound = 3e-2 if half else 5e-3
+        assert answer.probabilities == pytest.approx(source.answer(pixels).probabilities, abs=bound)
+    assert sizes[1] < 0.55 * sizes[0]
+
+
+def test_classes_preprocessing_and_threshold_are_in_the_model(tmp_path: Path) -> None:
+    source = make_source()
+    openvino_files.write_files(source, tmp_path, ExportOptions())
+    model = openvino.Core().read_model(tmp_path / "model.xml")
+    described = json.loads(model.get_rt_info(["ftlab"]).astype(str))
+    assert described == json.loads((tmp_path / "model.json").read_text("utf-8"))
+    assert described["classes"] == list(NAMES)
+    assert model.get_rt_info(["model_info", "labels"]).astype(str) == "amber blue green"
+    assert [str(taken.partial_shape) for taken in model.inputs] == ["[1,?,?,3]"]
+    assert not (tmp_path / "network.onnx").exists()
