@@ -240,13 +240,24 @@ def build_export_panel(actions: ExportActions, selection: gr.JSON) -> ExportPane
     first_name = next(iter(formats.FORMATS))
     with gr.Accordion(messages.get_text("export.title"), open=False, visible=False, elem_id="shelf-export") as section:
         format_choice = gr.Radio(
-            list(formats.FORMATS), value=first_name, label=messages.get_text("export.format"), elem_id="export-format"
+            list(formats.FORMATS),
+            value=first_name,
+            label=messages.get_text("export.format"),
+            info=messages.get_text("export.format_hint"),
+            elem_id="export-format",
         )
         note = gr.HTML(render_format_note(first_name), elem_id="export-note", apply_default_css=False)
         which_choices = [(messages.get_text(f"export.{name}"), name) for name in ("best", "last")]
-        which = gr.Radio(which_choices, value="best", label=messages.get_text("export.which"), elem_id="export-which")
+        which = gr.Radio(
+            which_choices,
+            value="best",
+            label=messages.get_text("export.which"),
+            info=messages.get_text("export.which_hint"),
+            elem_id="export-which",
+        )
         half = gr.Checkbox(
             label=messages.get_text("export.half"),
+            info=messages.get_text("export.half_hint"),
             visible=formats.FORMATS[first_name].has_half_weights,
             elem_id="export-half",
         )
