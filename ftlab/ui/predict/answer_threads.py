@@ -64,6 +64,8 @@ class AnswerThreads:
         self._is_training = is_training
         self._training_check = (-TRAINING_CHECK_SECONDS, False)
         self._places = CapacityLimiter(MAX_PARALLEL_ANSWERS)
+        # Of the event loop, which itself keeps no task alive.
+        self._pauses: set[asyncio.Task[None]] = set()
         # Of its own, with a thread for each place: that of anyio is for all of a server's other work.
         self._threads = CapacityLimiter(MAX_PARALLEL_ANSWERS)
         # Of the event loop only.
@@ -118,21 +120,32 @@ class AnswerThreads:
         """
         place = object()
         await self._places.acquire_on_behalf_of(place)
-        start_time, pause = time.monotonic(), 0.0
+        start_time = time.monotonic()
         try:
-            answer, is_training = await to_thread.run_sync(
-                lambda: (compute_answer(), self._check_training()), limiter=self._threads
-            )
-            if is_training:
-                pause = min(MAX_PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - start_time))
-            return answer
+            return await to_thread.run_sync(compute_answer, limiter=self._threads)
         finally:
-            asyncio.get_running_loop().call_later(pause, self._places.release_on_behalf_of, place)
+            # Beside the answer, which waits for none of it.
+            task = asyncio.create_task(self._free_place(place, time.monotonic() - start_time))
+            self._pauses.add(task)
+            task.add_done_callback(self._pauses.discard)
 
-    def _check_training(self) -> bool:
+    async def _free_place(self, place: object, answer_seconds: float) -> None:
+        """Free a place, after a pause while a training is at work.
+
+        Args:
+            place: that an answer has taken.
+            answer_seconds: how long the answer took.
+        """
+        try:
+            if await self._check_training():
+                await asyncio.sleep(min(MAX_PAUSE_SECONDS, PAUSE_SHARE * answer_seconds))
+        finally:
+            self._places.release_on_behalf_of(place)
+
+    async def _check_training(self) -> bool:
         """Return whether a training is at work, as it was found in the last `TRAINING_CHECK_SECONDS`."""
         check_time, is_training = self._training_check
         if time.monotonic() - check_time >= TRAINING_CHECK_SECONDS:
-            is_training = self._is_training()
+            is_training = await to_thread.run_sync(self._is_training)
             self._training_check = (time.monotonic(), is_training)
         return is_training
