@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
 from ftlab.data.dataset import scan
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.transforms import preprocess
+from ftlab.export.exported_answer import ExportedModel
+from ftlab.export.formats import ExportOptions
 from ftlab.export.model_source import ModelSource
 from ftlab.inference.decision_rule import DecisionRule
 from ftlab.inference.predictor import Predictor
@@ -64,3 +68,32 @@ def draw_image(height: int, width: int, seed: int = 0) -> ImageArray:
     waves = [np.sin(x / dice.uniform(5, 40) + dice.uniform(0, 6)) + np.cos(y / dice.uniform(5, 40)) for _ in range(3)]
     pixels = 128 + 45 * np.stack(waves, 2) + dice.normal(0, 8, (height, width, 3))
     return pixels.clip(0, 255).round().astype(np.uint8)
+
+
+def check_answers(source: ModelSource, exported: ExportedModel, *, bound: float, map_bound: float) -> None:
+    """Images of every shape get the answers of the model; maps are compared where both are scaled to a maximum of 1."""
+    for number, (height, width) in enumerate(SIZES):
+        pixels = draw_image(height, width, number)
+        expected, found = source.answer(pixels), exported(pixels)
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=bound), (height, width)
+        assert found.class_maps is not None
+        assert expected.class_maps is not None
+        top = int(expected.probabilities.argmax())
+        maps = [np.maximum(answer.class_maps[top], 0) for answer in (expected, found)]  # type: ignore[index]
+        assert maps[0] / maps[0].max() == pytest.approx(maps[1] / maps[1].max(), abs=map_bound)
+
+
+def check_half_weights(
+    format_module: ModuleType, source: ModelSource, folder: Path, file_name: str, bounds: tuple[float, float]
+) -> None:
+    """Weights as float16 halve a file; `bounds` are those of a probability, of float32 and of float16."""
+    pixels = draw_image(90, 70)
+    sizes = []
+    for half, bound in zip((False, True), bounds, strict=True):
+        place = folder / str(half)
+        place.mkdir()
+        format_module.write_files(source, place, ExportOptions(half_weights=half))
+        sizes.append((place / file_name).stat().st_size)
+        answer = format_module.open_model(place)(pixels)
+        assert answer.probabilities == pytest.approx(source.answer(pixels).probabilities, abs=bound)
+    assert sizes[1] < 0.55 * sizes[0]

@@ -15,7 +15,7 @@ from ftlab.data.transforms import preprocess
 from ftlab.export.formats import ExportOptions
 from ftlab.export.onnx_format import onnx_files, pixel_graph
 from ftlab.models import heads
-from tests.support.exported_models import NAMES, SIZES, draw_image, make_source
+from tests.support.exported_models import NAMES, SIZES, check_answers, check_half_weights, draw_image, make_source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,16 +29,7 @@ def test_images_of_every_shape_get_the_answers_of_the_model(
 ) -> None:
     source = make_source(interpolation=interpolation, resize_mode=resize_mode, temperature=1.7)
     onnx_files.write_files(source, tmp_path, ExportOptions())
-    exported = onnx_files.open_model(tmp_path)
-    for number, (height, width) in enumerate(SIZES):
-        pixels = draw_image(height, width, number)
-        expected, found = source.answer(pixels), exported(pixels)
-        assert found.probabilities == pytest.approx(expected.probabilities, abs=5e-3), (height, width)
-        assert found.class_maps is not None
-        assert expected.class_maps is not None
-        top = int(expected.probabilities.argmax())
-        maps = [np.maximum(answer.class_maps[top], 0) for answer in (expected, found)]  # type: ignore[index]
-        assert maps[0] / maps[0].max() == pytest.approx(maps[1] / maps[1].max(), abs=0.05)
+    check_answers(source, onnx_files.open_model(tmp_path), bound=5e-3, map_bound=0.05)
 
 
 @MODES
@@ -88,17 +79,7 @@ def test_a_network_without_such_maps_answers_without_them(tmp_path: Path) -> Non
 
 
 def test_float16_weights_halve_the_file(tmp_path: Path) -> None:
-    source = make_source()
-    pixels = draw_image(90, 70)
-    sizes = []
-    for half in (False, True):
-        folder = tmp_path / str(half)
-        folder.mkdir()
-        onnx_files.write_files(source, folder, ExportOptions(half_weights=half))
-        sizes.append((folder / "model.onnx").stat().st_size)
-        answer = onnx_files.open_model(folder)(pixels)
-        assert answer.probabilities == pytest.approx(source.answer(pixels).probabilities, abs=2e-2)
-    assert sizes[1] < 0.55 * sizes[0]
+    check_half_weights(onnx_files, make_source(), tmp_path, "model.onnx", (2e-2, 2e-2))
 
 
 def test_classes_preprocessing_and_threshold_are_in_the_file(tmp_path: Path) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ftlab.export.formats import ExportOptions
 from ftlab.export.openvino_format import openvino_files
-from tests.support.exported_models import NAMES, SIZES, draw_image, make_source
+from tests.support.exported_models import NAMES, check_answers, check_half_weights, make_source
 
 openvino = pytest.importorskip("openvino")
 
@@ -27,32 +26,12 @@ def test_images_of_every_shape_get_the_answers_of_the_model(
 ) -> None:
     source = make_source(interpolation=interpolation, resize_mode=resize_mode, temperature=1.7)
     openvino_files.write_files(source, tmp_path, ExportOptions())
-    exported = openvino_files.open_model(tmp_path)
-    for number, (height, width) in enumerate(SIZES):
-        pixels = draw_image(height, width, number)
-        expected, found = source.answer(pixels), exported(pixels)
-        assert found.probabilities == pytest.approx(expected.probabilities, abs=5e-3), (height, width)
-        assert found.class_maps is not None
-        assert expected.class_maps is not None
-        top = int(expected.probabilities.argmax())
-        maps = [np.maximum(answer.class_maps[top], 0) for answer in (expected, found)]  # type: ignore[index]
-        assert maps[0] / maps[0].max() == pytest.approx(maps[1] / maps[1].max(), abs=0.05)
+    check_answers(source, openvino_files.open_model(tmp_path), bound=5e-3, map_bound=0.05)
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenet_v3_small"])
 def test_float16_weights_halve_the_file(tmp_path: Path, name: str) -> None:
-    source = make_source(name)
-    pixels = draw_image(90, 70)
-    sizes = []
-    for half in (False, True):
-        folder = tmp_path / str(half)
-        folder.mkdir()
-        openvino_files.write_files(source, folder, ExportOptions(half_weights=half))
-        sizes.append((folder / "model.bin").stat().st_size)
-        answer = openvino_files.open_model(folder)(pixels)
-        bound = 3e-2 if half else 5e-3
-        assert answer.probabilities == pytest.approx(source.answer(pixels).probabilities, abs=bound)
-    assert sizes[1] < 0.55 * sizes[0]
+    check_half_weights(openvino_files, make_source(name), tmp_path, "model.bin", (5e-3, 3e-2))
 
 
 def test_classes_preprocessing_and_threshold_are_in_the_model(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from ftlab.core.errors import ExportError
 from ftlab.export.formats import ExportOptions
 from ftlab.export.torch_formats import program_files
-from tests.support.exported_models import NAMES, SIZES, draw_image, make_source
+from tests.support.exported_models import NAMES, check_answers, draw_image, make_source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,16 +39,7 @@ numpy.savez("answer.npz", probabilities=probabilities.numpy(), maps=class_maps.n
 def test_images_of_every_shape_get_the_answers_of_the_model(tmp_path: Path) -> None:
     source = make_source("tf_efficientnet_lite0", temperature=1.7)
     program_files.write_files(source, tmp_path, ExportOptions())
-    exported = program_files.open_model(tmp_path)
-    for number, (height, width) in enumerate(SIZES):
-        pixels = draw_image(height, width, number)
-        expected, found = source.answer(pixels), exported(pixels)
-        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-4), (height, width)
-        assert found.class_maps is not None
-        assert expected.class_maps is not None
-        top = int(expected.probabilities.argmax())
-        maps = [np.maximum(answer.class_maps[top], 0) for answer in (expected, found)]  # type: ignore[index]
-        assert maps[0] / maps[0].max() == pytest.approx(maps[1] / maps[1].max(), abs=1e-3)
+    check_answers(source, program_files.open_model(tmp_path), bound=1e-4, map_bound=1e-3)
 
 
 def test_the_lines_run_without_ftlab_and_timm_for_any_number_of_images(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ftlab.export.export_run import export_run
 from ftlab.export.formats import FORMATS, ExportOptions
 from ftlab.export.torch_formats import safetensors_files
 from tests.support import drawn_images
-from tests.support.exported_models import NAMES, SIZES, draw_image, make_run, make_source
+from tests.support.exported_models import NAMES, SIZES, check_half_weights, draw_image, make_run, make_source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -77,14 +77,4 @@ def test_classes_preprocessing_and_threshold_are_in_the_file(tmp_path: Path) -> 
 
 
 def test_float16_weights_halve_the_file_and_load_into_float32(tmp_path: Path) -> None:
-    source = make_source()
-    pixels = draw_image(90, 70)
-    sizes = []
-    for half in (False, True):
-        folder = tmp_path / str(half)
-        folder.mkdir()
-        safetensors_files.write_files(source, folder, ExportOptions(half_weights=half))
-        sizes.append((folder / "model.safetensors").stat().st_size)
-        answer = safetensors_files.open_model(folder)(pixels)
-        assert answer.probabilities == pytest.approx(source.answer(pixels).probabilities, abs=2e-2)
-    assert sizes[1] < 0.55 * sizes[0]
+    check_half_weights(safetensors_files, make_source(), tmp_path, "model.safetensors", (2e-2, 2e-2))
