@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What whoever exports chooses.
+    """Options of an export.
 
     Attributes:
         half_weights: store the weights as float16, where the format can.
@@ -29,7 +29,7 @@ class ExportOptions:
 
 
 class FormatModule(Protocol):
-    """What the module of a format has."""
+    """Functions of the module of a format."""
 
     def write_files(self, source: ModelSource, folder: Path, options: ExportOptions) -> None:
         """Write the files of a model into an empty folder.

@@ -27,7 +27,7 @@ _TIMED_IMAGES = 30
 
 @dataclass(frozen=True)
 class ParityReport:
-    """How far an exported model is from the trained one.
+    """Differences between an exported model and the trained one.
 
     Attributes:
         images: images that were compared.

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ftlab.export.model_source import ModelSource
 from ftlab.models import cam_layers, heads
-from ftlab.models.heads import LogitPair
 from ftlab.models.pretrained import libraries, weights
 
 _LOGIT_TOLERANCE = 1e-3
@@ -50,10 +49,10 @@ def build_plain_weights(source: ModelSource) -> PlainWeights | None:
     """
     predictor = source.predictor
     spec = predictor.spec
-    classifier = _read_classifier(predictor.network.head)
-    if classifier is None:
+    classifier = heads.simplify_head(predictor.network.head)
+    if not isinstance(classifier, nn.Linear):
         return None
-    weight, bias = classifier
+    weight, bias = classifier.weight.detach(), classifier.bias.detach()
     tagged_name = weights.get_timm_name(spec) if spec.source == "timm" else spec.name
     architecture, _, tag = tagged_name.partition(".")
     library = libraries.import_library(spec.source)
@@ -68,7 +67,7 @@ def build_plain_weights(source: ModelSource) -> PlainWeights | None:
     trained = {name.removeprefix("backbone."): tensor for name, tensor in _list_backbone_tensors(predictor.network)}
     trained |= _list_auxiliary_tensors(predictor.network, spec.auxiliary)
     target = state.get(f"{classifier_path}.weight")
-    if target is None or target.numel() != weight.numel() or bias is None:
+    if target is None or target.numel() != weight.numel():
         return None
     trained[f"{classifier_path}.weight"] = weight.reshape(target.shape)
     trained[f"{classifier_path}.bias"] = bias
@@ -82,19 +81,6 @@ def build_plain_weights(source: ModelSource) -> PlainWeights | None:
         if _give_equal_logits(predictor.network, module, images)
         else None
     )
-
-
-def _read_classifier(head: nn.Module) -> tuple[Tensor, Tensor | None] | None:
-    """Return weight [K, D] and bias [K] of a head that is one linear layer; None for a head with a hidden layer."""
-    linear_layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    if len(linear_layers) != 1:
-        return None
-    classifier = heads.find_classifier(head)
-    weight, bias = classifier.weight.detach(), None if classifier.bias is None else classifier.bias.detach()
-    if any(isinstance(module, LogitPair) for module in head.modules()):
-        # One logit for two classes is the same as two rows of half the weights, of which the first is negative.
-        return torch.cat([-weight, weight]) / 2, None if bias is None else torch.cat([-bias, bias]) / 2
-    return weight, bias
 
 
 def _find_timm_classifier(module: nn.Module) -> str:

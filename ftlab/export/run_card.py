@@ -28,7 +28,7 @@ _SHOWN_SETTINGS = ("mode", "epochs", "batch_size", "optimizer", "learning_rate",
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run's files say of its training.
+    """Facts about a training, from the files of its run.
 
     Attributes:
         config: with automatic values resolved, as far as the run has come.

@@ -117,3 +117,32 @@ def find_classifier(head: nn.Module) -> nn.Linear:
     """Return the last linear layer of a head: weight [K, D], or [1, D] for one logit for two classes."""
     # A hidden layer is registered before it.
     return next(module for module in reversed(list(head.modules())) if isinstance(module, nn.Linear))
+
+
+def simplify_head(head: nn.Module) -> nn.Linear | nn.Sequential:
+    """Return a head without dropout, and with one logit per class: a linear layer, or two with a ReLU in between.
+
+    Args:
+        head: of `build_head`; left as it is.
+
+    Returns:
+        The layers themselves, not copies, but for the layer that replaces a `LogitPair`.
+    """
+    layers = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.ReLU))]
+    if any(isinstance(layer, LogitPair) for layer in head.modules()):
+        layers[-1] = _expand_logit(layers[-1])
+    if len(layers) > 1:
+        return nn.Sequential(*layers)
+    assert isinstance(layers[0], nn.Linear)
+    return layers[0]
+
+
+def _expand_logit(layer: nn.Module) -> nn.Linear:
+    """Return the linear layer with two logits, -z/2 and z/2, of one with the logit z."""
+    assert isinstance(layer, nn.Linear)
+    expanded: nn.Linear = nn.utils.skip_init(nn.Linear, layer.in_features, 2)
+    pair = LogitPair()
+    with torch.no_grad():
+        expanded.weight.copy_(pair(layer.weight.T).T)
+        expanded.bias.copy_(pair(layer.bias[None])[0])
+    return expanded

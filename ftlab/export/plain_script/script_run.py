@@ -40,7 +40,7 @@ _NO_EQUIVALENT_CHOICES = {
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """What a plain script is made of.
+    """A run as the source of a plain script.
 
     Attributes:
         name: of the run.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ftlab.core.errors import ExportError
 from ftlab.export.answer_network import make_example_images
 from ftlab.export.model_source import ModelSource
-from ftlab.models.heads import LogitPair
+from ftlab.models import heads
 from ftlab.models.network import Network
 from ftlab.models.pretrained import weights
 
@@ -99,7 +99,7 @@ def _place_classifier(source: ModelSource) -> LibraryWeights | None:
     head_path = source.predictor.spec.head or getattr(module, "pretrained_cfg", {}).get("classifier")
     if not isinstance(head_path, str) or not isinstance(module.get_submodule(head_path), nn.Linear):
         return None
-    head = _simplify_head(source.predictor.network.head)
+    head = heads.simplify_head(source.predictor.network.head)
     if isinstance(head, nn.Sequential):
         build_lines = (*build_lines, f'model.set_submodule("{head_path}", {_write_module(head)})')
     backbone_tensors = _read_backbone(source.predictor.network)
@@ -117,7 +117,7 @@ def _append_classifier(source: ModelSource) -> LibraryWeights:
     build_lines = _write_build_lines(source, None if head_path else 0)
     if head_path:
         build_lines = (*build_lines, f'model.set_submodule("{head_path}", torch.nn.Identity())')
-    head = _simplify_head(source.predictor.network.head)
+    head = heads.simplify_head(source.predictor.network.head)
     build_lines = (*build_lines, f"model = torch.nn.Sequential(model, {_write_module(head)})")
     tensors = {f"0.{name}": tensor for name, tensor in _read_backbone(source.predictor.network).items()}
     tensors |= {f"1.{name}": tensor for name, tensor in head.state_dict().items()}
@@ -159,32 +159,6 @@ def _read_backbone(network: Network) -> dict[str, Tensor]:
         for name, tensor in network.backbone.state_dict().items()
         if not name.startswith(auxiliary_prefixes)
     }
-
-
-def _simplify_head(head: nn.Module) -> nn.Linear | nn.Sequential:
-    """Return a head without dropout, and with one logit per class: a linear layer, or two with a ReLU in between.
-
-    Args:
-        head: of `heads.build_head`; left as it is.
-    """
-    layers = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.ReLU))]
-    if any(isinstance(layer, LogitPair) for layer in head.modules()):
-        layers[-1] = _expand_logit(layers[-1])
-    if len(layers) > 1:
-        return nn.Sequential(*layers)
-    assert isinstance(layers[0], nn.Linear)
-    return layers[0]
-
-
-def _expand_logit(layer: nn.Module) -> nn.Linear:
-    """Return the linear layer with two logits, -z/2 and z/2, of one with the logit z."""
-    assert isinstance(layer, nn.Linear)
-    expanded: nn.Linear = nn.utils.skip_init(nn.Linear, layer.in_features, 2)
-    pair = LogitPair()
-    with torch.no_grad():
-        expanded.weight.copy_(pair(layer.weight.T).T)
-        expanded.bias.copy_(pair(layer.bias[None])[0])
-    return expanded
 
 
 def _write_module(module: nn.Module) -> str:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ftlab.config.backbones import BackboneSpec
 from ftlab.models import cam_layers, heads
 from ftlab.models.execution import onnx_graph
-from ftlab.models.heads import LogitPair
 from ftlab.models.network import Network
 
 if TYPE_CHECKING:
@@ -174,13 +173,10 @@ class AnswerModule(nn.Module):
 
 def _read_class_weights(head: nn.Module) -> Tensor | None:
     """Return the weights of a head's only linear layer, float32 [K, C]; None if it has several."""
-    linear_layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    if len(linear_layers) != 1:
+    if not any(isinstance(module, nn.Linear) for module in head.modules()):
         return None
-    weights = heads.find_classifier(head).weight.detach()
-    # The pair of logits is a linear function of the one logit.
-    pair = next((module for module in head.modules() if isinstance(module, LogitPair)), None)
-    return pair(weights.T).T.contiguous() if pair else weights
+    classifier = heads.simplify_head(head)
+    return classifier.weight.detach().contiguous() if isinstance(classifier, nn.Linear) else None
 
 
 def _is_close(values: Tensor, expected: Tensor, relative_error: float) -> bool:

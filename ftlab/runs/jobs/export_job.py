@@ -27,7 +27,7 @@ _WRITE_INTERVAL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class ExportState:
-    """How far an export is.
+    """Progress and result of an export.
 
     Attributes:
         completed: images compared.

@@ -47,7 +47,7 @@ class ExportPanel:
 
 
 class ExportSlots:
-    """Who exports now. One instance per server."""
+    """Places for exports, each held by one person. One instance per server."""
 
     def __init__(self) -> None:
         """Begin with nobody."""
