@@ -17,10 +17,13 @@ import psutil
 
 from tests.support.live_class import LiveClass
 from tests.support.page_client import Tab, join_class, name_upload, open_predict_tab, run_together
+from tests.support.staged_jobs import until
 from tests.support.stalling_proxy import carrying
 
 OTHERS_PAUSE_SECONDS = 0.2
 """Seconds between an answer of the others and their next question."""
+IDLE_SHARE = 0.25
+"""Share of a core below which a server does nothing: waiting for events takes it some percent."""
 _SMALL_BUFFER_BYTES = 4096
 
 
@@ -66,6 +69,8 @@ class FaultyClients:
         self._count, self._dice = 0, random.Random(0)
         for tab in self.others:  # PyTorch is imported, and the model loaded
             assert not (fault := self.ask(tab)), fault
+        # In the background the model becomes a graph, which takes several times its memory.
+        until(partial(_is_idle, psutil.Process(live.server.process.pid)))
 
     def ask(self, tab: Tab) -> str:
         """Ask about an image with a name of its own; empty if the answer is to it."""
@@ -222,3 +227,11 @@ def _read_all(connection: socket.socket) -> bytes:
     while chunk := connection.recv(65536):
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _is_idle(process: psutil.Process) -> bool:
+    """Whether a process computes next to nothing for a second."""
+    before = process.cpu_times()
+    time.sleep(1.0)
+    after = process.cpu_times()
+    return float(after.user - before.user + after.system - before.system) < IDLE_SHARE
