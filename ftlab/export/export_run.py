@@ -13,7 +13,7 @@ from typing import Any
 from ftlab.core import file_io
 from ftlab.core.errors import DataError, ExportError
 from ftlab.evaluation import datasets
-from ftlab.export import model_card, model_source, parity, run_card
+from ftlab.export import model_card, model_source, parity, run_card, space_card
 from ftlab.export.description_file import DESCRIPTION_FILE_NAME, LOADING_FILE_NAME
 from ftlab.export.formats import ExportFormat, ExportOptions
 from ftlab.export.model_source import ModelSource
@@ -163,7 +163,7 @@ def _list_check_images(run: Run) -> list[Path]:
 def _build_card(
     run: Run, source: ModelSource, folder: Path, export_format: ExportFormat, result: ExportResult, facts: RunFacts
 ) -> str:
-    """Return the model card; that of a repository has metadata and figures, which are written beside it.
+    """Return the model card; a Space's has metadata, a repository's also figures, which are written beside it.
 
     Args:
         run: the run.
@@ -182,6 +182,8 @@ def _build_card(
         forced=result.forced,
         loading_lines=loading_path.read_text(encoding="utf-8") if loading_path.exists() else "",
     )
+    if export_format.space_sdk:
+        return space_card.build_front_matter(source, facts, export_format.space_sdk) + card
     if not export_format.is_repository:
         return card
     return export_format.load().complete_card(card, source, folder, facts, run.load_history())

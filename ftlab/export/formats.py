@@ -81,6 +81,7 @@ class ExportFormat:
         has_half_weights: whether the weights can be stored as float16.
         half_bound: the bound of float16 weights; 0: the same.
         is_repository: whether the files are a repository of the Hugging Face Hub, whose card has metadata and figures.
+        space_sdk: `gradio` or `static` if the files are a Space of the Hugging Face Hub, else empty.
         has_model: whether the files answer images; without a model (a script) there is nothing to compare, and the
             format writes its own README.
     """
@@ -94,6 +95,7 @@ class ExportFormat:
     has_half_weights: bool = False
     is_repository: bool = False
     half_bound: float = 0.0
+    space_sdk: str = ""
     has_model: bool = True
 
     def get_bound(self, options: ExportOptions) -> float:

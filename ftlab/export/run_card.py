@@ -18,10 +18,12 @@ from ftlab.evaluation.metrics import Proportion
 from ftlab.runs.directory import Run
 
 if TYPE_CHECKING:
+    from ftlab.config.backbones import BackboneSpec
     from ftlab.evaluation.evaluate import Evaluation
 
 _PRIVATE_SETTINGS = ("exclude", "init_from", "trackers")
 """Settings that may name folders or accounts of this machine."""
+_PRETRAINED_MODES = ("frozen", "full")
 _SHOWN_SETTINGS = ("mode", "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "augment", "seed")
 """Settings in the table; the command has all others that are no defaults."""
 
@@ -47,6 +49,23 @@ class RunFacts:
     evaluations: dict[str, Evaluation]
     proportions: dict[str, Proportion]
     versions: dict[str, str]
+
+    @property
+    def derives_from_pretrained(self) -> bool:
+        """Whether the weights derive from the backbone's pretrained ones, and with them their license."""
+        return self.config.mode in _PRETRAINED_MODES and not self.given_config.init_from
+
+    def find_licence(self, spec: BackboneSpec) -> str:
+        """Return the license of the weights.
+
+        Args:
+            spec: of the backbone.
+
+        Returns:
+            That of the pretrained weights in lower case, as the Hub writes it; empty if the model was not trained from
+            them or they state none.
+        """
+        return spec.licence.lower() if self.derives_from_pretrained else ""
 
 
 def collect_run_facts(run: Run, weights_choice: str = "best", *, evaluates: bool = False) -> RunFacts:

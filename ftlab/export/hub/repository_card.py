@@ -13,8 +13,6 @@ from ftlab.reporting import evaluation_plots, fonts, plots
 from ftlab.runs.history import History
 
 CURVES_NAME = "curves.png"
-_LICENSED_MODES = ("frozen", "full")
-"""Modes whose weights derive from the pretrained ones, and with them their license."""
 
 
 def build_front_matter(source: ModelSource, facts: RunFacts) -> str:
@@ -43,13 +41,12 @@ def build_front_matter(source: ModelSource, facts: RunFacts) -> str:
         )
         for split, proportion in facts.proportions.items()
     ]
-    derives = facts.config.mode in _LICENSED_MODES and not facts.given_config.init_from
     data = ModelCardData(
         library_name="timm" if spec.source == "timm" else "ftlab",
         pipeline_tag="image-classification",
         tags=["image-classification", "ftlab", spec.source],
-        license=spec.licence.lower() if derives and spec.licence else None,
-        base_model=spec.weights_hub if derives and spec.weights_hub else None,
+        license=facts.find_licence(spec) or None,
+        base_model=spec.weights_hub if facts.derives_from_pretrained and spec.weights_hub else None,
         model_name=source.predictor.title if results else None,
         eval_results=results or None,
     )
