@@ -12,7 +12,7 @@ import pytest
 
 from ftlab.export.formats import ExportOptions
 from ftlab.export.openvino_format import openvino_files
-from tests.support.exported_models import NAMES, check_answers, check_half_weights, make_source
+from tests.support.exported_models import NAMES, check_answers, check_half_weights, draw_image, make_source
 
 openvino = pytest.importorskip("openvino")
 
@@ -27,6 +27,15 @@ def test_images_of_every_shape_get_the_answers_of_the_model(
     source = make_source(interpolation=interpolation, resize_mode=resize_mode, temperature=1.7)
     openvino_files.write_files(source, tmp_path, ExportOptions())
     check_answers(source, openvino_files.open_model(tmp_path), bound=5e-3, map_bound=0.05)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "tf_efficientnet_lite0", "resnet18"])
+def test_an_image_that_is_only_cropped_gets_the_same_probabilities(tmp_path: Path, name: str) -> None:
+    source = make_source(name)
+    openvino_files.write_files(source, tmp_path, ExportOptions())
+    pixels = draw_image(source.predictor.prep.resize, 101)
+    found = openvino_files.open_model(tmp_path)(pixels).probabilities
+    assert found == pytest.approx(source.answer(pixels).probabilities, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenet_v3_small"])
