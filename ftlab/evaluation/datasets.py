@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ftlab.config.train_config import FIELDS
 from ftlab.core.errors import DataError
-from ftlab.data.dataset.catalog import ImageItem, load_run_catalog
+from ftlab.data.dataset.catalog import Catalog, ImageItem, load_run_catalog
 from ftlab.data.dataset.layout import DatasetLayout, detect_layout
 from ftlab.data.sources import archive, locate
 from ftlab.data.sources.listing import merge_other_files, natural_key
@@ -23,7 +23,7 @@ from ftlab.runs.directory import Run
 def load_split_dataset(run: Run, split: str) -> EvaluationDataset:
     """Return the images of a split, as the run's `split.json` lists them.
 
-    Propagates `RunError` where the run has no readable `split.json`.
+    Propagates `RunError` where the run has no readable `split.json`, and `DataError` where the split is empty.
 
     Args:
         run: the run.
@@ -31,16 +31,29 @@ def load_split_dataset(run: Run, split: str) -> EvaluationDataset:
 
     Returns:
         The split as a data set.
+    """
+    return select_split(load_run_catalog(run), split, run.name)
+
+
+def select_split(catalog: Catalog, split: str, run_name: str) -> EvaluationDataset:
+    """Return the images of a split of a catalog that was read from `split.json` already; see `load_split_dataset`.
+
+    Args:
+        catalog: of the run.
+        split: `train`, `val` or `test`.
+        run_name: for the error.
+
+    Returns:
+        The split as a data set.
 
     Raises:
         DataError: the split is empty.
     """
-    catalog = load_run_catalog(run)
     # `split.json` of such a run lists the test images as `val` and has no test split.
     if split == "test" and catalog.layout == "test_as_val":
         split = "val"
     if not catalog.splits[split]:
-        raise DataError("data.empty_split", split=split, run=run.name)
+        raise DataError("data.empty_split", split=split, run=run_name)
     return EvaluationDataset(split, catalog.root, catalog.splits[split])
 
 

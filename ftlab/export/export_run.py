@@ -12,6 +12,7 @@ from typing import Any
 
 from ftlab.core import file_io
 from ftlab.core.errors import DataError, ExportError
+from ftlab.data.dataset.catalog import load_run_catalog
 from ftlab.evaluation import datasets
 from ftlab.export import model_card, model_source, parity, run_card, space_card
 from ftlab.export.description_file import DESCRIPTION_FILE_NAME, LOADING_FILE_NAME
@@ -104,9 +105,8 @@ def export_run(
     if options.half_weights and not export_format.has_half_weights:
         raise ExportError("export.no_half", format=export_format.name)
     format_module = export_format.load()
-    check = check and export_format.has_model  # a script has nothing to compare
-    image_paths = _list_check_images(run) if check and export_format.runs_here else []
-    facts = run_card.collect_run_facts(run, weights_choice, evaluates=bool(image_paths) and export_format.is_repository)
+    check = check and export_format.has_model  # a script has nothing to compare, and no model card
+    image_paths, facts = _read_run(run, export_format, weights_choice, check=check)
     source = model_source.load_model_source(run, weights_choice)
     try:
         out_path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,8 @@ def export_run(
                 if not report.passed and not force:
                     raise FailedCheckError(export_format.name, report)
             result = ExportResult(out_path, report, forced=report is not None and not report.passed)
-            _write_descriptions(run, source, folder, export_format, result, facts)
+            if facts:
+                _write_descriptions(run, source, folder, export_format, result, facts)
             _put_in_place(folder, out_path)
     except OSError as cause:
         raise ExportError("export.write", path=out_path, cause=cause.strerror or cause) from cause
@@ -144,20 +145,35 @@ def check_target(out_path: Path) -> None:
         raise ExportError("export.exists", path=out_path)
 
 
-def _list_check_images(run: Run) -> list[Path]:
-    """Return the validation images of a run.
+def _read_run(
+    run: Run, export_format: ExportFormat, weights_choice: str, *, check: bool
+) -> tuple[list[Path], RunFacts | None]:
+    """Read what an export needs to know of its run besides the model.
 
     Args:
         run: the run.
+        export_format: the format.
+        weights_choice: `best` or `last`.
+        check: the exported model will be compared, where the format runs here.
+
+    Returns:
+        The images to compare, and the facts for the model card; none for a format that brings its own.
 
     Raises:
-        ExportError: there are none any more.
+        ExportError: there is nothing to compare any more.
     """
-    try:
-        dataset = datasets.load_split_dataset(run, "val")
-    except DataError as cause:
-        raise ExportError("export.no_images", run=run.name) from cause
-    return [dataset.root / item.path for item in dataset.items]
+    if not export_format.has_model:
+        return [], None
+    run_catalog = load_run_catalog(run)
+    image_paths: list[Path] = []
+    if check and export_format.runs_here:
+        try:
+            dataset = datasets.select_split(run_catalog, "val", run.name)
+        except DataError as cause:
+            raise ExportError("export.no_images", run=run.name) from cause
+        image_paths = [dataset.root / item.path for item in dataset.items]
+    evaluates = bool(image_paths) and export_format.is_repository
+    return image_paths, run_card.collect_run_facts(run, run_catalog, weights_choice, evaluates=evaluates)
 
 
 def _build_card(
@@ -202,8 +218,6 @@ def _write_descriptions(
         result: of the check.
         facts: of the run.
     """
-    if not export_format.has_model:
-        return  # it brings its own
     check_values = {"format": export_format.name, "forced": result.forced}
     check_values |= {"check": result.report.to_json() if result.report else None}
     contents = {

@@ -12,7 +12,7 @@ from ftlab.config.fields import format_flag
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages, shell
 from ftlab.core.errors import DataError
-from ftlab.data.dataset import catalog
+from ftlab.data.dataset.catalog import Catalog
 from ftlab.evaluation import datasets, evaluate
 from ftlab.evaluation.metrics import Proportion
 from ftlab.runs.directory import Run
@@ -68,11 +68,14 @@ class RunFacts:
         return spec.licence.lower() if self.derives_from_pretrained else ""
 
 
-def collect_run_facts(run: Run, weights_choice: str = "best", *, evaluates: bool = False) -> RunFacts:
+def collect_run_facts(
+    run: Run, run_catalog: Catalog, weights_choice: str = "best", *, evaluates: bool = False
+) -> RunFacts:
     """Collect what a model card says of a run.
 
     Args:
         run: with weights.
+        run_catalog: its split.
         weights_choice: `best` or `last`.
         evaluates: ask the model about the validation images if no evaluation is stored, and store it in the run.
 
@@ -82,10 +85,9 @@ def collect_run_facts(run: Run, weights_choice: str = "best", *, evaluates: bool
     content = run.read_config_file()
     given_config = run.load_config()
     config = run.load_resolved_config() if "resolved" in content else given_config
-    run_catalog = catalog.load_run_catalog(run)
     evaluations: dict[str, Evaluation] = {}
     for split in ("val", "test"):
-        found = _find_evaluation(run, split, weights_choice, evaluates=evaluates and split == "val")
+        found = _find_evaluation(run, run_catalog, split, weights_choice, evaluates=evaluates and split == "val")
         if found is not None and found.result.dataset_name == split:
             evaluations[split] = found
     proportions: dict[str, Proportion] = {split: found.metrics.top1 for split, found in evaluations.items()}
@@ -110,10 +112,12 @@ def collect_run_facts(run: Run, weights_choice: str = "best", *, evaluates: bool
     )
 
 
-def _find_evaluation(run: Run, split: str, weights_choice: str, *, evaluates: bool) -> Evaluation | None:
+def _find_evaluation(
+    run: Run, run_catalog: Catalog, split: str, weights_choice: str, *, evaluates: bool
+) -> Evaluation | None:
     """Return the evaluation of a split; None if its images are gone, it has none, or none is stored."""
     try:
-        dataset = datasets.load_split_dataset(run, split)
+        dataset = datasets.select_split(run_catalog, split, run.name)
         if evaluates:
             return evaluate.evaluate_with_decision(run, dataset, weights_choice)
         return evaluate.load_evaluation(run, dataset, weights_choice)

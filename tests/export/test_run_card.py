@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.data.dataset.catalog import load_run_catalog
 from ftlab.evaluation.metrics import Proportion
 from ftlab.export import run_card
 from ftlab.export.run_card import RunFacts, collect_run_facts, describe_run, format_training_command
@@ -47,8 +48,9 @@ def test_without_any_measurement_there_is_no_table_of_metrics() -> None:
 
 def test_a_run_is_evaluated_on_request_only(tmp_path: Path) -> None:
     run = make_run(drawn_images.tiny(tmp_path / "tiny"), tmp_path / "runs")
-    assert collect_run_facts(run).evaluations == {}
-    facts = collect_run_facts(run, evaluates=True)
+    run_catalog = load_run_catalog(run)
+    assert collect_run_facts(run, run_catalog).evaluations == {}
+    facts = collect_run_facts(run, run_catalog, evaluates=True)
     assert facts.proportions["val"].n == sum(counts["val"] for counts in facts.image_counts.values())
-    assert collect_run_facts(run).evaluations.keys() == {"val"}
+    assert collect_run_facts(run, run_catalog).evaluations.keys() == {"val"}
     assert run_card.describe_metrics(facts).count("| val |") == 1
