@@ -38,14 +38,14 @@ def answer_stop(profile: ServerProfile, person: Person, body: bytes) -> tuple[in
     Args:
         profile: profile of the server.
         person: who asks for it.
-        body: JSON `{"run": name, "by_force": bool}`, or `{"audit": name}` for an audit or an export (`JobStop.name`).
+        body: JSON `{"run": name, "by_force": bool}`, or `{"job": name}` for an audit or an export (`JobStop.name`).
 
     Returns:
         HTTP status, and a sentence for the page: empty if the run, audit or export was asked to stop.
     """
     fields = parse_fields(body)
-    if fields.get("audit") is not None:
-        job_stop.request_stop(fields["audit"], None if person.leads else person.owner)
+    if fields.get("job") is not None:
+        job_stop.request_stop(fields["job"], None if person.leads else person.owner)
         return 200, ""
     try:
         stop_run(profile, person, fields.get("run"), by_force=fields.get("by_force") is True)

@@ -97,5 +97,5 @@ def test_an_audit_is_stopped_by_whose_it_is_and_by_who_leads(profile: ServerProf
     leader = Person(ProfileKind.SPACE, Role.TEACHER, "c" * 32, "Ms Lee")
     for person, is_stopped in ((BEN, False), (make_stranger(ProfileKind.SPACE), False), (ANN, True), (leader, True)):
         with JobStop(ANN.owner) as stop:
-            assert answer_stop(profile, person, json.dumps({"audit": stop.name}).encode()) == (200, "")
+            assert answer_stop(profile, person, json.dumps({"job": stop.name}).encode()) == (200, "")
             assert stop.event.is_set() is is_stopped, person

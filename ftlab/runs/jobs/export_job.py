@@ -21,6 +21,8 @@ PROGRESS_FILE_ENV = "FTLAB_EXPORT_PROGRESS"
 """Environment variable: a file to which `export` writes its progress, one JSON object per line."""
 TIMEOUT_SECONDS = 1800.0
 """Seconds after which an export is ended."""
+_DEFAULT_RUNS_DIR = "runs"
+"""What every command takes where `--runs` is not given."""
 _POLL_INTERVAL_SECONDS = 0.3
 _WRITE_INTERVAL_SECONDS = 0.2
 
@@ -45,9 +47,15 @@ class ExportState:
 def list_arguments(
     run_name: str, runs_dir: object, format_name: str, out_path: object, weights_choice: str, *, half: bool, force: bool
 ) -> list[str]:
-    """Return the arguments of `python -m ftlab` that export a run, as people type them."""
-    arguments = ["export", run_name, "--runs", str(runs_dir), "--format", format_name, "--out", str(out_path)]
-    return [*arguments, "--which", weights_choice, *(["--half"] if half else []), *(["--force"] if force else [])]
+    """Return the arguments of `python -m ftlab` that export a run, as people type them: without its defaults."""
+    optional_arguments = {
+        "--runs": "" if str(runs_dir) == _DEFAULT_RUNS_DIR else str(runs_dir),
+        "--which": "" if weights_choice == "best" else weights_choice,
+    }
+    arguments = ["export", run_name, "--format", format_name, "--out", str(out_path)]
+    for flag, value in optional_arguments.items():
+        arguments += [flag, value] if value else []
+    return [*arguments, *(["--half"] if half else []), *(["--force"] if force else [])]
 
 
 def run_export(

@@ -280,7 +280,7 @@ def _build_busy_updates(progress: dict[str, Any], stop_name: str) -> list[Any]:
         # Only this stage has steps of equal length; the others get an indeterminate bar.
         fraction = done_count / total if progress["stage"] == "pictures" else -1.0
     frame = run_status_view.render_card("waiting", messages.get_text("doctor.title"), message, fraction)
-    return [gr.Button(interactive=False), gr.Button(visible=True), frame, gr.skip(), gr.skip(), {"audit": stop_name}]
+    return [gr.Button(interactive=False), gr.Button(visible=True), frame, gr.skip(), gr.skip(), {"job": stop_name}]
 
 
 def _validate_exclusions(exclusion_names: object) -> dict[str, str]:

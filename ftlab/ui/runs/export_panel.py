@@ -159,7 +159,7 @@ class ExportActions:
         except FtlabError as error:
             yield _build_updates(render_error(str(error)))
         except QuotaExceededError as refusal:
-            yield _build_updates(render_error(messages.get_text(f"error.page.{refusal.message_key}")))
+            yield _build_updates(render_error(messages.get_text(f"error.export.{refusal.message_key}")))
 
 
 def render_format_note(format_name: str) -> Markup:
@@ -191,8 +191,10 @@ def render_result(state: ExportState, arguments: list[str]) -> Markup:
     """Return the table of the check, and the error if there is one."""
     if state.answer is None and not state.error:
         return tag("p", messages.get_text("export.stopped"), class_="sub", role="status")
-    parts = [render_error(state.error)] if state.error else []
     check = (state.answer or {}).get("check")
+    # The sentence of the command names its flag; here there is a button, and the table has the figures.
+    error = messages.get_text("export.refused", button=messages.get_text("export.force")) if check else state.error
+    parts = [render_error(error)] if state.error else []
     if check:
         from ftlab.export import model_card
         from ftlab.export.parity import ParityReport
@@ -223,7 +225,7 @@ def _build_updates(
         gr.Button(visible=failed_check),
         gr.Button(interactive=not stop_name),
         gr.Button(visible=bool(stop_name)),
-        {"audit": stop_name} if stop_name else {},
+        {"job": stop_name} if stop_name else {},
     ]
 
 

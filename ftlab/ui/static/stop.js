@@ -15,7 +15,7 @@ async (marks) => {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       // The label that the button had when it was pressed counts, not the one that it would have by now.
-      body: JSON.stringify({ run: marks?.run ?? "", by_force: marks?.stop === "end", audit: marks?.audit }),
+      body: JSON.stringify({ run: marks?.run ?? "", by_force: marks?.stop === "end", job: marks?.job }),
       signal: AbortSignal.timeout(30000),
     });
     const text = await response.text();

@@ -132,9 +132,9 @@ def test_stop_is_heard_outside_the_queue_by_a_name_that_only_the_page_knows(
     steps = doctor.run_audit("folder", str(tiny_folder), 0.25, 0.25)
     marks = next(steps)[MARKS]
     assert f'fetch(folder + "{STOP_PATH}"' in read_stop_script(), "the page asks this route"
-    for name in ("", "x", 3, [marks["audit"]]):
-        assert stop_route.answer_stop(profile, HOST, json.dumps({"audit": name}).encode()) == (200, "")
-    assert not job_stop._stops[marks["audit"]].event.is_set()
+    for name in ("", "x", 3, [marks["job"]]):
+        assert stop_route.answer_stop(profile, HOST, json.dumps({"job": name}).encode()) == (200, "")
+    assert not job_stop._stops[marks["job"]].event.is_set()
     assert stop_route.answer_stop(profile, HOST, json.dumps(marks).encode()) == (200, "")
     *_, last = steps
     assert "Stopped" in last[STATUS]

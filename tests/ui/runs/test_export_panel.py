@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from ftlab.core import messages
 from ftlab.export import formats
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import export_job
 from ftlab.runs.jobs.export_job import ExportState
 from ftlab.server.people.rights import ProfileKind
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common import uploads
 from ftlab.ui.runs import export_panel
 from ftlab.ui.runs.export_panel import ExportActions
 from ftlab.ui.train.actions import TrainActions
@@ -59,8 +61,8 @@ def test_an_export_is_a_zip_without_the_folders_of_the_machine(
     files_before = sorted(run.path.rglob("*"))
     first, *_, last = press(actions, run.name)
     assert first[STOP].visible
-    assert first[MARKS]["audit"]
-    assert f"--out {run.name}-onnx.zip" in first[STATUS]
+    assert first[MARKS]["job"]
+    assert f"python -m ftlab export {run.name} --format onnx --out {run.name}-onnx.zip<" in first[STATUS]
     assert str(tmp_path) not in last[STATUS]
     assert "Same most probable class" in last[STATUS]
     assert last[DOWNLOAD]["visible"]
@@ -83,7 +85,8 @@ def test_a_failed_check_shows_its_table_and_is_written_only_on_demand(
     monkeypatch.setattr(export_job, "run_export", work)
     busy, last = press(actions, run.name)[1:]
     assert "Comparing 3 of 6" in busy[STATUS]
-    assert "It differs." in last[STATUS]
+    assert "press “Write it all the same”" in last[STATUS]
+    assert "--force" not in last[STATUS]
     assert "5 / 6" in last[STATUS]
     assert last[FORCE].visible
     assert not last[DOWNLOAD]["visible"]
@@ -116,6 +119,15 @@ def test_one_export_for_a_visitor_and_two_for_a_server(actions: ExportActions, r
     with actions.slots.hold("a"), actions.slots.hold("b"):
         (refused,) = press(actions, run.name)
     assert "other exports" in refused[STATUS]
+
+
+def test_an_export_for_which_there_is_no_space_is_refused_before_it_starts(
+    actions: ExportActions, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_job, "run_export", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr(uploads, "UPLOAD_QUOTA_BYTES", 4 * run.best_weights_path.stat().st_size - 1)
+    (refused,) = press(actions, run.name)
+    assert messages.get_text("error.export.full") in refused[STATUS]
 
 
 def test_a_format_without_its_package_names_the_command_and_is_not_started(
