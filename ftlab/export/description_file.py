@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,18 @@ _KEYS_FOR_OTHERS = ("color", "scale", "crop")
 """What other programs have to know about the preprocessing, and is the same for all models."""
 
 
-def write_description(source: ModelSource, folder: Path, loading_lines: str) -> None:
+def write_description(
+    source: ModelSource, folder: Path, loading_lines: str, format_values: Mapping[str, Any] | None = None
+) -> None:
     """Write the description of a model, and the lines that load it.
 
     Args:
         source: the model.
         folder: of the files.
         loading_lines: Python.
+        format_values: what the format adds to the description, as plain JSON.
     """
-    description = json.dumps(source.describe(), ensure_ascii=False, indent=2)
+    description = json.dumps({**source.describe(), **(format_values or {})}, ensure_ascii=False, indent=2)
     (folder / DESCRIPTION_FILE_NAME).write_text(description + "\n", encoding="utf-8")
     (folder / LOADING_FILE_NAME).write_text(loading_lines.strip() + "\n", encoding="utf-8")
 

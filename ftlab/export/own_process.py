@@ -57,13 +57,17 @@ def run_program(format_name: str, title: str, command: Sequence[str | Path], fol
     except (OSError, subprocess.TimeoutExpired) as cause:
         raise ExportError("export.converter", title=title, format=format_name, cause=cause) from cause
     if finished.returncode:
-        lines = finished.stdout.strip().splitlines() or [_describe_status(finished.returncode)]
+        lines = finished.stdout.strip().splitlines() or [describe_status(finished.returncode)]
         cause_text = lines[-1].strip()[:_MAX_CAUSE_CHARACTERS]
         raise ExportError("export.converter", title=title, format=format_name, cause=cause_text)
 
 
-def _describe_status(status: int) -> str:
-    """Return what an exit status means, for a process that said nothing."""
+def describe_status(status: int) -> str:
+    """Return what an exit status means: the name of a signal, or the number.
+
+    Args:
+        status: as `subprocess` gives it, negative for a signal.
+    """
     if status < 0:
         return signal.Signals(-status).name
     return f"exit status {status}"

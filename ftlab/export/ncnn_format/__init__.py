@@ -1,0 +1,1 @@
+"""ncnn: a network for phones and small computers, converted by pnnx."""
