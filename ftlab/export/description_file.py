@@ -24,19 +24,20 @@ _KEYS_FOR_OTHERS = ("color", "scale", "crop")
 
 
 def write_description(
-    source: ModelSource, folder: Path, loading_lines: str, format_values: Mapping[str, Any] | None = None
+    source: ModelSource, folder: Path, loading_lines: str = "", format_values: Mapping[str, Any] | None = None
 ) -> None:
     """Write the description of a model, and the lines that load it.
 
     Args:
         source: the model.
         folder: of the files.
-        loading_lines: Python.
+        loading_lines: Python; empty where the format has none.
         format_values: what the format adds to the description, as plain JSON.
     """
     description = json.dumps({**source.describe(), **(format_values or {})}, ensure_ascii=False, indent=2)
     (folder / DESCRIPTION_FILE_NAME).write_text(description + "\n", encoding="utf-8")
-    (folder / LOADING_FILE_NAME).write_text(loading_lines.strip() + "\n", encoding="utf-8")
+    if loading_lines:
+        (folder / LOADING_FILE_NAME).write_text(loading_lines.strip() + "\n", encoding="utf-8")
 
 
 def read_description(folder: Path) -> dict[str, Any]:

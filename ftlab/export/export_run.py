@@ -102,8 +102,7 @@ def export_run(
         FailedCheckError: the check fails.
     """
     check_target(out_path)
-    if options.half_weights and not export_format.has_half_weights:
-        raise ExportError("export.no_half", format=export_format.name)
+    export_format.check_options(options)
     format_module = export_format.load()
     check = check and export_format.has_model  # a script has nothing to compare, and no model card
     image_paths, facts = _read_run(run, export_format, weights_choice, check=check)
@@ -199,7 +198,8 @@ def _build_card(
         loading_lines=loading_path.read_text(encoding="utf-8") if loading_path.exists() else "",
     )
     if export_format.space_sdk:
-        return space_card.build_front_matter(source, facts, export_format.space_sdk) + card
+        front_matter = space_card.build_front_matter(source, facts, export_format.space_sdk)
+        return f"{front_matter}{card}\n{space_card.describe_use(export_format.space_sdk)}".rstrip()
     if not export_format.is_repository:
         return card
     return export_format.load().complete_card(card, source, folder, facts, run.load_history())

@@ -23,9 +23,12 @@ class ExportOptions:
 
     Attributes:
         half_weights: store the weights as float16, where the format can.
+        example_count: validation images that become part of the files, where the format can; they are seen by whoever
+            sees the files.
     """
 
     half_weights: bool = False
+    example_count: int = 0
 
 
 class FormatModule(Protocol):
@@ -82,6 +85,7 @@ class ExportFormat:
         half_bound: the bound of float16 weights; 0: the same.
         is_repository: whether the files are a repository of the Hugging Face Hub, whose card has metadata and figures.
         space_sdk: `gradio` or `static` if the files are a Space of the Hugging Face Hub, else empty.
+        has_examples: whether images can become part of the files.
         has_model: whether the files answer images; without a model (a script) there is nothing to compare, and the
             format writes its own README.
     """
@@ -96,7 +100,22 @@ class ExportFormat:
     is_repository: bool = False
     half_bound: float = 0.0
     space_sdk: str = ""
+    has_examples: bool = False
     has_model: bool = True
+
+    def check_options(self, options: ExportOptions) -> None:
+        """Check that the format has what is asked of it.
+
+        Args:
+            options: of an export.
+
+        Raises:
+            ExportError: it has not.
+        """
+        if options.half_weights and not self.has_half_weights:
+            raise ExportError("export.no_half", format=self.name)
+        if options.example_count and not self.has_examples:
+            raise ExportError("export.no_examples", format=self.name)
 
     def get_bound(self, options: ExportOptions) -> float:
         """Return the largest allowed difference of a probability from the trained model's.
@@ -155,6 +174,14 @@ FORMATS = {
             has_half_weights=True,
         ),
         ExportFormat("hub", "ftlab.export.hub.repository", bound=2e-2, is_repository=True),
+        ExportFormat(
+            "space",
+            "ftlab.export.space_format.space_files",
+            bound=5e-3,
+            has_half_weights=True,
+            space_sdk="gradio",
+            has_examples=True,
+        ),
         ExportFormat("script", "ftlab.export.plain_script.script_files", bound=0.0, has_model=False),
         ExportFormat("notebook", "ftlab.export.plain_script.notebook_files", bound=0.0, has_model=False),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from importlib import metadata
 
 import pytest
@@ -33,13 +34,16 @@ def test_a_space_of_gradio_has_the_version_that_wrote_it() -> None:
         metadata.version("gradio"),
         "app.py",
     )
+    # A number such as 3.10 would lose its zero.
+    assert values["python_version"] == f"{sys.version_info.major}.{sys.version_info.minor}"
     assert (values["title"], values["license"]) == ("a model", "bsd-3-clause")
 
 
 def test_a_static_space_has_a_page_and_no_version() -> None:
     values = read_metadata("static")
     assert (values["sdk"], values["app_file"]) == ("static", "index.html")
-    assert "sdk_version" not in values
+    assert not {"sdk_version", "python_version"} & set(values)
+    assert space_card.describe_use("static") == ""
 
 
 def test_weights_from_scratch_have_no_license() -> None:

@@ -25,9 +25,16 @@ def add_flags(parser: ArgumentParser) -> None:
     which_help = messages.get_text("cli.export_which")
     parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
     parser.add_argument("--half", action="store_true", help=messages.get_text("cli.export_half"))
+    _add_examples_flag(parser)
     no_check_help = messages.get_text("cli.export_no_check")
     parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
     parser.add_argument("--force", action="store_true", help=messages.get_text("cli.export_force"))
+
+
+def _add_examples_flag(parser: ArgumentParser) -> None:
+    """Add `--examples`."""
+    examples_help = messages.get_text("cli.export_examples")
+    parser.add_argument("--examples", type=int, default=0, metavar="N", help=examples_help)
 
 
 def export(options: Namespace) -> None:
@@ -49,7 +56,7 @@ def export(options: Namespace) -> None:
                 run,
                 export_format,
                 Path(options.out),
-                ExportOptions(half_weights=options.half),
+                ExportOptions(half_weights=options.half, example_count=options.examples),
                 weights_choice=options.which,
                 check=options.check,
                 force=options.force,

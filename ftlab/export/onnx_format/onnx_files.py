@@ -29,13 +29,37 @@ def write_files(source: ModelSource, folder: Path, options: ExportOptions) -> No
         folder: an empty folder.
         options: `half_weights` halves the files.
     """
+    network = build_network(source, options)
+    _save_model(network, folder / NETWORK_FILE_NAME, source.describe())
+    save_pixel_model(source, network, folder)
+
+
+def build_network(source: ModelSource, options: ExportOptions) -> ModelProto:
+    """Export the network alone.
+
+    Args:
+        source: the model.
+        options: `half_weights` halves its weights.
+
+    Returns:
+        A model from `images`, see `NETWORK_FILE_NAME`.
+    """
     network = network_graph.export_network(source)
     if options.half_weights:
         network_graph.store_half_weights(network)
-    description = source.describe()
-    _save_model(network, folder / NETWORK_FILE_NAME, description)
+    return network
+
+
+def save_pixel_model(source: ModelSource, network: ModelProto, folder: Path) -> None:
+    """Write `model.onnx`: the network behind the preprocessing of its images.
+
+    Args:
+        source: the model.
+        network: of `build_network`; changed in place.
+        folder: where the file is written.
+    """
     joined = pixel_graph.join_graphs(pixel_graph.build_pixel_graph(source.predictor.prep), network)
-    _save_model(joined, folder / MODEL_FILE_NAME, description)
+    _save_model(joined, folder / MODEL_FILE_NAME, source.describe())
 
 
 def open_model(folder: Path) -> ExportedModel:
