@@ -23,6 +23,8 @@ PROJECTOR_PATH = "/ftlab/projector"
 """The page for the projector, which the teacher opens."""
 SIGN_IN_PATH, CALLBACK_PATH, SIGN_OUT_PATH = "/login/huggingface", "/login/callback", "/logout"
 """Routes of the sign-in: to the provider, back from it, and out."""
+PUSH_QUERY = "push"
+"""In the query of `SIGN_IN_PATH`: the person is asked to let ftlab push to the Hub."""
 MCP_PATH = "/gradio_api/mcp"
 """Route of the tools for programs (Model Context Protocol), where the server offers them."""
 PAGE_PATHS = frozenset({"/", JOIN_PATH})

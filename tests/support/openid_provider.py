@@ -24,6 +24,8 @@ class OpenIdProvider(ThreadingHTTPServer):
         subject: identifier of the person who agrees.
         name: what the person is called.
         lifetime: seconds for which a token holds.
+        scopes: what the person was asked for last.
+        granted: what they agree to; None: to all, without a word about it.
         statuses: by a part of the path, what its requests are answered with instead.
         asked: the paths that were asked for.
     """
@@ -36,6 +38,7 @@ class OpenIdProvider(ThreadingHTTPServer):
         self.subject: Any = "5f1"
         self.name: Any = "ann-hf"
         self.lifetime: Any = 3600
+        self.scopes, self.granted = "", None  # type: str, Any
         self.statuses: dict[str, int] = {}
         self.asked: list[str] = []
         self.challenges: dict[str, tuple[str, str]] = {}
@@ -48,7 +51,7 @@ class OpenIdProvider(ThreadingHTTPServer):
             "SPACE_HOST": "someone-ftlab.hf.space",
             "OAUTH_CLIENT_ID": CLIENT_ID,
             "OAUTH_CLIENT_SECRET": CLIENT_SECRET,
-            "OAUTH_SCOPES": "openid profile",
+            "OAUTH_SCOPES": "openid profile contribute-repos",
             "OPENID_PROVIDER_URL": self.url,
         }
 
@@ -57,7 +60,8 @@ class OpenIdProvider(ThreadingHTTPServer):
         parts = urlsplit(login_url)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{self.url}/authorize"
-        assert (query["client_id"], query["response_type"], query["scope"]) == (CLIENT_ID, "code", "openid profile")
+        assert (query["client_id"], query["response_type"]) == (CLIENT_ID, "code")
+        self.scopes = query["scope"]
         assert query["code_challenge_method"] == "S256"
         code = secrets.token_hex(8)
         self.challenges[code] = (query["code_challenge"], query["redirect_uri"])
@@ -88,7 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         is_right = expected == (challenge, form["redirect_uri"][0])
         if self.headers.get("Authorization") != f"Basic {credentials}" or not is_right:
             return self._answer({"error": "invalid_grant"}, 400)
-        return self._answer({"access_token": TOKEN, "token_type": "bearer", "expires_in": self.server.lifetime})
+        values = {"access_token": TOKEN, "token_type": "bearer", "expires_in": self.server.lifetime}
+        return self._answer(values if self.server.granted is None else {**values, "scope": self.server.granted})
 
     def _answer(self, values: dict[str, Any], status: int = 200) -> None:
         self.server.asked.append(self.path)

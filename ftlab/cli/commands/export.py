@@ -82,11 +82,14 @@ def export(options: Namespace) -> None:
 
 
 def add_push_flags(parser: ArgumentParser) -> None:
-    """Add the flags of `push` to its parser. None takes a token: others on the machine would see it."""
+    """Add the flags of `push` to its parser. None has a token as its value: others on the machine would see it."""
     parser.add_argument("--to", required=True, metavar="USER/NAME", help=messages.get_text("cli.push_to"))
     parser.add_argument("--private", action="store_true", help=messages.get_text("cli.push_private"))
+    parser.add_argument(export_job.TOKEN_FLAG, action="store_true", help=messages.get_text("cli.push_token_stdin"))
     format_help = messages.get_text("cli.push_format", names=", ".join(formats.FORMATS))
-    parser.add_argument("--format", default="hub", choices=formats.FORMATS, metavar="NAME", help=format_help)
+    parser.add_argument(
+        "--format", default=export_job.DEFAULT_PUSH_FORMAT, choices=formats.FORMATS, metavar="NAME", help=format_help
+    )
     which_help = messages.get_text("cli.export_which")
     parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
     no_check_help = messages.get_text("cli.export_no_check")
@@ -95,6 +98,9 @@ def add_push_flags(parser: ArgumentParser) -> None:
 
 def push(options: Namespace) -> None:
     """Push the model of a run to the Hugging Face Hub and print where it is."""
+    priority.apply_declared_priority()
+    token = export_job.read_token() if options.token_stdin else None
+    write_progress = export_job.find_progress_writer()
     export_format = formats.get_format(options.format)
     export_format.load()
     run = run_store.find_run(options.runs, options.run)
@@ -105,10 +111,12 @@ def push(options: Namespace) -> None:
             run,
             export_format,
             options.to,
+            token=token,
             private=options.private,
             weights_choice=options.which,
             check=options.check,
-            progress=progress,
+            progress=write_progress or progress,
+            on_upload=(lambda byte_count: write_progress(0, 0, byte_count)) if write_progress else lambda _: None,
         )
     report = result.export.report
     if options.json:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftlab.export.export_run import CARD_FILE_NAME, ExportResult, export_run
+from ftlab.core import file_io
+from ftlab.export.export_run import CARD_FILE_NAME, ExportResult, FailedCheckError, export_run
 from ftlab.export.formats import ExportFormat, ExportOptions
-from ftlab.models.pretrained.hub_access import HubError, translate_hub_errors
+from ftlab.models.pretrained.hub_access import HubError, check_repo_id, find_token, translate_hub_errors
 from ftlab.runs.directory import Run
 
 _CARD_PLACEHOLDER = "USER/NAME"
@@ -47,6 +48,7 @@ def push_run(
     weights_choice: str = "best",
     check: bool = True,
     progress: Callable[[int, int], None] = lambda _completed, _total: None,
+    on_upload: Callable[[int], None] = lambda _byte_count: None,
 ) -> PushResult:
     """Export the model of a run and push the files to a repository, which is created if it does not exist.
 
@@ -61,24 +63,35 @@ def push_run(
         weights_choice: `best` or `last`.
         check: compare the exported model with the trained one.
         progress: called as images are compared.
+        on_upload: called before the upload, with the number of bytes of all files.
 
     Returns:
         What was pushed.
 
     Raises:
-        HubError: the name is none, there is no token, or the Hub refuses.
-    """  # noqa: DOC502 (the functions below raise it)
+        HubError: the name is none, there is no token, the check fails, or the Hub refuses.
+    """
     check_repo_id(repo_id)
     usable_token = find_token(token)
     with tempfile.TemporaryDirectory(prefix="ftlab-push-") as work_name:
         folder = Path(work_name) / "files"
-        result = export_run(
-            run, export_format, folder, ExportOptions(), weights_choice=weights_choice, check=check, progress=progress
-        )
+        try:
+            result = export_run(
+                run,
+                export_format,
+                folder,
+                ExportOptions(),
+                weights_choice=weights_choice,
+                check=check,
+                progress=progress,
+            )
+        except FailedCheckError as error:
+            raise HubError("hub.check", **error.values) from error
         card_file = folder / CARD_FILE_NAME
         if card_file.is_file():
             card_text = card_file.read_text(encoding="utf-8").replace(_CARD_PLACEHOLDER, repo_id)
             card_file.write_text(card_text, encoding="utf-8")
+        on_upload(file_io.get_folder_size(folder))
         url, commit = push_folder(folder, repo_id, usable_token, private=private)
     return PushResult(repo_id, url, commit, result)
 
@@ -110,42 +123,3 @@ def push_folder(
             repo_id=repo_id, folder_path=folder, repo_type=repo_type, commit_message="Upload by ftlab"
         )
     return str(repository), str(commit.oid)
-
-
-def check_repo_id(repo_id: str) -> None:
-    """Check that a name can be that of a repository of an account.
-
-    Args:
-        repo_id: `USER/NAME`.
-
-    Raises:
-        HubError: it cannot.
-    """
-    from huggingface_hub.utils._validators import validate_repo_id
-
-    with translate_hub_errors(repo_id):
-        validate_repo_id(repo_id)
-    if repo_id.count("/") != 1:
-        raise HubError("hub.name", name=repo_id)
-
-
-def find_token(token: str | None = None) -> str:
-    """Return the token to push with.
-
-    Args:
-        token: the caller's; None for that of this machine's user.
-
-    Returns:
-        The token.
-
-    Raises:
-        HubError: there is none, or it has characters that no token has. The client would quote those in its error.
-    """
-    from huggingface_hub import get_token
-
-    usable_token = token or get_token()
-    if not usable_token:
-        raise HubError("hub.no_token")
-    if not (usable_token.isascii() and usable_token.isprintable()) or " " in usable_token:
-        raise HubError("hub.bad_token")
-    return usable_token

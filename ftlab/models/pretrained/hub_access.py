@@ -1,7 +1,7 @@
 """The Hugging Face Hub: addresses `hf://USER/NAME[@REVISION]`, files of models, and its errors as one line.
 
-`huggingface_hub` is imported only when the Hub is asked. Tokens are its own affair: it takes `HF_TOKEN` or the login of
-this machine's user, and nothing here reads one.
+`huggingface_hub` is imported only when the Hub is asked. A token is the caller's, or that which `huggingface_hub` finds
+(`HF_TOKEN`, the login of this machine's user); nothing here stores one.
 """
 
 from __future__ import annotations
@@ -102,6 +102,45 @@ def download_model(address: HubAddress) -> tuple[Path, HubAddress]:
                     continue
             return weights_file, HubAddress(address.repo_id, commit)
     raise WeightsError("hub.no_weights", address=address, names=", ".join(_WEIGHTS_NAMES))
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Check that a name can be that of a repository of an account.
+
+    Args:
+        repo_id: `USER/NAME`.
+
+    Raises:
+        HubError: it cannot.
+    """
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    with translate_hub_errors(repo_id):
+        validate_repo_id(repo_id)
+    if repo_id.count("/") != 1:
+        raise HubError("hub.name", name=repo_id)
+
+
+def find_token(token: str | None = None) -> str:
+    """Return the token to push with.
+
+    Args:
+        token: the caller's; None for that of this machine's user.
+
+    Returns:
+        The token.
+
+    Raises:
+        HubError: there is none, or it has characters that no token has. The client would quote those in its error.
+    """
+    from huggingface_hub import get_token
+
+    usable_token = get_token() if token is None else token
+    if not usable_token:
+        raise HubError("hub.no_token")
+    if not (usable_token.isascii() and usable_token.isprintable()) or " " in usable_token:
+        raise HubError("hub.bad_token")
+    return usable_token
 
 
 @contextmanager

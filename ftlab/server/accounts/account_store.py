@@ -7,6 +7,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from ftlab.server.accounts.sign_in_settings import PUSH_SCOPES
+
 MAX_SIGNED_IN = 4096
 """Browsers that are signed in; beyond them, the one whose last request is longest ago is signed out."""
 
@@ -20,12 +22,19 @@ class Account:
         name: what the account is called.
         access_token: what opens the account's part of the Hub; in no text that is made of the account.
         expires: when the token ends, by `time.monotonic`, in seconds.
+        scopes: what the token is good for.
     """
 
     id: str
     name: str
     access_token: str = field(repr=False)
     expires: float
+    scopes: frozenset[str] = frozenset()
+
+    @property
+    def can_push(self) -> bool:
+        """Return whether the token lets ftlab push to repositories of the account."""
+        return not PUSH_SCOPES.isdisjoint(self.scopes)
 
 
 class AccountStore:

@@ -44,13 +44,14 @@ class OpenIdClient:
         self._settings = settings
         self._endpoints: dict[str, str] = {}
 
-    async def build_login_url(self, state: str, verifier: str, redirect_url: str) -> str:
+    async def build_login_url(self, state: str, verifier: str, redirect_url: str, scopes: str) -> str:
         """Return the address at the provider to which a browser is sent.
 
         Args:
             state: random text that the provider sends back.
             verifier: random text of which the provider gets a digest now, and the text with the code (PKCE).
             redirect_url: where the provider sends the browser then.
+            scopes: what the person is asked for, separated by spaces.
 
         Returns:
             The address.
@@ -64,7 +65,7 @@ class OpenIdClient:
             "response_type": "code",
             "client_id": self._settings.client_id,
             "redirect_uri": redirect_url,
-            "scope": self._settings.scopes,
+            "scope": scopes,
             "state": state,
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
@@ -72,13 +73,14 @@ class OpenIdClient:
         separator = "&" if urlsplit(endpoints["authorization_endpoint"]).query else "?"
         return f"{endpoints['authorization_endpoint']}{separator}{urlencode(query)}"
 
-    async def fetch_account(self, code: str, verifier: str, redirect_url: str) -> Account:
+    async def fetch_account(self, code: str, verifier: str, redirect_url: str, scopes: str) -> Account:
         """Return the account that has agreed.
 
         Args:
             code: as the browser brought it from the provider.
             verifier: as for `build_login_url`.
             redirect_url: as for `build_login_url`.
+            scopes: as for `build_login_url`.
 
         Returns:
             The account.
@@ -107,7 +109,11 @@ class OpenIdClient:
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
         lifetime = min(float(seconds), MAX_TOKEN_SECONDS) if is_number and seconds else DEFAULT_TOKEN_SECONDS
         shown_name = normalize_name(name) if isinstance(name, str) else ""
-        return Account(f"hf:{subject}", shown_name or subject[:40], access_token, time.monotonic() + lifetime)
+        # A provider that grants what it was asked for need not say so (RFC 6749, section 5.1).
+        granted = token.get("scope", scopes)
+        granted_scopes = frozenset(granted.split()) if isinstance(granted, str) else frozenset()
+        name, expires = shown_name or subject[:40], time.monotonic() + lifetime
+        return Account(f"hf:{subject}", name, access_token, expires, granted_scopes)
 
     async def _find_endpoints(self) -> dict[str, str]:
         """Return the provider's addresses; they are asked for once.

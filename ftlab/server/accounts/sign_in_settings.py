@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+PUSH_SCOPES = frozenset({"contribute-repos", "write-repos", "manage-repos"})
+"""Scopes of Hugging Face that let a program push; the first one reaches only what the program itself has created."""
+
 
 @dataclass(frozen=True)
 class SignInSettings:
@@ -14,7 +17,7 @@ class SignInSettings:
     Attributes:
         client_id: name of this server at the provider.
         client_secret: its password there; in no text that is made of the settings.
-        scopes: what the server asks for, separated by spaces.
+        scopes: what the server may ask for, separated by spaces.
         provider_url: address of the OpenID provider, without a slash at its end.
         public_url: address under which browsers reach this server, without a slash at its end.
     """
@@ -24,6 +27,19 @@ class SignInSettings:
     scopes: str
     provider_url: str
     public_url: str
+
+    def list_scopes(self, *, can_push: bool) -> str:
+        """Return the scopes of a sign-in, separated by spaces.
+
+        Args:
+            can_push: with those that let ftlab push, where this server may ask for any.
+        """
+        return " ".join(scope for scope in self.scopes.split() if can_push or scope not in PUSH_SCOPES)
+
+    @property
+    def can_ask_to_push(self) -> bool:
+        """Return whether this server may ask people to let it push."""
+        return not PUSH_SCOPES.isdisjoint(self.scopes.split())
 
 
 def read_sign_in_settings(environment: Mapping[str, str] = os.environ) -> SignInSettings | None:

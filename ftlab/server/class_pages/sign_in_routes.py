@@ -42,11 +42,13 @@ class _StartedSignIn:
     Attributes:
         visitor_id: identity in the cookie of the browser that started it.
         verifier: what the provider is told with the code.
+        scopes: what the person is asked for.
         deadline: when it counts no more, by `time.monotonic`.
     """
 
     visitor_id: str
     verifier: str
+    scopes: str
     deadline: float
 
 
@@ -65,6 +67,7 @@ class SignInRoutes:
             membership: of the server: who leads it goes on to do so.
         """
         self._runs_dir, self._accounts, self._client = profile.runs_dir, accounts, OpenIdClient(settings)
+        self._settings = settings
         self._redirect_url = f"{settings.public_url}{routes.CALLBACK_PATH}"
         self._membership = membership
         self._started: OrderedDict[str, _StartedSignIn] = OrderedDict()
@@ -81,7 +84,7 @@ class SignInRoutes:
         """Send a browser to the provider.
 
         Args:
-            request: of a visitor.
+            request: of a visitor; with `push` in its query, the person is asked to let ftlab push too.
 
         Returns:
             A redirect, or a page that says why not.
@@ -90,11 +93,13 @@ class SignInRoutes:
         if not visitor.has_cookie:
             return self._render_refusal("no_cookie", 400)
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
+        # Nobody is asked for the right to write who only wants their runs back.
+        scopes = self._settings.list_scopes(can_push=routes.PUSH_QUERY in request.query_params)
         try:
-            url = await self._client.build_login_url(state, verifier, self._redirect_url)
+            url = await self._client.build_login_url(state, verifier, self._redirect_url, scopes)
         except ProviderError as error:
             return self._refuse_provider(error)
-        self._note_start(state, _StartedSignIn(visitor.name, verifier, time.monotonic() + SIGN_IN_SECONDS))
+        self._note_start(state, _StartedSignIn(visitor.name, verifier, scopes, time.monotonic() + SIGN_IN_SECONDS))
         return RedirectResponse(url, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
     async def finish(self, request: Request) -> Response:
@@ -116,7 +121,7 @@ class SignInRoutes:
         if "error" in query or not 0 < len(code) <= MAX_CODE_CHARS:
             return self._render_refusal("declined", 403)
         try:
-            account = await self._client.fetch_account(code, started.verifier, self._redirect_url)
+            account = await self._client.fetch_account(code, started.verifier, self._redirect_url, started.scopes)
         except ProviderError as error:
             return self._refuse_provider(error)
         new_name = request.scope[visitors.NEW_NAME_KEY] = visitors.create_name()

@@ -55,6 +55,7 @@ class RunAction(Enum):
 
     LOOK = "look, predict with it"
     EXPORT = "export"
+    PUSH = "push to the Hugging Face Hub"
     STOP = "stop"
     RESUME = "resume"
     RENAME = "rename, take notes"
@@ -132,8 +133,11 @@ def may_do_with_run(kind: ProfileKind, role: Role, action: RunAction, relation: 
 
     Returns:
         The answer of `RUN_RIGHTS`. On a Space, where all others are strangers, only the teacher shares, and what is
-        shared is looked at there: an export would give its weights away.
+        shared is looked at there: an export would give its weights away. A push takes the token of whoever has signed
+        in on a Space; elsewhere that of the machine's user, which is for those who lead the server.
     """
+    if action is RunAction.PUSH and role not in (Role.HOST, Role.TEACHER):
+        return (kind, role, relation) == (ProfileKind.SPACE, Role.VISITOR, Relation.OWN)
     if kind is ProfileKind.SPACE and role is Role.VISITOR and action is RunAction.SHARE:
         return False
     if kind is ProfileKind.SPACE and role is Role.VISITOR and (action, relation) == (RunAction.EXPORT, Relation.SHARED):

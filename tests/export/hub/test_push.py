@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ftlab.export.hub import push
+from ftlab.models.pretrained import hub_access
 from ftlab.models.pretrained.hub_access import HubError
 from ftlab.runs.directory import Run
 from tests.support import ROOT, drawn_images
@@ -89,16 +89,32 @@ def test_a_refusal_is_one_line_without_the_token(
     assert token not in pushed.stderr
 
 
+def test_a_token_comes_by_the_standard_input_and_no_other_is_taken(hub: HubServer, run: Run, tmp_path: Path) -> None:
+    command = ("-m", "ftlab", "push", run.name, "--runs", str(run.path.parent), "--no-check", "--to", NAME)
+    for line, token, sentence in ((f"{TOKEN}\n", "hf_Wrong", ""), ("\n", TOKEN, "no token")):
+        pushed = subprocess.run(
+            [sys.executable, *command, "--token-stdin"],
+            env={**os.environ, **hub.environment(tmp_path / "home", token)},
+            cwd=ROOT,
+            input=line,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert pushed.returncode == (2 if sentence else 0), pushed.stderr
+        assert sentence in pushed.stderr
+
+
 @pytest.mark.parametrize("name", ["me", "me/a b", "me/a/b", "me/--", ""])
 def test_a_name_that_is_none_is_told(name: str) -> None:
     with pytest.raises(HubError, match="cannot be the name of a repository"):
-        push.check_repo_id(name)
+        hub_access.check_repo_id(name)
 
 
 @pytest.mark.parametrize("token", ["hf_two lines\nhere", "hf_ü"])
 def test_a_malformed_token_is_not_quoted(token: str) -> None:
     with pytest.raises(HubError) as caught:
-        push.find_token(token)
+        hub_access.find_token(token)
     assert token[:6] not in str(caught.value)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ftlab.core.errors import RunError
@@ -50,9 +53,29 @@ def test_the_process_ends_with_the_one_that_holds_its_input(tmp_path: Path) -> N
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline().strip() == b"ready"
-        assert progress_file.read_text(encoding="utf-8") == "[40, 153]\n"
+        assert progress_file.read_text(encoding="utf-8") == "[40, 153, 0]\n"
         process.stdin.close()
         assert process.wait(10) == 1
+
+
+def test_a_token_is_in_no_argument_variable_or_file_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, seen = "hf_CanaryOfTheJob", []
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    arguments = export_job.list_push_arguments("missing", tmp_path, "hub", "me/x", "best", private=True)
+    error = ""
+    for state in export_job.run_export(arguments, threading.Event(), token=token):
+        error = state.error
+        for process in psutil.Process().children():
+            with suppress(psutil.Error):
+                seen += [*process.cmdline(), *process.environ().values()]
+        seen += [path.read_text(errors="replace") for path in temporary.rglob("*") if path.is_file()]
+    assert "--token-stdin" in seen
+    assert not any(token in text for text in seen)
+    assert "no run" in error, "the process has read its first line and gone on"
+    assert not list(temporary.iterdir()), "nothing is left"
 
 
 def test_by_itself_the_command_writes_no_progress() -> None:

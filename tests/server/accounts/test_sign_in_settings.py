@@ -48,6 +48,15 @@ def test_a_space_with_a_domain_of_its_own_is_known_to_the_provider_by_the_first_
     assert settings.public_url == "https://someone-ftlab.hf.space"
 
 
+@pytest.mark.parametrize("scopes", ["openid profile", "openid profile contribute-repos", "openid profile write-repos"])
+def test_a_sign_in_asks_for_the_right_to_push_only_on_demand(scopes: str) -> None:
+    settings = read_sign_in_settings({**SPACE, "OAUTH_SCOPES": scopes})
+    assert settings is not None
+    assert settings.can_ask_to_push is ("repos" in scopes)
+    assert settings.list_scopes(can_push=False) == "openid profile"
+    assert settings.list_scopes(can_push=True) == scopes
+
+
 def test_the_secret_is_in_no_text_that_is_made_of_the_settings() -> None:
     profile = create_profile(environment=SPACE)
     assert "secret-words" not in f"{profile} {profile.sign_in!r}"

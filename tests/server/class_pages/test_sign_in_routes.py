@@ -70,7 +70,7 @@ def provider() -> Iterator[OpenIdProvider]:
 
 @pytest.fixture(autouse=True)
 def agreeable(provider: OpenIdProvider) -> None:
-    provider.subject, provider.name, provider.lifetime = "5f1", "ann-hf", 3600
+    provider.subject, provider.name, provider.lifetime, provider.granted = "5f1", "ann-hf", 3600, None
     provider.statuses.clear()
     provider.asked.clear()
 
@@ -101,6 +101,29 @@ def test_whoever_signs_in_is_the_account_on_every_device(space: Space, provider:
     other = space.open_browser()
     sign_in(other, provider)
     assert who(other)["owner"] != account_owner
+
+
+@pytest.mark.parametrize(
+    ("query", "granted", "asked", "allowed"),
+    [
+        ("", None, "openid profile", ""),
+        ("?push=1", None, "openid profile contribute-repos", "may push"),
+        ("?push=1", "openid profile", "openid profile contribute-repos", ""),
+        ("?push=1", "openid manage-repos", "openid profile contribute-repos", "may push"),
+        ("?push=1", 7, "openid profile contribute-repos", ""),
+    ],
+)
+def test_only_whoever_wants_to_push_is_asked_for_it_and_may_decline(
+    space: Space, provider: OpenIdProvider, query: str, granted: object, asked: str, allowed: str
+) -> None:
+    provider.granted = granted
+    browser = space.open_browser()
+    sent_back = provider.agree(browser.get(START + query).headers["location"])
+    assert provider.scopes == asked
+    assert browser.get(f"{CALLBACK}?{sent_back}").status_code == 303
+    account = space.accounts.find_account(browser.cookies["ftlab_id"].partition(".")[0])
+    assert account is not None
+    assert account.can_push is (allowed == "may push")
 
 
 def test_what_was_trained_in_this_browser_before_goes_along(space: Space, provider: OpenIdProvider) -> None:

@@ -60,6 +60,17 @@ def test_a_shared_run_is_exported_in_a_class_and_not_on_a_space() -> None:
         assert not any(may_do_with_run(kind, Role.STRANGER, RunAction.EXPORT, relation) for relation in Relation)
 
 
+def test_others_push_from_a_space_only_and_only_their_own_runs() -> None:
+    allowed = {
+        (kind, role, relation)
+        for kind in SHARED_SERVERS
+        for role in (Role.STUDENT, Role.VISITOR, Role.STRANGER)
+        for relation in Relation
+        if may_do_with_run(kind, role, RunAction.PUSH, relation)
+    }
+    assert allowed == {(ProfileKind.SPACE, Role.VISITOR, Relation.OWN)}
+
+
 def test_every_kind_of_server_has_its_row() -> None:
     assert set(RIGHTS) == set(ProfileKind)
 
