@@ -18,6 +18,20 @@ def png(width: int = 12, height: int = 8) -> bytes:
     return stream.getvalue()
 
 
+def overlapping(folder: Path, count: int = 50) -> Path:
+    """A folder with `count` JPEGs a class, 48 × 40 px: each a mixture of the colours of all classes, mostly of its own,
+    so that no network gets all of them right."""
+    random = np.random.default_rng(0)
+    colours = np.array(list(COLOURS.values()))
+    for label, name in enumerate(COLOURS):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            shares = random.dirichlet(np.where(np.arange(len(COLOURS)) == label, 1.6, 0.8))
+            pixels = np.clip(shares @ colours + random.normal(0, 40, size=(40, 48, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{name}_{index}.jpg")
+    return folder
+
+
 def tiny(folder: Path) -> Path:
     """A folder with a sub-folder a class: amber, blue, green; 8 pictures each, JPEG and PNG, 64 to 120 px a side."""
     random = np.random.default_rng(0)

@@ -59,35 +59,61 @@ def list_augment_steps(script_run: ScriptRun, augment: str) -> list[str]:
     return steps + [step for step, is_used in optional_steps.items() if is_used]
 
 
-def compose(steps: list[str], random_erasing: float = 0.0) -> str:
+def write_compose(script_run: ScriptRun, steps: list[str], random_erasing: float = 0.0) -> str:
     """Return the call that chains transforms, from an image of Pillow to a normalized tensor.
 
     Args:
+        script_run: the run, for mean and standard deviation.
         steps: calls of transforms on uint8.
         random_erasing: probability that a box of the tensor is replaced by noise.
 
     Returns:
         Python text over several lines.
     """
+    normalize = f"v2.Normalize({list(script_run.prep.mean)}, {list(script_run.prep.std)})"
     erasing = [f'v2.RandomErasing({random_erasing:g}, value="random")'] if random_erasing else []
-    lines = ["v2.PILToTensor()", *steps, "v2.ToDtype(torch.float32, scale=True)", "v2.Normalize(MEAN, STD)", *erasing]
+    lines = ["v2.PILToTensor()", *steps, "v2.ToDtype(torch.float32, scale=True)", normalize, *erasing]
     return "v2.Compose(\n    [\n" + "".join(f"        {line},\n" for line in lines) + "    ]\n)"
 
 
-def list_view_transforms(script_run: ScriptRun) -> list[str]:
-    """Return the transforms of the cached views of a training image: the evaluation crop, then varied ones.
+def write_data_set(script_run: ScriptRun) -> str:
+    """Return the text of the data set, from the files of the split to tensors."""
+    opening = """        image = ImageOps.exif_transpose(Image.open(DATA / path))  # cameras note how they were held
+"""
+    if script_run.may_have_transparency:
+        opening += """        if image.has_transparency_data:  # transparent pixels show a white background
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+"""
+    return f'''class ImageSet(Dataset):
+    """Images and labels of one part of the split."""
 
-    Returns:
-        Python text of one transform each; one alone without augmentation.
-    """
+    def __init__(self, part, transform):
+        self.files, self.transform = split[part], transform
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        path, label = self.files[index]
+{opening}        return self.transform(image.convert("RGB")), label
+
+
+'''
+
+
+def write_view_transforms(script_run: ScriptRun) -> str:
+    """Return the text of `view_transforms`, of the cached views of a training image; empty without augmentation."""
     config = script_run.config
-    eval_steps = list_eval_steps(script_run)
     if config.views_per_image == 1:
-        return ["eval_transform"]
+        return ""
     if config.augment == "flip" and config.hflip > 0 and not config.active_augmentations:
-        mirror = compose([*eval_steps, "v2.RandomHorizontalFlip(1)"])
-        views = ["eval_transform", mirror]
+        text = "mirror_transform = v2.Compose([eval_transform, v2.RandomHorizontalFlip(1)])\n"
+        if config.views_per_image == 2:
+            return f"{text}view_transforms = [eval_transform, mirror_transform]"
         # An image has one mirror image only: further views are random crops.
-        return views + [compose(list_augment_steps(script_run, "crop"))] * (config.views_per_image - 2)
-    augmented = compose(list_augment_steps(script_run, config.augment or "flip"), config.random_erasing)
-    return ["eval_transform", *[augmented] * (config.views_per_image - 1)]
+        crop = write_compose(script_run, list_augment_steps(script_run, "crop"))
+        others = f"mirror_transform, *[crop_transform] * {config.views_per_image - 2}"
+        return f"{text}crop_transform = {crop}\nview_transforms = [eval_transform, {others}]"
+    steps = list_augment_steps(script_run, config.augment or "flip")
+    text = f"train_transform = {write_compose(script_run, steps, config.random_erasing)}\n"
+    return f"{text}view_transforms = [eval_transform, *[train_transform] * {config.views_per_image - 1}]"

@@ -41,36 +41,33 @@ def write_backbone(script_run: ScriptRun) -> str:
         )
     if spec.head:
         lines.append(f"{_write_path(spec)} = nn.Identity()  # in place of its own classifier")
+    if script_run.config.mode == "frozen":
+        lines.append("backbone.eval().requires_grad_(False)  # frozen")
     return "\n".join(lines)
 
 
-def write_head(config: TrainConfig, width: int, class_count: int) -> str:
+def write_head(config: TrainConfig, width: int) -> str:
     """Return the text that builds the new head.
 
     Args:
         config: kind, hidden layer, dropout and initialization.
         width: of the features.
-        class_count: number of classes.
 
     Returns:
         Python text.
     """
-    text = _LOGIT_PAIR if config.head_kind == "logit" else ""
     layers = [f"nn.Linear({width}, {config.head_hidden})", "nn.ReLU()"] if config.head_hidden else []
     layers += [f"nn.Dropout({config.dropout:g})"] if config.dropout else []
     pair = ["LogitPair()"] if config.head_kind == "logit" else []
-    outputs = "1" if pair else "len(CLASSES)"
-    classifier = f"nn.Linear({config.head_hidden or width}, {outputs})  # {class_count} classes"
-    if not layers and not pair:
-        text += f"\nhead = {classifier}"
-    else:
-        text += f"\nclassifier = {classifier}\nhead = nn.Sequential({', '.join([*layers, 'classifier', *pair])})"
+    outputs = "1" if pair else 'len(split["classes"])'
+    classifier = f"nn.Linear({config.head_hidden or width}, {outputs})"
+    name = "classifier" if layers or pair else "head"
+    text = f"{_LOGIT_PAIR if pair else ''}\n{name} = {classifier}"
+    if layers or pair:
+        text += f"\nhead = nn.Sequential({', '.join([*layers, 'classifier', *pair])})"
     if config.head_init == "small":
-        name = "classifier" if layers or pair else "head"
-        text += (
-            f"\nnn.init.normal_({name}.weight, std=0.01)  # nearly equal probabilities at the start"
-            f"\nnn.init.zeros_({name}.bias)"
-        )
+        text += f"\nnn.init.normal_({name}.weight, std=0.01)  # nearly equal probabilities at the start"
+        text += f"\nnn.init.zeros_({name}.bias)"
     elif config.head_init == "xavier":
         text += "\nfor layer in head.modules():\n    if isinstance(layer, nn.Linear):"
         text += "\n        nn.init.xavier_uniform_(layer.weight)"
@@ -80,66 +77,66 @@ def write_head(config: TrainConfig, width: int, class_count: int) -> str:
 def write_optimizer(config: TrainConfig) -> str:
     """Return the text that builds the optimizer."""
     is_decay_split = bool(config.weight_decay) and not config.decay_norm_and_bias
-    rates = [("head", "HEAD_LR")] if config.mode == "frozen" else [("backbone", "BACKBONE_LR"), ("head", "HEAD_LR")]
-    if is_decay_split:
-        groups = "groups = " + " + ".join(f"make_groups({module}, {rate})" for module, rate in rates)
-    else:
-        rows = [f'    {{"params": {module}.parameters(), "lr": {rate}}},' for module, rate in rates]
-        groups = "\n".join(["groups = [", *rows, "]"])
-    options = "" if is_decay_split else f", weight_decay={config.weight_decay or 0:g}"
+    decay = f"{config.weight_decay or 0:g}"
+    is_frozen = config.mode == "frozen"
+    options = "" if is_decay_split else f", weight_decay={decay}"
     name = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}[config.optimizer]
     if config.optimizer == "sgd":
-        options = f", lr=HEAD_LR, momentum={config.momentum:g}{options}"
+        options = f", momentum={config.momentum:g}{options}"
         options += ", nesterov=True" if config.nesterov and config.momentum else ""
-    helper = f'''
-def make_groups(module, lr):
-    """Shrink matrices only: biases and the weights of normalization layers are vectors."""
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim < 2]
-    return [
-        {{"params": matrices, "lr": lr, "weight_decay": {config.weight_decay or 0:g}}},
-        {{"params": vectors, "lr": lr, "weight_decay": 0}},
-    ]
+    rates = [("head", "HEAD_LR")] if is_frozen else [("backbone", "BACKBONE_LR"), ("head", "HEAD_LR")]
+    lines = ["groups = ["]
+    for module, rate in rates:
+        if is_decay_split:
+            kinds = {"> 1": decay, "< 2": "0"}
+            lines += [
+                f'    {{"params": [p for p in {module}.parameters() if p.ndim {size}], "lr": {rate}, '
+                f'"weight_decay": {kind_decay}}},'
+                for size, kind_decay in kinds.items()
+            ]
+        else:
+            lines.append(f'    {{"params": {module}.parameters(), "lr": {rate}}},')
+    if is_decay_split:
+        lines.insert(0, "# Weight decay shrinks matrices only: biases and the weights of normalization are vectors.")
+    return "\n".join([*lines, "]", f"optimizer = torch.optim.{name}(groups{options})"])
 
 
-'''
-    call = f"{groups}\noptimizer = torch.optim.{name}(groups{options})"
-    return (helper if is_decay_split else "") + call
-
-
-def write_schedule(config: TrainConfig) -> str:
-    """Return the text that builds the learning rate schedule, which goes on at each step."""
-    steps = "total_steps = EPOCHS * len(make_batches(1))\n"
+def write_schedule(script_run: ScriptRun) -> str:
+    """Return the text that builds the learning rate schedule, which goes on at each step; empty without one."""
+    config = script_run.config
+    lines = [f"steps = EPOCHS * {write_batch_count(script_run)}"]
     if config.schedule == "onecycle":
-        call = "torch.optim.lr_scheduler.OneCycleLR(\n    optimizer, [group['lr'] for group in optimizer.param_groups]"
-        return steps + f"scheduler = {call}, total_steps, cycle_momentum=False\n)".replace("'", '"')
+        rates = "HEAD_LR" if config.mode == "frozen" else "[BACKBONE_LR, HEAD_LR]"
+        if config.mode != "frozen" and config.weight_decay and not config.decay_norm_and_bias:
+            rates = "[BACKBONE_LR, BACKBONE_LR, HEAD_LR, HEAD_LR]"
+        return f"{lines[0]}\nscheduler = lr_scheduler.OneCycleLR(optimizer, {rates}, steps, cycle_momentum=False)"
+    has_warmup = script_run.warmup_steps > 0
+    remaining = "steps - warmup" if has_warmup else "steps"
+    step = "(step + warmup)" if has_warmup else "step"
+    power = "//" if config.schedule == "step" else "/"
+    exponent = f"{step} {power} ({config.lr_step_epochs} * {write_batch_count(script_run)})"
+    exponent = exponent if config.lr_step_epochs else f"3 * step {power} ({remaining})"
     decay = {
-        "cosine": "0.5 * (1 + math.cos(math.pi * progress))  # half a cosine, down to zero",
-        "step": f"{config.lr_gamma:g} ** int(min(3 * progress, 2.999))  # lower after each third",
-        "exponential": f"{config.lr_gamma:g} ** (3 * progress)",
-    }.get(config.schedule, "1")
-    if config.lr_step_epochs and config.schedule in ("step", "exponential"):
-        count = f"step / ({config.lr_step_epochs} * len(make_batches(1)))"
-        decay = f"{config.lr_gamma:g} ** {f'int({count})' if config.schedule == 'step' else f'({count})'}"
-    warmup = [
-        "    if step < warmup_steps:  # rise in a line first: the new head's gradients are large",
-        "        return (step + 1) / (warmup_steps + 1)",
+        "cosine": f"lr_scheduler.CosineAnnealingLR(optimizer, {remaining})",
+        "step": f"lr_scheduler.LambdaLR(optimizer, lambda step: {config.lr_gamma:g} ** ({exponent}))",
+        "exponential": f"lr_scheduler.LambdaLR(optimizer, lambda step: {config.lr_gamma:g} ** ({exponent}))",
+    }.get(config.schedule, "")
+    if not has_warmup:
+        return "\n".join([*lines, f"scheduler = {decay}"]) if decay else ""
+    lines += [
+        f"warmup = int({config.warmup_fraction:g} * steps)  # the rate rises first: the new head's gradients are large",
+        f"{'rise' if decay else 'scheduler'} = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), 1, warmup)",
     ]
-    start = "warmup_steps" if config.warmup_fraction else "0"
-    fraction = (
-        "(step - warmup_steps) / (total_steps - warmup_steps)" if config.warmup_fraction else "step / total_steps"
-    )
-    lines = [
-        *([f"warmup_steps = int({config.warmup_fraction:g} * total_steps)"] if start != "0" else []),
-        "\n\ndef lr_factor(step):",
-        '    """Return the learning rate of a step, from 0, as a fraction of its peak."""',
-        *(warmup if start != "0" else []),
-        *([f"    progress = {fraction}"] if "progress" in decay else []),
-        f"    return {decay}",
-        "\n",
-        "scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lr_factor)",
-    ]
-    return (steps if start != "0" or "total_steps" in "".join(lines) else "") + "\n".join(lines).lstrip("\n")
+    if decay:
+        lines += [f"decay = {decay}", "scheduler = lr_scheduler.SequentialLR(optimizer, [rise, decay], [warmup])"]
+    return "\n".join(lines)
+
+
+def write_batch_count(script_run: ScriptRun) -> str:
+    """Return the expression of the batches of an epoch."""
+    if not script_run.config.caches_features:
+        return "len(train_batches)"
+    return "(len(labels) // BATCH_SIZE)" if script_run.leaves_one_image else "math.ceil(len(labels) / BATCH_SIZE)"
 
 
 def _write_path(spec: BackboneSpec) -> str:

@@ -62,7 +62,7 @@ def write_script(script_run: ScriptRun) -> str:
     parts = [f'"""{docstring}\n"""\n\n{settings.code}']
     for section in sections:
         gap = "\n\n\n" if section.code.startswith(("class ", "def ", "@")) or _ends_in_block(parts[-1]) else "\n\n"
-        parts.append(f"{gap}# {section.title}\n{'' if gap == chr(10) * 2 else chr(10) * 2}{section.code}")
+        parts.append(f"{gap}# {section.title}\n{section.code}")
     return "".join(parts) + "\n"
 
 

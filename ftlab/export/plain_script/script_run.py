@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ _NO_EQUIVALENT_CHOICES = {
 """Values without an equivalent, by setting."""
 
 
+_OPAQUE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp")
+"""Ends of the names of images without transparency."""
+
+
 @dataclass(frozen=True)
 class ScriptRun:
     """A run as the source of a plain script.
@@ -62,6 +67,26 @@ class ScriptRun:
     def default_folder(self) -> str:
         """Name of the image folder, without the folders of this machine that it lies in."""
         return Path(self.config.data or self.config.sample or self.catalog.root.name).name
+
+    @property
+    def may_have_transparency(self) -> bool:
+        """Whether any image is of a format that can have transparent pixels: most are not."""
+        return any(
+            not item.path.lower().endswith(_OPAQUE_SUFFIXES) for items in self.catalog.splits.values() for item in items
+        )
+
+    @property
+    def leaves_one_image(self) -> bool:
+        """Whether the last batch of an epoch would have one image."""
+        image_count, batch_size = len(self.catalog.splits["train"]), self.config.effective_batch_size
+        return image_count % batch_size == 1 and image_count > batch_size
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps in which the learning rate rises."""
+        image_count = len(self.catalog.splits["train"]) - self.leaves_one_image
+        batch_count = math.ceil(image_count / self.config.effective_batch_size)
+        return int(self.config.warmup_fraction * batch_count * (self.config.epochs or 0))
 
     def make_split(self) -> dict[str, Any]:
         """Return `split.json`: the names of the classes, and path and label of the images of each split."""

@@ -69,7 +69,9 @@ def _write_imports(body: str, *, is_notebook: bool) -> str:
         "import torchvision": "torchvision." in body,
         "from PIL import Image, ImageOps": True,
         "from torch import nn": True,
-        "from torch.utils.data import DataLoader, Dataset": True,
+        "from torch.optim import lr_scheduler": "lr_scheduler." in body,
+        "from torch.utils.data import DataLoader, Dataset, RandomSampler": "RandomSampler(" in body,
+        "from torch.utils.data import DataLoader, Dataset": "RandomSampler(" not in body,
         "from torchvision.transforms import v2": True,
     }
     return "\n".join(line for line, is_used in uses.items() if is_used)
@@ -77,28 +79,25 @@ def _write_imports(body: str, *, is_notebook: bool) -> str:
 
 def _write_settings(script_run: ScriptRun, body: str, is_notebook: bool) -> str:  # noqa: FBT001 (of this module)
     """Return the constants at the top of a script."""
-    config, prep = script_run.config, script_run.prep
+    config = script_run.config
     folder = json_text(script_run.default_folder)
+    data, weights, split = (
+        f"sys.argv[1] if len(sys.argv) > 1 else {folder}",
+        'sys.argv[2] if len(sys.argv) > 2 else ""',
+        '__file__).with_name("split.json"',
+    )
     if is_notebook:
-        lines = [f"DATA = Path({folder})  # the folder of the images", 'SPLIT = Path("split.json")']
-        weights = '""'
-    else:
-        lines = [
-            f"DATA = Path(sys.argv[1] if len(sys.argv) > 1 else {folder})  # the folder of the images",
-            'SPLIT = Path(__file__).with_name("split.json")',
-        ]
-        weights = 'sys.argv[2] if len(sys.argv) > 2 else ""'
+        data, weights, split = folder, '""', '"split.json"'
+    lines = [f"DATA = Path({data})  # the folder of the images"]
     if "WEIGHTS" in body:
         lines.append(f"WEIGHTS = {weights}  # a file of the pretrained weights; without one timm downloads them")
-    head_lr = (config.learning_rate or 0.0) * (config.head_lr_multiplier or 1.0)
+    rates = {} if config.mode == "frozen" else {"BACKBONE_LR": config.backbone_lr or config.learning_rate or 0.0}
+    rates["HEAD_LR"] = (config.learning_rate or 0.0) * (config.head_lr_multiplier or 1.0)
+    names = ", ".join(("EPOCHS", "BATCH_SIZE", "SEED", *rates))
+    numbers = [str(number) for number in (config.epochs, config.effective_batch_size, config.seed)]
     lines += [
-        f"EPOCHS, BATCH_SIZE, SEED = {config.epochs}, {config.effective_batch_size}, {config.seed}",
-        f"HEAD_LR = {head_lr:g}",
-        *([] if config.mode == "frozen" else [f"BACKBONE_LR = {config.backbone_lr or config.learning_rate:g}"]),
-        f"MEAN, STD = {list(prep.mean)}, {list(prep.std)}  # of the pixels, red, green and blue",
-        "",
-        'split = json.loads(SPLIT.read_text(encoding="utf-8"))',
-        'CLASSES = split["classes"]',
+        f"{names} = {', '.join([*numbers, *(f'{rate:g}' for rate in rates.values())])}",
+        f'split = json.loads(Path({split}).read_text(encoding="utf-8"))',
         'device = torch.device("cuda" if torch.cuda.is_available() else "cpu")',
     ]
     return "\n".join(lines)
@@ -113,77 +112,40 @@ def json_text(text: str) -> str:
 def _write_images(script_run: ScriptRun) -> str:
     """Return the data set and its transforms."""
     config = script_run.config
-    text = '''class ImageSet(Dataset):
-    """Images and labels of one part of the split."""
-
-    def __init__(self, files, transform):
-        self.files, self.transform = files, transform
-
-    def __len__(self):
-        return len(self.files)
-
-    def __getitem__(self, index):
-        path, label = self.files[index]
-        with Image.open(DATA / path) as file:
-            image = ImageOps.exif_transpose(file)  # cameras note how they were held
-        if image.has_transparency_data:  # transparent pixels show a white background
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        return self.transform(image.convert("RGB")), label
-
-
-'''
-    eval_steps = image_code.list_eval_steps(script_run)
-    text += f"eval_transform = {image_code.compose(eval_steps)}\n"
+    text = image_code.write_data_set(script_run)
+    text += f"eval_transform = {image_code.write_compose(script_run, image_code.list_eval_steps(script_run))}\n"
     if config.caches_features:
-        views = image_code.list_view_transforms(script_run)
-        names = []
-        for number, view in enumerate(views):
-            if view == "eval_transform":
-                names.append(view)
-            elif view in views[:number]:
-                names.append(names[views.index(view)])
-            else:
-                names.append(f"view_{number}_transform")
-                text += f"{names[-1]} = {view}\n"
-        return text + f"view_transforms = [{', '.join(names)}]"
+        return text + image_code.write_view_transforms(script_run)
     train_transform = "eval_transform"
     if config.augment != "none":
         steps = image_code.list_augment_steps(script_run, config.augment or "flip")
-        text += f"train_transform = {image_code.compose(steps, config.random_erasing)}\n"
+        text += f"train_transform = {image_code.write_compose(script_run, steps, config.random_erasing)}\n"
         train_transform = "train_transform"
-    return (
-        text
-        + f"""train_set = ImageSet(split["train"], {train_transform})
-val_batches = DataLoader(ImageSet(split["val"], eval_transform), BATCH_SIZE)"""
-    )
+    return text + loop_code.write_loaders(script_run, train_transform)
 
 
 def _write_network(script_run: ScriptRun) -> str:
-    """Return backbone and head."""
+    """Return backbone and head, and the features of a frozen backbone."""
     config = script_run.config
-    parts = [network_code.write_backbone(script_run)]
-    if config.mode == "frozen":
-        parts[0] += "\nbackbone.requires_grad_(False)  # frozen"
-    parts[0] += "" if config.head_kind == "logit" else "\n"
-    head = network_code.write_head(config, script_run.spec.width, len(script_run.catalog.classes))
-    parts.append(head if config.head_kind == "logit" else head.lstrip("\n"))
-    parts.append("model = nn.Sequential(backbone, head).to(device)")
+    text = network_code.write_backbone(script_run) + network_code.write_head(config, script_run.spec.width)
+    text += "\nmodel = nn.Sequential(backbone, head).to(device)"
     if config.caches_features:
-        parts[-1] += "\nbackbone.eval()\n\n"
-        parts.append(loop_code.write_features())
-    return "\n".join(parts)
+        text += f"\n\n\n{loop_code.write_features(script_run)}"
+    return text
 
 
 def _write_optimizer(script_run: ScriptRun) -> str:
-    """Return batches, optimizer and schedule."""
-    batches, optimizer = loop_code.write_batches(script_run), network_code.write_optimizer(script_run.config)
-    schedule = network_code.write_schedule(script_run.config)
-    if not schedule.startswith("def "):
-        return f"{batches}\n\n\n{optimizer.lstrip()}\n{schedule}"
-    return f"{batches}\n\n\n{optimizer.lstrip()}\n\n\n{schedule}"
+    """Return optimizer and schedule."""
+    return f"{network_code.write_optimizer(script_run.config)}\n{network_code.write_schedule(script_run)}"
 
 
 def _write_training(script_run: ScriptRun) -> str:
-    """Return validation and loop."""
-    weights = loop_code.write_class_weights() + "\n\n\n" if script_run.config.class_weights == "balanced" else ""
-    return f"{weights}{loop_code.write_validation(script_run)}\n\n\n{loop_code.write_training(script_run)}"
+    """Return the loop."""
+    config = script_run.config
+    weights = loop_code.write_class_weights() + "\n\n" if config.class_weights == "balanced" else ""
+    loop = loop_code.write_training(
+        script_run,
+        has_views=config.views_per_image > 1,
+        has_schedule=bool(network_code.write_schedule(script_run)),
+    )
+    return weights + loop

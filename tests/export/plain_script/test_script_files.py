@@ -32,6 +32,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn_images.tiny(tmp_path_factory.mktemp("pictures") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def hard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn_images.overlapping(tmp_path_factory.mktemp("pictures") / "hard")
+
+
 @pytest.fixture
 def begin(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     return beginning(folder, tmp_path / "runs", monkeypatch)
@@ -66,25 +71,27 @@ LIMIT = (
 @pytest.mark.parametrize(
     "settings",
     [
-        {"mode": "scratch", "epochs": 6, "augment": "flip"},
-        {"mode": "frozen", "epochs": 6},
-        {"mode": "full", "epochs": 6, "augment": "none", "learning_rate": 1e-3, "features": "fresh"},
+        {"mode": "scratch", "augment": "flip"},
+        {"mode": "frozen", "learning_rate": 0.1, "batch_size": 15, "monitor": "loss"},
+        {"mode": "full", "augment": "none", "learning_rate": 1e-3, "schedule": "step"},
     ],
     ids=lambda settings: settings["mode"],
 )
-def test_the_script_repeats_the_run(
-    begin: Callable[..., Run], folder: Path, tmp_path: Path, settings: dict[str, Any]
+def test_the_script_gets_as_many_images_right_as_the_run(
+    begin: Callable[..., Run], hard_folder: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    run = begin(**settings)
+    run = begin(data=str(hard_folder), **{"val_share": 0.3, "batch_size": 16, "epochs": 4, **settings})
     go(run)
     text = exported(run, tmp_path / "out")
     # There are no pretrained weights of the small backbone: the run started from random ones, and so does the script.
     (tmp_path / "out" / "train.py").write_text(text.replace("pretrained=True", "pretrained=False"), encoding="utf-8")
-    output = run_script(tmp_path / "out" / "train.py", folder)
+    output = run_script(tmp_path / "out" / "train.py", hard_folder)
     val_count = len(load_split_dataset(run, "val").items)
-    best = max(epoch.val_accuracy or 0 for epoch in run.load_history().epochs)
-    assert abs(best_count(output) - round(best * val_count)) <= 2
-    assert output.count("validation loss") == 6
+    expected = [round((epoch.val_accuracy or 0) * val_count) for epoch in run.load_history().epochs if epoch.epoch]
+    counts = [int(count) for count in re.findall(r"\((\d+) of 45\)", output)]
+    assert counts == [pytest.approx(count, abs=2) for count in expected]
+    assert best_count(output) in counts
+    assert 20 <= max(counts) <= 43, "neither chance nor all: a count that says something"
     assert (tmp_path / "out" / "best.pt").is_file()
 
 
@@ -125,7 +132,7 @@ def test_what_cannot_be_repeated_is_listed_first_and_nothing_is_promised(
     head = exported(run, tmp_path / "out").partition("import json")[0]
     assert "mixup = 0.2" in head
     assert "ema_decay = 0.9" in head
-    assert "within 2 images" not in head
+    assert "images right" not in head
 
 
 EVERYTHING: dict[str, Any] = {
@@ -139,7 +146,7 @@ EVERYTHING: dict[str, Any] = {
 @pytest.mark.parametrize(
     "settings",
     [
-        {"mode": "scratch"},
+        {"mode": "scratch", "batch_size": 17},
         {"mode": "full", "schedule": "step", "weight_decay": 0.0, "head_init": "xavier"},
         {"mode": "frozen", "augment": "none", "schedule": "constant", "warmup_fraction": 0.0},
         {"mode": "frozen", "cached_views": 4, "schedule": "exponential", "lr_step_epochs": 1},
@@ -152,7 +159,7 @@ def test_the_text_is_formatted_and_short(begin: Callable[..., Run], tmp_path: Pa
     text = exported(run, tmp_path / "out")
     compile(text, "train.py", "exec")
     assert max(map(len, text.splitlines())) <= 120
-    assert len(text.splitlines()) < 210
+    assert len(text.splitlines()) < 145
     ruff = [sys.executable, "-m", "ruff"]
     script = str(tmp_path / "out" / "train.py")
     check = [*ruff, "check", "--isolated", "--line-length", "120", "--select", "E,F,W,I,B,UP", script]
@@ -161,8 +168,11 @@ def test_the_text_is_formatted_and_short(begin: Callable[..., Run], tmp_path: Pa
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_script_with_every_setting_runs(begin: Callable[..., Run], folder: Path, tmp_path: Path) -> None:
-    run = begin(mode="frozen", features="fresh", epochs=1, **EVERYTHING)
+@pytest.mark.parametrize("settings", [{"features": "fresh", **EVERYTHING}, {"cached_views": 4, "batch_size": 17}])
+def test_a_script_with_rare_settings_runs(
+    begin: Callable[..., Run], folder: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    run = begin(mode="frozen", epochs=1, **settings)
     go(run)
     text = exported(run, tmp_path / "out").replace("pretrained=True", "pretrained=False")
     (tmp_path / "out" / "train.py").write_text(text, encoding="utf-8")
