@@ -29,14 +29,22 @@ from ftlab.ui.train.actions import TrainActions
 
 MAX_EXPORTS = 2
 """Exports that a server makes at the same time; one of them for each visitor."""
+EXPORT_EVENT: dict[str, Any] = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "concurrency_id": "export",
+    "concurrency_limit": MAX_EXPORTS,
+}
+"""Options of the events that export."""
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
 class ExportPanel:
-    """Components of the panel that follow the selected run."""
+    """Components of the panel: its section and the choice of weights, and those that follow the selected run."""
 
     section: gr.Accordion
+    which: gr.Radio
     status: gr.HTML
     download: gr.DownloadButton
     force: gr.Button
@@ -195,18 +203,29 @@ def render_result(state: ExportState, arguments: list[str]) -> Markup:
     # The sentence of the command names its flag; here there is a button, and the table has the figures.
     error = messages.get_text("export.refused", button=messages.get_text("export.force")) if check else state.error
     parts = [render_error(error)] if state.error else []
-    if check:
-        from ftlab.export import model_card
-        from ftlab.export.parity import ParityReport
-
-        report = ParityReport(**{name: value for name, value in check.items() if name != "passed"})
-        rows = (
-            tag("tr", tag("th", name, scope="row"), tag("td", value))
-            for name, value in model_card.list_check_rows(report)
-        )
-        parts.append(tag("table", join_html(rows), class_="ftlab-check"))
-    parts.append(tag("p", tag("code", format_command(arguments)), class_="sub"))
+    parts += [render_check(check), tag("p", tag("code", format_command(arguments)), class_="sub")]
     return join_html(parts)
+
+
+def render_check(check: dict[str, Any] | None) -> Markup:
+    """Return the table of a check.
+
+    Args:
+        check: as the command has printed it; None for none.
+
+    Returns:
+        The table; empty without a check.
+    """
+    if not check:
+        return Markup("")
+    from ftlab.export import model_card
+    from ftlab.export.parity import ParityReport
+
+    report = ParityReport(**{name: value for name, value in check.items() if name != "passed"})
+    rows = (
+        tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in model_card.list_check_rows(report)
+    )
+    return tag("table", join_html(rows), class_="ftlab-check")
 
 
 def format_command(arguments: list[str]) -> str:
@@ -279,13 +298,7 @@ def build_export_panel(actions: ExportActions, selection: gr.JSON) -> ExportPane
         marks = gr.JSON({}, visible=False, elem_id="export-seen")
     format_choice.change(actions.show_format, format_choice, [note, half, start], **_UNQUEUED_EVENT)
     inputs, outputs = [selection, format_choice, which, half], [status, download, force, start, stop, marks]
-    options: dict[str, Any] = {
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "concurrency_id": "export",
-        "concurrency_limit": MAX_EXPORTS,
-    }
-    start.click(actions.export, inputs, outputs, **options)
-    force.click(actions.force_export, inputs, outputs, **options)
+    start.click(actions.export, inputs, outputs, **EXPORT_EVENT)
+    force.click(actions.force_export, inputs, outputs, **EXPORT_EVENT)
     stop.click(None, marks, stop_notice, js=read_stop_script(), show_progress="hidden")
-    return ExportPanel(section, status, download, force)
+    return ExportPanel(section, which, status, download, force)

@@ -17,7 +17,7 @@ from ftlab.server.people.member_register import read_owner_names
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
-from ftlab.ui.runs import view
+from ftlab.ui.runs import push_access, view
 from ftlab.ui.train.actions import TrainActions
 
 LOCATIONS = ("runs", "bin")
@@ -26,7 +26,7 @@ ROWS_PER_PAGE = 100
 """Rows shown at first, and rows added by each press of the button below the table."""
 ROW_CACHE_SECONDS = 2.0
 """Maximum age of cached rows: a search sends an event for each key that is pressed."""
-PANEL_OUTPUT_COUNT = 16
+PANEL_OUTPUT_COUNT = 21
 """Number of components that `RunListing.render_panel` updates."""
 _MAX_CACHED_LISTINGS = 8
 """On a Space each visitor has a listing of their own; all are dropped when there are more than these."""
@@ -171,6 +171,25 @@ class RunListing:
             "",
             gr.DownloadButton(visible=False),
             gr.Button(visible=False),
+            *self._build_push_updates(single_row if has_weights else None),
+        ]
+
+    def _build_push_updates(self, row: RunRow | None) -> list[Any]:
+        """Return the updates of the part that pushes a run; it is hidden where this person may not.
+
+        Args:
+            row: of a run with weights; None for none.
+        """
+        run = Run(self.profile.runs_dir / row.name) if row else None
+        if row is None or run is None or not self.train_actions.get_person().may_with(RunAction.PUSH, run):
+            return [gr.Column(visible=False), "", gr.skip(), gr.skip(), ""]
+        access = push_access.find_push_access(self.profile)
+        return [
+            gr.Column(visible=True),
+            push_access.render_access(access),
+            push_access.propose_repository(access, row) or gr.skip(),
+            gr.Button(interactive=not access.problem),
+            "",
         ]
 
     def _build_share_button(self, row: RunRow | None) -> gr.Button:

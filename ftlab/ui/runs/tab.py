@@ -15,8 +15,8 @@ from ftlab.ui.common.gradio_guard import FREE_TEXT_CLASS
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.runs import view
 from ftlab.ui.runs.actions import RunsActions
-from ftlab.ui.runs.export_panel import ExportActions, build_export_panel
 from ftlab.ui.runs.listing import LOCATIONS
+from ftlab.ui.runs.push_panel import build_export_panels
 from ftlab.ui.train.tab import TrainTab
 
 # Handlers that only read answer at once. Those that show a message must be queued: outside the queue, a message does
@@ -79,7 +79,7 @@ def build_runs_tab(
         with gr.Column(scale=3, min_width=280, elem_classes="ftlab-stays"):
             details = gr.HTML(view.render_no_selection(), elem_id="shelf-picked", apply_default_css=False)
             notes_form = _build_notes_form()
-            export_panel = build_export_panel(ExportActions(actions.train_actions), selection)
+            export_outputs = build_export_panels(actions.train_actions, selection)
             buttons = _build_selection_buttons()
 
     inputs = [page_state, *filters, selection]
@@ -96,7 +96,7 @@ def build_runs_tab(
         buttons.restore,
         buttons.empty,
         buttons.confirmation,
-        *export_panel.list_outputs(),
+        *export_outputs,
     ]
     list_outputs = [totals, table, selection]
     outputs = [*list_outputs, *panel_outputs]

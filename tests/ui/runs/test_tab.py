@@ -33,6 +33,7 @@ PARTS = (
     *("totals", "table", "picked"),
     *("said", "form", "title", "notes", "share", "predict", "inspect", "compare", "delete", "restore", "empty", "sure"),
     *("export", "export_status", "export_download", "export_force"),
+    *("push", "push_access", "push_repository", "push_start", "push_status"),
 )
 
 
