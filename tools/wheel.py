@@ -29,6 +29,8 @@ from tools.web_runtime import fetch_web_runtime  # noqa: E402
 
 DIST = ROOT / "dist"
 BUILD_REQUIREMENTS = ("build==1.6.1",)
+PAGE_FILES = ("ftlab/export/web_page/static/*", "ftlab/inference/*.js")
+"""The files of an exported web page."""
 START_SECONDS = 120.0
 """Seconds that the page of a new installation has to answer: everything is read from the disk for the first time."""
 
@@ -63,17 +65,19 @@ def build_package() -> Path:
 
 
 def check_content(wheel: Path) -> None:
-    """Exit with a line if a wheel lacks a file of onnxruntime-web, or its license.
+    """Exit with a line if a wheel lacks a file of onnxruntime-web, its licenses, or the exported web page.
 
     Args:
         wheel: path of the file.
     """
-    names = (*web_runtime.WEB_RUNTIME_SHA256, web_runtime.WEB_RUNTIME_LICENSE)
-    folder = web_runtime.WEB_RUNTIME_FOLDER.relative_to(ROOT).as_posix()
+    runtime_names = (*web_runtime.WEB_RUNTIME_SHA256, *web_runtime.WEB_RUNTIME_LICENSES)
+    paths = [web_runtime.WEB_RUNTIME_FOLDER / name for name in runtime_names]
+    paths += [path for pattern in PAGE_FILES for path in sorted(ROOT.glob(pattern))]
+    names = [path.relative_to(ROOT).as_posix() for path in paths]
     with zipfile.ZipFile(wheel) as archive:
-        missing = [name for name in names if f"{folder}/{name}" not in archive.namelist()]
+        missing = [name for name in names if name not in archive.namelist()]
     if missing:
-        sys.exit(f"ftlab: {wheel} lacks {', '.join(missing)} in {folder}.")
+        sys.exit(f"ftlab: {wheel} lacks {', '.join(missing)}.")
 
 
 def try_wheel(wheel: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ftlab.core.errors import ExportError
+from ftlab.export import web_runtime
 
 if TYPE_CHECKING:
     from ftlab.export.exported_answer import ExportedModel
@@ -88,6 +89,7 @@ class ExportFormat:
         has_examples: whether images can become part of the files.
         has_model: whether the files answer images; without a model (a script) there is nothing to compare, and the
             format writes its own README.
+        needs_web_runtime: whether the files contain onnxruntime-web, which a checkout has to fetch.
     """
 
     name: str
@@ -102,6 +104,7 @@ class ExportFormat:
     space_sdk: str = ""
     has_examples: bool = False
     has_model: bool = True
+    needs_web_runtime: bool = False
 
     def check_options(self, options: ExportOptions) -> None:
         """Check that the format has what is asked of it.
@@ -130,7 +133,7 @@ class ExportFormat:
         return next((name for name in self.packages if find_spec(name) is None), "")
 
     def load(self) -> FormatModule:
-        """Import the format's module.
+        """Import the format's module; files of onnxruntime-web that it needs and are not there are an error too.
 
         Returns:
             The module.
@@ -141,6 +144,8 @@ class ExportFormat:
         missing_package = self.find_missing_package()
         if missing_package:
             raise ExportError("export.package", format=self.name, package=missing_package, extra=self.extra)
+        if self.needs_web_runtime:
+            web_runtime.find_web_runtime()
         return cast(FormatModule, import_module(self.module))
 
 
@@ -148,6 +153,14 @@ FORMATS = {
     export_format.name: export_format
     for export_format in (
         ExportFormat("onnx", "ftlab.export.onnx_format.onnx_files", bound=5e-3, has_half_weights=True),
+        ExportFormat(
+            "web",
+            "ftlab.export.web_page.page_files",
+            bound=5e-3,
+            has_half_weights=True,
+            space_sdk="static",
+            needs_web_runtime=True,
+        ),
         ExportFormat(
             "safetensors",
             "ftlab.export.torch_formats.safetensors_files",

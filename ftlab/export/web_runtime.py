@@ -17,15 +17,18 @@ WEB_RUNTIME_SHA256 = {
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 """SHA-256 of each file, in hexadecimal digits. The other files of the package belong to other ways to run it."""
-WEB_RUNTIME_LICENSE = "LICENSE"
-"""Name of the file with the license, which goes wherever the files go. npm's package has none: it is committed."""
+WEB_RUNTIME_LICENSES = ("LICENSE", "ThirdPartyNotices.txt")
+"""License and notices of what is compiled into the runtime, which go wherever its files go.
+
+npm's package has neither; they are committed as ONNX Runtime's own package of this version has them.
+"""
 
 
-def find_web_runtime(folder: Path = WEB_RUNTIME_FOLDER) -> Path:
-    """Return the folder with the files of `WEB_RUNTIME_SHA256` and their license, after checking them.
+def find_web_runtime(folder: Path | None = None) -> Path:
+    """Return the folder with the files of `WEB_RUNTIME_SHA256` and `WEB_RUNTIME_LICENSES`, after checking them.
 
     Args:
-        folder: where they are.
+        folder: where they are; None: `WEB_RUNTIME_FOLDER`.
 
     Returns:
         The folder.
@@ -33,6 +36,7 @@ def find_web_runtime(folder: Path = WEB_RUNTIME_FOLDER) -> Path:
     Raises:
         FtlabError: a file is missing, or is not the one of this version.
     """
+    folder = folder or WEB_RUNTIME_FOLDER
     for name, expected_digest in WEB_RUNTIME_SHA256.items():
         try:
             content = (folder / name).read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,8 @@ Uint8Image = npt.NDArray[np.uint8]
 """uint8 [H, W, 3] RGB, or [H, W, 4] RGBA where a function says so."""
 Heatmap = npt.NDArray[np.float32]
 """float32 [H, W] in [0, 1]."""
+HEAT_DRAWING_PATH = Path(__file__).with_name("heat_drawing.js")
+"""Script that draws heat maps in a browser as the functions below do: the app's page and exported pages have it."""
 
 
 def scale_class_map(class_map: Tensor) -> Heatmap:
@@ -30,7 +34,7 @@ def scale_class_map(class_map: Tensor) -> Heatmap:
 def render_heatmap(scaled_map: Heatmap, width: int, height: int, visible_box: tuple[int, int, int, int]) -> Heatmap:
     """Enlarge a class activation map bilinearly into the visible part of its image.
 
-    `ftlab/ui/static/heat.js` does the same in the browser.
+    `heat_drawing.js` does the same in the browser.
 
     Args:
         scaled_map: float32 [h, w] in [0, 1], as `scale_class_map` returns it.

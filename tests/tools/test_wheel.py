@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from ftlab.export.web_page.page_files import STATIC_FOLDER
 from ftlab.export.web_runtime import WEB_RUNTIME_SHA256
 from tools import wheel
 
-CONTENT = [f"ftlab/export/onnxruntime_web/{name}" for name in (*WEB_RUNTIME_SHA256, "LICENSE")]
+CONTENT = [
+    *(f"ftlab/export/onnxruntime_web/{name}" for name in (*WEB_RUNTIME_SHA256, "LICENSE", "ThirdPartyNotices.txt")),
+    *(f"ftlab/export/web_page/static/{path.name}" for path in STATIC_FOLDER.iterdir()),
+    "ftlab/inference/heat_drawing.js",
+]
 
 
 def write_wheel(folder: Path, names: list[str]) -> Path:
@@ -21,11 +26,11 @@ def write_wheel(folder: Path, names: list[str]) -> Path:
     return path
 
 
-def test_a_wheel_with_the_runtime_of_browsers_and_its_license_is_complete(tmp_path: Path) -> None:
+def test_a_wheel_with_the_runtime_of_browsers_its_licenses_and_the_web_page_is_complete(tmp_path: Path) -> None:
     wheel.check_content(write_wheel(tmp_path, CONTENT))
 
 
 @pytest.mark.parametrize("name", CONTENT)
 def test_a_wheel_that_lacks_one_of_them_is_no_release(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SystemExit, match=f"lacks {name.rpartition('/')[2]} in ftlab/export/onnxruntime_web"):
+    with pytest.raises(SystemExit, match=f"lacks {name}"):
         wheel.check_content(write_wheel(tmp_path, [other for other in CONTENT if other != name]))

@@ -7,6 +7,7 @@ from gradio.data_classes import ImageData
 
 from ftlab.core import messages
 from ftlab.core.html import tag
+from ftlab.inference.heatmap import HEAT_DRAWING_PATH
 from ftlab.ui.common.theme import STATIC_DIR
 
 DEFAULT_OPACITY = 0.6
@@ -18,7 +19,7 @@ element.addEventListener('click', (event) => {
 });
 """
 """Script for HTML with numbered buttons: reports which was pressed, as a Gradio select event."""
-HEAT_JS = (STATIC_DIR / "heat.js").read_text(encoding="utf-8")
+HEAT_JS = "".join(path.read_text(encoding="utf-8") for path in (HEAT_DRAWING_PATH, STATIC_DIR / "heat.js"))
 """Script for HTML with a heatmap over an image: draws the heatmap, and downloads it alone or blended."""
 
 
