@@ -268,6 +268,7 @@ def page(space: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[grad
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_TEMP_DIR": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
     }
     environment.pop("PYTHONPATH", None)
     with (folder / "log").open("wb") as log:
