@@ -26,6 +26,7 @@ class HubServer(ThreadingHTTPServer):
     Attributes:
         commits: by repository (`models/USER/NAME`), the commits in order: identifier, and files by path.
         private: repositories that only the token sees.
+        space_sdks: SDK of each Space that was created.
         blobs: contents that arrived by LFS, by SHA-256.
         refusal: status that every request gets instead; 0 for none.
         requests: method and path of each request.
@@ -37,6 +38,7 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.commits: dict[str, list[tuple[str, dict[str, bytes]]]] = {}
         self.private: set[str] = set()
+        self.space_sdks: dict[str, str] = {}
         self.blobs: dict[str, bytes] = {}
         self.refusal = 0
         self.requests: list[str] = []
@@ -145,8 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
         prefix = "" if repo_type == "model" else f"{repo_type}s/"
         url = f"{self.server.url}/{prefix}{values['organization']}/{values['name']}"
         exists = repo in self.server.commits
+        if repo_type == "space" and values.get("sdk") not in ("gradio", "static", "docker"):
+            self._answer(400)
+            return
         if not exists:
             self.server.commits[repo] = []
+            self.server.space_sdks[repo] = values.get("sdk", "")
             self.server.add_commit(repo, {".gitattributes": b"*.safetensors filter=lfs\n"})
             if values.get("private") or values.get("visibility") == "private":
                 self.server.private.add(repo)
@@ -191,7 +197,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, X_Error_Code="RevisionNotFound")
             return
         digest, files = commit
-        if self.path.startswith("/api/"):
+        if parts[0] == "api" and parts[4:5] == ["tree"]:
+            entries = [
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in files.items()
+            ]
+            self._answer_json(entries)
+            return
+        if parts[0] == "api":
             siblings = [{"rfilename": name} for name in files]
             self._answer_json({"id": repo.partition("/")[2], "sha": digest, "siblings": siblings, "private": False})
             return

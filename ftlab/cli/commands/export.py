@@ -92,6 +92,7 @@ def add_push_flags(parser: ArgumentParser) -> None:
     )
     which_help = messages.get_text("cli.export_which")
     parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
+    _add_examples_flag(parser)
     no_check_help = messages.get_text("cli.export_no_check")
     parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
 
@@ -113,6 +114,7 @@ def push(options: Namespace) -> None:
             options.to,
             token=token,
             private=options.private,
+            options=ExportOptions(example_count=options.examples),
             weights_choice=options.which,
             check=options.check,
             progress=write_progress or progress,

@@ -45,12 +45,13 @@ def push_run(
     *,
     token: str | None = None,
     private: bool = False,
+    options: ExportOptions | None = None,
     weights_choice: str = "best",
     check: bool = True,
     progress: Callable[[int, int], None] = lambda _completed, _total: None,
     on_upload: Callable[[int], None] = lambda _byte_count: None,
 ) -> PushResult:
-    """Export the model of a run and push the files to a repository, which is created if it does not exist.
+    """Export the model of a run and push the files to a repository or Space, which is created if it does not exist.
 
     Errors of the export propagate; nothing is pushed then. Files of the repository that the export does not have stay.
 
@@ -60,6 +61,7 @@ def push_run(
         repo_id: `USER/NAME`.
         token: of an account that may write there; None for this machine's own.
         private: create the repository as a private one; an existing one stays as it is.
+        options: of the format; None for its own.
         weights_choice: `best` or `last`.
         check: compare the exported model with the trained one.
         progress: called as images are compared.
@@ -80,24 +82,34 @@ def push_run(
                 run,
                 export_format,
                 folder,
-                ExportOptions(),
+                options or ExportOptions(),
                 weights_choice=weights_choice,
                 check=check,
                 progress=progress,
             )
         except FailedCheckError as error:
             raise HubError("hub.check", **error.values) from error
-        card_file = folder / CARD_FILE_NAME
-        if card_file.is_file():
-            card_text = card_file.read_text(encoding="utf-8").replace(_CARD_PLACEHOLDER, repo_id)
-            card_file.write_text(card_text, encoding="utf-8")
+        _name_repository(folder, repo_id)
         on_upload(file_io.get_folder_size(folder))
-        url, commit = push_folder(folder, repo_id, usable_token, private=private)
+        url, commit = push_folder(folder, repo_id, usable_token, private=private, space_sdk=export_format.space_sdk)
     return PushResult(repo_id, url, commit, result)
 
 
+def _name_repository(folder: Path, repo_id: str) -> None:
+    """Write the repository's name into its card.
+
+    Args:
+        folder: of the files.
+        repo_id: `USER/NAME`.
+    """
+    card_file = folder / CARD_FILE_NAME
+    if card_file.is_file():
+        card_text = card_file.read_text(encoding="utf-8").replace(_CARD_PLACEHOLDER, repo_id)
+        card_file.write_text(card_text, encoding="utf-8")
+
+
 def push_folder(
-    folder: Path, repo_id: str, token: str, *, private: bool = False, repo_type: str = "model"
+    folder: Path, repo_id: str, token: str, *, private: bool = False, repo_type: str = "model", space_sdk: str = ""
 ) -> tuple[str, str]:
     """Push all files of a folder.
 
@@ -107,6 +119,7 @@ def push_folder(
         token: of an account that may write there.
         private: create the repository as a private one.
         repo_type: `model` or `dataset`.
+        space_sdk: `gradio` or `static` for a Space; else empty.
 
     Returns:
         Address of the repository, and the commit.
@@ -117,8 +130,11 @@ def push_folder(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
+    repo_type = "space" if space_sdk else repo_type
     with translate_hub_errors(repo_id):
-        repository = api.create_repo(repo_id, private=private or None, repo_type=repo_type, exist_ok=True)
+        repository = api.create_repo(
+            repo_id, private=private or None, repo_type=repo_type, space_sdk=space_sdk or None, exist_ok=True
+        )
         commit = api.upload_folder(
             repo_id=repo_id, folder_path=folder, repo_type=repo_type, commit_message="Upload by ftlab"
         )

@@ -133,3 +133,27 @@ def test_a_training_starts_from_a_model_on_the_hub_and_keeps_its_commit(
     missing = start(hub, home, *train, "--init-from", "hf://me/nothing")
     assert missing.returncode == 2
     assert "hf://me/nothing is not on the Hugging Face Hub" in missing.stderr
+
+
+_PULL = """
+import sys
+from huggingface_hub import snapshot_download
+snapshot_download(sys.argv[1], repo_type=sys.argv[2], local_dir=sys.argv[3])
+"""
+
+
+def test_a_space_is_created_with_its_sdk_and_pulled_byte_by_byte(hub: HubServer, run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    pushed = push_run(hub, home, run, "--format", "space", "--examples", "2")
+    assert pushed.returncode == 0, pushed.stderr
+    assert f"{hub.url}/spaces/{NAME}" in pushed.stdout
+    assert hub.space_sdks == {f"spaces/{NAME}": "gradio"}
+    assert f"spaces/{NAME}" not in hub.private
+    files = hub.commits[f"spaces/{NAME}"][-1][1]
+    names = {"app.py", "model.py", "model.onnx", "model.json", "requirements.txt", "README.md", "examples/002.jpg"}
+    assert names <= set(files)
+    assert files["README.md"].startswith(b"---\n")
+    assert b"sdk: gradio" in files["README.md"]
+    pulled = start(hub, home, "-c", _PULL, NAME, "space", str(tmp_path / "pulled"))
+    assert pulled.returncode == 0, pulled.stderr
+    assert all((tmp_path / "pulled" / name).read_bytes() == content for name, content in files.items())
