@@ -43,6 +43,7 @@ from ftlab.server.upload_quota import MAX_UPLOAD_BYTES
 from ftlab.server.visitors import load_key
 from ftlab.ui import sent_choices
 from ftlab.ui.api import mcp_tools
+from ftlab.ui.api.refusal_status import RefusalStatusMiddleware
 from ftlab.ui.common import gradio_guard, run_status, theme, uploads
 
 SESSION_CAPACITY = 128
@@ -177,7 +178,7 @@ def _list_middlewares(
                 find_free_texts=partial(gradio_guard.find_free_texts, demo),
             )
         )
-    return middlewares
+    return [*middlewares, Middleware(RefusalStatusMiddleware)]
 
 
 class PageServer:

@@ -14,16 +14,15 @@ from ftlab.config.train_config import FIELDS
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError, ImageError
 from ftlab.ui.api.answers import make_plain
+from ftlab.ui.api.refusal_status import BUG_CODE, BUSY_CODE, set_refusal_status
 from ftlab.ui.predict.view import format_image_error
 
 MAX_TEXT_CHARS = 600
 """Characters of a refusal: it may repeat what a program has sent."""
-BUSY_CODE, BUG_CODE = "server.busy", "server.bug"
-"""Codes of refusals that are no `FtlabError`."""
 
 
 class CallRefusal(gr.Error):
-    """Refusal of a call.
+    """Refusal of a call, which is answered with a status of its own.
 
     Gradio tells its clients the text as `error` (`message` of the Python client) and the code as `title`.
     """
@@ -36,6 +35,7 @@ class CallRefusal(gr.Error):
             text: one line.
         """
         super().__init__(message=text, duration=None, title=code, print_exception=False)
+        set_refusal_status(code)
 
     def __str__(self) -> str:
         """Return code and text: what a client of the Model Context Protocol gets."""

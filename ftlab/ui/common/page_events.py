@@ -50,12 +50,17 @@ def get_sender() -> tuple[str, str]:
     return (ticket.visitor.name, ticket.visitor.address) if ticket is not None else ("", "")
 
 
-def _find_ticket() -> Ticket | None:
+def find_scope() -> dict[str, Any] | None:
+    """Return the ASGI scope of the request with the event that is being handled; None outside of a server."""
     # Gradio sets it for each call of a handler: no handler can forget to ask, or be told another sender by the page.
     request = LocalContext.request.get(None)
     # A call by MCP has the server's own request there, any other one Gradio's around it.
     scope = getattr(getattr(request, "request", request), "scope", None)
-    ticket = scope.get(TICKET_KEY) if isinstance(scope, dict) else None
+    return scope if isinstance(scope, dict) else None
+
+
+def _find_ticket() -> Ticket | None:
+    ticket = (find_scope() or {}).get(TICKET_KEY)
     return ticket if isinstance(ticket, Ticket) else None
 
 

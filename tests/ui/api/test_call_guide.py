@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from playwright.sync_api import Page
 from ftlab.runs.directory import Run
 from ftlab.server.people.rights import ProfileKind
 from tests.support import ROOT, drawn_images
-from tests.support.endpoint_server import TITLE, EndpointServer, declare_places, serve_endpoints, train_run
+from tests.support.endpoint_server import TITLE, EndpointServer, serve_endpoints
 
 GUIDE = (ROOT / "docs" / "call.md").read_text(encoding="utf-8")
 
@@ -26,27 +25,9 @@ def find_examples(language: str, server: EndpointServer) -> list[str]:
     return [block.replace("http://127.0.0.1:7860", server.url.rstrip("/")) for block in blocks]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with train_run(tmp_path_factory.mktemp("trained")) as run:
-        yield run
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("place")
-
-
-@pytest.fixture(scope="module")
-def local(trained: Run, place: Path) -> Iterator[EndpointServer]:
-    with serve_endpoints(place, trained, ProfileKind.LOCAL, has_mcp=True) as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
-def working_folder(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the examples find their picture."""
-    declare_places(place, monkeypatch)
     monkeypatch.chdir(tmp_path)
     shutil.copy(drawn_images.tiny(tmp_path / "drawn") / "blue" / "blue_1.jpg", "cat.jpg")
 

@@ -7,7 +7,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,36 +29,12 @@ from tests.support import drawn_images
 from tests.support.endpoint_server import (
     TITLE,
     EndpointServer,
-    declare_places,
     make_data_url,
     serve_endpoints,
-    train_run,
 )
 
 IMAGE = make_data_url()
 pytestmark = pytest.mark.filterwarnings("ignore:Use `streamable_http_client` instead:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with train_run(tmp_path_factory.mktemp("trained")) as run:
-        yield run
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("place")
-
-
-@pytest.fixture(autouse=True)
-def kept_places(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    declare_places(place, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def local(trained: Run, place: Path) -> Iterator[EndpointServer]:
-    with serve_endpoints(place, trained, ProfileKind.LOCAL, has_mcp=True) as server:
-        yield server
 
 
 def converse(server: EndpointServer, talk: Callable[[ClientSession], Awaitable[Any]], person: str = "") -> Any:
