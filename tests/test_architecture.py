@@ -55,7 +55,8 @@ TESTED_ELSEWHERE = {
         *("export/answer_network", "export/onnx_format/network_graph", "export/onnx_format/pixel_graph"),
     ),
     "tests/export/openvino_format/test_openvino_files.py": ("export/openvino_format/openvino_converter",),
-    "tests/export/ncnn_format/test_model_process.py": ("export/ncnn_format/answer_runner",),
+    "tests/export/answer_process/test_model_process.py": ("export/answer_process/answer_runner",),
+    "tests/export/executorch_format/test_executorch_files.py": ("export/executorch_format/executorch_converter",),
     "tests/export/torch_formats/test_safetensors_files.py": (
         *("export/description_file", "export/torch_formats/loading_lines"),
     ),
@@ -352,7 +353,7 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     # extras, which are refused where they are not installed.
     optional = {"ftlab.data.gpu.triton_resize", "ftlab.cli.tracking.open_trackers"}
     optional |= {f"ftlab.export.openvino_format.openvino_{part}" for part in ("converter", "files")}
-    optional |= {"ftlab.export.ncnn_format.ncnn_files"}
+    optional |= {"ftlab.export.ncnn_format.ncnn_files", "ftlab.export.executorch_format.executorch_converter"}
     foreign = {name for module in SOURCES if module not in optional for name in libraries(module)} - {
         *("ftlab", "__future__"),
         *sys.stdlib_module_names,

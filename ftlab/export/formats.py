@@ -186,6 +186,13 @@ FORMATS = {
             extra="ncnn",
             has_half_weights=True,
         ),
+        ExportFormat(
+            "executorch",
+            "ftlab.export.executorch_format.executorch_files",
+            bound=1e-4,
+            packages=("executorch",),
+            extra="executorch",
+        ),
         ExportFormat("hub", "ftlab.export.hub.repository", bound=2e-2, is_repository=True),
         ExportFormat(
             "space",

@@ -10,10 +10,10 @@ import onnx
 
 from ftlab.core.errors import ExportError
 from ftlab.export import answer_network, description_file, own_process
+from ftlab.export.answer_process.model_process import ModelProcess
 from ftlab.export.exported_answer import ExportedModel
 from ftlab.export.formats import ExportOptions
 from ftlab.export.model_source import ModelSource
-from ftlab.export.ncnn_format.model_process import ModelProcess
 from ftlab.export.onnx_format import network_graph
 
 PARAM_FILE_NAME = "model.ncnn.param"

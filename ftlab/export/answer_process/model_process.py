@@ -40,7 +40,7 @@ class ModelProcess:
         self._format_name = format_name
         self._log = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 - closed with the process
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ftlab.export.ncnn_format.answer_runner", str(loading_path)],
+            [sys.executable, "-m", "ftlab.export.answer_process.answer_runner", str(loading_path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ftlab.core.errors import ExportError
-from ftlab.export.ncnn_format.model_process import ModelProcess
+from ftlab.export.answer_process.model_process import ModelProcess
 from tests.support.exported_models import draw_image
 
 LINES = """

@@ -1,0 +1,1 @@
+"""ExecuTorch: a program for phones and small computers, with XNNPACK's kernels."""
