@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
     "tests/export/onnx_format/test_onnx_files.py": (
         *("export/answer_network", "export/onnx_format/network_graph", "export/onnx_format/pixel_graph"),
     ),
+    "tests/export/onnx_format/test_int8_network.py": ("export/onnx_format/int8_converter",),
     "tests/export/openvino_format/test_openvino_files.py": ("export/openvino_format/openvino_converter",),
     "tests/export/answer_process/test_model_process.py": ("export/answer_process/answer_runner",),
     "tests/export/executorch_format/test_executorch_files.py": ("export/executorch_format/executorch_converter",),
@@ -211,6 +212,7 @@ TESTED_ELSEWHERE = {
     "tests/ui/dataset/test_audit.py": ("ui/common/stop_script", "ui/dataset/audit_view"),
     "tests/ui/dataset/test_tutorial_picker.py": ("ui/dataset/source_actions",),
     "tests/ui/inspect/test_tab.py": ("ui/inspect/actions", "ui/inspect/choices", "ui/inspect/view"),
+    "tests/ui/runs/test_export_panel.py": ("ui/runs/number_choice",),
     "tests/ui/runs/test_tab.py": ("ui/runs/actions", "ui/runs/listing", "ui/runs/view"),
     "tests/ui/train/test_form.py": ("ui/train/form_fields",),
     "tests/ui/train/test_tab.py": (

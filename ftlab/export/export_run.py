@@ -35,11 +35,13 @@ class ExportResult:
         path: folder or zip file.
         report: of the check; None if none was made.
         forced: the check has failed, and the files were wanted all the same.
+        numbers: how they are stored, see `ExportOptions.numbers`.
     """
 
     path: Path
     report: ParityReport | None
     forced: bool = False
+    numbers: str = "float32"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -65,6 +67,8 @@ class FailedCheckError(ExportError):
             difference=f"{report.largest_difference:.1e}",
             bound=f"{report.bound:g}",
             changed=report.changed_class,
+            same=report.same_class,
+            n=report.images,
         )
         self.report = report
 
@@ -102,7 +106,7 @@ def export_run(
         FailedCheckError: the check fails.
     """
     check_target(out_path)
-    export_format.check_options(options)
+    export_format.check_options(options, check=check)
     format_module = export_format.load()
     check = check and export_format.has_model  # a script has nothing to compare, and no model card
     image_paths, facts = _read_run(run, export_format, weights_choice, check=check)
@@ -116,18 +120,24 @@ def export_run(
             # What does not run here is opened too: its structure and metadata are read back.
             exported_model = format_module.open_model(folder) if check else None
             if image_paths and exported_model:
-                bound = export_format.get_bound(options)
-                report = parity.compare_models(source, exported_model, image_paths, bound, progress)
-                report = replace(report, megabytes=file_io.get_folder_size(folder) / 1e6)
+                report = parity.compare_models(
+                    source, exported_model, image_paths, export_format.get_bound(options), progress
+                )
+                report = _complete_report(report, folder, export_format.get_min_agreement(options))
                 if not report.passed and not force:
                     raise FailedCheckError(export_format.name, report)
-            result = ExportResult(out_path, report, forced=report is not None and not report.passed)
+            result = ExportResult(out_path, report, bool(report and not report.passed), options.numbers)
             if facts:
                 _write_descriptions(run, source, folder, export_format, result, facts)
             _put_in_place(folder, out_path)
     except OSError as cause:
         raise ExportError("export.write", path=out_path, cause=cause.strerror or cause) from cause
     return result
+
+
+def _complete_report(report: ParityReport, folder: Path, min_agreement: float) -> ParityReport:
+    """Return a report with the size of the files in a folder and the share of images that must get the same class."""
+    return replace(report, megabytes=file_io.get_folder_size(folder) / 1e6, min_agreement=min_agreement)
 
 
 def check_target(out_path: Path) -> None:
@@ -195,6 +205,7 @@ def _build_card(
         result.report,
         facts,
         forced=result.forced,
+        numbers=result.numbers,
         loading_lines=loading_path.read_text(encoding="utf-8") if loading_path.exists() else "",
     )
     if export_format.space_sdk:
@@ -218,7 +229,7 @@ def _write_descriptions(
         result: of the check.
         facts: of the run.
     """
-    check_values = {"format": export_format.name, "forced": result.forced}
+    check_values: dict[str, Any] = {"format": export_format.name, "numbers": result.numbers, "forced": result.forced}
     check_values |= {"check": result.report.to_json() if result.report else None}
     contents = {
         DESCRIPTION_FILE_NAME: json.dumps(source.describe(), ensure_ascii=False, indent=2),

@@ -18,18 +18,31 @@ if TYPE_CHECKING:
     from ftlab.runs.history import History
 
 
+INT8_BOUND = 0.2
+"""Largest allowed difference of a probability from the trained model's, with int8."""
+INT8_MIN_AGREEMENT = 0.95
+"""Share of images that must get the trained model's class, with int8."""
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """Options of an export.
 
     Attributes:
         half_weights: store the weights as float16, where the format can.
+        int8: store weights and activations as int8, where the format can; not with `half_weights`.
         example_count: validation images that become part of the files, where the format can; they are seen by whoever
             sees the files.
     """
 
     half_weights: bool = False
+    int8: bool = False
     example_count: int = 0
+
+    @property
+    def numbers(self) -> str:
+        """How numbers are stored: `float32`, `float16` or `int8`."""
+        return "int8" if self.int8 else "float16" if self.half_weights else "float32"
 
 
 class FormatModule(Protocol):
@@ -84,6 +97,7 @@ class ExportFormat:
         runs_here: whether the files can be run on this machine's system at all; else only structure is checked.
         has_half_weights: whether the weights can be stored as float16.
         half_bound: the bound of float16 weights; 0: the same.
+        has_int8: whether weights and activations can be stored as int8; its bounds are the same for all formats.
         is_repository: whether the files are a repository of the Hugging Face Hub, whose card has metadata and figures.
         space_sdk: `gradio` or `static` if the files are a Space of the Hugging Face Hub, else empty.
         has_examples: whether images can become part of the files.
@@ -101,24 +115,11 @@ class ExportFormat:
     has_half_weights: bool = False
     is_repository: bool = False
     half_bound: float = 0.0
+    has_int8: bool = False
     space_sdk: str = ""
     has_examples: bool = False
     has_model: bool = True
     needs_web_runtime: bool = False
-
-    def check_options(self, options: ExportOptions) -> None:
-        """Check that the format has what is asked of it.
-
-        Args:
-            options: of an export.
-
-        Raises:
-            ExportError: it has not.
-        """
-        if options.half_weights and not self.has_half_weights:
-            raise ExportError("export.no_half", format=self.name)
-        if options.example_count and not self.has_examples:
-            raise ExportError("export.no_examples", format=self.name)
 
     def get_bound(self, options: ExportOptions) -> float:
         """Return the largest allowed difference of a probability from the trained model's.
@@ -126,7 +127,39 @@ class ExportFormat:
         Args:
             options: of the export.
         """
+        if options.int8:
+            return INT8_BOUND
         return self.half_bound if options.half_weights and self.half_bound else self.bound
+
+    def get_min_agreement(self, options: ExportOptions) -> float:
+        """Return the share of images that must get the class which the trained model gives them, in [0, 1].
+
+        Args:
+            options: of the export; only of int8 is more asked than what follows from the bound.
+        """
+        return INT8_MIN_AGREEMENT if options.int8 else 0.0
+
+    def check_options(self, options: ExportOptions, *, check: bool) -> None:
+        """Check that the format can store what is asked for.
+
+        Args:
+            options: of the export.
+            check: whether it is compared with the trained model.
+
+        Raises:
+            ExportError: it cannot, or int8 is not to be compared.
+        """
+        if options.half_weights and options.int8:
+            raise ExportError("export.half_int8")
+        if options.half_weights and not self.has_half_weights:
+            raise ExportError("export.no_half", format=self.name)
+        if options.int8 and not self.has_int8:
+            names = ", ".join(name for name, export_format in FORMATS.items() if export_format.has_int8)
+            raise ExportError("export.no_int8", format=self.name, names=names)
+        if options.int8 and not check:
+            raise ExportError("export.int8_unchecked")
+        if options.example_count and not self.has_examples:
+            raise ExportError("export.no_examples", format=self.name)
 
     def find_missing_package(self) -> str:
         """Return a package that is not installed; empty if all are."""
@@ -152,7 +185,7 @@ class ExportFormat:
 FORMATS = {
     export_format.name: export_format
     for export_format in (
-        ExportFormat("onnx", "ftlab.export.onnx_format.onnx_files", bound=5e-3, has_half_weights=True),
+        ExportFormat("onnx", "ftlab.export.onnx_format.onnx_files", bound=5e-3, has_half_weights=True, has_int8=True),
         ExportFormat(
             "web",
             "ftlab.export.web_page.page_files",

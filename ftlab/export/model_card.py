@@ -18,6 +18,7 @@ def build_model_card(
     facts: RunFacts | None = None,
     *,
     forced: bool,
+    numbers: str = "float32",
     loading_lines: str = "",
 ) -> str:
     """Write what the model is, how it was trained, and how its export agrees with it.
@@ -28,6 +29,7 @@ def build_model_card(
         report: of the check; None if none was made.
         facts: of the run; None without one.
         forced: the check has failed, and the files were wanted all the same.
+        numbers: how they are stored, see `ExportOptions.numbers`.
         loading_lines: Python that loads the model; empty if the format is no matter of Python.
 
     Returns:
@@ -38,6 +40,7 @@ def build_model_card(
     values: dict[str, Any] = {
         "title": predictor.title,
         "format": export_format.name,
+        "numbers": numbers,
         "backbone": predictor.spec.title,
         "count": len(predictor.class_names),
         "classes": ", ".join(map(escape_markdown, predictor.class_names)),
@@ -87,6 +90,9 @@ def list_check_rows(report: ParityReport) -> list[tuple[str, str]]:
     Returns:
         Pairs of texts.
     """
+    same_class = f"{report.same_class} / {report.images}"
+    if report.min_agreement:
+        same_class = messages.get_text("export.least", value=same_class, share=report.min_agreement)
     map_difference = "–" if report.largest_map_difference is None else f"{report.largest_map_difference:.1e}"
     return [
         (messages.get_text("export.row_images"), str(report.images)),
@@ -95,7 +101,7 @@ def list_check_rows(report: ParityReport) -> list[tuple[str, str]]:
             f"{report.largest_difference:.1e}",
         ),
         (messages.get_text("export.row_mean"), f"{report.mean_difference:.1e}"),
-        (messages.get_text("export.row_class"), f"{report.same_class} / {report.images}"),
+        (messages.get_text("export.row_class"), same_class),
         (messages.get_text("export.row_changed"), str(report.changed_class)),
         (messages.get_text("export.row_map"), map_difference),
         (messages.get_text("export.row_size"), f"{report.megabytes:.1f} MB"),

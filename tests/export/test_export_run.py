@@ -17,10 +17,11 @@ from ftlab.cli.main import main
 from ftlab.core.errors import ExportError
 from ftlab.data.images.decode import ImageArray
 from ftlab.evaluation.datasets import load_split_dataset
-from ftlab.export import formats
+from ftlab.export import formats, model_card
 from ftlab.export.export_run import FailedCheckError, export_run
 from ftlab.export.exported_answer import ExportedAnswer
 from ftlab.export.formats import FORMATS, ExportFormat, ExportOptions
+from ftlab.export.parity import ParityReport
 from ftlab.runs.directory import Run
 from tests.support import drawn_images
 from tests.support.exported_models import NAMES, make_run
@@ -94,6 +95,17 @@ def test_a_failed_check_writes_nothing(run: Run, tmp_path: Path, monkeypatch: py
     assert [path.name for path in tmp_path.iterdir() if path.name != "isolated"] == []
 
 
+@pytest.mark.parametrize("class_index", range(len(NAMES)))
+def test_a_failed_check_is_plain_json_whichever_class_it_finds(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_index: int
+) -> None:
+    answer = ExportedAnswer(np.eye(len(NAMES))[class_index])
+    with pytest.raises(FailedCheckError) as caught:
+        export_run(run, wrong_format(monkeypatch, lambda _pixels: answer), tmp_path / "out", ExportOptions())
+    values = json.loads(json.dumps(caught.value.report.to_json()))
+    assert values["changed_class"] <= values["images"] - values["same_class"]
+
+
 def test_forced_files_say_that_their_check_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = wrong_format(monkeypatch, always_amber)
     result = export_run(run, wrong, tmp_path / "out", ExportOptions(), force=True)
@@ -146,6 +158,34 @@ def test_a_missing_package_is_named_with_its_command(run: Run, tmp_path: Path) -
         export_run(run, needy, tmp_path / "out", ExportOptions())
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "check", "message"),
+    [
+        ("pt2", ExportOptions(half_weights=True), True, "no float16"),
+        ("pt2", ExportOptions(int8=True), True, "no int8.*another format: onnx"),
+        ("onnx", ExportOptions(half_weights=True, int8=True), True, "--half or --int8"),
+        ("onnx", ExportOptions(int8=True), False, "only the comparison says by how much"),
+    ],
+)
+def test_what_a_format_cannot_store_is_refused_before_any_work(
+    run: Run, tmp_path: Path, *, name: str, options: ExportOptions, check: bool, message: str
+) -> None:
+    with pytest.raises(ExportError, match=message) as caught:
+        export_run(run, FORMATS[name], tmp_path / "out", options, check=check)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("same_class", "is_enough"), [(19, True), (18, False)])
+def test_int8_is_refused_where_too_many_images_get_another_class(*, same_class: int, is_enough: bool) -> None:
+    asked = ONNX.get_min_agreement(ExportOptions(int8=True))
+    report = ParityReport(20, ONNX.get_bound(ExportOptions(int8=True)), 0.2, 0.1, same_class, 0, None, 1, 1)
+    assert report.passed
+    assert replace(report, min_agreement=asked).passed is is_enough
+    assert ("Same most probable class", f"{same_class} / 20 (at least 95%)") in model_card.list_check_rows(
+        replace(report, min_agreement=asked)
+    )
+
+
 def test_an_unknown_format_is_told_with_the_known_ones() -> None:
     with pytest.raises(ExportError, match="onnx"):
         formats.get_format("tflite")
@@ -166,6 +206,18 @@ def test_the_command_prints_the_table_of_the_check(
     printed_values = json.loads(capsys.readouterr().out)
     assert printed_values["check"]["passed"] is True
     assert printed_values["out"] == str(tmp_path / "second")
+
+
+def test_the_command_measures_int8_and_says_what_is_asked_of_it(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--runs", str(run.path.parent), "--format", "onnx", "--out", str(tmp_path / "out")]
+    main(["export", run.name, *flags, "--int8", "--json", "--force"])
+    check = json.loads(capsys.readouterr().out)["check"]
+    assert (check["bound"], check["min_agreement"]) == (0.2, 0.95)
+    written = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))
+    assert (written["numbers"], written["check"]) == ("int8", check)
+    assert "exported as `onnx` (int8)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_command_ends_with_status_2_after_a_failed_check(

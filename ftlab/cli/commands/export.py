@@ -25,6 +25,7 @@ def add_flags(parser: ArgumentParser) -> None:
     which_help = messages.get_text("cli.export_which")
     parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
     parser.add_argument("--half", action="store_true", help=messages.get_text("cli.export_half"))
+    parser.add_argument("--int8", action="store_true", help=messages.get_text("cli.export_int8"))
     _add_examples_flag(parser)
     no_check_help = messages.get_text("cli.export_no_check")
     parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
@@ -56,7 +57,7 @@ def export(options: Namespace) -> None:
                 run,
                 export_format,
                 Path(options.out),
-                ExportOptions(half_weights=options.half, example_count=options.examples),
+                ExportOptions(options.half, options.int8, options.examples),
                 weights_choice=options.which,
                 check=options.check,
                 force=options.force,

@@ -13,7 +13,7 @@ from ftlab.data.images.decode import ImageArray
 from ftlab.export.exported_answer import ExportedAnswer, ExportedModel
 from ftlab.export.formats import ExportOptions
 from ftlab.export.model_source import ModelSource
-from ftlab.export.onnx_format import network_graph, pixel_graph
+from ftlab.export.onnx_format import int8_network, network_graph, pixel_graph
 
 MODEL_FILE_NAME = "model.onnx"
 """From `image`, uint8 [1, height, width, 3] RGB of any size."""
@@ -27,7 +27,7 @@ def write_files(source: ModelSource, folder: Path, options: ExportOptions) -> No
     Args:
         source: the model.
         folder: an empty folder.
-        options: `half_weights` halves the files.
+        options: `half_weights` halves the files, `int8` makes them a quarter as large.
     """
     network = build_network(source, options)
     _save_model(network, folder / NETWORK_FILE_NAME, source.describe())
@@ -39,7 +39,7 @@ def build_network(source: ModelSource, options: ExportOptions) -> ModelProto:
 
     Args:
         source: the model.
-        options: `half_weights` halves its weights.
+        options: `half_weights` halves its weights, `int8` makes a quarter of them.
 
     Returns:
         A model from `images`, see `NETWORK_FILE_NAME`.
@@ -47,7 +47,7 @@ def build_network(source: ModelSource, options: ExportOptions) -> ModelProto:
     network = network_graph.export_network(source)
     if options.half_weights:
         network_graph.store_half_weights(network)
-    return network
+    return int8_network.quantize_network(network, source) if options.int8 else network
 
 
 def save_pixel_model(source: ModelSource, network: ModelProto, folder: Path) -> None:

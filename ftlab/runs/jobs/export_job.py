@@ -56,12 +56,21 @@ class ExportState:
 
 
 def list_arguments(
-    run_name: str, runs_dir: object, format_name: str, out_path: object, weights_choice: str, *, half: bool, force: bool
+    run_name: str,
+    runs_dir: object,
+    format_name: str,
+    out_path: object,
+    weights_choice: str,
+    *,
+    half: bool = False,
+    int8: bool = False,
+    force: bool = False,
 ) -> list[str]:
     """Return the arguments of `python -m ftlab` that export a run, as people type them: without its defaults."""
     arguments = ["export", run_name, "--format", format_name, "--out", str(out_path)]
     arguments += _list_run_flags(runs_dir, weights_choice)
-    return [*arguments, *(["--half"] if half else []), *(["--force"] if force else [])]
+    flags = {"--half": half, "--int8": int8, "--force": force}
+    return [*arguments, *(flag for flag, is_set in flags.items() if is_set)]
 
 
 def list_push_arguments(

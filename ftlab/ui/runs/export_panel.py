@@ -25,6 +25,7 @@ from ftlab.ui.common import page_events, run_status_view, uploads
 from ftlab.ui.common.html import render_error
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.runs.listing import parse_selection
+from ftlab.ui.runs.number_choice import build_number_choice
 from ftlab.ui.train.actions import TrainActions
 
 MAX_EXPORTS = 2
@@ -106,26 +107,28 @@ class ExportActions:
             return [render_error(), gr.skip(), gr.Button(interactive=False)]
         missing_package = export_format.find_missing_package()
         note = render_format_note(export_format.name)
-        return [note, gr.Checkbox(visible=export_format.has_half_weights), gr.Button(interactive=not missing_package)]
+        return [note, build_number_choice(export_format), gr.Button(interactive=not missing_package)]
 
-    def export(self, selection: object, format_name: object, which: object, half: object) -> Iterator[list[Any]]:
+    def export(self, selection: object, format_name: object, which: object, numbers: object) -> Iterator[list[Any]]:
         """Export the selected run.
 
         Yields:
             Updates of status, download, force, Export and Stop buttons, and what the Stop button sends.
         """
-        yield from self._export(selection, format_name, which, half, force=False)
+        yield from self._export(selection, format_name, which, numbers, force=False)
 
-    def force_export(self, selection: object, format_name: object, which: object, half: object) -> Iterator[list[Any]]:
+    def force_export(
+        self, selection: object, format_name: object, which: object, numbers: object
+    ) -> Iterator[list[Any]]:
         """Export the selected run although the check has failed.
 
         Yields:
             As `export`.
         """
-        yield from self._export(selection, format_name, which, half, force=True)
+        yield from self._export(selection, format_name, which, numbers, force=True)
 
     def _export(
-        self, selection: object, format_name: object, which: object, half: object, *, force: bool
+        self, selection: object, format_name: object, which: object, numbers: object, *, force: bool
     ) -> Iterator[list[Any]]:
         person = page_events.get_person(self.profile)
         try:
@@ -136,7 +139,11 @@ class ExportActions:
             file_name = f"{run.name}-{export_format.name}.zip"
             folder = page_events.get_download_folder(self.profile) / "export"
             weights_choice = "last" if which == "last" else "best"
-            options = {"half": half is True and export_format.has_half_weights, "force": force}
+            options = {
+                "half": numbers == "float16" and export_format.has_half_weights,
+                "int8": numbers == "int8" and export_format.has_int8,
+                "force": force,
+            }
             listed = [run.name, self.profile.runs_dir.resolve(), export_format.name, folder / file_name, weights_choice]
             arguments = export_job.list_arguments(*listed, **options)  # type: ignore[arg-type]
             shown = export_job.list_arguments(
@@ -276,12 +283,7 @@ def build_export_panel(actions: ExportActions, selection: gr.JSON) -> ExportPane
             info=messages.get_text("export.which_hint"),
             elem_id="export-which",
         )
-        half = gr.Checkbox(
-            label=messages.get_text("export.half"),
-            info=messages.get_text("export.half_hint"),
-            visible=formats.FORMATS[first_name].has_half_weights,
-            elem_id="export-half",
-        )
+        numbers = build_number_choice(formats.FORMATS[first_name])
         with gr.Row(elem_classes="ftlab-buttons"):
             start = gr.Button(
                 messages.get_text("export.start"),
@@ -296,8 +298,8 @@ def build_export_panel(actions: ExportActions, selection: gr.JSON) -> ExportPane
         download = gr.DownloadButton(messages.get_text("export.download"), visible=False, elem_id="export-download")
         force = gr.Button(messages.get_text("export.force"), visible=False, elem_id="export-force")
         marks = gr.JSON({}, visible=False, elem_id="export-seen")
-    format_choice.change(actions.show_format, format_choice, [note, half, start], **_UNQUEUED_EVENT)
-    inputs, outputs = [selection, format_choice, which, half], [status, download, force, start, stop, marks]
+    format_choice.change(actions.show_format, format_choice, [note, numbers, start], **_UNQUEUED_EVENT)
+    inputs, outputs = [selection, format_choice, which, numbers], [status, download, force, start, stop, marks]
     start.click(actions.export, inputs, outputs, **EXPORT_EVENT)
     force.click(actions.force_export, inputs, outputs, **EXPORT_EVENT)
     stop.click(None, marks, stop_notice, js=read_stop_script(), show_progress="hidden")

@@ -51,8 +51,10 @@ def actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExportActions:
     return ExportActions(TrainActions(ServerProfile(tmp_path, tmp_path / "runs")))
 
 
-def press(actions: ExportActions, name: object, format_name: str = "onnx") -> list[list[Any]]:
-    return list(actions.export({"names": [name]}, format_name, "best", False))
+def press(
+    actions: ExportActions, name: object, format_name: str = "onnx", numbers: object = "float32"
+) -> list[list[Any]]:
+    return list(actions.export({"names": [name]}, format_name, "best", numbers))
 
 
 def test_an_export_is_a_zip_without_the_folders_of_the_machine(
@@ -90,7 +92,7 @@ def test_a_failed_check_shows_its_table_and_is_written_only_on_demand(
     assert "5 / 6" in last[STATUS]
     assert last[FORCE].visible
     assert not last[DOWNLOAD]["visible"]
-    list(actions.force_export({"names": [run.name]}, "onnx", "best", False))
+    list(actions.force_export({"names": [run.name]}, "onnx", "best", "float32"))
     assert ["--force" in arguments for arguments in asked] == [False, True]
 
 
@@ -145,11 +147,40 @@ def test_a_format_without_its_package_names_the_command_and_is_not_started(
     assert "no export format" in refused[STATUS]
 
 
-def test_a_format_that_stores_no_half_weights_offers_none(
-    actions: ExportActions, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("has_half_weights", "has_int8", "names"),
+    [
+        (False, False, ["float32"]),
+        (True, False, ["float32", "float16"]),
+        (True, True, ["float32", "float16", "int8"]),
+    ],
+)
+def test_numbers_are_offered_as_the_format_can_store_them(
+    actions: ExportActions,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_half_weights: bool,
+    has_int8: bool,
+    names: list[str],
 ) -> None:
-    whole = dataclasses.replace(formats.FORMATS["onnx"], name="whole", has_half_weights=False)
-    monkeypatch.setitem(formats.FORMATS, "whole", whole)
-    assert actions.show_format("onnx")[1].visible
-    assert not actions.show_format("whole")[1].visible
-    assert export_panel.render_format_note("whole") == ""
+    asked: list[list[str]] = []
+
+    def work(arguments: list[str], *_: object) -> Iterator[ExportState]:
+        asked.append(arguments)
+        yield ExportState(answer={"check": None})
+
+    monkeypatch.setattr(export_job, "run_export", work)
+    tried = dataclasses.replace(
+        formats.FORMATS["onnx"], name="tried", has_half_weights=has_half_weights, has_int8=has_int8
+    )
+    monkeypatch.setitem(formats.FORMATS, "tried", tried)
+    choice = actions.show_format("tried")[1]
+    assert [value for _, value in choice.choices] == names
+    assert choice.value == "float32"
+    assert choice.visible == (len(names) > 1)
+    assert export_panel.render_format_note("tried") == ""
+    for numbers in ("float32", "float16", "int8", "made up", None):
+        press(actions, run.name, "tried", numbers)
+    flags = [[flag for flag in ("--half", "--int8") if flag in arguments] for arguments in asked]
+    assert flags == [[], ["--half"] * has_half_weights, ["--int8"] * has_int8, [], []]
