@@ -52,7 +52,12 @@ LONG_FILES = (
     *("browser/test_app.py", "server/test_class_faults.py", "training/test_torture.py"),
     "training/devices/test_distributed.py",
     *("training/test_real_images.py", "browser/test_train_tab.py", "models/test_network.py"),
-    *("browser/test_runs_tab.py", "inference/test_cam_methods.py", "browser/test_augment_preview.py"),
+    *(
+        "browser/test_runs_tab.py",
+        "browser/test_web_page.py",
+        "inference/test_cam_methods.py",
+        "browser/test_augment_preview.py",
+    ),
     *("benchmarks/test_benchmarks.py", "browser/test_inspect_tab.py", "audit/test_examine.py"),
     *("browser/test_recipe_picker.py", "cli/test_main.py", "browser/test_lr_finder.py"),
     *("models/test_timm_spec.py", "benchmarks/test_peers.py", "training/checkpoints/test_init_from.py"),
