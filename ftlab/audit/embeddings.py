@@ -32,6 +32,7 @@ from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
 from ftlab.models import network, weights_file
 from ftlab.models.execution import engines, features
+from ftlab.models.execution.device import detect_device
 from ftlab.models.execution.features import Features
 
 CACHE_VERSION = 1
@@ -203,7 +204,7 @@ def _measure_missing(
         return preprocess.center_crop(resized_image, prep.side)[None]
 
     net = network.build_network(spec, 1, pretrained=True).eval().requires_grad_(False)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if detect_device() == "cuda" else "cpu")
     engine_args = (net.backbone, spec, lambda batch: preprocess.normalize_batch(batch, prep), prep.side, device)
     updates = features.compute_features(
         engines.choose_engine(*engine_args, view_count=len(items)),

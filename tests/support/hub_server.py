@@ -29,6 +29,7 @@ class HubServer(ThreadingHTTPServer):
         space_sdks: SDK of each Space that was created.
         blobs: contents that arrived by LFS, by SHA-256.
         refusal: status that every request gets instead; 0 for none.
+        error_code: what the Hub's own header says of it.
         requests: method and path of each request.
     """
 
@@ -40,7 +41,7 @@ class HubServer(ThreadingHTTPServer):
         self.private: set[str] = set()
         self.space_sdks: dict[str, str] = {}
         self.blobs: dict[str, bytes] = {}
-        self.refusal = 0
+        self.refusal, self.error_code = 0, ""
         self.requests: list[str] = []
 
     @property
@@ -106,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_refused(self) -> bool:
         self.server.requests.append(f"{self.command} {self.path}")
         if self.server.refusal:
-            self._answer(self.server.refusal)
+            self._answer(self.server.refusal, X_Error_Code=self.server.error_code)
         return bool(self.server.refusal)
 
     def do_POST(self) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftlab.core.errors import FtlabError, WeightsError
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 HUB_SCHEME = "hf://"
 _ADDRESS_PATTERN = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?", re.ASCII)
@@ -63,6 +66,9 @@ def parse_address(text: str) -> HubAddress:
         WeightsError: it is none.
     """
     match = _ADDRESS_PATTERN.fullmatch(text.strip())
+    kind = next((kind for kind in ("dataset", "space") if text.strip().startswith(f"{HUB_SCHEME}{kind}s/")), "")
+    if kind:
+        raise WeightsError(f"hub.is_{kind}", address=text.strip())
     if match is None:
         raise WeightsError("hub.address", address=text)
     return HubAddress(match[1], match[2] or "")
@@ -81,27 +87,84 @@ def download_model(address: HubAddress) -> tuple[Path, HubAddress]:
 
     Raises:
         WeightsError: the repository has no weights, or is neither here nor can be downloaded.
+    """  # noqa: DOC501 (what is raised inside is translated)
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    with translate_hub_errors(str(address), WeightsError):
+        try:
+            weights_file = _download_weights(address)
+        except RepositoryNotFoundError as error:
+            kind = "" if isinstance(error, GatedRepoError) else _find_other_kind(address.repo_id)
+            if kind:
+                raise WeightsError(f"hub.is_{kind}", address=address) from error
+            raise
+        # The commit of the weights: a push in between changes nothing.
+        commit = weights_file.parent.name
+        _download_side_files(address.repo_id, commit)
+        return weights_file, HubAddress(address.repo_id, commit)
+
+
+def _download_weights(address: HubAddress) -> Path:
+    """Download the first file of weights that a repository has.
+
+    Args:
+        address: of the repository.
+
+    Returns:
+        The file in the cache.
+
+    Raises:
+        LocalEntryNotFoundError: the Hub cannot be reached, and the cache has none.
+        WeightsError: the repository has none.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+    options: dict[str, Any] = {"revision": address.revision or None}
+    unreachable: LocalEntryNotFoundError | None = None
+    for weights_name in _WEIGHTS_NAMES:
+        try:
+            return Path(hf_hub_download(address.repo_id, weights_name, **options))
+        except RemoteEntryNotFoundError:
+            continue
+        except LocalEntryNotFoundError as error:
+            if isinstance(error.__cause__, HfHubHTTPError):
+                raise  # a refusal, which the client takes for a Hub out of reach
+            # Nobody can say whether the repository has this file; the next one may be in the cache, and only there:
+            # were the Hub back by now, another file would be taken than usual.
+            unreachable = unreachable or error
+            options["local_files_only"] = True
+    if unreachable:
+        raise unreachable
+    raise WeightsError("hub.no_weights", address=address, names=", ".join(_WEIGHTS_NAMES))
+
+
+def _download_side_files(repo_id: str, commit: str) -> None:
+    """Download the files with the names of classes, where the repository has them.
+
+    Args:
+        repo_id: `USER/NAME`.
+        commit: of the weights.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
-    options: dict[str, Any] = {"revision": address.revision or None}
-    with translate_hub_errors(str(address), WeightsError):
-        for weights_name in _WEIGHTS_NAMES:
-            try:
-                weights_file = Path(hf_hub_download(address.repo_id, weights_name, **options))
-            # Only a missing file leads to the next name; any other error is the download's.
-            except RemoteEntryNotFoundError:
-                continue
-            # The commit of the weights: a push in between changes nothing.
-            commit = weights_file.parent.name
-            for side_name in _SIDE_NAMES:
-                try:
-                    hf_hub_download(address.repo_id, side_name, revision=commit)
-                except (RemoteEntryNotFoundError, LocalEntryNotFoundError):  # not there, or never cached
-                    continue
-            return weights_file, HubAddress(address.repo_id, commit)
-    raise WeightsError("hub.no_weights", address=address, names=", ".join(_WEIGHTS_NAMES))
+    for side_name in _SIDE_NAMES:
+        # Not there, or never cached.
+        with suppress(RemoteEntryNotFoundError, LocalEntryNotFoundError):
+            hf_hub_download(repo_id, side_name, revision=commit)
+
+
+def _find_other_kind(repo_id: str) -> str:
+    """Return `dataset` or `space` if a repository of that name is one; empty if it is neither, or the Hub refuses."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for kind in ("dataset", "space"):
+        with suppress(HfHubHTTPError):
+            if HfApi().repo_exists(repo_id, repo_type=kind):
+                return kind
+    return ""
 
 
 def check_repo_id(repo_id: str) -> None:
@@ -156,23 +219,36 @@ def translate_hub_errors(subject: str, error_type: type[FtlabError] = HubError) 
     """  # noqa: DOC502 (the type is an argument)
     from huggingface_hub import errors
 
-    # The base class that it shares with the errors of the HTTP library below, whichever it is.
-    http_errors: Any = errors.HfHubHTTPError.__bases__
+    # The error of the HTTP library below, whichever it is.
+    http_error: Any = errors.HfHubHTTPError.__bases__[0]
     try:
         yield
     except errors.HFValidationError as cause:
         raise error_type("hub.name", name=subject) from cause
-    except errors.RevisionNotFoundError as cause:
-        raise error_type("hub.revision", name=subject) from cause
-    except errors.GatedRepoError as cause:
-        raise error_type("hub.gated", name=subject) from cause
-    except errors.RepositoryNotFoundError as cause:
-        # The Hub answers 401 to whoever may not see a repository, as if there were none.
-        raise error_type("hub.missing", name=subject) from cause
+    except errors.LocalEntryNotFoundError as cause:
+        refusal = cause.__cause__
+        # The client says that it finds nothing here, whatever the Hub has answered.
+        code, status = _find_status(refusal) if isinstance(refusal, errors.HfHubHTTPError) else ("hub.offline", 0)
+        raise error_type(code, name=subject, status=status) from cause
     except errors.HfHubHTTPError as cause:
-        status = cause.response.status_code
-        raise error_type(_STATUS_CODES.get(status, "hub.status"), name=subject, status=status) from cause
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as cause:
+        code, status = _find_status(cause)
+        raise error_type(code, name=subject, status=status) from cause
+    except (http_error, ConnectionError, TimeoutError) as cause:
         raise error_type("hub.offline", name=subject) from cause
-    except (*http_errors, ConnectionError) as cause:
-        raise error_type("hub.offline", name=subject) from cause
+    except OSError as cause:
+        raise error_type("hub.disk", name=subject, cause=cause.strerror or type(cause).__name__) from cause
+
+
+def _find_status(error: HfHubHTTPError) -> tuple[str, int]:
+    """Return the code of the sentence about an answer of the Hub, and its HTTP status."""
+    from huggingface_hub import errors
+
+    status = error.response.status_code
+    kinds = {
+        errors.RevisionNotFoundError: "hub.revision",
+        errors.GatedRepoError: "hub.gated",
+        # The Hub answers 401 to whoever may not see a repository, as if there were none.
+        errors.RepositoryNotFoundError: "hub.missing",
+    }
+    code = next((code for kind, code in kinds.items() if isinstance(error, kind)), None)
+    return code or _STATUS_CODES.get(status, "hub.status"), status

@@ -16,9 +16,10 @@ from accelerate.utils import AutocastKwargs
 from torch import Tensor, nn
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import messages
 from ftlab.core.errors import ConfigError
 from ftlab.core.machine import count_cpu_cores
-from ftlab.models.execution.device import detect_device
+from ftlab.models.execution.device import detect_device, is_zero_gpu
 from ftlab.training.devices import distributed
 
 _HEAD_ON_CPU_MAX_MULTIPLIES = 10_000_000
@@ -145,10 +146,13 @@ def _reset_accelerate_state() -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return the device in words, such as `NVIDIA A10 (cuda)` or `cpu, 2 threads`."""
+    """Return the device in words, such as `NVIDIA A10 (cuda)` or `cpu, 2 threads`; on ZeroGPU, why it is the CPU."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} (cuda)"
-    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    if device.type != "cpu":
+        return device.type
+    remark = f" ({messages.get_text('train.zero_gpu')})" if is_zero_gpu() else ""
+    return f"cpu, {torch.get_num_threads()} threads{remark}"
 
 
 def environment_info(accelerator: Accelerator) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core.errors import ConfigError
+from ftlab.models.execution import device
 from ftlab.training.devices import device_setup
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,3 +83,18 @@ def test_a_pass_has_the_precision_asked_for_and_leaves_the_environment_alone(
     with device_setup.autocast(found):
         assert nn.Linear(4, 1)(torch.ones(1, 4)).dtype == kind
     assert not changes
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", "cpu"), ("true", "cpu"), ("0", "cuda"), ("", "cuda")])
+def test_on_zero_gpu_hardware_a_training_takes_the_cpu_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("SPACES_ZERO_GPU", value)
+    assert device.detect_device() == expected
+    description = device_setup.describe_device(torch.device("cpu"))
+    assert ("ZeroGPU" in description) is (expected == "cpu")
+    if expected == "cpu":
+        assert device_setup.create_accelerator(TrainConfig(precision="auto")).device.type == "cpu"
+        with pytest.raises(ConfigError, match="cuda is not available: this machine has cpu"):
+            device_setup.create_accelerator(TrainConfig(device="cuda"))
