@@ -64,7 +64,7 @@ class FailedCheckError(ExportError):
         super().__init__(
             "export.check",
             format=format_name,
-            difference=f"{report.largest_difference:.1e}",
+            difference=f"{report.largest_difference:.2g}",
             bound=f"{report.bound:g}",
             changed=report.changed_class,
             same=report.same_class,

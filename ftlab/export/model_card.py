@@ -93,14 +93,14 @@ def list_check_rows(report: ParityReport) -> list[tuple[str, str]]:
     same_class = f"{report.same_class} / {report.images}"
     if report.min_agreement:
         same_class = messages.get_text("export.least", value=same_class, share=report.min_agreement)
-    map_difference = "–" if report.largest_map_difference is None else f"{report.largest_map_difference:.1e}"
+    map_difference = "–" if report.largest_map_difference is None else f"{report.largest_map_difference:.2g}"
     return [
         (messages.get_text("export.row_images"), str(report.images)),
         (
             messages.get_text("export.row_difference", bound=f"{report.bound:g}"),
-            f"{report.largest_difference:.1e}",
+            f"{report.largest_difference:.2g}",
         ),
-        (messages.get_text("export.row_mean"), f"{report.mean_difference:.1e}"),
+        (messages.get_text("export.row_mean"), f"{report.mean_difference:.2g}"),
         (messages.get_text("export.row_class"), same_class),
         (messages.get_text("export.row_changed"), str(report.changed_class)),
         (messages.get_text("export.row_map"), map_difference),
