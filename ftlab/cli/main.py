@@ -162,8 +162,7 @@ def _add_train_command(subparsers: _Subparsers) -> None:
 
 def _add_queue_command(subparsers: _Subparsers) -> None:
     """Add `queue`."""
-    queue_parser = _add_command(subparsers, "queue", "runs", command_module=queue_command)
-    _add_queue_dir_flag(queue_parser)
+    _add_queue_dir_flag(_add_command(subparsers, "queue", "runs", command_module=queue_command))
 
 
 def _add_queue_flags(command_parser: argparse.ArgumentParser) -> None:
@@ -248,9 +247,10 @@ def _add_explain_command(subparsers: _Subparsers) -> None:
 
 
 def _add_export_command(subparsers: _Subparsers) -> None:
-    """Add `export` and `push`."""
+    """Add `export`, `push` and `push-data`."""
     export_command.add_flags(_add_command(subparsers, "export", "runs", "run", command_module=export_command))
     export_command.add_push_flags(_add_command(subparsers, "push", "runs", "run", command_module=export_command))
+    export_command.add_push_data_flags(_add_command(subparsers, "push-data", command_module=export_command))
 
 
 def _add_comparison_commands(subparsers: _Subparsers) -> None:

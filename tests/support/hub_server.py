@@ -207,7 +207,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if parts[0] == "api":
             siblings = [{"rfilename": name} for name in files]
-            self._answer_json({"id": repo.partition("/")[2], "sha": digest, "siblings": siblings, "private": False})
+            self._answer_json(
+                {
+                    "id": repo.partition("/")[2],
+                    "sha": digest,
+                    "siblings": siblings,
+                    "private": repo in self.server.private,
+                }
+            )
             return
         content = files.get("/".join(parts[4:]))
         if content is None:

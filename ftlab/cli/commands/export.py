@@ -1,12 +1,15 @@
-"""The commands `export` and `push`: files of a run's model for other programs, here or on the Hugging Face Hub."""
+"""The commands `export`, `push` and `push-data`: models for other programs, here or on the Hub; images on the Hub."""
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.cli.terminal.output import open_progress_bar, print_json, print_table
+from ftlab.cli.common.setting_flags import add_setting_flag
+from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem, print_table
+from ftlab.config import train_config
 from ftlab.core import messages
 from ftlab.export import formats
 from ftlab.export.formats import ExportOptions
@@ -129,6 +132,59 @@ def push(options: Namespace) -> None:
     if report:
         _print_report(report)
     print(messages.get_text("cli.pushed", url=result.url, commit=result.commit[:12]))
+
+
+def add_push_data_flags(parser: ArgumentParser) -> None:
+    """Add the arguments and flags of `push-data` to its parser."""
+    parser.add_argument("folder", metavar="DIR|ZIP|LIST", help=messages.get_text("setting.data.hint"))
+    parser.add_argument("--to", required=True, metavar="USER/NAME", help=messages.get_text("cli.push_to"))
+    parser.add_argument("--public", action="store_true", help=messages.get_text("cli.push_public"))
+    parser.add_argument(export_job.TOKEN_FLAG, action="store_true", help=messages.get_text("cli.push_token_stdin"))
+    for name in ("layout", "zip_names", "exclude"):
+        add_setting_flag(parser, name, train_config.FIELDS[name][1])
+
+
+def push_data(options: Namespace) -> None:
+    """Push the readable images of a data set and print where they are; what is left out is told before."""
+    from ftlab.data.dataset import exclusions
+    from ftlab.data.dataset.scan import scan as scan_dataset
+    from ftlab.data.sources import links
+
+    token = export_job.read_token() if options.token_stdin else None
+    # A link may lead to images that nobody meant to share.
+    links.refuse_outside_links()
+    with open_progress_bar("console.checking") as progress:
+        catalog = scan_dataset(
+            options.folder,
+            layout=options.layout,
+            zip_names=options.zip_names,
+            exclude=exclusions.read_exclusions(options.exclude),
+            progress=progress,
+        )
+    from ftlab.export.hub import data_files, data_push
+
+    files = data_files.list_data_files(catalog)
+    for problem in catalog.problems:
+        print_problem(problem.location, problem, sys.stderr)
+    values = {"count": f"{len(files.paths):,}", "megabytes": files.total_bytes / 1e6, "name": options.to}
+    key = "cli.pushing_public" if options.public else "cli.pushing_private"
+    print(messages.get_text(key, **values), file=sys.stderr)
+    with open_progress_bar("cli.pushing") as progress:
+        result = data_push.push_data(catalog, files, options.to, token=token, public=options.public, progress=progress)
+    if options.json:
+        print_json(
+            {
+                "repository": options.to,
+                "url": result.url,
+                "commit": result.commit,
+                "private": result.is_private,
+                "images": len(files.paths),
+                "bytes": files.total_bytes,
+            }
+        )
+        return
+    key = "cli.pushed_private_data" if result.is_private else "cli.pushed_public_data"
+    print(messages.get_text(key, url=result.url, commit=result.commit[:12], **values))
 
 
 def _print_report(report: ParityReport) -> None:
