@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ftlab.core.errors import ExportError
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.transforms.preprocess import Preprocessing
-from ftlab.export import plain_weights
+from ftlab.export import library_weights
 from ftlab.export.exported_answer import ExportedAnswer, ExportedModel
 from ftlab.export.formats import ExportOptions
 from ftlab.export.hub import repository_card
+from ftlab.export.library_weights import LibraryWeights
 from ftlab.export.model_source import ModelSource
-from ftlab.export.plain_weights import PlainWeights
 from ftlab.export.run_card import RunFacts
 from ftlab.models.pretrained import libraries
 from ftlab.runs.history import History
@@ -34,10 +34,11 @@ def write_files(source: ModelSource, folder: Path, options: ExportOptions) -> No
     Raises:
         ExportError: the library's architecture cannot express the network.
     """
-    plain = plain_weights.build_plain_weights(source)
+    plain = library_weights.find_plain_weights(source)
     if plain is None:
         raise ExportError("export.no_plain", title=source.predictor.spec.title)
-    tensors = plain.get_tensors()
+    # Each tensor of its own: safetensors refuses two names for the same memory.
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in plain.tensors.items()}
     if options.half_weights:
         tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
@@ -45,26 +46,27 @@ def write_files(source: ModelSource, folder: Path, options: ExportOptions) -> No
     (folder / CONFIG_NAME).write_text(config_text + "\n", encoding="utf-8")
 
 
-def build_config(source: ModelSource, plain: PlainWeights) -> dict[str, Any]:
+def build_config(source: ModelSource, plain: LibraryWeights) -> dict[str, Any]:
     """Return the `config.json` of a repository.
 
     Args:
         source: the trained model.
-        plain: the library's module.
+        plain: the library's module with the weights.
 
     Returns:
         The keys that timm reads, and under `ftlab` what it has no key for.
     """
     predictor = source.predictor
     prep, spec = predictor.prep, predictor.spec
+    architecture, weights_tag = library_weights.get_architecture(source)
     first_conv = getattr(plain.module, "pretrained_cfg", {}).get("first_conv")
     return {
-        "architecture": plain.architecture,
+        "architecture": architecture,
         "num_classes": len(predictor.class_names),
         "num_features": spec.width,
         "label_names": list(predictor.class_names),
         "pretrained_cfg": {
-            "tag": plain.tag or None,
+            "tag": weights_tag or None,
             "custom_load": False,
             "input_size": [3, prep.side, prep.side],
             "fixed_input_size": spec.fixed_side,
@@ -130,10 +132,11 @@ def _open_by_torchvision(folder: Path, config: dict[str, Any]) -> tuple[nn.Modul
     """Return torchvision's module with the weights, and torchvision's transform."""
     torchvision = libraries.import_library("torchvision")
     pretrained = config["pretrained_cfg"]
-    state: dict[str, Tensor] = load_file(folder / WEIGHTS_NAME)
     has_auxiliary = config["architecture"] in ("googlenet", "inception_v3")
     options = {"init_weights": False} if has_auxiliary else {}
     module = torchvision.get_model(config["architecture"], weights=None, num_classes=config["num_classes"], **options)
+    state: dict[str, Tensor] = module.state_dict()  # with versions of layouts, which MNASNet's modules ask for
+    state.update(load_file(folder / WEIGHTS_NAME))
     module.load_state_dict(state)
     return module.eval(), _make_transform(
         Preprocessing(

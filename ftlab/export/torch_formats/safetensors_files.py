@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from ftlab.data.images.decode import ImageArray
-from ftlab.export import description_file
+from ftlab.export import description_file, library_weights
 from ftlab.export.exported_answer import ExportedAnswer, ExportedModel
 from ftlab.export.formats import ExportOptions
 from ftlab.export.model_source import ModelSource
-from ftlab.export.torch_formats import library_weights, loading_lines
+from ftlab.export.torch_formats import loading_lines
 from ftlab.models import weights_file
 
 WEIGHTS_FILE_NAME = "model.safetensors"

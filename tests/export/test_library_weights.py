@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ import torch
 from torch import nn
 from torchvision import models
 
+from ftlab.config import backbones
 from ftlab.core.errors import ExportError
+from ftlab.export.library_weights import convert_weights, find_plain_weights, get_architecture
 from ftlab.export.model_source import ModelSource
-from ftlab.export.torch_formats.library_weights import convert_weights
-from ftlab.models import heads
+from ftlab.models import cam_layers, heads
 from ftlab.models.heads import HeadSpec
 from tests.support.exported_models import NAMES, make_source
 
@@ -120,3 +122,75 @@ def test_the_weights_stay_those_of_the_model() -> None:
     convert_weights(source)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in source.predictor.network.state_dict().items())
+
+
+def test_timm_loads_the_tensors_by_its_own_names() -> None:
+    source = make_source("tf_efficientnet_lite0")
+    plain = find_plain_weights(source)
+    assert plain is not None
+    assert (*get_architecture(source), plain.classifier_path) == ("tf_efficientnet_lite0", "", "classifier")
+    module = timm.create_model(get_architecture(source)[0], num_classes=len(NAMES)).eval()
+    state = module.state_dict()
+    state.update(plain.tensors)
+    module.load_state_dict(state)
+    with torch.no_grad():
+        logits = module(cam_layers.make_probe_images(64))
+    torch.testing.assert_close(
+        logits, ask(source.predictor.network, cam_layers.make_probe_images(64)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_timm_model_without_a_known_head_finds_its_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = backbones.get_backbone_spec("tf_efficientnet_lite0")
+    spec = dataclasses.replace(known, name="timm/tf_efficientnet_lite0.in1k", head="")
+    monkeypatch.setitem(backbones.BACKBONES, spec.name, spec)
+    source = make_source(spec.name)
+    plain = find_plain_weights(source)
+    assert plain is not None
+    assert (*get_architecture(source), plain.classifier_path) == ("tf_efficientnet_lite0", "in1k", "classifier")
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "densenet121", "googlenet", "mnasnet1_0"])
+def test_torchvision_loads_the_tensors_by_its_own_names(name: str) -> None:
+    source = make_source(name)
+    plain = find_plain_weights(source)
+    assert plain is not None
+    options = {"init_weights": False} if name == "googlenet" else {}
+    module = models.get_model(name, num_classes=len(NAMES), **options).eval()
+    state = module.state_dict()
+    state.update(plain.tensors)
+    module.load_state_dict(state)
+    with torch.no_grad():
+        logits = module(cam_layers.make_probe_images(64))
+    torch.testing.assert_close(
+        logits, ask(source.predictor.network, cam_layers.make_probe_images(64)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_one_logit_for_two_classes_becomes_two_rows() -> None:
+    source = set_head(make_source(), HeadSpec(kind="logit"), 2)
+    plain = find_plain_weights(source)
+    assert plain is not None
+    with torch.no_grad():
+        logits = plain.module(cam_layers.make_probe_images(64))
+    torch.testing.assert_close(
+        logits, ask(source.predictor.network, cam_layers.make_probe_images(64)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_hidden_layer_is_no_part_of_the_architecture() -> None:
+    assert find_plain_weights(set_head(make_source(), HeadSpec(hidden=16), 3)) is None
+
+
+def test_a_classifier_before_more_layers_is_not_the_librarys() -> None:
+    assert find_plain_weights(make_source("squeezenet1_1")) is None
+
+
+def test_the_trained_network_stays_as_it_is() -> None:
+    source = make_source()
+    before = {name: tensor.clone() for name, tensor in source.predictor.network.state_dict().items()}
+    plain = find_plain_weights(source)
+    assert plain is not None
+    for tensor in plain.module.parameters():
+        tensor.data.zero_()
+    assert all(torch.equal(before[name], tensor) for name, tensor in source.predictor.network.state_dict().items())
