@@ -8,7 +8,7 @@ from ftlab.core import messages
 from ftlab.export.formats import ExportFormat
 from ftlab.export.model_source import ModelSource
 from ftlab.export.parity import ParityReport
-from ftlab.export.run_card import RunFacts, describe_run, escape_markdown
+from ftlab.export.run_card import RunFacts, describe_run, escape_markdown, join_sections
 
 
 def build_model_card(
@@ -61,7 +61,7 @@ def build_model_card(
         parts.append(messages.get_text("export.card_not_run"))
     if facts is not None:
         parts.append(describe_run(facts))
-    return "\n\n".join(part.strip() for part in parts)
+    return join_sections(*parts)
 
 
 def describe_check(report: ParityReport | None, *, forced: bool) -> str:

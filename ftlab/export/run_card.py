@@ -143,13 +143,23 @@ def describe_run(facts: RunFacts) -> str:
         "command": format_training_command(facts),
         "versions": ", ".join(f"{name} {version}" for name, version in facts.versions.items()) or "–",
     }
-    return "\n".join(
-        (
-            messages.get_text("export.card_run", **values),
-            describe_metrics(facts),
-            messages.get_text("export.card_limits", **values),
-        )
+    return join_sections(
+        messages.get_text("export.card_run", **values),
+        describe_metrics(facts),
+        messages.get_text("export.card_limits", **values),
     )
+
+
+def join_sections(*sections: str) -> str:
+    """Return sections of a card one after the other, Markdown, with a blank line before each.
+
+    Args:
+        *sections: of the card; empty ones are left out.
+
+    Returns:
+        Markdown that ends without a line break.
+    """
+    return "\n\n".join(section.strip("\n") for section in sections if section.strip())
 
 
 def describe_metrics(facts: RunFacts) -> str:

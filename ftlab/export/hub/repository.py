@@ -20,7 +20,7 @@ from ftlab.export.formats import ExportOptions
 from ftlab.export.hub import repository_card
 from ftlab.export.library_weights import LibraryWeights
 from ftlab.export.model_source import ModelSource
-from ftlab.export.run_card import RunFacts
+from ftlab.export.run_card import RunFacts, join_sections
 from ftlab.models.pretrained import libraries
 from ftlab.runs.history import History
 
@@ -93,8 +93,8 @@ def build_config(source: ModelSource, plain: LibraryWeights) -> dict[str, Any]:
 def complete_card(card: str, source: ModelSource, folder: Path, facts: RunFacts, history: History) -> str:
     """Return the card with metadata, use and figures, which are written; see `FormatModule.complete_card`."""
     figures = repository_card.write_figures(folder, facts, history, source.predictor.title)
-    parts = (repository_card.build_front_matter(source, facts), card, repository_card.describe_use(source), figures)
-    return "\n".join(filter(None, parts))
+    front_matter = repository_card.build_front_matter(source, facts)
+    return join_sections(front_matter, card, repository_card.describe_use(source), figures)
 
 
 def open_model(folder: Path) -> ExportedModel:

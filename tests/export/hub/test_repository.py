@@ -76,6 +76,10 @@ def test_the_repository_of_a_run_has_card_metadata_and_figures(tmp_path: Path) -
     assert card.startswith("---\nlibrary_name: ftlab\n")
     for line in ("pipeline_tag: image-classification", "model-index:", "type: accuracy", "![Confusion matrix of val]"):
         assert line in card
+    lines = card.splitlines()
+    headings = [number for number, line in enumerate(lines) if line.startswith("#")]
+    assert {"## Limits", "## How to use", "## Figures", "## How to reproduce"} <= {lines[number] for number in headings}
+    assert all(lines[number - 1] == lines[number + 1] == "" for number in headings)
     assert "--data tiny --backbone mobilenet_v2" in card
     assert str(tmp_path) not in "".join(path.read_text("utf-8", "replace") for path in folder.iterdir())
     assert load_file(folder / "model.safetensors")["classifier.1.weight"].shape == (3, 1280)
