@@ -29,8 +29,8 @@ from tools.web_runtime import fetch_web_runtime  # noqa: E402
 
 DIST = ROOT / "dist"
 BUILD_REQUIREMENTS = ("build==1.6.1",)
-PAGE_FILES = ("ftlab/export/web_page/static/*", "ftlab/inference/*.js")
-"""The files of an exported web page."""
+PAGE_FILES = ("ftlab/export/web_page/static/*", "ftlab/export/space_format/files/*", "ftlab/inference/*.js")
+"""The files of an exported web page and of an exported Space."""
 START_SECONDS = 120.0
 """Seconds that the page of a new installation has to answer: everything is read from the disk for the first time."""
 
@@ -65,7 +65,7 @@ def build_package() -> Path:
 
 
 def check_content(wheel: Path) -> None:
-    """Exit with a line if a wheel lacks a file of onnxruntime-web, its licenses, or the exported web page.
+    """Exit with a line if a wheel lacks a file of onnxruntime-web, its licenses, or an exported page.
 
     Args:
         wheel: path of the file.

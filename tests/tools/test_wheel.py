@@ -15,6 +15,8 @@ CONTENT = [
     *(f"ftlab/export/onnxruntime_web/{name}" for name in (*WEB_RUNTIME_SHA256, "LICENSE", "ThirdPartyNotices.txt")),
     *(f"ftlab/export/web_page/static/{path.name}" for path in STATIC_FOLDER.iterdir()),
     "ftlab/inference/heat_drawing.js",
+    "ftlab/export/space_format/files/app.py.txt",
+    "ftlab/export/space_format/files/model.py.txt",
 ]
 
 
@@ -26,7 +28,7 @@ def write_wheel(folder: Path, names: list[str]) -> Path:
     return path
 
 
-def test_a_wheel_with_the_runtime_of_browsers_its_licenses_and_the_web_page_is_complete(tmp_path: Path) -> None:
+def test_a_wheel_with_the_runtime_of_browsers_its_licenses_and_the_exported_pages_is_complete(tmp_path: Path) -> None:
     wheel.check_content(write_wheel(tmp_path, CONTENT))
 
 
