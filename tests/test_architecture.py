@@ -57,6 +57,9 @@ TESTED_ELSEWHERE = {
     "tests/export/onnx_format/test_int8_network.py": ("export/onnx_format/int8_converter",),
     "tests/export/openvino_format/test_openvino_files.py": ("export/openvino_format/openvino_converter",),
     "tests/export/answer_process/test_model_process.py": ("export/answer_process/answer_runner",),
+    "tests/export/coreml_format/test_coreml_files.py": (
+        *("export/coreml_format/coreml_converter", "export/coreml_format/coreml_reader"),
+    ),
     "tests/export/executorch_format/test_executorch_files.py": ("export/executorch_format/executorch_converter",),
     "tests/export/torch_formats/test_safetensors_files.py": (
         *("export/description_file", "export/torch_formats/loading_lines"),
@@ -356,6 +359,7 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     optional = {"ftlab.data.gpu.triton_resize", "ftlab.cli.tracking.open_trackers"}
     optional |= {f"ftlab.export.openvino_format.openvino_{part}" for part in ("converter", "files")}
     optional |= {"ftlab.export.ncnn_format.ncnn_files", "ftlab.export.executorch_format.executorch_converter"}
+    optional |= {f"ftlab.export.coreml_format.coreml_{part}" for part in ("converter", "reader")}
     foreign = {name for module in SOURCES if module not in optional for name in libraries(module)} - {
         *("ftlab", "__future__"),
         *sys.stdlib_module_names,

@@ -36,12 +36,14 @@ class ExportResult:
         report: of the check; None if none was made.
         forced: the check has failed, and the files were wanted all the same.
         numbers: how they are stored, see `ExportOptions.numbers`.
+        structure_only: structure and metadata were read back, but nothing here can run the format.
     """
 
     path: Path
     report: ParityReport | None
     forced: bool = False
     numbers: str = "float32"
+    structure_only: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -49,6 +51,7 @@ class ExportResult:
             "out": str(self.path),
             "check": self.report.to_json() if self.report else None,
             "forced": self.forced,
+            "structure_only": self.structure_only,
         }
 
 
@@ -120,13 +123,13 @@ def export_run(
             # What does not run here is opened too: its structure and metadata are read back.
             exported_model = format_module.open_model(folder) if check else None
             if image_paths and exported_model:
-                report = parity.compare_models(
-                    source, exported_model, image_paths, export_format.get_bound(options), progress
-                )
+                bound = export_format.get_bound(options)
+                report = parity.compare_models(source, exported_model, image_paths, bound, progress)
                 report = _complete_report(report, folder, export_format.get_min_agreement(options))
                 if not report.passed and not force:
                     raise FailedCheckError(export_format.name, report)
-            result = ExportResult(out_path, report, bool(report and not report.passed), options.numbers)
+            forced, structure_only = bool(report and not report.passed), check and not export_format.runs_here
+            result = ExportResult(out_path, report, forced, options.numbers, structure_only)
             if facts:
                 _write_descriptions(run, source, folder, export_format, result, facts)
             _put_in_place(folder, out_path)
@@ -206,6 +209,7 @@ def _build_card(
         facts,
         forced=result.forced,
         numbers=result.numbers,
+        structure_only=result.structure_only,
         loading_lines=loading_path.read_text(encoding="utf-8") if loading_path.exists() else "",
     )
     if export_format.space_sdk:
@@ -231,6 +235,7 @@ def _write_descriptions(
     """
     check_values: dict[str, Any] = {"format": export_format.name, "numbers": result.numbers, "forced": result.forced}
     check_values |= {"check": result.report.to_json() if result.report else None}
+    check_values["structure_only"] = result.structure_only
     contents = {
         DESCRIPTION_FILE_NAME: json.dumps(source.describe(), ensure_ascii=False, indent=2),
         CHECK_FILE_NAME: json.dumps(check_values, indent=2),

@@ -71,7 +71,7 @@ class FormatModule(Protocol):
             Markdown.
         """
 
-    def open_model(self, folder: Path) -> ExportedModel:
+    def open_model(self, folder: Path) -> ExportedModel | None:
         """Open what was written, as another program does: with the packages of the format alone.
 
         Formats without a model (`ExportFormat.has_model`) have no such function.
@@ -80,7 +80,8 @@ class FormatModule(Protocol):
             folder: with the files.
 
         Returns:
-            The model as a function of an image's pixels.
+            The model as a function of an image's pixels. None if nothing on this system runs it
+            (`ExportFormat.runs_here`): then its structure and metadata were read back and are as they should be.
         """
 
 
@@ -225,6 +226,14 @@ FORMATS = {
             bound=1e-4,
             packages=("executorch",),
             extra="executorch",
+        ),
+        ExportFormat(
+            "coreml",
+            "ftlab.export.coreml_format.coreml_files",
+            bound=0.0,
+            packages=("coremltools",),
+            extra="coreml",
+            runs_here=False,
         ),
         ExportFormat("hub", "ftlab.export.hub.repository", bound=2e-2, is_repository=True),
         ExportFormat(

@@ -19,6 +19,7 @@ def build_model_card(
     *,
     forced: bool,
     numbers: str = "float32",
+    structure_only: bool = False,
     loading_lines: str = "",
 ) -> str:
     """Write what the model is, how it was trained, and how its export agrees with it.
@@ -30,6 +31,7 @@ def build_model_card(
         facts: of the run; None without one.
         forced: the check has failed, and the files were wanted all the same.
         numbers: how they are stored, see `ExportOptions.numbers`.
+        structure_only: structure and metadata were read back, but nothing here can run the format.
         loading_lines: Python that loads the model; empty if the format is no matter of Python.
 
     Returns:
@@ -55,10 +57,10 @@ def build_model_card(
     parts = [messages.get_text("export.card", **values)]
     if loading_lines:
         parts.append(messages.get_text("export.card_loading", lines=loading_lines.rstrip()))
-    if export_format.runs_here:
-        parts.append(describe_check(report, forced=forced))
-    else:
+    if structure_only:
         parts.append(messages.get_text("export.card_not_run"))
+    else:
+        parts.append(describe_check(report, forced=forced))
     if facts is not None:
         parts.append(describe_run(facts))
     return join_sections(*parts)

@@ -191,6 +191,55 @@ def test_an_unknown_format_is_told_with_the_known_ones() -> None:
         formats.get_format("tflite")
 
 
+# A format that nothing here can run
+
+
+@pytest.fixture
+def read_folders(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The format `foreign`, whose structure is only read back: the folders that it was read from."""
+    folders: list[Path] = []
+
+    def write_files(_source: object, folder: Path, _options: ExportOptions) -> None:
+        (folder / "model.bin").write_bytes(b"foreign")
+
+    module = SimpleNamespace(write_files=write_files, open_model=folders.append)
+    monkeypatch.setitem(sys.modules, "foreign_format", cast(ModuleType, module))
+    monkeypatch.setitem(FORMATS, "foreign", ExportFormat("foreign", "foreign_format", bound=0.0, runs_here=False))
+    return folders
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_cannot_run_here_is_read_back_and_says_that_it_was_not_compared(
+    run: Run, tmp_path: Path, read_folders: list[Path], *, check: bool
+) -> None:
+    result = export_run(run, FORMATS["foreign"], tmp_path / "out", ExportOptions(), check=check)
+    assert len(read_folders) == check
+    assert (result.report, result.forced, result.structure_only) == (None, False, check)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert ("was **not run here**" in card) == check
+    assert ("This export was not compared with the trained model." in card) == (not check)
+    values = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))
+    assert values == {
+        **{"format": "foreign", "numbers": "float32"},
+        **{"forced": False, "check": None, "structure_only": check},
+    }
+
+
+@pytest.mark.usefixtures("read_folders")
+def test_the_command_prints_no_table_for_what_cannot_run_here(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--runs", str(run.path.parent), "--format", "foreign"]
+    assert main(["export", run.name, *flags, "--out", str(out := tmp_path / "out")]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f"foreign written to {out}. It was not run here: only its structure and metadata were read back."
+    assert main(["export", run.name, *flags, "--out", str(out := tmp_path / "second"), "--no-check"]) == 0
+    assert capsys.readouterr().out == f"foreign written to {out}, not checked.\n"
+    assert main(["export", run.name, *flags, "--out", str(out := tmp_path / "third.zip"), "--json"]) == 0
+    printed_values = json.loads(capsys.readouterr().out)
+    assert printed_values == {"out": str(out), "check": None, "forced": False, "structure_only": True}
+
+
 # The command
 
 

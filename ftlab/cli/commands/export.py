@@ -77,11 +77,9 @@ def export(options: Namespace) -> None:
         return
     if result.report:
         _print_report(result.report)
-    if not export_format.runs_here:
-        print(messages.get_text("cli.exported_not_run", format=export_format.name, out=result.path))
-        return
     is_complete = result.report is not None or not export_format.has_model
     key = "cli.exported_forced" if result.forced else "cli.exported" if is_complete else "cli.exported_unchecked"
+    key = "cli.exported_not_run" if result.structure_only else key
     print(messages.get_text(key, format=export_format.name, out=result.path))
 
 

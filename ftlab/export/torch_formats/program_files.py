@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from ftlab.core.errors import ExportError
@@ -47,15 +48,16 @@ def write_files(source: ModelSource, folder: Path, options: ExportOptions) -> No
     description_file.write_description(source, folder, lines)
 
 
-def export_program(source: ModelSource, *, any_count: bool = True) -> ExportedProgram:
+def export_program(source: ModelSource, *, any_count: bool = True, module: nn.Module | None = None) -> ExportedProgram:
     """Export the network of a model, with probabilities and maps.
 
     Args:
         source: the model; its network runs on the CPU.
         any_count: for any number of images; else for one at a time.
+        module: in evaluation mode, takes such images; None: the answer network of the model.
 
     Returns:
-        The program of `AnswerNetwork`.
+        The program of the module.
 
     Raises:
         ExportError: torch cannot export it.
@@ -63,7 +65,7 @@ def export_program(source: ModelSource, *, any_count: bool = True) -> ExportedPr
     # Two images: a count of one would be taken as a constant.
     images = answer_network.make_example_images(source, 2 if any_count else 1)
     shapes = {"images": {0: Dim("count")}} if any_count else None
-    module = answer_network.build_answer_network(source)
+    module = module or answer_network.build_answer_network(source)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:

@@ -210,6 +210,8 @@ def render_result(state: ExportState, arguments: list[str]) -> Markup:
     # The sentence of the command names its flag; here there is a button, and the table has the figures.
     error = messages.get_text("export.refused", button=messages.get_text("export.force")) if check else state.error
     parts = [render_error(error)] if state.error else []
+    if (state.answer or {}).get("structure_only"):
+        parts.append(tag("p", messages.get_text("export.not_run"), role="status"))
     parts += [render_check(check), tag("p", tag("code", format_command(arguments)), class_="sub")]
     return join_html(parts)
 

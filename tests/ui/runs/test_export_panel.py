@@ -96,6 +96,26 @@ def test_a_failed_check_shows_its_table_and_is_written_only_on_demand(
     assert ["--force" in arguments for arguments in asked] == [False, True]
 
 
+def test_what_cannot_run_here_is_offered_and_says_so(
+    actions: ExportActions, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = dataclasses.replace(formats.FORMATS["onnx"], name="foreign", runs_here=False)
+    monkeypatch.setitem(formats.FORMATS, "foreign", foreign)
+
+    def work(arguments: list[str], *_: object) -> Iterator[ExportState]:
+        zip_path = Path(arguments[arguments.index("--out") + 1])
+        zip_path.parent.mkdir(parents=True, exist_ok=True)
+        zip_path.write_bytes(b"zip")
+        yield ExportState(answer={"out": str(zip_path), "check": None, "forced": False, "structure_only": True})
+
+    monkeypatch.setattr(export_job, "run_export", work)
+    last = press(actions, run.name, "foreign")[-1]
+    assert "Not run here" in last[STATUS]
+    assert "<table" not in last[STATUS]
+    assert last[DOWNLOAD]["visible"]
+    assert not last[FORCE].visible
+
+
 def test_whoever_may_not_export_is_refused_whatever_the_page_sends(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
