@@ -7,6 +7,8 @@ const RUNTIME_SCRIPT = `${RUNTIME_FOLDER}/ort.wasm.min.js`;
 const RUNTIME_MODULE = `${RUNTIME_FOLDER}/ort-wasm-simd-threaded.mjs`;
 const RUNTIME_BINARY = `${RUNTIME_FOLDER}/ort-wasm-simd-threaded.wasm`;
 const WORKER_SCRIPT = 'model_worker.js';
+// Bytes of pixels after which a new thread is started: the memory of WebAssembly grows, and never shrinks.
+const MAX_KEPT_BYTES = 64e6;
 
 // What went wrong, as a text of the page with its values.
 class PageError extends Error {
@@ -83,8 +85,7 @@ class ModelClient {
       );
       await this.#ask({model, binary, module}, [model, binary, module]);
     } catch (cause) {
-      this.#worker.terminate();
-      this.#worker = undefined;
+      this.#stop();
       throw new PageError('no_model', {cause: cause.message});
     } finally {
       URL.revokeObjectURL(address);
@@ -93,9 +94,20 @@ class ModelClient {
 
   // Answers an image, one after the other; an image that is no longer wanted is passed over, and the answer is null.
   answer(image, isWanted) {
+    const isLarge = image.pixels.length > MAX_KEPT_BYTES;
     const turn = this.#queue.then(() => (isWanted() ? this.#answerNow(image) : null));
-    this.#queue = turn.catch(() => {});
+    this.#queue = turn.then(() => isLarge && this.#restart()).catch(() => {}); // what failed was told, or the next one tells
     return turn;
+  }
+
+  #stop() {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+
+  #restart() {
+    this.#stop();
+    return this.start();
   }
 
   async #answerNow(image) {
@@ -104,8 +116,7 @@ class ModelClient {
       return await this.#ask(image, [image.pixels.buffer]);
     } catch (cause) {
       // Where memory has run out nothing works any more: the next image gets a new thread.
-      this.#worker.terminate();
-      this.#worker = undefined;
+      this.#stop();
       throw new PageError('no_answer', {cause: cause.message});
     }
   }
