@@ -11,8 +11,10 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import webbrowser
 from collections.abc import Sequence
@@ -111,7 +113,10 @@ def serve(argv: Sequence[str] | None = None, program: str = "python app.py") -> 
 
 
 def _wait_for_end(server: PageServer, server_profile: ServerProfile) -> None:
-    """Let the server answer until Ctrl+C, and remove what has expired from time to time."""
+    """Let the server answer until Ctrl+C or SIGTERM, and remove what has expired from time to time."""
+    if threading.current_thread() is threading.main_thread():
+        # The first process of a container gets no signal that it does not handle: `docker stop` would wait and kill it.
+        signal.signal(signal.SIGTERM, _interrupt_once)
     # Ctrl+C is the way to end the server: no error, and an open connection must not hold it up.
     with interruption.handle_interrupts(interruption.CommandInterrupt(exit_status=0, announces=False)):
         try:
@@ -126,6 +131,16 @@ def _wait_for_end(server: PageServer, server_profile: ServerProfile) -> None:
             server.close()
             if interruption.is_watched():  # a program of its own: Gradio's threads would take seconds to end
                 interruption.end_process(0)
+
+
+def _interrupt_once(*_: object) -> None:
+    """Do as Ctrl+C does; a second SIGTERM does not disturb the end.
+
+    Raises:
+        KeyboardInterrupt: always.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _start_dispatcher(server_profile: ServerProfile, queue_dir: str | None, *, keeps_spare: bool) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -289,6 +292,22 @@ def test_a_port_in_the_environment_that_is_none_is_told_as_a_flag_is(
         serve.serve([])
     assert ended.value.code == 2
     assert "--port: invalid int value: 'http'" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_server_as_ctrl_c_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first process of a container gets no signal that it leaves to the system."""
+    closed: list[bool] = []
+    server: Any = SimpleNamespace(is_running=True, close=lambda: closed.append(True))
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)  # in place of the one that would end these tests
+    alarm = threading.Timer(0.5, signal.raise_signal, [signal.SIGTERM])
+    try:
+        alarm.start()
+        serve._wait_for_end(server, ServerProfile(tmp_path, tmp_path / "runs"))
+    finally:
+        server.is_running = False
+        signal.signal(signal.SIGTERM, previous)
+    assert closed == [True]
+    assert capsys.readouterr().out.strip() == messages.get_text("server.ended")
 
 
 def test_the_app_has_its_page_at_module_level() -> None:
