@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-# OpenVINO reports conversions to Google Analytics by this package, and does without where it cannot be imported.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+from ftlab.export.openvino_format import telemetry_block
+
+telemetry_block.block_telemetry()
 import openvino  # noqa: E402
 from openvino import Model, Node, PartialShape, Type  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402

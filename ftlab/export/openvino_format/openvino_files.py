@@ -12,15 +12,19 @@ from ftlab.export.exported_answer import ExportedAnswer, ExportedModel
 from ftlab.export.formats import ExportOptions
 from ftlab.export.model_source import ModelSource
 from ftlab.export.onnx_format import network_graph
+from ftlab.export.openvino_format import telemetry_block
 
 MODEL_FILE_NAME = "model.xml"
 """From `image`, uint8 [1, height, width, 3] RGB of any size."""
 _LOADING_LINES = """
 import json
+import sys
 
 import numpy as np
-import openvino
 from PIL import Image, ImageOps
+
+sys.modules["openvino_telemetry"] = None  # by this package, the import below reports to Google Analytics
+import openvino
 
 model = openvino.Core().compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 image = np.asarray(ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB"))
@@ -59,6 +63,7 @@ def open_model(folder: Path) -> ExportedModel:
     Returns:
         The model.
     """
+    telemetry_block.block_telemetry()
     import openvino
 
     # On the CPU, with its numbers in float32: processors that have bfloat16 would use it by default.

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from ftlab.export.formats import ExportOptions
-from ftlab.export.openvino_format import openvino_files
+from ftlab.export.openvino_format import openvino_files, telemetry_block
 from tests.support.exported_models import NAMES, check_answers, check_half_weights, draw_image, make_source
 
+telemetry_block.block_telemetry()
 openvino = pytest.importorskip("openvino")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
