@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ftlab.core.errors import ExportError
 from ftlab.data.dataset.catalog import load_run_catalog
 from ftlab.data.images.decode import read_image
 from ftlab.data.images.decode_options import DecodeOptions, ValueRange, ValueRanges
@@ -258,6 +260,17 @@ def test_examples_are_validation_images_of_each_class_in_turn_without_metadata(r
         assert found.mean((0, 1)) == pytest.approx(expected.mean((0, 1)), abs=3)
         with Image.open(path) as image:
             assert not image.getexif()
+
+
+def test_examples_that_cannot_be_had_are_told_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="The format onnx has no example pictures"):
+        export_run(run, formats.get_format("onnx"), tmp_path / "onnx", ExportOptions(example_count=1))
+    lost = dataclasses.replace(make_source(), run=make_run(drawn_images.tiny(tmp_path / "lost"), tmp_path / "runs"))
+    shutil.rmtree(tmp_path / "lost")
+    with pytest.raises(ExportError, match="so there are no examples"):
+        space_files.write_files(lost, tmp_path, ExportOptions(example_count=1))
+    assert not (tmp_path / "onnx").exists()
+    assert not (tmp_path / "model.onnx").exists()
 
 
 @pytest.fixture(scope="module")
