@@ -235,7 +235,7 @@ FORMATS = {
             extra="coreml",
             runs_here=False,
         ),
-        ExportFormat("hub", "ftlab.export.hub.repository", bound=2e-2, is_repository=True),
+        ExportFormat("hub", "ftlab.export.hub.repository", bound=5e-3, is_repository=True),
         ExportFormat(
             "space",
             "ftlab.export.space_format.space_files",

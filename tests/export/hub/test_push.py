@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,3 +158,32 @@ def test_a_space_is_created_with_its_sdk_and_pulled_byte_by_byte(hub: HubServer,
     pulled = start(hub, home, "-c", _PULL, NAME, "space", str(tmp_path / "pulled"))
     assert pulled.returncode == 0, pulled.stderr
     assert all((tmp_path / "pulled" / name).read_bytes() == content for name, content in files.items())
+
+
+def test_the_best_weights_so_far_are_pushed_while_the_training_goes_on(
+    hub: HubServer, run: Run, tmp_path: Path
+) -> None:
+    runs, environment = tmp_path / "runs", {**os.environ, **hub.environment(tmp_path / "home")}
+    command = ("train", "--data", run.load_config().data, "--runs", str(runs), "--backbone", "mobilenet_v2")
+    options = ("--mode", "scratch", "--epochs", "500", "--image-size", "32", "--torch-num-threads", "1")
+    training = subprocess.Popen(
+        [sys.executable, "-m", "ftlab", *command, *options],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list(runs.glob("2*/best.safetensors")) and training.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert training.poll() is None, training.communicate()[1]
+        pushed = push_run(hub, tmp_path / "home", Run(next(runs.glob("2*"))))
+        assert pushed.returncode == 0, pushed.stderr
+        assert training.poll() is None, "the training goes on"
+    finally:
+        training.kill()
+        training.communicate()
+    card = hub.commits[f"models/{NAME}"][-1][1]["README.md"].decode()
+    assert "--mode scratch --epochs 500" in card
