@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -62,6 +65,21 @@ def build_answer_network(source: ModelSource) -> AnswerNetwork:
     network = source.predictor.network
     backbone = onnx_graph.make_padding_static(network.backbone, make_example_images(source))
     return AnswerNetwork(Network(backbone, network.head), source).eval()
+
+
+@contextmanager
+def traceable_attention() -> Iterator[None]:
+    """Let torch's multi-head attention take its ordinary path: no format has an operator for its fast one.
+
+    Yields:
+        Nothing.
+    """
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)
 
 
 def list_output_names(source: ModelSource) -> list[str]:

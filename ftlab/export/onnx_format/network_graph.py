@@ -33,7 +33,8 @@ def export_network(source: ModelSource) -> ModelProto:
     images = answer_network.make_example_images(source)
     module = answer_network.build_answer_network(source)
     output_names = answer_network.list_output_names(source)
-    graph_bytes = onnx_graph.export_module(module, images, "images", output_names, opset=OPSET, any_count=False)
+    with answer_network.traceable_attention():
+        graph_bytes = onnx_graph.export_module(module, images, "images", output_names, opset=OPSET, any_count=False)
     if graph_bytes is None:
         raise ExportError("export.no_graph", title=source.predictor.spec.title)
     return onnx.load_from_string(graph_bytes)

@@ -66,7 +66,7 @@ def export_program(source: ModelSource, *, any_count: bool = True, module: nn.Mo
     images = answer_network.make_example_images(source, 2 if any_count else 1)
     shapes = {"images": {0: Dim("count")}} if any_count else None
     module = module or answer_network.build_answer_network(source)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), answer_network.traceable_attention():
         warnings.simplefilter("ignore")
         try:
             return torch.export.export(module, (images,), dynamic_shapes=shapes)

@@ -99,3 +99,23 @@ def test_batchnorm_is_folded(tmp_path: Path) -> None:
     operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert "Conv" in operators
     assert "BatchNormalization" not in operators
+
+
+def test_attention_is_exported_although_torch_has_a_fast_path_without_an_operator(tmp_path: Path) -> None:
+    class Attention(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.TransformerEncoderLayer(1024, 4, 64, batch_first=True)
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            tokens: torch.Tensor = self.layer(features[:, None])
+            return tokens[:, 0]
+
+    source = make_source("mobilenet_v3_small")
+    head = torch.nn.Sequential(Attention(), source.predictor.network.head)
+    source.predictor.network.head = head.eval().requires_grad_(False)  # of weights that learn it is never taken
+    onnx_files.write_files(source, tmp_path, ExportOptions())
+    pixels = draw_image(90, 70)
+    answer = onnx_files.open_model(tmp_path)(pixels)
+    assert answer.probabilities == pytest.approx(source.answer(pixels).probabilities, abs=5e-3)
+    assert torch.backends.mha.get_fastpath_enabled()
