@@ -187,3 +187,21 @@ def test_the_best_weights_so_far_are_pushed_while_the_training_goes_on(
         training.communicate()
     card = hub.commits[f"models/{NAME}"][-1][1]["README.md"].decode()
     assert "--mode scratch --epochs 500" in card
+
+
+_PUSH_PAGE = """
+import sys
+from pathlib import Path
+from ftlab.export.formats import get_format
+from ftlab.export.hub.push import push_folder
+print(push_folder(Path(sys.argv[1]), sys.argv[2], sys.argv[3], space_sdk=get_format("web").space_sdk)[0])
+"""
+
+
+def test_a_web_page_becomes_a_static_space(hub: HubServer, tmp_path: Path) -> None:
+    (folder := tmp_path / "page").mkdir()
+    (folder / "index.html").write_text("<!doctype html>")
+    pushed = start(hub, tmp_path / "home", "-c", _PUSH_PAGE, str(folder), NAME, TOKEN)
+    assert pushed.stdout == f"{hub.url}/spaces/{NAME}\n", pushed.stderr
+    assert hub.space_sdks == {f"spaces/{NAME}": "static"}
+    assert hub.commits[f"spaces/{NAME}"][-1][1]["index.html"] == b"<!doctype html>"
