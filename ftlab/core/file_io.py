@@ -175,18 +175,37 @@ def sync_file(path: Path) -> None:
 def remove_stale_parts(folder: Path) -> None:
     """Remove what killed processes have left half-written below a folder that no other process writes weights to."""
     for part_path in list(folder.rglob(f"*{PART_SUFFIX}")):
-        # `_make_part_path` names them `<name>.<pid>-<thread>.part`; a name without a pid belongs to nobody.
-        writer_pid = part_path.name.removesuffix(PART_SUFFIX).rpartition(".")[2].partition("-")[0]
-        if writer_pid.isdecimal() and psutil.pid_exists(int(writer_pid)):
-            continue
-        if part_path.is_dir() and not part_path.is_symlink():
-            shutil.rmtree(part_path, ignore_errors=True)
-        else:
-            part_path.unlink(missing_ok=True)
+        _remove_stale_part(part_path)
     # Left by versions that did not give safetensors a folder of its own.
     for hidden_path in list(folder.rglob(".tmp*")):
         if _SAFETENSORS_LEFTOVER.fullmatch(hidden_path.name) and hidden_path.is_file():
             hidden_path.unlink(missing_ok=True)
+
+
+def remove_stale_parts_of(path: Path) -> None:
+    """Remove what killed processes have left of one file or folder beside it; of other names nothing is touched.
+
+    Args:
+        path: what they were writing.
+    """
+    pattern = re.compile(rf"{re.escape(path.name)}(\.folder)?\.\d+-\d+{re.escape(PART_SUFFIX)}")
+    if not path.parent.is_dir():
+        return
+    for part_path in list(path.parent.iterdir()):
+        if pattern.fullmatch(part_path.name):
+            _remove_stale_part(part_path)
+
+
+def _remove_stale_part(part_path: Path) -> None:
+    """Remove a temporary file or folder unless the process that writes it is alive."""
+    # `_make_part_path` names them `<name>.<pid>-<thread>.part`; a name without a pid belongs to nobody.
+    writer_pid = part_path.name.removesuffix(PART_SUFFIX).rpartition(".")[2].partition("-")[0]
+    if writer_pid.isdecimal() and psutil.pid_exists(int(writer_pid)):
+        return
+    if part_path.is_dir() and not part_path.is_symlink():
+        shutil.rmtree(part_path, ignore_errors=True)
+    else:
+        part_path.unlink(missing_ok=True)
 
 
 def iter_files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:

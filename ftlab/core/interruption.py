@@ -23,6 +23,8 @@ from typing import NoReturn, Protocol
 
 INTERRUPTED_STATUS = 130
 """Exit status after Ctrl+C: 128 plus the number of SIGINT, as shells have it."""
+TERMINATED_STATUS = 143
+"""Exit status after SIGTERM."""
 GRACE_SECONDS = 1.0
 """Seconds that the main thread has to end in order."""
 _POLL_SECONDS = 0.2
@@ -68,6 +70,21 @@ class CommandInterrupt:
             if self._announces:
                 announce_interrupt()
             end_process(self._exit_status)
+
+
+class TerminationInterrupt(CommandInterrupt):
+    """Ends a command after Ctrl+C, and after SIGTERM: it too has a moment in which its unfinished files go."""
+
+    def handle_signal(self, signal_number: int) -> None:
+        """Note a signal; a second one ends the process at once.
+
+        Args:
+            signal_number: SIGINT or SIGTERM.
+        """
+        if signal_number == signal.SIGTERM:
+            self._exit_status, self._announces = TERMINATED_STATUS, False
+            self._signal_times.append(time.monotonic())
+        super().handle_signal(signal_number)
 
 
 class InterruptWatcher:
@@ -141,6 +158,43 @@ def handle_interrupts(handler: InterruptHandler) -> Iterator[None]:
 
 
 @contextmanager
+def end_in_order() -> Iterator[None]:
+    """Let SIGTERM end this process as Ctrl+C does within the block: what is unfinished is removed before.
+
+    Without it the system ends a process at once. Nothing changes in a process that is not watched (a library).
+    """
+    if not is_watched() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end_once(_signal_number: int, _frame: object) -> None:
+        if not _raised.is_set():
+            _raised.set()
+            raise SystemExit(TERMINATED_STATUS)
+
+    previous_handler = signal.signal(signal.SIGTERM, end_once)
+    try:
+        with handle_interrupts(TerminationInterrupt()):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, previous_handler)
+
+
+@contextmanager
+def remove_folder_at_end(folder: Path) -> Iterator[None]:
+    """Remove a folder also where `end_process` ends this process within the block.
+
+    Args:
+        folder: that the block removes by itself otherwise.
+    """
+    _temporary_folders.add(str(folder))
+    try:
+        yield
+    finally:
+        _temporary_folders.discard(str(folder))
+
+
+@contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """Create a temporary folder, which is removed at the end of the block, and where `end_process` ends it.
 
@@ -151,11 +205,9 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         The folder.
     """
     with tempfile.TemporaryDirectory(prefix=prefix) as name:
-        _temporary_folders.add(name)
-        try:
-            yield Path(name)
-        finally:
-            _temporary_folders.discard(name)
+        folder = Path(name)
+        with remove_folder_at_end(folder):
+            yield folder
 
 
 def announce_interrupt() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ftlab.core import file_io
+from ftlab.core import file_io, interruption
 from ftlab.core.errors import DataError, ExportError
 from ftlab.data.dataset.catalog import load_run_catalog
 from ftlab.evaluation import datasets
@@ -116,8 +116,7 @@ def export_run(
     source = model_source.load_model_source(run, weights_choice)
     try:
         out_path.parent.mkdir(parents=True, exist_ok=True)
-        with file_io.private_folder(out_path) as work_folder:
-            (folder := work_folder / "files").mkdir()
+        with _make_work_folder(out_path) as folder:
             format_module.write_files(source, folder, options)
             report = None
             # What does not run here is opened too: its structure and metadata are read back.
@@ -136,6 +135,15 @@ def export_run(
     except OSError as cause:
         raise ExportError("export.write", path=out_path, cause=cause.strerror or cause) from cause
     return result
+
+
+@contextmanager
+def _make_work_folder(out_path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside the place of an export; what killed exports left there is removed before."""
+    file_io.remove_stale_parts_of(out_path)
+    with file_io.private_folder(out_path) as work_folder, interruption.remove_folder_at_end(work_folder):
+        (folder := work_folder / "files").mkdir()
+        yield folder
 
 
 def _complete_report(report: ParityReport, folder: Path, min_agreement: float) -> ParityReport:
@@ -257,7 +265,9 @@ def _put_in_place(folder: Path, out_path: Path) -> None:
         with file_io.atomic_write(out_path) as part_path, zipfile.ZipFile(part_path, "w", zipfile.ZIP_DEFLATED) as file:
             for path in sorted(folder.rglob("*")):
                 file.write(path, path.relative_to(folder))
+            check_target(out_path)  # another export may have been faster
         return
+    check_target(out_path)
     if out_path.is_dir():
         out_path.rmdir()
-    shutil.move(folder, out_path)
+    file_io.move_path(folder, out_path)

@@ -117,6 +117,18 @@ def test_what_killed_processes_left_is_swept_away_and_what_is_being_written_is_n
     assert (folder / "kept").exists()
 
 
+def test_what_killed_writers_of_one_name_left_is_swept_away_and_nothing_else_beside_it(folder: Path) -> None:
+    gone = 2**22 + 1
+    for name in (f"out.folder.{gone}-1.part", f"out.folder.{os.getpid()}-1.part", f"other.folder.{gone}-1.part"):
+        (folder / name).mkdir()
+        (folder / name / "files").touch()
+    for name in (f"out.{gone}-1.part", "out.part", "out"):
+        (folder / name).touch()
+    file_io.remove_stale_parts_of(folder / "out")
+    kept = {f"out.folder.{os.getpid()}-1.part", f"other.folder.{gone}-1.part", "out.part", "out"}
+    assert {path.name for path in folder.iterdir()} == kept
+
+
 def test_free_room_is_told_in_bytes(folder: Path) -> None:
     assert file_io.get_free_bytes(folder) > 1_000_000
 

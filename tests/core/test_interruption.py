@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,7 @@ WORKER = PREPARE + (
 )
 
 
-def interrupted(code: str, times: int = 1) -> tuple[int, str, str]:
+def interrupted(code: str, times: int = 1, signal_number: int = signal.SIGINT) -> tuple[int, str, str]:
     """Exit status, first line and error output of a program that is interrupted once it says so."""
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -51,7 +52,7 @@ def interrupted(code: str, times: int = 1) -> tuple[int, str, str]:
         time.sleep(0.3)  # until it is busy
         try:
             for _ in range(times):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal_number)
                 time.sleep(0.1)
             _, errors = process.communicate(timeout=60)
         finally:
@@ -64,6 +65,22 @@ def interrupted(code: str, times: int = 1) -> tuple[int, str, str]:
 def test_a_program_ends_in_one_line(code: str, times: int) -> None:
     status, _, errors = interrupted(code, times)
     assert (status, errors) == (130, "ftlab: interrupted (Ctrl+C).\n")
+
+
+@pytest.mark.parametrize("wait", ["time.sleep(60)", "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"])
+def test_a_program_that_asks_for_it_removes_what_is_unfinished_when_it_is_terminated(tmp_path: Path, wait: str) -> None:
+    (place := tmp_path / "place").mkdir()
+    code = f"""{PREPARE}
+from pathlib import Path
+from ftlab.core import file_io
+with interruption.end_in_order(), file_io.private_folder(Path({str(place / "out")!r})) as folder:
+    with interruption.remove_folder_at_end(folder):
+        (folder / "half").write_bytes(bytes(100))
+        print('now', flush=True)
+        {wait}
+"""
+    assert interrupted(code, signal_number=signal.SIGTERM) == (143, "now\n", "")
+    assert not list(place.iterdir())
 
 
 def test_its_workers_end_with_it() -> None:

@@ -279,3 +279,29 @@ def test_the_command_ends_with_status_2_after_a_failed_check(
     assert "Other class despite a clear lead" in told.out
     assert len(told.err.splitlines()) == 1
     assert "add --force" in told.err
+
+
+@pytest.mark.parametrize("name", ["out", "out.zip"])
+def test_an_export_to_the_same_place_that_was_faster_is_kept(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    out_path = tmp_path / "place" / name
+
+    def answer_late(_pixels: ImageArray) -> ExportedAnswer:
+        if name == "out.zip":
+            out_path.write_bytes(b"faster")
+        else:
+            out_path.mkdir(exist_ok=True)
+            (out_path / "faster").touch()
+        return ExportedAnswer(np.array([1.0, 0.0, 0.0]))
+
+    with pytest.raises(ExportError, match="exists"):
+        export_run(run, wrong_format(monkeypatch, answer_late), out_path, ExportOptions(), force=True)
+    assert [path.name for path in out_path.parent.iterdir()] == [name]
+    assert out_path.read_bytes() == b"faster" if name == "out.zip" else (out_path / "faster").exists()
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "place" / f"out.folder.{2**22 + 1}-1.part" / "files").mkdir(parents=True)
+    export_run(run, FORMATS["safetensors"], tmp_path / "place" / "out", ExportOptions(), check=False)
+    assert [path.name for path in (tmp_path / "place").iterdir()] == ["out"]

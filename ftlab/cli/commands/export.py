@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ftlab.cli.common.setting_flags import add_setting_flag
 from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem, print_table
 from ftlab.config import train_config
-from ftlab.core import messages
+from ftlab.core import interruption, messages
 from ftlab.export import formats
 from ftlab.export.formats import ExportOptions
 from ftlab.runs import run_store
@@ -41,6 +41,7 @@ def _add_examples_flag(parser: ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=0, metavar="N", help=examples_help)
 
 
+@interruption.end_in_order()
 def export(options: Namespace) -> None:
     """Export the model of a run and print how far the export is from it.
 
@@ -99,6 +100,7 @@ def add_push_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
 
 
+@interruption.end_in_order()
 def push(options: Namespace) -> None:
     """Push the model of a run to the Hugging Face Hub and print where it is."""
     priority.apply_declared_priority()

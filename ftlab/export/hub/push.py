@@ -6,12 +6,11 @@ into the client and nowhere else: into no file, log or error.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftlab.core import file_io
+from ftlab.core import file_io, interruption
 from ftlab.export.export_run import CARD_FILE_NAME, ExportResult, FailedCheckError, export_run
 from ftlab.export.formats import ExportFormat, ExportOptions
 from ftlab.models.pretrained.hub_access import HubError, check_repo_id, find_token, translate_hub_errors
@@ -75,8 +74,8 @@ def push_run(
     """
     check_repo_id(repo_id)
     usable_token = find_token(token)
-    with tempfile.TemporaryDirectory(prefix="ftlab-push-") as work_name:
-        folder = Path(work_name) / "files"
+    with interruption.temporary_folder("ftlab-push-") as work_folder:
+        folder = work_folder / "files"
         try:
             result = export_run(
                 run,
