@@ -17,7 +17,7 @@ from ftlab.export.exported_answer import ExportedAnswer
 from ftlab.inference import load_model
 from ftlab.inference.cam_methods import compute_cam
 from ftlab.inference.predictor import Predictor
-from ftlab.models import cam_layers, weights_file
+from ftlab.models import cam_layers, run_checkpoint, weights_file
 from ftlab.models.execution.answer_graph import find_class_weights
 from ftlab.runs.directory import Run
 
@@ -29,7 +29,7 @@ class ModelSource:
     Attributes:
         predictor: the model, of the export alone; its images are decoded at their full size, as other programs do.
         run_name: of the run; empty without one.
-        weights_checksum: SHA-256 of the run's weights file.
+        weights_checksum: SHA-256 of the run's file with these weights.
         run: that it comes from; None without one.
     """
 
@@ -127,4 +127,13 @@ def load_model_source(run: Run, weights_choice: str = "best") -> ModelSource:
         shared.display_names,
         shared.decision,
     )
-    return ModelSource(predictor, run.name, weights_file.read_checksum(run.best_weights_path), run)
+    return ModelSource(predictor, run.name, _read_weights_checksum(run, weights_choice), run)
+
+
+def _read_weights_checksum(run: Run, weights_choice: str) -> str:
+    """Return the SHA-256 of the file with a run's best or last weights; the latter may be that before a damaged one."""
+    if weights_choice == "last":
+        checkpoint = run_checkpoint.load_newest_checkpoint(run, lambda _position: None)
+        if checkpoint is not None:
+            return weights_file.read_checksum(checkpoint.path)
+    return weights_file.read_checksum(run.best_weights_path)

@@ -204,7 +204,7 @@ def format_training_command(facts: RunFacts) -> str:
             words.append(format_flag(field.name if value else f"no_{field.name}"))
         else:
             words += [format_flag(field.name), str(value)]
-    return shell.format_command(words)
+    return messages.escape_control_chars(shell.format_command(words))
 
 
 def escape_markdown(text: str) -> str:

@@ -249,6 +249,19 @@ def test_names_for_people_unsure_answers_and_both_languages(open_page: Page) -> 
     expect(open_page.get_by_role("button", name="选择图片")).to_be_enabled()
 
 
+def test_classes_that_people_call_the_same_are_told_apart(open_page: Page) -> None:
+    script = """names => {
+        const before = description;
+        description = {classes: ['amber', 'blue', 'Stone (amber)', 'constructor'], names};
+        const listed = listNames();
+        description = before;
+        return listed;
+    }"""
+    twins = {"amber": {"en": "Stone"}, "blue": {"en": "Stone"}}
+    names = open_page.evaluate(script, twins)
+    assert names == ["Stone (amber)", "Stone (blue)", "Stone (amber) (2)", "constructor"]
+
+
 def test_the_heat_of_any_class_is_shown_by_mouse_and_keyboard(open_page: Page) -> None:
     show(open_page, PICTURES["plain"]())
     bars = open_page.locator("#bars button")

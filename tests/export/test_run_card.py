@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def test_the_command_names_what_was_chosen_and_no_folder() -> None:
     assert "--no-nesterov" in command
     assert "/home" not in command
     assert "/x" not in command
+
+
+def test_the_command_stays_on_one_line_whatever_the_folder_is_called() -> None:
+    facts = replace(make_facts(TrainConfig()), data_name="flowers\n```\n# heading")
+    assert "\n" not in format_training_command(facts)
+    assert "\n```" not in describe_run(facts)
 
 
 def test_an_accuracy_has_its_interval() -> None:

@@ -149,8 +149,10 @@ def push_data(options: Namespace) -> None:
     from ftlab.data.dataset import exclusions
     from ftlab.data.dataset.scan import scan as scan_dataset
     from ftlab.data.sources import links
+    from ftlab.models.pretrained import hub_access
 
     token = export_job.read_token() if options.token_stdin else None
+    hub_access.check_repo_id(options.to)  # before the scan, which takes its time
     # A link may lead to images that nobody meant to share.
     links.refuse_outside_links()
     with open_progress_bar("console.checking") as progress:

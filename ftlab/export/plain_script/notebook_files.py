@@ -39,7 +39,7 @@ def build_notebook(script_run: ScriptRun) -> dict[str, Any]:
         Plain JSON.
     """
     intro = messages.get_text("export.notebook_intro", backbone=script_run.spec.title, mode=script_run.config.mode)
-    usage = messages.get_text("export.notebook_usage", folder=script_run.default_folder)
+    usage = messages.get_text("export.notebook_usage", folder=script_run.shown_folder)
     cells = [_make_cell("markdown", f"{intro}\n\n{script_files.describe_differences(script_run)}\n\n{usage}", "intro")]
     for section in write_sections(script_run, is_notebook=True):
         cells.append(_make_cell("markdown", f"## {section.title}\n\n{section.explanation}", f"{section.key}-text"))

@@ -39,7 +39,7 @@ def write_side_files(script_run: ScriptRun, folder: Path, file_name: str) -> Non
     split_text = json.dumps(script_run.make_split(), ensure_ascii=False, indent=0)
     (folder / SPLIT_FILE_NAME).write_text(split_text + "\n", encoding="utf-8")
     usage_key = "script" if file_name == SCRIPT_FILE_NAME else "notebook"
-    usage = messages.get_text(f"export.{usage_key}_usage", folder=script_run.default_folder)
+    usage = messages.get_text(f"export.{usage_key}_usage", folder=script_run.shown_folder)
     readme = messages.get_text("export.script_readme", file=file_name, usage=usage, run=script_run.name)
     readme = f"{readme}\n{describe_differences(script_run)}\n\n{messages.get_text('export.script_small_differences')}"
     (folder / README_FILE_NAME).write_text(readme, encoding="utf-8")

@@ -69,6 +69,11 @@ class ScriptRun:
         return Path(self.config.data or self.config.sample or self.catalog.root.name).name
 
     @property
+    def shown_folder(self) -> str:
+        """`default_folder` on one line, as text for people."""
+        return messages.escape_control_chars(self.default_folder)
+
+    @property
     def may_have_transparency(self) -> bool:
         """Whether any image is of a format that can have transparent pixels: most are not."""
         return any(

@@ -237,6 +237,9 @@ def translate_hub_errors(subject: str, error_type: type[FtlabError] = HubError) 
         raise error_type("hub.offline", name=subject) from cause
     except OSError as cause:
         raise error_type("hub.disk", name=subject, cause=cause.strerror or type(cause).__name__) from cause
+    # What the client cannot read, as from a proxy: no JSON, or without what the Hub always sends.
+    except (KeyError, ValueError) as cause:
+        raise error_type("hub.answer", name=subject) from cause
 
 
 def _find_status(error: HfHubHTTPError) -> tuple[str, int]:

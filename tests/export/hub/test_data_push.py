@@ -38,9 +38,9 @@ def start(hub: HubServer, home: Path, *command: str) -> subprocess.CompletedProc
     )
 
 
-def push(hub: HubServer, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+def push(hub: HubServer, folder: Path, *flags: str, name: str = NAME) -> subprocess.CompletedProcess[str]:
     home = folder.parent / "home"
-    return start(hub, home, "-m", "ftlab", "push-data", str(folder), "--to", NAME, *flags)
+    return start(hub, home, "-m", "ftlab", "push-data", str(folder), f"--to={name}", *flags)
 
 
 @pytest.fixture
@@ -110,3 +110,15 @@ def test_images_that_say_where_they_were_taken_are_not_published(hub: HubServer,
     assert "home.jpg" in last_line
     assert REPO not in hub.commits
     assert push(hub, folder).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["a", "a/b/c", "../x", "me/flo wers", "me/x\ny", "-a/b"])
+def test_a_name_that_is_none_is_refused_in_one_line_before_the_folder_is_read(
+    hub: HubServer, folder: Path, name: str
+) -> None:
+    (folder / "train" / "amber" / "broken.jpg").write_bytes(b"no image")
+    refused = push(hub, folder, name=name)
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
+    assert "cannot be the name of a repository" in refused.stderr
+    assert not hub.requests

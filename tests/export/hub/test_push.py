@@ -77,7 +77,14 @@ def test_what_is_pushed_is_pulled_and_timm_loads_it_without_the_token_anywhere(
     assert not any(TOKEN.encode() in content for content in (*kept, *files.values()))
 
 
-@pytest.mark.parametrize(("status", "sentence"), [(0, "does not accept the token"), (403, "does not let this token")])
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (0, "does not accept the token"),
+        (403, "does not let this token"),
+        (409, "what answers is not the Hugging Face Hub"),
+    ],
+)
 def test_a_refusal_is_one_line_without_the_token(
     hub: HubServer, run: Run, tmp_path: Path, status: int, sentence: str
 ) -> None:

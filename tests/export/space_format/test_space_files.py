@@ -195,7 +195,12 @@ def test_classes_are_called_as_people_call_them(code: Any, tmp_path: Path) -> No
     twins = make_source()
     twins.predictor.display_names = {"amber": {"en": "Stone"}, "blue": {"en": "Stone"}}
     space_files.write_files(twins, tmp_path, ExportOptions())
-    assert space_files.load_code(tmp_path).NAMES == ["Stone (amber)", "Stone (blue)", "green"]
+    loaded = space_files.load_code(tmp_path)
+    assert loaded.NAMES == ["Stone (amber)", "Stone (blue)", "green"]
+    # Each name stands for one class, whatever the others are called.
+    loaded.MODEL["classes"] = ["amber", "blue", "Stone (amber)", "Stone (amber) (2)"]
+    assert len(set(loaded.list_names())) == 4
+    assert loaded.list_names()[:2] == ["Stone (amber)", "Stone (blue)"]
 
 
 def test_an_answer_below_the_threshold_is_unsure(code: Any) -> None:

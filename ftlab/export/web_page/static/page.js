@@ -7,6 +7,7 @@ const LANGUAGE_TAGS = {en: 'en', zh: 'zh-Hans'};
 
 const find = (id) => document.getElementById(id);
 const model = new ModelClient();
+const namesByLanguage = {};
 let language = 'en';
 let description; // model.json
 let settings; // page.json
@@ -21,10 +22,25 @@ let stream;
 const getText = (key, values = {}) =>
   PAGE_TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 
+// Names of the classes for people, each once: where two are the same, the class or a number follows.
+const listNames = () => {
+  const {classes, names} = description;
+  const texts = classes.map((name) => names[name]?.[language] || names[name]?.en || name);
+  const counts = new Map();
+  texts.forEach((text) => counts.set(text, (counts.get(text) || 0) + 1));
+  const taken = new Set();
+  return texts.map((text, index) => {
+    const longer = counts.get(text) === 1 ? text : `${text} (${classes[index]})`;
+    let shown = longer;
+    for (let number = 2; taken.has(shown); number += 1) shown = `${longer} (${number})`;
+    taken.add(shown);
+    return shown;
+  });
+};
+
 const getName = (index) => {
-  const name = description.classes[index];
-  const names = description.names[name] || {};
-  return names[language] || names.en || name;
+  namesByLanguage[language] ||= listNames();
+  return namesByLanguage[language][index];
 };
 
 // 0 % and 100 % are written only for exactly 0 and 1.
