@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -159,12 +160,23 @@ class ExportFormat:
             raise ExportError("export.no_int8", format=self.name, names=names)
         if options.int8 and not check:
             raise ExportError("export.int8_unchecked")
+        if options.example_count < 0:
+            raise ExportError("export.negative_examples", count=options.example_count)
         if options.example_count and not self.has_examples:
             raise ExportError("export.no_examples", format=self.name)
 
     def find_missing_package(self) -> str:
         """Return a package that is not installed; empty if all are."""
         return next((name for name in self.packages if find_spec(name) is None), "")
+
+    def get_install_command(self) -> str:
+        """Return the command that installs the packages: by the installed ftlab, or in the folder of its sources."""
+        try:
+            distribution("ftlab")
+        except PackageNotFoundError:
+            # No index has ftlab: its name alone is known to pip only where it is installed.
+            return f"pip install '.[{self.extra}]'  # in ftlab's folder"
+        return f"pip install 'ftlab[{self.extra}]'"
 
     def load(self) -> FormatModule:
         """Import the format's module; files of onnxruntime-web that it needs and are not there are an error too.
@@ -177,7 +189,9 @@ class ExportFormat:
         """
         missing_package = self.find_missing_package()
         if missing_package:
-            raise ExportError("export.package", format=self.name, package=missing_package, extra=self.extra)
+            raise ExportError(
+                "export.package", format=self.name, package=missing_package, command=self.get_install_command()
+            )
         if self.needs_web_runtime:
             web_runtime.find_web_runtime()
         return cast(FormatModule, import_module(self.module))

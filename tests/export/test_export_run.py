@@ -6,6 +6,7 @@ import json
 import sys
 import zipfile
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -154,14 +155,29 @@ def test_images_that_are_gone_leave_nothing_to_check_with(tmp_path: Path) -> Non
 
 def test_a_missing_package_is_named_with_its_command(run: Run, tmp_path: Path) -> None:
     needy = replace(ONNX, name="needy", packages=("no_such_package",), extra="needy")
-    with pytest.raises(ExportError, match=r"no_such_package, which is not installed.*pip install 'ftlab\[needy\]'"):
+    with pytest.raises(
+        ExportError, match=r"no_such_package, which is not installed.*pip install '(ftlab|\.)\[needy\]'"
+    ):
         export_run(run, needy, tmp_path / "out", ExportOptions())
+
+
+def test_the_command_of_a_missing_package_asks_no_index_for_ftlab(monkeypatch: pytest.MonkeyPatch) -> None:
+    needy = replace(ONNX, name="needy", packages=("no_such_package",), extra="needy")
+
+    def find_nothing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(formats, "distribution", find_nothing)
+    assert needy.get_install_command() == "pip install '.[needy]'  # in ftlab's folder"
+    monkeypatch.setattr(formats, "distribution", lambda _name: None)
+    assert needy.get_install_command() == "pip install 'ftlab[needy]'"
 
 
 @pytest.mark.parametrize(
     ("name", "options", "check", "message"),
     [
         ("pt2", ExportOptions(half_weights=True), True, "no float16"),
+        ("space", ExportOptions(example_count=-1), True, "-1 is no number.*--examples"),
         ("pt2", ExportOptions(int8=True), True, "no int8.*another format: onnx"),
         ("onnx", ExportOptions(half_weights=True, int8=True), True, "--half or --int8"),
         ("onnx", ExportOptions(int8=True), False, "only the comparison says by how much"),

@@ -22,7 +22,7 @@ HEAVY = [name for name, export_format in FORMATS.items() if export_format.packag
 @pytest.mark.parametrize("name", HEAVY)
 def test_a_missing_package_is_named_with_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda _name: None)
-    with pytest.raises(ExportError, match=rf"not installed.*pip install 'ftlab\[{FORMATS[name].extra}\]'"):
+    with pytest.raises(ExportError, match=rf"not installed.*pip install '(ftlab|\.)\[{FORMATS[name].extra}\]'"):
         FORMATS[name].load()
 
 

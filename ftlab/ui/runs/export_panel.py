@@ -185,11 +185,10 @@ def render_format_note(format_name: str) -> Markup:
     if key in messages.load_messages("en"):
         parts.append(tag("p", messages.get_text(key), class_="sub"))
     if export_format.find_missing_package():
-        command = f"pip install 'ftlab[{export_format.extra}]'"
         parts.append(
             tag("p", messages.get_text("export.missing", package=export_format.find_missing_package()), class_="sub")
         )
-        parts.append(tag("p", tag("code", command), class_="sub"))
+        parts.append(tag("p", tag("code", export_format.get_install_command()), class_="sub"))
     return join_html(parts)
 
 
