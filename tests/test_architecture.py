@@ -45,7 +45,7 @@ REGISTRY_HOSTS = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted"
 TESTED_ELSEWHERE = {
     "tests/export/test_export_run.py": (
         *("cli/commands/export", "export/exported_answer", "export/formats", "export/model_card"),
-        *("export/model_source", "export/parity"),
+        "export/parity",
     ),
     "tests/export/plain_script/test_script_files.py": (
         *("export/plain_script/image_code", "export/plain_script/loop_code", "export/plain_script/network_code"),
