@@ -39,6 +39,7 @@ def build_model_card(
     """
     predictor = source.predictor
     prep = predictor.prep
+    unsure_key = "export.card_unsure" if source.threshold else "export.card_never_unsure"
     values: dict[str, Any] = {
         "title": predictor.title,
         "format": export_format.name,
@@ -51,7 +52,7 @@ def build_model_card(
         "interpolation": prep.interpolation,
         "mean": ", ".join(f"{value:g}" for value in prep.mean),
         "std": ", ".join(f"{value:g}" for value in prep.std),
-        "threshold": source.threshold,
+        "unsure": messages.get_text(unsure_key, threshold=source.threshold),
         "temperature": source.temperature,
     }
     parts = [messages.get_text("export.card", **values)]

@@ -23,9 +23,10 @@ from ftlab.export.export_run import FailedCheckError, export_run
 from ftlab.export.exported_answer import ExportedAnswer
 from ftlab.export.formats import FORMATS, ExportFormat, ExportOptions
 from ftlab.export.parity import ParityReport
+from ftlab.inference.decision_rule import DecisionRule
 from ftlab.runs.directory import Run
 from tests.support import drawn_images
-from tests.support.exported_models import NAMES, make_run
+from tests.support.exported_models import NAMES, make_run, make_source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -321,3 +322,10 @@ def test_what_a_killed_export_left_goes_with_the_next_one(run: Run, tmp_path: Pa
     (tmp_path / "place" / f"out.folder.{2**22 + 1}-1.part" / "files").mkdir(parents=True)
     export_run(run, FORMATS["safetensors"], tmp_path / "place" / "out", ExportOptions(), check=False)
     assert [path.name for path in (tmp_path / "place").iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(("threshold", "told"), [(0.4, "Unsure:** below a probability of 40.0%"), (0.0, "never")])
+def test_the_card_says_below_which_probability_the_model_is_unsure(threshold: float, told: str) -> None:
+    source = make_source()
+    source.predictor.decision = DecisionRule("", 1.0, threshold, 9, 8)
+    assert told in model_card.build_model_card(source, ONNX, None, forced=False)

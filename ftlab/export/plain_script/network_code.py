@@ -23,7 +23,7 @@ def write_backbone(script_run: ScriptRun) -> str:
     lines = ["torch.manual_seed(SEED)  # for the weights that start at random"]
     if spec.source == "timm":
         options = "" if spec.head else ", num_classes=0"
-        if is_pretrained and spec.weights_package:
+        if script_run.takes_weights_file:
             lines += [
                 f'backbone = timm.create_model("{get_timm_name(spec)}"{options}, pretrained=not WEIGHTS)',
                 "if WEIGHTS:  # the names of the tensors differ from timm's, their order does not",

@@ -40,6 +40,10 @@ def write_side_files(script_run: ScriptRun, folder: Path, file_name: str) -> Non
     (folder / SPLIT_FILE_NAME).write_text(split_text + "\n", encoding="utf-8")
     usage_key = "script" if file_name == SCRIPT_FILE_NAME else "notebook"
     usage = messages.get_text(f"export.{usage_key}_usage", folder=script_run.shown_folder)
+    if script_run.takes_weights_file and file_name == SCRIPT_FILE_NAME:
+        package_name = script_run.spec.weights_package.replace("_", "-")
+        values = {"folder": script_run.shown_folder, "file": script_run.spec.weights_file, "package": package_name}
+        usage = f"{usage} {messages.get_text('export.script_offline', **values)}"
     readme = messages.get_text("export.script_readme", file=file_name, usage=usage, run=script_run.name)
     readme = f"{readme}\n{describe_differences(script_run)}\n\n{messages.get_text('export.script_small_differences')}"
     (folder / README_FILE_NAME).write_text(readme, encoding="utf-8")

@@ -64,6 +64,11 @@ class ScriptRun:
     best_accuracy: float | None
 
     @property
+    def takes_weights_file(self) -> bool:
+        """Whether the pretrained weights can be given as a file, because a package has it."""
+        return self.spec.source == "timm" and self.config.mode != "scratch" and bool(self.spec.weights_package)
+
+    @property
     def default_folder(self) -> str:
         """Name of the image folder, without the folders of this machine that it lies in."""
         return Path(self.config.data or self.config.sample or self.catalog.root.name).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -12,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from ftlab.config.backbones import get_backbone_spec
 from ftlab.core.errors import ExportError
 from ftlab.evaluation.datasets import load_split_dataset
 from ftlab.export.export_run import export_run
 from ftlab.export.formats import FORMATS, ExportOptions
+from ftlab.export.model_source import load_model_source
 from ftlab.export.plain_script import script_files
+from ftlab.export.plain_script.script_run import read_script_run
 from ftlab.runs.directory import Run
 from tests.support import ROOT, drawn_images
 from tests.support.exported_models import make_source
@@ -182,3 +186,23 @@ def test_a_script_with_rare_settings_runs(
 def test_a_model_without_a_run_has_no_script(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="comes from no run"):
         script_files.write_files(make_source(), tmp_path, ExportOptions())
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "is_told"),
+    [
+        ("tf_efficientnet_lite0", "frozen", True),
+        ("tf_efficientnet_lite0", "scratch", False),
+        ("mobilenet_v2", "full", False),
+    ],
+)
+def test_the_readme_says_where_weights_are_without_a_network(
+    begin: Callable[..., Run], tmp_path: Path, name: str, mode: str, *, is_told: bool
+) -> None:
+    run = begin(mode="scratch", epochs=1)
+    go(run)
+    script_run = read_script_run(load_model_source(run, "best"))
+    config = dataclasses.replace(script_run.config, mode=mode)
+    script_run = dataclasses.replace(script_run, config=config, spec=get_backbone_spec(name))
+    script_files.write_side_files(script_run, tmp_path, "train.py")
+    assert ("second argument" in (tmp_path / "README.md").read_text(encoding="utf-8")) == is_told
