@@ -183,17 +183,18 @@ def make_environment(trip: RoundTrip, folder: Path) -> Path:
     Returns:
         Its Python.
     """
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    options = [] if trip.installed else ["--without-pip"]
+    subprocess.run([sys.executable, "-m", "venv", *options, folder], check=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     site_packages = sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
     link_packages(trip.linked, Path(site_packages))
     if trip.installed:
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *trip.installed]
-        subprocess.run(command, check=True, env=_clean_environment())
+        subprocess.run(command, check=True, env=clean_environment())
     return python
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return the environment of this process without what would bring other packages or a network."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FTLAB"))}
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONIOENCODING": "utf-8"}
@@ -213,7 +214,7 @@ def ask_in_environment(python: Path | str, program: str, folder: Path, image_pat
     """
     program = program.replace('"photo.jpg"', repr(str(image_path)))
     completed = subprocess.run(
-        [python, "-c", program], cwd=folder, env=_clean_environment(), capture_output=True, text=True, encoding="utf-8"
+        [python, "-c", program], cwd=folder, env=clean_environment(), capture_output=True, text=True, encoding="utf-8"
     )
     if completed.returncode:
         raise RuntimeError(completed.stderr[-4000:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import shutil
 import subprocess
@@ -22,6 +21,8 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import format_round_trip
+from benchmarks.format_round_trip import RoundTrip
 from ftlab.core.errors import ExportError
 from ftlab.data.dataset.catalog import load_run_catalog
 from ftlab.data.images.decode import read_image
@@ -284,17 +285,21 @@ def test_examples_that_cannot_be_had_are_told_before_anything_is_written(run: Ru
 
 @pytest.fixture(scope="module")
 def page(space: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[gradio_client.Client]:
+    """The page in an environment of its own that has the packages of `requirements.txt`, and nothing else."""
     folder = tmp_path_factory.mktemp("page")
+    names = tuple(line.partition("==")[0] for line in (space / "requirements.txt").read_text().splitlines())
+    python = format_round_trip.make_environment(RoundTrip("", linked=names), folder / "environment")
     environment = {
-        **os.environ,
+        **format_round_trip.clean_environment(),
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_TEMP_DIR": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    environment.pop("PYTHONPATH", None)
+    missing = "import importlib.util as u, sys; sys.exit(any(map(u.find_spec, ('ftlab', 'torch', 'timm'))))"
+    subprocess.run([python, "-c", missing], cwd=space, env=environment, check=True)
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=space, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([python, "app.py"], cwd=space, env=environment, stdout=log, stderr=log)
         try:
             url = wait_for_url(process, folder / "log")
             yield gradio_client.Client(url, verbose=False, download_files=str(folder))
