@@ -64,6 +64,7 @@ TESTED_ELSEWHERE = {
     "tests/export/torch_formats/test_safetensors_files.py": (
         *("export/description_file", "export/torch_formats/loading_lines"),
     ),
+    "tests/export/web_page/test_page_files.py": ("inference/heat_script",),
     "tests/server/test_stop_route.py": ("runs/jobs/job_stop",),
     "tests/audit/test_examine.py": (
         *("audit/duplicates", "audit/embedding_map", "audit/embeddings", "audit/findings", "audit/image_quality"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +11,6 @@ Uint8Image = npt.NDArray[np.uint8]
 """uint8 [H, W, 3] RGB, or [H, W, 4] RGBA where a function says so."""
 Heatmap = npt.NDArray[np.float32]
 """float32 [H, W] in [0, 1]."""
-HEAT_DRAWING_PATH = Path(__file__).with_name("heat_drawing.js")
-"""Script that draws heat maps in a browser as the functions below do: the app's page and exported pages have it."""
 
 
 def scale_class_map(class_map: Tensor) -> Heatmap:

@@ -11,7 +11,7 @@ from ftlab.export.formats import ExportOptions
 from ftlab.export.model_source import ModelSource
 from ftlab.export.onnx_format import onnx_files
 from ftlab.export.onnx_format.onnx_files import open_model
-from ftlab.inference.heatmap import HEAT_DRAWING_PATH
+from ftlab.inference.heat_script import HEAT_DRAWING_PATH
 
 __all__ = ["open_model", "write_files"]
 

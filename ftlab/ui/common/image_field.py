@@ -7,7 +7,7 @@ from gradio.data_classes import ImageData
 
 from ftlab.core import messages
 from ftlab.core.html import tag
-from ftlab.inference.heatmap import HEAT_DRAWING_PATH
+from ftlab.inference.heat_script import HEAT_DRAWING_PATH
 from ftlab.ui.common.theme import STATIC_DIR
 
 DEFAULT_OPACITY = 0.6

@@ -17,7 +17,7 @@ from ftlab.export import export_run, model_source, web_runtime
 from ftlab.export.formats import FORMATS, ExportOptions
 from ftlab.export.web_page import page_files
 from ftlab.export.web_page.page_files import STATIC_FOLDER
-from ftlab.inference.heatmap import HEAT_DRAWING_PATH
+from ftlab.inference.heat_script import HEAT_DRAWING_PATH
 from ftlab.runs.directory import Run
 from tests.support import drawn_images
 from tests.support.exported_models import NAMES, check_answers, check_half_weights, make_run, make_source
