@@ -59,7 +59,7 @@ with torch.inference_mode():
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """How a format is asked.
+    """Packages and lines of Python by which a format is asked.
 
     Attributes:
         ending: Python that follows the lines of the format, and sets `probabilities`, float [K], for `image`.

@@ -216,7 +216,7 @@ TESTED_ELSEWHERE = {
     "tests/ui/dataset/test_audit.py": ("ui/common/stop_script", "ui/dataset/audit_view"),
     "tests/ui/dataset/test_tutorial_picker.py": ("ui/dataset/source_actions",),
     "tests/ui/inspect/test_tab.py": ("ui/inspect/actions", "ui/inspect/choices", "ui/inspect/view"),
-    "tests/ui/runs/test_export_panel.py": ("ui/runs/number_choice",),
+    "tests/ui/runs/test_export_panel.py": ("ui/runs/export_progress", "ui/runs/number_choice"),
     "tests/ui/runs/test_tab.py": ("ui/runs/actions", "ui/runs/listing", "ui/runs/view"),
     "tests/ui/train/test_form.py": ("ui/train/form_fields",),
     "tests/ui/train/test_tab.py": (

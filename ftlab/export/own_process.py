@@ -57,9 +57,18 @@ def run_program(format_name: str, title: str, command: Sequence[str | Path], fol
     except (OSError, subprocess.TimeoutExpired) as cause:
         raise ExportError("export.converter", title=title, format=format_name, cause=cause) from cause
     if finished.returncode:
-        lines = finished.stdout.strip().splitlines() or [describe_status(finished.returncode)]
-        cause_text = lines[-1].strip()[:_MAX_CAUSE_CHARACTERS]
+        cause_text = find_last_line(finished.stdout) or describe_status(finished.returncode)
         raise ExportError("export.converter", title=title, format=format_name, cause=cause_text)
+
+
+def find_last_line(output: str) -> str:
+    """Return the last line of what a process has printed, shortened; empty if that is nothing.
+
+    Args:
+        output: of the process.
+    """
+    lines = output.strip().splitlines()
+    return lines[-1].strip()[:_MAX_CAUSE_CHARACTERS] if lines else ""
 
 
 def describe_status(status: int) -> str:

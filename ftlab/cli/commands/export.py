@@ -25,20 +25,20 @@ def add_flags(parser: ArgumentParser) -> None:
     format_help = messages.get_text("cli.export_format", names=", ".join(formats.FORMATS))
     parser.add_argument("--format", required=True, choices=formats.FORMATS, metavar="NAME", help=format_help)
     parser.add_argument("--out", required=True, metavar="DIR|ZIP", help=messages.get_text("cli.export_out"))
-    which_help = messages.get_text("cli.export_which")
-    parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
     parser.add_argument("--half", action="store_true", help=messages.get_text("cli.export_half"))
     parser.add_argument("--int8", action="store_true", help=messages.get_text("cli.export_int8"))
-    _add_examples_flag(parser)
-    no_check_help = messages.get_text("cli.export_no_check")
-    parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
+    _add_model_flags(parser)
     parser.add_argument("--force", action="store_true", help=messages.get_text("cli.export_force"))
 
 
-def _add_examples_flag(parser: ArgumentParser) -> None:
-    """Add `--examples`."""
+def _add_model_flags(parser: ArgumentParser) -> None:
+    """Add the flags that `export` and `push` share: which weights, examples, and without the check."""
+    which_help = messages.get_text("cli.export_which")
+    parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
     examples_help = messages.get_text("cli.export_examples")
     parser.add_argument("--examples", type=int, default=0, metavar="N", help=examples_help)
+    no_check_help = messages.get_text("cli.export_no_check")
+    parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
 
 
 @interruption.end_in_order()
@@ -93,11 +93,7 @@ def add_push_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format", default=export_job.DEFAULT_PUSH_FORMAT, choices=formats.FORMATS, metavar="NAME", help=format_help
     )
-    which_help = messages.get_text("cli.export_which")
-    parser.add_argument("--which", choices=("best", "last"), default="best", help=which_help)
-    _add_examples_flag(parser)
-    no_check_help = messages.get_text("cli.export_no_check")
-    parser.add_argument("--no-check", dest="check", action="store_false", help=no_check_help)
+    _add_model_flags(parser)
 
 
 @interruption.end_in_order()

@@ -19,8 +19,6 @@ from ftlab.export import own_process
 from ftlab.export.exported_answer import ExportedAnswer, FloatArray
 from ftlab.runs.jobs.launch import build_environment
 
-_MAX_CAUSE_CHARACTERS = 300
-
 
 class ModelProcess:
     """A model as a function of an image's pixels (`ExportedModel`); its process ends with this object.
@@ -75,10 +73,8 @@ class ModelProcess:
         """Return the signal that has ended the process, or the last line that it has printed."""
         status = self.process.wait()
         self._log.seek(0)
-        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        if status < 0 or not lines:
-            return own_process.describe_status(status)
-        return lines[-1].strip()[:_MAX_CAUSE_CHARACTERS]
+        last_line = own_process.find_last_line(self._log.read().decode("utf-8", "replace"))
+        return own_process.describe_status(status) if status < 0 or not last_line else last_line
 
 
 def _read_array(stream: BinaryIO, shape: list[int]) -> FloatArray:

@@ -12,7 +12,7 @@ import torch
 from coremltools.models.utils import rename_feature
 
 
-def convert(program_path: Path, description_path: Path, model_path: Path) -> None:
+def convert_program(program_path: Path, description_path: Path, model_path: Path) -> None:
     """Convert a program and write it as a classifier with its class labels.
 
     Args:
@@ -68,4 +68,4 @@ def describe_model(model: Any, description: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    convert(*map(Path, sys.argv[1:4]))
+    convert_program(*map(Path, sys.argv[1:4]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ftlab.core import interruption
 from ftlab.core.errors import ExportError
 from ftlab.export import answer_network, description_file, own_process
 from ftlab.export.formats import ExportOptions
@@ -75,8 +75,8 @@ def open_model(folder: Path) -> None:
         ExportError: they are not those of the model.
     """
     description = description_file.read_description(folder)
-    with tempfile.TemporaryDirectory(prefix="ftlab-coreml-") as work_folder:
-        structure_path = Path(work_folder) / "structure.json"
+    with interruption.temporary_folder("ftlab-coreml-") as work_folder:
+        structure_path = work_folder / "structure.json"
         reader = "ftlab.export.coreml_format.coreml_reader"
         own_process.run_module("coreml", description["title"], reader, [folder / MODEL_FILE_NAME, structure_path])
         structure = json.loads(structure_path.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPar
 from executorch.exir import to_edge_transform_and_lower
 
 
-def convert(program_path: Path, description_path: Path, model_path: Path) -> None:
+def convert_program(program_path: Path, description_path: Path, model_path: Path) -> None:
     """Lower a program to XNNPACK, what XNNPACK lacks to ExecuTorch's portable kernels, and write it.
 
     Args:
@@ -27,4 +27,4 @@ def convert(program_path: Path, description_path: Path, model_path: Path) -> Non
 
 
 if __name__ == "__main__":
-    convert(*map(Path, sys.argv[1:4]))
+    convert_program(*map(Path, sys.argv[1:4]))

@@ -35,7 +35,7 @@ class _ImageReader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._batches, None)
 
 
-def convert(network_path: Path, images_path: Path, int8_path: Path) -> None:
+def quantize_file(network_path: Path, images_path: Path, int8_path: Path) -> None:
     """Write a network with weights and activations in int8.
 
     Args:
@@ -68,16 +68,16 @@ def list_last_nodes(graph: GraphProto) -> list[str]:
     """
     producers = {output: node for node in graph.node for output in node.output}
     pending = [output.name for output in graph.output]
-    found: dict[str, NodeProto] = {}
+    last_nodes: dict[str, NodeProto] = {}
     while pending:
         node = producers.get(pending.pop())
-        if node is None or node.name in found:
+        if node is None or node.name in last_nodes:
             continue
-        found[node.name] = node
+        last_nodes[node.name] = node
         if node.op_type not in _LAYER_TYPES:
             pending.extend(node.input)
-    return list(found)
+    return list(last_nodes)
 
 
 if __name__ == "__main__":
-    convert(*map(Path, sys.argv[1:4]))
+    quantize_file(*map(Path, sys.argv[1:4]))

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def run_export(
     stop_event: threading.Event,
     timeout_seconds: float = TIMEOUT_SECONDS,
     token: str | None = None,
-) -> Iterator[ExportState]:
+) -> Generator[ExportState, None, None]:
     """Export or push a run in a separate process, which ends when this iterator is closed.
 
     Args:
@@ -180,7 +180,7 @@ def read_token() -> str:
 
 
 class ProgressWriter:
-    """What writes the progress of a process that `run_export` started."""
+    """Writer of the progress of a process that `run_export` started."""
 
     def __init__(self, path: str) -> None:
         """Write to a file.

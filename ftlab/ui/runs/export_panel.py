@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import threading
 from collections.abc import Iterator
@@ -21,9 +20,10 @@ from ftlab.runs.jobs.export_job import ExportState
 from ftlab.runs.jobs.job_stop import JobStop
 from ftlab.server.people.rights import RunAction
 from ftlab.server.upload_quota import QuotaExceededError
-from ftlab.ui.common import page_events, run_status_view, uploads
+from ftlab.ui.common import page_events, uploads
 from ftlab.ui.common.html import render_error
 from ftlab.ui.common.stop_script import read_stop_script
+from ftlab.ui.runs.export_progress import follow_export, render_command, render_progress
 from ftlab.ui.runs.listing import parse_selection
 from ftlab.ui.runs.number_choice import build_number_choice
 from ftlab.ui.train.actions import TrainActions
@@ -157,16 +157,10 @@ class ExportActions:
             ):
                 # A visitor has one export at a time here.
                 shutil.rmtree(folder, ignore_errors=True)
-                state = ExportState()
-                work = export_job.run_export(arguments, stop.event)
-                yield _build_updates(render_progress(state, shown), stop_name=stop.name)
-                try:
-                    for new_state in work:
-                        if new_state != state and not (new_state.answer or new_state.error):
-                            yield _build_updates(render_progress(new_state, shown), stop_name=stop.name)
-                        state = new_state
-                finally:
-                    work.close()  # type: ignore[attr-defined]
+                state = yield from follow_export(
+                    export_job.run_export(arguments, stop.event),
+                    lambda new_state: _build_updates(render_progress(new_state, shown), stop_name=stop.name),
+                )
                 reservation.is_used = (folder / file_name).is_file()
             path = str(folder / file_name) if reservation.is_used else None
             failed_check = bool(state.error and state.answer)
@@ -192,15 +186,6 @@ def render_format_note(format_name: str) -> Markup:
     return join_html(parts)
 
 
-def render_progress(state: ExportState, arguments: list[str]) -> Markup:
-    """Return the card of an export that goes on."""
-    text = messages.get_text("export.comparing", done=state.completed, total=state.total)
-    text = text if state.total else messages.get_text("export.starting")
-    fraction = state.completed / state.total if state.total else -1.0
-    command = tag("p", tag("code", format_command(arguments)), class_="sub")
-    return run_status_view.render_card("waiting", messages.get_text("export.title"), text, fraction, footer=command)
-
-
 def render_result(state: ExportState, arguments: list[str]) -> Markup:
     """Return the table of the check, and the error if there is one."""
     if state.answer is None and not state.error:
@@ -211,7 +196,7 @@ def render_result(state: ExportState, arguments: list[str]) -> Markup:
     parts = [render_error(error)] if state.error else []
     if (state.answer or {}).get("structure_only"):
         parts.append(tag("p", messages.get_text("export.not_run"), role="status"))
-    parts += [render_check(check), tag("p", tag("code", format_command(arguments)), class_="sub")]
+    parts += [render_check(check), render_command(arguments)]
     return join_html(parts)
 
 
@@ -234,11 +219,6 @@ def render_check(check: dict[str, Any] | None) -> Markup:
         tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in model_card.list_check_rows(report)
     )
     return tag("table", join_html(rows), class_="ftlab-check")
-
-
-def format_command(arguments: list[str]) -> str:
-    """Return the command line of an export."""
-    return shlex.join(["python", "-m", "ftlab", *arguments])
 
 
 def _build_updates(

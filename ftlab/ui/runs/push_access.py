@@ -18,7 +18,7 @@ _MAX_NAME_CHARS = 60
 
 @dataclass(frozen=True)
 class PushAccess:
-    """What a push takes.
+    """Account and token of a push, or why nothing can be pushed.
 
     Attributes:
         problem: message key below `push` that says why nothing can be pushed; empty if something can.

@@ -23,7 +23,7 @@ from ftlab.runs.jobs import export_job
 from ftlab.runs.jobs.export_job import DEFAULT_PUSH_FORMAT, ExportState
 from ftlab.runs.jobs.job_stop import JobStop
 from ftlab.server.people.rights import RunAction
-from ftlab.ui.common import page_events, run_status_view
+from ftlab.ui.common import page_events
 from ftlab.ui.common.html import render_error
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.runs.export_panel import (
@@ -31,9 +31,9 @@ from ftlab.ui.runs.export_panel import (
     ExportActions,
     ExportPanel,
     build_export_panel,
-    format_command,
     render_check,
 )
+from ftlab.ui.runs.export_progress import follow_export, render_command, render_progress
 from ftlab.ui.runs.listing import parse_selection
 from ftlab.ui.runs.push_access import find_push_access
 from ftlab.ui.train.actions import TrainActions
@@ -59,7 +59,7 @@ class PushPanel:
 
 @dataclass(frozen=True)
 class _PushWork:
-    """What a push gives the command.
+    """Input of the command of one push.
 
     Attributes:
         arguments: of the command.
@@ -95,16 +95,12 @@ class PushActions:
             work = self._prepare(selection, repo_id, format_name, which, private=private is True)
             owner = page_events.get_person(self.profile).owner
             with self.export_actions.slots.hold(owner), JobStop(owner) as stop:
-                state = ExportState()
-                states = export_job.run_export(work.arguments, stop.event, token=work.token)
-                yield _build_updates(render_progress(state, work.shown_arguments), stop.name)
-                try:
-                    for new_state in states:
-                        if new_state != state and not (new_state.answer or new_state.error):
-                            yield _build_updates(render_progress(new_state, work.shown_arguments), stop.name)
-                        state = new_state
-                finally:
-                    states.close()  # type: ignore[attr-defined]
+                state = yield from follow_export(
+                    export_job.run_export(work.arguments, stop.event, token=work.token),
+                    lambda new_state: _build_updates(
+                        render_progress(new_state, work.shown_arguments, "push.title"), stop.name
+                    ),
+                )
             yield _build_updates(render_result(state, work.shown_arguments))
         except FtlabError as error:
             yield _build_updates(render_error(str(error)))
@@ -143,24 +139,12 @@ class PushActions:
         return _PushWork(arguments, shown_arguments, access.token)
 
 
-def render_progress(state: ExportState, arguments: list[str]) -> Markup:
-    """Return the card of a push that goes on."""
-    text, fraction = messages.get_text("export.starting"), -1.0
-    if state.upload_bytes:
-        text = messages.get_text("push.uploading", megabytes=state.upload_bytes / 1e6)
-    elif state.total:
-        text = messages.get_text("export.comparing", done=state.completed, total=state.total)
-        fraction = state.completed / state.total
-    command = tag("p", tag("code", format_command(arguments)), class_="sub")
-    return run_status_view.render_card("waiting", messages.get_text("push.title"), text, fraction, footer=command)
-
-
 def render_result(state: ExportState, arguments: list[str]) -> Markup:
     """Return where the model is now with the table of the check, or the error."""
     if state.answer is None and not state.error:
         return tag("p", messages.get_text("push.stopped"), class_="sub", role="status")
     if state.answer is None or state.error:
-        return join_html([render_error(state.error), tag("p", tag("code", format_command(arguments)), class_="sub")])
+        return join_html([render_error(state.error), render_command(arguments)])
     url, commit = str(state.answer["url"]), str(state.answer["commit"])
     # The address is the Hub's answer: only one that a browser opens as a page becomes a link.
     is_page = urlsplit(url).scheme in ("http", "https")
@@ -168,7 +152,7 @@ def render_result(state: ExportState, arguments: list[str]) -> Markup:
     parts = [
         tag("p", messages.get_text("push.done", commit=commit[:12]), " ", place, role="status"),
         render_check(state.answer.get("check")),
-        tag("p", tag("code", format_command(arguments)), class_="sub"),
+        render_command(arguments),
     ]
     return join_html(parts)
 
