@@ -24,10 +24,10 @@ from ftlab.data.images import deep_samples, tiff_kinds
 from ftlab.data.images.convert_rgb import convert_deep, to_rgb
 from ftlab.data.images.decode_limits import (
     WEBP_HEADER_BYTES,
-    ReadLimitedFile,
     check_jpeg_passes,
     check_webp_size,
     guard_tiff_tags,
+    limit_reads,
 )
 from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.images.diagnosis import diagnose_error
@@ -167,19 +167,19 @@ def _open_image(source: Path | str | BinaryIO) -> Iterator[Image.Image]:
     stream: BinaryIO | None = None
     try:
         stream = _open_stream(source)
-        limited_file = ReadLimitedFile(stream, name)
+        limited_stream, is_jpeg = limit_reads(stream, name)
         # Before Pillow sees the file: its JPEG decoder is entered only with a frame header that was checked.
-        frame = read_jpeg_frame(limited_file, name) if limited_file.is_jpeg else None
-        limited_file.seek(0)
+        frame = read_jpeg_frame(limited_stream, name) if is_jpeg else None
+        stream.seek(0)
         check_webp_size(stream.read(WEBP_HEADER_BYTES), name, get_max_pixels("WEBP"))
-        limited_file.seek(0)
-        with Image.open(cast(BinaryIO, limited_file), formats=PILLOW_FORMATS) as image:
+        limited_stream.seek(0)
+        with Image.open(limited_stream, formats=PILLOW_FORMATS) as image:
             _check_dimensions(image, name)
             # MPO (several JPEGs in one file) is decoded by the JPEG decoder, and only its first image.
             if image.format in ("JPEG", "MPO"):
                 if frame is None or image.size != (frame.width, frame.height):
                     raise ImageError("unreadable", file=name)
-                check_jpeg_passes(stream, name, image.width * image.height)
+                check_jpeg_passes(limited_stream, name, image.width * image.height)
                 image.info[_REDUCIBLE_KEY] = frame.can_be_reduced
             elif image.format == "TIFF":
                 tiff_kinds.check_kind(image, name)

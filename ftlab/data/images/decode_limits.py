@@ -6,11 +6,12 @@ measurements.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import sys
 from contextlib import suppress
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -18,6 +19,12 @@ from ftlab.core.errors import ImageError
 
 MAX_READS = 300_000
 """Number of reads from a file above which it is refused. A PNG of 200 MB in chunks of 4 kB takes 200,000."""
+
+SMALL_JPEG_BYTES = MAX_READS // 3
+"""Size up to which a JPEG is read as a whole: no decoder reads it in too many pieces.
+
+It is read from its start to its end twice, for its frame header and by Pillow, and each read takes a byte or more.
+"""
 
 MAX_GIF_READS = 6_000
 """Number of reads from a GIF, whose comments Pillow joins one by one: 10 MB of comments took a minute.
@@ -122,6 +129,24 @@ class ReadLimitedFile:
         return getattr(self.stream, name)
 
 
+def limit_reads(stream: BinaryIO, name: str) -> tuple[BinaryIO, bool]:
+    """Return a stream of the same content that cannot be read in too many pieces, and whether it begins as a JPEG does.
+
+    A small JPEG comes as a whole, in memory: reading the fields of its header one by one through a guard takes as long
+    as decoding its pixels at a reduced size.
+
+    Args:
+        stream: the file.
+        name: for the error.
+    """
+    limited_file = ReadLimitedFile(stream, name)
+    if limited_file.is_jpeg and stream.seek(0, os.SEEK_END) <= SMALL_JPEG_BYTES:
+        stream.seek(0)
+        return io.BytesIO(stream.read(SMALL_JPEG_BYTES)), True
+    stream.seek(0)
+    return cast(BinaryIO, limited_file), limited_file.is_jpeg
+
+
 def check_jpeg_passes(stream: BinaryIO, name: str, pixel_count: int) -> None:
     """Refuse a JPEG with too many passes.
 
@@ -137,6 +162,10 @@ def check_jpeg_passes(stream: BinaryIO, name: str, pixel_count: int) -> None:
         ImageError: megapixels × passes exceed the limit.
     """
     position = stream.tell()
+    max_passes = stream.seek(0, os.SEEK_END) // len(_JPEG_SCAN_MARKER)
+    if max_passes * pixel_count <= MAX_JPEG_MEGAPIXEL_PASSES * 1_000_000:  # even if it consisted of markers alone
+        stream.seek(position)
+        return
     stream.seek(0)
     pass_count, last_byte = 0, b""
     # In compressed data 0xff is always followed by 0, so each match starts a pass, of the image or of its thumbnail.

@@ -136,7 +136,7 @@ def verify_images(files: Sequence[str]) -> list[tuple[int, int] | ImageError]:
     Returns:
         Width and height of each image, or its error.
     """
-    return get_shared_pool().decode("verify_image", files)
+    return get_shared_pool().decode("verify_image", files, group_answers=True)
 
 
 def _decode_one(operation: str, source: ImageSource, arguments: Mapping[str, Any]) -> Any:

@@ -1,9 +1,10 @@
 """Main program of a decoding worker: decode what the parent process names, one file after the other. No torch.
 
 A request is a line of JSON on standard input (operation, arguments, sources), followed by the content of each source
-that has no path. The answer to each source is written as soon as it is there: a line of JSON on standard output and,
-for pixels, their raw bytes, which the parent reads straight into the array that it returns. It needs no pickle, and no
-shared memory, of which a container may have none. However the parent ends, its pipes close, and the worker ends too.
+that has no path. The answer to each source is written as soon as it is there, or a few together where the request
+allows it: a line of JSON on standard output and, for pixels, their raw bytes, which the parent reads straight into the
+array that it returns. It needs no pickle, and no shared memory, of which a container may have none. However the parent
+ends, its pipes close, and the worker ends too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -30,6 +32,8 @@ ImageSource = Path | str | BinaryIO
 READY_LINE = b'"ready"\n'
 """First line of a worker: it can decode from now on."""
 _MEGABYTE = 1_000_000
+_MAX_ANSWER_DELAY_SECONDS = 0.02
+"""Seconds after which answers that may be written together are written, once the file at hand is done."""
 
 
 Operation = Callable[[ImageSource, Mapping[str, Any]], Any]
@@ -85,6 +89,9 @@ def run_operation(operation: str, source: ImageSource, arguments: Mapping[str, A
 def serve_requests(memory_megabytes: int) -> None:
     """Answer requests until standard input or output closes.
 
+    The answer to a source is written before the next one is begun: should that one end this process, the parent knows
+    which it was. Not so in a request for grouped answers, whose sources the parent then sends again.
+
     Args:
         memory_megabytes: memory that decoding may take beyond that of the started program, where the system has such a
             limit.
@@ -101,11 +108,16 @@ def serve_requests(memory_megabytes: int) -> None:
         answers.flush()
         for line in sys.stdin.buffer:
             request = json.loads(line)
+            last_flush_time = time.monotonic()
             for source in _receive_sources(request["sources"]):
                 result = _decode_or_exit(answers, request["operation"], source, request["arguments"])
                 if is_limited and isinstance(result, ImageError) and result.code == "memory":
                     result = ImageError("decoder_memory", limit=memory_megabytes)
                 _write_answer(answers, result)
+                if not request["grouped"] or time.monotonic() - last_flush_time > _MAX_ANSWER_DELAY_SECONDS:
+                    answers.flush()
+                    last_flush_time = time.monotonic()
+            answers.flush()
     os._exit(0)  # the usual exit would report that buffered output can no longer be written
 
 
@@ -125,7 +137,7 @@ def _decode_or_exit(answers: BinaryIO, operation: str, source: ImageSource, argu
 
 
 def _write_answer(answers: BinaryIO, result: Any) -> None:
-    """Write the answer to one source, at once: should the next one end this process, the parent knows which it was."""
+    """Write the answer to one source; it may stay in the buffer."""
     pixels = None
     if isinstance(result, ImageError):
         values = {name: value for name, value in result.values.items() if isinstance(value, (str, int, float))}
@@ -138,7 +150,6 @@ def _write_answer(answers: BinaryIO, result: Any) -> None:
     answers.write(json.dumps(header).encode() + b"\n")
     if pixels is not None:
         answers.write(pixels.data)
-    answers.flush()
 
 
 def _use_one_thread() -> None:

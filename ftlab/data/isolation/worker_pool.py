@@ -73,7 +73,12 @@ class WorkerPool:
                 self._idle_workers += [WorkerProcess() for _ in range(missing_count)]
 
     def decode(
-        self, operation: str, sources: Sequence[ImageSource], arguments: Mapping[str, Any] = MappingProxyType({})
+        self,
+        operation: str,
+        sources: Sequence[ImageSource],
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        group_answers: bool = False,
     ) -> list[Any]:
         """Decode images in one worker, one after the other; waits for an idle worker.
 
@@ -83,6 +88,8 @@ class WorkerPool:
             operation: see `worker_main.run_operation`.
             sources: of the images.
             arguments: of the operation, as JSON has them.
+            group_answers: let the worker write the answers to quick sources together: cheaper where there are many
+                small ones, but if a source ends its worker, all are tried again to find out which it is.
 
         Returns:
             For each source the result, or the `ImageError` that says why it cannot be read.
@@ -99,11 +106,15 @@ class WorkerPool:
                 continue
             try:
                 untried_sources = self._failed_files.take_unfailed(sources[len(results) :])
-                for result in worker.decode(operation, untried_sources, arguments):
+                for result in worker.decode(operation, untried_sources, arguments, group_answers=group_answers):
                     results.append(result)  # noqa: PERF402 - one by one: the results before a failure stay
             except WorkerDied as death:
                 self._discard(worker)
-                self._replace_suspects(death, operation, sources, arguments, results)
+                if group_answers:  # any source without an answer may be to blame: all again, one by one
+                    group_answers = False
+                    results.clear()
+                else:
+                    self._replace_suspects(death, operation, sources, arguments, results)
             except BaseException:
                 self._discard(worker)
                 raise

@@ -110,29 +110,39 @@ class WorkerProcess:
             self.deadline = None
         return self._is_ready
 
-    def decode(self, operation: str, sources: Sequence[ImageSource], arguments: Mapping[str, Any]) -> Iterator[Any]:
+    def decode(
+        self,
+        operation: str,
+        sources: Sequence[ImageSource],
+        arguments: Mapping[str, Any],
+        *,
+        group_answers: bool = False,
+    ) -> Iterator[Any]:
         """Let the worker decode images, one after the other.
 
         Args:
             operation: see `worker_main.run_operation`.
             sources: of the images.
             arguments: of the operation, as JSON has them.
+            group_answers: let the worker write the answers to quick sources together.
 
         Yields:
             The result of each source, or its `ImageError`.
 
         Raises:
-            WorkerDied: the worker ended at the source that follows the last one yielded.
+            WorkerDied: the worker ended at the source that follows the last one yielded; with `group_answers`, at that
+                one or a later one.
         """
-        request_parts = _build_request(operation, sources, arguments)
+        request_parts = _build_request(operation, sources, arguments, group_answers=group_answers)
+        file_seconds = get_file_seconds()
         try:
-            self.deadline = time.monotonic() + get_file_seconds()
+            self.deadline = time.monotonic() + file_seconds
             request_pipe = cast(BufferedWriter, self.process.stdin)
             for part in request_parts:
                 request_pipe.write(part)
             request_pipe.flush()
             for source in sources:
-                self.deadline = time.monotonic() + get_file_seconds()
+                self.deadline = time.monotonic() + file_seconds
                 answer = self._receive_answer(source)
                 self._meet_deadline()
                 yield answer
@@ -251,13 +261,16 @@ def _is_path(source: ImageSource) -> bool:
     return isinstance(source, (str, os.PathLike))
 
 
-def _build_request(operation: str, sources: Sequence[ImageSource], arguments: Mapping[str, Any]) -> list[bytes]:
+def _build_request(
+    operation: str, sources: Sequence[ImageSource], arguments: Mapping[str, Any], *, group_answers: bool
+) -> list[bytes]:
     """Return a request: its line, and the content of each source that has no path.
 
     Args:
         operation: see `worker_main.run_operation`.
         sources: of the images.
         arguments: of the operation.
+        group_answers: whether answers may be written together.
     """
     source_entries: list[str | int] = []
     contents: list[bytes] = []
@@ -270,5 +283,10 @@ def _build_request(operation: str, sources: Sequence[ImageSource], arguments: Ma
             stream.seek(0)
             contents.append(stream.read())
             source_entries.append(len(contents[-1]))
-    request = {"operation": operation, "arguments": dict(arguments), "sources": source_entries}
+    request = {
+        "operation": operation,
+        "arguments": dict(arguments),
+        "sources": source_entries,
+        "grouped": group_answers,
+    }
     return [json.dumps(request).encode() + b"\n", *contents]

@@ -217,3 +217,13 @@ def test_whoever_waits_is_not_overtaken_by_those_who_ask_again_and_again(folder:
             future.result()
     pool.close()
     assert max(overtaking) <= 2 * len(counts), "each may be in line before, and finish what it began"
+
+
+@pytest.mark.usefixtures("faulty_decoder")
+def test_the_guilty_are_named_too_where_quick_answers_come_together(folder: Path, pool: WorkerPool) -> None:
+    renamed = rename_images(folder, "aborts", "poisons")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    results = pool.decode("verify_image", files, group_answers=True)
+    assert codes(files, results) == {"aborts": "decoder_crashed", "poisons": "decoder_crashed"}
+    for file, result in zip(files, results, strict=True):
+        assert file in renamed or result == decode.verify_image(file)
