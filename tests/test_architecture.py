@@ -111,7 +111,6 @@ TESTED_ELSEWHERE = {
         "data/dataset/split_lists",
         "data/manifests/path_resolver",
     ),
-    "tests/data/dataset/test_verified_cache.py": ("data/dataset/verify",),
     "tests/cli/common/test_train_process.py": ("data/dataset/from_config", "data/sources/locate"),
     "tests/data/gpu/test_gpu_augment.py": ("data/gpu/gpu_effects",),
     "tests/data/gpu/test_gpu_resize.py": ("data/gpu/resize_taps", "data/gpu/triton_resize"),
@@ -124,7 +123,8 @@ TESTED_ELSEWHERE = {
         ),
     ),
     "tests/data/images/test_decode.py": (
-        *("data/images/convert_rgb", "data/images/decode_limits", "data/images/diagnosis"),
+        "data/images/convert_rgb",
+        "data/images/diagnosis",
     ),
     "tests/models/pretrained/test_file_kinds.py": ("core/content_kinds", "models/pretrained/tensor_search"),
     "tests/data/images/test_value_range.py": ("data/images/declared_range", "data/images/deep_samples"),
