@@ -139,6 +139,7 @@ class TrainConfig:
     device: str = config_field("auto", "machine", choices=("auto", "cpu", "cuda", "mps", "xpu"))
     precision: str = config_field("auto", "machine", choices=("auto", "fp32", "bf16", "fp16"))
     engine: str = config_field("auto", "machine", choices=("auto", "torch", "onnxruntime"))
+    feature_precision: str = config_field("fp16", "machine", choices=("fp16", "fp32"))
     compile: str = config_field("auto", "machine", choices=("auto", "yes", "record", "no"))
     fused: bool | None = config_field(None, "machine")
     image_cache_mb: int | None = config_field(None, "machine", low=0, high=10_000_000, step=1, unit="MB")

@@ -53,11 +53,13 @@ class DiskCache:
     Attributes:
         path: of the SQLite file, created by the first `put`.
         budget_bytes: maximum size of the file in bytes.
+        page_bytes: unit of the file's space, where it is created here. Values of a few kilobytes waste less of a large
+            one: a value of more than half a page takes the whole of it.
     """
 
-    def __init__(self, path: Path, budget_bytes: int) -> None:
-        """Store path and budget; the file is neither opened nor created."""
-        self.path, self.budget_bytes = path, budget_bytes
+    def __init__(self, path: Path, budget_bytes: int, page_bytes: int = 4096) -> None:
+        """Store path and sizes; the file is neither opened nor created."""
+        self.path, self.budget_bytes, self.page_bytes = path, budget_bytes, page_bytes
         self._is_blocked = False
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -125,7 +127,7 @@ class DiskCache:
             with closing(sqlite3.connect(self.path, timeout=timeout)) as connection:
                 # A damaged row may claim to be text, which need not be UTF-8.
                 connection.text_factory = bytes
-                _prepare_table(connection)
+                _prepare_table(connection, self.page_bytes)
                 operation(connection)
                 connection.commit()
             self._is_blocked = False
@@ -174,7 +176,7 @@ class DiskCache:
         return int(page_count * page_bytes)
 
 
-def _prepare_table(connection: sqlite3.Connection) -> None:
+def _prepare_table(connection: sqlite3.Connection, page_bytes: int) -> None:
     """Create the table in a new file; add the checksums to one of a version that had none."""
     column_names = {row[1] for row in connection.execute("PRAGMA table_info(kept)")}
     if b"checksum" in column_names:
@@ -183,6 +185,7 @@ def _prepare_table(connection: sqlite3.Connection) -> None:
         connection.execute(_ADD_CHECKSUM_SQL)
     else:
         # Effective only before the first table is created; else deleted rows would not shrink the file.
+        connection.execute(f"PRAGMA page_size = {page_bytes}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(_CREATE_TABLE_SQL)
 

@@ -66,7 +66,8 @@ def compute_cached_features(
     view_counts = {"train": config.views_per_image, "val": 1}
     total_views = train_count * view_counts["train"] + val_count * view_counts["val"]
     # The ranks divide the images that are not cached; on several machines these would not be the same ones.
-    store = feature_cache.open_feature_cache() if use_cache and accelerator.num_processes == 1 else None
+    may_store = use_cache and accelerator.num_processes == 1
+    store = feature_cache.open_feature_cache(config.feature_precision) if may_store else None
     spec = backbones.get_backbone_spec(config.backbone)
     expected_name = engines.expected_engine(spec, accelerator.device, view_count=total_views, engine_name=config.engine)
     key_base = _compute_key_base(net, image_feed, expected_name) if store else ""
@@ -137,6 +138,7 @@ def _extract_split(
         read_batches=partial(image_feed.iter_view_batches, split, view_count=view_count)
         if isinstance(image_feed, GpuImageFeed)
         else None,
+        precision=image_feed.config.feature_precision,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
@@ -193,13 +195,8 @@ def _choose_engine(
 
     def create_engine(engine_name: str) -> Engine:
         spec = backbones.get_backbone_spec(config.backbone)
-        engine_args = (
-            net.backbone,
-            spec,
-            lambda pixels: preprocess.normalize_batch(pixels, prep),
-            prep.side,
-            accelerator.device,
-        )
+        normalize = partial(preprocess.normalize_batch, prep=prep)
+        engine_args = (net.backbone, spec, normalize, prep.side, accelerator.device)
         return engines.choose_engine(*engine_args, view_count=backbone_passes, engine_name=engine_name)
 
     # All ranks use the same engine: the last bits of features differ between engines.
@@ -258,8 +255,7 @@ def _load_stored_features(
         feature_progress.finished_images += image_counts[split]
     if image_feed.config.engine != engine_name:
         run.update_resolved_config(engine=engine_name)
-    image_count = feature_progress.total_images
-    yield LogMessage(code="features_kept", values={"kept": image_count, "images": image_count})
+    yield LogMessage(code="features_kept", values=dict.fromkeys(("kept", "images"), feature_progress.total_images))
     return features_by_split
 
 
@@ -316,4 +312,6 @@ def _compute_key_base(net: Network, image_feed: ImageFeedBase, engine_name: str)
     # Any of these may change the last bits of a feature: Pillow decodes and resizes, the engine computes.
     programs = [ftlab.__version__, engine_name, *(version(package) for package in (engine_name, "torch", "pillow"))]
     key_facts = [engines.hash_parameters(net.backbone), image_feed.prep.to_json(), programs, image_feed.device.type]
+    if image_feed.config.feature_precision != "fp32":  # the entries of earlier versions had no other
+        key_facts.append(image_feed.config.feature_precision)
     return hashlib.sha256(json.dumps(key_facts).encode()).hexdigest()

@@ -29,7 +29,12 @@ from ftlab.training.optim import optimizers
 
 PROGRESS_INTERVAL_SECONDS = 0.5
 """Seconds between two `Progress` events: as often as a person reads them."""
-_LEGACY_DEFAULTS: dict[str, Any] = {"compile": "no", "augment_device": "cpu", "batchnorm": "trainable"}
+_LEGACY_DEFAULTS: dict[str, Any] = {
+    "compile": "no",
+    "augment_device": "cpu",
+    "batchnorm": "trainable",
+    "feature_precision": "fp32",
+}
 """Defaults for settings that runs of older versions did not record."""
 
 

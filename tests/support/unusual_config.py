@@ -87,6 +87,7 @@ def changed() -> TrainConfig:
         device="cpu",
         precision="fp32",
         engine="torch",
+        feature_precision="fp32",
         compile="no",
         head_seed=7,
         fused=False,

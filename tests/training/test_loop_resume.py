@@ -86,6 +86,30 @@ def test_a_stopped_and_resumed_run_is_the_undisturbed_one_to_the_bit(
     assert len(parted.load_history().epochs) == 4
 
 
+def test_a_run_begun_before_there_was_half_precision_goes_on_without_it(
+    begin: Callable[..., Run], undisturbed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = undisturbed(feature_precision="fp32")
+    parted = begin(feature_precision="fp32")
+    go(parted, 7)
+    stored = parted.read_json("config.json")
+    for section in ("config", "resolved"):
+        del stored[section]["feature_precision"]
+    parted.write_json("config.json", stored)
+    monkeypatch.setenv("FTLAB_FEATURES_MB", "0")  # they are computed again
+    go(parted)
+    assert parted.best_weights_path.read_bytes() == whole.weights
+    assert figures(parted.load_history()) == whole.figures
+    assert figures(train_in_half_precision(begin)) != whole.figures, "or the test would show nothing"
+
+
+def train_in_half_precision(begin: Callable[..., Run]) -> Any:
+    """History of the same training with features in half precision."""
+    half = begin(feature_precision="fp16")
+    go(half)
+    return half.load_history()
+
+
 def test_a_killed_run_goes_on_from_its_last_epoch(
     begin: Callable[..., Run], undisturbed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,19 +20,28 @@ from ftlab.core.kv_cache import DiskCache
 DEFAULT_BUDGET_MB = 2000
 """Size limit of the file, 10^6 bytes; the environment variable `FTLAB_FEATURES_MB` overrides it, 0 disables the
 cache."""
+_PAGE_BYTES = 32_768
+"""Holds twelve rows of 1,280 features in half precision; a page of 4,096 bytes would hold one."""
+_STORED_DTYPES = {"fp16": np.float16, "fp32": np.float32}
 
 
 class FeatureCache:
-    """A file of features; see `DiskCache`."""
+    """A file of features; see `DiskCache`.
 
-    def __init__(self, file: Path, budget_bytes: int) -> None:
+    Attributes:
+        precision: of the entries that this training reads and writes, see `feature_rows`. Others may lie in the same
+            file, under other keys.
+    """
+
+    def __init__(self, file: Path, budget_bytes: int, precision: str = "fp32") -> None:
         """Open a cache.
 
         Args:
             file: of the cache; created when the first entry is written.
             budget_bytes: size limit of the file.
+            precision: of the entries.
         """
-        self.cache = DiskCache(file, budget_bytes)
+        self.cache, self.precision = DiskCache(file, budget_bytes, _PAGE_BYTES), precision
 
     @property
     def file(self) -> Path:
@@ -46,27 +55,31 @@ class FeatureCache:
             keys: of the entries.
 
         Returns:
-            Feature vectors, float32 [D], by key, for those that are cached.
+            Rows of features, [W], by key, for those that are cached.
         """
-        stored_values = self.cache.get(keys)
+        stored_values, dtype = self.cache.get(keys), _STORED_DTYPES[self.precision]
         # A copy: the buffer that SQLite returns is read-only.
-        return {key: torch.from_numpy(np.frombuffer(value, np.float32).copy()) for key, value in stored_values.items()}
+        return {key: torch.from_numpy(np.frombuffer(value, dtype).copy()) for key, value in stored_values.items()}
 
     def put(self, entries: Sequence[tuple[bytes, Tensor]]) -> None:
         """Store entries, and evict the least recently used ones beyond the budget.
 
         Args:
-            entries: keys and feature vectors, float32 [D].
+            entries: keys and rows of features, [W].
         """
-        self.cache.put([(key, vector.numpy().tobytes()) for key, vector in entries])
+        self.cache.put([(key, row.numpy().tobytes()) for key, row in entries])
 
 
-def open_feature_cache() -> FeatureCache | None:
-    """Return the cache of this user; None if it is disabled."""
+def open_feature_cache(precision: str = "fp32") -> FeatureCache | None:
+    """Return the cache of this user; None if it is disabled.
+
+    Args:
+        precision: of the entries, see `feature_rows`.
+    """
     try:
         budget_mb = int(os.environ.get("FTLAB_FEATURES_MB", DEFAULT_BUDGET_MB))
     except ValueError:
         budget_mb = DEFAULT_BUDGET_MB
-    return (
-        FeatureCache(user_dirs.get_ftlab_home() / "features.sqlite", budget_mb * 1_000_000) if budget_mb > 0 else None
-    )
+    if budget_mb <= 0:
+        return None
+    return FeatureCache(user_dirs.get_ftlab_home() / "features.sqlite", budget_mb * 1_000_000, precision)

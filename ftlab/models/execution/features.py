@@ -19,6 +19,7 @@ from ftlab.core.errors import ImageError
 from ftlab.models.execution.engines import Engine
 from ftlab.models.execution.feature_cache import FeatureCache
 from ftlab.models.execution.feature_extraction import ReadBatches, ReadViews, extract_features, split_by_device
+from ftlab.models.execution.feature_rows import ROW_DTYPES, pack_rows
 
 CACHE_BATCH_IMAGES = 2048
 """Images looked up, or stored, at a time."""
@@ -34,7 +35,8 @@ class Features:
     """Features of a split.
 
     Attributes:
-        vectors: float32 [V, N, D] on the CPU, N the images that could be read.
+        vectors: float32 [V, N, D] on the CPU, N the images that could be read; in half precision float16 [V, N, D + 1],
+            see `feature_rows`.
         indices: their positions in the split.
         skipped: positions that could not be read, and why.
         cached_count: how many of the images came from the cache.
@@ -57,13 +59,13 @@ def compute_features(
     get_keys: GetCacheKeys = lambda _index: None,
     *,
     read_batches: ReadBatches | None = None,
+    precision: str = "fp32",
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[int | Features]:
     """Compute the features of a split.
 
-    In distributed training each rank computes its part of the images and yields as often as the others; the caller
-    gathers the parts.
+    In distributed training each rank computes a part of them, and yields as often as the others; the caller joins them.
 
     Args:
         engine: runs the backbone.
@@ -75,23 +77,23 @@ def compute_features(
         cache: of features that were computed before.
         get_keys: cache keys of an image's views; None for one that is not to be cached.
         read_batches: reads batches of views for a GPU, instead of `read_views` on threads.
+        precision: in which the features are kept, see `feature_rows`; that of the cache too.
         rank: number of the process, from 0.
         world_size: number of processes.
 
     Yields:
         Images done so far, as they are done; at last the features.
     """
-    table = _FeatureTable(view_count, image_count)
+    table = _FeatureTable(view_count, image_count, precision)
     uncached_keys = (yield from _fill_from_cache(table, cache, get_keys, num_workers)) if cache else {}
     cached_count = table.filled_count
-    new_entries: list[tuple[bytes, Tensor]] = []
-    skipped: list[tuple[int, ImageError]] = []
-    rank_indices = [table.missing_indices()[process_rank::world_size] for process_rank in range(world_size)]
+    new_entries, skipped = list[tuple[bytes, Tensor]](), list[tuple[int, ImageError]]()
     chunk_count, last_store_time = 0, time.monotonic()
+    rank_indices = [table.missing_indices()[process_rank::world_size] for process_rank in range(world_size)]
     batches = extract_features(engine, rank_indices[rank], view_count, read_views, device, num_workers, read_batches)
     try:
         for chunk_count, (indices, vectors, failures) in enumerate(batches, start=1):  # noqa: B007 (read after the loop)
-            new_entries += _put_chunk(table, indices, vectors, uncached_keys)
+            new_entries += _put_chunk(table, indices, pack_rows(vectors, precision), uncached_keys)
             skipped += failures
             is_late = time.monotonic() - last_store_time > _STORE_INTERVAL_SECONDS
             # Stored in between, so that a training whose process ends now continues from there.
@@ -109,23 +111,23 @@ def compute_features(
 
 
 def _put_chunk(
-    table: _FeatureTable, indices: list[int], vectors: Tensor, uncached_keys: dict[int, list[bytes]]
+    table: _FeatureTable, indices: list[int], rows: Tensor, uncached_keys: dict[int, list[bytes]]
 ) -> list[tuple[bytes, Tensor]]:
     """Put the features of some images into a table.
 
     Args:
         table: to be filled.
         indices: of the images.
-        vectors: their features, float32 [V, B, D].
+        rows: their features, [V, B, W] of `pack_rows`.
         uncached_keys: cache keys, by index, of the images that can be cached and are not.
 
     Returns:
         The entries for the cache.
     """
     entries: list[tuple[bytes, Tensor]] = []
-    for index, image_features in zip(indices, vectors.unbind(1), strict=True):
-        table.put(index, image_features)
-        entries += zip(uncached_keys.get(index, []), image_features, strict=index in uncached_keys)
+    for index, image_rows in zip(indices, rows.unbind(1), strict=True):
+        table.put(index, image_rows)
+        entries += zip(uncached_keys.get(index, []), image_rows, strict=index in uncached_keys)
     return entries
 
 
@@ -144,7 +146,7 @@ def load_cached_features(
     Yields:
         Images found so far; at last the features, unless some are missing.
     """
-    table = _FeatureTable(view_count, image_count)
+    table = _FeatureTable(view_count, image_count, cache.precision)
     for chunk_number, filled_count in enumerate(_fill_from_cache(table, cache, get_keys, num_workers), start=1):
         if filled_count < min(image_count, chunk_number * CACHE_BATCH_IMAGES):
             return
@@ -159,27 +161,28 @@ class _FeatureTable:
         filled_count: images that have features.
     """
 
-    def __init__(self, view_count: int, image_count: int) -> None:
+    def __init__(self, view_count: int, image_count: int, precision: str) -> None:
         """Create an empty table.
 
         Args:
             view_count: V.
             image_count: N.
+            precision: of the rows, see `feature_rows`.
         """
-        self._vectors, self._view_count = torch.empty(view_count, 0, 0), view_count
+        self._rows, self._view_count = torch.empty(view_count, 0, 0, dtype=ROW_DTYPES[precision]), view_count
         self._is_filled = torch.zeros(image_count, dtype=torch.bool)
         self.filled_count = 0
 
-    def put(self, index: int, image_features: Tensor) -> None:
+    def put(self, index: int, image_rows: Tensor) -> None:
         """Set the features of one image.
 
         Args:
             index: of the image.
-            image_features: float32 [V, D].
+            image_rows: [V, W] of `pack_rows`.
         """
-        if not self.filled_count:  # only now is D known
-            self._vectors = torch.empty(self._view_count, len(self._is_filled), image_features.shape[1])
-        self._vectors[:, index] = image_features
+        if not self.filled_count:  # only now is W known
+            self._rows = self._rows.new_empty(self._view_count, len(self._is_filled), image_rows.shape[1])
+        self._rows[:, index] = image_rows
         self._is_filled[index] = True
         self.filled_count += 1
 
@@ -192,7 +195,7 @@ class _FeatureTable:
         return torch.nonzero(self._is_filled).flatten().tolist()
 
     def compact_vectors(self) -> Tensor:
-        """Return the features that are there, float32 [V, N, D], in order.
+        """Return the features that are there, [V, N, W], in order.
 
         Gaps are closed in place: every row moves down, if at all. The table is of no use afterwards.
         """
@@ -200,8 +203,8 @@ class _FeatureTable:
         if len(order) < len(self._is_filled):
             for start in range(0, len(order), CACHE_BATCH_IMAGES):
                 source_indices = order[start : start + CACHE_BATCH_IMAGES]
-                self._vectors[:, start : start + len(source_indices)] = self._vectors[:, source_indices]
-        return self._vectors[:, : len(order)]
+                self._rows[:, start : start + len(source_indices)] = self._rows[:, source_indices]
+        return self._rows[:, : len(order)]
 
 
 def _fill_from_cache(
@@ -232,11 +235,11 @@ def _fill_from_cache(
                 for index, image_keys in zip(batch_indices, pool.map(get_keys, batch_indices), strict=True)
                 if image_keys
             }
-            cached_vectors = cache.get([key for image_keys in keys_by_index.values() for key in image_keys])
+            cached_rows = cache.get([key for image_keys in keys_by_index.values() for key in image_keys])
             for index, image_keys in keys_by_index.items():
                 # An image counts as cached only with all of its views.
-                if all(key in cached_vectors for key in image_keys):
-                    table.put(index, torch.stack([cached_vectors[key] for key in image_keys]))
+                if all(key in cached_rows for key in image_keys):
+                    table.put(index, torch.stack([cached_rows[key] for key in image_keys]))
                 else:
                     uncached_keys[index] = image_keys
             yield table.filled_count

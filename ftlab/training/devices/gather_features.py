@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
@@ -38,12 +37,12 @@ def join_rank_features(local_features: Features, image_count: int, accelerator: 
     skipped_images = sorted(
         (entry for _, _, rank_value in rank_summaries for entry in rank_value), key=lambda entry: entry[0]
     )
-    vectors = torch.zeros(len(local_features.vectors), image_count, feature_dim)
+    vectors = local_features.vectors.new_zeros(len(local_features.vectors), image_count, feature_dim)
     if local_features.indices:
         vectors[:, local_features.indices] = local_features.vectors
-    # Each row belongs to one rank and is 0 on all others, so that the sum is exact.
+    # Each row belongs to one rank and is 0 on all others, so that the sum is exact, also of half precision.
     for start in range(0, image_count, _EXCHANGE_BATCH_IMAGES):
-        rows = vectors[:, start : start + _EXCHANGE_BATCH_IMAGES].contiguous().to(accelerator.device)
+        rows = vectors[:, start : start + _EXCHANGE_BATCH_IMAGES].float().contiguous().to(accelerator.device)
         vectors[:, start : start + _EXCHANGE_BATCH_IMAGES] = distributed.all_reduce_sum(accelerator, rows).cpu()
     failures = [(index, ImageError(code, **values)) for index, code, values in skipped_images]
     return Features(vectors if len(indices) == image_count else vectors[:, indices], indices, failures)

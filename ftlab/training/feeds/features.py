@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ftlab.data.loading.loader import batch_indices, sample_view_indices
 from ftlab.data.loading.sampler import sample_epoch_indices
+from ftlab.models.execution.feature_rows import unpack_rows
 from ftlab.models.execution.features import Features
 from ftlab.training.feeds import base
 from ftlab.training.feeds.base import RankBatch
@@ -27,7 +28,7 @@ class FeatureFeed:
     """Batch source of features that were computed once; the view of an image is drawn anew in each epoch.
 
     Attributes:
-        vectors: by split, float32 [V, N, D] of V views, on the device.
+        vectors: by split, [V, N, W] of V views, on the device, see `Features`.
         labels: by split, int64 [N] on the device, of the images that could be read.
     """
 
@@ -116,7 +117,7 @@ class FeatureFeed:
                 continue
             gathered_rows = rows[row_slice]
             # The same values; indexing with one index tensor is three times as fast as with two.
-            gathered = (
+            gathered = unpack_rows(
                 vectors[0].index_select(0, gathered_rows)
                 if len(vectors) == 1
                 else vectors[row_views[row_slice], gathered_rows]

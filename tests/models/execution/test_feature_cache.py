@@ -17,6 +17,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.data.transforms import augment
 from ftlab.models.execution import engines, feature_cache, features
 from ftlab.models.execution.feature_cache import FeatureCache
+from ftlab.models.execution.feature_rows import pack_rows
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event, LogMessage, Progress
@@ -43,6 +44,19 @@ def test_what_was_put_in_comes_out_again_to_the_bit(store: FeatureCache) -> None
     assert all(torch.equal(found[key], vector) for key, vector in put)
     store.put([(put[0][0], torch.zeros(5))])
     assert torch.equal(store.get([put[0][0]])[put[0][0]], torch.zeros(5))
+
+
+def test_half_precision_takes_half_the_room_and_comes_out_to_the_bit(tmp_path: Path) -> None:
+    vectors = torch.randn(300, 1279)
+    sizes = {}
+    for precision in ("fp16", "fp32"):
+        store = FeatureCache(tmp_path / f"{precision}.sqlite", 10_000_000, precision)
+        put = [(b"%d" % n, row) for n, row in enumerate(pack_rows(vectors, precision))]
+        store.put(put)
+        found = store.get([key for key, _ in put])
+        assert all(torch.equal(found[key], row) for key, row in put)
+        sizes[precision] = store.file.stat().st_size
+    assert sizes["fp16"] < 0.55 * sizes["fp32"]
 
 
 def test_how_much_is_kept_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +113,13 @@ def test_another_seed_of_the_head_looks_at_no_picture_again(run: Callable[..., R
     other.write_bytes((tiny_folder / "amber" / "amber_2.jpg").read_bytes() + b"\0")
     assert kept(told(run(epochs=2, head_hidden=8, seed=4))) >= 20 - 6, "the hand is dealt anew, and one file is another"
     assert kept(told(run(epochs=2, normalization="unit", image_size=80))) == 0, "they are prepared in another way"
+
+
+def test_features_of_another_precision_are_not_taken(run: Callable[..., Run]) -> None:
+    told(run(feature_precision="fp32"))
+    assert kept(told(run())) == 0
+    assert kept(told(run(feature_precision="fp32"))) == 21
+    assert kept(told(run(feature_precision="fp16"))) == 21
 
 
 def test_where_all_is_kept_no_engine_is_made(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from ftlab.core.errors import ImageError
 from ftlab.models import network
 from ftlab.models.execution import feature_extraction, features
 from ftlab.models.execution.engines import TorchEngine
+from ftlab.models.execution.feature_rows import unpack_rows
 from ftlab.models.execution.features import Features
 from ftlab.training.devices import distributed, gather_features
 
@@ -88,31 +89,45 @@ def test_several_processes_look_at_each_picture_once_and_speak_as_often(count: i
     assert len({times for times, _ in parts}) == 1, "or one would wait for what another has to say"
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 @pytest.mark.parametrize("empty_handed", [False, True], ids=["both saw some", "one could read none"])
-def test_what_processes_saw_is_put_together_in_order(monkeypatch: pytest.MonkeyPatch, *, empty_handed: bool) -> None:
+def test_what_processes_saw_is_put_together_in_order(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, *, empty_handed: bool
+) -> None:
     refusal = ImageError("missing", file="4.jpg")
-    first = Features(torch.tensor([[[1.0, -2.0], [5.0, 6.0]]]), [0, 2], [(4, refusal)])
-    second = Features(torch.tensor([[[3.0, 4.0]]]), [1], [])
+    first = Features(torch.tensor([[[1.0, -2.0], [5.0, 6.0]]], dtype=dtype), [0, 2], [(4, refusal)])
+    second = Features(torch.tensor([[[3.0, 4.0]]], dtype=dtype), [1], [])
     if empty_handed:
-        second = Features(torch.empty(1, 0, 0), [], [(1, ImageError("missing", file="1.jpg"))])
+        second = Features(torch.empty(1, 0, 0, dtype=dtype), [], [(1, ImageError("missing", file="1.jpg"))])
 
     def told(one: Features) -> tuple[Any, ...]:
         return one.vectors.shape[2], one.indices, [(i, why.code, dict(why.values)) for i, why in one.skipped]
 
     def total(_accelerator: Any, some: Tensor) -> Tensor:
         others = torch.zeros_like(some)
-        others[:, second.indices] = second.vectors if second.indices else 0.0
+        others[:, second.indices] = second.vectors.float() if second.indices else 0.0
         return some + others
 
     monkeypatch.setattr(gather_features, "gather_object", lambda mine: [*mine, told(second)])
     monkeypatch.setattr(distributed, "all_reduce_sum", total)
     processes: Any = SimpleNamespace(num_processes=2, device=CPU)
     found = gather_features.join_rank_features(first, 5, processes)
+    assert found.vectors.dtype == dtype
     assert found.indices == ([0, 2] if empty_handed else [0, 1, 2])
     assert found.vectors[0].tolist() == [[1.0, -2.0], *([] if empty_handed else [[3.0, 4.0]]), [5.0, 6.0]]
     assert [(index, why.values["file"]) for index, why in found.skipped] == [
         *([(1, "1.jpg")] if empty_handed else []), (4, "4.jpg"),
     ]  # fmt: skip
+
+
+def test_half_precision_is_gathered_in_half_the_room() -> None:
+    work = features.compute_features(
+        TorchEngine(Mean(), Tensor.float, CPU), 5, 2, every(read, 2), CPU, 2, precision="fp16"
+    )
+    *_, found = work
+    assert isinstance(found, Features)
+    assert (found.vectors.dtype, found.vectors.shape) == (torch.float16, (2, 5, 4))
+    assert torch.equal(unpack_rows(found.vectors), computed(Mean(), 5)[1].vectors)
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_named() -> None:
