@@ -71,7 +71,7 @@ def main() -> None:
                 f"engine {size}": measure_seconds(partial(_run_engine, backbone_engine, pixels[:size], len(files)))
                 for size in BATCH_SIZES
             },
-            "features": measure_seconds(partial(_compute_features, backbone_engine, preprocessing, files)),
+            "features": measure_seconds(partial(compute_features, backbone_engine, preprocessing, files)),
             "predictions": measure_seconds(partial(_predict_images, model, prediction_engine, files)),
         }
         if round_index:  # the first round warms up file cache and allocator
@@ -118,7 +118,7 @@ def _run_engine(engine: Engine, pixels: Tensor, image_count: int) -> None:
             pass
 
 
-def _compute_features(engine: Engine, preprocessing: Preprocessing, paths: Sequence[Path]) -> None:
+def compute_features(engine: Engine, preprocessing: Preprocessing, paths: Sequence[Path]) -> None:
     """Compute the features of all files as a training does."""
 
     def decode_view(index: int) -> Tensor:

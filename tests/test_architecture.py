@@ -138,7 +138,6 @@ TESTED_ELSEWHERE = {
         ),
         *("ui/dataset/gallery_view", "ui/dataset/layout", "ui/dataset/view"),
     ),
-    "tests/data/loading/test_loader.py": ("data/loading/thread_pool",),
     "tests/data/samples/test_sample_sets.py": (
         *("data/samples/drawing/built", "data/samples/drawing/grounds", "data/samples/drawing/made"),
         *("data/samples/drawing/mesh", "data/samples/drawing/nature", "data/samples/drawing/palette"),

@@ -241,9 +241,9 @@ def _add_explain_command(subparsers: _Subparsers) -> None:
         "--method", choices=CAM_METHODS, default=CAM_METHODS[0], metavar="NAME", help=methods_help
     )
     explain_parser.add_argument("--layer", default="", metavar="LAYER", help=messages.get_text("cli.layer"))
-    explain_parser.add_argument("--before", action="store_true", help=messages.get_text("cli.before"))
     explain_parser.add_argument("--against", metavar="RUN", help=messages.get_text("cli.against"))
-    explain_parser.add_argument("--score", action="store_true", help=messages.get_text("cli.score_map"))
+    for flag, message_key in (("overlays", "overlays"), ("before", "before"), ("score", "score_map")):
+        explain_parser.add_argument(f"--{flag}", action="store_true", help=messages.get_text(f"cli.{message_key}"))
 
 
 def _add_export_command(subparsers: _Subparsers) -> None:

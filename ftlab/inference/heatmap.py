@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,10 @@ Uint8Image = npt.NDArray[np.uint8]
 """uint8 [H, W, 3] RGB, or [H, W, 4] RGBA where a function says so."""
 Heatmap = npt.NDArray[np.float32]
 """float32 [H, W] in [0, 1]."""
+_VEIL_COLOR, _VEIL_ALPHA = (96, 96, 104), 110
+"""Colour and opacity of the layer where the network saw nothing."""
+_STRIP_ROWS = 32
+"""Rows of an image that are blended at a time."""
 
 
 def scale_class_map(class_map: Tensor) -> Heatmap:
@@ -50,8 +56,26 @@ def render_heatmap(scaled_map: Heatmap, width: int, height: int, visible_box: tu
 
 def apply_colormap(heatmap: Heatmap) -> Uint8Image:
     """Return a heat map (float32 [H, W] in [0, 1]) as uint8 [H, W, 3] RGB, from dark violet (0) to yellow (1)."""
-    gray_levels = (np.clip(heatmap, 0.0, 1.0) * 255).round().astype(np.uint8)
-    return np.asarray(cv2.cvtColor(cv2.applyColorMap(gray_levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB))
+    gray_levels = _quantize(np.maximum(heatmap, 0.0))
+    return np.asarray(cv2.LUT(cv2.merge([gray_levels] * 3), _build_color_table()), np.uint8)
+
+
+@cache
+def _build_color_table() -> Uint8Image:
+    """Return the colours of the 256 levels of a heat map, uint8 [1, 256, 3] RGB."""
+    gray_levels = np.arange(256, dtype=np.uint8)[None]
+    return np.asarray(cv2.cvtColor(cv2.applyColorMap(gray_levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _render_alpha(heatmap: Heatmap) -> npt.NDArray[np.uint8]:
+    """Return the opacity of the layer of a heat map within the visible box, uint8 [H, W]."""
+    # The square root keeps weak evidence visible.
+    return _quantize(np.sqrt(np.maximum(heatmap, 0.0)))
+
+
+def _quantize(values: Heatmap) -> npt.NDArray[np.uint8]:
+    """Return values from 0 on in 255 steps to 1, uint8 of the same shape: rounded half to even, at most 255."""
+    return np.asarray(cv2.convertScaleAbs(values, alpha=255), np.uint8)
 
 
 def render_layer(heatmap: Heatmap, visible_box: tuple[int, int, int, int]) -> Uint8Image:
@@ -66,12 +90,11 @@ def render_layer(heatmap: Heatmap, visible_box: tuple[int, int, int, int]) -> Ui
     Returns:
         uint8 [H, W, 4] RGBA.
     """
-    rgba_layer = np.full((*heatmap.shape, 4), (96, 96, 104, 110), np.uint8)
+    rgba_layer = np.full((*heatmap.shape, 4), (*_VEIL_COLOR, _VEIL_ALPHA), np.uint8)
     x0, y0, x1, y1 = visible_box
     crop_values = heatmap[y0:y1, x0:x1]
     rgba_layer[y0:y1, x0:x1, :3] = apply_colormap(crop_values)
-    # The square root keeps weak evidence visible.
-    rgba_layer[y0:y1, x0:x1, 3] = (np.sqrt(np.clip(crop_values, 0.0, 1.0)) * 255).round()
+    rgba_layer[y0:y1, x0:x1, 3] = _render_alpha(crop_values)
     return rgba_layer
 
 
@@ -89,6 +112,18 @@ def blend_overlay(
     Returns:
         uint8 [H, W, 3] RGB.
     """
-    rgba_layer = render_layer(heatmap, visible_box)
-    alpha = rgba_layer[..., 3:].astype(np.float32) / 255.0 * opacity
-    return (image * (1.0 - alpha) + rgba_layer[..., :3] * alpha).round().astype(np.uint8)
+    alpha_table = np.arange(256).astype(np.float32) / 255.0 * opacity
+    # The veil has one colour, so what it makes of a pixel is a table.
+    veil_alpha = alpha_table[_VEIL_ALPHA]
+    veil_part = np.array(_VEIL_COLOR, np.float32) * veil_alpha
+    veil_table = (np.arange(256).astype(np.float32)[:, None] * (1.0 - veil_alpha) + veil_part).round().astype(np.uint8)
+    overlay: Uint8Image = np.asarray(cv2.LUT(image, veil_table[None]), np.uint8)
+    x0, y0, x1, y1 = visible_box
+    # In strips: the temporary arrays then stay in a core's cache.
+    for y in range(y0, y1, _STRIP_ROWS):
+        strip = slice(y, min(y + _STRIP_ROWS, y1)), slice(x0, x1)
+        alpha = cv2.merge([cv2.LUT(_render_alpha(heatmap[strip]), alpha_table)] * 3)
+        layer_part = cv2.multiply(apply_colormap(heatmap[strip]), alpha, dtype=cv2.CV_32F)
+        image_part = cv2.multiply(image[strip], 1.0 - alpha, dtype=cv2.CV_32F)
+        overlay[strip] = cv2.add(image_part, layer_part, dtype=cv2.CV_8U)  # rounds half to even
+    return overlay

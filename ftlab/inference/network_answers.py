@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -47,7 +49,16 @@ class NetworkAnswers:
         self.network_lock = threading.Lock()
         self._graph_lock = threading.Lock()
         self._graph_build: Future[None] | None = None
-        self._graph: tuple[AnswerGraph, AnswerBatcher] | None = None
+        self._graph: tuple[AnswerGraph, AnswerBatcher | None] | None = None
+        self._answers_on_callers = False
+        self._thread_state = threading.local()
+
+    def answer_on_callers(self) -> None:
+        """Compute each answer from now on with the calling thread alone, at the same time as those of other threads.
+
+        For callers that have a thread for each core. To be called before `prepare_graph`.
+        """
+        self._answers_on_callers = True
 
     def prepare_graph(self, image_size: int) -> Future[None]:
         """Build the graph in the background, if the network has one and it was not asked for before.
@@ -78,8 +89,13 @@ class NetworkAnswers:
         """
         with self.network_lock:
             net = copy.deepcopy(self.network)
-        graph = answer_graph.build_answer_graph(net, self._spec, image_size)
-        if graph is not None:
+        if self._answers_on_callers:
+            graph = answer_graph.build_answer_graph(net, self._spec, image_size, thread_count=1)
+        else:
+            graph = answer_graph.build_answer_graph(net, self._spec, image_size)
+        if graph is not None and self._answers_on_callers:
+            self._graph = graph, None
+        elif graph is not None:
             max_parallel_batches = max(1, count_cpu_cores() // answer_graph.THREADS_PER_BATCH)
             self._graph = graph, AnswerBatcher(graph, max_parallel_batches)
         release_free_memory()  # an export leaves four times the network's size behind
@@ -95,10 +111,12 @@ class NetworkAnswers:
         """
         if self._graph is None:
             # Locked for each batch alone, so that other threads have their turn in between.
-            with self.network_lock, torch.inference_mode():
-                logits: Tensor = self.network(image_batch)
+            with self._take_network() as net, torch.inference_mode():
+                logits: Tensor = net(image_batch)
                 return logits.float()
-        _, batcher = self._graph
+        graph, batcher = self._graph
+        if batcher is None:  # one by one, so that an image's bits depend on no other
+            return torch.cat([graph(image[None])[0] for image in image_batch])
         answers = [batcher.submit(image) for image in image_batch]
         return torch.stack([answer.result()[0] for answer in answers])
 
@@ -117,13 +135,32 @@ class NetworkAnswers:
             Logits, float32 [K], and the map before the ReLU, float32 [h, w], as `cam_methods.compute_cam`.
         """
         if self._graph is None or cam_layer.path != self._spec.cam:
-            with self.network_lock:
-                return compute_cam(self.network, self._spec, image, class_index, method, cam_layer)
+            with self._take_network() as net:
+                return compute_cam(net, self._spec, image, class_index, method, cam_layer)
         graph, batcher = self._graph
-        logits, feature_map = batcher.submit(image[0]).result()
+        if batcher is None:
+            logits, feature_map = (results[0] for results in graph(image))
+        else:
+            logits, feature_map = batcher.submit(image[0]).result()
         target_index = int(logits.argmax()) if class_index is None else class_index
         gradient = graph.compute_gradient(feature_map, target_index)
         return logits, weight_activation(feature_map, gradient, method)
+
+    @contextmanager
+    def _take_network(self) -> Iterator[Network]:
+        """Yield the network for one pass, which may put hooks on it: locked, or a copy of the calling thread's own."""
+        if not self._answers_on_callers:
+            with self.network_lock:
+                yield self.network
+            return
+        net: Network | None = getattr(self._thread_state, "network", None)
+        if net is None:
+            tensors = (*self.network.parameters(), *self.network.buffers())
+            with self.network_lock:
+                # Only the modules are copied: all threads share parameters and buffers, which no pass changes.
+                net = copy.deepcopy(self.network, {id(tensor): tensor for tensor in tensors})
+            self._thread_state.network = net
+        yield net
 
 
 def _build_if_alive(answers_ref: weakref.ref[NetworkAnswers], image_size: int) -> None:

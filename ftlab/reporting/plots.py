@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftlab.core.errors import ConfigError
 from ftlab.reporting import fonts
 from ftlab.reporting.fonts import format_message
 from ftlab.runs.curves import TrainingCurves, build_curves
@@ -22,36 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
-"""File name suffixes that a figure can be saved with."""
 _TRAIN_COLOR, _VAL_COLOR, _NEUTRAL_COLOR = "#2f6fde", "#e0662a", "#667085"
-
-
-def check_figure_path(figure_path: Path) -> None:
-    """Check that a figure can be saved under this name.
-
-    Raises:
-        ConfigError: the suffix is not in `FIGURE_SUFFIXES`.
-    """
-    if figure_path.suffix.lower() not in FIGURE_SUFFIXES:
-        raise ConfigError("config.figure", file=figure_path)
-
-
-def save_figure(figure: Figure, figure_path: Path) -> None:
-    """Save a figure at 120 dpi, and create the folders above it.
-
-    Args:
-        figure: the figure.
-        figure_path: its suffix chooses the format.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    try:
-        figure_path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(figure_path, dpi=120)
-    except OSError as cause:
-        raise ConfigError("config.out", file=figure_path, cause=cause.strerror or cause) from cause
 
 
 def plot_training_curves(history: History, title: str = "") -> Figure:
@@ -198,7 +167,8 @@ def plot_explanation(
     for ax, (name, panel_image) in zip(axes, shown_panels, strict=False):
         # Colour map and limits apply to the 2-d heatmap only; matplotlib ignores them for RGB.
         ax.imshow(panel_image, cmap="inferno", vmin=0.0, vmax=1.0)
-        ax.set_title(format_message(f"curve.explain.{name}"), fontsize=11)
+        # `y`: where matplotlib would put it, which it else finds out by measuring all ticks, that are not shown.
+        ax.set_title(format_message(f"curve.explain.{name}"), fontsize=11, y=1.0)
         ax.set_axis_off()
     _draw_score_bars(axes[-1], scores)
     return figure

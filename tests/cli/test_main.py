@@ -271,6 +271,45 @@ def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pic
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["same-2-blue.png", "same-blue.png"]
 
 
+def test_explain_gives_many_on_all_cores_in_order_and_goes_on_after_a_bad_one(
+    say: Any, root: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, file in enumerate(sorted(pictures.glob("*/*"))[:5]):
+        shutil.copy(file, tmp_path / f"{number}{file.suffix}")
+    (tmp_path / "2b.jpg").write_bytes(b"not a picture")
+    monkeypatch.setattr(Predictor, "prepare_graph", lambda _: None)  # another engine has other last digits
+    given = ("explain", "latest", *sorted(tmp_path.iterdir()), "--runs", root, "--json")
+    told = {}
+    for threshold, name in ((100, "one"), (3, "threads")):
+        monkeypatch.setattr(network_answers, "MIN_GRAPH_IMAGES", threshold)
+        status, out, err = say(*given, "--out", tmp_path / name)
+        assert status == 0
+        assert err.startswith(f"ftlab: {tmp_path / '2b.jpg'}: ")
+        assert len(err.splitlines()) == 1
+        told[name] = out.replace(str(tmp_path / name), "")
+    assert told["one"] == told["threads"]
+    assert [Path(line["file"]).stem for line in lines(told["one"])] == ["0", "1", "2", "3", "4"]
+    figures = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert figures == sorted(path.name for path in (tmp_path / "threads").iterdir())
+    for figure in figures:
+        with Image.open(tmp_path / "one" / figure) as one, Image.open(tmp_path / "threads" / figure) as other:
+            assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_explain_writes_overlays_alone(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
+    file = pictures / "blue" / "blue_1.jpg"
+    given = ("explain", "latest", file, "--class", "green", "--runs", root, "--overlays")
+    assert say(*given, "--out", tmp_path / "folder")[0] == 0
+    assert say(*given, "--out", tmp_path / "one.png", "--opacity", "0")[0] == 0
+    with (
+        Image.open(file) as picture,
+        Image.open(tmp_path / "folder" / "blue_1-green.jpg") as overlay,
+        Image.open(tmp_path / "one.png") as plain,
+    ):
+        assert overlay.size == picture.size
+        assert np.array_equal(np.asarray(plain), np.asarray(picture.convert("RGB")))
+
+
 def test_explain_builds_a_graph_for_many_and_never_for_one(
     say: Any, root: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,6 +478,8 @@ MISTAKES = [
     ("explain latest TINY/amber/amber_0.png --out x.exe", "x.exe"),
     ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),
     ("explain latest TINY", "--out"),
+    ("explain latest TINY --overlays --before --out x", "--overlays"),
+    ("explain latest TINY/amber/amber_0.png --overlays --out x.pdf", "x.pdf"),
     ("explain latest TINY --layer blocks --out x --method best", "best"),
     ("compare latest", "Choose two to 6"),
     ("compare latest 2020", "2020"),

@@ -75,3 +75,14 @@ def test_an_overlay_by_hand() -> None:
     assert np.array_equal(heatmap.blend_overlay(picture, values, box, 0.0), picture)
     assert np.array_equal(heatmap.blend_overlay(picture, values, box, 1.0)[0, 2], yellow)
     assert (picture == 200).all()
+
+
+@pytest.mark.parametrize("opacity", [0.0, 0.3, 0.6, 1.0])
+def test_an_overlay_is_the_rounded_mixture_of_picture_and_layer(opacity: float) -> None:
+    random = np.random.default_rng(0)
+    picture, values = random.integers(0, 256, (90, 70, 3), np.uint8), random.random((90, 70), np.float32)
+    for box in ((0, 0, 70, 90), (5, 7, 61, 80), (69, 0, 70, 1)):
+        layer = heatmap.render_layer(values, box)
+        alpha = layer[..., 3:].astype(np.float32) / 255.0 * opacity
+        expected = (picture * (1.0 - alpha) + layer[..., :3] * alpha).round()
+        assert np.array_equal(heatmap.blend_overlay(picture, values, box, opacity), expected)

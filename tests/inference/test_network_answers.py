@@ -83,6 +83,33 @@ def test_thirty_threads_get_the_bits_of_one(fast: Predictor, pictures: list[Path
         assert list(pool.map(ask, range(60))) == serial
 
 
+@pytest.mark.parametrize("has_graph", [True, False])
+def test_callers_with_a_thread_each_get_the_bits_of_the_others(
+    fast: Predictor, pictures: list[Path], *, has_graph: bool
+) -> None:
+    model = predictor()
+    model.answers.answer_on_callers()
+    others = fast if has_graph else predictor()
+    if has_graph:
+        model.prepare_graph().result(60)
+    assert model.answers.has_graph == has_graph
+    batches = [model._load_image(file)[0] for file in pictures[:6]]
+    ways = [(method, layer) for method in CAM_METHODS for layer in ("", "layer2")]
+
+    def ask(asked: Predictor, number: int) -> tuple[bytes, ...]:
+        method, layer = ways[number % len(ways)]
+        batch, cam_layer = batches[number % len(batches)], asked.get_cam_layer(layer)
+        logits, class_map = asked.answers.compute_cam(batch, number % 9, method, cam_layer)
+        return *(values.numpy().tobytes() for values in (logits, class_map)), logits.numpy().tobytes()
+
+    for number in range(3):
+        image_batch = torch.cat(batches[number : number + 2])
+        assert torch.equal(model.answers.compute_logits(image_batch), others.answers.compute_logits(image_batch))
+    expected = [ask(others, number) for number in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda number: ask(model, number), range(24))) == expected
+
+
 def test_other_layers_are_answered_by_torch(fast: Predictor, pictures: list[Path]) -> None:
     slow = predictor()
     for method in CAM_METHODS:

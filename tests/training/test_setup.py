@@ -32,7 +32,7 @@ from ftlab.evaluation import datasets, evaluate
 from ftlab.inference import load_model, predictor
 from ftlab.models import heads
 from ftlab.models.network import Network
-from ftlab.reporting import plots
+from ftlab.reporting import figure_files
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage, Progress
@@ -164,7 +164,7 @@ def test_all_that_is_shown_of_a_run_has_the_range_of_its_deep_pictures(
     white, gray = 255, 62  # 62 = 1000 / 4095 * 255
 
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save_figure", lambda figure, _path: figures.append(figure))
+    monkeypatch.setattr(figure_files, "save_figure", lambda figure, _path: figures.append(figure))
     place = ["--out", str(tmp_path / "maps"), "--runs", str(run.path.parent)]
     assert main.main(["explain", run.name, str(bright), str(dark), *place]) == 0, capsys.readouterr().err
     assert [int(np.max(np.asarray(figure.axes[0].images[0].get_array()))) for figure in figures] == [white, gray]

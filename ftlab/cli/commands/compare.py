@@ -71,9 +71,9 @@ def compare(options: Namespace) -> None:
     if not 2 <= len(runs) <= comparison.MAX_COMPARED_RUNS:
         raise ConfigError("config.compare", count=len(runs), most=comparison.MAX_COMPARED_RUNS)
     if options.out:
-        from ftlab.reporting import plots
+        from ftlab.reporting import figure_files, plots
 
-        plots.check_figure_path(Path(options.out))  # raise before anything is printed
+        figure_files.check_figure_path(Path(options.out))  # raise before anything is printed
     histories = [run.load_history() for run in runs]
     summaries = [comparison.summarize_run(run, history) for run, history in zip(runs, histories, strict=True)]
     differences = comparison.find_differences([run.load_resolved_config() for run in runs])
@@ -92,7 +92,7 @@ def compare(options: Namespace) -> None:
             messages.get_text("compare.line", number=n + 1, backbone=summary.backbone, mode=summary.mode)
             for n, summary in enumerate(summaries)
         ]
-        plots.save_figure(plots.plot_run_comparison(histories, labels), Path(options.out))
+        figure_files.save_figure(plots.plot_run_comparison(histories, labels), Path(options.out))
 
 
 def _print_tables(summaries: list[comparison.RunSummary], differences: list[comparison.ConfigDifference]) -> None:

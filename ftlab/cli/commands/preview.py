@@ -62,14 +62,14 @@ def preview(options: Namespace) -> None:
     Raises:
         ConfigError: no data set is named, or it has no image of that number.
     """
-    from ftlab.reporting import plots
+    from ftlab.reporting import figure_files, plots
 
     config = build_config(options)
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
     # Both raise before the data set is scanned.
     backbones.get_backbone_spec(config.backbone)
-    plots.check_figure_path(Path(options.out))
+    figure_files.check_figure_path(Path(options.out))
     catalog = _scan_images(config)
     count = len(catalog.splits["train"])
     if not 1 <= options.picture <= count:
@@ -78,7 +78,7 @@ def preview(options: Namespace) -> None:
 
     image_preview = make_preview(catalog, config, options.picture - 1)
     class_name = catalog.classes[image_preview.item.label]
-    plots.save_figure(
+    figure_files.save_figure(
         plots.plot_augmentations(
             image_preview.eval_image, image_preview.epoch_images, f"{class_name} · {image_preview.item.path}"
         ),

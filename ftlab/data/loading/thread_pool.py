@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_MAX_PENDING_PER_WORKER = 32
+"""Items that are under way, or done and not yet consumed: enough for one that takes as long as many others."""
+
+
+def map_in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], num_workers: int, thread_name_prefix: str
+) -> Iterator[_Result]:
+    """Apply a function to items on worker threads, with torch single-threaded in each.
+
+    Items are taken as they are needed, so there may be any number of them. Whoever closes the iterator waits for the
+    items that threads work on, and for no other.
+
+    Args:
+        function: what it raises is raised at the item's turn.
+        items: to apply it to.
+        num_workers: threads.
+        thread_name_prefix: prefix of the threads' names.
+
+    Yields:
+        The results, in the order of the items.
+    """
+    with open_worker_pool(num_workers, thread_name_prefix) as pool:
+        pending: deque[Future[_Result]] = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= _MAX_PENDING_PER_WORKER * num_workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from ftlab.core import messages
 from ftlab.export.model_source import ModelSource
 from ftlab.export.run_card import RunFacts
-from ftlab.reporting import evaluation_plots, fonts, plots
+from ftlab.reporting import evaluation_plots, figure_files, fonts, plots
 from ftlab.runs.history import History
 
 CURVES_NAME = "curves.png"
@@ -67,11 +67,11 @@ def write_figures(folder: Path, facts: RunFacts, history: History, title: str) -
     """
     figure_names = []
     if history.epochs:
-        plots.save_figure(plots.plot_training_curves(history, title), folder / CURVES_NAME)
+        figure_files.save_figure(plots.plot_training_curves(history, title), folder / CURVES_NAME)
         figure_names.append((messages.get_text("export.figure_curves"), CURVES_NAME))
     for split, evaluation in facts.evaluations.items():
         name = f"confusion-{split}.png"
-        plots.save_figure(
+        figure_files.save_figure(
             evaluation_plots.plot_confusion_matrix(evaluation, fonts.make_class_formatter({})), folder / name
         )
         figure_names.append((messages.get_text("export.figure_confusion", split=split), name))

@@ -68,13 +68,16 @@ class AnswerGraph:
         return (self.class_weights[class_index] / position_count)[:, None, None].expand_as(feature_map)
 
 
-def build_answer_graph(net: Network, spec: BackboneSpec, image_size: int) -> AnswerGraph | None:
+def build_answer_graph(
+    net: Network, spec: BackboneSpec, image_size: int, thread_count: int = THREADS_PER_BATCH
+) -> AnswerGraph | None:
     """Export a network, if it ends in global average pooling and one linear layer. Takes seconds.
 
     Args:
         net: on the CPU, in evaluation mode, without gradients; no other thread may use it meanwhile.
         spec: of the backbone.
         image_size: S, in pixels.
+        thread_count: threads of one call, at most.
 
     Returns:
         The graph; None if the network ends in anything else, gains nothing from ONNX Runtime, cannot be exported, or
@@ -93,7 +96,7 @@ def build_answer_graph(net: Network, spec: BackboneSpec, image_size: int) -> Ans
     graph_bytes = onnx_graph.export_module(module, images[:1], "images", ["logits", "feature_maps"])
     if graph_bytes is None:
         return None
-    thread_count = min(THREADS_PER_BATCH, torch.get_num_threads())
+    thread_count = min(thread_count, torch.get_num_threads())
     graph = AnswerGraph(onnx_graph.create_session(graph_bytes, thread_count), class_weights)
     with torch.inference_mode():
         pairs = zip(graph(images), module(images), strict=True)
