@@ -14,11 +14,14 @@ from typing import Any
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-def run_python(arguments: Sequence[str], **environment: str) -> tuple[dict[str, Any], float]:
+def run_python(
+    arguments: Sequence[str], folder: Path = PROJECT_ROOT, /, **environment: str
+) -> tuple[dict[str, Any], float]:
     """Run `python ARGUMENTS…` from the project's folder and wait for its end.
 
     Args:
         arguments: arguments of the interpreter.
+        folder: that of another checkout of the project.
         environment: variables in addition to those of this process.
 
     Returns:
@@ -30,7 +33,7 @@ def run_python(arguments: Sequence[str], **environment: str) -> tuple[dict[str, 
     start = time.monotonic()
     completed = subprocess.run(
         [sys.executable, *arguments],
-        cwd=PROJECT_ROOT,
+        cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
