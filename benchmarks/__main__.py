@@ -1,11 +1,13 @@
 """Run all benchmarks and render their table: `python -m benchmarks FOLDER`, `make bench ARGS=FOLDER`.
 
     python -m benchmarks FOLDER --write
-    python -m benchmarks FOLDER --only against --having reference resnet18 --write
+    python -m benchmarks FOLDER --only against --having reference --write
+    python -m benchmarks FOLDER --against ../old
 
 FOLDER has `train/` and `val/`, each with one folder of photographs per class (PyTorch's ants and bees). Each program
 runs in a process of its own and prints its measurements as it goes. With `--write`, the tables of docs/benchmarks.md
-are replaced if all programs ran; else only the measured rows are replaced, and all others stay.
+are replaced if all programs ran; else only the measured rows are replaced, and all others stay. Programs that compare
+with an older commit need `--against`, a checkout of it: `git worktree add ../old 658560c`. Without, they are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import row, table
+from benchmarks import row, table, two_commits
 from benchmarks.process import PROJECT_ROOT
 from benchmarks.row import Measurement
 
@@ -36,7 +38,7 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
     ("gpu", "FOLDER"),
 )
-"""Name and arguments of each benchmark, in the order in which they run."""
+"""Name and arguments of each benchmark, in the order in which they run; `FOLDER` and `WORKTREE` are filled in."""
 RESULTS_PAGE = PROJECT_ROOT / "docs" / "benchmarks.md"
 DRAW_ARGUMENTS = {"growth": ("--draw", "assets/growth.svg")}
 """Further arguments of programs that also draw a figure for the page."""
@@ -55,17 +57,23 @@ def main() -> int:
         "--having", nargs="+", default=[], metavar="WORD", help="only where the words have all of these"
     )
     parser.add_argument("--write", action="store_true", help="put what was measured into docs/benchmarks.md")
+    two_commits.add_against_option(parser)
     options = parser.parse_args()
+    replacements = {"FOLDER": str(options.folder.absolute()), "WORKTREE": str(options.against)}
     selected_programs = [program for program in PROGRAMS if not options.only or program[0] in options.only]
     selected_programs = [program for program in selected_programs if set(options.having) <= set(program)]
+    if not options.against:
+        left_out = [program for program in selected_programs if "WORKTREE" in program]
+        selected_programs = [program for program in selected_programs if program not in left_out]
+        if left_out:
+            names = ", ".join(sorted({program[0] for program in left_out}))
+            print(f"Left out, as they need --against WORKTREE: {names}", file=sys.stderr)
     machine_info = table.describe_machine()
     measurements: list[Measurement] = []
     failed = False
     # One process after the other: two at a time would measure each other.
     for name, *program_arguments in selected_programs:
-        arguments = [
-            str(options.folder.absolute()) if argument == "FOLDER" else argument for argument in program_arguments
-        ]
+        arguments = [replacements.get(argument, argument) for argument in program_arguments]
         arguments += DRAW_ARGUMENTS.get(name, ()) if options.write else ()
         with subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.{name}", *arguments],

@@ -17,11 +17,11 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 def run_python(
     arguments: Sequence[str], folder: Path = PROJECT_ROOT, /, **environment: str
 ) -> tuple[dict[str, Any], float]:
-    """Run `python ARGUMENTS…` from the project's folder and wait for its end.
+    """Run `python ARGUMENTS…` and wait for its end.
 
     Args:
         arguments: arguments of the interpreter.
-        folder: that of another checkout of the project.
+        folder: where it runs; Python imports from there first, so another checkout's folder runs that checkout.
         environment: variables in addition to those of this process.
 
     Returns:

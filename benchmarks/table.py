@@ -5,27 +5,31 @@ from __future__ import annotations
 import math
 import os
 import platform
+import re
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from benchmarks import gemm
 from benchmarks.row import Measurement
 from ftlab.core.machine import count_cpu_cores
 
 BEGIN_MARKER, END_MARKER = "<!-- measured -->", "<!-- end -->"
-_TABLE_HEADER = "| what | to reach | measured | made of |\n|---|---|---|---|"
+_TABLE_HEADER = "| What was compared | Target | Measured | Details |\n|---|---|---|---|"
+_PEAK_PATTERN = re.compile(r"(\d+) GFLOP/s")
+_SAME_PEAK_RATIO = 1.2
 _PACKAGES = ("torch", "onnxruntime", "pillow", "gradio")
 
 
 def describe_machine() -> str:
-    """Return a line with the date, this machine, its packages, and its load average over the last 15 minutes."""
+    """Return a line with the date, this machine, its packages, its load average of 15 minutes, and its GEMM peak."""
     system = f"{platform.system()} {platform.machine()}, {count_cpu_cores()} cores, Python {platform.python_version()}"
     packages = ", ".join(f"{name} {package_version}" for name in _PACKAGES if (package_version := _find_version(name)))
     parts = [time.strftime("%Y-%m-%d"), system, packages]
     if hasattr(os, "getloadavg"):
         # A whole number, so that rows measured under a similar load share a table.
         parts.append(f"load before under {math.floor(os.getloadavg()[2]) + 1}")
-    return "; ".join(parts)
+    return "; ".join([*parts, gemm.describe_gemm_peak()])
 
 
 def render_table(machine_info: str, rows: Sequence[Measurement]) -> str:
@@ -41,13 +45,15 @@ def update_page(page: str, machine_info: str, rows: Sequence[Measurement], *, re
         machine_info: what `describe_machine` returned before the rows were measured.
         rows: measured rows.
         replace_all: drop all earlier rows. Otherwise each row replaces the earlier one of the same name, in the table
-            of its own machine, and all others stay.
+            of its own machine, and all others stay. Two states of a machine share a table where their lines differ
+            in nothing but the peak of matrix products, by at most `_SAME_PEAK_RATIO`.
     """
     prefix, _, remainder = page.partition(BEGIN_MARKER)
     old_tables, _, suffix = remainder.partition(END_MARKER)
     tables = {} if replace_all else _parse_tables(old_tables)
     row_names = {_parse_row_name(row.markdown) for row in rows}
     # The table of this machine comes last; its rows keep their order.
+    machine_info = next((line for line in tables if _is_same_state(line, machine_info)), machine_info)
     own_lines = tables.pop(machine_info, [])
     kept_tables = {
         table_name: [line for line in lines if _parse_row_name(line) not in row_names]
@@ -72,6 +78,19 @@ def _parse_tables(text: str) -> dict[str, list[str]]:
         elif line and not line.startswith("|"):
             lines = tables.setdefault(line, [])
     return tables
+
+
+def _is_same_state(line: str, other_line: str) -> bool:
+    """Return whether two lines describe the same machine at the same speed."""
+    (text, peaks), (other_text, other_peaks) = map(_split_peaks, (line, other_line))
+    return text == other_text and all(
+        max(pair) <= _SAME_PEAK_RATIO * min(pair) for pair in zip(peaks, other_peaks, strict=True)
+    )
+
+
+def _split_peaks(line: str) -> tuple[str, list[float]]:
+    """Return the line of a machine without the peaks of matrix products, and the peaks in GFLOP/s."""
+    return _PEAK_PATTERN.sub("# GFLOP/s", line), [float(peak) for peak in _PEAK_PATTERN.findall(line)]
 
 
 def _format_table(machine_info: str, lines: Sequence[str]) -> str:

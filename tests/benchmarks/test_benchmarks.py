@@ -90,6 +90,24 @@ def test_rows_that_another_state_of_the_machine_measured_stand_below_their_own_l
     assert last == page(table.render_table(BUSY, [figure("b", 1.5), figure("a", 1.25)])), "a table without rows goes"
 
 
+def test_two_measurements_share_a_table_where_the_machine_was_about_as_fast() -> None:
+    lines = [f"{IDLE}; float32 GEMM {one} GFLOP/s with 1 thread and {both} GFLOP/s with 2 threads"
+             for one, both in ((100, 190), (110, 200), (100, 90))]  # fmt: skip
+    old = page(table.render_table(lines[0], [figure("a", 1)]))
+    assert table.update_page(old, lines[1], [figure("b", 1)], replace_all=False) == page(
+        table.render_table(lines[0], [figure("a", 1), figure("b", 1)])
+    )
+    assert table.update_page(old, lines[2], [figure("b", 1)], replace_all=False) == page(
+        table.render_table(lines[0], [figure("a", 1)]), table.render_table(lines[2], [figure("b", 1)])
+    )
+
+
+def test_the_line_above_a_table_tells_the_speed_of_matrix_products() -> None:
+    peaks = re.findall(r"(\d+) GFLOP/s with (\d+) thread", table.describe_machine())
+    assert [int(count) for _, count in peaks] == sorted({1, machine.count_cpu_cores()})
+    assert all(int(peak) > 0 for peak, _ in peaks)
+
+
 def test_when_all_was_measured_nothing_old_stays() -> None:
     old = page(table.render_table(IDLE, [figure("a", 1)]), table.render_table(BUSY, [figure("no longer measured", 3)]))
     new = table.update_page(old, IDLE, [figure("a", 2)], replace_all=True)
@@ -98,7 +116,7 @@ def test_when_all_was_measured_nothing_old_stays() -> None:
 
 def test_the_page_of_the_project_stays_as_it_is_where_nothing_was_measured() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert text.count("| what | to reach |") >= 1
+    assert text.count("| What was compared | Target |") >= 1
     assert table.update_page(text, IDLE, [], replace_all=False) == text
 
 
@@ -133,6 +151,16 @@ def test_programs_are_chosen_by_name_and_words_and_only_their_rows_are_written(
     after = every.RESULTS_PAGE.read_text(encoding="utf-8")
     assert len(found) == 5
     assert all(one.markdown in after for one in (*found, figure("something else", 1)))
+
+
+def test_programs_that_need_an_old_commit_are_left_out_by_name_without_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(every, "PROGRAMS", (("looking", "--against", "WORKTREE"),))
+    monkeypatch.setattr(table, "describe_machine", lambda: IDLE)
+    monkeypatch.setattr(sys, "argv", ["program", "folder"])
+    assert not every.main()
+    assert "need --against WORKTREE: looking" in capsys.readouterr().err
 
 
 def test_without_a_card_nothing_is_measured_and_said_so(
