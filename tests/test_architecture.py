@@ -193,7 +193,7 @@ TESTED_ELSEWHERE = {
     "tests/cli/commands/test_queue.py": ("cli/common/queue_turn",),
     "tests/runs/test_curves.py": ("ui/common/curves_view",),
     "tests/ui/predict/test_tab.py": (
-        *("ui/common/image_field", "ui/common/latest_only", "ui/predict/actions", "ui/predict/cam_options"),
+        *("ui/common/image_field", "ui/common/late_answers", "ui/predict/actions", "ui/predict/cam_options"),
         *("ui/predict/examples", "ui/predict/gallery_actions", "ui/predict/gallery_view", "ui/predict/view"),
     ),
     "tests/server/class_pages/test_class_routes.py": ("server/class_pages/join_page",),

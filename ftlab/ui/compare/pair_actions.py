@@ -14,7 +14,7 @@ from ftlab.core.html import Markup, tag
 from ftlab.runs import comparison
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state, render_error
-from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.late_answers import LatestQuestions
 from ftlab.ui.common.page_events import get_pressed_index
 from ftlab.ui.compare import view as compare_view
 from ftlab.ui.predict import cam_options, view

@@ -23,7 +23,7 @@ from ftlab.data.sources.tutorial_datasets import TutorialDataset
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.common.html import render_empty_state, render_error
-from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.late_answers import LatestQuestions
 from ftlab.ui.common.page_events import get_person, throttle_progress
 from ftlab.ui.dataset import gallery_view, tutorial_picker, view
 from ftlab.ui.dataset.source_actions import (

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from ftlab.audit import findings
 from ftlab.core import messages
@@ -27,6 +26,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, page_events, run_status_view
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_empty_state, render_error
+from ftlab.ui.common.late_answers import LateFields, fill_untouched
 from ftlab.ui.common.page_events import get_person
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
@@ -94,7 +94,11 @@ def build_audit_section(
     )
     # By a route of its own: the queue may be full. The audit itself then shows that it was stopped.
     stop_button.click(None, stop_marks, stop_notice, js=read_stop_script(), show_progress="hidden")
-    _get_page().load(actions.drop_missing_lists, exclusion_names, exclusion_names, **_UNQUEUED_EVENT)
+    fill_untouched(
+        lambda names: [actions.drop_missing_lists(names)],
+        [exclusion_names],
+        [LateFields([exclusion_names], ["doctor-found"])],
+    )
     # Queued, as `gr.Warning` is shown for queued events only.
     click_options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
     return findings_html.select(
@@ -291,10 +295,3 @@ def _validate_exclusions(exclusion_names: object) -> dict[str, str]:
         for choice_key, list_name in list(entries)[:MAX_REMEMBERED_CHOICES]
         if isinstance(choice_key, str) and isinstance(list_name, str)
     }
-
-
-def _get_page() -> gr.Blocks:
-    """Return the page that is being built."""
-    page = Context.root_block
-    assert isinstance(page, gr.Blocks), "the tab is laid out inside a page"
-    return page

@@ -41,45 +41,41 @@ class SourceActions:
             upload_token: token of the last upload.
 
         Returns:
-            Sample, folder, location, both fractions, the outputs of `open_source_inputs`, tutorial menu.
+            Sample, folder, location, tutorial menu, both fractions; None for what stays as it is.
         """
         choice = saved_choice if isinstance(saved_choice, dict) else {}
         sample = choice.get("sample")
         folder, list_name, layout, zip_names = data_choice.split_location(choice.get("folder"))
         if sample not in list_offered_sources(self.profile):
             # Saved by another version, or on a server that offered other sources.
-            return [gr.skip()] * 11
+            return [None] * 6
         typed_folder = folder if sample == data_choice.FOLDER_SOURCE else ""
         tutorial_name = folder if sample == data_choice.TUTORIAL_SOURCE and folder in tutorial_datasets.DATASETS else ""
         source_id = str(upload_token or "") if sample == data_choice.UPLOAD_SOURCE else tutorial_name or typed_folder
+        list_name = list_name if exclusions.find_exclusion_list(list_name) else ""
         return [
             sample,
-            typed_folder or gr.skip(),
-            data_choice.join_location(
-                source_id, list_name if exclusions.find_exclusion_list(list_name) else "", layout, zip_names
-            ),
+            typed_folder or None,
+            data_choice.join_location(source_id, list_name, layout, zip_names),
+            tutorial_name or None,
             data_choice.clamp_share("val_share", choice.get("val")),
             data_choice.clamp_share("test_share", choice.get("test")),
-            *self.open_source_inputs(sample, typed_folder),
-            tutorial_name or gr.skip(),
         ]
 
-    def offer_sources(self, sample: str, shown_sources: object) -> list[Any]:
+    def offer_sources(self, shown_sources: object) -> list[Any]:
         """Return the choices of sources, where they are others than a page shows: what a teacher hands out changes.
 
         Args:
-            sample: as in `DataSource`.
             shown_sources: labels and values that the page shows.
 
         Returns:
-            Menu of sources, and its labels and values.
+            Menu of sources, whose value stays, and its labels and values.
         """
         choices = list_source_labels(self.profile)
         new_sources = [list(choice) for choice in choices]
         if new_sources == shown_sources:
             return [gr.skip()] * 2
-        is_offered = sample in [name for _, name in choices]
-        return [gr.Radio(choices=choices, value=sample if is_offered else SAMPLE_SET_NAMES[0]), new_sources]
+        return [gr.Radio(choices=choices), new_sources]
 
     def choose_layout(self, sample: str, location: str, layout: str, layouts: object) -> list[Any]:
         """Read the folders of a choice in another way, and remember that for this choice.

@@ -9,7 +9,9 @@ import gradio as gr
 from gradio.components import Component
 from gradio.context import Context
 
+from ftlab.config.train_config import SAMPLE_SET_NAMES
 from ftlab.server.profile import ServerProfile
+from ftlab.ui.common.late_answers import LateFields, fill_untouched
 from ftlab.ui.dataset import audit, layout
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.layout import GalleryFields, HiddenFields, SourceFields, SummaryFields
@@ -27,6 +29,13 @@ _LOCATION_JS = """(sample, folder, sent, set, left, layouts, names) => {
 excluded images, how the folders are read, and the encoding of the names in an archive.
 
 The key of all is that of `data_choice.make_exclusion_key`.
+"""
+
+_LEAVE_WITHDRAWN_JS = f"""(sample, shown, withdrawn) =>
+  shown.length && !shown.some(([, value]) => value === sample)
+    ? ['{SAMPLE_SET_NAMES[0]}', sample] : [sample, withdrawn]
+"""
+"""Returns the chosen source, or the first one where the chosen one is no longer offered; and which one was left last.
 """
 
 
@@ -198,19 +207,18 @@ def _connect_shares_and_reload(wiring: _Wiring, source: SourceFields, hidden: Hi
     # `change`, not `release`, which reports the slider only and not its number field.
     share_events = [source.val_share.change, source.test_share.change]
     gr.on(share_events, actions.show_dataset, choice, outputs, trigger_mode="always_last", **_QUEUED_EVENT)
-    restore_event = _get_page().load(
+    choice_ids = ["dataset-source", "dataset-browse", "dataset-send", "dataset-tutorials"]
+    restore_event = fill_untouched(
         actions.restore_choice,
         [hidden.saved_choice, hidden.upload_token],
         [
-            source.sample,
-            source.folder,
-            hidden.location,
-            source.val_share,
-            source.test_share,
-            *_list_source_inputs(source),
-            source.tutorial_menu,
+            LateFields([source.sample, source.folder, hidden.location, source.tutorial_menu], choice_ids),
+            LateFields([source.val_share], ["dataset-val-share"]),
+            LateFields([source.test_share], ["dataset-test-share"]),
         ],
-        **_UNQUEUED_EVENT,
+    )
+    restore_event.then(
+        actions.open_source_inputs, [source.sample, source.folder], _list_source_inputs(source), **_UNQUEUED_EVENT
     )
     restore_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
 
@@ -246,14 +254,27 @@ def _connect_gallery(wiring: _Wiring, gallery: GalleryFields, hidden: HiddenFiel
 def _connect_handed_datasets(wiring: _Wiring, source: SourceFields) -> None:
     """Offer what the teacher hands out: when the page is loaded, and while it is open."""
     shown_sources = gr.JSON([], visible=False, elem_id="dataset-offered")
+    withdrawn_source = gr.Textbox(visible="hidden", elem_id="dataset-withdrawn")
     timer = gr.Timer(class_notices.REFRESH_SECONDS)
     for event in (_get_page().load, timer.tick):
-        event(
-            wiring.actions.offer_sources,
-            [source.sample, shown_sources],
-            [source.sample, shown_sources],
-            **_UNQUEUED_EVENT,
+        offer_event = event(
+            wiring.actions.offer_sources, shown_sources, [source.sample, shown_sources], **_UNQUEUED_EVENT
         )
+        # In the browser: whoever has chosen another source since the server was asked keeps that.
+        offer_event.then(
+            None,
+            [source.sample, shown_sources, withdrawn_source],
+            [source.sample, withdrawn_source],
+            js=_LEAVE_WITHDRAWN_JS,
+        )
+    actions = wiring.actions
+    withdrawn_source.change(
+        actions.open_source_inputs, [source.sample, source.folder], _list_source_inputs(source), **_UNQUEUED_EVENT
+    )
+    leave_event = withdrawn_source.change(**wiring.location_event)
+    leave_event.then(
+        actions.show_dataset, wiring.choice, wiring.outputs, api_visibility="private", **wiring.scan_options
+    )
 
 
 def _list_source_inputs(source: SourceFields) -> list[Any]:

@@ -21,7 +21,7 @@ from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import page_events
 from ftlab.ui.common.html import render_empty_state, render_error
-from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.late_answers import LatestQuestions
 from ftlab.ui.common.page_events import get_download_folder, get_event_data, get_pressed_index
 from ftlab.ui.inspect.choices import EvaluationChoice, EvaluationChoices
 from ftlab.ui.predict.view import format_image_error

@@ -14,7 +14,7 @@ from ftlab.data.dataset.split import SPLITS
 from ftlab.runs.directory import Run
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice
-from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.late_answers import LatestQuestions
 from ftlab.ui.train.actions import TrainActions
 
 if TYPE_CHECKING:  # torch is imported by the first request, not by the page.

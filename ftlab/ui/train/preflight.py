@@ -12,7 +12,7 @@ from gradio.context import Context
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
-from ftlab.ui.common.latest_only import LatestQuestions
+from ftlab.ui.common.late_answers import LatestQuestions
 from ftlab.ui.train import form
 from ftlab.ui.train.actions import TrainActions
 

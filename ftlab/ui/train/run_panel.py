@@ -14,6 +14,7 @@ from ftlab.runs.directory import Run
 from ftlab.server.people.rights import RunAction
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import page_events, run_status
+from ftlab.ui.common.late_answers import LateFields, fill_untouched
 from ftlab.ui.common.page_events import get_download_folder
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
@@ -110,12 +111,13 @@ class RunPanel:
         self._wire_curves_download(actions)
 
     def _wire_refresh(self, actions: TrainActions, tabs: gr.Tabs) -> None:
-        def reopen_train_tab(page_state: object) -> Any:
+        def reopen_train_tab(page_state: object) -> list[Any]:
             run_name = page_state.get("run") if isinstance(page_state, dict) else None
-            return gr.Tabs(selected="train") if run_name and actions.take_snapshot(page_state).is_live else gr.skip()
+            is_live = bool(run_name) and actions.take_snapshot(page_state).is_live
+            return [{"__type__": "update", "selected": "train"} if is_live else None]
 
-        # After a reload, a page whose run is active shows it instead of the first tab.
-        get_page().load(reopen_train_tab, self.page_state, tabs, **_UNQUEUED_EVENT)
+        # After a reload, a page whose run is active shows it instead of the first tab, unless somebody works there.
+        fill_untouched(reopen_train_tab, [self.page_state], [LateFields([tabs], ["tabs"])])
         self.timer.tick(
             lambda page_state, shown_marks: refresh_panel(actions, page_state, shown_marks),
             [self.page_state, self.shown_marks],

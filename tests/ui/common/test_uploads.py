@@ -319,9 +319,9 @@ def test_other_people_of_the_machine_cannot_look_into_it(space: ServerProfile) -
 def test_the_browser_finds_it_again_after_a_reload(space: ServerProfile) -> None:
     shop = DatasetActions(space)
     sent, _, shown = send(shop, zipped())
-    sample, _, place, *_, sending, _, _ = shop.restore_choice(shown[10], sent)
+    sample, _, place, *_ = shop.restore_choice(shown[10], sent)
     assert (sample, place) == ("upload", sent)
-    assert sending.visible
+    assert shop.open_source_inputs(sample, "")[3].visible
     assert "8</dd>" in shop.show_dataset(sample, place, 0.25, 0.25)[0]
     assert shop.restore_choice(shown[10], None)[2] == ""
 

@@ -193,8 +193,9 @@ def test_a_scan_that_failed_is_tried_again(tmp_path: Path) -> None:
 
 def test_the_choice_is_kept_for_a_reload(shop: DatasetActions, tiny_folder: Path) -> None:
     kept = look(shop, tiny_folder)["kept"]
-    sample, folder, _, val, test, _, browse, shelf, *_ = shop.restore_choice(kept)
+    sample, folder, _, _, val, test = shop.restore_choice(kept)
     assert (sample, folder, val, test) == ("folder", str(tiny_folder), 0.25, 0.25)
+    _, browse, shelf, *_ = shop.open_source_inputs(sample, folder)
     assert browse.visible
     assert "amber" in shelf
 
@@ -211,9 +212,9 @@ def test_the_choice_is_kept_for_a_reload(shop: DatasetActions, tiny_folder: Path
     ],
 )
 def test_what_a_browser_kept_is_not_trusted(shop: DatasetActions, kept: object) -> None:
-    _, folder, _, val, test, *_ = shop.restore_choice(kept)
-    assert folder == gr.skip()
-    assert (val, test) in [(0.15, 0.15), (gr.skip(), gr.skip()), (0.9, 0.0)]
+    _, folder, _, _, val, test = shop.restore_choice(kept)
+    assert folder is None
+    assert (val, test) in [(0.15, 0.15), (None, None), (0.9, 0.0)]
 
 
 # --- a folder that cannot

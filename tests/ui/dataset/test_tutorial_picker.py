@@ -70,7 +70,7 @@ def test_a_set_is_fetched_from_the_page_and_shown(local: DatasetActions) -> None
 def test_the_choice_is_found_again_and_trained_on(local: DatasetActions, pets_offer: TutorialDataset) -> None:
     kept = pressed(local, "pets")["kept"]
     assert kept["sample"] == "tutorial"
-    sample, _, place, *_, which = local.restore_choice(kept)
+    sample, _, place, which, *_ = local.restore_choice(kept)
     assert (sample, place, which) == ("tutorial", "pets", "pets")
     settings = data_choice.parse_source(local.profile, sample, place, 0.15, 0.15).to_config_fields()
     assert settings["data"] == str(tutorial_datasets.find_image_folder(pets_offer))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from ftlab.config.train_config import TrainConfig
@@ -191,15 +192,14 @@ def test_an_open_page_is_offered_what_is_handed_out_meanwhile(
     profile: ServerProfile, rules: LessonRules, tmp_path: Path
 ) -> None:
     actions = SourceActions(profile)
-    menu, shown = actions.offer_sources("shapes", [])
+    menu, shown = actions.offer_sources([])
     assert [value for _, value in menu.choices] == [value for _, value in shown]
     pets = rules.hand_out("Pets", folder=str(tmp_path / "data" / "pets"))
-    menu, shown_later = actions.offer_sources("shapes", shown)
+    menu, shown_later = actions.offer_sources(shown)
     assert ["Pets", pets.source] in shown_later
-    assert menu.value == "shapes"
-    assert "value" not in actions.offer_sources("shapes", shown_later)[0], "nothing is sent twice"
+    assert actions.offer_sources(shown_later) == [gr.skip()] * 2, "nothing is sent twice"
     rules.take_back(pets.name)
-    assert actions.offer_sources(pets.source, shown_later)[0].value == "shapes"
+    assert ["Pets", pets.source] not in actions.offer_sources(shown_later)[1]
 
 
 # Sharing

@@ -1,0 +1,120 @@
+"""Answers that come late do not undo what a person has done meanwhile.
+
+Handlers run at the same time, so an answer may overtake a later one: an answer to an outdated question is dropped. And
+what a page restores when it is loaded goes to a hidden component first, from which a script of the page puts it into
+the fields, except where a person has touched them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.context import Context
+
+MAX_TRACKED_PAGES = 500
+"""Pages whose last question is remembered."""
+_UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_WATCH_JS = """(...values) => {
+  if (!window.ftlabTouched) {
+    const touched = window.ftlabTouched = new Set();
+    const remember = (event) => {
+      if (!event.isTrusted || event.key === 'Tab') return;
+      for (let node = event.target; node; node = node.parentElement) if (node.id) touched.add(node.id);
+    };
+    for (const name of ['pointerdown', 'keydown', 'input', 'change', 'drop']) {
+      document.addEventListener(name, remember, true);
+    }
+  }
+  return values.length === 1 ? values[0] : values;
+}"""
+"""Remembers, from the first load event on, the ids of all elements that a person touches; passes the inputs on."""
+_FILL_JS = """(answer) => {
+  const watched = %s, skip = {__type__: 'update'};
+  const isTouched = (ids) => ids.some((id) => window.ftlabTouched.has(id));
+  const values = watched.map((ids, index) => isTouched(ids) ? skip : answer?.[index] ?? skip);
+  return values.length === 1 ? values[0] : values;
+}"""
+"""Returns the values of an answer; of a field that was touched, or has no value in it, an update that changes nothing.
+"""
+
+
+@dataclass(frozen=True)
+class LateFields:
+    """Fields that are filled together or not at all.
+
+    Attributes:
+        fields: the fields.
+        element_ids: ids of the elements of the page by which a person changes one of them.
+    """
+
+    fields: Sequence[Any]
+    element_ids: Sequence[str]
+
+
+def fill_untouched(
+    handler: Callable[..., Sequence[Any]], inputs: Sequence[Component], groups: Sequence[LateFields]
+) -> Any:
+    """Call a handler when the page is loaded, and put its answer into the fields that nobody has touched by then.
+
+    Args:
+        handler: returns a value for each field of the groups, in their order, as JSON: None leaves a field as it is.
+            A field that has no value takes its changed properties, `{"__type__": "update", ...}`.
+        inputs: components whose values the handler takes.
+        groups: the fields.
+
+    Returns:
+        The event after which the fields are filled; events that follow it get what the page then shows.
+    """
+    page = Context.root_block
+    assert isinstance(page, gr.Blocks), "built inside a page"
+    answer = gr.JSON(visible=False)
+    watched = [list(group.element_ids) for group in groups for _ in group.fields]
+    answer_event = page.load(
+        lambda *values: list(handler(*values)), list(inputs), answer, js=_WATCH_JS, **_UNQUEUED_EVENT
+    )
+    fields = [field for group in groups for field in group.fields]
+    return answer_event.then(None, answer, fields, js=_FILL_JS % json.dumps(watched))
+
+
+class LatestQuestions:
+    """The last question of each page (Gradio session) about one part of the page."""
+
+    def __init__(self) -> None:
+        """Start without any question."""
+        self._questions: OrderedDict[str, object] = OrderedDict()
+
+    def get_question(self, request: gr.Request | None) -> object:
+        """Return the last question of a page; None where it is no longer known."""
+        return self._questions.get(_get_session_id(request))
+
+    def answer_latest(
+        self, request: gr.Request | None, question: object, compute_outputs: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """Compute outputs, and drop them where the page has asked something else meanwhile.
+
+        Args:
+            request: request of the page; None in tests and direct calls.
+            question: what the page asks, compared by equality.
+            compute_outputs: computes the outputs of the handler.
+
+        Returns:
+            The outputs, or as many `gr.skip()`, which leave the page as it is.
+        """
+        session_id = _get_session_id(request)
+        self._questions[session_id] = question
+        self._questions.move_to_end(session_id)
+        while len(self._questions) > MAX_TRACKED_PAGES:
+            self._questions.popitem(last=False)
+        outputs = compute_outputs()
+        # A page that was dropped from memory meanwhile gets its answer: better late than never.
+        return outputs if self._questions.get(session_id, question) == question else [gr.skip()] * len(outputs)
+
+
+def _get_session_id(request: gr.Request | None) -> str:
+    return str(request.session_hash) if request else ""
