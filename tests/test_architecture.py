@@ -165,11 +165,15 @@ TESTED_ELSEWHERE = {
         *("models/execution/feature_extraction", "training/devices/gather_features"),
     ),
     "tests/models/execution/test_feature_cache.py": ("training/cached_features",),
+    "tests/training/test_loop_activations.py": (
+        *("training/activation_plan", "training/feature_progress", "models/activations/frozen_part"),
+    ),
+    "tests/models/activations/test_split_backbone.py": ("models/activations/boundary_values",),
     "tests/models/pretrained/test_checkpoint_import.py": (
         *("models/pretrained/key_mapping", "models/pretrained/key_search"),
     ),
-    "tests/training/test_lr_finder.py": ("cli/commands/find_rate", "runs/jobs/lr_sweep"),
-    "tests/runs/jobs/test_time_estimate.py": ("runs/jobs/subprocess_query", "training/throughput"),
+    "tests/training/measurement/test_lr_finder.py": ("cli/commands/find_rate", "runs/jobs/lr_sweep"),
+    "tests/runs/jobs/test_time_estimate.py": ("runs/jobs/subprocess_query", "training/measurement/throughput"),
     "tests/runs/jobs/test_postmortem.py": ("runs/process_record",),
     "tests/runs/test_directory.py": ("runs/liveness", "runs/run_store"),
     "tests/training/checkpoints/test_checkpoint.py": ("training/checkpoints/optimizer_state",),

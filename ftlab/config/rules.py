@@ -7,6 +7,7 @@ it has an effect.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,8 +18,15 @@ FieldValues = Mapping[str, Any]
 
 VALUE_RANGE_BITS = ("8", "10", "12", "14", "16")
 """Numbers of bits that `value_range` takes."""
+_LAYER_PATTERN = re.compile(r"|1(\.0*)?|0?\.\d*[1-9]\d*|[A-Za-z_][\w.-]*")
+"""Empty, `auto`, the path of a layer, or a fraction of the layers in (0, 1]."""
 _COMPILED_MODES = ("yes", "record")
 """Values of `compile` that require the set of trainable parameters to stay the same."""
+
+
+def _uses_cached_activations(v: FieldValues) -> bool:
+    """Return whether the activations of the frozen layers are computed once."""
+    return bool(v["activations"] == "cached")
 
 
 def _uses_cached_features(v: FieldValues) -> bool:
@@ -70,6 +78,29 @@ CONFLICT_RULES: tuple[tuple[str, tuple[str, ...], Callable[[FieldValues], bool]]
         lambda v: _uses_cached_features(v) and v["augment_device"] == "gpu",
     ),
     ("statistics_cached", ("batchnorm", "features"), lambda v: _uses_cached_features(v) and v["batchnorm"] == "train"),
+    # Only a part that stays frozen all through the training gives the same activations in each epoch.
+    ("activations_mode", ("activations", "mode"), lambda v: _uses_cached_activations(v) and v["mode"] != "full"),
+    (
+        "activations_whole",
+        ("activations", "unfreeze_from"),
+        lambda v: _uses_cached_activations(v) and not v["unfreeze_from"],
+    ),
+    (
+        "activations_statistics",
+        ("batchnorm", "activations"),
+        lambda v: _uses_cached_activations(v) and v["batchnorm"] == "train",
+    ),
+    ("activations_cutmix", ("cutmix", "activations"), lambda v: _uses_cached_activations(v) and v["cutmix"] > 0),
+    (
+        "activations_vary",
+        ("augment_device", "activations"),
+        lambda v: _uses_cached_activations(v) and v["augment_device"] == "gpu",
+    ),
+    (
+        "activations_compile",
+        ("compile", "activations"),
+        lambda v: _uses_cached_activations(v) and v["compile"] in _COMPILED_MODES,
+    ),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),
     ("cutmix_cached", ("cutmix", "features"), lambda v: _uses_cached_features(v) and v["cutmix"] > 0),
     # Either compensates the imbalance: together they would favor rare classes.
@@ -94,6 +125,16 @@ def check_image_sizes(side: int | None, resize: int | None, crop_size: int | Non
     for name, size in (("resize", resize), ("crop_size", crop_size)):
         if side is not None and size is not None and size < side:
             raise ConfigError("config.side_larger", name=format_flag(name), value=size, side=side)
+
+
+def check_layer_form(setting: str) -> None:
+    """Check the form of `unfreeze_from`; whether the backbone has such a layer is known once it is built.
+
+    Raises:
+        ConfigError: it names no layer in any form.
+    """
+    if not _LAYER_PATTERN.fullmatch(setting):
+        raise ConfigError("config.layer_form", name=format_flag("unfreeze_from"), value=setting)
 
 
 def check_sources(values: FieldValues) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,8 +37,6 @@ AUGMENTATION_FIELDS = (
     *("vflip", "rotate", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "random_erasing"),
 )
 """Settings that augment training images if they are above 0."""
-_UNFREEZE_FROM_PATTERN = re.compile(r"|1(\.0*)?|0?\.\d*[1-9]\d*|[A-Za-z_][\w.-]*")
-"""Empty, the path of a layer, or a fraction of the layers in (0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +86,7 @@ class TrainConfig:
 
     unfreeze_epoch: int = config_field(0, "phases", low=0, high=9_999, step=1, unit="epochs")
     unfreeze_from: str = config_field("", "phases")
+    activations: str = config_field("fresh", "phases", choices=("fresh", "cached"))
     gradual_unfreezing: bool = config_field(False, "phases")
     phase2_optimizer: str = config_field("same", "phases", choices=("same", *OPTIMIZERS))
     phase2_lr: float = config_field(0.0, "phases", low=0.0, high=100.0)
@@ -171,8 +169,7 @@ class TrainConfig:
                 native=spec.side,
             )
         rules.check_sources(dataclasses.asdict(self))
-        if not _UNFREEZE_FROM_PATTERN.fullmatch(self.unfreeze_from):
-            raise ConfigError("config.layer_form", name=format_flag("unfreeze_from"), value=self.unfreeze_from)
+        rules.check_layer_form(self.unfreeze_from)
         rules.check_conflicts({**get_mode_defaults(self.backbone, self.mode), **_collect_set_values(self)})
         rules.check_image_sizes(self.image_size, self.resize, self.crop_size)
         rules.parse_value_range(self.value_range)
@@ -188,7 +185,7 @@ class TrainConfig:
 
     @property
     def views_per_image(self) -> int:
-        """Return the number of views of a training image whose features are cached; 1 without augmentation."""
+        """Return the number of views of a training image that are computed once; 1 without augmentation."""
         is_augmented = self.augment != "none" and (
             self.augment == "crop" or self.hflip > 0 or bool(self.active_augmentations)
         )
@@ -198,6 +195,16 @@ class TrainConfig:
     def caches_features(self) -> bool:
         """Return whether the backbone's features are computed once, and only the head is trained on them."""
         return self.mode == "frozen" and self.features == "cached"
+
+    @property
+    def caches_activations(self) -> bool:
+        """Return whether the activations of the frozen layers are computed once, and only those above are trained."""
+        return self.mode == "full" and self.activations == "cached"
+
+    @property
+    def caches_views(self) -> bool:
+        """Return whether each view of an image passes through the frozen part once, before the first step."""
+        return self.caches_features or self.caches_activations
 
     @property
     def init_seed(self) -> int:

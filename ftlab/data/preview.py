@@ -55,7 +55,7 @@ def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPr
     items = catalog.splits["train"]
     index %= len(items)
     pixels = isolated.read_image(catalog.image_path(items[index]), prep.decode_options)
-    if config.caches_features:
+    if config.caches_views:
         epoch_images = _make_cached_views(pixels, prep, config, index, len(items))
     else:
         epoch_images = [
@@ -65,7 +65,7 @@ def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPr
         items[index],
         _to_hwc(preprocess.resize_and_center_crop(pixels, prep)),
         tuple(map(_to_hwc, epoch_images)),
-        config.views_per_image if config.caches_features else 0,
+        config.views_per_image if config.caches_views else 0,
     )
 
 

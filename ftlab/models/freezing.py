@@ -15,6 +15,11 @@ from ftlab.models import network
 from ftlab.models.blocks import split_into_blocks
 from ftlab.models.network import Network
 
+AUTO_START = "auto"
+"""Value of `unfreeze_from` that trains the last blocks."""
+AUTO_TRAINED_SHARE = 0.2
+"""Share of the blocks that `auto` trains: those of MobileNetV2 from `features.15` on."""
+
 
 def list_trainable_names(backbone: nn.Module, config: TrainConfig, epoch: int) -> list[str]:
     """List the backbone's parameters that are trained in an epoch, by the mode and the phases.
@@ -67,7 +72,8 @@ def list_names_from_layer(backbone: nn.Module, start_layer: str) -> list[str]:
     Args:
         backbone: of the network.
         start_layer: a layer's path (`layer4`, `features.12.conv.1`); a fraction in (0, 1] of the layers that have
-            parameters of their own, counted from the end and rounded up; or empty for all.
+            parameters of their own, counted from the end and rounded up; `auto` for the last fifth of the blocks,
+            rounded up; or empty for all.
 
     Returns:
         Names of parameters within the backbone.
@@ -78,6 +84,9 @@ def list_names_from_layer(backbone: nn.Module, start_layer: str) -> list[str]:
     names = [name for name, _ in backbone.named_parameters()]
     if not start_layer:
         return names
+    if start_layer == AUTO_START:
+        blocks = split_into_blocks(backbone)
+        return names[names.index(blocks[-math.ceil(AUTO_TRAINED_SHARE * len(blocks))][0]) :]
     # A dict keeps the order, which is that of the computation (see `blocks`).
     module_paths = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     if _parse_number(start_layer) is not None:

@@ -1,31 +1,32 @@
-"""Features of a frozen backbone, computed once for a run or loaded from the feature cache."""
+"""Features of a frozen backbone, or activations of its frozen part, computed once or loaded from the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from importlib.metadata import version
 
 from accelerate import Accelerator
+from torch import nn
 
 import ftlab
 from ftlab.config import backbones
 from ftlab.core.errors import DataError
 from ftlab.data.transforms import preprocess
-from ftlab.models.execution import engines, feature_cache, features
+from ftlab.models.activations.frozen_part import FrozenPart
+from ftlab.models.execution import engines, features
 from ftlab.models.execution.engines import Engine
 from ftlab.models.execution.feature_cache import FeatureCache
-from ftlab.models.execution.features import Features
-from ftlab.models.network import Network
+from ftlab.models.execution.features import AllocateRows, Features
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Event, LogMessage, Progress
+from ftlab.runs.events import Event, LogMessage
 from ftlab.training import setup
 from ftlab.training.checkpoints import resume_checks
 from ftlab.training.devices import distributed
 from ftlab.training.devices.gather_features import join_rank_features
+from ftlab.training.feature_progress import FeatureProgress
 from ftlab.training.feeds.gpu_images import GpuImageFeed
 from ftlab.training.feeds.image_base import ImageFeedBase
 from ftlab.training.stopping import StopController
@@ -34,23 +35,20 @@ _SPLITS = ("train", "val")
 
 
 def compute_cached_features(
-    net: Network,
+    part: FrozenPart,
     image_feed: ImageFeedBase,
     run: Run,
     accelerator: Accelerator,
     stop_controller: StopController,
-    *,
-    use_cache: bool,
 ) -> Generator[Event, None, dict[str, Features] | None]:
-    """Compute the features of training and validation images with the frozen backbone, or load them from the cache.
+    """Compute what a frozen part makes of training and validation images, or load it from the cache.
 
     Args:
-        net: network with the frozen backbone.
+        part: the frozen part.
         image_feed: decodes the images.
         run: records the engine that was chosen.
         accelerator: device and ranks.
         stop_controller: asked after each batch.
-        use_cache: load features that were computed before, and keep these for later.
 
     Yields:
         Progress, a warning for each image that could not be read, and notes on time and cache.
@@ -66,27 +64,27 @@ def compute_cached_features(
     view_counts = {"train": config.views_per_image, "val": 1}
     total_views = train_count * view_counts["train"] + val_count * view_counts["val"]
     # The ranks divide the images that are not cached; on several machines these would not be the same ones.
-    may_store = use_cache and accelerator.num_processes == 1
-    store = feature_cache.open_feature_cache(config.feature_precision) if may_store else None
+    store = part.cache if accelerator.num_processes == 1 else None
     spec = backbones.get_backbone_spec(config.backbone)
     expected_name = engines.expected_engine(spec, accelerator.device, view_count=total_views, engine_name=config.engine)
-    key_base = _compute_key_base(net, image_feed, expected_name) if store else ""
+    key_base = _compute_key_base(part, image_feed, expected_name) if store else ""
     if store and store.file.exists():
         stored_features = yield from _load_stored_features(
-            image_feed, run, store, key_base, expected_name, view_counts, should_stop
+            part, image_feed, run, store, key_base, expected_name, view_counts, should_stop
         )
         if stored_features or should_stop():
             return stored_features
     with stop_controller.beat_during_stage():
-        engine = _choose_engine(net, image_feed, run, accelerator, total_views)
+        engine = _choose_engine(part.module, image_feed, run, accelerator, total_views)
     if store and engine.name != expected_name:
-        key_base = _compute_key_base(net, image_feed, engine.name)
-    feature_progress = _FeatureProgress(train_count + val_count)
+        key_base = _compute_key_base(part, image_feed, engine.name)
+    feature_progress = FeatureProgress(train_count + val_count, part.note)
     features_by_split: dict[str, Features] = {}
     for split in _SPLITS:
         split_features = yield from _extract_split(
-            split, view_counts[split], engine, image_feed, accelerator, should_stop, feature_progress, store, key_base
-        )
+            split, view_counts[split], engine, image_feed, accelerator, should_stop, feature_progress, store, key_base,
+            part.allocate_rows,
+        )  # fmt: skip
         if split_features is None:
             return None
         features_by_split[split] = split_features
@@ -101,9 +99,10 @@ def _extract_split(
     image_feed: ImageFeedBase,
     accelerator: Accelerator,
     should_stop: Callable[[], bool],
-    feature_progress: _FeatureProgress,
+    feature_progress: FeatureProgress,
     store: FeatureCache | None,
     key_base: str,
+    allocate_rows: AllocateRows,
 ) -> Generator[Event, None, Features | None]:
     """Compute the features of a split, all ranks together, except for those in the cache.
 
@@ -117,6 +116,7 @@ def _extract_split(
         feature_progress: counts the images of all splits.
         store: the feature cache.
         key_base: hash of what all features depend on, for the cache.
+        allocate_rows: makes the table.
 
     Yields:
         Progress, and a warning for each image that could not be read.
@@ -141,6 +141,7 @@ def _extract_split(
         precision=image_feed.config.feature_precision,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
+        allocate_rows=allocate_rows,
     )
     for result in results:
         if isinstance(result, Features):
@@ -177,12 +178,12 @@ def _exclude_skipped(features_of_all: Features, split: str, image_feed: ImageFee
 
 
 def _choose_engine(
-    net: Network, image_feed: ImageFeedBase, run: Run, accelerator: Accelerator, backbone_passes: int
+    module: nn.Module, image_feed: ImageFeedBase, run: Run, accelerator: Accelerator, backbone_passes: int
 ) -> Engine:
-    """Create the engine that runs the frozen backbone, and record its name in the run.
+    """Create the engine that runs the frozen part, and record its name in the run.
 
     Args:
-        net: network with the frozen backbone.
+        module: the frozen part.
         image_feed: its configuration may name an engine, as that of a resumed run does.
         run: the run directory.
         accelerator: device and ranks.
@@ -196,7 +197,7 @@ def _choose_engine(
     def create_engine(engine_name: str) -> Engine:
         spec = backbones.get_backbone_spec(config.backbone)
         normalize = partial(preprocess.normalize_batch, prep=prep)
-        engine_args = (net.backbone, spec, normalize, prep.side, accelerator.device)
+        engine_args = (module, spec, normalize, prep.side, accelerator.device)
         return engines.choose_engine(*engine_args, view_count=backbone_passes, engine_name=engine_name)
 
     # All ranks use the same engine: the last bits of features differ between engines.
@@ -208,6 +209,7 @@ def _choose_engine(
 
 
 def _load_stored_features(
+    part: FrozenPart,
     image_feed: ImageFeedBase,
     run: Run,
     store: FeatureCache,
@@ -219,6 +221,7 @@ def _load_stored_features(
     """Load the features of all images, if all are in the cache; no engine is created for them, which takes a second.
 
     Args:
+        part: the frozen part.
         image_feed: hashes the images.
         run: records the engine.
         store: the feature cache.
@@ -235,14 +238,14 @@ def _load_stored_features(
     """
     features_by_split: dict[str, Features] = {}
     image_counts = {split: len(image_feed.catalog.splits[split]) for split in view_counts}
-    feature_progress = _FeatureProgress(sum(image_counts.values()))
+    feature_progress = FeatureProgress(sum(image_counts.values()), part.note)
     for split, view_count in view_counts.items():
 
         def get_keys(index: int, split: str = split, view_count: int = view_count) -> list[bytes] | None:
             return image_feed.get_feature_keys(split, index, view_count, key_base)
 
         for result in features.load_cached_features(
-            store, get_keys, image_counts[split], view_count, image_feed.workers
+            store, get_keys, image_counts[split], view_count, image_feed.workers, part.allocate_rows
         ):
             if isinstance(result, Features):
                 features_by_split[split] = result
@@ -255,54 +258,15 @@ def _load_stored_features(
         feature_progress.finished_images += image_counts[split]
     if image_feed.config.engine != engine_name:
         run.update_resolved_config(engine=engine_name)
-    yield LogMessage(code="features_kept", values=dict.fromkeys(("kept", "images"), feature_progress.total_images))
+    yield LogMessage(code=f"{part.note}_kept", values=dict.fromkeys(("kept", "images"), feature_progress.total_images))
     return features_by_split
 
 
-class _FeatureProgress:
-    """Progress over the images of all splits.
-
-    Attributes:
-        total_images: number of images.
-        finished_images: number of images in the splits that are done.
-        start_time: seconds of the monotonic clock.
-    """
-
-    def __init__(self, total_images: int) -> None:
-        """Start the clock for `total_images` images."""
-        self.total_images, self.finished_images = total_images, 0
-        self.start_time = self._last_report_time = time.monotonic()
-
-    def report_progress(self, done_images: int) -> Iterator[Progress]:
-        """Yield the progress after `done_images` images of the current split, if the last one is long enough ago."""
-        now, done_images = time.monotonic(), self.finished_images + done_images
-        if now - self._last_report_time > setup.PROGRESS_INTERVAL_SECONDS:
-            self._last_report_time = now
-            yield Progress(
-                stage="features",
-                done=done_images,
-                total=self.total_images,
-                images_per_second=done_images / (now - self.start_time),
-            )
-
-    def report_totals(self, features_by_split: dict[str, Features]) -> Iterator[LogMessage]:
-        """Yield how many features came from the cache, and how many were computed at which rate."""
-        seconds = time.monotonic() - self.start_time
-        cached_count = sum(split_features.cached_count for split_features in features_by_split.values())
-        if cached_count:
-            yield LogMessage(code="features_kept", values={"kept": cached_count, "images": self.total_images})
-        if computed_count := self.total_images - cached_count:
-            rate = round(computed_count / seconds)
-            yield LogMessage(
-                code="features", values={"images": computed_count, "seconds": round(seconds, 1), "rate": rate}
-            )
-
-
-def _compute_key_base(net: Network, image_feed: ImageFeedBase, engine_name: str) -> str:
+def _compute_key_base(part: FrozenPart, image_feed: ImageFeedBase, engine_name: str) -> str:
     """Return the hash of everything that all features of a training depend on.
 
     Args:
-        net: its backbone's weights.
+        part: its weights.
         image_feed: its preprocessing and device.
         engine_name: program that runs the backbone; its version counts, for it may change the last bits.
 
@@ -311,7 +275,7 @@ def _compute_key_base(net: Network, image_feed: ImageFeedBase, engine_name: str)
     """
     # Any of these may change the last bits of a feature: Pillow decodes and resizes, the engine computes.
     programs = [ftlab.__version__, engine_name, *(version(package) for package in (engine_name, "torch", "pillow"))]
-    key_facts = [engines.hash_parameters(net.backbone), image_feed.prep.to_json(), programs, image_feed.device.type]
+    key_facts = [part.compute_hash(), image_feed.prep.to_json(), programs, image_feed.device.type]
     if image_feed.config.feature_precision != "fp32":  # the entries of earlier versions had no other
         key_facts.append(image_feed.config.feature_precision)
     return hashlib.sha256(json.dumps(key_facts).encode()).hexdigest()

@@ -61,7 +61,7 @@ class ModelCompiler:
         """
         self.train_step, self.config, self.run, self.accelerator = train_step, config, run, accelerator
         self.device = accelerator.device.type
-        self._decided = config.compile == "no" or config.caches_features
+        self._decided = config.compile == "no" or config.caches_views
 
     def maybe_compile(self, batch: RankBatch, train_state: TrainState) -> Iterator[LogMessage]:
         """Compile the network if it is time to decide and worth it; call it before each step.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
@@ -18,11 +18,13 @@ from ftlab.data.dataset.from_config import DatasetSource
 from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.models import freezing
+from ftlab.models.activations import frozen_part
+from ftlab.models.activations.split_backbone import BackboneSplit
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
-from ftlab.runs.events import Event, Started
+from ftlab.runs.events import Event
 from ftlab.runs.stop_guard import StopGuard
-from ftlab.training import cached_features, network_setup, setup
+from ftlab.training import activation_plan, cached_features, network_setup, setup
 from ftlab.training.checkpoints import checkpoint, class_order, init_from, resume_checks
 from ftlab.training.checkpoints.checkpoint import CheckpointManager, LoadedCheckpoint, TrainState
 from ftlab.training.checkpoints.init_from import InitialWeights
@@ -132,6 +134,10 @@ def prepare_training(
         yield stop_controller.make_ended_event(stop_controller.reason or "stopped", train_state)
         return None
     net, prep, initial_weights, trial_result = network_parts
+    plan = activation_plan.plan_activations(net, config, catalog, prep.side, accelerator)
+    if config.caches_activations and plan.split is None:
+        config = activation_plan.drop_activations(config, run, accelerator)
+        session = dataclasses.replace(session, config=config)
     # Images that could not be read before the checkpoint stay excluded.
     image_feed = create_image_feed(catalog, prep, config, accelerator, train_state.lost, prefetched)
     image_feed.min_batch_size = trial_result.min_batch_size
@@ -140,22 +146,23 @@ def prepare_training(
         if initial_weights.head_fit.is_order_unknown:
             config_notes += class_order.choose_class_order(net, image_feed, run, accelerator)
         initial_weights.save_start(net, run, accelerator)
-    yield _make_started_event(session, accelerator, net, image_feed.steps_per_epoch)
+    yield setup.make_started_event(config, catalog, train_state.step, accelerator, net, image_feed.steps_per_epoch)
     yield from (
         *config_notes,
+        *plan.notes,
         *setup.report_validation_split(catalog),
         *resume_checks.report_damaged_files(loaded_checkpoint, run),
         *(resume_checks.report_changed_images(image_feed) if is_resume else ()),
     )
-    feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, use_cache=pretrained)
+    feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, plan.split, use_cache=pretrained)
     if feed_parts is None:
         yield stop_controller.make_ended_event(stop_controller.reason or "stopped", train_state)
         return None
     feed, accelerator = feed_parts
     with stop_controller.beat_during_stage():
-        prepared = _prepare_steps(session, accelerator, net, image_feed, feed, loaded_checkpoint, lr_factor)
+        prepared = _prepare_steps(session, accelerator, net, image_feed, feed, loaded_checkpoint, lr_factor, plan.split)
     if feed.steps_per_epoch != image_feed.steps_per_epoch:  # images that could not be read leave fewer steps
-        yield _make_started_event(session, accelerator, net, feed.steps_per_epoch)
+        yield setup.make_started_event(config, catalog, train_state.step, accelerator, net, feed.steps_per_epoch)
     return prepared
 
 
@@ -211,15 +218,22 @@ def _prepare_network(
 
 
 def _choose_feed(
-    session: Session, net: Network, image_feed: ImageFeedBase, prefetched: Prefetcher | None, *, use_cache: bool
+    session: Session,
+    net: Network,
+    image_feed: ImageFeedBase,
+    prefetched: Prefetcher | None,
+    split: BackboneSplit | None,
+    *,
+    use_cache: bool,
 ) -> Generator[Event, None, tuple[BatchSource, Accelerator] | None]:
-    """Choose what the steps iterate over: images, or features of the frozen backbone, which are computed first.
+    """Choose what the steps iterate over: images, or what a frozen part makes of them, which is computed first.
 
     Args:
         session: the training.
         net: network with the frozen backbone, moved to the device that trains its head.
         image_feed: decodes the images; closed once the features are there.
         prefetched: images that were decoded before; closed with it.
+        split: boundary below which the activations are cached; None where they are not.
         use_cache: load features that were computed before, and keep these for later.
 
     Yields:
@@ -229,22 +243,21 @@ def _choose_feed(
         The feed and the accelerator of the steps; None if a stop was requested on the way.
     """
     config, accelerator = session.config, session.accelerator
-    if not config.caches_features:
+    if not config.caches_views:
         return image_feed, accelerator
-    features_by_split = yield from cached_features.compute_cached_features(
-        net,
-        image_feed,
-        session.run,
-        accelerator,
-        session.stop_controller,
-        use_cache=use_cache,
-    )
+    part = frozen_part.create_frozen_part(net, split, config.feature_precision, use_cache=use_cache)
+    with session.run.translate_write_errors():
+        features_by_split = yield from cached_features.compute_cached_features(
+            part, image_feed, session.run, accelerator, session.stop_controller
+        )
     if features_by_split is None:
         return None
     # Nothing is decoded any more, and the decoding processes would compete with the head for the CPU.
     if prefetched:
         prefetched.close()
     image_feed.close()
+    if split:
+        return FeatureFeed(image_feed, features_by_split, torch.device("cpu")), accelerator
     accelerator = device_setup.head_accelerator(accelerator, net.head, config.effective_batch_size)
     net.to(accelerator.device)
     image_feed.device = accelerator.device
@@ -261,6 +274,7 @@ def _prepare_steps(
     feed: BatchSource,
     loaded_checkpoint: LoadedCheckpoint | None,
     lr_factor: Callable[[int], float] | None,
+    split: BackboneSplit | None,
 ) -> PreparedTraining:
     """Create optimizer, compiler, checkpoint manager and metrics, and restore the state to resume from.
 
@@ -272,6 +286,7 @@ def _prepare_steps(
         feed: what the steps iterate over.
         loaded_checkpoint: the state to resume from.
         lr_factor: fraction of the peak learning rate by step, in place of the schedule.
+        split: boundary below which the activations are cached; None where they are not.
 
     Returns:
         The training, ready for its next step.
@@ -279,7 +294,7 @@ def _prepare_steps(
     config, run, train_state = session.config, session.run, session.train_state
     epochs = config.epochs or 1
     spec = backbones.get_backbone_spec(config.backbone)
-    train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor)
+    train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor, split)
     if not config.caches_features:
         train_step.micro_batcher.min_size = image_feed.min_batch_size
     compiler = ModelCompiler(train_step, config, run, accelerator)
@@ -301,19 +316,3 @@ def _prepare_steps(
         epoch_sums, recent_sums, BatchedMetricSums(epoch_sums, recent_sums),
         epochs, step_event_interval=math.ceil(epochs * feed.steps_per_epoch / MAX_STEP_EVENTS),
     )  # fmt: skip
-
-
-def _make_started_event(session: Session, accelerator: Accelerator, net: nn.Module, steps_per_epoch: int) -> Started:
-    """Return the event that tells the size of the training, its parameters counted as the network is frozen now."""
-    catalog = session.catalog
-    return Started(
-        step=session.train_state.step,
-        epochs=session.config.epochs or 1,
-        steps_per_epoch=steps_per_epoch,
-        device=device_setup.describe_device(accelerator.device),
-        train_images=len(catalog.splits["train"]),
-        val_images=len(catalog.splits["val"]),
-        trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
-        total=sum(p.numel() for p in net.parameters()),
-        validation="test" if catalog.layout == "test_as_val" else "val",
-    )

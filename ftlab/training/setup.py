@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig, fill_defaults
@@ -22,7 +23,7 @@ from ftlab.data.loading import image_cache
 from ftlab.data.transforms import augment_draw, preprocess
 from ftlab.models.execution.device import detect_device
 from ftlab.runs.directory import Run
-from ftlab.runs.events import LogMessage
+from ftlab.runs.events import LogMessage, Started
 from ftlab.training.checkpoints import resume_checks
 from ftlab.training.devices import device_setup
 from ftlab.training.optim import optimizers
@@ -161,6 +162,32 @@ def load_catalog(
             {**run.read_config_file(), "manifest": catalog.compute_fingerprint(), "skipped": skipped},
         )
     return catalog
+
+
+def make_started_event(
+    config: TrainConfig, catalog: Catalog, step: int, accelerator: Accelerator, net: nn.Module, steps_per_epoch: int
+) -> Started:
+    """Return the event that tells the size of a training, its parameters counted as the network is frozen now.
+
+    Args:
+        config: the resolved configuration.
+        catalog: the images by split.
+        step: steps that were taken before.
+        accelerator: device of the steps.
+        net: the network.
+        steps_per_epoch: optimizer steps in an epoch.
+    """
+    return Started(
+        step=step,
+        epochs=config.epochs or 1,
+        steps_per_epoch=steps_per_epoch,
+        device=device_setup.describe_device(accelerator.device),
+        train_images=len(catalog.splits["train"]),
+        val_images=len(catalog.splits["val"]),
+        trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
+        total=sum(p.numel() for p in net.parameters()),
+        validation="test" if catalog.layout == "test_as_val" else "val",
+    )
 
 
 def report_validation_split(catalog: Catalog) -> Iterator[LogMessage]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig
 from ftlab.models import freezing, network
+from ftlab.models.activations.split_backbone import BackboneSplit
 from ftlab.models.blocks import get_block_path
 from ftlab.models.buffer_snapshot import BufferSnapshot, preserve_buffers
 from ftlab.models.execution.micro_batches import MicroBatcher
@@ -36,7 +37,8 @@ class TrainStep:
     Attributes:
         trainable: the module whose weights may change: the network, or its head.
         prepared_model: the module that batches go through, wrapped by accelerate for gradient exchange.
-        unwrapped_model: the same module without the wrapper: the network, or its head for cached features.
+        unwrapped_model: the same module without the wrapper: the network; its head for cached features; the part above
+            the boundary for cached activations.
         compiled_model: the compiled module or CUDA graph for batches of the usual size; None if there is none.
         optimizer_unwrapped: the optimizer without accelerate's wrapper.
         ema: moving average of the weights; None if none is kept.
@@ -53,6 +55,7 @@ class TrainStep:
         train_state: TrainState,
         feed: BatchSource,
         lr_factor: Callable[[int], float] | None = None,
+        split: BackboneSplit | None = None,
     ) -> None:
         """Prepare the model, and the optimizer of the phase that the training is in.
 
@@ -64,19 +67,17 @@ class TrainStep:
             train_state: phase and micro-batch size of a training that is resumed.
             feed: its labels give the class weights, and its steps the length of the schedule.
             lr_factor: fraction of the peak learning rate by step (0-based), in place of the schedule.
+            split: boundary below which the activations are cached; None where they are not.
         """
-        self.lr_factor = lr_factor
-        self.net, self.spec, self.config, self.accelerator, self.steps_per_epoch = (
-            net,
-            spec,
-            config,
-            accelerator,
-            feed.steps_per_epoch,
-        )
+        self.lr_factor, self._split = lr_factor, split
+        self.net, self.spec, self.config = net, spec, config
+        self.accelerator, self.steps_per_epoch = accelerator, feed.steps_per_epoch
         # BatchNorm in training mode changes the backbone's statistics, which then belong to the checkpoint too.
         head_only = config.mode == "frozen" and config.batchnorm != "train"
         self.trainable: nn.Module = net.head if head_only else net
-        self.unwrapped_model: nn.Module = net.head if config.caches_features else net
+        self.unwrapped_model: nn.Module = (
+            split.bind_upper(net) if split else net.head if config.caches_features else net
+        )
         self.criterion = Criterion(config, feed.labels["train"].to(accelerator.device), feed.class_count)
         self.micro_batcher = self._create_micro_batcher(train_state)
         self.prepared_model: nn.Module = accelerator.prepare_model(self.unwrapped_model)
@@ -85,14 +86,15 @@ class TrainStep:
         self._buffer_snapshot = self._create_snapshot()
         self.saved_buffers: dict[int, Tensor] = {}
         self._start_phase(phases.get_phase(config, train_state.phase))
-        self.ema = ModelEma(config.ema_decay, net, self.trainable, self.unwrapped_model) if config.ema_decay else None
+        modules = (net, self.trainable, self.unwrapped_model)
+        self.ema = ModelEma(config.ema_decay, *modules, split) if config.ema_decay else None
 
     def _start_phase(self, phase: Phase) -> None:
         """Create the optimizer of a phase, for all parameters that are trained at the phase's end."""
         self.phase, phase_config = phase, phases.get_phase_config(self.config, phase)
         freezing.freeze_for_epoch(self.net, self.config, phase.last_epoch)
         self.optimizer_unwrapped = optimizers.build_optimizer(
-            network.build_param_groups(self.unwrapped_model, phase_config), phase_config
+            network.build_param_groups(self.net if self._split else self.unwrapped_model, phase_config), phase_config
         )
         # Without a gradient scaler accelerate's wrapper adds nothing but a search for another package at each step.
         self.optimizer = (
@@ -120,7 +122,8 @@ class TrainStep:
             train_state.phase, train_state.plateau = phase.number, PlateauState()
             self._start_phase(phase)
         freezing.freeze_for_epoch(self.net, self.config, epoch)
-        freezing.set_train_flags(self.unwrapped_model, self.config.batchnorm)
+        self.unwrapped_model.train()
+        freezing.set_train_flags(self.net if self._split else self.unwrapped_model, self.config.batchnorm)
         self._buffer_snapshot = self._create_snapshot()
         if self.accelerator.num_processes > 1 and (starts_phase or unfreezes_blocks):
             # DistributedDataParallel fixes the parameters whose gradients it exchanges when it is created.
@@ -198,11 +201,8 @@ class TrainStep:
             whole_batches_only: it may be called once in a step only, as a CUDA graph; micro-batches go through the
                 module itself then.
         """
-        self.compiled_model, self._compiled_batch_size, self._whole_batches_only = (
-            compiled_model,
-            batch_size,
-            whole_batches_only,
-        )
+        self.compiled_model, self._compiled_batch_size = compiled_model, batch_size
+        self._whole_batches_only = whole_batches_only
 
     def _forward_logits(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return logits and auxiliary logits, each [b, K], by the compiled module if it was compiled for this size."""

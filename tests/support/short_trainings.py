@@ -30,7 +30,10 @@ STEPS = 5
 """Of an epoch: 18 of the tiny folder's pictures, four at a time."""
 CACHED, FRESH = {"mode": "frozen"}, {"mode": "frozen", "features": "fresh"}
 FULL, SCRATCH = {"mode": "full", "learning_rate": 1e-3}, {"mode": "scratch"}
-WAYS = pytest.mark.parametrize("way", [CACHED, FRESH, FULL, SCRATCH], ids=["cached", "fresh", "full", "scratch"])
+UPPER = {**FULL, "unfreeze_from": "auto", "activations": "cached"}
+WAYS = pytest.mark.parametrize(
+    "way", [CACHED, FRESH, FULL, SCRATCH, UPPER], ids=["cached", "fresh", "full", "scratch", "upper layers"]
+)
 
 
 def beginning(folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:

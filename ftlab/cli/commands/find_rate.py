@@ -28,7 +28,7 @@ def find_rate(options: Namespace) -> None:
         raise ConfigError("config.no_source")
     backbones.get_backbone_spec(config.backbone)  # raise before torch is imported
     from ftlab.runs.jobs.lr_sweep import LrSweep
-    from ftlab.training.lr_finder import sweep_learning_rates
+    from ftlab.training.measurement.lr_finder import sweep_learning_rates
 
     sweep_result: LrSweep | None = None
     with open_progress_bar("console.rates") as progress:

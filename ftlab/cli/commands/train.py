@@ -119,7 +119,7 @@ def stop(options: Namespace) -> None:
 
 def measure(options: Namespace) -> None:
     """Print the training throughput of this machine with a configuration, in images per second; called by the page."""
-    from ftlab.training.throughput import measure_throughput
+    from ftlab.training.measurement.throughput import measure_throughput
 
     speed = measure_throughput(train_config.load_config(options.config))
     print_json(asdict(speed))

@@ -121,7 +121,7 @@ def start_prefetcher(catalog: Catalog, config: TrainConfig) -> Prefetcher | None
     Returns:
         None unless the run reads each image once (cached features) and there is more than one core.
     """
-    if not config.caches_features or count_cpu_cores() < 2:
+    if not config.caches_views or count_cpu_cores() < 2:
         return None
     items = chain(catalog.splits["train"], catalog.splits["val"])
     resize, _ = compute_image_sizes(backbones.get_backbone_spec(config.backbone), config)

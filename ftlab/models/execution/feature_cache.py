@@ -26,7 +26,7 @@ _STORED_DTYPES = {"fp16": np.float16, "fp32": np.float32}
 
 
 class FeatureCache:
-    """A file of features; see `DiskCache`.
+    """A file of features, or of the activations of a frozen part; see `DiskCache`.
 
     Attributes:
         precision: of the entries that this training reads and writes, see `feature_rows`. Others may lie in the same
@@ -76,10 +76,16 @@ def open_feature_cache(precision: str = "fp32") -> FeatureCache | None:
     Args:
         precision: of the entries, see `feature_rows`.
     """
+    budget_bytes = get_budget_bytes()
+    return (
+        FeatureCache(user_dirs.get_ftlab_home() / "features.sqlite", budget_bytes, precision) if budget_bytes else None
+    )
+
+
+def get_budget_bytes() -> int:
+    """Return the size limit of the cache in bytes; 0 if it is disabled."""
     try:
         budget_mb = int(os.environ.get("FTLAB_FEATURES_MB", DEFAULT_BUDGET_MB))
     except ValueError:
         budget_mb = DEFAULT_BUDGET_MB
-    if budget_mb <= 0:
-        return None
-    return FeatureCache(user_dirs.get_ftlab_home() / "features.sqlite", budget_mb * 1_000_000, precision)
+    return max(0, budget_mb) * 1_000_000

@@ -26,8 +26,15 @@ CACHE_BATCH_IMAGES = 2048
 _STORE_INTERVAL_SECONDS = 10.0
 """Seconds after which the features computed since are stored."""
 
+AllocateRows = Callable[[tuple[int, int, int], torch.dtype], Tensor]
+"""Shape [V, N, W] and dtype -> an empty table on the CPU."""
 GetCacheKeys = Callable[[int], list[bytes] | None]
 """Index -> the cache keys of its views; None for an image that is not to be cached."""
+
+
+def allocate_in_memory(shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    """Return an empty table of a shape and dtype in memory, see `AllocateRows`."""
+    return torch.empty(shape, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ def compute_features(
     precision: str = "fp32",
     rank: int = 0,
     world_size: int = 1,
+    allocate_rows: AllocateRows = allocate_in_memory,
 ) -> Iterator[int | Features]:
     """Compute the features of a split.
 
@@ -80,11 +88,12 @@ def compute_features(
         precision: in which the features are kept, see `feature_rows`; that of the cache too.
         rank: number of the process, from 0.
         world_size: number of processes.
+        allocate_rows: makes the table of all features.
 
     Yields:
         Images done so far, as they are done; at last the features.
     """
-    table = _FeatureTable(view_count, image_count, precision)
+    table = _FeatureTable(view_count, image_count, precision, allocate_rows)
     uncached_keys = (yield from _fill_from_cache(table, cache, get_keys, num_workers)) if cache else {}
     cached_count = table.filled_count
     new_entries, skipped = list[tuple[bytes, Tensor]](), list[tuple[int, ImageError]]()
@@ -132,7 +141,12 @@ def _put_chunk(
 
 
 def load_cached_features(
-    cache: FeatureCache, get_keys: GetCacheKeys, image_count: int, view_count: int, num_workers: int
+    cache: FeatureCache,
+    get_keys: GetCacheKeys,
+    image_count: int,
+    view_count: int,
+    num_workers: int,
+    allocate_rows: AllocateRows,
 ) -> Iterator[int | Features]:
     """Load the features of a split from the cache, if those of all images are there.
 
@@ -142,11 +156,12 @@ def load_cached_features(
         image_count: N, images in the split.
         view_count: V.
         num_workers: threads that compute keys.
+        allocate_rows: makes the table of all features.
 
     Yields:
         Images found so far; at last the features, unless some are missing.
     """
-    table = _FeatureTable(view_count, image_count, cache.precision)
+    table = _FeatureTable(view_count, image_count, cache.precision, allocate_rows)
     for chunk_number, filled_count in enumerate(_fill_from_cache(table, cache, get_keys, num_workers), start=1):
         if filled_count < min(image_count, chunk_number * CACHE_BATCH_IMAGES):
             return
@@ -161,15 +176,17 @@ class _FeatureTable:
         filled_count: images that have features.
     """
 
-    def __init__(self, view_count: int, image_count: int, precision: str) -> None:
+    def __init__(self, view_count: int, image_count: int, precision: str, allocate_rows: AllocateRows) -> None:
         """Create an empty table.
 
         Args:
             view_count: V.
             image_count: N.
             precision: of the rows, see `feature_rows`.
+            allocate_rows: makes the table once W is known.
         """
         self._rows, self._view_count = torch.empty(view_count, 0, 0, dtype=ROW_DTYPES[precision]), view_count
+        self._allocate_rows = allocate_rows
         self._is_filled = torch.zeros(image_count, dtype=torch.bool)
         self.filled_count = 0
 
@@ -181,7 +198,8 @@ class _FeatureTable:
             image_rows: [V, W] of `pack_rows`.
         """
         if not self.filled_count:  # only now is W known
-            self._rows = self._rows.new_empty(self._view_count, len(self._is_filled), image_rows.shape[1])
+            shape = (self._view_count, len(self._is_filled), image_rows.shape[1])
+            self._rows = self._allocate_rows(shape, self._rows.dtype)
         self._rows[:, index] = image_rows
         self._is_filled[index] = True
         self.filled_count += 1

@@ -9,6 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from ftlab.data.gpu import to_device
 from ftlab.data.loading.loader import batch_indices, sample_view_indices
 from ftlab.data.loading.sampler import sample_epoch_indices
 from ftlab.models.execution.feature_rows import unpack_rows
@@ -19,34 +20,43 @@ from ftlab.training.feeds.image_base import ImageFeedBase
 
 IMAGES_PER_GATHER = 1024
 """Features gathered at a time, for several steps: a gather for each small step would cost a kernel launch each."""
-
 _EVAL_BATCH_SIZE = 1024
 """Features evaluated at once over all ranks."""
+_MAX_VALUES = 1 << 23
+"""Values gathered, or evaluated, at a time: rows of activations are long."""
 
 
 class FeatureFeed:
-    """Batch source of features that were computed once; the view of an image is drawn anew in each epoch.
+    """Batch source of features, or activations, computed once; the view of an image is drawn anew in each epoch.
 
     Attributes:
-        vectors: by split, [V, N, W] of V views, on the device, see `Features`.
-        labels: by split, int64 [N] on the device, of the images that could be read.
+        vectors: by split, [V, N, W] of V views, see `Features`.
+        labels: by split, int64 [N], of the images that could be read.
     """
 
-    def __init__(self, image_feed: ImageFeedBase, features_by_split: dict[str, Features]) -> None:
-        """Move the features to the device of the image feed.
+    def __init__(
+        self,
+        image_feed: ImageFeedBase,
+        features_by_split: dict[str, Features],
+        storage_device: torch.device | None = None,
+    ) -> None:
+        """Move the features to where they are gathered from.
 
         Args:
-            image_feed: gives configuration, ranks and labels.
+            image_feed: gives configuration, ranks, labels and the device of the batches.
             features_by_split: features of `train` and `val`.
+            storage_device: where the features stay, by default the device of the batches.
         """
         self.config, self.rank, self.world_size = image_feed.config, image_feed.rank, image_feed.world_size
         self.class_count = image_feed.class_count
+        self.device = image_feed.device
+        storage_device = storage_device or self.device
         self.vectors = {
-            split: split_features.vectors.to(image_feed.device) for split, split_features in features_by_split.items()
+            split: split_features.vectors.to(storage_device) for split, split_features in features_by_split.items()
         }
         self.labels = {
-            s: image_feed.labels[s][split_features.indices].to(image_feed.device)
-            for s, split_features in features_by_split.items()
+            split: image_feed.labels[split][split_features.indices].to(storage_device)
+            for split, split_features in features_by_split.items()
         }
 
     @cached_property
@@ -74,9 +84,14 @@ class FeatureFeed:
     def iter_eval_batches(self, split: str) -> Iterator[RankBatch]:
         """Yield the features of a split in order, see `BatchSource`."""
         image_count = len(self.labels[split])
+        batch_size = min(_EVAL_BATCH_SIZE, self._count_rows_at_once(split))
         yield from self._iter_rank_batches(
-            split, torch.arange(image_count), torch.zeros(image_count, dtype=torch.int64), _EVAL_BATCH_SIZE
+            split, torch.arange(image_count), torch.zeros(image_count, dtype=torch.int64), batch_size
         )
+
+    def _count_rows_at_once(self, split: str) -> int:
+        """Return how many rows of a split have about `_MAX_VALUES`."""
+        return max(1, _MAX_VALUES // max(1, self.vectors[split].shape[2]))
 
     def _iter_rank_batches(
         self, split: str, sample_order: Tensor, first_views: Tensor, batch_size: int, skip_steps: int = 0
@@ -105,7 +120,8 @@ class FeatureFeed:
         rows = sample_order[positions] % len(labels)
         row_views = (first_views[rows] + sample_order[positions] // len(labels)) % len(vectors)
         rows, row_views = rows.to(vectors.device), row_views.to(vectors.device)
-        steps_per_gather, row_offset = max(1, IMAGES_PER_GATHER // batch_size), 0
+        rows_per_gather = min(IMAGES_PER_GATHER, self._count_rows_at_once(split))
+        steps_per_gather, row_offset = max(1, rows_per_gather // batch_size), 0
         # Blocks are counted from the epoch's first step, wherever it is entered: the last bits of a matrix product
         # depend on the alignment of its factors in memory, and so on a step's place in its block.
         for first_step in range(0, len(rank_batches), steps_per_gather):
@@ -123,7 +139,10 @@ class FeatureFeed:
                 else vectors[row_views[row_slice], gathered_rows]
             )
             batch_parts = zip(
-                *(tensor.split(batch_sizes) for tensor in (gathered, labels[gathered_rows], sample_weights[row_slice])),
+                *(
+                    to_device.to_device_async(tensor, self.device).split(batch_sizes)
+                    for tensor in (gathered, labels[gathered_rows], sample_weights[row_slice])
+                ),
                 index_batches[step_slice],
                 strict=True,
             )

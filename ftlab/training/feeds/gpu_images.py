@@ -55,7 +55,7 @@ def create_image_feed(
         A `GpuImageFeed` if the configuration augments on the GPU, or caches features on one, and its augmentations
         can be applied to batches; else an `ImageFeed`.
     """
-    if config.caches_features:
+    if config.caches_views:
         # Steps take cached features then: what matters is where the views are made that the backbone looks at.
         augments_on_gpu, augment_config = gpu_augment.on_gpu(accelerator.device), augment.view_config(config)
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import nn
 
+from ftlab.models.activations.split_backbone import BackboneSplit
 from ftlab.models.network import Network
 
 
@@ -15,10 +17,17 @@ class ModelEma:
 
     Attributes:
         trainable: copy of the trainable module with the averaged weights.
-        eval_module: module to evaluate with them: that copy, or a network around it.
+        eval_module: module to evaluate with them: that copy, a network around it, or the copy's upper part.
     """
 
-    def __init__(self, decay: float, net: Network, trainable: nn.Module, forward_module: nn.Module) -> None:
+    def __init__(
+        self,
+        decay: float,
+        net: Network,
+        trainable: nn.Module,
+        forward_module: nn.Module,
+        split: BackboneSplit | None = None,
+    ) -> None:
         """Copy the trainable module.
 
         Args:
@@ -26,11 +35,16 @@ class ModelEma:
             net: the network; its backbone is shared where only the head is averaged.
             trainable: the network, or its head.
             forward_module: the module that batches go through: the network, or its head for cached features.
+            split: boundary below which the activations are cached; None where they are not.
         """
         self.decay = decay
         self.trainable = copy.deepcopy(trainable).requires_grad_(False)
-        is_same_module = forward_module is trainable
-        self.eval_module = self.trainable if is_same_module else Network(net.backbone, self.trainable, net.auxiliary)
+        if split:
+            self.eval_module = split.bind_upper(cast(Network, self.trainable))
+        elif forward_module is trainable:
+            self.eval_module = self.trainable
+        else:
+            self.eval_module = Network(net.backbone, self.trainable, net.auxiliary)
 
     @torch.no_grad()
     def update_average(self, trainable: nn.Module, step: int) -> None:

@@ -18,7 +18,7 @@ from ftlab.core import user_dirs
 from ftlab.core.errors import RunError
 from ftlab.runs.jobs import subprocess_query, time_estimate
 from ftlab.runs.jobs.time_estimate import MeasuredSpeed
-from ftlab.training import throughput
+from ftlab.training.measurement import throughput
 
 SPEED = MeasuredSpeed(startup=5.0, features=100.0, training=20.0, validation=50.0, step=0.01, saving=0.5)
 

@@ -20,7 +20,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs.jobs import lr_sweep, subprocess_query
 from ftlab.runs.jobs.lr_sweep import LrSweep
-from ftlab.training import lr_finder
+from ftlab.training.measurement import lr_finder
 from ftlab.training.train_step import TrainStep
 from tests.support import drawn_images
 

@@ -22,8 +22,8 @@ from ftlab.data.loading import loader
 from ftlab.runs import run_store
 from ftlab.runs.events import Ended, LogMessage, Progress, Step
 from ftlab.runs.jobs.lr_sweep import LrSweep
-from ftlab.training import throughput
 from ftlab.training.loop import train
+from ftlab.training.measurement import throughput
 
 MAX_SWEEP_STEPS, MIN_SWEEP_STEPS = 100, 30
 """Steps of a sweep, and the fewest of them if each takes long."""

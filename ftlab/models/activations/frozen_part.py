@@ -1,0 +1,57 @@
+"""The part of a network that stays frozen, with the place where its results are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from ftlab.models.activations import mapped_rows
+from ftlab.models.activations.split_backbone import BackboneSplit
+from ftlab.models.execution import engines, feature_cache
+from ftlab.models.execution.feature_cache import FeatureCache
+from ftlab.models.execution.features import AllocateRows, allocate_in_memory
+from ftlab.models.network import Network
+
+
+@dataclass(frozen=True)
+class FrozenPart:
+    """What each view of an image passes through once.
+
+    Attributes:
+        module: images, float32 [B, 3, S, S] -> what is kept of them, float32 [B, D].
+        compute_hash: SHA-256, in hex, of its weights, and of what else it computes.
+        cache: where rows are kept for later runs; None to keep nothing.
+        allocate_rows: makes the table of a split.
+        note: code of the message that tells how long it took; with `_kept` of the one about the cache.
+    """
+
+    module: nn.Module
+    compute_hash: Callable[[], str]
+    cache: FeatureCache | None
+    allocate_rows: AllocateRows = allocate_in_memory
+    note: str = "features"
+
+
+def create_frozen_part(net: Network, split: BackboneSplit | None, precision: str, *, use_cache: bool) -> FrozenPart:
+    """Return the frozen part of a network.
+
+    Args:
+        net: the network.
+        split: boundary below which it is frozen; its activations are mapped into memory. None if the whole backbone is
+            frozen: its features are kept.
+        precision: in which results are kept, see `feature_rows`.
+        use_cache: keep results for later runs, and load those that are kept.
+    """
+    cache = feature_cache.open_feature_cache(precision) if use_cache else None
+    if split is None:
+        return FrozenPart(net.backbone, partial(engines.hash_parameters, net.backbone), cache)
+    return FrozenPart(
+        split.bind_lower(net.backbone),
+        partial(split.hash_lower, engines.hash_parameters, net.backbone),
+        cache,
+        mapped_rows.allocate_mapped,
+        "activations",
+    )

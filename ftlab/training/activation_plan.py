@@ -1,0 +1,113 @@
+"""Decision whether the activations below the trained layers are computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+from accelerate import Accelerator
+
+from ftlab.config.train_config import TrainConfig
+from ftlab.core.kv_cache import MIN_FREE_DISK_BYTES
+from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.gpu import gpu_augment
+from ftlab.data.loading import image_cache
+from ftlab.models import freezing
+from ftlab.models.activations import mapped_rows, split_backbone
+from ftlab.models.activations.boundary_values import SplitError
+from ftlab.models.activations.split_backbone import BackboneSplit
+from ftlab.models.execution import feature_cache
+from ftlab.models.execution.feature_rows import ROW_DTYPES
+from ftlab.models.network import Network
+from ftlab.runs.directory import Run
+from ftlab.runs.events import LogMessage
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class ActivationPlan:
+    """What a run does about the activations of its frozen layers.
+
+    Attributes:
+        split: boundary below which they are computed once; None to compute them in each step.
+        notes: says how many bytes they take, or why they are computed in each step although that was not asked for.
+    """
+
+    split: BackboneSplit | None
+    notes: tuple[LogMessage, ...] = ()
+
+
+def plan_activations(
+    net: Network, config: TrainConfig, catalog: Catalog, image_size: int, accelerator: Accelerator
+) -> ActivationPlan:
+    """Decide whether the activations of the frozen layers are computed once.
+
+    Args:
+        net: the network, on its device, with the flags of a training.
+        config: the resolved configuration.
+        catalog: its number of images counts.
+        image_size: S, in pixels.
+        accelerator: the ranks.
+
+    Returns:
+        The plan. Without a split where none was asked for; and, with a warning, for several processes, for a backbone
+        that cannot be split, and where the activations would take more than the feature cache or the disk holds.
+    """
+    if not config.caches_activations:
+        return ActivationPlan(None)
+    if accelerator.num_processes > 1:
+        return _refuse("processes")
+    if net.auxiliary and net.uses_auxiliary:
+        return _refuse("backbone")
+    trainable_names = freezing.list_trainable_names(net.backbone, config, config.epochs or 1)
+    try:
+        split = split_backbone.split_backbone(net.backbone, trainable_names, image_size)
+    except SplitError as cause:
+        _logger.info("the backbone is not split: %s", cause)
+        return _refuse("backbone")
+    view_count = len(catalog.splits["train"]) * config.views_per_image + len(catalog.splits["val"])
+    row_bytes = split.row_length * ROW_DTYPES[config.feature_precision].itemsize
+    byte_count = view_count * row_bytes
+    megabytes = -(-byte_count // 1_000_000)
+    if byte_count > feature_cache.get_budget_bytes():
+        return _refuse("budget", megabytes=megabytes, budget=feature_cache.get_budget_bytes() // 1_000_000)
+    # Twice: the run maps a table of its own, and what later runs can use goes to the cache.
+    folder, free_bytes = mapped_rows.find_free_space()
+    if 2 * byte_count + MIN_FREE_DISK_BYTES > free_bytes:
+        return _refuse("disk", megabytes=2 * megabytes, folder=str(folder), free=free_bytes // 1_000_000)
+    values: dict[str, object] = {
+        "block": split.module_path,
+        "views": view_count,
+        "kilobytes": round(row_bytes / 1000),
+        "megabytes": megabytes,
+    }
+    return ActivationPlan(split, (LogMessage(code="activations_plan", values=values),))
+
+
+def _refuse(reason: str, **values: object) -> ActivationPlan:
+    """Return the plan without a split, with the warning that says why."""
+    return ActivationPlan(None, (LogMessage(code=f"activations_{reason}", values=values, level="warning"),))
+
+
+def drop_activations(config: TrainConfig, run: Run, accelerator: Accelerator) -> TrainConfig:
+    """Return the configuration of a run that computes the frozen layers in each step, and record it.
+
+    A resume then does the same, even where the activations would fit by now.
+
+    Args:
+        config: the resolved configuration.
+        run: the run directory.
+        accelerator: device and ranks.
+    """
+    chosen_config = dataclasses.replace(run.load_config(), activations="fresh")
+    changes: dict[str, Any] = {
+        "activations": "fresh",
+        # Both follow from how the images are used.
+        "image_cache_mb": image_cache.compute_budget_mb(chosen_config, on_gpu=accelerator.device.type != "cpu"),
+        "augment_device": gpu_augment.augment_device(chosen_config, accelerator.device),
+    }
+    if accelerator.is_main_process:
+        run.update_resolved_config(**changes)
+    return dataclasses.replace(config, **changes)
