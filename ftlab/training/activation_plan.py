@@ -31,67 +31,89 @@ class ActivationPlan:
     """What a run does about the activations of its frozen layers.
 
     Attributes:
+        config: the configuration; `activations` is `fresh` where they cannot be cached.
         split: boundary below which they are computed once; None to compute them in each step.
         notes: says how many bytes they take, or why they are computed in each step although that was not asked for.
     """
 
-    split: BackboneSplit | None
+    config: TrainConfig
+    split: BackboneSplit | None = None
     notes: tuple[LogMessage, ...] = ()
 
 
 def plan_activations(
-    net: Network, config: TrainConfig, catalog: Catalog, image_size: int, accelerator: Accelerator
+    net: Network, config: TrainConfig, run: Run, catalog: Catalog, image_size: int, accelerator: Accelerator
 ) -> ActivationPlan:
-    """Decide whether the activations of the frozen layers are computed once.
+    """Decide whether the activations of the frozen layers are computed once, and record it if they are not.
 
     Args:
         net: the network, on its device, with the flags of a training.
         config: the resolved configuration.
+        run: the run directory.
         catalog: its number of images counts.
         image_size: S, in pixels.
-        accelerator: the ranks.
+        accelerator: device and ranks.
 
     Returns:
         The plan. Without a split where none was asked for; and, with a warning, for several processes, for a backbone
         that cannot be split, and where the activations would take more than the feature cache or the disk holds.
     """
     if not config.caches_activations:
-        return ActivationPlan(None)
+        return ActivationPlan(config)
+    split = _find_split(net, config, image_size, accelerator)
+    if isinstance(split, BackboneSplit):
+        note = _check_space(split, config, catalog)
+        if note.level == "info":
+            return ActivationPlan(config, split, (note,))
+    else:
+        note = split
+    return ActivationPlan(_drop_activations(config, run, accelerator), None, (note,))
+
+
+def _find_split(
+    net: Network, config: TrainConfig, image_size: int, accelerator: Accelerator
+) -> BackboneSplit | LogMessage:
+    """Return the split of a backbone, or a warning that says why there is none."""
     if accelerator.num_processes > 1:
-        return _refuse("processes")
+        return _make_warning("processes")
     if net.auxiliary and net.uses_auxiliary:
-        return _refuse("backbone")
+        return _make_warning("backbone")
     trainable_names = freezing.list_trainable_names(net.backbone, config, config.epochs or 1)
     try:
-        split = split_backbone.split_backbone(net.backbone, trainable_names, image_size)
+        return split_backbone.split_backbone(net.backbone, trainable_names, image_size)
     except SplitError as cause:
         _logger.info("the backbone is not split: %s", cause)
-        return _refuse("backbone")
+        return _make_warning("backbone")
+
+
+def _check_space(split: BackboneSplit, config: TrainConfig, catalog: Catalog) -> LogMessage:
+    """Return the note of how much the activations take, or a warning if that is too much.
+
+    Args:
+        split: the boundary.
+        config: number of views and precision.
+        catalog: its number of images counts.
+    """
     view_count = len(catalog.splits["train"]) * config.views_per_image + len(catalog.splits["val"])
     row_bytes = split.row_length * ROW_DTYPES[config.feature_precision].itemsize
-    byte_count = view_count * row_bytes
+    byte_count, budget_bytes = view_count * row_bytes, feature_cache.get_budget_bytes()
     megabytes = -(-byte_count // 1_000_000)
-    if byte_count > feature_cache.get_budget_bytes():
-        return _refuse("budget", megabytes=megabytes, budget=feature_cache.get_budget_bytes() // 1_000_000)
+    if byte_count > budget_bytes:
+        return _make_warning("budget", megabytes=megabytes, budget=budget_bytes // 1_000_000)
     # Twice: the run maps a table of its own, and what later runs can use goes to the cache.
     folder, free_bytes = mapped_rows.find_free_space()
     if 2 * byte_count + MIN_FREE_DISK_BYTES > free_bytes:
-        return _refuse("disk", megabytes=2 * megabytes, folder=str(folder), free=free_bytes // 1_000_000)
-    values: dict[str, object] = {
-        "block": split.module_path,
-        "views": view_count,
-        "kilobytes": round(row_bytes / 1000),
-        "megabytes": megabytes,
-    }
-    return ActivationPlan(split, (LogMessage(code="activations_plan", values=values),))
+        return _make_warning("disk", megabytes=2 * megabytes, folder=str(folder), free=free_bytes // 1_000_000)
+    values: dict[str, object] = {"block": split.module_path, "views": view_count, "megabytes": megabytes}
+    return LogMessage(code="activations_plan", values={**values, "kilobytes": round(row_bytes / 1000)})
 
 
-def _refuse(reason: str, **values: object) -> ActivationPlan:
-    """Return the plan without a split, with the warning that says why."""
-    return ActivationPlan(None, (LogMessage(code=f"activations_{reason}", values=values, level="warning"),))
+def _make_warning(reason: str, **values: object) -> LogMessage:
+    """Return the warning that the activations are computed in each step."""
+    return LogMessage(code=f"activations_{reason}", values=values, level="warning")
 
 
-def drop_activations(config: TrainConfig, run: Run, accelerator: Accelerator) -> TrainConfig:
+def _drop_activations(config: TrainConfig, run: Run, accelerator: Accelerator) -> TrainConfig:
     """Return the configuration of a run that computes the frozen layers in each step, and record it.
 
     A resume then does the same, even where the activations would fit by now.

@@ -19,7 +19,7 @@ from ftlab.models.activations.frozen_part import FrozenPart
 from ftlab.models.execution import engines, features
 from ftlab.models.execution.engines import Engine
 from ftlab.models.execution.feature_cache import FeatureCache
-from ftlab.models.execution.features import AllocateRows, Features
+from ftlab.models.execution.features import Features
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage
 from ftlab.training import setup
@@ -63,8 +63,7 @@ def compute_cached_features(
     train_count, val_count = (len(image_feed.catalog.splits[split]) for split in _SPLITS)
     view_counts = {"train": config.views_per_image, "val": 1}
     total_views = train_count * view_counts["train"] + val_count * view_counts["val"]
-    # The ranks divide the images that are not cached; on several machines these would not be the same ones.
-    store = part.cache if accelerator.num_processes == 1 else None
+    store = part.cache
     spec = backbones.get_backbone_spec(config.backbone)
     expected_name = engines.expected_engine(spec, accelerator.device, view_count=total_views, engine_name=config.engine)
     key_base = _compute_key_base(part, image_feed, expected_name) if store else ""
@@ -82,8 +81,7 @@ def compute_cached_features(
     features_by_split: dict[str, Features] = {}
     for split in _SPLITS:
         split_features = yield from _extract_split(
-            split, view_counts[split], engine, image_feed, accelerator, should_stop, feature_progress, store, key_base,
-            part.allocate_rows,
+            split, view_counts[split], engine, image_feed, accelerator, should_stop, feature_progress, part, key_base
         )  # fmt: skip
         if split_features is None:
             return None
@@ -100,9 +98,8 @@ def _extract_split(
     accelerator: Accelerator,
     should_stop: Callable[[], bool],
     feature_progress: FeatureProgress,
-    store: FeatureCache | None,
+    part: FrozenPart,
     key_base: str,
-    allocate_rows: AllocateRows,
 ) -> Generator[Event, None, Features | None]:
     """Compute the features of a split, all ranks together, except for those in the cache.
 
@@ -114,9 +111,8 @@ def _extract_split(
         accelerator: device and ranks.
         should_stop: asked after each batch.
         feature_progress: counts the images of all splits.
-        store: the feature cache.
+        part: the frozen part.
         key_base: hash of what all features depend on, for the cache.
-        allocate_rows: makes the table.
 
     Yields:
         Progress, and a warning for each image that could not be read.
@@ -133,7 +129,7 @@ def _extract_split(
         partial(image_feed.read_views, split, view_count=view_count),
         accelerator.device,
         image_feed.workers,
-        store,
+        part.cache,
         lambda index: image_feed.get_feature_keys(split, index, view_count, key_base),
         read_batches=partial(image_feed.iter_view_batches, split, view_count=view_count)
         if isinstance(image_feed, GpuImageFeed)
@@ -141,7 +137,7 @@ def _extract_split(
         precision=image_feed.config.feature_precision,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
-        allocate_rows=allocate_rows,
+        allocate_rows=part.allocate_rows,
     )
     for result in results:
         if isinstance(result, Features):

@@ -55,6 +55,7 @@ class Session:
         catalog: classes and images by split.
         train_state: how far the training is; the loop moves it on.
         stop_controller: decides when to stop and when to save.
+        split: boundary below which the activations are computed once; None where they are not, or not yet known.
     """
 
     config: TrainConfig
@@ -63,6 +64,7 @@ class Session:
     catalog: Catalog
     train_state: TrainState
     stop_controller: StopController
+    split: BackboneSplit | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ def prepare_training(
     """
     accelerator = device_setup.create_accelerator(setup.restore_runtime(config, run))
     config, config_notes = setup.resolve_config(config, run, accelerator)
-    # Whether this is a resume is asked before `load_catalog`, which writes the file.
-    loaded_checkpoint, is_resume = checkpoint.load_checkpoint(run), (run.path / "split.json").is_file()
+    loaded_checkpoint = checkpoint.load_checkpoint(run)
+    is_resume = (run.path / "split.json").is_file()  # asked before `load_catalog`, which writes the file
     train_state = loaded_checkpoint.train_state if loaded_checkpoint else TrainState()
     catalog = setup.load_catalog(config, run, accelerator, catalog, source)
     stop_controller = StopController(run, config, accelerator, guard)
@@ -134,33 +136,28 @@ def prepare_training(
         yield stop_controller.make_ended_event(stop_controller.reason or "stopped", train_state)
         return None
     net, prep, initial_weights, trial_result = network_parts
-    plan = activation_plan.plan_activations(net, config, catalog, prep.side, accelerator)
-    if config.caches_activations and plan.split is None:
-        config = activation_plan.drop_activations(config, run, accelerator)
-        session = dataclasses.replace(session, config=config)
-    # Images that could not be read before the checkpoint stay excluded.
+    plan = activation_plan.plan_activations(net, config, run, catalog, prep.side, accelerator)
+    config, session = plan.config, dataclasses.replace(session, config=plan.config, split=plan.split)
     image_feed = create_image_feed(catalog, prep, config, accelerator, train_state.lost, prefetched)
-    image_feed.min_batch_size = trial_result.min_batch_size
-    stack.enter_context(closing(image_feed))
+    stack.enter_context(closing(image_feed)).min_batch_size = trial_result.min_batch_size
     if initial_weights:
         if initial_weights.head_fit.is_order_unknown:
             config_notes += class_order.choose_class_order(net, image_feed, run, accelerator)
         initial_weights.save_start(net, run, accelerator)
     yield setup.make_started_event(config, catalog, train_state.step, accelerator, net, image_feed.steps_per_epoch)
     yield from (
-        *config_notes,
-        *plan.notes,
+        *(config_notes + list(plan.notes)),
         *setup.report_validation_split(catalog),
         *resume_checks.report_damaged_files(loaded_checkpoint, run),
         *(resume_checks.report_changed_images(image_feed) if is_resume else ()),
     )
-    feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, plan.split, use_cache=pretrained)
+    feed_parts = yield from _choose_feed(session, net, image_feed, prefetched, use_cache=pretrained)
     if feed_parts is None:
         yield stop_controller.make_ended_event(stop_controller.reason or "stopped", train_state)
         return None
     feed, accelerator = feed_parts
     with stop_controller.beat_during_stage():
-        prepared = _prepare_steps(session, accelerator, net, image_feed, feed, loaded_checkpoint, lr_factor, plan.split)
+        prepared = _prepare_steps(session, accelerator, net, image_feed, feed, loaded_checkpoint, lr_factor)
     if feed.steps_per_epoch != image_feed.steps_per_epoch:  # images that could not be read leave fewer steps
         yield setup.make_started_event(config, catalog, train_state.step, accelerator, net, feed.steps_per_epoch)
     return prepared
@@ -222,7 +219,6 @@ def _choose_feed(
     net: Network,
     image_feed: ImageFeedBase,
     prefetched: Prefetcher | None,
-    split: BackboneSplit | None,
     *,
     use_cache: bool,
 ) -> Generator[Event, None, tuple[BatchSource, Accelerator] | None]:
@@ -233,7 +229,6 @@ def _choose_feed(
         net: network with the frozen backbone, moved to the device that trains its head.
         image_feed: decodes the images; closed once the features are there.
         prefetched: images that were decoded before; closed with it.
-        split: boundary below which the activations are cached; None where they are not.
         use_cache: load features that were computed before, and keep these for later.
 
     Yields:
@@ -245,7 +240,9 @@ def _choose_feed(
     config, accelerator = session.config, session.accelerator
     if not config.caches_views:
         return image_feed, accelerator
-    part = frozen_part.create_frozen_part(net, split, config.feature_precision, use_cache=use_cache)
+    # On several machines the images that are not cached would not be the same ones.
+    use_cache = use_cache and accelerator.num_processes == 1
+    part = frozen_part.create_frozen_part(net, session.split, config.feature_precision, use_cache=use_cache)
     with session.run.translate_write_errors():
         features_by_split = yield from cached_features.compute_cached_features(
             part, image_feed, session.run, accelerator, session.stop_controller
@@ -256,7 +253,7 @@ def _choose_feed(
     if prefetched:
         prefetched.close()
     image_feed.close()
-    if split:
+    if session.split:
         return FeatureFeed(image_feed, features_by_split, torch.device("cpu")), accelerator
     accelerator = device_setup.head_accelerator(accelerator, net.head, config.effective_batch_size)
     net.to(accelerator.device)
@@ -274,7 +271,6 @@ def _prepare_steps(
     feed: BatchSource,
     loaded_checkpoint: LoadedCheckpoint | None,
     lr_factor: Callable[[int], float] | None,
-    split: BackboneSplit | None,
 ) -> PreparedTraining:
     """Create optimizer, compiler, checkpoint manager and metrics, and restore the state to resume from.
 
@@ -286,7 +282,6 @@ def _prepare_steps(
         feed: what the steps iterate over.
         loaded_checkpoint: the state to resume from.
         lr_factor: fraction of the peak learning rate by step, in place of the schedule.
-        split: boundary below which the activations are cached; None where they are not.
 
     Returns:
         The training, ready for its next step.
@@ -294,7 +289,7 @@ def _prepare_steps(
     config, run, train_state = session.config, session.run, session.train_state
     epochs = config.epochs or 1
     spec = backbones.get_backbone_spec(config.backbone)
-    train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor, split)
+    train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor, session.split)
     if not config.caches_features:
         train_step.micro_batcher.min_size = image_feed.min_batch_size
     compiler = ModelCompiler(train_step, config, run, accelerator)

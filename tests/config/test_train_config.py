@@ -192,7 +192,9 @@ def test_json_gives_the_same_configuration_back(original: TrainConfig) -> None:
 
 def test_the_example_changes_every_setting() -> None:
     same = [name for name, (_, default) in FIELDS.items() if getattr(changed(), name) == default]
-    assert same == ["sample", "class_weights"], "which contradict the folder, and balanced sampling"
+    assert same == ["sample", "activations", "class_weights"], (
+        "which contradict the folder, CutMix and balanced sampling"
+    )
 
 
 def test_missing_settings_take_their_defaults_and_unknown_ones_are_named() -> None:

@@ -15,6 +15,9 @@ from ftlab.models.execution.feature_cache import FeatureCache
 from ftlab.models.execution.features import AllocateRows, allocate_in_memory
 from ftlab.models.network import Network
 
+_CACHE_BATCH_VALUES = 1 << 23
+"""Values of a view of each image that is looked up, or stored, at a time."""
+
 
 @dataclass(frozen=True)
 class FrozenPart:
@@ -48,6 +51,8 @@ def create_frozen_part(net: Network, split: BackboneSplit | None, precision: str
     cache = feature_cache.open_feature_cache(precision) if use_cache else None
     if split is None:
         return FrozenPart(net.backbone, partial(engines.hash_parameters, net.backbone), cache)
+    if cache:
+        cache.max_batch_images = max(1, _CACHE_BATCH_VALUES // split.row_length)
     return FrozenPart(
         split.bind_lower(net.backbone),
         partial(split.hash_lower, engines.hash_parameters, net.backbone),

@@ -7,6 +7,7 @@ bits depend on.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,10 @@ class FeatureCache:
     Attributes:
         precision: of the entries that this training reads and writes, see `feature_rows`. Others may lie in the same
             file, under other keys.
+        max_batch_images: images to be read or written at a time, at most: rows of activations are long.
     """
+
+    max_batch_images = sys.maxsize
 
     def __init__(self, file: Path, budget_bytes: int, precision: str = "fp32") -> None:
         """Open a cache.

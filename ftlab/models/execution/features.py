@@ -24,7 +24,7 @@ from ftlab.models.execution.feature_rows import ROW_DTYPES, pack_rows
 CACHE_BATCH_IMAGES = 2048
 """Images looked up, or stored, at a time."""
 _STORE_INTERVAL_SECONDS = 10.0
-"""Seconds after which the features computed since are stored."""
+"""Seconds after which the features computed since are stored, so that a training whose process ends can continue."""
 
 AllocateRows = Callable[[tuple[int, int, int], torch.dtype], Tensor]
 """Shape [V, N, W] and dtype -> an empty table on the CPU."""
@@ -73,7 +73,7 @@ def compute_features(
 ) -> Iterator[int | Features]:
     """Compute the features of a split.
 
-    In distributed training each rank computes a part of them, and yields as often as the others; the caller joins them.
+    Each rank of several computes a part of them, and yields as often as the others; the caller joins them.
 
     Args:
         engine: runs the backbone.
@@ -83,7 +83,7 @@ def compute_features(
         device: where the engine computes.
         num_workers: threads.
         cache: of features that were computed before.
-        get_keys: cache keys of an image's views; None for one that is not to be cached.
+        get_keys: cache keys of an image's views, see `GetCacheKeys`.
         read_batches: reads batches of views for a GPU, instead of `read_views` on threads.
         precision: in which the features are kept, see `feature_rows`; that of the cache too.
         rank: number of the process, from 0.
@@ -91,32 +91,35 @@ def compute_features(
         allocate_rows: makes the table of all features.
 
     Yields:
-        Images done so far, as they are done; at last the features.
+        Images done so far; at last the features.
     """
     table = _FeatureTable(view_count, image_count, precision, allocate_rows)
     uncached_keys = (yield from _fill_from_cache(table, cache, get_keys, num_workers)) if cache else {}
     cached_count = table.filled_count
     new_entries, skipped = list[tuple[bytes, Tensor]](), list[tuple[int, ImageError]]()
-    chunk_count, last_store_time = 0, time.monotonic()
+    batch_images, chunk_count, last_store_time = _count_batch_images(cache), 0, time.monotonic()
     rank_indices = [table.missing_indices()[process_rank::world_size] for process_rank in range(world_size)]
     batches = extract_features(engine, rank_indices[rank], view_count, read_views, device, num_workers, read_batches)
     try:
         for chunk_count, (indices, vectors, failures) in enumerate(batches, start=1):  # noqa: B007 (read after the loop)
             new_entries += _put_chunk(table, indices, pack_rows(vectors, precision), uncached_keys)
             skipped += failures
-            is_late = time.monotonic() - last_store_time > _STORE_INTERVAL_SECONDS
-            # Stored in between, so that a training whose process ends now continues from there.
-            if cache and (is_late or len(new_entries) >= CACHE_BATCH_IMAGES):
+            seconds = time.monotonic() - last_store_time
+            if cache and (seconds > _STORE_INTERVAL_SECONDS or len(new_entries) >= batch_images):
                 cache.put(new_entries)
                 new_entries, last_store_time = [], time.monotonic()
             yield table.filled_count + len(skipped)
     finally:  # also if the training is stopped
         if cache:
             cache.put(new_entries)
-    for _ in range(chunk_count, len(split_by_device(rank_indices[0], device))):
-        # Rank 0 may have one image more, and so one chunk more: every rank yields as often.
-        yield table.filled_count + len(skipped)
+    # Rank 0 may have one image more, and so one chunk more: every rank yields as often.
+    yield from [table.filled_count + len(skipped)] * (len(split_by_device(rank_indices[0], device)) - chunk_count)
     yield Features(table.compact_vectors(), table.filled_indices(), skipped, cached_count)
+
+
+def _count_batch_images(cache: FeatureCache | None) -> int:
+    """Return how many images are looked up, or stored, at a time."""
+    return min(CACHE_BATCH_IMAGES, cache.max_batch_images) if cache else CACHE_BATCH_IMAGES
 
 
 def _put_chunk(
@@ -163,7 +166,7 @@ def load_cached_features(
     """
     table = _FeatureTable(view_count, image_count, cache.precision, allocate_rows)
     for chunk_number, filled_count in enumerate(_fill_from_cache(table, cache, get_keys, num_workers), start=1):
-        if filled_count < min(image_count, chunk_number * CACHE_BATCH_IMAGES):
+        if filled_count < min(image_count, chunk_number * _count_batch_images(cache)):
             return
         yield filled_count
     yield Features(table.compact_vectors(), table.filled_indices(), [], image_count)
@@ -243,11 +246,11 @@ def _fill_from_cache(
         Cache keys, by index, of the images that can be cached and are not.
     """
     uncached_keys: dict[int, list[bytes]] = {}
-    missing_indices = table.missing_indices()
+    missing_indices, batch_images = table.missing_indices(), _count_batch_images(cache)
     # A key is a hash of the file's content: threads overlap reading and hashing.
     with ThreadPoolExecutor(num_workers, "keys") as pool:
-        for start in range(0, len(missing_indices), CACHE_BATCH_IMAGES):
-            batch_indices = missing_indices[start : start + CACHE_BATCH_IMAGES]
+        for start in range(0, len(missing_indices), batch_images):
+            batch_indices = missing_indices[start : start + batch_images]
             keys_by_index = {
                 index: image_keys
                 for index, image_keys in zip(batch_indices, pool.map(get_keys, batch_indices), strict=True)
