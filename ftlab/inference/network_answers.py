@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -137,14 +137,43 @@ class NetworkAnswers:
         if self._graph is None or cam_layer.path != self._spec.cam:
             with self._take_network() as net:
                 return compute_cam(net, self._spec, image, class_index, method, cam_layer)
-        graph, batcher = self._graph
-        if batcher is None:
-            logits, feature_map = (results[0] for results in graph(image))
-        else:
-            logits, feature_map = batcher.submit(image[0]).result()
+        logits, feature_map = self._run_graph(image)
         target_index = int(logits.argmax()) if class_index is None else class_index
-        gradient = graph.compute_gradient(feature_map, target_index)
-        return logits, weight_activation(feature_map, gradient, method)
+        return logits, self._weight_feature_map(feature_map, target_index, method)
+
+    def compute_class_maps(
+        self, image: Tensor, class_indices: Sequence[int], method: str, cam_layer: CamLayer
+    ) -> list[Tensor]:
+        """Compute the activation maps of several classes: by one call of the graph, or by a pass of torch for each.
+
+        Args:
+            image: as for `compute_cam`.
+            class_indices: of the classes.
+            method: as for `compute_cam`.
+            cam_layer: as for `compute_cam`.
+
+        Returns:
+            The maps, float32 [h, w] each, with the bits of `compute_cam`.
+        """
+        if self._graph is None or cam_layer.path != self._spec.cam:
+            return [self.compute_cam(image, index, method, cam_layer)[1] for index in class_indices]
+        _, feature_map = self._run_graph(image)
+        return [self._weight_feature_map(feature_map, index, method) for index in class_indices]
+
+    def _run_graph(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits, float32 [K], and feature map, float32 [C, h, w], of an image, float32 [1, 3, S, S]."""
+        assert self._graph is not None
+        graph, batcher = self._graph
+        if batcher is not None:
+            return batcher.submit(image[0]).result()
+        logits, feature_maps = graph(image)
+        return logits[0], feature_maps[0]
+
+    def _weight_feature_map(self, feature_map: Tensor, class_index: int, method: str) -> Tensor:
+        """Return the map of a class, float32 [h, w], from the graph's feature map, float32 [C, h, w]."""
+        assert self._graph is not None
+        gradient = self._graph[0].compute_gradient(feature_map, class_index)
+        return weight_activation(feature_map, gradient, method)
 
     @contextmanager
     def _take_network(self) -> Iterator[Network]:

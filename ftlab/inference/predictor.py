@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-import cv2
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from ftlab.data.dataset.class_names import DisplayNames
 from ftlab.data.isolation import isolated
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
-from ftlab.inference import faithfulness, heatmap
+from ftlab.inference import faithfulness, heatmap, shown_image
 from ftlab.inference.cam_options import CamOptions
 from ftlab.inference.decision_rule import DecisionRule
 from ftlab.inference.faithfulness import Faithfulness
@@ -28,9 +27,6 @@ from ftlab.inference.network_answers import NetworkAnswers
 from ftlab.models import cam_layers
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.network import Network
-
-_DISPLAY_SIDE_PIXELS = 1024
-"""Longer side of an image as it is shown, in pixels."""
 
 ImageSource = Path | str | BinaryIO
 """Source of an image: the path of a file, or a seekable stream."""
@@ -106,13 +102,8 @@ class Predictor:
     ) -> None:
         """Take over `net`: it is set to evaluation mode and frozen. The arguments are the attributes of the class."""
         self.network = net.eval().requires_grad_(False)
-        self.spec, self.prep, self.class_names, self.title, self.display_names = (
-            spec,
-            prep,
-            class_names,
-            title,
-            display_names or {},
-        )
+        self.spec, self.prep, self.class_names, self.title = spec, prep, class_names, title
+        self.display_names = display_names or {}
         self.decision = decision
         self.answers = NetworkAnswers(self.network, spec)
 
@@ -199,17 +190,49 @@ class Predictor:
         image_batch, pixels = self._load_image(image_path)
         logits, class_map, cam_options = self._compute_cam(image_batch, class_index, cam_options)
         scores = self.rank_classes(logits, k)
-        image = _resize_for_display(pixels)
-        height, width = image.shape[:2]
-        x0, y0, x1, y1 = preprocess.visible_box(pixels.shape[1], pixels.shape[0], self.prep)
-        x_min, y_min = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
-        # Of an image a pixel wide the network sees less than a pixel: the box keeps at least one.
-        visible_box = (x_min, y_min, max(x_min + 1, round(x1 * width)), max(y_min + 1, round(y1 * height)))
         target_index = scores[0].class_index if class_index is None else class_index
-        scaled_map = heatmap.scale_class_map(class_map)
-        return scores, ClassExplanation(
-            target_index, image, scaled_map, visible_box, class_map.numel() > 0, cam_options
+        return scores, self._place_map(
+            shown_image.resize_for_display(pixels), pixels, class_map, target_index, cam_options
         )
+
+    def explain_classes(
+        self, image_path: ImageSource, class_indices: Sequence[int], cam_options: CamOptions = CamOptions()
+    ) -> list[ClassExplanation]:
+        """Compute the maps of several classes of one image, which is decoded once; errors as for `predict_and_explain`.
+
+        Args:
+            image_path: of the image.
+            class_indices: of the classes.
+            cam_options: method and layer.
+
+        Returns:
+            A map for each class, all with the same `image`.
+        """
+        image_batch, pixels = self._load_image(image_path)
+        image = shown_image.resize_for_display(pixels)
+        cam_layer = self.get_cam_layer(cam_options.layer_path)
+        class_maps = self.answers.compute_class_maps(image_batch, class_indices, cam_options.method, cam_layer)
+        cam_options = replace(cam_options, layer_path=cam_layer.path)
+        return [
+            self._place_map(image, pixels, class_map, class_index, cam_options)
+            for class_index, class_map in zip(class_indices, class_maps, strict=True)
+        ]
+
+    def _place_map(
+        self, image: Uint8Image, pixels: Uint8Image, class_map: Tensor, class_index: int, cam_options: CamOptions
+    ) -> ClassExplanation:
+        """Return a map with the part of its image that the network saw.
+
+        Args:
+            image: as it is shown.
+            pixels: the whole image, as it was decoded.
+            class_map: float32 [h, w].
+            class_index: of the class.
+            cam_options: method and layer of the map.
+        """
+        visible_box = shown_image.locate_visible_box(image, pixels, self.prep)
+        scaled_map = heatmap.scale_class_map(class_map)
+        return ClassExplanation(class_index, image, scaled_map, visible_box, class_map.numel() > 0, cam_options)
 
     def explain(
         self, image_path: ImageSource, class_index: int, cam_options: CamOptions = CamOptions()
@@ -294,11 +317,3 @@ class Predictor:
         """Return probabilities, float64 [..., K], of logits at the temperature that validation has chosen, if any."""
         # float64, so that the probabilities of all classes add up to one to the last digit shown.
         return (logits.double() / (self.decision.temperature if self.decision else 1.0)).softmax(-1)
-
-
-def _resize_for_display(pixels: Uint8Image) -> Uint8Image:
-    scale = _DISPLAY_SIDE_PIXELS / max(pixels.shape[:2])
-    if scale >= 1:
-        return pixels
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +109,19 @@ def test_callers_with_a_thread_each_get_the_bits_of_the_others(
     expected = [ask(others, number) for number in range(24)]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda number: ask(model, number), range(24))) == expected
+
+
+@pytest.mark.parametrize("layer", ["", "layer2"])
+def test_maps_of_several_classes_are_those_of_each(fast: Predictor, pictures: list[Path], layer: str) -> None:
+    for model in (fast, predictor()):
+        together = model.explain_classes(pictures[0], (4, 0), CamOptions("grad_cam", layer))
+        assert together[0].image is together[1].image
+        for found, class_index in zip(together, (4, 0), strict=True):
+            alone = model.explain(pictures[0], class_index, CamOptions("grad_cam", layer))
+            assert (found.class_index, found.visible_box) == (class_index, alone.visible_box)
+            assert (found.has_map, found.cam_options) == (True, alone.cam_options)
+            assert found.scaled_map.tobytes() == alone.scaled_map.tobytes()
+            assert np.array_equal(found.image, alone.image)
 
 
 def test_other_layers_are_answered_by_torch(fast: Predictor, pictures: list[Path]) -> None:

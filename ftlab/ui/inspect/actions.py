@@ -244,10 +244,9 @@ class InspectActions(EvaluationChoices):
             # For a correct prediction, compare with the class that comes next.
             if first_class == second_class:
                 second_class = int(evaluation.probabilities[image_index].argsort()[-2])
-            explanations = [
-                run_predictor.explain(evaluation.result.get_image_path(image_index), class_index)
-                for class_index in (first_class, second_class)
-            ]
+            explanations = run_predictor.explain_classes(
+                evaluation.result.get_image_path(image_index), (first_class, second_class)
+            )
             return view.render_pair(evaluation, image_index, explanations, _make_name_formatter(run))
         except ImageError as error:
             return render_error(

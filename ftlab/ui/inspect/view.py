@@ -162,7 +162,8 @@ def render_pair(
     Args:
         evaluation: the evaluation.
         image_index: index of the image.
-        explanations: of the two classes; for a correct prediction, of the true class and of the one that comes next.
+        explanations: of the two classes, with the same image; for a correct prediction, of the true class and of the
+            one that comes next.
         format_class_name: returns the name for people of a class.
 
     Returns:
@@ -173,8 +174,9 @@ def render_pair(
         int(evaluation.result.predicted_labels[image_index]),
     )
     keys = ("both", "next") if true_index == predicted_index else ("true", "predicted")
+    image_uri = encode_data_uri(explanations[0].image, quality=90)
     figures = (
-        _render_explanation(evaluation, image_index, explanation, key, format_class_name)
+        _render_explanation(evaluation, image_index, explanation, key, format_class_name, image_uri)
         for explanation, key in zip(explanations, keys, strict=False)
     )
     path_tag = tag("code", isolate_text(evaluation.result.paths[image_index], is_path=True))
@@ -188,9 +190,26 @@ def render_pair(
 
 
 def _render_explanation(
-    evaluation: Evaluation, image_index: int, explanation: ClassExplanation, key: str, format_class_name: ClassFormatter
+    evaluation: Evaluation,
+    image_index: int,
+    explanation: ClassExplanation,
+    key: str,
+    format_class_name: ClassFormatter,
+    image_uri: Markup,
 ) -> Markup:
-    """Return an image under its heatmap, with class and probability; `key` is a message key below `inspect.pair`."""
+    """Render an image under its heatmap, with class and probability.
+
+    Args:
+        evaluation: the evaluation.
+        image_index: index of the image.
+        explanation: of one class.
+        key: message key below `inspect.pair`.
+        format_class_name: returns the name for people of a class.
+        image_uri: the image as a `data:` URI.
+
+    Returns:
+        A figure, as HTML.
+    """
     height, width = explanation.image.shape[:2]
     class_name = messages.escape_control_chars(
         format_class_name(evaluation.result.class_names[explanation.class_index])
@@ -199,7 +218,6 @@ def _render_explanation(
     confidence = messages.get_text(
         "inspect.pair.sure", sure=format_percent(float(evaluation.probabilities[image_index, explanation.class_index]))
     )
-    image_uri = encode_data_uri(explanation.image, quality=90)
     layers = [
         tag(
             "img",
