@@ -1,11 +1,13 @@
 """Pace of `ftlab explain` for a folder, as a share of the pace of feature extraction from the same files.
 
-    python -m benchmarks.explaining FOLDER --runs RUNS --rounds 3 --against WORKTREE
+    python -m benchmarks.explaining FOLDER --runs RUNS --rounds 3
+    python -m benchmarks.explaining FOLDER --rounds 3 --against WORKTREE
 
 Each round extracts features in this process and then runs the command: with `--overlays`, with figures, and with the
 figures of another commit, if a worktree of it is given. The pace of a command is taken from the times at which its
 lines of JSON arrive, the first ones left out: the process starts, and torch answers until the graph is built. The
-results are medians of the rounds' ratios. FOLDER is classified by the newest run in RUNS.
+results are medians of the rounds' ratios. The newest run in RUNS classifies FOLDER, or,
+without RUNS, the pretrained network: older commits cannot read the runs of newer ones.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--runs", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=1000, help="for the overlays and the features")
     parser.add_argument("--figures", type=int, default=70, help="pictures of which figures are drawn")
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("--arguments", nargs="*", default=[], help="of `ftlab explain`, without their hyphens")
     options = parser.parse_args()
     torch.set_num_threads(count_cpu_cores())
-    model = load_predictor(run_store.find_run(options.runs, "latest"))
+    model = load_predictor(run_store.find_run(options.runs, "latest") if options.runs else None)
     image_catalog = scan.scan(options.folder, check=False)
     files = [image_catalog.image_path(item) for split in image_catalog.splits.values() for item in split]
     files = list(islice(cycle(files), options.pictures))
@@ -92,12 +94,12 @@ def main() -> None:
         report_at_least(f"{name}: overlays, of its figures", compute_ratio("overlays", "before"), 1, "×", details)
 
 
-def measure_pace(worktree: Path, runs: Path, files: list[Path], arguments: list[str]) -> float:
+def measure_pace(worktree: Path, runs: Path | None, files: list[Path], arguments: list[str]) -> float:
     """Return the images per second of `ftlab explain`, once it is warm.
 
     Args:
         worktree: whose ftlab runs.
-        runs: folder with the run.
+        runs: folder with the run; None for the pretrained network.
         files: to explain; some may be there more than once.
         arguments: further ones of the command.
 
@@ -112,9 +114,10 @@ def measure_pace(worktree: Path, runs: Path, files: list[Path], arguments: list[
         folder.mkdir()
         for index, file in enumerate(files):
             (folder / f"{index:06d}{file.suffix}").symlink_to(file.absolute())
-        command = [sys.executable, "-m", "ftlab", "explain", "latest", str(folder), "--runs", str(runs.absolute())]
+        command = [sys.executable, "-m", "ftlab", "explain"]
+        command += ["latest", "--runs", str(runs.absolute())] if runs else ["default"]
         with subprocess.Popen(
-            [*command, "--out", f"{scratch}/out", "--json", *arguments],
+            [*command, str(folder), "--out", f"{scratch}/out", "--json", *arguments],
             cwd=worktree,
             env={**os.environ, "PYTHONPATH": str(worktree)},
             stdout=subprocess.PIPE,
