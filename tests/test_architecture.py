@@ -224,7 +224,7 @@ TESTED_ELSEWHERE = {
     "tests/ui/train/test_form.py": ("ui/train/form_fields",),
     "tests/ui/train/test_tab.py": (
         *("ui/train/actions", "ui/train/layers", "ui/train/panel_updates", "ui/train/preflight"),
-        *("ui/train/run_panel", "ui/train/visible_runs"),
+        *("ui/train/run_panel", "ui/train/visible_runs", "ui/train/facts"),
     ),
 }
 """Modules without a test file of their own name, by the file that tests them."""

@@ -18,6 +18,9 @@ from pathlib import Path
 
 from ftlab.core import file_io
 
+DEFAULT_FEATURES_MB = 2000
+"""Size limit of the cache of features and activations, 10^6 bytes; the environment variable `FTLAB_FEATURES_MB`
+overrides it, 0 disables the cache."""
 MIN_FREE_DISK_BYTES = 1 << 30
 """Bytes of disk space that the cache leaves free."""
 _KEYS_PER_QUERY = 500  # old versions of SQLite allow at most 999 placeholders
@@ -45,6 +48,15 @@ _PASSING_ERROR_CODES = frozenset(
 """Primary result codes of SQLite that say nothing against the content of the file."""
 _SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
+
+
+def get_feature_budget() -> int:
+    """Return the size limit of the cache of features and activations in bytes; 0 if it is disabled."""
+    try:
+        budget_mb = int(os.environ.get("FTLAB_FEATURES_MB", DEFAULT_FEATURES_MB))
+    except ValueError:
+        budget_mb = DEFAULT_FEATURES_MB
+    return max(0, budget_mb) * 1_000_000
 
 
 class DiskCache:

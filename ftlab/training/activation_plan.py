@@ -9,6 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import kv_cache
 from ftlab.core.kv_cache import MIN_FREE_DISK_BYTES
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.gpu import gpu_augment
@@ -17,7 +18,6 @@ from ftlab.models import freezing
 from ftlab.models.activations import mapped_rows, split_backbone
 from ftlab.models.activations.boundary_values import SplitError
 from ftlab.models.activations.split_backbone import BackboneSplit
-from ftlab.models.execution import feature_cache
 from ftlab.models.execution.feature_rows import ROW_DTYPES
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
@@ -96,7 +96,7 @@ def _check_space(split: BackboneSplit, config: TrainConfig, catalog: Catalog) ->
     """
     view_count = len(catalog.splits["train"]) * config.views_per_image + len(catalog.splits["val"])
     row_bytes = split.row_length * ROW_DTYPES[config.feature_precision].itemsize
-    byte_count, budget_bytes = view_count * row_bytes, feature_cache.get_budget_bytes()
+    byte_count, budget_bytes = view_count * row_bytes, kv_cache.get_feature_budget()
     megabytes = -(-byte_count // 1_000_000)
     if byte_count > budget_bytes:
         return _make_warning("budget", megabytes=megabytes, budget=budget_bytes // 1_000_000)

@@ -6,7 +6,6 @@ bits depend on.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ftlab.core import user_dirs
+from ftlab.core import kv_cache, user_dirs
 from ftlab.core.kv_cache import DiskCache
 
-DEFAULT_BUDGET_MB = 2000
-"""Size limit of the file, 10^6 bytes; the environment variable `FTLAB_FEATURES_MB` overrides it, 0 disables the
-cache."""
 _PAGE_BYTES = 32_768
 """Holds twelve rows of 1,280 features in half precision; a page of 4,096 bytes would hold one."""
 _STORED_DTYPES = {"fp16": np.float16, "fp32": np.float32}
@@ -80,16 +76,7 @@ def open_feature_cache(precision: str = "fp32") -> FeatureCache | None:
     Args:
         precision: of the entries, see `feature_rows`.
     """
-    budget_bytes = get_budget_bytes()
+    budget_bytes = kv_cache.get_feature_budget()
     return (
         FeatureCache(user_dirs.get_ftlab_home() / "features.sqlite", budget_bytes, precision) if budget_bytes else None
     )
-
-
-def get_budget_bytes() -> int:
-    """Return the size limit of the cache in bytes; 0 if it is disabled."""
-    try:
-        budget_mb = int(os.environ.get("FTLAB_FEATURES_MB", DEFAULT_BUDGET_MB))
-    except ValueError:
-        budget_mb = DEFAULT_BUDGET_MB
-    return max(0, budget_mb) * 1_000_000

@@ -27,13 +27,13 @@ class MeasuredSpeed:
 
     Attributes:
         startup: seconds from the start of the process to the first image.
-        features: images (times views) per second in feature extraction by a frozen backbone; 0 where features are not
-            cached.
+        features: images (times views) per second that pass through a frozen part once; 0 where nothing is cached.
         training: images per second in training.
         validation: images per second in validation.
         step: seconds per optimizer step on cached features, with everything around it.
         saving: seconds to write a checkpoint.
         statistics: images per second when channel statistics are estimated; 0 where that is not requested.
+        view_kilobytes: size of the cached activations of a view, 10^3 bytes; 0 where none are cached.
     """
 
     startup: float
@@ -43,14 +43,22 @@ class MeasuredSpeed:
     step: float
     saving: float
     statistics: float = 0.0
+    view_kilobytes: float = 0.0
 
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Duration of the whole process in seconds, and the images per second of its main part."""
+    """What a training takes.
+
+    Attributes:
+        seconds: duration of the whole process.
+        images_per_second: speed of its main part.
+        disk_megabytes: size of the cached activations, 10^6 bytes; 0 where none are cached.
+    """
 
     seconds: float
     images_per_second: float
+    disk_megabytes: float = 0.0
 
 
 def find_known_estimate(config: TrainConfig, train_images: int, val_images: int) -> TimeEstimate | None:
@@ -116,13 +124,15 @@ def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: in
 
     Returns:
         Startup, then either feature extraction once and steps on features, or training and validation in every epoch.
+        Cached activations take both.
     """
     config = fill_defaults(config)
     epochs = config.epochs or 1
     steps = epochs * math.ceil(train_images / config.effective_batch_size)
     startup = speed.startup + (train_images / speed.statistics if speed.statistics else 0.0)
+    view_count = train_images * config.views_per_image + val_images
+    feature_seconds = view_count / speed.features if config.caches_views and speed.features else 0.0
     if config.caches_features:
-        feature_seconds = (train_images * config.views_per_image + val_images) / speed.features
         return TimeEstimate(startup + feature_seconds + steps * speed.step + 2 * speed.saving, speed.features)
     validation_seconds = (epochs + 1) * val_images / speed.validation
     # While the head is trained alone, the backbone runs without gradients, as in validation.
@@ -130,9 +140,10 @@ def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: in
     training_seconds = train_images * (
         head_only_epochs / speed.validation + (epochs - head_only_epochs) / speed.training
     )
-    seconds = startup + training_seconds + validation_seconds + 2 * speed.saving
+    seconds = startup + feature_seconds + training_seconds + validation_seconds + 2 * speed.saving
     # Checkpoints may take a tenth of the time: see training/checkpoints/checkpoint.py.
-    return TimeEstimate(seconds + min(epochs * speed.saving, 0.1 * seconds), speed.training)
+    seconds += min(epochs * speed.saving, 0.1 * seconds)
+    return TimeEstimate(seconds, speed.training, view_count * speed.view_kilobytes / 1000)
 
 
 def build_speed_key(config: TrainConfig) -> str:
@@ -142,11 +153,13 @@ def build_speed_key(config: TrainConfig) -> str:
     """
     config = fill_defaults(config)
     variant = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
+    # How much of the backbone is trained matters most where the rest is computed once.
+    part = ["activations", config.unfreeze_from, config.feature_precision] if config.caches_activations else []
     key_parts = (
         variant, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
         config.engine, config.num_workers, config.torch_num_threads, config.grad_accum_steps,
         config.sample or config.data, config.image_size, config.resize, config.resize_mode, config.crop_size,
-        *config.active_augmentations, *(["estimated"] if config.normalization == "estimated" else []),
+        *config.active_augmentations, *part, *(["estimated"] if config.normalization == "estimated" else []),
     )  # fmt: skip
     return "|".join(map(str, key_parts))
 

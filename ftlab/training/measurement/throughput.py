@@ -80,7 +80,7 @@ def _choose_images(config: TrainConfig) -> Catalog:
     forward_images = backbones.get_backbone_spec(config.backbone).speed * TARGET_SECONDS
     train_count = (
         int(max(32, forward_images))
-        if config.caches_features
+        if config.caches_views
         else max(2 * config.effective_batch_size, int(forward_images / 4))
     )
     return subsample_catalog(
@@ -133,8 +133,9 @@ def _compute_speed(
     training_seconds = image_counts["train"] / training_rate
     validation_seconds = max(epochs[2].seconds - training_seconds, 1e-4)
     feature_rate = 0.0
-    if config.caches_features:
-        note = next(event for event in events if isinstance(event, LogMessage) and event.code == "features")
+    notes = {event.code: event for event in events if isinstance(event, LogMessage)}
+    plan = notes.get("activations_plan")
+    if note := notes.get("activations" if config.caches_activations else "features"):
         points = [(mark.time, _count_backbone_passes(mark.done, image_counts, config)) for mark in progress_events]
         # A short extraction reports no progress: its whole time is taken then.
         points = (
@@ -155,6 +156,7 @@ def _compute_speed(
         validation=image_counts["val"] / validation_seconds,
         step=epochs[2].seconds / max(1, started.steps_per_epoch),
         saving=ended.time - epochs[2].time,
+        view_kilobytes=float(str(plan.values["kilobytes"])) if plan else 0.0,
     )
 
 

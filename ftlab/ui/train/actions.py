@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ftlab.config import backbones, trackers
-from ftlab.config.backbones import BackboneSpec
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages, shell
 from ftlab.core.errors import FtlabError, RunError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset.catalog import Catalog
-from ftlab.models.pretrained import weights
 from ftlab.reporting.plots import plot_training_curves
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series, time_estimate
@@ -27,7 +25,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, init_choice, run_status, run_status_view
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_error
-from ftlab.ui.train import form
+from ftlab.ui.train import facts, form
 from ftlab.ui.train.visible_runs import VisibleRuns
 
 _MAX_MEASURE_ERRORS = 50
@@ -223,7 +221,7 @@ class TrainActions(VisibleRuns):
         spec, mode = backbones.find_known_spec(config.backbone), config.mode
         scanned = data_choice.find_scanned_catalog(source)
         catalog = data_choice.resplit_catalog(scanned, config) if scanned else None
-        weights_text = _describe_weights(spec, mode) if spec else messages.get_text("train.facts.looking_up")
+        weights_text = facts.describe_weights(spec, mode) if spec else messages.get_text("train.facts.looking_up")
         unknown_key = "train.facts.not_looked" if source.folder else "train.facts.counting"
         images_text, parameters_text = messages.get_text(unknown_key), messages.get_text("train.facts.unknown")
         time_text = messages.get_text(
@@ -242,10 +240,7 @@ class TrainActions(VisibleRuns):
                 )
             estimate = time_estimate.find_known_estimate(config, train_count, val_count)
             if estimate:
-                speed_text = f"{estimate.images_per_second:,.0f}"
-                time_text = messages.get_text(
-                    "train.facts.time", time=run_status_view.format_duration(estimate.seconds), pace=speed_text
-                )
+                time_text = facts.describe_estimate(estimate)
             elif (source, config) in self._measure_errors:
                 time_text = form.format_error(self._measure_errors[source, config])
             elif self.find_active_run():
@@ -281,23 +276,6 @@ def _estimate_seconds(source: DataSource, config: TrainConfig) -> float | None:
     image_counts = _count_split_images(data_choice.resplit_catalog(scanned, config))
     estimate = time_estimate.find_known_estimate(config, *image_counts)
     return estimate.seconds if estimate else None
-
-
-def _describe_weights(spec: BackboneSpec, mode: str) -> str:
-    """Return where the weights are, under which licence if that is an unusual one, and whether CAMs are impossible."""
-    location = weights.locate_weights(spec)
-    if mode == "scratch":
-        sentences = [messages.get_text("train.facts.weights_none")]
-    elif not spec.weights:
-        sentences = [messages.get_text("train.facts.weights_nowhere")]
-    else:
-        message_key = "train.facts.weights_here" if location.ready else "train.facts.weights_download"
-        sentences = [messages.get_text(message_key, megabytes=f"{location.megabytes:.0f}")]
-        if spec.name not in backbones.BACKBONES and spec.licence:
-            sentences.append(messages.get_text("train.facts.licence", licence=spec.licence))
-    if not spec.cam:
-        sentences.append(messages.get_text("train.facts.no_map"))
-    return " · ".join(sentences)
 
 
 def _count_split_images(catalog: Catalog) -> tuple[int, int]:

@@ -54,6 +54,27 @@ def test_while_the_head_learns_alone_the_backbone_works_as_in_validation() -> No
     assert made.seconds == pytest.approx(5 + 4 * 300 / 50 + 6 * 300 / 20 + 11 * 100 / 50 + 2 * 0.5 + 10 * 0.5)
 
 
+def test_activations_once_then_the_upper_layers_in_each_epoch() -> None:
+    config = TrainConfig(mode="full", unfreeze_from="auto", activations="cached", epochs=10, cached_views=4)
+    speed = dataclasses.replace(SPEED, view_kilobytes=16.0)
+    made = time_estimate.compute_estimate(config, speed, train_images=300, val_images=100)
+    frozen_part = (4 * 300 + 100) / 100
+    assert made.seconds == pytest.approx(5 + frozen_part + 10 * 300 / 20 + 11 * 100 / 50 + 2 * 0.5 + 10 * 0.5)
+    assert made.images_per_second == 20
+    assert made.disk_megabytes == pytest.approx(1300 * 0.016)
+
+
+def test_how_much_is_trained_decides_where_the_rest_is_computed_once() -> None:
+    config = TrainConfig(mode="full", unfreeze_from="auto", activations="cached")
+    changes: tuple[dict[str, Any], ...] = (
+        {},
+        {"unfreeze_from": "0.5"},
+        {"activations": "fresh"},
+        {"feature_precision": "fp32"},
+    )
+    assert len({time_estimate.build_speed_key(dataclasses.replace(config, **change)) for change in changes}) == 4
+
+
 def test_looking_at_the_colours_first_takes_its_time_too() -> None:
     slow = dataclasses.replace(SPEED, statistics=30.0)
     options: tuple[Any, ...] = ({}, {"mode": "full"})
@@ -127,21 +148,26 @@ def test_a_file_that_says_nothing_is_nothing_measured(content: str) -> None:
 # Measuring
 
 
-@pytest.mark.parametrize("mode", ["frozen", "full"])
+@pytest.mark.parametrize("way", [
+    {"mode": "frozen"}, {"mode": "full"}, {"mode": "full", "unfreeze_from": "auto", "activations": "cached"},
+], ids=["frozen", "full", "upper layers"])  # fmt: skip
 @pytest.mark.usefixtures("one_thread")
-def test_it_is_measured_by_a_tiny_training(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+def test_it_is_measured_by_a_tiny_training(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
+) -> None:
     spec = dataclasses.replace(backbones.get_backbone_spec("mobilenet_v2"), side=64, resize=72)
     monkeypatch.setitem(backbones.BACKBONES, spec.name, spec)
     monkeypatch.setattr(throughput, "TARGET_SECONDS", 0.2)
     (tiny_folder / "amber" / "amber_1.jpg").write_bytes(b"")  # is passed over here as everywhere
     before = sorted(tiny_folder.rglob("*"))
     config = TrainConfig(
-        data=str(tiny_folder), backbone=spec.name, mode=mode, batch_size=4, torch_num_threads=1, max_minutes=1e-9
+        data=str(tiny_folder), backbone=spec.name, **way, batch_size=4, torch_num_threads=1, max_minutes=1e-9
     )
     found = throughput.measure_throughput(config)
     assert found.startup > 0
     assert min(found.training, found.validation, found.step, found.saving) > 0
-    assert (found.features > 0) == (mode == "frozen")
+    assert (found.features > 0) == (way != {"mode": "full"})
+    assert (found.view_kilobytes > 0) == ("activations" in way)
     assert found.statistics == 0
     assert throughput.measure_throughput(dataclasses.replace(config, normalization="estimated")).statistics > 0
     assert sorted(tiny_folder.rglob("*")) == before
