@@ -32,6 +32,7 @@ class Network(nn.Module):
         auxiliary: heads for the vectors of inner layers.
         auxiliary_paths: modules of the backbone that compute those vectors.
         uses_auxiliary: whether auxiliary classifiers are trained; else they stay as they are and compute nothing.
+        head_rng_state: state of PyTorch's random generator before the head was drawn; None where nobody recorded it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Network(nn.Module):
         self.head = head
         self.auxiliary = nn.ModuleList(auxiliary)
         self.auxiliary_paths, self.uses_auxiliary = tuple(auxiliary_paths), True
+        self.head_rng_state: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return logits, float32 [B, K], of normalized images, float32 [B, 3, S, S]; a tuple with auxiliary heads."""
@@ -125,15 +127,18 @@ def build_network(
         if num_classes is None:
             assert isinstance(source_classifier, nn.Linear)
             return Network(source_module, source_classifier)
+        head_rng_state = torch.get_rng_state()
         new_head = heads.build_head(spec.width, num_classes, head_spec)
         if source_indices is not None:
             _copy_class_rows(heads.find_classifier(new_head), source_classifier, source_indices, spec)
-        return Network(
+        net = Network(
             source_module,
             new_head,
             [heads.build_head(width, num_classes, head_spec) for width in spec.auxiliary_widths],
             [path.rpartition(".")[0] for path in spec.auxiliary],
         )
+        net.head_rng_state = head_rng_state
+        return net
 
 
 def _remove_classifier(module: nn.Module, path: str) -> nn.Module:

@@ -22,7 +22,7 @@ from ftlab.models.execution.feature_cache import FeatureCache
 from ftlab.models.execution.features import Features
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage
-from ftlab.training import setup
+from ftlab.training import network_setup, setup
 from ftlab.training.checkpoints import resume_checks
 from ftlab.training.devices import distributed
 from ftlab.training.devices.gather_features import join_rank_features
@@ -74,7 +74,8 @@ def compute_cached_features(
         if stored_features or should_stop():
             return stored_features
     with stop_controller.beat_during_stage():
-        engine = _choose_engine(part.module, image_feed, run, accelerator, total_views)
+        module = network_setup.restore_backbone(part.module, config, accelerator)
+        engine = _choose_engine(module, image_feed, run, accelerator, total_views)
     if store and engine.name != expected_name:
         key_base = _compute_key_base(part, image_feed, engine.name)
     feature_progress = FeatureProgress(train_count + val_count, part.note)

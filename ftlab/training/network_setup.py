@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from ftlab.config import backbones
 from ftlab.config.backbones import BackboneSpec
@@ -22,10 +23,11 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.images.decode_options import DEFAULT_MIN_SIDE_PIXELS, ValueRanges
 from ftlab.data.transforms import preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
-from ftlab.models import freezing, network
+from ftlab.models import freezing, network, stored_backbone
 from ftlab.models.heads import HeadSpec
 from ftlab.models.network import Network
 from ftlab.models.pretrained import imagenet_classes, weights
+from ftlab.models.stored_backbone import StoredBackbone
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage, Progress
 from ftlab.training import setup
@@ -184,16 +186,19 @@ def build_network(
         if pretrained and config.head_init == "imagenet"
         else None
     )
-    net = network.build_network(
-        spec,
-        len(catalog.classes),
-        pretrained=pretrained,
-        seed=config.init_seed,
-        head_spec=head_spec,
-        source_indices=class_matches,
-    )
-    if prep.side != spec.side:
-        _check_image_size(net, spec, prep.side)
+    is_alone = accelerator.num_processes == 1
+    net = stored_backbone.load_network(config, catalog) if pretrained and is_alone else None
+    if net is None:
+        net = network.build_network(
+            spec,
+            len(catalog.classes),
+            pretrained=pretrained,
+            seed=config.init_seed,
+            head_spec=head_spec,
+            source_indices=class_matches,
+        )
+        if prep.side != spec.side:
+            _check_image_size(net, spec, prep.side)
     freezing.freeze_for_epoch(net, config, max(1, epoch))
     # A resumed run keeps the file: its best weights carry the file's hash.
     if accelerator.is_main_process and not (run.path / "model.json").exists():
@@ -201,6 +206,25 @@ def build_network(
     # Convolutions are faster in channels-last format on the CPU and on tensor cores; other layers gain nothing.
     memory_format = torch.channels_last if spec.convolutional else torch.contiguous_format
     return net.to(accelerator.device).to(memory_format=memory_format)
+
+
+def restore_backbone(module: nn.Module, config: TrainConfig, accelerator: Accelerator) -> nn.Module:
+    """Build a backbone of which there are the tensors only, as some of its features turned out to be missing.
+
+    Args:
+        module: a frozen backbone, or a part of one.
+        config: the resolved configuration.
+        accelerator: the device.
+
+    Returns:
+        The built backbone, frozen; `module` itself if it computes.
+    """
+    if not isinstance(module, StoredBackbone):
+        return module
+    spec = backbones.get_backbone_spec(config.backbone)
+    backbone = network.build_network(spec, 1, pretrained=True, seed=config.init_seed).backbone.requires_grad_(False)
+    memory_format = torch.channels_last if spec.convolutional else torch.contiguous_format
+    return backbone.to(accelerator.device).to(memory_format=memory_format)
 
 
 def _write_model_info(run: Run, catalog: Catalog, prep: Preprocessing, spec: BackboneSpec, head_spec: HeadSpec) -> None:

@@ -17,7 +17,7 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.from_config import DatasetSource
 from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.data.transforms.preprocess import Preprocessing
-from ftlab.models import freezing
+from ftlab.models import freezing, stored_backbone
 from ftlab.models.activations import frozen_part
 from ftlab.models.activations.split_backbone import BackboneSplit
 from ftlab.models.network import Network
@@ -249,6 +249,8 @@ def _choose_feed(
         )
     if features_by_split is None:
         return None
+    if part.cache:
+        stored_backbone.record_backbone(net, config, session.catalog)
     # Nothing is decoded any more, and the decoding processes would compete with the head for the CPU.
     if prefetched:
         prefetched.close()

@@ -80,7 +80,7 @@ class TrainStep:
         )
         self.criterion = Criterion(config, feed.labels["train"].to(accelerator.device), feed.class_count)
         self.micro_batcher = self._create_micro_batcher(train_state)
-        self.prepared_model: nn.Module = accelerator.prepare_model(self.unwrapped_model)
+        self.prepared_model = device_setup.prepare_model(accelerator, self.unwrapped_model)
         self.compiled_model: Callable[[Tensor], ModelOutput] | None = None
         self._compiled_batch_size, self._whole_batches_only = 0, False
         self._buffer_snapshot = self._create_snapshot()
@@ -127,7 +127,7 @@ class TrainStep:
         self._buffer_snapshot = self._create_snapshot()
         if self.accelerator.num_processes > 1 and (starts_phase or unfreezes_blocks):
             # DistributedDataParallel fixes the parameters whose gradients it exchanges when it is created.
-            self.prepared_model = self.accelerator.prepare_model(self.unwrapped_model)
+            self.prepared_model = device_setup.prepare_model(self.accelerator, self.unwrapped_model)
         trainable_count = sum(p.numel() for p in self.net.parameters() if p.requires_grad)
         values: dict[str, object] = {"epoch": epoch, "step": train_state.step, "learning": trainable_count}
         if starts_phase:

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.common import stop_watch
@@ -29,6 +28,7 @@ from ftlab.runs.stop_guard import StopGuard
 
 if TYPE_CHECKING:
     from ftlab.data.dataset.from_config import DatasetSource
+    from ftlab.data.loading.prefetch import Prefetcher
 
 _MAX_IMPORT_SECONDS = 1800.0
 """Seconds after which an import or a scan counts as hanging."""
@@ -150,12 +150,20 @@ def _iter_training_events(
     """
     from ftlab.data.dataset import from_config
     from ftlab.data.loading import prefetch
+    from ftlab.models.pretrained import backbone_records, libraries
 
+    prefetched: Prefetcher | None = None
     with ExitStack() as stack:
         # An import on a busy machine may take longer than a hanging run may be silent, and so may a scan.
         heartbeat = run.liveness.create_heartbeat()
         with ThreadPoolExecutor(1, "load") as loader, heartbeat.beat_during(_MAX_IMPORT_SECONDS):
-            training_loop = loader.submit(_import_training_loop, config)
+            library_name = backbones.get_backbone_spec(config.backbone).source
+            # By name and not by an import statement, so that the garbage collector is paused meanwhile.
+            training_loop = loader.submit(lazy_import.import_module, "ftlab.training.loop")
+            # Without a record of any backbone it is clear at once that this training needs its library.
+            libraries_needed = (
+                [] if backbone_records.has_records() else [loader.submit(libraries.import_library, library_name)]
+            )
             # A resumed run has its split already; the processes of torchrun scan within the training loop.
             is_new_run = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
             catalog = (
@@ -163,21 +171,17 @@ def _iter_training_events(
                 if is_new_run
                 else None
             )
-            prefetched = prefetch.start_prefetcher(catalog, config) if catalog else None
-            if prefetched:
-                stack.enter_context(prefetched)
+            fingerprint = catalog.compute_fingerprint() if catalog else str(run.read_config_file().get("manifest", ""))
+            # The features will be found in the cache: nothing is decoded then, and the backbone computes nothing.
+            if not backbone_records.is_recorded(config, fingerprint):
+                libraries_needed = libraries_needed or [loader.submit(libraries.import_library, library_name)]
+                prefetched = prefetch.start_prefetcher(catalog, config) if catalog else None
+                if prefetched:
+                    stack.enter_context(prefetched)
+            for library in libraries_needed:
+                library.result()
             train = training_loop.result().train
         yield from train(config, run, source=source, catalog=catalog, prefetched=prefetched, guard=guard)
-
-
-def _import_training_loop(config: TrainConfig) -> ModuleType:
-    """Return the module of the training loop, with the library of the backbone imported as well."""
-    from ftlab.models.pretrained import libraries
-
-    # By name and not by an import statement, so that the garbage collector is paused meanwhile.
-    training_loop = lazy_import.import_module("ftlab.training.loop")
-    libraries.import_library(backbones.get_backbone_spec(config.backbone).source)
-    return training_loop
 
 
 def _record_events(events: Iterator[Event], run: Run, guard: StopGuard) -> Iterator[Event]:

@@ -64,6 +64,25 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
     )
 
 
+def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """Wrap a model for gradient exchange and reduced precision, where there are several ranks or there is the latter.
+
+    Accelerate's own `prepare_model` adds nothing to a model of one process in float32, and imports PyTorch's tensors
+    of several devices to find that out.
+
+    Args:
+        accelerator: ranks and precision.
+        model: on its device.
+
+    Returns:
+        The wrapped model, or the model itself.
+    """
+    if accelerator.num_processes == 1 and not accelerator.native_amp:
+        return model
+    prepared_model: nn.Module = accelerator.prepare_model(model)
+    return prepared_model
+
+
 def autocast(accelerator: Accelerator) -> AbstractContextManager[object]:
     """Return the autocast context of the accelerator's precision; a null context in float32.
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
+
+from ftlab.training.optim.eager_optimizers import EagerOptimizer
 
 
-class KerasRMSprop(Optimizer):
+class KerasRMSprop(EagerOptimizer):
     """RMSprop optimizer: v ← ρ v + (1 - ρ) g²; w ← w - lr g / sqrt(v + ε), after w ← w (1 - lr · decay).
 
     Hinton, 2012, lecture 6 of "Neural Networks for Machine Learning". The place of ε and the decoupled weight decay are

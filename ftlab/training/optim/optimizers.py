@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.training.optim.eager_optimizers import EagerAdam, EagerAdamW, EagerSGD
 from ftlab.training.optim.keras_rmsprop import KerasRMSprop
 
 _FUSED_DEVICE_TYPES = ("cpu", "cuda")
@@ -43,7 +44,7 @@ def build_optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> Optimi
         # keeps uninitialized memory of a step that the gradient scaler skips (findings/fused_sgd_*.sh).
         if config.momentum > 0 and (config.gradual_unfreezing or config.precision == "fp16"):
             use_fused = None
-        return SGD(groups, momentum=config.momentum, nesterov=nesterov, fused=use_fused)
+        return EagerSGD(groups, momentum=config.momentum, nesterov=nesterov, fused=use_fused)
     if config.optimizer == "rmsprop":
         return KerasRMSprop(groups)
-    return Adam(groups, fused=use_fused) if config.optimizer == "adam" else AdamW(groups, fused=use_fused)
+    return EagerAdam(groups, fused=use_fused) if config.optimizer == "adam" else EagerAdamW(groups, fused=use_fused)
