@@ -36,6 +36,8 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--backbone", "resnet18", "--random"),
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "reference"),
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
+    ("upper_layers", "FOLDER"),
+    ("upper_layers", "FOLDER", "--classes", "101", "--rounds", "1", "--ways", "all", "cached"),
     ("gpu", "FOLDER"),
 )
 """Name and arguments of each benchmark, in the order in which they run; `FOLDER` and `WORKTREE` are filled in."""

@@ -20,6 +20,7 @@ _NO_EQUIVALENTS = {
     "layer_decay": 1.0,
     "unfreeze_epoch": 0,
     "unfreeze_from": "",
+    "activations": "fresh",
     "gradual_unfreezing": False,
     "sampling": "shuffled",
     "mixup": 0.0,

@@ -31,6 +31,8 @@ from ftlab.models.network import Network
 _MAX_RELATIVE_ERROR = 1e-4
 """Largest allowed difference between the features of both parts in turn and those of the backbone, relative to the
 largest of them."""
+_MAP_DIMENSIONS = 3
+"""Channels, height and width of one image's feature maps."""
 
 
 class _BoundaryTracer(fx.Tracer):
@@ -134,7 +136,7 @@ def split_backbone(backbone: nn.Module, trainable_names: Collection[str], image_
     first_trained = next(node for node in graph.nodes if node in trained_nodes)
     split = BackboneSplit(
         _build_lower_graph(graph, trained_nodes, list(tensor_shapes)),
-        _build_upper_graph(graph, image_nodes, trained_nodes, crossing_values),
+        _build_upper_graph(graph, image_nodes, trained_nodes, crossing_values, _choose_memory_format(backbone)),
         sum(prod(shape) for shape in tensor_shapes.values()),
         str(first_trained.target),
     )
@@ -194,7 +196,11 @@ def _build_lower_graph(graph: fx.Graph, trained_nodes: set[fx.Node], boundary_no
 
 
 def _build_upper_graph(
-    graph: fx.Graph, image_nodes: set[fx.Node], trained_nodes: set[fx.Node], crossing_values: Mapping[fx.Node, Any]
+    graph: fx.Graph,
+    image_nodes: set[fx.Node],
+    trained_nodes: set[fx.Node],
+    crossing_values: Mapping[fx.Node, Any],
+    memory_format: torch.memory_format,
 ) -> fx.Graph:
     """Build the graph of the part above the boundary.
 
@@ -203,6 +209,7 @@ def _build_upper_graph(
         image_nodes: nodes that depend on the image.
         trained_nodes: nodes of the upper part.
         crossing_values: what crosses the boundary, as `describe_crossing` returns it.
+        memory_format: of the activations of a convolution.
 
     Returns:
         The graph: activations, float32 [B, L] -> what the backbone returns.
@@ -223,6 +230,9 @@ def _build_upper_graph(
         length = prod(value)
         row = upper_graph.call_method("narrow", (activations, 1, offset, length))
         copies[node] = upper_graph.call_method("unflatten", (row, 1, tuple(value)))
+        if len(value) == _MAP_DIMENSIONS:
+            options: dict[str, Any] = {"memory_format": memory_format}
+            copies[node] = upper_graph.call_method("contiguous", (copies[node],), options)
         offset += length
     for node in graph.nodes:
         # What does not depend on the image, such as an embedding of positions, is computed in either part.
@@ -230,6 +240,15 @@ def _build_upper_graph(
             copies[node] = _copy_node(upper_graph, node, copies)
     remove_unused_nodes(upper_graph)
     return upper_graph
+
+
+def _choose_memory_format(backbone: nn.Module) -> torch.memory_format:
+    """Return the memory format of a backbone's convolutions; the default one for a transformer, which has one."""
+    weights = [module.weight for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    is_last = [
+        weight.is_contiguous(memory_format=torch.channels_last) for weight in weights if weight[0, 0].numel() > 1
+    ]
+    return torch.channels_last if len(is_last) > 1 and all(is_last) else torch.contiguous_format
 
 
 def _copy_node(target_graph: fx.Graph, node: fx.Node, copies: Mapping[fx.Node, Any]) -> fx.Node:
