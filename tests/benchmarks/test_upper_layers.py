@@ -32,6 +32,6 @@ def test_ratios_and_differences_are_those_of_the_rounds(
     monkeypatch.setattr(upper_layers, "measure_training", measure)
     monkeypatch.setattr("sys.argv", ["upper_layers", str(tmp_path), "--rounds", "2"])
     upper_layers.main()
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [json.loads(line)["row"] for line in capsys.readouterr().out.splitlines()]
     assert [row["figure"] for row in rows] == [5.0, pytest.approx(0.01), 1]
     assert "cached: 50/s, 60 s, 94, 94 of 100 right, 11 MB kept" in rows[0]["seen"]
