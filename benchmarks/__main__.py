@@ -38,6 +38,10 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("against", "FOLDER", "--mode", "full", "--epochs", "10", "--peer", "tuned", "--batch-size", "32"),
     ("upper_layers", "FOLDER"),
     ("upper_layers", "FOLDER", "--classes", "101", "--rounds", "1", "--ways", "all", "cached"),
+    ("against", "FOLDER", "--peer", "fastai", "--peer-mode", "full", "--peer-epochs", "3", "--until", "0.95"),
+    ("against_maps", "FOLDER"),
+    ("answers", "FOLDER", "--against", "WORKTREE"),
+    ("scale", "FOLDER", "--against", "WORKTREE"),
     ("gpu", "FOLDER"),
 )
 """Name and arguments of each benchmark, in the order in which they run; `FOLDER` and `WORKTREE` are filled in."""

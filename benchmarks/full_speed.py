@@ -69,7 +69,8 @@ def main() -> None:
     facts = ", ".join(f"{name} {value}" for name, value in benchmark.facts.items())
     details = f"of the processor's time {cpu_ratio:.2f}; "
     details += f"batches of {options.batch_size}, {benchmark.image_count} pictures, {facts}"
-    title = f"Full {options.backbone} from the second epoch, by the same steps on data in memory"
+    title = f"Full fine-tuning of {options.backbone}, from the second epoch: "
+    title += "speed relative to the same steps on data in memory"
     report_at_least(title, ratio, 0.95, "×", details)
 
 

@@ -146,10 +146,16 @@ def _report_scans(scans: ScanCosts) -> None:
         f"{scan.megabytes:.0f} MB"
         for count, scan in scans.items()
     )
-    report_at_most(f"{max_count:,} files listed", scans[max_count].list_seconds, 2, "s", details)
-    report_at_most(f"{max_count:,} files tried", scans[max_count].verify_seconds, 90, "s", details)
+    report_at_most(f"Listing of {max_count:,} files", scans[max_count].list_seconds, 2, "s", details)
     report_at_most(
-        f"{max_count:,} files tried before, looked through again", scans[max_count].rescan_seconds, None, "s", details
+        f"Verification of {max_count:,} files, first time", scans[max_count].verify_seconds, 90, "s", details
+    )
+    report_at_most(
+        f"Verification of {max_count:,} files that were verified before",
+        scans[max_count].rescan_seconds,
+        None,
+        "s",
+        details,
     )
 
 
@@ -159,7 +165,7 @@ def _report_trainings(trainings: TrainingCosts) -> None:
     min_count, max_count = min(trainings[base_processes]), max(trainings[base_processes])
     for process_count, costs in trainings.items():
         extra_gigabytes = (costs[max_count].megabytes - costs[min_count].megabytes) / 1000
-        name = f"Peak memory of a training on {max_count:,} pictures above one on {min_count:,}"
+        name = f"Additional peak memory of a training on {max_count:,} images, compared with {min_count:,}"
         if process_count == 1:
             report_at_most(name, extra_gigabytes, 1.5, "GB", _summarize_costs(costs))
         else:
@@ -169,8 +175,8 @@ def _report_trainings(trainings: TrainingCosts) -> None:
     for process_count in other_processes:
         base_cost, cost = trainings[base_processes][max_count], trainings[process_count][max_count]
         name = (
-            f"A training on {max_count:,} pictures, "
-            f"times as fast with {process_count} processes as with {base_processes}"
+            f"Training on {max_count:,} images with {process_count} processes: "
+            f"speed relative to {base_processes} process"
         )
         report_at_least(
             name,

@@ -107,10 +107,14 @@ def _compare(name: str, program: str, folder: Path, rounds: int) -> None:
             f"{count:,} photographs: {count / threads:,.0f}/s and {count / workers:,.0f}/s; "
             f"processor time {cpu_threads:.1f} and {cpu_workers:.1f} s; {rounds} rounds"
         )
-        report_at_least("Scan by isolated decoders, of the pace of threads", threads / workers, 0.9, "×", details)
+        report_at_least(
+            "Scan of a folder by isolated processes: images/s relative to threads", threads / workers, 0.9, "×", details
+        )
     else:
         details = f"{1e3 * threads:.1f} ms in this process, {1e3 * workers:.1f} ms by a worker; {count} photographs"
-        report_at_most("An image by an isolated decoder, more", 1e3 * (workers - threads), 10, "ms", details)
+        report_at_most(
+            "Additional time to decode an image in an isolated process", 1e3 * (workers - threads), 10, "ms", details
+        )
 
 
 def _run(program: str, way: str, folder: Path) -> tuple[float, float, int]:

@@ -64,7 +64,13 @@ def main() -> None:
         # Ratios of neighbors in time: a slow phase of the machine hits both.
         ratio = statistics.median(a / b for a, b in timings)
         details = f"forward {1000 * statistics.median(b for _, b in timings):.0f} ms, {options.rounds} rounds"
-        report_at_most(f"Top five and Grad-CAM, {spec.title}, by a bare forward", ratio, 1.5, "×", details)
+        report_at_most(
+            f"Top 5 and heat map by PyTorch, {spec.title}: time relative to a forward pass alone",
+            ratio,
+            1.5,
+            "×",
+            details,
+        )
         model.prepare_graph().result()
         if model.answers.has_graph:
             _compare_graph(model, image, options.rounds)
@@ -105,16 +111,24 @@ def _compare_graph(model: Predictor, image: Tensor, rounds: int) -> None:
     bound = 0.5 if model.spec.name == backbones.DEFAULT_BACKBONE else None
     details = f"{medians['graph']:.1f} and {medians['torch']:.1f} ms, {rounds} rounds"
     ratio = compute_ratio(seconds, "graph", "torch")
-    report_at_most(f"Top five and Grad-CAM, {title}, by the graph, of torch's time", ratio, bound, "×", details)
+    report_at_most(f"Top 5 and heat map, {title}: time relative to PyTorch", ratio, bound, "×", details)
     details = f"{cpu_medians['graph']:.1f} and {cpu_medians['torch']:.1f} ms"
     ratio = compute_ratio(cpu_seconds, "graph", "torch")
-    report_at_most(f"The same, {title}: CPU time", ratio, bound, "×", details)
+    report_at_most(f"Top 5 and heat map, {title}: CPU time relative to PyTorch", ratio, bound, "×", details)
     details = f"{medians['graph']:.1f} and {medians['bare']:.1f} ms"
     ratio = compute_ratio(seconds, "graph", "bare")
-    report_at_most(f"The same, {title}, by a bare call of ONNX Runtime", ratio, 1.5, "×", details)
+    report_at_most(
+        f"Top 5 and heat map, {title}: time relative to an ONNX Runtime forward pass alone", ratio, 1.5, "×", details
+    )
     details = f"CPU time {cpu_medians['batch'] / len(batch):.1f} and {cpu_medians['graph']:.1f} ms"
     ratio = compute_ratio(seconds, "batch", "graph") / len(batch)
-    report_at_most(f"The same, {title}: an image of a batch of {len(batch)}, by a lone one", ratio, None, "×", details)
+    report_at_most(
+        f"Top 5, {title}: time of an image in a batch of {len(batch)} relative to a single image",
+        ratio,
+        None,
+        "×",
+        details,
+    )
 
 
 def _export_logits(model: Predictor, image: Tensor) -> bytes:

@@ -54,15 +54,31 @@ def main() -> None:
         medians = [1000 * statistics.median(sample) for sample in zip(*seconds, strict=True)]
         kilobytes = [statistics.median(sample) / 1000 for sample in zip(*sizes, strict=True)]
         details = f"{medians[0]:.1f} and {medians[1]:.1f} ms, {kilobytes[0]:.1f} and {kilobytes[1]:.1f} kB"
-        report_at_most("A tick with 100,000 steps by one with 1,000: time", medians[1] / medians[0], 1.5, "×", details)
-        report_at_most("The same: payload", kilobytes[1] / kilobytes[0], 1.2, "×", details)
+        report_at_most(
+            "Update of the training page with 100,000 steps: time relative to 1,000 steps",
+            medians[1] / medians[0],
+            1.5,
+            "×",
+            details,
+        )
+        report_at_most(
+            "Update of the training page with 100,000 steps: bytes sent relative to 1,000 steps",
+            kilobytes[1] / kilobytes[0],
+            1.2,
+            "×",
+            details,
+        )
         ftlab_share = _measure_idle_share(
             [sys.executable, "app.py", "--no-browser", "--runs", scratch, "--port"], options.seconds
         )
         empty_share = _measure_idle_share([sys.executable, "-c", _EMPTY_PAGE_SCRIPT], options.seconds)
         details = f"{100 * ftlab_share:.2f} % and {100 * empty_share:.2f} % of a core in {options.seconds:.0f} s"
         report_at_most(
-            "Idle page above an empty Gradio page", 100 * (ftlab_share - empty_share), 1.0, "% of a core", details
+            "CPU time of an idle page, less that of an empty Gradio page",
+            100 * (ftlab_share - empty_share),
+            1.0,
+            "% of a core",
+            details,
         )
 
 

@@ -89,6 +89,43 @@ def compute_accuracy(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
     return int(sum(correct for correct, _ in counts)) / sum(total for _, total in counts)
 
 
+class EpochResults:
+    """Accuracies and durations of a training's epochs."""
+
+    def __init__(self) -> None:
+        """Begin without epochs."""
+        self._accuracies: list[float] = []
+        self._seconds: list[float] = []
+        self._end_times: list[float] = []
+
+    def add(self, accuracy: float, seconds: float) -> None:
+        """Add the epoch that has just ended.
+
+        Args:
+            accuracy: on the validation split.
+            seconds: duration, validation included.
+        """
+        self._accuracies.append(accuracy)
+        self._seconds.append(seconds)
+        self._end_times.append(time.time())
+
+    def print_result(self, start_time: float) -> None:
+        """Print a line of JSON with the best accuracy and the seconds.
+
+        Args:
+            start_time: when the job started, by `time.monotonic`.
+        """
+        result = {
+            # As in the tutorial: the best epoch counts.
+            "best": max(self._accuracies, default=0.0),
+            "seconds": time.monotonic() - start_time,
+            "epoch_seconds": self._seconds,
+            "epoch_accuracies": self._accuracies,
+            "epoch_end_times": self._end_times,
+        }
+        print(json.dumps(result))
+
+
 def run_training(epoch_count: int, start_time: float, train_epoch: Callable[[], float]) -> None:
     """Train, and print a line of JSON with the best accuracy and the seconds.
 
@@ -97,10 +134,9 @@ def run_training(epoch_count: int, start_time: float, train_epoch: Callable[[], 
         start_time: when the job started, by `time.monotonic`.
         train_epoch: trains for an epoch and returns the validation accuracy.
     """
-    best, seconds = 0.0, []
+    results = EpochResults()
     for _ in range(epoch_count):
         epoch_start = time.monotonic()
-        # As in the tutorial: the best epoch counts.
-        best = max(best, train_epoch())
-        seconds.append(time.monotonic() - epoch_start)
-    print(json.dumps({"best": best, "seconds": time.monotonic() - start_time, "epoch_seconds": seconds}))
+        accuracy = train_epoch()
+        results.add(accuracy, time.monotonic() - epoch_start)
+    results.print_result(start_time)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks import __main__ as every
-from benchmarks import against, drawing, first_point, gpu, growth, photographs, process, row, table
+from benchmarks import against, against_maps, drawing, first_point, gpu, growth, photographs, process, row, table
 from benchmarks.growth_data import ScanCost, TrainingCost
 from benchmarks.row import Measurement
 from ftlab.core import machine
@@ -179,17 +179,62 @@ def test_ours_and_a_peer_train_the_same_backbone_on_the_same_pictures(
 ) -> None:
     words = ["--mode", "full", "--random", "--backbone", "resnet18", "--batch-size", "8", "--side", "32"]
     (found,) = told(against.main, str(halves), *words, "--peer", "tuned", "--epochs", "1", "--rounds", "1")
-    assert found.what == "Full resnet18, whole process, times as fast as a well-tuned DataLoader loop"
+    assert found.what == "Full fine-tuning of resnet18, whole process: speed relative to a well-tuned DataLoader loop"
     assert found.wanted is None
     assert found.figure is not None
     assert found.figure > 0
     assert found.seen.endswith("1 epochs, 1 rounds, batches of 8, random weights")
 
 
+@pytest.mark.usefixtures("processes_of_one_thread")
+def test_both_are_timed_until_the_first_epoch_with_an_accuracy_each_in_its_own_way(
+    told: Callable[..., list[Measurement]], halves: Path
+) -> None:
+    words = ["--mode", "full", "--random", "--backbone", "resnet18", "--batch-size", "8", "--side", "32"]
+    words += ["--peer", "tuned", "--epochs", "2", "--peer-epochs", "1", "--rounds", "1", "--until", "0"]
+    (found,) = told(against.main, str(halves), *words)
+    assert found.what.startswith("Full fine-tuning of resnet18, until validation accuracy 0: speed relative to")
+    assert found.wanted is None
+    assert found.figure is not None
+    assert 0 < found.figure < 100
+
+
+@pytest.mark.usefixtures("processes_of_one_thread")
+def test_an_accuracy_that_nobody_reaches_gives_no_figure_and_says_who_failed(
+    told: Callable[..., list[Measurement]], halves: Path
+) -> None:
+    words = ["--mode", "full", "--random", "--backbone", "resnet18", "--batch-size", "8", "--side", "32"]
+    words += ["--peer", "tuned", "--epochs", "1", "--rounds", "1", "--until", "1.5"]
+    (found,) = told(against.main, str(halves), *words)
+    assert found.figure is None
+    assert found.seen.startswith("ftlab and a well-tuned DataLoader loop did not reach 1.5; ")
+
+
+def test_a_peer_whose_package_is_missing_is_a_row_that_tells_what_to_install(
+    told: Callable[..., list[Measurement]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(against.PEER_PACKAGES, "fastai", ("no_such_module", "fastai==2.8.12"))
+    monkeypatch.setitem(against_maps.PEERS, "torchcam", ("torchcam", "no_such_module", "torchcam==0.5.0", None))
+    found = [
+        *told(against.main, "folder", "--peer", "fastai"),
+        *told(against_maps.main, "folder", "--peer", "torchcam"),
+    ]
+    assert [one.figure for one in found] == [None, None]
+    assert [one.seen for one in found] == [
+        f"no_such_module is not installed; install it by: pip install {requirement}"
+        for requirement in ("fastai==2.8.12", "torchcam==0.5.0")
+    ]
+
+
 @pytest.mark.parametrize(
     "words",
-    [["--random"], ["--compile", "--mode", "full"], ["--from-second", "--epochs", "1"]],
-    ids=["random weights frozen", "a tutorial that compiles", "no second epoch"],
+    [
+        ["--random"],
+        ["--compile", "--mode", "full"],
+        ["--from-second", "--epochs", "1"],
+        ["--compile", "--mode", "full", "--peer", "fastai"],
+    ],
+    ids=["random weights frozen", "a tutorial that compiles", "no second epoch", "fastai compiled"],
 )
 def test_comparisons_that_mean_nothing_are_refused(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -211,8 +256,8 @@ def test_growth_counts_the_memory_of_each_process_and_draws(
     drawing_ = tmp_path / "growth.png"
     words = ["--counts", "200", "--processes", "2", "--draw", str(drawing_)]
     listed, tried, again, memory = told(growth.main, str(tiny_folder), *words)
-    assert (listed.what, tried.what) == ("200 files listed", "200 files tried")
-    assert again.what == "200 files tried before, looked through again"
+    assert (listed.what, tried.what) == ("Listing of 200 files", "Verification of 200 files, first time")
+    assert again.what == "Verification of 200 files that were verified before"
     assert memory.what.endswith("2 processes together")
     whole, one, other = map(int, re.findall(r"\d+(?= MB)|(?<=\()\d+|\d+(?=\))", memory.seen))
     assert abs(whole - one - other) <= 1

@@ -10,13 +10,15 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from benchmarks import process
-from benchmarks.peers import job, reference, tutorial
+from benchmarks.peers import heat_maps, job, reference, tutorial
 from ftlab.data.samples import sample_sets
 from ftlab.data.samples.sample_sets import SampleSet
 from tests.support import drawn_images
@@ -68,6 +70,28 @@ def test_a_peer_runs_on_a_sample_set_with_processes_that_decode(monkeypatch: pyt
     last, seconds = process.run_python(["-m", reference.__name__, str(sample_sets.ensure_sample_set("few")), *words])
     assert 0 < last["best"] <= 1
     assert last["seconds"] < seconds
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_peer_tells_the_accuracy_and_the_end_of_each_epoch(told: Trainings) -> None:
+    last = told("tuned")
+    assert len(last["epoch_accuracies"]) == EPOCHS
+    assert max(last["epoch_accuracies"]) == last["best"]
+    gaps = [after - before for before, after in pairwise(last["epoch_end_times"])]
+    assert gaps == pytest.approx(last["epoch_seconds"][1:], abs=0.1)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("package", ["grad_cam", "onnxruntime"])
+def test_other_packages_answer_with_the_map_that_they_draw(
+    package: str, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(file) for file in sorted(tiny_folder.rglob("*.png"))[:2] or sorted(tiny_folder.rglob("*.jpg"))[:2]]
+    heat_maps.main([package, *files])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["seconds"] > 0
+    # Grad-CAM's map has the size of the network's input; a forward pass has none.
+    assert result["map_size"] == (224 * 224 if package == "grad_cam" else 0)
 
 
 @pytest.mark.usefixtures("one_thread")
