@@ -20,7 +20,7 @@ from ftlab.core import messages
 from ftlab.core.errors import ConfigError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.models.execution.device import detect_device, is_zero_gpu
-from ftlab.training.devices import distributed
+from ftlab.training.devices import allocator, distributed
 
 _HEAD_ON_CPU_MAX_MULTIPLIES = 10_000_000
 """Multiplications in a head's step up to which the CPU is faster than a GPU: they take a millisecond on one core, as
@@ -37,7 +37,7 @@ _RECORDED_PACKAGES = ("torch", "torchvision", "timm", "accelerate", "pillow", "n
 def create_accelerator(config: TrainConfig) -> Accelerator:
     """Create the accelerator for the configured device and precision, as one of the ranks if torchrun started several.
 
-    Sets the number of PyTorch's threads too, for the whole process.
+    Sets the number of PyTorch's threads too, and how memory is reused on the CPU, for the whole process.
 
     Args:
         config: names device, precision and threads, each of which may be automatic.
@@ -55,6 +55,9 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
     if device == "cpu" and config.precision == "fp16":
         raise ConfigError("config.precision", precision="fp16", device=device)
     torch.set_num_threads(config.torch_num_threads or count_cpu_cores())
+    # Cached features need little memory, and extracting them frees much that other processes can use.
+    if device == "cpu" and not config.caches_features:
+        allocator.keep_freed_memory()
     _reset_accelerate_state()
     # Kernels that sum in the same order each time, so that a resumed training gives the same bits on a GPU too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
