@@ -31,6 +31,8 @@ def pack_rows(vectors: Tensor, precision: str) -> Tensor:
     """
     if precision == "fp32":
         return vectors
+    if not vectors.numel():  # no image of a chunk could be read
+        return vectors.new_empty(*vectors.shape[:-1], vectors.shape[-1] + 1, dtype=torch.float16)
     largest = vectors.abs().amax(dim=-1, keepdim=True)
     exponents = torch.frexp(largest).exponent - _TOP_EXPONENT
     exponents = exponents.clamp(_MIN_EXPONENT, _MAX_EXPONENT).where(largest.isfinite(), 0)

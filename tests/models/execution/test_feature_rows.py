@@ -40,3 +40,9 @@ def test_values_that_are_no_numbers_stay_so() -> None:
 def test_single_precision_is_kept_as_it_is() -> None:
     vectors = torch.randn(2, 3, 5)
     assert feature_rows.unpack_rows(feature_rows.pack_rows(vectors, "fp32")) is vectors
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 0), (2, 0, 5)])
+def test_of_no_image_there_are_no_rows(shape: tuple[int, ...]) -> None:
+    rows = pack_rows(torch.empty(shape), "fp16")
+    assert (rows.shape, rows.dtype) == ((*shape[:-1], shape[-1] + 1), torch.float16)
