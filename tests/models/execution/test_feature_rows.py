@@ -44,5 +44,5 @@ def test_single_precision_is_kept_as_it_is() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 0, 0), (2, 0, 5)])
 def test_of_no_image_there_are_no_rows(shape: tuple[int, ...]) -> None:
-    rows = pack_rows(torch.empty(shape), "fp16")
+    rows = feature_rows.pack_rows(torch.empty(shape), "fp16")
     assert (rows.shape, rows.dtype) == ((*shape[:-1], shape[-1] + 1), torch.float16)
