@@ -73,7 +73,7 @@ def fill_untouched(
     """
     page = Context.root_block
     assert isinstance(page, gr.Blocks), "built inside a page"
-    answer = gr.JSON(visible=False)
+    answer = gr.JSON(visible=False, elem_id=f"{groups[0].element_ids[0]}-restored")
     watched = [list(group.element_ids) for group in groups for _ in group.fields]
     answer_event = page.load(
         lambda *values: list(handler(*values)), list(inputs), answer, js=_WATCH_JS, **_UNQUEUED_EVENT

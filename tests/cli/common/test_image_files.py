@@ -63,4 +63,4 @@ def test_they_are_looked_for_before_a_model_is_loaded(
     monkeypatch.setattr(predict, "load_named_model", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr(explain, "load_named_model", lambda _: pytest.fail("loaded"))
     with pytest.raises(DataError, match=r"\*\.webp"):
-        command(Namespace(files=[f"{photos}/*.webp"], top=1, opacity=0.5, run="default"))
+        command(Namespace(files=[f"{photos}/*.webp"], top=1, opacity=0.5, run="default", overlays=False))
