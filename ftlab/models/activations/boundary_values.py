@@ -60,14 +60,12 @@ def describe_crossing(small: Any, large: Any) -> torch.Size | Any:
         SplitError: it is none of these.
     """
     if isinstance(small, Tensor):
-        if (
-            not small.is_floating_point()
-            or (len(small), len(large)) != PROBE_COUNTS
-            or small[0].shape != large[0].shape
-        ):
+        image_counts = small.shape[:1] + large.shape[:1]  # empty for a scalar
+        if not small.is_floating_point() or image_counts != PROBE_COUNTS or small.shape[1:] != large.shape[1:]:
             raise SplitError(f"a tensor {tuple(small.shape)} of {small.dtype} is no activation of one image each")
-        return small[0].shape
-    if isinstance(small, (tuple, list)) and len(small) == len(large):
+        return small.shape[1:]
+    is_sequence = isinstance(small, (tuple, list)) and len(small) == len(large)
+    if is_sequence and not any(isinstance(value, Tensor) for value in small):
         return tuple(describe_crossing(*pair) for pair in zip(small, large, strict=True))
     if isinstance(small, (int, float, str, torch.dtype, torch.device, type(None))):
         if small == large:

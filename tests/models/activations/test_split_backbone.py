@@ -157,7 +157,24 @@ class _Branching(nn.Module):
         return features
 
 
+class _Pooling(nn.Module):
+    """Lets something cross the boundary that is no activation of one image: a mean over all, or two maps at once."""
+
+    def __init__(self, crossing: str) -> None:
+        super().__init__()
+        self.lower, self.upper, self.crossing = nn.Conv2d(3, 4, 1), nn.Bilinear(4, 4, 5), crossing
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        maps = self.lower(pixels).mean((2, 3))
+        if self.crossing == "scalar":
+            features: Tensor = self.upper(maps, maps) * maps.mean()
+        else:
+            features = self.upper(*torch.broadcast_tensors(maps, maps))
+        return features
+
+
 @pytest.mark.parametrize(("module", "names", "reason"), [
+    (_Pooling("scalar"), {"upper.weight", "upper.bias"}, "no activation of one image"),
     (_Branching(), {"upper.weight", "upper.bias"}, "cannot be traced"),
     (_Reshaping(), {"upper.weight", "lower.weight"}, "no part of it is frozen"),
     (_Reshaping(), set(), "no part of it is trained"),
