@@ -215,12 +215,7 @@ def _prepare_network(
 
 
 def _choose_feed(
-    session: Session,
-    net: Network,
-    image_feed: ImageFeedBase,
-    prefetched: Prefetcher | None,
-    *,
-    use_cache: bool,
+    session: Session, net: Network, image_feed: ImageFeedBase, prefetched: Prefetcher | None, *, use_cache: bool
 ) -> Generator[Event, None, tuple[BatchSource, Accelerator] | None]:
     """Choose what the steps iterate over: images, or what a frozen part makes of them, which is computed first.
 
@@ -243,10 +238,9 @@ def _choose_feed(
     # On several machines the images that are not cached would not be the same ones.
     use_cache = use_cache and accelerator.num_processes == 1
     part = frozen_part.create_frozen_part(net, session.split, config.feature_precision, use_cache=use_cache)
-    with session.run.translate_write_errors():
-        features_by_split = yield from cached_features.compute_cached_features(
-            part, image_feed, session.run, accelerator, session.stop_controller
-        )
+    features_by_split = yield from cached_features.compute_cached_features(
+        part, image_feed, session.run, accelerator, session.stop_controller
+    )
     if features_by_split is None:
         return None
     if part.cache:

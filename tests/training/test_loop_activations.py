@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 
 from ftlab.config.backbones import DEFAULT_BACKBONE
 from ftlab.core import file_io, messages
+from ftlab.core.errors import RunError
 from ftlab.models import weights_file
+from ftlab.models.activations import mapped_rows
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, LogMessage, Started, Step
 from ftlab.training.loop import train
@@ -113,6 +116,17 @@ def test_a_full_disk_is_noticed_before_it_is_written_to(
     monkeypatch.setattr(file_io, "get_free_bytes", lambda _: 1 << 30)
     events = go(begin(**UPPER), stop_at=1)
     assert "MB are free" in messages.get_text("log.activations_disk", **notes(events)["activations_disk"].values)
+
+
+def test_a_table_that_cannot_be_written_ends_in_one_line(
+    begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mapped_rows, "allocate_mapped", refuse)
+    with pytest.raises(RunError, match=r"home.*No space left"):
+        go(begin(**UPPER))
 
 
 def test_more_than_the_cache_may_hold_is_computed_in_each_step(

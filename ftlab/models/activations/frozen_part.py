@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from ftlab.core.errors import RunError
 from ftlab.models.activations import mapped_rows
 from ftlab.models.activations.split_backbone import BackboneSplit
 from ftlab.models.execution import engines, feature_cache
@@ -21,7 +23,7 @@ _CACHE_BATCH_VALUES = 1 << 23
 
 @dataclass(frozen=True)
 class FrozenPart:
-    """What each view of an image passes through once.
+    """A module that each view of an image passes through once, and the place where its results are kept.
 
     Attributes:
         module: images, float32 [B, 3, S, S] -> what is kept of them, float32 [B, D].
@@ -57,6 +59,18 @@ def create_frozen_part(net: Network, split: BackboneSplit | None, precision: str
         split.bind_lower(net.backbone),
         partial(split.hash_lower, engines.hash_parameters, net.backbone),
         cache,
-        mapped_rows.allocate_mapped,
+        _allocate_rows,
         "activations",
     )
+
+
+def _allocate_rows(shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    """Return an empty table that is mapped into memory, see `AllocateRows`.
+
+    Raises:
+        RunError: its file cannot be written; with the folder and the system's reason.
+    """
+    try:
+        return mapped_rows.allocate_mapped(shape, dtype)
+    except OSError as cause:
+        raise RunError("run.write", folder=mapped_rows.find_free_space()[0], cause=cause.strerror or cause) from cause
