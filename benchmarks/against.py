@@ -103,9 +103,11 @@ def main() -> None:
     details += f"{accuracies['peer']:.3f}; {options.epochs} epochs, {options.rounds} rounds"
     details += f", batches of {options.batch_size}" if options.batch_size else ""
     details += ", random weights" if options.random else ""
-    late = [PEER_TITLES[options.peer] if name == "peer" else "ftlab" for name in medians if math.isinf(medians[name])]
-    if late:
-        details = f"{' and '.join(late)} did not reach {options.until:g}; {details}"
+    late_programs = [
+        PEER_TITLES[options.peer] if name == "peer" else "ftlab" for name in medians if math.isinf(medians[name])
+    ]
+    if late_programs:
+        details = f"{' and '.join(late_programs)} did not reach {options.until:g}; {details}"
         report_at_least(_make_title(options), None, None, "×", details)
         return
     is_partial = options.from_second or options.until is not None

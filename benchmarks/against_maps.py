@@ -45,9 +45,9 @@ def main() -> None:
             report_at_most(name, None, max_ratio, "×", missing)
             continue
         pairs = [(_measure_ftlab(files), _measure_peer(peer, files)) for _ in range(options.rounds)]
-        ours, theirs = (1000 * statistics.median(seconds) for seconds in zip(*pairs, strict=True))
-        details = f"{ours:.1f} ms and {theirs:.1f} ms; medians of {options.rounds} rounds"
-        ratio = statistics.median(our / their for our, their in pairs)
+        ftlab_ms, peer_ms = (1000 * statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+        details = f"{ftlab_ms:.1f} ms and {peer_ms:.1f} ms; medians of {options.rounds} rounds"
+        ratio = statistics.median(ftlab_seconds / peer_seconds for ftlab_seconds, peer_seconds in pairs)
         report_at_most(name, ratio, max_ratio, "×", details)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import two_commits
 from benchmarks.pipeline import compute_features
 from benchmarks.process import PROJECT_ROOT
 from benchmarks.row import measure_seconds, report_at_least
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=1000, help="for the overlays and the features")
     parser.add_argument("--figures", type=int, default=70, help="pictures of which figures are drawn")
-    parser.add_argument("--against", type=Path, help="worktree of another commit, whose figures are measured too")
+    two_commits.add_against_option(parser)
     parser.add_argument("--arguments", nargs="*", default=[], help="of `ftlab explain`, without their hyphens")
     options = parser.parse_args()
     torch.set_num_threads(count_cpu_cores())

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import photographs
+from benchmarks import photographs, two_commits
 from benchmarks.process import PROJECT_ROOT, run_python
 from benchmarks.row import report_at_most
 
@@ -58,13 +57,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout of ftlab", required=True)
+    two_commits.add_against_option(parser, required=True)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--base-count", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=1, help="of scans")
     parser.add_argument("--only", choices=("scan", "training"))
     options = parser.parse_args()
-    checkouts = (PROJECT_ROOT, options.against.resolve())
     with tempfile.TemporaryDirectory() as scratch:
         # A thousand files on disk are enough: all others are hard links to them.
         source_folder = photographs.cut_photographs(
@@ -77,30 +75,30 @@ def main() -> None:
             for count in (options.base_count, options.count)
         }
         if options.only != "training":
-            _compare_scans(data_by_count[options.count], checkouts, options.count, options.rounds)
+            _compare_scans(data_by_count[options.count], options.against, options.count, options.rounds)
         if options.only != "scan":
-            _compare_trainings(data_by_count, checkouts)
+            _compare_trainings(data_by_count, (PROJECT_ROOT, options.against))
 
 
-def _compare_scans(data: Path, checkouts: tuple[Path, Path], count: int, rounds: int) -> None:
+def _compare_scans(data: Path, worktree: Path, count: int, rounds: int) -> None:
     """Scan a folder with both checkouts in turn, and print the row.
 
     Args:
         data: folder of images.
-        checkouts: this one and the other.
+        worktree: folder of the older checkout.
         count: images in the folder.
         rounds: scans by each.
     """
-    seconds: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
-    for _ in range(rounds):
-        for checkout in checkouts:
-            with tempfile.TemporaryDirectory() as home:
-                result, _ = run_python(["-c", _SCAN_SCRIPT, str(data)], checkout, FTLAB_HOME=home)
-            assert result["count"] == count
-            seconds[checkout].append(result["seconds"])
-    medians = [statistics.median(seconds[checkout]) for checkout in checkouts]
-    details = f"{medians[0]:.1f} s and {medians[1]:.1f} s, {rounds} rounds"
-    report_at_most(f"{count:,} files tried, of the time before", medians[0] / medians[1], MAX_SCAN_RATIO, "×", details)
+
+    def time_scan(checkout: Path) -> float:
+        with tempfile.TemporaryDirectory() as home:
+            result, _ = run_python(["-c", _SCAN_SCRIPT, str(data)], checkout, FTLAB_HOME=home)
+        assert result["count"] == count
+        return float(result["seconds"])
+
+    values = two_commits.measure_in_turn(time_scan, worktree, rounds, warm_up_rounds=0)
+    name = f"{count:,} files tried, of the time before"
+    two_commits.report_ratio(name, values, MAX_SCAN_RATIO, values.describe("s"))
 
 
 def _compare_trainings(data_by_count: dict[int, Path], checkouts: tuple[Path, Path]) -> None:

@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class ActivationPlan:
-    """What a run does about the activations of its frozen layers.
+    """Decision of a run about the activations of its frozen layers.
 
     Attributes:
         config: the configuration; `activations` is `fresh` where they cannot be cached.

@@ -112,7 +112,7 @@ def _prepare_model(options: Namespace, model: Predictor, *, is_many: bool, is_pa
 
 @dataclass(frozen=True)
 class _FileAnswer:
-    """What is printed about a file: only text, as many of them wait for their turn.
+    """Text that is printed about a file: nothing else, as many of them wait for their turn.
 
     Attributes:
         file: of the image.
