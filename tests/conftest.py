@@ -354,7 +354,7 @@ def _own_places(patch: pytest.MonkeyPatch, place: Path) -> None:
 
 
 def _own(url: str) -> bool:
-    return url.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:", "about:"))
+    return url.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:", "about:", "file:"))
 
 
 def _processes_left(mark: str, patience: float) -> list[psutil.Process]:

@@ -75,6 +75,8 @@ TESTED_ELSEWHERE = {
             "cli/commands/compare",
             "cli/commands/evaluate",
             "cli/commands/explain",
+            "cli/common/explain_gallery",
+            "cli/common/explain_image",
             "cli/common/explain_pair",
             "cli/common/named_models",
         ),

@@ -228,22 +228,19 @@ def _add_predict_command(subparsers: _Subparsers) -> None:
 
 def _add_explain_command(subparsers: _Subparsers) -> None:
     """Add `explain`."""
-    explain_parser = _add_command(subparsers, "explain", "runs", "run", command_module=explain_command)
-    explain_parser.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.get_text("cli.files"))
+    parser = _add_command(subparsers, "explain", "runs", "run", command_module=explain_command)
+    parser.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.get_text("cli.files"))
     # `options.class` would be a syntax error.
-    explain_parser.add_argument("--class", dest="of", metavar="NAME", help=messages.get_text("cli.class"))
-    explain_parser.add_argument("--out", required=True, metavar="PNG|DIR", help=messages.get_text("cli.out"))
-    explain_parser.add_argument(
-        "--opacity", type=float, default=0.6, metavar="0…1", help=messages.get_text("cli.opacity")
-    )
+    parser.add_argument("--class", dest="of", metavar="NAME", help=messages.get_text("cli.class"))
+    parser.add_argument("--out", required=True, metavar="PNG|DIR", help=messages.get_text("cli.out"))
+    parser.add_argument("--opacity", type=float, default=0.6, metavar="0…1", help=messages.get_text("cli.opacity"))
     methods_help = messages.get_text("cli.method", names=", ".join(CAM_METHODS), standard=CAM_METHODS[0])
-    explain_parser.add_argument(
-        "--method", choices=CAM_METHODS, default=CAM_METHODS[0], metavar="NAME", help=methods_help
-    )
-    explain_parser.add_argument("--layer", default="", metavar="LAYER", help=messages.get_text("cli.layer"))
-    explain_parser.add_argument("--against", metavar="RUN", help=messages.get_text("cli.against"))
-    for flag, message_key in (("overlays", "overlays"), ("before", "before"), ("score", "score_map")):
-        explain_parser.add_argument(f"--{flag}", action="store_true", help=messages.get_text(f"cli.{message_key}"))
+    parser.add_argument("--method", choices=CAM_METHODS, default=CAM_METHODS[0], metavar="NAME", help=methods_help)
+    parser.add_argument("--layer", default="", metavar="LAYER", help=messages.get_text("cli.layer"))
+    parser.add_argument("--against", metavar="RUN", help=messages.get_text("cli.against"))
+    for key in ("overlays", "figures", "before", "score_map"):
+        flag = f"--{key.removesuffix('_map')}"
+        parser.add_argument(flag, action="store_true", help=messages.get_text(f"cli.{key}"))
 
 
 def _add_export_command(subparsers: _Subparsers) -> None:

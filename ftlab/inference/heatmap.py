@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -17,6 +17,8 @@ _VEIL_COLOR, _VEIL_ALPHA = (96, 96, 104), 110
 """Colour and opacity of the layer where the network saw nothing."""
 _STRIP_ROWS = 32
 """Rows of an image that are blended at a time."""
+_FINE_LEVELS = 4096
+"""Levels of a map in `draw_overlay`: the root of the first one is an opacity of 4 in 255."""
 
 
 def scale_class_map(class_map: Tensor) -> Heatmap:
@@ -113,11 +115,7 @@ def blend_overlay(
         uint8 [H, W, 3] RGB.
     """
     alpha_table = np.arange(256).astype(np.float32) / 255.0 * opacity
-    # The veil has one colour, so what it makes of a pixel is a table.
-    veil_alpha = alpha_table[_VEIL_ALPHA]
-    veil_part = np.array(_VEIL_COLOR, np.float32) * veil_alpha
-    veil_table = (np.arange(256).astype(np.float32)[:, None] * (1.0 - veil_alpha) + veil_part).round().astype(np.uint8)
-    overlay: Uint8Image = np.asarray(cv2.LUT(image, veil_table[None]), np.uint8)
+    overlay: Uint8Image = np.asarray(cv2.LUT(image, _build_veil_table(opacity)), np.uint8)
     x0, y0, x1, y1 = visible_box
     # In strips: the temporary arrays then stay in a core's cache.
     for y in range(y0, y1, _STRIP_ROWS):
@@ -127,3 +125,67 @@ def blend_overlay(
         image_part = cv2.multiply(image[strip], 1.0 - alpha, dtype=cv2.CV_32F)
         overlay[strip] = cv2.add(image_part, layer_part, dtype=cv2.CV_8U)  # rounds half to even
     return overlay
+
+
+def draw_overlay(
+    image: Uint8Image, scaled_map: Heatmap, visible_box: tuple[int, int, int, int], opacity: float = 0.6
+) -> Uint8Image:
+    """Draw a class activation map over its image, for large folders.
+
+    As `blend_overlay` of `render_heatmap`, except for rounding (up to 6 of 255), in a fifth of the time: there are no
+    floating-point values for each pixel.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        scaled_map: float32 [h, w] in [0, 1], as `scale_class_map` returns it.
+        visible_box: x0, y0, x1, y1 in pixels, the part that the network saw.
+        opacity: of the layer, in [0, 1].
+
+    Returns:
+        uint8 [H, W, 3] RGB.
+    """
+    overlay = image.copy()
+    x0, y0, x1, y1 = visible_box
+    for veiled in (np.s_[:y0], np.s_[y1:], np.s_[y0:y1, :x0], np.s_[y0:y1, x1:]):
+        if overlay[veiled].size:
+            overlay[veiled] = cv2.LUT(image[veiled], _build_veil_table(opacity))
+    if not scaled_map.any():
+        return overlay
+    layer_table = _build_layer_table(opacity)
+    map_levels = (scaled_map * (_FINE_LEVELS - 1)).round().astype(np.uint16)
+    levels = np.asarray(cv2.resize(map_levels, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), np.uint16)
+    for y in range(y0, y1, _STRIP_ROWS):
+        strip = slice(y, min(y + _STRIP_ROWS, y1)), slice(x0, x1)
+        # `clip` only saves the check of the indices: none lies outside.
+        rows = np.take(layer_table, levels[y - y0 : strip[0].stop - y0], mode="clip").view(np.uint8)
+        layer = rows.reshape(-1, x1 - x0, 4)
+        image_share = cv2.cvtColor(cv2.extractChannel(layer, 3), cv2.COLOR_GRAY2RGB)
+        image_part = cv2.multiply(image[strip], image_share, scale=1 / 255)
+        overlay[strip] = cv2.add(image_part, cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB))
+    return overlay
+
+
+@lru_cache(maxsize=8)
+def _build_veil_table(opacity: float) -> Uint8Image:
+    """Return the colours that pixels get under the veil, uint8 [1, 256, 3] RGB; `opacity` in [0, 1]."""
+    # The veil has one colour, so what it makes of a pixel is a table.
+    veil_alpha = np.float32(_VEIL_ALPHA) / np.float32(255.0) * np.float32(opacity)
+    veil_part = np.array(_VEIL_COLOR, np.float32) * veil_alpha
+    levels = np.arange(256).astype(np.float32)[:, None]
+    return np.asarray((levels * (1.0 - veil_alpha) + veil_part).round(), np.uint8)[None]
+
+
+@lru_cache(maxsize=8)
+def _build_layer_table(opacity: float) -> npt.NDArray[np.uint32]:
+    """Return what the layer adds at each level of a map, and the share of the image that it leaves.
+
+    Args:
+        opacity: of the layer, in [0, 1].
+
+    Returns:
+        uint32 [`_FINE_LEVELS`], of four bytes each: RGB, and the share of the image in 255.
+    """
+    heatmap = np.linspace(0.0, 1.0, _FINE_LEVELS, dtype=np.float32)[None]
+    alpha = _render_alpha(heatmap)[0, :, None] / 255.0 * opacity
+    layer = np.hstack([apply_colormap(heatmap)[0] * alpha, 255.0 * (1.0 - alpha)])
+    return layer.round().astype(np.uint8).view(np.uint32)[:, 0]

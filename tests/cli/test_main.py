@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +269,64 @@ def test_explain_many_into_a_folder_without_losing_any(say: Any, root: Path, pic
             "explain", "latest", tmp_path / "in", "--class", "blue", "--out", tmp_path / out, "--runs", root
         )
         assert status == 0
-        assert len(told.splitlines()) == 2
-        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["same-2-blue.png", "same-blue.png"]
+        assert told.splitlines()[2] == f"All of them, to be sorted in a browser: {tmp_path / folder / 'index.html'}"
+        names = sorted(path.name for path in (tmp_path / folder).iterdir())
+        assert names == ["index.html", "same-2-blue.jpg", "same-blue.jpg"]
+
+
+def test_explain_writes_a_page_of_many_with_their_classes_by_folder(
+    say: Any, root: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "green").mkdir(parents=True)
+    for name in ("a.jpg", "green/b.jpg"):
+        shutil.copy(pictures / "blue" / "blue_1.jpg", tmp_path / "in" / name)
+    given = ("explain", "latest", tmp_path / "in", "--out", tmp_path / "out", "--runs", root, "--json")
+    status, told, _ = say(*given)
+    assert status == 0
+    assert [Path(line["out"]).name for line in lines(told)] == ["a-blue.jpg", "b-blue.jpg"]  # a line for each picture
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    first, second = json.loads(page.split('id="pictures">')[1].split("</script>")[0])
+    assert (first["overlay"], first["source"], first["truth"], first["mistake"]) == (
+        "a-blue.jpg",
+        "../in/a.jpg",
+        "",
+        False,
+    )
+    assert (second["source"], second["truth"], second["mistake"]) == ("../in/green/b.jpg", "green", True)
+    assert first["scores"][0][0] == "blue"
+    assert sum(value for _, value in first["scores"]) == pytest.approx(1, abs=1e-4)
+    with Image.open(tmp_path / "out" / "a-blue.jpg") as overlay:
+        assert overlay.size == (first["width"], first["height"])
+
+
+def test_explain_writes_figures_of_many_where_they_are_asked_for(
+    say: Any, root: Path, pictures: Path, tmp_path: Path
+) -> None:
+    files = sorted((pictures / "blue").iterdir())[:2]
+    for number, more in enumerate((["--figures"], ["--before"])):
+        assert say("explain", "latest", *files, "--out", tmp_path / str(number), "--runs", root, *more)[0] == 0
+        figures = sorted((tmp_path / str(number)).iterdir())
+        assert [figure.name for figure in figures] == [f"{file.stem}-blue.png" for file in files]
+        with Image.open(figures[0]) as figure:
+            assert figure.size == (1440, 432)
+
+
+def test_an_interrupted_explain_leaves_a_page_of_what_is_there(
+    say: Any, root: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted((pictures / "blue").iterdir())[:3]
+    predict_and_explain = Predictor.predict_and_explain
+
+    def interrupt(model: Predictor, file: Path, *arguments: Any, **options: Any) -> Any:
+        if file == files[2]:
+            raise KeyboardInterrupt
+        return predict_and_explain(model, file, *arguments, **options)
+
+    monkeypatch.setattr(Predictor, "predict_and_explain", interrupt)
+    with suppress(KeyboardInterrupt):
+        say("explain", "latest", *files, "--out", tmp_path / "out", "--runs", root)
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert [files[0].name in page, files[1].name in page, files[2].name in page] == [True, True, False]
 
 
 def test_explain_gives_many_on_all_cores_in_order_and_goes_on_after_a_bad_one(
@@ -289,8 +347,9 @@ def test_explain_gives_many_on_all_cores_in_order_and_goes_on_after_a_bad_one(
         told[name] = out.replace(str(tmp_path / name), "")
     assert told["one"] == told["threads"]
     assert [Path(line["file"]).stem for line in lines(told["one"])] == ["0", "1", "2", "3", "4"]
-    figures = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert figures == sorted(path.name for path in (tmp_path / "threads").iterdir())
+    figures = sorted(path.name for path in (tmp_path / "one").glob("*.jpg"))
+    assert len(figures) == 5
+    assert figures == sorted(path.name for path in (tmp_path / "threads").glob("*.jpg"))
     for figure in figures:
         with Image.open(tmp_path / "one" / figure) as one, Image.open(tmp_path / "threads" / figure) as other:
             assert np.array_equal(np.asarray(one), np.asarray(other))
@@ -479,6 +538,7 @@ MISTAKES = [
     ("explain latest TINY/amber/amber_0.png --out TINY/amber/amber_0.png/x.png", "x.png"),
     ("explain latest TINY", "--out"),
     ("explain latest TINY --overlays --before --out x", "--overlays"),
+    ("explain latest TINY --overlays --figures --out x", "--overlays"),
     ("explain latest TINY/amber/amber_0.png --overlays --out x.pdf", "x.pdf"),
     ("explain latest TINY --layer blocks --out x --method best", "best"),
     ("compare latest", "Choose two to 6"),

@@ -86,3 +86,25 @@ def test_an_overlay_is_the_rounded_mixture_of_picture_and_layer(opacity: float) 
         alpha = layer[..., 3:].astype(np.float32) / 255.0 * opacity
         expected = (picture * (1.0 - alpha) + layer[..., :3] * alpha).round()
         assert np.array_equal(heatmap.blend_overlay(picture, values, box, opacity), expected)
+
+
+@pytest.mark.parametrize("opacity", [0.0, 0.3, 0.6, 1.0])
+def test_the_fast_overlay_is_that_of_the_enlarged_map(opacity: float) -> None:
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (90, 70, 3), np.uint8)
+    untouched = picture.copy()
+    peak = np.zeros((7, 7), np.float32)
+    peak[2, 5] = 1.0
+    maps = (random.random((7, 7), np.float32), peak, np.zeros((7, 7), np.float32), np.zeros((0, 0), np.float32))
+    for scaled in maps:
+        for box in ((0, 0, 70, 90), (5, 7, 61, 80), (69, 0, 70, 1)):
+            expected = heatmap.blend_overlay(picture, heatmap.render_heatmap(scaled, 70, 90, box), box, opacity)
+            found = heatmap.draw_overlay(picture, scaled, box, opacity)
+            assert found.dtype == np.uint8
+            difference = np.abs(found.astype(int) - expected)
+            assert difference.max() <= 6
+            assert difference.mean() < 0.5
+            x0, y0, x1, y1 = box
+            difference[y0:y1, x0:x1] = 0
+            assert not difference.any()  # under the veil
+    assert np.array_equal(picture, untouched)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from ftlab import __version__
 from ftlab.core import messages
@@ -11,12 +10,11 @@ from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.isolation.thumbnails import make_thumbnails
 from ftlab.evaluation import selection
 from ftlab.evaluation.evaluate import Evaluation
-from ftlab.reporting.html import PARTS_CSS_PATH, confusion_matrix, parts, reliability_diagram
+from ftlab.reporting.html import DOCUMENT_CSS_PATH, PARTS_CSS_PATH, confusion_matrix, parts, reliability_diagram
 from ftlab.reporting.html.parts import ClassFormatter
 
 IMAGES_PER_KIND = 24
 """Images shown of each kind (mistakes, hits, random)."""
-_DOCUMENT_CSS_PATH = Path(__file__).parent / "document.css"
 
 
 def format_dataset_name(dataset_name: str) -> str:
@@ -76,7 +74,7 @@ def render_document(evaluation: Evaluation, model_title: str, run_name: str, for
         tag("title", title),
         Markup(
             # The document's own style sheet comes second: it defines the colours that the pieces use.
-            f"<style>{PARTS_CSS_PATH.read_text(encoding='utf-8')}{_DOCUMENT_CSS_PATH.read_text(encoding='utf-8')}</style>"
+            f"<style>{PARTS_CSS_PATH.read_text(encoding='utf-8')}{DOCUMENT_CSS_PATH.read_text(encoding='utf-8')}</style>"
         ),
     )
     heading = [tag("h1", title), tag("p", subtitle, " · ", messages.get_text("report.run", run=run_name), class_="sub")]
