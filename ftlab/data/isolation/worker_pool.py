@@ -31,6 +31,8 @@ WATCH_INTERVAL_SECONDS = 0.1
 """Seconds between two looks at the workers that decode."""
 IDLE_SECONDS = 60.0
 """Seconds after which unused workers are ended, all but one."""
+_START_ATTEMPTS = 3
+"""Workers that are tried in turn: one may be ended from outside as it starts, which says nothing about the images."""
 _ATTEMPTS_ALONE = 2
 """Times that a suspected file is decoded in a process of its own: damage to memory may show only at the next use."""
 _log = logging.getLogger(__name__)
@@ -140,29 +142,35 @@ class WorkerPool:
 
     # --- workers
 
-    def _acquire(self) -> WorkerProcess | None:
+    def _acquire(self, *, beside_others: bool = False) -> WorkerProcess | None:
         """Return a worker that has started, for the calling thread alone; None if none can be started.
+
+        Args:
+            beside_others: a new one at once, even if it is one more than `max_workers`.
 
         Raises:
             CancelledError: the pool was closed meanwhile.
         """
-        with self._condition:
-            self._wait_for_turn()
-            if self._closed.is_set():
-                raise CancelledError
-            if self._cannot_start:
-                return None
-            try:
-                worker = self._idle_workers.pop() if self._idle_workers else WorkerProcess()
-            except OSError as cause:
-                self._note_failed_start(str(cause))
-                return None
-            self._busy_workers.append(worker)
-            self._start_watchdog()
-        if worker.wait_until_ready():
-            self._has_started = True
-            return worker
-        self._discard(worker)
+        for _ in range(_START_ATTEMPTS):
+            with self._condition:
+                if not beside_others:
+                    self._wait_for_turn()
+                if self._closed.is_set():
+                    raise CancelledError
+                if self._cannot_start:
+                    return None
+                try:
+                    is_waiting = bool(self._idle_workers) and not beside_others
+                    worker = self._idle_workers.pop() if is_waiting else WorkerProcess()
+                except OSError as cause:
+                    self._note_failed_start(str(cause))
+                    return None
+                self._busy_workers.append(worker)
+                self._start_watchdog()
+            if worker.wait_until_ready():
+                self._has_started = True
+                return worker
+            self._discard(worker)
         if self._closed.is_set():
             raise CancelledError
         self._note_failed_start("it does not answer")
@@ -293,18 +301,10 @@ class WorkerPool:
         Raises:
             CancelledError: the pool was closed meanwhile.
         """
+        worker = self._acquire(beside_others=True)
+        if worker is None:
+            return self._decode_without_worker(operation, source, arguments)
         try:
-            worker = WorkerProcess()
-        except OSError:
-            return self._failed_files.add(source, "decoder_crashed")
-        with self._condition:
-            self._busy_workers.append(worker)
-            self._start_watchdog()
-        try:
-            if self._closed.is_set():
-                raise CancelledError
-            if not worker.wait_until_ready():
-                return self._failed_files.add(source, "decoder_crashed")
             return list(worker.decode(operation, [source] * _ATTEMPTS_ALONE, arguments))[-1]
         except WorkerDied as death:
             if self._closed.is_set():

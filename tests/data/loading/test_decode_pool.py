@@ -183,6 +183,28 @@ def test_a_process_that_is_killed_is_replaced_and_no_file_is_blamed(
     assert {"ended (memory), but not at" in record.message for record in caplog.records} == {True}
 
 
+@pytest.mark.parametrize("ended_after", [1, 2])
+def test_processes_that_end_while_they_start_are_replaced_and_no_file_is_blamed(
+    ended_after: int, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when memory is short: the second and third process end before they are ready, the others work."""
+    files = sorted(tiny_folder.rglob("*.*"))
+    count = tmp_path / "starts"
+    ends = (
+        f"import os, sys; number = os.path.exists({str(count)!r}) and os.path.getsize({str(count)!r}); "
+        f"open({str(count)!r}, 'a').write('.'); number in (1, {ended_after}) and os.kill(os.getpid(), 9); "
+    )
+    monkeypatch.setattr(worker_process, "WORKER_CODE", ends + worker_process.WORKER_CODE)
+    found = []
+    with DecodePool(1, DecodeOptions(512), use_processes=True) as reading:
+        for start in range(0, len(files), 12):
+            found += reading.submit(files[start : start + 12]).result()
+            for process in processes_of(reading):
+                process.kill()
+    assert all(map(same, found, map(decode.read_image, files)))
+    assert count.stat().st_size > 3
+
+
 def test_a_file_at_which_processes_crash_is_left_out_and_the_rest_read(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
