@@ -126,7 +126,7 @@ def faulty_decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPat
     from ftlab.data.isolation import isolated
 
     monkeypatch.setenv("FTLAB_TEST_FAULTS", "1")
-    monkeypatch.setenv("FTLAB_DECODE_SECONDS", "3")
+    monkeypatch.setenv("FTLAB_DECODE_SECONDS", "5")
     monkeypatch.setenv("FTLAB_DECODE_MEGABYTES", "500")
     isolated.close_shared_pool()
     yield monkeypatch

@@ -151,6 +151,31 @@ def test_a_source_that_is_chosen_while_the_page_loads_stays(page: Page, url: str
     expect_source(page, SECOND)
 
 
+def test_a_question_that_arrives_after_a_later_one_does_not_stay_answered(page: Page, url: str) -> None:
+    """As on a busy machine: what the page asks while it loads reaches the server after what a person has chosen."""
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        if held or f'"{SAMPLE_SET_NAMES[0]}"' not in (route.request.post_data or ""):
+            return route.fallback()
+        held.append(route)
+
+    page.route("**/queue/join*", hold_first)
+    page.goto(url)
+    expect_chosen(page, FIRST)
+    while not held:
+        page.wait_for_timeout(50)
+    choose_source(page, SECOND)
+    expect_source(page, SECOND)
+    with page.expect_request(
+        lambda request: "/queue/join" in request.url and f'"{SAMPLE_SET_NAMES[1]}"' in (request.post_data or "")
+    ):
+        held[0].continue_()
+    expect_source(page, SECOND)
+    page.reload()
+    expect_source(page, SECOND)
+
+
 def test_a_page_that_somebody_works_with_does_not_jump_to_the_training(page: Page, url: str, place: Path) -> None:
     run = fabricated_runs.make_at_work(place / "runs")
     page.goto(url)

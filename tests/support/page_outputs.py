@@ -2,6 +2,6 @@
 
 SHOWN = [
     *("summary", "problems", "pictures", "classes", "splits", "page", "gallery", "val", "test", "go", "kept"),
-    *("layout", "names"),
+    *("layout", "names", "answered"),
 ]
 """Outputs of a scan on the Dataset tab."""

@@ -17,6 +17,16 @@ import gradio as gr
 from gradio.components import Component
 from gradio.context import Context
 
+_COMPARE_JS = """(answered, repetitions, ...values) => {
+  const counts = window.ftlabRepetitions ??= {}, name = '%s';
+  const current = JSON.stringify(values.map((value) => value ?? ''));
+  const isCurrent = !answered || JSON.stringify(JSON.parse(answered)) === current;
+  counts[name] = isCurrent ? 0 : (counts[name] ?? 0) + 1;
+  return isCurrent || counts[name] > %d ? repetitions : String(Number(repetitions) + 1);
+}"""
+"""Counts one more repetition where another question was answered than the values now ask."""
+_MAX_REPETITIONS = 5
+"""Times in a row that a question is repeated; an end, whatever a component does to its values on their way."""
 MAX_TRACKED_PAGES = 500
 """Pages whose last question is remembered."""
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -80,6 +90,46 @@ def fill_untouched(
     )
     fields = [field for group in groups for field in group.fields]
     return answer_event.then(None, answer, fields, js=_FILL_JS % json.dumps(watched))
+
+
+def build_answered_field(element_id: str) -> gr.Textbox:
+    """Return a hidden component for the question that the page shows the answer to, see `format_question`."""
+    return gr.Textbox(visible="hidden", elem_id=element_id)
+
+
+def format_question(values: Sequence[Any]) -> str:
+    """Return the values that a handler was called with, as JSON."""
+    return json.dumps(["" if value is None else value for value in values])
+
+
+def repeat_overtaken(
+    answered: gr.Textbox,
+    handler: Callable[..., Any],
+    inputs: Sequence[Component],
+    outputs: Sequence[Component],
+    options: dict[str, Any],
+) -> None:
+    """Ask again where the page shows the answer to another question than its fields now ask.
+
+    The server starts the events of a page in any order, so the question that it takes for the last one may be an
+    earlier one: as when a person chooses while the page is still asking about what it restored.
+
+    Args:
+        answered: one of the outputs, from `build_answered_field`.
+        handler: answers the question.
+        inputs: components whose values are the question.
+        outputs: of the handler.
+        options: of the event that asks again.
+    """
+    repetitions = gr.Textbox("0", visible="hidden", elem_id=f"{answered.elem_id}-repetitions")
+    answered.change(
+        None,
+        [answered, repetitions, *inputs],
+        repetitions,
+        js=_COMPARE_JS % (answered.elem_id, _MAX_REPETITIONS),
+        **_UNQUEUED_EVENT,
+    )
+    repetitions.change(handler, list(inputs), list(outputs), **options)
 
 
 class LatestQuestions:

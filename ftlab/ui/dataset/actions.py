@@ -23,7 +23,7 @@ from ftlab.data.sources.tutorial_datasets import TutorialDataset
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, uploads
 from ftlab.ui.common.html import render_empty_state, render_error
-from ftlab.ui.common.late_answers import LatestQuestions
+from ftlab.ui.common.late_answers import LatestQuestions, format_question
 from ftlab.ui.common.page_events import get_person, throttle_progress
 from ftlab.ui.dataset import gallery_view, tutorial_picker, view
 from ftlab.ui.dataset.source_actions import (
@@ -62,10 +62,17 @@ class DatasetActions(SourceActions):
 
         Returns:
             The outputs of a scan: summary, problems, gallery column, class filter, split filter, page, gallery, both
-            sliders of fractions, Train button, saved choice, menus of layouts and of encodings of names.
+            sliders of fractions, Train button, saved choice, menus of layouts and of encodings of names, answered
+            choice.
         """
         choice = (sample, folder, val, test)
-        return self._latest.answer_latest(request, choice, lambda: self._show_dataset(*choice, progress))
+        return self._answer_choice(request, choice, lambda: self._show_dataset(*choice, progress))
+
+    def _answer_choice(
+        self, request: gr.Request | None, choice: tuple[Any, ...], show_choice: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """Return the outputs of a scan and what they answer; none if the page has chosen something else meanwhile."""
+        return self._latest.answer_latest(request, choice, lambda: [*show_choice()[:-1], format_question(choice)])
 
     def _show_dataset(self, sample: str, folder: str, val: float, test: float, progress: gr.Progress) -> list[Any]:
         """Return the outputs of a scan, or a hint where nothing was chosen yet."""
@@ -98,7 +105,7 @@ class DatasetActions(SourceActions):
             The outputs of `show_dataset`.
         """
         scan = partial(self._scan_dataset, sample, folder, val, test, throttle_progress(progress), fresh=True)
-        return self._latest.answer_latest(request, (sample, folder, val, test), scan)
+        return self._answer_choice(request, (sample, folder, val, test), scan)
 
     def receive_upload(
         self,
@@ -249,7 +256,8 @@ class DatasetActions(SourceActions):
             catalog = data_choice.scan_source(source, fresh=fresh, progress=progress)
         except FtlabError as error:
             # The menus stay: another reading of the folders or of the names may be the remedy.
-            return [*show_message(render_error(str(error)))[:-2], layout_menu, build_names_menu(self.profile, source)]
+            *outputs, _, _, answered_choice = show_message(render_error(str(error)))
+            return [*outputs, layout_menu, build_names_menu(self.profile, source), answered_choice]
         splits = gallery_view.list_splits(catalog)
         class_titles = class_names.find_display_names(catalog.root, catalog.classes)
         return [
@@ -282,6 +290,7 @@ class DatasetActions(SourceActions):
             {"sample": sample, "folder": folder, "val": val, "test": test},
             layout_menu,
             build_names_menu(self.profile, source, catalog),
+            gr.skip(),
         ]
 
     def show_first_page(

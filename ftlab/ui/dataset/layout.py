@@ -12,6 +12,7 @@ from ftlab.core import messages
 from ftlab.data.sources import tutorial_datasets, zip_file
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common.html import render_empty_state
+from ftlab.ui.common.late_answers import build_answered_field
 from ftlab.ui.dataset import audit, gallery_view, tutorial_picker
 from ftlab.ui.dataset.source_actions import (
     list_encoding_choices,
@@ -78,6 +79,7 @@ class HiddenFields:
     Attributes:
         page: page of the gallery, 0, 1 …
         location: second value of the choice, see `DatasetTab.location`.
+        answered_choice: the choice whose scan is shown, see `late_answers.format_question`.
         saved_choice: the choice, kept in the browser for a reload.
         upload_token: token of the last upload, kept in the browser.
         exclusion_names: list of excluded images for each choice, kept in the browser.
@@ -88,6 +90,7 @@ class HiddenFields:
 
     page: gr.Number
     location: gr.Textbox
+    answered_choice: gr.Textbox
     saved_choice: gr.BrowserState
     upload_token: gr.BrowserState
     exclusion_names: gr.BrowserState
@@ -277,6 +280,7 @@ def build_hidden_fields() -> HiddenFields:
     return HiddenFields(
         page=gr.Number(0, visible=False, precision=0, elem_id="dataset-page"),
         location=gr.Textbox(visible="hidden", elem_id="dataset-place"),
+        answered_choice=build_answered_field("dataset-answered"),
         saved_choice=gr.BrowserState({"sample": SAMPLE_SET_NAMES[0]}, storage_key="ftlab-pictures", secret="ftlab"),
         upload_token=gr.BrowserState("", storage_key="ftlab-upload", secret="ftlab"),
         exclusion_names=audit.create_exclusions_state(),

@@ -242,6 +242,7 @@ def show_message(message: Markup) -> list[Any]:
         button,
         gr.skip(),
         *hidden_menus,
+        gr.skip(),
     ]
 
 

@@ -11,7 +11,7 @@ from gradio.context import Context
 
 from ftlab.config.train_config import SAMPLE_SET_NAMES
 from ftlab.server.profile import ServerProfile
-from ftlab.ui.common.late_answers import LateFields, fill_untouched
+from ftlab.ui.common.late_answers import LateFields, fill_untouched, repeat_overtaken
 from ftlab.ui.dataset import audit, layout
 from ftlab.ui.dataset.actions import DatasetActions
 from ftlab.ui.dataset.layout import GalleryFields, HiddenFields, SourceFields, SummaryFields
@@ -131,6 +131,7 @@ def _plan_wiring(
             hidden.saved_choice,
             source.layout_menu,
             source.zip_names,
+            hidden.answered_choice,
         ],
         # In the browser, before the server is asked: every handler then gets the one location that counts.
         location_event={
@@ -221,6 +222,13 @@ def _connect_shares_and_reload(wiring: _Wiring, source: SourceFields, hidden: Hi
         actions.open_source_inputs, [source.sample, source.folder], _list_source_inputs(source), **_UNQUEUED_EVENT
     )
     restore_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
+    repeat_overtaken(
+        hidden.answered_choice,
+        actions.show_dataset,
+        choice,
+        outputs,
+        {"api_visibility": "private", **wiring.scan_options},
+    )
 
 
 def _connect_folder_browser(wiring: _Wiring, source: SourceFields) -> None:

@@ -125,7 +125,7 @@ def kept_zips() -> list[str]:
 def test_names_are_read_in_another_encoding_from_the_zip_that_was_sent(space: ServerProfile) -> None:
     shop = DatasetActions(space)
     token, _, shown = send(shop, legacy_zip())
-    menu = shown[-1]
+    menu = shown[-2]
     assert "кот" in shown[0]
     assert (menu.visible, menu.value) == (True, ""), "the names do not say their encoding"
     for encoding, shown_name in (("cp852", GARBLED), ("", "кот"), ("cp866", "кот"), ([1], "кот")):
@@ -155,13 +155,13 @@ def test_a_new_zip_is_read_as_it_suggests_whatever_was_chosen_for_the_one_before
     token = choose(shop, send(shop, legacy_zip())[0], "cp852")[0]
     _, _, shown = send(shop, legacy_zip(), token)
     assert "кот" in shown[0]
-    assert shown[-1].value == ""
+    assert shown[-2].value == ""
 
 
 def test_a_zip_whose_names_say_their_encoding_is_not_kept_and_has_no_menu(space: ServerProfile) -> None:
     shop = DatasetActions(space)
     token, _, shown = send(shop, zipped(classes=("кот", "пёс")))
-    assert not shown[-1].visible
+    assert not shown[-2].visible
     assert not kept_zips()
     assert "Send it again" in choose(shop, token, "cp866")[2]["summary"]
     assert uploads.find_upload(token, HOST).is_dir()
@@ -204,14 +204,14 @@ def test_a_zip_below_the_servers_folder_is_read_anew_by_its_path_and_trained_on_
     shop, path = DatasetActions(local), str(legacy_zip(tmp_path / "pets.zip"))
     shown = shop.show_dataset("folder", path, 0.25, 0.25)
     assert "кот" in shown[0]
-    assert (shown[-1].visible, shown[-1].value) == (True, "")
+    assert (shown[-2].visible, shown[-2].value) == (True, "")
     sent, place, remembered, *shown = shop.choose_name_encoding(
         "folder", path, 0.25, 0.25, "cp852", {"folder x": "gbk"}
     )
     assert sent == gr.skip()
     assert remembered == {"folder x": "gbk", f"folder {path}": "cp852"}
     assert GARBLED in shown[0]
-    assert (shown[-1].visible, shown[-1].value) == (True, "cp852")
+    assert (shown[-2].visible, shown[-2].value) == (True, "cp852")
     source = data_choice.parse_source(local, "folder", place, 0.25, 0.25)
     assert source.to_config_fields()["zip_names"] == "cp852"
     _, place, remembered, *shown = shop.choose_name_encoding("folder", place, 0.25, 0.25, "", remembered)
@@ -228,7 +228,7 @@ def test_others_read_the_zips_of_a_server_as_it_detects_and_do_not_fill_its_disk
     shop = DatasetActions(profile)
     shown = shop.show_dataset("folder", path, 0.25, 0.25)
     assert "кот" in shown[0]
-    assert not shown[-1].visible
+    assert not shown[-2].visible
     location = data_choice.join_location(path, "", zip_names="cp852")
     assert data_choice.parse_source(profile, "folder", location, 0.25, 0.25).zip_names == ""
 

@@ -86,7 +86,7 @@ def test_the_reading_is_stated_and_one_choice_changes_it(shop: DatasetActions, t
 
 
 def test_sample_sets_have_no_folders_to_read(shop: DatasetActions) -> None:
-    assert shop.show_dataset("folder", "", 0.25, 0.25)[-1].visible is False
+    assert look(shop, "")["names"].visible is False
 
 
 def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(
