@@ -86,7 +86,7 @@ TESTED_ELSEWHERE = {
     "tests/config/test_old_settings.py": ("cli/common/setting_flags",),
     "tests/config/test_recipes.py": ("cli/commands/recipes",),
     "tests/config/test_train_config.py": ("config/fields", "config/mode_defaults", "config/rules"),
-    "tests/models/test_network.py": ("config/backbones", "training/optim/optimizers", "models/pretrained/libraries"),
+    "tests/models/test_network.py": ("config/backbones", "training/optim/optimizers"),
     "tests/ui/test_serve.py": ("core/html", "ui/common/html", "ui/common/theme"),
     "tests/data/sources/test_tutorial_datasets.py": (*("cli/commands/fetch", "data/sources/download"),),
     "tests/data/dataset/test_scan.py": (

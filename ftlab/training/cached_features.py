@@ -57,9 +57,6 @@ def compute_cached_features(
         Features of `train` and `val`; None if a stop was requested, or the time was up, on the way.
     """
     config, should_stop = image_feed.config, stop_controller.any_rank_should_end
-    if image_feed.prefetched and not isinstance(image_feed, GpuImageFeed):
-        # Threads decode the rest; the prefetching process would compete with them for the CPU.
-        image_feed.prefetched.cancel_pending()
     train_count, val_count = (len(image_feed.catalog.splits[split]) for split in _SPLITS)
     view_counts = {"train": config.views_per_image, "val": 1}
     total_views = train_count * view_counts["train"] + val_count * view_counts["val"]
@@ -76,6 +73,9 @@ def compute_cached_features(
     with stop_controller.beat_during_stage():
         module = network_setup.restore_backbone(part.module, config, accelerator)
         engine = _choose_engine(module, image_feed, run, accelerator, total_views)
+    if image_feed.prefetched and not isinstance(image_feed, GpuImageFeed):
+        # Only now, as creating the engine took one core. Threads decode the rest, and the process would compete.
+        image_feed.prefetched.cancel_pending()
     if store and engine.name != expected_name:
         key_base = _compute_key_base(part, image_feed, engine.name)
     feature_progress = FeatureProgress(train_count + val_count, part.note)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import io
 import math
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ _MAX_EXPORT_PARAMETERS = 60_000_000
 """Parameters up to which a model is exported: the graph holds all of them, several times while it is built."""
 _ONNX_OPSET = 17
 """Version of the ONNX operator set."""
+_FUNCTION_SEARCH = "_add_onnxscript_fn"
+"""Name of torch's search for functions of onnxscript in an exported graph."""
 _EXPORT_LOCK = threading.Lock()
 """Held during an export: the exporter keeps its settings in globals."""
 
@@ -57,7 +61,7 @@ def export_module(
     """
     file = io.BytesIO()
     try:
-        with _EXPORT_LOCK, warnings.catch_warnings():
+        with _EXPORT_LOCK, warnings.catch_warnings(), _skip_function_search():
             # It warns that this exporter is deprecated. The newer one takes three times as long for a graph of the same
             # speed, and needs the package onnxscript.
             warnings.simplefilter("ignore")
@@ -74,6 +78,27 @@ def export_module(
     except (RuntimeError, TypeError, ValueError, NotImplementedError):
         return None
     return file.getvalue()
+
+
+@contextmanager
+def _skip_function_search() -> Iterator[None]:
+    """Let torch not search an exported graph for functions of the package onnxscript: networks of ours have none.
+
+    The search imports onnx, whose package ml_dtypes takes half a second of computing to import.
+
+    Yields:
+        Nothing.
+    """
+    module = importlib.import_module("torch.onnx._internal.torchscript_exporter.onnx_proto_utils")
+    search = getattr(module, _FUNCTION_SEARCH, None)
+    if search is None:  # another version of torch, which may search elsewhere
+        yield
+        return
+    setattr(module, _FUNCTION_SEARCH, lambda graph, _opsets: graph)
+    try:
+        yield
+    finally:
+        setattr(module, _FUNCTION_SEARCH, search)
 
 
 def create_session(graph: bytes, thread_count: int) -> InferenceSession:

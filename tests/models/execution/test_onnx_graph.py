@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -44,6 +46,18 @@ def test_a_graph_gives_every_output_for_any_number_of_images() -> None:
         twice, means = session.run(["twice", "means"], {"images": images.numpy()})
         assert torch.equal(torch.from_numpy(twice), 2 * images)
         assert torch.allclose(torch.from_numpy(means), images.mean(dim=(2, 3)))
+
+
+def test_an_export_imports_no_packages_besides_torch() -> None:
+    code = """
+import sys
+import torch
+from ftlab.models.execution import onnx_graph
+assert onnx_graph.export_module(torch.nn.ReLU().eval(), torch.zeros(1, 3, 4, 4), "images", ["outputs"])
+assert not {"onnx", "ml_dtypes", "torch._dynamo"} & set(sys.modules)
+"""
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
 
 
 def test_what_torch_cannot_export_has_no_graph() -> None:
