@@ -40,6 +40,8 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("upper_layers", "FOLDER", "--classes", "101", "--rounds", "1", "--ways", "all", "cached"),
     ("against", "FOLDER", "--peer", "fastai", "--peer-mode", "full", "--peer-epochs", "3", "--until", "0.95"),
     ("against_maps", "FOLDER"),
+    ("explaining", "FOLDER"),
+    ("inspecting", "FOLDER"),
     ("answers", "FOLDER", "--against", "WORKTREE"),
     ("scale", "FOLDER", "--against", "WORKTREE"),
     ("gpu", "FOLDER"),

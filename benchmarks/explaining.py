@@ -3,11 +3,11 @@
     python -m benchmarks.explaining FOLDER --runs RUNS --rounds 3
     python -m benchmarks.explaining FOLDER --rounds 3 --against WORKTREE
 
-Each round extracts features in this process and then runs the command: with `--overlays`, with figures, and with the
-figures of another commit, if a worktree of it is given. The pace of a command is taken from the times at which its
-lines of JSON arrive, the first ones left out: the process starts, and torch answers until the graph is built. The
-results are medians of the rounds' ratios. The newest run in RUNS classifies FOLDER, or,
-without RUNS, the pretrained network: older commits cannot read the runs of newer ones.
+Each round extracts features in this process and then runs the command: as it is for a folder (overlays and their page),
+with `--figures`, and the figures of another commit, if a worktree of it is given. The pace of a command is taken from
+the times at which its lines of JSON arrive, the first ones left out: the process starts, and torch answers until the
+graph is built. The results are medians of the rounds' ratios. The newest run in RUNS classifies FOLDER, or, without
+RUNS, the pretrained network: older commits cannot read the runs of newer ones.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def main() -> None:
     for round_index in range(options.rounds + 1):
         timings = {
             "features": len(files) / measure_seconds(partial(compute_features, engine, model.prep, files)),
-            "overlays": measure_pace(PROJECT_ROOT, options.runs, files, ["--overlays", *arguments]),
-            "figures": measure_pace(PROJECT_ROOT, options.runs, files[: options.figures], arguments),
+            "overlays": measure_pace(PROJECT_ROOT, options.runs, files, arguments),
+            "figures": measure_pace(PROJECT_ROOT, options.runs, files[: options.figures], ["--figures", *arguments]),
         }
         if options.against:
             timings["before"] = measure_pace(options.against, options.runs, files[: options.figures], arguments)

@@ -15,7 +15,7 @@ Heatmap = npt.NDArray[np.float32]
 """float32 [H, W] in [0, 1]."""
 _VEIL_COLOR, _VEIL_ALPHA = (96, 96, 104), 110
 """Colour and opacity of the layer where the network saw nothing."""
-_STRIP_ROWS = 32
+_STRIP_ROWS = 64
 """Rows of an image that are blended at a time."""
 _FINE_LEVELS = 4096
 """Levels of a map in `draw_overlay`: the root of the first one is an opacity of 4 in 255."""
@@ -144,12 +144,13 @@ def draw_overlay(
     Returns:
         uint8 [H, W, 3] RGB.
     """
-    overlay = image.copy()
+    overlay = np.empty_like(image)
     x0, y0, x1, y1 = visible_box
     for veiled in (np.s_[:y0], np.s_[y1:], np.s_[y0:y1, :x0], np.s_[y0:y1, x1:]):
         if overlay[veiled].size:
             overlay[veiled] = cv2.LUT(image[veiled], _build_veil_table(opacity))
     if not scaled_map.any():
+        overlay[y0:y1, x0:x1] = image[y0:y1, x0:x1]
         return overlay
     layer_table = _build_layer_table(opacity)
     map_levels = (scaled_map * (_FINE_LEVELS - 1)).round().astype(np.uint16)

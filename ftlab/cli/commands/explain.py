@@ -236,7 +236,9 @@ def _map_files(
 
     from ftlab.core.machine import count_cpu_cores
     from ftlab.data.loading import thread_pool
+    from ftlab.training.devices import allocator
 
+    allocator.keep_freed_memory()  # each image needs the memory of the one before
     cv2.setNumThreads(1)  # there is a thread for each core already
     # One thread more than cores: some wait while a worker process decodes.
     yield from thread_pool.map_in_order(explain_file, files, count_cpu_cores() + 1, "explain")

@@ -28,6 +28,9 @@ START_SECONDS = 120.0
 """Seconds after which a worker that has not started is given up."""
 _PIPE_BUFFER_BYTES = 1 << 20
 """Capacity of a worker's output pipe, where it can be set: most images then take the lock once or twice."""
+_MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""Environment for glibc, in bytes: a worker keeps up to 64 MiB for its next image, instead of asking the kernel for
+zeroed pages at each; a tenth of the CPU time of photographs. Other C libraries ignore it."""
 _MAX_LINE_BYTES = 1 << 20
 """Longest header line of an answer that is accepted."""
 
@@ -75,7 +78,7 @@ class WorkerProcess:
         import_paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - `Path("")` is no empty path
         command = [sys.executable, "-c", WORKER_CODE, str(megabytes), *import_paths]
         # NumPy's BLAS would start a thread for each core in each process and never use them.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **_MALLOC_SETTINGS}
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -237,6 +237,7 @@ class InspectActions(EvaluationChoices):
             if not isinstance(image_index, int) or not 0 <= image_index < len(evaluation.result.labels):
                 return Markup("")
             run_predictor = load_model.load_predictor(run, evaluation.result.weights_choice)
+            run_predictor.prepare_graph()  # in the background: a page asks for more than one answer
             first_class, second_class = (
                 int(evaluation.result.labels[image_index]),
                 int(evaluation.result.predicted_labels[image_index]),

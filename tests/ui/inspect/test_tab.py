@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from ftlab.inference.predictor import Predictor
 from ftlab.runs import run_notes
 from ftlab.runs.directory import Run
 from ftlab.server.people.rights import ProfileKind
@@ -258,6 +259,17 @@ def test_a_picture_shows_the_evidence_for_what_it_is_and_for_what_it_was_named(d
     assert "the second most probable class" in text(desk.explain_image(*choice, event(index=hit)))
     for wrong in (-1, 99, None, "0"):
         assert desk.explain_image(*choice, event(index=wrong)) == ""
+
+
+def test_the_first_press_prepares_the_model_for_those_that_follow(
+    desk: InspectActions, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[str] = []
+    monkeypatch.setattr(Predictor, "prepare_graph", lambda model: prepared.append(model.title))
+    choice, _ = evaluated(desk, run)
+    assert not prepared
+    desk.explain_image(*choice, event(index=0))
+    assert len(prepared) == 1
 
 
 def test_pictures_that_are_gone_are_told_and_the_figures_stay(
