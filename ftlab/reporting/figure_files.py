@@ -71,8 +71,9 @@ def save_image(pixels: np.ndarray[Any, Any], image_path: Path) -> None:
     import cv2
 
     # OpenCV needs two thirds of Pillow's time for a JPEG, most of it for the conversion before.
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY, cv2.IMWRITE_PNG_COMPRESSION, 1]
     suffix = image_path.suffix.lower()
+    # OpenCV prints a warning for a parameter of another format.
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     _, content = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
     try:
         try:

@@ -30,12 +30,13 @@ def test_a_saved_explanation_has_the_pixels_of_matplotlibs_own_way(tmp_path: Pat
             assert np.array_equal(np.asarray(ours), np.asarray(own))
 
 
-def test_an_image_is_saved_without_a_figure(tmp_path: Path) -> None:
+def test_an_image_is_saved_without_a_figure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     picture = np.full((30, 40, 3), (200, 100, 50), np.uint8)
     for name in ("new/image.jpg", "image.png"):
         save_image(picture, tmp_path / name)
         with Image.open(tmp_path / name) as saved:
             assert np.abs(np.asarray(saved).astype(int) - picture).max() <= 2
+    assert capfd.readouterr() == ("", "")  # OpenCV is silent too
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written"):
         save_image(picture, tmp_path / "file" / "image.jpg")
