@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import MappingProxyType
@@ -20,12 +20,7 @@ from ftlab.core.errors import ImageError
 from ftlab.data.isolation import worker_main
 from ftlab.data.isolation.failed_files import FailedFiles
 from ftlab.data.isolation.worker_main import ImageSource
-from ftlab.data.isolation.worker_process import (
-    FATAL_CODES,
-    WorkerDied,
-    WorkerProcess,
-    describe_source,
-)
+from ftlab.data.isolation.worker_process import FATAL_CODES, WorkerDied, WorkerProcess, describe_source
 
 WATCH_INTERVAL_SECONDS = 0.1
 """Seconds between two looks at the workers that decode."""
@@ -45,15 +40,16 @@ class WorkerPool:
     process, and the log says so once.
     """
 
-    def __init__(self, max_workers: int) -> None:
+    def __init__(self, max_workers: int, idle_workers: Iterable[WorkerProcess] = ()) -> None:
         """Create the pool; no process is started yet.
 
         Args:
             max_workers: processes at a time.
+            idle_workers: processes that another pool gave up.
         """
         self.max_workers = max_workers
         self._condition = threading.Condition()
-        self._idle_workers: list[WorkerProcess] = []
+        self._idle_workers = list(idle_workers)
         self._busy_workers: list[WorkerProcess] = []
         self._waiting_places: deque[object] = deque()
         self._has_work, self._closed = threading.Event(), threading.Event()
@@ -66,6 +62,12 @@ class WorkerPool:
         """Workers that are alive or were not replaced yet."""
         with self._condition:
             return [*self._idle_workers, *self._busy_workers]
+
+    def take_idle_workers(self, count: int) -> list[WorkerProcess]:
+        """Return idle workers that this pool gives up, at most `count`."""
+        with self._condition:
+            workers, self._idle_workers = self._idle_workers[:count], self._idle_workers[count:]
+        return workers
 
     def prestart(self, count: int = 1) -> None:
         """Start workers without waiting for them, so that there are at least `count`."""
@@ -139,8 +141,6 @@ class WorkerPool:
             worker.close()
         if watchdog:
             watchdog.join()
-
-    # --- workers
 
     def _acquire(self, *, beside_others: bool = False) -> WorkerProcess | None:
         """Return a worker that has started, for the calling thread alone; None if none can be started.
@@ -246,8 +246,6 @@ class WorkerPool:
                 worker.check_limits()
             for worker in unused_workers:
                 worker.close()
-
-    # --- files
 
     def _replace_suspects(
         self,

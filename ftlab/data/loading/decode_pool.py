@@ -7,7 +7,7 @@ fewer images than one. A process has a lock of its own; it takes a fifth of a se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ftlab.data.images import decode
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.isolation.worker_pool import WorkerPool
+from ftlab.data.isolation.worker_process import WorkerProcess
 
 _FILES_PER_TASK = 4
 """Files that `DecodePool.submit_each` decodes in one task."""
@@ -31,17 +32,25 @@ class DecodePool:
         workers: the pool of processes; None if threads decode.
     """
 
-    def __init__(self, num_workers: int, options: DecodeOptions, *, use_processes: bool) -> None:
+    def __init__(
+        self,
+        num_workers: int,
+        options: DecodeOptions,
+        *,
+        use_processes: bool,
+        idle_workers: Iterable[WorkerProcess] = (),
+    ) -> None:
         """Create the pool; its processes start with the first requests.
 
         Args:
             num_workers: files that are decoded at a time.
             options: of decoding, for all files.
             use_processes: processes instead of threads.
+            idle_workers: processes that have started already.
         """
         self._options, self._num_workers = options, num_workers
         self._executor = ThreadPoolExecutor(num_workers, "decode")  # with processes, each thread waits for one
-        self.workers = WorkerPool(num_workers) if use_processes else None
+        self.workers = WorkerPool(num_workers, idle_workers) if use_processes else None
 
     def __enter__(self) -> DecodePool:
         """Return the pool."""

@@ -15,6 +15,7 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.images import decode_options
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.images.decode_options import DecodeOptions
+from ftlab.data.isolation import isolated
 from ftlab.data.loading.decode_pool import DecodePool
 
 MAX_IMAGES_PER_PROCESS = 400
@@ -52,9 +53,10 @@ class Prefetcher:
                 ),
             )
         )
-        self.pool = DecodePool(
-            min(max_processes, 1 + len(first_files) // MIN_IMAGES_PER_PROCESS), options, use_processes=True
-        )
+        process_count = min(max_processes, 1 + len(first_files) // MIN_IMAGES_PER_PROCESS)
+        # Those that have verified the images have nothing to do any more.
+        idle_workers = isolated.get_shared_pool().take_idle_workers(process_count)
+        self.pool = DecodePool(process_count, options, use_processes=True, idle_workers=idle_workers)
         self.pending = dict(zip(first_files, self.pool.submit_each(first_files), strict=True))
 
     def __enter__(self) -> Prefetcher:

@@ -143,8 +143,9 @@ def make_padding_static(module: nn.Module, example: Tensor) -> nn.Module:
         for name, submodule in padded_module.named_modules()
         if type(submodule).__name__ == "Conv2dSame"
     ]
-    with torch.inference_mode():
-        padded_module(example[:1])
+    if hooks:
+        with torch.inference_mode():
+            padded_module(example[:1])
     for hook in hooks:
         hook.remove()
     for name, size in sizes.items():

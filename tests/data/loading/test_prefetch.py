@@ -15,6 +15,7 @@ from ftlab.core.errors import ImageError
 from ftlab.data.dataset import scan
 from ftlab.data.images.decode import ImageArray, read_image
 from ftlab.data.images.decode_options import DecodeOptions, ValueRange, ValueRanges
+from ftlab.data.isolation import isolated
 from ftlab.data.loading import prefetch
 from ftlab.data.loading.prefetch import Prefetcher
 from tests.support.image_feeds import PREP, feed
@@ -50,6 +51,20 @@ def test_what_was_decoded_is_what_is_read_and_is_given_once(files: list[Path]) -
         assert early.take_image(files[0].with_name("other.png")) is None
         early.close()
     assert set(psutil.Process().children()) <= others
+
+
+def test_the_processes_of_a_scan_go_on_with_decoding(files: list[Path]) -> None:
+    isolated.verify_images([str(file) for file in files])
+    of_scan = set(psutil.Process().children())
+    with Prefetcher(files, DecodeOptions(512)) as early:
+        decoded(early)
+        assert early.pool.workers
+        assert {worker.process.pid for worker in early.pool.workers.workers} <= {child.pid for child in of_scan}
+        assert set(psutil.Process().children()) == of_scan
+        pixels = early.take_image(files[0])
+    assert pixels is not None
+    assert np.array_equal(pixels, read_image(files[0]))
+    assert isolated.read_image_size(files[0]) == pixels.shape[1::-1], "another process takes their place"
 
 
 def test_when_it_is_enough_the_rest_is_left_to_others(files: list[Path]) -> None:
