@@ -11,6 +11,7 @@ of which two thirds are for training and one third for validation.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class TrainingResult:
         image_count: validation images.
         seconds: of the whole process.
         cache_megabytes: size of the feature cache after it.
+        peak_megabytes: peak resident memory of the process, pages of the mapped activations included.
     """
 
     pace: float
@@ -49,6 +51,7 @@ class TrainingResult:
     image_count: int
     seconds: float
     cache_megabytes: float
+    peak_megabytes: float
 
 
 def main() -> None:
@@ -92,10 +95,14 @@ def measure_training(arguments: list[str], home: Path) -> TrainingResult:
         The result.
     """
     runs_dir = home / "runs"
-    command = ["-m", "ftlab", "train", *arguments, "--json", "--runs", str(runs_dir)]
+    peaks_dir = home / "peaks"
+    peaks_dir.mkdir(parents=True)
+    command = ["-m", "benchmarks.peak", str(peaks_dir), "train", *arguments, "--json", "--runs", str(runs_dir)]
     _, seconds = run_python(command, FTLAB_HOME=str(home))
+    (peak_file,) = peaks_dir.iterdir()
     run = run_store.find_run(runs_dir, "latest")
-    epochs, image_count = run.load_history().epochs, len(run.read_json("split.json")["splits"]["val"])
+    epochs, files_of_classes = run.load_history().epochs, run.read_json("split.json")["splits"]["val"]
+    image_count = sum(map(len, files_of_classes.values()))
     paces = [epoch.images_per_second for epoch in epochs[2:] if epoch.images_per_second]
     cache_file = home / "features.sqlite"
     return TrainingResult(
@@ -104,18 +111,19 @@ def measure_training(arguments: list[str], home: Path) -> TrainingResult:
         image_count=image_count,
         seconds=seconds,
         cache_megabytes=cache_file.stat().st_size / 1e6 if cache_file.exists() else 0.0,
+        peak_megabytes=json.loads(peak_file.read_text(encoding="utf-8"))["megabytes"],
     )
 
 
 def describe_results(results: list[TrainingResult]) -> str:
     """Return the medians of some trainings, and what each reached."""
-    pace, seconds, megabytes = (
+    pace, seconds, megabytes, peak = (
         statistics.median(getattr(result, name) for result in results)
-        for name in ("pace", "seconds", "cache_megabytes")
+        for name in ("pace", "seconds", "cache_megabytes", "peak_megabytes")
     )
     reached = ", ".join(str(result.best_count) for result in results)
     cache_size = f", {megabytes:.0f} MB kept" if megabytes else ""
-    return f"{pace:.0f}/s, {seconds:.0f} s, {reached} of {results[0].image_count} right{cache_size}"
+    return f"{pace:.0f}/s, {seconds:.0f} s, {reached} of {results[0].image_count} right, {peak:.0f} MB of memory{cache_size}"
 
 
 def report_results(title: str, results: dict[str, list[TrainingResult]], details: str) -> None:
