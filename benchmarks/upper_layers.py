@@ -123,7 +123,8 @@ def describe_results(results: list[TrainingResult]) -> str:
     )
     reached = ", ".join(str(result.best_count) for result in results)
     cache_size = f", {megabytes:.0f} MB kept" if megabytes else ""
-    return f"{pace:.0f}/s, {seconds:.0f} s, {reached} of {results[0].image_count} right, {peak:.0f} MB of memory{cache_size}"
+    accuracy = f"{reached} of {results[0].image_count} right"
+    return f"{pace:.0f}/s, {seconds:.0f} s, {accuracy}, {peak:.0f} MB of memory{cache_size}"
 
 
 def report_results(title: str, results: dict[str, list[TrainingResult]], details: str) -> None:
