@@ -15,6 +15,7 @@ from ftlab.models import freezing, network
 from ftlab.models.activations.split_backbone import BackboneSplit
 from ftlab.models.blocks import get_block_path
 from ftlab.models.buffer_snapshot import BufferSnapshot, preserve_buffers
+from ftlab.models.execution import lean_activations
 from ftlab.models.execution.micro_batches import MicroBatcher
 from ftlab.models.network import Network
 from ftlab.runs.events import LogMessage
@@ -114,10 +115,8 @@ class TrainStep:
             A note if more parameters are trained than before.
         """
         epoch, phase = max(1, epoch), phases.get_epoch_phase(self.config, epoch)
-        starts_phase, unfreezes_blocks = (
-            phase.number != train_state.phase,
-            phase.number == 2 and self.config.gradual_unfreezing,
-        )
+        starts_phase = phase.number != train_state.phase
+        unfreezes_blocks = phase.number == 2 and self.config.gradual_unfreezing
         if starts_phase:
             train_state.phase, train_state.plateau = phase.number, PlateauState()
             self._start_phase(phase)
@@ -209,8 +208,9 @@ class TrainStep:
         # A compiled program or a CUDA graph fits one batch size only.
         usual_size = min(self._compiled_batch_size, self.micro_batcher.micro_batch_size or self._compiled_batch_size)
         fits = len(inputs) == usual_size and not (self._whole_batches_only and usual_size < self._compiled_batch_size)
-        module = self.prepared_model if self.compiled_model is None or not fits else self.compiled_model
-        return network.as_logits_tuple(module(inputs))
+        if self.compiled_model is None or not fits:
+            return network.as_logits_tuple(lean_activations.run_training_forward(self.prepared_model, inputs))
+        return network.as_logits_tuple(self.compiled_model(inputs))
 
     def dry_run_step(self, batch: RankBatch, step: int) -> None:
         """Compute the gradients of a step and discard them, so that the step can be timed; no state changes.
