@@ -165,7 +165,7 @@ def test_all_that_is_shown_of_a_run_has_the_range_of_its_deep_pictures(
 
     figures: list[Figure] = []
     monkeypatch.setattr(figure_files, "save_figure", lambda figure, _path: figures.append(figure))
-    place = ["--out", str(tmp_path / "maps"), "--runs", str(run.path.parent)]
+    place = ["--figures", "--out", str(tmp_path / "maps"), "--runs", str(run.path.parent)]
     assert main.main(["explain", run.name, str(bright), str(dark), *place]) == 0, capsys.readouterr().err
     assert [int(np.max(np.asarray(figure.axes[0].images[0].get_array()))) for figure in figures] == [white, gray]
 

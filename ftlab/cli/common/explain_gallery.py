@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ftlab.cli.common.explain_image import ImageExplanation
 from ftlab.core import messages
-from ftlab.data.dataset import class_names
 from ftlab.reporting.html import gallery
 from ftlab.reporting.html.gallery import GalleryImage
 
@@ -31,6 +30,7 @@ def describe_image(model: Predictor, file: Path, overlay_path: Path, result: Ima
     Returns:
         The entry of the page.
     """
+    from ftlab.data.dataset import class_names
 
     def format_name(class_name: str) -> str:
         return class_names.get_display_name(class_name, model.display_names)
