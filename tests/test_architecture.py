@@ -168,7 +168,7 @@ TESTED_ELSEWHERE = {
     ),
     "tests/models/execution/test_feature_cache.py": ("training/cached_features",),
     "tests/training/test_loop_activations.py": (
-        *("training/activation_plan", "training/feature_progress", "models/activations/frozen_part"),
+        *("training/activation_plan", "training/feeds/feature_progress", "models/activations/frozen_part"),
     ),
     "tests/models/activations/test_split_backbone.py": ("models/activations/boundary_values",),
     "tests/models/pretrained/test_checkpoint_import.py": (
@@ -182,7 +182,7 @@ TESTED_ELSEWHERE = {
     "tests/training/test_loop_resume.py": ("training/checkpoints/resume_checks",),
     "tests/training/test_compile.py": ("training/cuda_graph",),
     "tests/training/test_loop.py": (
-        *("training/epoch", "training/evaluate", "training/network_setup", "training/preparation"),
+        *("training/epoch", "training/evaluate", "training/network_setup", "training/preparation", "training/session"),
     ),
     "tests/training/feeds/test_images.py": (
         *("training/feeds/base", "training/feeds/gpu_images", "training/feeds/image_base"),

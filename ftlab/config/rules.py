@@ -29,6 +29,16 @@ def _uses_cached_activations(v: FieldValues) -> bool:
     return bool(v["activations"] == "cached")
 
 
+def _never_trains_on_images(v: FieldValues) -> bool:
+    """Return whether all steps take cached activations: none follows that trains all layers."""
+    return _uses_cached_activations(v) and not v["unfreeze_all_epoch"]
+
+
+def _has_phases(v: FieldValues) -> bool:
+    """Return whether more layers are trained later than at the beginning."""
+    return bool(v["unfreeze_epoch"] or v["unfreeze_all_epoch"])
+
+
 def _uses_cached_features(v: FieldValues) -> bool:
     """Return whether the backbone's features are computed once and the head is trained on them."""
     return bool(v["mode"] == "frozen" and v["features"] == "cached")
@@ -52,17 +62,36 @@ CONFLICT_RULES: tuple[tuple[str, tuple[str, ...], Callable[[FieldValues], bool]]
     ("scratch_part", ("unfreeze_from", "mode"), lambda v: v["mode"] == "scratch" and v["unfreeze_from"] != ""),
     # The second phase would never begin.
     ("late_phase", ("unfreeze_epoch", "epochs"), lambda v: v["unfreeze_epoch"] >= v["epochs"]),
-    # These act in the second phase only, and without `unfreeze_epoch` there is none.
+    ("all_mode", ("unfreeze_all_epoch", "mode"), lambda v: v["mode"] != "full" and v["unfreeze_all_epoch"] > 0),
+    # Without a layer to begin at, all are trained already.
+    (
+        "all_alone",
+        ("unfreeze_all_epoch", "unfreeze_from"),
+        lambda v: v["unfreeze_all_epoch"] > 0 and not v["unfreeze_from"],
+    ),
+    ("all_late", ("unfreeze_all_epoch", "epochs"), lambda v: v["unfreeze_all_epoch"] >= v["epochs"]),
+    # The upper layers would be trained for no epoch.
+    (
+        "all_early",
+        ("unfreeze_all_epoch", "unfreeze_epoch"),
+        lambda v: 0 < v["unfreeze_all_epoch"] <= v["unfreeze_epoch"],
+    ),
+    # These act in a later phase only, and without these epochs there is none.
     (
         "gradual_alone",
         ("gradual_unfreezing", "unfreeze_epoch"),
         lambda v: not v["unfreeze_epoch"] and v["gradual_unfreezing"],
     ),
-    ("rate_alone", ("phase2_lr", "unfreeze_epoch"), lambda v: not v["unfreeze_epoch"] and v["phase2_lr"] > 0),
+    ("rate_alone", ("phase2_lr", "unfreeze_epoch"), lambda v: not _has_phases(v) and v["phase2_lr"] > 0),
     (
         "optimizer_alone",
         ("phase2_optimizer", "unfreeze_epoch"),
-        lambda v: not v["unfreeze_epoch"] and v["phase2_optimizer"] != "same",
+        lambda v: not _has_phases(v) and v["phase2_optimizer"] != "same",
+    ),
+    (
+        "third_alone",
+        ("phase3_lr", "unfreeze_epoch", "unfreeze_all_epoch"),
+        lambda v: v["phase3_lr"] > 0 and not (v["unfreeze_epoch"] and v["unfreeze_all_epoch"]),
     ),
     # Another set of trainable parameters in each epoch means another network to compile or capture.
     (
@@ -78,7 +107,7 @@ CONFLICT_RULES: tuple[tuple[str, tuple[str, ...], Callable[[FieldValues], bool]]
         lambda v: _uses_cached_features(v) and v["augment_device"] == "gpu",
     ),
     ("statistics_cached", ("batchnorm", "features"), lambda v: _uses_cached_features(v) and v["batchnorm"] == "train"),
-    # Only a part that stays frozen all through the training gives the same activations in each epoch.
+    # Only a part that stays frozen gives the same activations in each epoch.
     ("activations_mode", ("activations", "mode"), lambda v: _uses_cached_activations(v) and v["mode"] != "full"),
     (
         "activations_whole",
@@ -94,12 +123,12 @@ CONFLICT_RULES: tuple[tuple[str, tuple[str, ...], Callable[[FieldValues], bool]]
     (
         "activations_vary",
         ("augment_device", "activations"),
-        lambda v: _uses_cached_activations(v) and v["augment_device"] == "gpu",
+        lambda v: _never_trains_on_images(v) and v["augment_device"] == "gpu",
     ),
     (
         "activations_compile",
         ("compile", "activations"),
-        lambda v: _uses_cached_activations(v) and v["compile"] in _COMPILED_MODES,
+        lambda v: _never_trains_on_images(v) and v["compile"] in _COMPILED_MODES,
     ),
     ("statistics_random", ("batchnorm", "mode"), lambda v: v["mode"] == "scratch" and v["batchnorm"] == "frozen"),
     ("cutmix_cached", ("cutmix", "features"), lambda v: _uses_cached_features(v) and v["cutmix"] > 0),

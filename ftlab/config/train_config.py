@@ -87,9 +87,11 @@ class TrainConfig:
     unfreeze_epoch: int = config_field(0, "phases", low=0, high=9_999, step=1, unit="epochs")
     unfreeze_from: str = config_field("", "phases")
     activations: str = config_field("fresh", "phases", choices=("fresh", "cached"))
+    unfreeze_all_epoch: int = config_field(0, "phases", low=0, high=9_999, step=1, unit="epochs")
     gradual_unfreezing: bool = config_field(False, "phases")
     phase2_optimizer: str = config_field("same", "phases", choices=("same", *OPTIMIZERS))
     phase2_lr: float = config_field(0.0, "phases", low=0.0, high=100.0)
+    phase3_lr: float = config_field(0.0, "phases", low=0.0, high=100.0)
     batchnorm: str | None = config_field(None, "phases", choices=("trainable", "frozen", "train"))
 
     dropout: float = config_field(0.0, "guard", low=0.0, high=0.95, step=0.01)
@@ -161,16 +163,12 @@ class TrainConfig:
         # Not get_backbone_spec, which takes seconds for a timm model.
         spec = backbones.BACKBONES.get(self.backbone)
         if spec and spec.fixed_side and self.image_size not in (None, spec.side):
-            raise ConfigError(
-                "config.side_fixed",
-                name=format_flag("image_size"),
-                title=spec.title,
-                side=self.image_size,
-                native=spec.side,
-            )
+            sizes = {"side": self.image_size, "native": spec.side}
+            raise ConfigError("config.side_fixed", name=format_flag("image_size"), title=spec.title, **sizes)
         rules.check_sources(dataclasses.asdict(self))
         rules.check_layer_form(self.unfreeze_from)
-        rules.check_conflicts({**get_mode_defaults(self.backbone, self.mode), **_collect_set_values(self)})
+        set_values = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        rules.check_conflicts({**get_mode_defaults(self.backbone, self.mode), **set_values})
         rules.check_image_sizes(self.image_size, self.resize, self.crop_size)
         rules.parse_value_range(self.value_range)
         if self.augment == "none" and self.active_augmentations:
@@ -205,6 +203,11 @@ class TrainConfig:
     def caches_views(self) -> bool:
         """Return whether each view of an image passes through the frozen part once, before the first step."""
         return self.caches_features or self.caches_activations
+
+    @property
+    def trains_on_images(self) -> bool:
+        """Return whether images are decoded in each of some epochs, not only once for the frozen part."""
+        return not self.caches_views or self.unfreeze_all_epoch > 0
 
     @property
     def init_seed(self) -> int:
@@ -297,11 +300,6 @@ def config_to_argv(config: TrainConfig) -> list[str]:
         else:
             arguments += [format_flag(name), format_value(value)]
     return arguments
-
-
-def _collect_set_values(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that are not `None`."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
 
 
 def compute_image_sizes(spec: backbones.BackboneSpec, config: TrainConfig) -> tuple[int, int]:

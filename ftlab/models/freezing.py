@@ -37,6 +37,8 @@ def list_trainable_names(backbone: nn.Module, config: TrainConfig, epoch: int) -
     names = list_names_from_layer(backbone, config.unfreeze_from)
     if config.mode == "frozen" or epoch <= config.unfreeze_epoch:
         return []
+    if config.unfreeze_all_epoch and epoch > config.unfreeze_all_epoch:
+        return list_names_from_layer(backbone, "")
     if not config.gradual_unfreezing:
         return names
     # Gradual unfreezing: one more block from the top with each epoch after `unfreeze_epoch`.

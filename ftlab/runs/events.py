@@ -16,6 +16,9 @@ from typing import ClassVar
 
 from ftlab.core import json_fields
 
+PROGRESS_INTERVAL_SECONDS = 0.5
+"""Seconds between two `Progress` events: as often as a person reads them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:

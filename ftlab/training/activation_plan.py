@@ -22,6 +22,7 @@ from ftlab.models.execution.feature_rows import ROW_DTYPES
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
 from ftlab.runs.events import LogMessage
+from ftlab.training.session import Session
 
 _logger = logging.getLogger(__name__)
 
@@ -41,33 +42,30 @@ class ActivationPlan:
     notes: tuple[LogMessage, ...] = ()
 
 
-def plan_activations(
-    net: Network, config: TrainConfig, run: Run, catalog: Catalog, image_size: int, accelerator: Accelerator
-) -> ActivationPlan:
+def plan_activations(session: Session, net: Network, image_size: int) -> ActivationPlan:
     """Decide whether the activations of the frozen layers are computed once, and record it if they are not.
 
     Args:
+        session: configuration, run directory, number of images, device and ranks.
         net: the network, on its device, with the flags of a training.
-        config: the resolved configuration.
-        run: the run directory.
-        catalog: its number of images counts.
         image_size: S, in pixels.
-        accelerator: device and ranks.
 
     Returns:
-        The plan. Without a split where none was asked for; and, with a warning, for several processes, for a backbone
-        that cannot be split, and where the activations would take more than the feature cache or the disk holds.
+        The plan. Without a split where none was asked for, or the next epoch trains all layers; and, with a warning,
+        for several processes, for a backbone that cannot be split, and where the activations would take more than the
+        feature cache or the disk holds.
     """
-    if not config.caches_activations:
+    config, accelerator = session.config, session.accelerator
+    if not session.phase_config.caches_activations:
         return ActivationPlan(config)
     split = _find_split(net, config, image_size, accelerator)
     if isinstance(split, BackboneSplit):
-        note = _check_space(split, config, catalog)
+        note = _check_space(split, config, session.catalog)
         if note.level == "info":
             return ActivationPlan(config, split, (note,))
     else:
         note = split
-    return ActivationPlan(_drop_activations(config, run, accelerator), None, (note,))
+    return ActivationPlan(_drop_activations(config, session.run, accelerator), None, (note,))
 
 
 def _find_split(
@@ -78,7 +76,8 @@ def _find_split(
         return _make_warning("processes")
     if net.auxiliary and net.uses_auxiliary:
         return _make_warning("backbone")
-    trainable_names = freezing.list_trainable_names(net.backbone, config, config.epochs or 1)
+    last_epoch = config.unfreeze_all_epoch or config.epochs or 1
+    trainable_names = freezing.list_trainable_names(net.backbone, config, last_epoch)
     try:
         return split_backbone.split_backbone(net.backbone, trainable_names, image_size)
     except SplitError as cause:

@@ -26,7 +26,7 @@ from ftlab.training import network_setup, setup
 from ftlab.training.checkpoints import resume_checks
 from ftlab.training.devices import distributed
 from ftlab.training.devices.gather_features import join_rank_features
-from ftlab.training.feature_progress import FeatureProgress
+from ftlab.training.feeds.feature_progress import FeatureProgress
 from ftlab.training.feeds.gpu_images import GpuImageFeed
 from ftlab.training.feeds.image_base import ImageFeedBase
 from ftlab.training.stopping import StopController

@@ -61,7 +61,7 @@ class ModelCompiler:
         """
         self.train_step, self.config, self.run, self.accelerator = train_step, config, run, accelerator
         self.device = accelerator.device.type
-        self._decided = config.compile == "no" or config.caches_views
+        self._decided = config.compile == "no" or not config.trains_on_images
 
     def maybe_compile(self, batch: RankBatch, train_state: TrainState) -> Iterator[LogMessage]:
         """Compile the network if it is time to decide and worth it; call it before each step.
@@ -73,7 +73,7 @@ class ModelCompiler:
         Yields:
             What was decided, and measured.
         """
-        # The phase before the last trains the head only, and its program would not fit the next phase.
+        # A phase before the last trains fewer layers, and its program would not fit the next phase.
         last_epoch = self.train_step.phase.last_epoch
         if self._decided or last_epoch < (self.config.epochs or 1):
             return

@@ -12,7 +12,7 @@ from ftlab.training.checkpoints import resume_checks
 from ftlab.training.checkpoints.checkpoint import TrainState
 from ftlab.training.devices import distributed
 from ftlab.training.feeds.base import RankBatch
-from ftlab.training.preparation import PreparedTraining
+from ftlab.training.session import PreparedTraining
 from ftlab.training.stopping import ThroughputMeter
 
 

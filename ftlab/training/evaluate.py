@@ -14,6 +14,7 @@ from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.models.execution.micro_batches import MicroBatcher
 from ftlab.models.execution.parallel_eval import open_parallel_forward
+from ftlab.runs import events
 from ftlab.runs.events import Event, Progress
 from ftlab.training import setup
 from ftlab.training.checkpoints import resume_checks
@@ -74,7 +75,7 @@ def evaluate_split(
                     )
                     metric_sums.add_batch(logits, batch.labels, batch.sample_weights)
                 image_count += batch.global_count
-                if time.monotonic() - last_report_time > setup.PROGRESS_INTERVAL_SECONDS:
+                if time.monotonic() - last_report_time > events.PROGRESS_INTERVAL_SECONDS:
                     last_report_time = time.monotonic()
                     rate, total = image_count / (last_report_time - start_time), len(catalog.splits[split])
                     yield Progress(stage="validation", done=image_count, total=total, images_per_second=rate)

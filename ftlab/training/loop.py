@@ -22,7 +22,8 @@ from ftlab.training.devices import distributed
 from ftlab.training.epoch import interruptible, make_saved_events, run_epoch, save_checkpoint
 from ftlab.training.evaluate import evaluate_split
 from ftlab.training.metrics import Metrics
-from ftlab.training.preparation import PreparedTraining, prepare_training
+from ftlab.training.preparation import prepare_epoch, prepare_training
+from ftlab.training.session import PreparedTraining
 from ftlab.training.stopping import ThroughputMeter
 
 VALIDATION_TIME_GRACE = 0.1
@@ -69,6 +70,7 @@ def train(
         guard.begin_steps()
         train_state, stop_controller = training.session.train_state, training.session.stop_controller
         for epoch in range(train_state.epoch, training.epochs + 1):
+            training = prepare_epoch(training, stack)
             learning_rate, throughput_meter = yield from run_epoch(training, epoch)
             is_cut_short = bool(epoch) and train_state.done < training.feed.steps_per_epoch
             if stop_controller.reason == "failed" or (stop_controller.reason and is_cut_short):

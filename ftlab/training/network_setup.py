@@ -28,9 +28,9 @@ from ftlab.models.heads import HeadSpec
 from ftlab.models.network import Network
 from ftlab.models.pretrained import imagenet_classes, weights
 from ftlab.models.stored_backbone import StoredBackbone
+from ftlab.runs import events
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage, Progress
-from ftlab.training import setup
 from ftlab.training.devices import distributed
 
 
@@ -138,7 +138,7 @@ def _estimate_statistics(
                 statistics = result
             elif should_stop():
                 break
-            elif time.monotonic() - last_report_time > setup.PROGRESS_INTERVAL_SECONDS:
+            elif time.monotonic() - last_report_time > events.PROGRESS_INTERVAL_SECONDS:
                 last_report_time = time.monotonic()
                 yield Progress(stage="statistics", done=result.done, total=result.total)
     statistics = distributed.broadcast_object(accelerator, statistics)

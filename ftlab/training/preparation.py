@@ -1,4 +1,4 @@
-"""Preparation of a training up to its first step: data, network, batches, optimizer, and the state to resume from."""
+"""Preparation of a training up to its next step: data, network, batches, optimizer, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
@@ -19,7 +18,6 @@ from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.models import freezing, stored_backbone
 from ftlab.models.activations import frozen_part
-from ftlab.models.activations.split_backbone import BackboneSplit
 from ftlab.models.network import Network
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event
@@ -35,6 +33,7 @@ from ftlab.training.feeds.features import FeatureFeed
 from ftlab.training.feeds.gpu_images import create_image_feed
 from ftlab.training.feeds.image_base import ImageFeedBase
 from ftlab.training.metrics import BatchedMetricSums, MetricSums
+from ftlab.training.session import PreparedTraining, Session
 from ftlab.training.stopping import StopController
 from ftlab.training.train_step import TrainStep
 from ftlab.training.trial import start_trial
@@ -42,63 +41,6 @@ from ftlab.training.trial.step_trial import TrialResult
 
 MAX_STEP_EVENTS = 2000
 """Approximate upper bound of the number of `Step` events of a whole run: what a plot of the curves can show."""
-
-
-@dataclass(frozen=True)
-class Session:
-    """A training whose data and state are known, before its network exists.
-
-    Attributes:
-        config: the resolved configuration.
-        run: the run directory; only rank 0 writes to it.
-        accelerator: device, precision and ranks of whatever passes through the whole network.
-        catalog: classes and images by split.
-        train_state: how far the training is; the loop moves it on.
-        stop_controller: decides when to stop and when to save.
-        split: boundary below which the activations are computed once; None where they are not, or not yet known.
-    """
-
-    config: TrainConfig
-    run: Run
-    accelerator: Accelerator
-    catalog: Catalog
-    train_state: TrainState
-    stop_controller: StopController
-    split: BackboneSplit | None = None
-
-
-@dataclass(frozen=True)
-class PreparedTraining:
-    """Everything the epochs of a training need.
-
-    Attributes:
-        session: configuration, run directory, data and state.
-        accelerator: device and ranks of the training steps. It is not that of the session where a head is trained on
-            the CPU by features that a GPU computed.
-        image_feed: the decoded images, closed already where the training uses cached features.
-        feed: what the steps and the validation iterate over.
-        train_step: computes and applies the gradients of a step.
-        compiler: decides at the first step whether the network is compiled.
-        checkpoint_manager: writes the best weights and the state to resume from.
-        epoch_sums: training metrics since the epoch began.
-        recent_sums: training metrics since the last `Step` event.
-        batched_sums: adds batches to both, several at a time.
-        epochs: the last epoch, counted from 1.
-        step_event_interval: optimizer steps from one `Step` event to the next.
-    """
-
-    session: Session
-    accelerator: Accelerator
-    image_feed: ImageFeedBase
-    feed: BatchSource
-    train_step: TrainStep
-    compiler: ModelCompiler
-    checkpoint_manager: CheckpointManager
-    epoch_sums: MetricSums
-    recent_sums: MetricSums
-    batched_sums: BatchedMetricSums
-    epochs: int
-    step_event_interval: int
 
 
 def prepare_training(
@@ -136,9 +78,9 @@ def prepare_training(
         yield stop_controller.make_ended_event(stop_controller.reason or "stopped", train_state)
         return None
     net, prep, initial_weights, trial_result = network_parts
-    plan = activation_plan.plan_activations(net, config, run, catalog, prep.side, accelerator)
+    plan = activation_plan.plan_activations(session, net, prep.side)
     config, session = plan.config, dataclasses.replace(session, config=plan.config, split=plan.split)
-    image_feed = create_image_feed(catalog, prep, config, accelerator, train_state.lost, prefetched)
+    image_feed = create_image_feed(catalog, prep, session.phase_config, accelerator, train_state.lost, prefetched)
     stack.enter_context(closing(image_feed)).min_batch_size = trial_result.min_batch_size
     if initial_weights:
         if initial_weights.head_fit.is_order_unknown:
@@ -233,7 +175,7 @@ def _choose_feed(
         The feed and the accelerator of the steps; None if a stop was requested on the way.
     """
     config, accelerator = session.config, session.accelerator
-    if not config.caches_views:
+    if not image_feed.config.caches_views:
         return image_feed, accelerator
     # On several machines the images that are not cached would not be the same ones.
     use_cache = use_cache and accelerator.num_processes == 1
@@ -284,11 +226,7 @@ def _prepare_steps(
     """
     config, run, train_state = session.config, session.run, session.train_state
     epochs = config.epochs or 1
-    spec = backbones.get_backbone_spec(config.backbone)
-    train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor, session.split)
-    if not config.caches_features:
-        train_step.micro_batcher.min_size = image_feed.min_batch_size
-    compiler = ModelCompiler(train_step, config, run, accelerator)
+    train_step = _create_train_step(session, accelerator, net, image_feed, feed, lr_factor)
     # The checkpoint holds tensors of the trainable part only; the rest is that of the pretrained backbone.
     ema_module = train_step.ema.trainable if train_step.ema else None
     checkpoint_manager = CheckpointManager(
@@ -303,7 +241,56 @@ def _prepare_steps(
     epoch_sums = MetricSums(accelerator.device, restored_sums[:4])
     recent_sums = MetricSums(accelerator.device, restored_sums[4:])
     return PreparedTraining(
-        session, accelerator, image_feed, feed, train_step, compiler, checkpoint_manager,
-        epoch_sums, recent_sums, BatchedMetricSums(epoch_sums, recent_sums),
-        epochs, step_event_interval=math.ceil(epochs * feed.steps_per_epoch / MAX_STEP_EVENTS),
+        session, accelerator, image_feed, feed, train_step, ModelCompiler(train_step, config, run, accelerator),
+        checkpoint_manager, epoch_sums, recent_sums, BatchedMetricSums(epoch_sums, recent_sums),
+        # By all images: those that could not be read are not known yet where a later phase is resumed.
+        epochs, step_event_interval=math.ceil(epochs * image_feed.steps_per_epoch / MAX_STEP_EVENTS),
     )  # fmt: skip
+
+
+def _create_train_step(
+    session: Session,
+    accelerator: Accelerator,
+    net: Network,
+    image_feed: ImageFeedBase,
+    feed: BatchSource,
+    lr_factor: Callable[[int], float] | None,
+) -> TrainStep:
+    """Return what computes the steps on the batches of a feed; the arguments are those of `_prepare_steps`."""
+    config, train_state = session.config, session.train_state
+    spec = backbones.get_backbone_spec(config.backbone)
+    split = None if feed is image_feed else session.split
+    train_step = TrainStep(net, spec, config, accelerator, train_state, feed, lr_factor, split)
+    if not config.caches_features:
+        train_step.micro_batcher.min_size = image_feed.min_batch_size
+    return train_step
+
+
+def prepare_epoch(training: PreparedTraining, stack: ExitStack) -> PreparedTraining:
+    """Go on with images where the next epoch trains layers whose results were cached: as a resume there would do.
+
+    Args:
+        training: the prepared training.
+        stack: closes the image feed at the end.
+
+    Returns:
+        The training with other batches, and the whole network to pass them through; mostly the same as before.
+    """
+    session, old_feed, old_step = training.session, training.image_feed, training.train_step
+    config = session.phase_config
+    if training.feed is old_feed or config.caches_views:
+        return training
+    with session.stop_controller.beat_during_stage():
+        excluded = {split: sorted(indices) for split, indices in old_feed.excluded.items()}
+        image_feed = create_image_feed(old_feed.catalog, old_feed.prep, config, training.accelerator, excluded)
+        stack.enter_context(closing(image_feed)).min_batch_size = old_feed.min_batch_size
+        train_step = _create_train_step(
+            session, training.accelerator, old_step.net, image_feed, image_feed, old_step.lr_factor
+        )
+    if train_step.ema and old_step.ema:
+        train_step.ema.trainable.load_state_dict(old_step.ema.trainable.state_dict())
+        training.checkpoint_manager.ema_module = train_step.ema.trainable
+    compiler = ModelCompiler(train_step, session.config, session.run, training.accelerator)
+    return dataclasses.replace(
+        training, image_feed=image_feed, feed=image_feed, train_step=train_step, compiler=compiler
+    )

@@ -28,8 +28,6 @@ from ftlab.training.checkpoints import resume_checks
 from ftlab.training.devices import device_setup
 from ftlab.training.optim import optimizers
 
-PROGRESS_INTERVAL_SECONDS = 0.5
-"""Seconds between two `Progress` events: as often as a person reads them."""
 _LEGACY_DEFAULTS: dict[str, Any] = {
     "compile": "no",
     "augment_device": "cpu",

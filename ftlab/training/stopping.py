@@ -17,6 +17,7 @@ from ftlab.runs.events import Ended
 from ftlab.runs.stop_guard import StopGuard
 from ftlab.training.checkpoints.checkpoint import TrainState
 from ftlab.training.devices import distributed
+from ftlab.training.optim import phases
 
 _MAX_STAGE_SECONDS = 1800.0
 """Seconds after which the building of a network, or its trial, counts as hanging."""
@@ -129,7 +130,7 @@ class StopController:
     ) -> None:
         """Early stopping: set `reason` when the monitored metric has not improved for `early_stopping_patience` epochs.
 
-        The plateau schedule stops the training too, after its last reduction. Never during the head-only phase.
+        The plateau schedule stops the training too, after its last reduction. Never before the last phase.
 
         Args:
             epoch: the epoch, whose validation is done; 0, the untrained network, is nothing to compare with.
@@ -143,11 +144,12 @@ class StopController:
             and config.schedule == "plateau"
             and train_state.plateau.record_validation(config, accuracy, loss)
         )
-        # Patience begins anew when the backbone is unfrozen.
-        best_epoch = max(train_state.best_epoch or 0, config.unfreeze_epoch)
+        # Patience begins anew when the last layers are unfrozen.
+        epoch_before_last_phase = phases.list_phases(config)[-1].first_epoch - 1
+        best_epoch = max(train_state.best_epoch or 0, epoch_before_last_phase)
         if config.early_stopping_patience and epoch - best_epoch >= config.early_stopping_patience:
             should_end = True
-        if should_end and epoch > config.unfreeze_epoch and not self.reason:
+        if should_end and epoch > epoch_before_last_phase and not self.reason:
             self.reason = "early"
 
     def _set_diverged(self, step: int, learning_rate: float) -> None:

@@ -130,7 +130,8 @@ class TrainStep:
         trainable_count = sum(p.numel() for p in self.net.parameters() if p.requires_grad)
         values: dict[str, object] = {"epoch": epoch, "step": train_state.step, "learning": trainable_count}
         if starts_phase:
-            yield LogMessage(code="fine_tuning", values=values)
+            is_last_unfreezing = phases.trains_all_at_last(self.config, phase)
+            yield LogMessage(code="all_layers" if is_last_unfreezing else "fine_tuning", values=values)
         elif unfreezes_blocks and not train_state.done:
             trainable_names, previous_names = (
                 freezing.list_trainable_names(self.net.backbone, self.config, epoch_number)
@@ -178,8 +179,9 @@ class TrainStep:
         """
         if self.lr_factor:
             return schedules.set_learning_rates(self.optimizer_unwrapped, self.lr_factor(max(0, step)))
-        # Each phase has the whole schedule to itself.
-        step = max(0, step - (self.phase.first_epoch - 1) * self.steps_per_epoch)
+        # Each phase has the whole schedule to itself. Epochs of an earlier one may have had another number of steps.
+        phase_epochs = max(1, train_state.epoch) - self.phase.first_epoch
+        step = max(0, step - train_state.step + phase_epochs * self.steps_per_epoch + train_state.done)
         factor = schedules.compute_lr_factor(
             self.config, step, self.phase.epoch_count * self.steps_per_epoch, self.steps_per_epoch
         )
@@ -303,11 +305,8 @@ class TrainStep:
         """Yield a warning if the batch was divided because the device's memory is too small; record the new size."""
         if self.micro_batcher.micro_batch_size != train_state.portion:
             train_state.portion = self.micro_batcher.micro_batch_size
-            yield LogMessage(
-                code="portions",
-                values={"most": self.micro_batcher.micro_batch_size, "step": train_state.step + 1},
-                level="warning",
-            )
+            values: dict[str, object] = {"most": train_state.portion, "step": train_state.step + 1}
+            yield LogMessage(code="portions", values=values, level="warning")
 
     def _seed_dropout(self, step: int) -> None:
         """Make dropout a function of (seed, step, rank): a resumed training draws what an undisturbed one would."""

@@ -27,9 +27,14 @@ BESIDE: dict[str, dict[str, Any]] = {
     "layer_decay": {"mode": "full"},
     "cutmix": {"features": "fresh"},
     "unfreeze_epoch": {"mode": "full", "epochs": 10_000, "batchnorm": "frozen"},
+    "unfreeze_all_epoch": {"mode": "full", "epochs": 10_000, "batchnorm": "frozen", "unfreeze_from": "auto"},
     "phase2_lr": {"mode": "full", "unfreeze_epoch": 1},
+    "phase3_lr": {"mode": "full", "unfreeze_epoch": 1, "unfreeze_all_epoch": 2, "unfreeze_from": "auto"},
 }
 """What must be chosen beside a setting so that each of its values fits."""
+
+
+UPPER: dict[str, Any] = {"mode": "full", "unfreeze_from": "auto"}
 
 
 def refused(**settings: Any) -> ConfigError:
@@ -134,6 +139,17 @@ def test_what_does_not_fit_is_refused_in_one_line(settings: dict[str, Any], code
         ("gradual_alone", {"mode": "full", "gradual_unfreezing": True}),
         ("rate_alone", {"mode": "full", "phase2_lr": 1e-5}),
         ("optimizer_alone", {"mode": "full", "phase2_optimizer": "rmsprop"}),
+        ("all_mode", {"unfreeze_all_epoch": 3}),
+        ("all_mode", {"mode": "scratch", "unfreeze_all_epoch": 3}),
+        ("all_alone", {"mode": "full", "unfreeze_all_epoch": 3}),
+        ("all_late", {**UPPER, "unfreeze_all_epoch": 5, "epochs": 5}),
+        ("all_early", {**UPPER, "unfreeze_epoch": 3, "unfreeze_all_epoch": 3}),
+        ("third_alone", {**UPPER, "unfreeze_epoch": 3, "phase3_lr": 1e-5}),
+        ("third_alone", {**UPPER, "unfreeze_all_epoch": 3, "phase3_lr": 1e-5}),
+        ("activations_mode", {"activations": "cached"}),
+        ("activations_whole", {"mode": "full", "activations": "cached"}),
+        ("activations_vary", {**UPPER, "activations": "cached", "augment_device": "gpu"}),
+        ("activations_compile", {**UPPER, "activations": "cached", "compile": "yes"}),
         ("statistics_cached", {"batchnorm": "train"}),
         ("statistics_random", {"mode": "scratch", "batchnorm": "frozen"}),
         ("balanced_twice", {"class_weights": "balanced", "sampling": "balanced"}),
@@ -145,6 +161,14 @@ def test_what_contradicts_is_refused_with_the_reason_and_the_remedy(reason: str,
     rule = next(rule for rule in rules.CONFLICT_RULES if rule[0] == reason)
     assert all(format_flag(name) in str(error) for name in rule[1])
     assert "\n" not in str(error)
+
+
+def test_where_images_follow_the_cached_activations_they_may_be_compiled_and_augmented_on_a_gpu() -> None:
+    config = TrainConfig(
+        **UPPER, activations="cached", unfreeze_all_epoch=3, phase2_lr=1e-5, compile="yes", augment_device="gpu"
+    )
+    assert config.caches_views
+    assert config.trains_on_images
 
 
 @pytest.mark.parametrize(

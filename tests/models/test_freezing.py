@@ -81,6 +81,14 @@ def test_until_the_turn_only_the_head_learns_then_the_rest(net: Network) -> None
     assert len(learning(net, 4, unfreeze_epoch=3, unfreeze_from=KERAS_100)) == 56
 
 
+def test_after_the_upper_layers_all_learn(net: Network) -> None:
+    turns: dict[str, Any] = {"unfreeze_epoch": 1, "unfreeze_from": KERAS_100, "unfreeze_all_epoch": 3}
+    counts = [len(learning(net, epoch, **turns)) for epoch in range(1, 6)]
+    assert counts == [2, 56, 56, *[len(list(net.parameters()))] * 2]
+    one_by_one = [len(learning(net, epoch, **turns, gradual_unfreezing=True)) for epoch in range(1, 6)]
+    assert one_by_one[0] < one_by_one[1] < one_by_one[2] < one_by_one[3] == counts[3]
+
+
 def test_block_by_block_from_the_top(net: Network) -> None:
     depths = split_into_blocks(net.backbone)
     for epoch in range(1, 25):

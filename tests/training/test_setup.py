@@ -37,7 +37,6 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage, Progress
 from ftlab.server.profile import ServerProfile
-from ftlab.training import setup
 from ftlab.training.loop import train
 from ftlab.ui.dataset import gallery_view
 from ftlab.ui.inspect.actions import InspectActions
@@ -289,7 +288,7 @@ def test_a_stop_while_colours_are_measured(begin: Callable[..., Run], monkeypatc
 
 
 def test_how_far_the_measuring_is_is_told(begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "PROGRESS_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr("ftlab.runs.events.PROGRESS_INTERVAL_SECONDS", 0.0)
     told = [
         e for e in go(begin(**FRESH, normalization="estimated")) if isinstance(e, Progress) and e.stage == "statistics"
     ]

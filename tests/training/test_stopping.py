@@ -22,7 +22,7 @@ from ftlab.models.network import Network
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, Event, LogMessage, Step
 from ftlab.runs.stop_guard import StopGuard
-from ftlab.training import evaluate, loop, preparation, setup, train_step
+from ftlab.training import evaluate, loop, preparation, train_step
 from ftlab.training.checkpoints import checkpoint
 from ftlab.training.devices import device_setup
 from ftlab.training.feeds import image_base
@@ -68,7 +68,7 @@ def test_the_time_limit_is_obeyed_within_a_stage(
         "features": CACHED,
         "validation": {"val_share": 0.5, **FULL},
     }
-    monkeypatch.setattr(setup, "PROGRESS_INTERVAL_SECONDS", -1.0)  # every progress is told
+    monkeypatch.setattr("ftlab.runs.events.PROGRESS_INTERVAL_SECONDS", -1.0)  # every progress is told
     monkeypatch.setattr(image_base, "CPU_EVAL_BATCH_SIZE", 2)
     run = begin(max_minutes=1.0, epochs=1, **ways[stage])
     told: list[Event] = []

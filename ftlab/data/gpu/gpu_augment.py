@@ -75,7 +75,7 @@ def augment_device(config: TrainConfig, device: torch.device) -> str:
         return "cpu"  # not tested on Apple's GPUs
     if config.augment_device != "auto":
         return config.augment_device
-    return "gpu" if on_gpu(device) and not config.caches_views else "cpu"
+    return "gpu" if on_gpu(device) and config.trains_on_images else "cpu"
 
 
 def on_gpu(device: torch.device) -> bool:

@@ -43,7 +43,7 @@ def compute_budget_mb(config: TrainConfig, *, on_gpu: bool) -> int:
         config: configuration with the cache settings.
         on_gpu: whether the network runs on a device with a memory of its own.
     """
-    if config.caches_views:
+    if not config.trains_on_images:
         return 0  # each image is read once
     if config.image_cache_mb is not None:
         return config.image_cache_mb

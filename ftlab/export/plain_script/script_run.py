@@ -21,6 +21,7 @@ _NO_EQUIVALENTS = {
     "unfreeze_epoch": 0,
     "unfreeze_from": "",
     "activations": "fresh",
+    "unfreeze_all_epoch": 0,
     "gradual_unfreezing": False,
     "sampling": "shuffled",
     "mixup": 0.0,

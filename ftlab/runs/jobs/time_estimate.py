@@ -34,6 +34,8 @@ class MeasuredSpeed:
         saving: seconds to write a checkpoint.
         statistics: images per second when channel statistics are estimated; 0 where that is not requested.
         view_kilobytes: size of the cached activations of a view, 10^3 bytes; 0 where none are cached.
+        all_training, all_validation: images per second of a last phase that trains all layers, after one that trains
+            the upper ones; 0 where there is none.
     """
 
     startup: float
@@ -44,6 +46,8 @@ class MeasuredSpeed:
     saving: float
     statistics: float = 0.0
     view_kilobytes: float = 0.0
+    all_training: float = 0.0
+    all_validation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: in
 
     Returns:
         Startup, then either feature extraction once and steps on features, or training and validation in every epoch.
-        Cached activations take both.
+        Cached activations take both. The speed is that of the phase that trains most layers.
     """
     config = fill_defaults(config)
     epochs = config.epochs or 1
@@ -134,16 +138,18 @@ def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: in
     feature_seconds = view_count / speed.features if config.caches_views and speed.features else 0.0
     if config.caches_features:
         return TimeEstimate(startup + feature_seconds + steps * speed.step + 2 * speed.saving, speed.features)
-    validation_seconds = (epochs + 1) * val_images / speed.validation
     # While the head is trained alone, the backbone runs without gradients, as in validation.
     head_only_epochs = min(config.unfreeze_epoch, epochs)
-    training_seconds = train_images * (
-        head_only_epochs / speed.validation + (epochs - head_only_epochs) / speed.training
-    )
-    seconds = startup + feature_seconds + training_seconds + validation_seconds + 2 * speed.saving
+    all_epochs = epochs - config.unfreeze_all_epoch if config.unfreeze_all_epoch and speed.all_training else 0
+    first_epochs = epochs - all_epochs
+    seconds = startup + feature_seconds + 2 * speed.saving + (first_epochs + 1) * val_images / speed.validation
+    seconds += train_images * (head_only_epochs / speed.validation + (first_epochs - head_only_epochs) / speed.training)
+    if all_epochs:
+        seconds += all_epochs * (train_images / speed.all_training + val_images / speed.all_validation)
     # Checkpoints may take a tenth of the time: see training/checkpoints/checkpoint.py.
     seconds += min(epochs * speed.saving, 0.1 * seconds)
-    return TimeEstimate(seconds, speed.training, view_count * speed.view_kilobytes / 1000)
+    main_speed = speed.all_training if all_epochs else speed.training
+    return TimeEstimate(seconds, main_speed, view_count * speed.view_kilobytes / 1000)
 
 
 def build_speed_key(config: TrainConfig) -> str:
@@ -155,6 +161,7 @@ def build_speed_key(config: TrainConfig) -> str:
     variant = "cached" if config.caches_features else "frozen" if config.mode == "frozen" else "full"
     # How much of the backbone is trained matters most where the rest is computed once.
     part = ["activations", config.unfreeze_from, config.feature_precision] if config.caches_activations else []
+    part += ["all", config.unfreeze_from] if config.unfreeze_all_epoch else []
     key_parts = (
         variant, config.backbone, config.batch_size, config.augment, config.optimizer, config.device, config.precision,
         config.engine, config.num_workers, config.torch_num_threads, config.grad_accum_steps,

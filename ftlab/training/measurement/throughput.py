@@ -31,13 +31,16 @@ SHORT_RUN_SETTINGS: dict[str, Any] = {
         "save_every_epochs": 0,
         "compile": "no",
     },
-    **{"unfreeze_epoch": 0, "gradual_unfreezing": False, "phase2_lr": 0.0, "phase2_optimizer": "same"},
+    **{"unfreeze_epoch": 0, "unfreeze_all_epoch": 0, "gradual_unfreezing": False},
+    **{"phase2_lr": 0.0, "phase2_optimizer": "same", "phase3_lr": 0.0},
 }
 """Settings with which two epochs are two epochs, with all trainable parameters trained from the beginning."""
 
 
 def measure_throughput(config: TrainConfig) -> MeasuredSpeed:
     """Train two epochs on a few images of a data set, with random weights of the same shape as the pretrained ones.
+
+    Two more follow where all layers are trained after the upper ones.
 
     A folder that cannot be used raises a `DataError`.
 
@@ -48,7 +51,9 @@ def measure_throughput(config: TrainConfig) -> MeasuredSpeed:
         Speeds and fixed times of the parts of a training.
     """
     normalization = config.normalization
-    config = replace(fill_defaults(config), epochs=2, seed=0, normalization="weights", **SHORT_RUN_SETTINGS)
+    epochs = {"epochs": 4, "unfreeze_all_epoch": 2} if config.unfreeze_all_epoch else {"epochs": 2}
+    settings = {**SHORT_RUN_SETTINGS, **epochs, "seed": 0, "normalization": "weights"}
+    config = replace(fill_defaults(config), **settings)
     # The time of imports is part of what a training costs.
     process_start_time = psutil.Process().create_time()
     catalog = _choose_images(config)
@@ -78,8 +83,9 @@ def _choose_images(config: TrainConfig) -> Catalog:
     Features are measured on many images, because the time of the first few contains the warm-up.
     """
     forward_images = backbones.get_backbone_spec(config.backbone).speed * TARGET_SECONDS
+    # Fewer where all layers are trained on them too.
     train_count = (
-        int(max(32, forward_images))
+        int(max(32, forward_images / 2 if config.trains_on_images else forward_images))
         if config.caches_views
         else max(2 * config.effective_batch_size, int(forward_images / 4))
     )
@@ -122,16 +128,15 @@ def _compute_speed(
         config: its configuration.
 
     Returns:
-        The speeds, those of training and validation from the second epoch, which contains no warm-up.
+        The speeds, those of training and validation from the second epoch of a phase, which contains no warm-up.
     """
     started = next(event for event in events if isinstance(event, Started))
     epochs = [event for event in events if isinstance(event, Epoch)]
     ended = next(event for event in events if isinstance(event, Ended))
     progress_events = [event for event in events if isinstance(event, Progress) and event.stage == "features"]
     # Epoch 0 evaluates the untrained network, and epoch 1 contains the warm-up.
-    training_rate = epochs[2].images_per_second or 1.0
-    training_seconds = image_counts["train"] / training_rate
-    validation_seconds = max(epochs[2].seconds - training_seconds, 1e-4)
+    training_rate, validation_rate = _compute_epoch_speeds(epochs[2], image_counts)
+    all_speeds = _compute_epoch_speeds(epochs[4], image_counts) if config.unfreeze_all_epoch else (0.0, 0.0)
     feature_rate = 0.0
     notes = {event.code: event for event in events if isinstance(event, LogMessage)}
     plan = notes.get("activations_plan")
@@ -153,11 +158,25 @@ def _compute_speed(
         startup=started.time - process_start_time,
         features=feature_rate,
         training=training_rate,
-        validation=image_counts["val"] / validation_seconds,
+        validation=validation_rate,
         step=epochs[2].seconds / max(1, started.steps_per_epoch),
-        saving=ended.time - epochs[2].time,
+        saving=ended.time - epochs[-1].time,
         view_kilobytes=float(str(plan.values["kilobytes"])) if plan else 0.0,
+        all_training=all_speeds[0],
+        all_validation=all_speeds[1],
     )
+
+
+def _compute_epoch_speeds(epoch: Epoch, image_counts: dict[str, int]) -> tuple[float, float]:
+    """Return the images per second of an epoch in training and in validation.
+
+    Args:
+        epoch: without a warm-up.
+        image_counts: number of images by split.
+    """
+    training_rate = epoch.images_per_second or 1.0
+    validation_seconds = max(epoch.seconds - image_counts["train"] / training_rate, 1e-4)
+    return training_rate, image_counts["val"] / validation_seconds
 
 
 def _count_backbone_passes(done_images: int, image_counts: dict[str, int], config: TrainConfig) -> int:

@@ -1,4 +1,4 @@
-"""Phases of a training: the head alone, then the backbone too. Each has a learning rate schedule of its own."""
+"""Phases of a training: the head alone, then upper layers, then all. Each has a learning rate schedule of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Phase:
     """Phase of a training.
 
     Attributes:
-        number: 1 or 2.
+        number: from 1.
         first_epoch: from 1.
         last_epoch: included.
     """
@@ -27,23 +27,42 @@ class Phase:
         return self.last_epoch - self.first_epoch + 1
 
 
+def list_phases(config: TrainConfig) -> list[Phase]:
+    """Return the phases of a training: one, and one more for each time that more layers are unfrozen."""
+    last_epochs = [*filter(None, (config.unfreeze_epoch, config.unfreeze_all_epoch)), config.epochs or 1]
+    first_epochs = [1, *(epoch + 1 for epoch in last_epochs)]
+    return [Phase(index + 1, *epochs) for index, epochs in enumerate(zip(first_epochs, last_epochs, strict=False))]
+
+
 def get_epoch_phase(config: TrainConfig, epoch: int) -> Phase:
     """Return the phase of an epoch; epoch 0, the untrained network, belongs to the first phase."""
-    unfreeze_epoch, epochs = config.unfreeze_epoch, config.epochs or 1
-    if not unfreeze_epoch:
-        return Phase(1, 1, epochs)
-    return Phase(1, 1, unfreeze_epoch) if epoch <= unfreeze_epoch else Phase(2, unfreeze_epoch + 1, epochs)
+    phases = list_phases(config)
+    return next((phase for phase in phases if epoch <= phase.last_epoch), phases[-1])
 
 
 def get_phase(config: TrainConfig, number: int) -> Phase:
-    """Return the phase with a number, 1 or 2."""
-    # Any epoch of the phase will do.
-    return get_epoch_phase(config, config.unfreeze_epoch + 1 if number == 2 else 1)
+    """Return the phase with a number, from 1."""
+    return list_phases(config)[number - 1]
+
+
+def trains_all_at_last(config: TrainConfig, phase: Phase) -> bool:
+    """Return whether a phase trains all layers, of which the phase before it trained the upper ones."""
+    return 0 < config.unfreeze_all_epoch < phase.first_epoch
 
 
 def get_phase_config(config: TrainConfig, phase: Phase) -> TrainConfig:
-    """Return the configuration with optimizer and learning rate of a phase."""
+    """Return the configuration of a phase: its optimizer, its learning rate, and whether activations are cached.
+
+    Args:
+        config: of the run.
+        phase: one of its phases.
+    """
     if phase.number == 1:
         return config
-    optimizer = config.optimizer if config.phase2_optimizer == "same" else config.phase2_optimizer
-    return replace(config, optimizer=optimizer, learning_rate=config.phase2_lr or config.learning_rate)
+    phase_rate = config.phase2_lr or config.learning_rate
+    return replace(
+        config,
+        optimizer=config.optimizer if config.phase2_optimizer == "same" else config.phase2_optimizer,
+        learning_rate=config.phase3_lr or phase_rate if phase.number == 3 else phase_rate,
+        activations="fresh" if trains_all_at_last(config, phase) else config.activations,
+    )

@@ -22,7 +22,7 @@ _MAX_CACHE_BYTES = 2_000_000
 """Size limit of the file: some ten thousand trials."""
 _TRIAL_FIELDS = (
     "mode", "batch_size", "grad_accum_steps", "batchnorm", "features", "precision", "head_kind", "head_hidden",
-    "dropout", "unfreeze_epoch", "unfreeze_from", "gradual_unfreezing", "epochs",
+    "dropout", "unfreeze_epoch", "unfreeze_from", "unfreeze_all_epoch", "gradual_unfreezing", "epochs",
 )  # fmt: skip
 """Settings that decide what is trained, and how much of it at once."""
 

@@ -234,7 +234,8 @@ class TrainActions(VisibleRuns):
             if spec:
                 output_count = 1 if config.head_kind == "logit" else len(catalog.classes)  # two classes, one logit
                 trainable_count, total_count = backbones.count_parameters(spec, output_count, mode, config.head_hidden)
-                message_key = "train.facts.parameters_part" if config.unfreeze_from else "train.facts.parameters"
+                is_part = bool(config.unfreeze_from) and not config.unfreeze_all_epoch
+                message_key = "train.facts.parameters_part" if is_part else "train.facts.parameters"
                 parameters_text = messages.get_text(
                     message_key, learning=_format_count(trainable_count), total=_format_count(total_count)
                 )

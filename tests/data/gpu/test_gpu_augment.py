@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -301,5 +302,8 @@ def test_pictures_are_varied_where_it_was_chosen_else_on_a_card(chosen: str, dev
 
 def test_pictures_that_are_looked_at_once_are_varied_on_the_processor() -> None:
     assert gpu_augment.augment_device(TrainConfig(mode="frozen"), torch.device("cuda")) == "cpu"
+    upper = TrainConfig(mode="full", unfreeze_from="auto", activations="cached")
+    assert gpu_augment.augment_device(upper, torch.device("cuda")) == "cpu"
+    assert gpu_augment.augment_device(replace(upper, unfreeze_all_epoch=2), torch.device("cuda")) == "gpu"
     with pytest.raises(ConfigError, match="--augment-device"):
         TrainConfig(mode="frozen", augment_device="gpu")

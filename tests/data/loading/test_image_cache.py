@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,9 @@ def test_the_budget_is_a_part_of_what_is_free(
     assert image_cache.compute_budget_mb(TrainConfig(mode="full"), on_gpu=on_card) == megabytes
     for chosen in (0, 7):
         assert image_cache.compute_budget_mb(TrainConfig(mode="full", image_cache_mb=chosen), on_gpu=on_card) == chosen
+    upper = TrainConfig(mode="full", unfreeze_from="auto", activations="cached")
+    assert image_cache.compute_budget_mb(upper, on_gpu=on_card) == 0
+    assert image_cache.compute_budget_mb(replace(upper, unfreeze_all_epoch=2), on_gpu=on_card) == megabytes
     assert image_cache.compute_budget_mb(TrainConfig(mode="frozen"), on_gpu=on_card) == 0, (
         "its pictures are looked at once"
     )

@@ -21,7 +21,6 @@ from ftlab.models.execution.feature_rows import pack_rows
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event, LogMessage, Progress
-from ftlab.training import setup
 from ftlab.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -149,7 +148,7 @@ def test_looking_up_what_is_kept_says_how_far_it_is_and_can_be_stopped(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(run())
-    monkeypatch.setattr(setup, "PROGRESS_INTERVAL_SECONDS", -1.0)
+    monkeypatch.setattr("ftlab.runs.events.PROGRESS_INTERVAL_SECONDS", -1.0)
     monkeypatch.setattr(features, "CACHE_BATCH_IMAGES", 4)
     again = run()
     events = []

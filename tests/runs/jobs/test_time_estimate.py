@@ -64,6 +64,19 @@ def test_activations_once_then_the_upper_layers_in_each_epoch() -> None:
     assert made.disk_megabytes == pytest.approx(1300 * 0.016)
 
 
+def test_after_the_upper_layers_all_layers_have_a_speed_of_their_own() -> None:
+    config = TrainConfig(
+        mode="full", unfreeze_from="auto", activations="cached", epochs=10, cached_views=4, unfreeze_epoch=2,
+        unfreeze_all_epoch=6,
+    )  # fmt: skip
+    speed = dataclasses.replace(SPEED, all_training=4.0, all_validation=10.0)
+    made = time_estimate.compute_estimate(config, speed, train_images=300, val_images=100)
+    upper = 2 * 300 / 50 + 4 * 300 / 20 + 7 * 100 / 50
+    all_layers = 4 * (300 / 4 + 100 / 10)
+    assert made.seconds == pytest.approx(5 + (4 * 300 + 100) / 100 + upper + all_layers + 2 * 0.5 + 10 * 0.5)
+    assert made.images_per_second == 4
+
+
 def test_how_much_is_trained_decides_where_the_rest_is_computed_once() -> None:
     config = TrainConfig(mode="full", unfreeze_from="auto", activations="cached")
     changes: tuple[dict[str, Any], ...] = (
@@ -71,8 +84,11 @@ def test_how_much_is_trained_decides_where_the_rest_is_computed_once() -> None:
         {"unfreeze_from": "0.5"},
         {"activations": "fresh"},
         {"feature_precision": "fp32"},
+        {"unfreeze_all_epoch": 3},
+        {"unfreeze_all_epoch": 3, "activations": "fresh"},
     )
-    assert len({time_estimate.build_speed_key(dataclasses.replace(config, **change)) for change in changes}) == 4
+    keys = {time_estimate.build_speed_key(dataclasses.replace(config, **change)) for change in changes}
+    assert len(keys) == len(changes)
 
 
 def test_looking_at_the_colours_first_takes_its_time_too() -> None:
@@ -150,7 +166,8 @@ def test_a_file_that_says_nothing_is_nothing_measured(content: str) -> None:
 
 @pytest.mark.parametrize("way", [
     {"mode": "frozen"}, {"mode": "full"}, {"mode": "full", "unfreeze_from": "auto", "activations": "cached"},
-], ids=["frozen", "full", "upper layers"])  # fmt: skip
+    {"mode": "full", "unfreeze_from": "auto", "activations": "cached", "unfreeze_epoch": 3, "unfreeze_all_epoch": 6},
+], ids=["frozen", "full", "upper layers", "three phases"])  # fmt: skip
 @pytest.mark.usefixtures("one_thread")
 def test_it_is_measured_by_a_tiny_training(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
@@ -168,6 +185,7 @@ def test_it_is_measured_by_a_tiny_training(
     assert min(found.training, found.validation, found.step, found.saving) > 0
     assert (found.features > 0) == (way != {"mode": "full"})
     assert (found.view_kilobytes > 0) == ("activations" in way)
+    assert (min(found.all_training, found.all_validation) > 0) == ("unfreeze_all_epoch" in way)
     assert found.statistics == 0
     assert throughput.measure_throughput(dataclasses.replace(config, normalization="estimated")).statistics > 0
     assert sorted(tiny_folder.rglob("*")) == before

@@ -64,6 +64,8 @@ PHASES = (
 )
 """The backbone learns at last, slowly enough for rounding not to grow, and with statistics that do not depend on which
 pictures a process has."""
+UPPER_THEN_ALL = ("--unfreeze-epoch", "0", "--unfreeze-from", "auto", "--unfreeze-all-epoch", "1")
+CACHED = ("--activations", "cached")
 TINY = (
     *("--mode", "scratch", "--backbone", "timm/test_vit", "--augment", "none", "--optimizer", "sgd"),
     *("--learning-rate", "1e-3", "--head-lr-multiplier", "1", "--schedule", "constant"),
@@ -112,10 +114,13 @@ def test_two_processes_learn_what_one_does(trained: Train) -> None:
         assert abs((left.val_loss or 0) - (right.val_loss or 0)) < 1e-6
 
 
+@pytest.mark.parametrize(("phases", "cached"), [((), ()), (UPPER_THEN_ALL, CACHED)], ids=["head", "upper layers"])
 def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_was_added_up(
-    trained: Train,
+    trained: Train, phases: tuple[str, ...], cached: tuple[str, ...]
 ) -> None:
-    alone, both = trained(settings=(*SMALL, *PHASES)), trained(FORKED, (*SMALL, *PHASES))
+    settings = (*SMALL, *PHASES, *phases)
+    alone, both = trained(settings=settings), trained(FORKED, (*settings, *cached))
+    assert both.load_resolved_config().activations == "fresh", "several processes keep no activations"
     assert both.read_json("config.json")["processes"] == 2
     one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
     learnt = [key for key in one if key.startswith(("module.", "average."))]

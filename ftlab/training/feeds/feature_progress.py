@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 from ftlab.models.execution.features import Features
+from ftlab.runs import events
 from ftlab.runs.events import LogMessage, Progress
-from ftlab.training import setup
 
 
 class FeatureProgress:
@@ -27,7 +27,7 @@ class FeatureProgress:
     def report_progress(self, done_images: int) -> Iterator[Progress]:
         """Yield the progress after `done_images` images of the current split, if the last one is long enough ago."""
         now, done_images = time.monotonic(), self.finished_images + done_images
-        if now - self._last_report_time > setup.PROGRESS_INTERVAL_SECONDS:
+        if now - self._last_report_time > events.PROGRESS_INTERVAL_SECONDS:
             self._last_report_time = now
             yield Progress(
                 stage="features",
