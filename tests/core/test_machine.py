@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -118,3 +121,36 @@ def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatc
     for processes in (1, 2, 1000):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
         assert machine.count_cpu_cores() == max(1, alone // processes)
+
+
+_COUNT_FAULTS = """
+import resource, sys
+from ftlab.core import machine
+if sys.argv[1] == "kept":
+    assert machine.keep_freed_memory() == (sys.argv[2] == "glibc")
+bytearray(64 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    bytearray(64 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def count_faults(choice: str) -> int:
+    """Return the page faults of four blocks of 64 MiB, in a process of its own: the setting holds for a process."""
+    command = [sys.executable, "-c", _COUNT_FAULTS, choice, platform.libc_ver()[0]]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_large_blocks_are_reused_without_page_faults_where_glibc_allocates() -> None:
+    kept_faults, default_faults = count_faults("kept"), count_faults("default")
+    if platform.libc_ver()[0] == "glibc":
+        assert kept_faults < default_faults / 10
+    else:
+        assert kept_faults <= default_faults * 2
+
+
+def test_another_allocator_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(ctypes, "CDLL", None)  # a call would fail
+    assert not machine.keep_freed_memory()

@@ -57,7 +57,7 @@ def explain(options: Namespace) -> int:
         except FtlabError as error:  # one bad image must not end the loop
             return _FileAnswer(file, error=error)
         class_name = model.class_names[result.explanation.class_index]
-        written_path = output.write(result, stem, class_name)
+        written_path = output.write_result(result, stem, class_name)
         gallery_image = None
         if output.has_gallery and isinstance(result, ImageExplanation):
             gallery_image = explain_gallery.describe_image(model, file, written_path, result)
@@ -134,7 +134,7 @@ class _OutputFiles:
             out_path = out_path.with_suffix("")
         return cls(out_path, is_single_file, is_overlay, is_overlay and is_several, options.opacity)
 
-    def write(self, result: ImageExplanation | PairExplanation, stem: str, class_name: str) -> Path:
+    def write_result(self, result: ImageExplanation | PairExplanation, stem: str, class_name: str) -> Path:
         """Write the overlay or the figure of an image.
 
         Args:
@@ -234,11 +234,10 @@ def _map_files(
         return
     import cv2
 
-    from ftlab.core.machine import count_cpu_cores
+    from ftlab.core.machine import count_cpu_cores, keep_freed_memory
     from ftlab.data.loading import thread_pool
-    from ftlab.training.devices import allocator
 
-    allocator.keep_freed_memory()  # each image needs the memory of the one before
+    keep_freed_memory()  # each image needs the memory of the one before
     cv2.setNumThreads(1)  # there is a thread for each core already
     # One thread more than cores: some wait while a worker process decodes.
     yield from thread_pool.map_in_order(explain_file, files, count_cpu_cores() + 1, "explain")

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError
-from ftlab.core.machine import count_cpu_cores
+from ftlab.core.machine import count_cpu_cores, keep_freed_memory
 from ftlab.models.execution.device import detect_device, is_zero_gpu
-from ftlab.training.devices import allocator, distributed
+from ftlab.training.devices import distributed
 
 _HEAD_ON_CPU_MAX_MULTIPLIES = 10_000_000
 """Multiplications in a head's step up to which the CPU is faster than a GPU: they take a millisecond on one core, as
@@ -57,7 +57,7 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
     torch.set_num_threads(config.torch_num_threads or count_cpu_cores())
     # Cached features need little memory, and extracting them frees much that other processes can use.
     if device == "cpu" and not config.caches_features:
-        allocator.keep_freed_memory()
+        keep_freed_memory()
     _reset_accelerate_state()
     # Kernels that sum in the same order each time, so that a resumed training gives the same bits on a GPU too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
