@@ -125,26 +125,21 @@ def choose_engine(
     pixels = torch.randint(
         0, 256, (4, 3, image_size, image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    graph = export_onnx(torch_engine.fused_backbone, normalize, pixels)
+    graph = export_onnx(torch_engine.fused_backbone, normalize, pixels[:1])
     if graph is None:
         return torch_engine
     # Timed with one thread each, as feature extraction runs them: a worker thread for each core.
     onnx_engine, thread_count = OnnxEngine(graph), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        torch_features, onnx_features = torch_engine(pixels), onnx_engine(pixels)
-        if not torch.allclose(
-            torch_features, onnx_features, rtol=0, atol=_MAX_RELATIVE_ERROR * float(torch_features.abs().max())
-        ):
-            return torch_engine
-        return (
-            onnx_engine
-            if engine_name == ONNX
-            or time_engine(torch_engine, pixels) > MIN_ONNX_SPEEDUP * time_engine(onnx_engine, pixels)
-            else torch_engine
-        )
+        torch_features, torch_seconds = time_engine(torch_engine, pixels)
+        onnx_features, onnx_seconds = time_engine(onnx_engine, pixels)
     finally:
         torch.set_num_threads(thread_count)
+    max_error = _MAX_RELATIVE_ERROR * float(torch_features.abs().max())
+    agrees = torch.allclose(torch_features, onnx_features, rtol=0, atol=max_error)
+    is_faster = torch_seconds > MIN_ONNX_SPEEDUP * onnx_seconds
+    return onnx_engine if agrees and (is_faster or engine_name == ONNX) else torch_engine
 
 
 def expected_engine(spec: BackboneSpec, device: torch.device, *, view_count: int, engine_name: str = "auto") -> str:
@@ -198,22 +193,23 @@ class _NormalizedBackbone(nn.Module):
         return features
 
 
-def time_engine(engine: Engine, pixels: Tensor) -> float:
-    """Time an engine on single images.
+def time_engine(engine: Engine, pixels: Tensor) -> tuple[Tensor, float]:
+    """Run an engine on single images, and time it.
 
     Args:
         engine: to be timed.
         pixels: uint8 [B, 3, S, S].
 
     Returns:
-        Seconds of the fastest pass.
+        Features, float32 [B, D], and the seconds of the fastest pass.
     """
-    durations = []  # the fastest, because other processes can only slow one down
+    features, durations = [], []
     for image in pixels:
         start_time = time.monotonic()
-        engine(image[None])
+        features.append(engine(image[None]))
         durations.append(time.monotonic() - start_time)
-    return min(durations)
+    # The first pass prepares the others, and other processes can only slow one down.
+    return torch.cat(features), min(durations)
 
 
 def hash_parameters(backbone: nn.Module) -> str:
