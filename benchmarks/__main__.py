@@ -44,6 +44,8 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("inspecting", "FOLDER"),
     ("answers", "FOLDER", "--against", "WORKTREE"),
     ("scale", "FOLDER", "--against", "WORKTREE"),
+    ("full_training", "FOLDER", "--against", "WORKTREE"),
+    ("kept_start", "FOLDER", "--against", "WORKTREE"),
     ("gpu", "FOLDER"),
 )
 """Name and arguments of each benchmark, in the order in which they run; `FOLDER` and `WORKTREE` are filled in."""

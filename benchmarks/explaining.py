@@ -26,14 +26,12 @@ from pathlib import Path
 import torch
 
 from benchmarks import two_commits
-from benchmarks.pipeline import compute_features
+from benchmarks.pipeline import choose_feature_engine, compute_features
 from benchmarks.process import PROJECT_ROOT
 from benchmarks.row import measure_seconds, report_at_least
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset import scan
-from ftlab.data.transforms import preprocess
 from ftlab.inference.load_model import load_predictor
-from ftlab.models.execution import engines
 from ftlab.runs import run_store
 
 SKIPPED_SHARE = 0.4
@@ -56,14 +54,7 @@ def main() -> None:
     image_catalog = scan.scan(options.folder, check=False)
     files = [image_catalog.image_path(item) for split in image_catalog.splits.values() for item in split]
     files = list(islice(cycle(files), options.pictures))
-    engine = engines.choose_engine(
-        model.network.backbone,
-        model.spec,
-        partial(preprocess.normalize_batch, prep=model.prep),
-        model.prep.side,
-        torch.device("cpu"),
-        view_count=10_000,
-    )
+    engine = choose_feature_engine(model)
     arguments = [f"--{argument}" for argument in options.arguments]
     paces: dict[str, list[float]] = {}
     for round_index in range(options.rounds + 1):

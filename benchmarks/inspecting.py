@@ -21,14 +21,12 @@ from pathlib import Path
 import gradio as gr
 import torch
 
-from benchmarks.pipeline import compute_features
+from benchmarks.pipeline import choose_feature_engine, compute_features
 from benchmarks.process import run_python
 from benchmarks.row import measure_seconds, report_at_least
 from ftlab.core.machine import count_cpu_cores
-from ftlab.data.transforms import preprocess
 from ftlab.evaluation import evaluate
 from ftlab.inference.load_model import load_predictor
-from ftlab.models.execution import engines
 from ftlab.runs import run_store
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.inspect.actions import InspectActions
@@ -74,14 +72,7 @@ def measure(runs: Path, picture_count: int, rounds: int) -> None:
     model = load_predictor(run, "best")
     indices = list(islice(cycle(range(len(evaluation.result.labels))), picture_count))
     files = [evaluation.result.get_image_path(index) for index in indices]
-    engine = engines.choose_engine(
-        model.network.backbone,
-        model.spec,
-        partial(preprocess.normalize_batch, prep=model.prep),
-        model.prep.side,
-        torch.device("cpu"),
-        view_count=10_000,
-    )
+    engine = choose_feature_engine(model)
 
     def press(index: int) -> None:
         markup = actions.explain_image(*choice, gr.EventData(None, {"index": index}))

@@ -53,14 +53,7 @@ def main() -> None:
     preprocessing = preprocess.from_spec(spec)
     net = network.build_network(spec, 10, pretrained=False)
     model = Predictor(net, spec, preprocessing, tuple(map(str, range(10))), spec.title)
-    backbone_engine = engines.choose_engine(
-        model.network.backbone,
-        spec,
-        partial(preprocess.normalize_batch, prep=preprocessing),
-        preprocessing.side,
-        torch.device("cpu"),
-        view_count=10_000,
-    )
+    backbone_engine = choose_feature_engine(model)
     prediction_engine = batch_predict.choose_engine(model, 10_000)
     pixels = torch.stack([_decode_image(preprocessing, file) for file in files[:8]])
     seconds_per_image: dict[str, list[float]] = {}
@@ -102,6 +95,18 @@ def main() -> None:
         0.8,
         "×",
         details,
+    )
+
+
+def choose_feature_engine(model: Predictor) -> Engine:
+    """Return the engine that extracts the features of a large data set with a model's backbone, on the CPU."""
+    return engines.choose_engine(
+        model.network.backbone,
+        model.spec,
+        partial(preprocess.normalize_batch, prep=model.prep),
+        model.prep.side,
+        torch.device("cpu"),
+        view_count=10_000,
     )
 
 

@@ -76,11 +76,8 @@ def save_image(pixels: np.ndarray[Any, Any], image_path: Path) -> None:
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     _, content = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
     try:
-        try:
-            image_path.write_bytes(content.tobytes())
-        except FileNotFoundError:
-            image_path.parent.mkdir(parents=True, exist_ok=True)
-            image_path.write_bytes(content.tobytes())
+        image_path.parent.mkdir(parents=True, exist_ok=True)
+        image_path.write_bytes(content.tobytes())
     except OSError as cause:
         raise ConfigError("config.out", file=image_path, cause=cause.strerror or cause) from cause
 

@@ -28,10 +28,10 @@ def test_epochs_from_the_second_one_on_count(monkeypatch: pytest.MonkeyPatch) ->
 def test_both_commits_train_with_the_same_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = []
+    received_arguments = []
 
     def measure(arguments: list[str], checkout: Path) -> float:
-        given.append(arguments)
+        received_arguments.append(arguments)
         return 28.0 if checkout == PROJECT_ROOT else 20.0
 
     monkeypatch.setattr(full_training, "measure_pace", measure)
@@ -47,6 +47,6 @@ def test_both_commits_train_with_the_same_settings(
     row = json.loads(capsys.readouterr().out)["row"]
     assert row["figure"] == pytest.approx(1.4)
     assert "now 28 /s, 658560c 20 /s; medians of 2 rounds" in row["seen"]
-    assert len(given) == 4
-    assert all(arguments == given[0] for arguments in given)
-    assert given[0][given[0].index("--batch-size") + 1] == "32"
+    assert len(received_arguments) == 4
+    assert all(arguments == received_arguments[0] for arguments in received_arguments)
+    assert received_arguments[0][received_arguments[0].index("--batch-size") + 1] == "32"

@@ -160,8 +160,8 @@ class WorkerPool:
                 if self._cannot_start:
                     return None
                 try:
-                    is_waiting = bool(self._idle_workers) and not beside_others
-                    worker = self._idle_workers.pop() if is_waiting else WorkerProcess()
+                    takes_idle_one = bool(self._idle_workers) and not beside_others
+                    worker = self._idle_workers.pop() if takes_idle_one else WorkerProcess()
                 except OSError as cause:
                     self._note_failed_start(str(cause))
                     return None

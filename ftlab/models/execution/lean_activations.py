@@ -77,8 +77,8 @@ def _get_lean_forward(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     # Exact types: a subclass may compute something else.
     if type(module) is nn.ReLU6:
         return _run_relu6_in_place if module.inplace else _run_relu6
-    copying = getattr(module, "inplace", False)
-    return _COPYING_TYPES.get(type(module)) if copying else None
+    works_in_place = getattr(module, "inplace", False)
+    return _COPYING_TYPES.get(type(module)) if works_in_place else None
 
 
 def _run_relu6(inputs: Tensor) -> Tensor:

@@ -149,7 +149,12 @@ def _plan_wiring(
             "js": _LOCATION_JS,
         },
         # Of several changes during a scan only the last is scanned next.
-        scan_options={"show_progress_on": summary.summary, "concurrency_limit": 4, "trigger_mode": "always_last"},
+        scan_options={
+            "show_progress_on": summary.summary,
+            "concurrency_limit": 4,
+            "trigger_mode": "always_last",
+            "api_visibility": "private",
+        },
     )
 
 
@@ -157,9 +162,9 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
     """Connect the choice of a source, the scan of a folder, the upload and the tutorials."""
     actions, choice, outputs = wiring.actions, wiring.choice, wiring.outputs
     rescan_event = gr.on([source.scan_button.click, source.folder.submit], **wiring.location_event)
-    rescan_event.then(actions.rescan_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
+    rescan_event.then(actions.rescan_dataset, choice, outputs, **wiring.scan_options)
     sample_event = source.sample.input(**wiring.location_event)
-    sample_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
+    sample_event.then(actions.show_dataset, choice, outputs, **wiring.scan_options)
     source.folder.change(**wiring.location_event)
     # One at a time: they write to the disk, and the check of free space is that of one.
     upload_options = {**wiring.scan_options, "concurrency_limit": 1}
@@ -167,7 +172,6 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
         actions.receive_upload,
         [source.zip_field, hidden.upload_token, source.val_share, source.test_share],
         [hidden.upload_token, hidden.location, *outputs],
-        api_visibility="private",
         **upload_options,
     )
     # The field is emptied, so that the same file can be sent again.
@@ -178,7 +182,6 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
         actions.choose_name_encoding,
         [*choice, source.zip_names, hidden.name_encodings],
         [hidden.upload_token, hidden.location, hidden.name_encodings, *outputs],
-        api_visibility="private",
         **upload_options,
     )
     layout_event = source.layout_menu.input(
@@ -187,9 +190,9 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
         [hidden.location, hidden.layouts],
         **_UNQUEUED_EVENT,
     )
-    layout_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
+    layout_event.then(actions.show_dataset, choice, outputs, **wiring.scan_options)
     tutorial_event = source.tutorial_menu.input(**wiring.location_event)
-    tutorial_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
+    tutorial_event.then(actions.show_dataset, choice, outputs, **wiring.scan_options)
     source.tutorial_menu.change(
         actions.choose_tutorial, source.tutorial_menu, [source.tutorial_info, source.fetch_button], **_UNQUEUED_EVENT
     )
@@ -197,7 +200,6 @@ def _connect_sources(wiring: _Wiring, source: SourceFields, hidden: HiddenFields
         actions.fetch_tutorial,
         [source.tutorial_menu, source.val_share, source.test_share],
         [source.tutorial_menu, source.fetch_button, hidden.location, *outputs],
-        api_visibility="private",
         **upload_options,
     )
 
@@ -221,13 +223,13 @@ def _connect_shares_and_reload(wiring: _Wiring, source: SourceFields, hidden: Hi
     restore_event.then(
         actions.open_source_inputs, [source.sample, source.folder], _list_source_inputs(source), **_UNQUEUED_EVENT
     )
-    restore_event.then(actions.show_dataset, choice, outputs, api_visibility="private", **wiring.scan_options)
+    restore_event.then(actions.show_dataset, choice, outputs, **wiring.scan_options)
     repeat_overtaken(
         hidden.answered_choice,
         actions.show_dataset,
         choice,
         outputs,
-        {"api_visibility": "private", **wiring.scan_options},
+        wiring.scan_options,
     )
 
 
@@ -280,9 +282,7 @@ def _connect_handed_datasets(wiring: _Wiring, source: SourceFields) -> None:
         actions.open_source_inputs, [source.sample, source.folder], _list_source_inputs(source), **_UNQUEUED_EVENT
     )
     leave_event = withdrawn_source.change(**wiring.location_event)
-    leave_event.then(
-        actions.show_dataset, wiring.choice, wiring.outputs, api_visibility="private", **wiring.scan_options
-    )
+    leave_event.then(actions.show_dataset, wiring.choice, wiring.outputs, **wiring.scan_options)
 
 
 def _list_source_inputs(source: SourceFields) -> list[Any]:

@@ -36,6 +36,17 @@ def processes_of(reading: DecodePool) -> list[subprocess.Popen[bytes]]:
     return [worker.process for worker in reading.workers.workers] if reading.workers else []
 
 
+def read_and_kill(process_count: int, files: list[Path]) -> list[decode.ImageArray | ImageError]:
+    """What such processes read of the files, all of them killed after every twelve."""
+    found = []
+    with DecodePool(process_count, DecodeOptions(512), use_processes=True) as reading:
+        for start in range(0, len(files), 12):
+            found += reading.submit(files[start : start + 12]).result()
+            for process in processes_of(reading):
+                process.kill()
+    return found
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     """Whether all end by themselves, in whatever time they need."""
     until = time.monotonic() + 60
@@ -173,13 +184,7 @@ def test_a_process_that_is_killed_is_replaced_and_no_file_is_blamed(
     tiny_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = sorted(tiny_folder.rglob("*.*"))
-    found = []
-    with DecodePool(2, DecodeOptions(512), use_processes=True) as reading:
-        for start in range(0, len(files), 12):
-            found += reading.submit(files[start : start + 12]).result()
-            for process in processes_of(reading):
-                process.kill()
-    assert all(map(same, found, map(decode.read_image, files)))
+    assert all(map(same, read_and_kill(2, files), map(decode.read_image, files)))
     assert {"ended (memory), but not at" in record.message for record in caplog.records} == {True}
 
 
@@ -195,13 +200,7 @@ def test_processes_that_end_while_they_start_are_replaced_and_no_file_is_blamed(
         f"open({str(count)!r}, 'a').write('.'); number in (1, {ended_after}) and os.kill(os.getpid(), 9); "
     )
     monkeypatch.setattr(worker_process, "WORKER_CODE", ends + worker_process.WORKER_CODE)
-    found = []
-    with DecodePool(1, DecodeOptions(512), use_processes=True) as reading:
-        for start in range(0, len(files), 12):
-            found += reading.submit(files[start : start + 12]).result()
-            for process in processes_of(reading):
-                process.kill()
-    assert all(map(same, found, map(decode.read_image, files)))
+    assert all(map(same, read_and_kill(1, files), map(decode.read_image, files)))
     assert count.stat().st_size > 3
 
 
