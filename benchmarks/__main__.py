@@ -27,6 +27,7 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
     ("looking",),
     ("full_speed", "FOLDER"),
     ("full_speed", "FOLDER", "--backbone", "resnet18"),
+    ("training_steps", "FOLDER"),
     ("growth", "FOLDER"),
     ("isolation", "FOLDER"),
     ("page",),

@@ -16,9 +16,9 @@ from accelerate.utils import AutocastKwargs
 from torch import Tensor, nn
 
 from ftlab.config.train_config import TrainConfig
-from ftlab.core import messages
+from ftlab.core import machine, messages
 from ftlab.core.errors import ConfigError
-from ftlab.core.machine import count_cpu_cores, keep_freed_memory
+from ftlab.core.machine import count_cpu_cores
 from ftlab.models.execution.device import detect_device, is_zero_gpu
 from ftlab.training.devices import distributed
 
@@ -57,7 +57,7 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
     torch.set_num_threads(config.torch_num_threads or count_cpu_cores())
     # Cached features need little memory, and extracting them frees much that other processes can use.
     if device == "cpu" and not config.caches_features:
-        keep_freed_memory()
+        machine.keep_freed_memory()
     _reset_accelerate_state()
     # Kernels that sum in the same order each time, so that a resumed training gives the same bits on a GPU too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
