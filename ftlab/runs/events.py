@@ -48,6 +48,7 @@ class Started(Event):
         total: number of all parameters.
         validation: split used for validation: `val`, or `test` where the test images of the folder are used, which then
             are no independent test any more.
+        processes: number of ranks that train together.
     """
 
     kind: ClassVar[str] = "started"
@@ -60,6 +61,7 @@ class Started(Event):
     trainable: int
     total: int
     validation: str = "val"
+    processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

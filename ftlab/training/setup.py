@@ -171,20 +171,22 @@ def make_started_event(
         config: the resolved configuration.
         catalog: the images by split.
         step: steps that were taken before.
-        accelerator: device of the steps.
+        accelerator: device and ranks of the steps.
         net: the network.
         steps_per_epoch: optimizer steps in an epoch.
     """
+    device, rank_count = device_setup.describe_device(accelerator.device), accelerator.num_processes
     return Started(
         step=step,
         epochs=config.epochs or 1,
         steps_per_epoch=steps_per_epoch,
-        device=device_setup.describe_device(accelerator.device),
+        device=f"{rank_count} × {device}" if rank_count > 1 else device,
         train_images=len(catalog.splits["train"]),
         val_images=len(catalog.splits["val"]),
         trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
         total=sum(p.numel() for p in net.parameters()),
         validation="test" if catalog.layout == "test_as_val" else "val",
+        processes=rank_count,
     )
 
 

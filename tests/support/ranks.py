@@ -20,6 +20,7 @@ import timm  # noqa: F401 (what the ranks need is imported once, here; nothing i
 import ftlab.training.loop  # noqa: F401
 from ftlab.cli import main
 from ftlab.training import compile
+from tests.support import double_precision
 
 WORLD_SIZE = 2
 
@@ -51,6 +52,8 @@ def start_rank(rank: int, port: int, words: list[str]) -> int:
 
 if __name__ == "__main__":
     compile.BACKEND = "aot_eager"
+    if os.environ.get(double_precision.VARIABLE):
+        double_precision.train_in_double()
     port = free_port()
     started = [start_rank(rank, port, sys.argv[1:]) for rank in range(WORLD_SIZE)]
     sys.exit(max(abs(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])) for pid in started))

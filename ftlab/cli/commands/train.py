@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ftlab.cli.common import queue_turn, train_process
+from ftlab.cli.common import launched_run, queue_turn, train_process
 from ftlab.cli.common.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.config import trackers, train_config
@@ -25,6 +24,7 @@ from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.runs.queue import start_gate
 from ftlab.runs.queue.database import declare_queue_folder
 from ftlab.runs.stop_guard import StopGuard
+from ftlab.training.devices import rank_environment
 
 if TYPE_CHECKING:
     from ftlab.data.dataset.from_config import DatasetSource
@@ -39,16 +39,17 @@ def train(options: Namespace) -> int:
     if not start_gate.pass_gate():
         return 0
     priority.apply_declared_priority()
+    rank_environment.check_launcher("train")
     _check_queue_flags(options)
     config = train_process.prepare_config(build_config(options), options.runs)
     from ftlab.data.dataset import from_config
 
     with open_progress_bar("console.unpacking" if config.data else "console.drawing") as progress:
-        source = from_config.locate_source(config, progress, run_exists=train_process.is_adopting_run())
-    if options.queue and not train_process.is_adopting_run():
+        source = from_config.locate_source(config, progress, run_exists=launched_run.is_adopting_run())
+    if options.queue and not launched_run.is_adopting_run():
         run = queue_turn.wait_for_turn(options.runs, config)
     else:
-        run = train_process.create_run(config, options.runs)
+        run = launched_run.create_run(config, options.runs)
     return train_run(run, config, options, source)
 
 
@@ -64,8 +65,9 @@ def resume(options: Namespace) -> int:
     if not start_gate.pass_gate():
         return 0
     priority.apply_declared_priority()
+    rank_environment.check_launcher("resume")
     _check_queue_flags(options)
-    run = train_process.take_adopted_run()
+    run = launched_run.take_adopted_run()
     if run is None:
         run = run_store.find_run(options.runs, options.run)
         if run.liveness.get_status() == "finished":
@@ -86,7 +88,7 @@ def _check_queue_flags(options: Namespace) -> None:
     Raises:
         ConfigError: torchrun has started several processes, which cannot wait in the queue.
     """
-    if options.queue and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if options.queue and rank_environment.get_world_size() > 1:
         raise ConfigError("config.queue_ranks")
     declare_queue_folder(options.queue_dir)
 
@@ -137,7 +139,7 @@ def train_run(run: Run, config: TrainConfig, options: Namespace, source: Dataset
     Returns:
         Exit status: 130 after Ctrl+C, 2 if the training failed, else 0.
     """
-    if train_process.is_main_process():
+    if rank_environment.is_main_process():
         print(messages.get_text("console.run", run=run.path), file=sys.stderr)
 
     def print_end(end_event: Ended) -> None:
@@ -152,4 +154,4 @@ def train_run(run: Run, config: TrainConfig, options: Namespace, source: Dataset
     if signal.SIGINT in guard.received_signals:
         return interruption.INTERRUPTED_STATUS
     is_failed = end_event is not None and end_event.reason == "failed"
-    return 2 if is_failed and train_process.is_main_process() else 0
+    return 2 if is_failed and rank_environment.is_main_process() else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -13,18 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.cli.common import stop_watch
+from ftlab.cli.common import launched_run, stop_watch
 from ftlab.cli.terminal import progress
 from ftlab.cli.tracking.tracker_threads import TrackerThreads
 from ftlab.config import backbones, trackers
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, interruption, lazy_import, user_dirs
 from ftlab.core.errors import ConfigError, RunError
-from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event
-from ftlab.runs.jobs import launch, postmortem
+from ftlab.runs.jobs import postmortem
 from ftlab.runs.stop_guard import StopGuard
+from ftlab.training.devices import rank_environment
+from ftlab.training.devices.rank_environment import is_main_process
 
 if TYPE_CHECKING:
     from ftlab.data.dataset.from_config import DatasetSource
@@ -165,7 +165,7 @@ def _iter_training_events(
                 [] if backbone_records.has_records() else [loader.submit(libraries.import_library, library_name)]
             )
             # A resumed run has its split already; the processes of torchrun scan within the training loop.
-            is_new_run = not (run.path / "split.json").is_file() and int(os.environ.get("WORLD_SIZE", "1")) == 1
+            is_new_run = not (run.path / "split.json").is_file() and rank_environment.get_world_size() == 1
             catalog = (
                 from_config.resolve_dataset(config, lambda _done, _total: heartbeat.beat(), source=source)
                 if is_new_run
@@ -265,7 +265,7 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
         raise ConfigError("config.no_source")
     trackers.check_trackers_installed(config.trackers)
     backbones.get_backbone_spec(config.backbone)
-    if config.init_from and not is_adopting_run():
+    if config.init_from and not launched_run.is_adopting_run():
         from ftlab.models.pretrained import checkpoint_import
 
         config = checkpoint_import.resolve_init(config, runs_dir)
@@ -273,42 +273,3 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     given_paths = {name: path for name in ("exclude", "data") if (path := getattr(config, name))}
     paths: dict[str, Any] = {name: str(user_dirs.expand_home(path).absolute()) for name, path in given_paths.items()}
     return replace(config, **paths)
-
-
-def create_run(config: TrainConfig, runs_dir: str) -> Run:
-    """Create the run to train, or return the one that the page has created for this process.
-
-    The processes that torchrun started share one run. If the folder cannot be written, `RunError` propagates.
-
-    Args:
-        config: of the run.
-        runs_dir: folder of all runs.
-
-    Returns:
-        The run.
-    """
-    adopted_run = take_adopted_run()
-    if adopted_run is not None:
-        return adopted_run
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return run_store.create_run(runs_dir, config)
-    from ftlab.training.devices import device_setup
-
-    return Run(device_setup.broadcast_from_main(config, lambda: str(run_store.create_run(runs_dir, config).path)))
-
-
-def is_adopting_run() -> bool:
-    """Return whether this process was started for an existing run."""
-    return launch.RUN_FOLDER_ENV in os.environ
-
-
-def take_adopted_run() -> Run | None:
-    """Return the run that the page has started this process for; None if there is none, or at the second call."""
-    # Removed, so that a process that this one starts does not adopt the run as well.
-    path = os.environ.pop(launch.RUN_FOLDER_ENV, None)
-    return Run(path) if path else None
-
-
-def is_main_process() -> bool:
-    """Return whether this is rank 0, the only process of a training that writes files and messages."""
-    return int(os.environ.get("RANK", "0")) == 0

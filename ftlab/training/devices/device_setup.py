@@ -20,7 +20,7 @@ from ftlab.core import machine, messages
 from ftlab.core.errors import ConfigError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.models.execution.device import detect_device, is_zero_gpu
-from ftlab.training.devices import distributed
+from ftlab.training.devices import distributed, rank_environment
 
 _HEAD_ON_CPU_MAX_MULTIPLIES = 10_000_000
 """Multiplications in a head's step up to which the CPU is faster than a GPU: they take a millisecond on one core, as
@@ -46,7 +46,8 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
         The accelerator, with deterministic cuDNN kernels.
 
     Raises:
-        ConfigError: the device is not available, or does not support the precision.
+        ConfigError: the device is not available or does not support the precision, or the ranks that the launcher
+            announced are not those that communicate.
     """
     available_device = detect_device()
     if config.device not in ("auto", "cpu", available_device):
@@ -62,9 +63,14 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
     # Kernels that sum in the same order each time, so that a resumed training gives the same bits on a GPU too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     precision = _resolve_precision(config.precision, device)
-    return Accelerator(
+    distributed.join_restarted_group(device)
+    accelerator = Accelerator(
         cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[AutocastKwargs(**_AUTOCAST_OPTIONS)]
     )
+    world_size = rank_environment.get_world_size()
+    if accelerator.num_processes != world_size:
+        raise ConfigError("config.world_size", expected=world_size, actual=accelerator.num_processes)
+    return accelerator
 
 
 def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:

@@ -6,6 +6,7 @@ is touched: the value is returned as it is.
 
 from __future__ import annotations
 
+import os
 from typing import TypeVar
 
 import torch
@@ -13,7 +14,37 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
+from ftlab.training.devices import rank_environment
+
 T = TypeVar("T")
+_BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+"""Communication library by type of device, those that accelerate chooses."""
+
+
+def join_restarted_group(device_type: str) -> None:
+    """Join the process group of ranks that torchrun may start again; accelerate uses it then.
+
+    torchrun's agent keeps one store for all attempts on a machine, and ranks of a second one would read there the
+    addresses of the first: gloo then fails to connect, or waits for a minute to do so. Here each attempt has keys of
+    its own. Without restarts, or with a store for each attempt, accelerate joins the group itself.
+
+    Args:
+        device_type: `cpu`, `cuda` or another type of device.
+    """
+    group_exists = torch.distributed.is_available() and torch.distributed.is_initialized()
+    has_ranks = rank_environment.get_world_size() > 1 and rank_environment.uses_agent_store()
+    if group_exists or not has_ranks or device_type not in _BACKENDS:
+        return
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    agent_store = torch.distributed.TCPStore(address, port, is_master=False)  # type: ignore[attr-defined]
+    # Agents of several machines may count restarts differently: there `check_launcher` demands a store for each.
+    attempt_key = f"attempt_{rank_environment.get_restart_count()}"
+    torch.distributed.init_process_group(
+        _BACKENDS[device_type],
+        store=torch.distributed.PrefixStore(attempt_key, agent_store),  # type: ignore[attr-defined]
+        rank=int(os.environ["RANK"]),
+        world_size=rank_environment.get_world_size(),
+    )
 
 
 def all_reduce_sum(accelerator: Accelerator, values: Tensor) -> Tensor:

@@ -151,7 +151,8 @@ def test_it_starts_what_is_before_it_meanwhile(tmp_path: Path, monkeypatch: pyte
 
 
 def test_several_processes_of_one_training_do_not_wait(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
     for command in (("train", "--sample", "shapes"), ("resume", "latest")):
         status, _, err = say(*command, "--queue")
         assert (status, err.count("\n")) == (2, 1)

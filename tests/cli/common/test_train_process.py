@@ -20,7 +20,6 @@ from ftlab.data.sources.locate import DatasetLocation, locate_dataset
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event
-from ftlab.runs.jobs import launch
 from ftlab.training import loop as training_loop
 from tests.support import fabricated_runs
 
@@ -125,13 +124,6 @@ def test_others_than_the_first_process_write_nothing(
 
 
 # Whose run it is
-
-
-def test_the_run_that_the_page_made_is_taken_up_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(launch.RUN_FOLDER_ENV, str(run.path))
-    settings = TrainConfig(sample="shapes")
-    assert train_process.create_run(settings, str(tmp_path / "runs")).path == run.path
-    assert train_process.create_run(settings, str(tmp_path / "runs")).path != run.path
 
 
 def test_no_run_is_made_for_a_folder_that_is_not_there(tmp_path: Path) -> None:

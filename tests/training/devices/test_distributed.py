@@ -16,7 +16,7 @@ from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import LogMessage, Started
 from ftlab.runs.jobs.launch import build_environment
-from tests.support import ROOT
+from tests.support import ROOT, double_precision
 
 TRAIN = (
     "train",
@@ -32,6 +32,10 @@ TRAIN = (
 TORCHRUN = (
     *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"),
     *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "ftlab"),  # a free port
+)
+RESTARTED = (
+    *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1", "--max-restarts", "2"),
+    *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(ROOT / "tests" / "support" / "killed_rank.py")),
 )
 FORKED = (str(ROOT / "tests" / "support" / "ranks.py"),) if hasattr(os, "fork") else TORCHRUN
 """What starts both ranks sooner than torchrun."""
@@ -71,6 +75,11 @@ TINY = (
     *("--learning-rate", "1e-3", "--head-lr-multiplier", "1", "--schedule", "constant"),
 )
 """Some ten layers, without statistics of a batch: compiled in seconds."""
+DOUBLE = (
+    *("--mode", "full", "--unfreeze-epoch", "0", "--batchnorm", "frozen", "--augment", "none", "--optimizer", "sgd"),
+    *("--learning-rate", "1e-3"),
+)
+"""All layers, with BatchNorm in evaluation mode: what a process computes does not depend on the images of others."""
 Train = Callable[..., Run]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,7 +90,7 @@ def trained(tiny_folder: Path, tmp_path: Path, say: Callable[..., tuple[int, str
     """What trains with two processes, or, without a launcher, in this one."""
 
     def train(launcher: tuple[str, ...] = (), settings: tuple[str, ...] = ()) -> Run:
-        folder = tmp_path / ("both" if launcher else "alone")
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
         words = [*TRAIN, "--device", "cpu", "--data", str(tiny_folder), "--runs", str(folder), *settings]
         if launcher:
             command = [sys.executable, *launcher, *words]
@@ -95,6 +104,10 @@ def trained(tiny_folder: Path, tmp_path: Path, say: Callable[..., tuple[int, str
         return Run(folder / name)
 
     return train
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    return weights_file.load_tensors(run.last_checkpoint_path)[0]
 
 
 def test_two_processes_learn_what_one_does(trained: Train) -> None:
@@ -133,6 +146,42 @@ def test_two_processes_exchange_the_gradients_of_what_was_unfrozen_and_of_what_w
     )
     assert not torch.equal(one[conv], one[conv.replace("module", "average")]), "it has moved"
     assert before.shape == after.shape
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [("--mode", "frozen"), ("--mode", "frozen", "--features", "cached"), DOUBLE],
+    ids=["head", "features", "all"],
+)
+def test_the_losses_of_two_processes_are_those_of_one_at_every_step(
+    trained: Train, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head alone in float32; all layers in float64."""
+    if settings == DOUBLE:
+        monkeypatch.setenv(double_precision.VARIABLE, "1")
+        double_precision.train_in_double(monkeypatch.setattr)
+    alone, both = trained(settings=(*SMALL, *settings)), trained(FORKED, (*SMALL, *settings))
+    one, two = ([row.loss for row in run.load_history().steps] for run in (alone, both))
+    assert len(one) == len(two) == 10
+    differences = [abs((left or 0) - (right or 0)) for left, right in zip(one, two, strict=True)]
+    assert max(differences) < (1e-12 if settings == DOUBLE else 1e-6)
+    assert None not in one
+    assert one[0] != one[-1]
+
+
+def test_a_training_whose_rank_is_killed_in_mid_epoch_goes_on_to_the_weights_of_an_undisturbed_one(
+    trained: Train,
+) -> None:
+    """By torchrun's own restart; the checkpoint is of the step before. `rank_torture.py` kills more often."""
+    whole = trained(FORKED, TINY)
+    disturbed = trained((*RESTARTED, "1:forward_backward:8"), TINY)
+    events = disturbed.read_events()[0]
+    assert [event.step for event in events if isinstance(event, Started)] == [0, 8]
+    assert {event.processes for event in events if isinstance(event, Started)} == {2}
+    assert disturbed.liveness.get_status() == "finished"
+    assert weights_of(disturbed).keys() == weights_of(whole).keys()
+    for key, tensor in weights_of(whole).items():
+        assert torch.equal(weights_of(disturbed)[key], tensor), key
 
 
 def test_two_processes_with_a_compiled_network_learn_what_one_does_without(trained: Train) -> None:
