@@ -163,9 +163,7 @@ TESTED_ELSEWHERE = {
     "tests/inference/test_cam_methods.py": ("models/activation_layout",),
     "tests/training/test_train_step.py": ("models/buffer_snapshot", "training/optim/losses"),
     "tests/training/devices/test_device_setup.py": ("models/execution/device",),
-    "tests/models/execution/test_features.py": (
-        *("models/execution/feature_extraction", "training/devices/gather_features"),
-    ),
+    "tests/models/execution/test_features.py": ("models/execution/feature_extraction",),
     "tests/models/execution/test_feature_cache.py": ("training/cached_features",),
     "tests/training/test_loop_activations.py": (
         *("training/activation_plan", "training/feeds/feature_progress", "models/activations/frozen_part"),

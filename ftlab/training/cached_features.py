@@ -19,13 +19,14 @@ from ftlab.models.activations.frozen_part import FrozenPart
 from ftlab.models.execution import engines, features
 from ftlab.models.execution.engines import Engine
 from ftlab.models.execution.feature_cache import FeatureCache
+from ftlab.models.execution.feature_rows import ROW_DTYPES
 from ftlab.models.execution.features import Features
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Event, LogMessage
 from ftlab.training import network_setup, setup
 from ftlab.training.checkpoints import resume_checks
 from ftlab.training.devices import distributed
-from ftlab.training.devices.gather_features import join_rank_features
+from ftlab.training.devices.rank_features import SplitTable
 from ftlab.training.feeds.feature_progress import FeatureProgress
 from ftlab.training.feeds.gpu_images import GpuImageFeed
 from ftlab.training.feeds.image_base import ImageFeedBase
@@ -63,10 +64,11 @@ def compute_cached_features(
     store = part.cache
     spec = backbones.get_backbone_spec(config.backbone)
     expected_name = engines.expected_engine(spec, accelerator.device, view_count=total_views, engine_name=config.engine)
+    expected_name = distributed.broadcast_object(accelerator, expected_name)
     key_base = _compute_key_base(part, image_feed, expected_name) if store else ""
-    if store and store.file.exists():
+    if store and not distributed.any_rank(accelerator, [not store.file.exists()])[0]:
         stored_features = yield from _load_stored_features(
-            part, image_feed, run, store, key_base, expected_name, view_counts, should_stop
+            part, image_feed, run, store, key_base, expected_name, view_counts, accelerator, should_stop
         )
         if stored_features or should_stop():
             return stored_features
@@ -123,6 +125,7 @@ def _extract_split(
     """
     image_count = len(image_feed.catalog.splits[split])
     features_of_all: Features | None = None
+    table = _make_table(part, image_feed, split, view_count, accelerator)
     results = features.compute_features(
         engine,
         image_count,
@@ -136,13 +139,12 @@ def _extract_split(
         if isinstance(image_feed, GpuImageFeed)
         else None,
         precision=image_feed.config.feature_precision,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        allocate_rows=part.allocate_rows,
+        rank_part=table.rank_part,
+        allocate_rows=table.allocate_rows,
     )
     for result in results:
         if isinstance(result, Features):
-            features_of_all = join_rank_features(result, image_count, accelerator)
+            features_of_all = table.join_ranks(result)
             yield from _exclude_skipped(features_of_all, split, image_feed)
         elif should_stop():
             return None
@@ -151,6 +153,23 @@ def _extract_split(
             yield from feature_progress.report_progress(min(image_count, result * accelerator.num_processes))
     feature_progress.finished_images += image_count
     return features_of_all
+
+
+def _make_table(
+    part: FrozenPart, image_feed: ImageFeedBase, split: str, view_count: int, accelerator: Accelerator
+) -> SplitTable:
+    """Return where the features of a split are put.
+
+    Args:
+        part: the frozen part.
+        image_feed: its number of images and precision count.
+        split: `train` or `val`.
+        view_count: views of each image.
+        accelerator: device and ranks, all of which must call this together.
+    """
+    shape = (view_count, len(image_feed.catalog.splits[split]), part.row_length)
+    dtype = ROW_DTYPES[image_feed.config.feature_precision]
+    return SplitTable(shape, dtype, accelerator, part.allocate_rows)
 
 
 def _exclude_skipped(features_of_all: Features, split: str, image_feed: ImageFeedBase) -> Iterator[LogMessage]:
@@ -213,6 +232,7 @@ def _load_stored_features(
     key_base: str,
     engine_name: str,
     view_counts: dict[str, int],
+    accelerator: Accelerator,
     should_stop: Callable[[], bool],
 ) -> Generator[Event, None, dict[str, Features] | None]:
     """Load the features of all images, if all are in the cache; no engine is created for them, which takes a second.
@@ -225,6 +245,7 @@ def _load_stored_features(
         key_base: hash of what all features depend on.
         engine_name: engine that computed the features.
         view_counts: views of an image by split.
+        accelerator: device and ranks, each of which loads its part.
         should_stop: asked now and then.
 
     Yields:
@@ -241,19 +262,22 @@ def _load_stored_features(
         def get_keys(index: int, split: str = split, view_count: int = view_count) -> list[bytes] | None:
             return image_feed.get_feature_keys(split, index, view_count, key_base)
 
+        table = _make_table(part, image_feed, split, view_count, accelerator)
         for result in features.load_cached_features(
-            store, get_keys, image_counts[split], view_count, image_feed.workers, part.allocate_rows
+            store, get_keys, image_counts[split], view_count, image_feed.workers, table.allocate_rows, table.rank_part
         ):
             if isinstance(result, Features):
-                features_by_split[split] = result
+                features_by_split[split] = table.join_ranks(result)
             elif should_stop():
                 return None
             else:
-                yield from feature_progress.report_progress(result)
+                yield from feature_progress.report_progress(
+                    min(image_counts[split], result * accelerator.num_processes)
+                )
         if split not in features_by_split:
             return None
         feature_progress.finished_images += image_counts[split]
-    if image_feed.config.engine != engine_name:
+    if image_feed.config.engine != engine_name and accelerator.is_main_process:
         run.update_resolved_config(engine=engine_name)
     yield LogMessage(code=f"{part.note}_kept", values=dict.fromkeys(("kept", "images"), feature_progress.total_images))
     return features_by_split

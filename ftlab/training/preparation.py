@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from ftlab.config import backbones
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import kv_cache
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.from_config import DatasetSource
 from ftlab.data.loading.prefetch import Prefetcher
@@ -27,7 +28,7 @@ from ftlab.training.checkpoints import checkpoint, class_order, init_from, resum
 from ftlab.training.checkpoints.checkpoint import CheckpointManager, LoadedCheckpoint, TrainState
 from ftlab.training.checkpoints.init_from import InitialWeights
 from ftlab.training.compile import ModelCompiler
-from ftlab.training.devices import device_setup
+from ftlab.training.devices import device_setup, distributed
 from ftlab.training.feeds.base import BatchSource
 from ftlab.training.feeds.features import FeatureFeed
 from ftlab.training.feeds.gpu_images import create_image_feed
@@ -177,15 +178,16 @@ def _choose_feed(
     config, accelerator = session.config, session.accelerator
     if not image_feed.config.caches_views:
         return image_feed, accelerator
-    # On several machines the images that are not cached would not be the same ones.
-    use_cache = use_cache and accelerator.num_processes == 1
-    part = frozen_part.create_frozen_part(net, session.split, config.feature_precision, use_cache=use_cache)
+    # All ranks look into the caches of their machines together, or none does.
+    use_cache = use_cache and not distributed.any_rank(accelerator, [not kv_cache.get_feature_budget()])[0]
+    spec = backbones.get_backbone_spec(config.backbone)
+    part = frozen_part.create_frozen_part(net, spec.width, session.split, config.feature_precision, use_cache=use_cache)
     features_by_split = yield from cached_features.compute_cached_features(
         part, image_feed, session.run, accelerator, session.stop_controller
     )
     if features_by_split is None:
         return None
-    if part.cache:
+    if part.cache and accelerator.is_main_process:
         stored_backbone.record_backbone(net, config, session.catalog)
     # Nothing is decoded any more, and the decoding processes would compete with the head for the CPU.
     if prefetched:

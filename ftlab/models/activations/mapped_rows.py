@@ -1,14 +1,17 @@
-"""Tables in files without a name that are mapped into memory: what does not fit stays on the disk."""
+"""Tables in files that are mapped into memory: what does not fit stays on the disk, and ranks can share them."""
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import tempfile
 from math import prod
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -40,6 +43,51 @@ def allocate_mapped(shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
         _reserve_bytes(file, prod(shape) * dtype.itemsize)
         # The mapping outlives the file object.
         return torch.from_numpy(np.memmap(file, _NUMPY_DTYPES[dtype], "r+", shape=shape))
+
+
+def create_shared_file(shape: tuple[int, int, int], dtype: torch.dtype) -> Path:
+    """Create the file of a table that several processes of this machine map, see `map_shared_file`.
+
+    The creator deletes it as soon as all have mapped it: then it vanishes with them, however they end. The file of a
+    creator that was killed before is deleted by the next one.
+
+    Args:
+        shape: of the table; not empty.
+        dtype: float16 or float32.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    folder = user_dirs.get_ftlab_home()
+    folder.mkdir(parents=True, exist_ok=True)
+    # The folder may be that of several machines: each names its files, and their creators, for itself.
+    prefix = f"rows-{platform.node()}-"
+    for stale_path in folder.glob(f"{glob.escape(prefix)}*"):
+        creator = stale_path.name.removeprefix(prefix).partition("-")[0]
+        if creator.isdecimal() and not psutil.pid_exists(int(creator)):
+            stale_path.unlink(missing_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{prefix}{os.getpid()}-", delete=False) as file:
+        path = Path(file.name)
+        try:
+            _reserve_bytes(file, prod(shape) * dtype.itemsize)
+        except OSError:
+            path.unlink()
+            raise
+    return path
+
+
+def map_shared_file(path: Path, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    """Return the table in a file: what a process writes into it, all of this machine that have mapped it see.
+
+    Args:
+        path: of the file.
+        shape: of the table.
+        dtype: float16 or float32.
+    """
+    return torch.from_numpy(np.memmap(path, _NUMPY_DTYPES[dtype], "r+", shape=shape))
 
 
 def _reserve_bytes(file: IO[bytes], byte_count: int) -> None:

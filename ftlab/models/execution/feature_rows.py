@@ -19,6 +19,11 @@ _MIN_EXPONENT, _MAX_EXPONENT = -126, 126
 _FLOAT32_BIAS, _FLOAT32_FRACTION_BITS = 127, 23
 
 
+def count_row_values(feature_count: int, precision: str) -> int:
+    """Return the length of a row, W, for vectors of `feature_count` values."""
+    return feature_count + (precision == "fp16")
+
+
 def pack_rows(vectors: Tensor, precision: str) -> Tensor:
     """Return feature vectors in the form in which they are kept.
 

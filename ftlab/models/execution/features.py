@@ -38,12 +38,36 @@ def allocate_in_memory(shape: tuple[int, int, int], dtype: torch.dtype) -> Tenso
 
 
 @dataclass(frozen=True)
+class RankPart:
+    """The images that one of several ranks computes: every `world_size`-th.
+
+    Attributes:
+        rank: number of the process, from 0.
+        world_size: number of processes.
+        max_over_ranks: count -> the largest count of any rank. All of them call it as often.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    max_over_ranks: Callable[[int], int] = lambda count: count
+
+    def select_indices(self, image_count: int) -> range:
+        """Return the indices of this rank's images among the images of a split."""
+        return range(self.rank, image_count, self.world_size)
+
+
+ALL_IMAGES = RankPart()
+"""The part of a process that computes alone."""
+
+
+@dataclass(frozen=True)
 class Features:
     """Features of a split.
 
     Attributes:
         vectors: float32 [V, N, D] on the CPU, N the images that could be read; in half precision float16 [V, N, D + 1],
-            see `feature_rows`.
+            see `feature_rows`. Of one of several ranks: rows of all images of the split, most of which it leaves as
+            they are.
         indices: their positions in the split.
         skipped: positions that could not be read, and why.
         cached_count: how many of the images came from the cache.
@@ -67,13 +91,12 @@ def compute_features(
     *,
     read_batches: ReadBatches | None = None,
     precision: str = "fp32",
-    rank: int = 0,
-    world_size: int = 1,
+    rank_part: RankPart = ALL_IMAGES,
     allocate_rows: AllocateRows = allocate_in_memory,
 ) -> Iterator[int | Features]:
     """Compute the features of a split.
 
-    Each rank of several computes a part of them, and yields as often as the others; the caller joins them.
+    Each rank of several computes its part of them, and yields as often as the others; the caller joins them.
 
     Args:
         engine: runs the backbone.
@@ -86,20 +109,20 @@ def compute_features(
         get_keys: cache keys of an image's views, see `GetCacheKeys`.
         read_batches: reads batches of views for a GPU, instead of `read_views` on threads.
         precision: in which the features are kept, see `feature_rows`; that of the cache too.
-        rank: number of the process, from 0.
-        world_size: number of processes.
+        rank_part: the images to compute.
         allocate_rows: makes the table of all features.
 
     Yields:
         Images done so far; at last the features.
     """
-    table = _FeatureTable(view_count, image_count, precision, allocate_rows)
+    table = _FeatureTable(view_count, image_count, precision, allocate_rows, rank_part)
     uncached_keys = (yield from _fill_from_cache(table, cache, get_keys, num_workers)) if cache else {}
     cached_count = table.filled_count
     new_entries, skipped = list[tuple[bytes, Tensor]](), list[tuple[int, ImageError]]()
     batch_images, chunk_count, last_store_time = _count_batch_images(cache), 0, time.monotonic()
-    rank_indices = [table.missing_indices()[process_rank::world_size] for process_rank in range(world_size)]
-    batches = extract_features(engine, rank_indices[rank], view_count, read_views, device, num_workers, read_batches)
+    missing_indices = table.missing_indices()
+    max_chunk_count = rank_part.max_over_ranks(len(split_by_device(missing_indices, device)))
+    batches = extract_features(engine, missing_indices, view_count, read_views, device, num_workers, read_batches)
     try:
         for chunk_count, (indices, vectors, failures) in enumerate(batches, start=1):  # noqa: B007 (read after the loop)
             new_entries += _put_chunk(table, indices, pack_rows(vectors, precision), uncached_keys)
@@ -112,9 +135,9 @@ def compute_features(
     finally:  # also if the training is stopped
         if cache:
             cache.put(new_entries)
-    # Rank 0 may have one image more, and so one chunk more: every rank yields as often.
-    yield from [table.filled_count + len(skipped)] * (len(split_by_device(rank_indices[0], device)) - chunk_count)
-    yield Features(table.compact_vectors(), table.filled_indices(), skipped, cached_count)
+    # Another rank may have more chunks: every rank yields as often.
+    yield from [table.filled_count + len(skipped)] * (max_chunk_count - chunk_count)
+    yield Features(table.get_vectors(), table.filled_indices(), skipped, cached_count)
 
 
 def _count_batch_images(cache: FeatureCache | None) -> int:
@@ -150,8 +173,9 @@ def load_cached_features(
     view_count: int,
     num_workers: int,
     allocate_rows: AllocateRows,
+    rank_part: RankPart = ALL_IMAGES,
 ) -> Iterator[int | Features]:
-    """Load the features of a split from the cache, if those of all images are there.
+    """Load the features of a split from the cache, if those of all images are there, on all ranks.
 
     Args:
         cache: of features.
@@ -160,16 +184,19 @@ def load_cached_features(
         view_count: V.
         num_workers: threads that compute keys.
         allocate_rows: makes the table of all features.
+        rank_part: the images to load.
 
     Yields:
         Images found so far; at last the features, unless some are missing.
     """
-    table = _FeatureTable(view_count, image_count, cache.precision, allocate_rows)
+    table = _FeatureTable(view_count, image_count, cache.precision, allocate_rows, rank_part)
+    own_count = len(rank_part.select_indices(image_count))
     for chunk_number, filled_count in enumerate(_fill_from_cache(table, cache, get_keys, num_workers), start=1):
-        if filled_count < min(image_count, chunk_number * _count_batch_images(cache)):
+        missing_count = min(own_count, chunk_number * _count_batch_images(cache)) - filled_count
+        if rank_part.max_over_ranks(missing_count):
             return
         yield filled_count
-    yield Features(table.compact_vectors(), table.filled_indices(), [], image_count)
+    yield Features(table.get_vectors(), table.filled_indices(), [], own_count)
 
 
 class _FeatureTable:
@@ -179,7 +206,14 @@ class _FeatureTable:
         filled_count: images that have features.
     """
 
-    def __init__(self, view_count: int, image_count: int, precision: str, allocate_rows: AllocateRows) -> None:
+    def __init__(
+        self,
+        view_count: int,
+        image_count: int,
+        precision: str,
+        allocate_rows: AllocateRows,
+        rank_part: RankPart = ALL_IMAGES,
+    ) -> None:
         """Create an empty table.
 
         Args:
@@ -187,7 +221,9 @@ class _FeatureTable:
             image_count: N.
             precision: of the rows, see `feature_rows`.
             allocate_rows: makes the table once W is known.
+            rank_part: the images whose rows are to be filled.
         """
+        self.rank_part = rank_part
         self._rows, self._view_count = torch.empty(view_count, 0, 0, dtype=ROW_DTYPES[precision]), view_count
         self._allocate_rows = allocate_rows
         self._is_filled = torch.zeros(image_count, dtype=torch.bool)
@@ -208,24 +244,36 @@ class _FeatureTable:
         self.filled_count += 1
 
     def missing_indices(self) -> list[int]:
-        """Return the indices without features, in order."""
-        return torch.nonzero(~self._is_filled).flatten().tolist()
+        """Return this rank's indices without features, in order."""
+        own_indices = torch.tensor(self.rank_part.select_indices(len(self._is_filled)), dtype=torch.int64)
+        return own_indices[~self._is_filled[own_indices]].tolist()
 
     def filled_indices(self) -> list[int]:
         """Return the indices with features, in order."""
         return torch.nonzero(self._is_filled).flatten().tolist()
 
-    def compact_vectors(self) -> Tensor:
-        """Return the features that are there, [V, N, W], in order.
+    def get_vectors(self) -> Tensor:
+        """Return the features that are there, [V, N, W], in order; of one of several ranks, the whole table.
 
-        Gaps are closed in place: every row moves down, if at all. The table is of no use afterwards.
+        The table is of no use afterwards.
         """
-        order = torch.nonzero(self._is_filled).flatten()
-        if len(order) < len(self._is_filled):
-            for start in range(0, len(order), CACHE_BATCH_IMAGES):
-                source_indices = order[start : start + CACHE_BATCH_IMAGES]
-                self._rows[:, start : start + len(source_indices)] = self._rows[:, source_indices]
-        return self._rows[:, : len(order)]
+        if self.rank_part.world_size > 1:
+            return self._rows
+        return compact_rows(self._rows, torch.nonzero(self._is_filled).flatten())
+
+
+def compact_rows(rows: Tensor, indices: Tensor) -> Tensor:
+    """Return the rows of some images, [V, n, W]; gaps are closed in place, so that every row moves down, if at all.
+
+    Args:
+        rows: of all images of a split, [V, N, W].
+        indices: int64 [n], of the images, in order.
+    """
+    if len(indices) < rows.shape[1]:
+        for start in range(0, len(indices), CACHE_BATCH_IMAGES):
+            source_indices = indices[start : start + CACHE_BATCH_IMAGES]
+            rows[:, start : start + len(source_indices)] = rows[:, source_indices]
+    return rows[:, : len(indices)]
 
 
 def _fill_from_cache(
@@ -240,16 +288,17 @@ def _fill_from_cache(
         num_workers: threads that compute keys, which read each file.
 
     Yields:
-        Images found so far.
+        Images found so far, on every rank as often.
 
     Returns:
         Cache keys, by index, of the images that can be cached and are not.
     """
     uncached_keys: dict[int, list[bytes]] = {}
     missing_indices, batch_images = table.missing_indices(), _count_batch_images(cache)
+    max_image_count = table.rank_part.max_over_ranks(len(missing_indices))
     # A key is a hash of the file's content: threads overlap reading and hashing.
     with ThreadPoolExecutor(num_workers, "keys") as pool:
-        for start in range(0, len(missing_indices), batch_images):
+        for start in range(0, max_image_count, batch_images):
             batch_indices = missing_indices[start : start + batch_images]
             keys_by_index = {
                 index: image_keys

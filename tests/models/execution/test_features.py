@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +16,6 @@ from ftlab.models.execution import feature_extraction, features
 from ftlab.models.execution.engines import TorchEngine
 from ftlab.models.execution.feature_rows import unpack_rows
 from ftlab.models.execution.features import Features
-from ftlab.training.devices import distributed, gather_features
 
 CPU = torch.device("cpu")
 
@@ -73,51 +70,19 @@ def test_every_view_of_every_picture_in_order(workers: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 11, 16, 17])
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("world", [2, 3])
 def test_several_processes_look_at_each_picture_once_and_speak_as_often(count: int, world: int) -> None:
-    parts = []
+    parts, most_chunks = [], -(-len(range(0, count, world)) // 4)
     for rank in range(world):
-        work = features.compute_features(
-            TorchEngine(Mean(), Tensor.float, CPU), count, 1, every(read, 1), CPU, 2, rank=rank, world_size=world
+        part = features.RankPart(rank, world, lambda own: max(own, most_chunks))
+        *told, found = features.compute_features(
+            TorchEngine(Mean(), Tensor.float, CPU), count, 1, every(read, 1), CPU, 2, rank_part=part
         )
-        *told, found = work
         assert isinstance(found, Features)
-        assert found.vectors.shape[:2] == (1, len(found.indices))
-        assert [float(vector[0]) for vector in found.vectors[0]] == found.indices
+        assert [float(found.vectors[0, index, 0]) for index in found.indices] == found.indices
         parts.append((len(told), found.indices))
     assert sorted(index for _, indices in parts for index in indices) == list(range(count))
     assert len({times for times, _ in parts}) == 1, "or one would wait for what another has to say"
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
-@pytest.mark.parametrize("empty_handed", [False, True], ids=["both saw some", "one could read none"])
-def test_what_processes_saw_is_put_together_in_order(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, *, empty_handed: bool
-) -> None:
-    refusal = ImageError("missing", file="4.jpg")
-    first = Features(torch.tensor([[[1.0, -2.0], [5.0, 6.0]]], dtype=dtype), [0, 2], [(4, refusal)])
-    second = Features(torch.tensor([[[3.0, 4.0]]], dtype=dtype), [1], [])
-    if empty_handed:
-        second = Features(torch.empty(1, 0, 0, dtype=dtype), [], [(1, ImageError("missing", file="1.jpg"))])
-
-    def told(one: Features) -> tuple[Any, ...]:
-        return one.vectors.shape[2], one.indices, [(i, why.code, dict(why.values)) for i, why in one.skipped]
-
-    def total(_accelerator: Any, some: Tensor) -> Tensor:
-        others = torch.zeros_like(some)
-        others[:, second.indices] = second.vectors.float() if second.indices else 0.0
-        return some + others
-
-    monkeypatch.setattr(gather_features, "gather_object", lambda mine: [*mine, told(second)])
-    monkeypatch.setattr(distributed, "all_reduce_sum", total)
-    processes: Any = SimpleNamespace(num_processes=2, device=CPU)
-    found = gather_features.join_rank_features(first, 5, processes)
-    assert found.vectors.dtype == dtype
-    assert found.indices == ([0, 2] if empty_handed else [0, 1, 2])
-    assert found.vectors[0].tolist() == [[1.0, -2.0], *([] if empty_handed else [[3.0, 4.0]]), [5.0, 6.0]]
-    assert [(index, why.values["file"]) for index, why in found.skipped] == [
-        *([(1, "1.jpg")] if empty_handed else []), (4, "4.jpg"),
-    ]  # fmt: skip
 
 
 def test_half_precision_is_gathered_in_half_the_room() -> None:

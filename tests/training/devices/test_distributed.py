@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -194,17 +196,38 @@ def test_two_processes_with_a_compiled_network_learn_what_one_does_without(train
         assert torch.allclose(one[key], two[key], rtol=0, atol=1e-5), key
 
 
-def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(trained: Train) -> None:
+def notes_of(run: Run, code: str) -> list[dict[str, object]]:
+    events = run.read_events()[0]
+    return [event.values for event in events if isinstance(event, LogMessage) and event.code == code]
+
+
+def test_two_processes_look_at_each_picture_once_with_a_frozen_backbone(
+    trained: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And keep the features, bit for bit, for one process and for two."""
     settings = (*SMALL, "--features", "cached", "--cached-views", "2", "--engine", "torch")
-    alone, both = trained(settings=settings), trained(FORKED, settings)
-    for run in (alone, both):
-        (looked,) = (
-            event for event in run.read_events()[0] if isinstance(event, LogMessage) and event.code == "features"
-        )
-        assert looked.values["images"] == 21
-    one, two = (weights_file.load_tensors(run.last_checkpoint_path)[0] for run in (alone, both))
+    alone = trained(settings=settings)
+    alone_features = read_features(Path(os.environ["FTLAB_HOME"]))
+    monkeypatch.setenv("FTLAB_HOME", str(tmp_path / "home of both"))
+    both = trained(FORKED, settings)
+    assert [values["images"] for run in (alone, both) for values in notes_of(run, "features")] == [21, 21]
+    assert read_features(tmp_path / "home of both") == alone_features
+    assert len(alone_features) == 2 * 18 + 3
+    assert not list((tmp_path / "home of both").glob("rows-*"))
+
+    for again in (trained(settings=settings), trained(FORKED, settings)):
+        assert [values["kept"] for values in notes_of(again, "features_kept")] == [21]
+        assert notes_of(again, "features") == []
+        for key, tensor in weights_of(alone).items():
+            assert torch.allclose(weights_of(again)[key], tensor, rtol=0, atol=1e-6), key
     for key in ("module.weight", "module.bias"):
-        assert torch.allclose(one[key], two[key], rtol=0, atol=1e-6)
+        assert torch.allclose(weights_of(alone)[key], weights_of(both)[key], rtol=0, atol=1e-6)
     assert [row.val_accuracy for row in alone.load_history().epochs] == [
         row.val_accuracy for row in both.load_history().epochs
     ]
+
+
+def read_features(home: Path) -> dict[bytes, bytes]:
+    """All that the feature cache holds."""
+    with closing(sqlite3.connect(home / "features.sqlite")) as cache:
+        return dict(cache.execute("SELECT key, value FROM kept"))
