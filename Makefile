@@ -8,8 +8,9 @@
 # make wheels  fills the folder wheels/ with all packages; without a network: make app WHEELS=wheels
 # make wheel   builds the package, and trains with its wheel in a clean environment
 # make web-runtime  fetches the files of onnxruntime-web from npm, which run a model in a browser; a release has them
-# make torture kills and fills up the disk of trainings at every point, and compares what becomes of them; then kills
-#              the server of a class, takes away the network of its clients, and lets thirty of them ask at once
+# make torture kills and fills up the disk of trainings at every point, and compares what becomes of them; kills single
+#              ranks of trainings; then kills the server of a class, takes away the network of its clients, and lets
+#              thirty of them ask at once
 #
 # TORCH=cpu takes PyTorch without CUDA, a fraction of the size, when app or wheels fetches it: make app TORCH=cpu
 # PYTHON=python3.12 picks another Python, VENV=folder another place, ARGS="…" goes to the app or to pytest.
@@ -75,6 +76,7 @@ bench: $(VENV)/.test
 
 torture: $(VENV)/.test
 	$(RUN) tests/support/torture.py $(ARGS)
+	$(RUN) tests/support/rank_torture.py
 	$(RUN) tests/support/class_torture.py
 
 format: $(VENV)/.test

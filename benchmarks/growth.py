@@ -55,7 +55,7 @@ _TRAIN_ARGUMENTS = (
     *("train", "--image-size", "64", "--resize", "64", "--epochs", "2", "--json"),
     *("--val-share", "0.1", "--test-share", "0"),
 )
-_TORCHRUN_ARGUMENTS = (
+TORCHRUN_ARGUMENTS = (
     *("-m", "torch.distributed.run", "--local-addr", "127.0.0.1"),
     *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),  # port 0: any free one
 )
@@ -124,7 +124,7 @@ def _measure_training(data: Path, home: Path, process_count: int) -> TrainingCos
         str(home / "runs"),
     ]
     if process_count > 1:
-        arguments = [*_TORCHRUN_ARGUMENTS, "--nproc-per-node", str(process_count), *arguments]
+        arguments = [*TORCHRUN_ARGUMENTS, "--nproc-per-node", str(process_count), *arguments]
     # The environment in which ftlab itself starts trainings: torchrun's processes must find this ftlab too.
     result, seconds = run_python(arguments, **build_environment(FTLAB_HOME=str(home)))
     assert result["reason"] == "finished"

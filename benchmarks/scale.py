@@ -1,6 +1,7 @@
 """A folder of 100,000 images against another checkout: seconds of a scan, and memory and accuracy of a training.
 
     python -m benchmarks.scale FOLDER --against CHECKOUT --rounds 3
+    python -m benchmarks.scale FOLDER --only ranks    two ranks against one process: memory (PSS and RSS) and time
 
 Files as in `growth`. Scans alternate between the checkouts, each with empty caches. A training (default backbone,
 frozen, 64 pixels, two epochs) is one process with empty caches, per checkout and number of images: its peak of memory
@@ -15,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import photographs, two_commits
+from benchmarks import photographs, rank_memory, two_commits
 from benchmarks.process import PROJECT_ROOT, run_python
 from benchmarks.row import report_at_most
 
@@ -57,12 +58,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    two_commits.add_against_option(parser, required=True)
+    two_commits.add_against_option(parser)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--base-count", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=1, help="of scans")
-    parser.add_argument("--only", choices=("scan", "training"))
+    parser.add_argument("--only", choices=("scan", "training", "ranks"))
     options = parser.parse_args()
+    if options.against is None and options.only != "ranks":
+        parser.error("--against is missing: what is there to compare with?")
     with tempfile.TemporaryDirectory() as scratch:
         # A thousand files on disk are enough: all others are hard links to them.
         source_folder = photographs.cut_photographs(
@@ -74,6 +77,10 @@ def main() -> None:
             )
             for count in (options.base_count, options.count)
         }
+        if options.only == "ranks":
+            arguments = [*_TRAIN_ARGUMENTS, "--data", str(data_by_count[options.count])]
+            rank_memory.compare_ranks(arguments, options.count)
+            return
         if options.only != "training":
             _compare_scans(data_by_count[options.count], options.against, options.count, options.rounds)
         if options.only != "scan":

@@ -4,7 +4,7 @@
         1:forward_backward:7,0:step:9 train …
 
 The first attempt loses rank 1 before the backward pass of step 7 (from 0), the second one rank 0 before it applies the
-gradients of step 9; the third one is left alone. A checkpoint is written after each step.
+gradients of step 9; the third one is left alone, as is each with `none`. A checkpoint is written after each step.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def kill_at(method_name: str, step: int) -> None:
 def obey(kills: str) -> None:
     """Prepare the kill of this attempt, if there is one and it concerns this rank."""
     attempt = rank_environment.get_restart_count()
-    for number, kill in enumerate(kills.split(",")):
+    for number, kill in enumerate([] if kills == "none" else kills.split(",")):
         rank, method_name, step = kill.split(":")
         if number == attempt and rank == os.environ["RANK"]:
             kill_at(method_name, int(step))
