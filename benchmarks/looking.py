@@ -28,8 +28,9 @@ from ftlab.inference.predictor import Predictor
 from ftlab.models import network
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.execution import answer_graph, onnx_graph
-from ftlab.models.execution.answer_batches import MAX_BATCH_IMAGES
 
+BATCH_IMAGES = 8
+"""Images that are asked for at the same time."""
 DEFAULT_BACKBONES = (
     "tf_efficientnet_lite0",
     "mobilenet_v2",
@@ -84,10 +85,10 @@ def _compare_graph(model: Predictor, image: Tensor, rounds: int) -> None:
         image: normalized, float32 [1, 3, S, S].
         rounds: measurements of each.
     """
-    batch = torch.cat([image] * MAX_BATCH_IMAGES)
+    batch = torch.cat([image] * BATCH_IMAGES)
     layer, torch_answers = CamLayer.from_spec(model.spec), NetworkAnswers(model.network, model.spec)
     session = onnx_graph.create_session(
-        _export_logits(model, image), min(answer_graph.THREADS_PER_BATCH, torch.get_num_threads())
+        _export_logits(model, image), min(answer_graph.THREADS_OF_ONE_CALLER, torch.get_num_threads())
     )
     works: dict[str, Callable[[], object]] = {
         "torch": partial(torch_answers.compute_cam, image, None, "grad_cam", layer),

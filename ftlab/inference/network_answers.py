@@ -17,7 +17,6 @@ from ftlab.core.machine import count_cpu_cores, release_free_memory
 from ftlab.inference.cam_methods import compute_cam, weight_activation
 from ftlab.models.cam_layers import CamLayer
 from ftlab.models.execution import answer_graph
-from ftlab.models.execution.answer_batches import AnswerBatcher
 from ftlab.models.execution.answer_graph import AnswerGraph
 from ftlab.models.network import Network
 
@@ -49,7 +48,8 @@ class NetworkAnswers:
         self.network_lock = threading.Lock()
         self._graph_lock = threading.Lock()
         self._graph_build: Future[None] | None = None
-        self._graph: tuple[AnswerGraph, AnswerBatcher | None] | None = None
+        self._graph: AnswerGraph | None = None
+        self._batch_pool = ThreadPoolExecutor(count_cpu_cores(), "answers")  # starts no thread before it is used
         self._answers_on_callers = False
         self._thread_state = threading.local()
 
@@ -89,15 +89,8 @@ class NetworkAnswers:
         """
         with self.network_lock:
             net = copy.deepcopy(self.network)
-        if self._answers_on_callers:
-            graph = answer_graph.build_answer_graph(net, self._spec, image_size, thread_count=1)
-        else:
-            graph = answer_graph.build_answer_graph(net, self._spec, image_size)
-        if graph is not None and self._answers_on_callers:
-            self._graph = graph, None
-        elif graph is not None:
-            max_parallel_batches = max(1, count_cpu_cores() // answer_graph.THREADS_PER_BATCH)
-            self._graph = graph, AnswerBatcher(graph, max_parallel_batches)
+        thread_count = 1 if self._answers_on_callers else answer_graph.THREADS_OF_ONE_CALLER
+        self._graph = answer_graph.build_answer_graph(net, self._spec, image_size, thread_count)
         release_free_memory()  # an export leaves four times the network's size behind
 
     def compute_logits(self, image_batch: Tensor) -> Tensor:
@@ -114,11 +107,10 @@ class NetworkAnswers:
             with self._take_network() as net, torch.inference_mode():
                 logits: Tensor = net(image_batch)
                 return logits.float()
-        graph, batcher = self._graph
-        if batcher is None:  # one by one, so that an image's bits depend on no other
-            return torch.cat([graph(image[None])[0] for image in image_batch])
-        answers = [batcher.submit(image) for image in image_batch]
-        return torch.stack([answer.result()[0] for answer in answers])
+        graph = self._graph
+        # One by one: a larger batch is no faster an image.
+        run_each = map if len(image_batch) == 1 or self._answers_on_callers else self._batch_pool.map
+        return torch.cat([logits for logits, _ in run_each(graph, image_batch.split(1))])
 
     def compute_cam(
         self, image: Tensor, class_index: int | None, method: str, cam_layer: CamLayer
@@ -163,16 +155,13 @@ class NetworkAnswers:
     def _run_graph(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits, float32 [K], and feature map, float32 [C, h, w], of an image, float32 [1, 3, S, S]."""
         assert self._graph is not None
-        graph, batcher = self._graph
-        if batcher is not None:
-            return batcher.submit(image[0]).result()
-        logits, feature_maps = graph(image)
+        logits, feature_maps = self._graph(image)
         return logits[0], feature_maps[0]
 
     def _weight_feature_map(self, feature_map: Tensor, class_index: int, method: str) -> Tensor:
         """Return the map of a class, float32 [h, w], from the graph's feature map, float32 [C, h, w]."""
         assert self._graph is not None
-        gradient = self._graph[0].compute_gradient(feature_map, class_index)
+        gradient = self._graph.compute_gradient(feature_map, class_index)
         return weight_activation(feature_map, gradient, method)
 
     @contextmanager

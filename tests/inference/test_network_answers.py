@@ -146,9 +146,9 @@ def test_a_graph_is_built_once_and_only_where_there_is_one(monkeypatch: pytest.M
     built: list[str] = []
     build = answer_graph.build_answer_graph
 
-    def noted(net: Any, spec: Any, side: int) -> Any:
+    def noted(net: Any, spec: Any, side: int, thread_count: int) -> Any:
         built.append(spec.name)
-        return build(net, spec, side)
+        return build(net, spec, side, thread_count)
 
     monkeypatch.setattr(answer_graph, "build_answer_graph", noted)
     spec = dataclasses.replace(backbones.get_backbone_spec("mobilenet_v3_small"), side=64, resize=72)
@@ -164,7 +164,7 @@ def test_a_model_that_is_dropped_before_its_turn_gets_no_graph(monkeypatch: pyte
     built: list[str] = []
     first_began, first_may_end = threading.Event(), threading.Event()
 
-    def noted(_net: Any, spec: Any, _side: int) -> None:
+    def noted(_net: Any, spec: Any, _side: int, _thread_count: int) -> None:
         built.append(spec.title)
         first_began.set()
         assert first_may_end.wait(60)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -98,6 +101,30 @@ def test_an_image_has_the_same_bits_in_every_batch(small: tuple[Network, Backbon
         assert all(torch.equal(part, values[chosen]) for part, values in zip(parts, whole, strict=True))
     channels_last = graph(batch.contiguous(memory_format=torch.channels_last))
     assert all(torch.equal(part, values) for part, values in zip(channels_last, whole, strict=True))
+
+
+def test_calls_at_the_same_time_run_on_one_thread_each() -> None:
+    entered, opened = threading.Event(), threading.Event()
+
+    class Session:
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def run(self, _names: list[str], _feed: dict[str, Any]) -> list[np.ndarray[Any, Any]]:
+            if not entered.is_set():
+                entered.set()
+                assert opened.wait(10)
+            return [np.full((1, 2), self.value, np.float32), np.zeros((1, 3, 1, 1), np.float32)]
+
+    graph = AnswerGraph(Session(2), torch.zeros(2, 3), Session(1))
+    image = torch.zeros(1, 3, 8, 8)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(graph, image)
+        assert entered.wait(10)
+        assert float(graph(image)[0][0, 0]) == 1
+        opened.set()
+        assert float(first.result(10)[0][0, 0]) == 2
+    assert float(graph(image)[0][0, 0]) == 2
 
 
 @pytest.mark.parametrize(
