@@ -74,14 +74,12 @@ def plot_training_curves(history: History, title: str = "") -> Figure:
 
 
 def _mark_steps(axes: Iterable[Axes], data: TrainingCurves) -> None:
-    """Mark the start of fine-tuning and the best epoch by vertical lines on all axes."""
-    if data.fine_tuning_step is not None:
+    """Mark the starts of later phases and the best epoch by vertical lines on all axes."""
+    for line_style, (code, step) in zip(("-", "--"), data.phase_marks, strict=False):
+        label = format_message(f"curve.{code}")
         for ax in axes:
             ax.axvline(
-                data.fine_tuning_step / data.steps_per_epoch,
-                color=_NEUTRAL_COLOR,
-                linewidth=1,
-                label=format_message("curve.fine_tuning"),
+                step / data.steps_per_epoch, color=_NEUTRAL_COLOR, linewidth=1, linestyle=line_style, label=label
             )
     if data.best_point:
         step, epoch, value = data.best_point

@@ -14,6 +14,8 @@ from ftlab.runs.history import History
 
 MAX_CURVE_POINTS = 320
 """Maximum number of points per series on the page: an update stays a few kilobytes however long the run."""
+PHASE_CODES = ("fine_tuning", "all_layers")
+"""Codes of the log messages that start a later phase, in the order of the phases."""
 _EPOCH_TICK_COUNT, _VALUE_TICK_COUNT = 6, 5
 """Approximate numbers of ticks on the epoch axis and on the loss and accuracy axes."""
 
@@ -62,8 +64,8 @@ class TrainingCurves:
         val_accuracy: validation accuracy, one point per epoch; the untrained network at step 0.
         learning_rate: learning rate per step.
         best_point: step, epoch and validation accuracy of the best epoch; None before there is one.
-        fine_tuning_step: step after which the backbone is trained too, where the head is trained alone before; None
-            until the run has logged it.
+        phase_marks: starts of later phases, in order: code of the log message, `fine_tuning` where the head was trained
+            alone before and `all_layers` where some of the backbone's were frozen, and the step after which it starts.
         validation_split: `val`, or `test` where the test images are used for validation.
     """
 
@@ -77,7 +79,7 @@ class TrainingCurves:
     val_accuracy: CurvePoints
     learning_rate: CurvePoints
     best_point: tuple[int, int, float] | None
-    fine_tuning_step: int | None = None
+    phase_marks: tuple[tuple[str, int], ...] = ()
     validation_split: str = "val"
 
     @property
@@ -144,11 +146,12 @@ def build_curves(history: History, max_points: int = MAX_CURVE_POINTS) -> Traini
         loss = _to_float_array([row.train_loss for row in epochs])
         accuracy = _to_float_array([row.train_accuracy for row in epochs])
     best_epoch = history.best_epoch
-    fine_tuning_steps = [
-        log_message.values.get("step") for log_message in history.log_messages if log_message.code == "fine_tuning"
-    ]
-    # The last one: a resumed run logs it again. Values of a log message come from a file, so their type is checked.
-    fine_tuning_step = next((step for step in reversed(fine_tuning_steps) if isinstance(step, int)), None)
+    # A resumed run logs its phase again. Values of a log message come from a file, so their type is checked.
+    phase_steps: dict[str, int] = {}
+    for log_message in history.log_messages:
+        step = log_message.values.get("step")
+        if log_message.code in PHASE_CODES and isinstance(step, int):
+            phase_steps[log_message.code] = step
     return TrainingCurves(
         step_count=max(1, step_span, history.steps_done),
         steps_per_epoch=steps_per_epoch,
@@ -166,7 +169,7 @@ def build_curves(history: History, max_points: int = MAX_CURVE_POINTS) -> Traini
             if best_epoch and best_epoch.val_accuracy is not None
             else None
         ),
-        fine_tuning_step=fine_tuning_step,
+        phase_marks=tuple((code, phase_steps[code]) for code in PHASE_CODES if code in phase_steps),
         validation_split=start_event.validation if start_event else "val",
     )
 

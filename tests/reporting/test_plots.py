@@ -34,12 +34,15 @@ def test_the_figure_of_the_curves_shows_the_values_measured(tmp_path: Path) -> N
     assert size(tmp_path / "curves.png") == (900, 700)
 
 
-def test_a_figure_has_a_line_where_fine_tuning_starts() -> None:
+def test_a_figure_has_a_line_where_each_later_phase_starts() -> None:
     history = History()
-    history.add_events([*fabricated_runs.story(), LogMessage(code="fine_tuning", values={"step": 20})])
+    notes = [LogMessage(code=code, values={"step": step}) for code, step in (("fine_tuning", 20), ("all_layers", 30))]
+    history.add_events([*fabricated_runs.story(), *notes])
     for axis in plot_training_curves(history).axes:
-        (line,) = (one for one in axis.lines if one.get_label() == "fine-tuning starts")
-        assert np.array_equal(line.get_xdata(), [2, 2])
+        lines = {line.get_label(): line for line in axis.lines}
+        assert np.array_equal(lines["fine-tuning starts"].get_xdata(), [2, 2])
+        assert np.array_equal(lines["all layers are trained"].get_xdata(), [3, 3])
+        assert lines["fine-tuning starts"].get_linestyle() != lines["all layers are trained"].get_linestyle()
 
 
 def test_a_run_without_a_step_gives_a_figure_too(tmp_path: Path) -> None:

@@ -62,13 +62,18 @@ def test_the_best_epoch_is_marked_in_all_drawings_and_named() -> None:
     assert text.count('<path class="best-dot" d="M20 0.9375h0">') == 1
 
 
-def test_a_line_shows_where_fine_tuning_starts() -> None:
+def test_a_line_shows_where_each_later_phase_starts() -> None:
     events = fabricated_runs.story()
-    note = LogMessage(code="fine_tuning", values={"epoch": 3, "step": 20, "learning": 5})
-    assert 'class="turn"' not in render_curves(told(events))
-    text = render_curves(told([*events[:-1], note, note, events[-1]]))
-    assert text.count('<line class="turn" x1="50%" x2="50%"') == 3
+    assert 'class="phase' not in render_curves(told(events))
+    notes = [LogMessage(code="fine_tuning", values={"epoch": 3, "step": step, "learning": 5}) for step in (12, 20)]
+    text = render_curves(told([*events[:-1], *notes, events[-1]]))
+    assert text.count('<line class="phase fine_tuning" x1="50%" x2="50%"') == 3, "a resumed run tells it again"
+    assert 'class="phase all_layers"' not in text
     assert messages.get_text("curve.fine_tuning") in text
+    last_note = LogMessage(code="all_layers", values={"epoch": 4, "step": 30, "learning": 9})
+    text = render_curves(told([*events[:-1], *notes, last_note, events[-1]]))
+    assert re.findall(r'<line class="phase (\w+)"', text) == ["fine_tuning", "all_layers"] * 3
+    assert messages.get_text("curve.all_layers") in text
 
 
 def test_the_axis_spans_the_whole_run_while_it_goes_on_and_what_was_done_when_it_is_over() -> None:

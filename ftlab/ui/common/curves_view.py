@@ -122,7 +122,7 @@ def _render_panel(name: str, data: TrainingCurves, axis: AxisScale, lines: list[
 
 
 def _render_step_marks(name: str, data: TrainingCurves, height: int) -> list[Markup]:
-    """Return the ticks of the x axis, and vertical lines at the start of fine-tuning and at the best epoch."""
+    """Return the ticks of the x axis, and vertical lines at the starts of later phases and at the best epoch."""
     marks = []
     for epoch in data.epoch_ticks:
         x = _format_x(epoch * data.steps_per_epoch, data)
@@ -130,10 +130,12 @@ def _render_step_marks(name: str, data: TrainingCurves, height: int) -> list[Mar
         if name != "rate":
             # The panels share one x axis; the narrow panel of the learning rate has no space for its labels.
             marks.append(tag("text", format_number(epoch), class_="x", x=x, y=str(height + 16)))
-    for css, step in (("turn", data.fine_tuning_step), ("best", data.best_point[0] if data.best_point else None)):
-        if step is not None:
-            x = _format_x(step, data)
-            marks.append(tag("line", class_=css, x1=x, x2=x, y1="0", y2=str(height)))
+    lines = [(f"phase {code}", step) for code, step in data.phase_marks]
+    if data.best_point:
+        lines.append(("best", data.best_point[0]))
+    for css, step in lines:
+        x = _format_x(step, data)
+        marks.append(tag("line", class_=css, x1=x, x2=x, y1="0", y2=str(height)))
     return marks
 
 
@@ -167,8 +169,7 @@ def render_legend(data: TrainingCurves) -> Markup:
     """Return what each line and mark stands for."""
     entries = [("line train", messages.get_text("curve.train")), ("raw train", messages.get_text("curve.raw"))]
     entries.append(("dots val", messages.get_text(f"curve.{data.validation_split}")))
-    if data.fine_tuning_step is not None:
-        entries.append(("turn", messages.get_text("curve.fine_tuning")))
+    entries += [(f"phase {code}", messages.get_text(f"curve.{code}")) for code, _ in data.phase_marks]
     if data.best_point:
         _, epoch, value = data.best_point
         entries.append(("best", messages.get_text("curve.best", epoch=epoch, accuracy=f"{100 * value:.1f} %")))
