@@ -32,12 +32,14 @@ class AugmentPreview:
         eval_image: the image as validation and prediction see it, uint8 [S, S, 3].
         epoch_images: the image as the first `PREVIEW_EPOCHS` epochs see it, uint8 [S, S, 3] each.
         view_count: cached views, of which each epoch draws one; 0 if each epoch augments the image anew.
+        last_cached_epoch: the last epoch that draws a cached view, where later ones augment the image anew; else 0.
     """
 
     item: ImageItem
     eval_image: ImageArray
     epoch_images: tuple[ImageArray, ...]
     view_count: int
+    last_cached_epoch: int
 
 
 def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPreview:
@@ -55,17 +57,19 @@ def make_preview(catalog: Catalog, config: TrainConfig, index: int) -> AugmentPr
     items = catalog.splits["train"]
     index %= len(items)
     pixels = isolated.read_image(catalog.image_path(items[index]), prep.decode_options)
-    if config.caches_views:
-        epoch_images = _make_cached_views(pixels, prep, config, index, len(items))
-    else:
-        epoch_images = [
-            augment.augment_for_epoch(pixels, prep, config, epoch, index) for epoch in range(1, PREVIEW_EPOCHS + 1)
-        ]
+    last_cached_epoch = config.unfreeze_all_epoch if config.caches_views else 0
+    cached_count = min(last_cached_epoch or PREVIEW_EPOCHS, PREVIEW_EPOCHS) if config.caches_views else 0
+    epoch_images = _make_cached_views(pixels, prep, config, index, len(items), cached_count)
+    epoch_images += [
+        augment.augment_for_epoch(pixels, prep, config, epoch, index)
+        for epoch in range(cached_count + 1, PREVIEW_EPOCHS + 1)
+    ]
     return AugmentPreview(
         items[index],
         _to_hwc(preprocess.resize_and_center_crop(pixels, prep)),
         tuple(map(_to_hwc, epoch_images)),
         config.views_per_image if config.caches_views else 0,
+        last_cached_epoch,
     )
 
 
@@ -87,12 +91,12 @@ def spread_index(position: int, count: int) -> int:
 
 
 def _make_cached_views(
-    pixels: ImageArray, prep: Preprocessing, config: TrainConfig, index: int, image_count: int
+    pixels: ImageArray, prep: Preprocessing, config: TrainConfig, index: int, image_count: int, epoch_count: int
 ) -> list[Tensor]:
-    """Return the cached view that each of the first epochs draws, uint8 [3, S, S] each."""
+    """Return the cached view that each of the first `epoch_count` epochs draws, uint8 [3, S, S] each."""
     view_indices = [
         int(sample_view_indices(config.seed, epoch, config.views_per_image, image_count)[index])
-        for epoch in range(1, PREVIEW_EPOCHS + 1)
+        for epoch in range(1, epoch_count + 1)
     ]
     # Each view is made once, however many epochs draw it.
     views = {view_index: augment.make_view(pixels, prep, config, view_index, index) for view_index in set(view_indices)}

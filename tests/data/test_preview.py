@@ -76,6 +76,26 @@ def test_with_cached_features_each_epoch_shows_the_view_that_it_draws(
         assert np.array_equal(variant, training.read_views("train", INDEX, number + 1)[number].permute(1, 2, 0).numpy())
 
 
+def test_where_a_last_phase_trains_all_layers_its_epochs_show_the_picture_augmented_anew(pictures: Catalog) -> None:
+    phases: dict[str, Any] = {
+        "unfreeze_from": "auto",
+        "activations": "cached",
+        "unfreeze_epoch": 2,
+        "unfreeze_all_epoch": 5,
+    }
+    settings = TrainConfig(mode="full", backbone="resnet18", cached_views=4, **VARIED, **phases)
+    shown = make_preview(pictures, settings, INDEX)
+    assert (shown.view_count, shown.last_cached_epoch) == (4, 5)
+    training = feed(pictures, settings)
+    for epoch, variant in enumerate(shown.epoch_images[:5], 1):
+        number = int(sample_view_indices(settings.seed, epoch, 4, 18)[INDEX])
+        assert np.array_equal(variant, training.read_views("train", INDEX, number + 1)[number].permute(1, 2, 0).numpy())
+    anew = make_preview(pictures, TrainConfig(mode="full", backbone="resnet18", **VARIED), INDEX)
+    assert anew.last_cached_epoch == 0
+    for variant, expected in zip(shown.epoch_images[5:], anew.epoch_images[5:], strict=True):
+        assert np.array_equal(variant, expected)
+
+
 def test_beside_them_is_the_evaluation_crop(pictures: Catalog) -> None:
     settings = TrainConfig(mode="full", **VARIED)
     shown = make_preview(pictures, settings, INDEX)

@@ -95,6 +95,8 @@ def preview(options: Namespace) -> None:
     else:
         key = "cli.previewed_views" if image_preview.view_count else "cli.previewed"
         print(messages.get_text(key, **{**summary, "name": class_name}))
+        if image_preview.last_cached_epoch:
+            print(messages.get_text("preview.later_fresh", epoch=image_preview.last_cached_epoch + 1))
 
 
 def _scan_images(config: TrainConfig) -> Catalog:

@@ -143,12 +143,18 @@ def render_preview_images(catalog: Catalog, preview_images: AugmentPreview) -> M
         )
         for epoch, pixels in enumerate(preview_images.epoch_images, 1)
     ]
+    later_tags = (
+        [tag("p", messages.get_text("preview.later_fresh", epoch=preview_images.last_cached_epoch + 1))]
+        if preview_images.last_cached_epoch
+        else []
+    )
     views_key = {0: "fresh", 1: "one_view"}.get(preview_images.view_count, "views")
     return tag(
         "div",
         tag("div", evaluation_tag, tag("div", *variant_tags, class_="epochs"), class_="pictures"),
         tag("p", isolate_text(class_name), " · ", isolate_text(preview_images.item.path), class_="file"),
         tag("p", messages.get_text(f"preview.{views_key}", views=preview_images.view_count, side=side)),
+        *later_tags,
         class_="ftlab-preview",
     )
 

@@ -68,6 +68,18 @@ def test_nine_epochs_stand_beside_the_evaluation_crop(desk: TrainActions, widget
     assert "Each epoch augments it anew. 224 × 224 pixels." in html
 
 
+def test_a_last_phase_that_augments_anew_is_told(desk: TrainActions, widgets: form.ConfigForm) -> None:
+    phases: dict[str, Any] = {
+        "unfreeze_from": "auto",
+        "activations": "cached",
+        "unfreeze_epoch": 2,
+        "unfreeze_all_epoch": 5,
+    }
+    html = sheet(desk, widgets, mode="full", epochs=9, **phases)
+    assert "each epoch uses one of them" in html
+    assert "From epoch 6 on, each epoch augments it anew." in html
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [({}, "sees 2 views"), ({"augment": "none"}, "are not augmented"), ({"image_size": "64"}, "64 × 64 pixels")],
