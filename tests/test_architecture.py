@@ -33,7 +33,7 @@ PACKAGE_ORDER = (
 # Nothing in these packages imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
     *("core", "config", "runs", "server", "cli", "data.sources", "data.folders", "data.manifests", "data.dataset"),
-    "data.samples",
+    *("data.samples", "data.shards"),
 )
 TOP_PACKAGES_LIMIT = 14
 PACKAGE_MODULES_LIMIT = 15  # with `__init__`
@@ -115,6 +115,7 @@ TESTED_ELSEWHERE = {
     ),
     "tests/cli/common/test_train_process.py": ("data/dataset/from_config", "data/sources/locate"),
     "tests/data/gpu/test_gpu_augment.py": ("data/gpu/gpu_effects",),
+    "tests/data/shards/test_reader.py": ("data/shards/shard_sample",),
     "tests/data/gpu/test_gpu_resize.py": ("data/gpu/resize_taps", "data/gpu/triton_resize"),
     "tests/data/isolation/test_worker_pool.py": (
         *(
@@ -172,7 +173,7 @@ TESTED_ELSEWHERE = {
     "tests/models/pretrained/test_checkpoint_import.py": (
         *("models/pretrained/key_mapping", "models/pretrained/key_search"),
     ),
-    "tests/training/measurement/test_lr_finder.py": ("cli/commands/find_rate", "runs/jobs/lr_sweep"),
+    "tests/training/measurement/test_lr_finder.py": ("runs/jobs/lr_sweep",),
     "tests/runs/jobs/test_time_estimate.py": ("runs/jobs/subprocess_query", "training/measurement/throughput"),
     "tests/runs/jobs/test_postmortem.py": ("runs/process_record",),
     "tests/runs/test_directory.py": ("runs/liveness", "runs/run_store"),

@@ -21,11 +21,12 @@ from ftlab.cli.commands import evaluate as evaluate_command
 from ftlab.cli.commands import explain as explain_command
 from ftlab.cli.commands import export as export_command
 from ftlab.cli.commands import fetch as fetch_command
-from ftlab.cli.commands import find_rate, recipes, runs
 from ftlab.cli.commands import predict as predict_command
 from ftlab.cli.commands import preview as preview_command
 from ftlab.cli.commands import queue as queue_command
+from ftlab.cli.commands import recipes, runs
 from ftlab.cli.commands import scan as scan_command
+from ftlab.cli.commands import shard as shard_command
 from ftlab.cli.commands import train as train_command
 from ftlab.cli.common.setting_flags import add_setting_flag
 from ftlab.config import train_config
@@ -244,10 +245,11 @@ def _add_explain_command(subparsers: _Subparsers) -> None:
 
 
 def _add_export_command(subparsers: _Subparsers) -> None:
-    """Add `export`, `push` and `push-data`."""
+    """Add `export`, `push`, `push-data` and `shard`."""
     export_command.add_flags(_add_command(subparsers, "export", "runs", "run", command_module=export_command))
     export_command.add_push_flags(_add_command(subparsers, "push", "runs", "run", command_module=export_command))
     export_command.add_push_data_flags(_add_command(subparsers, "push-data", command_module=export_command))
+    shard_command.add_flags(_add_command(subparsers, "shard", command_module=shard_command))
 
 
 def _add_comparison_commands(subparsers: _Subparsers) -> None:
@@ -298,7 +300,7 @@ def _add_fetch_command(subparsers: _Subparsers) -> None:
 
 def _add_find_rate_command(subparsers: _Subparsers) -> None:
     """Add `find-rate`."""
-    find_rate_parser = _add_command(subparsers, "find-rate", command_module=find_rate)
+    find_rate_parser = _add_command(subparsers, "find-rate")
     _add_config_flags(find_rate_parser)
     find_rate_parser.add_argument("--out", metavar="PNG", help=messages.get_text("cli.rates_out"))
     for name in train_config.FIELDS:
