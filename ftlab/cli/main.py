@@ -225,6 +225,7 @@ def _add_predict_command(subparsers: _Subparsers) -> None:
     predict_parser = _add_command(subparsers, "predict", "runs", "run", command_module=predict_command)
     predict_parser.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.get_text("cli.files"))
     predict_parser.add_argument("--top", type=int, default=5, metavar="K", help=messages.get_text("cli.top"))
+    predict_parser.add_argument("--reject", action="store_true", help=messages.get_text("cli.reject"))
 
 
 def _add_explain_command(subparsers: _Subparsers) -> None:

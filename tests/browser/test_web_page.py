@@ -236,13 +236,14 @@ def test_names_for_people_unsure_answers_and_both_languages(open_page: Page) -> 
     expect(open_page.locator("#best")).to_have_text(top)
     expect(open_page.locator("#bars li")).to_have_count(len(NAMES))
     assert top in {"Amber", "Blue", "green"}
-    # As the Predict tab: what is below the threshold of the run is likely none of the classes.
+    expect(open_page.locator("#unsure")).to_be_hidden()
+    # As the Predict tab: what is below the threshold of the run stays the answer, and is marked.
     open_page.evaluate("description.threshold = 1.01; showTexts()")
-    expect(open_page.locator("#best")).to_have_text("None of these")
-    expect(open_page.locator("#none-why")).to_contain_text(f"The most probable is {top}, with")
+    expect(open_page.locator("#best")).to_have_text(top)
+    expect(open_page.locator("#unsure")).to_contain_text("Unsure: ")
     open_page.get_by_role("button", name="中文").click()
     expect(open_page.locator("html")).to_have_attribute("lang", "zh-Hans")
-    expect(open_page.locator("#best")).to_have_text("不属于这些类别")
+    expect(open_page.locator("#unsure")).to_contain_text("不确定")
     names = open_page.locator("#bars li span:first-child").all_inner_texts()
     assert set(names) == {"琥珀色", "蓝色", "green"}
     open_page.reload()

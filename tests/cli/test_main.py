@@ -137,7 +137,9 @@ def test_evaluate_takes_a_new_folder_and_tells_what_is_left_out(
     assert "moss (8)" in out
 
 
-def test_predict_says_none_of_these_where_the_model_is_too_unsure(say: Any, root: Path, pictures: Path) -> None:
+def test_predict_marks_what_the_model_is_unsure_of_and_rejects_it_if_asked_to(
+    say: Any, root: Path, pictures: Path
+) -> None:
     run, file = run_store.find_run(root, "latest"), pictures / "blue" / "blue_1.jpg"
     kept = run.path / decision_rule.DECISION_FILENAME
     before = kept.read_bytes() if kept.exists() else None
@@ -150,9 +152,10 @@ def test_predict_says_none_of_these_where_the_model_is_too_unsure(say: Any, root
             os.utime(kept, ns=(1, 1 + round(threshold)))
             (told,) = lines(say("predict", "latest", file, "--runs", root, "--json")[1])
             assert told["none_of_these"] is none
-            out = say("predict", "latest", file, "--runs", root)[1]
-            assert out.rstrip().endswith("\tnone of these") is none
-            assert "blue" in out
+            for flags, mark in (((), "\tunsure (below 110.0 %)"), (("--reject",), "\tnone of these")):
+                out = say("predict", "latest", file, "--runs", root, *flags)[1]
+                assert out.rstrip().endswith(mark) is none
+                assert "blue" in out
     finally:
         kept.unlink()
         if before is not None:

@@ -45,10 +45,20 @@ def predict(options: Namespace) -> int:
             }
             print_json(result | ({"none_of_these": model.is_rejected(top_scores)} if model.decision else {}))
         else:
-            rejection = [messages.get_text("cli.none")] if model.is_rejected(top_scores) else []
-            row = [str(file), *(f"{score.name} {score.probability:.1%}" for score in top_scores), *rejection]
+            scores = [f"{score.name} {score.probability:.1%}" for score in top_scores]
+            row = [str(file), *scores, *_mark_unsure(model, top_scores, rejects=options.reject)]
             tsv_writer.writerow(map(csv_cells.escape_formula, row))
     return 2 if error_count == len(files) else 0
+
+
+def _mark_unsure(model: Predictor, top_scores: list[ClassScore], *, rejects: bool) -> list[str]:
+    """Return the last cell of an image that the model is unsure of, as the person wants it said; else no cell."""
+    if model.decision is None or not model.is_rejected(top_scores):
+        return []
+    if rejects:
+        return [messages.get_text("cli.none")]
+    threshold = messages.format_percent(model.decision.threshold)
+    return [messages.get_text("predict.unsure", threshold=threshold)]
 
 
 def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tuple[Path, list[ClassScore] | FtlabError]]:

@@ -66,10 +66,9 @@ class GalleryActions:
             progress(index / len(files), desc=messages.get_text("predict.progress", done=index, total=len(files)))
             try:
                 top_scores = predictor.predict(image_path, view.TOP_K)
-                is_rejected = predictor.is_rejected(top_scores)
-                predictions.append(
-                    gallery_view.ImagePrediction(Path(image_path), tuple(top_scores), is_rejected=is_rejected)
-                )
+                is_unsure = predictor.is_rejected(top_scores)
+                mark = view.format_unsure(predictor.decision.threshold) if is_unsure and predictor.decision else ""
+                predictions.append(gallery_view.ImagePrediction(Path(image_path), tuple(top_scores), unsure_mark=mark))
             except ImageError as error:
                 predictions.append(gallery_view.ImagePrediction(Path(image_path), (), view.format_image_error(error)))
         format_class_name = partial(class_names.get_display_name, names=predictor.display_names)

@@ -29,13 +29,13 @@ class ImagePrediction:
         image_path: path of the image.
         top_scores: the most probable classes; empty if the image is unreadable.
         problem: why it is unreadable; empty if it is not.
-        is_rejected: the top probability is below the model's threshold.
+        unsure_mark: says that the top probability is below the model's threshold; empty if it is not.
     """
 
     image_path: Path
     top_scores: tuple[ClassScore, ...]
     problem: str = ""
-    is_rejected: bool = False
+    unsure_mark: str = ""
 
 
 def render_gallery(
@@ -78,15 +78,22 @@ def _render_gallery_item(
             "div", tag("span", "!", class_="gone"), tag("b", file_name), tag("small", prediction.problem), class_="bad"
         )
     top_score = prediction.top_scores[0]
+    name, percent = format_class_name(top_score.name), format_percent(top_score.probability)
+    if prediction.unsure_mark:
+        answer = [
+            tag("b", name, class_="accepted"),
+            tag("small", percent, class_="accepted"),
+            tag("small", prediction.unsure_mark, class_="ftlab-unsure accepted"),
+            # In their place while the switch "None of these" is on.
+            tag("b", messages.get_text("predict.none"), class_="rejected"),
+            tag("small", f"{name} {percent}", class_="rejected"),
+        ]
+    else:
+        answer = [tag("b", name), tag("small", percent)]
     return tag(
         "button",
         tag("img", src=image_uri, alt="") if image_uri else "",
-        tag("b", messages.get_text("predict.none") if prediction.is_rejected else format_class_name(top_score.name)),
-        tag(
-            "small",
-            f"{format_class_name(top_score.name)} " if prediction.is_rejected else "",
-            format_percent(top_score.probability),
-        ),
+        *answer,
         type="button",
         data_index=index,
         title=file_name,

@@ -29,6 +29,8 @@ _ANSWER_EVENT: dict[str, Any] = {
 }
 # Not in the queue: answered at once, also while long events wait there.
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_REJECT_JS = "(rejects) => { document.body.classList.toggle('ftlab-rejects', rejects); }"
+"""Both headings of an unsure answer are on the page; `static/style.css` shows one of them, without a request."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,13 @@ def _build_input_column() -> _InputColumn:
         )
         image_input = image_field.build_image_field("predict-image")
         examples = gr.HTML(elem_id="predict-examples", js_on_load=image_field.SELECT_BUTTON_JS, apply_default_css=False)
+        rejects = gr.Checkbox(
+            value=False,
+            label=messages.get_text("predict.reject"),
+            info=messages.get_text("predict.reject_hint"),
+            elem_id="predict-reject",
+        )
+        rejects.change(None, rejects, None, js=_REJECT_JS, api_visibility="private")
         with gr.Accordion(messages.get_text("predict.several"), open=False, elem_id="predict-several"):
             gr.HTML(
                 tag(

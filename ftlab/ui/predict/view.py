@@ -49,20 +49,34 @@ def render_scores(
     rows = [*ranked_scores[:TOP_K], *(score for score in ranked_scores[TOP_K:] if score.class_index == chosen_index)]
     class_count = len(ranked_scores)
     message_key = "predict.top" if class_count > TOP_K else "predict.all"
-    is_rejected = decision is not None and decision.rejects_probability(ranked_scores[0].probability)
     return tag(
         "section",
-        tag("h3", messages.get_text("predict.none"))
-        if is_rejected
-        else tag("h3", format_class_name(ranked_scores[0].name)),
-        tag("p", _format_rejection(ranked_scores[0], decision, format_class_name), class_="sub none")
-        if is_rejected and decision
-        else "",
+        *_render_headline(ranked_scores[0], format_class_name, decision),
         tag("p", messages.get_text(message_key, top=TOP_K, count=f"{class_count:,}", model=title), class_="sub"),
         tag("ol", *(tag("li", _render_score_button(score, chosen_index, format_class_name)) for score in rows)),
         tag("p", messages.get_text("predict.choose_class"), class_="sub"),
         class_="ftlab-card ftlab-scores",
     )
+
+
+def _render_headline(
+    top_score: ClassScore, format_class_name: ClassFormatter, decision: DecisionRule | None
+) -> list[Markup]:
+    """Return the heading of the answer; below the threshold also the one that the switch "None of these" shows."""
+    name = format_class_name(top_score.name)
+    if decision is None or not decision.rejects_probability(top_score.probability):
+        return [tag("h3", name)]
+    reason = _format_rejection(top_score, decision, format_class_name)
+    return [
+        tag("h3", name, " ", tag("span", format_unsure(decision.threshold), class_="ftlab-unsure"), class_="accepted"),
+        tag("h3", messages.get_text("predict.none"), class_="rejected"),
+        tag("p", reason, class_="sub none rejected"),
+    ]
+
+
+def format_unsure(threshold: float) -> str:
+    """Return the mark of an answer whose probability is below a model's threshold."""
+    return messages.get_text("predict.unsure", threshold=format_percent(threshold))
 
 
 def _format_rejection(top_score: ClassScore, decision: DecisionRule, format_class_name: ClassFormatter) -> str:

@@ -179,7 +179,7 @@ const answerPicture = async (source) => {
 
 const clearAnswer = () => {
   lastAnswer = undefined;
-  find('heat').hidden = find('evidence').hidden = find('none-why').hidden = true;
+  find('heat').hidden = find('evidence').hidden = find('unsure').hidden = true;
   find('bars').replaceChildren();
   find('bars-note').textContent = '';
 };
@@ -208,11 +208,10 @@ const showAnswer = () => {
   const {probabilities, classMaps, shownClass} = lastAnswer;
   const order = probabilities.map((_, index) => index).sort((a, b) => probabilities[b] - probabilities[a]);
   const [best] = order;
-  const isNone = probabilities[best] < description.threshold;
-  find('best').textContent = isNone ? getText('none') : getName(best);
-  find('none-why').hidden = !isNone;
-  find('none-why').textContent = getText('none_why', {
-    name: getName(best),
+  const isUnsure = probabilities[best] < description.threshold;
+  find('best').textContent = getName(best);
+  find('unsure').hidden = !isUnsure;
+  find('unsure').textContent = getText('unsure', {
     sure: formatPercent(probabilities[best]),
     threshold: formatPercent(description.threshold),
   });
