@@ -273,7 +273,7 @@ def load(run: Path | str = "latest", *, runs: Path | str = "runs", weights: str 
         return Model(Run(folder.absolute()), weights)
     if folder.name != str(run):
         raise RunError("run.missing", run=folder.name, folder=folder.parent)
-    return Model(run_store.find_run(runs, str(run)), weights)
+    return Model(run_store.find_usable_run(runs, str(run)), weights)
 
 
 def scan(data: Path | str = "", **settings: Any) -> Catalog:

@@ -180,6 +180,12 @@ class Run:
         """Return the error for a run without best weights: they are gone, or it has none yet."""
         return self.find_lost_weights() or RunError("run.no_weights", run=self.name)
 
+    def left_nothing(self) -> bool:
+        """Return whether the run is over and left nothing to use: no weights, and no checkpoint to resume from."""
+        if self.best_weights_path.is_file() or self.last_checkpoint_path.is_file():
+            return False
+        return not self.liveness.is_active() and not self._has_lost_weights()
+
     def compute_sha256(self, file_name: str) -> str:
         """Return the SHA-256 of a file of the run in hex; empty where the file does not exist."""
         path = self.path / file_name

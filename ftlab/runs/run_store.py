@@ -66,6 +66,30 @@ def find_run(root: Path | str, name: str, may_see: Callable[[Run], bool] = lambd
     raise RunError("run.several" if matches else "run.missing", run=name, folder=root, names=", ".join(matches[:5]))
 
 
+def find_usable_run(root: Path | str, name: str, may_see: Callable[[Run], bool] = lambda _run: True) -> Run:
+    """Find a run by its name, for its weights: `latest` passes over those that ended without any.
+
+    Args:
+        root: folder of all runs.
+        name: as for `find_run`; any other name than `latest` may also be that of a run without weights.
+        may_see: as for `find_run`.
+
+    Returns:
+        The run; it may be active and have no weights yet.
+
+    Raises:
+        RunError: as `find_run`; or all runs ended without weights.
+    """
+    newest_run = find_run(root, name, may_see)
+    if name != "latest" or not newest_run.left_nothing():
+        return newest_run
+    runs = (Run(newest_run.path.parent / run_name) for run_name in list_run_names(root))
+    usable_run = next((run for run in runs if may_see(run) and not run.left_nothing()), None)
+    if usable_run is None:
+        raise RunError("run.none_usable", run=newest_run.name, folder=root)
+    return usable_run
+
+
 def match_run_names(run_names: Sequence[str], name: str) -> list[str]:
     """Select the names that start or end with a text.
 

@@ -50,6 +50,7 @@ class RunRow:
         read_error: why the run cannot be read; empty when it can.
         file_error: what else is wrong with its files, and what to do: its best weights are gone, or a setting is not
             known; empty for nothing.
+        left_nothing: as `Run.left_nothing` returns it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class RunRow:
     source_run: str = ""
     read_error: str = ""
     file_error: str = ""
+    left_nothing: bool = False
 
     @property
     def backbone_title(self) -> str:
@@ -176,6 +178,7 @@ def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow
     day, time_of_day = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}", f"{time_of_day[:2]}:{time_of_day[2:4]}"
     notes, best_accuracy, test_accuracy, status = run_notes.read_notes(run), None, None, STATUS_UNREADABLE
     data = source_run = read_error = file_error = ""
+    left_nothing = False
     try:
         # The raw JSON: a setting that is not valid hides no run.
         best_accuracy, test_accuracy = _read_best_accuracy(run), comparison.read_test_accuracy(run)
@@ -184,7 +187,7 @@ def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow
         data = _hide_upload_token(str(stored_config.get("sample") or stored_config.get("data") or ""))
         source_run = _find_source_run(str(stored_config.get("init_from") or ""))
         status = run.liveness.get_status()
-        file_error = _find_file_error(run, status)
+        file_error, left_nothing = _find_file_error(run, status), run.left_nothing()
     except (FtlabError, OSError) as error:
         read_error = str(error)
     return RunRow(
@@ -203,6 +206,7 @@ def _read_row(run: Run, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow
         source_run=source_run,
         read_error=read_error,
         file_error=file_error,
+        left_nothing=left_nothing,
     )
 
 

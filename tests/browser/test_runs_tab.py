@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ftlab.runs import run_store
-from tests.support import drawn_images
+from tests.support import drawn_images, fabricated_runs
 from tests.support.fabricated_runs import make_with_notes
 from tests.support.hostile_text import EVIL
 from tests.support.served_page import look, open_tab, serve_page
@@ -75,6 +75,21 @@ def test_a_person_finds_names_deletes_and_brings_back_a_run(
     page.locator("#shelf-restore").click()
     expect(page.locator("#shelf-table")).to_contain_text("The bin is empty")
     assert len(run_store.list_run_names(lab.root)) == 3
+
+
+def test_those_that_ended_without_a_model_are_selected_by_one_press(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    failed = fabricated_runs.make(lab.root, [fabricated_runs.ended("failed")])
+    page.goto(lab.url)
+    open_tab(page, "Runs")
+    page.get_by_role("button", name="Select the one that ended without a model").click()
+    expect(page.locator("#shelf-table tr.picked")).to_have_attribute("data-run", failed.name)
+    expect(page.locator("#shelf-table input:checked")).to_have_count(1)
+    look(page, screenshots, "runs-useless-{}", widths=(390, 1280))
+    page.locator("#shelf-delete").click()
+    expect(page.locator("#shelf-table tr[data-run]")).to_have_count(3)
+    expect(page.locator("#shelf-totals button")).to_have_count(0)
 
 
 def pick_the_first_try(page: Page) -> None:

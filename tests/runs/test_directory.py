@@ -19,6 +19,7 @@ from ftlab.core.errors import RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event, LogMessage, Saved, Started
+from tests.support import fabricated_runs
 
 STARTED = Started(
     step=0, epochs=1, steps_per_epoch=1, device="cpu", train_images=1, val_images=1, trainable=1, total=1, time=1.0
@@ -101,6 +102,34 @@ def test_several_that_fit_are_named_and_none_is_told(tmp_path: Path) -> None:
         assert caught.value.code == "run.missing"
     with pytest.raises(RunError):
         run_store.find_run(tmp_path / "empty", "latest")
+
+
+def test_latest_passes_over_runs_that_left_nothing_where_a_model_is_needed(tmp_path: Path) -> None:
+    good = fabricated_runs.make(tmp_path, [*fabricated_runs.story(), fabricated_runs.ended()])
+    failed = fabricated_runs.make(tmp_path, [fabricated_runs.ended("failed")])
+    failed.path.rename(newest := tmp_path / "29990101-120000-resnet18-full-00000000000a")
+    assert run_store.find_run(tmp_path, "latest").path == newest
+    assert run_store.find_usable_run(tmp_path, "latest").path == good.path
+    assert run_store.find_usable_run(tmp_path, newest.name).path == newest, "by its name it is still found"
+    good.best_weights_path.unlink()
+    assert run_store.find_usable_run(tmp_path, "latest").path == good.path, (
+        "its weights were lost, and that is to be told"
+    )
+
+
+def test_where_every_run_left_nothing_latest_says_so(tmp_path: Path) -> None:
+    failed = fabricated_runs.make(tmp_path, [fabricated_runs.ended("failed")])
+    with pytest.raises(RunError, match=failed.name) as caught:
+        run_store.find_usable_run(tmp_path, "latest")
+    assert caught.value.code == "run.none_usable"
+
+
+def test_a_run_that_can_go_on_or_is_active_has_not_left_nothing(tmp_path: Path) -> None:
+    assert fabricated_runs.make(tmp_path, [fabricated_runs.ended("failed")]).left_nothing()
+    assert not fabricated_runs.at_work(fabricated_runs.make(tmp_path, [fabricated_runs.started()])).left_nothing()
+    stopped = fabricated_runs.make(tmp_path, [fabricated_runs.started(), fabricated_runs.ended("stopped")])
+    stopped.last_checkpoint_path.touch()
+    assert not stopped.left_nothing()
 
 
 def test_find_never_leaves_the_root(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def compare(options: Namespace) -> None:
     """
     # Each run once, in the order given.
     runs = list(
-        {run.name: run for run in (run_store.find_run(options.runs, name) for name in options.several)}.values()
+        {run.name: run for run in (run_store.find_usable_run(options.runs, name) for name in options.several)}.values()
     )
     if not 2 <= len(runs) <= comparison.MAX_COMPARED_RUNS:
         raise ConfigError("config.compare", count=len(runs), most=comparison.MAX_COMPARED_RUNS)

@@ -22,7 +22,7 @@ def evaluate(options: Namespace) -> None:
     from ftlab.inference import load_model
     from ftlab.reporting.html import files
 
-    run = run_store.find_run(options.runs, options.run)
+    run = run_store.find_usable_run(options.runs, options.run)
     if options.folder:
         dataset = datasets.load_folder_dataset(options.folder, datasets.read_class_names(run))
     else:

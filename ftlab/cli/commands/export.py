@@ -52,7 +52,7 @@ def export(options: Namespace) -> None:
     write_progress = export_job.find_progress_writer()
     export_format = formats.get_format(options.format)
     export_format.load()  # before the model, which takes seconds
-    run = run_store.find_run(options.runs, options.run)
+    run = run_store.find_usable_run(options.runs, options.run)
     from ftlab.export.export_run import FailedCheckError, export_run
 
     try:
@@ -104,7 +104,7 @@ def push(options: Namespace) -> None:
     write_progress = export_job.find_progress_writer()
     export_format = formats.get_format(options.format)
     export_format.load()
-    run = run_store.find_run(options.runs, options.run)
+    run = run_store.find_usable_run(options.runs, options.run)
     from ftlab.export.hub.push import push_run
 
     with open_progress_bar("cli.exporting") as progress:

@@ -33,4 +33,4 @@ def load_named_model(run: Run | None) -> Predictor:
 
 def find_named_run(options: Namespace, name: str) -> Run | None:
     """Return the run with that name; None for `default`, the pretrained network."""
-    return None if name == "default" else run_store.find_run(options.runs, name)
+    return None if name == "default" else run_store.find_usable_run(options.runs, name)

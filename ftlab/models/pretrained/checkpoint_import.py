@@ -97,7 +97,7 @@ def resolve_init(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
         # What looks like a path is no run's name: the error should be about the file.
         if len(requested_path.parts) > 1 or requested_path.suffix.lower() in CHECKPOINT_SUFFIXES:
             raise WeightsError("init.missing", file=config.init_from)
-        init_path = run_store.find_run(runs_dir, config.init_from).path
+        init_path = run_store.find_usable_run(runs_dir, config.init_from).path
     if init_path.is_dir() and not (init_path / "best.safetensors").is_file():
         init_path = _find_model_file(init_path)
     if not init_path.is_dir():

@@ -49,7 +49,7 @@ def resolve_init(profile: ServerProfile, config: TrainConfig) -> TrainConfig:
         )
     try:
         # A prefix that several runs have is answered with their names.
-        run = run_store.find_run(
+        run = run_store.find_usable_run(
             profile.runs_dir, config.init_from, lambda run: get_person(profile).may_with(RunAction.LOOK, run)
         )
     except RunError as error:

@@ -109,7 +109,7 @@ class CompareActions:
         Returns:
             Updates of checkboxes, comparison and timer.
         """
-        run_choices = self.train_actions.list_run_choices(page_state)
+        run_choices = self.train_actions.list_comparable_choices(page_state)
         names = [name for _, name in run_choices]
         running_series = self._get_running_series()
         if running_series is not None:  # also after a reload, where nothing is ticked
@@ -153,7 +153,7 @@ class CompareActions:
         if set(run_names) <= set(_parse_run_names(ticked_runs)):
             return [gr.skip(), *self.render_comparison(page_state, ticked_runs)]
         return [
-            gr.CheckboxGroup(choices=self.train_actions.list_run_choices(page_state), value=run_names),
+            gr.CheckboxGroup(choices=self.train_actions.list_comparable_choices(page_state), value=run_names),
             *self.render_comparison(page_state, run_names),
         ]
 
@@ -168,7 +168,11 @@ class CompareActions:
             Updates of comparison and timer; the timer runs while a run or a series is active.
         """
         running_series = self._get_running_series()
-        run_names = self.train_actions.filter_ticked_runs(page_state, ticked_runs)
+        run_names = [
+            name
+            for name in self.train_actions.filter_ticked_runs(page_state, ticked_runs)
+            if not Run(self.train_actions.profile.runs_dir / name).left_nothing()
+        ]
         # A series is shown from its first run on; otherwise a comparison takes two.
         if len(run_names) < 2 and not (running_series and run_names):
             if running_series is not None:

@@ -146,6 +146,7 @@ def _render_cells(position: int, summary: RunSummary, *, is_best: bool) -> list[
     )
     epoch_note = "" if summary.best_epoch is None else messages.get_text("compare.at_epoch", epoch=summary.best_epoch)
     total_note = messages.get_text("compare.of", total=_format_count(summary.total))
+    weights_note = f"{summary.weights / 1e6:,.1f} MB" if summary.weights else ""
     return [
         tag("th", *name_tags, scope="row"),
         tag("td", messages.get_text(f"status.short.{summary.status}")),
@@ -156,11 +157,11 @@ def _render_cells(position: int, summary: RunSummary, *, is_best: bool) -> list[
             class_="first" if is_best else None,
         ),
         tag("td", "–" if summary.test is None else format_percent(summary.test)),
-        tag("td", summary.epochs),
-        tag("td", format_duration(summary.seconds)),
+        tag("td", summary.epochs or "–"),
+        tag("td", format_duration(summary.seconds) if summary.seconds else "–"),
         tag("td", "–" if summary.images_per_second is None else f"{summary.images_per_second:,.0f}"),
-        tag("td", _format_count(summary.trainable), tag("small", total_note)),
-        tag("td", f"{summary.folder / 1e6:,.0f} MB", tag("small", f"{summary.weights / 1e6:,.1f} MB")),
+        tag("td", _format_count(summary.trainable), tag("small", total_note)) if summary.total else tag("td", "–"),
+        tag("td", f"{summary.folder / 1e6:,.0f} MB", tag("small", weights_note)),
     ]
 
 

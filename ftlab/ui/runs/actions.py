@@ -53,8 +53,8 @@ class RunsActions(RunListing):
             sort: order of the rows.
             location: runs or trash folder.
             selection: selected runs before the press.
-            event: with the data that `static/shelf.js` sends: `{"more": true}`, `{"run": name}` for a press, or
-                `{"run": name, "add": bool}` for a tick.
+            event: with the data that `static/shelf.js` sends: `{"more": true}`, `{"run": name}` for a press,
+                `{"run": name, "add": bool}` for a tick, or `{"useless": true}` for all that left nothing.
 
         Returns:
             Updates of the whole tab; those of the table are skipped where it stays as it is.
@@ -68,6 +68,9 @@ class RunsActions(RunListing):
                 *self.list_runs(page_state, search, sort, location, extended_selection),
                 *_skip_outputs(PANEL_OUTPUT_COUNT),
             ]
+        if press_data.get("useless"):
+            useless_names = [row.name for row in self.load_rows() if row.left_nothing]
+            return self.render_all(page_state, search, sort, location, {"names": useless_names, "most": row_limit})
         other_names = [other_name for other_name in selected_names if other_name != run_name]
         if isinstance(run_name, str):
             selected_names = [run_name] if add is None else [*other_names, run_name] if add else other_names
@@ -237,7 +240,7 @@ class RunsActions(RunListing):
         )
         # Only with the new state: old runs are among the choices because it names them.
         run_checkboxes = gr.CheckboxGroup(
-            choices=self.train_actions.list_run_choices(new_state), value=new_state["beside"]
+            choices=self.train_actions.list_comparable_choices(new_state), value=new_state["beside"]
         )
         return [new_state, run_checkboxes, gr.Tabs(selected="compare")]
 

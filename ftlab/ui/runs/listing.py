@@ -70,7 +70,11 @@ class RunListing:
             else None
         )
         totals = view.render_totals(
-            run_rows, trash_rows, match_note, own_only=not self.train_actions.get_person().leads
+            run_rows,
+            trash_rows,
+            match_note,
+            own_only=not self.train_actions.get_person().leads,
+            useless_count=0 if location == "bin" else sum(row.left_nothing for row in run_rows),
         )
         # Not only the matching ones: a search must not change the selection.
         selected_names = [name for name in selected_names if name in available_names]

@@ -72,7 +72,7 @@ def build_runs_tab(
     filters = _build_filters()
     actions, page_state = RunsActions(profile), train_tab.page_state
     selection = gr.JSON({}, visible=False, elem_id="shelf-kept")
-    totals = gr.HTML(elem_id="shelf-totals", apply_default_css=False)
+    totals = gr.HTML(js_on_load=_PRESS_JS, elem_id="shelf-totals", apply_default_css=False)
     with gr.Row(elem_classes="ftlab-split"):
         with gr.Column(scale=8, min_width=320):
             table = gr.HTML(js_on_load=_PRESS_JS, elem_id="shelf-table", apply_default_css=False)
@@ -101,6 +101,7 @@ def build_runs_tab(
     list_outputs = [totals, table, selection]
     outputs = [*list_outputs, *panel_outputs]
     _wire_listing(actions, tab, filters, table, inputs, list_outputs, outputs)
+    totals.select(actions.handle_press, inputs, outputs, **_UNQUEUED_EVENT)
     gr.on(
         [notes_form.save_button.click, notes_form.title.submit],
         actions.save_notes,

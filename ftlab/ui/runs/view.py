@@ -105,7 +105,12 @@ def format_data_name(row: RunRow) -> str:
 
 
 def render_totals(
-    run_rows: Sequence[RunRow], trash_rows: Sequence[RunRow], match_note: str | None, *, own_only: bool
+    run_rows: Sequence[RunRow],
+    trash_rows: Sequence[RunRow],
+    match_note: str | None,
+    *,
+    own_only: bool,
+    useless_count: int = 0,
 ) -> Markup:
     """Render the number of runs and their size on the disk.
 
@@ -114,6 +119,7 @@ def render_totals(
         trash_rows: those in the trash folder.
         match_note: how many of the listed runs match the search, as a sentence; None without a search.
         own_only: count only, without sizes: on a Space the disk is shared with others.
+        useless_count: number of runs that left nothing, which a button selects.
 
     Returns:
         A paragraph, as HTML.
@@ -136,6 +142,11 @@ def render_totals(
     parts = [tag("span", entry) for entry in sentences]
     if match_note is not None:
         parts.append(tag("b", match_note))
+    if useless_count:
+        message_key = "shelf.useless_one" if useless_count == 1 else "shelf.useless"
+        parts.append(
+            tag("button", messages.get_text(message_key, count=useless_count), type="button", data_useless=True)
+        )
     return tag("p", *parts, class_="ftlab-totals", role="status")
 
 

@@ -2,6 +2,7 @@
 element.addEventListener('click', (event) => {
   const row = event.target.closest('tr[data-run]');
   if (event.target.closest('button[data-more]')) return trigger('select', {more: true});
+  if (event.target.closest('button[data-useless]')) return trigger('select', {useless: true});
   if (!row) return;
   const box = row.querySelector('input');
   if (event.target === box) {

@@ -221,6 +221,14 @@ class VisibleRuns:
             owned_titles[run_name] = (title, owner)
         return [(title, run_name) for run_name, title in self._name_owners(owned_titles).items()]
 
+    def list_comparable_choices(self, page_state: object) -> list[tuple[str, str]]:
+        """Return those choices of `list_run_choices` that left something to compare, or are active."""
+        return [
+            (title, run_name)
+            for title, run_name in self.list_run_choices(page_state)
+            if not Run(self.profile.runs_dir / run_name).left_nothing()
+        ]
+
     def _name_owners(self, owned_titles: dict[str, tuple[str, str]]) -> dict[str, str]:
         """Return titles of runs, with the names of other people who own them.
 

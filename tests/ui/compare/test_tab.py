@@ -82,6 +82,17 @@ def test_points_are_epochs_and_values(panel: CompareActions, runs: list[Run]) ->
     )
 
 
+def test_runs_that_left_nothing_are_neither_offered_nor_drawn(
+    panel: CompareActions, runs: list[Run], tmp_path: Path
+) -> None:
+    failed = fabricated_runs.make(tmp_path / "runs", [fabricated_runs.ended("failed")])
+    chooser, _, _ = panel.list_runs({}, [failed.name])
+    assert failed.name not in [name for _, name in chooser.choices]
+    assert failed.name not in chooser.value
+    shown, _ = panel.render_comparison({}, [failed.name, *(run.name for run in runs)])
+    assert failed.name not in shown
+
+
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("ticked", [[], None, "x", ["../../etc", 7], 3])
 def test_fewer_than_two_give_the_next_step(panel: CompareActions, ticked: Any) -> None:

@@ -21,7 +21,7 @@ from ftlab.ui.runs import listing
 from ftlab.ui.runs.actions import RunsActions
 from ftlab.ui.train import visible_runs
 from ftlab.ui.train.actions import TrainActions
-from tests.support import staged_jobs
+from tests.support import fabricated_runs, staged_jobs
 from tests.support.fabricated_runs import make_with_notes
 from tests.support.hostile_text import EVIL
 from tests.support.people import ANN, BEN, acting_as, give_to
@@ -164,6 +164,20 @@ def test_only_a_run_with_a_model_can_be_tried(tab: RunsActions, root: Path) -> N
     assert seen(opened(tab, those(run))["predict"])
     run.best_weights_path.unlink()
     assert not seen(opened(tab, those(run))["predict"])
+
+
+def test_those_that_left_nothing_are_selected_by_one_press_and_deleted(tab: RunsActions, root: Path) -> None:
+    good = make_with_notes(root, "good")
+    assert "without a model" not in text(opened(tab)["totals"])
+    failed = [fabricated_runs.make(root, [fabricated_runs.ended("failed")]).name for _ in range(2)]
+    tab.forget_rows()
+    assert "Select the 2 that ended without a model" in text(opened(tab)["totals"])
+    assert "without a model" not in text(opened(tab, of="bin")["totals"])
+    told = press(tab, {}, useless=True)
+    assert sorted(told["picked"]["names"]) == sorted(failed)
+    assert seen(told["delete"])
+    tab.delete_runs({}, "", "newest", "runs", told["picked"])
+    assert run_store.list_run_names(root) == [good.name]
 
 
 def test_title_and_notes_are_saved_and_every_list_has_them(tab: RunsActions, root: Path, told: list[str]) -> None:
