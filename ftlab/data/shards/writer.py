@@ -117,7 +117,6 @@ def write_shards(
     written_paths: list[Path] = []
     shards: dict[str, tuple[ShardEntry, ...]] = {}
     is_complete = False
-
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path in _list_own_files(out):
