@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ftlab.config import old_settings
+from ftlab.config.train_config import SAMPLE_SET_NAMES
 from ftlab.core import file_io, messages
 from ftlab.core.errors import FtlabError, RunError
 from ftlab.runs import comparison, run_notes, run_store
@@ -74,6 +75,26 @@ class RunRow:
     def backbone_title(self) -> str:
         """The title of the backbone for people."""
         return comparison.get_backbone_title(self.backbone)
+
+
+def describe_run(run: Run) -> str:
+    """Return backbone, mode and images of a run for people; empty where its configuration cannot be read."""
+    try:
+        stored_config = old_settings.upgrade_settings(run.read_config_file()["config"])
+        backbone, mode = str(stored_config["backbone"]), str(stored_config["mode"])
+    except (FtlabError, KeyError):
+        return ""
+    data = _hide_upload_token(str(stored_config.get("sample") or stored_config.get("data") or ""))
+    return messages.get_text(
+        "status.about", backbone=comparison.get_backbone_title(backbone), mode=mode, data=format_data_name(data)
+    )
+
+
+def format_data_name(data: str) -> str:
+    """Return a short name of a run's images: the title of the sample set, or the last part of the path."""
+    if data in SAMPLE_SET_NAMES:
+        return messages.get_text(f"sample.{data}.title")
+    return PurePath(data).name or data or "–"
 
 
 def load_rows(root: Path, run_names: Iterable[str]) -> list[RunRow]:

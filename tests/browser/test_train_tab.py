@@ -139,6 +139,33 @@ def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: Simpl
     expect(page.get_by_role("tab", name="Predict")).to_have_attribute("aria-selected", "true")
 
 
+def test_after_a_reload_the_form_has_the_settings_of_the_run_that_is_shown_and_the_card_names_it(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    fabricated_runs.make(lab.runs, [*fabricated_runs.story(), fabricated_runs.ended()], epochs=11)
+    settings = {"backbone": "resnet18", "mode": "full", "epochs": 7, "label_smoothing": 0.2}
+    run = fabricated_runs.at_work(fabricated_runs.make(lab.runs, fabricated_runs.story(epochs=2), **settings))
+    open_train(page, lab)
+    expect(page.locator("#train-progress .about")).to_have_text("ResNet-18, full · Toys")
+    page.reload()
+    command = page.locator("#train-command textarea")
+    expect(command).to_have_value(re.compile("--backbone resnet18 --mode full --epochs 7"))
+    expect(command).to_have_value(re.compile("--label-smoothing 0.2"))
+    expect(page.locator("#train-epochs input")).to_have_value("7")
+    look(page, screenshots, "train-follows-{}", widths=(390, 1280))
+    # What somebody has changed since stays.
+    page.locator("#train-epochs input").fill("3")
+    page.wait_for_timeout(1500)
+    expect(page.locator("#train-epochs input")).to_have_value("3")
+    # Another run is chosen: the form follows.
+    page.locator("#train-runs input").click()
+    page.get_by_role("option").filter(has_text="EfficientNet-Lite0").first.click()
+    expect(command).to_have_value(re.compile(r"--epochs 11 --runs"))
+    expect(page.locator("#train-mode input:checked")).to_have_value("frozen")
+    fabricated_runs.write(run, [fabricated_runs.ended("stopped")])
+    run.liveness.release_ownership()
+
+
 def test_start_while_another_one_runs_queues_and_says_so_and_stop_takes_it_out(
     page: Page, lab: SimpleNamespace, screenshots: Path
 ) -> None:

@@ -212,3 +212,17 @@ _VALUE_FORMATTERS: dict[str, Callable[[float], str]] = {
     "rate": lambda value: f"{value:.2g}",
 }
 """Formats of the values on the y axis."""
+
+
+def render_guide() -> Markup:
+    """Return an explanation of the curves, shown before there are any."""
+    topics = ("loss", "accuracy", "untrained", "gap")
+    points = [
+        tag(
+            "li",
+            tag("b", messages.get_text(f"curve.guide.{topic}_name")),
+            tag("span", messages.get_text(f"curve.guide.{topic}")),
+        )
+        for topic in topics
+    ]
+    return tag("div", tag("p", messages.get_text("curve.guide.title")), tag("ul", *points), class_="ftlab-guide")

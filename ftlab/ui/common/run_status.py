@@ -11,18 +11,20 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
+from ftlab.runs import run_table
 from ftlab.runs.directory import Run
 from ftlab.runs.history import History
 from ftlab.runs.jobs import postmortem
 from ftlab.runs.jobs.local_launcher import describe_wait
 from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.ui.common import run_state, run_status_view
-from ftlab.ui.common.curves_view import render_curves
+from ftlab.ui.common.curves_view import render_curves, render_guide
 
 MAX_WATCHED_RUNS = 32
 """Runs whose folded history stays in memory."""
@@ -177,24 +179,25 @@ class RunWatcher:
     def _render_head(self, status: str, state: str, last_output: str) -> str:
         """Return the card with the state, and for a process that died or hangs the reason."""
         run, history = self._run, self._history
+        render_state = partial(run_status_view.render_state, history, about=run_table.describe_run(run))
         if state in ("died", "ended"):
             death_cause = postmortem.find_cause(run)
             resume_text = messages.get_text(
                 "death.next.saved" if run.last_checkpoint_path.exists() else "death.next.nothing"
             )
             resume_hint = "" if death_cause.code == "unclaimed" else resume_text
-            return run_status_view.render_state(
-                history, state, death_cause.label, f"{death_cause.explanation} {resume_hint}".strip(), last_output
+            return render_state(
+                state, death_cause.label, f"{death_cause.explanation} {resume_hint}".strip(), last_output
             )
         if status not in ACTIVE_STATUSES and (weights_error := run.find_lost_weights()):
-            return run_status_view.render_state(history, state, detail=str(weights_error))
+            return render_state(state, detail=str(weights_error))
         if state == "queued":
             place_text = describe_wait(run)
             detail = messages.get_text("status.detail.queued", place=place_text).strip()
-            return run_status_view.render_state(history, state, detail=detail)
+            return render_state(state, detail=detail)
         last_beat = run.liveness.read_last_beat()
         if state not in ("hanging", "overdue"):
-            return run_status_view.render_state(history, state, last_output=last_output)
+            return render_state(state, last_output=last_output)
         values = {
             "asked": run_status_view.format_duration(run.liveness.seconds_since_stop_request()),
             "silence": run_status_view.format_duration(last_beat.silence_seconds if last_beat else 0.0),
@@ -202,9 +205,7 @@ class RunWatcher:
             "waits": postmortem.describe_silence(run),
         }
         detail_key = "overdue_silent" if state == "overdue" and status == "hanging" else state
-        return run_status_view.render_state(
-            history, state, detail=messages.get_text(f"status.detail.{detail_key}", **values).replace("  ", " ")
-        )
+        return render_state(state, detail=messages.get_text(f"status.detail.{detail_key}", **values).replace("  ", " "))
 
     def _read_events(self) -> None:
         """Fold the events that were appended since the last look."""
@@ -242,7 +243,7 @@ def build_empty_snapshot() -> RunSnapshot:
         "none",
         "none",
         run_status_view.render_state(history, "none"),
-        run_status_view.render_guide(),
+        render_guide(),
         run_status_view.render_log(history),
         False,
     )

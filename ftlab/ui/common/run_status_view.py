@@ -6,7 +6,7 @@ import time
 
 from ftlab.config.backbones import BACKBONES, TIMM_PREFIX
 from ftlab.core import messages
-from ftlab.core.html import Markup, tag
+from ftlab.core.html import Markup, isolate_text, tag
 from ftlab.runs import run_notes
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, LogMessage, Step
@@ -18,22 +18,8 @@ _STATES_WITHOUT_ETA = ("queued", "died", "ended", "failed", "hanging", "overdue"
 """States in which no remaining time is shown."""
 
 
-def render_guide() -> Markup:
-    """Return an explanation of the curves, shown before there are any."""
-    topics = ("loss", "accuracy", "untrained", "gap")
-    points = [
-        tag(
-            "li",
-            tag("b", messages.get_text(f"curve.guide.{topic}_name")),
-            tag("span", messages.get_text(f"curve.guide.{topic}")),
-        )
-        for topic in topics
-    ]
-    return tag("div", tag("p", messages.get_text("curve.guide.title")), tag("ul", *points), class_="ftlab-guide")
-
-
 def render_state(
-    history: History, state_key: str, heading: str = "", detail: str = "", last_output: str = ""
+    history: History, state_key: str, heading: str = "", detail: str = "", last_output: str = "", about: str = ""
 ) -> Markup:
     """Render the state of a run: heading, sentence, progress bar and figures.
 
@@ -43,6 +29,7 @@ def render_state(
         heading: replaces the heading of `state_key`.
         detail: replaces the sentence of `state_key`.
         last_output: last lines of the process's output, where it broke off.
+        about: which run it is, as `run_table.describe_run` returns it; empty for none.
 
     Returns:
         The card.
@@ -59,7 +46,7 @@ def render_state(
         fraction = history.steps_done / history.total_steps
     heading, detail = heading or messages.get_text(f"status.{state_key}"), detail or _describe_state(history, state_key)
     return render_card(
-        state_key, heading, detail, fraction, _build_tiles(history, state_key), _render_last_output(last_output)
+        state_key, heading, detail, fraction, _build_tiles(history, state_key), _render_last_output(last_output), about
     )
 
 
@@ -119,6 +106,7 @@ def render_card(
     fraction: float | None = None,
     tiles: list[tuple[str, str, str]] | None = None,
     footer: Markup | str = "",
+    about: str = "",
 ) -> Markup:
     """Render a card with heading, sentence, progress bar and figures.
 
@@ -129,11 +117,13 @@ def render_card(
         fraction: length of the bar in [0, 1]; below 0: an indeterminate bar; None: no bar.
         tiles: (label, value, remark) of each figure.
         footer: shown below the figures.
+        about: what the card is about, above the heading; empty for nothing.
 
     Returns:
         The card.
     """
-    parts = [tag("div", tag("i"), heading, class_="word"), tag("div", detail, class_="detail")]
+    about_tags = [tag("div", isolate_text(about), class_="about")] if about else []
+    parts = [*about_tags, tag("div", tag("i"), heading, class_="word"), tag("div", detail, class_="detail")]
     if fraction is not None:
         is_known = fraction >= 0
         bar_percent = min(100.0, max(0.0, 100 * fraction))

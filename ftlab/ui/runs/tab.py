@@ -112,7 +112,11 @@ def build_runs_tab(
     notes_form.share_button.click(actions.toggle_sharing, inputs, outputs, **_QUEUED_EVENT)
     _wire_trash(actions, buttons, inputs, outputs)
     for name, button in notes_form.open_buttons.items():
-        button.click(actions.make_open_handler(name), [page_state, selection], [page_state, tabs], **_QUEUED_EVENT)
+        open_event = button.click(
+            actions.make_open_handler(name), [page_state, selection], [page_state, tabs], **_QUEUED_EVENT
+        )
+        if name == "train":
+            train_tab.follow_run(open_event)
     buttons.compare.click(
         actions.compare_runs, [page_state, selection], [page_state, ticked_runs, tabs], **_QUEUED_EVENT
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import PurePath
 
-from ftlab.config.train_config import SAMPLE_SET_NAMES
 from ftlab.core import messages
 from ftlab.core.html import Markup, isolate_text, join_html, tag
 from ftlab.runs import run_notes
-from ftlab.runs.run_table import RunRow
+from ftlab.runs.run_table import RunRow, format_data_name
 from ftlab.ui.common.html import render_empty_state, render_error
 from ftlab.ui.common.run_status_view import format_percent
 
@@ -87,21 +85,15 @@ def _render_row(row: RunRow, *, is_selected: bool, owner_mark: str = "") -> Mark
             title=row.name,
         ),
         tag("td", row.day, tag("small", row.time_of_day), class_="day"),
-        tag("td", isolate_text(format_data_name(row)), class_="data", title=messages.escape_control_chars(row.data)),
+        tag(
+            "td", isolate_text(format_data_name(row.data)), class_="data", title=messages.escape_control_chars(row.data)
+        ),
         tag("td", row.backbone_title, tag("small", row.mode), class_="model"),
         tag("td", format_percent(row.best_accuracy) or "–", test_note, class_="best"),
         tag("td", messages.get_text(f"status.short.{row.status}"), class_=f"status {row.status}"),
         tag("td", messages.format_bytes(row.size_bytes), class_="size"),
     ]
     return tag("tr", *cells, data_run=row.name, class_="picked" if is_selected else None)
-
-
-def format_data_name(row: RunRow) -> str:
-    """Return a short name of a run's data: the title of the sample set, or the last part of the path."""
-    # Of a path the last part says most; the cell's tooltip has all of it.
-    if row.data in SAMPLE_SET_NAMES:
-        return messages.get_text(f"sample.{row.data}.title")
-    return PurePath(row.data).name or row.data or "–"
 
 
 def render_totals(
@@ -167,7 +159,7 @@ def render_run(row: RunRow, origin_key: str, dependent_runs: Sequence[RunRow]) -
         f" · {messages.format_bytes(row.size_bytes)}"
     )
     parts = [
-        tag("h3", isolate_text(row.title or format_data_name(row))),
+        tag("h3", isolate_text(row.title or format_data_name(row.data))),
         tag("code", row.name),
         tag("p", facts, class_="sub"),
     ]

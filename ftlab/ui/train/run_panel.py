@@ -98,17 +98,21 @@ class RunPanel:
             self.shown_marks,
         ]
 
-    def wire_events(self, actions: TrainActions, tabs: gr.Tabs) -> None:
+    def wire_events(self, actions: TrainActions, tabs: gr.Tabs) -> Any:
         """Register the events of the panel, except Start.
 
         Args:
             actions: handlers of the tab.
             tabs: tabs of the page.
+
+        Returns:
+            The event by which a person chooses another run.
         """
         self._wire_refresh(actions, tabs)
-        self._wire_buttons(actions)
+        choose_event = self._wire_buttons(actions)
         self.view.predict_button.click(lambda: gr.Tabs(selected="predict"), None, tabs, **_UNQUEUED_EVENT)
         self._wire_curves_download(actions)
+        return choose_event
 
     def _wire_refresh(self, actions: TrainActions, tabs: gr.Tabs) -> None:
         def reopen_train_tab(page_state: object) -> list[Any]:
@@ -132,8 +136,15 @@ class RunPanel:
             **_UNQUEUED_EVENT,
         )
 
-    def _wire_buttons(self, actions: TrainActions) -> None:
-        """Register Stop, Resume, and the menu of runs."""
+    def _wire_buttons(self, actions: TrainActions) -> Any:
+        """Register Stop, Resume, and the menu of runs.
+
+        Args:
+            actions: handlers of the tab.
+
+        Returns:
+            The event of the menu.
+        """
         outputs = self.list_outputs()
 
         def resume_training(page_state: object) -> list[Any]:
@@ -163,7 +174,7 @@ class RunPanel:
             **_UNQUEUED_EVENT,
         )
         self.view.resume_button.click(resume_training, self.page_state, outputs, **_QUEUED_EVENT)
-        self.view.run_menu.input(choose_run, [self.view.run_menu, self.page_state], outputs, **_UNQUEUED_EVENT)
+        return self.view.run_menu.input(choose_run, [self.view.run_menu, self.page_state], outputs, **_UNQUEUED_EVENT)
 
     def _wire_curves_download(self, actions: TrainActions) -> None:
         # Rendered though not displayed: the script must find it.

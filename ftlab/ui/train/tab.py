@@ -17,6 +17,7 @@ from ftlab.ui.train import augment_preview, form, form_fields, layers, lr_finder
 from ftlab.ui.train.actions import TrainActions
 from ftlab.ui.train.panel_updates import refresh_panel
 from ftlab.ui.train.run_panel import RunPanel
+from ftlab.ui.train.run_settings import RunSettings
 
 # Not in the queue: answered at once, also while long events wait there.
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -34,11 +35,13 @@ class TrainTab:
         page_state: state kept in the browser, see `ftlab.ui.train.visible_runs`.
         inputs: components whose values make a configuration: four of the Dataset tab, then the form's.
         build_config: returns the configuration for these values; raises an `FtlabError` if one is not allowed.
+        follow_run: lets the form follow an event by which a person chooses a run.
     """
 
     page_state: gr.BrowserState
     inputs: list[Any]
     build_config: Callable[[Sequence[Any]], TrainConfig]
+    follow_run: Callable[[Any], object]
 
 
 def create_page_state() -> gr.BrowserState:
@@ -83,15 +86,21 @@ def build_train_tab(
             layers.build_layers_section(actions, config_form, [*data_components, *config_form.list_inputs()])
         run_view = run_panel.build_run_view(profile)
     panel = run_panel.build_run_panel(run_view, page_state)
+    run_settings = RunSettings(actions, config_form, page_state)
     # The order of registration numbers the events, which the page and its tests refer to.
     fill_events = [config_form.wire_defaults(), *recipe_menu.wire_events(actions, config_form, data_components)]
-    preflight_panel.wire_events(actions, config_form, data_components, [panel.status_text, tabs], fill_events)
+    preflight_panel.wire_events(
+        actions, config_form, data_components, [panel.status_text, tabs, run_settings.filled_run], fill_events
+    )
     _wire_start(actions, config_form, data_components, panel)
-    panel.wire_events(actions, tabs)
+    follow = run_settings.make_follower()
+    follow(panel.wire_events(actions, tabs))
+    run_settings.wire_load()
     return TrainTab(
         page_state,
         [*data_components, *config_form.list_inputs()],
         lambda input_values: actions.parse_inputs(config_form, input_values)[1],
+        follow,
     )
 
 
