@@ -97,6 +97,29 @@ def format_data_name(data: str) -> str:
     return PurePath(data).name or data or "–"
 
 
+def list_data_names(runs: Iterable[Run]) -> list[str]:
+    """Return the names of the images of runs: one for each set of images, or split of it, that is different.
+
+    A `RunError` says that a configuration cannot be read.
+
+    Args:
+        runs: the runs. The images of one that was not scanned yet count as different where no other names them.
+
+    Returns:
+        Names for people; one may stand there twice, for two splits of one folder.
+    """
+    names: dict[str, str] = {}
+    unscanned: dict[str, str] = {}
+    for run in runs:
+        config = run.load_config()
+        data = _hide_upload_token(config.sample or config.data)
+        try:
+            names[str(run.read_json("split.json")["manifest"])] = format_data_name(data)
+        except (RunError, KeyError):
+            unscanned[data] = format_data_name(data)
+    return [*names.values(), *(name for name in unscanned.values() if name not in names.values())]
+
+
 def load_rows(root: Path, run_names: Iterable[str]) -> list[RunRow]:
     """Load the rows of runs.
 

@@ -46,6 +46,15 @@ def test_a_person_evaluates_presses_a_mistake_and_sees_both_maps_on_any_screen(
     pictures.first.click()
     expect(page.locator("#inspect-pair img.under")).to_have_count(2)
     expect(page.locator("#inspect-pair")).to_contain_text("the predicted class")
+    # The heat maps follow what was pressed, with no table or figure between.
+    gallery_box, pair_box = (
+        page.locator("#inspect-gallery").bounding_box(),
+        page.locator("#inspect-pair").bounding_box(),
+    )
+    assert gallery_box
+    assert pair_box
+    assert pair_box["y"] - gallery_box["y"] < 700
+    expect(page.locator("#inspect-pair figure").first).to_be_in_viewport()
     page.screenshot(path=screenshots / "inspect.png", full_page=True)
 
     recall = page.locator("#inspect-classes thead button").nth(3)

@@ -146,7 +146,7 @@ def test_after_a_reload_the_form_has_the_settings_of_the_run_that_is_shown_and_t
     settings = {"backbone": "resnet18", "mode": "full", "epochs": 7, "label_smoothing": 0.2}
     run = fabricated_runs.at_work(fabricated_runs.make(lab.runs, fabricated_runs.story(epochs=2), **settings))
     open_train(page, lab)
-    expect(page.locator("#train-progress .about")).to_have_text("ResNet-18, full · Toys")
+    expect(page.locator("#train-progress .about")).to_have_text("ResNet-18, full · Shapes")
     page.reload()
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--backbone resnet18 --mode full --epochs 7"))

@@ -49,6 +49,7 @@ class RunSnapshot:
         log_html: log.
         has_model: there are weights that predictions can use.
         stop_action: what can be done to an active run: `stop`, `end` (kill), or empty: only wait.
+        has_improved: an epoch was better than the untrained network.
     """
 
     run_name: str
@@ -59,6 +60,7 @@ class RunSnapshot:
     log_html: str
     has_model: bool
     stop_action: str = ""
+    has_improved: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -77,7 +79,7 @@ class RunSnapshot:
 
     def digest_parts(self) -> dict[str, str]:
         """Return a digest of each part, by which a page knows which parts changed."""
-        buttons = f"{self.status} {self.has_model} {self.stop_action} {self.allows_start}"
+        buttons = f"{self.status} {self.has_model} {self.has_improved} {self.stop_action} {self.allows_start}"
         parts = {"head": self.head_html, "curves": self.curves_html, "log": self.log_html, "buttons": buttons}
         return {key: digest_text(text) for key, text in parts.items()}
 
@@ -172,6 +174,7 @@ class RunWatcher:
             log_html=run_status_view.render_log(history, "" if is_over else last_output),
             has_model=run.best_weights_path.is_file(),
             stop_action="" if is_over else {"overdue": "end", "stopping": "", "ending": ""}.get(state, "stop"),
+            has_improved=history.best_epoch is not None and history.best_epoch.epoch > 0,
         )
         self._render_key = render_key
         return snapshot

@@ -11,7 +11,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import FtlabError
 from ftlab.core.html import Markup, join_html, tag
-from ftlab.runs import comparison
+from ftlab.runs import comparison, run_table
 from ftlab.runs.curves import build_curves
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
@@ -230,6 +230,7 @@ class CompareActions:
             view.render_table(summaries),
         ]
         if len(runs) > 1:
+            parts.insert(0, view.render_data_warning(run_table.list_data_names(runs)))
             parts.append(
                 view.render_differences(
                     summaries, comparison.find_differences([run.load_resolved_config() for run in runs])

@@ -40,6 +40,18 @@ def render_curves(summaries: Sequence[RunSummary], curves: Sequence[TrainingCurv
     )
 
 
+def render_data_warning(data_names: Sequence[str]) -> Markup:
+    """Return a warning that the runs were trained on different images; nothing for the same ones.
+
+    Args:
+        data_names: as `run_table.list_data_names` returns them.
+    """
+    if len(data_names) < 2:
+        return Markup("")
+    names = ", ".join(messages.escape_control_chars(name) for name in dict.fromkeys(data_names))
+    return tag("p", messages.get_text("compare.other_data", data=names), class_="ftlab-trouble", role="note")
+
+
 def format_summary_label(position: int, summary: RunSummary) -> str:
     """Return the label of a run in a legend: number, backbone and mode."""
     return format_run_label(position, summary.backbone, summary.mode)

@@ -145,7 +145,6 @@ def _build_results() -> _Results:
         with gr.Row(elem_classes="ftlab-split"):
             with gr.Column(scale=6, min_width=320):
                 matrix = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-matrix", apply_default_css=False)
-                classes = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-classes", apply_default_css=False)
             with gr.Column(scale=6, min_width=320):
                 kind = gr.Radio(
                     [(messages.get_text(f"inspect.kind.{name}"), name) for name in _IMAGE_KINDS],
@@ -156,7 +155,9 @@ def _build_results() -> _Results:
                 )
                 gallery = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-gallery", apply_default_css=False)
                 next_button = gr.Button(messages.get_text("inspect.others"), visible=False, elem_id="inspect-others")
+        # Directly below what is pressed; tables and figures that nothing is pressed in come after it.
         pair = gr.HTML(js_on_load=image_field.HEAT_JS, elem_id="inspect-pair", apply_default_css=False)
+        classes = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-classes", apply_default_css=False)
         calibration = gr.HTML(elem_id="inspect-calibration", apply_default_css=False)
         downloads = gr.HTML(js_on_load=_PRESS_JS, elem_id="inspect-downloads", apply_default_css=False)
     return _Results(section, matrix, classes, kind, gallery, next_button, pair, calibration, downloads)

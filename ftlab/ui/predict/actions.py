@@ -46,12 +46,13 @@ class PredictActions:
     def list_models(self, page_state: object, model: str, run_note: object) -> list[Any]:
         """List the models that this page may use.
 
-        The page's own run is selected when it is new to this tab; otherwise the person's choice stays.
+        The newest run is selected at first, as in the Inspect tab, and the page's own when it is new to this tab;
+        otherwise the person's choice stays.
 
         Args:
             page_state: see `ftlab.ui.train.visible_runs`.
             model: the selected model.
-            run_note: `{"run": name}`, the page's own run when the models were last listed.
+            run_note: `{"run": name}`, the page's own run when the models were last listed; empty before there were any.
 
         Returns:
             Updates of the model menu, its examples, and the note.
@@ -67,13 +68,15 @@ class PredictActions:
         # Only once: otherwise the person's own choice would be undone on each opening of the tab.
         if page_run in run_names and page_run != last_page_run:
             model, last_page_run = page_run, page_run
+        elif run_names and not run_note:
+            model = run_names[0]
         elif model not in run_names:
             model = UNTRAINED_MODEL
         choices = [*model_choices, (messages.get_text("predict.untrained"), UNTRAINED_MODEL)]
         return [
             gr.Dropdown(choices=choices, value=model),
             self.render_examples(page_state, model),
-            {"run": last_page_run},
+            {"run": last_page_run} if run_names else {},
         ]
 
     def preload_model(self, page_state: object, model: str) -> None:  # noqa: ARG002 - the page sends it; it gives no right

@@ -111,15 +111,23 @@ def build_runs_tab(
     )
     notes_form.share_button.click(actions.toggle_sharing, inputs, outputs, **_QUEUED_EVENT)
     _wire_trash(actions, buttons, inputs, outputs)
+    _wire_open_buttons(actions, notes_form, selection, train_tab, tabs)
+    buttons.compare.click(
+        actions.compare_runs, [page_state, selection], [page_state, ticked_runs, tabs], **_QUEUED_EVENT
+    )
+
+
+def _wire_open_buttons(
+    actions: RunsActions, notes_form: _NotesForm, selection: gr.JSON, train_tab: TrainTab, tabs: gr.Tabs
+) -> None:
+    """Register the buttons that open the selected run in another tab."""
+    page_state = train_tab.page_state
     for name, button in notes_form.open_buttons.items():
         open_event = button.click(
             actions.make_open_handler(name), [page_state, selection], [page_state, tabs], **_QUEUED_EVENT
         )
         if name == "train":
             train_tab.follow_run(open_event)
-    buttons.compare.click(
-        actions.compare_runs, [page_state, selection], [page_state, ticked_runs, tabs], **_QUEUED_EVENT
-    )
 
 
 def _build_filters() -> tuple[gr.Textbox, gr.Radio, gr.Radio]:

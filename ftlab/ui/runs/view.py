@@ -60,6 +60,7 @@ def _render_header_cell(name: str) -> Markup:
 def _render_row(row: RunRow, *, is_selected: bool, owner_mark: str = "") -> Markup:
     """Return a row of the table: a run with its checkbox."""
     short_id = row.name.rpartition("-")[2]  # date and mode stand in other columns; commands take the end of a name
+    name = row.title or messages.get_text("shelf.untitled", data=format_data_name(row.data), mode=row.mode)
     note = run_notes.RunNotes(row.title, row.notes).first_line
     test_note = (
         ""
@@ -76,8 +77,8 @@ def _render_row(row: RunRow, *, is_selected: bool, owner_mark: str = "") -> Mark
         tag("td", checkbox, class_="tick"),
         tag(
             "th",
-            tag("button", isolate_text(row.title or short_id), type="button", class_=None if row.title else "bare"),
-            tag("small", short_id, class_="id") if row.title else "",
+            tag("button", isolate_text(name), type="button", class_=None if row.title else "bare"),
+            tag("small", short_id, class_="id"),
             tag("small", isolate_text(note), class_="note") if note else "",
             tag("small", isolate_text(owner_mark), class_="owner") if owner_mark else "",
             scope="row",

@@ -20,7 +20,7 @@ LIVE_REFRESH_SECONDS, IDLE_REFRESH_SECONDS = 1.0, 4.0
 """Seconds between two refreshes of a page: while its run is active, and otherwise."""
 
 
-_BUTTON_UPDATE_COUNT = 4
+_BUTTON_UPDATE_COUNT = 5
 """Number of updates that `_build_button_updates` returns."""
 
 
@@ -90,12 +90,14 @@ def _build_panel_updates(
 
 
 def _build_button_updates(snapshot: RunSnapshot) -> list[Any]:
-    """Return the updates of the buttons start, stop and resume, and of the row of buttons for a trained model."""
+    """Return the updates of the buttons start, stop and resume, and for a trained model of their row and of Predict."""
     return [
         gr.Button(interactive=snapshot.allows_start),
         _build_stop_button(snapshot),
         gr.Button(interactive=snapshot.is_resumable),
         gr.Row(visible=snapshot.has_model and not snapshot.is_live),
+        # What is no better than untrained can be tried, but is not what to do next.
+        gr.Button(variant="primary" if snapshot.has_improved else "secondary"),
     ]
 
 

@@ -92,6 +92,7 @@ class RunPanel:
             view.stop_button,
             view.resume_button,
             view.result_row,
+            view.predict_button,
             view.run_menu,
             self.timer,
             self.status_text,

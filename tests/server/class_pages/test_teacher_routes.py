@@ -153,7 +153,7 @@ def test_a_training_without_a_title_is_named_by_its_images_and_settings(server: 
     for images in ({"sample": "shapes"}, {"sample": "", "data": folder}, {"sample": "", "data": "/x/birds"}):
         fab.make(server.profile.runs_dir, [*fab.story(), fab.ended()], **images)
     titles = {run["title"].partition(" · ")[0] for run in read_roster(teacher)["runs"]}
-    assert titles == {"Toys", "Our pets", "birds"}
+    assert titles == {"Shapes", "Our pets", "birds"}
     assert read_roster(teacher)["runs"][0]["title"].endswith(" · EfficientNet-Lite0 · Frozen")
 
 

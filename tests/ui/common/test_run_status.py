@@ -65,6 +65,13 @@ def test_a_run_that_ended_says_why_and_what_next(
     assert says in read(seen.head_html)
 
 
+def test_a_run_that_is_no_better_than_untrained_is_not_called_improved(tmp_path: Path) -> None:
+    untrained = [fabricated_runs.started(), fabricated_runs.epoch(0, 0.5, best=True)]
+    worse = [*untrained, fabricated_runs.epoch(1, 0.25, best=False), fabricated_runs.ended("stopped")]
+    assert not look(fabricated_runs.make(tmp_path, worse)).has_improved
+    assert look(fabricated_runs.make(tmp_path, [*fabricated_runs.story(), fabricated_runs.ended()])).has_improved
+
+
 def test_the_figures_are_those_of_the_events(tmp_path: Path) -> None:
     text = read(look(fabricated_runs.make_at_work(tmp_path)).head_html)
     assert "Best accuracy 93.8 % untrained: 12.5 %" in text

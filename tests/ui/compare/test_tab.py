@@ -13,7 +13,7 @@ import pytest
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
-from ftlab.runs import comparison
+from ftlab.runs import comparison, run_table
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import series
 from ftlab.server.people.rights import ProfileKind
@@ -80,6 +80,26 @@ def test_points_are_epochs_and_values(panel: CompareActions, runs: list[Run]) ->
     assert [accuracy for _, accuracy in shown_points] == pytest.approx(
         [row.val_accuracy for row in history.epochs], rel=1e-4
     )
+
+
+def test_runs_on_different_images_are_overlaid_with_a_warning(
+    panel: CompareActions, runs: list[Run], tmp_path: Path
+) -> None:
+    names = [run.name for run in runs]
+    assert "not validated on the same pictures" not in panel.render_comparison({}, names)[0]
+    story = [*fabricated_runs.story(), fabricated_runs.ended()]
+    other = fabricated_runs.make(tmp_path / "runs", story, sample="", data="/data/bees")
+    shown = text(panel.render_comparison({}, [other.name, names[0]])[0])
+    assert "These runs were not validated on the same pictures" in shown
+    assert "bees" in shown
+    assert "Shapes" in shown
+
+
+def test_another_split_of_the_same_images_counts_as_different(runs: list[Run]) -> None:
+    for run, fingerprint in zip(runs, ("a", "a", "b"), strict=True):
+        run.write_json("split.json", {"manifest": fingerprint})
+    assert run_table.list_data_names(runs[:2]) == ["Shapes"]
+    assert run_table.list_data_names(runs) == ["Shapes", "Shapes"]
 
 
 def test_runs_that_left_nothing_are_neither_offered_nor_drawn(

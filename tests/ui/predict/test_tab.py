@@ -470,9 +470,19 @@ def test_runs_with_a_model_are_offered_the_newest_first_and_the_untrained_one_al
     trained(tmp_path / "runs").path.rename(older)
     newest = trained(tmp_path / "runs")
     trained(tmp_path / "runs", best=False)
-    chooser, _, _ = lab.list_models({}, UNTRAINED_MODEL, {})
+    chooser, _, seen = lab.list_models({}, UNTRAINED_MODEL, {})
     assert [name for _, name in chooser.choices] == [newest.name, older.name, UNTRAINED_MODEL]
+    # As in the Inspect tab.
+    assert chooser.value == newest.name
+    assert lab.list_models({}, UNTRAINED_MODEL, seen)[0].value == UNTRAINED_MODEL, "chosen by the person"
+
+
+def test_before_there_is_a_trained_model_the_untrained_one_is_chosen(tmp_path: Path) -> None:
+    lab = PredictActions(ServerProfile(tmp_path, tmp_path / "runs"))
+    chooser, _, seen = lab.list_models({}, UNTRAINED_MODEL, {})
     assert chooser.value == UNTRAINED_MODEL
+    newest = trained(tmp_path / "runs")
+    assert lab.list_models({}, UNTRAINED_MODEL, seen)[0].value == newest.name
 
 
 def test_the_pages_own_run_is_chosen_once_and_then_the_persons_choice_stays(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def seen(part: Any) -> bool:
 
 def test_without_runs_the_next_step_is_told(tab: RunsActions) -> None:
     told = opened(tab)
-    assert "press Start in the Train tab" in text(told["table"])
+    assert "Press Start in the Train tab" in text(told["table"])
     assert "0 runs" in text(told["totals"])
 
 
@@ -96,7 +96,8 @@ def test_every_run_is_listed_with_what_it_takes_on_the_disk(tab: RunsActions, ro
     run.best_weights_path.write_bytes(b"x" * 7_000_000)
     told = opened(tab)
     assert set(names(told["table"])) == {run.name, bare.name}
-    for said in ("First try", "a note", "Toys", "EfficientNet-Lite0", "frozen", "93.8 %", "finished", "7.0 MB"):
+    assert "Shapes, full" in text(told["table"]), "what has no title is named by images and mode"
+    for said in ("First try", "a note", "Shapes", "EfficientNet-Lite0", "frozen", "93.8 %", "finished", "7.0 MB"):
         assert said in text(told["table"])
     assert "more" not in text(told["table"])
     assert "2 runs, 7.0 MB" in text(told["totals"])
