@@ -115,7 +115,7 @@ TESTED_ELSEWHERE = {
     ),
     "tests/cli/common/test_train_process.py": ("data/dataset/from_config", "data/sources/locate"),
     "tests/data/gpu/test_gpu_augment.py": ("data/gpu/gpu_effects",),
-    "tests/data/shards/test_reader.py": ("data/shards/shard_sample",),
+    "tests/data/shards/test_reader.py": ("data/shards/shard_files", "data/shards/shard_sample"),
     "tests/data/gpu/test_gpu_resize.py": ("data/gpu/resize_taps", "data/gpu/triton_resize"),
     "tests/data/isolation/test_worker_pool.py": (
         *(
@@ -361,7 +361,7 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     homes = packages_distributions()
     # Torch brings Triton where there is one: the kernel is loaded there only, and nobody else knows it. Trackers are
     # extras, which are refused where they are not installed.
-    optional = {"ftlab.data.gpu.triton_resize", "ftlab.cli.tracking.open_trackers"}
+    optional = {"ftlab.data.gpu.triton_resize", "ftlab.cli.tracking.open_trackers", "ftlab.data.shards.shard_files"}
     optional |= {f"ftlab.export.openvino_format.openvino_{part}" for part in ("converter", "files")}
     optional |= {"ftlab.export.ncnn_format.ncnn_files", "ftlab.export.executorch_format.executorch_converter"}
     optional |= {f"ftlab.export.coreml_format.coreml_{part}" for part in ("converter", "reader")}

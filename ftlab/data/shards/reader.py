@@ -6,16 +6,16 @@ stands; a key that was there before is not counted again. Memory: one image, and
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ftlab.core import content_kinds, file_io
+from ftlab.core import content_kinds
 from ftlab.core.errors import DataError
 from ftlab.data.images.decode import MAX_FILE_BYTES
+from ftlab.data.shards.http_file import strip_secrets
 from ftlab.data.shards.member_names import (
     CLASS_EXTENSION,
     IMAGE_EXTENSIONS,
@@ -23,6 +23,7 @@ from ftlab.data.shards.member_names import (
     is_metadata_name,
     split_member_name,
 )
+from ftlab.data.shards.shard_files import find_size, open_shard
 from ftlab.data.shards.shard_sample import ShardProblem, ShardSample, match_class, parse_class
 
 _MAX_TEXT_BYTES = 1 << 20
@@ -59,12 +60,12 @@ class _SampleMembers:
 
 
 def iter_shard(
-    path: Path, *, start_offset: int = 0, classes: Sequence[str] = ()
+    location: Path | str, *, start_offset: int = 0, classes: Sequence[str] = ()
 ) -> Iterator[ShardSample | ShardProblem]:
     """Read the samples of a shard in order.
 
     Args:
-        path: of the tar file, not compressed.
+        location: path or address of the tar file, not compressed.
         start_offset: 0, or the `offset` or `end_offset` of a sample: reading begins there. The contents before it are
             not read, only their names, so that a key is not counted twice.
         classes: names by label; a sample of none of them is a problem. Empty: any class is taken.
@@ -73,24 +74,24 @@ def iter_shard(
         Each sample, and each problem where it stands.
 
     Raises:
-        DataError: the file cannot be opened, or no member begins at `start_offset`.
+        DataError: the file cannot be read, or no member begins at `start_offset`.
     """
+    name = strip_secrets(str(location))
     try:
-        stream = file_io.open_regular_file(path)
+        with open_shard(location) as stream:
+            yield from _ShardReader(name, stream, start_offset, classes).iter_results()
     except OSError as cause:
-        raise DataError("data.unreadable", folder=path, cause=cause.strerror or cause) from cause
-    with stream:
-        yield from _ShardReader(path, stream, start_offset, classes).iter_results()
+        raise DataError("data.unreadable", folder=name, cause=cause.strerror or cause) from cause
 
 
 class _ShardReader:
     """One pass over a shard."""
 
-    def __init__(self, path: Path, stream: BinaryIO, start_offset: int, classes: Sequence[str]) -> None:
+    def __init__(self, name: str, stream: BinaryIO, start_offset: int, classes: Sequence[str]) -> None:
         """Prepare a pass; nothing is read yet. The arguments are those of `iter_shard`, and the opened file."""
-        self._path, self._stream, self._start_offset = path, stream, start_offset
+        self._name, self._stream, self._start_offset = name, stream, start_offset
         self._classes = classes
-        self._file_size = os.fstat(stream.fileno()).st_size
+        self._file_size = find_size(stream)
         self._seen_keys: set[str] = set()
         self._position = 0
         """Position after the last member whose header was read."""
@@ -112,7 +113,7 @@ class _ShardReader:
                 while end_problem is None and (info := archive.next()) is not None:
                     archive.members.clear()  # type: ignore[attr-defined]  # `TarFile` would collect them
                     if info.offset < self._start_offset < archive.offset:
-                        raise DataError("shards.offset", file=self._path, offset=self._start_offset)
+                        raise DataError("shards.offset", file=self._name, offset=self._start_offset)
                     # A size below zero, as damaged headers state it, would lead back.
                     if archive.offset <= self._position:
                         end_problem = self._make_problem("shard_damaged", info.offset)
@@ -126,7 +127,7 @@ class _ShardReader:
             is_cut = self._position >= self._file_size > 0
             end_problem = self._make_problem("shard_truncated" if is_cut else self._describe_damage(), self._position)
         if self._position < self._start_offset:
-            raise DataError("shards.offset", file=self._path, offset=self._start_offset)
+            raise DataError("shards.offset", file=self._name, offset=self._start_offset)
         yield from self._finish_current()
         end_problem = end_problem or self._check_end()
         if end_problem:
@@ -180,11 +181,11 @@ class _ShardReader:
                 limit = MAX_FILE_BYTES // 1_000_000
                 sample.problems.append(self._make_problem("too_many_bytes", info.offset, limit=limit))
             else:
-                sample.image = self._read_bytes(info.offset_data, info.size), extension
+                sample.image = self._read_content(info), extension
         elif extension == CLASS_EXTENSION and info.size <= _MAX_TEXT_BYTES:
-            sample.class_text = self._read_bytes(info.offset_data, info.size)
+            sample.class_text = self._read_content(info)
         elif extension == JSON_EXTENSION and info.size <= _MAX_TEXT_BYTES:
-            sample.json_text = self._read_bytes(info.offset_data, info.size)
+            sample.json_text = self._read_content(info)
 
     def _cut_member(self, info: tarfile.TarInfo) -> ShardProblem:
         """Return the problem of a member whose end is missing; its sample is not used."""
@@ -249,6 +250,18 @@ class _ShardReader:
         self._stream.seek(offset)
         return self._stream.read(count)
 
+    def _read_content(self, info: tarfile.TarInfo) -> bytes:
+        """Return the content of a member.
+
+        Raises:
+            ReadError: its end is missing, in a file whose size nobody said.
+        """
+        content = self._read_bytes(info.offset_data, info.size)
+        if len(content) < info.size:
+            self._file_size, self._current = info.offset_data + len(content), None
+            raise tarfile.ReadError(info.name)
+        return content
+
     def _make_problem(self, code: str, offset: int, **values: str | int) -> ShardProblem:
         """Return a problem of this shard."""
-        return ShardProblem(self._path.name, offset, code, values)
+        return ShardProblem(self._name.rpartition("/")[2], offset, code, values)

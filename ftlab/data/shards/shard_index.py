@@ -79,15 +79,36 @@ def read_index(folder: Path) -> ShardIndex:
     """
     file = folder / INDEX_FILE_NAME
     try:
-        values = json_fields.read_json_object(file)
-        if (values.get("format"), values.get("version")) != (_FORMAT_NAME, _FORMAT_VERSION):
-            raise DataError("shards.index_version", file=file)
-        shards = {split: _parse_entries(values["splits"][split]) for split in SPLITS}
-        return ShardIndex(_parse_classes(values["classes"]), shards)
+        content = file_io.read_regular_file(file)
     except FileNotFoundError as cause:
         raise DataError("shards.no_index", folder=folder, name=INDEX_FILE_NAME) from cause
     except OSError as cause:
         raise DataError("data.unreadable", folder=file, cause=cause.strerror or cause) from cause
+    return parse_index(content, str(file))
+
+
+def parse_index(content: bytes, file: str) -> ShardIndex:
+    """Parse the content of an index.
+
+    Args:
+        content: of the file.
+        file: its name, for errors.
+
+    Returns:
+        The index.
+
+    Raises:
+        DataError: it is damaged or of a newer version.
+    """
+    try:
+        values = json_fields.parse_json(content)
+        if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (
+            _FORMAT_NAME,
+            _FORMAT_VERSION,
+        ):
+            raise DataError("shards.index_version", file=file)
+        shards = {split: _parse_entries(values["splits"][split]) for split in SPLITS}
+        return ShardIndex(_parse_classes(values["classes"]), shards)
     except (ValueError, TypeError, KeyError) as cause:
         raise DataError("shards.index", file=file) from cause
 

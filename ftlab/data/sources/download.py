@@ -65,7 +65,7 @@ def download_file(url: str, file: Path, expected_bytes: int = 0, progress: Downl
             if cause.code < 500 and cause.code not in (408, 429):
                 break
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as cause:
-            reason = _describe_error(cause)
+            reason = describe_error(cause)
         # Progress resets the count: a slow line that breaks off every minute still gets the file.
         attempts_left = MAX_ATTEMPTS if _file_size(partial_file) > previous_bytes else attempts_left - 1
         if attempts_left:
@@ -103,7 +103,7 @@ def _resume_download(url: str, partial_file: Path, expected_bytes: int, progress
         partial_file.unlink(missing_ok=True)  # longer than the file on the server: another file
         return False
     with response:
-        start, total_bytes = _parse_content_range(response)
+        start, total_bytes = parse_content_range(response)
         if response.status not in (_HTTP_OK, _HTTP_PARTIAL) or start not in (0, offset):
             raise http.client.HTTPException(f"HTTP {response.status}")
         if expected_bytes and total_bytes and total_bytes != expected_bytes:
@@ -165,7 +165,7 @@ def _write_response(
     return received_bytes
 
 
-def _parse_content_range(response: http.client.HTTPResponse) -> tuple[int, int]:
+def parse_content_range(response: http.client.HTTPResponse) -> tuple[int, int]:
     """Return the first byte of a response (-1 if unreadable) and the size of the whole file in bytes (0 if unknown)."""
     if response.status == _HTTP_PARTIAL:
         byte_range, _, total = (response.headers.get("Content-Range") or "").removeprefix("bytes ").partition("/")
@@ -195,7 +195,7 @@ def _file_size(file: Path) -> int:
     return 0
 
 
-def _describe_error(cause: BaseException) -> str:
+def describe_error(cause: BaseException) -> str:
     """Return the reason of a connection error in a few words; `urllib` wraps the original error as `reason`."""
     reason = getattr(cause, "reason", cause)
     if isinstance(reason, TimeoutError):
