@@ -195,7 +195,8 @@ TESTED_ELSEWHERE = {
     "tests/runs/jobs/test_launch.py": ("runs/queue/train_command",),
     "tests/runs/jobs/test_warm_worker.py": ("cli/common/spare_process",),
     "tests/runs/jobs/test_local_launcher.py": ("runs/jobs/dispatcher",),
-    "tests/cli/commands/test_queue.py": ("cli/common/queue_turn",),
+    "tests/cli/commands/test_queue.py": ("cli/common/queue_flags", "cli/common/queue_turn"),
+    "tests/runs/cluster/test_ray_launcher.py": ("runs/cluster/cluster_job",),
     "tests/runs/test_curves.py": ("ui/common/curves_view",),
     "tests/ui/predict/test_tab.py": (
         *("ui/common/image_field", "ui/common/late_answers", "ui/predict/actions", "ui/predict/cam_options"),
@@ -365,6 +366,7 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     optional |= {f"ftlab.export.openvino_format.openvino_{part}" for part in ("converter", "files")}
     optional |= {"ftlab.export.ncnn_format.ncnn_files", "ftlab.export.executorch_format.executorch_converter"}
     optional |= {f"ftlab.export.coreml_format.coreml_{part}" for part in ("converter", "reader")}
+    optional |= {"ftlab.cli.cluster.cluster_driver", "ftlab.runs.cluster.ray_launcher"}
     foreign = {name for module in SOURCES if module not in optional for name in libraries(module)} - {
         *("ftlab", "__future__"),
         *sys.stdlib_module_names,

@@ -28,6 +28,7 @@ from ftlab.cli.commands import recipes, runs
 from ftlab.cli.commands import scan as scan_command
 from ftlab.cli.commands import shard as shard_command
 from ftlab.cli.commands import train as train_command
+from ftlab.cli.common import queue_flags
 from ftlab.cli.common.setting_flags import add_setting_flag
 from ftlab.config import train_config
 from ftlab.core import interruption, messages
@@ -156,25 +157,14 @@ def _add_train_command(subparsers: _Subparsers) -> None:
     """Add `train`."""
     train_parser = _add_command(subparsers, "train", "runs")
     _add_config_flags(train_parser)
-    _add_queue_flags(train_parser)
+    queue_flags.add_queue_flags(train_parser)
     for name in train_config.FIELDS:
         add_setting_flag(train_parser, name)
 
 
 def _add_queue_command(subparsers: _Subparsers) -> None:
     """Add `queue`."""
-    _add_queue_dir_flag(_add_command(subparsers, "queue", "runs", command_module=queue_command))
-
-
-def _add_queue_flags(command_parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a training that may wait in the queue."""
-    command_parser.add_argument("--queue", action="store_true", help=messages.get_text("cli.wait_queued"))
-    _add_queue_dir_flag(command_parser)
-
-
-def _add_queue_dir_flag(command_parser: argparse.ArgumentParser) -> None:
-    """Add the flag of the folder for the database of the queue."""
-    command_parser.add_argument("--queue-dir", metavar="DIR", help=messages.get_text("cli.queue_dir"))
+    queue_flags.add_queue_dir_flag(_add_command(subparsers, "queue", "runs", command_module=queue_command))
 
 
 def _add_recipes_command(subparsers: _Subparsers) -> None:
@@ -204,7 +194,7 @@ def _add_run_commands(subparsers: _Subparsers) -> None:
     bin_parser.add_argument("--empty", action="store_true", help=messages.get_text("cli.empty"))
     stop_parser = _add_command(subparsers, "stop", "runs", "run")
     stop_parser.add_argument("--now", action="store_true", help=messages.get_text("cli.now"))
-    _add_queue_flags(_add_command(subparsers, "resume", "runs", "run"))
+    queue_flags.add_queue_flags(_add_command(subparsers, "resume", "runs", "run"))
 
 
 def _add_evaluate_command(subparsers: _Subparsers) -> None:

@@ -18,6 +18,8 @@
     pid                 the process that trains
     heartbeat           its last heartbeat
     process.json        what is known of the process from outside, and of its end
+    cluster.json        the job that trains the run on a cluster, if one does
+    driver              heartbeat of that job
     stop                requests a stop by existing; with the content `now`: it was ended by force
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import threading
 import time
 from collections import deque
@@ -24,6 +25,7 @@ HEARTBEAT_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_STEP_FACTOR = 120.0, 10.0
 recent step: slow steps, as of a large model on a CPU, are no silence."""
 _RECENT_STEP_COUNT = 50
 """Number of recent steps of which the longest counts: one slow first step (compilation) is forgotten after them."""
+_HOST_NAME = platform.node()
 _HEARTBEAT_FILE_BYTES = 256
 """Size of the file in bytes: the JSON is padded to it with spaces."""
 
@@ -58,7 +60,7 @@ class Heartbeat:
             longest_step, memory_bytes = max(self._step_seconds, default=0.0), self._read_memory_bytes()
             overwrite_json(
                 self._path,
-                {"awake": now, "time": time.time(), "step": longest_step, "memory": memory_bytes},
+                {"awake": now, "time": time.time(), "step": longest_step, "memory": memory_bytes, "host": _HOST_NAME},
                 _HEARTBEAT_FILE_BYTES,
             )
 
@@ -99,7 +101,8 @@ class LastBeat:
     """The last heartbeat of a process.
 
     Attributes:
-        silence_seconds: seconds since the last beat, without the time in which the machine was suspended.
+        silence_seconds: seconds since the last beat, without the time in which the machine was suspended; of another
+            machine, by the clocks of both.
         time: time of the last beat in seconds since 1970.
         longest_step_seconds: the longest recent step in seconds; 0 where none was measured yet.
         memory_bytes: resident memory of the process in bytes.
@@ -123,8 +126,9 @@ def read_last_beat(path: Path) -> LastBeat | None:
     try:
         values = json_fields.read_json_object(path)
         # Never negative: after a reboot the clock of the machine starts again from 0.
-        silence_seconds = max(0.0, machine.read_awake_clock() - float(values["awake"]))
-        return LastBeat(silence_seconds, float(values["time"]), float(values["step"]), int(values["memory"]))
+        beat_time, is_local = float(values["time"]), values.get("host", _HOST_NAME) == _HOST_NAME
+        silence_seconds = machine.read_awake_clock() - float(values["awake"]) if is_local else time.time() - beat_time
+        return LastBeat(max(0.0, silence_seconds), beat_time, float(values["step"]), int(values["memory"]))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):  # OverflowError: an infinite number of bytes
         return None
 

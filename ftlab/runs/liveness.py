@@ -7,6 +7,7 @@ the machine can ask; see `ftlab.runs.directory` for the other files.
 from __future__ import annotations
 
 import os
+import platform
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,8 @@ WORKING_STATUSES = ("waiting", "running", "hanging")
 """Statuses of a run on which a process works, or is about to."""
 QUEUED_FILE = "queued"
 """Marker of a run that waits for its turn; see `ftlab.runs.queue`."""
+DRIVER_FILE = "driver"
+"""Heartbeat of the process that starts the ranks of a run on the machines of a cluster; see `ftlab.runs.cluster`."""
 _STATUS_BY_REASON = {
     **dict.fromkeys(("finished", "time", "early"), "finished"),
     "stopped": "stopped",
@@ -75,6 +78,7 @@ class RunLiveness:
         self._heartbeat_path = files.path / "heartbeat"
         self._record_path = files.path / "process.json"
         self._stop_path = files.path / "stop"
+        self._driver_path = files.path / DRIVER_FILE
         self._queued_path = files.path / QUEUED_FILE
 
     def get_status(self) -> str:
@@ -90,6 +94,9 @@ class RunLiveness:
         if self.is_queued():
             return "queued"
         end_event = self.read_end_event()
+        # A lost machine ends the ranks with an error, and its driver starts them again.
+        if self.has_driver() and (end_event is None or end_event.reason == "failed"):
+            return "waiting"
         if end_event is None:
             return "stopped" if self.is_force_stopped() else "waiting" if self._awaits_process() else "died"
         # Out of time before there was a model: what was computed is of use only if it goes on.
@@ -138,6 +145,8 @@ class RunLiveness:
             RunError: another process trains the run.
         """
         owner = self.find_process()
+        if self._is_remote_alive():
+            raise RunError("run.busy", run=self._files.name)
         if owner is None:
             self.set_owner(os.getpid())
         # A virtual environment's python on Windows is a launcher: the process that was started is then our parent.
@@ -159,23 +168,46 @@ class RunLiveness:
         event_offset = self._files.read_events()[1]
         record = process_record.record_start(self._record_path, pid, log_offset, event_offset)
         # The start time identifies the process: the system gives the number of a dead process to a new one.
-        self._files.write_json("pid", {"pid": pid, "created": record.created})
+        self._files.write_json("pid", {"pid": pid, "created": record.created, "host": platform.node()})
 
     def release_ownership(self) -> None:
         """End the ownership of this process."""
         self._pid_path.unlink(missing_ok=True)
 
     def find_process(self) -> psutil.Process | None:
-        """Return the process named in `pid`; None when it is gone or another process has its number by now."""
+        """Return the process named in `pid`; None when it is gone, elsewhere, or another one has its number."""
         try:
             owner = json_fields.read_json_object(self._pid_path)
+            if owner.get("host", platform.node()) != platform.node():
+                return None
             return process_record.find_process(owner["pid"], owner["created"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def is_process_alive(self) -> bool:
-        """Return whether the process named in `pid` is still running."""
-        return self.find_process() is not None
+        """Return whether the process named in `pid` is still running; on another machine, as its heartbeat says."""
+        return self.find_process() is not None or self._is_remote_alive()
+
+    def _is_remote_alive(self) -> bool:
+        """Return whether `pid` names a process of another machine that has not been silent for too long."""
+        try:
+            host = json_fields.read_json_object(self._pid_path).get("host", platform.node())
+        except (OSError, ValueError):
+            return False
+        return host != platform.node() and self.read_last_beat() is not None and not self.is_hanging()
+
+    def create_driver_heartbeat(self) -> Heartbeat:
+        """Return a heartbeat for the process that starts the ranks of the run on a cluster."""
+        return Heartbeat(self._driver_path)
+
+    def has_driver(self) -> bool:
+        """Return whether a process on a cluster starts the ranks of the run, or will soon."""
+        last_beat = heartbeat.read_last_beat(self._driver_path)
+        return last_beat is not None and not last_beat.is_hanging
+
+    def end_driver(self) -> None:
+        """Record that no process on a cluster starts ranks of the run any more."""
+        self._driver_path.unlink(missing_ok=True)
 
     def read_process_record(self) -> ProcessRecord | None:
         """Return the record of the last process that owned the run."""

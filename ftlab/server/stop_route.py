@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftlab.core.errors import FtlabError
-from ftlab.runs.jobs import job_stop, launch
+from ftlab.runs.jobs import job_stop
 from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.server.bodies import parse_fields
 from ftlab.server.people.permitted_runs import get_permitted_run
@@ -21,13 +21,13 @@ def stop_run(profile: ServerProfile, person: Person, run_name: object, *, by_for
         profile: profile of the server.
         person: who asks for it.
         run_name: full name, as the page sent it.
-        by_force: terminate the process; the error of `launch.terminate_run` propagates.
+        by_force: terminate the process; the error of the launcher propagates.
     """
     run = get_permitted_run(profile.runs_dir, person, run_name, RunAction.STOP)
     if not run.liveness.is_active() or (run.liveness.is_queued() and open_queue(profile.runs_dir).cancel(run)):
         return
     if by_force:
-        launch.terminate_run(run)
+        open_queue(profile.runs_dir).terminate(run)
     else:
         run.liveness.request_stop()
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftlab.cli.cluster import cluster_driver, cluster_submit
 from ftlab.cli.common import launched_run, queue_turn, train_process
 from ftlab.cli.common.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
@@ -20,7 +21,7 @@ from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, LogMessage
-from ftlab.runs.jobs import launch, priority
+from ftlab.runs.jobs import priority
 from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.runs.queue import start_gate
@@ -38,11 +39,15 @@ def train(options: Namespace) -> int:
     Returns:
         Exit status, see `train_run`.
     """
+    if cluster_driver.is_driver():
+        return cluster_driver.drive_run()
     if not start_gate.pass_gate():
         return 0
     priority.apply_declared_priority()
     rank_environment.check_launcher("train")
     _check_queue_flags(options)
+    if options.cluster:
+        return cluster_submit.submit_training(build_config(options), options)
     config = train_process.prepare_config(build_config(options), options.runs)
     from ftlab.data.dataset import from_config
 
@@ -64,6 +69,8 @@ def resume(options: Namespace) -> int:
     Raises:
         RunError: it is finished; a tracker that is not installed gives a `ConfigError`.
     """
+    if cluster_driver.is_driver():
+        return cluster_driver.drive_run()
     if not start_gate.pass_gate():
         return 0
     priority.apply_declared_priority()
@@ -74,6 +81,10 @@ def resume(options: Namespace) -> int:
         run = run_store.find_run(options.runs, options.run)
         if run.liveness.get_status() == "finished":
             raise RunError("run.finished", run=run.name)
+        if run.liveness.has_driver():
+            raise RunError("run.busy", run=run.name)
+        if options.cluster:
+            return cluster_submit.submit_resume(run, options)
         if options.queue:
             run = queue_turn.wait_to_resume(run)
     config = run.load_config()
@@ -108,7 +119,7 @@ def stop(options: Namespace) -> None:
     if status == "queued" and open_queue(run.path.parent).cancel(run):
         message = messages.get_text("cli.stopped_queued", run=run.name)
     elif options.now:
-        launch.terminate_run(run)
+        open_queue(run.path.parent).terminate(run)
         message = messages.get_text("cli.ended_now", run=run.name)
     else:
         run.liveness.request_stop()

@@ -1,4 +1,4 @@
-"""The queue's launcher for this machine: each training is a local process. No torch."""
+"""The queue's launchers: for this machine, where each training is a local process, and by the run. No torch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from ftlab.runs.cluster.address import CLUSTER_ENV
+from ftlab.runs.cluster.ray_launcher import RayLauncher
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, warm_worker
 from ftlab.runs.queue import places
 from ftlab.runs.queue.job_queue import JobQueue
+from ftlab.runs.queue.launcher import Launcher
 from ftlab.runs.queue.places import QueuePlace
 
 
@@ -37,9 +40,38 @@ class LocalLauncher:
         return run.liveness.is_process_alive()
 
 
+class RunLauncher:
+    """Starts each run where it was queued for: on this machine, or on the cluster that its environment names."""
+
+    def __init__(self) -> None:
+        """Prepare both launchers; neither needs anything before it is used."""
+        self._local: Launcher = LocalLauncher()
+        self._cluster: Launcher = RayLauncher()
+
+    def launch(self, run: Run, command: Sequence[str], environment: Mapping[str, str], working_dir: str) -> None:
+        """Start a training, see `ftlab.runs.queue.launcher.Launcher`; a `RunError` says why it cannot be started.
+
+        Args:
+            run: the run directory.
+            command: the command, as a person would type it.
+            environment: environment variables.
+            working_dir: working directory.
+        """
+        launcher = self._cluster if environment.get(CLUSTER_ENV) else self._local
+        launcher.launch(run, command, environment, working_dir)
+
+    def terminate(self, run: Run) -> None:
+        """End a training that does not react; a `RunError` says that there is none."""
+        (self._cluster if run.liveness.has_driver() else self._local).terminate(run)
+
+    def is_alive(self, run: Run) -> bool:
+        """Return whether a training works on the run."""
+        return self._cluster.is_alive(run) if run.liveness.has_driver() else self._local.is_alive(run)
+
+
 def open_queue(root: Path | str) -> JobQueue:
-    """Return the queue of a runs folder of this machine."""
-    return JobQueue(root, LocalLauncher())
+    """Return the queue of a runs folder."""
+    return JobQueue(root, RunLauncher())
 
 
 def describe_wait(run: Run) -> str:

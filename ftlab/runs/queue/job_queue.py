@@ -18,7 +18,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import RunError
 from ftlab.runs import run_quota, run_store
 from ftlab.runs.directory import Run
-from ftlab.runs.liveness import ACTIVE_STATUSES
+from ftlab.runs.liveness import ACTIVE_STATUSES, DRIVER_FILE
 from ftlab.runs.queue import fair_order, marker, queue_exit, queue_limits, queue_pause, train_command
 from ftlab.runs.queue.database import QueueDatabase
 from ftlab.runs.queue.fair_order import ActiveJob, QueuedJob
@@ -137,6 +137,25 @@ class JobQueue:
                 turns[job.marker.owner] = time.time()
         return started
 
+    def start_now(self, run: Run) -> None:
+        """Start a queued run whether or not it is its turn, unless somebody has done so already.
+
+        Args:
+            run: queued without `waits_here`.
+
+        Raises:
+            RunError: it cannot be started; it counts as failed then.
+        """
+        with self._database.lock():
+            run_marker = marker.read_marker(run)
+            if run_marker is None or self._launcher.is_alive(run):
+                return
+            try:
+                self._launch(QueuedJob(run, run_marker))
+            except RunError as error:
+                queue_exit.end_queued(run, "failed", str(error))
+                raise
+
     def take_turn(self, run: Run) -> bool:
         """Take a run out of the queue for this process, if it is its turn.
 
@@ -208,10 +227,11 @@ class JobQueue:
         run_names = run_store.list_run_names(self.root)
         active = self._list_active(run_names)
         waiting = [job for job in self._list_waiting(run_names, active) if not job.is_held]
-        devices = [job.device for job in active]
+        # A cluster has a scheduler of its own: what is trained there uses no device of this machine.
+        devices = [job.device for job in active if not job.run.liveness.has_driver()]
         limit = queue_limits.read_limits().running_per_device
         for job in fair_order.order_jobs(waiting, fair_order.merge_turns(turns, active)):
-            is_free = fair_order.count_on_device(job.marker.device, devices) < limit
+            is_free = job.marker.is_for_cluster or fair_order.count_on_device(job.marker.device, devices) < limit
             if is_free and job.run.name == waits_here:
                 return job
             if job.marker.waiter_pid:
@@ -237,13 +257,14 @@ class JobQueue:
         return active
 
     def _iter_owned(self, run_names: list[str]) -> Iterator[Run]:
-        """Iterate over the runs that name a process, alive or not; the others are looked at no further.
+        """Iterate over the runs that name a process or a driver, alive or not; the others are looked at no further.
 
         Yields:
             A run.
         """
         for name in run_names:
-            if os.path.exists(os.path.join(self.root, name, "pid")):  # noqa: PTH110, PTH118 - see `list_queued`
+            folder = os.path.join(self.root, name)  # noqa: PTH118 - see `list_queued`
+            if any(os.path.exists(os.path.join(folder, file)) for file in ("pid", DRIVER_FILE)):  # noqa: PTH110, PTH118
                 yield Run(self.root / name)
 
     def _list_waiting(self, run_names: list[str], active: list[ActiveJob]) -> list[QueuedJob]:

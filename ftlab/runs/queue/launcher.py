@@ -1,4 +1,4 @@
-"""What the queue starts runs with: processes of this machine today, jobs of a cluster later."""
+"""What the queue starts runs with: processes of this machine, or jobs of a cluster."""
 
 from __future__ import annotations
 

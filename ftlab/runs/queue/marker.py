@@ -14,6 +14,7 @@ import psutil
 from ftlab.core import file_io, json_fields, machine
 from ftlab.core.errors import RunError
 from ftlab.runs import process_record, run_quota
+from ftlab.runs.cluster.address import CLUSTER_ENV
 from ftlab.runs.directory import Run
 from ftlab.runs.liveness import QUEUED_FILE
 
@@ -22,6 +23,7 @@ ANY_DEVICE = "auto"
 DECLARED_VARIABLES = (
     *("FTLAB_RUN_QUOTA_BYTES", "FTLAB_ALL_RUNS_QUOTA_BYTES", "FTLAB_VISITOR_RUNS_QUOTA_BYTES"),
     *("FTLAB_PRIVATE_FOLDERS", "FTLAB_REFUSE_LINKS", "FTLAB_HOME", "FTLAB_LANGUAGE", "FTLAB_FEATURES_MB"),
+    CLUSTER_ENV,
 )
 """Environment variables that a server declares for its trainings: whichever process starts one, they hold for it."""
 _WAITER_TIMEOUT_SECONDS = 15.0
@@ -57,6 +59,11 @@ class QueueMarker:
     waiter_created: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
     working_dir: str = ""
+
+    @property
+    def is_for_cluster(self) -> bool:
+        """Whether the run is to be trained on a cluster, whose scheduler decides when and where."""
+        return bool(self.environment.get(CLUSTER_ENV))
 
     def is_waiter_alive(self) -> bool:
         """Return whether the process that waits is alive."""

@@ -1,0 +1,49 @@
+"""Address of the Ray cluster that trainings are submitted to, declared in the environment."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from ftlab.core.errors import ConfigError
+
+CLUSTER_ENV = "FTLAB_CLUSTER"
+"""Environment variable: address of the cluster that queued trainings go to; empty: this machine."""
+CURRENT_CLUSTER = "auto"
+"""Address of the cluster that this machine belongs to."""
+
+
+def declare_cluster(address: str | None) -> None:
+    """Let the trainings that this process queues from now on go to a cluster.
+
+    Args:
+        address: as `check_address` accepts it; None or empty: what the environment says stays.
+
+    Raises:
+        ConfigError: the address cannot be used, or Ray is not installed here.
+    """
+    address = address or os.environ.get(CLUSTER_ENV)
+    if address:
+        check_address(address)
+        if find_spec("ray") is None:
+            raise ConfigError("cluster.missing")
+        os.environ[CLUSTER_ENV] = address
+
+
+def check_address(address: str) -> None:
+    """Check the address of a cluster before a run is created.
+
+    Args:
+        address: `http://HEAD:8265`, where the dashboard of the head answers, or `auto`.
+
+    Raises:
+        ConfigError: it is a `ray://` address, whose driver would end with this process, or no address at all.
+    """
+    if address == CURRENT_CLUSTER:
+        return
+    parts = urlsplit(address)
+    if parts.scheme == "ray":
+        raise ConfigError("cluster.client_address", host=parts.hostname or "HEAD")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("cluster.address", address=address)
