@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ftlab.core import private_folders, user_dirs
+from ftlab.core import private_folders, shell, user_dirs
 from ftlab.core.errors import DataError
 
 _GRADIO_VARIABLES = ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE")
@@ -20,7 +20,7 @@ def resolve_inside(root: Path | None, path: str | Path) -> Path:
 
     Args:
         root: the folder allowed; None: none is.
-        path: as typed: absolute, from `~`, or relative to `root`.
+        path: as typed: absolute, from `~`, or relative to `root`; to the home folder where `root` is a whole drive.
 
     Returns:
         The absolute path, which need not exist.
@@ -33,7 +33,8 @@ def resolve_inside(root: Path | None, path: str | Path) -> Path:
         raise DataError("page.no_folders")
     typed_path = str(path).strip()
     try:
-        real_path = (root / Path(typed_path).expanduser()).resolve()
+        base = Path.home() if root == Path(root.anchor) else root
+        real_path = (base / Path(typed_path).expanduser()).resolve()
     except (OSError, ValueError, RuntimeError) as cause:  # a NUL byte, a loop of links, "~nobody"
         raise DataError("page.no_path", folder=_shorten(typed_path)) from cause
     # Uploads and runs may lie below the root (the home folder), and belong to their visitors alone.
@@ -43,9 +44,21 @@ def resolve_inside(root: Path | None, path: str | Path) -> Path:
         or real_path.is_relative_to(get_visitors_dir().resolve())
         or private_folders.is_barred(real_root, real_path, list_private_folders())
     ):
-        raise DataError("page.outside", folder=_shorten(typed_path), root=root)
+        raise DataError("page.outside", **describe_outside(root, typed_path))
     _check_usable(real_path, typed_path)
     return real_path
+
+
+def describe_outside(root: Path, typed_path: str) -> dict[str, object]:
+    """Return the values of the error `page.outside`, which says by which command a folder could be named.
+
+    Args:
+        root: folder allowed.
+        typed_path: as it was typed, which tells nothing about what exists.
+    """
+    folder = _shorten(typed_path)
+    command = shell.format_command(["python", "-m", "ftlab", "app", "--data-root", folder])
+    return {"folder": folder, "root": root, "command": command}
 
 
 def _check_usable(real_path: Path, typed_path: str) -> None:

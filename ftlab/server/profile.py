@@ -41,6 +41,13 @@ class ServerProfile:
     has_mcp: bool = False
 
     @property
+    def start_folder(self) -> Path | None:
+        """The folder that a page lists first: the home folder where it is allowed, else `data_root`."""
+        home = Path.home().resolve()
+        # Of the whole file system, nobody's pictures are at the top.
+        return home if self.data_root is not None and self.data_root == Path(home.anchor) else self.data_root
+
+    @property
     def is_local(self) -> bool:
         """Return whether one person has the server for themselves."""
         return self.kind is ProfileKind.LOCAL
@@ -64,7 +71,8 @@ def create_profile(
     """Create the profile of a server from its settings.
 
     On a Space (`SPACE_ID` is set) no folder is allowed, whatever `data_root` is. A server for this machine only allows
-    the home folder; a server for others allows no folder unless one is given.
+    every folder that its user may read, one behind a proxy on this machine the home folder; a server for others allows
+    no folder unless one is given.
 
     Args:
         host: address that the server listens on.
@@ -91,12 +99,15 @@ def create_profile(
             sign_in=read_sign_in_settings(environment),
             has_mcp=has_mcp,
         )
-    if data_root is None:
+    is_local = host in LOOPBACK_HOSTS and not hosts
+    if data_root is None and is_local and not is_classroom:
+        # Whoever starts ftlab for themselves may open what they may read: the root of the file system, or of the drive.
+        root: Path | None = Path(Path.home().resolve().anchor)
+    elif data_root is None:
         root = Path.home().resolve() if host in LOOPBACK_HOSTS and not is_classroom else None
     else:
         root = user_dirs.expand_home(data_root).resolve()
         if not root.is_dir():
             raise DataError("page.data_root", folder=data_root)
-    is_local = host in LOOPBACK_HOSTS and not hosts
     kind = ProfileKind.CLASSROOM if is_classroom else ProfileKind.LOCAL if is_local else ProfileKind.NETWORK
     return ServerProfile(root, Path(runs_dir).absolute(), kind, hosts=hosts, has_mcp=has_mcp)

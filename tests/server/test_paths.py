@@ -35,6 +35,23 @@ def test_a_path_outside_the_root_is_refused(tmp_path: Path) -> None:
         assert refused(root, written) == "page.outside"
 
 
+def test_what_is_refused_names_the_command_that_would_allow_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"python -m ftlab app --data-root '/mnt/my pets'"):
+        resolve_inside(tmp_path, "/mnt/my pets")
+
+
+def test_a_whole_drive_holds_any_folder_but_ftlabs_own_and_names_are_relative_to_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(tmp_path.anchor)
+    (tmp_path / "pets").mkdir()
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert resolve_inside(root, str(tmp_path / "pets")) == (tmp_path / "pets").resolve()
+    assert resolve_inside(root, "pets") == (tmp_path / "pets").resolve()
+    monkeypatch.setenv("FTLAB_HOME", str(tmp_path / "home"))
+    assert refused(root, str(tmp_path / "home" / "visitors" / "secret")) == "page.outside"
+
+
 def test_a_link_that_leads_out_is_refused_and_one_that_stays_is_followed(tmp_path: Path) -> None:
     root, other = tmp_path / "root", tmp_path / "other"
     (root / "pets").mkdir(parents=True)

@@ -192,7 +192,7 @@ def test_a_mistake_in_the_flags_is_told_in_one_line(capsys: pytest.CaptureFixtur
 
 
 def test_the_flags_decide_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert serve.parse_profile([]).data_root == Path.home().resolve()
+    assert serve.parse_profile([]).data_root == Path(Path.home().resolve().anchor)
     assert serve.parse_profile(["--host", "0.0.0.0"]).data_root is None
     assert serve.parse_profile(["--data-root", str(tmp_path), "--runs", "r"]).runs_dir == Path("r").absolute()
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")

@@ -17,7 +17,7 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.samples import sample_sets
 from ftlab.data.sources import archive, locate, tutorial_datasets
 from ftlab.data.sources.listing import is_ignored
-from ftlab.server.paths import get_visitors_dir, resolve_inside
+from ftlab.server.paths import describe_outside, get_visitors_dir, resolve_inside
 from ftlab.server.people.lesson_rules import HANDED_PREFIX
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import uploads
@@ -141,7 +141,7 @@ def _resolve_folder(profile: ServerProfile, folder: str) -> Path:
     if get_visitors_dir().is_relative_to(real_path) and not any(
         map(is_ignored, get_visitors_dir().relative_to(real_path).parts)
     ):
-        raise DataError("page.outside", folder=real_path, root=profile.data_root)
+        raise DataError("page.outside", **describe_outside(profile.data_root, str(real_path)))
     return real_path
 
 

@@ -76,7 +76,7 @@ class DatasetActions(SourceActions):
 
     def _show_dataset(self, sample: str, folder: str, val: float, test: float, progress: gr.Progress) -> list[Any]:
         """Return the outputs of a scan, or a hint where nothing was chosen yet."""
-        root = self.profile.data_root
+        root = self.profile.start_folder
         if sample == data_choice.UPLOAD_SOURCE and not folder:
             return show_message(render_empty_state("dataset.send.choose", "dataset.send.choose_step"))
         if sample == data_choice.FOLDER_SOURCE and root is not None and folder.strip().rstrip("/\\") in ("", str(root)):

@@ -150,7 +150,7 @@ def build_source_column(profile: ServerProfile) -> SourceFields:
 
 def _build_folder_fields(profile: ServerProfile) -> tuple[gr.Column, gr.Textbox, gr.HTML, gr.Button]:
     """Return column, path field, listing of sub-folders and scan button."""
-    root = profile.data_root
+    root = profile.start_folder
     with gr.Column(visible=False, elem_id="dataset-browse", elem_classes="ftlab-tight") as browse_column:
         folder = gr.Textbox(
             value=f"{root}{os.sep}" if root else "",

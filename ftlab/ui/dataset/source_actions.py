@@ -119,10 +119,11 @@ class SourceActions:
         root = self.profile.data_root
         if root is None:
             return Markup("")
+        start_path = f"{self.profile.start_folder}{os.sep}"
         try:
-            return view.render_listing(folder_browser.list_folder(root, str(typed_path or "")), root)
+            return view.render_listing(folder_browser.list_folder(root, str(typed_path or start_path)), root)
         except FtlabError:  # the scan reports the error; the listing offers a way on
-            return view.render_listing(folder_browser.list_folder(root, ""), root)
+            return view.render_listing(folder_browser.list_folder(root, start_path), root)
 
     def pick_folder(self, event: gr.EventData) -> list[Any]:
         """Return path field and listing after a folder, zip or list of the listing was pressed."""

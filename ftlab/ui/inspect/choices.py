@@ -136,7 +136,7 @@ class EvaluationChoices:
         run = self.train_actions.get_run(model)
         weights = weights_choice if weights_choice in WEIGHT_CHOICES else "best"
         if split == FOLDER_CHOICE:
-            if str(folder or "").strip().rstrip("/\\") in ("", str(self.profile.data_root)):
+            if str(folder or "").strip().rstrip("/\\") in ("", str(self.profile.start_folder)):
                 raise DataError("page.no_new_folder")  # the field's initial value; nobody wants the home folder scanned
             # The shares do not matter: the images of a new folder are all evaluated.
             source = data_choice.parse_source(self.profile, data_choice.FOLDER_SOURCE, str(folder or ""), 0.15, 0.15)

@@ -102,7 +102,7 @@ def build_inspect_tab(profile: ServerProfile, train_tab: TrainTab, tab: gr.Tab) 
 
 
 def _build_choice_column(profile: ServerProfile) -> _ChoiceColumn:
-    data_root = profile.data_root
+    start_folder = profile.start_folder
     with gr.Column(scale=4, min_width=320):
         model = gr.Dropdown(
             [],
@@ -120,7 +120,7 @@ def _build_choice_column(profile: ServerProfile) -> _ChoiceColumn:
         split.preprocess = lambda payload: payload  # type: ignore[method-assign]
         folder = gr.Textbox(
             # With a separator at the end, so that a path can be typed on.
-            value=f"{data_root}{os.sep}" if data_root else "",
+            value=f"{start_folder}{os.sep}" if start_folder else "",
             label=messages.get_text("inspect.folder"),
             info=messages.get_text("inspect.folder_hint"),
             max_lines=1,
