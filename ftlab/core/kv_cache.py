@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from ftlab.core import file_io
+from ftlab.core import file_io, user_dirs
 
 DEFAULT_FEATURES_MB = 2000
 """Size limit of the cache of features and activations, 10^6 bytes; the environment variable `FTLAB_FEATURES_MB`
@@ -57,6 +57,11 @@ def get_feature_budget() -> int:
     except ValueError:
         budget_mb = DEFAULT_FEATURES_MB
     return max(0, budget_mb) * 1_000_000
+
+
+def get_feature_file() -> Path:
+    """Return the file of the cache of features of this user; it need not exist yet."""
+    return user_dirs.get_ftlab_home() / "features.sqlite"
 
 
 class DiskCache:

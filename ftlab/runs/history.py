@@ -109,6 +109,11 @@ class History:
         return next((row for row in reversed(self.epochs) if row.best), None)
 
     @property
+    def has_cached_features(self) -> bool:
+        """Whether the head alone is trained, on features that were computed before: no epoch reads an image."""
+        return any(message.code in ("features", "features_kept") for message in self.log_messages)
+
+    @property
     def steps_done(self) -> int:
         """Optimizer steps done according to the last step and the last epoch."""
         return max([*(row.step for row in self.steps[-1:]), *(row.step for row in self.epochs[-1:])], default=0)

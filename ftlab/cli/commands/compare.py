@@ -102,7 +102,7 @@ def _print_tables(summaries: list[comparison.RunSummary], differences: list[comp
         summaries: of the runs.
         differences: of their settings, with one value for each run.
     """
-    columns = ("run", "status", "backbone", "mode", "best", "test", "epochs", "seconds", "rate", "learns", "size")
+    columns = ("run", "status", "backbone", "mode", "best", "test", "epochs", "seconds", "learns", "size")
     print_table(
         [messages.get_text(f"compare.column.{name}") for name in columns],
         [_format_cells(summary) for summary in summaries],
@@ -126,7 +126,6 @@ def _format_cells(summary: comparison.RunSummary) -> list[str]:
         "–" if summary.test is None else f"{summary.test:.1%}",
         str(summary.epochs),
         f"{summary.seconds:.1f}",
-        "–" if summary.images_per_second is None else f"{summary.images_per_second:.1f}",
         f"{summary.trainable:,} of {summary.total:,}",
         messages.format_bytes(summary.folder),
     ]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ftlab.core import kv_cache, user_dirs
+from ftlab.core import kv_cache
 from ftlab.core.kv_cache import DiskCache
 
 _PAGE_BYTES = 32_768
@@ -77,6 +77,4 @@ def open_feature_cache(precision: str = "fp32") -> FeatureCache | None:
         precision: of the entries, see `feature_rows`.
     """
     budget_bytes = kv_cache.get_feature_budget()
-    return (
-        FeatureCache(user_dirs.get_ftlab_home() / "features.sqlite", budget_bytes, precision) if budget_bytes else None
-    )
+    return FeatureCache(kv_cache.get_feature_file(), budget_bytes, precision) if budget_bytes else None

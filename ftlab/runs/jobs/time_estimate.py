@@ -58,25 +58,32 @@ class TimeEstimate:
         seconds: duration of the whole process.
         images_per_second: speed of its main part.
         disk_megabytes: size of the cached activations, 10^6 bytes; 0 where none are cached.
+        kept_images: images whose features were kept from an earlier training.
     """
 
     seconds: float
     images_per_second: float
     disk_megabytes: float = 0.0
+    kept_images: int = 0
 
 
-def find_known_estimate(config: TrainConfig, train_images: int, val_images: int) -> TimeEstimate | None:
+def find_known_estimate(
+    config: TrainConfig, train_images: int, val_images: int, kept_images: int = 0
+) -> TimeEstimate | None:
     """Return the estimate from stored speeds; None if this machine was not measured for such a configuration.
 
     Args:
         config: the configuration.
         train_images: number of training images.
         val_images: number of validation images.
+        kept_images: as for `compute_estimate`.
     """
     speed_values = _read_speeds().get(build_speed_key(config))
     try:
         return (
-            compute_estimate(config, MeasuredSpeed(**speed_values), train_images, val_images) if speed_values else None
+            compute_estimate(config, MeasuredSpeed(**speed_values), train_images, val_images, kept_images)
+            if speed_values
+            else None
         )
     except TypeError:  # stored by a version that measured other speeds
         return None
@@ -117,7 +124,9 @@ def measure_and_estimate(
     return compute_estimate(config, speed, train_images, val_images)
 
 
-def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: int, val_images: int) -> TimeEstimate:
+def compute_estimate(
+    config: TrainConfig, speed: MeasuredSpeed, train_images: int, val_images: int, kept_images: int = 0
+) -> TimeEstimate:
     """Compute the estimate from measured speeds.
 
     Args:
@@ -125,6 +134,7 @@ def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: in
         speed: measured speeds.
         train_images: number of training images.
         val_images: number of validation images.
+        kept_images: images of both whose features are in the cache already, see `kept_features`.
 
     Returns:
         Startup, then either feature extraction once and steps on features, or training and validation in every epoch.
@@ -137,7 +147,9 @@ def compute_estimate(config: TrainConfig, speed: MeasuredSpeed, train_images: in
     view_count = train_images * config.views_per_image + val_images
     feature_seconds = view_count / speed.features if config.caches_views and speed.features else 0.0
     if config.caches_features:
-        return TimeEstimate(startup + feature_seconds + steps * speed.step + 2 * speed.saving, speed.features)
+        feature_seconds *= 1 - kept_images / max(1, train_images + val_images)
+        seconds = startup + feature_seconds + steps * speed.step + 2 * speed.saving
+        return TimeEstimate(seconds, speed.features, kept_images=kept_images)
     # While the head is trained alone, the backbone runs without gradients, as in validation.
     head_only_epochs = min(config.unfreeze_epoch, epochs)
     all_epochs = epochs - config.unfreeze_all_epoch if config.unfreeze_all_epoch and speed.all_training else 0

@@ -179,11 +179,7 @@ def _build_tiles(history: History, state_key: str) -> list[tuple[str, str, str]]
             messages.get_text("status.tile.of", now=epoch, all=start_event.epochs),
             messages.get_text("status.tile.step", now=history.steps_done, all=history.total_steps),
         ),
-        (
-            "speed",
-            f"{images_per_second:,.0f}" if images_per_second else "–",
-            messages.get_text("status.tile.device", device=start_event.device),
-        ),
+        _build_speed_tile(history, start_event.device, images_per_second),
     ]
     image_counts = messages.get_text("status.tile.images", train=start_event.train_images, val=start_event.val_images)
     tiles += _build_time_tile(history, state_key, images_per_second, image_counts)
@@ -192,6 +188,14 @@ def _build_tiles(history: History, state_key: str) -> list[tuple[str, str, str]]
     return [
         (messages.get_text(f"status.tile.{tile_aliases.get(key, key)}"), value, remark) for key, value, remark in tiles
     ]
+
+
+def _build_speed_tile(history: History, device: str, images_per_second: float | None) -> tuple[str, str, str]:
+    """Return the figure of the images that pass through the network per second; of the device where none do."""
+    if history.has_cached_features and not history.progress:
+        return ("place", device, "")
+    speed_text = f"{images_per_second:,.0f}" if images_per_second else "–"
+    return ("speed", speed_text, messages.get_text("status.tile.device", device=device))
 
 
 def _build_time_tile(

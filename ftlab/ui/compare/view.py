@@ -137,7 +137,7 @@ def _render_plot(metric: str, series_list: Sequence[CurvePoints]) -> Markup:
 
 def render_table(summaries: Sequence[RunSummary]) -> Markup:
     """Return a table of results and costs of the runs as HTML."""
-    columns = ("run", "status", "best", "test", "epochs", "seconds", "rate", "learns", "size")
+    columns = ("run", "status", "best", "test", "epochs", "seconds", "learns", "size")
     header = tag("tr", *(tag("th", messages.get_text(f"compare.column.{name}"), scope="col") for name in columns))
     best_accuracy = max((summary.best for summary in summaries if summary.best is not None), default=None)
     body = [
@@ -171,7 +171,6 @@ def _render_cells(position: int, summary: RunSummary, *, is_best: bool) -> list[
         tag("td", "–" if summary.test is None else format_percent(summary.test)),
         tag("td", summary.epochs or "–"),
         tag("td", format_duration(summary.seconds) if summary.seconds else "–"),
-        tag("td", "–" if summary.images_per_second is None else f"{summary.images_per_second:,.0f}"),
         tag("td", _format_count(summary.trainable), tag("small", total_note)) if summary.total else tag("td", "–"),
         tag("td", f"{summary.folder / 1e6:,.0f} MB", tag("small", weights_note)),
     ]

@@ -15,8 +15,9 @@ from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.reporting.plots import plot_training_curves
 from ftlab.runs.directory import Run
-from ftlab.runs.jobs import series, time_estimate
+from ftlab.runs.jobs import kept_features, series, time_estimate
 from ftlab.runs.jobs.local_launcher import describe_wait, open_queue
+from ftlab.runs.jobs.time_estimate import TimeEstimate
 from ftlab.runs.queue import train_command
 from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.person import Person
@@ -82,7 +83,7 @@ class TrainActions(VisibleRuns):
         """
         person = self._get_starter(config)
         backbones.get_backbone_spec(config.backbone)  # before the run directory: an unknown backbone creates none
-        seconds = _estimate_seconds(source, config) if source else None
+        seconds = self._estimate_seconds(source, config) if source else None
         run = self._queue.add_training(config, person.owner, seconds=seconds, is_pausable=not person.leads)
         self._queue.dispatch()
         return run
@@ -239,7 +240,7 @@ class TrainActions(VisibleRuns):
                 parameters_text = messages.get_text(
                     message_key, learning=_format_count(trainable_count), total=_format_count(total_count)
                 )
-            estimate = time_estimate.find_known_estimate(config, train_count, val_count)
+            estimate = self._find_estimate(config, catalog)
             if estimate:
                 time_text = facts.describe_estimate(estimate)
             elif (source, config) in self._measure_errors:
@@ -247,6 +248,27 @@ class TrainActions(VisibleRuns):
             elif self.find_active_run():
                 time_text = messages.get_text("train.facts.time_busy")
         return _render_fact_list(pictures=images_text, parameters=parameters_text, weights=weights_text, time=time_text)
+
+    def _find_estimate(self, config: TrainConfig, catalog: Catalog) -> TimeEstimate | None:
+        """Return how long a training on these images takes, as far as it is known without measuring."""
+        train_count, val_count = _count_split_images(catalog)
+        is_kept = kept_features.has_kept_features(config, catalog.compute_fingerprint(), self.profile.runs_dir)
+        return time_estimate.find_known_estimate(
+            config, train_count, val_count, train_count + val_count if is_kept else 0
+        )
+
+    def _estimate_seconds(self, source: DataSource, config: TrainConfig) -> float | None:
+        """Return how long a training will take; None before its images were scanned and its speed was measured.
+
+        Args:
+            source: the data source.
+            config: the configuration.
+        """
+        scanned = data_choice.find_scanned_catalog(source)
+        if scanned is None or backbones.find_known_spec(config.backbone) is None:
+            return None
+        estimate = self._find_estimate(config, data_choice.resplit_catalog(scanned, config))
+        return estimate.seconds if estimate else None
 
     def render_preflight(self, config_form: form.ConfigForm, input_values: Sequence[Any]) -> tuple[str, str]:
         """Return the facts as HTML and the command that Start runs; or the error that prevents it, and no command."""
@@ -262,21 +284,6 @@ class TrainActions(VisibleRuns):
             )
         except FtlabError as error:
             return render_error(form.format_error(error)), ""
-
-
-def _estimate_seconds(source: DataSource, config: TrainConfig) -> float | None:
-    """Return how long a training will take; None before its images were scanned and its speed was measured.
-
-    Args:
-        source: the data source.
-        config: the configuration.
-    """
-    scanned = data_choice.find_scanned_catalog(source)
-    if scanned is None or backbones.find_known_spec(config.backbone) is None:
-        return None
-    image_counts = _count_split_images(data_choice.resplit_catalog(scanned, config))
-    estimate = time_estimate.find_known_estimate(config, *image_counts)
-    return estimate.seconds if estimate else None
 
 
 def _count_split_images(catalog: Catalog) -> tuple[int, int]:

@@ -30,7 +30,8 @@ def describe_weights(spec: BackboneSpec, mode: str) -> str:
 def describe_estimate(estimate: TimeEstimate) -> str:
     """Return how long a training takes, and how much disk its cached activations take."""
     time_text, budget_bytes = run_status_view.format_duration(estimate.seconds), kv_cache.get_feature_budget()
-    text = messages.get_text("train.facts.time", time=time_text, pace=f"{estimate.images_per_second:,.0f}")
+    message_key = "train.facts.time_kept" if estimate.kept_images else "train.facts.time"
+    text = messages.get_text(message_key, time=time_text, pace=f"{estimate.images_per_second:,.0f}")
     if not estimate.disk_megabytes:
         return text
     is_too_large = estimate.disk_megabytes * 1e6 > budget_bytes

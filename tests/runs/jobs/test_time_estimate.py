@@ -101,6 +101,15 @@ def test_looking_at_the_colours_first_takes_its_time_too() -> None:
         assert more - plain == pytest.approx(300 / 30, abs=1.1)
 
 
+def test_features_that_are_kept_take_no_time() -> None:
+    config = TrainConfig()
+    computed = time_estimate.compute_estimate(config, SPEED, train_images=300, val_images=100)
+    kept = time_estimate.compute_estimate(config, SPEED, train_images=300, val_images=100, kept_images=400)
+    views = 300 * config.views_per_image + 100
+    assert computed.seconds - kept.seconds == pytest.approx(views / SPEED.features)
+    assert (computed.kept_images, kept.kept_images) == (0, 400)
+
+
 def test_saving_takes_a_tenth_at_most() -> None:
     slow = dataclasses.replace(SPEED, saving=100.0)
     made = time_estimate.compute_estimate(TrainConfig(mode="full", epochs=10), slow, train_images=300, val_images=100)

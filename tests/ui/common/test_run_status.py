@@ -65,6 +65,16 @@ def test_a_run_that_ended_says_why_and_what_next(
     assert says in read(seen.head_html)
 
 
+def test_pictures_per_second_is_shown_only_where_pictures_pass_through_the_network(tmp_path: Path) -> None:
+    story = fabricated_runs.story(epochs=2)
+    computed = LogMessage(code="features", values={"images": 400, "seconds": 2.0, "rate": 200})
+    text = read(
+        look(fabricated_runs.at_work(fabricated_runs.make(tmp_path, [story[0], computed, *story[1:]]))).head_html
+    )
+    assert "Pictures per second" not in text
+    assert "Device CPU" in text
+
+
 def test_a_run_that_is_no_better_than_untrained_is_not_called_improved(tmp_path: Path) -> None:
     untrained = [fabricated_runs.started(), fabricated_runs.epoch(0, 0.5, best=True)]
     worse = [*untrained, fabricated_runs.epoch(1, 0.25, best=False), fabricated_runs.ended("stopped")]

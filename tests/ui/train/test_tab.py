@@ -272,6 +272,9 @@ def test_facts_tell_pictures_parameters_weights_and_time(
         time_estimate, "find_known_estimate", lambda *_: TimeEstimate(seconds=83.0, images_per_second=190.4)
     )
     assert "about 1 min 23 s on this machine (190 pictures/s)" in desk.render_preflight(widgets, given)[0]
+    reused = TimeEstimate(seconds=20.0, images_per_second=190.4, kept_images=21)
+    monkeypatch.setattr(time_estimate, "find_known_estimate", lambda *_: reused)
+    assert "about 20 s on this machine: the features of an earlier run" in desk.render_preflight(widgets, given)[0]
     for megabytes, said in ((41.0, "41 MB on the disk"), (2500.0, "2,500 MB, more than the cache may hold (2,000 MB")):
         made = TimeEstimate(seconds=83.0, images_per_second=190.4, disk_megabytes=megabytes)
         monkeypatch.setattr(time_estimate, "find_known_estimate", lambda *_, made=made: made)
