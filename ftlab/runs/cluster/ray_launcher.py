@@ -108,16 +108,20 @@ def _connect(address: str) -> JobSubmissionClient:
         The client.
 
     Raises:
-        RunError: Ray is not installed here, or no cluster answers.
+        RunError: Ray is not installed here, no cluster answers, or the environment names another one.
     """
     try:
         from ray.job_submission import JobSubmissionClient
     except ImportError as cause:
         raise RunError("cluster.missing") from cause
     try:
-        return JobSubmissionClient(None if address == CURRENT_CLUSTER else address)
+        client = JobSubmissionClient(None if address == CURRENT_CLUSTER else address)
     except Exception as cause:  # ConnectionError, RuntimeError, or an error of requests
         raise RunError("cluster.unreachable", address=address, cause=_get_first_line(cause)) from cause
+    # RAY_ADDRESS and RAY_API_SERVER_ADDRESS override the address that Ray's client is given, without a word.
+    if address != CURRENT_CLUSTER and client.get_address().rstrip("/") != address.rstrip("/"):
+        raise RunError("cluster.overridden", address=address, actual=client.get_address())
+    return client
 
 
 def _select_variables(run: Run, environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,9 +15,7 @@ from ftlab.runs.cluster.ray_launcher import DRIVER_ENV
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch
 from ftlab.runs.jobs.local_launcher import open_queue
-from tests.support import fake_cluster
-
-CONFIG = TrainConfig(sample="shapes", mode="scratch", backbone="resnet18", image_size=32, epochs=1, seed=1)
+from tests.support import drawn_images, fake_cluster
 
 
 @pytest.fixture
@@ -26,7 +24,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     fake_cluster.install(monkeypatch)
     monkeypatch.setenv(CLUSTER_ENV, "http://head:8265")
     queue = open_queue(tmp_path / "runs")
-    run = queue.add_training(CONFIG)
+    pictures = str(drawn_images.tiny(tmp_path / "pictures"))
+    run = queue.add_training(
+        TrainConfig(data=pictures, mode="scratch", backbone="timm/test_vit", epochs=1, torch_num_threads=1)
+    )
     queue.start_now(run)
     monkeypatch.setenv(CLUSTER_ENV, "")
     monkeypatch.setenv(DRIVER_ENV, str(run.path))
@@ -68,7 +69,7 @@ def test_a_mistake_ends_the_run_with_its_sentence(run: Run, monkeypatch: pytest.
     use(monkeypatch, {"CPU": 1.0})
     content = run.read_config_file()
     missing = str(tmp_path / "gone")
-    run.write_json("config.json", {**content, "config": {**content["config"], "sample": "", "data": missing}})
+    run.write_json("config.json", {**content, "config": {**content["config"], "data": missing}})
     assert cluster_driver.drive_run() == 2
     assert run.liveness.get_status() == "failed"
     job, end_event = read_job(run), run.liveness.read_end_event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -132,6 +133,17 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "ray.job_submission", None)
     with pytest.raises(RunError, match="pip install"):
         _connect(ADDRESS)
+
+
+def test_no_variable_of_ray_leads_a_run_to_another_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()  # at the address of RAY_ADDRESS, whatever the client is given
+    ray = SimpleNamespace(JobSubmissionClient=lambda _address: cluster)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(job_submission=ray))
+    monkeypatch.setitem(sys.modules, "ray.job_submission", ray)
+    with pytest.raises(RunError, match="RAY_ADDRESS"):
+        _connect("http://other:8265")
+    assert _connect(ADDRESS) is cluster
+    assert _connect("auto") is cluster
 
 
 @pytest.mark.usefixtures("cluster")
