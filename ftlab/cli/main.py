@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ftlab import __version__
 from ftlab.cli.commands import backbones as backbones_command
@@ -29,7 +29,8 @@ from ftlab.cli.commands import scan as scan_command
 from ftlab.cli.commands import shard as shard_command
 from ftlab.cli.commands import train as train_command
 from ftlab.cli.common import queue_flags
-from ftlab.cli.common.setting_flags import add_setting_flag
+from ftlab.cli.common.command_parser import CommandParser
+from ftlab.cli.common.setting_flags import add_setting_flag, add_setting_groups
 from ftlab.config import train_config
 from ftlab.core import interruption, messages
 from ftlab.core.errors import FtlabError
@@ -76,21 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-class _CommandParser(argparse.ArgumentParser):
-    """Argument parser that reports an error in one line, without the usage of all flags before it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with status 2 and one line on standard error."""
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
-
-
 if TYPE_CHECKING:
-    _Subparsers: TypeAlias = argparse._SubParsersAction[_CommandParser]
+    _Subparsers: TypeAlias = argparse._SubParsersAction[CommandParser]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; the flags of settings derive from the fields of the configuration."""
-    root_parser = _CommandParser(prog="ftlab", description=messages.get_text("cli.about"))
+    root_parser = CommandParser(prog="ftlab", description=messages.get_text("cli.about"))
     root_parser.add_argument("--version", action="version", version=__version__)
     # Each command's parser gets the class of the root parser, and with it `error`.
     subparsers = root_parser.add_subparsers(metavar="COMMAND", required=True)
@@ -119,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_command(
     subparsers: _Subparsers, name: str, *run_arguments: str, command_module: ModuleType = train_command
-) -> _CommandParser:
+) -> CommandParser:
     """Add the parser of a command, which calls the function of the same name.
 
     Args:
@@ -158,8 +151,7 @@ def _add_train_command(subparsers: _Subparsers) -> None:
     train_parser = _add_command(subparsers, "train", "runs")
     _add_config_flags(train_parser)
     queue_flags.add_queue_flags(train_parser)
-    for name in train_config.FIELDS:
-        add_setting_flag(train_parser, name)
+    add_setting_groups(train_parser)
 
 
 def _add_queue_command(subparsers: _Subparsers) -> None:
@@ -294,8 +286,7 @@ def _add_find_rate_command(subparsers: _Subparsers) -> None:
     find_rate_parser = _add_command(subparsers, "find-rate")
     _add_config_flags(find_rate_parser)
     find_rate_parser.add_argument("--out", metavar="PNG", help=messages.get_text("cli.rates_out"))
-    for name in train_config.FIELDS:
-        add_setting_flag(find_rate_parser, name)
+    add_setting_groups(find_rate_parser)
 
 
 def _add_measure_command(subparsers: _Subparsers) -> None:

@@ -162,6 +162,22 @@ def test_predict_marks_what_the_model_is_unsure_of_and_rejects_it_if_asked_to(
             kept.write_bytes(before)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "latest", "gone.jpg"),
+        ("explain", "latest", "gone.jpg", "--out", "a.png"),
+        ("evaluate", "latest", "--folder", "gone"),
+    ],
+)
+def test_what_does_not_exist_is_told_before_torch_is_loaded(root: Path, command: tuple[str, ...]) -> None:
+    program = "import sys; from ftlab.cli.main import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    words = [sys.executable, "-c", program, *command, "--runs", str(root)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["2", "False"]
+    assert "gone" in done.stderr
+
+
 def test_predict_prints_a_line_a_file(say: Any, root: Path, pictures: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("no picture")

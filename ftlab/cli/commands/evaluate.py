@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem
 from ftlab.core import messages
+from ftlab.core.errors import DataError
+from ftlab.core.typed_path import parse_typed_path
 from ftlab.runs import run_store
 
 if TYPE_CHECKING:
@@ -16,13 +18,20 @@ if TYPE_CHECKING:
 
 
 def evaluate(options: Namespace) -> None:
-    """Evaluate a run's checkpoints on a split or a labelled folder; with `--out`, write a report for each."""
+    """Evaluate a run's checkpoints on a split or a labelled folder; with `--out`, write a report for each.
+
+    Raises:
+        DataError: the folder does not exist.
+    """
+    run = run_store.find_usable_run(options.runs, options.run)
+    # Before torch is loaded, which takes seconds.
+    if options.folder and "://" not in options.folder and not parse_typed_path(options.folder).exists():
+        raise DataError("data.missing", folder=options.folder)
     from ftlab.evaluation import datasets
     from ftlab.evaluation.evaluate import evaluate_with_decision
     from ftlab.inference import load_model
     from ftlab.reporting.html import files
 
-    run = run_store.find_usable_run(options.runs, options.run)
     if options.folder:
         dataset = datasets.load_folder_dataset(options.folder, datasets.read_class_names(run))
     else:

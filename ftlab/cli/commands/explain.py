@@ -33,12 +33,12 @@ def explain(options: Namespace) -> int:
     Returns:
         Exit status: 2 if every image failed, else 0.
     """
-    from ftlab.inference.network_answers import MIN_GRAPH_IMAGES
-
     config_flags.check_bounds("--opacity", options.opacity, 0, 1)
     run = find_model_run(options)
-    files = find_image_files(options.files)  # before the model is loaded, which takes seconds
+    files = find_image_files(options.files)  # before torch and the model are loaded, which takes seconds
     output = _OutputFiles.from_options(options, len(files))
+    from ftlab.inference.network_answers import MIN_GRAPH_IMAGES
+
     model = load_named_model(run)
     second_model = explain_pair.load_second_model(options) if options.against else None
     # A test of faithfulness has all cores, and a bar of its own; a pair and a baseline load a second model first.

@@ -11,8 +11,35 @@ from ftlab.config.fields import format_flag
 from ftlab.config.old_settings import RENAMED_SETTINGS
 from ftlab.core import messages
 
+MAIN_SETTINGS = (
+    *("data", "sample", "backbone", "mode", "epochs", "batch_size", "learning_rate"),
+    *("augment", "max_minutes", "seed"),
+)
+"""Settings that the help lists first."""
 
-def add_setting_flag(parser: argparse.ArgumentParser, name: str, default: Any = argparse.SUPPRESS) -> None:
+
+def add_setting_groups(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of all settings to a parser, in groups: the main ones, then those of the form's sections.
+
+    Args:
+        parser: the parser of a command.
+    """
+    # The list of all flags would fill a screen, and the groups below have them.
+    parser.usage = f"{parser.prog} [--data DIR|ZIP|LIST] [--backbone NAME] [--mode MODE] [--epochs N] [FLAG …]"
+    main_group = parser.add_argument_group(messages.get_text("cli.main_settings"))
+    for name in MAIN_SETTINGS:
+        add_setting_flag(main_group, name)
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, (field_spec, _) in train_config.FIELDS.items():
+        if name in MAIN_SETTINGS:
+            continue
+        key = field_spec.group
+        if key not in groups:
+            groups[key] = parser.add_argument_group(messages.get_text(f"theme.{key}"))
+        add_setting_flag(groups[key], name)
+
+
+def add_setting_flag(parser: argparse._ActionsContainer, name: str, default: Any = argparse.SUPPRESS) -> None:
     """Add the flag of a setting to a parser.
 
     A boolean gets a pair, `--nesterov` and `--no-nesterov`; `--nesterov yes` and `--nesterov no`, as earlier versions
