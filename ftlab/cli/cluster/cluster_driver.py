@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,7 +52,9 @@ def drive_run() -> int:
         _end_driver(run, "stopped")
         return 0
     event_offset, message = run.read_events()[1], ""
-    threading.Thread(target=_watch_run, args=(run, event_offset), name="driver", daemon=True).start()
+    end_signal = threading.Event()
+    watcher = threading.Thread(target=_watch_run, args=(run, event_offset, end_signal), name="driver", daemon=True)
+    watcher.start()
     try:
         config = train_process.prepare_config(run.load_config(), run.path.parent)
         _start_ranks(run, config, event_offset)
@@ -64,6 +65,8 @@ def drive_run() -> int:
         message = (job.error if job else "") or (str(error) if is_mistake else "")
         message = message or str(RunError("cluster.ranks", cause=str(error).strip().splitlines()[-1]))
     shutil.rmtree(run.path / _RAY_FOLDER, ignore_errors=True)
+    end_signal.set()
+    watcher.join()  # its next heartbeat would say that this driver works on
     reason = _read_end_reason(run, event_offset)
     _end_driver(run, "" if reason else "failed", message)
     return 0 if reason and reason != "failed" else 2
@@ -93,22 +96,22 @@ def _end_driver(run: Run, reason: str, message: str | None = None) -> None:
     run.liveness.end_driver()
 
 
-def _watch_run(run: Run, event_offset: int) -> None:
+def _watch_run(run: Run, event_offset: int, end_signal: threading.Event) -> None:
     """Say that the driver works, and end it where a stop is requested that no rank can hear.
 
     Args:
         run: the run.
         event_offset: see `_read_end_reason`.
+        end_signal: set when no rank works any more.
     """
     heartbeat = run.liveness.create_driver_heartbeat()
-    while True:
+    while not end_signal.wait(_POLL_SECONDS):
         heartbeat.beat()
         is_unheard = run.liveness.is_stop_requested() and not run.liveness.is_process_alive()
         if is_unheard and _read_end_reason(run, event_offset) in ("", "failed"):
             _end_driver(run, "stopped")
             # With the driver its tasks and actors go, on all machines.
             interruption.end_process(0)
-        time.sleep(_POLL_SECONDS)
 
 
 def _start_ranks(run: Run, config: TrainConfig, event_offset: int) -> None:
