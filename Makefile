@@ -9,8 +9,8 @@
 # make wheel   builds the package, and trains with its wheel in a clean environment
 # make web-runtime  fetches the files of onnxruntime-web from npm, which run a model in a browser; a release has them
 # make torture kills and fills up the disk of trainings at every point, and compares what becomes of them; kills single
-#              ranks of trainings; then kills the server of a class, takes away the network of its clients, and lets
-#              thirty of them ask at once
+#              ranks of trainings, and a node of a Ray cluster where Ray is installed; then kills the server of a class,
+#              takes away the network of its clients, and lets thirty of them ask at once
 #
 # TORCH=cpu takes PyTorch without CUDA, a fraction of the size, when app or wheels fetches it: make app TORCH=cpu
 # PYTHON=python3.12 picks another Python, VENV=folder another place, ARGS="…" goes to the app or to pytest.
@@ -77,6 +77,7 @@ bench: $(VENV)/.test
 torture: $(VENV)/.test
 	$(RUN) tests/support/torture.py $(ARGS)
 	$(RUN) tests/support/rank_torture.py
+	if $(RUN) -c "import ray" 2> /dev/null; then $(RUN) tests/support/ray_torture.py; else echo "Ray is not installed: no node of a cluster is killed"; fi
 	$(RUN) tests/support/class_torture.py
 
 format: $(VENV)/.test
