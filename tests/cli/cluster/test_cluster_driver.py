@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ftlab.cli.cluster import cluster_driver
+from ftlab.cli.common import train_process
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import lazy_import
 from ftlab.runs.cluster.address import CLUSTER_ENV
@@ -49,6 +53,28 @@ def test_a_run_is_trained_once_however_often_its_machine_is_lost(run: Run, monke
     assert [event.epoch for event in run.read_events()[0] if isinstance(event, Epoch)] == [0, 1]
     assert options == {"num_cpus": 1.0, "num_gpus": 0.0, "max_retries": cluster_driver.MAX_RETRIES}
     assert not run.liveness.has_driver()
+
+
+def test_several_ranks_are_workers_of_ray_train_each_with_its_device(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def train_as_one(function: Callable[[dict[str, Any]], None], **options: Any) -> SimpleNamespace:
+        given.update(options)
+        return SimpleNamespace(fit=lambda: function(options["train_loop_config"]))
+
+    ray, _ = fake_cluster.make_ray({"GPU": 2.0})
+    ray.train = SimpleNamespace(ScalingConfig=SimpleNamespace, RunConfig=SimpleNamespace, FailureConfig=SimpleNamespace)
+    modules = {"ray": ray, "ray.train.torch": SimpleNamespace(TorchTrainer=train_as_one)}
+    real = lazy_import.import_module
+    monkeypatch.setattr(lazy_import, "import_module", lambda name: modules.get(name) or real(name))
+    monkeypatch.setattr(TrainConfig, "processes", 2, raising=False)
+    trained: list[str] = []
+    monkeypatch.setattr(train_process, "run_training", lambda run, _config: trained.append(run.name))
+    cluster_driver.drive_run()
+    assert trained == [run.name]
+    scaling = given["scaling_config"]
+    assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (2, True, {"CPU": 1.0, "GPU": 1.0})
+    assert given["run_config"].failure_config.max_failures == cluster_driver.MAX_RETRIES
 
 
 def test_a_job_whose_run_was_cancelled_or_taken_does_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
