@@ -75,6 +75,41 @@ def test_the_form_fits_the_screen_follows_backbone_and_mode_and_loses_nothing_ov
     expect(command).to_have_value(re.compile("--mode full --epochs 2 --seed 7 --runs"))
 
 
+def test_start_stop_facts_and_status_stand_together_on_any_screen(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    open_train(page, lab)
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        for name in ("start", "stop", "facts", "progress"):
+            box = page.locator(f"#train-{name}").bounding_box()
+            assert box
+            assert box["y"] + box["height"] < 800, f"{name} at {width} px"
+        page.screenshot(path=screenshots / f"train-together-{width}.png")
+
+
+def test_start_is_within_twelve_key_presses_of_the_opened_page(page: Page, lab: SimpleNamespace) -> None:
+    page.goto(lab.url)
+    expect(page.locator("#tabs [role=tab]").first).to_be_visible()
+    presses, wanted = 0, ["Train", "Skip the form: go to Start", "Start"]
+    focused = "document.activeElement?.innerText.trim()"
+    while wanted and presses < 12:
+        page.keyboard.press("Tab")
+        presses += 1
+        if page.evaluate(focused) != wanted[0]:
+            continue
+        wanted.pop(0)
+        if wanted:
+            page.keyboard.press("Enter")
+            presses += 1
+            if wanted == ["Start"]:
+                expect(page.locator("#train-start")).to_be_focused()
+                wanted.pop(0)
+    assert not wanted, f"{wanted} not reached by {presses} presses"
+    expect(page.locator("#train-facts")).to_contain_text("about 12 s")
+    page.wait_for_timeout(1500)  # the page's own look at the speed, which it puts off, ends before the server does
+
+
 def test_a_run_is_watched_found_again_and_looked_at_later(page: Page, lab: SimpleNamespace, screenshots: Path) -> None:
     older = fabricated_runs.make(lab.runs, [*fabricated_runs.story(), fabricated_runs.ended()], backbone="resnet18")
     run = fabricated_runs.make_at_work(lab.runs)

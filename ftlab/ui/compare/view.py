@@ -144,7 +144,19 @@ def render_table(summaries: Sequence[RunSummary]) -> Markup:
         tag("tr", *_render_cells(position, summary, is_best=summary.best is not None and summary.best == best_accuracy))
         for position, summary in enumerate(summaries)
     ]
-    return tag("div", tag("table", tag("thead", header), tag("tbody", join_html(body))), class_="ftlab-compare scroll")
+    return _render_scroll_area(tag("table", tag("thead", header), tag("tbody", join_html(body))), "compare.results")
+
+
+def _render_scroll_area(table: Markup, label_key: str) -> Markup:
+    """Return a table that scrolls sideways where it is too wide, also by the keyboard."""
+    return tag(
+        "div",
+        table,
+        class_="ftlab-compare scroll",
+        tabindex="0",
+        role="region",
+        aria_label=messages.get_text(label_key),
+    )
 
 
 def _render_cells(position: int, summary: RunSummary, *, is_best: bool) -> list[Markup]:
@@ -191,7 +203,7 @@ def render_differences(summaries: Sequence[RunSummary], differences: Sequence[Co
     ]
     table_html = tag("table", tag("thead", header), tag("tbody", join_html(body)))
     heading = tag("h4", messages.get_text("compare.differences"))
-    return tag("div", heading, tag("div", table_html, class_="ftlab-compare scroll"), class_="ftlab-differs")
+    return tag("div", heading, _render_scroll_area(table_html, "compare.differences"), class_="ftlab-differs")
 
 
 def _format_count(count: int) -> str:

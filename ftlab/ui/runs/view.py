@@ -34,7 +34,8 @@ def render_table(
     Returns:
         The table with the button, as HTML.
     """
-    header = tag("tr", tag("th", "", class_="tick"), *(_render_header_cell(name) for name in COLUMNS))
+    # No heading: an empty one would be announced as such.
+    header = tag("tr", tag("td", "", class_="tick"), *(_render_header_cell(name) for name in COLUMNS))
     marks = owner_marks or {}
     body = [
         _render_row(row, is_selected=row.name in selected_names, owner_mark=marks.get(row.name, ""))

@@ -111,10 +111,14 @@ def _make_handlers(
     return update_facts, count_images, measure_throughput
 
 
-def build_preflight() -> PreflightPanel:
-    """Return the components, built in the current Gradio context."""
-    facts = gr.HTML(elem_id="train-facts", apply_default_css=False)
-    command = gr.Textbox(
+def build_facts() -> gr.HTML:
+    """Return the component for the facts, built in the current Gradio context."""
+    return gr.HTML(elem_id="train-facts", apply_default_css=False)
+
+
+def build_command() -> gr.Textbox:
+    """Return the component for the command, built in the current Gradio context."""
+    return gr.Textbox(
         label=messages.get_text("train.command"),
         info=messages.get_text("train.command_hint"),
         lines=2,
@@ -122,4 +126,3 @@ def build_preflight() -> PreflightPanel:
         buttons=["copy"],
         elem_id="train-command",
     )
-    return PreflightPanel(facts, command)

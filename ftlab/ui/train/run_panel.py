@@ -19,7 +19,7 @@ from ftlab.ui.common.page_events import get_download_folder
 from ftlab.ui.common.stop_script import read_stop_script
 from ftlab.ui.common.theme import STATIC_DIR
 from ftlab.ui.lesson import class_notices
-from ftlab.ui.train import form
+from ftlab.ui.train import form, preflight
 from ftlab.ui.train.actions import TrainActions
 from ftlab.ui.train.panel_updates import IDLE_REFRESH_SECONDS, refresh_panel
 
@@ -38,6 +38,7 @@ class RunView:
         start_button: starts a training with the form's values.
         stop_button: requests a stop, or terminates a process that does not react.
         resume_button: resumes a run that ended early.
+        facts: what Start would do: images, parameters, weights and time.
         head: state, progress and figures.
         stop_notice: why the run could not be asked to stop.
         result_row: what can be done with a run that has weights; contains the next two.
@@ -51,6 +52,7 @@ class RunView:
     start_button: gr.Button
     stop_button: gr.Button
     resume_button: gr.Button
+    facts: gr.HTML
     head: gr.HTML
     stop_notice: gr.HTML
     result_row: gr.Row
@@ -200,6 +202,7 @@ def build_run_view(profile: ServerProfile) -> RunView:
     with gr.Column(scale=7, min_width=340, elem_classes="ftlab-live"):
         class_notices.build_lesson_notice(profile)
         start_button, stop_button, resume_button = _build_process_buttons()
+        facts = preflight.build_facts()
         head = gr.HTML(empty_snapshot.head_html, elem_id="train-progress", apply_default_css=False)
         stop_notice = gr.HTML("", elem_id="train-stop-notice", apply_default_css=False)
         with gr.Row(visible=False, elem_classes="ftlab-buttons") as result_row:
@@ -227,6 +230,7 @@ def build_run_view(profile: ServerProfile) -> RunView:
         start_button,
         stop_button,
         resume_button,
+        facts,
         head,
         stop_notice,
         result_row,
@@ -240,7 +244,7 @@ def build_run_view(profile: ServerProfile) -> RunView:
 
 def _build_process_buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
     """Return Start, Stop and Resume, built in a row."""
-    with gr.Row(elem_classes="ftlab-buttons"):
+    with gr.Row(elem_classes=["ftlab-buttons", "ftlab-process"]):
         start_button = gr.Button(
             messages.get_text("train.start"), variant="primary", elem_id="train-start", min_width=90
         )

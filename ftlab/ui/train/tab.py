@@ -9,7 +9,9 @@ from typing import Any
 import gradio as gr
 
 from ftlab.config.train_config import TrainConfig
+from ftlab.core import messages
 from ftlab.core.errors import FtlabError
+from ftlab.core.html import tag
 from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import page_events
 from ftlab.ui.dataset.tab import DatasetTab
@@ -68,6 +70,9 @@ def build_train_tab(
         What other tabs use of this one.
     """
     actions = TrainActions(profile)
+    # By the keyboard, Start would be behind the whole form.
+    skip_link = tag("a", messages.get_text("train.skip"), href="#train-start", class_="ftlab-skip")
+    gr.HTML(skip_link, elem_id="train-skip", apply_default_css=False)
     with gr.Row(elem_classes="ftlab-train"):
         with gr.Column(scale=6, min_width=340, elem_classes="ftlab-form"):
             recipe_menu = recipe_picker.build_recipe_menu()
@@ -82,9 +87,10 @@ def build_train_tab(
             augment_preview.build_preview_section(
                 actions, config_form, [*data_components, *config_form.list_inputs()], tabs
             )
-            preflight_panel = preflight.build_preflight()
+            command = preflight.build_command()
             layers.build_layers_section(actions, config_form, [*data_components, *config_form.list_inputs()])
         run_view = run_panel.build_run_view(profile)
+    preflight_panel = preflight.PreflightPanel(run_view.facts, command)
     panel = run_panel.build_run_panel(run_view, page_state)
     run_settings = RunSettings(actions, config_form, page_state)
     # The order of registration numbers the events, which the page and its tests refer to.
