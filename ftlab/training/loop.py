@@ -18,7 +18,7 @@ from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Epoch, Event
 from ftlab.runs.stop_guard import StopGuard
-from ftlab.training.devices import distributed
+from ftlab.training.devices import distributed, lost_ranks
 from ftlab.training.epoch import interruptible, make_saved_events, run_epoch, save_checkpoint
 from ftlab.training.evaluate import evaluate_split
 from ftlab.training.metrics import Metrics
@@ -58,12 +58,12 @@ def train(
     Yields:
         Everything that happens, `Ended` at last.
     """
-    guard = guard or StopGuard()
-    with ExitStack() as stack:
+    guard, register = guard or StopGuard(), lost_ranks.RankRegister()
+    with lost_ranks.report_lost_ranks(register, run.name), ExitStack() as stack:
         training = yield from prepare_training(
             config, run, stack,
             source=source, catalog=catalog, prefetched=prefetched, pretrained=pretrained, lr_factor=lr_factor,
-            guard=guard,
+            guard=guard, register=register,
         )  # fmt: skip
         if training is None:
             return

@@ -29,6 +29,7 @@ from ftlab.training.checkpoints.checkpoint import CheckpointManager, LoadedCheck
 from ftlab.training.checkpoints.init_from import InitialWeights
 from ftlab.training.compile import ModelCompiler
 from ftlab.training.devices import device_setup, distributed
+from ftlab.training.devices.lost_ranks import RankRegister
 from ftlab.training.feeds.base import BatchSource
 from ftlab.training.feeds.features import FeatureFeed
 from ftlab.training.feeds.gpu_images import create_image_feed
@@ -55,10 +56,12 @@ def prepare_training(
     pretrained: bool = True,
     lr_factor: Callable[[int], float] | None = None,
     guard: StopGuard,
+    register: RankRegister,
 ) -> Generator[Event, None, PreparedTraining | None]:
     """Prepare a training, new or to be resumed, up to its next step.
 
-    The arguments are those of `loop.train`; `stack` closes the image feed at the end.
+    The arguments are those of `loop.train`; `stack` closes the image feed at the end, and `register` learns which
+    processes the ranks are.
 
     Yields:
         What happens: downloads, warnings, the start, progress of the feature extraction.
@@ -67,6 +70,7 @@ def prepare_training(
         The prepared training; None if it was stopped on the way, with `Ended` as the last event.
     """
     accelerator = device_setup.create_accelerator(setup.restore_runtime(config, run))
+    register.learn(accelerator)
     config, config_notes = setup.resolve_config(config, run, accelerator)
     loaded_checkpoint = checkpoint.load_checkpoint(run)
     is_resume = (run.path / "split.json").is_file()  # asked before `load_catalog`, which writes the file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -35,10 +36,8 @@ TORCHRUN = (
     *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"),
     *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "ftlab"),  # a free port
 )
-RESTARTED = (
-    *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1", "--max-restarts", "2"),
-    *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(ROOT / "tests" / "support" / "killed_rank.py")),
-)
+KILLED = (*TORCHRUN[:-2], str(ROOT / "tests" / "support" / "killed_rank.py"))
+RESTARTED = (*KILLED[:-1], "--max-restarts", "2", KILLED[-1])
 FORKED = (str(ROOT / "tests" / "support" / "ranks.py"),) if hasattr(os, "fork") else TORCHRUN
 """What starts both ranks sooner than torchrun."""
 SMALL = ("--image-size", "64")
@@ -184,6 +183,29 @@ def test_a_training_whose_rank_is_killed_in_mid_epoch_goes_on_to_the_weights_of_
     assert weights_of(disturbed).keys() == weights_of(whole).keys()
     for key, tensor in weights_of(whole).items():
         assert torch.equal(weights_of(disturbed)[key], tensor), key
+
+
+def test_a_training_that_loses_a_rank_for_good_ends_with_one_line_and_can_be_resumed(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    words = [*TRAIN, "--device", "cpu", "--data", str(tiny_folder), "--runs", str(tmp_path / "runs"), *TINY]
+    done = subprocess.run(
+        [sys.executable, *KILLED, "1:forward_backward:8", *words],
+        capture_output=True,
+        text=True,
+        env=build_environment(),
+    )
+    told, _, of_torchrun = done.stderr.partition("torch/distributed/elastic")
+    assert "Traceback" not in told
+    (line,) = [line for line in told.splitlines() if line.startswith("ftlab:")]
+    assert re.match(r"ftlab: Process 1 \(PID \d+\) of 2 on \S+ has ended, and the others end with it\.", line)
+    assert "SIGKILL" in of_torchrun
+    (name,) = run_store.list_run_names(tmp_path / "runs")
+    run = Run(tmp_path / "runs" / name)
+    end_event = run.liveness.read_end_event()
+    assert end_event is not None
+    assert (end_event.reason, end_event.step, end_event.message) == ("failed", 8, line.removeprefix("ftlab: "))
+    assert not run.liveness.is_process_alive()
 
 
 def test_two_processes_with_a_compiled_network_learn_what_one_does_without(trained: Train) -> None:
