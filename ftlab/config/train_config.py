@@ -136,6 +136,7 @@ class TrainConfig:
     max_minutes: float = config_field(0.0, "end", low=0.0, high=100_000.0, unit="minutes")
     seed: int = config_field(0, "end", low=0, high=2**31 - 1, step=1)
 
+    processes: int = config_field(1, "machine", low=1, high=1024, step=1)
     device: str = config_field("auto", "machine", choices=("auto", "cpu", "cuda", "mps", "xpu"))
     precision: str = config_field("auto", "machine", choices=("auto", "fp32", "bf16", "fp16"))
     engine: str = config_field("auto", "machine", choices=("auto", "torch", "onnxruntime"))

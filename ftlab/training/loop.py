@@ -58,12 +58,12 @@ def train(
     Yields:
         Everything that happens, `Ended` at last.
     """
-    guard, register = guard or StopGuard(), lost_ranks.RankRegister()
-    with lost_ranks.report_lost_ranks(register, run.name), ExitStack() as stack:
+    guard = guard or StopGuard()
+    with lost_ranks.report_lost_ranks(lost_ranks.SHARED_REGISTER, run.name), ExitStack() as stack:
         training = yield from prepare_training(
             config, run, stack,
             source=source, catalog=catalog, prefetched=prefetched, pretrained=pretrained, lr_factor=lr_factor,
-            guard=guard, register=register,
+            guard=guard,
         )  # fmt: skip
         if training is None:
             return

@@ -28,8 +28,7 @@ from ftlab.training.checkpoints import checkpoint, class_order, init_from, resum
 from ftlab.training.checkpoints.checkpoint import CheckpointManager, LoadedCheckpoint, TrainState
 from ftlab.training.checkpoints.init_from import InitialWeights
 from ftlab.training.compile import ModelCompiler
-from ftlab.training.devices import device_setup, distributed
-from ftlab.training.devices.lost_ranks import RankRegister
+from ftlab.training.devices import device_setup, distributed, lost_ranks, rank_environment
 from ftlab.training.feeds.base import BatchSource
 from ftlab.training.feeds.features import FeatureFeed
 from ftlab.training.feeds.gpu_images import create_image_feed
@@ -56,12 +55,10 @@ def prepare_training(
     pretrained: bool = True,
     lr_factor: Callable[[int], float] | None = None,
     guard: StopGuard,
-    register: RankRegister,
 ) -> Generator[Event, None, PreparedTraining | None]:
     """Prepare a training, new or to be resumed, up to its next step.
 
-    The arguments are those of `loop.train`; `stack` closes the image feed at the end, and `register` learns which
-    processes the ranks are.
+    The arguments are those of `loop.train`; `stack` closes the image feed at the end.
 
     Yields:
         What happens: downloads, warnings, the start, progress of the feature extraction.
@@ -69,8 +66,7 @@ def prepare_training(
     Returns:
         The prepared training; None if it was stopped on the way, with `Ended` as the last event.
     """
-    accelerator = device_setup.create_accelerator(setup.restore_runtime(config, run))
-    register.learn(accelerator)
+    accelerator = _join_ranks(config, run)
     config, config_notes = setup.resolve_config(config, run, accelerator)
     loaded_checkpoint = checkpoint.load_checkpoint(run)
     is_resume = (run.path / "split.json").is_file()  # asked before `load_catalog`, which writes the file
@@ -108,6 +104,19 @@ def prepare_training(
     if feed.steps_per_epoch != image_feed.steps_per_epoch:  # images that could not be read leave fewer steps
         yield setup.make_started_event(config, catalog, train_state.step, accelerator, net, feed.steps_per_epoch)
     return prepared
+
+
+def _join_ranks(config: TrainConfig, run: Run) -> Accelerator:
+    """Return the accelerator of a training, once all of its ranks have met.
+
+    Args:
+        config: the configuration as the user gave it. A `ConfigError` says that its processes or device are not there.
+        run: the run directory, which has recorded the device if it is resumed.
+    """
+    rank_environment.check_has_ranks(config.processes)
+    accelerator = device_setup.create_accelerator(setup.restore_runtime(config, run))
+    lost_ranks.SHARED_REGISTER.learn(accelerator)
+    return accelerator
 
 
 def _prepare_network(

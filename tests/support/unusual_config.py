@@ -86,6 +86,7 @@ def changed() -> TrainConfig:
         grayscale=0.15,
         blur=1.5,
         random_erasing=0.35,
+        processes=2,
         device="cpu",
         precision="fp32",
         engine="torch",

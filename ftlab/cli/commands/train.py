@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab.cli.cluster import cluster_driver, cluster_submit
-from ftlab.cli.common import launched_run, queue_turn, train_process
+from ftlab.cli.common import launched_run, local_ranks, queue_turn, train_process
 from ftlab.cli.common.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.cli.terminal.progress import format_event
@@ -24,7 +24,7 @@ from ftlab.runs.events import Ended, LogMessage
 from ftlab.runs.jobs import priority
 from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.runs.liveness import ACTIVE_STATUSES
-from ftlab.runs.queue import start_gate
+from ftlab.runs.queue import start_gate, train_command
 from ftlab.runs.queue.database import declare_queue_folder
 from ftlab.runs.stop_guard import StopGuard
 from ftlab.training.devices import rank_environment
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def train(options: Namespace) -> int:
-    """Create a run and train it in this process; with `--queue`, once its turn has come.
+    """Create a run and train it, in this process or in several; with `--queue`, once its turn has come.
 
     Returns:
         Exit status, see `train_run`.
@@ -57,6 +57,9 @@ def train(options: Namespace) -> int:
         run = queue_turn.wait_for_turn(options.runs, config)
     else:
         run = launched_run.create_run(config, options.runs)
+    if local_ranks.needs_ranks(config):
+        command = [*train_command.build_train_command(config, options.runs), *(["--json"] if options.json else [])]
+        return local_ranks.train_in_ranks(run, command, config)
     return train_run(run, config, options, source)
 
 
@@ -89,6 +92,9 @@ def resume(options: Namespace) -> int:
             run = queue_turn.wait_to_resume(run)
     config = run.load_config()
     trackers.check_trackers_installed(config.trackers)
+    if local_ranks.needs_ranks(config):
+        command = [*train_command.build_resume_command(run), *(["--json"] if options.json else [])]
+        return local_ranks.train_in_ranks(run, command, config)
     return train_run(run, config, options)
 
 

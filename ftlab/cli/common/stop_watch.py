@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from ftlab.core import interruption
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended
 from ftlab.runs.stop_guard import StopGuard
+from ftlab.training.devices import rank_environment
 
 TIME_LIMIT_GRACE_SECONDS = 5.0
 """Seconds beyond the time limit in which a training may end by itself."""
@@ -50,6 +52,8 @@ class TrainingInterrupt:
         self.is_main_process = is_main_process
         self._limit_seconds = config.max_minutes * 60
         self._stop_time: float | None = None
+        # Of several ranks: torchrun, which would end them if one of them were lost.
+        self._launcher_pid = os.getppid() if rank_environment.get_world_size() > 1 else None
 
     def handle_signal(self, signal_number: int) -> None:
         """Ask the training to stop; the second Ctrl+C ends it at once.
@@ -64,6 +68,9 @@ class TrainingInterrupt:
     def poll(self) -> None:
         """End the training once it is time and nothing is half done."""
         now = time.monotonic()
+        if self._launcher_pid not in (None, os.getppid()):  # nobody looks after the ranks any more: they save and end
+            self._launcher_pid = None
+            self.run.liveness.request_stop()
         if self._stop_time is None and self.run.liveness.is_stop_requested():
             self._stop_time = now
         if self.guard.received_signals.count(signal.SIGINT) > 1:

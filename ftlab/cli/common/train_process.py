@@ -64,7 +64,7 @@ def run_training(
         report_end(end_event)
 
     interrupt = stop_watch.TrainingInterrupt(
-        run, config, guard, partial(_make_end_event, run, guard), show_end, is_main_process=is_main_process()
+        run, config, guard, partial(make_end_event, run, guard), show_end, is_main_process=is_main_process()
     )
     with _own_run(run), stop_watch.stop_on_signals(run, guard), interruption.handle_interrupts(interrupt):
         events = tracker_threads.follow(_iter_training_events(run, config, source, guard))
@@ -210,17 +210,17 @@ def _record_events(events: Iterator[Event], run: Run, guard: StopGuard) -> Itera
     except (GeneratorExit, KeyboardInterrupt):
         if is_main_process() and run.liveness.read_end_event() is None:
             with suppress(RunError):
-                run.append_event(_make_end_event(run, guard, "stopped"))
+                run.append_event(make_end_event(run, guard, "stopped"))
         raise
     except Exception as cause:
         if is_main_process():
             # An exception that propagates is on the terminal and in the log anyway.
             with guard.event_lock, suppress(RunError):
-                run.append_event(_make_end_event(run, guard, "failed", postmortem.describe_error(cause)))
+                run.append_event(make_end_event(run, guard, "failed", postmortem.describe_error(cause)))
         raise
 
 
-def _make_end_event(run: Run, guard: StopGuard, reason: str, message: str | None = None) -> Ended:
+def make_end_event(run: Run, guard: StopGuard, reason: str, message: str | None = None) -> Ended:
     """Return the event that ends a run before its time, with its progress so far.
 
     Args:
@@ -259,11 +259,13 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
         The configuration. A run that the page has created has its weights located already.
 
     Raises:
-        ConfigError: no data is named, the backbone does not exist, or a tracker is not installed.
+        ConfigError: no data is named, the backbone does not exist, a tracker is not installed, or there are not as many
+            processes as asked for.
     """
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
     trackers.check_trackers_installed(config.trackers)
+    rank_environment.check_process_count(config.processes)
     backbones.get_backbone_spec(config.backbone)
     if config.init_from and not launched_run.is_adopting_run():
         from ftlab.models.pretrained import checkpoint_import

@@ -97,3 +97,7 @@ def report_lost_ranks(register: RankRegister, run_name: str) -> Iterator[None]:
             ) from error  # fmt: skip
         hosts = ", ".join(other_hosts) or platform.node()
         raise RunError("run.rank_unreachable", hosts=hosts, cause=cause, run=run_name) from error
+
+
+SHARED_REGISTER = RankRegister()
+"""The ranks that train with this process, which belongs to one process group at most."""

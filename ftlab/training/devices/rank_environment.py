@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 
 import psutil
 
+from ftlab.core import machine
 from ftlab.core.errors import ConfigError
 
 _MPI_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -27,6 +29,43 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def has_launcher() -> bool:
+    """Return whether a launcher has started this process as one of the ranks, or as the only one."""
+    return "WORLD_SIZE" in os.environ
+
+
+def check_process_count(process_count: int) -> None:
+    """Check that so many processes can train a new run on this machine, or that a launcher has started as many.
+
+    Args:
+        process_count: that the configuration asks for; 1 leaves it to the launcher, if there is one.
+
+    Raises:
+        ConfigError: there are too few cores, the launcher has started another number, or this is Windows.
+    """
+    if has_launcher():
+        if process_count not in (1, get_world_size()):
+            raise ConfigError("config.processes_launched", count=process_count, actual=get_world_size())
+        return
+    if process_count > machine.count_cpu_cores():
+        raise ConfigError("config.processes_cores", count=process_count, cores=machine.count_cpu_cores())
+    if process_count > 1 and sys.platform == "win32":
+        raise ConfigError("config.processes_system")
+
+
+def check_has_ranks(process_count: int) -> None:
+    """Refuse to train alone where several processes were asked for, and nobody has started them.
+
+    Args:
+        process_count: that the configuration asks for.
+
+    Raises:
+        ConfigError: this process would train alone, as in a Python program.
+    """
+    if process_count > 1 and not has_launcher():
+        raise ConfigError("config.processes_apart", count=process_count)
+
+
 def check_launcher(command: str) -> None:
     """Refuse a launcher whose processes would not train together.
 
@@ -39,7 +78,7 @@ def check_launcher(command: str) -> None:
             fail.
     """
     world_size = get_world_size()
-    if "WORLD_SIZE" not in os.environ:
+    if not has_launcher():
         # Without torchrun, `accelerate launch` starts one process. It names an address only where more were asked for.
         if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ:
             raise ConfigError("config.accelerate_launch", command=command)

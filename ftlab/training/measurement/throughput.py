@@ -30,6 +30,7 @@ SHORT_RUN_SETTINGS: dict[str, Any] = {
         "plateau_max_reductions": 0,
         "save_every_epochs": 0,
         "compile": "no",
+        "processes": 1,
     },
     **{"unfreeze_epoch": 0, "unfreeze_all_epoch": 0, "gradual_unfreezing": False},
     **{"phase2_lr": 0.0, "phase2_optimizer": "same", "phase3_lr": 0.0},

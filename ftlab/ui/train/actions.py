@@ -23,6 +23,7 @@ from ftlab.server.people.lesson_rules import LessonRules
 from ftlab.server.people.person import Person
 from ftlab.server.people.rights import Action
 from ftlab.server.profile import ServerProfile
+from ftlab.training.devices import rank_environment
 from ftlab.ui.common import data_choice, init_choice, run_status, run_status_view
 from ftlab.ui.common.data_choice import DataSource
 from ftlab.ui.common.html import render_error
@@ -116,6 +117,7 @@ class TrainActions(VisibleRuns):
         for config in configs:
             LessonRules(self.profile.runs_dir).check_start(person, config)
             trackers.check_trackers_installed(config.trackers)
+            rank_environment.check_process_count(config.processes)
         return person
 
     def resume_training(self, run: Run) -> Run:
@@ -276,6 +278,7 @@ class TrainActions(VisibleRuns):
             # The command is the one that `start_training` runs, so that it can be repeated in a terminal.
             source, config = self.parse_inputs(config_form, input_values)
             trackers.check_trackers_installed(config.trackers)
+            rank_environment.check_process_count(config.processes)
             measure_error = self._measure_errors.get((source, config))
             if measure_error and measure_error.code == "run.refused":  # the training would refuse the settings too
                 raise measure_error

@@ -34,7 +34,7 @@ def learn(monkeypatch: pytest.MonkeyPatch, **other: Any) -> RankRegister:
 
     monkeypatch.setattr(lost_ranks, "gather_object", gather)
     register = RankRegister()
-    register.learn(SimpleNamespace(num_processes=2, process_index=0))  # type: ignore[arg-type]
+    register.learn(SimpleNamespace(num_processes=2, process_index=0))
     return register
 
 
