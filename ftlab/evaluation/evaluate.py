@@ -77,7 +77,7 @@ def evaluate_with_decision(
 ) -> Evaluation:
     """Evaluate a run, and fit the decision rule on its validation split; both are read from the run if stored.
 
-    Propagates the `RunError` and `DataError` of `evaluate` for `dataset`.
+    Propagates the `RunError` and `DataError` of `evaluate` for `dataset`, and that of `add_decision`.
 
     Args:
         run: run with weights.
@@ -87,11 +87,27 @@ def evaluate_with_decision(
 
     Returns:
         The evaluation; without a decision rule where the validation images are gone or there are none.
+    """
+    return add_decision(run, evaluate(run, dataset, weights_choice, progress), weights_choice, progress)
+
+
+def add_decision(
+    run: Run, result: EvaluationResult, weights_choice: str, progress: ProgressCallback = lambda *_: None
+) -> Evaluation:
+    """Return a result with the decision rule of its run; see `evaluate_with_decision`.
+
+    Args:
+        run: run with weights.
+        result: of its model.
+        weights_choice: `best` or `last`.
+        progress: called as images of the validation split are done.
+
+    Returns:
+        The evaluation.
 
     Raises:
-        DataError: the validation images fail for any other reason.
+        DataError: the validation images fail, but for being gone.
     """
-    result = evaluate(run, dataset, weights_choice, progress)
     value_ranges = deep_images.read_recorded_ranges(run)
     try:
         return Evaluation(result, load_or_fit_decision(run, weights_choice, progress), value_ranges)

@@ -1,4 +1,4 @@
-"""Prediction for many image files by the fastest engine for the model, on all cores.
+"""Prediction for many image files, or for a stream of samples, by the fastest engine for the model, on all cores.
 
 Each image goes through the network alone. The probabilities are those of `Predictor.predict` but for float32 rounding,
 about 1e-6 of the largest logit: the engine folds BatchNorm, or is ONNX Runtime.
@@ -6,7 +6,9 @@ about 1e-6 of the largest logit: the engine folds BatchNorm, or is ONNX Runtime.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from torch import Tensor, nn
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.isolation import isolated
+from ftlab.data.isolation.worker_main import ImageSource
+from ftlab.data.shards.shard_sample import ShardSample
 from ftlab.data.transforms import preprocess
 from ftlab.inference.predictor import ClassScore, Predictor
 from ftlab.models.execution import engines, features
@@ -25,6 +29,8 @@ from ftlab.models.execution.features import Features
 
 CHUNK_IMAGES = 1024
 """Images predicted before their scores are yielded: the logits of a larger folder would fill the memory."""
+CHUNK_SAMPLES = 256
+"""Samples in memory, as encoded images: so many are predicted before their logits are yielded."""
 
 
 def choose_engine(model: Predictor, image_count: int) -> Engine:
@@ -47,33 +53,33 @@ def choose_engine(model: Predictor, image_count: int) -> Engine:
 def predict_logits(
     model: Predictor,
     engine: Engine,
-    image_paths: Sequence[Path],
+    image_sources: Sequence[ImageSource],
     progress: Callable[[int, int], None] = lambda _completed, _total: None,
 ) -> Features:
-    """Compute the logits of all files that can be read.
+    """Compute the logits of all images that can be read.
 
     Args:
         model: whose preprocessing is applied.
         engine: from `choose_engine`.
-        image_paths: N files.
+        image_sources: N files, or streams that are read once.
         progress: called as (images done, N).
 
     Returns:
-        The logits in `vectors`, float32 [1, N', K] for the N' readable files of `indices`; the others are in `skipped`.
+        The logits in `vectors`, float32 [1, N', K] for the N' readable ones of `indices`; the others are in `skipped`.
     """
 
     def load_pixels(index: int) -> Tensor:
-        pixels = isolated.read_image(image_paths[index], model.prep.decode_options)
+        pixels = isolated.read_image(image_sources[index], model.prep.decode_options)
         return preprocess.resize_and_center_crop(pixels, model.prep)[None]
 
     logit_features = Features(torch.empty(1, 0, 0), [], [])
     for update in features.compute_features(
-        engine, len(image_paths), 1, load_pixels, torch.device(detect_device()), count_cpu_cores()
+        engine, len(image_sources), 1, load_pixels, torch.device(detect_device()), count_cpu_cores()
     ):
         if isinstance(update, Features):
             logit_features = update
         else:
-            progress(update, len(image_paths))
+            progress(update, len(image_sources))
     return logit_features
 
 
@@ -103,3 +109,44 @@ def predict_files(
                 image_path,
                 model.rank_classes(logits_by_index[index], k) if index in logits_by_index else read_errors[index],
             )
+
+
+class _NamedImage(io.BytesIO):
+    """An encoded image.
+
+    Attributes:
+        name: of the sample, for errors.
+    """
+
+    def __init__(self, sample: ShardSample) -> None:
+        """Wrap the image of a sample."""
+        super().__init__(sample.image)
+        self.name = name_sample(sample)
+
+
+def name_sample(sample: ShardSample) -> str:
+    """Return the name of a sample for people: the path of its image before it was in a shard, or its key."""
+    return sample.path or f"{sample.key}.{sample.extension}"
+
+
+def predict_samples(
+    model: Predictor, samples: Iterable[ShardSample], sample_count: int | None
+) -> Iterator[tuple[ShardSample, Tensor | ImageError]]:
+    """Compute the logits of each sample, in order. The images are decoded in worker processes, as files are.
+
+    Args:
+        model: to be run.
+        samples: from a stream.
+        sample_count: number of samples, for the choice of an engine; None where it is not known, and then many.
+
+    Yields:
+        Each sample with its logits, float32 [K], or with the error where its image cannot be decoded.
+    """
+    inference_engine = choose_engine(model, CHUNK_SAMPLES if sample_count is None else sample_count)
+    iterator = iter(samples)
+    while chunk := list(itertools.islice(iterator, CHUNK_SAMPLES)):
+        features = predict_logits(model, inference_engine, [_NamedImage(sample) for sample in chunk])
+        logits_by_index = dict(zip(features.indices, features.vectors[0], strict=True))
+        read_errors = dict(features.skipped)
+        for index, sample in enumerate(chunk):
+            yield sample, logits_by_index[index] if index in logits_by_index else read_errors[index]

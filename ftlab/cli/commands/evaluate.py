@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem
 from ftlab.core import messages
-from ftlab.core.errors import DataError
+from ftlab.core.errors import ConfigError, DataError
 from ftlab.core.typed_path import parse_typed_path
 from ftlab.runs import run_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ftlab.data.shards.shard_sample import ShardProblem
     from ftlab.evaluation.evaluate import Evaluation
+    from ftlab.runs.directory import Run
 
 
 def evaluate(options: Namespace) -> None:
@@ -23,9 +27,14 @@ def evaluate(options: Namespace) -> None:
     Raises:
         DataError: the folder does not exist.
     """
+    from ftlab.data.shards.shard_list import is_shard_source
+
     run = run_store.find_usable_run(options.runs, options.run)
+    if options.folder and is_shard_source(options.folder):
+        _evaluate_shards(run, options)
+        return
     # Before torch is loaded, which takes seconds.
-    if options.folder and "://" not in options.folder and not parse_typed_path(options.folder).exists():
+    if options.folder and not parse_typed_path(options.folder).exists():
         raise DataError("data.missing", folder=options.folder)
     from ftlab.evaluation import datasets
     from ftlab.evaluation.evaluate import evaluate_with_decision
@@ -38,8 +47,7 @@ def evaluate(options: Namespace) -> None:
         dataset = datasets.load_split_dataset(run, options.split)
     for problem in dataset.problems:
         print_problem(problem.location, problem, sys.stderr)
-    checkpoint_names = ("best", "last") if options.which == "both" else (options.which,)
-    for checkpoint_name in checkpoint_names:
+    for checkpoint_name in _list_checkpoints(options):
         with open_progress_bar("console.validation") as progress:
             evaluation = evaluate_with_decision(run, dataset, checkpoint_name, progress)
         folder = Path(options.out) / f"{dataset.name}-{checkpoint_name}" if options.out else None
@@ -56,6 +64,39 @@ def evaluate(options: Namespace) -> None:
                         "cli.reported", out=folder, files=", ".join(written_file.name for written_file in written_files)
                     )
                 )
+
+
+def _list_checkpoints(options: Namespace) -> tuple[str, ...]:
+    """Return the names of the checkpoints to evaluate."""
+    return ("best", "last") if options.which == "both" else (options.which,)
+
+
+def _print_shard_problem(problem: ShardProblem) -> None:
+    """Print a problem of a shard, with its position in bytes."""
+    print_problem(f"{problem.file}:{problem.offset}", problem, sys.stderr)
+
+
+def _evaluate_shards(run: Run, options: Namespace) -> None:
+    """Evaluate a run's checkpoints on tar shards; what is not used in them is told once, on standard error.
+
+    Raises:
+        ConfigError: a report is asked for, which would need the images again.
+    """
+    from ftlab.data.shards.shard_list import find_shards
+    from ftlab.evaluation.shard_evaluation import evaluate_shards
+
+    if options.out:
+        raise ConfigError("config.shards_out")
+    shards = find_shards(options.folder)
+    tell: Callable[[ShardProblem], None] = _print_shard_problem
+    for checkpoint_name in _list_checkpoints(options):
+        with open_progress_bar("console.validation") as progress:
+            evaluation = evaluate_shards(run, shards, checkpoint_name, on_problem=tell, progress=progress)
+        tell = lambda _: None  # noqa: E731 (the second pass reads the same shards)
+        if options.json:
+            print_json(_collect_metrics(evaluation))
+        else:
+            _print_evaluation(evaluation, shards.source)
 
 
 def _collect_metrics(evaluation: Evaluation) -> dict[str, Any]:

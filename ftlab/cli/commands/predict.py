@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 from ftlab.cli.common import config_flags
 from ftlab.cli.common.image_files import find_image_files
 from ftlab.cli.common.named_models import find_model_run, load_named_model
-from ftlab.cli.terminal.output import print_json
+from ftlab.cli.terminal.output import print_json, print_problem
 from ftlab.core import csv_cells, messages
 from ftlab.core.errors import FtlabError
 
 if TYPE_CHECKING:
+    from ftlab.data.shards.shard_list import ShardList
     from ftlab.inference.predictor import ClassScore, Predictor
 
 
@@ -28,12 +30,22 @@ def predict(options: Namespace) -> int:
     """
     config_flags.check_bounds("--top", options.top, 1, 1000)
     run = find_model_run(options)
-    files = find_image_files(options.files)  # before the model is loaded, which takes seconds
+    from ftlab.data.shards.shard_list import find_shards, is_shard_source
+
+    # Before the model is loaded, which takes seconds.
+    shard_lists = [find_shards(name) for name in options.files if is_shard_source(name)]
+    file_names = [name for name in options.files if not is_shard_source(name)]
+    files = find_image_files(file_names) if file_names else []
     model = load_named_model(run)
-    error_count = 0
+    image_count = error_count = 0
     # csv quotes the names that contain a tab or a line end.
     tsv_writer = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
-    for file, top_scores in _predict_files(model, files, options.top):
+    answers = itertools.chain(
+        _predict_files(model, files, options.top) if files else (),
+        *(_predict_shards(model, shards, options.top) for shards in shard_lists),
+    )
+    for file, top_scores in answers:
+        image_count += 1
         if isinstance(top_scores, FtlabError):
             error_count += 1
             print(f"ftlab: {top_scores}", file=sys.stderr)
@@ -48,7 +60,7 @@ def predict(options: Namespace) -> int:
             scores = [f"{score.name} {score.probability:.1%}" for score in top_scores]
             row = [str(file), *scores, *_mark_unsure(model, top_scores, rejects=options.reject)]
             tsv_writer.writerow(map(csv_cells.escape_formula, row))
-    return 2 if error_count == len(files) else 0
+    return 2 if error_count == image_count else 0
 
 
 def _mark_unsure(model: Predictor, top_scores: list[ClassScore], *, rejects: bool) -> list[str]:
@@ -59,6 +71,30 @@ def _mark_unsure(model: Predictor, top_scores: list[ClassScore], *, rejects: boo
         return [messages.get_text("cli.none")]
     threshold = messages.format_percent(model.decision.threshold)
     return [messages.get_text("predict.unsure", threshold=threshold)]
+
+
+def _predict_shards(model: Predictor, shards: ShardList, k: int) -> Iterator[tuple[str, list[ClassScore] | FtlabError]]:
+    """Predict the samples of shards, with or without a class; what is not used is told on standard error.
+
+    Args:
+        model: to predict with.
+        shards: to read.
+        k: number of classes per image.
+
+    Yields:
+        The name of each sample with its most probable classes, or with the error.
+    """
+    from ftlab.data.shards.stream import ShardStream
+    from ftlab.inference import batch_predict
+
+    stream = ShardStream(
+        shards,
+        needs_class=False,
+        on_problem=lambda problem: print_problem(f"{problem.file}:{problem.offset}", problem, sys.stderr),
+    )
+    for sample, answer in batch_predict.predict_samples(model, stream, shards.count_samples()):
+        name = batch_predict.name_sample(sample)
+        yield name, answer if isinstance(answer, FtlabError) else model.rank_classes(answer, k)
 
 
 def _predict_files(model: Predictor, files: list[Path], k: int) -> Iterator[tuple[Path, list[ClassScore] | FtlabError]]:

@@ -60,7 +60,7 @@ class _SampleMembers:
 
 
 def iter_shard(
-    location: Path | str, *, start_offset: int = 0, classes: Sequence[str] = ()
+    location: Path | str, *, start_offset: int = 0, classes: Sequence[str] = (), needs_class: bool = True
 ) -> Iterator[ShardSample | ShardProblem]:
     """Read the samples of a shard in order.
 
@@ -69,6 +69,7 @@ def iter_shard(
         start_offset: 0, or the `offset` or `end_offset` of a sample: reading begins there. The contents before it are
             not read, only their names, so that a key is not counted twice.
         classes: names by label; a sample of none of them is a problem. Empty: any class is taken.
+        needs_class: a sample without a class is a problem.
 
     Yields:
         Each sample, and each problem where it stands.
@@ -79,7 +80,7 @@ def iter_shard(
     name = strip_secrets(str(location))
     try:
         with open_shard(location) as stream:
-            yield from _ShardReader(name, stream, start_offset, classes).iter_results()
+            yield from _ShardReader(name, stream, start_offset, classes, needs_class=needs_class).iter_results()
     except OSError as cause:
         raise DataError("data.unreadable", folder=name, cause=cause.strerror or cause) from cause
 
@@ -87,10 +88,12 @@ def iter_shard(
 class _ShardReader:
     """One pass over a shard."""
 
-    def __init__(self, name: str, stream: BinaryIO, start_offset: int, classes: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, stream: BinaryIO, start_offset: int, classes: Sequence[str], *, needs_class: bool
+    ) -> None:
         """Prepare a pass; nothing is read yet. The arguments are those of `iter_shard`, and the opened file."""
         self._name, self._stream, self._start_offset = name, stream, start_offset
-        self._classes = classes
+        self._classes, self._needs_class = classes, needs_class
         self._file_size = find_size(stream)
         self._seen_keys: set[str] = set()
         self._position = 0
@@ -215,7 +218,7 @@ class _ShardReader:
                 yield self._make_problem("shard_no_image", sample.offset, key=sample.key)
             return
         label, class_name, path = parse_class(sample.class_text, sample.json_text)
-        if label is None and class_name is None:
+        if label is None and class_name is None and self._needs_class:
             yield self._make_problem("shard_no_class", sample.offset, key=sample.key)
             return
         if self._classes:

@@ -91,7 +91,7 @@ class ShardStream:
         seed: int = 0,
         buffer_size: int = 0,
         part: ReaderPart = ReaderPart(),
-        classes: tuple[str, ...] = (),
+        needs_class: bool = True,
         on_problem: Callable[[ShardProblem], None] = lambda _: None,
     ) -> None:
         """Prepare an epoch; no shard is opened yet.
@@ -102,7 +102,7 @@ class ShardStream:
             seed: of the order.
             buffer_size: samples that are reordered at a time, all in memory; 0: in order, shards too.
             part: that this reader gets: whole shards, or single samples where there are fewer shards than readers.
-            classes: names by label; empty for those of the index.
+            needs_class: leave out samples without a class, or with one that is not in the index.
             on_problem: called with each thing that is not used. It may be called again where a stream goes on.
 
         Raises:
@@ -110,7 +110,8 @@ class ShardStream:
         """
         self.position = position
         self._seed, self._buffer_size, self._part = seed, buffer_size, part
-        self._classes, self._on_problem = classes or shards.classes, on_problem
+        self._classes = shards.classes if needs_class else ()
+        self._needs_class, self._on_problem = needs_class, on_problem
         self._shares_shards = len(shards.locations) < part.count
         numbers = list(range(len(shards.locations)))
         if buffer_size:
@@ -173,7 +174,10 @@ class ShardStream:
         for shard, location in enumerate(self._locations[start.shard :], start.shard):
             start_offset = start.offset if shard == start.shard else 0
             count = 0
-            for result in iter_shard(location, start_offset=start_offset, classes=self._classes):
+            results = iter_shard(
+                location, start_offset=start_offset, classes=self._classes, needs_class=self._needs_class
+            )
+            for result in results:
                 if isinstance(result, ShardProblem):
                     if not self._shares_shards or self._part.index == 0:
                         self._on_problem(result)
