@@ -83,7 +83,7 @@ TESTED_ELSEWHERE = {
         *("cli/commands/predict", "cli/commands/train", "cli/terminal/output"),
     ),
     "tests/cli/test_startup.py": ("cli/commands/backbones",),
-    "tests/config/test_old_settings.py": ("cli/common/setting_flags",),
+    "tests/config/test_old_settings.py": ("cli/parsing/setting_flags",),
     "tests/config/test_recipes.py": ("cli/commands/recipes",),
     "tests/config/test_train_config.py": ("config/fields", "config/mode_defaults", "config/rules"),
     "tests/models/test_network.py": ("config/backbones", "training/optim/optimizers"),
@@ -195,7 +195,7 @@ TESTED_ELSEWHERE = {
     "tests/runs/jobs/test_launch.py": ("runs/queue/train_command",),
     "tests/runs/jobs/test_warm_worker.py": ("cli/common/spare_process",),
     "tests/runs/jobs/test_local_launcher.py": ("runs/jobs/dispatcher",),
-    "tests/cli/commands/test_queue.py": ("cli/common/queue_flags", "cli/common/queue_turn"),
+    "tests/cli/commands/test_queue.py": ("cli/parsing/queue_flags", "cli/common/queue_turn"),
     "tests/runs/cluster/test_ray_launcher.py": ("runs/cluster/cluster_job",),
     "tests/runs/test_curves.py": ("ui/common/curves_view",),
     "tests/ui/predict/test_tab.py": (

@@ -28,9 +28,9 @@ from ftlab.cli.commands import recipes, runs
 from ftlab.cli.commands import scan as scan_command
 from ftlab.cli.commands import shard as shard_command
 from ftlab.cli.commands import train as train_command
-from ftlab.cli.common import queue_flags
-from ftlab.cli.common.command_parser import CommandParser
-from ftlab.cli.common.setting_flags import add_setting_flag, add_setting_groups
+from ftlab.cli.parsing import queue_flags
+from ftlab.cli.parsing.command_parser import CommandParser
+from ftlab.cli.parsing.setting_flags import add_setting_flag, add_setting_groups
 from ftlab.config import train_config
 from ftlab.core import interruption, messages
 from ftlab.core.errors import FtlabError

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from ftlab.cli import main
-from ftlab.cli.common import config_flags
+from ftlab.cli.parsing import config_flags
 from ftlab.config import backbones
 from ftlab.core import machine
 from ftlab.inference import decision_rule, faithfulness, network_answers

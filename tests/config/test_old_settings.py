@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ftlab.cli.common.setting_flags import add_setting_flag
+from ftlab.cli.parsing.setting_flags import add_setting_flag
 from ftlab.config import old_settings, train_config
 from ftlab.config.fields import format_flag
 from ftlab.config.train_config import FIELDS, TrainConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ftlab.cli import main
-from ftlab.cli.common import config_flags
+from ftlab.cli.parsing import config_flags
 from ftlab.config import backbones, recipes, train_config
 from ftlab.config.train_config import FIELDS, TrainConfig
 from ftlab.core import messages

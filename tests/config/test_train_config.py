@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ftlab.cli.common.setting_flags import add_setting_flag
+from ftlab.cli.parsing.setting_flags import add_setting_flag
 from ftlab.config import backbones, mode_defaults, rules, train_config
 from ftlab.config.fields import format_flag
 from ftlab.config.train_config import FIELDS, MODES, TrainConfig

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from ftlab.cli.common import config_flags
+from ftlab.cli.parsing import config_flags
 from ftlab.cli.terminal.output import print_json, print_table
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.cli.common import config_flags, explain_gallery, explain_image, explain_pair
+from ftlab.cli.common import explain_gallery, explain_image, explain_pair
 from ftlab.cli.common.explain_image import ImageExplanation
 from ftlab.cli.common.image_files import find_image_files
 from ftlab.cli.common.named_models import find_model_run, load_named_model
+from ftlab.cli.parsing import config_flags
 from ftlab.cli.terminal.output import print_json
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError, FtlabError

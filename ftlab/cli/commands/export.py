@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.cli.common.setting_flags import add_setting_flag
+from ftlab.cli.parsing.setting_flags import add_setting_flag
 from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem, print_table
 from ftlab.config import train_config
 from ftlab.core import interruption, messages

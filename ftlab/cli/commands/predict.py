@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.cli.common import config_flags
 from ftlab.cli.common.image_files import find_image_files
 from ftlab.cli.common.named_models import find_model_run, load_named_model
+from ftlab.cli.parsing import config_flags
 from ftlab.cli.terminal.output import print_json, print_problem
 from ftlab.core import csv_cells, messages
 from ftlab.core.errors import FtlabError

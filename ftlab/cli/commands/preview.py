@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftlab.cli.common.config_flags import build_config
+from ftlab.cli.parsing.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json, print_table
 from ftlab.config import backbones
 from ftlab.config.train_config import SPLIT_FIELDS, TrainConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from ftlab.cli.common.setting_flags import add_setting_flag
+from ftlab.cli.parsing.setting_flags import add_setting_flag
 from ftlab.cli.terminal.output import open_progress_bar, print_json, print_problem
 from ftlab.config import train_config
 from ftlab.config.train_config import SPLIT_FIELDS, TrainConfig

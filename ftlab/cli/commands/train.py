@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ftlab.cli.cluster import cluster_driver, cluster_submit
 from ftlab.cli.common import launched_run, local_ranks, queue_turn, train_process
-from ftlab.cli.common.config_flags import build_config
+from ftlab.cli.parsing.config_flags import build_config
 from ftlab.cli.terminal.output import open_progress_bar, print_json
 from ftlab.cli.terminal.progress import format_event
 from ftlab.config import backbones, trackers, train_config

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ftlab.cli import main
-from ftlab.cli.common import config_flags
+from ftlab.cli.parsing import config_flags
 from ftlab.config.train_config import FIELDS
 from ftlab.data import channel_stats
 from ftlab.data.dataset import scan

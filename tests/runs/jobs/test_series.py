@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ftlab.cli import main
-from ftlab.cli.common import config_flags
+from ftlab.cli.parsing import config_flags
 from ftlab.config.train_config import TrainConfig
 from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from ftlab.cli.common.setting_flags import MAIN_SETTINGS
 from ftlab.cli.main import build_parser, main
+from ftlab.cli.parsing.setting_flags import MAIN_SETTINGS
 from ftlab.config.fields import format_flag
 from ftlab.config.train_config import FIELDS
 

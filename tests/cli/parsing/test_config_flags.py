@@ -12,7 +12,7 @@ import pytest
 
 from ftlab.cli import main
 from ftlab.cli.commands import train
-from ftlab.cli.common import config_flags
+from ftlab.cli.parsing import config_flags
 from ftlab.config import backbones, train_config
 from ftlab.config.train_config import FIELDS, TrainConfig
 from ftlab.core.errors import ConfigError
