@@ -56,7 +56,7 @@ def drive_run() -> int:
     watcher = threading.Thread(target=_watch_run, args=(run, event_offset, end_signal), name="driver", daemon=True)
     watcher.start()
     try:
-        config = train_process.prepare_config(run.load_config(), run.path.parent)
+        config = train_process.prepare_config(run.load_config(), run.path.parent, trains_here=False)
         _start_ranks(run, config, event_offset)
     except Exception as error:  # whatever a rank or Ray raised: its traceback goes to the log
         traceback.print_exc()
@@ -125,8 +125,7 @@ def _start_ranks(run: Run, config: TrainConfig, event_offset: int) -> None:
     ray = lazy_import.import_module("ray")
     ray.init(log_to_driver=True)
     resources = {"CPU": float(config.torch_num_threads or 1), "GPU": float(_needs_gpu(config, ray.cluster_resources()))}
-    rank_count = int(getattr(config, "processes", 1))
-    if rank_count == 1:
+    if config.processes == 1:
         # A task that has raised an error is not repeated, one whose machine is lost is.
         task = ray.remote(_train_alone).options(
             num_cpus=resources["CPU"], num_gpus=resources["GPU"], max_retries=MAX_RETRIES
@@ -137,7 +136,7 @@ def _start_ranks(run: Run, config: TrainConfig, event_offset: int) -> None:
         _train_rank,
         train_loop_config={"run": str(run.path), "config": config, "event_offset": event_offset},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=rank_count, use_gpu=resources["GPU"] > 0, resources_per_worker=resources
+            num_workers=config.processes, use_gpu=resources["GPU"] > 0, resources_per_worker=resources
         ),
         run_config=ray.train.RunConfig(
             name=run.name,

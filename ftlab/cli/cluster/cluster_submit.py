@@ -30,7 +30,7 @@ def submit_training(config: TrainConfig, options: Namespace) -> int:
         Exit status: 0.
     """
     address.declare_cluster(options.cluster)
-    config = train_process.prepare_config(config, options.runs)
+    config = train_process.prepare_config(config, options.runs, trains_here=False)
     queue = open_queue(options.runs)
     return _submit(queue, queue.add_training(config), options)
 

@@ -246,7 +246,7 @@ def make_end_event(run: Run, guard: StopGuard, reason: str, message: str | None 
     )
 
 
-def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
+def prepare_config(config: TrainConfig, runs_dir: Path | str, *, trains_here: bool = True) -> TrainConfig:
     """Return the configuration of a new run as the run keeps it: with absolute paths, and with its weights located.
 
     Raised before a run is created: `init_from` that cannot be used gives a `WeightsError` or `RunError`.
@@ -254,6 +254,7 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     Args:
         config: as a person has given it; its backbone and its data are named, or it is refused.
         runs_dir: folder of all runs, for `init_from`.
+        trains_here: its processes are those of this machine, and not of a cluster, which places them.
 
     Returns:
         The configuration. A run that the page has created has its weights located already.
@@ -265,7 +266,8 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str) -> TrainConfig:
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
     trackers.check_trackers_installed(config.trackers)
-    rank_environment.check_process_count(config.processes)
+    if trains_here:
+        rank_environment.check_process_count(config.processes)
     backbones.get_backbone_spec(config.backbone)
     if config.init_from and not launched_run.is_adopting_run():
         from ftlab.models.pretrained import checkpoint_import

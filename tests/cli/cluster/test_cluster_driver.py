@@ -67,13 +67,14 @@ def test_several_ranks_are_workers_of_ray_train_each_with_its_device(run: Run, m
     modules = {"ray": ray, "ray.train.torch": SimpleNamespace(TorchTrainer=train_as_one)}
     real = lazy_import.import_module
     monkeypatch.setattr(lazy_import, "import_module", lambda name: modules.get(name) or real(name))
-    monkeypatch.setattr(TrainConfig, "processes", 2, raising=False)
+    content = run.read_config_file()
+    run.write_json("config.json", {**content, "config": {**content["config"], "processes": 64}})
     trained: list[str] = []
     monkeypatch.setattr(train_process, "run_training", lambda run, _config: trained.append(run.name))
     cluster_driver.drive_run()
     assert trained == [run.name]
     scaling = given["scaling_config"]
-    assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (2, True, {"CPU": 1.0, "GPU": 1.0})
+    assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (64, True, {"CPU": 1.0, "GPU": 1.0})
     assert given["run_config"].failure_config.max_failures == cluster_driver.MAX_RETRIES
 
 
