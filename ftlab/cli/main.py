@@ -207,6 +207,8 @@ def _add_predict_command(subparsers: _Subparsers) -> None:
     predict_parser = _add_command(subparsers, "predict", "runs", "run", command_module=predict_command)
     predict_parser.add_argument("files", nargs="+", metavar="FILE|DIR", help=messages.get_text("cli.files"))
     predict_parser.add_argument("--top", type=int, default=5, metavar="K", help=messages.get_text("cli.top"))
+    cluster_help = messages.get_text("cli.predict_cluster")
+    predict_parser.add_argument("--cluster", metavar="ADDRESS", help=cluster_help)
     predict_parser.add_argument("--reject", action="store_true", help=messages.get_text("cli.reject"))
 
 

@@ -33,12 +33,13 @@ CHUNK_SAMPLES = 256
 """Samples in memory, as encoded images: so many are predicted before their logits are yielded."""
 
 
-def choose_engine(model: Predictor, image_count: int) -> Engine:
+def choose_engine(model: Predictor, image_count: int, engine_name: str = "auto") -> Engine:
     """Choose the engine that runs the whole network, backbone and head.
 
     Args:
         model: to be run.
         image_count: images it will see; exporting to ONNX is only tried where there are enough to repay it.
+        engine_name: `torch`, `onnxruntime`, or `auto` for the faster one.
 
     Returns:
         An engine, uint8 [B, 3, S, S] -> logits float32 [B, K].
@@ -47,7 +48,9 @@ def choose_engine(model: Predictor, image_count: int) -> Engine:
     full_network = nn.Sequential(model.network.backbone, model.network.head)
     normalize = partial(preprocess.normalize_batch, prep=model.prep)
     device = torch.device(detect_device())
-    return engines.choose_engine(full_network, model.spec, normalize, model.prep.side, device, view_count=image_count)
+    return engines.choose_engine(
+        full_network, model.spec, normalize, model.prep.side, device, view_count=image_count, engine_name=engine_name
+    )
 
 
 def predict_logits(
@@ -55,6 +58,7 @@ def predict_logits(
     engine: Engine,
     image_sources: Sequence[ImageSource],
     progress: Callable[[int, int], None] = lambda _completed, _total: None,
+    thread_count: int | None = None,
 ) -> Features:
     """Compute the logits of all images that can be read.
 
@@ -63,6 +67,7 @@ def predict_logits(
         engine: from `choose_engine`.
         image_sources: N files, or streams that are read once.
         progress: called as (images done, N).
+        thread_count: threads that decode and compute; None: one for each core.
 
     Returns:
         The logits in `vectors`, float32 [1, N', K] for the N' readable ones of `indices`; the others are in `skipped`.
@@ -74,7 +79,12 @@ def predict_logits(
 
     logit_features = Features(torch.empty(1, 0, 0), [], [])
     for update in features.compute_features(
-        engine, len(image_sources), 1, load_pixels, torch.device(detect_device()), count_cpu_cores()
+        engine,
+        len(image_sources),
+        1,
+        load_pixels,
+        torch.device(detect_device()),
+        thread_count or count_cpu_cores(),
     ):
         if isinstance(update, Features):
             logit_features = update
@@ -99,16 +109,33 @@ def predict_files(
     inference_engine = choose_engine(model, len(image_paths))
     # One engine for all chunks: choosing it may take an export of seconds.
     for start in range(0, len(image_paths), CHUNK_IMAGES):
-        chunk = image_paths[start : start + CHUNK_IMAGES]
-        logit_features = predict_logits(model, inference_engine, chunk)
-        # Unreadable files have no logits; their errors are yielded in the same order.
-        logits_by_index = dict(zip(logit_features.indices, logit_features.vectors[0], strict=True))
-        read_errors = dict(logit_features.skipped)
-        for index, image_path in enumerate(chunk):
-            yield (
-                image_path,
-                model.rank_classes(logits_by_index[index], k) if index in logits_by_index else read_errors[index],
-            )
+        yield from predict_chunk(model, inference_engine, image_paths[start : start + CHUNK_IMAGES], k)
+
+
+def predict_chunk(
+    model: Predictor, engine: Engine, image_paths: Sequence[Path], k: int, thread_count: int | None = None
+) -> Iterator[tuple[Path, list[ClassScore] | ImageError]]:
+    """Predict the most probable classes of a few files, all of whose logits fit into memory.
+
+    Args:
+        model: to be run.
+        engine: from `choose_engine`.
+        image_paths: of the files.
+        k: classes to return for each file, at most.
+        thread_count: see `predict_logits`.
+
+    Yields:
+        See `predict_files`.
+    """
+    logit_features = predict_logits(model, engine, image_paths, thread_count=thread_count)
+    # Unreadable files have no logits; their errors are yielded in the same order.
+    logits_by_index = dict(zip(logit_features.indices, logit_features.vectors[0], strict=True))
+    read_errors = dict(logit_features.skipped)
+    for index, image_path in enumerate(image_paths):
+        yield (
+            image_path,
+            model.rank_classes(logits_by_index[index], k) if index in logits_by_index else read_errors[index],
+        )
 
 
 class _NamedImage(io.BytesIO):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from ftlab.cli.parsing import config_flags
 from ftlab.config import backbones
 from ftlab.core import machine
 from ftlab.inference import decision_rule, faithfulness, network_answers
+from ftlab.inference.load_model import load_predictor
 from ftlab.inference.predictor import Predictor
 from ftlab.models import weights_file
 from ftlab.runs import run_store
+from ftlab.runs.cluster import address
 from ftlab.runs.jobs import launch
 from tests.support import drawn_images, fabricated_runs, staged_jobs
 from tests.support.json_lines import lines
@@ -202,6 +204,47 @@ def test_predict_prints_a_line_a_file(say: Any, root: Path, pictures: Path, tmp_
     status, out, _ = say("predict", "latest", pictures / "blue", "--runs", root, "--top", 1)
     assert status == 0
     assert all(row.count("\t") == 1 and "blue" in row for row in out.splitlines())
+
+
+def test_predict_on_a_cluster_keeps_what_ray_prints_out_of_the_answers(
+    say: Any, root: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftlab.inference import batch_predict
+    from ftlab.inference.cluster import cluster_predict
+
+    def predict_files(run: Any, files: list[Path], k: int) -> Iterator[Any]:
+        for answer in batch_predict.predict_files(load_predictor(run), files, k):
+            print("(raylet) Raylet is terminated.")
+            yield answer
+
+    monkeypatch.setattr(address, "find_spec", lambda _name: object())
+    monkeypatch.delenv(address.CLUSTER_ENV, raising=False)
+    monkeypatch.setattr(cluster_predict, "predict_files", predict_files)
+    words = ("predict", "latest", pictures / "blue", "--runs", root, "--top", 1)
+    status, out, err = say(*words, "--cluster", "auto")
+    assert (status, out) == say(*words)[:2]
+    assert "Raylet is terminated" in err
+
+
+def test_predict_on_a_cluster_refuses_shards(
+    say: Any, root: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "find_spec", lambda _name: object())
+    monkeypatch.delenv(address.CLUSTER_ENV, raising=False)
+    assert say("shard", pictures, tmp_path / "shards")[0] == 0
+    status, out, err = say("predict", "latest", tmp_path / "shards", "--runs", root, "--cluster", "auto")
+    assert (status, out) == (2, "")
+    assert err.endswith("Leave --cluster out for shards.\n")
+
+
+def test_predict_from_elsewhere_names_the_command_that_submits_it(
+    say: Any, root: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "find_spec", lambda _name: object())
+    monkeypatch.delenv(address.CLUSTER_ENV, raising=False)
+    status, out, err = say("predict", "latest", pictures, "--runs", root, "--cluster", "http://head:8265")
+    assert (status, out) == (2, "")
+    assert "ray job submit --address http://head:8265 -- python -m ftlab predict" in err
 
 
 @pytest.mark.usefixtures("faulty_decoder")
@@ -548,6 +591,7 @@ MISTAKES = [
     ("predict latest TINY/none.jpg", "TINY/none.jpg"),
     ("predict latest EMPTY", "EMPTY"),
     ("predict latest TINY --top 0", "--top is 0"),
+    ("predict latest TINY --cluster ray://head:10001", "http://head:8265"),
     ("explain latest TINY --class grey --out x.png", "amber, blue, green"),
     ("explain latest TINY --against latest --class grey --out x.png", "amber, blue, green"),
     ("explain latest TINY --against 2020 --out x.png", "2020"),

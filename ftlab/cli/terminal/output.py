@@ -17,9 +17,14 @@ MAX_NAME_CHARS = 60
 """Characters of the name of a class above which it is shortened in tables."""
 
 
-def print_json(value: Any) -> None:
-    """Print a value as one line of JSON, flushed at once for programs that read along."""
-    print(dumps(value, ensure_ascii=False), flush=True)
+def print_json(value: Any, stream: TextIO | None = None) -> None:
+    """Print a value as one line of JSON, flushed at once for programs that read along.
+
+    Args:
+        value: to print.
+        stream: where to; None: standard output.
+    """
+    print(dumps(value, ensure_ascii=False), file=stream, flush=True)
 
 
 def shorten_name(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Prediction on the machines of a cluster."""
