@@ -232,6 +232,10 @@ def test_the_untrained_default_answers_at_once_and_a_broken_picture_gives_one_li
 ) -> None:
     page.goto(server.url)
     open_tab(page, "Predict")
+    # A page begins with the newest training.
+    expect(page.locator("#predict-model input")).not_to_have_value("", timeout=SOON)
+    page.locator("#predict-model input").click()
+    page.get_by_role("option", name="Untrained default").click()
     page.locator("#predict-examples button").nth(1).click()
     rows = page.locator("#predict-scores button[data-index]")
     expect(rows).to_have_count(5, timeout=LATER)
