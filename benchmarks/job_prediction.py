@@ -11,9 +11,7 @@ than cores are only reported.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from pathlib import Path
 from benchmarks.growth import TORCHRUN_ARGUMENTS
 from benchmarks.job_simulation import Cluster, Job, RankCosts, simulate
 from benchmarks.process import run_python
+from benchmarks.rank_memory import run_training
 from benchmarks.row import report_at_most
 from ftlab.core.machine import count_cpu_cores
 from ftlab.runs.directory import Run
@@ -76,7 +75,7 @@ def main() -> None:
             costs, job = measure_costs(arguments, rank_count, options.batch_size)
             cluster = measure_exchange(rank_count)
             predictions.append(simulate(replace(job, epochs=options.epochs), costs, cluster).seconds)
-            times.append(measure_training([*arguments, "--epochs", str(options.epochs)], rank_count))
+            times.append(run_training([*arguments, "--epochs", str(options.epochs)], rank_count))
         predicted, measured = statistics.median(predictions), statistics.median(times)
         is_bound = rank_count <= count_cpu_cores()
         report_at_most(
@@ -159,20 +158,6 @@ def measure_exchange(rank_count: int) -> Cluster:
     bandwidth = byte_difference / max(large - small, 1e-9)
     latency = max(0.0, small / message_count - _EXCHANGE_SIZES[0] / rank_count / bandwidth)
     return Cluster(rank_count, bandwidth, latency)
-
-
-def measure_training(arguments: Sequence[str], rank_count: int) -> float:
-    """Return the seconds of a whole training with some ranks, with an ftlab home of its own."""
-    launcher = [*TORCHRUN_ARGUMENTS, "--nproc-per-node", str(rank_count)] if rank_count > 1 else []
-    with tempfile.TemporaryDirectory() as scratch:
-        result, seconds = run_python(
-            [*launcher, "-m", "ftlab", *arguments, "--runs", f"{scratch}/runs"],
-            **build_environment(FTLAB_HOME=f"{scratch}/home"),
-        )
-        assert result["reason"] == "finished"
-        settings = json.loads(Path(result["path"], "config.json").read_text(encoding="utf-8"))
-    print(f"{rank_count} ranks: {seconds:.1f} s, {settings.get('resolved', {})}", file=sys.stderr)
-    return seconds
 
 
 if __name__ == "__main__":

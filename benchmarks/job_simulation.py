@@ -109,7 +109,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job took: seconds of the whole, and of it the mean seconds that a rank spent in each way.
+    """Duration of a job, and the mean seconds of it that a rank spent in each way.
 
     Attributes:
         seconds: from the start to the end.
@@ -154,9 +154,9 @@ def simulate(job: Job, costs: RankCosts, cluster: Cluster, seed: int = 0) -> Out
     factors = np.where(np.arange(rank_count) < slow_count, cluster.slow_rank_factor, 1.0)
     exchange = cluster.compute_exchange_seconds(job.gradient_bytes)
     parts = dict.fromkeys(("computing", "waiting", "reading", "exchanging"), 0.0)
+    step_count = math.ceil(job.train_images / job.step_images)
     for _ in range(job.epochs):
         rank_images = deal_images(job, rank_count, generator)
-        step_count = max(1, math.ceil(job.train_images / job.step_images))
         # A rank with more images has more of them in each step: all ranks take the same number of steps.
         means = rank_images / step_count * costs.train_image * factors
         compute = means * draw_step_factors(costs.step_spread, (step_count, rank_count), generator)
@@ -169,7 +169,6 @@ def simulate(job: Job, costs: RankCosts, cluster: Cluster, seed: int = 0) -> Out
     validating = job.epochs * job.val_images * costs.val_image / rank_count
     productive = costs.start + costs.first_epoch + sum(parts.values()) + validating + costs.end
     failures, lost = draw_failures(productive, cluster, costs.start, generator)
-    step_total = job.epochs * max(1, math.ceil(job.train_images / job.step_images))
     return Outcome(
         seconds=productive + lost,
         **parts,
@@ -177,7 +176,7 @@ def simulate(job: Job, costs: RankCosts, cluster: Cluster, seed: int = 0) -> Out
         lost=lost,
         failures=failures,
         read_bytes=float(job.epochs * job.train_images * job.image_bytes),
-        sent_bytes=step_total * 2 * (rank_count - 1) / rank_count * job.gradient_bytes,
+        sent_bytes=job.epochs * step_count * 2 * (rank_count - 1) / rank_count * job.gradient_bytes,
     )
 
 

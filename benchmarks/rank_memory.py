@@ -130,15 +130,30 @@ def measure_training(arguments: Sequence[str], rank_count: int) -> tuple[MemoryS
     Returns:
         Largest memory of the ranks together, and seconds of the whole training.
     """
+    with RankSampler() as sampler:
+        seconds = run_training(arguments, rank_count)
+    assert sampler.rank_count == rank_count, "a rank is missing, or was not recognized"
+    return sampler.peak, seconds
+
+
+def run_training(arguments: Sequence[str], rank_count: int) -> float:
+    """Train with some ranks, with an ftlab home of their own.
+
+    Args:
+        arguments: of ftlab, beginning with `train`, without `--runs`.
+        rank_count: one process without torchrun, or several by it.
+
+    Returns:
+        Seconds of the whole training.
+    """
     launcher = [*TORCHRUN_ARGUMENTS, "--nproc-per-node", str(rank_count)] if rank_count > 1 else []
-    with tempfile.TemporaryDirectory() as scratch, RankSampler() as sampler:
+    with tempfile.TemporaryDirectory() as scratch:
         result, seconds = run_python(
             [*launcher, "-m", "ftlab", *arguments, "--runs", f"{scratch}/runs"],
             **build_environment(FTLAB_HOME=f"{scratch}/home"),
         )
-        assert result["reason"] == "finished"
-    assert sampler.rank_count == rank_count, "a rank is missing, or was not recognized"
-    return sampler.peak, seconds
+    assert result["reason"] == "finished"
+    return seconds
 
 
 def compare_ranks(arguments: Sequence[str], image_count: int, rank_count: int = 2) -> None:

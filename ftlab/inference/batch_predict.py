@@ -127,15 +127,16 @@ def predict_chunk(
     Yields:
         See `predict_files`.
     """
-    logit_features = predict_logits(model, engine, image_paths, thread_count=thread_count)
-    # Unreadable files have no logits; their errors are yielded in the same order.
-    logits_by_index = dict(zip(logit_features.indices, logit_features.vectors[0], strict=True))
-    read_errors = dict(logit_features.skipped)
-    for index, image_path in enumerate(image_paths):
-        yield (
-            image_path,
-            model.rank_classes(logits_by_index[index], k) if index in logits_by_index else read_errors[index],
-        )
+    answers = list_answers(predict_logits(model, engine, image_paths, thread_count=thread_count))
+    for image_path, answer in zip(image_paths, answers, strict=True):
+        yield image_path, model.rank_classes(answer, k) if isinstance(answer, Tensor) else answer
+
+
+def list_answers(logit_features: Features) -> list[Tensor | ImageError]:
+    """Return what `predict_logits` has computed, in the order of the images: logits, float32 [K], or the error."""
+    rows = zip(logit_features.indices, logit_features.vectors[0], strict=True)
+    answers: dict[int, Tensor | ImageError] = {**dict(rows), **dict(logit_features.skipped)}
+    return [answers[index] for index in range(len(answers))]
 
 
 class _NamedImage(io.BytesIO):
@@ -172,8 +173,5 @@ def predict_samples(
     inference_engine = choose_engine(model, CHUNK_SAMPLES if sample_count is None else sample_count)
     iterator = iter(samples)
     while chunk := list(itertools.islice(iterator, CHUNK_SAMPLES)):
-        features = predict_logits(model, inference_engine, [_NamedImage(sample) for sample in chunk])
-        logits_by_index = dict(zip(features.indices, features.vectors[0], strict=True))
-        read_errors = dict(features.skipped)
-        for index, sample in enumerate(chunk):
-            yield sample, logits_by_index[index] if index in logits_by_index else read_errors[index]
+        logit_features = predict_logits(model, inference_engine, [_NamedImage(sample) for sample in chunk])
+        yield from zip(chunk, list_answers(logit_features), strict=True)

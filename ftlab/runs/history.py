@@ -110,7 +110,7 @@ class History:
 
     @property
     def has_cached_features(self) -> bool:
-        """Whether the head alone is trained, on features that were computed before: no epoch reads an image."""
+        """True if the head alone is trained, on features that were computed before: no epoch reads an image."""
         return any(message.code in ("features", "features_kept") for message in self.log_messages)
 
     @property

@@ -6,7 +6,9 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.support.running_server import running_server
 
 COMMIT = "0123456789" * 4
 
@@ -72,15 +74,5 @@ def serving() -> Iterator[Source]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    source.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with running_server(Handler, source.enough) as source.url:
         yield source
-    finally:
-        source.enough.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()

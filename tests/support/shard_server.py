@@ -6,8 +6,10 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from tests.support.running_server import running_server
 
 
 class ShardServer:
@@ -68,15 +70,5 @@ def serving_shards(folder: Path) -> Iterator[ShardServer]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server_state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with running_server(Handler, server_state.ended) as server_state.url:
         yield server_state
-    finally:
-        server_state.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -166,7 +166,7 @@ def _train_alone(run_path: str, config: TrainConfig, event_offset: int) -> None:
     """
     # In a thread, as in a worker of Ray Train: a signal by which Ray ends the process must not count as a stop request.
     with ThreadPoolExecutor(1, "train") as executor:
-        executor.submit(_train, Run(run_path), config, event_offset).result()
+        executor.submit(_train_run, Run(run_path), config, event_offset).result()
 
 
 def _train_rank(options: dict[str, Any]) -> None:
@@ -175,10 +175,10 @@ def _train_rank(options: dict[str, Any]) -> None:
     Args:
         options: run directory, configuration and `event_offset`.
     """
-    _train(Run(options["run"]), options["config"], options["event_offset"])
+    _train_run(Run(options["run"]), options["config"], options["event_offset"])
 
 
-def _train(run: Run, config: TrainConfig, event_offset: int) -> None:
+def _train_run(run: Run, config: TrainConfig, event_offset: int) -> None:
     """Train a run from its last checkpoint, unless its training has ended for good in an earlier attempt.
 
     Args:

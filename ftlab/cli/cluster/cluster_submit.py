@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
 from argparse import Namespace
 
-from ftlab.cli.common import train_process
+from ftlab.cli.common import queue_turn, train_process
 from ftlab.cli.terminal.output import print_json
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import messages
 from ftlab.runs.cluster import address
 from ftlab.runs.cluster.cluster_job import read_job
 from ftlab.runs.directory import Run
-from ftlab.runs.jobs.local_launcher import describe_wait, open_queue
+from ftlab.runs.jobs.local_launcher import open_queue
 from ftlab.runs.queue.job_queue import JobQueue
-
-_POLL_SECONDS = 0.5
 
 
 def submit_training(config: TrainConfig, options: Namespace) -> int:
@@ -32,7 +29,7 @@ def submit_training(config: TrainConfig, options: Namespace) -> int:
     address.declare_cluster(options.cluster)
     config = train_process.prepare_config(config, options.runs, trains_here=False)
     queue = open_queue(options.runs)
-    return _submit(queue, queue.add_training(config), options)
+    return _submit_run(queue, queue.add_training(config), options)
 
 
 def submit_resume(run: Run, options: Namespace) -> int:
@@ -47,10 +44,10 @@ def submit_resume(run: Run, options: Namespace) -> int:
     """
     address.declare_cluster(options.cluster)
     queue = open_queue(run.path.parent)
-    return _submit(queue, queue.add_resume(run), options)
+    return _submit_run(queue, queue.add_resume(run), options)
 
 
-def _submit(queue: JobQueue, run: Run, options: Namespace) -> int:
+def _submit_run(queue: JobQueue, run: Run, options: Namespace) -> int:
     """Submit a queued run and print its job.
 
     Args:
@@ -63,7 +60,7 @@ def _submit(queue: JobQueue, run: Run, options: Namespace) -> int:
     """
     print(messages.get_text("console.run", run=run.path), file=sys.stderr)
     if options.queue:
-        _wait_for_turn(queue, run)
+        queue_turn.wait_until(lambda: not run.liveness.is_queued() or run.liveness.has_driver(), queue, run)
     else:
         queue.start_now(run)
     job = read_job(run)
@@ -72,26 +69,3 @@ def _submit(queue: JobQueue, run: Run, options: Namespace) -> int:
     elif job is not None:
         print(messages.get_text("cli.cluster_submitted", job=job.job, address=job.address))
     return 0
-
-
-def _wait_for_turn(queue: JobQueue, run: Run) -> None:
-    """Wait until a run has left the queue of this machine, telling its place on standard error.
-
-    Args:
-        queue: the queue.
-        run: queued.
-
-    Raises:
-        KeyboardInterrupt: Ctrl+C was pressed; the run is taken out of the queue.
-    """
-    place_text = ""
-    try:
-        while run.liveness.is_queued() and not run.liveness.has_driver():
-            queue.dispatch()
-            if (new_text := describe_wait(run)) and new_text != place_text:
-                place_text = new_text
-                print(place_text, file=sys.stderr, flush=True)
-            time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
-        queue.cancel(run)
-        raise

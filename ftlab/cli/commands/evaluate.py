@@ -77,7 +77,7 @@ def _print_shard_problem(problem: ShardProblem) -> None:
 
 
 def _evaluate_shards(run: Run, options: Namespace) -> None:
-    """Evaluate a run's checkpoints on tar shards; what is not used in them is told once, on standard error.
+    """Evaluate a run's checkpoints on tar shards; print once, on standard error, what is not used in them.
 
     Raises:
         ConfigError: a report is asked for, which would need the images again.
@@ -88,11 +88,11 @@ def _evaluate_shards(run: Run, options: Namespace) -> None:
     if options.out:
         raise ConfigError("config.shards_out")
     shards = find_shards(options.folder)
-    tell: Callable[[ShardProblem], None] = _print_shard_problem
-    for checkpoint_name in _list_checkpoints(options):
+    for pass_index, checkpoint_name in enumerate(_list_checkpoints(options)):
+        # A second pass meets the same problems.
+        on_problem: Callable[[ShardProblem], None] = (lambda _: None) if pass_index else _print_shard_problem
         with open_progress_bar("console.validation") as progress:
-            evaluation = evaluate_shards(run, shards, checkpoint_name, on_problem=tell, progress=progress)
-        tell = lambda _: None  # noqa: E731 (the second pass reads the same shards)
+            evaluation = evaluate_shards(run, shards, checkpoint_name, on_problem=on_problem, progress=progress)
         if options.json:
             print_json(_collect_metrics(evaluation))
         else:

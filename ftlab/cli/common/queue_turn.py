@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ftlab.config.train_config import TrainConfig
@@ -42,10 +43,7 @@ def wait_to_resume(run: Run) -> Run:
 
 
 def _wait_in_queue(queue: JobQueue, run: Run) -> Run:
-    """Wait until it is the turn of a run, telling its place on standard error.
-
-    Meanwhile this process starts what is before it, as any other that looks after the queue. A `RunError` says that
-    the run was taken out of the queue.
+    """Wait until it is the turn of a run; a `RunError` says that it was taken out of the queue.
 
     Args:
         queue: the queue.
@@ -53,13 +51,27 @@ def _wait_in_queue(queue: JobQueue, run: Run) -> Run:
 
     Returns:
         The run, which this process owns.
+    """
+    wait_until(lambda: queue.take_turn(run), queue, run)
+    return run
+
+
+def wait_until(has_left: Callable[[], bool], queue: JobQueue, run: Run) -> None:
+    """Wait until a run has left the queue, printing its place on standard error.
+
+    Meanwhile this process starts what is before it, as any other that looks after the queue.
+
+    Args:
+        has_left: returns whether the run has left the queue.
+        queue: the queue.
+        run: that waits.
 
     Raises:
         KeyboardInterrupt: Ctrl+C was pressed; the run is taken out of the queue.
     """
     place_text = ""
     try:
-        while not queue.take_turn(run):
+        while not has_left():
             queue.dispatch()
             if (new_text := describe_wait(run)) and new_text != place_text:
                 place_text = new_text
@@ -68,4 +80,3 @@ def _wait_in_queue(queue: JobQueue, run: Run) -> Run:
     except KeyboardInterrupt:
         queue.cancel(run)
         raise
-    return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,12 +135,9 @@ def _read_remote_index(source: str) -> bytes:
 
 def _remove_repeated(source: str, locations: list[str]) -> ShardList:
     """Return a list of shards in which each stands once."""
-    unique = dict.fromkeys(locations)
-    repeated: tuple[str, ...] = ()
-    if len(unique) < len(locations):
-        taken: set[str] = set()
-        repeated = tuple(strip_secrets(name) for name in locations if name in taken or taken.add(name))  # type: ignore[func-returns-value]
-    return ShardList(source, tuple(unique), repeated=repeated)
+    counts = Counter(locations)
+    repeated = (counts - Counter(counts.keys())).elements()
+    return ShardList(source, tuple(counts), repeated=tuple(map(strip_secrets, repeated)))
 
 
 def _expand_braces(pattern: str) -> Iterator[str]:

@@ -69,7 +69,7 @@ def position_from_json(values: dict[str, Any]) -> StreamPosition:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a sample ends: `shard`, `offset` and `ordinal` as in `StreamPosition`."""
+    """End of a sample: `shard`, `offset` and `ordinal` as in `StreamPosition`."""
 
     shard: int
     offset: int

@@ -25,6 +25,7 @@ from ftlab.inference.load_model import load_predictor
 from ftlab.inference.predictor import ClassScore
 from ftlab.models.execution import engines
 from ftlab.models.execution.device import detect_device
+from ftlab.runs.cluster import address
 from ftlab.runs.directory import Run
 
 BLOCK_IMAGES = 64
@@ -115,10 +116,7 @@ def select_variables(environment: Mapping[str, str]) -> dict[str, str]:
     Args:
         environment: that of this process; nothing else of it leaves the machine.
     """
-    import_root = str(Path(__file__).resolve().parents[3])
-    python_path = os.pathsep.join(filter(None, [import_root, environment.get("PYTHONPATH")]))
-    sent_names = ("TORCH_HOME", "HF_HOME", "HF_HUB_OFFLINE", "FTLAB_HOME", "FTLAB_LANGUAGE")
-    return {name: environment[name] for name in sent_names if name in environment} | {"PYTHONPATH": python_path}
+    return address.select_variables(environment, {"FTLAB_HOME", "FTLAB_LANGUAGE"}.__contains__)
 
 
 def pack_answer(answer: list[ClassScore] | ImageError) -> str:

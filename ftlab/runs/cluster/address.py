@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ftlab.core.errors import ConfigError
@@ -12,6 +14,10 @@ CLUSTER_ENV = "FTLAB_CLUSTER"
 """Environment variable: address of the cluster that queued trainings go to; empty: this machine."""
 CURRENT_CLUSTER = "auto"
 """Address of the cluster that this machine belongs to."""
+
+
+_SENT_VARIABLES = ("TORCH_HOME", "HF_HOME", "HF_HUB_OFFLINE")
+"""Variables that processes of a cluster get besides those of ftlab: where weights lie, on a path that all share."""
 
 
 def declare_cluster(address: str | None) -> None:
@@ -47,3 +53,20 @@ def check_address(address: str) -> None:
         raise ConfigError("cluster.client_address", host=parts.hostname or "HEAD")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError("cluster.address", address=address)
+
+
+def select_variables(environment: Mapping[str, str], is_sent: Callable[[str], bool]) -> dict[str, str]:
+    """Return the environment variables that a process of the cluster gets: nothing else leaves this machine.
+
+    Args:
+        environment: to choose from.
+        is_sent: returns whether a variable of ftlab is among them, by its name.
+
+    Returns:
+        These, where weights lie, and the path from which this ftlab is imported.
+    """
+    import_root = str(Path(__file__).resolve().parents[3])
+    return {
+        **{name: value for name, value in environment.items() if is_sent(name) or name in _SENT_VARIABLES},
+        "PYTHONPATH": os.pathsep.join(filter(None, [import_root, environment.get("PYTHONPATH")])),
+    }

@@ -6,15 +6,13 @@ process that submits it. What is known of a run is in its directory, which lies 
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftlab.core.errors import RunError
-from ftlab.runs.cluster.address import CLUSTER_ENV, CURRENT_CLUSTER
+from ftlab.runs.cluster.address import CLUSTER_ENV, CURRENT_CLUSTER, select_variables
 from ftlab.runs.cluster.cluster_job import ClusterJob, read_job, write_job
 from ftlab.runs.directory import Run
 
@@ -25,8 +23,6 @@ DRIVER_ENV = "FTLAB_CLUSTER_DRIVER"
 """Environment variable: run directory whose ranks this process starts on the machines of the cluster."""
 STOP_TIMEOUT_SECONDS = 30.0
 """Seconds that a cluster has to end a job by force."""
-_SENT_VARIABLES = ("TORCH_HOME", "HF_HOME", "HF_HUB_OFFLINE")
-"""Variables that a job gets besides those of ftlab: where weights lie, on a path that all machines share."""
 _POLL_SECONDS = 0.2
 
 
@@ -131,12 +127,10 @@ def _select_variables(run: Run, environment: Mapping[str, str]) -> dict[str, str
         run: the run.
         environment: that of the training.
     """
-    import_root = str(Path(__file__).resolve().parents[3])
     return {
-        **{name: value for name, value in environment.items() if name.startswith("FTLAB_") or name in _SENT_VARIABLES},
+        **select_variables(environment, lambda name: name.startswith("FTLAB_")),
         CLUSTER_ENV: "",
         DRIVER_ENV: str(run.path),
-        "PYTHONPATH": os.pathsep.join(filter(None, [import_root, environment.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
     }

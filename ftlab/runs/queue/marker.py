@@ -62,7 +62,7 @@ class QueueMarker:
 
     @property
     def is_for_cluster(self) -> bool:
-        """Whether the run is to be trained on a cluster, whose scheduler decides when and where."""
+        """True if the run is to be trained on a cluster, whose scheduler decides when and where."""
         return bool(self.environment.get(CLUSTER_ENV))
 
     def is_waiter_alive(self) -> bool:

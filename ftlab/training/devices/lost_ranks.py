@@ -61,7 +61,9 @@ class RankRegister:
         own_host, end_time = platform.node(), time.monotonic() + _LOOK_SECONDS
         while True:
             local_processes = [process for process in self._processes if process.host == own_host]
-            ended = [one for one in local_processes if process_record.find_process(one.pid, one.created) is None]
+            ended = [
+                entry for entry in local_processes if process_record.find_process(entry.pid, entry.created) is None
+            ]
             if ended or time.monotonic() > end_time:
                 return ended
             time.sleep(0.05)

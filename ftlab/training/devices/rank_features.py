@@ -23,7 +23,7 @@ _EXCHANGE_BATCH_IMAGES = 2048
 
 
 class SplitTable:
-    """Where features of a split are put: in a table of this process, or in one that the ranks of a machine share.
+    """Table of the features of a split: of this process alone, or one that the ranks of a machine share.
 
     Attributes:
         rank_part: the images that this rank computes.
