@@ -62,5 +62,6 @@ def test_they_are_looked_for_before_a_model_is_loaded(
 ) -> None:
     monkeypatch.setattr(predict, "load_named_model", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr(explain, "load_named_model", lambda _: pytest.fail("loaded"))
+    options = Namespace(files=[f"{photos}/*.webp"], top=1, opacity=0.5, run="default", overlays=False, cluster=None)
     with pytest.raises(DataError, match=r"\*\.webp"):
-        command(Namespace(files=[f"{photos}/*.webp"], top=1, opacity=0.5, run="default", overlays=False))
+        command(options)
