@@ -367,6 +367,7 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     optional |= {"ftlab.export.ncnn_format.ncnn_files", "ftlab.export.executorch_format.executorch_converter"}
     optional |= {f"ftlab.export.coreml_format.coreml_{part}" for part in ("converter", "reader")}
     optional |= {"ftlab.cli.cluster.cluster_driver", "ftlab.runs.cluster.ray_launcher"}
+    optional |= {"ftlab.runs.copies.remote_folder"}
     foreign = {name for module in SOURCES if module not in optional for name in libraries(module)} - {
         *("ftlab", "__future__"),
         *sys.stdlib_module_names,

@@ -148,6 +148,7 @@ class TrainConfig:
     num_workers: int | None = config_field(None, "machine", low=1, high=256, step=1, unit="threads")
     torch_num_threads: int | None = config_field(None, "machine", low=1, high=1024, step=1, unit="threads")
     trackers: str = config_field("", "machine", choices=TRACKER_NAMES, several=True)
+    copy_to: str = config_field("", "machine")
 
     def __post_init__(self) -> None:
         """Check each value by itself, then the combinations.

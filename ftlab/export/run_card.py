@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ftlab.config.backbones import BackboneSpec
     from ftlab.evaluation.evaluate import Evaluation
 
-_PRIVATE_SETTINGS = ("exclude", "init_from", "trackers")
+_PRIVATE_SETTINGS = ("exclude", "init_from", "trackers", "copy_to")
 """Settings that may name folders or accounts of this machine."""
 _PRETRAINED_MODES = ("frozen", "full")
 _SHOWN_SETTINGS = ("mode", "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "augment", "seed")

@@ -55,7 +55,7 @@ def test_every_setting_has_a_place_a_type_and_a_default_that_fits(name: str) -> 
     assert spec.group in ("data", "model", "main", *train_config.FOLDED_GROUPS)
     assert train_config.get_field_type(name) in (str, int, float, bool)
     assert train_config.is_optional_field(name) == (default is None)
-    free = ("data", "exclude", "backbone", "init_from", "rename_keys", "unfreeze_from", "value_range")
+    free = ("data", "exclude", "backbone", "init_from", "rename_keys", "unfreeze_from", "value_range", "copy_to")
     assert (train_config.get_field_type(name) is str and name not in free) == bool(spec.choices)
     if default is not None and spec.choices:
         assert default in spec.choices or (spec.several and not default)

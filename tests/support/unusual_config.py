@@ -99,4 +99,5 @@ def changed() -> TrainConfig:
         num_workers=3,
         torch_num_threads=2,
         trackers="tensorboard,trackio",
+        copy_to="/backup",
     )

@@ -19,6 +19,7 @@ from ftlab.config.train_config import TrainConfig
 from ftlab.core import interruption, messages
 from ftlab.core.errors import ConfigError, RunError
 from ftlab.runs import run_store
+from ftlab.runs.copies import run_copy
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, LogMessage
 from ftlab.runs.jobs import priority
@@ -81,7 +82,10 @@ def resume(options: Namespace) -> int:
     _check_queue_flags(options)
     run = launched_run.take_adopted_run()
     if run is None:
-        run = run_store.find_run(options.runs, options.run)
+        if run_copy.is_copy(options.run):
+            run = run_copy.fetch_copy(options.run, options.runs)
+        else:
+            run = run_store.find_run(options.runs, options.run)
         if run.liveness.get_status() == "finished":
             raise RunError("run.finished", run=run.name)
         if run.liveness.has_driver():

@@ -19,6 +19,8 @@ from ftlab.config import backbones, trackers
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import file_io, interruption, lazy_import, user_dirs
 from ftlab.core.errors import ConfigError, RunError
+from ftlab.runs.copies import remote_folder
+from ftlab.runs.copies.copy_thread import CopyThread
 from ftlab.runs.directory import Run
 from ftlab.runs.events import Ended, Event
 from ftlab.runs.jobs import postmortem
@@ -56,11 +58,12 @@ def run_training(
     Returns:
         The last event; None if the training did not get that far.
     """
-    guard, tracker_threads = guard or StopGuard(), _make_tracker_threads(run, config)
+    guard, tracker_threads, copy_thread = guard or StopGuard(), *_make_followers(run, config)
 
     def show_end(end_event: Ended) -> None:
         print(progress.format_event(end_event), file=sys.stderr, flush=True)
         tracker_threads.close()
+        copy_thread.close()
         report_end(end_event)
 
     interrupt = stop_watch.TrainingInterrupt(
@@ -68,7 +71,7 @@ def run_training(
     )
     with _own_run(run), stop_watch.stop_on_signals(run, guard), interruption.handle_interrupts(interrupt):
         events = tracker_threads.follow(_iter_training_events(run, config, source, guard))
-        events = _record_events(events, run, guard)
+        events = _record_events(copy_thread.follow(events), run, guard)
         end_event = progress.show_events(events, quiet=not is_main_process())
     if end_event is not None and is_main_process():
         report_end(end_event)
@@ -89,17 +92,18 @@ def record_training(run: Run, config: TrainConfig, source: DatasetSource | None 
     Raises:
         KeyboardInterrupt: Ctrl+C was pressed; the training has stopped and is saved.
     """
-    guard, tracker_threads = StopGuard(), _make_tracker_threads(run, config)
+    guard, tracker_threads, copy_thread = StopGuard(), *_make_followers(run, config)
     with _own_run(run), _keep_torch_state(), stop_watch.stop_on_signals(run, guard, in_program=False):
         events = tracker_threads.follow(_iter_training_events(run, config, source, guard))
-        yield from _record_events(events, run, guard)
+        yield from _record_events(copy_thread.follow(events), run, guard)
     if guard.received_signals:
         raise KeyboardInterrupt
 
 
-def _make_tracker_threads(run: Run, config: TrainConfig) -> TrackerThreads:
-    """Return the trackers of a training; of several ranks, only the main process has any."""
-    return TrackerThreads(run, config.trackers if is_main_process() else "")
+def _make_followers(run: Run, config: TrainConfig) -> tuple[TrackerThreads, CopyThread]:
+    """Return what passes a training on to other places; of several ranks, only the main process has any."""
+    is_main = is_main_process()
+    return TrackerThreads(run, config.trackers if is_main else ""), CopyThread(run, config.copy_to if is_main else "")
 
 
 @contextmanager
@@ -261,7 +265,7 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str, *, trains_here: bo
 
     Raises:
         ConfigError: no data is named, the backbone does not exist, a tracker is not installed, or there are not as many
-            processes as asked for.
+            processes as asked for. A `RunError` says that no copies can be made at `copy_to`.
     """
     if not (config.data or config.sample):
         raise ConfigError("config.no_source")
@@ -274,6 +278,10 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str, *, trains_here: bo
 
         config = checkpoint_import.resolve_init(config, runs_dir)
     # A run may be resumed from another working directory.
-    given_paths = {name: path for name in ("exclude", "data") if (path := getattr(config, name))}
+    given_paths = {name: path for name in ("exclude", "data", "copy_to") if (path := getattr(config, name))}
+    if remote_folder.is_address(config.copy_to):
+        remote_folder.RemoteFolder(
+            given_paths.pop("copy_to")
+        )  # its library is missed before the training, not after it
     paths: dict[str, Any] = {name: str(user_dirs.expand_home(path).absolute()) for name, path in given_paths.items()}
     return replace(config, **paths)

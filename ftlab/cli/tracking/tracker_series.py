@@ -55,6 +55,7 @@ def list_parameters(config: TrainConfig, start_event: Started) -> Parameters:
         The values. Of a path the last part only: where a person keeps their files is nobody's business.
     """
     values = {name: value for name, value in config.to_json().items() if value not in (None, "")}
+    values.pop("copy_to", None)  # an address may hold a password
     values |= {name: PurePath(values[name]).name for name in _PATH_SETTINGS if name in values}
     sizes = ("device", "train_images", "val_images", "trainable", "total")
     return values | {f"run/{name}": getattr(start_event, name) for name in sizes}

@@ -200,12 +200,14 @@ class LessonRules:
             config: configuration of the training.
 
         Raises:
-            RunError: the teacher does not allow it now, or it uses a tracker, maybe with an account of this machine.
+            RunError: the teacher does not allow it now, or it sends something elsewhere: to a tracker, or as a copy.
         """
         if person.leads:
             return
         if config.trackers:
             raise RunError("run.tracker_host")
+        if config.copy_to:
+            raise RunError("run.copy_host")
         settings = self.read()
         if settings.is_paused:
             raise RunError("lesson.paused")
