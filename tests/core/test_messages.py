@@ -24,6 +24,18 @@ def placeholders(sentence: str) -> set[str]:
     return {re.split(r"[.\[]", name)[0] for _, name, _, _ in Formatter().parse(sentence) if name is not None}
 
 
+def fields(sentence: str) -> list[tuple[str, str]]:
+    """The values that a sentence names, each with its format: `{val:.0%}` -> ("val", ".0%")."""
+    return sorted((name, form or "") for _, name, form, _ in Formatter().parse(sentence) if name is not None)
+
+
+def literal_patterns(path: Path) -> Iterator[str]:
+    """Every text in the code of a module, as a pattern."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant | ast.JoinedStr):
+            yield from literals(node)
+
+
 def literals(node: ast.expr | None) -> Iterator[str]:
     """The texts an expression can be, as patterns: a whole literal, either side of a choice, an f-string."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -90,11 +102,24 @@ def test_a_problem_always_has_a_remedy() -> None:
 
 
 @pytest.mark.parametrize("code", messages.list_languages())
-def test_a_language_has_no_key_and_no_value_that_english_lacks(code: str) -> None:
+def test_every_language_has_the_keys_of_english(code: str) -> None:
+    assert set(messages.load_messages(code)) == set(ENGLISH)
+
+
+@pytest.mark.parametrize("code", messages.list_languages())
+def test_every_language_names_the_values_of_english_in_their_formats(code: str) -> None:
     table = messages.load_messages(code)
-    assert set(table) <= set(ENGLISH)
-    assert not [key for key, sentence in table.items() if placeholders(sentence) - placeholders(ENGLISH[key])]
+    assert not [key for key in ENGLISH if fields(table[key]) != fields(ENGLISH[key])]
     assert not [key for key, sentence in table.items() if not sentence or sentence != sentence.strip()]
+
+
+def test_no_sentence_is_left_that_the_code_does_not_ask_for() -> None:
+    patterns = {pattern for path in SOURCES for pattern in literal_patterns(path)}
+    names = {re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns if ".+" not in pattern}
+    composed = re.compile("|".join(pattern for pattern in patterns if re.search(r"[a-z_]\\?\.[a-z_]*\.\+", pattern)))
+    tails = {key: {key[match.end() :] for match in re.finditer(r"\.", key)} | {key} for key in ENGLISH}
+    unused = [key for key in ENGLISH if not tails[key] & names and not any(map(composed.fullmatch, tails[key]))]
+    assert not unused
 
 
 def test_values_are_filled_in_as_they_are() -> None:

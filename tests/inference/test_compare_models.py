@@ -76,7 +76,7 @@ def test_an_answer_that_is_too_unsure_is_none() -> None:
 def test_people_read_the_names_that_each_run_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
     one = seen({"ant": 0.9, "bee": 0.1}, shown={"ant": {"zh": "蚂蚁"}})
-    assert "the first says 蚂蚁" in compare_models.describe_agreement(one, seen({"ant": 0.4, "bee": 0.6}))
+    assert "第一个模型认为是 蚂蚁" in compare_models.describe_agreement(one, seen({"ant": 0.4, "bee": 0.6}))
 
 
 def test_classes_that_both_know_are_offered_first_and_the_others_say_whose_they_are() -> None:
