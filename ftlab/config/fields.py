@@ -14,7 +14,7 @@ class FieldSpec:
     """Metadata of a configuration field beyond its type and default.
 
     Attributes:
-        group: where the form shows it: `data` (on the Dataset tab), `model`, `main` (always visible), or a section of
+        group: where the form shows it: `data` (on the Dataset tab), `model` (always visible), or a group of
             `train_config.FOLDED_GROUPS`.
         low, high: inclusive bounds of a number.
         choices: allowed values of a choice.

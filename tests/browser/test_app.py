@@ -29,7 +29,7 @@ from ftlab.runs.directory import Run
 from ftlab.runs.jobs import time_estimate
 from ftlab.runs.jobs.time_estimate import MeasuredSpeed
 from tests.support import ROOT, drawn_images
-from tests.support.served_page import look, open_tab
+from tests.support.served_page import look, open_settings, open_tab
 
 SOON, LATER = 30_000, 120_000
 """Milliseconds for what needs a server's answer, and for what needs a training."""
@@ -111,6 +111,7 @@ def test_a_new_user_trains_on_the_sample_set_and_sees_what_the_network_looks_at(
     expect(command).to_have_value(re.compile(r"^python -m ftlab train --sample shapes"))
     keep(page, screenshots, "2-train-before")
 
+    open_settings(page)
     page.locator("#train-epochs input").fill("800")
     typed = page.locator("#train-command textarea")
     expect(typed).to_have_value(re.compile("--epochs 800"), timeout=SOON)
@@ -180,6 +181,7 @@ def test_stop_keeps_the_best_model_and_resume_goes_on_even_after_the_server_rest
     page.goto(server.url)
     expect(page.locator("#dataset-summary")).to_contain_text("umbrella", timeout=LATER)
     open_tab(page, "Train")
+    open_settings(page)
     page.locator("#train-epochs input").fill("5000")
     expect(page.locator("#train-command textarea")).to_have_value(re.compile("--epochs 5000"), timeout=SOON)
     page.locator("#train-start").click()
@@ -291,6 +293,7 @@ def test_a_zip_that_is_sent_is_looked_through_found_again_and_trained_on(
     page.locator("#dataset-go").click()
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--data .*visitors.*pets"), timeout=SOON)
+    open_settings(page)
     page.locator("#train-epochs input").fill("1")
     expect(command).to_have_value(re.compile("--epochs 1 "), timeout=SOON)
     page.locator("#train-start").click()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.support.served_page import look, open_tab, serve_page
+from tests.support.served_page import look, open_settings, open_tab, serve_page
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +35,7 @@ def test_it_is_drawn_when_it_is_opened_fits_the_screen_and_follows_the_form(
     open_tab(page, "Train")
     images, note = page.locator("#train-preview img"), page.locator("#train-preview p").last
     expect(images).to_have_count(0)
-    page.locator("#train-theme-pixels > button").click()
+    open_settings(page)
     page.locator("#train-preview-fold > button").click()
     expect(images).to_have_count(10)
     look(page, screenshots, "preview-{}-light", widths=(390, 1280))
@@ -51,7 +51,7 @@ def test_it_is_drawn_when_it_is_opened_fits_the_screen_and_follows_the_form(
     page.locator("#train-preview-another").click()
     expect(file).not_to_have_text(before)
     page.screenshot(path=screenshots / "preview.png", full_page=True)
-    page.get_by_test_id("none-radio-label").click()
+    page.locator("#train-augment").get_by_test_id("none-radio-label").click()
     expect(page.locator("#train-preview .ftlab-trouble")).to_contain_text('"Rotation" augments the training pictures')
     page.locator("#train-preview-fold > button").click()
     expect(page.locator("#train-preview")).to_be_hidden()
@@ -61,7 +61,7 @@ def test_it_fits_the_screen_in_the_dark(page: Page, url: str, screenshots: Path)
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(f"{url}?__theme=dark")
     open_tab(page, "Train")
-    page.locator("#train-theme-pixels > button").click()
+    open_settings(page)
     page.locator("#train-preview-fold > button").click()
     expect(page.locator("#train-preview img")).to_have_count(10)
     look(page, screenshots, "preview-{}-dark", widths=(390, 1280))

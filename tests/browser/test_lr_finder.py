@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from ftlab.runs.jobs import lr_sweep
 from tests.support import drawn_images
 from tests.support.fabricated_sweep import make_sweep
-from tests.support.served_page import open_tab, serve_page
+from tests.support.served_page import open_settings, open_tab, serve_page
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,7 @@ def test_one_click_takes_the_rate_over(page: Page, url: str, screenshots: Path, 
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{url}?__theme={theme}")
     open_tab(page, "Train")
+    open_settings(page)
     page.locator("#train-find > button").click()
     expect(page.locator("#train-find-use")).to_be_hidden()
     page.locator("#train-find-start").click()

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import drawn_images
-from tests.support.served_page import open_tab, serve_page
+from tests.support.served_page import open_settings, open_tab, serve_page
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def test_a_recipe_is_chosen_changed_saved_and_loaded_into_another_page(
     open_tab(page, "Train")
     choose(page, "Cats and dogs: two phases")
     expect(page.locator("#train-recipe-about")).to_contain_text("0.983")
+    open_settings(page)
     expect(page.locator("#train-epochs input")).to_have_value("20")
     page.locator("#train-epochs input").fill("12")
     page.locator("#train-epochs input").press("Tab")
@@ -49,6 +50,7 @@ def test_a_recipe_is_chosen_changed_saved_and_loaded_into_another_page(
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(f"{url}?__theme=dark")
     open_tab(page, "Train")
+    open_settings(page)
     load(page, kept)
     see_what_was_kept(page, screenshots, 390, "dark")
     kept.write_text('{"epochs": -3}', encoding="utf-8")

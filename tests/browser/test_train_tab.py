@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from ftlab.core import machine, messages
+from ftlab.core import machine
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch
 from tests.support import fabricated_runs
-from tests.support.served_page import look, open_tab, serve_page
+from tests.support.served_page import look, open_settings, open_tab, serve_page
 from tests.support.staged_jobs import DEAF, Stage, until
 
 
@@ -49,6 +49,7 @@ def test_the_form_fits_the_screen_follows_backbone_and_mode_and_loses_nothing_ov
     open_train(page, lab)
     expect(page.locator("#train-facts")).to_contain_text("about 12 s")
     look(page, screenshots, "train-{}-light", widths=(390, 1280))
+    open_settings(page)
     epochs, rate = page.locator("#train-epochs input"), page.locator("#train-rate input")
     expect(epochs).to_have_value("30")
     page.locator("#train-backbone").get_by_text("ConvNeXt-Tiny").click()
@@ -57,8 +58,6 @@ def test_the_form_fits_the_screen_follows_backbone_and_mode_and_loses_nothing_ov
     expect(rate).to_have_value("0.00005")
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--backbone convnext_tiny --mode full --runs"))
-    for theme in ("rates", "end"):
-        page.get_by_text(messages.get_text(f"theme.{theme}"), exact=True).click()
     page.locator("#train-seed input").fill("7")
     expect(command).to_have_value(re.compile("--seed 7 --runs"))
     page.locator("#train-warmup-fraction").get_by_role("button", name="Reset to default value").click()
@@ -73,6 +72,46 @@ def test_the_form_fits_the_screen_follows_backbone_and_mode_and_loses_nothing_ov
     assert run_store.list_run_names(lab.runs) == []
     epochs.fill("2")
     expect(command).to_have_value(re.compile("--mode full --epochs 2 --seed 7 --runs"))
+
+
+def test_a_search_hides_the_settings_that_do_not_match_and_changes_none(
+    page: Page, lab: SimpleNamespace, screenshots: Path
+) -> None:
+    open_train(page, lab)
+    assert page.locator("#train-settings-panel input").count() == 0, "the panel is closed at first"
+    open_settings(page)
+    page.locator("#train-epochs input").fill("7")
+    page.locator("#train-label-smoothing input[type=number]").fill("0.2")
+    command = page.locator("#train-command textarea")
+    expect(command).to_have_value(re.compile("--epochs 7 --label-smoothing 0.2 --runs"))
+    look(page, screenshots, "settings-{}-light", widths=(390, 1280))
+    search, settings = page.locator("#train-search input"), page.locator(".ftlab-group .ftlab-fields [id^=train-]")
+    all_count = settings.filter(visible=True).count()
+    for query, shown in {
+        "label_smoothing": "train-label-smoothing",  # by its name,
+        "Nesterov mom": "train-nesterov",  # its label,
+        "microscope": "train-vflip",  # its hint,
+        "phase3-lr": "train-phase3-lr",  # and its flag
+    }.items():
+        search.fill(query)
+        expect(settings.filter(visible=True)).to_have_count(1)
+        expect(page.locator(f"#{shown}")).to_be_visible()
+        expect(page.locator(".ftlab-group h3").filter(visible=True)).to_have_count(1)
+    search.fill("data augmentation")  # the title of a group shows all of it
+    expect(page.locator("#train-mixup")).to_be_visible()
+    expect(page.locator("#train-epochs")).to_be_hidden()
+    expect(page.get_by_text("No setting matches.")).to_be_hidden()
+    search.fill("flux capacitor")
+    expect(page.get_by_text("No setting matches.")).to_be_visible()
+    expect(settings.filter(visible=True)).to_have_count(0)
+    look(page, screenshots, "settings-none-{}", widths=(390, 1280))
+    # A change of the mode fills fields that are hidden.
+    page.locator("#train-mode").get_by_text("Full fine-tune").click()
+    expect(command).to_have_value(re.compile("--mode full --label-smoothing 0.2 --runs|--mode full --epochs"))
+    search.fill("")
+    expect(settings.filter(visible=True)).to_have_count(all_count)
+    expect(page.locator("#train-rate input")).to_have_value("0.0001")
+    expect(page.locator("#train-label-smoothing input[type=number]")).to_have_value("0.2")
 
 
 def test_start_stop_facts_and_status_stand_together_on_any_screen(
@@ -186,6 +225,7 @@ def test_after_a_reload_the_form_has_the_settings_of_the_run_that_is_shown_and_t
     command = page.locator("#train-command textarea")
     expect(command).to_have_value(re.compile("--backbone resnet18 --mode full --epochs 7"))
     expect(command).to_have_value(re.compile("--label-smoothing 0.2"))
+    open_settings(page)
     expect(page.locator("#train-epochs input")).to_have_value("7")
     look(page, screenshots, "train-follows-{}", widths=(390, 1280))
     # What somebody has changed since stays.

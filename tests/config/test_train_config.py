@@ -52,7 +52,7 @@ def test_every_setting_has_a_label_and_a_hint(name: str) -> None:
 @pytest.mark.parametrize("name", list(FIELDS))
 def test_every_setting_has_a_place_a_type_and_a_default_that_fits(name: str) -> None:
     spec, default = FIELDS[name]
-    assert spec.group in ("data", "model", "main", *train_config.FOLDED_GROUPS)
+    assert spec.group in ("data", "model", *train_config.FOLDED_GROUPS)
     assert train_config.get_field_type(name) in (str, int, float, bool)
     assert train_config.is_optional_field(name) == (default is None)
     free = ("data", "exclude", "backbone", "init_from", "rename_keys", "unfreeze_from", "value_range", "copy_to")
@@ -290,7 +290,9 @@ def test_it_cannot_be_changed() -> None:
         TrainConfig().epochs = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", [n for n, (k, _) in FIELDS.items() if k.group in ("rates", "head", "phases", "guard")])
+@pytest.mark.parametrize(
+    "name", [n for n, (k, _) in FIELDS.items() if k.group in ("rates", "schedule", "loss", "head", "phases", "guard")]
+)
 def test_the_guide_to_training_has_every_setting_of_it(name: str) -> None:
     guide = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     assert f"`{name}`" in guide

@@ -62,3 +62,9 @@ def open_tab(page: Page, name: str) -> None:
             return
         page.wait_for_timeout(100)
     pytest.fail(f"no tab {name}")
+
+
+def open_settings(page: Page) -> None:
+    """Unfold the panel of all settings on the Train tab."""
+    page.locator("#train-settings-panel > button").click()
+    expect(page.locator("#train-search input")).to_be_visible()

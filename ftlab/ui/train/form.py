@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from ftlab.config.fields import format_flag, split_choices
 from ftlab.config.train_config import FIELDS, FOLDED_GROUPS, TrainConfig
 from ftlab.core import messages
 from ftlab.core.errors import ConfigError, FtlabError
+from ftlab.ui.settings import settings_panel
 from ftlab.ui.train.form_fields import (
     FormComponent,
     build_backbone_cards,
@@ -29,8 +30,6 @@ from ftlab.ui.train.form_fields import (
     is_three_way,
 )
 
-VISIBLE_GROUPS = ("main",)
-"""Groups of settings that are always visible; others are in folded sections."""
 SPACE_MAX_BATCH_SIZE = 64
 """Maximum batch size on a public Space, whose memory is shared by all visitors."""
 SPACE_MAX_IMAGE_SIDE = 320
@@ -39,7 +38,7 @@ SPACE_MAX_IMAGE_SIDE = 320
 
 def list_field_names(*, is_space: bool = False) -> list[str]:
     """Return the names of the settings in the form, in its order; a public Space has none of the group `machine`."""
-    groups = ("model", *VISIBLE_GROUPS, *(group for group in FOLDED_GROUPS if not (is_space and group == "machine")))
+    groups = ("model", *(group for group in FOLDED_GROUPS if not (is_space and group == "machine")))
     return [name for group in groups for name, (field_spec, _) in FIELDS.items() if field_spec.group == group]
 
 
@@ -249,12 +248,20 @@ class ConfigForm:
         )
 
 
-def build_form(*, is_space: bool = False, limit_minutes: float = 0.0) -> ConfigForm:
-    """Build the form in the current Gradio context.
+def build_form(
+    *,
+    is_space: bool = False,
+    limit_minutes: float = 0.0,
+    build_tools: Callable[[ConfigForm, str], None] = lambda _form, _group: None,
+    build_top: Callable[[], None] = lambda: None,
+) -> ConfigForm:
+    """Build the form in the current Gradio context: backbone and mode, and a folded panel of all settings.
 
     Args:
         is_space: apply the limits of a public Space.
         limit_minutes: upper bound of the time limit in minutes, 0 for none.
+        build_tools: builds what stands below the settings of a group, given the form and the name of the group.
+        build_top: builds what stands above the groups in the panel.
 
     Returns:
         Its components.
@@ -263,31 +270,15 @@ def build_form(*, is_space: bool = False, limit_minutes: float = 0.0) -> ConfigF
     values = get_field_values(config, is_space=is_space)
     components: dict[str, FormComponent] = {"backbone": build_backbone_cards()}
     backbone_menu = build_backbone_menu(is_space=is_space)
-    model_fields = [name for name in values if FIELDS[name][0].group == "model" and name not in components]
-    components |= {name: build_component(name, values[name]) for name in model_fields}
-    with gr.Row(elem_classes="ftlab-fields"):
-        components |= {
-            name: build_component(name, values[name]) for name in values if FIELDS[name][0].group in VISIBLE_GROUPS
-        }
-    for group in FOLDED_GROUPS:
-        group_fields = [name for name in values if FIELDS[name][0].group == group]
-        if not group_fields:
-            continue
-        with (
-            gr.Accordion(
-                messages.get_text(f"theme.{group}"),
-                open=False,
-                elem_id=f"train-theme-{group}",
-                elem_classes="ftlab-theme",
-            ),
-            gr.Row(elem_classes="ftlab-fields"),
-        ):
-            components |= {name: build_component(name, values[name]) for name in group_fields}
-    # In the order of `list_field_names`, not that of creation: the inputs' values are assigned by position.
+    # In the order of `list_field_names`, not that of the page: the inputs' values are assigned by position.
+    components = {name: components.get(name) or build_component(name, value) for name, value in values.items()}
+    for name, component in components.items():
+        if FIELDS[name][0].group == "model" and name != "backbone":
+            component.render()  # type: ignore[no-untyped-call]
     defaults_pair = gr.JSON([config.backbone, config.mode], visible=False, elem_id="train-pair")
-    return ConfigForm(
-        {name: components[name] for name in values}, backbone_menu, defaults_pair, is_space, limit_minutes
-    )
+    config_form = ConfigForm(components, backbone_menu, defaults_pair, is_space, limit_minutes)
+    settings_panel.build_settings_panel(components, lambda group: build_tools(config_form, group), build_top)
+    return config_form
 
 
 def _is_valid_backbone(name: object) -> bool:

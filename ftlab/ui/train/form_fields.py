@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ftlab.config import backbones, train_config
-from ftlab.config.train_config import FIELDS, FOLDED_GROUPS
+from ftlab.config.train_config import FIELDS
 from ftlab.core import messages
 from ftlab.models.pretrained import weights
 
@@ -33,7 +33,7 @@ FormComponent = gr.Radio | gr.Checkbox | gr.CheckboxGroup | gr.Slider | gr.Numbe
 
 
 def build_component(name: str, value: Any) -> FormComponent:
-    """Build the component of a setting in the current Gradio context.
+    """Build the component of a setting, to be rendered where it belongs.
 
     Args:
         name: name of the setting.
@@ -50,8 +50,9 @@ def build_component(name: str, value: Any) -> FormComponent:
         "info": messages.get_text(f"setting.{name}.hint"),
         "value": value,
         "elem_id": _ELEM_IDS.get(name, f"train-{name.replace('_', '-')}"),
-        "min_width": 200 if field_spec.group in FOLDED_GROUPS else 130,
+        "min_width": 200,
         "interactive": True,
+        "render": False,
     }
     if is_three_way(name):
         return gr.Radio(list(_SWITCH_LABELS.values()), elem_classes="ftlab-choice", **component_options)
@@ -73,7 +74,7 @@ def build_component(name: str, value: Any) -> FormComponent:
 
 
 def _build_number_component(name: str, component_options: dict[str, Any]) -> gr.Slider | gr.Number:
-    """Build the component of a number in the current Gradio context.
+    """Build the component of a number, to be rendered where it belongs.
 
     Args:
         name: name of the setting.
@@ -114,17 +115,16 @@ def build_backbone_cards() -> gr.Radio:
 
 
 def build_backbone_menu(*, is_space: bool) -> gr.Dropdown:
-    """Return the menu of all other backbones, built in a folded section of the current Gradio context."""
+    """Return the menu of all other backbones, built in the current Gradio context."""
     hidden_specs = [spec for spec in backbones.BACKBONES.values() if not spec.featured]
-    with gr.Accordion(messages.get_text("train.backbones.rest", count=len(hidden_specs)), open=False):
-        return gr.Dropdown(
-            [(format_backbone_card(spec, " · "), spec.name) for spec in hidden_specs],
-            value=None,
-            label=messages.get_text("train.backbones.rest_label"),
-            info=messages.get_text("train.backbones.rest_space" if is_space else "train.backbones.rest_hint"),
-            allow_custom_value=not is_space,
-            elem_id="train-backbone-rest",
-        )
+    return gr.Dropdown(
+        [(format_backbone_card(spec, " · "), spec.name) for spec in hidden_specs],
+        value=None,
+        label=messages.get_text("train.backbones.rest_label"),
+        info=messages.get_text("train.backbones.rest_space" if is_space else "train.backbones.rest_hint"),
+        allow_custom_value=not is_space,
+        elem_id="train-backbone-rest",
+    )
 
 
 def list_backbone_cards() -> list[tuple[str, str]]:

@@ -34,19 +34,25 @@ _DOWNLOAD_JS = "() => document.querySelector('#train-settings a, a#train-setting
 
 @dataclass(frozen=True)
 class RecipeMenu:
-    """Components above the form. Their events are registered when the form has been built.
+    """Components that fill the form. Their events are registered when the form has been built.
 
     Attributes:
         recipe_menu: chooses a recipe.
         recipe_info: describes the chosen one.
-        load_button: uploads a configuration file.
-        save_button: downloads the form's values as one.
+        load_button: uploads a configuration file; not yet rendered.
+        save_button: downloads the form's values as one; not yet rendered.
     """
 
     recipe_menu: gr.Dropdown
     recipe_info: gr.HTML
     load_button: gr.UploadButton
     save_button: gr.Button
+
+    def render_file_buttons(self) -> None:
+        """Render the buttons that load and save a file, in the current Gradio context."""
+        with gr.Row(elem_classes="ftlab-buttons"):
+            self.load_button.render()  # type: ignore[no-untyped-call]
+            self.save_button.render()  # type: ignore[no-untyped-call]
 
     def wire_events(self, actions: TrainActions, config_form: form.ConfigForm, data: list[Any]) -> list[Any]:
         """Register events that fill the form from a recipe or a file, and that save it to a file.
@@ -102,7 +108,7 @@ class RecipeMenu:
 
 
 def build_recipe_menu() -> RecipeMenu:
-    """Return the components, built in the current Gradio context."""
+    """Return the components; menu and description are built in the current Gradio context."""
     recipe_menu = gr.Dropdown(
         [(recipe.title, recipe.name) for recipe in recipes.RECIPES.values()],
         value=None,
@@ -111,11 +117,11 @@ def build_recipe_menu() -> RecipeMenu:
         elem_id="train-recipe",
     )
     recipe_info = gr.HTML(elem_id="train-recipe-about", apply_default_css=False)
-    with gr.Row(elem_classes="ftlab-buttons"):
-        load_button = gr.UploadButton(
-            messages.get_text("train.recipe.load"), file_types=[".json"], size="sm", elem_id="train-load", min_width=120
-        )
-        save_button = gr.Button(messages.get_text("train.recipe.save"), size="sm", elem_id="train-keep", min_width=120)
+    options: dict[str, Any] = {"size": "sm", "min_width": 120, "render": False}
+    load_button = gr.UploadButton(
+        messages.get_text("train.recipe.load"), file_types=[".json"], elem_id="train-load", **options
+    )
+    save_button = gr.Button(messages.get_text("train.recipe.save"), elem_id="train-keep", **options)
     return RecipeMenu(recipe_menu, recipe_info, load_button, save_button)
 
 

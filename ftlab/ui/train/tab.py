@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -76,19 +77,19 @@ def build_train_tab(
     with gr.Row(elem_classes="ftlab-train"):
         with gr.Column(scale=6, min_width=340, elem_classes="ftlab-form"):
             recipe_menu = recipe_picker.build_recipe_menu()
-            config_form = form.build_form(is_space=profile.is_space, limit_minutes=profile.max_minutes)
             data_components: list[Any] = [
                 dataset_tab.sample,
                 dataset_tab.location,
                 dataset_tab.val_share,
                 dataset_tab.test_share,
             ]
-            lr_finder.build_finder_section(actions, config_form, [*data_components, *config_form.list_inputs()])
-            augment_preview.build_preview_section(
-                actions, config_form, [*data_components, *config_form.list_inputs()], tabs
+            config_form = form.build_form(
+                is_space=profile.is_space,
+                limit_minutes=profile.max_minutes,
+                build_tools=partial(_build_tools, actions, data_components, tabs),
+                build_top=recipe_menu.render_file_buttons,
             )
             command = preflight.build_command()
-            layers.build_layers_section(actions, config_form, [*data_components, *config_form.list_inputs()])
         run_view = run_panel.build_run_view(profile)
     preflight_panel = preflight.PreflightPanel(run_view.facts, command)
     panel = run_panel.build_run_panel(run_view, page_state)
@@ -108,6 +109,19 @@ def build_train_tab(
         lambda input_values: actions.parse_inputs(config_form, input_values)[1],
         follow,
     )
+
+
+def _build_tools(
+    actions: TrainActions, data_components: list[Any], tabs: gr.Tabs, config_form: form.ConfigForm, group: str
+) -> None:
+    """Build what stands below the settings of a group: the finder, the preview, the table of layers."""
+    inputs = [*data_components, *config_form.list_inputs()]
+    if group == "rates":
+        lr_finder.build_finder_section(actions, config_form, inputs)
+    elif group == "augment":
+        augment_preview.build_preview_section(actions, config_form, inputs, tabs)
+    elif group == "phases":
+        layers.build_layers_section(actions, config_form, inputs)
 
 
 def _wire_start(

@@ -1,0 +1,1 @@
+"""The panel in which all settings of a training are laid out and searched."""
