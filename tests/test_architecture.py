@@ -212,6 +212,7 @@ TESTED_ELSEWHERE = {
     "tests/server/test_middleware.py": ("server/bodies", "server/origins"),
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool",),
     "tests/ui/test_page_server.py": ("ui/sent_choices",),
+    "tests/browser/test_languages.py": ("ui/language/switch",),
     "tests/ui/api/test_endpoints.py": (
         *("ui/api/answers", "ui/api/call_values", "ui/api/refusals", "ui/api/sent_files", "ui/api/sent_settings"),
     ),

@@ -36,7 +36,7 @@ def create_figure(width: float, height: float) -> Figure:
         height: in inches.
 
     Returns:
-        The figure, with constrained layout.
+        The figure, with constrained layout; a line at its bottom says so where the page's language cannot be drawn.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -44,7 +44,10 @@ def create_figure(width: float, height: float) -> Figure:
     # For the whole process, not in an `rc_context`: tick labels are created when the figure is drawn, perhaps later
     # and in another thread.
     matplotlib.rcParams["font.family"] = list(list_font_families())
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    if not is_drawable(messages.get_text("page.language")):
+        figure.text(0.004, 0.004, messages.load_messages("en")["curve.no_font"], fontsize=5, color="gray")
+    return figure
 
 
 @cache

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePath
 
 from ftlab.config import old_settings
@@ -142,7 +142,7 @@ def load_row(run: Run) -> RunRow | None:
     )
     if not file_stamps and not run.path.is_dir():
         return None
-    cached_row = _read_row_cached(run.path, file_stamps)
+    cached_row = _read_row_cached(run.path, file_stamps, messages.current_language())
     # Whether a process lives cannot be seen from the files, so rows of active runs are never taken from the cache.
     return cached_row if cached_row.status not in ACTIVE_STATUSES else _read_row(run, file_stamps)
 
@@ -165,7 +165,8 @@ def filter_rows(run_rows: Sequence[RunRow], query: str) -> list[RunRow]:
         query: words separated by spaces; an empty query selects all rows.
     """
     query_words = normalize_text(query).split()
-    return [run_row for run_row in run_rows if all(word in _build_search_text(run_row) for word in query_words)]
+    build_text = partial(_build_search_text, language=messages.current_language())
+    return [run_row for run_row in run_rows if all(word in build_text(run_row) for word in query_words)]
 
 
 def sort_rows(run_rows: Sequence[RunRow], order: str) -> list[RunRow]:
@@ -191,8 +192,8 @@ def normalize_text(text: str) -> str:
 
 
 @lru_cache(maxsize=_MAX_CACHED_ROWS)
-def _build_search_text(run_row: RunRow) -> str:
-    """Return all searchable text of a row, normalized."""
+def _build_search_text(run_row: RunRow, language: str) -> str:  # noqa: ARG001 - a key of the cache
+    """Return all searchable text of a row in the current language, normalized."""
     status_text = messages.get_text(f"status.short.{run_row.status}")
     texts = (
         run_row.title,
@@ -210,8 +211,12 @@ def _build_search_text(run_row: RunRow) -> str:
 
 
 @lru_cache(maxsize=_MAX_CACHED_ROWS)
-def _read_row_cached(path: Path, file_stamps: tuple[tuple[str, int, int], ...]) -> RunRow:
-    """Return the row of a run, cached by path, size in bytes and modification time in nanoseconds of its files."""
+def _read_row_cached(
+    path: Path,
+    file_stamps: tuple[tuple[str, int, int], ...],
+    language: str,  # noqa: ARG001 - a key of the cache
+) -> RunRow:
+    """Return the row of a run, cached by path, size in bytes and modification time (ns) of its files, and language."""
     return _read_row(Run(path), file_stamps)
 
 

@@ -22,6 +22,7 @@ from ftlab.server.accounts.account_store import AccountStore
 from ftlab.server.admission import TICKET_KEY, Admission, AdmissionLimits, Ticket
 from ftlab.server.bodies import BodyRefusedError, BoundedReceive
 from ftlab.server.origins import OriginRules
+from ftlab.server.people.languages import LANGUAGE_KEY, choose_language
 from ftlab.server.people.membership import Membership
 from ftlab.server.people.rights import Action, ProfileKind
 from ftlab.server.people.session_owners import (
@@ -100,6 +101,12 @@ class AccessMiddleware:
         self._thread_limiter = self._thread_limiter or CapacityLimiter(OWN_THREADS)
         scope["headers"] = self.origin_rules.drop_forwarded_headers(scope["headers"])
         headers = Headers(scope=scope)
+        scope[LANGUAGE_KEY] = choose_language(headers)
+        with messages.use_language(scope[LANGUAGE_KEY]):
+            return await self._answer_request(headers, scope, receive, send)
+
+    async def _answer_request(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a refused HTTP request, or pass it on."""
         route = self._find_route(scope, headers)
         if isinstance(route, tuple):
             return await _refuse(*route, BodyKind.NONE)(scope, receive, send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ftlab.core import messages, private_folders
@@ -34,6 +35,23 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     Returns:
         The page, not yet launched.
     """
+    # Here and not at the start of the server, as a training inherits the environment of whoever starts it.
+    private_folders.declare_private_folders(list_private_folders(profile.runs_dir))
+    _declare_run_quota(profile)
+    priority.declare_low_priority(is_low=not profile.is_local)
+    return _build_page(profile, notice)
+
+
+def _build_page(profile: ServerProfile, notice: str) -> gr.Blocks:
+    """Build the page in the current language.
+
+    Args:
+        profile: see `build_app`.
+        notice: see `build_app`.
+
+    Returns:
+        The page, not yet launched.
+    """
     # Here, not above: `ftlab.ui.serve` parses its flags and refuses mistakes before it loads gradio.
     import gradio as gr
 
@@ -42,21 +60,21 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
     from ftlab.ui.compare import tab as compare_tab
     from ftlab.ui.dataset import tab as dataset_tab
     from ftlab.ui.inspect import tab as inspect_tab
+    from ftlab.ui.language.switch import wire_switch
+    from ftlab.ui.language.translated_page import TranslatedBlocks
     from ftlab.ui.lesson import class_notices
     from ftlab.ui.predict import tab as predict_tab
     from ftlab.ui.predict.answer_threads import AnswerThreads
     from ftlab.ui.runs import tab as runs_tab
     from ftlab.ui.train import tab as train_tab
 
-    # Here and not at the start of the server, as a training inherits the environment of whoever starts it.
-    private_folders.declare_private_folders(list_private_folders(profile.runs_dir))
-    _declare_run_quota(profile)
-    priority.declare_low_priority(is_low=not profile.is_local)
     # Gradio's cached files: looked through every hour, deleted after a day.
-    demo = gr.Blocks(title=messages.get_text("page.title"), delete_cache=(3600, 86400))
+    demo = TranslatedBlocks(
+        partial(_build_page, profile, notice), title=messages.get_text("page.title"), delete_cache=(3600, 86400)
+    )
     answer_threads = AnswerThreads(lambda: bool(run_store.find_active_runs(profile.runs_dir)))
     with demo:
-        theme.build_header(notice)
+        header = theme.build_header(notice)
         class_notices.build_identity(profile)
         # The order of components and events is visible to the page and to tests: ids are counted upwards.
         page_state = train_tab.create_page_state()
@@ -74,6 +92,9 @@ def build_app(profile: ServerProfile, notice: str = "") -> gr.Blocks:
             with gr.Tab(messages.get_text("shelf.title"), id="runs") as tab:
                 runs_tab.build_runs_tab(profile, train, ticked_runs, tabs, tab)
         register_endpoints(profile, answer_threads)
+        # Last: the numbers of the events before stay.
+        images = [block for block in demo.blocks.values() if isinstance(block, gr.Image)]
+        wire_switch(header, [*train.form_fields, *images])
     # Handlers share the CPU cores with the training; more than 64 waiting events are refused.
     # Nothing that is queued can be called past the queue.
     demo.queue(default_concurrency_limit=4, max_size=64, api_open=False)

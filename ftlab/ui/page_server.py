@@ -45,6 +45,7 @@ from ftlab.ui import sent_choices
 from ftlab.ui.api import mcp_tools
 from ftlab.ui.api.refusal_status import RefusalStatusMiddleware
 from ftlab.ui.common import gradio_guard, run_status, theme, uploads
+from ftlab.ui.language import translated_page
 
 SESSION_CAPACITY = 128
 """Open pages whose state stays in memory; beyond them, the one unused for longest is forgotten."""
@@ -178,7 +179,7 @@ def _list_middlewares(
                 find_free_texts=partial(gradio_guard.find_free_texts, demo),
             )
         )
-    return [*middlewares, Middleware(RefusalStatusMiddleware)]
+    return [*middlewares, Middleware(RefusalStatusMiddleware), Middleware(translated_page.DocumentLanguage)]
 
 
 class PageServer:

@@ -25,7 +25,7 @@ from tests.support import fabricated_runs, known_evaluations
 
 CLASSES = ("ants", "bees", "蚂蚁 $5", "🐝 bee\nline", "Käfer_שלום")
 KNOWN: DisplayNames = {"ants": {"en": "ant", "zh": "蚂蚁"}, "bees": {"zh": "蜜蜂"}, "蚂蚁 $5": {"en": "ant"}}
-CHINESE = "蚂蚁蜜蜂"
+CHINESE = "蚂蚁蜜蜂中文"
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def drop_chinese_fonts() -> None:
 
 @pytest.fixture
 def having(tmp_path: Path) -> None:
-    """A font of one of the families has a box for each of four Chinese letters; no other has any."""
+    """A font of one of the families has a box for each of six Chinese letters; no other has any."""
     drop_chinese_fonts()
     pen = TTGlyphPen(None)
     pen.moveTo((0, 0))
@@ -192,14 +192,22 @@ def test_a_name_that_nothing_can_draw_is_written_out() -> None:
     assert plot_fonts.format_line("蚂 $5\n") == r"\u8682 \$5\x0a"
 
 
+@pytest.mark.parametrize(
+    ("fonts", "language", "notes"), [("without", "zh", 1), ("having", "zh", 0), ("without", "en", 0)]
+)
+def test_a_figure_says_that_the_language_cannot_be_drawn(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, fonts: str, language: str, notes: int
+) -> None:
+    request.getfixturevalue(fonts)
+    monkeypatch.setenv("FTLAB_LANGUAGE", language)
+    texts = [text.get_text() for text in plot_fonts.create_figure(4, 3).texts]
+    assert texts == ["In English: no font on this machine has the characters of the page's language."] * notes
+
+
 @pytest.mark.usefixtures("without")
 def test_a_sentence_that_cannot_be_drawn_is_english(monkeypatch: pytest.MonkeyPatch) -> None:
     from ftlab.core import messages
 
-    real = messages.load_messages
-    chinese = {"curve.loss": "损失", "curve.at": "{epoch} 轮"}
-    monkeypatch.setattr(messages, "list_languages", lambda: ["en", "zh"])
-    monkeypatch.setattr(messages, "load_messages", lambda code: chinese if code == "zh" else real(code))
     monkeypatch.setenv("FTLAB_LANGUAGE", "zh")
     assert messages.get_text("curve.loss") == "损失"
     assert plot_fonts.format_message("curve.loss") == "Loss"

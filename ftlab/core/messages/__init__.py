@@ -2,6 +2,9 @@
 
 `get_text("error.data.missing", folder=x)` looks up table `error`, then the key `data.missing`, and fills in the
 values. Another language is another file with the same keys; a key that it lacks falls back to English.
+
+The language is that of the request or the event that is being handled (`use_language`), which one thread or task has
+for itself; where none was chosen, as on the command line, that of `FTLAB_LANGUAGE`, else English.
 """
 
 from __future__ import annotations
@@ -9,10 +12,14 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
 _FALLBACK_LANGUAGE = "en"
+_CHOSEN_LANGUAGE: ContextVar[str] = ContextVar("ftlab_language", default="")
 _CONTROL_CHARS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 """Characters that control the terminal or the page: control codes, line ends, reading direction, lone surrogates."""
 
@@ -23,14 +30,36 @@ def list_languages() -> list[str]:
     return [_FALLBACK_LANGUAGE, *(code for code in codes if code != _FALLBACK_LANGUAGE)]
 
 
+def set_language(code: str) -> None:
+    """Choose the language of the texts in the current context (thread or task).
+
+    Args:
+        code: one of `list_languages`; empty: as if none was chosen.
+    """
+    _CHOSEN_LANGUAGE.set(code)
+
+
+@contextmanager
+def use_language(code: str) -> Iterator[None]:
+    """Choose the language of the texts in the current context until the end of a `with` block, see `set_language`."""
+    token = _CHOSEN_LANGUAGE.set(code)
+    try:
+        yield
+    finally:
+        _CHOSEN_LANGUAGE.reset(token)
+
+
+def requested_language() -> str:
+    """Return the language that was chosen or that `FTLAB_LANGUAGE` asks for, with or without a message file for it."""
+    return _CHOSEN_LANGUAGE.get() or os.environ.get("FTLAB_LANGUAGE") or _FALLBACK_LANGUAGE
+
+
 def current_language() -> str:
-    """Return the language in use: `FTLAB_LANGUAGE` if there is a message file for it, else English."""
-    requested_language = os.environ.get("FTLAB_LANGUAGE", _FALLBACK_LANGUAGE)
-    return (
-        requested_language
-        if requested_language != _FALLBACK_LANGUAGE and requested_language in list_languages()
-        else _FALLBACK_LANGUAGE
-    )
+    """Return the language in use: the requested one if there is a message file for it, else English."""
+    if chosen_language := _CHOSEN_LANGUAGE.get():
+        return chosen_language
+    language = requested_language()
+    return language if language != _FALLBACK_LANGUAGE and language in list_languages() else _FALLBACK_LANGUAGE
 
 
 @cache

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -113,11 +112,10 @@ def is_display_names(value: object) -> TypeGuard[DisplayNames]:
 def get_display_name(name: str, names: DisplayNames) -> str:
     """Return the display name of a class: in the current language, else in English, else the class's own name.
 
-    `FTLAB_LANGUAGE` is respected here even for languages that ftlab's own messages are not translated to.
+    Languages that ftlab's own messages are not translated to are respected here too.
     """
     translations = names.get(_normalize_name(name), {})
-    language = os.environ.get("FTLAB_LANGUAGE") or messages.current_language()
-    return translations.get(language) or translations.get("en") or name
+    return translations.get(messages.requested_language()) or translations.get("en") or name
 
 
 def select_display_names(names: DisplayNames, classes: Sequence[str]) -> dict[str, dict[str, str]]:

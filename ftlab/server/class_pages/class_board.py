@@ -94,19 +94,22 @@ class ClassBoard:
         self._lock = threading.Lock()
         self._glances: dict[str, tuple[tuple[object, ...], RunGlance]] = {}
         self._histories: dict[str, tuple[History, int]] = {}
-        self._answer: tuple[float, dict[str, Any]] = (-ANSWER_MAX_AGE_SECONDS, {})
+        self._answers: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def build_answer(self) -> dict[str, Any]:
         """Return everything that the page shows, at most `ANSWER_MAX_AGE_SECONDS` old, as JSON values."""
         with self._lock:
-            if time.monotonic() - self._answer[0] >= ANSWER_MAX_AGE_SECONDS:
-                self._answer = (time.monotonic(), self._build_answer())
-            return self._answer[1]
+            language = messages.current_language()
+            answer_time, answer = self._answers.get(language, (-ANSWER_MAX_AGE_SECONDS, {}))
+            if time.monotonic() - answer_time >= ANSWER_MAX_AGE_SECONDS:
+                answer = self._build_answer()
+                self._answers[language] = (time.monotonic(), answer)
+            return answer
 
     def forget_answer(self) -> None:
         """Let the next question be answered anew, after an action of the teacher."""
         with self._lock:
-            self._answer = (-ANSWER_MAX_AGE_SECONDS, {})
+            self._answers.clear()
 
     def list_glances(self) -> list[RunGlance]:
         """Return what is known of each run, the newest first."""
@@ -164,7 +167,7 @@ class ClassBoard:
         }
 
     def _glance(self, run: Run) -> RunGlance:
-        key = tuple(_stamp_file(run.path / name) for name in _KEY_FILES)
+        key = (messages.current_language(), *(_stamp_file(run.path / name) for name in _KEY_FILES))
         known_key, glance = self._glances.get(run.name, (None, None))
         if glance is None or known_key != key or glance.is_active:
             glance = self._read_glance(run)

@@ -17,6 +17,8 @@ import gradio as gr
 from gradio.components import Component
 from gradio.context import Context
 
+from ftlab.ui.language.switch import KEEP_TOUCHED_JS
+
 _COMPARE_JS = """(answered, repetitions, ...values) => {
   const counts = window.ftlabRepetitions ??= {}, name = '%s';
   const current = JSON.stringify(values.map((value) => value ?? ''));
@@ -30,19 +32,20 @@ _MAX_REPETITIONS = 5
 MAX_TRACKED_PAGES = 500
 """Pages whose last question is remembered."""
 _UNQUEUED_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-_WATCH_JS = """(...values) => {
-  if (!window.ftlabTouched) {
+_WATCH_JS = f"""(...values) => {{
+  if (!window.ftlabTouched) {{
     const touched = window.ftlabTouched = new Set();
-    const remember = (event) => {
+    const remember = (event) => {{
       if (!event.isTrusted || event.key === 'Tab') return;
       for (let node = event.target; node; node = node.parentElement) if (node.id) touched.add(node.id);
-    };
-    for (const name of ['pointerdown', 'keydown', 'input', 'change', 'drop']) {
+    }};
+    for (const name of ['pointerdown', 'keydown', 'input', 'change', 'drop']) {{
       document.addEventListener(name, remember, true);
-    }
-  }
+    }}
+    {KEEP_TOUCHED_JS}
+  }}
   return values.length === 1 ? values[0] : values;
-}"""
+}}"""
 """Remembers, from the first load event on, the ids of all elements that a person touches; passes the inputs on."""
 _FILL_JS = """(answer) => {
   const watched = %s, skip = {__type__: 'update'};

@@ -1,7 +1,8 @@
 """State, curves and log of a run as HTML, read from the run directory. No Gradio components.
 
-All pages that show a run share one `RunWatcher`: it reads the events appended since its last look, folds them once,
-and renders once for all pages. Each part of a `RunSnapshot` is a string; a page is sent only the parts that changed.
+All pages of one language that show a run share one `RunWatcher`: it reads the events appended since its last look,
+folds them once, and renders once for all pages. Each part of a `RunSnapshot` is a string; a page is sent only the parts
+that changed.
 """
 
 from __future__ import annotations
@@ -223,16 +224,17 @@ class RunWatcher:
         self._history.add_events(events)
 
 
-_WATCHERS: OrderedDict[Path, RunWatcher] = OrderedDict()
+_WATCHERS: OrderedDict[tuple[Path, str], RunWatcher] = OrderedDict()
 _WATCHERS_LOCK = threading.Lock()
 
 
 def watch_run(run: Run) -> RunWatcher:
-    """Return the watcher of a run; the `MAX_WATCHED_RUNS` last used stay in memory."""
+    """Return the watcher of a run in the current language; the `MAX_WATCHED_RUNS` last used stay in memory."""
+    key = run.path, messages.current_language()
     with _WATCHERS_LOCK:
         # Removed and inserted again: the dictionary's order is that of the last use.
-        watcher = _WATCHERS.pop(run.path, None) or RunWatcher(run)
-        _WATCHERS[run.path] = watcher
+        watcher = _WATCHERS.pop(key, None) or RunWatcher(run)
+        _WATCHERS[key] = watcher
         while len(_WATCHERS) > MAX_WATCHED_RUNS:
             _WATCHERS.popitem(last=False)
         return watcher

@@ -15,6 +15,7 @@ from gradio.themes.utils.fonts import LocalFont
 from ftlab.core import messages
 from ftlab.core.html import join_html, tag
 from ftlab.reporting.html import PARTS_CSS_PATH
+from ftlab.ui.language import switch
 
 STATIC_DIR = Path(__file__).parents[1] / "static"
 """Style sheets, scripts and icons."""
@@ -184,7 +185,7 @@ def list_style_sheets() -> list[Path]:
 
 
 def build_header(notice: str = "") -> gr.HTML:
-    """Build the header: name, the steps in one line each, and a notice.
+    """Build the header: name, the steps in one line each, the languages, and a notice.
 
     Args:
         notice: a sentence about this machine, empty for none.
@@ -201,7 +202,15 @@ def build_header(notice: str = "") -> gr.HTML:
     )
     notice_html = tag("p", notice, class_="ftlab-notice", role="status") if notice else ""
     return gr.HTML(
-        tag("header", title_html, tag("ol", steps, class_="ftlab-steps"), notice_html, class_="ftlab-header"),
+        tag(
+            "header",
+            title_html,
+            tag("ol", steps, class_="ftlab-steps"),
+            switch.render_switch(),
+            notice_html,
+            class_="ftlab-header",
+        ),
         elem_id="page-header",
+        js_on_load=switch.SWITCH_JS,
         apply_default_css=False,
     )

@@ -33,7 +33,8 @@ def list_examples(run: Run | None) -> list[tuple[Path, str]]:
     if run is None:  # animals and a tower, which ImageNet has classes for
         return [(Path(get_image(name)), "") for name in ("cheetah1.jpg", "lion.jpg", "tower.jpg")]
     split_path = run.path / "split.json"
-    return _list_unseen_images(run.path, split_path.stat().st_mtime_ns if split_path.exists() else 0)
+    mtime_ns = split_path.stat().st_mtime_ns if split_path.exists() else 0
+    return _list_unseen_images(run.path, mtime_ns, messages.requested_language())
 
 
 def render_examples(run: Run | None) -> Markup:
@@ -65,9 +66,9 @@ def render_examples(run: Run | None) -> Markup:
     )
 
 
-# The time of change is part of the key: a resumed run may have written its split anew.
+# The time of change is part of the key: a resumed run may have written its split anew. So is the language of the names.
 @lru_cache(maxsize=16)
-def _list_unseen_images(path: Path, _mtime_ns: int) -> list[tuple[Path, str]]:
+def _list_unseen_images(path: Path, _mtime_ns: int, _language: str) -> list[tuple[Path, str]]:
     """Return example images of the run at `path`."""
     image_catalog = catalog.load_run_catalog(Run(path))
     items = list(image_catalog.splits["test"] or image_catalog.splits["val"])

@@ -47,7 +47,7 @@ class RunListing:
     def __init__(self, profile: ServerProfile) -> None:
         """Create the handlers of a server."""
         self.profile, self.train_actions = profile, TrainActions(profile)
-        self._row_cache: dict[tuple[bool, tuple[str, ...]], tuple[float, list[RunRow]]] = {}
+        self._row_cache: dict[tuple[bool, tuple[str, ...], str], tuple[float, list[RunRow]]] = {}
 
     def list_runs(
         self,
@@ -109,14 +109,15 @@ class RunListing:
         # The names are part of the key, so new and deleted runs show at once; changes within a run may wait.
         run_names = tuple(self.train_actions.list_visible_runs(in_trash=in_trash))
         now = time.monotonic()
-        loaded_at, rows = self._row_cache.get((in_trash, run_names), (-ROW_CACHE_SECONDS, []))
+        key = in_trash, run_names, messages.current_language()
+        loaded_at, rows = self._row_cache.get(key, (-ROW_CACHE_SECONDS, []))
         if now - loaded_at < ROW_CACHE_SECONDS:
             return rows
         root = trash.get_trash_folder(self.profile.runs_dir) if in_trash else self.profile.runs_dir
         rows = run_table.load_rows(root, run_names)
         if len(self._row_cache) > _MAX_CACHED_LISTINGS:
             self._row_cache.clear()
-        self._row_cache[in_trash, run_names] = time.monotonic(), rows  # the age counts from the end of the reading
+        self._row_cache[key] = time.monotonic(), rows  # the age counts from the end of the reading
         return rows
 
     def forget_rows(self) -> None:

@@ -44,9 +44,11 @@ def build_component(name: str, value: Any) -> FormComponent:
     """
     field_spec, _ = FIELDS[name]
     label = messages.get_text(f"setting.{name}.label")
-    unit = f" ({field_spec.unit})" if field_spec.unit and field_spec.unit not in label.lower() else ""
+    unit = messages.get_text(f"unit.{field_spec.unit}") if field_spec.unit else ""
+    if unit and unit not in label.lower():
+        label = messages.get_text("unit.labelled", label=label, unit=unit)
     component_options: dict[str, Any] = {
-        "label": label + unit,
+        "label": label,
         "info": messages.get_text(f"setting.{name}.hint"),
         "value": value,
         "elem_id": _ELEM_IDS.get(name, f"train-{name.replace('_', '-')}"),

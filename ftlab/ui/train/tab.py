@@ -37,12 +37,14 @@ class TrainTab:
     Attributes:
         page_state: state kept in the browser, see `ftlab.ui.train.visible_runs`.
         inputs: components whose values make a configuration: four of the Dataset tab, then the form's.
+        form_fields: components of the form, and its hidden pair of defaults.
         build_config: returns the configuration for these values; raises an `FtlabError` if one is not allowed.
         follow_run: lets the form follow an event by which a person chooses a run.
     """
 
     page_state: gr.BrowserState
     inputs: list[Any]
+    form_fields: list[Any]
     build_config: Callable[[Sequence[Any]], TrainConfig]
     follow_run: Callable[[Any], object]
 
@@ -106,6 +108,7 @@ def build_train_tab(
     return TrainTab(
         page_state,
         [*data_components, *config_form.list_inputs()],
+        [*config_form.list_inputs(), config_form.defaults_pair],
         lambda input_values: actions.parse_inputs(config_form, input_values)[1],
         follow,
     )

@@ -41,7 +41,7 @@ class VisibleRuns:
     def __init__(self, profile: ServerProfile) -> None:
         """Create the listing of a server's runs."""
         self.profile = profile
-        self._titles: dict[str, tuple[float, str, str]] = {}
+        self._titles: dict[tuple[str, str], tuple[float, str, str]] = {}
         self._statuses: dict[str, str] = {}
         self._relations: dict[tuple[str, Path], tuple[float, Relation]] = {}
 
@@ -206,16 +206,16 @@ class VisibleRuns:
         Returns:
             Choices of a `gr.Dropdown` or `gr.CheckboxGroup`.
         """
-        now, owned_titles = time.monotonic(), {}
+        now, owned_titles, language = time.monotonic(), {}, messages.current_language()
         for run_name in self.list_offered_runs(page_state):
-            title_time, title, owner = self._titles.get(run_name, (-TITLE_MAX_AGE_SECONDS, "", ""))
+            title_time, title, owner = self._titles.get((run_name, language), (-TITLE_MAX_AGE_SECONDS, "", ""))
             # A title contains the status: that of the snapshot's run must not contradict the rest of the panel.
             if now - title_time >= TITLE_MAX_AGE_SECONDS or (
                 snapshot and run_name == snapshot.run_name and snapshot.status != self._statuses.get(run_name)
             ):
                 run = Run(self.profile.runs_dir / run_name)
                 title, owner = run_status_view.format_run_title(run), run_quota.read_owner(run)
-                self._titles[run_name] = (now, title, owner)
+                self._titles[run_name, language] = (now, title, owner)
                 if snapshot and run_name == snapshot.run_name:
                     self._statuses[run_name] = snapshot.status
             owned_titles[run_name] = (title, owner)

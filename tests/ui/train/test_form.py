@@ -47,12 +47,12 @@ def test_choices_are_the_settings(built: form.ConfigForm) -> None:
 
 
 def test_a_new_setting_becomes_a_widget_by_what_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FIELDS, "momentum", (FieldSpec("rates", low=0, high=0.95, step=0.05, unit="parts"), 0.9))
+    monkeypatch.setitem(FIELDS, "momentum", (FieldSpec("rates", low=0, high=0.95, step=0.05, unit="pixels"), 0.9))
     with gr.Blocks():
         field = form.build_form().components["momentum"]
     assert isinstance(field, gr.Slider)
     assert (field.minimum, field.maximum, field.step) == (0, 0.95, 0.05)
-    assert field.label == "Momentum (parts)"
+    assert field.label == "Momentum (pixels)"
 
 
 @pytest.mark.parametrize("settings", [TrainConfig(), UNUSUAL], ids=["defaults", "unusual"])
