@@ -130,6 +130,8 @@ def _render_step_marks(name: str, data: TrainingCurves, height: int) -> list[Mar
         if name != "rate":
             # The panels share one x axis; the narrow panel of the learning rate has no space for its labels.
             marks.append(tag("text", format_number(epoch), class_="x", x=x, y=str(height + 16)))
+    if name != "rate":
+        marks.append(tag("text", messages.get_text("curve.epoch"), class_="x", x="50%", y=str(height + 34)))
     lines = [(f"phase {code}", step) for code, step in data.phase_marks]
     if data.best_point:
         lines.append(("best", data.best_point[0]))
