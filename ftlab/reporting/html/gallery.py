@@ -100,7 +100,8 @@ def _make_link(path: Path, folder: Path) -> str:
 def _render_page(images: Sequence[GalleryImage], model_title: str, run_name: str) -> str:
     """Return the page as HTML; the arguments are those of `write_gallery`."""
     is_labelled = any(image.true_class for image in images)
-    title = messages.get_text("gallery.title", count=f"{len(images):,}")
+    title_key = "gallery.title_one" if len(images) == 1 else "gallery.title"
+    title = messages.get_text(title_key, count=f"{len(images):,}")
     subtitle = [messages.escape_control_chars(model_title)]
     if run_name:
         subtitle.append(messages.get_text("report.run", run=run_name))

@@ -62,9 +62,11 @@ def render_gallery(
         messages.get_text("predict.download_csv"), encode_predictions_csv(predictions), "predictions.csv"
     )
     problem_count = sum(bool(prediction.problem) for prediction in predictions)
-    summary = messages.get_text(
-        "predict.several_bad" if problem_count else "predict.several_done", count=len(predictions), bad=problem_count
-    )
+    if len(predictions) == 1:
+        message_key = "predict.several_bad_one" if problem_count else "predict.several_done_one"
+    else:
+        message_key = "predict.several_bad" if problem_count else "predict.several_done"
+    summary = messages.get_text(message_key, count=len(predictions), bad=problem_count)
     header = tag("div", tag("p", summary, class_="caption"), tag("p", download_link, class_="downloads"), class_="line")
     return tag("section", header, tag("div", *figures, class_="grid"), class_="ftlab-card ftlab-answers")
 

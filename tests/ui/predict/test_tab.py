@@ -158,6 +158,10 @@ def test_the_five_likeliest_classes_are_bars_and_the_first_is_chosen(lab: Predic
     assert "The 5 most probable of 7 classes · A model" in text(scores)
 
 
+def test_a_gallery_of_one_picture_says_so_in_the_singular(lab: PredictActions) -> None:
+    assert ">1 picture<" in show_gallery(lab, [get_image("lion.jpg")])
+
+
 def test_classes_have_their_names_in_the_pages_language_and_the_table_their_own(
     lab: PredictActions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
