@@ -163,6 +163,7 @@ def _prepare_network(
         )
     # A step that takes long must not look as if it hangs: how long it takes is known from the trial.
     session.stop_controller.heartbeat.beat(trial_result.seconds)
+    distributed.limit_waiting(accelerator, trial_result.seconds)
     if session.stop_controller.any_rank_should_end():
         return None
     # Again: without auxiliary classifiers fewer parameters are trained.

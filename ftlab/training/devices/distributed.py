@@ -7,6 +7,7 @@ is touched: the value is returned as it is.
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,13 @@ from ftlab.training.devices import rank_environment
 T = TypeVar("T")
 _BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 """Communication library by type of device, those that accelerate chooses."""
+MAX_STEP_WAIT_SECONDS = 300.0
+"""Seconds after which a rank that others wait for in a step counts as lost: a link that drops packets tells nobody.
+
+Rank 0 alone writes checkpoints: a gigabyte takes 100 s on a disk of 10 MB/s, and the others wait meanwhile.
+"""
+_MAX_WAIT_STEPS = 20
+"""Steps of the trial's length that a rank may be late, where that is longer."""
 
 
 def join_restarted_group(device_type: str) -> None:
@@ -45,6 +53,25 @@ def join_restarted_group(device_type: str) -> None:
         rank=int(os.environ["RANK"]),
         world_size=rank_environment.get_world_size(),
     )
+
+
+def limit_waiting(accelerator: Accelerator, step_seconds: float) -> None:
+    """Limit how long a rank waits for the others from now on: they compute the same steps.
+
+    Before, while one rank scans a folder or downloads weights for all, the limit is that of PyTorch: half an hour on a
+    CPU, ten minutes on GPUs.
+
+    Args:
+        accelerator: communicates between the ranks.
+        step_seconds: seconds of a step, as far as it is known.
+    """
+    if accelerator.num_processes == 1:
+        return
+    limit = timedelta(seconds=max(MAX_STEP_WAIT_SECONDS, _MAX_WAIT_STEPS * step_seconds))
+    if hasattr(torch.distributed, "set_timeout"):
+        torch.distributed.set_timeout(limit)
+    else:  # before PyTorch 2.15
+        torch.distributed.distributed_c10d._set_pg_timeout(limit)
 
 
 def all_reduce_sum(accelerator: Accelerator, values: Tensor) -> Tensor:

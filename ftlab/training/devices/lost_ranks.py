@@ -68,9 +68,17 @@ class RankRegister:
                 return ended
             time.sleep(0.05)
 
-    def list_other_hosts(self) -> list[str]:
-        """Return the names of the other machines, sorted."""
-        return sorted({process.host for process in self._processes} - {platform.node()})
+    def describe_other_ranks(self) -> str:
+        """Return the other machines, and which ranks they have; if there are none, the other ranks of this machine."""
+        own_host, own_pid = platform.node(), os.getpid()
+        ranks_by_host: dict[str, list[str]] = {}
+        for process in self._processes:
+            if (process.host, process.pid) != (own_host, own_pid):
+                ranks_by_host.setdefault(process.host, []).append(str(process.rank))
+        if len(ranks_by_host) > 1:
+            # Processes of one machine reach each other.
+            ranks_by_host.pop(own_host, None)
+        return ", ".join(f"{host} (rank {', '.join(ranks)})" for host, ranks in sorted(ranks_by_host.items()))
 
 
 @contextmanager
@@ -90,14 +98,14 @@ def report_lost_ranks(register: RankRegister, run_name: str) -> Iterator[None]:
         if rank_environment.get_world_size() == 1 or not _CONNECTION_PATTERN.search(str(error)):
             raise
         cause = _PLACE_PATTERN.sub("", str(error).splitlines()[0])
-        ended, other_hosts = register.find_ended(), register.list_other_hosts()
+        ended = register.find_ended()
         if ended:
             ranks = ", ".join(f"{process.rank} (PID {process.pid})" for process in ended)
             raise RunError(
                 "run.rank_ended", ranks=ranks, count=rank_environment.get_world_size(), host=platform.node(),
                 run=run_name,
             ) from error  # fmt: skip
-        hosts = ", ".join(other_hosts) or platform.node()
+        hosts = register.describe_other_ranks() or platform.node()
         raise RunError("run.rank_unreachable", hosts=hosts, cause=cause, run=run_name) from error
 
 

@@ -7,6 +7,7 @@ sending it. Ranks of one machine exchange no rows at all.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, distributed
 from ftlab.core.errors import ImageError, RunError
 from ftlab.models.activations import mapped_rows
 from ftlab.models.execution.features import ALL_IMAGES, AllocateRows, Features, RankPart, compact_rows
+from ftlab.training.devices.distributed import MAX_STEP_WAIT_SECONDS
 
 _EXCHANGE_BATCH_IMAGES = 2048
 """Images whose features the machines exchange at a time: it bounds the memory that this takes."""
@@ -143,12 +145,12 @@ def _exchange_rows(rows: Tensor, own_indices: Tensor, leaders: list[int], accele
         leaders: first rank of each machine.
         accelerator: tells the ranks, all of which must call this together.
     """
-    group = distributed.new_group(leaders, backend="gloo")
-    if accelerator.is_local_main_process:
-        assert isinstance(group, distributed.ProcessGroup), "this rank belongs to it"
-        is_own = torch.zeros(rows.shape[1], dtype=torch.bool)
-        is_own[own_indices] = True
-        for start in range(0, rows.shape[1], _EXCHANGE_BATCH_IMAGES):
+    group = distributed.new_group(leaders, backend="gloo", timeout=timedelta(seconds=MAX_STEP_WAIT_SECONDS))
+    is_own = torch.zeros(rows.shape[1], dtype=torch.bool)
+    is_own[own_indices] = True
+    for start in range(0, rows.shape[1], _EXCHANGE_BATCH_IMAGES):
+        if accelerator.is_local_main_process:
+            assert isinstance(group, distributed.ProcessGroup), "this rank belongs to it"
             batch_slice = slice(start, start + _EXCHANGE_BATCH_IMAGES)
             # Each row is one machine's and zero bytes on all others, so that sums of bytes are its bytes: of floats,
             # the sign of a negative zero would be lost.
@@ -156,4 +158,7 @@ def _exchange_rows(rows: Tensor, own_indices: Tensor, leaders: list[int], accele
             batch_rows[:, ~is_own[batch_slice]] = 0
             distributed.all_reduce(batch_rows.view(torch.uint8), group=group)
             rows[:, batch_slice] = batch_rows
+        # After each batch, as ranks give up one that they wait for too long, and all of them take minutes.
+        accelerator.wait_for_everyone()
+    if accelerator.is_local_main_process:
         distributed.destroy_process_group(group)

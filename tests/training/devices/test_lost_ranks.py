@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from ftlab.core.errors import RunError
-from ftlab.training.devices import lost_ranks
+from ftlab.runs.jobs.launch import build_environment
+from ftlab.training.devices import distributed, lost_ranks
 from ftlab.training.devices.lost_ranks import RankRegister, report_lost_ranks
+from tests.support import ROOT
 
 CLOSED = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.2]:4711"
 
@@ -59,8 +66,33 @@ def test_a_process_that_has_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_machine_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     told = fail(learn(monkeypatch, host="second"), RuntimeError(CLOSED + "\nException raised from …"))
     assert told.startswith(
-        "A process on second can no longer be reached (Connection closed by peer [10.0.0.2]:4711), and this one ends"
+        "A process on second (rank 1) can no longer be reached (Connection closed by peer [10.0.0.2]:4711), and this"
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="ranks are forked")
+def test_a_rank_that_stays_silent_in_a_step_is_given_up_and_named(tmp_path: Path) -> None:
+    """As behind a link that drops packets; rank 1 is halted, and the limit is a second in place of five minutes."""
+    script = ROOT / "tests" / "support" / "silent_rank.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=build_environment(FTLAB_HOME=str(tmp_path))
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert re.match(
+        rf"A process on {re.escape(platform.node())} \(rank 1\) can no longer be reached "
+        r"\(.*[Tt]imed out.*\), and this one ends too",
+        line,
+    )
+
+
+def test_a_step_that_takes_long_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[timedelta] = []
+    monkeypatch.setattr(torch.distributed, "set_timeout", limits.append, raising=False)
+    for seconds in (0.0, 60.0):
+        distributed.limit_waiting(SimpleNamespace(num_processes=2), seconds)
+    distributed.limit_waiting(SimpleNamespace(num_processes=1), 0.0)
+    assert limits == [timedelta(minutes=5), timedelta(minutes=20)]
 
 
 def test_before_the_ranks_have_met_the_error_itself_says_why(register: RankRegister) -> None:
