@@ -32,16 +32,15 @@ NAMES = {
     "fp16", "fp32", "float32", "float16", "int8",
     # names of flags, settings and commands in hints
     "NAME", "OLD", "NEW", "RUN", "levit_128s", "layers", "layer4", "python", "resume", "epochs",
-    # Gradio's own hidden state of a finished event
-    "common", "complete",
 }
 # fmt: on
 """Words in Latin letters that a Chinese page may show."""
+# What Gradio tells screen readers of an event (`.sr-only`) has no Chinese in Gradio.
 READ_TEXTS_JS = """() => {
   const texts = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (element && !element.closest('script, style, code, pre') && element.checkVisibility()) {
+    if (element && !element.closest('script, style, code, pre, .sr-only') && element.checkVisibility()) {
       texts.push(walker.currentNode.textContent);
     }
   }

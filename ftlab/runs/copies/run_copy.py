@@ -86,7 +86,10 @@ def send_snapshot(folder: Path, run_name: str, place: str) -> None:
 
 def is_copy(place: str) -> bool:
     """Return whether a place names the copy of a run: any address, or a folder that holds one. No network is asked."""
-    return remote_folder.is_address(place) or (Path(place) / _LIST_NAME).is_file()
+    try:
+        return remote_folder.is_address(place) or (Path(place) / _LIST_NAME).is_file()
+    except (OSError, ValueError):  # no path of this system: it may be the name of a run all the same
+        return False
 
 
 def fetch_copy(address: str, root: Path | str) -> Run:

@@ -42,7 +42,11 @@ def build_settings_panel(
         )
         for group, names in groups.items():
             with gr.Column(elem_id=f"train-theme-{group}", elem_classes="ftlab-group"):
-                gr.HTML(tag("h3", messages.get_text(f"theme.{group}")), apply_default_css=False)
+                gr.HTML(
+                    tag("h3", messages.get_text(f"theme.{group}")),
+                    apply_default_css=False,
+                    elem_id=f"train-settings-title-{group}",
+                )
                 with gr.Row(elem_classes="ftlab-fields"):
                     for name in names:
                         components[name].render()  # type: ignore[no-untyped-call]

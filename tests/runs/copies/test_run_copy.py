@@ -148,3 +148,8 @@ def test_a_place_is_a_copy_by_its_address_or_by_its_list(run: Run, tmp_path: Pat
     assert not run_copy.is_copy(run.name)
     send(run, str(tmp_path / "backup"), tmp_path / "snapshot")
     assert run_copy.is_copy(str(tmp_path / "backup" / run.name))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_what_is_no_path_at_all_is_no_copy(name: str) -> None:
+    assert not run_copy.is_copy(name)
