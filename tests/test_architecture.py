@@ -33,7 +33,7 @@ PACKAGE_ORDER = (
 # Nothing in these packages imports torch or gradio, by itself or by what it imports: they start at once.
 LIGHT = (
     *("core", "config", "runs", "server", "cli", "data.sources", "data.folders", "data.manifests", "data.dataset"),
-    *("data.samples", "data.shards"),
+    *("data.samples", "data.shards", "data.conversion"),
 )
 TOP_PACKAGES_LIMIT = 14
 PACKAGE_MODULES_LIMIT = 15  # with `__init__`

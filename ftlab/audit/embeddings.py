@@ -26,6 +26,7 @@ from ftlab.config.backbones import BackboneSpec
 from ftlab.core import file_io
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset.catalog import Catalog, ImageItem
+from ftlab.data.images import tar_members
 from ftlab.data.images.decode import ImageArray
 from ftlab.data.images.decode_options import ValueRanges
 from ftlab.data.isolation import isolated
@@ -236,8 +237,8 @@ def _measure_file(
         file_state: (size in bytes, mtime in ns).
     """
     file_digest = b""
-    with file_io.open_regular_file(image_path) as file:
-        file_digest = hashlib.file_digest(file, "sha256").digest()
+    with tar_members.open_image_file(image_path) as file:
+        file_digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
     # With the shape: the same bytes may be an image of another width.
     pixels_hash = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes())
     width, height = isolated.read_image_size(image_path)
@@ -255,10 +256,10 @@ def _make_thumbnail(pixels: ImageArray) -> npt.NDArray[np.uint8]:
 def _read_file_state(path: Path) -> tuple[int, int]:
     """Return size in bytes and time of the last change in ns of a file; (-1, -1) if there is none."""
     try:
-        stat_result = path.stat()
+        state = tar_members.read_image_state(path)
     except OSError:
         return -1, -1
-    return stat_result.st_size, stat_result.st_mtime_ns
+    return state.size_bytes, state.mtime_ns
 
 
 def _load_cache(cache_path: Path, cache_key: str) -> dict[str, tuple[FileMeasurement, npt.NDArray[np.uint8], Tensor]]:

@@ -19,6 +19,7 @@ from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.images import decode
 from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.loading.loader import batch_indices
+from ftlab.data.shards import remote_images
 
 MAX_IMAGES = 20_000
 """Images that are measured at most. Their means are within 0.002 of those of a million."""
@@ -80,7 +81,8 @@ def compute_channel_stats(
         measurements = []
         for index in indices:
             try:
-                measurements.append(measure_image(decode.read_image(catalog.image_path(sampled_items[index]), options)))
+                source = remote_images.load_image_source(catalog.image_path(sampled_items[index]))
+                measurements.append(measure_image(decode.read_image(source, options)))
             except ImageError:
                 continue
         return measurements

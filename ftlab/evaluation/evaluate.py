@@ -14,6 +14,7 @@ import numpy as np
 from ftlab.core.errors import DataError
 from ftlab.data.dataset import deep_images
 from ftlab.data.images.decode_options import ValueRanges
+from ftlab.data.shards import remote_images
 from ftlab.evaluation import calibration, datasets, results
 from ftlab.evaluation.metrics import EvaluationMetrics, Float64Array, compute_metrics, softmax
 from ftlab.evaluation.results import EvaluationDataset, EvaluationResult, ProgressCallback, SkippedImage
@@ -198,7 +199,7 @@ def predict_dataset(
         DataError: none of the images can be read.
     """
     start_time, items = time.monotonic(), dataset.items
-    image_paths = [dataset.root / item.path for item in items]
+    image_paths = [remote_images.to_image_source(dataset.root / item.path) for item in items]
     logit_features = batch_predict.predict_logits(
         model, batch_predict.choose_engine(model, len(image_paths)), image_paths, progress
     )

@@ -85,7 +85,7 @@ def evaluate_shards(
     total_count = shards.count_samples()
     samples = filter(known.keep, ShardStream(shards, on_problem=on_problem))
     for sample, answer in batch_predict.predict_samples(model, samples, total_count):
-        name, label = batch_predict.name_sample(sample), known.find_label(sample)
+        name, label = sample.name, known.find_label(sample)
         if isinstance(answer, Tensor) and label is not None:
             paths.append(name)
             labels.append(label)

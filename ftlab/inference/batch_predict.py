@@ -6,7 +6,6 @@ about 1e-6 of the largest logit: the engine folds BatchNorm, or is ONNX Runtime.
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -139,24 +138,6 @@ def list_answers(logit_features: Features) -> list[Tensor | ImageError]:
     return [answers[index] for index in range(len(answers))]
 
 
-class _NamedImage(io.BytesIO):
-    """An encoded image.
-
-    Attributes:
-        name: of the sample, for errors.
-    """
-
-    def __init__(self, sample: ShardSample) -> None:
-        """Wrap the image of a sample."""
-        super().__init__(sample.image)
-        self.name = name_sample(sample)
-
-
-def name_sample(sample: ShardSample) -> str:
-    """Return the name of a sample for people: the path of its image before it was in a shard, or its key."""
-    return sample.path or f"{sample.key}.{sample.extension}"
-
-
 def predict_samples(
     model: Predictor, samples: Iterable[ShardSample], sample_count: int | None
 ) -> Iterator[tuple[ShardSample, Tensor | ImageError]]:
@@ -173,5 +154,5 @@ def predict_samples(
     inference_engine = choose_engine(model, CHUNK_SAMPLES if sample_count is None else sample_count)
     iterator = iter(samples)
     while chunk := list(itertools.islice(iterator, CHUNK_SAMPLES)):
-        logit_features = predict_logits(model, inference_engine, [_NamedImage(sample) for sample in chunk])
+        logit_features = predict_logits(model, inference_engine, [sample.open_image() for sample in chunk])
         yield from zip(chunk, list_answers(logit_features), strict=True)

@@ -141,6 +141,7 @@ def _extract_split(
         precision=image_feed.config.feature_precision,
         rank_part=table.rank_part,
         allocate_rows=table.allocate_rows,
+        read_position=partial(image_feed.get_read_position, split),
     )
     for result in results:
         if isinstance(result, Features):
@@ -148,8 +149,7 @@ def _extract_split(
             yield from _exclude_skipped(features_of_all, split, image_feed)
         elif should_stop():
             return None
-        else:
-            # Each rank has a part of the images, of the same size but for one.
+        else:  # each rank has a part of the images, of the same size but for one
             yield from feature_progress.report_progress(min(image_count, result * accelerator.num_processes))
     feature_progress.finished_images += image_count
     return features_of_all

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ftlab.core.errors import DataError
+from ftlab.data.conversion.shard_writer import ShardLimits, write_shards
 from ftlab.data.dataset.scan import scan
 from ftlab.data.shards.shard_list import ShardList, find_shards
-from ftlab.data.shards.writer import ShardLimits, write_shards
 from ftlab.evaluation import datasets, evaluate
 from ftlab.evaluation.shard_evaluation import evaluate_shards
 from ftlab.inference import batch_predict

@@ -142,7 +142,7 @@ def _predict_shards(model: Predictor, shards: ShardList, k: int) -> Iterator[tup
         on_problem=lambda problem: print_problem(f"{problem.file}:{problem.offset}", problem, sys.stderr),
     )
     for sample, answer in batch_predict.predict_samples(model, stream, shards.count_samples()):
-        name = batch_predict.name_sample(sample)
+        name = sample.name
         yield name, answer if isinstance(answer, FtlabError) else model.rank_classes(answer, k)
 
 

@@ -14,7 +14,7 @@ from ftlab.core.errors import DataError
 
 DEFAULT_IMAGES_PER_SHARD = 1000
 DEFAULT_MAX_MEGABYTES = 500
-"""Here and not in `data.shards.writer`, which imports the decoder: `--help` starts at once."""
+"""Here and not in `data.conversion.shard_writer`, which imports the decoder: `--help` starts at once."""
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -41,12 +41,12 @@ def shard(options: Namespace) -> None:
         if value < 1:
             raise DataError("shards.limit", flag=flag, value=value)
     config = TrainConfig(**{name: getattr(options, name) for name in SPLIT_FIELDS}, exclude=options.exclude)
+    from ftlab.data.conversion import shard_writer
     from ftlab.data.dataset import exclusions
     from ftlab.data.dataset.scan import scan as scan_dataset
-    from ftlab.data.shards import writer
 
     out = user_dirs.expand_home(options.out)
-    writer.check_output(out, overwrite=options.overwrite)  # before the scan, which takes its time
+    shard_writer.check_output(out, overwrite=options.overwrite)  # before the scan, which takes its time
     with open_progress_bar("console.checking") as progress:
         catalog = scan_dataset(
             options.folder,
@@ -56,10 +56,10 @@ def shard(options: Namespace) -> None:
         )
     problems = list(catalog.problems)
     with open_progress_bar("cli.sharding") as progress:
-        index = writer.write_shards(
+        index = shard_writer.write_shards(
             catalog,
             out,
-            limits=writer.ShardLimits(options.images_per_shard, options.max_mb * 1_000_000),
+            limits=shard_writer.ShardLimits(options.images_per_shard, options.max_mb * 1_000_000),
             seed=config.seed,
             overwrite=options.overwrite,
             on_problem=problems.append,

@@ -283,5 +283,7 @@ def prepare_config(config: TrainConfig, runs_dir: Path | str, *, trains_here: bo
         remote_folder.RemoteFolder(
             given_paths.pop("copy_to")
         )  # its library is missed before the training, not after it
+    if "://" in given_paths.get("data", ""):  # shards on a server
+        del given_paths["data"]
     paths: dict[str, Any] = {name: str(user_dirs.expand_home(path).absolute()) for name, path in given_paths.items()}
     return replace(config, **paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ftlab.core import messages
 from ftlab.core.errors import RunError
 from ftlab.data.dataset.split import SPLITS
 from ftlab.data.images.decode_options import ValueRanges, ranges_from_json
+from ftlab.data.shards import shard_files
 from ftlab.data.sources.listing import DatasetProblem
 from ftlab.runs.directory import Run
 
@@ -76,6 +78,7 @@ class Catalog:
         excluded_paths: paths that the user excluded, in natural order.
         value_ranges: of its deep images, none for the kinds that it does not have.
         reading: why classes and splits are as they are.
+        content_hashes: SHA-256 of image files by path, where a scan has read them anyway; not kept in `split.json`.
     """
 
     root: Path
@@ -88,11 +91,17 @@ class Catalog:
     excluded_paths: tuple[str, ...] = ()
     value_ranges: ValueRanges = ValueRanges()
     reading: Reading = field(default_factory=Reading)
+    content_hashes: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def random_splits(self) -> tuple[str, ...]:
         """Splits that the shares and the seed decide: `val`, `test`, both or none."""
         return RANDOM_SPLITS_BY_LAYOUT.get(self.layout, ())
+
+    @property
+    def is_remote(self) -> bool:
+        """Return whether the images lie on a server, in shards."""
+        return shard_files.find_url(self.root) is not None
 
     def describe_reading(self) -> str:
         """Return one sentence: how many splits and classes, and why they were read so."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ftlab.core import messages
 from ftlab.core.errors import ImageError, RunError
-from ftlab.data.images import value_range
+from ftlab.data.images import tar_members, value_range
 from ftlab.data.images.decode_options import SAMPLE_KINDS, ValueRanges, ranges_from_json
 from ftlab.data.images.value_range import UINT16_RANGE, SampleStats
 from ftlab.data.isolation import isolated
@@ -169,7 +169,7 @@ def _spread(paths: Sequence[str], max_count: int) -> list[str]:
 def _may_be_deep(file: Path) -> bool:
     """Return whether the first bytes of a file are those of a PNG of 16 bits, or of any TIFF, PGM or PPM."""
     try:
-        with file.open("rb") as stream:
+        with tar_members.open_image_file(file) as stream:
             header = stream.read(_PNG_DEPTH_POSITION + 1)
     except OSError:
         return False

@@ -11,6 +11,8 @@ from ftlab.core.errors import ConfigError, DataError
 from ftlab.data.dataset import exclusions
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.scan import scan
+from ftlab.data.shards.shard_files import is_url
+from ftlab.data.shards.shard_list import find_shards, is_shard_source
 from ftlab.data.sources.locate import DatasetLocation, locate_dataset
 
 ResolveProgress = Callable[[int, int], None]
@@ -51,6 +53,10 @@ def locate_source(
     excluded_paths = None if run_exists else exclusions.read_exclusions(config.exclude)
     if config.sample:
         return DatasetSource(sample_folder=_draw_sample_set(config.sample, progress), excluded_paths=excluded_paths)
+    if is_shard_source(config.data):
+        if not run_exists:
+            _check_shards(config)
+        return DatasetSource(excluded_paths=excluded_paths)
     location = None if run_exists else locate_dataset(config.data, progress, config.zip_names)
     return DatasetSource(location=location, excluded_paths=excluded_paths)
 
@@ -92,6 +98,20 @@ def resolve_dataset(
     if not catalog.splits["val"]:
         raise DataError("data.too_few", folder=folder)
     return catalog
+
+
+def _check_shards(config: TrainConfig) -> None:
+    """Check that there are shards, and that a training can read them as often as it must.
+
+    Args:
+        config: names the shards.
+
+    Raises:
+        ConfigError: they lie on a server, and the images would be read in each epoch.
+    """
+    find_shards(config.data)
+    if is_url(config.data) and config.trains_on_images:
+        raise ConfigError("config.shards_epochs")
 
 
 def _draw_sample_set(sample: str, progress: ResolveProgress | None = None) -> Path:

@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftlab.core.errors import ConfigError
-from ftlab.data.dataset import class_names, deep_images, verified_cache
+from ftlab.data.dataset import class_names, deep_images, shard_scan, verified_cache
 from ftlab.data.dataset.catalog import RANDOM_SPLITS_BY_LAYOUT, Catalog, ImageItem, ImageSizes
 from ftlab.data.dataset.layout import DatasetLayout, detect_layout
+from ftlab.data.dataset.shard_scan import ShardScan
 from ftlab.data.dataset.split import SPLITS, stratified_split
 from ftlab.data.dataset.trainable_classes import find_trainable_classes, raise_no_images
 from ftlab.data.dataset.verify import VerifyProgress, verify_images
 from ftlab.data.images.decode_options import ValueRanges
+from ftlab.data.shards.shard_list import is_shard_source
 from ftlab.data.sources import archive
 from ftlab.data.sources.listing import DatasetProblem, ImagesByClass, merge_other_files, natural_key
 from ftlab.data.sources.locate import DatasetLocation, locate_dataset
@@ -41,11 +43,10 @@ def scan(
     """Scan a data set: find its classes and splits, and verify its images unless `check` is off.
 
     A source that is missing or unreadable, or that has fewer than two classes with usable images, raises a `DataError`,
-    and shares that leave nothing to train on raise a `ConfigError`. Files and folders that cannot be used are reported
-    in the catalog's problems and stop nothing.
+    and shares that leave nothing to train on a `ConfigError`. What cannot be used is one of the catalog's problems.
 
     Args:
-        source: a folder in one of the three layouts, an archive, a manifest, or a result of `locate_dataset`.
+        source: a folder in one of the three layouts, an archive, a manifest, shards, or a result of `locate_dataset`.
         val_share: fraction for validation, of all images (plain class folders) or of `train/` (`train/` + `test/`).
         test_share: fraction for test, of all images (plain class folders).
         seed: seed of the random split.
@@ -61,13 +62,13 @@ def scan(
         The catalog.
     """
     _check_shares(val_share, test_share)
-    location = source if isinstance(source, DatasetLocation) else locate_dataset(source, progress, zip_names)
+    is_sharded = not isinstance(source, DatasetLocation) and is_shard_source(str(source))
+    shards = (
+        shard_scan.scan_shards(str(source), check=check, workers=workers, progress=progress) if is_sharded else None
+    )
     with archive.name_archives():
-        root, dataset_layout = detect_layout(location, layout)
-        dataset_layout.problems += archive.read_unpack_problems(root) + class_names.find_label_problems(root)
-        if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):
-            raise_no_images(root, dataset_layout)
-        image_sizes = _verify_layout(root, dataset_layout, workers, progress) if check else None
+        root, dataset_layout = _read_layout(shards or _locate(source, progress, zip_names), layout)
+        sizes = shards.sizes if shards else _verify_layout(root, dataset_layout, workers, progress) if check else []
         excluded_paths = _exclude_images(dataset_layout, exclude)  # before the split, as if the files were not there
         classes = find_trainable_classes(root, dataset_layout)
     splits = _build_splits(classes, _assign_splits(dataset_layout, val_share, test_share, seed))
@@ -79,11 +80,36 @@ def scan(
         value_ranges=_estimate_value_ranges(root, dataset_layout),  # may find a problem
         problems=_sort_problems(dataset_layout.problems),
         total_bytes=sum(item.size_bytes for items in splits.values() for item in items),
-        image_sizes=image_sizes,
+        image_sizes=_summarize_sizes(sizes) if sizes else None,
         excluded_paths=excluded_paths,
         reading=dataset_layout.reading,
+        content_hashes=shards.content_hashes if shards else {},
     )
     return hold_out(catalog, holdout, test_share=test_share, seed=seed)
+
+
+def _locate(source: Path | str | DatasetLocation, progress: VerifyProgress | None, zip_names: str) -> DatasetLocation:
+    """Return where a folder, an archive or a manifest is; the arguments are those of `scan`."""
+    return source if isinstance(source, DatasetLocation) else locate_dataset(source, progress, zip_names)
+
+
+def _read_layout(source: DatasetLocation | ShardScan, choice: str) -> tuple[Path, DatasetLayout]:
+    """Return the root and the layout of a located data set, or of shards.
+
+    Args:
+        source: of the images.
+        choice: how folders are read.
+
+    Returns:
+        The root and the layout, which has images.
+    """
+    root, dataset_layout = (
+        detect_layout(source, choice) if isinstance(source, DatasetLocation) else (source.root, source.layout)
+    )
+    dataset_layout.problems += archive.read_unpack_problems(root) + class_names.find_label_problems(root)
+    if not any(images for classes in dataset_layout.images_by_split.values() for images in classes.values()):
+        raise_no_images(root, dataset_layout)
+    return root, dataset_layout
 
 
 def hold_out(catalog: Catalog, holdout: str, *, test_share: float, seed: int) -> Catalog:
@@ -157,7 +183,7 @@ def _check_shares(val_share: float, test_share: float) -> None:
 
 def _verify_layout(
     root: Path, dataset_layout: DatasetLayout, workers: int | None, progress: VerifyProgress | None
-) -> ImageSizes:
+) -> list[tuple[int, int]]:
     """Return the sizes of the readable images; the others are removed from the layout and added to its problems."""
     readable_sizes, unreadable = verify_images(
         root, dataset_layout.images_by_split, workers, progress, verified_cache.open_verified_cache()
@@ -174,7 +200,12 @@ def _verify_layout(
     ]
     if not readable_sizes:
         raise_no_images(root, dataset_layout)
-    sizes_by_area = sorted(readable_sizes, key=lambda wh: (wh[0] * wh[1], wh))
+    return readable_sizes
+
+
+def _summarize_sizes(sizes: list[tuple[int, int]]) -> ImageSizes:
+    """Return the smallest, the median and the largest of the images' widths and heights in pixels."""
+    sizes_by_area = sorted(sizes, key=lambda wh: (wh[0] * wh[1], wh))
     return ImageSizes(sizes_by_area[0], sizes_by_area[len(sizes_by_area) // 2], sizes_by_area[-1])
 
 

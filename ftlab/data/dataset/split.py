@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-SPLITS = ("train", "val", "test")
+from ftlab.data.sources.listing import SPLITS
+
+__all__ = ["SPLITS", "stratified_split"]
 
 
 def stratified_split(paths: Iterable[str], *, val_share: float, test_share: float, seed: int) -> dict[str, list[str]]:

@@ -189,7 +189,7 @@ def _finish_batch(
                     new_entries.append((key, entry))
             else:
                 result = _from_cache_entry(size, path)
-            yield _make_problem(path, result) if isinstance(result, ImageError) else result
+            yield make_problem(path, result) if isinstance(result, ImageError) else result
     finally:
         batch.cancel()
         if cache:
@@ -209,7 +209,7 @@ def _from_cache_entry(entry: tuple[int, int], path: str) -> tuple[int, int] | Im
     return entry if width else make_failure(REMEMBERED_CODES[code_number], path)
 
 
-def _make_problem(path: str, error: ImageError) -> DatasetProblem:
+def make_problem(path: str, error: ImageError) -> DatasetProblem:
     """Return the problem with a file, which names `path`, its path in the data set."""
     values = {name: value for name, value in error.values.items() if isinstance(value, (str, int)) and name != "file"}
     return DatasetProblem(path, error.code, values)

@@ -32,6 +32,7 @@ from ftlab.data.images.decode_limits import (
 from ftlab.data.images.decode_options import DecodeOptions
 from ftlab.data.images.diagnosis import diagnose_error
 from ftlab.data.images.jpeg_header import check_tiff_jpegs, read_jpeg_frame
+from ftlab.data.images.tar_members import open_image_file, split_member_path
 from ftlab.data.images.value_range import UINT16_RANGE, SampleStats, find_image_range, measure_samples
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _reduce_scale(image: Image.Image, min_side: int) -> None:
 
 
 def _open_stream(source: Path | str | BinaryIO) -> BinaryIO:
-    """Return a stream of a regular file within the size limit, or the stream that was given.
+    """Return a stream of a regular file or a member of a tar file within the size limit, or the stream that was given.
 
     Args:
         source: path of a file, or a stream.
@@ -218,10 +219,19 @@ def _open_stream(source: Path | str | BinaryIO) -> BinaryIO:
     Raises:
         ImageError: the file is too large.
         UnidentifiedImageError: the path is not a regular file.
+        OSError: it cannot be opened.
     """
     if not isinstance(source, (str, os.PathLike)):
         return source
-    file_stat = os.stat(source)  # noqa: PTH116 - `Path("")` would be the current folder, and this runs per image
+    try:
+        file_stat = os.stat(source)  # noqa: PTH116 - `Path("")` would be the current folder, and this runs per image
+    except OSError:
+        member = split_member_path(source)
+        if member is None:
+            raise
+        if member.size_bytes > MAX_FILE_BYTES:
+            raise ImageError("too_many_bytes", file=os.fspath(source), limit=MAX_FILE_BYTES // 1_000_000) from None
+        return open_image_file(source)
     # Opening a pipe or reading a device may block for ever.
     if not stat.S_ISREG(file_stat.st_mode):
         raise UnidentifiedImageError

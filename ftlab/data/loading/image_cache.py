@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from ftlab.config.train_config import TrainConfig
 from ftlab.core import machine
+from ftlab.data.images import tar_members
 
 _FREE_MEMORY_FRACTION, _MAX_CPU_CACHE_BYTES = 0.5, 1_000_000_000
 """Fraction of the free memory that images may take, and the limit in bytes if the network runs on the CPU: there
@@ -124,7 +125,6 @@ class ImageCache:
 def _read_signature(file: Path) -> FileSignature | None:
     """Return what changes whenever the file does; None if it does not exist."""
     try:
-        stat_result = file.stat()
+        return tar_members.read_image_state(file).signature
     except OSError:
         return None
-    return stat_result.st_size, stat_result.st_mtime_ns, stat_result.st_ctime_ns, stat_result.st_ino

@@ -121,9 +121,9 @@ def start_prefetcher(catalog: Catalog, config: TrainConfig) -> Prefetcher | None
         config: configuration of the run.
 
     Returns:
-        None unless the run reads each image once (cached features) and there is more than one core.
+        None unless the run reads each image once (cached features) from this machine, and there is more than one core.
     """
-    if not config.caches_views or count_cpu_cores() < 2:
+    if not config.caches_views or catalog.is_remote or count_cpu_cores() < 2:
         return None
     items = chain(catalog.splits["train"], catalog.splits["val"])
     resize, _ = compute_image_sizes(backbones.get_backbone_spec(config.backbone), config)

@@ -39,7 +39,7 @@ class _SampleMembers:
         offset: position of its first header.
         end_offset: position after its last member.
         extensions: of its members.
-        image: content of its first image, and the extension of that.
+        image: content of its first image, the extension of that, and the position of its first byte.
         class_text: content of `.cls`.
         json_text: content of `.json`.
         is_repeated: a sample of that key came before.
@@ -53,7 +53,7 @@ class _SampleMembers:
     is_repeated: bool
     is_wanted: bool
     extensions: set[str] = field(default_factory=set)
-    image: tuple[bytes, str] | None = None
+    image: tuple[bytes, str, int] | None = None
     class_text: bytes = b""
     json_text: bytes = b""
     problems: list[ShardProblem] = field(default_factory=list)
@@ -184,7 +184,7 @@ class _ShardReader:
                 limit = MAX_FILE_BYTES // 1_000_000
                 sample.problems.append(self._make_problem("too_many_bytes", info.offset, limit=limit))
             else:
-                sample.image = self._read_content(info), extension
+                sample.image = self._read_content(info), extension, info.offset_data
         elif extension == CLASS_EXTENSION and info.size <= _MAX_TEXT_BYTES:
             sample.class_text = self._read_content(info)
         elif extension == JSON_EXTENSION and info.size <= _MAX_TEXT_BYTES:
@@ -228,8 +228,11 @@ class _ShardReader:
                 yield self._make_problem("shard_class", sample.offset, key=sample.key, name=shown_class)
                 return
             label, class_name = matched, self._classes[matched]
-        image, extension = sample.image
-        yield ShardSample(sample.key, image, extension, label, class_name, path, sample.offset, sample.end_offset)
+        image, extension, image_offset = sample.image
+        yield ShardSample(
+            *(sample.key, image, extension, label, class_name, path),
+            *(sample.offset, sample.end_offset, image_offset),
+        )
 
     def _check_end(self) -> ShardProblem | None:
         """Return the problem of a file that has no end mark: `tarfile` itself takes a cut or damaged header for one."""

@@ -14,6 +14,7 @@ from ftlab.core.errors import DataError
 from ftlab.data.shards.http_file import HttpFile, strip_secrets
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_SCHEME_OF_PATH = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
 _BLOCK_BYTES = 8 << 20
 """Bytes of a request to a file system of fsspec, which reads ahead by as many."""
 _UNKNOWN_SIZE = 1 << 62
@@ -92,6 +93,16 @@ class _FsspecFile(io.RawIOBase):
 def is_url(location: Path | str) -> bool:
     """Return whether a location is an address, `SCHEME://…`, and no path."""
     return isinstance(location, str) and bool(_SCHEME.match(location))
+
+
+def find_url(path: Path | str) -> str | None:
+    """Return the address that a path stands for; None for the path of a file.
+
+    Args:
+        path: of a data set, or below it. `pathlib` leaves only one of the slashes of `https://HOST`.
+    """
+    match = _SCHEME_OF_PATH.match(path if isinstance(path, str) else path.as_posix())
+    return f"{match[1]}://{match[2]}" if match else None
 
 
 def open_shard(location: Path | str) -> BinaryIO:

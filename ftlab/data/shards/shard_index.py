@@ -12,7 +12,7 @@ from typing import Any
 
 from ftlab.core import file_io, json_fields
 from ftlab.core.errors import DataError
-from ftlab.data.dataset.split import SPLITS
+from ftlab.data.sources.listing import SPLITS
 
 INDEX_FILE_NAME = "shards.json"
 _FORMAT_NAME, _FORMAT_VERSION = "ftlab-shards", 1

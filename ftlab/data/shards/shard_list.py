@@ -7,20 +7,22 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftlab.core.errors import DataError
-from ftlab.data.dataset.split import SPLITS
 from ftlab.data.shards.http_file import strip_secrets
 from ftlab.data.shards.shard_files import is_url, open_shard
 from ftlab.data.shards.shard_index import INDEX_FILE_NAME, ShardIndex, parse_index, read_index
-from ftlab.data.sources.listing import natural_key
+from ftlab.data.sources.listing import SPLITS, natural_key
 
 MAX_SHARDS = 1_000_000
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)", re.ASCII)
 _MAX_INDEX_BYTES = 256 << 20
+_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT_NAME = re.compile(rf"({'|'.join(sorted(_SPLIT_NAMES, reverse=True))})(?![a-z])", re.IGNORECASE)
+"""Beginning of the name of a shard that belongs to a split."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,32 @@ def find_shards(source: str, split: str = "") -> ShardList:
     if not names:
         raise DataError("shards.none", folder=folder)
     return ShardList(source, tuple(str(folder / name) for name in sorted(names, key=natural_key)))
+
+
+def group_by_split(shards: ShardList) -> dict[str, ShardList]:
+    """Group shards by the splits that their names begin with.
+
+    Args:
+        shards: of a data set.
+
+    Returns:
+        Shards by `train`, `val` and `test`, as far as there are some. All of them are `train` where one is named
+        otherwise, or none is named so: how they are divided is then for others to say.
+    """
+    matches = [_SPLIT_NAME.match(location.rpartition("/")[2]) for location in shards.locations]
+    splits = [_SPLIT_NAMES[match[1].lower()] if match else "" for match in matches]
+    if "" in splits or "train" not in splits:
+        return {"train": shards}
+    positions = {split: [at for at, name in enumerate(splits) if name == split] for split in SPLITS if split in splits}
+    return {
+        split: replace(
+            shards,
+            locations=tuple(shards.locations[at] for at in group),
+            sample_counts=shards.sample_counts and tuple(shards.sample_counts[at] for at in group),
+            repeated=shards.repeated if split == "train" else (),
+        )
+        for split, group in positions.items()
+    }
 
 
 def _list_index(source: str, index: ShardIndex, split: str) -> ShardList:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ftlab.core import json_fields
 from ftlab.core.errors import ProblemMessages
+from ftlab.data.images.tar_members import NamedImage
 
 _MAX_LABEL_DIGITS = 9
 
@@ -24,6 +25,7 @@ class ShardSample:
         path: of the image before it was in a shard; "" where the shard does not say it.
         offset: position in bytes of the sample's first header.
         end_offset: position of what follows the sample, from where reading can go on.
+        image_offset: position of the first byte of the image.
     """
 
     key: str
@@ -34,6 +36,16 @@ class ShardSample:
     path: str
     offset: int
     end_offset: int
+    image_offset: int
+
+    @property
+    def name(self) -> str:
+        """Name for people: the path of the image before it was in a shard, or its key."""
+        return self.path or f"{self.key}.{self.extension}"
+
+    def open_image(self) -> NamedImage:
+        """Return the image as a stream that has its name, for a decoder and its errors."""
+        return NamedImage(self.image, self.name)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ftlab.data.images.diagnosis import UNSUPPORTED_FORMATS
 from ftlab.data.sources import links
 from ftlab.data.sources.file_suffixes import format_other_counts, get_suffix, holds_image, is_document, may_hold_image
 
+SPLITS = ("train", "val", "test")
 MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))
 """Suffixes of manifests, lower case."""
 LOOSE_MANIFEST_SUFFIXES = frozenset((".txt", ".json"))

@@ -93,6 +93,7 @@ def compute_features(
     precision: str = "fp32",
     rank_part: RankPart = ALL_IMAGES,
     allocate_rows: AllocateRows = allocate_in_memory,
+    read_position: Callable[[int], tuple[str, int]] = lambda index: ("", index),
 ) -> Iterator[int | Features]:
     """Compute the features of a split.
 
@@ -111,6 +112,7 @@ def compute_features(
         precision: in which the features are kept, see `feature_rows`; that of the cache too.
         rank_part: the images to compute.
         allocate_rows: makes the table of all features.
+        read_position: index -> file and position of an image: files of many images are read from begin to end.
 
     Yields:
         Images done so far; at last the features.
@@ -120,7 +122,7 @@ def compute_features(
     cached_count = table.filled_count
     new_entries, skipped = list[tuple[bytes, Tensor]](), list[tuple[int, ImageError]]()
     batch_images, chunk_count, last_store_time = _count_batch_images(cache), 0, time.monotonic()
-    missing_indices = table.missing_indices()
+    missing_indices = sorted(table.missing_indices(), key=read_position)
     max_chunk_count = rank_part.max_over_ranks(len(split_by_device(missing_indices, device)))
     batches = extract_features(engine, missing_indices, view_count, read_views, device, num_workers, read_batches)
     try:
@@ -135,8 +137,7 @@ def compute_features(
     finally:  # also if the training is stopped
         if cache:
             cache.put(new_entries)
-    # Another rank may have more chunks: every rank yields as often.
-    yield from [table.filled_count + len(skipped)] * (max_chunk_count - chunk_count)
+    yield from [table.filled_count + len(skipped)] * (max_chunk_count - chunk_count)  # another rank may have more
     yield Features(table.get_vectors(), table.filled_indices(), skipped, cached_count)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ftlab.core.errors import DataError
 from ftlab.data.dataset.catalog import Catalog
+from ftlab.data.images import tar_members
 from ftlab.runs.directory import Run
 from ftlab.runs.events import LogMessage
 from ftlab.training.checkpoints.checkpoint import LoadedCheckpoint, TrainState
@@ -80,6 +81,8 @@ def report_changed_images(image_feed: ImageFeedBase) -> Iterator[LogMessage]:
         DataError: all images are missing.
     """
     catalog = image_feed.catalog
+    if catalog.is_remote:  # a shard that has changed is noticed when it is read
+        return
     if is_data_gone(catalog):
         raise DataError("data.gone", folder=catalog.root)
     missing_paths, changed_paths = [], []
@@ -87,7 +90,7 @@ def report_changed_images(image_feed: ImageFeedBase) -> Iterator[LogMessage]:
         for index, item in enumerate(items):
             try:
                 # By size alone: reading all files would take as long as an epoch.
-                if catalog.image_path(item).stat().st_size != item.size_bytes:
+                if tar_members.read_image_state(catalog.image_path(item)).size_bytes != item.size_bytes:
                     changed_paths.append(item.path)
             except OSError:
                 missing_paths.append(item.path)
@@ -99,9 +102,11 @@ def report_changed_images(image_feed: ImageFeedBase) -> Iterator[LogMessage]:
 
 def is_data_gone(catalog: Catalog) -> bool:
     """Return whether the folder as a whole is missing, moved or on a removed disk: by three images of each split."""
+    if catalog.is_remote:
+        return False
     # A few files suffice, where thousands would each wait for an unreachable disk.
     probe_items = [items[i] for items in catalog.splits.values() if items for i in (0, len(items) // 2, -1)]
-    return not any(catalog.image_path(item).exists() for item in probe_items)
+    return not any(tar_members.has_image(catalog.image_path(item)) for item in probe_items)
 
 
 def make_warning(code: str, **values: object) -> LogMessage:

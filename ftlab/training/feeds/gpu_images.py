@@ -60,7 +60,7 @@ def create_image_feed(
         augments_on_gpu, augment_config = gpu_augment.on_gpu(accelerator.device), augment.view_config(config)
     else:
         augments_on_gpu, augment_config = config.augment_device == "gpu", config
-    uses_gpu = augments_on_gpu and gpu_augment.can_augment_batches(prep, augment_config)
+    uses_gpu = augments_on_gpu and not catalog.is_remote and gpu_augment.can_augment_batches(prep, augment_config)
     feed_type = GpuImageFeed if uses_gpu else ImageFeed
     return feed_type(catalog, prep, config, accelerator, excluded, prefetched)
 

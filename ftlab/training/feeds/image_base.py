@@ -15,17 +15,18 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ftlab.config.train_config import TrainConfig
-from ftlab.core import file_io
 from ftlab.core.errors import ImageError
 from ftlab.core.machine import count_cpu_cores
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.gpu import gpu_augment, to_device
 from ftlab.data.gpu.ragged_batch import RaggedBatch
+from ftlab.data.images import tar_members
 from ftlab.data.images.decode import read_image
 from ftlab.data.loading.image_cache import ImageCache
 from ftlab.data.loading.loader import ImageBatch, batch_indices
 from ftlab.data.loading.prefetch import Prefetcher
 from ftlab.data.loading.sampler import sample_epoch_indices
+from ftlab.data.shards import remote_images
 from ftlab.data.transforms import augment, preprocess
 from ftlab.data.transforms.preprocess import Preprocessing
 from ftlab.training.feeds import base
@@ -82,7 +83,7 @@ class ImageFeedBase(ABC):
         self.excluded: dict[str, set[int]] = {split: set((excluded or {}).get(split, ())) for split in catalog.splits}
         self.labels = {split: torch.tensor([item.label for item in catalog.splits[split]]) for split in catalog.splits}
         self.min_batch_size = 1
-        self._content_hashes: dict[tuple[str, int], str] = {}
+        self._content_hashes: dict[str, bytes] = dict(catalog.content_hashes)
         # The ranks of a machine share its memory.
         self.image_cache = ImageCache((config.image_cache_mb or 0) * 1_000_000 // self.world_size)
 
@@ -121,7 +122,8 @@ class ImageFeedBase(ABC):
         """
         path = self._get_image_path(split, index)
         pixels = self.prefetched.take_image(path) if self.prefetched else None
-        pixels = read_image(path, self.prep.decode_options) if pixels is None else pixels
+        if pixels is None:
+            pixels = read_image(remote_images.load_image_source(path), self.prep.decode_options)
         return torch.stack(
             [augment.make_view(pixels, self.prep, self.config, number, index) for number in range(view_count)]
         )
@@ -141,15 +143,31 @@ class ImageFeedBase(ABC):
         if index in self.excluded[split]:
             return None
         # By content and not by path: a copied or moved data set finds its features again.
-        content_hash = self._content_hashes.get((split, index))
+        item = self.catalog.splits[split][index]
+        content_hash = self._content_hashes.get(item.path)
         if content_hash is None:
             try:
-                with file_io.open_regular_file(self.catalog.image_path(self.catalog.splits[split][index])) as file:
-                    content_hash = self._content_hashes[split, index] = hashlib.file_digest(file, "sha256").hexdigest()
+                path = self.catalog.image_path(item)
+                is_remote = self.catalog.is_remote
+                with remote_images.read_remote_image(path) if is_remote else tar_members.open_image_file(path) as file:
+                    content_hash = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
             except OSError:
                 return None
+            self._content_hashes[item.path] = content_hash
         view_descriptions = (augment.describe_view(self.config, number, index) for number in range(view_count))
-        return [hashlib.sha256(f"{key_base}/{content_hash}/{view}".encode()).digest() for view in view_descriptions]
+        return [
+            hashlib.sha256(f"{key_base}/{content_hash.hex()}/{view}".encode()).digest() for view in view_descriptions
+        ]
+
+    def get_read_position(self, split: str, index: int) -> tuple[str, int]:
+        """Return the shard that an image lies in, and its position there; else its index: they are read in this order.
+
+        Args:
+            split: of the image.
+            index: of the image in its split.
+        """
+        member = tar_members.split_member_path(self.catalog.splits[split][index].path)
+        return (member.tar_file, member.offset) if member else ("", index)
 
     def exclude_images(self, split: str, failures: list[tuple[int, ImageError]]) -> list[tuple[int, ImageError]]:
         """Leave images out from now on, even if they become readable again.

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from ftlab.core import messages
 from ftlab.core.html import Markup, isolate_text, join_html, tag
 from ftlab.core.messages import format_percent
+from ftlab.data.images import tar_members
 from ftlab.data.images.data_uri import encode_data_uri
 from ftlab.data.isolation.thumbnails import make_thumbnails
+from ftlab.data.shards.shard_files import find_url
 from ftlab.evaluation.evaluate import Evaluation
 from ftlab.reporting.html import confusion_matrix, parts, reliability_diagram
 from ftlab.reporting.html.parts import ClassFormatter
@@ -53,9 +55,12 @@ def render_scores(evaluation: Evaluation) -> Markup:
     """Return the metrics as HTML, and a notice if the images are no longer there."""
     result = evaluation.result
     # Three samples: checking all of a large split would take seconds on a network drive.
-    images_missing = not any(result.get_image_path(index).exists() for index in (0, len(result.paths) // 2, -1))
+    images_missing = not any(
+        tar_members.has_image(result.get_image_path(index)) for index in (0, len(result.paths) // 2, -1)
+    )
+    code = "gone_all" if find_url(result.root) is None else "on_server"
     note = (
-        messages.get_text("inspect.gone_all", folder=messages.escape_control_chars(result.root.name))
+        messages.get_text(f"inspect.{code}", folder=messages.escape_control_chars(result.root.name))
         if images_missing
         else ""
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from ftlab.core.errors import DataError
+from ftlab.data.conversion.shard_writer import write_shards
 from ftlab.data.dataset.scan import scan
 from ftlab.data.shards.reader import iter_shard
 from ftlab.data.shards.shard_sample import ShardProblem, ShardSample
-from ftlab.data.shards.writer import write_shards
 from tests.support.image_folders import CLASSES, make_folders
 from tests.support.tar_shards import find_problems, members, read_samples, write_tar
 

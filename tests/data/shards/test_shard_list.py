@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ftlab.core.errors import DataError
+from ftlab.data.conversion.shard_writer import ShardLimits, write_shards
 from ftlab.data.dataset.scan import scan
 from ftlab.data.shards.shard_list import find_shards, is_shard_source
 from ftlab.data.shards.stream import ShardStream
-from ftlab.data.shards.writer import ShardLimits, write_shards
 from tests.support.image_folders import CLASSES, make_folders
 from tests.support.shard_server import serving_shards
 from tests.support.tar_shards import members, write_tar

@@ -12,12 +12,12 @@ import pytest
 import webdataset
 from PIL import Image
 
+from ftlab.data.conversion.shard_writer import ShardLimits, write_shards
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.scan import scan
 from ftlab.data.shards.member_names import split_member_name
 from ftlab.data.shards.reader import iter_shard
 from ftlab.data.shards.shard_sample import ShardSample
-from ftlab.data.shards.writer import ShardLimits, write_shards
 from tests.support.image_folders import CLASSES, make_folders
 from tests.support.tar_shards import find_problems, read_samples
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from ftlab.core.errors import DataError
+from ftlab.data.conversion.shard_writer import ShardLimits, write_shards
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.data.dataset.scan import scan
 from ftlab.data.shards.shard_index import INDEX_FILE_NAME, read_index
-from ftlab.data.shards.writer import ShardLimits, write_shards
 from ftlab.data.sources.listing import DatasetProblem
 from tests.support.image_folders import CLASSES, make_folders, save_image
 

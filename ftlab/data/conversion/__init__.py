@@ -1,0 +1,1 @@
+"""Data sets written anew in another form: as tar shards. No torch."""
