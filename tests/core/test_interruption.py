@@ -64,7 +64,9 @@ def interrupted(code: str, times: int = 1, signal_number: int = signal.SIGINT) -
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_program_ends_in_one_line(code: str, times: int) -> None:
     status, _, errors = interrupted(code, times)
-    assert (status, errors) == (130, "ftlab: interrupted (Ctrl+C).\n")
+    # A second Ctrl+C may come when Python has given up its handlers: the system ends it, and a shell says 130 too.
+    assert status in (130, -signal.SIGINT)
+    assert errors == "ftlab: interrupted (Ctrl+C).\n"
 
 
 @pytest.mark.parametrize("wait", ["time.sleep(60)", "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"])
