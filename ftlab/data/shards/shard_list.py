@@ -54,14 +54,16 @@ def is_shard_source(source: str) -> bool:
     Args:
         source: of a data set, as a user wrote it.
     """
-    if is_url(source) or (_BRACES.search(source) and source.endswith(".tar") and not Path(source).exists()):
+    if is_url(source):
         return True
     folder = Path(source)
-    if (folder / INDEX_FILE_NAME).is_file():
-        return True
     try:
+        if _BRACES.search(source) and source.endswith(".tar") and not folder.exists():
+            return True
+        if (folder / INDEX_FILE_NAME).is_file():
+            return True
         names = [path.name for path in itertools.islice(folder.iterdir(), 100)] if folder.is_dir() else []
-    except OSError:  # whoever reads the folder says what is wrong
+    except (OSError, ValueError):  # no name of a file, or not to be read: whoever reads the folder says what is wrong
         return False
     return bool(names) and all(name.endswith(".tar") for name in names)
 

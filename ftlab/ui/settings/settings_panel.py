@@ -45,7 +45,7 @@ def build_settings_panel(
                 gr.HTML(
                     tag("h3", messages.get_text(f"theme.{group}")),
                     apply_default_css=False,
-                    elem_id=f"train-settings-title-{group}",
+                    elem_id=f"settings-title-{group}",
                 )
                 with gr.Row(elem_classes="ftlab-fields"):
                     for name in names:
