@@ -37,6 +37,11 @@ def declare_cluster(address: str | None) -> None:
         os.environ[CLUSTER_ENV] = address
 
 
+def is_cluster_declared() -> bool:
+    """Return whether the trainings that this process queues go to a cluster."""
+    return bool(os.environ.get(CLUSTER_ENV))
+
+
 def check_address(address: str) -> None:
     """Check the address of a cluster before a run is created.
 

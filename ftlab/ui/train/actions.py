@@ -14,6 +14,7 @@ from ftlab.core.errors import FtlabError, RunError
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.data.dataset.catalog import Catalog
 from ftlab.reporting.plots import plot_training_curves
+from ftlab.runs.cluster import address
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import kept_features, series, time_estimate
 from ftlab.runs.jobs.local_launcher import describe_wait, open_queue
@@ -116,8 +117,7 @@ class TrainActions(VisibleRuns):
             raise RunError("run.may_not_start")
         for config in configs:
             LessonRules(self.profile.runs_dir).check_start(person, config)
-            trackers.check_trackers_installed(config.trackers)
-            rank_environment.check_process_count(config.processes)
+            _check_requirements(config)
         return person
 
     def resume_training(self, run: Run) -> Run:
@@ -277,8 +277,7 @@ class TrainActions(VisibleRuns):
         try:
             # The command is the one that `start_training` runs, so that it can be repeated in a terminal.
             source, config = self.parse_inputs(config_form, input_values)
-            trackers.check_trackers_installed(config.trackers)
-            rank_environment.check_process_count(config.processes)
+            _check_requirements(config)
             measure_error = self._measure_errors.get((source, config))
             if measure_error and measure_error.code == "run.refused":  # the training would refuse the settings too
                 raise measure_error
@@ -287,6 +286,17 @@ class TrainActions(VisibleRuns):
             )
         except FtlabError as error:
             return render_error(form.format_error(error)), ""
+
+
+def _check_requirements(config: TrainConfig) -> None:
+    """Check that a training has what it needs where it will run; a `ConfigError` says what is missing.
+
+    Args:
+        config: of the training.
+    """
+    trackers.check_trackers_installed(config.trackers)
+    if not address.is_cluster_declared():  # its machines have other cores, and it places the processes
+        rank_environment.check_process_count(config.processes)
 
 
 def _count_split_images(catalog: Catalog) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from ftlab.server.profile import ServerProfile
 from ftlab.ui.common import data_choice, run_status
 from ftlab.ui.train import form, layers, panel_updates, visible_runs
 from ftlab.ui.train.actions import TrainActions
-from tests.support import fabricated_runs
+from tests.support import fabricated_runs, fake_cluster
 from tests.support.people import ANN, BEN, HOST, acting_as, give_to
 
 DATA = ["folder", "pictures", 0.15, 0.15]
@@ -91,6 +91,23 @@ def test_start_refuses_a_tracker_that_is_not_installed_and_says_so_before(
     assert "pip install trackio" in facts
     assert command == ""
     assert not desk.profile.runs_dir.exists()
+
+
+def test_only_a_run_of_this_machine_is_held_to_its_cores(
+    desk: TrainActions, widgets: form.ConfigForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "count_cpu_cores", lambda: 2)
+    form_values = [*DATA, *inputs(processes=8)]
+    with pytest.raises(ConfigError, match="2 cores"):
+        desk.start_training(TrainConfig(sample="shapes", processes=8))
+    facts, command = desk.render_preflight(widgets, form_values)
+    assert "2 cores" in facts
+    assert command == ""
+    cluster = fake_cluster.install(monkeypatch)
+    monkeypatch.setenv("FTLAB_CLUSTER", "http://head:8265")
+    assert "--processes 8" in desk.render_preflight(widgets, form_values)[1]
+    run = desk.start_training(TrainConfig(sample="shapes", processes=8))
+    assert list(cluster.jobs) == [f"{run.name}-1"]
 
 
 # --- whose runs
