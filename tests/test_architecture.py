@@ -213,6 +213,7 @@ TESTED_ELSEWHERE = {
     "tests/ui/common/test_gradio_guard.py": ("server/upload_spool",),
     "tests/ui/test_page_server.py": ("ui/sent_choices",),
     "tests/browser/test_languages.py": ("ui/language/switch",),
+    "tests/browser/test_presentation.py": ("ui/presentation/buttons",),
     "tests/ui/api/test_endpoints.py": (
         *("ui/api/answers", "ui/api/call_values", "ui/api/refusals", "ui/api/sent_files", "ui/api/sent_settings"),
     ),

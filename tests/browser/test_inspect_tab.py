@@ -39,7 +39,7 @@ def test_a_person_evaluates_presses_a_mistake_and_sees_both_maps_on_any_screen(
     wrong = page.locator("#inspect-matrix td.miss button").first
     count = wrong.inner_text()
     wrong.click()
-    expect(page.locator("#inspect-gallery h3")).to_contain_text("predicted as")
+    expect(page.locator("#inspect-gallery h2")).to_contain_text("predicted as")
     pictures = page.locator("#inspect-gallery button[data-index]")
     expect(pictures).to_have_count(int(count))
     expect(page.locator("#inspect-kind input:checked")).to_have_count(0)
@@ -89,6 +89,6 @@ def look_at_some(page: Page) -> None:
     page.locator("#inspect-split label").filter(has_text="Validation").click()
     expect(page.locator("#inspect-scores")).to_contain_text("First guess right")
     page.locator("#inspect-kind label").last.click()
-    expect(page.locator("#inspect-gallery h3")).to_have_text("At random")
+    expect(page.locator("#inspect-gallery h2")).to_have_text("At random")
     page.locator("#inspect-gallery button[data-index]").first.click()
     expect(page.locator("#inspect-pair img.under")).to_have_count(2)

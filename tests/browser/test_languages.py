@@ -89,7 +89,7 @@ def find_words(text: str) -> list[str]:
 def test_the_chinese_page_has_no_english_word(page: Page, url: str, place: Path, run: Run) -> None:
     page.set_extra_http_headers({"Accept-Language": "zh-CN,zh;q=0.9"})
     page.goto(url)
-    expect(page.locator("#dataset-summary h3")).to_be_visible(timeout=SOON)
+    expect(page.locator("#dataset-summary h2")).to_be_visible(timeout=SOON)
     allowed_words = list_allowed_words() | set(
         find_words(f"{place} {run.name} tiny amber amber_1 blue green jpg train val test")
     )

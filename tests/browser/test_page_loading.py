@@ -114,14 +114,14 @@ def expect_chosen(page: Page, name: str) -> None:
 def expect_source(page: Page, name: str) -> None:
     """The source is chosen, and its images are shown."""
     expect_chosen(page, name)
-    expect(page.locator("#dataset-summary h3")).to_contain_text(name, timeout=SOON)
+    expect(page.locator("#dataset-summary h2")).to_contain_text(name, timeout=SOON)
 
 
 def choose_folder(page: Page, folder: Path) -> None:
     choose_source(page, "A folder of mine")
     page.locator("#dataset-folder input").fill(str(folder))
     page.locator("#dataset-folder input").press("Enter")
-    expect(page.locator("#dataset-summary h3")).to_contain_text(folder.name, timeout=SOON)
+    expect(page.locator("#dataset-summary h2")).to_contain_text(folder.name, timeout=SOON)
 
 
 def test_the_last_choice_is_restored_where_nobody_has_made_another(page: Page, url: str, place: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_last_choice_is_restored_where_nobody_has_made_another(page: Page, u
     expect_source(page, FIRST)
     choose_folder(page, place / "tiny")
     page.reload()
-    expect(page.locator("#dataset-summary h3")).to_contain_text("tiny", timeout=SOON)
+    expect(page.locator("#dataset-summary h2")).to_contain_text("tiny", timeout=SOON)
     expect_chosen(page, "A folder of mine")
     expect(page.locator("#dataset-folder input")).to_have_value(str(place / "tiny"))
     expect(page.locator("#dataset-shelf")).to_contain_text("amber")

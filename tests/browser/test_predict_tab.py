@@ -43,7 +43,7 @@ def test_an_unsure_answer_stays_until_a_person_rejects_it(
     expect(page.locator("#predict-model input")).to_have_value(re.compile("MobileNetV2"))
     expect(page.locator("#predict-examples")).to_contain_text("amber")
     page.locator("#predict-examples button").first.click()
-    headings = page.locator("#predict-scores h3:visible")
+    headings = page.locator("#predict-scores h2:visible")
     expect(headings).to_have_count(1)
     expect(headings).to_contain_text("unsure (below 110.0 %)")
     top_class = page.locator("#predict-scores button .name").first.inner_text()

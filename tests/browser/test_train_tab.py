@@ -96,7 +96,7 @@ def test_a_search_hides_the_settings_that_do_not_match_and_changes_none(
         search.fill(query)
         expect(settings.filter(visible=True)).to_have_count(1)
         expect(page.locator(f"#{shown}")).to_be_visible()
-        expect(page.locator(".ftlab-group h3").filter(visible=True)).to_have_count(1)
+        expect(page.locator(".ftlab-group h2").filter(visible=True)).to_have_count(1)
     search.fill("data augmentation")  # the title of a group shows all of it
     expect(page.locator("#train-mixup")).to_be_visible()
     expect(page.locator("#train-epochs")).to_be_hidden()

@@ -14,6 +14,7 @@ from ftlab.core import messages
 from ftlab.core.html import Markup, join_html, tag
 from ftlab.runs.curves import AxisScale, CurvePoints, TrainingCurves, build_curves
 from ftlab.runs.history import History
+from ftlab.ui.presentation.buttons import render_full_screen_button
 
 PANEL_HEIGHT_PX, RATE_PANEL_HEIGHT_PX = 190, 44
 """Heights of the panels of loss and accuracy, and of the learning rate, in CSS pixels."""
@@ -50,7 +51,7 @@ def render_curves(history: History) -> Markup:
     ]
     return tag(
         "div",
-        render_legend(data),
+        tag("div", render_legend(data), render_full_screen_button("train-curves"), class_="head"),
         _render_panel("loss", data, data.loss_axis, loss_lines),
         _render_panel("accuracy", data, data.accuracy_axis, accuracy_lines),
         _render_panel("rate", data, data.learning_rate_axis, [("line", "rate", data.learning_rate)]),

@@ -16,6 +16,7 @@ from ftlab.core import messages
 from ftlab.core.html import join_html, tag
 from ftlab.reporting.html import PARTS_CSS_PATH
 from ftlab.ui.language import switch
+from ftlab.ui.presentation import buttons
 
 STATIC_DIR = Path(__file__).parents[1] / "static"
 """Style sheets, scripts and icons."""
@@ -26,7 +27,7 @@ _INK_COLOR = colors.Color(
     c200="#e1e5ea",
     c300="#cbd2da",
     c400="#98a2b0",
-    c500="#68737f",
+    c500="#626d79",
     c600="#4c5764",
     c700="#38424e",
     c800="#232b35",
@@ -186,7 +187,7 @@ def list_style_sheets() -> list[Path]:
 
 
 def build_header(notice: str = "") -> gr.HTML:
-    """Build the header: name, the steps in one line each, the languages, and a notice.
+    """Build the header: name, the steps in one line each, the presentation size, the languages, and a notice.
 
     Args:
         notice: a sentence about this machine, empty for none.
@@ -207,11 +208,11 @@ def build_header(notice: str = "") -> gr.HTML:
             "header",
             title_html,
             tag("ol", steps, class_="ftlab-steps"),
-            switch.render_switch(),
+            tag("div", buttons.render_size_button(), switch.render_switch(), class_="ftlab-tools"),
             notice_html,
             class_="ftlab-header",
         ),
         elem_id="page-header",
-        js_on_load=switch.SWITCH_JS,
+        js_on_load=switch.SWITCH_JS + (STATIC_DIR / "presentation.js").read_text(encoding="utf-8"),
         apply_default_css=False,
     )

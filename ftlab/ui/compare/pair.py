@@ -92,7 +92,7 @@ def _build_components() -> _PairSection:
         gr.HTML(
             join_html(
                 [
-                    tag("h4", messages.get_text("pair.title")),
+                    tag("h2", messages.get_text("pair.title")),
                     tag("p", messages.get_text("pair.hint"), class_="ftlab-about"),
                 ]
             ),

@@ -249,7 +249,7 @@ class PairActions(PredictActions):
 
 def _render_side(position: int, title: str, result: ModelAnswer | Markup, file_stem: str) -> Markup:
     """Return one model's scores and map as HTML, with the number and the colour that its run has in the curves."""
-    heading = tag("h4", tag("i"), title)
+    heading = tag("h3", tag("i"), title)
     if isinstance(result, Markup):
         return tag("div", heading, result, class_=f"side run{position}")
     scores = view.render_scores(

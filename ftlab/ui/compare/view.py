@@ -202,7 +202,7 @@ def render_differences(summaries: Sequence[RunSummary], differences: Sequence[Co
         for difference in differences
     ]
     table_html = tag("table", tag("thead", header), tag("tbody", join_html(body)))
-    heading = tag("h4", messages.get_text("compare.differences"))
+    heading = tag("h2", messages.get_text("compare.differences"))
     return tag("div", heading, _render_scroll_area(table_html, "compare.differences"), class_="ftlab-differs")
 
 

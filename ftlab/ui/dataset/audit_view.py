@@ -62,7 +62,7 @@ def _render_kind(report: AuditReport, kind: str, excluded: Collection[str]) -> M
         if excluded_paths
         else ""
     )
-    head = tag("header", tag("h4", messages.get_text(f"doctor.kind.{kind}"), " ", count, " ", excluded_note), button)
+    head = tag("header", tag("h3", messages.get_text(f"doctor.kind.{kind}"), " ", count, " ", excluded_note), button)
     shown_findings = kind_findings[: MAX_DUPLICATES_PER_KIND if kind in ("exact", "near") else MAX_FINDINGS_PER_KIND]
     more_note = tag(
         "p", messages.get_text("doctor.more", count=f"{len(kind_findings) - len(shown_findings):,}"), class_="sub more"
@@ -196,7 +196,7 @@ def render_map(report: AuditReport, excluded: Collection[str]) -> Markup:
     spoken_text = messages.get_text("doctor.map_spoken", count=len(map_data.points), classes=len(counts))
     return tag(
         "section",
-        tag("h4", messages.get_text("doctor.map")),
+        tag("h3", messages.get_text("doctor.map")),
         tag("p", about_text, class_="sub"),
         tag("div", *legend, class_="legend"),
         tag(

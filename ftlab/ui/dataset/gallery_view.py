@@ -115,7 +115,7 @@ def _render_rows(
             tag(
                 "section",
                 tag(
-                    "h4",
+                    "h3",
                     isolate_text(class_names.get_display_name(catalog.classes[label], class_titles)),
                     " ",
                     tag("small", shown_text),

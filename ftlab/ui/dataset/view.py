@@ -42,7 +42,7 @@ def render_summary(catalog: Catalog, source: DataSource) -> Markup:
     )
     return tag(
         "section",
-        tag("h3", tutorial.title if tutorial else title),
+        tag("h2", tutorial.title if tutorial else title),
         # Paths of sample sets and uploads are ftlab's own and help nobody.
         tag("p", tag("code", isolate_text(archive.describe_path(catalog.root), is_path=True)), class_="sub path")
         if source.sample in (data_choice.FOLDER_SOURCE, data_choice.TUTORIAL_SOURCE)
@@ -178,7 +178,7 @@ def render_problems(catalog: Catalog) -> Markup:
         else ""
     )
     title = messages.get_text("dataset.problems.title", count=_format_number(len(catalog.problems)))
-    return tag("section", tag("h3", title), tag("ul", *parts), more_note, class_="ftlab-card ftlab-problems")
+    return tag("section", tag("h2", title), tag("ul", *parts), more_note, class_="ftlab-card ftlab-problems")
 
 
 def _render_files(files: Sequence[str]) -> Markup:

@@ -47,7 +47,7 @@ def render_card(title_key: str, content: Markup, description_key: str = "") -> M
         The section, as HTML.
     """
     description = tag("p", messages.get_text(f"inspect.{description_key}"), class_="sub") if description_key else ""
-    heading = tag("h3", messages.get_text(f"inspect.{title_key}"))
+    heading = tag("h2", messages.get_text(f"inspect.{title_key}"))
     return tag("section", heading, description, content, class_="ftlab-card ftlab-inspected")
 
 
@@ -112,7 +112,7 @@ def render_gallery(
     """
     if not image_indices:
         note = tag("p", messages.get_text("inspect.none_here"), class_="sub")
-        return tag("section", tag("h3", title), note, class_="ftlab-card ftlab-inspected")
+        return tag("section", tag("h2", title), note, class_="ftlab-card ftlab-inspected")
     # The page number only ever grows: after the last page comes the first.
     start = page % count_pages(len(image_indices)) * IMAGES_PER_PAGE
     page_indices = image_indices[start : start + IMAGES_PER_PAGE]
@@ -126,7 +126,7 @@ def render_gallery(
     )
     return tag(
         "section",
-        tag("h3", title),
+        tag("h2", title),
         tag("p", summary, " · ", messages.get_text("inspect.press"), class_="sub"),
         parts.render_image_grid(evaluation, page_indices, thumbnail_uris, format_class_name, pressable=True),
         class_="ftlab-card ftlab-inspected",
@@ -187,7 +187,7 @@ def render_pair(
     path_tag = tag("code", isolate_text(evaluation.result.paths[image_index], is_path=True))
     return tag(
         "section",
-        tag("h3", messages.get_text("inspect.pair.title")),
+        tag("h2", messages.get_text("inspect.pair.title")),
         tag("p", path_tag, class_="sub"),
         tag("div", *figures, class_="ftlab-looked"),
         class_="ftlab-card ftlab-inspected ftlab-overlay",

@@ -18,6 +18,7 @@ from ftlab.ui.predict.actions import UNTRAINED_MODEL, PredictActions, make_messa
 from ftlab.ui.predict.answer_threads import AnswerThreads
 from ftlab.ui.predict.cam_options import CamControls
 from ftlab.ui.predict.gallery_actions import MAX_IMAGES_PER_REQUEST, GalleryActions
+from ftlab.ui.presentation.buttons import render_full_screen_button
 from ftlab.ui.train.tab import TrainTab
 
 # The names without a prefix are those of the endpoints for programs, see `ftlab.ui.api`.
@@ -140,7 +141,7 @@ def _build_input_column() -> _InputColumn:
 
 
 def _build_result_column() -> _ResultColumn:
-    with gr.Column(scale=7, min_width=320):
+    with gr.Column(scale=7, min_width=320, elem_id="predict-result"):
         scores = gr.HTML(
             render_empty_state("predict.nothing", "predict.nothing_step"),
             js_on_load=image_field.SELECT_BUTTON_JS,
@@ -148,8 +149,9 @@ def _build_result_column() -> _ResultColumn:
             apply_default_css=False,
         )
         with gr.Column(visible=False, elem_id="predict-evidence", elem_classes="ftlab-tight") as evidence:
+            gr.HTML(render_full_screen_button("predict-result"), elem_id="predict-full-screen", apply_default_css=False)
             overlay = gr.HTML(js_on_load=image_field.HEAT_JS, elem_id="predict-overlay", apply_default_css=False)
-            with gr.Row():
+            with gr.Row(elem_id="predict-overlay-tools"):
                 image_field.build_opacity_slider("predict-opacity", "predict-overlay")
                 class_menu = gr.Dropdown(
                     [],

@@ -65,11 +65,11 @@ def _render_headline(
     """Return the heading of the answer; below the threshold also the one that the switch "None of these" shows."""
     name = format_class_name(top_score.name)
     if decision is None or not decision.rejects_probability(top_score.probability):
-        return [tag("h3", name)]
+        return [tag("h2", name)]
     reason = _format_rejection(top_score, decision, format_class_name)
     return [
-        tag("h3", name, " ", tag("span", format_unsure(decision.threshold), class_="ftlab-unsure"), class_="accepted"),
-        tag("h3", messages.get_text("predict.none"), class_="rejected"),
+        tag("h2", name, " ", tag("span", format_unsure(decision.threshold), class_="ftlab-unsure"), class_="accepted"),
+        tag("h2", messages.get_text("predict.none"), class_="rejected"),
         tag("p", reason, class_="sub none rejected"),
     ]
 

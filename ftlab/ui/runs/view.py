@@ -161,7 +161,7 @@ def render_run(row: RunRow, origin_key: str, dependent_runs: Sequence[RunRow]) -
         f" · {messages.format_bytes(row.size_bytes)}"
     )
     parts = [
-        tag("h3", isolate_text(row.title or format_data_name(row.data))),
+        tag("h2", isolate_text(row.title or format_data_name(row.data))),
         tag("code", row.name),
         tag("p", facts, class_="sub"),
     ]
@@ -185,7 +185,7 @@ def render_runs(rows: Sequence[RunRow]) -> Markup:
     items = [tag("li", isolate_text(row.title or row.name)) for row in rows[:6]]
     ellipsis = tag("li", "…") if len(rows) > 6 else ""
     return tag(
-        "div", tag("h3", title), tag("p", size_text, class_="sub"), tag("ul", *items, ellipsis), class_="ftlab-picked"
+        "div", tag("h2", title), tag("p", size_text, class_="sub"), tag("ul", *items, ellipsis), class_="ftlab-picked"
     )
 
 

@@ -43,7 +43,7 @@ def build_settings_panel(
         for group, names in groups.items():
             with gr.Column(elem_id=f"train-theme-{group}", elem_classes="ftlab-group"):
                 gr.HTML(
-                    tag("h3", messages.get_text(f"theme.{group}")),
+                    tag("h2", messages.get_text(f"theme.{group}")),
                     apply_default_css=False,
                     elem_id=f"settings-title-{group}",
                 )

@@ -75,10 +75,11 @@ const draw = () => {
     readout.append(row);
   }
   readout.hidden = false;
-  const area = root.getBoundingClientRect();
-  const left = pointer.x - area.left, width = readout.offsetWidth;
-  readout.style.left = Math.max(0, left + 16 + width > area.width ? left - width - 16 : left + 16) + "px";
-  readout.style.top = Math.max(0, box.top - area.top + 8) + "px";
+  // The pointer is in pixels of the window, a position in those of the page, which may be larger (`presentation.js`).
+  const area = root.getBoundingClientRect(), scale = area.width / root.offsetWidth;
+  const left = (pointer.x - area.left) / scale, width = readout.offsetWidth;
+  readout.style.left = Math.max(0, left + 16 + width > root.offsetWidth ? left - width - 16 : left + 16) + "px";
+  readout.style.top = Math.max(0, (box.top - area.top) / scale + 8) + "px";
 };
 
 element.addEventListener("pointermove", (event) => { pointer = { x: event.clientX, y: event.clientY }; draw(); });

@@ -10,7 +10,7 @@ const filter = () => {
   const hidden = [];
   let shown = 0;
   for (const group of document.querySelectorAll(".ftlab-group")) {
-    const title = group.querySelector("h3").textContent;
+    const title = group.querySelector("h2").textContent;
     // Settings, and the tools below them.
     const items = [...group.querySelectorAll(":scope > .ftlab-fields [id^='train-'], :scope > [id^='train-']")]
       .filter((item) => item.id in names || item.parentElement === group);

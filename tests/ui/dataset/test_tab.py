@@ -93,7 +93,7 @@ def test_a_row_of_pictures_a_class_is_shown_at_once_each_marked_with_its_split(
     shop: DatasetActions, tiny_folder: Path
 ) -> None:
     gallery = look(shop, tiny_folder)["gallery"]
-    assert re.findall(r"<h4><bdi>(\w+)", gallery) == ["amber", "blue", "green"]
+    assert re.findall(r"<h3><bdi>(\w+)", gallery) == ["amber", "blue", "green"]
     assert gallery.count("<img") == 24
     assert gallery.count('class="dot val"') == 6
 
@@ -356,12 +356,12 @@ def test_many_classes_are_shown_a_dozen_at_a_time(shop: DatasetActions, tmp_path
     for index in range(15):
         add_class(tmp_path / "pets", f"class{index}", count=2)
     gallery = look(shop, tmp_path / "pets", test=0.0)["gallery"]
-    assert re.findall(r"<h4><bdi>(\w+)", gallery) == [f"class{index}" for index in range(12)]
+    assert re.findall(r"<h3><bdi>(\w+)", gallery) == [f"class{index}" for index in range(12)]
     assert "Classes 1 to 12 of 15" in text(gallery)
     _, gallery = shop.show_next_page(
         "folder", str(tmp_path / "pets"), 0.25, 0.0, gallery_view.ALL_CHOICE, gallery_view.ALL_CHOICE, 0
     )
-    assert re.findall(r"<h4><bdi>(\w+)", gallery) == ["class12", "class13", "class14"]
+    assert re.findall(r"<h3><bdi>(\w+)", gallery) == ["class12", "class13", "class14"]
 
 
 def test_a_thumbnail_is_the_middle_square() -> None:

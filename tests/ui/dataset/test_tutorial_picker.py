@@ -60,7 +60,7 @@ def test_a_set_is_fetched_from_the_page_and_shown(local: DatasetActions) -> None
     assert "Not on this machine yet" in before["summary"]
     shown = pressed(local, "pets")
     assert shown["place"] == "pets"
-    assert "<h3>Pets</h3>" in shown["summary"]
+    assert "<h2>Pets</h2>" in shown["summary"]
     assert "ants" in shown["gallery"]
     assert ("Pets · here", "pets") in shown["menu"].choices
     assert shown["button"].value == "Scan these pictures"
@@ -85,7 +85,7 @@ def test_what_goes_wrong_is_told_in_one_line_and_nothing_is_lost(
     shown = pressed(local, "pets")
     assert "pets.zip" in text(shown["summary"])
     assert not shown["go"].interactive
-    assert "<h3>Pets</h3>" in pressed(local, "pets")["summary"]
+    assert "<h2>Pets</h2>" in pressed(local, "pets")["summary"]
     assert pets_server.asked[-1] == "bytes=100000-"
 
 
@@ -104,7 +104,7 @@ def test_where_others_reach_the_server_only_what_is_here_is_offered(
     for profile in (space.profile, lan):
         assert "tutorial" in list_offered_sources(profile)
         assert tutorial_picker.list_dataset_choices(profile) == [("Pets · here", "pets")]
-    assert "<h3>Pets</h3>" in pressed(space, "pets")["summary"]
+    assert "<h2>Pets</h2>" in pressed(space, "pets")["summary"]
 
 
 @pytest.mark.parametrize("name", ["", "../../etc", "nothing", None, 7])

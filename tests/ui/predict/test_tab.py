@@ -415,7 +415,7 @@ def test_an_answer_below_the_threshold_stays_and_is_marked_unsure(
     several = show_gallery(lab, [get_image("lion.jpg")])
     assert "ant 50.4 % unsure (below 60.0 %)" in text(several)
     # What the switch shows in its place is on the page too.
-    assert '<h3 class="rejected">None of these</h3>' in scores
+    assert '<h2 class="rejected">None of these</h2>' in scores
     assert "The most probable is ant, with 50.4 %: below 60.0 %" in text(scores)
     assert "None of these ant 50.4 %" in text(several)
 
@@ -423,7 +423,7 @@ def test_an_answer_below_the_threshold_stays_and_is_marked_unsure(
 def test_an_answer_above_the_threshold_has_no_mark(lab: PredictActions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stub, "decision", DecisionRule("", 1.0, 0.5, 100, 90))
     scores = asked(lab.predict({}, UNTRAINED_MODEL, "a.jpg"))["scores"]
-    assert "<h3>ant</h3>" in scores
+    assert "<h2>ant</h2>" in scores
     assert "unsure" not in text(scores)
     assert "None of these" not in text(scores)
 

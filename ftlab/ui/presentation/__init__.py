@@ -1,0 +1,1 @@
+"""The page for the back of a room: a larger size of everything, and one part of it on the full screen."""
