@@ -368,7 +368,11 @@ def test_what_is_imported_is_in_the_requirements() -> None:
     optional |= {f"ftlab.export.openvino_format.openvino_{part}" for part in ("converter", "files")}
     optional |= {"ftlab.export.ncnn_format.ncnn_files", "ftlab.export.executorch_format.executorch_converter"}
     optional |= {f"ftlab.export.coreml_format.coreml_{part}" for part in ("converter", "reader")}
-    optional |= {"ftlab.cli.cluster.cluster_driver", "ftlab.runs.cluster.ray_launcher"}
+    optional |= {
+        "ftlab.cli.cluster.cluster_driver",
+        "ftlab.runs.cluster.ray_launcher",
+        "ftlab.runs.slurm.slurm_launcher",
+    }
     optional |= {"ftlab.runs.copies.remote_folder"}
     foreign = {name for module in SOURCES if module not in optional for name in libraries(module)} - {
         *("ftlab", "__future__"),

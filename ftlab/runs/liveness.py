@@ -205,6 +205,10 @@ class RunLiveness:
         last_beat = heartbeat.read_last_beat(self._driver_path)
         return last_beat is not None and not last_beat.is_hanging
 
+    def names_driver(self) -> bool:
+        """Return whether a process on a cluster has, or had, the ranks of the run to start, however silent it is."""
+        return self._driver_path.exists()
+
     def end_driver(self) -> None:
         """Record that no process on a cluster starts ranks of the run any more."""
         self._driver_path.unlink(missing_ok=True)

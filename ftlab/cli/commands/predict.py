@@ -108,6 +108,8 @@ def _check_cluster(options: Namespace) -> None:
     if options.cluster:
         address.declare_cluster(options.cluster)
         if options.cluster != address.CURRENT_CLUSTER:
+            if address.is_slurm_address(options.cluster):
+                raise ConfigError("cluster.predict_slurm")
             # The answers go to standard output, which a submitted job does not have here.
             raise ConfigError("cluster.predict_address", address=options.cluster)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ftlab.config.train_config import TrainConfig
 from ftlab.runs import run_store
 from ftlab.runs.directory import Run
-from ftlab.runs.jobs import launch
+from ftlab.runs.queue import start_gate
 from ftlab.training.devices import rank_environment
 
 
@@ -59,11 +59,11 @@ def _create_launched_run(config: TrainConfig, runs_dir: str) -> Run:
 
 def is_adopting_run() -> bool:
     """Return whether this process was started for an existing run."""
-    return launch.RUN_FOLDER_ENV in os.environ
+    return start_gate.RUN_FOLDER_ENV in os.environ
 
 
 def take_adopted_run() -> Run | None:
     """Return the run that the page has started this process for; None if there is none, or at the second call."""
     # Removed, so that a process that this one starts does not adopt the run as well.
-    path = os.environ.pop(launch.RUN_FOLDER_ENV, None)
+    path = os.environ.pop(start_gate.RUN_FOLDER_ENV, None)
     return Run(path) if path else None

@@ -19,6 +19,7 @@ from ftlab.core import interruption, machine, messages
 from ftlab.core.errors import ConfigError
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, priority
+from ftlab.runs.queue import start_gate
 from ftlab.runs.stop_guard import StopGuard
 from ftlab.training.devices import rank_environment
 
@@ -58,7 +59,7 @@ def train_in_ranks(run: Run, command: Sequence[str], config: TrainConfig) -> int
 
     _check_devices(config)
     run.liveness.claim_ownership()
-    os.environ.update(launch.build_environment(**{launch.RUN_FOLDER_ENV: str(run.path)}))
+    os.environ.update(launch.build_environment(**{start_gate.RUN_FOLDER_ENV: str(run.path)}))
     # The ranks inherit the lower priority, and must not lower it once more.
     os.environ.pop(priority.PRIORITY_ENV, None)
     # torchrun would choose 1, and say so in four lines.

@@ -1,4 +1,4 @@
-"""Address of the Ray cluster that trainings are submitted to, declared in the environment."""
+"""Address of the cluster that trainings are submitted to, Ray's or Slurm's, declared in the environment."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ftlab.core.errors import ConfigError
 
 CLUSTER_ENV = "FTLAB_CLUSTER"
 """Environment variable: address of the cluster that queued trainings go to; empty: this machine."""
 CURRENT_CLUSTER = "auto"
-"""Address of the cluster that this machine belongs to."""
+"""Address of the Ray cluster that this machine belongs to."""
+SLURM_EXECUTORS = {"slurm": "slurm", "slurm-local": "local"}
+"""submitit's executor by the address before the question mark: Slurm, or this machine in its place, to try it."""
 
 
 _SENT_VARIABLES = ("TORCH_HOME", "HF_HOME", "HF_HUB_OFFLINE")
@@ -32,8 +34,8 @@ def declare_cluster(address: str | None) -> None:
     address = address or os.environ.get(CLUSTER_ENV)
     if address:
         check_address(address)
-        if find_spec("ray") is None:
-            raise ConfigError("cluster.missing")
+        if find_spec("submitit" if is_slurm_address(address) else "ray") is None:
+            raise ConfigError("cluster.submitit_missing" if is_slurm_address(address) else "cluster.missing")
         os.environ[CLUSTER_ENV] = address
 
 
@@ -46,18 +48,37 @@ def check_address(address: str) -> None:
     """Check the address of a cluster before a run is created.
 
     Args:
-        address: `http://HEAD:8265`, where the dashboard of the head answers, or `auto`.
+        address: `http://HEAD:8265`, where the dashboard of the head answers, `auto`, or see `parse_slurm_address`.
 
     Raises:
         ConfigError: it is a `ray://` address, whose driver would end with this process, or no address at all.
     """
-    if address == CURRENT_CLUSTER:
+    if address == CURRENT_CLUSTER or is_slurm_address(address):
         return
     parts = urlsplit(address)
     if parts.scheme == "ray":
         raise ConfigError("cluster.client_address", host=parts.hostname or "HEAD")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError("cluster.address", address=address)
+
+
+def is_slurm_address(address: str) -> bool:
+    """Return whether an address is that of the Slurm cluster of this machine."""
+    return address.partition("?")[0] in SLURM_EXECUTORS
+
+
+def parse_slurm_address(address: str) -> tuple[str, dict[str, int | str]]:
+    """Return submitit's executor and the options of a job.
+
+    Args:
+        address: `slurm`, or with options as submitit names them: `slurm?partition=gpu&nodes=2`.
+
+    Returns:
+        Name of the executor, and the options: whole numbers as such.
+    """
+    name, _, query = address.partition("?")
+    options = {key: int(value) if value.isdecimal() else value for key, value in parse_qsl(query)}
+    return SLURM_EXECUTORS[name], options
 
 
 def select_variables(environment: Mapping[str, str], is_sent: Callable[[str], bool]) -> dict[str, str]:

@@ -27,8 +27,6 @@ from ftlab.runs.directory import Run
 from ftlab.runs.liveness import ACTIVE_STATUSES
 from ftlab.runs.queue import start_gate, train_command
 
-RUN_FOLDER_ENV = "FTLAB_RUN"
-"""Environment variable: the run directory, already created, that `train` uses."""
 TERMINATE_TIMEOUT_SECONDS = 3.0
 """Seconds that a process has after SIGTERM before it is killed, and after that before it is reported."""
 
@@ -171,7 +169,7 @@ def spawn_process(
         RunError: the folder cannot be written, or the process cannot be started.
     """
     # With the fault handler a crash inside a library leaves the Python traceback that led there in the log.
-    variables = {RUN_FOLDER_ENV: str(run.path), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    variables = {start_gate.RUN_FOLDER_ENV: str(run.path), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     if gated:
         variables[start_gate.GATE_ENV] = str(run.path)
     try:

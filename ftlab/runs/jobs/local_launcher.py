@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from ftlab.runs.cluster.address import CLUSTER_ENV
+from ftlab.runs.cluster import cluster_job
+from ftlab.runs.cluster.address import CLUSTER_ENV, is_slurm_address
 from ftlab.runs.cluster.ray_launcher import RayLauncher
 from ftlab.runs.directory import Run
 from ftlab.runs.jobs import launch, warm_worker
@@ -14,6 +15,7 @@ from ftlab.runs.queue import places
 from ftlab.runs.queue.job_queue import JobQueue
 from ftlab.runs.queue.launcher import Launcher
 from ftlab.runs.queue.places import QueuePlace
+from ftlab.runs.slurm.slurm_launcher import SlurmLauncher
 
 
 class LocalLauncher:
@@ -44,9 +46,10 @@ class RunLauncher:
     """Starts each run where it was queued for: on this machine, or on the cluster that its environment names."""
 
     def __init__(self) -> None:
-        """Prepare both launchers; neither needs anything before it is used."""
+        """Prepare the launchers; none needs anything before it is used."""
         self._local: Launcher = LocalLauncher()
-        self._cluster: Launcher = RayLauncher()
+        self._ray: Launcher = RayLauncher()
+        self._slurm: Launcher = SlurmLauncher()
 
     def launch(self, run: Run, command: Sequence[str], environment: Mapping[str, str], working_dir: str) -> None:
         """Start a training, see `ftlab.runs.queue.launcher.Launcher`; a `RunError` says why it cannot be started.
@@ -57,16 +60,28 @@ class RunLauncher:
             environment: environment variables.
             working_dir: working directory.
         """
-        launcher = self._cluster if environment.get(CLUSTER_ENV) else self._local
-        launcher.launch(run, command, environment, working_dir)
+        self._get_launcher(environment.get(CLUSTER_ENV)).launch(run, command, environment, working_dir)
 
     def terminate(self, run: Run) -> None:
         """End a training that does not react; a `RunError` says that there is none."""
-        (self._cluster if run.liveness.has_driver() else self._local).terminate(run)
+        self._find_launcher(run).terminate(run)
 
     def is_alive(self, run: Run) -> bool:
         """Return whether a training works on the run."""
-        return self._cluster.is_alive(run) if run.liveness.has_driver() else self._local.is_alive(run)
+        return self._find_launcher(run).is_alive(run)
+
+    def _get_launcher(self, address: str | None) -> Launcher:
+        """Return the launcher for the address of a cluster; that of this machine without one."""
+        if not address:
+            return self._local
+        return self._slurm if is_slurm_address(address) else self._ray
+
+    def _find_launcher(self, run: Run) -> Launcher:
+        """Return the launcher that has a run now."""
+        job = cluster_job.read_job(run) if run.liveness.names_driver() else None
+        launcher = self._get_launcher(job.address if job else None)
+        # A job of Slurm may wait in silence for days; one of Ray has a driver that says so.
+        return launcher if launcher is self._slurm or run.liveness.has_driver() else self._local
 
 
 def open_queue(root: Path | str) -> JobQueue:

@@ -99,7 +99,7 @@ class WarmWorker:
             return False
         with run.translate_write_errors(), run.log_path.open("ab") as log:
             log_offset = log.seek(0, os.SEEK_END)
-        variables = {launch.RUN_FOLDER_ENV: str(run.path), start_gate.GATE_ENV: str(run.path)}
+        variables = {start_gate.RUN_FOLDER_ENV: str(run.path), start_gate.GATE_ENV: str(run.path)}
         job = {
             "arguments": [*command[3:]],
             "environment": {name: environment[name] for name in marker.DECLARED_VARIABLES if name in environment}

@@ -13,6 +13,8 @@ from pathlib import Path
 from ftlab.runs.directory import Run
 from ftlab.runs.queue import marker
 
+RUN_FOLDER_ENV = "FTLAB_RUN"
+"""Environment variable: the run directory, already created, that `train` uses."""
 GATE_ENV = "FTLAB_START_GATE"
 """Environment variable: the run directory of a training that waits for `GO_LINE` on its standard input."""
 GO_LINE = b"go\n"

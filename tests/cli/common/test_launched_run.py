@@ -9,12 +9,12 @@ import pytest
 from ftlab.cli.common import launched_run
 from ftlab.config.train_config import TrainConfig
 from ftlab.runs import run_store
-from ftlab.runs.jobs import launch
+from ftlab.runs.queue import start_gate
 
 
 def test_the_run_that_the_page_made_is_taken_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_store.create_run(tmp_path / "runs", TrainConfig(sample="shapes"))
-    monkeypatch.setenv(launch.RUN_FOLDER_ENV, str(run.path))
+    monkeypatch.setenv(start_gate.RUN_FOLDER_ENV, str(run.path))
     settings = TrainConfig(sample="shapes")
     assert launched_run.create_run(settings, str(tmp_path / "runs")).path == run.path
     assert launched_run.create_run(settings, str(tmp_path / "runs")).path != run.path

@@ -21,6 +21,7 @@ from ftlab.runs.directory import Run
 from ftlab.runs.events import Started
 from ftlab.runs.jobs import launch
 from ftlab.runs.jobs.local_launcher import open_queue
+from ftlab.runs.queue import start_gate
 from ftlab.training.devices import rank_environment
 
 SETTINGS = {
@@ -165,7 +166,7 @@ def test_a_process_alone_never_trains_in_place_of_several(monkeypatch: pytest.Mo
 
 def test_ctrl_c_reaches_the_ranks_which_save(tiny_folder: Path, tmp_path: Path) -> None:
     run = run_store.create_run(tmp_path / "runs", config := make_config(tiny_folder, 10_000))
-    environment = launch.build_environment(**{launch.RUN_FOLDER_ENV: str(run.path)})
+    environment = launch.build_environment(**{start_gate.RUN_FOLDER_ENV: str(run.path)})
     command = [sys.executable, "-m", "ftlab", "train", *list_flags(), "--epochs", "10000", "--data", config.data]
     with subprocess.Popen(
         [*command, "--runs", str(tmp_path / "runs")], env=environment, stderr=subprocess.PIPE, text=True
