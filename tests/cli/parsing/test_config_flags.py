@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from contextlib import suppress
@@ -26,33 +27,49 @@ def read(*words: str) -> TrainConfig:
 
 TEXTS = {
     "backbone": [*backbones.BACKBONES, "timm/levit_128s.fb_dist_in1k"],
+    "copy_to": ["/backup of mine"],
+    "exclude": ["left out.txt"],
     "init_from": ["weights of mine.safetensors", "latest"],
     "rename_keys": ["encoder.=backbone.,old=new"],
     "unfreeze_from": ["0.25", "features.7"],
+    "value_range": ["0,4095"],
 }
 
 
+def draw_value(dice: random.Random, name: str) -> Any:
+    """A value that a setting can have by itself."""
+    spec, _ = FIELDS[name]
+    if name in TEXTS:
+        return dice.choice(TEXTS[name])
+    if spec.choices:
+        return dice.choice([choice for choice in spec.choices if choice])
+    kind = train_config.get_field_type(name)
+    if kind is bool:
+        return not FIELDS[name][1]
+    if kind is int:
+        low, high = int(spec.low or 0), int(spec.high or 0)
+        return dice.randint(low, dice.choice([min(low + 5, high), high]))  # small numbers contradict less
+    return dice.uniform(spec.low or 0.0, spec.high or 0.0)
+
+
 def drawn_config(seed: int) -> TrainConfig:
-    """A configuration with about half of its settings turned to something; settings that contradict are drawn again."""
+    """A configuration with about half of its settings turned to something. They are drawn one after the other, so that
+    one that contradicts those before it can be left out; it is tried again later, beside others.
+    """
     dice = random.Random(seed)
-    while True:
-        values: dict[str, Any] = {}
-        for name, (spec, _) in FIELDS.items():
-            if dice.random() < 0.5 or name in ("data", "val_share", "test_share"):
-                continue
-            if name in TEXTS:
-                values[name] = dice.choice(TEXTS[name])
-            elif spec.choices:
-                values[name] = dice.choice([choice for choice in spec.choices if choice])
-            elif train_config.get_field_type(name) is int:
-                values[name] = dice.randint(int(spec.low or 0), int(spec.high or 0))
-            else:
-                values[name] = dice.uniform(spec.low or 0.0, spec.high or 0.0)
-        if "sample" not in values:
-            values["data"] = dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])
-        shares: dict[str, Any] = {"val_share": dice.uniform(0.01, 0.4), "test_share": dice.choice([0.0, 1 / 3])}
-        with suppress(ConfigError):
-            return TrainConfig(**values, **shares)
+    names = [
+        name for name in FIELDS if name not in ("data", "sample", "val_share", "test_share") and dice.random() < 0.5
+    ]
+    dice.shuffle(names)
+    source = {"sample": draw_value(dice, "sample")}
+    if dice.random() < 0.5:
+        source = {"data": dice.choice(["pictures", "/my pictures/ä $x 'q'", "C:\\Pictures"])}
+    config = TrainConfig(**source, val_share=dice.uniform(0.01, 0.4), test_share=dice.choice([0.0, 1 / 3]))
+    for name in 4 * names:
+        if getattr(config, name) == FIELDS[name][1]:
+            with suppress(ConfigError):
+                config = dataclasses.replace(config, **{name: draw_value(dice, name)})
+    return config
 
 
 @pytest.mark.parametrize("seed", range(40))
