@@ -27,6 +27,9 @@ else
     $$p -c "$(NEW)" 2>/dev/null && { echo $$p; exit; }; done; echo python3)
 endif
 RUN := "$(BIN)/python"
+# Some images of Python forbid to keep bytecode. The packages of the tests come without, and each of their hundreds of
+# processes would compile those that it imports: twice the time of an import of torch.
+unexport PYTHONDONTWRITEBYTECODE
 # The theme announces its successor at each build.
 export NO_MKDOCS_2_WARNING := 1
 DOCS := $(RUN) -m mkdocs build --strict
